@@ -1,0 +1,67 @@
+"""`agent`: this machine as an instance of an unmanaged compute environment."""
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from longshore_cli import console, exit_code
+from longshore_cli.stack import Runtime
+from longshore_client import Addresses
+from longshore_client.address import PORT_OFFSETS
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(agent)
+
+
+def agent(
+    compute_environment: Annotated[
+        str, typer.Option(help="UNMANAGED compute environment to join.")
+    ],
+    scheduler: Annotated[str, typer.Option(metavar="HOST:PORT", help="The scheduler's address.")],
+    logs: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="The log service's address; three ports above the scheduler's if not given.",
+            show_default=False,
+        ),
+    ] = None,
+    runtime: Annotated[
+        Runtime, typer.Option(help="auto takes Docker where it answers.")
+    ] = Runtime.auto,
+    data_dir: Annotated[
+        Path, typer.Option(help="Journal and spooled logs; keeps the instance's identity.")
+    ] = Path("~/.longshore/agent"),
+) -> None:
+    """Join this machine to an unmanaged compute environment and run its jobs until stopped.
+
+    The machine offers what it has, less a reserve of 32 MiB; LONGSHORE_VCPU_MILLI, LONGSHORE_MEMORY_MIB
+    and LONGSHORE_GPUS declare something else.
+    """
+    if importlib.util.find_spec("aiodocker") is None:
+        console.fail("The agent is not installed here; install longshore[server].")
+        raise typer.Exit(exit_code.USAGE)
+    environ = {
+        **os.environ,
+        "LONGSHORE_UNMANAGED": "true",
+        "LONGSHORE_COMPUTE_ENVIRONMENT": compute_environment,
+        "LONGSHORE_SCHEDULER_ADDRESS": scheduler,
+        "LONGSHORE_LOGS_ADDRESS": logs or _logs_beside(scheduler),
+        "LONGSHORE_RUNTIME": runtime.value,
+        "LONGSHORE_DATA_DIR": str(data_dir.expanduser().absolute()),
+    }
+    os.execve(sys.executable, [sys.executable, "-m", "longshore.agent"], environ)  # noqa: S606
+
+
+def _logs_beside(scheduler: str) -> str:
+    host, _, port = scheduler.rpartition(":")
+    if not host or not port.isdigit():
+        raise typer.BadParameter(f"--scheduler takes HOST:PORT, not {scheduler!r}.")
+    base = int(port) - PORT_OFFSETS["scheduler"]
+    return Addresses.from_submission(f"{host}:{base}").logs

@@ -1,0 +1,140 @@
+"""What the command prints: tables, JSON, sentences; for a terminal, and plain for everything else."""
+
+import json
+import sys
+from base64 import b64encode
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+STATUS_STYLES = {
+    "SUBMITTED": "dim",
+    "PENDING": "dim",
+    "RUNNABLE": "yellow",
+    "STARTING": "cyan",
+    "RUNNING": "blue",
+    "SUCCEEDED": "green",
+    "FAILED": "red",
+    "VALID": "green",
+    "INVALID": "red",
+    "SERVING": "green",
+    "NOT_SERVING": "yellow",
+    "UNREACHABLE": "red",
+    "ENABLED": "green",
+    "DISABLED": "yellow",
+}
+
+
+def out() -> Console:
+    """The console of results, on standard output."""
+    return Console(highlight=False, soft_wrap=True)
+
+
+def err() -> Console:
+    """The console of remarks and failures, on standard error."""
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """A remark, beside the results."""
+    err().print(Text(text), style="dim")
+
+
+def fail(text: str) -> None:
+    """Why the command failed."""
+    console = err()
+    console.print(Text.assemble(("longshore: ", "bold red"), text))
+
+
+def print_json(value: Any) -> None:
+    """A result for programs."""
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A listing. On a terminal cells are folded into its width; elsewhere each row is one line."""
+    console = out()
+    kept = [list(row) for row in rows]
+    if console.is_terminal:
+        grid = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+        for header in headers:
+            grid.add_column(header, overflow="fold")
+        for row in kept:
+            grid.add_row(*(Text(cell, style=STATUS_STYLES.get(cell, "")) for cell in row))
+        console.print(grid, soft_wrap=False)
+        return
+    lines = [list(headers), *kept]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(headers))]
+    for line in lines:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        sys.stdout.write("  ".join(cells).rstrip() + "\n")
+
+
+def fields(pairs: Iterable[tuple[str, str]]) -> None:
+    """What is known of one thing, a line each; empty values are left out."""
+    kept = [(name, value) for name, value in pairs if value]
+    width = max((len(name) for name, _ in kept), default=0)
+    console = out()
+    for name, value in kept:
+        style = STATUS_STYLES.get(value, "")
+        console.print(Text.assemble((name.ljust(width + 2), "bold"), (value, style)))
+
+
+def plain(message: Message) -> dict[str, Any]:
+    """A message as AWS's JSON has it: JSON names, numbers as numbers, only what is set."""
+    return {field.json_name: _value(field, value) for field, value in message.ListFields()}
+
+
+def _value(field: FieldDescriptor, value: Any) -> Any:
+    entry = field.message_type
+    if entry is not None and entry.GetOptions().map_entry:
+        inner = entry.fields_by_name["value"]
+        return {str(key): _single(inner, item) for key, item in sorted(value.items())}
+    if field.is_repeated:
+        return [_single(field, item) for item in value]
+    return _single(field, value)
+
+
+def _single(field: FieldDescriptor, value: Any) -> Any:
+    if isinstance(value, Message):
+        return plain(value)
+    if field.enum_type is not None:
+        return field.enum_type.values_by_number[value].name
+    return b64encode(value).decode() if isinstance(value, bytes) else value
+
+
+def when(epoch_milliseconds: int) -> str:
+    """A time for people, in the local zone; empty for none."""
+    if not epoch_milliseconds:
+        return ""
+    at = datetime.fromtimestamp(epoch_milliseconds / 1000, UTC).astimezone()
+    return at.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def duration(start_milliseconds: int, stop_milliseconds: int) -> str:
+    """Time between two moments for people; empty unless both are known."""
+    if not start_milliseconds or not stop_milliseconds:
+        return ""
+    seconds = max(0.0, (stop_milliseconds - start_milliseconds) / 1000)
+    if seconds < 60:
+        return f"{seconds:.1f}s"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02}m{rest:02}s" if hours else f"{minutes}m{rest:02}s"
+
+
+def short(arn: str) -> str:
+    """The name in an ARN, or the text itself."""
+    return arn.rpartition("/")[2]
+
+
+def print_json_line(value: Any) -> None:
+    """One of many results for programs, on a line of its own as soon as it is there."""
+    sys.stdout.write(json.dumps(value) + "\n")
+    sys.stdout.flush()

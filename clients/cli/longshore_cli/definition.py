@@ -1,0 +1,145 @@
+"""`definition`: job definitions."""
+
+import json as json_module
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from google.protobuf.json_format import ParseDict, ParseError
+
+from longshore.v1 import job_definition_pb2
+from longshore_cli import console
+from longshore_cli.command import (
+    Attempts,
+    CommandLine,
+    Environment,
+    Json,
+    Parameter,
+    Tag,
+    Timeout,
+    coroutine,
+    mounts,
+    pairs,
+)
+from longshore_cli.run import DEFAULT_MEMORY_MIB
+from longshore_cli.settings import settings
+from longshore_client import InvalidRequest, build
+
+app = typer.Typer(no_args_is_help=True, help="Job definitions.", rich_markup_mode=None)
+
+
+@app.command()
+@coroutine
+async def register(  # noqa: PLR0913 - each is an option
+    name: Annotated[str, typer.Argument(help="The definition's name.")],
+    command: CommandLine = None,
+    image: Annotated[str | None, typer.Option(help="Image to run.", show_default=False)] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            help="JSON file as for `aws batch register-job-definition`, instead of other options.",
+            show_default=False,
+        ),
+    ] = None,
+    vcpus: Annotated[int, typer.Option(min=1, help="vCPUs, a share.")] = 1,
+    memory: Annotated[
+        int, typer.Option(min=4, help="Memory in MiB, a hard limit.")
+    ] = DEFAULT_MEMORY_MIB,
+    env: Environment = None,
+    volume: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--volume", "-v", metavar="HOST:CONTAINER[:ro]", help="Directory to mount; repeatable."
+        ),
+    ] = None,
+    parameter: Parameter = None,
+    attempts: Attempts = None,
+    timeout: Timeout = None,
+    tag: Tag = None,
+    json: Json = False,
+) -> None:
+    """Register a job definition, or the next revision of one."""
+    if (image is None) == (file is None):
+        raise typer.BadParameter("Either --image or --file says what to run.")
+    if file is not None:
+        request = _read(name, file)
+    else:
+        request = job_definition_pb2.RegisterJobDefinitionRequest(
+            job_definition_name=name,
+            type="container",
+            container_properties=build.container(
+                image or "",
+                command or (),
+                vcpus=vcpus,
+                memory_mib=memory,
+                env=pairs(env, "--env"),
+                mounts=mounts(volume),
+            ),
+            parameters=pairs(parameter, "--parameter"),
+            tags=pairs(tag, "--tag"),
+        )
+        if attempts is not None:
+            request.retry_strategy.attempts = attempts
+        if timeout is not None:
+            request.timeout.attempt_duration_seconds = timeout
+    async with settings.connect() as client:
+        revision = await client.register_definition(request)
+    if json:
+        console.print_json({"jobDefinition": revision})
+    else:
+        console.out().print(revision)
+
+
+def _read(name: str, file: Path) -> job_definition_pb2.RegisterJobDefinitionRequest:
+    try:
+        document = json_module.loads(file.read_text())
+        request = ParseDict(document, job_definition_pb2.RegisterJobDefinitionRequest())
+    except OSError as error:
+        raise InvalidRequest(f"{file} cannot be read: {error.strerror}.") from error
+    except (ValueError, ParseError) as error:
+        raise InvalidRequest(f"{file} is not a job definition in JSON: {error}") from error
+    request.job_definition_name = name
+    return request
+
+
+@app.command("list")
+@coroutine
+async def list_(
+    name: Annotated[
+        str | None, typer.Argument(help="Only revisions of this name.", show_default=False)
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="INACTIVE revisions as well.")] = False,
+    json: Json = False,
+) -> None:
+    """List job definitions."""
+    async with settings.connect() as client:
+        found = [
+            item async for item in client.list_definitions(name, status=None if every else "ACTIVE")
+        ]
+    if json:
+        console.print_json([console.plain(item) for item in found])
+        return
+    console.table(
+        ("DEFINITION", "STATUS", "TYPE", "IMAGE", "COMMAND"),
+        [
+            (
+                f"{item.job_definition_name}:{item.revision}",
+                item.status,
+                item.type,
+                item.container_properties.image,
+                " ".join(item.container_properties.command),
+            )
+            for item in found
+        ],
+    )
+
+
+@app.command()
+@coroutine
+async def deregister(
+    definition: Annotated[str, typer.Argument(metavar="NAME:REVISION", help="Which revision.")],
+) -> None:
+    """Make a revision INACTIVE; jobs made from it are not affected."""
+    async with settings.connect() as client:
+        await client.deregister_definition(definition)
+    console.say(f"{definition} is INACTIVE")

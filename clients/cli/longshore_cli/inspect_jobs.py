@@ -1,0 +1,243 @@
+"""`jobs`, `describe`, `logs`, `wait`, `explain`: what became of jobs."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+import typer
+
+from longshore.v1 import job_pb2
+from longshore_cli import console, exit_code
+from longshore_cli.command import Json, coroutine
+from longshore_cli.progress import Progress, counts, summary
+from longshore_cli.run import write
+from longshore_cli.settings import settings
+from longshore_client import Client, NotFound
+from longshore_client.jobs import FINAL, STATUSES
+
+JobIds = Annotated[list[str], typer.Argument(metavar="JOB...", help="Job ids.")]
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="Job id, ID:INDEX for a child.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    for command in (jobs, describe, logs, wait, explain):
+        app.command()(command)
+
+
+@coroutine
+async def jobs(
+    queue: Annotated[str, typer.Option(help="Job queue.")] = "default",
+    status: Annotated[
+        list[str] | None, typer.Option(help="Only this status; repeatable.", show_default=False)
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Only this name; a * at the end is any ending.")
+    ] = None,
+    array: Annotated[
+        str | None, typer.Option(metavar="JOB", help="Children of this array job instead.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Most jobs to list.")] = 50,
+    json: Json = False,
+) -> None:
+    """List jobs, newest first."""
+    wanted = [item.upper() for item in status or ()]
+    for item in wanted:
+        if item not in STATUSES:
+            raise typer.BadParameter(f"--status is one of {', '.join(STATUSES)}, not {item!r}.")
+    found: list[job_pb2.JobSummary] = []
+    async with settings.connect() as client:
+        async for job in _select(client, queue, wanted, name, array):
+            found.append(job)
+            if len(found) == limit:
+                break
+    if json:
+        console.print_json([console.plain(job) for job in found])
+        return
+    console.table(
+        ("JOB", "NAME", "STATUS", "CREATED", "RAN", "EXIT", "WHY"),
+        [
+            (
+                job.job_id,
+                job.job_name,
+                job.status,
+                console.when(job.created_at),
+                console.duration(job.started_at, job.stopped_at),
+                str(job.container.exit_code) if job.container.HasField("exit_code") else "",
+                summary(dict(job.array_properties.status_summary))
+                if job.array_properties.status_summary
+                else job.status_reason,
+            )
+            for job in found
+        ],
+    )
+
+
+async def _select(
+    client: Client, queue: str, statuses: list[str], name: str | None, array: str | None
+) -> AsyncIterator[job_pb2.JobSummary]:
+    """Jobs of the queue or the array, in every status unless some are named."""
+    if array is None and not statuses:
+        # AWS lists every status only beside a filter, and this one lets everything through.
+        filters = {"JOB_NAME": name} if name else {"AFTER_CREATED_AT": "0"}
+        async for job in client.list_jobs(queue, filters=filters):
+            yield job
+        return
+    if array is None and name:
+        async for job in client.list_jobs(queue, filters={"JOB_NAME": name}):
+            if job.status in statuses:
+                yield job
+        return
+    for status in statuses or STATUSES:
+        async for job in client.list_jobs(None if array else queue, array_job=array, status=status):
+            yield job
+
+
+@coroutine
+async def describe(job: JobIds, json: Json = False) -> None:
+    """Show everything known of jobs."""
+    async with settings.connect() as client:
+        found = await client.describe_jobs(job)
+    missing = set(job) - {item.job_id for item in found}
+    if missing:
+        raise NotFound(
+            f"There is no job {sorted(missing)[0]}; `longshore jobs` lists those there are."
+        )
+    if json:
+        console.print_json([console.plain(item) for item in found])
+        return
+    for number, item in enumerate(found):
+        if number:
+            console.out().print()
+        _show(item)
+
+
+def _show(job: job_pb2.JobDetail) -> None:
+    container = job.container
+    array = job.array_properties
+    needs = ", ".join(f"{need.value} {need.type}" for need in container.resource_requirements)
+    console.fields(
+        [
+            ("job", job.job_id),
+            ("name", job.job_name),
+            ("status", job.status),
+            ("reason", job.status_reason),
+            ("queue", console.short(job.job_queue)),
+            ("definition", console.short(job.job_definition)),
+            ("created", console.when(job.created_at)),
+            ("started", console.when(job.started_at)),
+            ("stopped", console.when(job.stopped_at)),
+            ("ran", console.duration(job.started_at, job.stopped_at)),
+            ("children", summary(counts(job)) if array.size else ""),
+            ("index", str(array.index) if array.HasField("index") else ""),
+            ("depends on", ", ".join(item.job_id or item.type for item in job.depends_on)),
+            ("image", container.image),
+            ("command", " ".join(container.command)),
+            ("needs", needs),
+            ("exit code", str(container.exit_code) if container.HasField("exit_code") else ""),
+            ("container", container.reason),
+            ("log", container.log_stream_name),
+            ("tags", ", ".join(f"{key}={value}" for key, value in sorted(job.tags.items()))),
+        ]
+    )
+    for number, attempt in enumerate(job.attempts, start=1):
+        ended = attempt.container
+        code = f"exit code {ended.exit_code}" if ended.HasField("exit_code") else "no exit code"
+        told = "; ".join(filter(None, (code, attempt.status_reason, ended.reason)))
+        console.fields([(f"attempt {number}", told)])
+
+
+@coroutine
+async def logs(
+    job: JobId,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on until the job has ended.")
+    ] = False,
+    attempt: Annotated[
+        int | None, typer.Option(min=1, help="Only this attempt.", show_default=False)
+    ] = None,
+    tail: Annotated[int, typer.Option(min=0, help="Only the last so many lines; 0: all.")] = 0,
+    timestamps: Annotated[
+        bool, typer.Option("--timestamps", "-t", help="Put the time before each line.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Print what a job printed, attempt after attempt."""
+    whole = True
+    async with settings.connect() as client:
+        async for line in client.job_logs(job, follow=follow, attempt=attempt, tail_lines=tail):
+            if json:
+                console.print_json_line(
+                    {
+                        "time": line.printed_at.isoformat(),
+                        "stream": "stderr" if line.is_stderr else "stdout",
+                        "attempt": line.attempt,
+                        "text": line.text,
+                        "partial": line.partial,
+                    }
+                )
+                continue
+            stamped = timestamps and whole
+            write(line, f"{line.printed_at.isoformat()} " if stamped else "")
+            whole = not line.partial
+
+
+@coroutine
+async def wait(
+    job: JobIds,
+    timeout: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="SECONDS", help="Give up after so long.", show_default=False),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    json: Json = False,
+) -> int:
+    """Wait until jobs have ended; exit code 0 if every one SUCCEEDED, 1 if one FAILED."""
+    async with settings.connect() as client:
+        if quiet or json:
+            ended = await client.wait(job, timeout=timeout)
+        else:
+            ended = await _wait_and_show(client, job, timeout)
+    if json:
+        console.print_json([console.plain(item) for item in ended])
+    for item in ended:
+        if item.status == "FAILED" and not json:
+            console.fail(f"Job {item.job_id} FAILED: {item.status_reason}")
+    failed = any(item.status == "FAILED" for item in ended)
+    return exit_code.NEGATIVE if failed else exit_code.OK
+
+
+async def _wait_and_show(
+    client: Client, job_ids: list[str], timeout: float | None
+) -> list[job_pb2.JobDetail]:
+    names = [item.job_name for item in await client.describe_jobs(dict.fromkeys(job_ids))]
+    with Progress(names, console.err()) as progress:
+        return await client.wait(
+            job_ids,
+            timeout=timeout,
+            seen=lambda found: progress.show(
+                found, final=all(item.status in FINAL for item in found)
+            ),
+        )
+
+
+@coroutine
+async def explain(job: JobId, json: Json = False) -> None:
+    """Say why a job is where it is."""
+    async with settings.connect() as client:
+        answer = await client.explain_job(job)
+    if json:
+        console.print_json(console.plain(answer))
+        return
+    console.fields(
+        [
+            ("status", answer.status),
+            ("summary", answer.summary),
+            ("jobs ahead", str(answer.jobs_ahead) if answer.HasField("jobs_ahead") else ""),
+        ]
+    )
+    if answer.reasons:
+        console.out().print()
+        console.table(
+            ("REASON", "COUNT", "WHAT IT MEANS"),
+            [(item.reason, str(item.count), item.detail) for item in answer.reasons],
+        )

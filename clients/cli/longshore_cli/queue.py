@@ -1,0 +1,103 @@
+"""`queue`: job queues."""
+
+from typing import Annotated
+
+import typer
+
+from longshore_cli import console
+from longshore_cli.command import Json, Tag, coroutine, pairs
+from longshore_cli.settings import settings
+from longshore_cli.switch import State
+
+app = typer.Typer(no_args_is_help=True, help="Job queues.", rich_markup_mode=None)
+
+Name = Annotated[str, typer.Argument(help="The queue's name.")]
+
+
+@app.command()
+@coroutine
+async def create(
+    name: Name,
+    env: Annotated[
+        list[str], typer.Option(help="Compute environment; repeatable, tried in this order.")
+    ],
+    priority: Annotated[int, typer.Option(min=0, help="The higher goes first.")] = 1,
+    state: Annotated[State, typer.Option(help="Whether it takes jobs.")] = State.ENABLED,
+    tag: Tag = None,
+) -> None:
+    """Create a job queue on compute environments."""
+    async with settings.connect() as client:
+        arn = await client.create_queue(
+            name, env, priority=priority, state=state.value, tags=pairs(tag, "--tag")
+        )
+        await client.wait_for_queue(name)
+    console.out().print(arn)
+
+
+@app.command("list")
+@coroutine
+async def list_(json: Json = False) -> None:
+    """List job queues."""
+    async with settings.connect() as client:
+        found = [item async for item in client.list_queues()]
+    if json:
+        console.print_json([console.plain(item) for item in found])
+        return
+    console.table(
+        ("QUEUE", "STATE", "STATUS", "PRIORITY", "COMPUTE ENVIRONMENTS"),
+        [
+            (
+                item.job_queue_name,
+                item.state,
+                item.status,
+                str(item.priority),
+                ", ".join(
+                    console.short(entry.compute_environment)
+                    for entry in sorted(item.compute_environment_order, key=lambda e: e.order)
+                ),
+            )
+            for item in found
+        ],
+    )
+
+
+@app.command()
+@coroutine
+async def update(
+    name: Name,
+    state: Annotated[
+        State | None, typer.Option(help="Whether it takes jobs.", show_default=False)
+    ] = None,
+    priority: Annotated[
+        int | None, typer.Option(min=0, help="The higher goes first.", show_default=False)
+    ] = None,
+    env: Annotated[
+        list[str] | None,
+        typer.Option(help="Compute environments in place of the present ones; repeatable."),
+    ] = None,
+) -> None:
+    """Change a job queue; what is not given stays."""
+    async with settings.connect() as client:
+        await client.update_queue(
+            name,
+            state=None if state is None else state.value,
+            priority=priority,
+            compute_environments=env or (),
+        )
+    console.say(f"queue {name} is updated")
+
+
+@app.command()
+@coroutine
+async def delete(
+    name: Name,
+    force: Annotated[
+        bool, typer.Option("--force", help="Disable it first; its unfinished jobs end FAILED.")
+    ] = False,
+) -> None:
+    """Delete a DISABLED job queue."""
+    async with settings.connect() as client:
+        if force:
+            await client.update_queue(name, state="DISABLED")
+        await client.delete_queue(name)
+    console.say(f"queue {name} is being deleted")

@@ -1,0 +1,64 @@
+"""Where the services are and where a stack's data lies, from options, environment and record."""
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from longshore_client import Addresses, Client
+
+
+def data_directory(option: Path | None) -> Path:
+    """The stack's data directory: the option, else LONGSHORE_DATA_DIR, else ~/.longshore."""
+    chosen = option or Path(os.environ.get("LONGSHORE_DATA_DIR") or "~/.longshore")
+    return chosen.expanduser().absolute()
+
+
+def read_record(data_dir: Path) -> dict[str, Any] | None:
+    """What the stack of a data directory says of itself; None if there never was one."""
+    try:
+        record = json.loads((data_dir / "longshore.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+@dataclass
+class Settings:
+    """Options that come before the command's name."""
+
+    server: str | None = None
+    #: Seconds to try to reach a service that has never answered.
+    patience: float = 2.0
+    _addresses: Addresses | None = field(default=None, repr=False)
+
+    @property
+    def addresses(self) -> Addresses:
+        """Of the services: --server, else LONGSHORE_* variables, else the stack that runs here.
+
+        Raises:
+            InvalidRequest: the option or a variable is malformed.
+        """
+        if self._addresses is None:
+            self._addresses = self._find()
+        return self._addresses
+
+    def _find(self) -> Addresses:
+        if self.server:
+            return Addresses.from_submission(self.server)
+        named = ("HOST", "PORT_BASE", "SUBMISSION_ADDRESS", "SCHEDULER_ADDRESS", "LOGS_ADDRESS")
+        if not any(f"LONGSHORE_{name}" in os.environ for name in named):
+            record = read_record(data_directory(None))
+            if record is not None and record.get("status") in ("starting", "ready"):
+                known = record["addresses"]
+                return Addresses(known["submission"], known["scheduler"], known["logs"])
+        return Addresses.from_environment()
+
+    def connect(self) -> Client:
+        """A client for these services."""
+        return Client(self.addresses, patience=self.patience)
+
+
+#: Of this process; the command's own options set it.
+settings = Settings()

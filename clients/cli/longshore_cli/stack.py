@@ -1,0 +1,326 @@
+"""`up`, `status`, `down`: a whole longshore on this machine."""
+
+import asyncio
+import contextlib
+import importlib.util
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from longshore_cli import console, exit_code
+from longshore_cli.command import DataDir, Json, coroutine
+from longshore_cli.settings import data_directory, read_record
+from longshore_client import Addresses, Client, LongshoreError
+from longshore_client.call import check_health
+from longshore_client.jobs import STATUSES
+
+POLL_SECONDS = 0.1
+#: Longest time to wait for a supervisor, which has deadlines of its own.
+START_SECONDS = 600.0
+#: Exit code of a supervisor that finds another one.
+ALREADY_RUNNING = 4
+#: Most jobs of one status that are counted.
+COUNT_MAXIMUM = 1000
+
+
+class Runtime(StrEnum):
+    """How containers are run."""
+
+    auto = "auto"
+    docker = "docker"
+    process = "process"
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command()(up)
+    app.command()(status)
+    app.command()(down)
+
+
+def up(
+    data_dir: DataDir = None,
+    runtime: Annotated[
+        Runtime | None,
+        typer.Option(help="auto takes Docker where it answers.", show_default="auto"),
+    ] = None,
+    port_base: Annotated[
+        int | None,
+        typer.Option(min=1024, max=65_000, help="First of the ports.", show_default="7070"),
+    ] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Return when everything is ready.")
+    ] = False,
+) -> None:
+    """Start longshore on this machine: all services and an embedded PostgreSQL."""
+    directory = data_directory(data_dir)
+    environ = _environ(directory)
+    if runtime is not None:
+        environ["LONGSHORE_RUNTIME"] = runtime.value
+    if port_base is not None:
+        environ["LONGSHORE_PORT_BASE"] = str(port_base)
+    with contextlib.ExitStack() as cleanup:
+        output = cleanup.enter_context(_log_file(directory).open("ab"))
+        supervisor = _supervisor(("up",), environ, output)
+    try:
+        code = _until_ready(supervisor, directory)
+        if code is None and not detach:
+            console.say("Press Ctrl-C to stop.")
+            code = supervisor.wait()
+    except KeyboardInterrupt:
+        console.say("stopping")
+        supervisor.terminate()
+        code = supervisor.wait()
+    if code:
+        raise typer.Exit(code)
+
+
+def down(data_dir: DataDir = None) -> None:
+    """Stop the longshore of a data directory; jobs, definitions and history stay."""
+    directory = data_directory(data_dir)
+    record = read_record(directory)
+    if record is None:
+        console.say(f"Nothing to stop: {directory} holds no longshore.")
+        return
+    with _log_file(directory).open("ab") as output:
+        code = _supervisor(("down",), _environ(directory), output).wait()
+    if code:
+        console.fail(f"Not everything could be stopped; see {_log_file(directory)}.")
+        raise typer.Exit(exit_code.NEGATIVE)
+    console.say(f"longshore is down; its data stays in {directory}.")
+
+
+@coroutine
+async def status(data_dir: DataDir = None, json: Json = False) -> int:
+    """Show what runs: services, their health, jobs by status, capacity."""
+    directory = data_directory(data_dir)
+    record = read_record(directory)
+    if record is None or record["status"] in ("stopped", "failed"):
+        if json:
+            console.print_json({"status": "stopped", "dataDirectory": str(directory)})
+        else:
+            console.out().print(f"No longshore runs on {directory}; start it with `longshore up`.")
+        return exit_code.NEGATIVE
+    health = await _health(record["addresses"])
+    serving = all(value == "SERVING" for value in health.values())
+    jobs, environments = await _load(record["addresses"]) if serving else ({}, [])
+    if json:
+        console.print_json(
+            {
+                "status": record["status"] if serving else "degraded",
+                "version": record["version"],
+                "dataDirectory": str(directory),
+                "runtime": record["runtime"],
+                "database": record["database"],
+                "logDirectory": record["log_directory"],
+                "services": {
+                    name: {
+                        "address": address,
+                        "health": health[name],
+                        "pid": record["services"].get(name, {}).get("pid"),
+                        "restarts": record["services"].get(name, {}).get("restarts", 0),
+                    }
+                    for name, address in record["addresses"].items()
+                },
+                "jobs": jobs,
+                "computeEnvironments": environments,
+            }
+        )
+    else:
+        _show(record, directory, health, jobs, environments)
+    return exit_code.OK if serving else exit_code.NEGATIVE
+
+
+def _show(
+    record: Mapping[str, Any],
+    directory: Path,
+    health: Mapping[str, str],
+    jobs: Mapping[str, Any],
+    environments: list[dict[str, Any]],
+) -> None:
+    console.fields(
+        [
+            ("longshore", f"{record['version']}, {record['status']}"),
+            ("runtime", f"{record['runtime']} ({record['runtime_detail']})"),
+            ("database", record["database"]),
+            ("data", str(directory)),
+            ("logs", record["log_directory"]),
+        ]
+    )
+    console.out().print()
+    console.table(
+        ("SERVICE", "ADDRESS", "HEALTH", "PID", "RESTARTS"),
+        [
+            (
+                name,
+                address,
+                health[name],
+                str(record["services"].get(name, {}).get("pid", "")),
+                str(record["services"].get(name, {}).get("restarts", "")),
+            )
+            for name, address in record["addresses"].items()
+        ],
+    )
+    if jobs:
+        console.out().print()
+        console.table(
+            ("QUEUE", *STATUSES),
+            [(queue, *(str(counts[name]) for name in STATUSES)) for queue, counts in jobs.items()],
+        )
+    if environments:
+        console.out().print()
+        console.table(
+            ("COMPUTE ENVIRONMENT", "STATUS", "TYPE", "VCPUS"),
+            [
+                (
+                    item["name"],
+                    item["status"],
+                    item["type"],
+                    f"{item['desiredvCpus']} of at most {item['maxvCpus']}"
+                    if item["type"] == "MANAGED"
+                    else "",
+                )
+                for item in environments
+            ],
+        )
+
+
+async def _health(addresses: Mapping[str, str]) -> dict[str, str]:
+    checks = (
+        _gateway_health(address) if name == "gateway" else check_health(address)
+        for name, address in addresses.items()
+    )
+    return dict(zip(addresses, await asyncio.gather(*checks), strict=True))
+
+
+async def _gateway_health(address: str) -> str:
+    host, _, port = address.rpartition(":")
+    try:
+        async with asyncio.timeout(1):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            try:
+                writer.write(b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n")
+                line = await reader.readline()
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return "UNREACHABLE"
+    return "SERVING" if b" 200 " in line else "NOT_SERVING"
+
+
+async def _load(addresses: Mapping[str, str]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Jobs by queue and status, and compute environments."""
+    known = Addresses(addresses["submission"], addresses["scheduler"], addresses["logs"])
+    jobs: dict[str, Any] = {}
+    try:
+        async with Client(known, patience=1) as client:
+            async for queue in client.list_queues():
+                jobs[queue.job_queue_name] = {
+                    status: await _count(client, queue.job_queue_name, status)
+                    for status in STATUSES
+                }
+            environments = [
+                {
+                    "name": item.compute_environment_name,
+                    "status": item.status,
+                    "type": item.type,
+                    "desiredvCpus": item.compute_resources.desiredv_cpus,
+                    "maxvCpus": item.compute_resources.maxv_cpus,
+                }
+                async for item in client.list_environments()
+            ]
+    except LongshoreError:
+        return {}, []  # health, which is shown, says enough
+    return jobs, environments
+
+
+async def _count(client: Client, queue: str, status: str) -> int:
+    count = 0
+    async for _ in client.list_jobs(queue, status=status):
+        count += 1
+        if count == COUNT_MAXIMUM:
+            break
+    return count
+
+
+def _environ(directory: Path) -> dict[str, str]:
+    return {**os.environ, "LONGSHORE_DATA_DIR": str(directory)}
+
+
+def _log_file(directory: Path) -> Path:
+    path = directory / "log" / "standalone.log"
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return path
+
+
+def _supervisor(
+    arguments: tuple[str, ...], environ: dict[str, str], output: Any
+) -> subprocess.Popen[bytes]:
+    """Starts the supervisor, in a session of its own: it outlives this command and its terminal."""
+    if importlib.util.find_spec("asyncpg") is None:
+        console.fail("The services are not installed here; install longshore[server].")
+        raise typer.Exit(exit_code.USAGE)
+    return subprocess.Popen(  # noqa: S603 - our own program, no shell
+        [sys.executable, "-m", "longshore.standalone", *arguments],
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        start_new_session=True,
+    )
+
+
+def _until_ready(supervisor: subprocess.Popen[bytes], directory: Path) -> int | None:
+    """Tells of the start as it goes on; None when ready, else the exit code to leave with."""
+    deadline = time.monotonic() + START_SECONDS
+    told = ""
+    while time.monotonic() < deadline:
+        code = supervisor.poll()
+        record = read_record(directory) or {}
+        mine = record.get("supervisor", {}).get("pid") == supervisor.pid
+        if code == ALREADY_RUNNING:
+            console.say(f"longshore runs already on {directory}.")
+            _announce(record, directory)
+            return exit_code.OK
+        if code is not None:
+            why = record.get("message") if mine else ""
+            console.fail(why or f"The start failed; see {_log_file(directory)}.")
+            return exit_code.NEGATIVE
+        if mine and record["status"] == "ready":
+            _announce(record, directory)
+            return None
+        if mine and record["status"] == "starting" and record["message"] != told:
+            told = record["message"]
+            console.say(told)
+        time.sleep(POLL_SECONDS)
+    supervisor.terminate()
+    console.fail(f"The start takes too long; see {_log_file(directory)}.")
+    return exit_code.TOO_LATE
+
+
+def _announce(record: Mapping[str, Any], directory: Path) -> None:
+    """The addresses, and what was chosen."""
+    addresses = record["addresses"]
+    others = ", ".join(
+        f"{name} {address}"
+        for name, address in addresses.items()
+        if name not in ("submission", "gateway")
+    )
+    console.fields(
+        [
+            ("longshore", f"{record['version']} is {record['status']}"),
+            ("gRPC", f"{addresses['submission']} ({others})"),
+            ("HTTP", f"http://{addresses['gateway']} (as AWS_ENDPOINT_URL_BATCH)"),
+            ("runtime", f"{record['runtime']} ({record['runtime_detail']})"),
+            ("database", record["database"]),
+            ("data", str(directory)),
+            ("logs", record["log_directory"]),
+        ]
+    )

@@ -1,0 +1,100 @@
+"""`submit`: a job from a registered definition."""
+
+from typing import Annotated
+
+import typer
+
+from longshore.v1 import job_pb2
+from longshore_cli import console
+from longshore_cli.command import (
+    Array,
+    Attempts,
+    CommandLine,
+    Environment,
+    Json,
+    Parameter,
+    Tag,
+    Timeout,
+    coroutine,
+    pairs,
+)
+from longshore_cli.settings import settings
+
+DEPENDENCY_TYPES = ("N_TO_N", "SEQUENTIAL")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(submit)
+
+
+@coroutine
+async def submit(  # noqa: PLR0913 - each is an option
+    name: Annotated[str, typer.Argument(help="The job's name.")],
+    definition: Annotated[
+        str, typer.Option("--definition", "-d", help="Job definition: NAME or NAME:REVISION.")
+    ],
+    command: CommandLine = None,
+    queue: Annotated[str, typer.Option(help="Job queue.")] = "default",
+    array: Array = None,
+    depends_on: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="JOB[,N_TO_N]|SEQUENTIAL",
+            help="What must have succeeded before; repeatable.",
+        ),
+    ] = None,
+    parameter: Parameter = None,
+    env: Environment = None,
+    vcpus: Annotated[int | None, typer.Option(min=1, help="vCPUs.", show_default=False)] = None,
+    memory: Annotated[
+        int | None, typer.Option(min=4, help="Memory in MiB.", show_default=False)
+    ] = None,
+    attempts: Attempts = None,
+    timeout: Timeout = None,
+    tag: Tag = None,
+    json: Json = False,
+) -> None:
+    """Submit a job and print its id."""
+    async with settings.connect() as client:
+        job_id = await client.submit_job(
+            name,
+            queue=queue,
+            definition=definition,
+            command=command,
+            env=pairs(env, "--env"),
+            vcpus=vcpus,
+            memory_mib=memory,
+            parameters=pairs(parameter, "--parameter"),
+            array_size=array,
+            depends_on=[dependency(item) for item in depends_on or ()],
+            attempts=attempts,
+            timeout_seconds=timeout,
+            tags=pairs(tag, "--tag"),
+        )
+    if json:
+        console.print_json({"jobId": job_id, "jobName": name})
+    else:
+        console.out().print(job_id)
+
+
+def dependency(text: str) -> job_pb2.JobDependency:
+    """A dependency from `JOB`, `JOB,N_TO_N` or `SEQUENTIAL`; AWS's `jobId=...,type=...` works too.
+
+    Raises:
+        BadParameter: there is something else in it.
+    """
+    made = job_pb2.JobDependency()
+    for part in text.split(","):
+        name, equals, value = part.partition("=")
+        if not equals:
+            name, value = ("type" if part in DEPENDENCY_TYPES else "jobId"), part
+        if name == "jobId" and value and not made.HasField("job_id"):
+            made.job_id = value
+        elif name == "type" and value in DEPENDENCY_TYPES and not made.HasField("type"):
+            made.type = value
+        else:
+            raise typer.BadParameter(
+                f"--depends-on takes JOB, JOB,N_TO_N or SEQUENTIAL, not {text!r}."
+            )
+    return made

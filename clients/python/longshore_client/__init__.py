@@ -1,0 +1,42 @@
+"""longshore's client: everything the services offer, as typed coroutines.
+
+    async with Client() as client:
+        job_id = await client.submit_job("hello", queue="default", definition="hello")
+        (job,) = await client.wait([job_id], timeout=60)
+        async for line in client.job_logs(job_id):
+            print(line.text)
+
+Messages are those of `longshore.v1`, so every member of AWS Batch's API is at hand; helpers take plain
+values for what is used most. Every call has a deadline; calls that a service could not take are tried
+again with growing, jittered delays until then. Errors are the classes of `longshore_client.errors`.
+"""
+
+from longshore_client.address import Addresses
+from longshore_client.client import Client
+from longshore_client.errors import (
+    InternalError,
+    InvalidRequest,
+    LimitExceeded,
+    LongshoreError,
+    NotFound,
+    PreconditionFailed,
+    Timeout,
+    Unavailable,
+    Unimplemented,
+)
+from longshore_client.logs import LogLine
+
+__all__ = [
+    "Addresses",
+    "Client",
+    "InternalError",
+    "InvalidRequest",
+    "LimitExceeded",
+    "LogLine",
+    "LongshoreError",
+    "NotFound",
+    "PreconditionFailed",
+    "Timeout",
+    "Unavailable",
+    "Unimplemented",
+]

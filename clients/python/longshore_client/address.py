@@ -1,0 +1,65 @@
+"""Where the services are."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from longshore_client.errors import InvalidRequest
+
+DEFAULT_PORT_BASE = 7070
+#: Offset of each service's port from the port base, which is submission's own port.
+PORT_OFFSETS = {
+    "submission": 0,
+    "scheduler": 1,
+    "scaler": 2,
+    "provisioning": 3,
+    "logs": 4,
+    "gateway": 10,
+}
+
+
+def _port(text: str, origin: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 65_535:
+        raise InvalidRequest(f"{origin} must end in a port from 1 to 65535, not in {text!r}.")
+    return int(text)
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """`host:port` of each service that clients speak to."""
+
+    submission: str
+    scheduler: str
+    logs: str
+
+    @classmethod
+    def from_submission(cls, target: str) -> "Addresses":
+        """All addresses from submission's, at the usual distances.
+
+        Raises:
+            InvalidRequest: the target is not `host:port`.
+        """
+        host, colon, port_text = target.rpartition(":")
+        if not colon or not host:
+            raise InvalidRequest(f"The server's address must be HOST:PORT, not {target!r}.")
+        base = _port(port_text, "The server's address")
+        return cls(*(f"{host}:{base + PORT_OFFSETS[name]}" for name in cls.__dataclass_fields__))
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Addresses":
+        """Addresses as the services take them: LONGSHORE_<SERVICE>_ADDRESS, LONGSHORE_PORT_BASE.
+
+        Raises:
+            InvalidRequest: a variable is malformed; the message names it.
+        """
+        host = environ.get("LONGSHORE_HOST", "127.0.0.1")
+        base = _port(
+            environ.get("LONGSHORE_PORT_BASE", str(DEFAULT_PORT_BASE)), "LONGSHORE_PORT_BASE"
+        )
+        found = []
+        for name in cls.__dataclass_fields__:
+            variable = f"LONGSHORE_{name.upper()}_ADDRESS"
+            target = environ.get(variable, f"{host}:{base + PORT_OFFSETS[name]}")
+            _port(target.rpartition(":")[2], variable)
+            found.append(target)
+        return cls(*found)

@@ -1,0 +1,83 @@
+"""Requests from plain values: what is used most, without knowing the messages."""
+
+from collections.abc import Mapping, Sequence
+
+from longshore.v1 import container_pb2, job_definition_pb2, job_pb2, key_value_pb2
+
+
+def environment(values: Mapping[str, str]) -> list[key_value_pb2.KeyValuePair]:
+    """Environment variables, sorted by name."""
+    return [
+        key_value_pb2.KeyValuePair(name=name, value=value) for name, value in sorted(values.items())
+    ]
+
+
+def requirements(
+    vcpus: float | None = None, memory_mib: int | None = None, gpus: int | None = None
+) -> list[container_pb2.ResourceRequirement]:
+    """What a container needs; only the kinds that are given."""
+    given = {
+        "VCPU": None if vcpus is None else f"{vcpus:g}",
+        "MEMORY": None if memory_mib is None else str(memory_mib),
+        "GPU": None if gpus is None else str(gpus),
+    }
+    return [
+        container_pb2.ResourceRequirement(type=kind, value=value)
+        for kind, value in given.items()
+        if value is not None
+    ]
+
+
+def dependencies(
+    depends_on: Sequence[str | job_pb2.JobDependency],
+) -> list[job_pb2.JobDependency]:
+    """Dependencies; a plain job id means that the whole job must have succeeded."""
+    return [
+        job_pb2.JobDependency(job_id=item) if isinstance(item, str) else item for item in depends_on
+    ]
+
+
+def volumes(
+    mounts: Sequence[tuple[str, str, bool]],
+) -> tuple[list[container_pb2.Volume], list[container_pb2.MountPoint]]:
+    """Volumes and mount points from (path on the instance, path in the container, read-only)."""
+    made, points = [], []
+    for number, (source, target, read_only) in enumerate(mounts):
+        name = f"volume-{number}"
+        made.append(container_pb2.Volume(name=name, host=container_pb2.Host(source_path=source)))
+        points.append(
+            container_pb2.MountPoint(
+                source_volume=name, container_path=target, read_only=read_only or None
+            )
+        )
+    return made, points
+
+
+def container(
+    image: str,
+    command: Sequence[str] = (),
+    *,
+    vcpus: float = 1,
+    memory_mib: int = 128,
+    env: Mapping[str, str] | None = None,
+    mounts: Sequence[tuple[str, str, bool]] = (),
+) -> job_definition_pb2.ContainerProperties:
+    """A container for a job definition.
+
+    Args:
+        image: name of the image.
+        command: command and arguments; empty for the image's own.
+        vcpus: share of CPU.
+        memory_mib: hard limit.
+        env: environment variables.
+        mounts: (absolute path on the instance, path in the container, read-only).
+    """
+    made, points = volumes(mounts)
+    return job_definition_pb2.ContainerProperties(
+        image=image,
+        command=command,
+        environment=environment(env or {}),
+        resource_requirements=requirements(vcpus, memory_mib),
+        volumes=made,
+        mount_points=points,
+    )

@@ -1,0 +1,63 @@
+"""Channels and stubs that the parts of the client share."""
+
+from types import TracebackType
+from typing import Self
+
+from longshore.v1 import (
+    log_service_pb2_grpc,
+    scheduler_service_pb2_grpc,
+    submission_service_pb2_grpc,
+)
+from longshore_client.address import Addresses
+from longshore_client.call import Caller, open_channel
+
+
+class Connection:
+    """Open channels to the services; an async context manager that closes them."""
+
+    def __init__(
+        self,
+        target: str | Addresses | None = None,
+        *,
+        timeout: float = 10.0,
+        patience: float = 5.0,
+    ) -> None:
+        """Makes a connection; nothing is sent before the first call. Needs a running event loop.
+
+        Args:
+            target: submission's `host:port`, or all addresses; None reads the environment.
+            timeout: seconds that a call may take with its retries, unless the call says otherwise.
+            patience: seconds to try to reach a service as long as none has ever answered.
+
+        Raises:
+            InvalidRequest: the target is malformed.
+        """
+        if target is None:
+            target = Addresses.from_environment()
+        elif isinstance(target, str):
+            target = Addresses.from_submission(target)
+        self.addresses = target
+        self._caller = Caller(timeout, patience)
+        self._channels = [
+            open_channel(address) for address in (target.submission, target.scheduler, target.logs)
+        ]
+        submission, scheduler, logs = self._channels
+        self._submission = submission_service_pb2_grpc.SubmissionServiceStub(submission)
+        self._scheduler = scheduler_service_pb2_grpc.SchedulerServiceStub(scheduler)
+        self._logs = log_service_pb2_grpc.LogServiceStub(logs)
+
+    async def close(self) -> None:
+        """Closes the channels; calls under way end at once."""
+        for channel in self._channels:
+            await channel.close(None)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()

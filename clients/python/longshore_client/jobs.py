@@ -1,0 +1,237 @@
+"""Jobs: submit, look, wait, stop."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+
+from longshore.v1 import job_pb2, key_value_pb2, scheduler_service_pb2
+from longshore_client import build
+from longshore_client.call import Backoff, new_request_id
+from longshore_client.connection import Connection
+from longshore_client.errors import NotFound, Timeout
+
+#: Most ids of one DescribeJobs call.
+DESCRIBE_MAXIMUM = 100
+STATUSES = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED", "FAILED")
+FINAL = frozenset({"SUCCEEDED", "FAILED"})
+POLL_FIRST_SECONDS = 0.1
+POLL_LAST_SECONDS = 2.0
+
+
+class JobCalls(Connection):
+    """The calls about jobs."""
+
+    async def submit(
+        self,
+        request: job_pb2.SubmitJobRequest,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - it becomes the call's deadline
+    ) -> job_pb2.SubmitJobResponse:
+        """Submits a job that is described by the whole message.
+
+        The submission carries an id of its own, so that a repetition after a lost answer is the
+        same job and never a second one.
+        """
+        return await self._caller.unary(
+            self._submission.SubmitJob,
+            request,
+            timeout=timeout,
+            metadata=(("x-longshore-request-id", new_request_id()),),
+        )
+
+    async def submit_job(
+        self,
+        name: str,
+        *,
+        queue: str,
+        definition: str,
+        command: Sequence[str] | None = None,
+        env: Mapping[str, str] | None = None,
+        vcpus: float | None = None,
+        memory_mib: int | None = None,
+        parameters: Mapping[str, str] | None = None,
+        array_size: int | None = None,
+        depends_on: Sequence[str | job_pb2.JobDependency] = (),
+        attempts: int | None = None,
+        timeout_seconds: int | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> str:
+        """Submits a job from plain values; what is not given is as in the definition.
+
+        Args:
+            name: the job's name.
+            queue: name or ARN of a job queue.
+            definition: `name`, `name:revision` or ARN of a job definition.
+            command: replaces the definition's.
+            env: merged over the definition's environment.
+            vcpus: replaces the definition's.
+            memory_mib: replaces the definition's.
+            parameters: values for `Ref::name` in the command.
+            array_size: number of children, 2 to 10,000; None for a single job.
+            depends_on: ids of jobs that must have succeeded before, or dependencies with a type.
+            attempts: tries in all, 1 to 10.
+            timeout_seconds: longest time that an attempt may run, from 60.
+            tags: the user's own labels.
+
+        Returns:
+            The job's id.
+        """
+        request = job_pb2.SubmitJobRequest(
+            job_name=name,
+            job_queue=queue,
+            job_definition=definition,
+            parameters=parameters,
+            depends_on=build.dependencies(depends_on),
+            tags=tags,
+        )
+        overrides = job_pb2.ContainerOverrides(
+            command=command or (),
+            environment=build.environment(env or {}),
+            resource_requirements=build.requirements(vcpus, memory_mib),
+        )
+        if overrides.ByteSize():
+            request.container_overrides.CopyFrom(overrides)
+        if array_size is not None:
+            request.array_properties.size = array_size
+        if attempts is not None:
+            request.retry_strategy.attempts = attempts
+        if timeout_seconds is not None:
+            request.timeout.attempt_duration_seconds = timeout_seconds
+        return (await self.submit(request)).job_id
+
+    async def describe_jobs(self, job_ids: Iterable[str]) -> list[job_pb2.JobDetail]:
+        """Everything known of the jobs, in the order asked for; unknown ids are left out."""
+        ids = list(dict.fromkeys(job_ids))
+        found: dict[str, job_pb2.JobDetail] = {}
+        for start in range(0, len(ids), DESCRIBE_MAXIMUM):
+            response = await self._caller.unary(
+                self._submission.DescribeJobs,
+                job_pb2.DescribeJobsRequest(jobs=ids[start : start + DESCRIBE_MAXIMUM]),
+            )
+            found.update((job.job_id, job) for job in response.jobs)
+        return [found[job_id] for job_id in ids if job_id in found]
+
+    async def describe_job(self, job_id: str) -> job_pb2.JobDetail:
+        """Everything known of one job.
+
+        Raises:
+            NotFound: no such job.
+        """
+        for job in await self.describe_jobs([job_id]):
+            return job
+        raise NotFound(f"There is no job {job_id}.", job_id=job_id)
+
+    async def list_jobs(
+        self,
+        queue: str | None = None,
+        *,
+        array_job: str | None = None,
+        status: str | None = None,
+        filters: Mapping[str, str] | None = None,
+        page_size: int | None = None,
+    ) -> AsyncIterator[job_pb2.JobSummary]:
+        """Jobs of a queue or children of an array job, newest first, page after page.
+
+        Args:
+            queue: name or ARN of the job queue; either this or `array_job`.
+            array_job: id of the array job.
+            status: one of `STATUSES`; None means RUNNING, as in AWS, unless there are filters.
+            filters: at most one, by name: JOB_NAME, JOB_DEFINITION, BEFORE_CREATED_AT, ...
+            page_size: entries of a page.
+        """
+        request = job_pb2.ListJobsRequest(
+            job_queue=queue,
+            array_job_id=array_job,
+            job_status=status,
+            max_results=page_size,
+            filters=[
+                key_value_pb2.KeyValuesPair(name=name, values=[value])
+                for name, value in (filters or {}).items()
+            ],
+        )
+        while True:
+            response = await self._caller.unary(self._submission.ListJobs, request)
+            for job in response.job_summary_list:
+                yield job
+            if not response.next_token:
+                return
+            request.next_token = response.next_token
+
+    async def watch(self, job_ids: Iterable[str]) -> AsyncIterator[list[job_pb2.JobDetail]]:
+        """Describes the jobs again and again, with growing pauses while nothing changes.
+
+        Ends after the description in which every job is SUCCEEDED or FAILED.
+
+        Raises:
+            NotFound: one of the ids is unknown.
+        """
+        ids = list(dict.fromkeys(job_ids))
+        pause = Backoff(POLL_FIRST_SECONDS, POLL_LAST_SECONDS)
+        last: list[object] = []
+        while True:
+            jobs = await self.describe_jobs(ids)
+            if len(jobs) < len(ids):
+                missing = (set(ids) - {job.job_id for job in jobs}).pop()
+                raise NotFound(f"There is no job {missing}.", job_id=missing)
+            yield jobs
+            if all(job.status in FINAL for job in jobs):
+                return
+            seen: list[object] = [
+                (job.status, dict(job.array_properties.status_summary)) for job in jobs
+            ]
+            if seen != last:
+                pause.reset()
+            last = seen
+            await asyncio.sleep(pause.delay())
+
+    async def wait(
+        self,
+        job_ids: Iterable[str],
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - a job may take days, so None is no limit
+        seen: Callable[[list[job_pb2.JobDetail]], None] | None = None,
+    ) -> list[job_pb2.JobDetail]:
+        """Waits until every job is SUCCEEDED or FAILED and describes them, in the order asked for.
+
+        Args:
+            job_ids: which jobs.
+            timeout: seconds; None for as long as it takes.
+            seen: called with each description on the way, the last one included.
+
+        Raises:
+            Timeout: some are neither after `timeout` seconds.
+            NotFound: one of the ids is unknown.
+        """
+        jobs: list[job_pb2.JobDetail] = []
+        try:
+            async with asyncio.timeout(timeout):
+                async for described in self.watch(job_ids):
+                    jobs = described
+                    if seen is not None:
+                        seen(jobs)
+        except TimeoutError:
+            waiting = [job for job in jobs if job.status not in FINAL]
+            which = f"{waiting[0].job_id} is {waiting[0].status}" if waiting else "nothing is known"
+            raise Timeout(f"Not all jobs ended within {timeout:g} s: {which}.") from None
+        return jobs
+
+    async def cancel_job(self, job_id: str, reason: str) -> None:
+        """Asks that a job which has not started does not run."""
+        await self._caller.unary(
+            self._submission.CancelJob, job_pb2.CancelJobRequest(job_id=job_id, reason=reason)
+        )
+
+    async def terminate_job(self, job_id: str, reason: str) -> None:
+        """Ends a job in whatever unfinished status it is."""
+        await self._caller.unary(
+            self._submission.TerminateJob, job_pb2.TerminateJobRequest(job_id=job_id, reason=reason)
+        )
+
+    async def explain_job(self, job_id: str) -> scheduler_service_pb2.ExplainJobResponse:
+        """Why a job is where it is.
+
+        Raises:
+            NotFound: no such job.
+        """
+        return await self._caller.unary(
+            self._scheduler.ExplainJob, scheduler_service_pb2.ExplainJobRequest(job_id=job_id)
+        )

@@ -1,0 +1,171 @@
+"""Reading what attempts print."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from longshore.v1 import job_pb2, log_service_pb2
+from longshore_client.call import Backoff
+from longshore_client.errors import InvalidRequest, LongshoreError, NotFound, Unavailable
+from longshore_client.jobs import FINAL, POLL_FIRST_SECONDS, POLL_LAST_SECONDS, JobCalls
+
+#: Seconds to wait for the rest of a log after its attempt has ended: its agent may be gone for good.
+REST_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """One line that an attempt printed."""
+
+    #: When it was printed.
+    printed_at: datetime
+    #: Whether it came from standard error.
+    is_stderr: bool
+    #: The text without its line end; bytes that are not UTF-8 are replaced.
+    text: str
+    #: Whether the line goes on in the next entry.
+    partial: bool
+    #: Number of the attempt, from 1; 0 if the log was read by its own name.
+    attempt: int = 0
+
+    @classmethod
+    def from_entry(cls, entry: log_service_pb2.LogEntry, attempt: int = 0) -> "LogLine":
+        """The line of a log service's entry."""
+        return cls(
+            printed_at=entry.time.ToDatetime(UTC),
+            is_stderr=entry.source == log_service_pb2.LOG_SOURCE_STDERR,
+            text=entry.text.decode(errors="replace"),
+            partial=entry.partial,
+            attempt=attempt,
+        )
+
+
+class LogCalls(JobCalls):
+    """The calls about logs."""
+
+    async def tail_logs(
+        self, log_stream_name: str, *, follow: bool = False, tail_lines: int = 0, attempt: int = 0
+    ) -> AsyncGenerator[LogLine, None]:
+        """Lines of one log; a broken stream goes on where it broke.
+
+        Args:
+            log_stream_name: the log's name, from a job's container or attempt.
+            follow: go on until the attempt has ended and everything is read.
+            tail_lines: only the last so many of what is there; 0 for all.
+            attempt: put on every line.
+
+        Raises:
+            NotFound: nothing is known of that log, and `follow` is not set.
+            Unavailable: the log service is away; while following, only after several tries.
+        """
+        request = log_service_pb2.TailLogsRequest(
+            log_stream_name=log_stream_name, follow=follow, tail_lines=tail_lines
+        )
+        backoff = Backoff()
+        failures = 0
+        while True:
+            try:
+                timeout = None if follow else self._caller.timeout
+                async for part in self._caller.stream(
+                    self._logs.TailLogs, request, timeout=timeout
+                ):
+                    failures = 0
+                    backoff.reset()
+                    for entry in part.entries:
+                        yield LogLine.from_entry(entry, attempt)
+                    request.offset = part.next_offset
+                    request.tail_lines = 0
+                    if part.complete:
+                        return
+            except Unavailable:
+                failures += 1
+                if failures > 8:
+                    raise
+                await asyncio.sleep(backoff.delay())
+            else:
+                if not follow:
+                    return
+                # The service ended the stream in good order while the log goes on: it is stopping.
+                await asyncio.sleep(backoff.delay())
+
+    async def job_logs(
+        self, job_id: str, *, follow: bool = False, attempt: int | None = None, tail_lines: int = 0
+    ) -> AsyncGenerator[LogLine, None]:
+        """Lines that a job printed, attempt after attempt.
+
+        Args:
+            job_id: a single job, or a child as `id:index`.
+            follow: wait for the job to start, and go on until it has ended.
+            attempt: only this one, from 1; None for all, in order.
+            tail_lines: only the last so many of what is there of each attempt; 0 for all.
+
+        Raises:
+            InvalidRequest: the job is an array job, which prints nothing itself.
+            NotFound: no such job.
+        """
+        read = 0
+        pause = Backoff(POLL_FIRST_SECONDS, POLL_LAST_SECONDS)
+        while True:
+            job = await self.describe_job(job_id)
+            if job.array_properties.size:
+                raise InvalidRequest(
+                    f"{job_id} is an array job, whose children print; name one, as in {job_id}:0."
+                )
+            streams = _streams(job)
+            final = job.status in FINAL
+            if read < len(streams):
+                pause.reset()
+                name = streams[read]
+                read += 1
+                if name and attempt in (None, read):
+                    async for line in self._attempt_lines(
+                        job_id, name, read, follow=follow, tail_lines=tail_lines
+                    ):
+                        yield line
+                continue
+            if final or not follow:
+                return
+            await asyncio.sleep(pause.delay())
+
+    async def _attempt_lines(
+        self, job_id: str, name: str, attempt: int, *, follow: bool, tail_lines: int
+    ) -> AsyncGenerator[LogLine, None]:
+        """Lines of one attempt; its log may stay without an end when its instance was lost."""
+        lines = self.tail_logs(name, follow=follow, tail_lines=tail_lines, attempt=attempt)
+        ended = asyncio.create_task(self._attempt_ended(job_id, attempt))
+        try:
+            while True:
+                line = asyncio.ensure_future(anext(lines))
+                await asyncio.wait({line, ended}, return_when=asyncio.FIRST_COMPLETED)
+                if not line.done():
+                    line.cancel()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await line
+                    ended.result()
+                    return
+                yield line.result()
+        except (StopAsyncIteration, NotFound):
+            return
+        finally:
+            ended.cancel()
+            with contextlib.suppress(asyncio.CancelledError, LongshoreError):
+                await ended
+            await lines.aclose()
+
+    async def _attempt_ended(self, job_id: str, attempt: int) -> None:
+        """Returns when the rest of an ended attempt's log has had time enough to arrive."""
+        async for (job,) in self.watch([job_id]):
+            if len(job.attempts) >= attempt:
+                break
+        await asyncio.sleep(REST_SECONDS)
+
+
+def _streams(job: job_pb2.JobDetail) -> list[str]:
+    """Names of the logs of a job's attempts, in order; '' for an attempt that printed nothing."""
+    names = [ended.container.log_stream_name for ended in job.attempts]
+    current = job.container.log_stream_name
+    if current and current not in names:
+        names.append(current)
+    return names

@@ -1,0 +1,246 @@
+"""Job definitions, job queues and compute environments."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any
+
+from longshore.v1 import compute_environment_pb2, job_definition_pb2, job_queue_pb2
+from longshore_client.call import Backoff
+from longshore_client.connection import Connection
+from longshore_client.errors import NotFound, PreconditionFailed, Timeout
+
+
+class ResourceCalls(Connection):
+    """The calls about what jobs are made from and where they run."""
+
+    # Job definitions
+
+    async def register_definition(
+        self, request: job_definition_pb2.RegisterJobDefinitionRequest
+    ) -> str:
+        """Registers a revision that is described by the whole message; returns `name:revision`."""
+        response = await self._caller.unary(
+            self._submission.RegisterJobDefinition, request, repeatable=False
+        )
+        return f"{response.job_definition_name}:{response.revision}"
+
+    async def register_container_definition(
+        self,
+        name: str,
+        container: job_definition_pb2.ContainerProperties,
+        *,
+        attempts: int | None = None,
+        timeout_seconds: int | None = None,
+        parameters: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> str:
+        """Registers a revision of a single container (see `build.container`)."""
+        request = job_definition_pb2.RegisterJobDefinitionRequest(
+            job_definition_name=name,
+            type="container",
+            container_properties=container,
+            parameters=parameters,
+            tags=tags,
+        )
+        if attempts is not None:
+            request.retry_strategy.attempts = attempts
+        if timeout_seconds is not None:
+            request.timeout.attempt_duration_seconds = timeout_seconds
+        return await self.register_definition(request)
+
+    async def list_definitions(
+        self, name: str | None = None, *, status: str | None = "ACTIVE"
+    ) -> AsyncIterator[job_definition_pb2.JobDefinition]:
+        """Revisions of one name or of all, page after page.
+
+        Args:
+            name: the definition's name.
+            status: ACTIVE or INACTIVE; None for both.
+        """
+        request = job_definition_pb2.DescribeJobDefinitionsRequest(
+            job_definition_name=name, status=status
+        )
+        while True:
+            response = await self._caller.unary(self._submission.DescribeJobDefinitions, request)
+            for definition in response.job_definitions:
+                yield definition
+            if not response.next_token:
+                return
+            request.next_token = response.next_token
+
+    async def deregister_definition(self, definition: str) -> None:
+        """Makes a revision (`name:revision` or ARN) INACTIVE."""
+        await self._caller.unary(
+            self._submission.DeregisterJobDefinition,
+            job_definition_pb2.DeregisterJobDefinitionRequest(job_definition=definition),
+        )
+
+    # Job queues
+
+    async def create_queue(
+        self,
+        name: str,
+        compute_environments: Sequence[str],
+        *,
+        priority: int = 1,
+        state: str = "ENABLED",
+        tags: Mapping[str, str] | None = None,
+    ) -> str:
+        """Creates a job queue on compute environments, tried in the order given; returns its ARN."""
+        response = await self._caller.unary(
+            self._submission.CreateJobQueue,
+            job_queue_pb2.CreateJobQueueRequest(
+                job_queue_name=name,
+                state=state,
+                priority=priority,
+                compute_environment_order=_order(compute_environments),
+                tags=tags,
+            ),
+            repeatable=False,
+        )
+        return response.job_queue_arn
+
+    async def list_queues(
+        self, names: Sequence[str] = ()
+    ) -> AsyncIterator[job_queue_pb2.JobQueueDetail]:
+        """The named job queues, or all of them; unknown names are left out."""
+        request = job_queue_pb2.DescribeJobQueuesRequest(job_queues=names)
+        while True:
+            response = await self._caller.unary(self._submission.DescribeJobQueues, request)
+            for queue in response.job_queues:
+                yield queue
+            if not response.next_token:
+                return
+            request.next_token = response.next_token
+
+    async def update_queue(
+        self,
+        queue: str,
+        *,
+        state: str | None = None,
+        priority: int | None = None,
+        compute_environments: Sequence[str] = (),
+    ) -> None:
+        """Changes what is given and keeps the rest."""
+        await self._caller.unary(
+            self._submission.UpdateJobQueue,
+            job_queue_pb2.UpdateJobQueueRequest(
+                job_queue=queue,
+                state=state,
+                priority=priority,
+                compute_environment_order=_order(compute_environments),
+            ),
+        )
+
+    async def delete_queue(self, queue: str) -> None:
+        """Begins to delete a DISABLED job queue."""
+        await self._caller.unary(
+            self._submission.DeleteJobQueue, job_queue_pb2.DeleteJobQueueRequest(job_queue=queue)
+        )
+
+    # Compute environments
+
+    async def create_environment(
+        self, request: compute_environment_pb2.CreateComputeEnvironmentRequest
+    ) -> str:
+        """Creates a compute environment that is described by the whole message; returns its ARN."""
+        response = await self._caller.unary(
+            self._submission.CreateComputeEnvironment, request, repeatable=False
+        )
+        return response.compute_environment_arn
+
+    async def list_environments(
+        self, names: Sequence[str] = ()
+    ) -> AsyncIterator[compute_environment_pb2.ComputeEnvironmentDetail]:
+        """The named compute environments, or all of them; unknown names are left out."""
+        request = compute_environment_pb2.DescribeComputeEnvironmentsRequest(
+            compute_environments=names
+        )
+        while True:
+            response = await self._caller.unary(
+                self._submission.DescribeComputeEnvironments, request
+            )
+            for environment in response.compute_environments:
+                yield environment
+            if not response.next_token:
+                return
+            request.next_token = response.next_token
+
+    async def update_environment(
+        self, request: compute_environment_pb2.UpdateComputeEnvironmentRequest
+    ) -> None:
+        """Changes what is given and keeps the rest."""
+        await self._caller.unary(self._submission.UpdateComputeEnvironment, request)
+
+    async def delete_environment(self, environment: str) -> None:
+        """Begins to delete a DISABLED compute environment that no queue refers to."""
+        await self._caller.unary(
+            self._submission.DeleteComputeEnvironment,
+            compute_environment_pb2.DeleteComputeEnvironmentRequest(
+                compute_environment=environment
+            ),
+        )
+
+    # Waiting
+
+    async def wait_for_queue(
+        self,
+        name: str,
+        *,
+        timeout: float = 30,  # noqa: ASYNC109 - told in the error
+    ) -> job_queue_pb2.JobQueueDetail:
+        """Waits until a job queue is VALID.
+
+        Raises:
+            NotFound: no such queue.
+            PreconditionFailed: it is INVALID; the message says why.
+            Timeout: it is neither after `timeout` seconds.
+        """
+        queue: job_queue_pb2.JobQueueDetail = await _until_valid(
+            f"job queue {name}", lambda: self.list_queues([name]), timeout
+        )
+        return queue
+
+    async def wait_for_environment(
+        self,
+        name: str,
+        *,
+        timeout: float = 30,  # noqa: ASYNC109 - told in the error
+    ) -> compute_environment_pb2.ComputeEnvironmentDetail:
+        """Waits until a compute environment is VALID; raises as `wait_for_queue`."""
+        environment: compute_environment_pb2.ComputeEnvironmentDetail = await _until_valid(
+            f"compute environment {name}", lambda: self.list_environments([name]), timeout
+        )
+        return environment
+
+
+def _order(names: Sequence[str]) -> list[job_queue_pb2.ComputeEnvironmentOrder]:
+    return [
+        job_queue_pb2.ComputeEnvironmentOrder(order=order, compute_environment=name)
+        for order, name in enumerate(names, start=1)
+    ]
+
+
+async def _until_valid(
+    what: str,
+    describe: Callable[[], AsyncIterator[Any]],
+    timeout: float,  # noqa: ASYNC109 - told in the error
+) -> Any:
+    pause = Backoff(0.05, 1.0)
+    status = ""
+    try:
+        async with asyncio.timeout(timeout):
+            while True:
+                found = None
+                async for found in describe():  # noqa: B007 - the one that was asked for
+                    pass
+                if found is None:
+                    raise NotFound(f"There is no {what}.")
+                if found.status == "VALID":
+                    return found
+                if found.status == "INVALID":
+                    raise PreconditionFailed(f"The {what} is INVALID: {found.status_reason}")
+                status = found.status
+                await asyncio.sleep(pause.delay())
+    except TimeoutError:
+        raise Timeout(f"The {what} is still {status} after {timeout:g} s.") from None

@@ -1,0 +1,1 @@
+"""Real workloads for longshore, small enough to read."""

@@ -1,0 +1,1 @@
+"""longshore: containers as batch jobs on capacity that starts and stops itself."""

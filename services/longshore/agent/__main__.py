@@ -1,0 +1,147 @@
+"""Starts the agent."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+from importlib.metadata import version
+
+import structlog
+
+from longshore.agent.config import AgentConfig
+from longshore.agent.crew import Crew
+from longshore.agent.docker.engine import Engine, engine_address
+from longshore.agent.docker.runtime import DockerRuntime
+from longshore.agent.journal import Journal
+from longshore.agent.process_runtime import ProcessRuntime
+from longshore.agent.runtime import Runtime
+from longshore.agent.shipper import Shipper
+from longshore.agent.simulated_runtime import SimulatedRuntime
+from longshore.agent.spool import Spool
+from longshore.agent.stream import Identity, SchedulerStream
+from longshore.domain.errors import Unavailable
+from longshore.runtime.metrics import serve_metrics
+from longshore.runtime.process import run_until_stopped
+from longshore.v1 import resources_pb2
+
+log = structlog.get_logger()
+
+TERMINATED = "The instance was terminated"
+#: How long a terminated agent tries to tell the scheduler how its attempts ended.
+TELL_SECONDS = 10.0
+
+
+async def open_runtime(config: AgentConfig, spool: Spool) -> Runtime:
+    """The runtime that the settings name; for `auto`, Docker where it answers, else processes.
+
+    Raises:
+        Unavailable: Docker is asked for and does not answer.
+    """
+    if config.runtime == "simulated":
+        return SimulatedRuntime()
+    if config.runtime in ("auto", "docker"):
+        address = engine_address()
+        if address is not None:
+            engine = Engine(address)
+            if await engine.answers():
+                return DockerRuntime(config, engine, spool)
+            await engine.close()
+        if config.runtime == "docker":
+            raise Unavailable(
+                "No Docker engine answers; start one, or set LONGSHORE_RUNTIME=process."
+            )
+    return ProcessRuntime(config, spool)
+
+
+async def main(stop: asyncio.Event) -> int:
+    """Runs the agent until it is stopped, drained, or told that the instance is over.
+
+    SIGTERM ends the agent alone: what it runs goes on, and the next start takes it up. SIGUSR1 ends
+    the instance: all that runs is stopped as a job is, reported, and the agent exits.
+    """
+    config = AgentConfig.from_environment()
+    config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    spool = Spool(config.data_dir / "logs")
+    runtime = await open_runtime(config, spool)
+    simulated = runtime.kind == resources_pb2.RUNTIME_SIMULATED
+    journal = Journal(None if simulated else config.data_dir / "journal")
+    last = False
+    with contextlib.ExitStack() as stack:
+        if config.metrics_address:
+            stack.enter_context(serve_metrics(config.metrics_address))
+        stack.callback(journal.close)
+        log.info(
+            "agent.started",
+            instance_id=config.instance_id,
+            runtime=resources_pb2.Runtime.Name(runtime.kind),
+            vcpu_milli=config.vcpu_milli,
+            memory_mib=config.memory_mib,
+        )
+        try:
+            last = await _serve(config, runtime, journal, spool, stop)
+        finally:
+            await runtime.close(last=last)
+    return 0
+
+
+async def _serve(
+    config: AgentConfig, runtime: Runtime, journal: Journal, spool: Spool, stop: asyncio.Event
+) -> bool:
+    """Returns whether the instance has come to its end."""
+    terminate = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, terminate.set)
+    shipper = Shipper(config.logs_address, spool)
+    async with asyncio.TaskGroup() as group:
+        crew = Crew(runtime, journal, config.concurrent_starts, group)
+        identity = Identity(runtime.kind, version("longshore"))
+        stream = SchedulerStream(config, identity, crew)
+        await crew.recover()
+        spool.finish_others(crew.log_names())
+        tasks = [
+            group.create_task(work)
+            for work in (runtime.run(), crew.outbox.run(), shipper.run(), stream.run())
+        ]
+        over = await _until_end(crew, stream, stop, terminate)
+        if over:
+            await shipper.drained(config.log_drain_seconds)
+        for task in (*tasks, *crew.tasks()):
+            task.cancel()
+    return over
+
+
+async def _until_end(
+    crew: Crew, stream: SchedulerStream, stop: asyncio.Event, terminate: asyncio.Event
+) -> bool:
+    """Waits for a reason to end. Returns whether it is one of the instance's and not the agent's."""
+    ends = {
+        "stopped": asyncio.ensure_future(stop.wait()),
+        "terminated": asyncio.ensure_future(terminate.wait()),
+        "over": asyncio.ensure_future(stream.over.wait()),
+        "drained": asyncio.ensure_future(_drained(crew, stream)),
+    }
+    try:
+        await asyncio.wait(ends.values(), return_when=asyncio.FIRST_COMPLETED)
+        end = next(name for name, wait in ends.items() if wait.done())
+        log.info("agent.ending", why=end, live_attempts=crew.live())
+        if end in ("terminated", "over"):
+            crew.stop_all(TERMINATED)
+            over = asyncio.ensure_future(crew.wait_until_over())
+            await asyncio.wait({over, ends["stopped"]}, return_when=asyncio.FIRST_COMPLETED)
+            over.cancel()
+        if end == "terminated":
+            await crew.told(TELL_SECONDS)
+    finally:
+        for wait in ends.values():
+            wait.cancel()
+    return end != "stopped"
+
+
+async def _drained(crew: Crew, stream: SchedulerStream) -> None:
+    await stream.draining.wait()
+    while not crew.empty:
+        crew.changed.clear()
+        await crew.changed.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(run_until_stopped("agent", main))

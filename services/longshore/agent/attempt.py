@@ -1,0 +1,135 @@
+"""An attempt as the agent knows it."""
+
+import asyncio
+import enum
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import NamedTuple, Self
+
+from longshore.v1 import agent_service_pb2 as pb
+
+#: AWS cuts a container's reason here, in characters.
+REASON_LENGTH = 255
+EXITED = "Essential container in task exited"
+FAILED_TO_START = "Task failed to start"
+STOP_SECONDS = 30.0
+
+
+class AttemptKey(NamedTuple):
+    """Names one attempt of one job."""
+
+    job_id: str
+    attempt: int
+
+    @classmethod
+    def of(cls, key: pb.AttemptKey) -> Self:
+        """The key of a message."""
+        return cls(key.job_id, key.attempt)
+
+    def message(self) -> pb.AttemptKey:
+        """The key as a message."""
+        return pb.AttemptKey(job_id=self.job_id, attempt=self.attempt)
+
+    def path(self) -> str:
+        """The key as it stands in container and file names: `:` and `#` are not allowed there."""
+        return f"{self.job_id.replace(':', '-').replace('#', '-')}-{self.attempt}"
+
+
+class Phase(enum.IntEnum):
+    """How far an attempt is on this instance. It only ever grows."""
+
+    ACCEPTED = 0
+    READY = 1
+    RUNNING = 2
+    ENDED = 3
+    COLLECTED = 4
+    REMOVED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How what ran came to its end."""
+
+    exit_code: int | None
+    stopped_at: datetime
+    reason: str | None = None
+
+
+class StepFailed(Exception):  # noqa: N818 - it names what happened, as all our errors do
+    """A step went wrong; `name` is one of AWS's reasons, as in `CannotPullContainerError`."""
+
+    def __init__(self, name: str, text: str) -> None:
+        super().__init__(f"{name}: {text}")
+        self.reason = f"{name}: {text}"[:REASON_LENGTH]
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """One attempt, from its assignment until it is forgotten."""
+
+    key: AttemptKey
+    assignment: pb.Assignment
+    phase: Phase = Phase.ACCEPTED
+    #: The runtime's name for what it made: container id, process id.
+    handle: str = ""
+    started_at: datetime | None = None
+    stop_reason: str | None = None
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    #: Set by the outbox when the attempt's last report is in the journal.
+    journaled: asyncio.Event = field(default_factory=asyncio.Event)
+    #: The scheduler has the last report.
+    acknowledged: bool = False
+
+    @property
+    def live(self) -> bool:
+        """Whether it has not ended."""
+        return self.phase < Phase.ENDED
+
+    @property
+    def stop_seconds(self) -> float:
+        """Time between SIGTERM and SIGKILL."""
+        if self.assignment.HasField("stop_timeout"):
+            return self.assignment.stop_timeout.ToTimedelta().total_seconds()
+        return STOP_SECONDS
+
+    def stop(self, status_reason: str) -> None:
+        """Asks for its end; the first reason stays."""
+        if self.stop_reason is None:
+            self.stop_reason = status_reason
+            self.stopping.set()
+
+    def started(self, started_at: datetime) -> pb.AttemptChange:
+        """The change for a main process that is up."""
+        self.phase = Phase.RUNNING
+        self.started_at = started_at
+        change = self._change(pb.ATTEMPT_STATUS_RUNNING)
+        change.start_time.FromDatetime(started_at)
+        return change
+
+    def ended(self, end: Exit, status_reason: str) -> pb.AttemptChange:
+        """The change for an end."""
+        self.phase = Phase.ENDED
+        change = self._change(pb.ATTEMPT_STATUS_ENDED)
+        stopped_at = end.stopped_at
+        if self.started_at is not None:
+            change.start_time.FromDatetime(self.started_at)
+            stopped_at = max(stopped_at, self.started_at)
+        change.stop_time.FromDatetime(stopped_at)
+        change.status_reason = status_reason
+        if end.exit_code is not None:
+            change.exit_code = end.exit_code
+        if end.reason:
+            change.reason = end.reason[:REASON_LENGTH]
+        return change
+
+    def accepted(self) -> pb.AttemptChange:
+        """The change for an attempt that was taken on."""
+        return self._change(pb.ATTEMPT_STATUS_STARTING)
+
+    def _change(self, status: pb.AttemptStatus.ValueType) -> pb.AttemptChange:
+        return pb.AttemptChange(key=self.assignment.key, status=status)
+
+
+def now() -> datetime:
+    """This moment."""
+    return datetime.now(UTC)

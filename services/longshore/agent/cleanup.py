@@ -1,0 +1,63 @@
+"""Ends what an instance left running: `python -m longshore.agent.cleanup`.
+
+It takes the agent's environment, and is for an instance that is over on record and whose agent is
+gone: its containers are removed by their label, the sandbox among them, and its process groups are
+killed. Nothing is reported: the scheduler itself ends the attempts of a terminated instance.
+"""
+
+import asyncio
+import sys
+
+import structlog
+
+from longshore.agent.config import AgentConfig
+from longshore.agent.docker.container import INSTANCE_LABEL
+from longshore.agent.docker.engine import Engine, EngineError, engine_address, filters
+from longshore.agent.process_runtime import ProcessRuntime
+from longshore.agent.spool import Spool
+from longshore.runtime.process import run_until_stopped
+
+log = structlog.get_logger()
+
+CALL_SECONDS = 20.0
+
+
+async def remove_containers(engine: Engine, instance_id: str) -> int:
+    """Removes every container with the instance's label; returns how many there were."""
+    label = f"{INSTANCE_LABEL}={instance_id}"
+    containers = await engine.call(
+        engine.docker.containers.list(all="1", filters=filters(label=[label])), CALL_SECONDS
+    )
+    for container in containers:
+        try:
+            await engine.call(container.delete(force=True, v=True), CALL_SECONDS)
+        except EngineError as error:
+            if error.status not in (404, 409):  # gone already, or just going
+                raise
+    return len(containers)
+
+
+async def main(stop: asyncio.Event) -> int:
+    """Cleans up after the instance that the environment names."""
+    del stop
+    config = AgentConfig.from_environment()
+    processes = containers = 0
+    if (config.data_dir / "attempts").is_dir():
+        runtime = ProcessRuntime(config, Spool(config.data_dir / "logs"))
+        for found in (await runtime.find()).values():
+            await runtime.discard(found)
+            processes += 1
+    address = engine_address()
+    if config.runtime in ("auto", "docker") and address is not None:
+        engine = Engine(address)
+        try:
+            if await engine.answers():
+                containers = await remove_containers(engine, config.instance_id)
+        finally:
+            await engine.close()
+    log.info("instance.cleaned", processes=processes, containers=containers)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_until_stopped("cleanup", main))

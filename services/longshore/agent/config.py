@@ -1,0 +1,93 @@
+"""Settings of the agent."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from longshore.agent import machine
+from longshore.runtime.config import ConfigError, Settings
+
+RUNTIMES = ("auto", "docker", "process", "simulated")
+NETWORKS = ("sandbox", "bridge", "host", "none")
+#: Our two first, then AWS's four; `prefer-cached` and `if-missing` are the same.
+PULL_BEHAVIOURS = ("if-missing", "default", "always", "once", "prefer-cached")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentConfig:
+    """How an agent runs. `from_environment` says which variable sets what."""
+
+    scheduler_address: str
+    logs_address: str
+    data_dir: Path
+    instance_id: str
+    compute_environment: str
+    instance_type: str
+    unmanaged: bool
+    vcpu_milli: int
+    memory_mib: int
+    gpus: int
+    runtime: str = "auto"
+    network: str = "sandbox"
+    pull: str = "if-missing"
+    pull_attempts: int = 3
+    concurrent_starts: int = 6
+    process_lenient: bool = False
+    log_drain_seconds: float = 30.0
+    metrics_address: str = ""
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Reads the settings.
+
+        - LONGSHORE_SCHEDULER_ADDRESS, LONGSHORE_LOGS_ADDRESS: where the services are;
+        - LONGSHORE_DATA_DIR (~/.longshore/agent): journal, spool, directories of processes;
+        - LONGSHORE_INSTANCE_ID: given by provisioning, else made once and kept in the data directory;
+        - LONGSHORE_COMPUTE_ENVIRONMENT (default), LONGSHORE_INSTANCE_TYPE (unmanaged),
+          LONGSHORE_UNMANAGED (true without an instance type);
+        - LONGSHORE_VCPU_MILLI, LONGSHORE_MEMORY_MIB, LONGSHORE_GPUS: declared resources; what is not
+          declared is detected, memory less a reserve of 32 MiB;
+        - LONGSHORE_RUNTIME (auto): docker where its socket answers, else process; or one of docker,
+          process, simulated;
+        - LONGSHORE_NETWORK (sandbox), LONGSHORE_PULL (if-missing), LONGSHORE_PULL_ATTEMPTS (3);
+        - LONGSHORE_AGENT_STARTS (6): containers created and started at one time;
+        - LONGSHORE_PROCESS_LENIENT (false): processes run although they cannot have what their
+          container properties ask for;
+        - LONGSHORE_LOG_DRAIN_SECONDS (30): how long a drained agent waits for the log service;
+        - LONGSHORE_AGENT_METRICS_ADDRESS: `host:port` of Prometheus metrics; none unless set.
+        """
+        settings = Settings(environ)
+        data_dir = settings.path("LONGSHORE_DATA_DIR", Path("~/.longshore/agent"))
+        instance_id = settings.text("LONGSHORE_INSTANCE_ID", "") or machine.instance_id(data_dir)
+        if not machine.is_instance_id(instance_id):
+            raise ConfigError(
+                f"LONGSHORE_INSTANCE_ID is {instance_id!r}; "
+                "it must be `i-` and 17 hexadecimal digits."
+            )
+        instance_type = settings.text("LONGSHORE_INSTANCE_TYPE", "")
+        return cls(
+            scheduler_address=settings.address("scheduler"),
+            logs_address=settings.address("logs"),
+            data_dir=data_dir,
+            instance_id=instance_id,
+            compute_environment=settings.text("LONGSHORE_COMPUTE_ENVIRONMENT", "default"),
+            instance_type=instance_type or "unmanaged",
+            unmanaged=settings.flag("LONGSHORE_UNMANAGED", not instance_type),
+            vcpu_milli=settings.integer(
+                "LONGSHORE_VCPU_MILLI", machine.vcpu_milli(), 1, 100_000_000
+            ),
+            memory_mib=settings.integer(
+                "LONGSHORE_MEMORY_MIB", machine.memory_mib(), 4, 1_000_000_000
+            ),
+            gpus=settings.integer("LONGSHORE_GPUS", machine.gpus(), 0, 1024),
+            runtime=settings.choice("LONGSHORE_RUNTIME", RUNTIMES, "auto"),
+            network=settings.choice("LONGSHORE_NETWORK", NETWORKS, "sandbox"),
+            pull=settings.choice("LONGSHORE_PULL", PULL_BEHAVIOURS, "if-missing"),
+            pull_attempts=settings.integer("LONGSHORE_PULL_ATTEMPTS", 3, 1, 10),
+            concurrent_starts=settings.integer("LONGSHORE_AGENT_STARTS", 6, 1, 64),
+            process_lenient=settings.flag("LONGSHORE_PROCESS_LENIENT", False),
+            log_drain_seconds=settings.seconds("LONGSHORE_LOG_DRAIN_SECONDS", 30, 0, 3600),
+            metrics_address=settings.text("LONGSHORE_AGENT_METRICS_ADDRESS", ""),
+        )

@@ -1,0 +1,239 @@
+"""Container properties as the Docker engine takes them (AWS Batch API, ContainerProperties).
+
+Pure: an assignment goes in, the body of `POST /containers/create` comes out. What cannot be honoured
+is refused with `CannotCreateContainerError` naming the member; submission refuses it earlier, so this
+is the last line of defence against accepting something and then ignoring it.
+
+Logs: the default and `awslogs` are `json-file` with our own collection on top (the awslogs options
+have no meaning here); `json-file` keeps its options; other drivers get the output themselves, and what
+we collect is what the engine still lets us read.
+"""
+
+from typing import Any
+
+from longshore.agent.attempt import AttemptKey, StepFailed
+from longshore.agent.environment import environment
+from longshore.v1 import agent_service_pb2 as pb
+from longshore.v1 import container_pb2, job_definition_pb2
+
+MIB = 1024 * 1024
+#: The engine's bounds of CPU shares.
+LEAST_SHARES, MOST_SHARES = 2, 262_144
+#: AWS Batch allows 4 MiB, which today's engines refuse.
+LEAST_MEMORY_MIB = 6
+_PERMISSIONS = {"READ": "r", "WRITE": "w", "MKNOD": "m"}
+
+INSTANCE_LABEL = "longshore.instance"
+JOB_LABEL = "longshore.job-id"
+ATTEMPT_LABEL = "longshore.attempt"
+ATTEMPT_ID_LABEL = "longshore.attempt-id"
+GPUS_LABEL = "longshore.gpus"
+
+Container = job_definition_pb2.ContainerProperties
+
+
+def refused(member: str, why: str) -> StepFailed:
+    """The failure for a member that cannot be honoured."""
+    return StepFailed("CannotCreateContainerError", f"{member}: {why}")
+
+
+def container_name(instance_id: str, key: AttemptKey) -> str:
+    """The container's name: unique to the attempt on an engine that several agents may share."""
+    return f"longshore-{instance_id}-{key.path()}"
+
+
+def labels(assignment: pb.Assignment, instance_id: str) -> dict[str, str]:
+    """By which the container is found again, and which AWS's own agent would set."""
+    family, _, revision = assignment.job_definition.partition(":")
+    return {
+        INSTANCE_LABEL: instance_id,
+        JOB_LABEL: assignment.key.job_id,
+        ATTEMPT_LABEL: str(assignment.key.attempt),
+        ATTEMPT_ID_LABEL: assignment.attempt_id,
+        "longshore.job-name": assignment.job_name,
+        "com.amazonaws.ecs.container-name": "default",
+        "com.amazonaws.ecs.task-definition-family": family,
+        "com.amazonaws.ecs.task-definition-version": revision,
+    }
+
+
+def container_config(
+    assignment: pb.Assignment,
+    *,
+    instance_id: str,
+    compute_environment: str,
+    network_mode: str,
+    gpu_ids: list[str],
+) -> dict[str, Any]:
+    """The container of an attempt.
+
+    Args:
+        assignment: what to run.
+        instance_id: for labels.
+        compute_environment: for the environment.
+        network_mode: the engine's NetworkMode: `bridge`, `host`, `none` or `container:ID`.
+        gpu_ids: the GPUs that the attempt holds alone.
+
+    Raises:
+        StepFailed: a member cannot be honoured.
+    """
+    container = assignment.container
+    refuse_impossible(container)
+    own_labels = labels(assignment, instance_id)
+    if gpu_ids:
+        own_labels[GPUS_LABEL] = ",".join(gpu_ids)
+    variables = environment(assignment, compute_environment)
+    config: dict[str, Any] = {
+        "Image": container.image,
+        "Env": [f"{name}={value}" for name, value in variables.items()],
+        "Labels": own_labels,
+        "HostConfig": _host_config(assignment, network_mode, gpu_ids),
+    }
+    if container.command:
+        config["Cmd"] = list(container.command)
+    if container.user:
+        config["User"] = container.user
+    return config
+
+
+def refuse_impossible(container: Container) -> None:
+    """Refuses what no runtime of ours can do.
+
+    Raises:
+        StepFailed: naming the first such member.
+    """
+    if not container.image:
+        raise refused("image", "is required")
+    if container.secrets:
+        raise refused("secrets", "secret stores are not supported")
+    if container.HasField("repository_credentials"):
+        raise refused("repositoryCredentials", "secret stores are not supported")
+    if container.enable_execute_command:
+        raise refused("enableExecuteCommand", "is not supported")
+    for volume in container.volumes:
+        if volume.HasField("efs_volume_configuration"):
+            raise refused("volumes.efsVolumeConfiguration", "is not supported")
+        if volume.HasField("s3files_volume_configuration"):
+            raise refused("volumes.s3filesVolumeConfiguration", "is not supported")
+    if container.log_configuration.secret_options:
+        raise refused("logConfiguration.secretOptions", "secret stores are not supported")
+    if container.log_configuration.log_driver == "awsfirelens":
+        raise refused("logConfiguration.logDriver", "awsfirelens is not supported")
+
+
+def _host_config(
+    assignment: pb.Assignment, network_mode: str, gpu_ids: list[str]
+) -> dict[str, Any]:
+    container = assignment.container
+    shares = assignment.resources.vcpu_milli * 1024 // 1000
+    memory = max(assignment.resources.memory_mib, LEAST_MEMORY_MIB) * MIB
+    host: dict[str, Any] = {
+        "NetworkMode": network_mode,
+        "Memory": memory,
+        "CpuShares": min(max(shares, LEAST_SHARES), MOST_SHARES),
+        "LogConfig": _log_config(container.log_configuration),
+    }
+    if container.privileged:
+        host["Privileged"] = True
+    if container.readonly_root_filesystem:
+        host["ReadonlyRootfs"] = True
+    if container.ulimits:
+        host["Ulimits"] = [
+            {"Name": limit.name, "Soft": limit.soft_limit, "Hard": limit.hard_limit}
+            for limit in container.ulimits
+        ]
+    if gpu_ids:
+        host["DeviceRequests"] = [
+            {"Driver": "", "DeviceIDs": gpu_ids, "Capabilities": [["gpu"]]},
+        ]
+    binds, mounts = _volumes(assignment)
+    if binds:
+        host["Binds"] = binds
+    if mounts:
+        host["Mounts"] = mounts
+    host |= _linux(container.linux_parameters, memory)
+    return host
+
+
+def _log_config(log: container_pb2.LogConfiguration) -> dict[str, Any]:
+    match log.log_driver:
+        case "" | "awslogs":
+            return {"Type": "json-file", "Config": {}}
+        case driver:
+            return {"Type": driver, "Config": dict(log.options)}
+
+
+def _linux(linux: container_pb2.LinuxParameters, memory: int) -> dict[str, Any]:
+    host: dict[str, Any] = {}
+    if linux.init_process_enabled:
+        host["Init"] = True
+    if linux.shared_memory_size:
+        host["ShmSize"] = linux.shared_memory_size * MIB
+    if linux.tmpfs:
+        host["Tmpfs"] = {
+            mount.container_path: ",".join([f"size={mount.size}m", *mount.mount_options])
+            for mount in linux.tmpfs
+        }
+    if linux.devices:
+        host["Devices"] = [
+            {
+                "PathOnHost": device.host_path,
+                "PathInContainer": device.container_path or device.host_path,
+                "CgroupPermissions": "".join(_PERMISSIONS[name] for name in device.permissions)
+                or "rwm",
+            }
+            for device in linux.devices
+        ]
+    if linux.HasField("max_swap"):
+        host["MemorySwap"] = memory + linux.max_swap * MIB
+        if linux.HasField("swappiness"):
+            host["MemorySwappiness"] = linux.swappiness
+    return host
+
+
+def _volumes(assignment: pb.Assignment) -> tuple[list[str], list[dict[str, Any]]]:
+    """Binds for host paths, which the engine creates if missing, and mounts for all else."""
+    container = assignment.container
+    volumes = {volume.name: volume for volume in container.volumes}
+    shared = set(shared_volumes(assignment))
+    binds: list[str] = []
+    mounts: list[dict[str, Any]] = []
+    for point in container.mount_points:
+        volume = volumes.get(point.source_volume)
+        if volume is None:
+            raise refused("mountPoints.sourceVolume", f"no volume is named {point.source_volume}")
+        source = volume.host.source_path
+        if source:
+            if ":" in source or ":" in point.container_path:
+                raise refused("volumes.host.sourcePath", "a path must not hold a colon")
+            binds.append(f"{source}:{point.container_path}{':ro' if point.read_only else ''}")
+            continue
+        mount: dict[str, Any] = {
+            "Type": "volume",
+            "Target": point.container_path,
+            "ReadOnly": point.read_only,
+        }
+        name = volume_name(assignment, volume.name)
+        if name in shared:
+            mount["Source"] = name
+        mounts.append(mount)
+    return binds, mounts
+
+
+def volume_name(assignment: pb.Assignment, volume: str) -> str:
+    """The engine's name for an attempt's volume without a host path."""
+    return f"longshore-{assignment.attempt_id}-{volume}"
+
+
+def shared_volumes(assignment: pb.Assignment) -> list[str]:
+    """The volumes that need a name because they are mounted more than once.
+
+    The others are anonymous, so that the engine removes them with the container.
+    """
+    container = assignment.container
+    points = [point.source_volume for point in container.mount_points]
+    return [
+        volume_name(assignment, volume.name)
+        for volume in container.volumes
+        if not volume.host.source_path and points.count(volume.name) > 1
+    ]

@@ -1,0 +1,126 @@
+"""Makes images present, as the pull behaviour says; attempts that want the same image share a pull."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import structlog
+
+from longshore.agent.attempt import StepFailed
+from longshore.agent.docker.engine import (
+    Engine,
+    EngineAwayError,
+    EngineError,
+    EngineTimeoutError,
+)
+
+log = structlog.get_logger()
+
+INSPECT_SECONDS = 30.0
+PULL_SECONDS = 2 * 3600.0
+RETRY_FIRST_SECONDS = 1.0
+
+
+class Images:
+    """The images of an engine.
+
+    Behaviours: `if-missing` and `prefer-cached` pull what is not there; `default` pulls always and
+    takes what is there if that fails; `always` pulls always; `once` pulls once in this agent's life.
+    """
+
+    def __init__(self, engine: Engine, behaviour: str, attempts: int) -> None:
+        self._engine = engine
+        self._behaviour = behaviour
+        self._attempts = attempts
+        self._seen: set[str] = set()
+        self._pulls: dict[str, asyncio.Task[None]] = {}
+
+    def forget(self, image: str) -> None:
+        """The engine says that it has no such image any more."""
+        self._seen.discard(image)
+
+    async def make_present(self, image: str) -> None:
+        """Pulls an image if the behaviour asks for it.
+
+        Raises:
+            StepFailed: with `CannotPullContainerError` and what the engine or registry said.
+        """
+        if image in self._seen and self._behaviour in ("if-missing", "prefer-cached", "once"):
+            return
+        if self._behaviour in ("if-missing", "prefer-cached") and await self._present(image):
+            self._seen.add(image)
+            return
+        try:
+            await self._pull_shared(image)
+        except StepFailed as error:
+            if self._behaviour != "default" or not await self._present(image):
+                raise
+            log.warning("image.not_refreshed", image=image, error=str(error))
+        self._seen.add(image)
+
+    async def _present(self, image: str) -> bool:
+        try:
+            await self._engine.call(self._engine.docker.images.inspect(image), INSPECT_SECONDS)
+        except EngineError as error:
+            if error.status == 404:
+                return False
+            raise StepFailed("CannotPullContainerError", _said(error)) from error
+        except EngineAwayError as error:
+            raise StepFailed("DockerStateError", str(error)) from error
+        except EngineTimeoutError as error:
+            raise StepFailed(
+                "DockerTimeoutError", f"Could not inspect the image; {error}"
+            ) from error
+        return True
+
+    async def _pull_shared(self, image: str) -> None:
+        # The pull belongs to all who wait for it: one that is stopped does not end it.
+        pull = self._pulls.get(image)
+        if pull is None:
+            pull = asyncio.create_task(self._pull(image))
+            self._pulls[image] = pull
+            pull.add_done_callback(lambda done: self._pulled(image, done))
+        await asyncio.shield(pull)
+
+    def _pulled(self, image: str, pull: asyncio.Task[None]) -> None:
+        del self._pulls[image]
+        if not pull.cancelled():
+            pull.exception()  # Those who wait are told; when nobody waits any more it is no matter.
+
+    async def _pull(self, image: str) -> None:
+        delay = RETRY_FIRST_SECONDS
+        for tries in range(1, self._attempts + 1):
+            log.info("image.pulling", image=image, tries=tries)
+            try:
+                await self._engine.call(self._consume(image), PULL_SECONDS)
+            except EngineError as error:
+                if error.status < 500 or tries == self._attempts:
+                    raise StepFailed("CannotPullContainerError", _said(error)) from error
+            except EngineAwayError as error:
+                raise StepFailed("DockerStateError", str(error)) from error
+            except EngineTimeoutError as error:
+                raise StepFailed(
+                    "DockerTimeoutError", f"Could not transition to pulled; {error}"
+                ) from error
+            else:
+                return
+            await asyncio.sleep(delay)
+            delay *= 2
+
+    async def _consume(self, image: str) -> None:
+        progress: AsyncIterator[dict[str, Any]] = self._engine.docker.images.pull(
+            image, stream=True
+        )
+        async for _ in progress:
+            pass
+
+    async def close(self) -> None:
+        """Gives up pulls that are going on."""
+        pulls = list(self._pulls.values())
+        for pull in pulls:
+            pull.cancel()
+        await asyncio.gather(*pulls, return_exceptions=True)
+
+
+def _said(error: EngineError) -> str:
+    return f"Error response from daemon: {error.message}"

@@ -1,0 +1,394 @@
+"""Runs attempts as containers."""
+
+import asyncio
+import contextlib
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from longshore.agent import metrics
+from longshore.agent.attempt import Attempt, AttemptKey, Exit, Phase, StepFailed, now
+from longshore.agent.config import AgentConfig
+from longshore.agent.docker.container import (
+    ATTEMPT_LABEL,
+    GPUS_LABEL,
+    INSTANCE_LABEL,
+    JOB_LABEL,
+    container_config,
+    container_name,
+    shared_volumes,
+)
+from longshore.agent.docker.engine import (
+    Engine,
+    EngineAwayError,
+    EngineError,
+    EngineTimeoutError,
+    filters,
+)
+from longshore.agent.docker.events import watch_events
+from longshore.agent.docker.image import Images
+from longshore.agent.docker.output import Output
+from longshore.agent.docker.sandbox import SANDBOX_LABEL, Sandbox, SandboxError
+from longshore.agent.runtime import Found
+from longshore.agent.spool import Spool
+from longshore.v1 import resources_pb2
+
+log = structlog.get_logger()
+
+CREATE_SECONDS = 240.0
+START_SECONDS = 180.0
+INSPECT_SECONDS = 30.0
+REMOVE_SECONDS = 300.0
+STOP_GRACE_SECONDS = 60.0
+RETRY_SECONDS = 0.5
+#: Times that a container is made again because the sandbox was gone or the image vanished.
+LAUNCH_TRIES = 4
+OUT_OF_MEMORY = "OutOfMemoryError: Container killed due to memory usage"
+_NEVER = "0001-01-01T00:00:00Z"
+
+
+@dataclass(slots=True)
+class _Container:
+    """A container of an attempt."""
+
+    output: Output
+    #: Done when the container's end, or its being gone, was seen.
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    started_at: datetime | None = None
+
+
+class DockerRuntime:
+    """Attempts as containers of an engine that others may use too: labels tell whose they are."""
+
+    kind = resources_pb2.RUNTIME_DOCKER
+
+    def __init__(self, config: AgentConfig, engine: Engine, spool: Spool) -> None:
+        self._config = config
+        self._engine = engine
+        self._spool = spool
+        self._images = Images(engine, config.pull, config.pull_attempts)
+        self._sandbox = Sandbox(engine, config.instance_id)
+        self._network = config.network
+        self._containers: dict[str, _Container] = {}
+        self._free_gpus = [str(index) for index in range(config.gpus)]
+        self._gpus_of: dict[AttemptKey, list[str]] = {}
+
+    async def find(self) -> dict[AttemptKey, Found]:
+        """The containers with this instance's label."""
+        found: dict[AttemptKey, Found] = {}
+        for listed in await self._list():
+            labels = listed["Labels"]
+            if SANDBOX_LABEL in labels:
+                continue
+            key = AttemptKey(labels[JOB_LABEL], int(labels[ATTEMPT_LABEL]))
+            shown = await self._show(listed["Id"])
+            if shown is not None:
+                found[key] = Found(listed["Id"], _time(shown["State"]["StartedAt"]))
+            held = [gpu for gpu in labels.get(GPUS_LABEL, "").split(",") if gpu in self._free_gpus]
+            self._free_gpus = [gpu for gpu in self._free_gpus if gpu not in held]
+            self._gpus_of[key] = held
+        return found
+
+    def adopt(self, attempt: Attempt) -> None:
+        """Watches and reads a container that an earlier life of the agent made."""
+        if not attempt.handle:
+            return
+        self._track(attempt)
+        if attempt.phase is Phase.RUNNING:
+            self._containers[attempt.handle].output.follow_soon(0)
+
+    async def prepare(self, attempt: Attempt) -> None:
+        """Pulls the image as the pull behaviour says."""
+        await self._images.make_present(attempt.assignment.container.image)
+
+    async def launch(self, attempt: Attempt) -> datetime:
+        """Creates and starts the container."""
+        begun = time.perf_counter()
+        started_at = await self._launch(attempt)
+        metrics.LAUNCH_SECONDS.observe(time.perf_counter() - begun)
+        return started_at
+
+    async def wait(self, attempt: Attempt) -> Exit:
+        """Waits for the container's end and reads how it came."""
+        container = self._containers.get(attempt.handle)
+        if container is None:
+            raise StepFailed("DockerStateError", "The container is gone")
+        await container.over.wait()
+        shown = await self._show_patiently(attempt.handle)
+        if shown is None:
+            raise StepFailed("DockerStateError", "The container is gone")
+        state = shown["State"]
+        return Exit(
+            int(state["ExitCode"]),
+            _time(state["FinishedAt"]) or now(),
+            OUT_OF_MEMORY if state["OOMKilled"] else None,
+        )
+
+    async def stop(self, attempt: Attempt) -> None:
+        """Has the engine send SIGTERM, wait, and send SIGKILL."""
+        container = self._engine.docker.containers.container(attempt.handle)
+        seconds = attempt.stop_seconds
+        try:
+            await self._engine.call(
+                container.stop(t=round(seconds)), seconds + STOP_GRACE_SECONDS
+            )
+        except EngineError as error:
+            if error.status not in (304, 404):
+                raise StepFailed("CannotStopContainerError", error.message) from error
+        except (EngineAwayError, EngineTimeoutError) as error:
+            raise StepFailed("CannotStopContainerError", str(error)) from error
+
+    async def collect(self, attempt: Attempt) -> None:
+        """Reads the rest of the output and closes the log."""
+        container = self._containers.get(attempt.handle)
+        if container is not None and attempt.started_at is not None:
+            await container.output.finish()
+        self._spool.finish(attempt.assignment.log_stream_name)
+
+    async def remove(self, attempt: Attempt) -> None:
+        """Removes the container and its volumes without a host path."""
+        if attempt.handle:
+            await self._delete(attempt.handle)
+            self._containers.pop(attempt.handle, None)
+        for name in shared_volumes(attempt.assignment):
+            await self._delete_volume(name)
+        self._release_gpus(attempt)
+
+    async def discard(self, found: Found) -> None:
+        """Removes a container of which nobody knows any more."""
+        while True:
+            try:
+                await self._delete(found.handle)
+            except StepFailed as error:
+                log.warning("container.not_removed", error=str(error))
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                return
+
+    async def run(self) -> None:
+        """Makes the sandbox and watches events until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            if self._network == "sandbox":
+                group.create_task(self._network_mode())
+            group.create_task(
+                watch_events(self._engine, self._config.instance_id, self._seen, self._reconcile)
+            )
+
+    async def close(self, *, last: bool) -> None:
+        """Stops reading; containers run on unless this was the end of the instance."""
+        for container in self._containers.values():
+            await container.output.close()
+        await self._images.close()
+        if last and self._config.network == "sandbox":
+            await self._sandbox.remove()
+        await self._engine.close()
+
+    # Launch
+
+    async def _launch(self, attempt: Attempt) -> datetime:
+        gpu_ids = self._take_gpus(attempt)
+        for tries in range(1, LAUNCH_TRIES + 1):
+            network_mode = await self._network_mode()
+            if not attempt.handle:
+                attempt.handle = await self._create(attempt, network_mode, gpu_ids)
+                self._track(attempt)
+            try:
+                await self._engine.call(self._container(attempt).start(), START_SECONDS)
+                break
+            except EngineError as error:
+                if tries < LAUNCH_TRIES and _sandbox_gone(error, network_mode):
+                    log.warning("sandbox.gone", error=error.message)
+                    self._sandbox.invalidate()
+                    await self._delete(attempt.handle)
+                    self._containers.pop(attempt.handle, None)
+                    attempt.handle = ""
+                    continue
+                raise StepFailed("CannotStartContainerError", _said(error)) from error
+            except (EngineAwayError, EngineTimeoutError) as error:
+                return await self._started_after_all(attempt, error)
+        container = self._containers[attempt.handle]
+        container.output.follow_soon()
+        return container.started_at or now()
+
+    async def _create(self, attempt: Attempt, network_mode: str, gpu_ids: list[str]) -> str:
+        assignment = attempt.assignment
+        config = container_config(
+            assignment,
+            instance_id=self._config.instance_id,
+            compute_environment=self._config.compute_environment,
+            network_mode=network_mode,
+            gpu_ids=gpu_ids,
+        )
+        name = container_name(self._config.instance_id, attempt.key)
+        containers = self._engine.docker.containers
+        for _ in range(LAUNCH_TRIES):
+            try:
+                created = await self._engine.call(
+                    containers.create(config, name=name), CREATE_SECONDS
+                )
+            except EngineError as error:
+                if error.status == 404 and "no such image" in error.message.lower():
+                    self._images.forget(assignment.container.image)
+                    await self._images.make_present(assignment.container.image)
+                elif error.status == 404 and _sandbox_gone(error, network_mode):
+                    self._sandbox.invalidate()
+                    config["HostConfig"]["NetworkMode"] = await self._network_mode()
+                elif error.status == 409 and "name" in error.message:
+                    # Left by a creation whose answer never came; it was never started.
+                    await self._delete(name)
+                else:
+                    raise StepFailed("CannotCreateContainerError", _said(error)) from error
+            except EngineAwayError as error:
+                raise StepFailed("DockerStateError", str(error)) from error
+            except EngineTimeoutError as error:
+                raise StepFailed(
+                    "DockerTimeoutError", f"Could not transition to created; {error}"
+                ) from error
+            else:
+                return created.id
+        raise StepFailed("CannotCreateContainerError", f"gave up after {LAUNCH_TRIES} tries")
+
+    async def _started_after_all(self, attempt: Attempt, error: Exception) -> datetime:
+        """Whether a container runs whose start was not answered; a wrong guess would run it twice.
+
+        Raises:
+            StepFailed: it does not run and never will.
+        """
+        shown = await self._show_patiently(attempt.handle)
+        started_at = None if shown is None else _time(shown["State"]["StartedAt"])
+        if started_at is not None:
+            self._containers[attempt.handle].output.follow_soon()
+            return started_at
+        if isinstance(error, EngineTimeoutError):
+            raise StepFailed("DockerTimeoutError", f"Could not transition to started; {error}")
+        raise StepFailed("DockerStateError", str(error))
+
+    async def _network_mode(self) -> str:
+        if self._network == "sandbox":
+            try:
+                return await self._sandbox.network_mode()
+            except SandboxError as error:
+                log.warning("sandbox.unavailable", error=str(error), instead="bridge")
+                self._network = "bridge"
+            except (EngineAwayError, EngineTimeoutError) as error:
+                raise StepFailed("DockerStateError", str(error)) from error
+        return self._network
+
+    def _track(self, attempt: Attempt) -> None:
+        output = Output(
+            self._engine, self._spool, attempt.handle, attempt.assignment.log_stream_name
+        )
+        self._containers[attempt.handle] = _Container(output)
+
+    # What happens to containers
+
+    def _seen(self, event: dict[str, Any]) -> None:
+        container_id = event["id"]
+        container = self._containers.get(container_id)
+        if event["Action"] == "start":
+            if container is not None:
+                container.started_at = datetime.fromtimestamp(event["timeNano"] / 1e9, UTC)
+        elif self._sandbox.is_container(container_id):
+            self._sandbox.invalidate()
+        elif container is not None:
+            container.over.set()
+
+    async def _reconcile(self) -> None:
+        """Ends the wait for all that does not run. Containers just made are not to be judged yet."""
+        known = dict(self._containers)
+        listed = {listed["Id"]: listed["State"] for listed in await self._list()}
+        for container_id, container in known.items():
+            if listed.get(container_id, "gone") in ("exited", "dead", "gone"):
+                container.over.set()
+
+    async def _list(self) -> list[dict[str, Any]]:
+        label = f"{INSTANCE_LABEL}={self._config.instance_id}"
+        containers = await self._engine.call(
+            self._engine.docker.containers.list(all="1", filters=filters(label=[label])),
+            INSPECT_SECONDS,
+        )
+        return [
+            {name: container[name] for name in ("Id", "State", "Labels")}
+            for container in containers
+        ]
+
+    async def _show(self, container_id: str) -> dict[str, Any] | None:
+        """What the engine says of a container; None if it has none such."""
+        container = self._engine.docker.containers.container(container_id)
+        try:
+            return await self._engine.call(container.show(), INSPECT_SECONDS)
+        except EngineError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def _show_patiently(self, container_id: str) -> dict[str, Any] | None:
+        """As `_show`, waiting for an engine that is away."""
+        while True:
+            with contextlib.suppress(EngineError, EngineAwayError, EngineTimeoutError):
+                return await self._show(container_id)
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _delete(self, container_id: str) -> None:
+        container = self._engine.docker.containers.container(container_id)
+        try:
+            await self._engine.call(container.delete(force=True, v=True), REMOVE_SECONDS)
+        except EngineError as error:
+            # 409: a removal is under way already.
+            if error.status not in (404, 409):
+                raise StepFailed("CannotRemoveContainerError", error.message) from error
+        except (EngineAwayError, EngineTimeoutError) as error:
+            raise StepFailed("CannotRemoveContainerError", str(error)) from error
+
+    async def _delete_volume(self, name: str) -> None:
+        try:
+            volume = await self._engine.call(
+                self._engine.docker.volumes.get(name), INSPECT_SECONDS
+            )
+            await self._engine.call(volume.delete(), REMOVE_SECONDS)
+        except EngineError as error:
+            if error.status != 404:
+                raise StepFailed("CannotRemoveVolumeError", error.message) from error
+        except (EngineAwayError, EngineTimeoutError) as error:
+            raise StepFailed("CannotRemoveVolumeError", str(error)) from error
+
+    def _container(self, attempt: Attempt) -> Any:
+        return self._engine.docker.containers.container(attempt.handle)
+
+    # GPUs are held by one attempt alone
+
+    def _take_gpus(self, attempt: Attempt) -> list[str]:
+        if attempt.key in self._gpus_of:
+            return self._gpus_of[attempt.key]
+        wanted = attempt.assignment.resources.gpus
+        if wanted > len(self._free_gpus):
+            raise StepFailed("CannotCreateContainerError", f"{wanted} GPUs are not free")
+        taken, self._free_gpus = self._free_gpus[:wanted], self._free_gpus[wanted:]
+        self._gpus_of[attempt.key] = taken
+        return taken
+
+    def _release_gpus(self, attempt: Attempt) -> None:
+        self._free_gpus += self._gpus_of.pop(attempt.key, [])
+
+
+def _sandbox_gone(error: EngineError, network_mode: str) -> bool:
+    """Whether a failure comes from the sandbox's having died."""
+    return network_mode.startswith("container:") and (
+        "cannot join network" in error.message or "No such container" in error.message
+    )
+
+
+def _said(error: EngineError) -> str:
+    return f"Error response from daemon: {error.message}"
+
+
+def _time(text: str) -> datetime | None:
+    """The engine's time, cut to microseconds; None for a thing that never happened."""
+    if text == _NEVER:
+        return None
+    head, _, fraction = text.rstrip("Z").partition(".")
+    micros = fraction[:6].ljust(6, "0")
+    return datetime.fromisoformat(f"{head}.{micros}+00:00")

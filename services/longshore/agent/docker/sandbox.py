@@ -1,0 +1,233 @@
+"""The sandbox: one paused container whose network namespace the containers of an instance share.
+
+So an instance has one address on a bridge network of longshore's own, and a container that joins it
+starts two to three times faster than with a network of its own. The image holds one file, a static
+program that sleeps for ever, made here from a few machine words, so nothing is fetched.
+"""
+
+import asyncio
+import hashlib
+import io
+import json
+import platform
+import struct
+import tarfile
+from typing import Any
+
+import structlog
+
+from longshore.agent.docker.container import INSTANCE_LABEL
+from longshore.agent.docker.engine import (
+    Engine,
+    EngineAwayError,
+    EngineError,
+    EngineTimeoutError,
+)
+
+log = structlog.get_logger()
+
+IMAGE = "longshore-sandbox:1"
+NETWORK = "longshore"
+SANDBOX_LABEL = "longshore.sandbox"
+CALL_SECONDS = 60.0
+_LOAD_ADDRESS = 0x400000
+#: Per machine: ELF's number for it, the engine's name, and a loop around a call that never returns.
+_MACHINES = {
+    # mov eax, 34 (pause); syscall; jmp back
+    "x86_64": (62, "amd64", bytes.fromhex("b8220000000f05ebf7")),
+    # ppoll(NULL, 0, NULL, NULL, 0): mov x0..x4, #0; mov x8, #73; svc #0; b back
+    "aarch64": (
+        183,
+        "arm64",
+        struct.pack(
+            "<8I",
+            *(0xD2800000 | register for register in range(5)),
+            0xD2800928,
+            0xD4000001,
+            0x17FFFFF9,
+        ),
+    ),
+}
+
+
+class SandboxError(Exception):
+    """There can be no sandbox here; the message says why."""
+
+
+def program(machine: str) -> bytes:
+    """A static ELF program that sleeps for ever.
+
+    Raises:
+        SandboxError: the machine is not one of those we know.
+    """
+    if machine not in _MACHINES:
+        raise SandboxError(f"no sandbox program for {machine}")
+    number, _, code = _MACHINES[machine]
+    header_bytes, segment_bytes = 64, 56
+    begin = header_bytes + segment_bytes
+    ident = b"\x7fELF\x02\x01\x01" + bytes(9)
+    header = struct.pack(
+        "<HHIQQQIHHHHHH", 2, number, 1, _LOAD_ADDRESS + begin, header_bytes, 0, 0,
+        header_bytes, segment_bytes, 1, 0, 0, 0,
+    )  # fmt: skip
+    size = begin + len(code)
+    segment = struct.pack("<IIQQQQQQ", 1, 5, 0, _LOAD_ADDRESS, _LOAD_ADDRESS, size, size, 0x1000)
+    return ident + header + segment + code
+
+
+def image_archive(machine: str) -> bytes:
+    """The sandbox image in the form of `docker save`.
+
+    Raises:
+        SandboxError: the machine is not one of those we know.
+    """
+    layer = _tar({"sandbox": (program(machine), 0o755)})
+    config = json.dumps(
+        {
+            "architecture": _MACHINES[machine][1],
+            "os": "linux",
+            "created": "2000-01-01T00:00:00Z",
+            "config": {"Cmd": ["/sandbox"], "WorkingDir": "/"},
+            "rootfs": {
+                "type": "layers",
+                "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"],
+            },
+        }
+    ).encode()
+    config_name = f"{hashlib.sha256(config).hexdigest()}.json"
+    manifest = json.dumps(
+        [{"Config": config_name, "RepoTags": [IMAGE], "Layers": ["layer.tar"]}]
+    ).encode()
+    return _tar(
+        {
+            "manifest.json": (manifest, 0o644),
+            config_name: (config, 0o644),
+            "layer.tar": (layer, 0o644),
+        }
+    )
+
+
+class Sandbox:
+    """The sandbox of one instance: made when first needed, made again when it died."""
+
+    def __init__(self, engine: Engine, instance_id: str) -> None:
+        self._engine = engine
+        self._instance_id = instance_id
+        self._name = f"longshore-{instance_id}-sandbox"
+        self._container_id = ""
+        self._making = asyncio.Lock()
+
+    def invalidate(self) -> None:
+        """It may be gone: the next to need it looks again."""
+        self._container_id = ""
+
+    def is_container(self, container_id: str) -> bool:
+        """Whether a container is the sandbox."""
+        return bool(container_id) and container_id == self._container_id
+
+    async def network_mode(self) -> str:
+        """The NetworkMode by which a container joins it.
+
+        Raises:
+            SandboxError: there can be none.
+        """
+        if not self._container_id:
+            async with self._making:
+                if not self._container_id:
+                    self._container_id = await self._make()
+        return f"container:{self._container_id}"
+
+    async def remove(self) -> None:
+        """Removes the container. The network stays: other instances on this engine share it."""
+        self._container_id = ""
+        container = self._engine.docker.containers.container(self._name)
+        try:
+            await self._engine.call(container.delete(force=True), CALL_SECONDS)
+        except EngineError as error:
+            if error.status != 404:
+                log.warning("sandbox.not_removed", error=str(error))
+        except (EngineAwayError, EngineTimeoutError) as error:
+            log.warning("sandbox.not_removed", error=str(error))
+
+    async def _make(self) -> str:
+        try:
+            found = await self._running()
+            if found:
+                return found
+            await self._make_image()
+            await self._make_network()
+            container_id = await self._start()
+        except EngineError as error:
+            raise SandboxError(error.message) from error
+        log.info("sandbox.started", container_id=container_id[:12])
+        return container_id
+
+    async def _running(self) -> str:
+        """The id of a running sandbox; one that does not run is removed."""
+        containers = self._engine.docker.containers
+        try:
+            shown = await self._engine.call(
+                containers.container(self._name).show(), CALL_SECONDS
+            )
+        except EngineError as error:
+            if error.status == 404:
+                return ""
+            raise
+        if shown["State"]["Running"]:
+            return str(shown["Id"])
+        await self.remove()
+        return ""
+
+    async def _make_image(self) -> None:
+        images = self._engine.docker.images
+        try:
+            await self._engine.call(images.inspect(IMAGE), CALL_SECONDS)
+        except EngineError as error:
+            if error.status != 404:
+                raise
+            archive = image_archive(platform.machine())
+            await self._engine.call(images.import_image(archive), CALL_SECONDS)
+
+    async def _make_network(self) -> None:
+        networks = self._engine.docker.networks
+        wanted: dict[str, Any] = {"Name": NETWORK, "Driver": "bridge", "CheckDuplicate": True}
+        try:
+            await self._engine.call(networks.get(NETWORK), CALL_SECONDS)
+        except EngineError as error:
+            if error.status != 404:
+                raise
+            try:
+                await self._engine.call(networks.create(wanted), CALL_SECONDS)
+            except EngineError as conflict:
+                # Another agent on this engine was faster.
+                if conflict.status != 409:
+                    raise
+
+    async def _start(self) -> str:
+        config = {
+            "Image": IMAGE,
+            "Labels": {SANDBOX_LABEL: self._instance_id, INSTANCE_LABEL: self._instance_id},
+            "HostConfig": {
+                "NetworkMode": NETWORK,
+                "ReadonlyRootfs": True,
+                "CapDrop": ["ALL"],
+                "LogConfig": {"Type": "none", "Config": {}},
+                "RestartPolicy": {"Name": "unless-stopped"},
+            },
+        }
+        containers = self._engine.docker.containers
+        container = await self._engine.call(
+            containers.create(config, name=self._name), CALL_SECONDS
+        )
+        await self._engine.call(container.start(), CALL_SECONDS)
+        return container.id
+
+
+def _tar(files: dict[str, tuple[bytes, int]]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, (data, mode) in files.items():
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(data), mode
+            archive.addfile(member, io.BytesIO(data))
+    return buffer.getvalue()

@@ -1,0 +1,50 @@
+"""What this machine is and has, for agents whose provider declares nothing."""
+
+import os
+import platform
+import re
+import secrets
+from pathlib import Path
+
+import psutil
+
+#: Memory kept for the machine itself, in MiB: what AWS's own image reserves.
+RESERVE_MIB = 32
+_INSTANCE_ID = re.compile(r"i-[0-9a-f]{17}")
+
+
+def is_instance_id(text: str) -> bool:
+    """Whether a text has the form of an instance id."""
+    return _INSTANCE_ID.fullmatch(text) is not None
+
+
+def instance_id(data_dir: Path) -> str:
+    """The id kept in the data directory; made and kept there the first time."""
+    path = data_dir / "instance-id"
+    if path.exists():
+        return path.read_text().strip()
+    made = f"i-{secrets.token_hex(9)[:17]}"
+    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.write_text(made + "\n")
+    return made
+
+
+def vcpu_milli() -> int:
+    """Thousandths of a vCPU: 1000 for each core that this process may use."""
+    return len(os.sched_getaffinity(0)) * 1000
+
+
+def memory_mib() -> int:
+    """Visible memory in MiB, less the reserve."""
+    return max(psutil.virtual_memory().total // (1024 * 1024) - RESERVE_MIB, 4)
+
+
+def gpus() -> int:
+    """Whole NVIDIA GPUs whose device files are here."""
+    return sum(1 for path in Path("/dev").glob("nvidia*") if path.name[6:].isdigit())
+
+
+def architecture() -> str:
+    """`x86_64` or `arm64`."""
+    name = platform.machine()
+    return "arm64" if name in ("aarch64", "arm64") else name

@@ -1,0 +1,315 @@
+"""Runs attempts as child processes, for machines without Docker.
+
+Each attempt has a directory and a supervisor: a shell in a session of its own, which runs the command
+and writes down its exit code. Nothing else tells of an attempt, so it survives the agent:
+
+- `pid`: made by the supervisor as its first act, and only if it is not there: of two supervisors for
+  one attempt, the second ends without running anything;
+- `out`, `err`: what the command prints; the agent turns them into the spool's lines;
+- `exit`: the exit code, as a shell has it (128 and the signal's number after a signal).
+
+When the command has ended the supervisor kills what it left in its process group, itself included, as
+the end of a container ends all in it. A supervisor that is gone without an exit code was killed.
+"""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+from longshore.agent.attempt import Attempt, AttemptKey, Exit, Phase, StepFailed, now
+from longshore.agent.config import AgentConfig
+from longshore.agent.docker.container import refuse_impossible, refused
+from longshore.agent.environment import environment
+from longshore.agent.process_output import ProcessOutput
+from longshore.agent.runtime import Found
+from longshore.agent.spool import Spool
+from longshore.v1 import agent_service_pb2 as pb
+from longshore.v1 import resources_pb2
+
+log = structlog.get_logger()
+
+KILLED = 128 + signal.SIGKILL
+#: How often output is looked at, in seconds.
+OUTPUT_SECONDS = 0.1
+#: Variables of the agent's own environment that a command gets as well.
+INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER")
+_SUPERVISOR = """
+d=$1; shift
+set -C
+echo $$ 2>/dev/null >"$d/pid" || exit 125
+set +C
+trap : TERM INT HUP QUIT USR1 USR2
+"$@" >"$d/out" 2>"$d/err" </dev/null
+echo $? >"$d/exit"
+kill -KILL 0
+"""
+
+
+@dataclass(slots=True)
+class _Process:
+    """A supervisor and what it runs."""
+
+    directory: Path
+    output: ProcessOutput
+    pid: int
+    child: "subprocess.Popen[bytes] | None" = None
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    pidfd: int = -1
+
+
+class ProcessRuntime:
+    """Attempts as process groups of this machine."""
+
+    kind = resources_pb2.RUNTIME_PROCESS
+
+    def __init__(self, config: AgentConfig, spool: Spool) -> None:
+        self._config = config
+        self._spool = spool
+        self._root = config.data_dir / "attempts"
+        self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._processes: dict[AttemptKey, _Process] = {}
+
+    async def find(self) -> dict[AttemptKey, Found]:
+        """The attempts that have a directory with a supervisor's mark in it."""
+        found: dict[AttemptKey, Found] = {}
+        for directory in self._root.iterdir():
+            with contextlib.suppress(FileNotFoundError, ValueError):
+                job_id, attempt = (directory / "key").read_text().split()
+                started_at = _made_at(directory / "pid")
+                found[AttemptKey(job_id, int(attempt))] = Found(str(directory), started_at)
+        return found
+
+    def adopt(self, attempt: Attempt) -> None:
+        """Watches a supervisor that an earlier life of the agent started."""
+        if attempt.handle and attempt.started_at is not None:
+            directory = Path(attempt.handle)
+            self._watch(attempt, directory, _supervisor_pid(directory), None)
+
+    async def prepare(self, attempt: Attempt) -> None:
+        """Refuses what a process cannot have; the image is not looked at."""
+        refuse_impossible(attempt.assignment.container)
+        if not self._config.process_lenient:
+            refuse_unsupported(attempt.assignment)
+
+    async def launch(self, attempt: Attempt) -> datetime:
+        """Starts the supervisor."""
+        assignment = attempt.assignment
+        variables = {name: os.environ[name] for name in INHERITED if name in os.environ}
+        variables |= environment(assignment, self._config.compute_environment)
+        command = list(assignment.container.command)
+        if not command:
+            raise StepFailed(
+                "CannotStartContainerError", "the process runtime needs a command: it has no image"
+            )
+        if shutil.which(command[0], path=variables.get("PATH")) is None:
+            raise StepFailed(
+                "CannotStartContainerError",
+                f'exec: "{command[0]}": executable file not found in $PATH',
+            )
+        directory = self._root / attempt.key.path()
+        try:
+            child = _start(directory, attempt.key, command, variables)
+        except OSError as error:
+            raise StepFailed("CannotStartContainerError", str(error)) from error
+        attempt.handle = str(directory)
+        self._watch(attempt, directory, child.pid, child)
+        return now()
+
+    async def wait(self, attempt: Attempt) -> Exit:
+        """Waits for the supervisor's end and reads what it wrote down."""
+        process = self._process(attempt)
+        while True:
+            await process.over.wait()
+            code = _exit_code(process.directory)
+            if code is not None:
+                return Exit(code, _made_at(process.directory / "exit") or now())
+            first = _supervisor_pid(process.directory)
+            if first in (0, process.pid):
+                return Exit(KILLED, now())
+            # Ours found another supervisor there before it: that one counts.
+            self._watch(attempt, process.directory, first, None)
+            process = self._process(attempt)
+
+    async def stop(self, attempt: Attempt) -> None:
+        """SIGTERM to the group, the stop timeout, SIGKILL."""
+        process = self._process(attempt)
+        _signal(process.pid, signal.SIGTERM)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(attempt.stop_seconds):
+                await process.over.wait()
+                return
+        _signal(process.pid, signal.SIGKILL)
+
+    async def collect(self, attempt: Attempt) -> None:
+        """Takes the rest of the output and closes the log."""
+        process = self._processes.get(attempt.key)
+        if process is not None:
+            process.output.close()
+        self._spool.finish(attempt.assignment.log_stream_name)
+
+    async def remove(self, attempt: Attempt) -> None:
+        """Removes the attempt's directory."""
+        self._processes.pop(attempt.key, None)
+        if attempt.handle:
+            shutil.rmtree(attempt.handle, ignore_errors=True)
+
+    async def discard(self, found: Found) -> None:
+        """Kills and removes what belongs to no attempt."""
+        directory = Path(found.handle)
+        pid = _supervisor_pid(directory)
+        if _is_supervisor(pid, directory):
+            _signal(pid, signal.SIGKILL)
+        shutil.rmtree(directory, ignore_errors=True)
+
+    async def run(self) -> None:
+        """Takes output as it comes, until cancelled."""
+        while True:
+            await asyncio.sleep(OUTPUT_SECONDS)
+            for process in list(self._processes.values()):
+                process.output.take()
+
+    async def close(self, *, last: bool) -> None:
+        """Lets go of the processes; they run on."""
+        for process in self._processes.values():
+            process.output.suspend()
+            self._forget(process)
+
+    def _process(self, attempt: Attempt) -> _Process:
+        process = self._processes.get(attempt.key)
+        if process is None:
+            raise StepFailed("DockerStateError", "The process is gone")
+        return process
+
+    def _watch(
+        self,
+        attempt: Attempt,
+        directory: Path,
+        pid: int,
+        child: "subprocess.Popen[bytes] | None",
+    ) -> None:
+        earlier = self._processes.get(attempt.key)
+        if earlier is not None:
+            output = earlier.output
+        else:
+            output = ProcessOutput(self._spool, attempt.assignment.log_stream_name, directory)
+        process = _Process(directory, output, pid, child)
+        self._processes[attempt.key] = process
+        if attempt.phase >= Phase.ENDED or not (child or _is_supervisor(pid, directory)):
+            process.over.set()
+            return
+        try:
+            process.pidfd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            process.over.set()
+            return
+        asyncio.get_running_loop().add_reader(process.pidfd, self._ended, process)
+
+    def _ended(self, process: _Process) -> None:
+        if process.child is not None:
+            process.child.poll()
+        process.over.set()
+        self._forget(process)
+
+    def _forget(self, process: _Process) -> None:
+        if process.pidfd >= 0:
+            asyncio.get_running_loop().remove_reader(process.pidfd)
+            os.close(process.pidfd)
+            process.pidfd = -1
+
+
+def refuse_unsupported(assignment: pb.Assignment) -> None:
+    """Refuses what a process cannot have.
+
+    CPU and memory are advisory, and the image is not looked at: every job definition has those. A host
+    volume is there already if it is mounted where it lies.
+
+    Raises:
+        StepFailed: naming the first member that cannot be honoured.
+    """
+    container = assignment.container
+    linux = container.linux_parameters
+    paths = {volume.name: volume.host.source_path for volume in container.volumes}
+    for point in container.mount_points:
+        if paths.get(point.source_volume) != point.container_path or point.read_only:
+            raise refused(
+                "mountPoints", "a process sees a host path only where it lies, and writable"
+            )
+    members = {
+        "privileged": container.privileged,
+        "readonlyRootFilesystem": container.readonly_root_filesystem,
+        "user": bool(container.user),
+        "ulimits": bool(container.ulimits),
+        "linuxParameters.devices": bool(linux.devices),
+        "linuxParameters.sharedMemorySize": bool(linux.shared_memory_size),
+        "linuxParameters.tmpfs": bool(linux.tmpfs),
+        "linuxParameters.maxSwap": linux.HasField("max_swap"),
+        "logConfiguration.logDriver": container.log_configuration.log_driver
+        not in ("", "awslogs", "json-file"),
+        "resourceRequirements": assignment.resources.gpus > 0,
+    }
+    for member, asked in members.items():
+        if asked:
+            raise refused(member, "the process runtime cannot honour it")
+
+
+def _start(
+    directory: Path, key: AttemptKey, command: list[str], variables: dict[str, str]
+) -> "subprocess.Popen[bytes]":
+    work = directory / "work"
+    work.mkdir(parents=True, exist_ok=True, mode=0o700)
+    (directory / "key").write_text(f"{key.job_id} {key.attempt}\n")
+    return subprocess.Popen(  # noqa: S603 - running the job's command is what this is for
+        ["/bin/sh", "-c", _SUPERVISOR, "longshore-attempt", str(directory), *command],
+        cwd=work,
+        env=variables,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def _supervisor_pid(directory: Path) -> int:
+    """The supervisor's process id; 0 if there never was one."""
+    try:
+        return int((directory / "pid").read_text() or 0)
+    except FileNotFoundError:
+        return 0
+
+
+def _is_supervisor(pid: int, directory: Path) -> bool:
+    """Whether a process id still means the attempt's supervisor, and not a later process."""
+    if pid <= 0:
+        return False
+    try:
+        return str(directory).encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+
+
+def _exit_code(directory: Path) -> int | None:
+    try:
+        text = (directory / "exit").read_text()
+    except FileNotFoundError:
+        return None
+    return int(text) if text.endswith("\n") else None
+
+
+def _made_at(path: Path) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    except FileNotFoundError:
+        return None
+
+
+def _signal(group: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, number)

@@ -1,0 +1,69 @@
+"""What the agent asks of whatever runs containers."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from longshore.agent.attempt import Attempt, AttemptKey, Exit
+from longshore.v1 import resources_pb2
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Something that an earlier life of this agent made and that is still there."""
+
+    handle: str
+    #: When its main process started; None if it never did.
+    started_at: datetime | None
+
+
+class Runtime(Protocol):
+    """Runs attempts. Every method may raise `StepFailed`; none is called twice at once for one attempt,
+    save `stop`, which comes while `wait` waits.
+    """  # noqa: D205
+
+    kind: resources_pb2.Runtime.ValueType
+
+    async def find(self) -> dict[AttemptKey, Found]:
+        """What is there already, called once before anything else."""
+        ...
+
+    def adopt(self, attempt: Attempt) -> None:
+        """Takes up an attempt whose handle was found."""
+        ...
+
+    async def prepare(self, attempt: Attempt) -> None:
+        """Makes the image present."""
+        ...
+
+    async def launch(self, attempt: Attempt) -> datetime:
+        """Creates and starts it, sets its handle at once when there is one, returns its start."""
+        ...
+
+    async def wait(self, attempt: Attempt) -> Exit:
+        """Waits for its end."""
+        ...
+
+    async def stop(self, attempt: Attempt) -> None:
+        """SIGTERM, the stop timeout, SIGKILL. Returns when the end is certain to come."""
+        ...
+
+    async def collect(self, attempt: Attempt) -> None:
+        """Takes the rest of its output and closes its log."""
+        ...
+
+    async def remove(self, attempt: Attempt) -> None:
+        """Removes all that it left behind. Harmless when nothing is there."""
+        ...
+
+    async def discard(self, found: Found) -> None:
+        """Stops and removes what was found and belongs to no attempt."""
+        ...
+
+    async def run(self) -> None:
+        """Whatever must go on in the background, until cancelled."""
+        ...
+
+    async def close(self, *, last: bool) -> None:
+        """Lets go of all; with `last` also of what only this instance needs."""
+        ...

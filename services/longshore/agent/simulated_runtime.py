@@ -1,0 +1,68 @@
+"""The simulated runtime: nothing runs, time passes. For measuring and for simulation."""
+
+import asyncio
+from datetime import datetime
+
+from longshore.agent.attempt import Attempt, AttemptKey, Exit, now
+from longshore.agent.runtime import Found
+from longshore.v1 import resources_pb2
+
+STOPPED = 143
+
+
+class SimulatedRuntime:
+    """Attempts last as long as their assignment says and end with 0, or with 143 when stopped."""
+
+    kind = resources_pb2.RUNTIME_SIMULATED
+
+    def __init__(self) -> None:
+        self._stopped: dict[AttemptKey, asyncio.Event] = {}
+
+    async def find(self) -> dict[AttemptKey, Found]:
+        """Nothing: what is simulated ends with the agent."""
+        return {}
+
+    def adopt(self, attempt: Attempt) -> None:
+        """Nothing to take up."""
+
+    async def prepare(self, attempt: Attempt) -> None:
+        """Images are not looked at."""
+
+    async def launch(self, attempt: Attempt) -> datetime:
+        """Begins now."""
+        return now()
+
+    async def wait(self, attempt: Attempt) -> Exit:
+        """Lasts as long as the assignment says."""
+        seconds = attempt.assignment.simulated_duration.ToTimedelta().total_seconds()
+        if seconds <= 0:
+            return Exit(0, now())
+        stopped = self._stopped.setdefault(attempt.key, asyncio.Event())
+        try:
+            async with asyncio.timeout(seconds):
+                await stopped.wait()
+        except TimeoutError:
+            return Exit(0, now())
+        finally:
+            del self._stopped[attempt.key]
+        return Exit(STOPPED, now())
+
+    async def stop(self, attempt: Attempt) -> None:
+        """Ends at once."""
+        if (stopped := self._stopped.get(attempt.key)) is not None:
+            stopped.set()
+
+    async def collect(self, attempt: Attempt) -> None:
+        """Nothing is printed, and no log is made."""
+
+    async def remove(self, attempt: Attempt) -> None:
+        """Nothing is left behind."""
+
+    async def discard(self, found: Found) -> None:
+        """Nothing is ever found."""
+
+    async def run(self) -> None:
+        """Nothing goes on in the background."""
+
+    async def close(self, *, last: bool) -> None:
+        """Nothing is held."""

@@ -1,0 +1,149 @@
+"""ARNs: rendered where something is shown, parsed to names where something is named.
+
+Tables hold names. Account and region belong to the installation and to the caller, so they are put
+in when an answer is made; those of an ARN that is given are looked at for their form alone.
+"""
+
+import hashlib
+import re
+import uuid
+from dataclasses import dataclass
+
+from longshore.domain.errors import InvalidRequest
+
+#: Names of compute environments, queues, definitions and jobs.
+NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,127}")
+_BATCH = re.compile(
+    r"arn:aws[a-z-]*:batch:[a-z0-9-]{1,64}:[0-9]{12}:(?P<kind>[a-z-]+)/(?P<rest>.+)", re.DOTALL
+)
+ACCOUNT = re.compile(r"[0-9]{12}")
+REGION = re.compile(r"[a-z][a-z0-9-]{0,63}")
+
+COMPUTE_ENVIRONMENT = "compute-environment"
+JOB_QUEUE = "job-queue"
+JOB_DEFINITION = "job-definition"
+JOB = "job"
+
+
+@dataclass(frozen=True, slots=True)
+class Arns:
+    """Renders ARNs for one account and region."""
+
+    account: str
+    region: str
+
+    def _batch(self, kind: str, rest: str) -> str:
+        return f"{self._prefix('batch')}:{kind}/{rest}"
+
+    def _prefix(self, service: str) -> str:
+        partition = "aws"
+        if self.region.startswith("cn-"):
+            partition = "aws-cn"
+        elif self.region.startswith("us-gov-"):
+            partition = "aws-us-gov"
+        return f"arn:{partition}:{service}:{self.region}:{self.account}"
+
+    def compute_environment(self, name: str) -> str:
+        """ARN of a compute environment."""
+        return self._batch(COMPUTE_ENVIRONMENT, name)
+
+    def job_queue(self, name: str) -> str:
+        """ARN of a job queue."""
+        return self._batch(JOB_QUEUE, name)
+
+    def job_definition(self, name: str, revision: int) -> str:
+        """ARN of one revision of a job definition."""
+        return self._batch(JOB_DEFINITION, f"{name}:{revision}")
+
+    def job(self, key: str) -> str:
+        """ARN of a job or of a child, `uuid:index`."""
+        return self._batch(JOB, key)
+
+    def cluster(self, environment: str, environment_id: uuid.UUID | None) -> str:
+        """ARN of the cluster that AWS would keep behind a compute environment."""
+        return f"{self._prefix('ecs')}:cluster/{_cluster(environment, environment_id)}"
+
+    def container_instance(
+        self, environment: str, environment_id: uuid.UUID | None, instance_id: str
+    ) -> str:
+        """ARN of an instance in its cluster; its 32 digits follow from the instance's id."""
+        digits = hashlib.sha256(instance_id.encode()).hexdigest()[:32]
+        cluster = _cluster(environment, environment_id)
+        return f"{self._prefix('ecs')}:container-instance/{cluster}/{digits}"
+
+    def attempt(self, environment: str, environment_id: uuid.UUID | None, attempt_id: str) -> str:
+        """ARN by which AWS's shapes know an attempt (`taskArn`)."""
+        return f"{self._prefix('ecs')}:task/{_cluster(environment, environment_id)}/{attempt_id}"
+
+
+def _cluster(environment: str, environment_id: uuid.UUID | None) -> str:
+    return f"AWSBatch-{environment}" + (f"-{environment_id}" if environment_id else "")
+
+
+@dataclass(frozen=True, slots=True)
+class DefinitionName:
+    """A family, or one revision of it."""
+
+    name: str
+    revision: int | None
+    #: How the caller wrote it, for error texts.
+    text: str
+
+    @property
+    def is_arn(self) -> bool:
+        """Whether the caller gave an ARN."""
+        return self.text.startswith("arn:")
+
+
+def parse_resource(text: str, *, member: str) -> tuple[str, str]:
+    """Splits an ARN of ours into its kind and the rest, as for tags.
+
+    Raises:
+        InvalidRequest: it is no such ARN.
+    """
+    match = _BATCH.fullmatch(text)
+    if match is None:
+        raise InvalidRequest(f"{member} is not an ARN of AWS Batch: {text[:256]!r}.", member=member)
+    return match["kind"], match["rest"]
+
+
+def parse_name(kind: str, text: str, *, member: str) -> str:
+    """The name in a name or ARN of the given kind.
+
+    Raises:
+        InvalidRequest: it is neither.
+    """
+    name = text
+    if text.startswith("arn:"):
+        found, name = parse_resource(text, member=member)
+        if found != kind:
+            raise InvalidRequest(f"{member} is the ARN of a {found}, not a {kind}.", member=member)
+    if NAME.fullmatch(name) is None:
+        raise InvalidRequest(
+            f"{member} is neither a name (up to 128 letters, digits, - and _, beginning with a "
+            f"letter or digit) nor the ARN of a {kind}: {text[:256]!r}.",
+            member=member,
+        )
+    return name
+
+
+def parse_definition(text: str, *, member: str) -> DefinitionName:
+    """Reads `name`, `name:revision` or an ARN with or without a revision.
+
+    Raises:
+        InvalidRequest: it is none of them.
+    """
+    rest = text
+    if text.startswith("arn:"):
+        kind, rest = parse_resource(text, member=member)
+        if kind != JOB_DEFINITION:
+            raise InvalidRequest(f"{member} is the ARN of a {kind}.", member=member)
+    name, colon, revision = rest.partition(":")
+    well_formed = re.fullmatch(r"[1-9][0-9]{0,8}", revision) if colon else True
+    if NAME.fullmatch(name) is None or not well_formed:
+        raise InvalidRequest(
+            f"{member} is neither NAME, NAME:REVISION nor the ARN of a job definition: "
+            f"{text[:256]!r}.",
+            member=member,
+        )
+    return DefinitionName(name, int(revision) if colon else None, text)

@@ -1,0 +1,119 @@
+"""Jobs: their ids, statuses, and what an ended attempt means for its job."""
+
+import uuid
+from dataclasses import dataclass
+from enum import StrEnum
+
+from longshore.domain.errors import InvalidRequest
+from longshore.domain.retry import ExitRule, should_retry
+
+#: array_index of a single job and of an array parent.
+WHOLE = -1
+
+
+class JobStatus(StrEnum):
+    """Where a job is in its life; AWS Batch User Guide, "Job states"."""
+
+    SUBMITTED = "SUBMITTED"
+    PENDING = "PENDING"
+    RUNNABLE = "RUNNABLE"
+    STARTING = "STARTING"
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+
+    @property
+    def final(self) -> bool:
+        """Whether the job never moves again."""
+        return self in (JobStatus.SUCCEEDED, JobStatus.FAILED)
+
+
+ESSENTIAL_EXITED = "Essential container in task exited"
+FAILED_TO_START = "Task failed to start"
+DEPENDENCY_FAILED = "Dependent Job failed"
+ARRAY_CHILD_FAILED = "Array Child Job failed"
+QUEUE_DELETED = "JobQueue deleted"
+TIMED_OUT = "Job attempt duration exceeded timeout"
+
+
+def host_terminated(instance_id: str) -> str:
+    """Status reason of an attempt whose instance is gone."""
+    return f"Host EC2 (instance {instance_id}) terminated."
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class JobKey:
+    """A single job, an array parent (both with index -1) or a child."""
+
+    job_id: uuid.UUID
+    array_index: int = WHOLE
+
+    def __str__(self) -> str:
+        if self.array_index == WHOLE:
+            return str(self.job_id)
+        return f"{self.job_id}:{self.array_index}"
+
+    @property
+    def parent(self) -> "JobKey":
+        """The array parent of a child."""
+        return JobKey(self.job_id)
+
+    @classmethod
+    def parse(cls, text: str) -> "JobKey":
+        """Reads `uuid` or `uuid:index`.
+
+        Raises:
+            InvalidRequest: it is neither.
+        """
+        head, colon, tail = text.partition(":")
+        try:
+            job_id = uuid.UUID(head)
+            array_index = int(tail) if colon else WHOLE
+        except ValueError:
+            array_index, job_id = -2, uuid.UUID(int=0)
+        if array_index < WHOLE or (colon and array_index < 0) or len(head) != 36:
+            raise InvalidRequest(f"'{text}' is not a job id.", member="jobId")
+        return cls(job_id, array_index)
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnd:
+    """How an attempt ended. `stop_reason` is set if the scheduler had it stopped."""
+
+    exit_code: int | None
+    reason: str | None
+    status_reason: str
+    stop_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What an ended attempt makes of its job."""
+
+    status: JobStatus
+    status_reason: str
+
+
+def judge(
+    end: AttemptEnd, *, attempt: int, attempts_max: int, rules: tuple[ExitRule, ...]
+) -> Verdict:
+    """Decides what follows from the end of an attempt.
+
+    A stopped attempt (terminated, timed out) is final whatever its exit code; exit code 0 is
+    success; anything else is retried while attempts are left and the rules say so.
+
+    Args:
+        end: how it ended.
+        attempt: its number, from 1.
+        attempts_max: runs allowed in all.
+        rules: the job's evaluateOnExit, in order.
+    """
+    if end.stop_reason is not None:
+        return Verdict(JobStatus.FAILED, end.stop_reason)
+    if end.exit_code == 0:
+        return Verdict(JobStatus.SUCCEEDED, end.status_reason)
+    if attempt < attempts_max and should_retry(
+        rules, exit_code=end.exit_code, reason=end.reason, status_reason=end.status_reason
+    ):
+        return Verdict(JobStatus.RUNNABLE, end.status_reason)
+    return Verdict(JobStatus.FAILED, end.status_reason)

@@ -1,0 +1,82 @@
+"""The capacity order: the contract between who decides about instances and who gets them."""
+
+import hashlib
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+ON_DEMAND = "ON_DEMAND"
+SPOT = "SPOT"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderEntry:
+    """One kind of instance in an order.
+
+    `weight` is what one counts towards the target, in vCPUs.
+    """
+
+    instance_type: str
+    weight: int
+    max_count: int
+    price_per_hour: float
+    purchase_option: str = ON_DEMAND
+    zone: str = ""
+    rank: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapacityOrder:
+    """An ordered list of instances to try, until the weights of those had reach the target."""
+
+    order_id: uuid.UUID
+    compute_environment: str
+    target_vcpus: int
+    entries: tuple[OrderEntry, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CapacityError:
+    """Why an entry could not be fulfilled; `reason` is constant, `message` for a person."""
+
+    instance_type: str
+    zone: str
+    reason: str
+    message: str
+
+
+def allot(
+    order: CapacityOrder, refuse: Callable[[OrderEntry, int], CapacityError | None]
+) -> tuple[list[OrderEntry], list[CapacityError]]:
+    """Walks an order's list by rank and takes what may be had.
+
+    Args:
+        order: what is ordered.
+        refuse: says why one more instance of an entry cannot be had, given how many the order took
+            so far.
+
+    Returns:
+        An entry for each instance to launch, and an error for each entry that was cut short.
+    """
+    taken: list[OrderEntry] = []
+    errors: list[CapacityError] = []
+    left = order.target_vcpus
+    for entry in sorted(order.entries, key=lambda entry: entry.rank):
+        for _ in range(entry.max_count):
+            if left <= 0:
+                return taken, errors
+            if error := refuse(entry, len(taken)):
+                errors.append(error)
+                break
+            taken.append(entry)
+            left -= entry.weight
+    return taken, errors
+
+
+def instance_ids(order_id: uuid.UUID, count: int) -> Sequence[str]:
+    """The ids of an order's instances, the same each time it is answered."""
+    return [
+        "i-" + hashlib.sha256(f"{order_id}/{number}".encode()).hexdigest()[:17]
+        for number in range(count)
+    ]

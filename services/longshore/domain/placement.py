@@ -1,0 +1,278 @@
+"""Placement: which waiting jobs go to which instances now.
+
+Simple meaning: queues in descending priority; in each queue jobs in dispatch order; each job goes
+to the first of the queue's compute environments, in order, that has an instance with room. A job
+that does not fit is passed over, and smaller ones behind it may go ahead, but not for ever: once
+the first job of a shape has waited past `hold_after`, the instance where it would fit soonest is
+held for it and takes nothing else of later order.
+
+How the code differs: jobs of one shape are alike, so a shape that was found not to fit is not tried
+again in the same pass, and entries stand for ranges of array children. The cost is in shapes,
+entries and instances, never in the length of the backlog.
+"""
+
+import uuid
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from longshore.domain.resources import Resources
+
+#: Most placements of one plan: bounds the transaction that applies it.
+PLAN_LIMIT = 1_000
+HOLD_AFTER = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Jobs of one queue with the same needs."""
+
+    shape_id: int
+    job_queue: str
+    need: Resources
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A single job (next_index -1, end_index 0), or children next_index to end_index, exclusive, of an array."""
+
+    job_id: uuid.UUID
+    shape_id: int
+    rank: int
+    seq: int
+    next_index: int
+    end_index: int
+    ready_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What an instance of a compute environment has free, and what it offers in all."""
+
+    instance_id: str
+    compute_environment: str
+    free: Resources
+    total: Resources
+    draining: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A queue, and the environments that may take its jobs (enabled and valid ones, in order)."""
+
+    name: str
+    priority: int
+    compute_environments: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A shape that did not fit before and whose entries are therefore not in the snapshot's heads."""
+
+    shape_id: int
+    ready_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a plan is made from. `heads` are in dispatch order: rank, seq, next_index."""
+
+    queues: tuple[Queue, ...]
+    shapes: dict[int, Shape]
+    rooms: tuple[Room, ...]
+    heads: dict[str, tuple[Entry, ...]]
+    parked: tuple[Waiting, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """One job or child, and the instance it goes to."""
+
+    entry: Entry
+    array_index: int
+    instance_id: str
+    compute_environment: str
+
+
+@dataclass(slots=True)
+class Plan:
+    """What is proposed.
+
+    `unplaced` are the shapes that found no room, with the time of their first job.
+    """
+
+    placements: list[Placement] = field(default_factory=list)
+    unplaced: dict[int, datetime] = field(default_factory=dict)
+    #: True if the plan is full and another pass may place more.
+    partial: bool = False
+
+
+def plan(
+    snapshot: Snapshot,
+    now: datetime,
+    seed: int,
+    *,
+    limit: int = PLAN_LIMIT,
+    hold_after: timedelta = HOLD_AFTER,
+) -> Plan:
+    """Proposes placements for the heads of all queues.
+
+    Args:
+        snapshot: queues, shapes, instances and the first waiting jobs.
+        now: the time of the decision.
+        seed: shifts which of equally good instances is taken, so that load spreads from pass to
+            pass.
+        limit: most placements.
+        hold_after: how long a job waits before an instance is held for it.
+    """
+    by_environment: dict[str, list[_Open]] = {}
+    for room in snapshot.rooms:
+        if not room.draining:
+            by_environment.setdefault(room.compute_environment, []).append(_Open(room))
+    for rooms in by_environment.values():
+        shift = seed % len(rooms)
+        rooms[:] = rooms[shift:] + rooms[:shift]
+    result = Plan()
+    waited = {w.shape_id: w.ready_at for w in snapshot.parked}
+    for queue in sorted(snapshot.queues, key=lambda q: (-q.priority, q.name)):
+        environments = [by_environment.get(name, []) for name in queue.compute_environments]
+        for shape_id, ready_at in sorted(waited.items(), key=lambda item: item[1]):
+            shape = snapshot.shapes[shape_id]
+            if shape.job_queue == queue.name and now - ready_at >= hold_after:
+                _hold(environments, shape)
+        for entry in snapshot.heads.get(queue.name, ()):
+            if len(result.placements) >= limit:
+                result.partial = True
+                return result
+            if entry.shape_id in result.unplaced:
+                continue
+            shape = snapshot.shapes[entry.shape_id]
+            done = _place(entry, shape, environments, result, limit)
+            if done < entry.end_index - entry.next_index:
+                if len(result.placements) >= limit:
+                    result.partial = True
+                    return result
+                result.unplaced[entry.shape_id] = entry.ready_at
+                if now - entry.ready_at >= hold_after:
+                    _hold(environments, shape)
+    return result
+
+
+class _Open:
+    """An instance during a plan: what is free shrinks; `held_for` keeps it for one shape."""
+
+    __slots__ = ("free", "held_for", "room")
+
+    def __init__(self, room: Room) -> None:
+        self.room = room
+        self.free = room.free
+        self.held_for: int | None = None
+
+
+def _place(
+    entry: Entry, shape: Shape, environments: list[list[_Open]], result: Plan, limit: int
+) -> int:
+    """Places as many of an entry as fit and returns how many; fullest instances first."""
+    index = entry.next_index
+    for rooms in environments:
+        while index < entry.end_index and len(result.placements) < limit:
+            best = _best(rooms, shape)
+            if best is None:
+                break
+            for _ in range(
+                min(
+                    best.free.count(shape.need),
+                    entry.end_index - index,
+                    limit - len(result.placements),
+                )
+            ):
+                result.placements.append(
+                    Placement(entry, index, best.room.instance_id, best.room.compute_environment)
+                )
+                best.free = best.free - shape.need
+                index += 1
+        if index == entry.end_index:
+            break
+    return index - entry.next_index
+
+
+def _best(rooms: list[_Open], shape: Shape) -> _Open | None:
+    """The instance with the least vCPU left that has room:
+
+    Packing keeps others empty, so that they can go.
+    """
+    best: _Open | None = None
+    for open_ in rooms:
+        if open_.held_for not in (None, shape.shape_id) or not open_.free.holds(shape.need):
+            continue
+        if best is None or open_.free.vcpu_milli < best.free.vcpu_milli:
+            best = open_
+    return best
+
+
+def _hold(environments: list[list[_Open]], shape: Shape) -> None:
+    """Holds the instance where the shape would fit soonest:
+
+    Large enough, and with the most free already.
+    """
+    candidates = [
+        open_
+        for rooms in environments
+        for open_ in rooms
+        if open_.held_for is None and open_.room.total.holds(shape.need)
+    ]
+    if any(open_.held_for == shape.shape_id for rooms in environments for open_ in rooms):
+        return
+    if candidates:
+        chosen = max(
+            candidates, key=lambda o: (o.free.vcpu_milli, o.free.memory_mib, o.room.instance_id)
+        )
+        chosen.held_for = shape.shape_id
+
+
+class Lack(StrEnum):
+    """What an instance lacks for a shape."""
+
+    DRAINING = "DRAINING"
+    VCPU = "SHORT_OF_VCPU"
+    MEMORY = "SHORT_OF_MEMORY"
+    GPU = "SHORT_OF_GPU"
+    HELD = "HELD_FOR_AN_EARLIER_JOB"
+
+
+_LACK_WORDS = {
+    Lack.DRAINING: "draining",
+    Lack.VCPU: "short of vCPU",
+    Lack.MEMORY: "short of memory",
+    Lack.GPU: "short of GPUs",
+    Lack.HELD: "held for an earlier job",
+}
+
+
+def lacks(shape: Shape, environments: tuple[str, ...], rooms: tuple[Room, ...]) -> dict[Lack, int]:
+    """Counts the instances of a shape's environments by the first thing each lacks, most frequent first."""
+    counts: dict[Lack, int] = {}
+    for room in rooms:
+        if room.compute_environment not in environments:
+            continue
+        if room.draining:
+            lack = Lack.DRAINING
+        elif room.free.vcpu_milli < shape.need.vcpu_milli:
+            lack = Lack.VCPU
+        elif room.free.memory_mib < shape.need.memory_mib:
+            lack = Lack.MEMORY
+        elif room.free.gpus < shape.need.gpus:
+            lack = Lack.GPU
+        else:
+            lack = Lack.HELD
+        counts[lack] = counts.get(lack, 0) + 1
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def explain(counts: dict[Lack, int]) -> str:
+    """The counts as a sentence: `12 instances: 8 short of memory, 4 draining`."""
+    total = sum(counts.values())
+    if not total:
+        return "Waiting for an instance: none is there yet."
+    parts = ", ".join(f"{count} {_LACK_WORDS[lack]}" for lack, count in counts.items())
+    return f"Waiting for room: {total} instance{'s' if total > 1 else ''}: {parts}."

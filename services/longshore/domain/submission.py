@@ -1,0 +1,250 @@
+"""What a submission asks for, and the job that it becomes."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from longshore.domain.arn import DefinitionName
+from longshore.domain.errors import InvalidRequest, PreconditionFailed
+from longshore.domain.job import WHOLE, JobKey
+from longshore.domain.merge import Overrides, merge_container
+from longshore.domain.reference import has_references
+from longshore.domain.resources import Resources
+from longshore.domain.validation import Json, check_retry, check_timeout, require
+from longshore.domain.validation_container import check_environment, check_resources, needs_of
+
+DEPENDENCIES_MAX = 20
+ARRAY_MIN = 2
+ARRAY_MAX = 10_000
+
+PLAIN = "PLAIN"
+N_TO_N = "N_TO_N"
+SEQUENTIAL = "SEQUENTIAL"
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """One entry of dependsOn; no job for the children's own sequence."""
+
+    job: JobKey | None
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A SubmitJob request, its form checked, nothing looked up."""
+
+    job_name: str
+    job_queue: str
+    definition: DefinitionName
+    array_size: int | None = None
+    depends_on: tuple[Dependency, ...] = ()
+    parameters: Mapping[str, str] | None = None
+    overrides: Overrides | None = None
+    retry: Json | None = None
+    timeout: Json | None = None
+    tags: Mapping[str, str] | None = None
+    #: The id that the caller chose for the job, so that the call can be repeated.
+    request_id: uuid.UUID | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether everything about how the job runs is the definition's."""
+        return not (
+            self.parameters or self.overrides or self.retry or self.timeout or self.depends_on
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One revision, which never changes."""
+
+    name: str
+    revision: int
+    detail: Json
+
+
+@dataclass(frozen=True, slots=True)
+class KnownJob:
+    """What a submission needs to know of a job that is there already."""
+
+    name: str
+    job_queue: str
+    definition_name: str
+    definition_revision: int
+    array_size: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedJob:
+    """A job as it is stored: everything that never changes again."""
+
+    #: AWS-shaped members of JobDetail.
+    detail: Json
+    needs: Resources
+    attempts_max: int
+    timeout_seconds: int | None
+
+
+def check_submission(submission: Submission) -> None:
+    """Checks what can be checked without looking anything up.
+
+    Raises:
+        InvalidRequest: the first member found wrong.
+    """
+    size = submission.array_size
+    require(
+        size is None or ARRAY_MIN <= size <= ARRAY_MAX,
+        f"arrayProperties.size must be from {ARRAY_MIN} to {ARRAY_MAX}.",
+        "arrayProperties.size",
+    )
+    require(
+        len(submission.depends_on) <= DEPENDENCIES_MAX,
+        f"Job cannot have more than {DEPENDENCIES_MAX} dependencies",
+        "dependsOn",
+    )
+    for index, dependency in enumerate(submission.depends_on):
+        _check_dependency(dependency, size is not None, f"dependsOn[{index}]")
+    check_retry(submission.retry)
+    check_timeout(submission.timeout)
+    if submission.overrides:
+        check_resources(
+            submission.overrides.resource_requirements, "containerOverrides.resourceRequirements"
+        )
+        check_environment(submission.overrides.environment, "containerOverrides.environment")
+
+
+def _check_dependency(dependency: Dependency, is_array: bool, member: str) -> None:
+    if dependency.type == PLAIN:
+        require(dependency.job, f"{member} needs a jobId.", f"{member}.jobId")
+        return
+    require(
+        is_array, f"{member} has type {dependency.type}, which is for array jobs.", f"{member}.type"
+    )
+    if dependency.type == N_TO_N:
+        require(dependency.job, f"{member} has type N_TO_N and needs a jobId.", f"{member}.jobId")
+        require(
+            dependency.job and dependency.job.array_index == WHOLE,
+            f"{member} has type N_TO_N and needs the id of an array job, not of a child.",
+            f"{member}.jobId",
+        )
+
+
+def check_dependencies(submission: Submission, known: Mapping[uuid.UUID, KnownJob]) -> None:
+    """Checks that dependencies are there, and of the same size where they go side by side.
+
+    Raises:
+        InvalidRequest: it does not.
+    """
+    for index, dependency in enumerate(submission.depends_on):
+        key, member = dependency.job, f"dependsOn[{index}].jobId"
+        if key is None:
+            continue
+        job = known.get(key.job_id)
+        exists = job is not None and (
+            key.array_index == WHOLE or key.array_index < (job.array_size or 0)
+        )
+        require(exists, f"Job {key} not found, on which the job depends.", member)
+        if dependency.type == N_TO_N:
+            size = job.array_size if job else None
+            require(
+                size == submission.array_size,
+                f"An N_TO_N dependency needs an array job of size {submission.array_size}; "
+                f"{key} has {size or 'no children'}.",
+                member,
+            )
+
+
+def check_repetition(submission: Submission, job: KnownJob) -> None:
+    """Checks that a call which repeats a request id asks for the job that is there.
+
+    Raises:
+        PreconditionFailed: it asks for another one.
+    """
+    revision = submission.definition.revision
+    if (
+        job.name != submission.job_name
+        or job.job_queue != submission.job_queue
+        or job.definition_name != submission.definition.name
+        or revision not in (None, job.definition_revision)
+        or job.array_size != submission.array_size
+    ):
+        raise PreconditionFailed(
+            f"Job {submission.request_id} exists already with another name, queue, definition or "
+            "size; use a new x-longshore-request-id for another job."
+        )
+
+
+def is_constant(definition: Definition) -> bool:
+    """Whether all plain submissions of a definition resolve to the same."""
+    return not has_references(definition.detail["containerProperties"].get("command", ()))
+
+
+def resolve(definition: Definition, submission: Submission) -> ResolvedJob:
+    """Makes a submission and its definition one.
+
+    Raises:
+        InvalidRequest: a placeholder has no parameter, or resources are too small.
+    """
+    detail = definition.detail
+    parameters = {**detail.get("parameters", {}), **(submission.parameters or {})}
+    container = merge_container(detail["containerProperties"], submission.overrides, parameters)
+    retry = submission.retry or detail.get("retryStrategy") or {"attempts": 1}
+    timeout = submission.timeout or detail.get("timeout")
+    resolved: Json = {
+        "container": container,
+        "parameters": parameters,
+        "retryStrategy": {"evaluateOnExit": [], **retry},
+        "dependsOn": [_dependency_json(entry) for entry in submission.depends_on],
+        "propagateTags": False,
+        "platformCapabilities": detail.get("platformCapabilities", []),
+    }
+    if timeout:
+        resolved["timeout"] = timeout
+    if "schedulingPriority" in detail:
+        resolved["schedulingPriority"] = detail["schedulingPriority"]
+    return ResolvedJob(
+        detail=resolved,
+        needs=needs_of(container),
+        attempts_max=retry["attempts"],
+        timeout_seconds=timeout["attemptDurationSeconds"] if timeout else None,
+    )
+
+
+def _dependency_json(dependency: Dependency) -> Json:
+    entry: Json = {}
+    if dependency.job is not None:
+        entry["jobId"] = str(dependency.job)
+    if dependency.type != PLAIN:
+        entry["type"] = dependency.type
+    return entry
+
+
+def missing_definition(name: DefinitionName) -> InvalidRequest:
+    """The refusal of a definition that is not there or not ACTIVE, in AWS's words."""
+    if name.is_arn:
+        return InvalidRequest(f"JobDefinition {name.text} not found.", member="jobDefinition")
+    return InvalidRequest(
+        f"JobDefinition name {name.text} does not exist or is not in ACTIVE status",
+        member="jobDefinition",
+    )
+
+
+def check_queue(name: str, found: tuple[str, str] | None) -> None:
+    """Checks that a queue takes jobs.
+
+    Args:
+        name: of the queue.
+        found: its state and status, None if there is no such queue.
+
+    Raises:
+        InvalidRequest: there is no such queue.
+        PreconditionFailed: it is DISABLED or not VALID.
+    """
+    if found is None:
+        raise InvalidRequest(f"JobQueue {name} not found.", member="jobQueue")
+    state, status = found
+    if state != "ENABLED":
+        raise PreconditionFailed(f"JobQueue {name} is {state} and takes no jobs.")
+    if status != "VALID":
+        raise PreconditionFailed(f"JobQueue {name} is {status} and takes no jobs.")

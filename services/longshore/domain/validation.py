@@ -1,0 +1,175 @@
+"""Checks that several operations share: names, tags, retries, sizes; AWS's texts where known.
+
+Values arrive as AWS-shaped JSON whose types, required members and enumerations are right already:
+what is checked here is what the wire's descriptors cannot say.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from longshore.domain.arn import NAME
+from longshore.domain.errors import InvalidRequest, LimitExceeded, Unimplemented
+
+#: An AWS-shaped object as decoded JSON.
+Json = dict[str, Any]
+
+TAGS_MAX = 50
+REASON_MAX = 1024
+ATTEMPTS_MAX = 10
+EXIT_RULES_MAX = 5
+PATTERN_MAX = 512
+PRIORITY_MAX = 9999
+TIMEOUT_MIN_SECONDS = 60
+REGISTER_BYTES_MAX = 24 * 1024
+SUBMIT_BYTES_MAX = 30 * 1024
+NAMES_MAX = 100
+INT32_MAX = 2**31 - 1
+
+_EXIT_CODE_PATTERN = re.compile(r"[0-9]*\*?")
+_REASON_PATTERN = re.compile(r"[0-9A-Za-z.:\s]*\*?")
+_ROLE = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]{1,512}")
+
+
+def require(condition: object, message: str, member: str) -> None:
+    """Refuses the request unless the condition holds."""
+    if not condition:
+        raise InvalidRequest(message, member=member)
+
+
+def unsupported(member: str, why: str = "") -> Unimplemented:
+    """The refusal of something that AWS Batch knows and longshore does not do."""
+    return Unimplemented(f"{member} is not supported by longshore{why}.", member=member)
+
+
+def check_name(name: str, member: str) -> None:
+    """A name of a resource: up to 128 letters, digits, `-` and `_`."""
+    require(
+        NAME.fullmatch(name),
+        f"{member} must have 1 to 128 letters, digits, - and _, and begin with a letter or digit.",
+        member,
+    )
+
+
+def check_job_name(name: str) -> None:
+    """A job's name, with AWS's text."""
+    require(NAME.fullmatch(name), "Job name should match valid pattern", "jobName")
+
+
+def check_not_empty(value: str, member: str) -> None:
+    """A string that must not be empty."""
+    require(value, f"'{member}' is a required field (cannot be an empty string)", member)
+
+
+def check_reason(reason: str) -> None:
+    """Why a job is cancelled or terminated."""
+    check_not_empty(reason, "reason")
+    require(len(reason) <= REASON_MAX, f"reason is longer than {REASON_MAX} characters.", "reason")
+
+
+def check_size(size: int, limit: int, operation: str) -> None:
+    """The size of a request on the wire, in bytes as serialized.
+
+    Raises:
+        LimitExceeded: it is too large.
+    """
+    if size > limit:
+        raise LimitExceeded(
+            f"The {operation} request has {size} bytes; at most {limit} are allowed."
+        )
+
+
+def check_count(values: Sequence[object], limit: int, member: str) -> None:
+    """A list's length."""
+    require(len(values) <= limit, f"{member} has more than {limit} entries.", member)
+
+
+def check_tags(tags: Mapping[str, str], member: str = "tags") -> None:
+    """Tags as AWS allows them."""
+    require(len(tags) <= TAGS_MAX, f"{member} has more than {TAGS_MAX} tags.", member)
+    for key, value in tags.items():
+        require(1 <= len(key) <= 128, f"{member} has a key that is not 1 to 128 long.", member)
+        require(len(value) <= 256, f"{member} has a value longer than 256.", member)
+        reserved = key.lower().startswith("aws:") or value.lower().startswith("aws:")
+        require(not reserved, f"{member} uses the reserved prefix aws:.", member)
+
+
+def check_role(arn: str | None, member: str) -> None:
+    """The form of a role's ARN; it has a meaning inside AWS alone and is kept as given."""
+    if arn:
+        require(_ROLE.fullmatch(arn), f"{member} is not the ARN of a role.", member)
+
+
+def check_priority(priority: int | None, member: str) -> None:
+    """A job's scheduling priority."""
+    require(
+        priority is None or 0 <= priority <= PRIORITY_MAX,
+        f"{member} must be from 0 to {PRIORITY_MAX}.",
+        member,
+    )
+
+
+def check_retry(retry: Json | None) -> None:
+    """A retry strategy."""
+    if retry is None:
+        return
+    attempts = retry.get("attempts")
+    require(
+        attempts is not None,
+        "RetryAttempts must be provided with retry strategy",
+        "retryStrategy.attempts",
+    )
+    require(
+        isinstance(attempts, int) and 1 <= attempts <= ATTEMPTS_MAX,
+        f"retryStrategy.attempts must be from 1 to {ATTEMPTS_MAX}.",
+        "retryStrategy.attempts",
+    )
+    rules = retry.get("evaluateOnExit", [])
+    check_count(rules, EXIT_RULES_MAX, "retryStrategy.evaluateOnExit")
+    for index, rule in enumerate(rules):
+        for name in ("onExitCode", "onReason", "onStatusReason"):
+            _check_pattern(rule.get(name), name, f"retryStrategy.evaluateOnExit[{index}].{name}")
+
+
+def _check_pattern(pattern: str | None, name: str, member: str) -> None:
+    if pattern is None:
+        return
+    require(1 <= len(pattern) <= PATTERN_MAX, f"{member} must be 1 to {PATTERN_MAX} long.", member)
+    if name == "onExitCode":
+        require(
+            _EXIT_CODE_PATTERN.fullmatch(pattern),
+            f"{member} may have digits and one * at its end.",
+            member,
+        )
+    else:
+        require(
+            _REASON_PATTERN.fullmatch(pattern),
+            f"{member} may have letters, digits, . and : and white space, and one * at its end.",
+            member,
+        )
+
+
+def check_timeout(timeout: Json | None) -> None:
+    """A timeout of attempts."""
+    if timeout is None:
+        return
+    seconds = timeout.get("attemptDurationSeconds")
+    require(
+        seconds is not None and seconds >= TIMEOUT_MIN_SECONDS,
+        f"timeout.attemptDurationSeconds must be at least {TIMEOUT_MIN_SECONDS}.",
+        "timeout.attemptDurationSeconds",
+    )
+
+
+def check_propagation(propagate: bool | None) -> None:
+    """Tags reach resources alone: there is nothing of AWS's behind a job to copy them to."""
+    if propagate:
+        raise unsupported("propagateTags", ": leave it out or set it to false")
+
+
+def parse_integer(text: str) -> int | None:
+    """A plain decimal number, None if it is none or larger than an integer member may be."""
+    if re.fullmatch(r"[0-9]{1,10}", text) is None:
+        return None
+    value = int(text)
+    return value if value <= INT32_MAX else None

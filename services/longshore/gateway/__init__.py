@@ -1,0 +1,20 @@
+"""The gateway: AWS Batch's HTTP and JSON in front of the submission service's gRPC.
+
+It owns nothing, keeps nothing, and knows no operation by name. Each rpc of `SubmissionService`
+carries its HTTP route as an option; `operation` reads routes and messages from the descriptors,
+`codec` turns AWS's JSON into messages and back, `fault` turns errors into AWS's form, `handler`
+joins the three to aiohttp. An operation that is added to the protos is served without a line
+written here.
+
+What is checked where: the shape of the JSON (syntax, types, unknown members, size) here, because
+nobody behind the gateway sees it; everything else (required members, enumerations, limits,
+existence) in the submission service, because gRPC callers do not pass through here.
+
+Identity: requests are not authenticated yet. The signature names the region that the caller wants
+its ARNs in, and nothing else is read from it. A page in a browser must not submit jobs behind its
+reader's back, so requests sent by other sites' pages are refused (`origin`).
+
+When the submission service is away, each call is answered with 503 at once and health says so; the
+gateway recovers by itself. On SIGTERM no connection is taken any more and calls in flight end
+within the grace period.
+"""

@@ -1,0 +1,50 @@
+"""Settings of the gateway."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from longshore.runtime.config import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayConfig:
+    """What the gateway is told from outside."""
+
+    #: `host:port` to listen on: LONGSHORE_GATEWAY_ADDRESS.
+    address: str
+    #: `host:port` of the submission service: LONGSHORE_SUBMISSION_ADDRESS.
+    submission_address: str
+    #: Most bytes of a request's body: LONGSHORE_GATEWAY_BODY_BYTES.
+    body_bytes: int = 1024 * 1024
+    #: Most requests in hand at once, more are told to slow down: LONGSHORE_GATEWAY_CONCURRENCY.
+    concurrency: int = 512
+    #: Time for reading a request, and again for the call behind it: LONGSHORE_GATEWAY_TIMEOUT.
+    timeout_seconds: float = 30.0
+    #: Time that requests in hand get to end when the gateway stops: LONGSHORE_GATEWAY_GRACE.
+    grace_seconds: float = 10.0
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Self:
+        """Reads `LONGSHORE_*`; raises ConfigError for bad values."""
+        settings = Settings(environ)
+        return cls(
+            address=settings.address("gateway"),
+            submission_address=settings.address("submission"),
+            body_bytes=settings.integer(
+                "LONGSHORE_GATEWAY_BODY_BYTES", 1024 * 1024, 64 * 1024, 8 * 1024 * 1024
+            ),
+            concurrency=settings.integer("LONGSHORE_GATEWAY_CONCURRENCY", 512, 1, 100_000),
+            timeout_seconds=settings.seconds("LONGSHORE_GATEWAY_TIMEOUT", 30.0, 0.1, 600.0),
+            grace_seconds=settings.seconds("LONGSHORE_GATEWAY_GRACE", 10.0, 0.0, 600.0),
+        )
+
+    @property
+    def host(self) -> str:
+        """The host to listen on, without an IPv6 address's brackets."""
+        return self.address.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """The port to listen on; 0 takes a free one."""
+        return int(self.address.rpartition(":")[2])

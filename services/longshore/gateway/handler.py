@@ -1,0 +1,218 @@
+"""HTTP in, gRPC out: reads a request, calls the submission service, answers in AWS's form."""
+
+import asyncio
+import json
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Any
+
+import grpc
+import structlog
+from aiohttp import web
+from google.protobuf.descriptor import ServiceDescriptor
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
+
+from longshore.domain.errors import InvalidRequest, LongshoreError
+from longshore.gateway import fault
+from longshore.gateway.config import GatewayConfig
+from longshore.gateway.fault import Fault
+from longshore.gateway.operation import Operation, RouteTable
+from longshore.gateway.origin import is_loopback, is_own
+from longshore.gateway.signature import signed_region
+from longshore.rpc.errors import from_rpc_error
+
+log = structlog.get_logger()
+
+REQUESTS = Counter("longshore_http_requests_total", "Answered requests.", ["operation", "status"])
+SECONDS = Histogram(
+    "longshore_http_seconds",
+    "Time from a request's headers to its answer.",
+    ["operation"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+IN_HAND = Gauge("longshore_http_in_hand", "Requests being read, called or answered.")
+
+HEALTH_SECONDS = 2.0
+#: `operation` of requests that reached none, in metrics and logs.
+NO_OPERATION = "-"
+
+_Call = Callable[..., Awaitable[Any]]
+
+
+class _FaultError(Exception):
+    """Ends a request with an answer that is not success."""
+
+    def __init__(self, answer: Fault) -> None:
+        super().__init__(answer.message)
+        self.answer = answer
+
+
+class Gateway:
+    """Answers all requests of one listener."""
+
+    def __init__(
+        self, config: GatewayConfig, channel: grpc.aio.Channel, service: ServiceDescriptor
+    ) -> None:
+        self._config = config
+        self._routes = RouteTable(service)
+        self._on_loopback = is_loopback(config.host)
+        self._health = health_pb2_grpc.HealthStub(channel)
+        self._calls: dict[str, _Call] = {
+            operation.name: channel.unary_unary(
+                operation.rpc,
+                request_serializer=operation.request_class.SerializeToString,
+                response_deserializer=operation.response_class.FromString,
+            )
+            for operation in self._routes.operations
+        }
+        self._in_hand = 0
+
+    def application(self) -> web.Application:
+        """The aiohttp application; operations are routed here: aiohttp routes decoded paths."""
+        application = web.Application()
+        application.router.add_get("/healthz", self.health)
+        application.router.add_get("/metrics", self.metrics)
+        application.router.add_route("*", "/{path:.*}", self.answer)
+        return application
+
+    async def health(self, _: web.Request) -> web.Response:
+        """Whether requests can be answered at present: 200 SERVING or 503 NOT_SERVING."""
+        serving = await self._submission_serves()
+        return web.json_response(
+            {"status": "SERVING" if serving else "NOT_SERVING"}, status=200 if serving else 503
+        )
+
+    async def _submission_serves(self) -> bool:
+        try:
+            answer = await self._health.Check(
+                health_pb2.HealthCheckRequest(), timeout=HEALTH_SECONDS
+            )
+        except grpc.aio.AioRpcError:
+            return False
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+    async def metrics(self, _: web.Request) -> web.Response:
+        """Prometheus metrics of this process."""
+        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """Any request of the API."""
+        started = time.perf_counter()
+        request_id = str(uuid.uuid4())
+        path, _, query = request.raw_path.partition("?")
+        segments = path.split("/")
+        found = self._routes.find(path, segments)
+        operation = found.get(request.method)
+        name = operation.name if operation else NO_OPERATION
+        self._in_hand += 1
+        IN_HAND.inc()
+        with structlog.contextvars.bound_contextvars(operation=name, request_id=request_id):
+            try:
+                refused = self._refused(request)
+                if refused is not None:
+                    response = _refusal(refused)
+                elif operation is not None:
+                    response = await self._serve(request, operation, segments, query, request_id)
+                elif found:
+                    response = _refusal(fault.wrong_method(request.method, list(found)))
+                else:
+                    response = _refusal(fault.unknown_operation(path))
+            except _FaultError as error:
+                response = _refusal(error.answer)
+            except LongshoreError as error:
+                response = _refusal(Fault.of(error))
+            except Exception:
+                # Whatever it is, the caller gets AWS's form and the log gets the traceback.
+                log.exception("http.failed")
+                response = _refusal(Fault.of(LongshoreError("unexpected")))
+            finally:
+                self._in_hand -= 1
+                IN_HAND.dec()
+            response.headers["x-amzn-RequestId"] = request_id
+            seconds = time.perf_counter() - started
+            REQUESTS.labels(name, response.status).inc()
+            SECONDS.labels(name).observe(seconds)
+            log.info("http.answered", status=response.status, seconds=round(seconds, 6))
+        return response
+
+    def _refused(self, request: web.Request) -> Fault | None:
+        """Why a request is not even read, if so."""
+        if self._in_hand > self._config.concurrency:
+            return fault.too_many_requests()
+        origin = request.headers.get("Origin")
+        if not is_own(origin, request.headers.get("Host", ""), on_loopback=self._on_loopback):
+            return fault.foreign_origin()
+        return None
+
+    async def _serve(
+        self,
+        request: web.Request,
+        operation: Operation,
+        segments: list[str],
+        query: str,
+        request_id: str,
+    ) -> web.Response:
+        body = _decoded(await self._body(request))
+        message = operation.read(segments, query, body)
+        metadata = [("x-request-id", request_id)]
+        region = signed_region(request.headers.get("Authorization"))
+        if region is not None:
+            metadata.append(("x-longshore-region", region))
+        try:
+            answer = await self._calls[operation.name](
+                message, timeout=self._config.timeout_seconds, metadata=metadata
+            )
+        except grpc.aio.AioRpcError as error:
+            failure = from_rpc_error(error)
+            log.info("rpc.failed", code=error.code().name, error=failure.message)
+            raise failure from None
+        return _response(HTTPStatus.OK, operation.write(answer))
+
+    async def _body(self, request: web.Request) -> bytes:
+        """The whole body, within the limits of size and time."""
+        limit = self._config.body_bytes
+        if (request.content_length or 0) > limit:
+            raise _FaultError(fault.oversize(limit))
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._config.timeout_seconds):
+                async for chunk in request.content.iter_any():
+                    body += chunk
+                    if len(body) > limit:
+                        raise _FaultError(fault.oversize(limit))
+        except TimeoutError:
+            raise _FaultError(fault.too_slow(self._config.timeout_seconds)) from None
+        except (web.RequestPayloadError, ConnectionError):
+            raise InvalidRequest("The request body is broken or incomplete.") from None
+        return bytes(body)
+
+
+def _decoded(body: bytes) -> Any:
+    """The body's JSON; nothing at all means no members."""
+    if not body.strip():
+        return {}
+    try:
+        return json.loads(body, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        raise InvalidRequest("The request body is not valid JSON.") from None
+
+
+def _refuse_constant(name: str) -> None:
+    """NaN and the infinities are Python's, not JSON's."""
+    raise ValueError(name)
+
+
+def _response(status: int, value: Any) -> web.Response:
+    # A message that repeats a caller's text may hold half a surrogate pair: no reason to fail.
+    body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
+    return web.Response(status=status, body=body, content_type="application/json")
+
+
+def _refusal(answer: Fault) -> web.Response:
+    response = _response(answer.status, answer.body())
+    response.headers["x-amzn-errortype"] = answer.code
+    response.headers.update(answer.headers)
+    return response

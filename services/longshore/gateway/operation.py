@@ -1,0 +1,126 @@
+"""The operations of a service, found in its descriptor: routes, messages, how to read requests."""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+from google.api import annotations_pb2
+from google.protobuf.descriptor import Descriptor, MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from longshore.domain.errors import InvalidRequest
+from longshore.gateway.codec import Reader, Writer
+
+#: Most parameters of one query string; AWS's operations take up to 50.
+QUERY_PARAMETERS = 200
+#: Query parameters that carry a signature rather than a member.
+_SIGNATURE_PREFIX = "X-Amz-"
+
+
+class Operation:
+    """One rpc with its HTTP route (`google.api.http`).
+
+    Members in the path's template come from the path; the others from the body when the route has
+    one, else from the query string, where a list repeats its name.
+    """
+
+    def __init__(self, method: MethodDescriptor) -> None:
+        rule = method.GetOptions().Extensions[annotations_pb2.http]
+        pattern = rule.WhichOneof("pattern")
+        if pattern is None or rule.body not in ("", "*"):
+            raise TypeError(f"{method.full_name}: google.api.http is missing or not supported")
+        service = method.containing_service
+        self.name = method.name
+        self.rpc = f"/{service.full_name}/{method.name}"
+        self.http_method = pattern.upper()
+        #: Segments of the path; those in braces are the names of fields.
+        self.template = tuple(getattr(rule, pattern).split("/"))
+        self.request_class = GetMessageClass(method.input_type)
+        self.response_class = GetMessageClass(method.output_type)
+        self._writer = Writer.of(method.output_type)
+        self._bind(method.input_type, with_body=rule.body == "*")
+
+    def _bind(self, request: Descriptor, *, with_body: bool) -> None:
+        fields = request.fields_by_name
+        self._labels = {
+            index: fields[segment[1:-1]].json_name
+            for index, segment in enumerate(self.template)
+            if segment.startswith("{")
+        }
+        reader = Reader.of(request)
+        in_path = set(self._labels.values())
+        others = {field.json_name for field in request.fields} - in_path
+        self._lists = {field.json_name for field in request.fields if field.is_repeated}
+        self._path_reader = reader.only(in_path)
+        self._query_reader = reader.only(() if with_body else others)
+        self._body_reader = reader.only(others if with_body else ())
+
+    def matches(self, segments: list[str]) -> bool:
+        """Whether a raw path, still percent-encoded, is this operation's."""
+        return len(segments) == len(self.template) and all(
+            segment != "" if index in self._labels else segment == expected
+            for index, (segment, expected) in enumerate(zip(segments, self.template, strict=True))
+        )
+
+    def read(self, segments: list[str], query: str, body: Any) -> Message:
+        """The request's message; raises InvalidRequest naming the member that is wrong."""
+        message = self.request_class()
+        labels = {name: _decoded(segments[index]) for index, name in self._labels.items()}
+        self._path_reader.read(message, labels)
+        if query:
+            self._query_reader.read(message, self._members(query))
+        self._body_reader.read(message, body)
+        return message
+
+    def _members(self, query: str) -> dict[str, Any]:
+        try:
+            values = parse_qs(
+                query, keep_blank_values=True, errors="strict", max_num_fields=QUERY_PARAMETERS
+            )
+        except ValueError:
+            raise InvalidRequest(
+                f"The query string must be UTF-8 and hold at most {QUERY_PARAMETERS} parameters."
+            ) from None
+        return {
+            name: found if name in self._lists else found[-1]
+            for name, found in values.items()
+            if not name.startswith(_SIGNATURE_PREFIX)
+        }
+
+    def write(self, response: Message) -> dict[str, Any]:
+        """The answer's JSON object."""
+        return self._writer.write(response)
+
+
+def _decoded(segment: str) -> str:
+    try:
+        return unquote(segment, errors="strict")
+    except UnicodeDecodeError:
+        raise InvalidRequest("The path must be UTF-8.") from None
+
+
+class RouteTable:
+    """All operations by their routes, on raw paths: a decoded `%2F` would cut an ARN in two."""
+
+    def __init__(self, service: ServiceDescriptor) -> None:
+        self.operations = [Operation(method) for method in service.methods]
+        self._fixed: dict[str, dict[str, Operation]] = {}
+        self._templated: list[Operation] = []
+        for operation in self.operations:
+            if any(segment.startswith("{") for segment in operation.template):
+                self._templated.append(operation)
+            else:
+                path = "/".join(operation.template)
+                self._fixed.setdefault(path, {})[operation.http_method] = operation
+
+    def find(self, path: str, segments: list[str]) -> Mapping[str, Operation]:
+        """The operations at a raw path, by HTTP method; none when the path is nobody's."""
+        fixed = self._fixed.get(path)
+        if fixed is not None:
+            return fixed
+        return {
+            operation.http_method: operation
+            for operation in self._templated
+            if operation.matches(segments)
+        }

@@ -1,0 +1,16 @@
+"""What is read from a request's signature (AWS Signature Version 4)."""
+
+import re
+
+_CREDENTIAL = re.compile(
+    r"AWS4-HMAC-SHA256\s+(?:.*,\s*)?Credential=[^/,\s]+/[0-9]{8}/([a-z0-9-]{1,32})/[a-z0-9-]+/aws4_request(?![^,\s])"
+)
+
+
+def signed_region(authorization: str | None) -> str | None:
+    """The region that the caller signed for; None without a signature or with a malformed one.
+
+    The header begins `AWS4-HMAC-SHA256 Credential=ID/20260131/eu-west-1/batch/aws4_request,`.
+    """
+    found = _CREDENTIAL.match(authorization[:4096]) if authorization else None
+    return found.group(1) if found else None

@@ -1,0 +1,39 @@
+"""Starts the log service."""
+
+import asyncio
+import sys
+
+import structlog
+
+from longshore.logs.config import LogsConfig
+from longshore.logs.service import LogsService
+from longshore.logs.servicer import LogServicer
+from longshore.logs.store import LogStore
+from longshore.rpc.server import GrpcServer
+from longshore.runtime.metrics import serve_metrics
+from longshore.runtime.process import run_until_stopped
+from longshore.v1 import log_service_pb2, log_service_pb2_grpc
+
+log = structlog.get_logger()
+
+
+async def main(stop: asyncio.Event) -> None:
+    """Serves until stopped."""
+    config = LogsConfig.from_environment()
+    service = LogsService(LogStore(config.directory))
+    server = GrpcServer(config.address)
+    server.add(
+        log_service_pb2_grpc.add_LogServiceServicer_to_server,
+        LogServicer(service),
+        log_service_pb2.DESCRIPTOR.services_by_name["LogService"].full_name,
+    )
+    with serve_metrics(config.metrics_address):
+        async with server:
+            await server.set_serving(True)
+            log.info("logs.serving", address=config.address, directory=str(config.directory))
+            await stop.wait()
+            service.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(run_until_stopped("logs", main))

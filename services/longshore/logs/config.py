@@ -1,0 +1,28 @@
+"""Settings of the log service."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from longshore.runtime.config import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogsConfig:
+    """Where the log service listens and where it keeps its files."""
+
+    address: str
+    metrics_address: str
+    directory: Path
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Reads LONGSHORE_LOGS_ADDRESS, LONGSHORE_LOGS_METRICS_ADDRESS and LONGSHORE_LOGS_DIR."""
+        settings = Settings(environ)
+        return cls(
+            address=settings.address("logs"),
+            metrics_address=settings.metrics_address("logs"),
+            directory=settings.path("LONGSHORE_LOGS_DIR", Path("~/.longshore/logs")),
+        )

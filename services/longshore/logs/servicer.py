@@ -1,0 +1,51 @@
+"""The log service on the wire."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+
+from longshore.logs.service import LogsService
+from longshore.v1 import log_service_pb2 as pb
+from longshore.v1 import log_service_pb2_grpc as pb_grpc
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+#: Chunks of one stream stored at one time: ends of logs wait for the disk together.
+CONCURRENT_APPENDS = 32
+
+
+class LogServicer(pb_grpc.LogServiceServicer):
+    """Converts nothing: the messages are the service's own."""
+
+    def __init__(self, service: LogsService) -> None:
+        self._service = service
+
+    async def AppendLogs(  # noqa: N802 - the rpc's name
+        self, request_iterator: AsyncIterator[pb.AppendLogsRequest], context: Context
+    ) -> AsyncIterator[pb.AppendLogsResponse]:
+        """Stores chunks of one agent's logs; answers in the order of asking."""
+        appends: asyncio.Queue[asyncio.Task[pb.AppendLogsResponse] | None] = asyncio.Queue(
+            CONCURRENT_APPENDS
+        )
+
+        async def take() -> None:
+            async for request in request_iterator:
+                await appends.put(asyncio.ensure_future(self._service.append(request)))
+            await appends.put(None)
+
+        # When the stream breaks, this call is cancelled as a whole.
+        taking = asyncio.ensure_future(take())
+        try:
+            while (append := await appends.get()) is not None:
+                yield await append
+        finally:
+            taking.cancel()
+
+    async def TailLogs(  # noqa: N802 - the rpc's name
+        self, request: pb.TailLogsRequest, context: Context
+    ) -> AsyncIterator[pb.TailLogsResponse]:
+        """Hands out a log."""
+        async for response in self._service.tail(request):
+            yield response

@@ -1,0 +1,87 @@
+"""Settings of provisioning."""
+
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Self
+
+from longshore.domain.catalogue import Catalogue
+from longshore.runtime.config import ConfigError, Settings
+from longshore.runtime.host import local_catalogue
+
+AGENT_COMMAND = (sys.executable, "-m", "longshore.agent")
+CLEANUP_COMMAND = (sys.executable, "-m", "longshore.agent.cleanup")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvisioningConfig:
+    """How provisioning runs. `from_environment` says which variable sets what."""
+
+    address: str
+    metrics_address: str
+    database_url: str
+    instances_dir: Path
+    catalogue: Catalogue
+    scheduler_address: str
+    logs_address: str
+    runtime: str = "auto"
+    interval_seconds: float = 5.0
+    grace: timedelta = timedelta(seconds=60)
+    instances_limit: int = 32
+    stop_instances: bool = False
+    agent_command: tuple[str, ...] = AGENT_COMMAND
+    cleanup_command: tuple[str, ...] = CLEANUP_COMMAND
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Reads the settings.
+
+        - LONGSHORE_PROVISIONING_ADDRESS, LONGSHORE_PROVISIONING_METRICS_ADDRESS;
+        - LONGSHORE_DATABASE_URL;
+        - LONGSHORE_SCHEDULER_ADDRESS, LONGSHORE_LOGS_ADDRESS: passed on to agents;
+        - LONGSHORE_INSTANCES_DIR (`instances` in LONGSHORE_DATA_DIR, by default ~/.longshore): a
+          directory for each local instance;
+        - LONGSHORE_RUNTIME (auto): passed on to agents;
+        - LONGSHORE_LOCAL_VCPUS, LONGSHORE_LOCAL_MEMORY_MIB, LONGSHORE_LOCAL_GPUS: what the
+          machine is declared to be (see `longshore.runtime.host`); LONGSHORE_LOCAL_INSTANCES
+          (32): most instances on it at one time;
+        - LONGSHORE_PROVISION_INTERVAL (5): seconds between comparisons of records and provider;
+        - LONGSHORE_DRAIN_SECONDS (60): grace for an empty instance to drain, then to exit;
+        - LONGSHORE_STOP_INSTANCES (false): end all instances when the service stops;
+        - LONGSHORE_AGENT_COMMAND, LONGSHORE_AGENT_CLEANUP_COMMAND: what is run, with a shell's
+          quoting, for a local instance and once it is gone.
+        """
+        settings = Settings(environ)
+        data_dir = settings.path("LONGSHORE_DATA_DIR", Path("~/.longshore"))
+        return cls(
+            address=settings.address("provisioning"),
+            metrics_address=settings.metrics_address("provisioning"),
+            database_url=settings.database_url(),
+            instances_dir=settings.path("LONGSHORE_INSTANCES_DIR", data_dir / "instances"),
+            catalogue=Catalogue(local_catalogue(settings)),
+            scheduler_address=settings.address("scheduler"),
+            logs_address=settings.address("logs"),
+            runtime=settings.choice(
+                "LONGSHORE_RUNTIME", ("auto", "docker", "process", "simulated"), "auto"
+            ),
+            interval_seconds=settings.seconds("LONGSHORE_PROVISION_INTERVAL", 5, 0.05, 3600),
+            grace=timedelta(seconds=settings.seconds("LONGSHORE_DRAIN_SECONDS", 60, 0.1, 3600)),
+            instances_limit=settings.integer("LONGSHORE_LOCAL_INSTANCES", 32, 1, 10_000),
+            stop_instances=settings.flag("LONGSHORE_STOP_INSTANCES", False),
+            agent_command=_command(settings, "LONGSHORE_AGENT_COMMAND", AGENT_COMMAND),
+            cleanup_command=_command(settings, "LONGSHORE_AGENT_CLEANUP_COMMAND", CLEANUP_COMMAND),
+        )
+
+
+def _command(settings: Settings, name: str, default: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        words = tuple(shlex.split(settings.text(name, shlex.join(default))))
+    except ValueError as error:
+        raise ConfigError(f"{name} is not a command: {error}.") from None
+    if not words:
+        raise ConfigError(f"{name} is empty; it must be a command.")
+    return words

@@ -1,0 +1,1 @@
+"""gRPC plumbing shared by all services: servers, channels, interceptors, the table of errors."""

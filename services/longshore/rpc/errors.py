@@ -1,0 +1,63 @@
+"""The one table between error classes and gRPC status codes.
+
+A refused call carries a `google.rpc.Status` with an `ErrorInfo`: `reason` is the class's constant,
+`domain` is `longshore`, `metadata` the error's fields. `to_status` and `from_rpc_error` are each
+other's inverse.
+"""
+
+from google.protobuf import any_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc import StatusCode
+from grpc.aio import AioRpcError
+from grpc_status import rpc_status
+
+from longshore.domain import errors
+
+DOMAIN = "longshore"
+
+_CODES: dict[type[errors.LongshoreError], StatusCode] = {
+    errors.InvalidRequest: StatusCode.INVALID_ARGUMENT,
+    errors.LimitExceeded: StatusCode.RESOURCE_EXHAUSTED,
+    errors.NotFound: StatusCode.NOT_FOUND,
+    errors.OutOfRange: StatusCode.OUT_OF_RANGE,
+    errors.PreconditionFailed: StatusCode.FAILED_PRECONDITION,
+    errors.StaleLease: StatusCode.ABORTED,
+    errors.Unavailable: StatusCode.UNAVAILABLE,
+    errors.Unimplemented: StatusCode.UNIMPLEMENTED,
+}
+_CLASSES: dict[str, type[errors.LongshoreError]] = {cls.reason: cls for cls in _CODES}
+
+
+def code_of(error: errors.LongshoreError) -> StatusCode:
+    """The gRPC code of an error; INTERNAL for a class without one."""
+    for cls in type(error).__mro__:
+        if cls in _CODES:
+            return _CODES[cls]
+    return StatusCode.INTERNAL
+
+
+def to_status(error: errors.LongshoreError) -> status_pb2.Status:
+    """The rich status of an error."""
+    detail = any_pb2.Any()
+    detail.Pack(
+        error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.fields)
+    )
+    code = code_pb2.Code.Value(code_of(error).name)
+    return status_pb2.Status(code=code, message=error.message, details=[detail])
+
+
+def from_rpc_error(error: AioRpcError) -> errors.LongshoreError:
+    """The error that a peer was told of; Unavailable when the peer could not be reached in time."""
+    message = error.details() or error.code().name
+    status = rpc_status.from_call(error)
+    if status is not None:
+        info = error_details_pb2.ErrorInfo()
+        for detail in status.details:
+            if detail.Unpack(info) and info.domain == DOMAIN and info.reason in _CLASSES:
+                return _CLASSES[info.reason](message, **dict(info.metadata))
+    if error.code() in (StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED):
+        return errors.Unavailable(message)
+    for cls, code in _CODES.items():
+        if code is error.code():
+            return cls(message)
+    return errors.LongshoreError(message)

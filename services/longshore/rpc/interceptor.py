@@ -1,0 +1,138 @@
+"""The server's interceptor: errors to status codes, one log line and one measurement per call."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import grpc
+import structlog
+from grpc_status import rpc_status
+from prometheus_client import Counter, Histogram
+from structlog.contextvars import bound_contextvars
+
+from longshore.domain.errors import LongshoreError
+from longshore.rpc.errors import code_of, to_status
+
+log = structlog.get_logger()
+
+CALLS = Counter("longshore_rpc_total", "Finished rpcs.", ["method", "code"])
+SECONDS = Histogram(
+    "longshore_rpc_seconds",
+    "Time of unary rpcs.",
+    ["method"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+_QUIET = ("/grpc.health.", "/grpc.reflection.")
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """Wraps every handler of a server."""
+
+    async def intercept_service(
+        self,
+        continuation: Callable[
+            [grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]
+        ],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        """Returns the handler with our wrapping; unknown methods pass through to UNIMPLEMENTED."""
+        handler = await continuation(handler_call_details)
+        method = handler_call_details.method
+        if handler is None or method.startswith(_QUIET):
+            return handler
+        short = method.rsplit("/", 1)[-1]
+        if handler.unary_unary is not None:
+            return grpc.unary_unary_rpc_method_handler(
+                _unary(short, handler.unary_unary),
+                request_deserializer=handler.request_deserializer,
+                response_serializer=handler.response_serializer,
+            )
+        if handler.unary_stream is not None:
+            return grpc.unary_stream_rpc_method_handler(
+                _streaming(short, handler.unary_stream),
+                request_deserializer=handler.request_deserializer,
+                response_serializer=handler.response_serializer,
+            )
+        if handler.stream_stream is not None:
+            return grpc.stream_stream_rpc_method_handler(
+                _streaming(short, handler.stream_stream),
+                request_deserializer=handler.request_deserializer,
+                response_serializer=handler.response_serializer,
+            )
+        return handler
+
+
+def _unary(method: str, behaviour: Callable[..., Any]) -> Callable[..., Any]:
+    async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        started = time.perf_counter()
+        code = grpc.StatusCode.OK.name
+        with bound_contextvars(rpc=method, request_id=_request_id(context)):
+            try:
+                return await behaviour(request, context)
+            except LongshoreError as error:
+                code = code_of(error).name
+                await _refuse(context, method, error)
+            except (asyncio.CancelledError, grpc.aio.AbortError):
+                code = grpc.StatusCode.CANCELLED.name
+                raise
+            except Exception:
+                code = grpc.StatusCode.INTERNAL.name
+                await _fail(context, method)
+            finally:
+                SECONDS.labels(method).observe(time.perf_counter() - started)
+                CALLS.labels(method, code).inc()
+
+    return call
+
+
+def _streaming(method: str, behaviour: Callable[..., Any]) -> Callable[..., Any]:
+    async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+        code = grpc.StatusCode.OK.name
+        with bound_contextvars(rpc=method, request_id=_request_id(context)):
+            try:
+                async for response in behaviour(request, context):
+                    yield response
+            except LongshoreError as error:
+                code = code_of(error).name
+                await _refuse(context, method, error)
+            except (asyncio.CancelledError, grpc.aio.AbortError):
+                code = grpc.StatusCode.CANCELLED.name
+                raise
+            except Exception:
+                code = grpc.StatusCode.INTERNAL.name
+                await _fail(context, method)
+            finally:
+                CALLS.labels(method, code).inc()
+
+    return call
+
+
+def _request_id(context: grpc.aio.ServicerContext[Any, Any]) -> str:
+    for key, value in context.invocation_metadata() or ():
+        if key == "x-request-id" and isinstance(value, str):
+            return value[:64]
+    return str(uuid.uuid4())
+
+
+async def _refuse(
+    context: grpc.aio.ServicerContext[Any, Any], method: str, error: LongshoreError
+) -> None:
+    """Ends the call with the error's code and details; always raises."""
+    log.info("rpc.refused", method=method, reason=error.reason, message=error.message)
+    status = rpc_status.to_status(to_status(error))
+    await context.abort(status.code, status.details, status.trailing_metadata)
+
+
+async def _fail(context: grpc.aio.ServicerContext[Any, Any], method: str) -> None:
+    """Ends the call with INTERNAL, telling the log and not the caller what happened;
+
+    Always raises.
+    """
+    log.exception("rpc.failed", method=method)
+    await context.abort(
+        grpc.StatusCode.INTERNAL, "Internal error; the service's log has the details."
+    )

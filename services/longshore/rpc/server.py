@@ -1,0 +1,77 @@
+"""A gRPC server with what every service of longshore has:
+
+Interceptor, health, reflection, limits.
+"""
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health_aio
+from grpc_reflection.v1alpha import reflection
+
+from longshore.rpc.interceptor import CallInterceptor
+
+#: Largest message in bytes that is sent or taken; callers' own limits are lower.
+MESSAGE_BYTES = 16 * 1024 * 1024
+#: Seconds that calls in flight get to finish when the server stops.
+DRAIN_SECONDS = 5.0
+
+
+class GrpcServer:
+    """Serves the added servicers at an address from entering to leaving the context.
+
+    Health answers NOT_SERVING until `set_serving(True)`.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._names = [health_pb2.DESCRIPTOR.services_by_name["Health"].full_name]
+        self._served: list[str] = [""]
+        self._health = health_aio.HealthServicer()
+        self._server = grpc.aio.server(
+            interceptors=[CallInterceptor()],
+            options=[
+                ("grpc.max_send_message_length", MESSAGE_BYTES),
+                ("grpc.max_receive_message_length", MESSAGE_BYTES),
+                ("grpc.so_reuseport", 0),
+                ("grpc.keepalive_time_ms", 30_000),
+                ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+            ],
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self.port = 0
+
+    def add(self, register: Callable[[Any, Any], None], servicer: Any, full_name: str) -> None:
+        """Adds a servicer with its generated `add_XServicer_to_server` and the service's full name."""
+        register(servicer, self._server)
+        self._names.append(full_name)
+        self._served.append(full_name)
+
+    async def set_serving(self, serving: bool) -> None:
+        """Tells health checks whether the service does its work."""
+        status = (
+            health_pb2.HealthCheckResponse.SERVING
+            if serving
+            else health_pb2.HealthCheckResponse.NOT_SERVING
+        )
+        for name in self._served:
+            await self._health.set(name, status)
+
+    async def __aenter__(self) -> Self:
+        reflection.enable_server_reflection([*self._names, reflection.SERVICE_NAME], self._server)
+        self.port = self._server.add_insecure_port(self._address)
+        await self.set_serving(False)
+        await self._server.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(DRAIN_SECONDS)

@@ -1,0 +1,111 @@
+"""Settings from the environment:
+
+Every variable is `LONGSHORE_*`, every bad value names its variable.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from longshore.domain.errors import LongshoreError
+
+#: Offset of each service's port from LONGSHORE_PORT_BASE.
+PORT_OFFSETS = {
+    "submission": 0,
+    "scheduler": 1,
+    "scaler": 2,
+    "provisioning": 3,
+    "logs": 4,
+    "gateway": 10,
+}
+#: Prometheus metrics of a gRPC service are served this far above its own port.
+METRICS_OFFSET = 20
+DEFAULT_PORT_BASE = 7070
+
+
+class ConfigError(LongshoreError):
+    """A setting is missing or wrong; the message names the variable."""
+
+    reason = "CONFIGURATION"
+
+
+class Settings:
+    """Reads `LONGSHORE_*` from a mapping, by default values and within bounds."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+
+    def text(self, name: str, default: str | None = None) -> str:
+        """The variable's text; without a default it must be there."""
+        value = self._environ.get(name, default)
+        if value is None:
+            raise ConfigError(f"{name} is not set; set it in the environment.")
+        return value
+
+    def choice(self, name: str, choices: tuple[str, ...], default: str) -> str:
+        """One of a few words."""
+        value = self.text(name, default)
+        if value not in choices:
+            raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(choices)}.")
+        return value
+
+    def integer(self, name: str, default: int, minimum: int, maximum: int) -> int:
+        """A whole number within bounds, both included."""
+        text = self.text(name, str(default))
+        try:
+            value = int(text)
+        except ValueError:
+            raise ConfigError(f"{name} is {text!r}; it must be a whole number.") from None
+        if not minimum <= value <= maximum:
+            raise ConfigError(f"{name} is {value}; it must be from {minimum} to {maximum}.")
+        return value
+
+    def seconds(self, name: str, default: float, minimum: float, maximum: float) -> float:
+        """A time in seconds within bounds, both included."""
+        text = self.text(name, str(default))
+        try:
+            value = float(text)
+        except ValueError:
+            raise ConfigError(f"{name} is {text!r}; it must be a number of seconds.") from None
+        if not minimum <= value <= maximum:
+            raise ConfigError(f"{name} is {value}; it must be from {minimum} to {maximum}.")
+        return value
+
+    def flag(self, name: str, default: bool) -> bool:
+        """`true` or `false` (also 1 and 0)."""
+        text = self.text(name, "true" if default else "false").lower()
+        if text not in ("true", "false", "1", "0"):
+            raise ConfigError(f"{name} is {text!r}; it must be true or false.")
+        return text in ("true", "1")
+
+    def path(self, name: str, default: Path | None = None) -> Path:
+        """A path, `~` expanded, made absolute."""
+        return (
+            Path(self.text(name, None if default is None else str(default))).expanduser().absolute()
+        )
+
+    def port_base(self) -> int:
+        """Where the ports of all services begin."""
+        return self.integer("LONGSHORE_PORT_BASE", DEFAULT_PORT_BASE, 1024, 65_000)
+
+    def address(self, service: str) -> str:
+        """`host:port` of a service: LONGSHORE_<SERVICE>_ADDRESS, else host and port base."""
+        name = f"LONGSHORE_{service.upper()}_ADDRESS"
+        host = self.text("LONGSHORE_HOST", "127.0.0.1")
+        value = self.text(name, f"{host}:{self.port_base() + PORT_OFFSETS[service]}")
+        _, colon, port = value.rpartition(":")
+        if not colon or not port.isdigit():
+            raise ConfigError(f"{name} is {value!r}; it must be HOST:PORT.")
+        return value
+
+    def metrics_address(self, service: str) -> str:
+        """`host:port` of a service's metrics:
+
+        LONGSHORE_<SERVICE>_METRICS_ADDRESS, else 20 above it.
+        """
+        host, _, port = self.address(service).rpartition(":")
+        default = f"{host}:{int(port) + METRICS_OFFSET}"
+        return self.text(f"LONGSHORE_{service.upper()}_METRICS_ADDRESS", default)
+
+    def database_url(self) -> str:
+        """The PostgreSQL that holds all truth."""
+        return self.text("LONGSHORE_DATABASE_URL")

@@ -1,0 +1,85 @@
+"""The shared runner of periodic work: interval, jitter, wake-ups, backoff."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from longshore.domain.errors import Unavailable
+
+log = structlog.get_logger()
+
+BACKOFF_FIRST_SECONDS = 0.1
+BACKOFF_LAST_SECONDS = 5.0
+
+
+class Loop:
+    """Calls `tick` whenever woken, and at the latest every interval.
+
+    Wake-ups that come during a tick fold into one further tick. A tick that raises is logged and
+    tried again with growing, jittered delays; `Unavailable` is expected weather and logged without
+    a traceback.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        tick: Callable[[], Awaitable[object]],
+        interval: float,
+        *,
+        gather: float = 0.0,
+    ) -> None:
+        """Makes a loop that has not begun.
+
+        Args:
+            name: for logs.
+            tick: one pass.
+            interval: seconds from the end of a pass to the next one when nothing wakes it.
+            gather: seconds to wait after a wake-up so that more changes fold into the pass.
+        """
+        self._name = name
+        self._tick = tick
+        self._interval = interval
+        self._gather = gather
+        self._event = asyncio.Event()
+        self._stopping = False
+
+    def wake(self) -> None:
+        """Asks for a pass soon."""
+        self._event.set()
+
+    def stop(self) -> None:
+        """Asks the runner to return after the pass under way."""
+        self._stopping = True
+        self._event.set()
+
+    async def run(self) -> None:
+        """Runs passes until stopped or cancelled."""
+        failures = 0
+        self._event.set()
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._interval * random.uniform(0.9, 1.1)):
+                    await self._event.wait()
+            if self._stopping:
+                return
+            if self._gather:
+                await asyncio.sleep(self._gather)
+            self._event.clear()
+            try:
+                await self._tick()
+                failures = 0
+            except (Unavailable, OSError, TimeoutError) as error:
+                failures += 1
+                log.warning(
+                    "loop.unavailable", loop=self._name, error=str(error), failures=failures
+                )
+            except Exception:
+                failures += 1
+                log.exception("loop.failed", loop=self._name, failures=failures)
+            if failures:
+                delay = min(BACKOFF_LAST_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** min(failures, 10))
+                await asyncio.sleep(delay * random.uniform(0.5, 1.0))
+                self._event.set()

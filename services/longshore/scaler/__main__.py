@@ -1,0 +1,57 @@
+"""Starts the scaler: `python -m longshore.scaler`."""
+
+import asyncio
+import sys
+from contextlib import AsyncExitStack
+
+from longshore.rpc.channel import open_channel
+from longshore.rpc.server import GrpcServer
+from longshore.runtime.loop import Loop
+from longshore.runtime.metrics import serve_metrics
+from longshore.runtime.process import run_until_stopped
+from longshore.scaler.config import ScalerConfig
+from longshore.scaler.service import Scaler
+from longshore.scaler.servicer import ScalerServicer
+from longshore.state.listen import CAPACITY, ENVIRONMENTS, Listener
+from longshore.state.pool import open_pool
+from longshore.v1 import provisioning_service_pb2_grpc as provisioning_grpc
+from longshore.v1 import scaler_service_pb2_grpc as pb_grpc
+
+SERVICE = "longshore.v1.ScalerService"
+#: Notifications that come so close together fold into one pass.
+GATHER_SECONDS = 0.02
+
+
+async def serve(stop: asyncio.Event, config: ScalerConfig) -> None:
+    """Serves until the event is set."""
+    async with AsyncExitStack() as stack:
+        stack.enter_context(serve_metrics(config.metrics_address))
+        pool = await open_pool(config.database_url, maximum=4)
+        stack.push_async_callback(pool.close)
+        channel = await stack.enter_async_context(open_channel(config.provisioning_address))
+        scaler = Scaler(
+            pool,
+            provisioning_grpc.ProvisioningServiceStub(channel),
+            config.catalogue,
+            config.scaling,
+            cool_down=config.cool_down,
+        )
+        loop = Loop("scaler", scaler.evaluate, config.interval_seconds, gather=GATHER_SECONDS)
+        listener = Listener(config.database_url, {CAPACITY: loop.wake, ENVIRONMENTS: loop.wake})
+        server = GrpcServer(config.address)
+        server.add(pb_grpc.add_ScalerServiceServicer_to_server, ScalerServicer(scaler), SERVICE)
+        async with server, asyncio.TaskGroup() as group:
+            listening = group.create_task(listener.run())
+            group.create_task(loop.run())
+            await server.set_serving(True)
+            await stop.wait()
+            listening.cancel()
+            loop.stop()
+
+
+async def _main(stop: asyncio.Event) -> None:
+    await serve(stop, ScalerConfig.from_environment())
+
+
+if __name__ == "__main__":
+    sys.exit(run_until_stopped("scaler", _main))

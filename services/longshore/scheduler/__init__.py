@@ -1,0 +1,27 @@
+"""The scheduler: moves every job from its admission to its end.
+
+It owns jobs after their insertion, attempts, arrays, the dispatch queue, demand and agents'
+records, and is their sole writer. It offers agents their stream (AgentService) and says why a job
+is where it is (SchedulerService). It never decides about instances.
+
+One process holds a scheduling domain by a lease; the others stand by. The holder keeps a mirror of
+its tables (`memory`) and works in ticks. A tick is one transaction, in this order:
+
+1. reports of agents: attempts started and ended, jobs succeed, fail or go back to the front of
+   their queue (`ending`), and whatever follows: parents, dependents, children (`following`);
+2. overdue attempts are told to stop;
+3. submitted jobs are admitted (`admission`);
+4. requests to cancel and terminate, and jobs of deleted queues (`requesting`);
+5. RUNNABLE jobs are placed (`placing`).
+
+Only after the commit are reports acknowledged and assignments and stops sent. What fails:
+
+- the process dies: the lease lapses or the successor waits for it; agents reconnect, say what they
+  run and get the complete set of what should be live; reports not acknowledged come again and those
+  known are ignored;
+- the transaction fails: the mirror is thrown away and loaded again, the reports are applied again;
+- the lease is lost: every transaction checks its token, so nothing is written; streams are closed;
+- PostgreSQL is away: ticks fail and are tried again, agents keep their reports;
+- an assignment is lost on the way: the agent's stream broke, and its next registration names it
+  again.
+"""

@@ -1,0 +1,77 @@
+"""Admission: the scheduler's first look at submitted jobs.
+
+A job whose dependencies have all succeeded, or that has none, is RUNNABLE at once (an array is
+spawned); one that still waits is PENDING; one with a failed dependency fails. Only the scheduler
+ends jobs, so nothing can end between this look and the edges' next firing.
+"""
+
+import uuid
+from collections import defaultdict
+
+from longshore.domain.job import DEPENDENCY_FAILED, QUEUE_DELETED, JobStatus
+from longshore.scheduler.changes import Changes
+from longshore.scheduler.following import make_ready
+from longshore.scheduler.memory import Memory
+from longshore.state import demand, job_dependency, job_transition
+from longshore.state.job_dependency import Dependency
+from longshore.state.job_transition import JobRow
+from longshore.state.pool import Connection
+
+#: Most jobs admitted in one transaction.
+ADMISSION_LIMIT = 1_000
+
+
+async def admit(conn: Connection, changes: Changes, memory: Memory) -> bool:
+    """Admits the oldest SUBMITTED jobs; True if there may be more."""
+    rows = await job_transition.submitted(conn, ADMISSION_LIMIT)
+    if not rows:
+        return False
+    await _learn_shapes(conn, memory, rows)
+    edges: dict[uuid.UUID, list[Dependency]] = defaultdict(list)
+    for edge in await job_dependency.of_jobs(conn, [row.key.job_id for row in rows]):
+        edges[edge.job_id].append(edge)
+    admitted: list[tuple[uuid.UUID, JobStatus, int]] = []
+    now_ready: list[JobRow] = []
+    for row in rows:
+        queue = memory.topology.queues.get(row.job_queue)
+        left, failed = _look(edges[row.key.job_id])
+        if queue is None or queue.deleting:
+            changes.fail(row.key, QUEUE_DELETED, 0, spawned=False)
+        elif failed:
+            changes.fail(row.key, DEPENDENCY_FAILED, 0, spawned=False)
+        elif left:
+            admitted.append((row.key.job_id, JobStatus.PENDING, left))
+            changes.event(row.key, 0, JobStatus.PENDING)
+        elif row.array_size is not None:
+            admitted.append((row.key.job_id, JobStatus.PENDING, 0))
+            changes.event(row.key, 0, JobStatus.PENDING)
+            now_ready.append(row)
+        else:
+            now_ready.append(row)
+    await job_transition.admit(conn, admitted)
+    await make_ready(conn, changes, now_ready)
+    return len(rows) == ADMISSION_LIMIT
+
+
+async def _learn_shapes(conn: Connection, memory: Memory, rows: list[JobRow]) -> None:
+    new = {row.shape_id for row in rows} - memory.shapes.keys()
+    if new:
+        memory.shapes.update(await demand.shapes(conn, new))
+
+
+def _look(edges: list[Dependency]) -> tuple[int, bool]:
+    """How many dependencies of the whole job are outstanding, and whether any has failed."""
+    left, failed = 0, False
+    for edge in edges:
+        if edge.depends_on is None:
+            continue
+        status = edge.status
+        if status is None and (edge.parent_status is None or edge.parent_status.final):
+            status = JobStatus.FAILED  # a child that never came to be
+        if edge.type == "N_TO_N":
+            # Children are looked at one by one, unless there never were any.
+            failed = failed or (status is JobStatus.FAILED and not edge.spawned)
+            continue
+        failed = failed or status is JobStatus.FAILED
+        left += status is not JobStatus.SUCCEEDED
+    return left, failed

@@ -1,0 +1,108 @@
+"""The changes of one transaction, gathered first and written in few statements."""
+
+import uuid
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from longshore.domain.job import WHOLE, JobKey, JobStatus
+from longshore.state import array_job, attempt, demand, job_event, job_transition, ready
+from longshore.state.array_job import ArrayCounts
+from longshore.state.attempt import AttemptMove, LiveAttempt
+from longshore.state.job_event import JobEvent
+from longshore.state.job_transition import JobFlag, JobMove
+from longshore.state.pool import Connection
+from longshore.state.ready import NewEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A job became final. `spawned` is False for an array parent whose children never existed."""
+
+    key: JobKey
+    succeeded: bool
+    spawned: bool = True
+
+
+@dataclass(slots=True)
+class Changes:
+    """What a transaction is going to write.
+
+    `moves` and `attempt_moves` hold the last word on each job and attempt; `demand` and `arrays`
+    are differences, `settled` the part of `demand` that the mirror knows of.
+    """
+
+    now: datetime
+    moves: dict[JobKey, JobMove] = field(default_factory=dict)
+    attempt_moves: dict[tuple[JobKey, int], AttemptMove] = field(default_factory=dict)
+    events: list[JobEvent] = field(default_factory=list)
+    ready: list[NewEntry] = field(default_factory=list)
+    stops: list[LiveAttempt] = field(default_factory=list)
+    flags: list[JobFlag] = field(default_factory=list)
+    finished: list[Finished] = field(default_factory=list)
+    demand: Counter[int] = field(default_factory=Counter)
+    settled: Counter[int] = field(default_factory=Counter)
+    arrays: dict[uuid.UUID, Counter[JobStatus]] = field(default_factory=dict)
+
+    def move(self, move: JobMove, attempt_number: int) -> None:
+        """Moves a job, with its event; final jobs are noted as finished."""
+        self.moves[move.key] = move
+        self.event(move.key, attempt_number, move.status, move.status_reason)
+        if move.status.final:
+            self.finished.append(Finished(move.key, move.status is JobStatus.SUCCEEDED))
+
+    def event(
+        self, key: JobKey, attempt_number: int, status: JobStatus, reason: str | None = None
+    ) -> None:
+        """Adds to the event log."""
+        self.events.append(JobEvent(key, attempt_number, status, reason, self.now))
+
+    def fail(self, key: JobKey, reason: str, attempt_number: int, *, spawned: bool = True) -> None:
+        """Moves a job that is not running to FAILED."""
+        self.moves[key] = JobMove(key, JobStatus.FAILED, reason, stopped_at=self.now)
+        self.event(key, attempt_number, JobStatus.FAILED, reason)
+        self.finished.append(Finished(key, succeeded=False, spawned=spawned))
+
+    def count(self, key: JobKey, before: JobStatus, after: JobStatus, number: int = 1) -> None:
+        """Counts children of an array from one status to another; nothing for a single job."""
+        if key.array_index != WHOLE and before is not after:
+            differences = self.arrays.setdefault(key.job_id, Counter())
+            differences[before] -= number
+            differences[after] += number
+
+    def make_ready(self, entry: NewEntry) -> None:
+        """Makes jobs dispatchable and counts them as demand."""
+        self.ready.append(entry)
+        self.demand[entry.shape_id] += entry.end_index - entry.next_index
+
+    async def flush(self, conn: Connection) -> list[ArrayCounts]:
+        """Writes everything but demand and finished jobs;
+
+        Returns the counts of arrays that changed.
+        """
+        await attempt.move(conn, list(self.attempt_moves.values()))
+        self.attempt_moves.clear()
+        await job_transition.move(conn, list(self.moves.values()))
+        self.moves.clear()
+        await job_transition.flag(conn, self.flags)
+        self.flags.clear()
+        await ready.add(conn, self.ready, self.now)
+        self.ready.clear()
+        arrays: dict[uuid.UUID, Mapping[JobStatus, int]] = dict(self.arrays)
+        self.arrays.clear()
+        return await array_job.change(conn, arrays, self.now)
+
+    def settle_demand(self) -> dict[int, int]:
+        """The differences in demand since the last call."""
+        differences = {shape_id: diff for shape_id, diff in self.demand.items() if diff}
+        self.demand.clear()
+        for shape_id, diff in differences.items():
+            self.settled[shape_id] += diff
+        return differences
+
+    async def close(self, conn: Connection) -> None:
+        """Writes what is written once, at the end."""
+        await attempt.stop(conn, self.stops)
+        await job_event.insert(conn, self.events)
+        await demand.change(conn, self.settled)

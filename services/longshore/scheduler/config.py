@@ -1,0 +1,50 @@
+"""Settings of the scheduler."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from longshore.domain.catalogue import Catalogue
+from longshore.runtime.config import Settings
+from longshore.runtime.host import local_catalogue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchedulerConfig:
+    """What the scheduler is told by its environment; times in seconds."""
+
+    address: str
+    metrics_address: str
+    database_url: str
+    domain: str
+    catalogue: Catalogue
+    lease_seconds: float = 10.0
+    heartbeat_seconds: float = 5.0
+    lost_seconds: float = 30.0
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Reads the settings.
+
+        - LONGSHORE_SCHEDULER_ADDRESS, LONGSHORE_SCHEDULER_METRICS_ADDRESS;
+        - LONGSHORE_DATABASE_URL;
+        - LONGSHORE_DOMAIN (default): the scheduling domain to hold;
+        - LONGSHORE_LEASE_SECONDS (10): how long a silent holder keeps the domain;
+        - LONGSHORE_HEARTBEAT_SECONDS (5): time between signs of life of an agent;
+        - LONGSHORE_LOST_SECONDS (30, at least two heartbeats): silence after which an instance is
+          lost;
+        - LONGSHORE_LOCAL_*: see `longshore.runtime.host`.
+        """
+        settings = Settings(environ)
+        heartbeat = settings.seconds("LONGSHORE_HEARTBEAT_SECONDS", 5, 0.1, 300)
+        return cls(
+            address=settings.address("scheduler"),
+            metrics_address=settings.metrics_address("scheduler"),
+            database_url=settings.database_url(),
+            domain=settings.text("LONGSHORE_DOMAIN", "default"),
+            lease_seconds=settings.seconds("LONGSHORE_LEASE_SECONDS", 10, 1, 300),
+            heartbeat_seconds=heartbeat,
+            lost_seconds=settings.seconds("LONGSHORE_LOST_SECONDS", 30, 2 * heartbeat, 3600),
+            catalogue=Catalogue(local_catalogue(settings)),
+        )

@@ -1,0 +1,119 @@
+"""Between the agents' wire and the scheduler's records."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from longshore.domain.errors import InvalidRequest
+from longshore.domain.job import WHOLE, JobKey
+from longshore.domain.resources import Resources
+from longshore.scheduler.ending import AttemptReport
+from longshore.state.agent import Registration
+from longshore.state.attempt import LiveAttempt
+from longshore.state.job_transition import JobDetails
+from longshore.v1 import agent_service_pb2 as pb
+from longshore.v1 import job_definition_pb2, resources_pb2
+
+#: Seconds between SIGTERM and SIGKILL (AWS Batch User Guide, "Job timeouts").
+STOP_SECONDS = 30
+_RUNTIMES = {
+    resources_pb2.RUNTIME_DOCKER: "docker",
+    resources_pb2.RUNTIME_PROCESS: "process",
+    resources_pb2.RUNTIME_SIMULATED: "simulated",
+}
+
+
+def registration(message: pb.AgentRegister) -> Registration:
+    """Reads what an agent says of itself.
+
+    Raises:
+        InvalidRequest: a member is missing or out of range.
+    """
+    for member in ("instance_id", "compute_environment"):
+        if not getattr(message, member):
+            raise InvalidRequest(f"{member} is empty.", member=member)
+    if message.runtime not in _RUNTIMES:
+        raise InvalidRequest("runtime is not known.", member="runtime")
+    if message.resources.vcpu_milli <= 0 or message.resources.memory_mib <= 0:
+        raise InvalidRequest("resources are not above zero.", member="resources")
+    return Registration(
+        instance_id=message.instance_id,
+        compute_environment=message.compute_environment,
+        instance_type=message.instance_type,
+        architecture=message.architecture,
+        runtime=_RUNTIMES[message.runtime],
+        unmanaged=message.unmanaged,
+        resources=Resources(
+            message.resources.vcpu_milli, message.resources.memory_mib, message.resources.gpus
+        ),
+        address=message.address,
+        agent_version=message.agent_version,
+    )
+
+
+def reports(message: pb.AgentReport) -> list[AttemptReport]:
+    """Reads a batch of changes.
+
+    Raises:
+        InvalidRequest: a job id or status is not one.
+    """
+    return [_report(change) for change in message.changes]
+
+
+def _report(change: pb.AttemptChange) -> AttemptReport:
+    if change.status == pb.ATTEMPT_STATUS_UNSPECIFIED:
+        raise InvalidRequest("status is not set.", member="status")
+    return AttemptReport(
+        key=JobKey.parse(change.key.job_id),
+        attempt=change.key.attempt,
+        ended=change.status == pb.ATTEMPT_STATUS_ENDED,
+        started_at=_time(change.start_time) if change.HasField("start_time") else None,
+        stopped_at=_time(change.stop_time) if change.HasField("stop_time") else None,
+        exit_code=change.exit_code if change.HasField("exit_code") else None,
+        reason=change.reason[:255] if change.HasField("reason") else None,
+        status_reason=change.status_reason or None,
+    )
+
+
+def _time(stamp: Timestamp) -> datetime:
+    return stamp.ToDatetime(UTC)
+
+
+def assignment(live: LiveAttempt, job: JobDetails) -> pb.Assignment:
+    """What an agent needs to run an attempt."""
+    message = pb.Assignment(
+        key=key(live),
+        attempt_id=live.attempt_id,
+        job_name=job.name,
+        job_queue=job.job_queue,
+        job_definition=f"{job.definition_name}:{job.definition_revision}",
+        resources=resources_pb2.Resources(
+            vcpu_milli=live.held.vcpu_milli,
+            memory_mib=live.held.memory_mib,
+            gpus=live.held.gpus,
+        ),
+        container=job_definition_pb2.ContainerProperties.FromString(job.container),
+        log_stream_name=live.log_stream_name,
+        stop_timeout=Duration(seconds=STOP_SECONDS),
+    )
+    if live.key.array_index != WHOLE:
+        message.array_index = live.key.array_index
+        if live.array_size is not None:
+            message.array_size = live.array_size
+    return message
+
+
+def key(live: LiveAttempt) -> pb.AttemptKey:
+    """The wire's name of an attempt."""
+    return pb.AttemptKey(job_id=str(live.key), attempt=live.attempt)
+
+
+def stops(lives: Iterable[LiveAttempt]) -> list[pb.AttemptStop]:
+    """Attempts that were told to stop."""
+    return [
+        pb.AttemptStop(key=key(live), status_reason=live.stop_reason)
+        for live in lives
+        if live.stop_reason is not None
+    ]

@@ -1,0 +1,102 @@
+"""Why a job is where it is, told from the tables."""
+
+from dataclasses import dataclass
+
+from longshore.domain.errors import NotFound
+from longshore.domain.job import WHOLE, JobKey, JobStatus
+from longshore.state import array_job, demand, job_dependency, job_transition, ready
+from longshore.state.job_transition import JobRow
+from longshore.state.pool import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A sentence, constant reasons with counts and details, and the place in the queue."""
+
+    status: JobStatus
+    summary: str
+    reasons: list[tuple[str, int, str]]
+    jobs_ahead: int | None = None
+
+
+async def explain_job(conn: Connection, key: JobKey) -> Explanation:
+    """Explains a job, an array or a child.
+
+    Raises:
+        NotFound: there is no such job.
+    """
+    rows = await job_transition.load(conn, {key, key.parent})
+    parent = rows.get(key.parent)
+    missing_child = key.array_index != WHOLE and (
+        parent is None or parent.array_size is None or key.array_index >= parent.array_size
+    )
+    if parent is None or missing_child:
+        raise NotFound(f"Job {key} does not exist.", job_id=str(key))
+    row = rows.get(key)
+    entries = [w.entry for w in await ready.of_jobs(conn, [key.job_id])]
+    entry = next((e for e in entries if e.next_index <= key.array_index < e.end_index), None)
+    if entry is not None and (parent.array_size is None or key.array_index != WHOLE):
+        return await _runnable(conn, key, parent, entry.rank, entry.seq)
+    if row is None or row.status is JobStatus.PENDING:
+        return await _pending(conn, key)
+    if row.status is JobStatus.SUBMITTED:
+        return Explanation(row.status, "The scheduler has not looked at it yet.", [])
+    return Explanation(row.status, _SENTENCES[row.status], [])
+
+
+_SENTENCES = {
+    JobStatus.RUNNABLE: "It is about to be queued.",
+    JobStatus.STARTING: "It is placed: its image and container are being made ready.",
+    JobStatus.RUNNING: "It runs.",
+    JobStatus.SUCCEEDED: "It succeeded.",
+    JobStatus.FAILED: "It failed: its status reason and attempts say why.",
+}
+
+
+async def _runnable(
+    conn: Connection, key: JobKey, parent: JobRow, rank: int, seq: int
+) -> Explanation:
+    ahead = await ready.ahead(conn, parent.job_queue, rank, seq, key.array_index)
+    reason = await demand.of_shape(conn, parent.shape_id)
+    if reason is not None and reason.blocked_reason:
+        code = reason.blocked_reason.partition(" - ")[0]
+        return Explanation(
+            JobStatus.RUNNABLE, reason.blocked_reason, [(code, 1, reason.blocked_reason)], ahead
+        )
+    if reason is not None and reason.explanation:
+        return Explanation(
+            JobStatus.RUNNABLE,
+            reason.explanation,
+            [("WAITING_FOR_CAPACITY", 1, reason.explanation)],
+            ahead,
+        )
+    return Explanation(JobStatus.RUNNABLE, "It is placed within the next passes.", [], ahead)
+
+
+async def _pending(conn: Connection, key: JobKey) -> Explanation:
+    array = (await array_job.load(conn, [key.job_id])).get(key.job_id)
+    if array is not None and key.array_index == WHOLE:
+        counts = [(s.value, n, "children") for s, n in array.counts.items() if n]
+        return Explanation(
+            JobStatus.PENDING,
+            "Its children are being worked on.",
+            sorted(counts, key=lambda c: -c[1]),
+        )
+    waiting = [
+        e
+        for e in await job_dependency.of_jobs(conn, [key.job_id])
+        if array is not None or e.status is not JobStatus.SUCCEEDED
+    ]
+    reasons = [
+        (
+            "WAITING_FOR_JOB",
+            1,
+            f"{edge.type} {edge.depends_on or 'the child before'}"
+            + (f" ({edge.status})" if edge.status and array is None else ""),
+        )
+        for edge in waiting
+    ]
+    plural = "y" if len(reasons) == 1 else "ies"
+    return Explanation(
+        JobStatus.PENDING, f"It waits for {len(reasons)} dependenc{plural}.", reasons
+    )

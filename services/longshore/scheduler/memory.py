@@ -1,0 +1,210 @@
+"""What the scheduler keeps in memory: a mirror of the tables it alone writes.
+
+Instances with what they have free, live attempts, RUNNABLE jobs counted by shape, queues and
+environments. It is loaded whole when the lease is taken and changed along with each transaction;
+when a transaction fails, it is thrown away and loaded again. Its size goes with capacity and
+shapes, never with the backlog.
+"""
+
+import heapq
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from longshore.domain.job import JobKey
+from longshore.domain.placement import Queue, Room, Shape, Waiting
+from longshore.domain.resources import Resources
+from longshore.state import agent, attempt, demand, topology
+from longshore.state.attempt import LiveAttempt
+from longshore.state.demand import Reason
+from longshore.state.pool import Connection
+from longshore.state.topology import Topology
+
+#: Names one attempt.
+AttemptRef = tuple[JobKey, int]
+
+
+@dataclass(slots=True)
+class Instance:
+    """An instance whose agent is not lost."""
+
+    instance_id: str
+    compute_environment: str
+    runtime: str
+    total: Resources
+    free: Resources
+    draining: bool
+    #: When the agent last gave a sign of life, by the scheduler's own monotonic clock.
+    seen: float
+    attempts: dict[AttemptRef, LiveAttempt] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Memory:
+    """The mirror.
+
+    `loads` collects the instances whose number of attempts changed since it was last stored.
+    """
+
+    topology: Topology
+    shapes: dict[int, Shape]
+    runnable: dict[int, int]
+    reasons: dict[int, Reason]
+    instances: dict[str, Instance] = field(default_factory=dict)
+    live: dict[AttemptRef, LiveAttempt] = field(default_factory=dict)
+    by_job: dict[UUID, dict[AttemptRef, LiveAttempt]] = field(default_factory=dict)
+    #: Shapes that found no room, with the time since when their first job waits.
+    parked: dict[int, datetime] = field(default_factory=dict)
+    deadlines: list[tuple[datetime, JobKey, int]] = field(default_factory=list)
+    loads: set[str] = field(default_factory=set)
+
+    @classmethod
+    async def load(cls, conn: Connection, seen: float) -> "Memory":
+        """Reads the mirror from the tables; every agent counts as seen at the given time."""
+        demands = await demand.load(conn)
+        memory = cls(
+            topology=await topology.load(conn),
+            shapes={shape_id: d.shape for shape_id, d in demands.items()},
+            runnable={shape_id: d.runnable for shape_id, d in demands.items()},
+            reasons={shape_id: d.reason for shape_id, d in demands.items()},
+        )
+        for row in await agent.present(conn):
+            memory.add_instance(
+                row.instance_id,
+                row.compute_environment,
+                row.runtime,
+                row.resources,
+                draining=row.draining,
+                seen=seen,
+            )
+        for live in await attempt.live(conn):
+            memory.hold(live)
+            memory.watch_deadline(live)
+        memory.loads.clear()
+        return memory
+
+    def add_instance(
+        self,
+        instance_id: str,
+        compute_environment: str,
+        runtime: str,
+        total: Resources,
+        *,
+        draining: bool,
+        seen: float,
+    ) -> Instance:
+        """Adds an instance, or takes over what it newly says of itself; its attempts stay."""
+        known = self.instances.get(instance_id)
+        attempts = {} if known is None else known.attempts
+        free = total
+        for live in attempts.values():
+            free = free - live.held
+        instance = Instance(
+            instance_id, compute_environment, runtime, total, free, draining, seen, attempts
+        )
+        self.instances[instance_id] = instance
+        self.unpark_environment(compute_environment)
+        return instance
+
+    def hold(self, live: LiveAttempt) -> None:
+        """Counts a live attempt;
+
+        One on an instance that is no longer there counts too, until it is ended.
+        """
+        ref = (live.key, live.attempt)
+        self.live[ref] = live
+        self.by_job.setdefault(live.key.job_id, {})[ref] = live
+        instance = self.instances.get(live.instance_id)
+        if instance is not None:
+            instance.attempts[ref] = live
+            instance.free = instance.free - live.held
+            self.loads.add(live.instance_id)
+
+    def release(self, live: LiveAttempt) -> None:
+        """Gives back what an ended attempt held, and wakes shapes that now fit there."""
+        ref = (live.key, live.attempt)
+        del self.live[ref]
+        siblings = self.by_job[live.key.job_id]
+        del siblings[ref]
+        if not siblings:
+            del self.by_job[live.key.job_id]
+        instance = self.instances.get(live.instance_id)
+        if instance is not None and instance.attempts.pop(ref, None) is not None:
+            instance.free = instance.free + live.held
+            self.loads.add(live.instance_id)
+            for shape_id in list(self.parked):
+                if instance.free.holds(self.shapes[shape_id].need):
+                    del self.parked[shape_id]
+
+    def live_of(self, key: JobKey) -> list[LiveAttempt]:
+        """The live attempt of a job or child, if it has one."""
+        return [live for live in self.live_of_array(key.job_id) if live.key == key]
+
+    def live_of_array(self, job_id: UUID) -> list[LiveAttempt]:
+        """The live attempts of an array's children."""
+        return list(self.by_job.get(job_id, {}).values())
+
+    def add_demand(self, differences: Mapping[int, int]) -> bool:
+        """Adds to the counts of RUNNABLE jobs; True if more wait of a shape that has no room."""
+        for shape_id, difference in differences.items():
+            self.runnable[shape_id] = self.runnable.get(shape_id, 0) + difference
+        return any(diff > 0 and shape_id in self.parked for shape_id, diff in differences.items())
+
+    def watch_deadline(self, live: LiveAttempt) -> None:
+        """Notes when a running attempt must end, if it has a timeout."""
+        if live.timeout_seconds is not None and live.started_at is not None:
+            deadline = live.started_at + timedelta(seconds=live.timeout_seconds)
+            heapq.heappush(self.deadlines, (deadline, live.key, live.attempt))
+
+    def overdue(self, now: datetime) -> Iterator[LiveAttempt]:
+        """Takes out the attempts whose time is over and that were not told to stop yet."""
+        while self.deadlines and self.deadlines[0][0] <= now:
+            _, key, number = heapq.heappop(self.deadlines)
+            live = self.live.get((key, number))
+            if live is not None and live.stop_reason is None:
+                yield live
+
+    def unpark_environment(self, name: str) -> None:
+        """Lets the shapes of all queues that use an environment try again."""
+        queues = {q.name for q in self.topology.queues.values() if name in q.compute_environments}
+        for shape_id in list(self.parked):
+            if self.shapes[shape_id].job_queue in queues:
+                del self.parked[shape_id]
+
+    def queues(self) -> tuple[Queue, ...]:
+        """Queues with the environments on which jobs may be placed now."""
+        environments = self.topology.environments
+        return tuple(
+            Queue(
+                queue.name,
+                queue.priority,
+                tuple(n for n in queue.compute_environments if environments[n].placeable),
+            )
+            for queue in self.topology.queues.values()
+        )
+
+    def rooms(self) -> tuple[Room, ...]:
+        """Instances with what they have free."""
+        return tuple(
+            Room(i.instance_id, i.compute_environment, i.free, i.total, i.draining)
+            for i in self.instances.values()
+        )
+
+    def waiting(self) -> tuple[Waiting, ...]:
+        """Shapes that found no room, for holding instances."""
+        return tuple(
+            Waiting(shape_id, ready_at)
+            for shape_id, ready_at in self.parked.items()
+            if self.runnable.get(shape_id, 0) > 0
+        )
+
+    def hungry_queues(self) -> list[str]:
+        """Queues that have RUNNABLE jobs of a shape that was not found too large."""
+        return sorted(
+            {
+                self.shapes[shape_id].job_queue
+                for shape_id, count in self.runnable.items()
+                if count > 0 and shape_id not in self.parked
+            }
+        )

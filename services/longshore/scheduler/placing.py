@@ -1,0 +1,158 @@
+"""Placement in three steps: the heads of the queues are read, a plan is made, the plan is applied.
+
+The plan is pure (`longshore.domain.placement`). Applying it is guarded by each job's status: what
+is no longer RUNNABLE is dropped from the plan and gives back what it was to hold.
+"""
+
+import uuid
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from longshore.domain.catalogue import Catalogue
+from longshore.domain.job import WHOLE, JobKey, JobStatus
+from longshore.domain.placement import Placement, Plan, Shape, Snapshot, explain, lacks, plan
+from longshore.domain.waiting import blocked_reason
+from longshore.scheduler.changes import Changes
+from longshore.scheduler.ending import DetailsCache
+from longshore.scheduler.memory import Memory
+from longshore.state import attempt, demand, job_transition, ready
+from longshore.state.attempt import LiveAttempt
+from longshore.state.demand import Reason
+from longshore.state.job_transition import JobDetails
+from longshore.state.pool import Connection
+
+#: Entries read of one queue for one plan.
+HEADS_LIMIT = 500
+
+
+@dataclass(slots=True)
+class Placed:
+    """What a pass placed: attempts by instance, with the details of their jobs."""
+
+    attempts: list[tuple[LiveAttempt, JobDetails]] = field(default_factory=list)
+    #: True if another pass may place more.
+    more: bool = False
+    #: True if a shape newly found no room.
+    short: bool = False
+
+
+async def place(
+    conn: Connection,
+    changes: Changes,
+    memory: Memory,
+    details: DetailsCache,
+    catalogue: Catalogue,
+    seed: int,
+) -> Placed:
+    """Plans and applies one pass."""
+    hungry = memory.hungry_queues()
+    if not hungry:
+        return Placed()
+    parked = list(memory.parked)
+    heads = {
+        queue: await ready.heads(conn, queue, parked, HEADS_LIMIT)
+        for queue in hungry
+        if queue in memory.topology.queues
+    }
+    snapshot = Snapshot(
+        queues=memory.queues(),
+        shapes=memory.shapes,
+        rooms=memory.rooms(),
+        heads=heads,
+        parked=memory.waiting(),
+    )
+    proposal = plan(snapshot, changes.now, seed)
+    placed = Placed(
+        more=proposal.partial or any(len(entries) == HEADS_LIMIT for entries in heads.values())
+    )
+    if proposal.placements:
+        placed.attempts = await _apply(conn, changes, memory, details, proposal)
+    placed.short = await _park(conn, memory, catalogue, proposal)
+    return placed
+
+
+async def _apply(
+    conn: Connection, changes: Changes, memory: Memory, details: DetailsCache, proposal: Plan
+) -> list[tuple[LiveAttempt, JobDetails]]:
+    taken: dict[int, tuple[str, Placement]] = {}
+    for p in proposal.placements:
+        taken[id(p.entry)] = (memory.shapes[p.entry.shape_id].job_queue, p)
+        changes.demand[p.entry.shape_id] -= 1
+    await ready.take(
+        conn, [(queue, last.entry, last.array_index + 1) for queue, last in taken.values()]
+    )
+    numbers = await job_transition.start(
+        conn, [_key(p) for p in proposal.placements if p.array_index == WHOLE]
+    )
+    numbers |= await job_transition.start_children(
+        conn, [_key(p) for p in proposal.placements if p.array_index != WHOLE]
+    )
+    known = await details.get(conn, {p.entry.job_id for p in proposal.placements})
+    lives = []
+    for p in proposal.placements:
+        number = numbers.get(_key(p))
+        if number is None:
+            continue
+        live = _attempt(p, number, known[p.entry.job_id], memory.shapes[p.entry.shape_id])
+        lives.append((live, known[p.entry.job_id]))
+        memory.hold(live)
+        changes.count(live.key, JobStatus.RUNNABLE, JobStatus.STARTING)
+        changes.event(live.key, number, JobStatus.STARTING)
+    await attempt.insert(conn, [live for live, _ in lives], changes.now)
+    return lives
+
+
+def _key(placement: Placement) -> JobKey:
+    return JobKey(placement.entry.job_id, placement.array_index)
+
+
+def _attempt(placement: Placement, number: int, job: JobDetails, shape: Shape) -> LiveAttempt:
+    attempt_id = uuid.uuid4().hex
+    return LiveAttempt(
+        key=_key(placement),
+        attempt=number,
+        attempt_id=attempt_id,
+        instance_id=placement.instance_id,
+        compute_environment=placement.compute_environment,
+        held=shape.need,
+        log_stream_name=f"{job.definition_name}/default/{attempt_id}",
+        seq=placement.entry.seq,
+        job_queue=job.job_queue,
+        shape_id=shape.shape_id,
+        attempts_max=job.attempts_max,
+        timeout_seconds=job.timeout_seconds,
+        array_size=job.array_size,
+    )
+
+
+async def _park(conn: Connection, memory: Memory, catalogue: Catalogue, proposal: Plan) -> bool:
+    """Parks shapes that found no room and says why; True if one of them is new."""
+    if not proposal.unplaced:
+        return False
+    rooms = memory.rooms()
+    queues = {queue.name: queue for queue in memory.queues()}
+    news: dict[int, Reason] = {}
+    by_queue: dict[str, list[int]] = defaultdict(list)
+    for shape_id, ready_at in proposal.unplaced.items():
+        memory.parked[shape_id] = ready_at
+        by_queue[memory.shapes[shape_id].job_queue].append(shape_id)
+    for name, shape_ids in by_queue.items():
+        for shape_id in shape_ids:
+            shape = memory.shapes[shape_id]
+            counts = lacks(shape, queues[name].compute_environments, rooms)
+            reason = Reason(
+                blocked_reason(
+                    shape,
+                    [
+                        memory.topology.environments[e]
+                        for e in memory.topology.queues[name].compute_environments
+                    ],
+                    catalogue,
+                ),
+                explain(counts),
+            )
+            if memory.reasons.get(shape_id) != reason:
+                news[shape_id] = reason
+    memory.reasons.update(news)
+    await demand.say(conn, news)
+    return bool(proposal.unplaced)

@@ -1,0 +1,270 @@
+"""Requests to cancel and to terminate, and the end of a queue's jobs when the queue is deleted.
+
+Cancel: a job that waits for capacity fails; one that waits for dependencies is marked and fails
+when they are met; one that is placed runs on. Terminate: what waits fails at once, what is placed
+is stopped. On an array parent both mean every child. Final jobs stay as they are.
+"""
+
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable
+
+from longshore.domain.job import QUEUE_DELETED, WHOLE, JobKey, JobStatus
+from longshore.scheduler.changes import Changes
+from longshore.scheduler.ending import stop
+from longshore.scheduler.following import fail_waiting
+from longshore.scheduler.memory import Memory
+from longshore.state import array_job, job_request, job_transition, ready, topology
+from longshore.state.job_request import JobRequest
+from longshore.state.job_transition import JobFlag, JobRow
+from longshore.state.pool import Connection
+from longshore.state.ready import NewEntry, Waiter
+
+#: Most requests acted on in one transaction.
+REQUEST_LIMIT = 500
+_WAITING = (JobStatus.SUBMITTED, JobStatus.PENDING, JobStatus.RUNNABLE)
+
+
+async def apply_requests(conn: Connection, changes: Changes, memory: Memory) -> bool:
+    """Acts on the oldest requests; True if there may be more."""
+    requests = await job_request.pending(conn, REQUEST_LIMIT)
+    if not requests:
+        return False
+    unique, acted = _choose(requests)
+    rows = await job_transition.load(conn, [k for key in unique for k in (key, key.parent)])
+    await _act(conn, changes, memory, unique, rows)
+    await job_request.done(conn, acted)
+    return len(acted) < len(requests) or len(requests) == REQUEST_LIMIT
+
+
+def _choose(requests: Iterable[JobRequest]) -> tuple[dict[JobKey, JobRequest], list[int]]:
+    """Those that can be acted on together: of one job either the whole or children; terminate beats
+    cancel.
+
+    Returns the requests by job, and the ids of all that are acted on thereby; the rest waits for
+    the next transaction.
+    """
+    chosen: dict[JobKey, JobRequest] = {}
+    acted: list[int] = []
+    whole: dict[uuid.UUID, bool] = {}
+    deferred: set[uuid.UUID] = set()
+    for request in requests:
+        key = request.key
+        is_whole = key.array_index == WHOLE
+        if key.job_id in deferred or whole.setdefault(key.job_id, is_whole) is not is_whole:
+            deferred.add(key.job_id)
+            continue
+        acted.append(request.request_id)
+        if key not in chosen or (request.terminate and not chosen[key].terminate):
+            chosen[key] = request
+    return chosen, acted
+
+
+async def _act(
+    conn: Connection,
+    changes: Changes,
+    memory: Memory,
+    requests: dict[JobKey, JobRequest],
+    rows: dict[JobKey, JobRow],
+) -> None:
+    arrays = await array_job.load(
+        conn, [key.job_id for key in requests if _row_is_array(rows.get(key.parent))]
+    )
+    singles: list[tuple[JobRequest, JobRow]] = []
+    whole: list[tuple[JobRequest, JobRow]] = []
+    children: list[tuple[JobRequest, JobRow]] = []
+    for key, request in requests.items():
+        parent = rows.get(key.parent)
+        if parent is None:
+            continue
+        if key.array_index != WHOLE:
+            if key.job_id in arrays:
+                children.append((request, parent))
+        elif key.job_id in arrays:
+            whole.append((request, parent))
+        else:
+            singles.append((request, parent))
+    await _act_on_singles(conn, changes, memory, singles)
+    await _act_on_children(conn, changes, memory, children, rows)
+    for request, parent in whole:
+        await _act_on_array(conn, changes, memory, request, parent)
+
+
+def _row_is_array(row: JobRow | None) -> bool:
+    return row is not None and row.array_size is not None
+
+
+async def _act_on_singles(
+    conn: Connection,
+    changes: Changes,
+    memory: Memory,
+    requests: Iterable[tuple[JobRequest, JobRow]],
+) -> None:
+    """Single jobs, and arrays whose children do not exist yet."""
+    failing: list[uuid.UUID] = []
+    for request, row in requests:
+        if row.status in _WAITING and (request.terminate or row.status is not JobStatus.PENDING):
+            if row.status is JobStatus.RUNNABLE:
+                failing.append(row.key.job_id)
+            changes.flags.append(_flag(request))
+            changes.fail(row.key, request.reason, row.attempt, spawned=False)
+        elif row.status is JobStatus.PENDING:
+            changes.flags.append(_flag(request))
+        elif request.terminate:
+            _stop_live(changes, memory, request)
+    await _unready(conn, changes, failing)
+    if changes.flags:
+        # Flags are noted on unfinished rows: before the moves that finish them.
+        await job_transition.flag(conn, changes.flags)
+        changes.flags.clear()
+
+
+def _flag(request: JobRequest) -> JobFlag:
+    return JobFlag(request.key, not request.terminate, request.terminate, request.reason)
+
+
+def _stop_live(changes: Changes, memory: Memory, request: JobRequest) -> None:
+    for live in memory.live_of(request.key):
+        changes.flags.append(_flag(request))
+        stop(changes, live, request.reason)
+
+
+async def _unready(conn: Connection, changes: Changes, job_ids: list[uuid.UUID]) -> None:
+    """Takes jobs off the dispatch queue."""
+    if job_ids:
+        for shape_id, count in (await ready.remove_jobs(conn, job_ids)).items():
+            changes.demand[shape_id] -= count
+
+
+async def _act_on_children(
+    conn: Connection,
+    changes: Changes,
+    memory: Memory,
+    requests: list[tuple[JobRequest, JobRow]],
+    rows: dict[JobKey, JobRow],
+) -> None:
+    """Children of arrays whose children exist."""
+    if not requests:
+        return
+    waiters: dict[uuid.UUID, list[Waiter]] = defaultdict(list)
+    for waiter in await ready.of_jobs(conn, list({r.key.job_id for r, _ in requests})):
+        waiters[waiter.entry.job_id].append(waiter)
+    taken: dict[uuid.UUID, set[int]] = defaultdict(set)
+    for request, parent in requests:
+        key, row = request.key, rows.get(request.key)
+        if parent.array_size is None or key.array_index >= parent.array_size:
+            continue
+        runnable = any(
+            w.entry.next_index <= key.array_index < w.entry.end_index for w in waiters[key.job_id]
+        )
+        if runnable:
+            taken[key.job_id].add(key.array_index)
+            await _fail_child(conn, changes, request, row, JobStatus.RUNNABLE)
+        elif row is None or row.status is JobStatus.PENDING:
+            if request.terminate:
+                await _fail_child(conn, changes, request, row, JobStatus.PENDING)
+            else:
+                await job_transition.insert_children(
+                    conn, [key], JobStatus.PENDING, request.reason, cancelled=True
+                )
+        elif request.terminate:
+            _stop_live(changes, memory, request)
+    for job_id, indexes in taken.items():
+        await _cut(conn, changes, waiters[job_id], indexes)
+
+
+async def _fail_child(
+    conn: Connection,
+    changes: Changes,
+    request: JobRequest,
+    row: JobRow | None,
+    before: JobStatus,
+) -> None:
+    if row is None:
+        await job_transition.insert_children(
+            conn,
+            [request.key],
+            JobStatus.PENDING,
+            request.reason,
+            cancelled=not request.terminate,
+            terminated=request.terminate,
+        )
+    else:
+        await job_transition.flag(conn, [_flag(request)])
+    changes.count(request.key, before, JobStatus.FAILED)
+    changes.fail(request.key, request.reason, 0 if row is None else row.attempt)
+
+
+async def _cut(
+    conn: Connection, changes: Changes, waiters: list[Waiter], indexes: set[int]
+) -> None:
+    """Takes children out of the middle of an array's entries."""
+    for waiter in waiters:
+        entry = waiter.entry
+        gone = sorted(i for i in indexes if entry.next_index <= i < entry.end_index)
+        if not gone:
+            continue
+        await ready.take(conn, [(waiter.job_queue, entry, entry.end_index)])
+        changes.demand[entry.shape_id] -= entry.end_index - entry.next_index
+        first = entry.next_index
+        for index in [*gone, entry.end_index]:
+            if first < index:
+                changes.make_ready(
+                    NewEntry(
+                        waiter.job_queue,
+                        entry.job_id,
+                        entry.shape_id,
+                        entry.seq,
+                        first,
+                        index,
+                        entry.rank,
+                    )
+                )
+            first = index + 1
+
+
+async def _act_on_array(
+    conn: Connection, changes: Changes, memory: Memory, request: JobRequest, parent: JobRow
+) -> None:
+    """An array whose children exist: those not placed fail, and on terminate those placed stop."""
+    if parent.status.final or parent.array_size is None:
+        return
+    job_id = parent.key.job_id
+    await job_transition.flag(conn, [_flag(request)])
+    rows = {row.key: row for row in await job_transition.load_children(conn, [job_id])}
+    runnable = {
+        JobKey(job_id, index)
+        for waiter in await ready.of_jobs(conn, [job_id])
+        for index in range(waiter.entry.next_index, waiter.entry.end_index)
+    }
+    await _unready(conn, changes, [job_id])
+    await array_job.drop_all_waits(conn, [job_id])
+    waiting = {JobKey(job_id, index) for index in range(parent.array_size)} - {
+        key for key, row in rows.items() if row.status not in _WAITING
+    }
+    # Counted as PENDING first, so that all that fail are moved in one way.
+    if runnable:
+        changes.count(next(iter(runnable)), JobStatus.RUNNABLE, JobStatus.PENDING, len(runnable))
+    await fail_waiting(conn, changes, waiting, request.reason, rows)
+    if request.terminate:
+        for live in memory.live_of_array(job_id):
+            stop(changes, live, request.reason)
+
+
+async def apply_deletions(conn: Connection, changes: Changes, memory: Memory) -> bool:
+    """Ends the jobs of queues that are being deleted, and removes those that are empty;
+
+    True if more is to do.
+    """
+    more = False
+    for queue in [q for q in memory.topology.queues.values() if q.deleting]:
+        rows = await job_transition.unfinished_of_queue(conn, queue.name, REQUEST_LIMIT)
+        requests = {
+            row.key: JobRequest(0, row.key, terminate=True, reason=QUEUE_DELETED) for row in rows
+        }
+        await _act(conn, changes, memory, requests, {row.key: row for row in rows})
+        if rows:
+            more = more or len(rows) == REQUEST_LIMIT
+        elif await topology.delete_queue(conn, queue.name):
+            del memory.topology.queues[queue.name]
+    return more

@@ -1,0 +1,435 @@
+"""The scheduler's work: the lease, the tick, registrations of agents."""
+
+import asyncio
+import contextlib
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import structlog
+from prometheus_client import Counter, Gauge, Histogram
+
+from longshore.domain.catalogue import Catalogue
+from longshore.domain.errors import NotFound, PreconditionFailed, StaleLease, Unavailable
+from longshore.scheduler import convert
+from longshore.scheduler.admission import admit
+from longshore.scheduler.changes import Changes
+from longshore.scheduler.ending import (
+    AttemptReport,
+    DetailsCache,
+    apply_reports,
+    lost_reports,
+    stop_overdue,
+)
+from longshore.scheduler.following import follow
+from longshore.scheduler.memory import Memory
+from longshore.scheduler.placing import Placed, place
+from longshore.scheduler.requesting import apply_deletions, apply_requests
+from longshore.scheduler.session import Session
+from longshore.state import agent, lease, listen, topology
+from longshore.state.agent import Registration
+from longshore.state.attempt import LiveAttempt
+from longshore.state.pool import Connection, Pool, transaction
+from longshore.v1 import agent_service_pb2 as pb
+
+log = structlog.get_logger()
+
+#: Reports of agents that wait for a tick; more make the streams wait.
+INBOX_LIMIT = 2_000
+#: Changes applied in one transaction.
+REPORT_LIMIT = 2_000
+
+TICKS = Histogram(
+    "longshore_scheduler_tick_seconds",
+    "Time of ticks that did something.",
+    buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
+)
+PLACED = Counter("longshore_scheduler_attempts_placed_total", "Attempts placed.")
+ENDED = Counter("longshore_scheduler_attempts_reported_total", "Changes of attempts reported.")
+LIVE = Gauge("longshore_scheduler_attempts_live", "Attempts that have not ended.")
+INSTANCES = Gauge("longshore_scheduler_instances", "Instances whose agent is not lost.")
+
+
+@dataclass(slots=True)
+class Report:
+    """A batch of changes and where to acknowledge it;
+
+    Without a session: made by the scheduler itself.
+    """
+
+    changes: list[AttemptReport]
+    session: Session | None = None
+    sequence: int = 0
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """What a tick did and what is to be sent after its commit."""
+
+    stops: list[LiveAttempt] = field(default_factory=list)
+    placed: Placed = field(default_factory=Placed)
+    more: bool = False
+
+
+class Scheduler:
+    """Holds a scheduling domain and schedules it.
+
+    All changes go through one lock: a tick or a registration at a time.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        *,
+        domain: str,
+        holder: str,
+        catalogue: Catalogue,
+        lease_seconds: float = 10.0,
+        lost_seconds: float = 30.0,
+    ) -> None:
+        """Makes a scheduler that holds nothing yet.
+
+        Args:
+            pool: connections to PostgreSQL.
+            domain: the scheduling domain to hold.
+            holder: name of this process in the lease.
+            catalogue: instance types, to tell jobs that no instance can hold.
+            lease_seconds: how long a silent holder keeps the domain.
+            lost_seconds: silence after which an instance is lost.
+        """
+        self._pool = pool
+        self._domain = domain
+        self._holder = holder
+        self._catalogue = catalogue
+        self._lease_seconds = lease_seconds
+        self._lost_seconds = lost_seconds
+        self._lock = asyncio.Lock()
+        self._inbox: asyncio.Queue[Report] = asyncio.Queue(INBOX_LIMIT)
+        self._again: list[Report] = []
+        self._token: int | None = None
+        self._memory: Memory | None = None
+        self._details = DetailsCache()
+        self._sessions: dict[str, Session] = {}
+        self._topology_changed = False
+        self._capacity_changed = False
+        self._seed = 0
+        self.wake: Callable[[], None] = lambda: None
+
+    @property
+    def leading(self) -> bool:
+        """Whether this process holds the domain, as far as it knows."""
+        return self._token is not None
+
+    # ------------------------------------------------------------------ lease
+
+    async def hold_lease(self) -> bool:
+        """Takes or prolongs the lease; True if it is held afterwards."""
+        token = self._token
+        try:
+            async with transaction(self._pool) as conn:
+                if token is not None:
+                    await lease.renew(conn, self._domain, token, self._lease_seconds)
+                    return True
+                taken = await lease.acquire(conn, self._domain, self._holder, self._lease_seconds)
+        except StaleLease:
+            self._step_down()
+            return False
+        if taken is not None:
+            self._token = taken
+            log.info("lease.taken", domain=self._domain, token=taken)
+            self.wake()
+        return taken is not None
+
+    async def release_lease(self) -> None:
+        """Gives the domain back, so that a successor need not wait."""
+        async with self._lock:
+            token, self._token = self._token, None
+            self._close_sessions()
+            if token is not None:
+                async with transaction(self._pool) as conn:
+                    await lease.release(conn, self._domain, token)
+
+    def _step_down(self) -> None:
+        if self._token is not None:
+            log.warning("lease.lost", domain=self._domain)
+        self._token = None
+        self._memory = None
+        self._close_sessions()
+
+    def _close_sessions(self) -> None:
+        for session in self._sessions.values():
+            session.close()
+        self._sessions.clear()
+
+    @contextlib.asynccontextmanager
+    async def _leading_transaction(self) -> AsyncIterator[tuple[Connection, Memory]]:
+        """A transaction of the holder, with the mirror loaded;
+
+        The mirror does not outlive a failure.
+        """
+        if self._token is None:
+            raise Unavailable("This scheduler does not lead; another one does, or will soon.")
+        try:
+            async with transaction(self._pool) as conn:
+                await lease.check(conn, self._domain, self._token)
+                if self._memory is None:
+                    self._memory = await Memory.load(conn, time.monotonic())
+                    log.info(
+                        "memory.loaded",
+                        instances=len(self._memory.instances),
+                        live=len(self._memory.live),
+                    )
+                yield conn, self._memory
+        except StaleLease:
+            self._step_down()
+            raise Unavailable("The lease of this scheduler is over.") from None
+        except BaseException:
+            self._memory = None
+            self._capacity_changed = True
+            raise
+
+    # ------------------------------------------------------------------ tick
+
+    def note_topology(self) -> None:
+        """Queues or environments changed: they are read again."""
+        self._topology_changed = True
+        self.wake()
+
+    def note_capacity(self) -> None:
+        """Instances may be on their way out: their records are read again."""
+        self._capacity_changed = True
+        self.wake()
+
+    async def report(self, report: Report) -> None:
+        """Takes a batch of changes; waits while too many are waiting already."""
+        await self._inbox.put(report)
+        self.wake()
+
+    async def tick(self) -> bool:
+        """One pass over everything; True if it changed something."""
+        if self._token is None:
+            return False
+        async with self._lock:
+            reports = self._take_reports()
+            started = time.perf_counter()
+            try:
+                outcome, changed = await self._pass(reports)
+            except BaseException:
+                self._again = reports
+                raise
+            self._send(reports, outcome)
+        if changed:
+            TICKS.observe(time.perf_counter() - started)
+        if outcome.more or self._again or not self._inbox.empty():
+            self.wake()
+        return changed
+
+    def _take_reports(self) -> list[Report]:
+        reports, self._again = self._again, []
+        count = sum(len(report.changes) for report in reports)
+        while count < REPORT_LIMIT and not self._inbox.empty():
+            report = self._inbox.get_nowait()
+            reports.append(report)
+            count += len(report.changes)
+        return reports
+
+    async def _pass(self, reports: list[Report]) -> tuple[_Outcome, bool]:
+        outcome = _Outcome()
+        async with self._leading_transaction() as (conn, memory):
+            changes = Changes(datetime.now(UTC))
+            await self._refresh(conn, memory)
+            lost = await self._find_lost(conn, memory, changes.now)
+            moved = [change for report in reports for change in report.changes]
+            await apply_reports(conn, changes, memory, self._details, [*moved, *lost])
+            await follow(conn, changes)
+            stop_overdue(changes, memory)
+            outcome.more |= await admit(conn, changes, memory)
+            await follow(conn, changes)
+            outcome.more |= await apply_requests(conn, changes, memory)
+            outcome.more |= await apply_deletions(conn, changes, memory)
+            await follow(conn, changes)
+            short = memory.add_demand(changes.settle_demand())
+            outcome.placed = await place(
+                conn, changes, memory, self._details, self._catalogue, self._seed
+            )
+            self._seed += 1
+            await changes.flush(conn)
+            memory.add_demand(changes.settle_demand())
+            outcome.stops = changes.stops
+            busy = bool(changes.events or changes.stops or lost)
+            await changes.close(conn)
+            await self._store_loads(conn, memory, changes.now)
+            if short or outcome.placed.short or lost:
+                await listen.notify(conn, listen.CAPACITY)
+        ENDED.inc(len(moved))
+        PLACED.inc(len(outcome.placed.attempts))
+        LIVE.set(len(memory.live))
+        INSTANCES.set(len(memory.instances))
+        outcome.more |= outcome.placed.more
+        return outcome, busy
+
+    async def _refresh(self, conn: Connection, memory: Memory) -> None:
+        """Reads queues, environments and leaving instances again if they changed."""
+        if self._topology_changed:
+            self._topology_changed = False
+            memory.topology = await topology.load(conn)
+            memory.parked.clear()
+        if self._capacity_changed:
+            self._capacity_changed = False
+            leaving = await agent.leaving(conn, list(memory.instances))
+            draining = [i for i, status in leaving.items() if status == "TERMINATING"]
+            for instance_id in draining:
+                self._drain(memory, instance_id)
+            await agent.set_status(conn, draining, "DRAINING")
+            for instance_id, status in leaving.items():
+                if status != "TERMINATING":
+                    memory.instances[instance_id].seen = float("-inf")
+
+    def _drain(self, memory: Memory, instance_id: str) -> None:
+        instance = memory.instances[instance_id]
+        if not instance.draining:
+            instance.draining = True
+            log.info("instance.draining", instance_id=instance_id)
+        if instance_id in self._sessions:
+            self._sessions[instance_id].drain("The instance is being terminated.")
+
+    async def _find_lost(
+        self, conn: Connection, memory: Memory, now: datetime
+    ) -> list[AttemptReport]:
+        """Gives up instances that were silent for too long, and those that are over on record."""
+        bound = time.monotonic() - self._lost_seconds
+        lost = [
+            i.instance_id
+            for i in memory.instances.values()
+            if i.seen < bound and (i.instance_id not in self._sessions or i.seen == float("-inf"))
+        ]
+        reports: list[AttemptReport] = []
+        for instance_id in lost:
+            lives = list(memory.instances[instance_id].attempts.values())
+            reports += lost_reports(lives, now)
+            log.warning("instance.lost", instance_id=instance_id, attempts=len(lives))
+            if instance_id in self._sessions:
+                self._sessions.pop(instance_id).close()
+            environment = memory.instances.pop(instance_id).compute_environment
+            memory.unpark_environment(environment)
+        await agent.set_status(conn, lost, "LOST")
+        orphans = [
+            live for live in memory.live.values() if live.instance_id not in memory.instances
+        ]
+        known = {(r.key, r.attempt) for r in reports}
+        reports += lost_reports([o for o in orphans if (o.key, o.attempt) not in known], now)
+        return reports
+
+    async def _store_loads(self, conn: Connection, memory: Memory, now: datetime) -> None:
+        """Stores how many attempts run on the instances where that changed."""
+        loads = {
+            instance_id: len(memory.instances[instance_id].attempts)
+            for instance_id in memory.loads
+            if instance_id in memory.instances
+        }
+        memory.loads.clear()
+        await agent.set_load(conn, loads, now)
+
+    def _send(self, reports: list[Report], outcome: _Outcome) -> None:
+        """After the commit: acknowledges, assigns, stops."""
+        for report in reports:
+            if report.session is not None:
+                report.session.acknowledge(report.sequence)
+        assigned: dict[str, list[pb.Assignment]] = defaultdict(list)
+        for live, job in outcome.placed.attempts:
+            if live.instance_id in self._sessions:
+                assigned[live.instance_id].append(convert.assignment(live, job))
+        for instance_id, assignments in assigned.items():
+            self._sessions[instance_id].assign(assignments)
+        stopped: dict[str, list[LiveAttempt]] = defaultdict(list)
+        for live in outcome.stops:
+            stopped[live.instance_id].append(live)
+        for instance_id, lives in stopped.items():
+            if instance_id in self._sessions:
+                self._sessions[instance_id].stop(convert.stops(lives))
+
+    # ------------------------------------------------------------------ agents
+
+    async def register(
+        self, registration: Registration, session: Session
+    ) -> tuple[list[pb.Assignment], list[pb.AttemptStop], bool]:
+        """Takes an agent in; returns all that should be live on it, its stops, and whether it
+        drains.
+
+        Raises:
+            NotFound: the compute environment does not exist.
+            PreconditionFailed: the instance is over on record, or belongs elsewhere.
+            Unavailable: this scheduler does not lead.
+        """
+        async with self._lock, self._leading_transaction() as (conn, memory):
+            memory.topology = await topology.load(conn)
+            draining = await self._check_instance(conn, memory, registration)
+            await agent.register(conn, registration, draining=draining)
+            instance = memory.add_instance(
+                registration.instance_id,
+                registration.compute_environment,
+                registration.runtime,
+                registration.resources,
+                draining=draining,
+                seen=time.monotonic(),
+            )
+            lives = list(instance.attempts.values())
+            known = await self._details.get(conn, {live.key.job_id for live in lives})
+            await listen.notify(conn, listen.CAPACITY)
+            old = self._sessions.pop(registration.instance_id, None)
+            if old is not None:
+                old.close()
+            self._sessions[registration.instance_id] = session
+        log.info(
+            "agent.registered",
+            instance_id=registration.instance_id,
+            compute_environment=registration.compute_environment,
+            live=len(lives),
+        )
+        self.wake()
+        assignments = [convert.assignment(live, known[live.key.job_id]) for live in lives]
+        return assignments, convert.stops(lives), draining
+
+    async def _check_instance(
+        self, conn: Connection, memory: Memory, registration: Registration
+    ) -> bool:
+        """Whether the instance drains; refuses those that have no place here."""
+        name = registration.compute_environment
+        environment = memory.topology.environments.get(name)
+        if environment is None:
+            raise NotFound(
+                f"Compute environment {name} does not exist; create it first, or name another one."
+            )
+        if registration.unmanaged:
+            if environment.managed:
+                raise PreconditionFailed(
+                    f"Compute environment {name} is MANAGED: its instances are ordered, "
+                    "machines join UNMANAGED ones."
+                )
+            return False
+        record = await agent.instance(conn, registration.instance_id)
+        if record is None or record[0] != name or record[1] in ("TERMINATED", "FAILED"):
+            raise PreconditionFailed(
+                f"Instance {registration.instance_id} of {name} is not on record as live."
+            )
+        return record[1] == "TERMINATING"
+
+    def forget(self, session: Session) -> None:
+        """A stream ended; the instance is lost only if it stays silent."""
+        if self._sessions.get(session.instance_id) is session:
+            del self._sessions[session.instance_id]
+        self.seen(session)
+
+    def seen(self, session: Session) -> None:
+        """An agent gave a sign of life."""
+        if self._memory is not None and session.instance_id in self._memory.instances:
+            self._memory.instances[session.instance_id].seen = time.monotonic()
+
+    async def store_seen(self) -> None:
+        """Stores that connected agents are alive."""
+        if self._token is not None and self._sessions:
+            async with transaction(self._pool) as conn:
+                await lease.check(conn, self._domain, self._token)
+                await agent.seen(conn, list(self._sessions))

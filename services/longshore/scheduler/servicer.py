@@ -1,0 +1,113 @@
+"""AgentService and SchedulerService on the wire."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import structlog
+from google.protobuf.duration_pb2 import Duration
+
+from longshore.domain.errors import InvalidRequest
+from longshore.domain.job import JobKey
+from longshore.scheduler import convert
+from longshore.scheduler.explaining import explain_job
+from longshore.scheduler.service import Report, Scheduler
+from longshore.scheduler.session import Session
+from longshore.state.pool import Pool, connection
+from longshore.v1 import agent_service_pb2 as pb
+from longshore.v1 import agent_service_pb2_grpc, scheduler_service_pb2, scheduler_service_pb2_grpc
+
+log = structlog.get_logger()
+
+#: Seconds that an agent has for its registration after connecting.
+REGISTER_SECONDS = 10.0
+#: Most changes in one report.
+CHANGES_LIMIT = 1_000
+
+
+class AgentServicer(agent_service_pb2_grpc.AgentServiceServicer):
+    """The agents' streams."""
+
+    def __init__(self, scheduler: Scheduler, heartbeat_seconds: float) -> None:
+        self._scheduler = scheduler
+        self._heartbeat_seconds = heartbeat_seconds
+
+    async def Connect(  # noqa: N802 - the name is the rpc's
+        self,
+        request_iterator: AsyncIterator[pb.ConnectRequest],
+        context: object,  # noqa: ARG002
+    ) -> AsyncIterator[pb.ConnectResponse]:
+        """One agent's stream: registration, then both directions side by side until either ends."""
+        requests = aiter(request_iterator)
+        async with asyncio.timeout(REGISTER_SECONDS):
+            first = await anext(requests, None)
+        if first is None or first.WhichOneof("message") != "register":
+            raise InvalidRequest("The first message of a stream is `register`.", member="register")
+        registration = convert.registration(first.register)
+        session = Session(registration.instance_id)
+        assignments, stops, draining = await self._scheduler.register(registration, session)
+        reader = asyncio.create_task(self._read(requests, session))
+        try:
+            yield pb.ConnectResponse(
+                registered=pb.AgentRegistered(
+                    session_id=session.session_id,
+                    heartbeat_interval=_duration(self._heartbeat_seconds),
+                    assignments=assignments,
+                    stops=stops,
+                    draining=draining,
+                )
+            )
+            async for message in session.messages():
+                yield message
+            if reader.done() and not reader.cancelled():
+                reader.result()
+        finally:
+            reader.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
+            self._scheduler.forget(session)
+
+    async def _read(self, requests: AsyncIterator[pb.ConnectRequest], session: Session) -> None:
+        """Takes reports and heartbeats until the agent's side ends, then ends ours."""
+        try:
+            async for request in requests:
+                self._scheduler.seen(session)
+                if request.WhichOneof("message") == "report":
+                    if len(request.report.changes) > CHANGES_LIMIT:
+                        raise InvalidRequest(
+                            f"A report has at most {CHANGES_LIMIT} changes.", member="changes"
+                        )
+                    await self._scheduler.report(
+                        Report(convert.reports(request.report), session, request.report.sequence)
+                    )
+        finally:
+            session.close()
+
+
+class SchedulerServicer(scheduler_service_pb2_grpc.SchedulerServiceServicer):
+    """Questions to the scheduler."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def ExplainJob(  # noqa: N802 - the name is the rpc's
+        self,
+        request: scheduler_service_pb2.ExplainJobRequest,
+        context: object,  # noqa: ARG002
+    ) -> scheduler_service_pb2.ExplainJobResponse:
+        """Says why a job is where it is."""
+        async with connection(self._pool) as conn:
+            explained = await explain_job(conn, JobKey.parse(request.job_id))
+        return scheduler_service_pb2.ExplainJobResponse(
+            status=explained.status.value,
+            summary=explained.summary,
+            reasons=[
+                scheduler_service_pb2.ExplainedReason(reason=r, count=count, detail=detail)
+                for r, count, detail in explained.reasons
+            ],
+            jobs_ahead=explained.jobs_ahead,
+        )
+
+
+def _duration(seconds: float) -> Duration:
+    duration = Duration()
+    duration.FromNanoseconds(int(seconds * 1e9))
+    return duration

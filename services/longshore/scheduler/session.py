@@ -1,0 +1,85 @@
+"""Streams of agents, seen from the scheduler: one session per connected agent."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+
+from longshore.v1 import agent_service_pb2 as pb
+
+#: Assignments or stops sent in one message.
+MESSAGE_LIMIT = 500
+
+
+class Session:
+    """One agent's stream. What is sent to it waits here; a closed session ends the stream.
+
+    What waits is bounded by what an instance can hold: assignments are for room it has, stops for
+    what it runs, and of acknowledgements only the latest counts.
+    """
+
+    def __init__(self, instance_id: str) -> None:
+        self.instance_id = instance_id
+        self.session_id = uuid.uuid4().hex
+        self._assignments: list[pb.Assignment] = []
+        self._stops: list[pb.AttemptStop] = []
+        self._acknowledged = 0
+        self._drain: str | None = None
+        self._wake = asyncio.Event()
+        self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more is sent."""
+        return self._closed
+
+    def assign(self, assignments: list[pb.Assignment]) -> None:
+        """Sends new attempts."""
+        self._assignments.extend(assignments)
+        self._wake.set()
+
+    def stop(self, stops: list[pb.AttemptStop]) -> None:
+        """Sends stops."""
+        self._stops.extend(stops)
+        self._wake.set()
+
+    def acknowledge(self, sequence: int) -> None:
+        """Tells that reports up to this one are stored."""
+        self._acknowledged = max(self._acknowledged, sequence)
+        self._wake.set()
+
+    def drain(self, reason: str) -> None:
+        """Tells that the instance takes no more attempts."""
+        self._drain = reason
+        self._wake.set()
+
+    def close(self) -> None:
+        """Ends the stream after what is waiting was sent."""
+        self._closed = True
+        self._wake.set()
+
+    async def messages(self) -> AsyncIterator[pb.ConnectResponse]:
+        """What to send, until the session is closed:
+
+        Acknowledgements, stops, assignments, drain.
+        """
+        told = 0
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if self._acknowledged > told:
+                told = self._acknowledged
+                yield pb.ConnectResponse(acknowledge=pb.AgentAcknowledge(sequence=told))
+            while self._stops:
+                part, self._stops = self._stops[:MESSAGE_LIMIT], self._stops[MESSAGE_LIMIT:]
+                yield pb.ConnectResponse(stop=pb.AgentStop(stops=part))
+            while self._assignments:
+                new, self._assignments = (
+                    self._assignments[:MESSAGE_LIMIT],
+                    self._assignments[MESSAGE_LIMIT:],
+                )
+                yield pb.ConnectResponse(assign=pb.AgentAssign(assignments=new))
+            if self._drain is not None:
+                reason, self._drain = self._drain, None
+                yield pb.ConnectResponse(drain=pb.AgentDrain(reason=reason))
+            if self._closed:
+                return

@@ -1,0 +1,95 @@
+"""Starts or stops a whole stack: `python -m longshore.standalone [up|down]`.
+
+`up` (the default) stays in the foreground until SIGTERM. Exit codes: 0 after a clean stop, 1 for a
+failure (told in the record), 2 for wrong settings, 4 if the data directory's stack runs already.
+`down` stops the data directory's stack, or what a killed one left behind; 0 also if there was nothing.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+
+import structlog
+
+from longshore.domain.errors import LongshoreError
+from longshore.runtime.process import run_until_stopped
+from longshore.standalone import leftovers
+from longshore.standalone.config import StandaloneConfig
+from longshore.standalone.record import Lock
+from longshore.standalone.stack import STOP_SECONDS, Stack
+from longshore.state.embedded import EmbeddedPostgres
+
+log = structlog.get_logger()
+
+ALREADY_RUNNING = 4
+#: Longest time that `down` waits for a supervisor to stop everything.
+DOWN_SECONDS = 180.0
+#: Time for an instance that a killed supervisor left behind to stop its jobs and end.
+INSTANCE_SECONDS = 60.0
+
+
+async def _up(stop: asyncio.Event) -> int:
+    config = StandaloneConfig.from_environment(os.environ)
+    config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = Lock(config.data_dir)
+    if not lock.take():
+        return ALREADY_RUNNING
+    stack = Stack(config, os.environ)
+    failure = await _serve(stack, stop, config.start_seconds)
+    await stack.down()
+    stack.tell_end(failure)
+    lock.release()
+    if failure:
+        log.error("stack.failed", error=failure)
+    return 1 if failure else 0
+
+
+async def _serve(stack: Stack, stop: asyncio.Event, start_seconds: float) -> str:
+    """Brings the stack up and supervises it until asked to stop; returns why it failed, if it did."""
+
+    async def live() -> None:
+        await stack.up()
+        await stack.supervise()
+
+    living = asyncio.create_task(live())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({living, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (living, stopping):
+        task.cancel()
+    (outcome, _) = await asyncio.gather(living, stopping, return_exceptions=True)
+    match outcome:
+        case LongshoreError():
+            return outcome.message
+        case TimeoutError():
+            return f"Not everything was serving after {start_seconds:g} s; see the logs."
+        case Exception():
+            log.error("stack.broken", exc_info=outcome)
+            return f"The supervisor failed ({type(outcome).__name__}); its log has the details."
+        case _:
+            return ""
+
+
+async def _down(_stop: asyncio.Event) -> int:
+    config = StandaloneConfig.from_environment(os.environ)
+    if not config.data_dir.exists():
+        return 0
+    running = leftovers.supervisor(config.data_dir)
+    if running is not None:
+        await asyncio.to_thread(leftovers.stop, [running], DOWN_SECONDS)
+    lock = Lock(config.data_dir)
+    if not lock.take():
+        log.error("stack.locked", data_dir=str(config.data_dir))
+        return 1
+    # After a clean stop nothing of this is there; after a killed supervisor all of it may be.
+    await asyncio.to_thread(leftovers.stop, leftovers.orphans(config.data_dir), STOP_SECONDS)
+    agents = await asyncio.to_thread(leftovers.instances, config.data_dir)
+    # SIGUSR1 ends an instance with all that runs on it; SIGTERM would end the agent alone.
+    await asyncio.to_thread(leftovers.stop, agents, INSTANCE_SECONDS, signal.SIGUSR1)
+    await asyncio.to_thread(EmbeddedPostgres(config.postgres_directory).stop)
+    lock.release()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_until_stopped("standalone", _down if sys.argv[1:] == ["down"] else _up))

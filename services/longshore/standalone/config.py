@@ -1,0 +1,61 @@
+"""Settings of a whole stack on one machine."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from longshore.runtime.config import PORT_OFFSETS, Settings
+
+RUNTIMES = ("auto", "docker", "process")
+#: Every service, in the order in which they are started.
+SERVICES = ("logs", "submission", "scheduler", "provisioning", "scaler", "gateway")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StandaloneConfig:
+    """What runs where."""
+
+    data_dir: Path
+    runtime: str
+    port_base: int
+    #: A PostgreSQL of the user's own; empty takes the embedded one.
+    database_url: str
+    addresses: dict[str, str]
+    metrics: dict[str, str]
+    start_seconds: float
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Self:
+        """Reads the settings.
+
+        - LONGSHORE_DATA_DIR (~/.longshore): everything that is kept;
+        - LONGSHORE_RUNTIME (auto): auto takes docker where its socket answers, else process;
+        - LONGSHORE_PORT_BASE (7070), LONGSHORE_HOST, LONGSHORE_<SERVICE>_ADDRESS: where to listen;
+        - LONGSHORE_DATABASE_URL: a PostgreSQL of one's own instead of the embedded one;
+        - LONGSHORE_START_SECONDS (90): until when all services must be serving.
+        """
+        settings = Settings(environ)
+        return cls(
+            data_dir=settings.path("LONGSHORE_DATA_DIR", Path("~/.longshore")),
+            runtime=settings.choice("LONGSHORE_RUNTIME", RUNTIMES, "auto"),
+            port_base=settings.port_base(),
+            database_url=settings.text("LONGSHORE_DATABASE_URL", ""),
+            addresses={name: settings.address(name) for name in PORT_OFFSETS},
+            metrics={
+                name: settings.metrics_address(name) for name in PORT_OFFSETS if name != "gateway"
+            },
+            start_seconds=settings.seconds("LONGSHORE_START_SECONDS", 90, 1, 3600),
+        )
+
+    @property
+    def log_directory(self) -> Path:
+        """Where the services' own logs are, one file each."""
+        return self.data_dir / "log"
+
+    @property
+    def postgres_directory(self) -> Path:
+        """Where the embedded PostgreSQL keeps its files."""
+        return self.data_dir / "postgres"
+
+

@@ -1,0 +1,55 @@
+"""What may run although no supervisor of this data directory does, and the instances that always do."""
+
+import contextlib
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+import structlog
+
+from longshore.standalone.record import read_processes, read_supervisor
+
+log = structlog.get_logger()
+
+
+def orphans(data_dir: Path) -> list[psutil.Process]:
+    """Services that an earlier, killed supervisor left behind."""
+    records = read_processes(data_dir).values()
+    return [process for record in records if (process := record.process()) is not None]
+
+
+def supervisor(data_dir: Path) -> psutil.Process | None:
+    """The supervisor of the data directory by its record, if that process is still there."""
+    record = read_supervisor(data_dir)
+    return None if record is None else record.process()
+
+
+def instances(data_dir: Path) -> list[psutil.Process]:
+    """Agents that stand for this stack's instances: their data lies below the stack's."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        if "longshore.agent" not in (process.info["cmdline"] or ()):
+            continue
+        with contextlib.suppress(psutil.Error, OSError):
+            own = process.environ().get("LONGSHORE_DATA_DIR", "")
+            if own and data_dir in Path(own).parents:
+                found.append(process)
+    return found
+
+
+def stop(
+    processes: Sequence[psutil.Process],
+    grace_seconds: float,
+    number: signal.Signals = signal.SIGTERM,
+) -> None:
+    """A signal to all, SIGKILL to those that are there after the grace period; blocks meanwhile."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
+    _, alive = psutil.wait_procs(processes, timeout=grace_seconds)
+    for process in alive:
+        log.warning("process.killed", pid=process.pid)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(alive, timeout=5)

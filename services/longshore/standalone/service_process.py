@@ -1,0 +1,112 @@
+"""One service as a process: started, watched, started again, stopped."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import structlog
+
+from longshore.standalone.record import ProcessRecord
+
+log = structlog.get_logger()
+
+#: A log that is larger when its service starts is put aside.
+LOG_BYTES = 16 * 1024 * 1024
+BACKOFF_FIRST_SECONDS = 0.5
+BACKOFF_LAST_SECONDS = 30.0
+#: After so long a life the next death is a new story, restarted without a long pause.
+SETTLED_SECONDS = 60.0
+
+
+class ServiceProcess:
+    """The process of one service."""
+
+    def __init__(
+        self,
+        name: str,
+        environ: Mapping[str, str],
+        log_path: Path,
+        changed: Callable[[], None],
+    ) -> None:
+        """Describes a process; nothing is started yet.
+
+        Args:
+            name: of the service.
+            environ: its whole environment.
+            log_path: where its output goes.
+            changed: called when the process is another one.
+        """
+        self.name = name
+        self.log_path = log_path
+        self.record: ProcessRecord | None = None
+        self._environ = dict(environ)
+        self._changed = changed
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Starts the process, in a session of its own: a terminal's interrupt is not for it."""
+        self.log_path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            if self.log_path.stat().st_size > LOG_BYTES:
+                self.log_path.replace(self.log_path.with_suffix(".log.1"))
+        with self.log_path.open("ab") as output:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-m", f"longshore.{self.name}"),
+                env=self._environ,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        restarts = 0 if self.record is None else self.record.restarts + 1
+        self.record = ProcessRecord.of(self._process.pid, restarts)
+        self._changed()
+
+    async def ended(self) -> int:
+        """Waits until the process ends; its exit code, negative for a signal."""
+        assert self._process is not None  # noqa: S101 - started before
+        return await self._process.wait()
+
+    async def supervise(self) -> None:
+        """Starts the process again whenever it ends, until cancelled."""
+        clock = asyncio.get_running_loop().time
+        pause = BACKOFF_FIRST_SECONDS
+        while True:
+            began = clock()
+            code = await self.ended()
+            if clock() - began > SETTLED_SECONDS:
+                pause = BACKOFF_FIRST_SECONDS
+            log.warning("service.died", name=self.name, code=code, restart_seconds=pause)
+            await asyncio.sleep(pause)
+            pause = min(BACKOFF_LAST_SECONDS, pause * 2)
+            await self.start()
+            log.info("service.restarted", name=self.name)
+
+    async def stop(self, grace_seconds: float) -> None:
+        """SIGTERM, and SIGKILL if the process has not ended after the grace period."""
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            async with asyncio.timeout(grace_seconds):
+                await process.wait()
+        except TimeoutError:
+            log.warning("service.killed", name=self.name, grace_seconds=grace_seconds)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+            await process.wait()
+
+    def last_words(self, lines: int = 5) -> str:
+        """The end of its log."""
+        try:
+            text = self.log_path.read_text(errors="replace")
+        except OSError:
+            return ""
+        return "\n".join(text.splitlines()[-lines:])

@@ -1,0 +1,203 @@
+"""The whole stack of one data directory, from nothing to ready and back."""
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Mapping
+from importlib.metadata import version
+
+import structlog
+
+from longshore.domain.errors import PreconditionFailed, Unavailable
+from longshore.runtime.config import Settings
+from longshore.runtime.host import local_catalogue
+from longshore.standalone import leftovers
+from longshore.standalone.config import SERVICES, StandaloneConfig
+from longshore.standalone.defaults import make_defaults
+from longshore.standalone.engine import engine_version
+from longshore.standalone.health import is_serving
+from longshore.standalone.record import ProcessRecord, Record
+from longshore.standalone.service_process import ServiceProcess
+from longshore.state.embedded import EmbeddedPostgres, ensure_database
+from longshore.state.migrate import migrate
+
+log = structlog.get_logger()
+
+DATABASE = "longshore"
+HEALTH_POLL_SECONDS = 0.1
+STOP_SECONDS = 15.0
+#: Provisioning ends its instances before it ends: jobs under way get SIGTERM and 30 seconds.
+INSTANCES_STOP_SECONDS = 90.0
+#: Who is stopped together: front doors first; the scheduler hears from instances how their jobs end.
+STOP_ORDER = (("gateway", "submission", "scaler"), ("provisioning",), ("scheduler",), ("logs",))
+
+
+
+class Stack:
+    """PostgreSQL and all services."""
+
+    def __init__(self, config: StandaloneConfig, environ: Mapping[str, str]) -> None:
+        self._config = config
+        self._environ = dict(environ)
+        self._postgres = EmbeddedPostgres(config.postgres_directory)
+        self._services: dict[str, ServiceProcess] = {}
+        self._supervising: list[asyncio.Task[None]] = []
+        self._record = Record(
+            supervisor=ProcessRecord.of(os.getpid()),
+            version=version("longshore"),
+            port_base=config.port_base,
+            addresses=config.addresses,
+            metrics=config.metrics,
+            runtime="",
+            runtime_detail="",
+            database="",
+            log_directory=str(config.log_directory),
+        )
+
+    async def up(self) -> None:
+        """Brings everything up; ready on return.
+
+        Raises:
+            Unavailable: a part does not come up; the message says which and what it said.
+            PreconditionFailed: the machine lacks what the settings ask for.
+        """
+        async with asyncio.timeout(self._config.start_seconds):
+            await asyncio.to_thread(
+                leftovers.stop, leftovers.orphans(self._config.data_dir), STOP_SECONDS
+            )
+            self._tell("looking for a container runtime")
+            await self._choose_runtime()
+            self._check_ports()
+            self._tell("starting PostgreSQL")
+            database_url = await self._open_database()
+            self._tell("starting the services")
+            await self._start_services(database_url)
+            self._tell("making the defaults")
+            machine = local_catalogue(Settings(self._environ))[0]
+            await make_defaults(
+                self._config.addresses["submission"],
+                machine,
+                self._config.data_dir / "defaults-made",
+            )
+        self._tell("", status="ready")
+
+    async def supervise(self) -> None:
+        """Restarts services that die, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for service in self._services.values():
+                group.create_task(service.supervise(), name=service.name)
+
+    async def down(self) -> None:
+        """Stops everything that runs, each part in bounded time."""
+        self._tell("stopping", status="stopping")
+        for names in STOP_ORDER:
+            async with asyncio.TaskGroup() as group:
+                for name in names:
+                    if name in self._services:
+                        grace = (
+                            INSTANCES_STOP_SECONDS if name == "provisioning" else STOP_SECONDS
+                        )
+                        group.create_task(self._services[name].stop(grace))
+        await asyncio.to_thread(self._postgres.stop)
+
+    def tell_end(self, failure: str = "") -> None:
+        """Leaves the last word in the record."""
+        self._record.services = {}
+        self._tell(failure, status="failed" if failure else "stopped")
+
+    def _tell(self, message: str, *, status: str | None = None) -> None:
+        self._record.status = status or self._record.status
+        self._record.message = message
+        self._record.write(self._config.data_dir)
+        log.info("stack.progress", status=self._record.status, message=message)
+
+    async def _choose_runtime(self) -> None:
+        engine = None
+        if self._config.runtime != "process":
+            engine = await engine_version(self._environ)
+        if engine is None and self._config.runtime == "docker":
+            raise PreconditionFailed(
+                "No Docker engine answers; start one, or use --runtime process."
+            )
+        if engine is None:
+            asked = self._config.runtime == "process"
+            self._record.runtime = "process"
+            self._record.runtime_detail = "commands run on this machine without containers" + (
+                "" if asked else "; no Docker engine answers"
+            )
+        else:
+            self._record.runtime = "docker"
+            self._record.runtime_detail = f"Docker Engine {engine}"
+
+    def _check_ports(self) -> None:
+        """Finds a port that is taken before a service fails on it with less of an explanation."""
+        for name, address in [*self._config.addresses.items(), *self._config.metrics.items()]:
+            host, _, port = address.rpartition(":")
+            with contextlib.closing(socket.socket()) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind((host, int(port)))
+                except OSError as error:
+                    raise PreconditionFailed(
+                        f"{address}, where {name} is to listen, cannot be had ({error.strerror}); "
+                        "choose other ports with --port-base."
+                    ) from error
+
+    async def _open_database(self) -> str:
+        if self._config.database_url:
+            self._record.database = "external, by LONGSHORE_DATABASE_URL"
+            database_url = self._config.database_url
+        else:
+            adopted = not await asyncio.to_thread(self._postgres.start)
+            self._record.database = f"embedded PostgreSQL in {self._config.postgres_directory}" + (
+                " (was running already)" if adopted else ""
+            )
+            await ensure_database(self._postgres.url(), DATABASE)
+            database_url = self._postgres.url(DATABASE)
+        applied = await migrate(database_url)
+        if applied:
+            log.info("database.migrated", migrations=applied)
+        return database_url
+
+    async def _start_services(self, database_url: str) -> None:
+        environ = self._environ | {
+            "LONGSHORE_DATA_DIR": str(self._config.data_dir),
+            "LONGSHORE_DATABASE_URL": database_url,
+            "LONGSHORE_LOGS_DIR": str(self._config.data_dir / "logs"),
+            "LONGSHORE_RUNTIME": self._record.runtime,
+            # Local instances are this stack's own; none is left behind when it stops.
+            "LONGSHORE_STOP_INSTANCES": "true",
+        }
+        for name in SERVICES:
+            self._services[name] = ServiceProcess(
+                name, environ, self._config.log_directory / f"{name}.log", self._changed
+            )
+            await self._services[name].start()
+        try:
+            async with asyncio.TaskGroup() as group:
+                for service in self._services.values():
+                    group.create_task(self._until_serving(service))
+        except ExceptionGroup as group_error:
+            raise group_error.exceptions[0] from group_error
+
+    def _changed(self) -> None:
+        self._record.services = {
+            name: service.record for name, service in self._services.items() if service.record
+        }
+        self._record.write(self._config.data_dir)
+
+    async def _until_serving(self, service: ServiceProcess) -> None:
+        """Waits for a service to say SERVING; its death before that ends the start."""
+        ended = asyncio.create_task(service.ended())
+        try:
+            while not await is_serving(service.name, self._config.addresses[service.name]):
+                await asyncio.wait({ended}, timeout=HEALTH_POLL_SECONDS)
+                if ended.done():
+                    raise Unavailable(
+                        f"The {service.name} service ended with exit code {ended.result()}; "
+                        f"its log {service.log_path} ends:\n{service.last_words()}"
+                    )
+        finally:
+            ended.cancel()
+

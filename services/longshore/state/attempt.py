@@ -1,0 +1,123 @@
+"""Attempts: one try of a job each, on one instance."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from longshore.domain.job import JobKey
+from longshore.domain.resources import Resources
+from longshore.state.pool import Connection
+from longshore.state.queries import load_queries
+
+_SQL = load_queries("attempt")
+
+
+@dataclass(slots=True)
+class LiveAttempt:
+    """An attempt that has not ended, as the scheduler keeps it in memory."""
+
+    key: JobKey
+    attempt: int
+    attempt_id: str
+    instance_id: str
+    compute_environment: str
+    held: Resources
+    log_stream_name: str
+    seq: int
+    job_queue: str
+    shape_id: int
+    attempts_max: int
+    timeout_seconds: int | None
+    array_size: int | None
+    running: bool = False
+    started_at: datetime | None = None
+    stop_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptMove:
+    """An attempt's new status; `stopped_at` is set if it ended."""
+
+    key: JobKey
+    attempt: int
+    status: str
+    started_at: datetime | None
+    stopped_at: datetime | None
+    exit_code: int | None
+    reason: str | None
+    status_reason: str | None
+
+
+async def insert(
+    conn: Connection, attempts: Sequence[LiveAttempt], now: datetime | None = None
+) -> None:
+    """Records new attempts as STARTING; the schema refuses a second live one of the same job."""
+    if attempts:
+        await conn.execute(
+            _SQL["insert"],
+            [a.key.job_id for a in attempts],
+            [a.key.array_index for a in attempts],
+            [a.attempt for a in attempts],
+            [a.attempt_id for a in attempts],
+            [a.instance_id for a in attempts],
+            [a.compute_environment for a in attempts],
+            [a.held.vcpu_milli for a in attempts],
+            [a.held.memory_mib for a in attempts],
+            [a.held.gpus for a in attempts],
+            [a.log_stream_name for a in attempts],
+            now,
+        )
+
+
+async def move(conn: Connection, moves: Sequence[AttemptMove]) -> None:
+    """Moves attempts on; ended ones stay what they are."""
+    if moves:
+        await conn.execute(
+            _SQL["move"],
+            [m.key.job_id for m in moves],
+            [m.key.array_index for m in moves],
+            [m.attempt for m in moves],
+            [m.status for m in moves],
+            [m.started_at for m in moves],
+            [m.stopped_at for m in moves],
+            [m.exit_code for m in moves],
+            [m.reason for m in moves],
+            [m.status_reason for m in moves],
+        )
+
+
+async def stop(conn: Connection, stops: Sequence[LiveAttempt]) -> None:
+    """Notes on the record why attempts were told to stop."""
+    if stops:
+        await conn.execute(
+            _SQL["stop"],
+            [a.key.job_id for a in stops],
+            [a.key.array_index for a in stops],
+            [a.attempt for a in stops],
+            [a.stop_reason for a in stops],
+        )
+
+
+async def live(conn: Connection) -> list[LiveAttempt]:
+    """Every attempt that has not ended."""
+    return [
+        LiveAttempt(
+            key=JobKey(row["job_id"], row["array_index"]),
+            attempt=row["attempt"],
+            attempt_id=row["attempt_id"],
+            instance_id=row["instance_id"],
+            compute_environment=row["compute_environment"],
+            held=Resources(row["vcpu_milli"], row["memory_mib"], row["gpus"]),
+            log_stream_name=row["log_stream_name"],
+            seq=row["seq"],
+            job_queue=row["job_queue"],
+            shape_id=row["shape_id"],
+            attempts_max=row["attempts_max"],
+            timeout_seconds=row["timeout_seconds"],
+            array_size=row["array_size"],
+            running=row["status"] == "RUNNING",
+            started_at=row["started_at"],
+            stop_reason=row["stop_reason"],
+        )
+        for row in await conn.fetch(_SQL["live"])
+    ]

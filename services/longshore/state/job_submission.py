@@ -1,0 +1,147 @@
+"""Storing submitted jobs, many at a time.
+
+Everything here takes lists and runs in the caller's transaction.
+"""
+
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from longshore.domain.resources import Resources
+from longshore.domain.submission import Definition, Dependency, KnownJob
+from longshore.state.pool import Connection
+from longshore.state.queries import load_queries
+
+_SQL = load_queries("job_submission")
+
+#: Name and revision of a definition; revision 0 is the newest ACTIVE one.
+Reference = tuple[str, int]
+#: A queue, and what an attempt takes.
+ShapeKey = tuple[str, Resources]
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job to store."""
+
+    job_id: uuid.UUID
+    job_queue: str
+    shape_id: int
+    name: str
+    definition_name: str
+    definition_revision: int
+    array_size: int | None
+    attempts_max: int
+    timeout_seconds: int | None
+    #: AWS-shaped members of JobDetail, as JSON text.
+    detail: str
+    #: Serialized container properties.
+    container: bytes
+    tags: Mapping[str, str]
+    #: Each once.
+    depends_on: Sequence[Dependency]
+
+
+async def lock_queues(conn: Connection, names: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """State and status of queues by name, held still until the transaction ends."""
+    rows = await conn.fetch(_SQL["lock_queues"], names)
+    return {row["name"]: (row["state"], row["status"]) for row in rows}
+
+
+async def find_revisions(
+    conn: Connection, references: Sequence[Reference]
+) -> dict[Reference, Reference]:
+    """What each reference means now, as name and revision; those that mean nothing are left out."""
+    names, revisions = _columns(references)
+    rows = await conn.fetch(_SQL["find_revisions"], names, revisions)
+    return {
+        (row["wanted_name"], row["wanted_revision"]): (row["wanted_name"], row["revision"])
+        for row in rows
+    }
+
+
+async def read_revisions(conn: Connection, references: Sequence[Reference]) -> list[Definition]:
+    """Details of exact revisions."""
+    names, revisions = _columns(references)
+    rows = await conn.fetch(_SQL["read_revisions"], names, revisions)
+    return [Definition(row["name"], row["revision"], row["detail"]) for row in rows]
+
+
+def _columns(references: Sequence[Reference]) -> tuple[list[str], list[int]]:
+    return [name for name, _ in references], [revision for _, revision in references]
+
+
+async def find_jobs(conn: Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, KnownJob]:
+    """Single jobs and array parents by id; unknown ids are left out."""
+    rows = await conn.fetch(_SQL["find_jobs"], ids)
+    return {
+        row["job_id"]: KnownJob(
+            row["name"],
+            row["job_queue"],
+            row["definition_name"],
+            row["definition_revision"],
+            row["array_size"],
+        )
+        for row in rows
+    }
+
+
+async def find_or_add_shapes(conn: Connection, keys: Sequence[ShapeKey]) -> dict[ShapeKey, int]:
+    """Ids of shapes, made where missing. They hold only once the transaction is committed."""
+    columns = (
+        [queue for queue, _ in keys],
+        [needs.vcpu_milli for _, needs in keys],
+        [needs.memory_mib for _, needs in keys],
+        [needs.gpus for _, needs in keys],
+    )
+    await conn.execute(_SQL["add_shapes"], *columns)
+    rows = await conn.fetch(_SQL["find_shapes"], *columns)
+    return {
+        (
+            row["job_queue"],
+            Resources(row["vcpu_milli"], row["memory_mib"], row["gpus"]),
+        ): row["shape_id"]
+        for row in rows
+    }
+
+
+async def insert_jobs(conn: Connection, jobs: Sequence[NewJob]) -> set[uuid.UUID]:
+    """Stores jobs in order, with what they depend on, and wakes the scheduler.
+
+    Returns:
+        The ids stored; one that was taken meanwhile is not among them.
+    """
+    rows = await conn.fetch(
+        _SQL["insert_jobs"],
+        [job.job_id for job in jobs],
+        [job.job_queue for job in jobs],
+        [job.shape_id for job in jobs],
+        [job.name for job in jobs],
+        [job.definition_name for job in jobs],
+        [job.definition_revision for job in jobs],
+        [job.array_size for job in jobs],
+        [job.attempts_max for job in jobs],
+        [job.timeout_seconds for job in jobs],
+        [job.detail for job in jobs],
+        [job.container for job in jobs],
+        [json.dumps(dict(job.tags)) if job.tags else "{}" for job in jobs],
+    )
+    stored = {row["job_id"] for row in rows}
+    edges = [
+        (job.job_id, ordinal, dependency)
+        for job in jobs
+        if job.depends_on and job.job_id in stored
+        for ordinal, dependency in enumerate(job.depends_on)
+    ]
+    if edges:
+        await conn.execute(
+            _SQL["insert_dependencies"],
+            [job_id for job_id, _, _ in edges],
+            [ordinal for _, ordinal, _ in edges],
+            [entry.job.job_id if entry.job else None for _, _, entry in edges],
+            [entry.job.array_index if entry.job else -1 for _, _, entry in edges],
+            [entry.type for _, _, entry in edges],
+        )
+    await conn.execute(_SQL["notify_jobs"])
+    return stored

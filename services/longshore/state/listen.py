@@ -1,0 +1,55 @@
+"""LISTEN on a connection of its own: a notification only wakes, the tables are the truth."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import asyncpg
+import structlog
+
+from longshore.state.pool import ACQUIRE_SECONDS, Connection
+
+log = structlog.get_logger()
+
+#: Jobs were submitted, or requests to cancel or terminate were recorded.
+JOBS = "longshore_jobs"
+#: Demand or agents changed: the scaler should look.
+CAPACITY = "longshore_capacity"
+#: Compute environments or queues changed.
+ENVIRONMENTS = "longshore_environments"
+
+RECONNECT_SECONDS = 1.0
+
+
+class Listener:
+    """Calls a function per channel whenever it is notified, and once after each (re)connect."""
+
+    def __init__(self, database_url: str, wakes: Mapping[str, Callable[[], None]]) -> None:
+        self._database_url = database_url
+        self._wakes = wakes
+
+    async def run(self) -> None:
+        """Listens until cancelled; connects again when the connection breaks."""
+        while True:
+            try:
+                await self._listen()
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                log.warning("listener.broken", error=str(error))
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def _listen(self) -> None:
+        broken = asyncio.Event()
+        connection = await asyncpg.connect(self._database_url, timeout=ACQUIRE_SECONDS)
+        try:
+            connection.add_termination_listener(lambda _: broken.set())
+            for channel, wake in self._wakes.items():
+                await connection.add_listener(channel, lambda *_, wake=wake: wake())
+            for wake in self._wakes.values():
+                wake()
+            await broken.wait()
+        finally:
+            await connection.close(timeout=ACQUIRE_SECONDS)
+
+
+async def notify(conn: Connection, channel: str) -> None:
+    """Wakes the listeners of a channel when the transaction commits."""
+    await conn.execute("SELECT pg_notify($1, '')", channel)

@@ -1,0 +1,91 @@
+"""Connections to PostgreSQL: pool, deadlines, errors."""
+
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import asyncpg
+
+from longshore.domain.errors import Unavailable
+
+if TYPE_CHECKING:
+    #: A connection as the functions of this package take it.
+    Connection: TypeAlias = (
+        asyncpg.pool.PoolConnectionProxy[asyncpg.Record] | asyncpg.Connection[asyncpg.Record]
+    )
+    Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
+else:  # generic in the stubs alone
+    Connection: TypeAlias = asyncpg.Connection
+    Pool: TypeAlias = asyncpg.Pool
+
+ACQUIRE_SECONDS = 5.0
+STATEMENT_SECONDS = 30.0
+_AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.QueryCanceledError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+)
+
+
+async def _prepare(connection: Any) -> None:
+    await connection.set_type_codec(
+        "jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads
+    )
+
+
+async def open_pool(database_url: str, *, maximum: int = 8) -> Pool:
+    """Opens a pool whose connections speak `jsonb` as Python values.
+
+    Raises:
+        Unavailable: PostgreSQL does not answer.
+    """
+    with away_is_unavailable():
+        return await asyncpg.create_pool(
+            database_url,
+            min_size=1,
+            max_size=maximum,
+            init=_prepare,
+            timeout=ACQUIRE_SECONDS,
+            command_timeout=STATEMENT_SECONDS,
+            server_settings={
+                "application_name": "longshore",
+                "timezone": "UTC",
+                "statement_timeout": str(int(STATEMENT_SECONDS * 1000)),
+                "idle_in_transaction_session_timeout": "60000",
+                "jit": "off",
+            },
+        )
+
+
+@contextlib.contextmanager
+def away_is_unavailable() -> Any:
+    """Turns the many ways in which PostgreSQL can be away into `Unavailable`."""
+    try:
+        yield
+    except _AWAY as error:
+        raise Unavailable(f"The database does not answer ({type(error).__name__}).") from error
+
+
+@contextlib.asynccontextmanager
+async def connection(pool: Pool) -> AsyncIterator[Connection]:
+    """A connection of the pool, outside a transaction."""
+    with away_is_unavailable():
+        async with pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
+            yield conn
+
+
+@contextlib.asynccontextmanager
+async def transaction(pool: Pool) -> AsyncIterator[Connection]:
+    """A connection inside a transaction, committed when the block ends well."""
+    with away_is_unavailable():
+        async with pool.acquire(timeout=ACQUIRE_SECONDS) as conn, conn.transaction():
+            yield conn

@@ -1,0 +1,108 @@
+"""The dispatch queue: ranges of jobs that may be placed, in order."""
+
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from longshore.domain.placement import Entry
+from longshore.state.pool import Connection
+from longshore.state.queries import load_queries
+
+_SQL = load_queries("ready")
+
+
+@dataclass(frozen=True, slots=True)
+class Waiter:
+    """An entry together with its queue."""
+
+    job_queue: str
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class NewEntry:
+    """Jobs that became dispatchable. rank -1 puts them to the front."""
+
+    job_queue: str
+    job_id: uuid.UUID
+    shape_id: int
+    seq: int
+    next_index: int
+    end_index: int
+    rank: int = 0
+
+
+async def heads(
+    conn: Connection, queue: str, parked: Iterable[int], limit: int
+) -> tuple[Entry, ...]:
+    """First entries of a queue in dispatch order, without parked shapes."""
+    rows = await conn.fetch(_SQL["heads"], queue, list(parked), limit)
+    return tuple(Entry(**row) for row in rows)
+
+
+async def add(conn: Connection, entries: Sequence[NewEntry], now: datetime | None = None) -> None:
+    """Makes jobs dispatchable. Entries that are there already stay as they are."""
+    if entries:
+        await conn.execute(
+            _SQL["add"],
+            [e.job_queue for e in entries],
+            [e.rank for e in entries],
+            [e.seq for e in entries],
+            [e.next_index for e in entries],
+            [e.end_index for e in entries],
+            [e.job_id for e in entries],
+            [e.shape_id for e in entries],
+            now,
+        )
+
+
+async def take(conn: Connection, taken: Sequence[tuple[str, Entry, int]]) -> None:
+    """Takes the beginnings of entries off: each up to an index, exclusive."""
+    whole = [(queue, entry) for queue, entry, end in taken if end >= entry.end_index]
+    part = [(queue, entry, end) for queue, entry, end in taken if end < entry.end_index]
+    if whole:
+        await conn.execute(
+            _SQL["drop"],
+            [queue for queue, _ in whole],
+            [entry.rank for _, entry in whole],
+            [entry.seq for _, entry in whole],
+            [entry.next_index for _, entry in whole],
+        )
+    if part:
+        await conn.execute(
+            _SQL["take"],
+            [queue for queue, _, _ in part],
+            [entry.rank for _, entry, _ in part],
+            [entry.seq for _, entry, _ in part],
+            [entry.next_index for _, entry, _ in part],
+            [end for _, _, end in part],
+        )
+
+
+async def remove_jobs(conn: Connection, job_ids: Sequence[uuid.UUID]) -> dict[int, int]:
+    """Deletes every entry of some jobs; returns how many jobs they stood for, by shape."""
+    counts: dict[int, int] = {}
+    for row in await conn.fetch(_SQL["remove_jobs"], list(job_ids)):
+        counts[row["shape_id"]] = counts.get(row["shape_id"], 0) + row["count"]
+    return counts
+
+
+async def of_jobs(conn: Connection, job_ids: Sequence[uuid.UUID]) -> list[Waiter]:
+    """Every entry of some jobs."""
+    waiters = []
+    for row in await conn.fetch(_SQL["of_jobs"], list(job_ids)):
+        values = dict(row)
+        waiters.append(Waiter(values.pop("job_queue"), Entry(**values)))
+    return waiters
+
+
+async def ahead(conn: Connection, queue: str, rank: int, seq: int, index: int) -> int:
+    """How many jobs and children are dispatched before a place in a queue."""
+    count: int = await conn.fetchval(_SQL["ahead"], queue, rank, seq, index)
+    return int(count)
+
+
+async def recount(conn: Connection) -> dict[int, int]:
+    """RUNNABLE jobs by shape, counted from the entries themselves."""
+    return {row["shape_id"]: row["runnable"] for row in await conn.fetch(_SQL["recount"])}

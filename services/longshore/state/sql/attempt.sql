@@ -1,0 +1,39 @@
+-- name: insert
+-- $1 job ids, $2 indexes, $3 attempts, $4 attempt ids, $5 instances, $6 environments, $7 vCPU, $8 memory,
+-- $9 gpus, $10 log streams, $11 now
+INSERT INTO attempts (job_id, array_index, attempt, attempt_id, instance_id, compute_environment, status,
+    vcpu_milli, memory_mib, gpus, log_stream_name, placed_at)
+SELECT job_id, array_index, attempt, attempt_id, instance_id, compute_environment, 'STARTING',
+    vcpu_milli, memory_mib, gpus, log_stream_name, coalesce($11::timestamptz, now())
+FROM unnest($1::uuid[], $2::integer[], $3::integer[], $4::text[], $5::text[], $6::text[], $7::bigint[],
+    $8::bigint[], $9::integer[], $10::text[])
+    AS a (job_id, array_index, attempt, attempt_id, instance_id, compute_environment,
+        vcpu_milli, memory_mib, gpus, log_stream_name)
+
+-- name: move
+-- $1 job ids, $2 indexes, $3 attempts, $4 statuses, $5 started, $6 stopped, $7 exit codes, $8 reasons,
+-- $9 status reasons
+UPDATE attempts a SET status = c.status, started_at = coalesce(a.started_at, c.started_at),
+    stopped_at = c.stopped_at, exit_code = c.exit_code, reason = c.reason, status_reason = c.status_reason
+FROM unnest($1::uuid[], $2::integer[], $3::integer[], $4::text[], $5::timestamptz[], $6::timestamptz[],
+    $7::integer[], $8::text[], $9::text[])
+    AS c (job_id, array_index, attempt, status, started_at, stopped_at, exit_code, reason, status_reason)
+WHERE a.job_id = c.job_id AND a.array_index = c.array_index AND a.attempt = c.attempt AND a.status <> 'ENDED'
+
+-- name: stop
+-- Notes that attempts were told to stop; the first reason stays.
+-- $1 job ids, $2 indexes, $3 attempts, $4 reasons
+UPDATE attempts a SET stop_reason = c.reason
+FROM unnest($1::uuid[], $2::integer[], $3::integer[], $4::text[]) AS c (job_id, array_index, attempt, reason)
+WHERE a.job_id = c.job_id AND a.array_index = c.array_index AND a.attempt = c.attempt
+    AND a.status <> 'ENDED' AND a.stop_reason IS NULL
+
+-- name: live
+-- Every live attempt, with what the scheduler keeps in memory of it.
+SELECT a.job_id, a.array_index, a.attempt, a.attempt_id, a.instance_id, a.compute_environment, a.status, a.vcpu_milli,
+    a.memory_mib, a.gpus, a.log_stream_name, a.started_at, a.stop_reason,
+    j.seq, j.job_queue, j.shape_id, j.attempts_max, j.timeout_seconds, p.array_size
+FROM attempts a
+JOIN jobs j ON j.job_id = a.job_id AND j.array_index = a.array_index
+JOIN jobs p ON p.job_id = a.job_id AND p.array_index = -1
+WHERE a.status <> 'ENDED'

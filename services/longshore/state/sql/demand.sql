@@ -1,0 +1,30 @@
+-- name: ensure
+-- $1 shapes
+INSERT INTO demand (shape_id, runnable) SELECT shape_id, 0 FROM unnest($1::integer[]) AS s (shape_id)
+ON CONFLICT DO NOTHING
+
+-- name: change
+-- $1 shapes, $2 differences
+UPDATE demand d SET runnable = d.runnable + c.difference, changed_at = now()
+FROM unnest($1::integer[], $2::bigint[]) AS c (shape_id, difference)
+WHERE d.shape_id = c.shape_id
+
+-- name: say
+-- Why shapes wait, NULL for nothing to say.
+-- $1 shapes, $2 AWS's reasons, $3 explanations
+UPDATE demand d SET blocked_reason = s.blocked_reason, explanation = s.explanation, changed_at = now()
+FROM unnest($1::integer[], $2::text[], $3::text[]) AS s (shape_id, blocked_reason, explanation)
+WHERE d.shape_id = s.shape_id
+
+-- name: load
+SELECT d.shape_id, d.runnable, d.blocked_reason, d.explanation,
+    s.job_queue, s.vcpu_milli, s.memory_mib, s.gpus
+FROM demand d JOIN shapes s USING (shape_id)
+
+-- name: shapes
+-- $1 shapes
+SELECT shape_id, job_queue, vcpu_milli, memory_mib, gpus FROM shapes WHERE shape_id = ANY($1::integer[])
+
+-- name: of_shape
+-- $1 shape
+SELECT runnable, blocked_reason, explanation FROM demand WHERE shape_id = $1

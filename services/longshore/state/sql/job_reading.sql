@@ -1,0 +1,135 @@
+-- name: describe_jobs
+-- Jobs with their submission, in the order asked for. A child without a row of its own is RUNNABLE while a range of
+-- `ready` covers it and PENDING otherwise; before its parent is spawned it does not exist.
+-- $1 job ids
+-- $2 indexes, -1 for a single job or an array parent
+SELECT
+    wanted.job_id, wanted.array_index, parent.seq, parent.name, parent.job_queue,
+    parent.definition_name, parent.definition_revision, parent.array_size, status.status,
+    CASE WHEN status.status = 'RUNNABLE' THEN coalesce(own.status_reason, demand.blocked_reason)
+        ELSE own.status_reason END AS status_reason,
+    coalesce(own.is_cancelled, false) AS is_cancelled,
+    coalesce(own.is_terminated, false) AS is_terminated,
+    own.exit_code, own.reason, coalesce(own.created_at, arrays.spawned_at) AS created_at,
+    own.started_at, own.stopped_at,
+    arrays.pending, arrays.runnable, arrays.starting, arrays.running, arrays.succeeded, arrays.failed,
+    arrays.changed_at, spec.detail, spec.tags,
+    request.cancels, request.terminates
+FROM unnest($1::uuid[], $2::integer[]) WITH ORDINALITY AS wanted (job_id, array_index, ordinal)
+JOIN jobs AS parent ON parent.job_id = wanted.job_id AND parent.array_index = -1
+JOIN job_specs AS spec ON spec.job_id = wanted.job_id
+LEFT JOIN jobs AS own ON own.job_id = wanted.job_id AND own.array_index = wanted.array_index
+LEFT JOIN array_jobs AS arrays ON arrays.job_id = wanted.job_id
+LEFT JOIN demand ON demand.shape_id = parent.shape_id
+CROSS JOIN LATERAL (
+    SELECT CASE
+        WHEN own.job_id IS NOT NULL THEN own.status
+        WHEN EXISTS (
+            SELECT FROM ready WHERE ready.job_id = wanted.job_id
+                AND wanted.array_index >= ready.next_index AND wanted.array_index < ready.end_index
+        ) THEN 'RUNNABLE'
+        ELSE 'PENDING'
+    END AS status
+) AS status
+CROSS JOIN LATERAL (
+    SELECT coalesce(bool_or(kind = 'CANCEL'), false) AS cancels,
+        coalesce(bool_or(kind = 'TERMINATE'), false) AS terminates
+    FROM job_requests
+    WHERE job_requests.job_id = wanted.job_id AND job_requests.array_index = wanted.array_index
+) AS request
+WHERE own.job_id IS NOT NULL
+    OR (arrays.job_id IS NOT NULL AND wanted.array_index < parent.array_size)
+ORDER BY wanted.ordinal;
+
+-- name: read_attempts
+-- Attempts of jobs, in order.
+-- $1 job ids
+-- $2 indexes
+SELECT attempt.*, environment.uuid AS environment_id
+FROM (SELECT DISTINCT * FROM unnest($1::uuid[], $2::integer[])) AS wanted (job_id, array_index)
+JOIN attempts AS attempt USING (job_id, array_index)
+LEFT JOIN compute_environments AS environment ON environment.name = attempt.compute_environment
+ORDER BY attempt.job_id, attempt.array_index, attempt.attempt;
+
+-- name: list_queue
+-- Single jobs and array parents of a queue, newest first. One descent of the listing's index per status.
+-- $1 queue
+-- $2 statuses
+-- $3 only jobs submitted before the one with this seq, NULL for all
+-- $4 how many at most
+-- $5 LIKE pattern for the name in lower case, NULL for any
+-- $6 LIKE pattern for the definition's name, NULL for any
+-- $7 revision, NULL for any
+-- $8 created before, NULL for any
+-- $9 created after, NULL for any
+SELECT
+    job.job_id, job.array_index, job.seq, job.name, job.job_queue, job.definition_name,
+    job.definition_revision, job.array_size, job.status,
+    CASE WHEN job.status = 'RUNNABLE' THEN coalesce(job.status_reason, demand.blocked_reason)
+        ELSE job.status_reason END AS status_reason,
+    job.is_cancelled, job.is_terminated, job.exit_code, job.reason, job.created_at, job.started_at,
+    job.stopped_at,
+    arrays.pending, arrays.runnable, arrays.starting, arrays.running, arrays.succeeded, arrays.failed,
+    arrays.changed_at,
+    EXISTS (
+        SELECT FROM job_requests AS request WHERE request.job_id = job.job_id
+            AND request.array_index = -1 AND request.kind = 'CANCEL'
+    ) AS cancels,
+    EXISTS (
+        SELECT FROM job_requests AS request WHERE request.job_id = job.job_id
+            AND request.array_index = -1 AND request.kind = 'TERMINATE'
+    ) AS terminates
+FROM (
+    SELECT found.* FROM unnest($2::text[]) AS wanted (status)
+    CROSS JOIN LATERAL (
+        SELECT * FROM jobs
+        WHERE jobs.array_index = -1 AND jobs.job_queue = $1 AND jobs.status = wanted.status
+            AND ($3::bigint IS NULL OR jobs.seq < $3)
+            AND ($5::text IS NULL OR lower(jobs.name) LIKE $5)
+            AND ($6::text IS NULL OR jobs.definition_name LIKE $6)
+            AND ($7::integer IS NULL OR jobs.definition_revision = $7)
+            AND ($8::timestamptz IS NULL OR jobs.created_at < $8)
+            AND ($9::timestamptz IS NULL OR jobs.created_at > $9)
+        ORDER BY jobs.seq DESC
+        LIMIT $4
+    ) AS found
+    ORDER BY found.seq DESC
+    LIMIT $4
+) AS job
+LEFT JOIN array_jobs AS arrays ON arrays.job_id = job.job_id
+LEFT JOIN demand ON demand.shape_id = job.shape_id
+ORDER BY job.seq DESC;
+
+-- name: list_children
+-- Indexes of children in a status, ascending: those with a row, and those that only differ by where they wait.
+-- $1 id of the array job
+-- $2 status
+-- $3 only children after this index
+-- $4 how many at most
+WITH parent AS (
+    SELECT job.job_id, job.array_size FROM jobs AS job JOIN array_jobs USING (job_id)
+    WHERE job.job_id = $1 AND job.array_index = -1
+), waiting AS (
+    SELECT child.array_index,
+        EXISTS (
+            SELECT FROM ready WHERE ready.job_id = parent.job_id
+                AND child.array_index >= ready.next_index AND child.array_index < ready.end_index
+        ) AS is_ready
+    FROM parent
+    CROSS JOIN LATERAL generate_series($3::integer + 1, parent.array_size - 1) AS child (array_index)
+    WHERE $2::text IN ('PENDING', 'RUNNABLE') AND NOT EXISTS (
+        SELECT FROM jobs AS own
+        WHERE own.job_id = parent.job_id AND own.array_index = child.array_index
+    )
+)
+SELECT array_index FROM jobs
+WHERE job_id = $1 AND array_index > $3 AND array_index >= 0 AND status = $2
+UNION ALL
+SELECT array_index FROM waiting WHERE is_ready = ($2 = 'RUNNABLE')
+ORDER BY array_index
+LIMIT $4;
+
+-- name: is_array
+-- Whether a job is an array parent; NULL if there is no such job.
+-- $1 job id
+SELECT array_size IS NOT NULL FROM jobs WHERE job_id = $1 AND array_index = -1;

@@ -1,0 +1,55 @@
+-- name: heads
+-- First entries of a queue in dispatch order, without the shapes that are parked.
+-- $1 queue, $2 parked shapes, $3 limit
+SELECT job_id, shape_id, rank, seq, next_index, end_index, ready_at
+FROM ready
+WHERE job_queue = $1 AND shape_id <> ALL($2::integer[])
+ORDER BY rank, seq, next_index
+LIMIT $3
+
+-- name: add
+-- $1 queues, $2 ranks, $3 seqs, $4 next indexes, $5 end indexes, $6 job ids, $7 shapes, $8 now
+INSERT INTO ready (job_queue, rank, seq, next_index, end_index, job_id, shape_id, ready_at)
+SELECT *, coalesce($8::timestamptz, now())
+FROM unnest($1::text[], $2::smallint[], $3::bigint[], $4::integer[], $5::integer[], $6::uuid[], $7::integer[])
+ON CONFLICT DO NOTHING
+
+-- name: take
+-- Moves the beginning of entries on; entries taken whole are deleted by `drop`.
+-- $1 queues, $2 ranks, $3 seqs, $4 next indexes, $5 new next indexes
+UPDATE ready r SET next_index = t.new_index
+FROM unnest($1::text[], $2::smallint[], $3::bigint[], $4::integer[], $5::integer[])
+    AS t (job_queue, rank, seq, next_index, new_index)
+WHERE r.job_queue = t.job_queue AND r.rank = t.rank AND r.seq = t.seq AND r.next_index = t.next_index
+
+-- name: drop
+-- $1 queues, $2 ranks, $3 seqs, $4 next indexes
+DELETE FROM ready r
+USING unnest($1::text[], $2::smallint[], $3::bigint[], $4::integer[])
+    AS t (job_queue, rank, seq, next_index)
+WHERE r.job_queue = t.job_queue AND r.rank = t.rank AND r.seq = t.seq AND r.next_index = t.next_index
+
+-- name: remove_jobs
+-- Deletes every entry of some jobs and says how many jobs or children they stood for.
+-- $1 job ids
+DELETE FROM ready WHERE job_id = ANY($1::uuid[])
+RETURNING job_id, shape_id, end_index - next_index AS count
+
+-- name: of_jobs
+-- Every entry of some jobs.
+-- $1 job ids
+SELECT job_id, shape_id, rank, seq, next_index, end_index, ready_at, job_queue
+FROM ready WHERE job_id = ANY($1::uuid[])
+ORDER BY job_id, rank, next_index
+
+-- name: ahead
+-- How many jobs and children are dispatched before a place in a queue.
+-- $1 queue, $2 rank, $3 seq, $4 index
+SELECT coalesce(sum(least(end_index,
+    CASE WHEN rank = $2 AND seq = $3 THEN $4 ELSE end_index END) - next_index), 0)
+FROM ready
+WHERE job_queue = $1 AND (rank, seq, next_index) < ($2::smallint, $3::bigint, $4::integer)
+
+-- name: recount
+-- What `demand` must say; for tests and for starting up.
+SELECT shape_id, sum(end_index - next_index)::bigint AS runnable FROM ready GROUP BY shape_id

@@ -1,0 +1,95 @@
+-- name: one_moment
+-- All queries of the transaction see the same moment.
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY
+
+-- name: environments
+-- Failures count since the environment was last turned INVALID, and since an instance last came up.
+SELECT e.name, e.type, e.state, e.status, e.status_reason, e.detail, e.resource_type,
+    e.minv_cpus, e.maxv_cpus, e.desiredv_cpus,
+    (SELECT a.desiredv_cpus FROM scaling_activities a WHERE a.compute_environment = e.name
+        ORDER BY a.activity_id DESC LIMIT 1) AS settledv_cpus,
+    (SELECT count(*) FROM instances f
+        WHERE f.compute_environment = e.name AND f.status = 'FAILED'
+        AND f.ended_at > coalesce((SELECT max(a.at) FROM scaling_activities a
+            WHERE a.compute_environment = e.name AND a.reason LIKE 'INVALID: %'), '-infinity')
+        AND NOT EXISTS (SELECT FROM agents r JOIN instances o USING (instance_id)
+            WHERE r.compute_environment = e.name AND o.status <> 'FAILED'
+            AND o.ordered_at > f.ordered_at)) AS failures
+FROM compute_environments e
+WHERE e.status <> 'DELETED'
+ORDER BY e.name
+
+-- name: short_types
+-- Types that the provider was short of.
+-- $1 since when
+SELECT DISTINCT o.compute_environment, e.value ->> 'instanceType' AS instance_type
+FROM capacity_orders o, jsonb_array_elements(o.errors) e
+WHERE o.errors <> '[]' AND o.closed_at >= $1
+
+-- name: instances
+-- Live instances of ours, and machines that joined by themselves.
+WITH held AS (
+    SELECT instance_id, count(*) AS attempts, sum(vcpu_milli)::bigint AS vcpu_milli,
+        sum(memory_mib)::bigint AS memory_mib, sum(gpus)::bigint AS gpus
+    FROM attempts WHERE status <> 'ENDED' GROUP BY instance_id
+), there AS (
+    SELECT i.instance_id, i.compute_environment, i.status, i.ordered_at, i.vcpus, i.price_per_hour,
+        a.status AS agent_status, true AS is_ours,
+        coalesce(a.vcpu_milli, i.vcpus * 1000) AS vcpu_milli,
+        coalesce(a.memory_mib, i.memory_mib - $1) AS memory_mib,
+        coalesce(a.gpus, i.gpus) AS gpus,
+        a.idle_since, coalesce(a.idle_since > a.registered_at, false) AS has_run
+    FROM instances i LEFT JOIN agents a USING (instance_id)
+    WHERE i.ended_at IS NULL
+    UNION ALL
+    SELECT a.instance_id, a.compute_environment, 'LAUNCHED', a.registered_at, 0, 0,
+        a.status, false, a.vcpu_milli, a.memory_mib, a.gpus, a.idle_since, coalesce(a.idle_since > a.registered_at, false)
+    FROM agents a
+    WHERE a.unmanaged AND a.status <> 'LOST'
+)
+SELECT t.instance_id, t.compute_environment, t.status, t.ordered_at, t.vcpus, t.price_per_hour,
+    t.agent_status, t.is_ours, t.idle_since, t.has_run, coalesce(h.attempts, 0) AS live_attempts,
+    t.vcpu_milli - coalesce(h.vcpu_milli, 0) AS vcpu_milli,
+    t.memory_mib - coalesce(h.memory_mib, 0) AS memory_mib,
+    t.gpus - coalesce(h.gpus, 0) AS gpus
+FROM there t LEFT JOIN held h USING (instance_id)
+ORDER BY t.ordered_at, t.instance_id
+
+-- name: queues
+SELECT q.name, q.priority, array_agg(e.compute_environment ORDER BY e.ordinal) AS environments
+FROM job_queues q JOIN job_queue_environments e ON e.job_queue = q.name
+WHERE q.status <> 'DELETED'
+GROUP BY q.name
+
+-- name: demand
+-- Shapes with RUNNABLE jobs, in dispatch order.
+SELECT d.shape_id, d.runnable, s.job_queue, s.vcpu_milli, s.memory_mib, s.gpus
+FROM demand d JOIN shapes s USING (shape_id)
+LEFT JOIN LATERAL (SELECT r.rank, r.seq FROM ready r WHERE r.shape_id = d.shape_id
+    ORDER BY r.rank, r.seq LIMIT 1) r ON true
+WHERE d.runnable > 0
+ORDER BY r.rank, r.seq, d.shape_id
+
+-- name: settle
+-- Sets desiredvCpus, unless a client changed it meanwhile.
+-- $1 environment, $2 what was read, $3 new
+UPDATE compute_environments SET desiredv_cpus = $3
+WHERE name = $1 AND coalesce(desiredv_cpus, 0) = $2
+
+-- name: set_status
+-- $1 environment, $2 what was read, $3 new, $4 reason
+UPDATE compute_environments SET status = $3, status_reason = $4
+WHERE name = $1 AND status = $2
+
+-- name: add_activity
+-- $1 environment, $2 desiredvCpus, $3 ordered, $4 terminated, $5 reason
+INSERT INTO scaling_activities (compute_environment, desiredv_cpus, ordered, terminated, reason)
+VALUES ($1, $2, $3, $4, $5)
+
+-- name: activities
+-- $1 environment or NULL for all, $2 limit
+SELECT compute_environment, desiredv_cpus, ordered, terminated, reason, at
+FROM scaling_activities
+WHERE $1::text IS NULL OR compute_environment = $1
+ORDER BY activity_id DESC
+LIMIT $2

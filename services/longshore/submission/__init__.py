@@ -1,0 +1,23 @@
+"""The submission service: the AWS-shaped API.
+
+It owns, as their only writer, compute environments, job queues, job definitions and tags; it
+inserts jobs, with what they were submitted as, and records cancel and terminate as requests. It
+never changes a job after that, and never talks to agents: the scheduler does both, woken by a
+notification on the channel that goes with the table.
+
+A call is answered with success only after its transaction is committed, and a call that fails has
+changed nothing. SubmitJob calls that arrive together share a transaction (`submit`, `batcher`);
+each is still refused or stored by itself. SubmitJob has no idempotency token at AWS; here a client
+may put a UUID of its own making into the metadata `x-longshore-request-id`. It becomes the job's
+id, and repeating the call with it answers the same job instead of making another one.
+
+How things fail: with the database away every call is UNAVAILABLE and health says NOT_SERVING until
+it is back, nothing else is lost; killed, it loses only calls that were not answered; any number of
+these processes may run beside each other. What AWS accepts and longshore cannot do is refused,
+naming the member.
+
+Where it is more lenient than AWS: an UNMANAGED compute environment needs no service role, and a
+MANAGED one no subnets, security groups or instance role, since they mean nothing outside AWS; where
+they are given, their form is checked and they are kept. Sizes of requests are those of the
+serialized message.
+"""

@@ -1,0 +1,98 @@
+"""Starts the submission service: `python -m longshore.submission`."""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator
+
+import structlog
+
+from longshore.domain.arn import Arns
+from longshore.domain.errors import Unavailable
+from longshore.rpc.server import GrpcServer
+from longshore.runtime.loop import Loop
+from longshore.runtime.metrics import serve_metrics
+from longshore.runtime.process import run_until_stopped
+from longshore.state.health import is_ready
+from longshore.state.pool import Pool, open_pool
+from longshore.submission.config import SubmissionConfig
+from longshore.submission.convert import encode_container
+from longshore.submission.definitions import Definitions
+from longshore.submission.environments import Environments, Queues
+from longshore.submission.jobs import Jobs
+from longshore.submission.servicer import SubmissionServicer
+from longshore.submission.submit import Submitter
+from longshore.submission.tags import Tags
+from longshore.v1 import submission_service_pb2, submission_service_pb2_grpc
+
+log = structlog.get_logger()
+
+SERVICE = submission_service_pb2.DESCRIPTOR.services_by_name["SubmissionService"].full_name
+HEALTH_SECONDS = 1.0
+RETRY_SECONDS = 1.0
+
+
+@contextlib.asynccontextmanager
+async def serving(config: SubmissionConfig, pool: Pool) -> AsyncIterator[GrpcServer]:
+    """Serves while the context is open; on leaving, calls under way are finished first."""
+    submitter = Submitter(pool, encode_container)
+    server = GrpcServer(config.address)
+    server.add(
+        submission_service_pb2_grpc.add_SubmissionServiceServicer_to_server,
+        SubmissionServicer(
+            Arns(config.account, config.region),
+            Environments(pool),
+            Queues(pool),
+            Definitions(pool),
+            Jobs(pool),
+            submitter,
+            Tags(pool),
+        ),
+        SERVICE,
+    )
+
+    async def report_health() -> None:
+        await server.set_serving(await is_ready(pool))
+
+    health = Loop("submission.health", report_health, HEALTH_SECONDS)
+    async with asyncio.TaskGroup() as group:
+        batches = group.create_task(submitter.run())
+        async with server:
+            checks = group.create_task(health.run())
+            await report_health()
+            yield server
+            health.stop()
+            await checks
+        batches.cancel()
+
+
+async def main(stop: asyncio.Event) -> None:
+    """Serves until the event is set."""
+    config = SubmissionConfig.from_environment()
+    with serve_metrics(config.metrics_address):
+        pool = await _open_pool(config, stop)
+        if pool is None:
+            return
+        try:
+            async with serving(config, pool):
+                log.info("submission.serving", address=config.address)
+                await stop.wait()
+        finally:
+            async with asyncio.timeout(10):
+                await pool.close()
+
+
+async def _open_pool(config: SubmissionConfig, stop: asyncio.Event) -> Pool | None:
+    """The pool, as soon as the database answers; None if told to stop before."""
+    while not stop.is_set():
+        try:
+            return await open_pool(config.database_url, maximum=config.database_connections)
+        except Unavailable as error:
+            log.warning("database.away", error=error.message)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), RETRY_SECONDS)
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(run_until_stopped("submission", main))

@@ -1,0 +1,43 @@
+"""Settings of the submission service."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from longshore.domain.arn import ACCOUNT, REGION
+from longshore.runtime.config import ConfigError, Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmissionConfig:
+    """Where submission listens, where its database is, and what stands in its ARNs."""
+
+    address: str
+    metrics_address: str
+    database_url: str
+    database_connections: int
+    account: str
+    region: str
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Reads LONGSHORE_DATABASE_URL, LONGSHORE_ACCOUNT, LONGSHORE_REGION and the addresses.
+
+        LONGSHORE_SUBMISSION_CONNECTIONS is how many connections to the database there are at most.
+        """
+        settings = Settings(environ)
+        account = settings.text("LONGSHORE_ACCOUNT", "123456789012")
+        if ACCOUNT.fullmatch(account) is None:
+            raise ConfigError(f"LONGSHORE_ACCOUNT is {account!r}; it must have 12 digits.")
+        region = settings.text("LONGSHORE_REGION", "us-east-1")
+        if REGION.fullmatch(region) is None:
+            raise ConfigError(f"LONGSHORE_REGION is {region!r}; it must look like us-east-1.")
+        return cls(
+            address=settings.address("submission"),
+            metrics_address=settings.metrics_address("submission"),
+            database_url=settings.database_url(),
+            database_connections=settings.integer("LONGSHORE_SUBMISSION_CONNECTIONS", 8, 2, 100),
+            account=account,
+            region=region,
+        )

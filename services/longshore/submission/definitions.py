@@ -1,0 +1,78 @@
+"""Job definitions: registered, deregistered, described."""
+
+from collections.abc import Sequence
+
+from longshore.domain.arn import DefinitionName
+from longshore.domain.errors import InvalidRequest
+from longshore.domain.page import Page, decode_token, encode_token, page_size
+from longshore.domain.validation import NAMES_MAX, Json, check_count, require
+from longshore.domain.validation_definition import new_definition
+from longshore.state import job_definition
+from longshore.state.job_definition import DefinitionRecord
+from longshore.state.pool import Pool, connection, transaction
+
+_SCOPE = "definitions"
+_BEYOND_REVISIONS = 2**31 - 1
+
+
+class Definitions:
+    """Use cases of job definitions."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def register(self, request: Json) -> tuple[str, int]:
+        """Stores the next revision of a name; returns both."""
+        detail = new_definition(request)
+        name, tags = request["jobDefinitionName"], request.get("tags", {})
+        async with transaction(self._pool) as conn:
+            revision = await job_definition.insert_revision(
+                conn, name, request["type"], detail, tags
+            )
+        return name, revision
+
+    async def deregister(self, definition: DefinitionName) -> None:
+        """Makes a revision INACTIVE; one that is so already stays so."""
+        if definition.revision is None:
+            raise InvalidRequest(
+                f"jobDefinition {definition.text} has no revision; give NAME:REVISION or its ARN.",
+                member="jobDefinition",
+            )
+        async with transaction(self._pool) as conn:
+            if not await job_definition.deregister(conn, definition.name, definition.revision):
+                raise InvalidRequest(
+                    f"JobDefinition {definition.text} not found.", member="jobDefinition"
+                )
+
+    async def read(self, wanted: Sequence[DefinitionName]) -> Page[DefinitionRecord]:
+        """Named revisions; a name alone means all of its revisions."""
+        check_count(wanted, NAMES_MAX, "jobDefinitions")
+        async with connection(self._pool) as conn:
+            found = await job_definition.read_revisions(
+                conn, [(entry.name, entry.revision or 0) for entry in wanted]
+            )
+        return Page(found)
+
+    async def search(
+        self, name: str | None, status: str | None, asked: int | None, token: str | None
+    ) -> Page[DefinitionRecord]:
+        """Revisions by name and status, page by page."""
+        require(
+            status in (None, "ACTIVE", "INACTIVE"),
+            "status must be ACTIVE or INACTIVE.",
+            "status",
+        )
+        size = page_size(asked, NAMES_MAX)
+        after = ("", _BEYOND_REVISIONS)
+        if token:
+            last_name, last_revision = decode_token(token, _SCOPE, [str, int])
+            after = str(last_name), int(last_revision)
+        async with connection(self._pool) as conn:
+            found = await job_definition.list_revisions(
+                conn, name=name, status=status, after=after, limit=size + 1
+            )
+        more = len(found) > size
+        last = found[size - 1] if more else None
+        return Page(
+            found[:size], encode_token(_SCOPE, [last.name, last.revision]) if last else None
+        )

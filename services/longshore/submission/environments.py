@@ -1,0 +1,193 @@
+"""Compute environments and job queues: created, changed, deleted, described."""
+
+import uuid
+from collections.abc import Sequence
+
+from longshore.domain.environment import (
+    QUEUE_HEALTHY,
+    ComputeEnvironment,
+    JobQueue,
+)
+from longshore.domain.errors import InvalidRequest, PreconditionFailed
+from longshore.domain.page import Page, decode_token, encode_token, page_size
+from longshore.domain.validation import (
+    NAMES_MAX,
+    Json,
+    check_count,
+    check_name,
+    check_tags,
+    require,
+)
+from longshore.domain.validation_environment import new_environment, updated_environment
+from longshore.domain.validation_queue import (
+    check_environments,
+    check_queue_request,
+    environments_of,
+)
+from longshore.state import compute_environment, job_queue
+from longshore.state.pool import Connection, Pool, connection, transaction
+
+#: AWS's text is not published; this is believed to be it.
+_EXISTS = "Object already exists"
+
+
+class Environments:
+    """Use cases of compute environments, by name: ARNs are for the servicer."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def create(self, request: Json) -> str:
+        """Stores a compute environment and returns its name."""
+        environment = new_environment(request, uuid.uuid4())
+        async with transaction(self._pool) as conn:
+            if not await compute_environment.insert_environment(conn, environment):
+                raise PreconditionFailed(f"{_EXISTS}: compute environment {environment.name}.")
+        return environment.name
+
+    async def update(self, name: str, request: Json) -> None:
+        """Changes the members given; instances that run keep what they have."""
+        async with transaction(self._pool) as conn:
+            found = await compute_environment.lock_environments(conn, [name])
+            environment = found.get(name)
+            if environment is None:
+                raise InvalidRequest(f"{name} does not exist", member="computeEnvironment")
+            await compute_environment.update_environment(
+                conn, updated_environment(environment, request)
+            )
+
+    async def delete(self, name: str) -> None:
+        """Deletes a compute environment that is DISABLED and in no queue."""
+        async with transaction(self._pool) as conn:
+            found = await compute_environment.lock_environments(conn, [name])
+            environment = found.get(name)
+            if environment is None:
+                raise InvalidRequest(f"{name} does not exist", member="computeEnvironment")
+            if environment.state != "DISABLED":
+                raise PreconditionFailed(
+                    f"Cannot delete, compute environment {name} is {environment.state}; "
+                    "disable it first."
+                )
+            if await compute_environment.count_queues(conn, name):
+                raise PreconditionFailed("Cannot delete, found existing JobQueue relationship")
+            await compute_environment.delete_environment(conn, name)
+
+    async def describe(
+        self, names: Sequence[str], asked: int | None, token: str | None
+    ) -> Page[ComputeEnvironment]:
+        """The named ones, or all of them page by page."""
+        _check_describe(names, asked, token, "ComputeEnvironments")
+        async with connection(self._pool) as conn:
+            if names:
+                return Page(await compute_environment.read_environments(conn, names))
+            size, after = page_size(asked, NAMES_MAX), _after(token, "environments")
+            found = await compute_environment.list_environments(conn, after=after, limit=size + 1)
+        return Page(found[:size], _next(found, size, "environments"))
+
+
+class Queues:
+    """Use cases of job queues."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def create(self, request: Json) -> str:
+        """Stores a queue and returns its name."""
+        check_name(request["jobQueueName"], "jobQueueName")
+        check_queue_request(request)
+        check_tags(request.get("tags", {}))
+        environments = environments_of(request)
+        require(
+            environments,
+            "computeEnvironmentOrder needs at least one compute environment.",
+            "computeEnvironmentOrder",
+        )
+        queue = JobQueue(
+            name=request["jobQueueName"],
+            state=request.get("state", "ENABLED"),
+            status="VALID",
+            status_reason=QUEUE_HEALTHY,
+            priority=request["priority"],
+            detail={"jobQueueType": "ECS"},
+            tags=request.get("tags", {}),
+            environments=environments,
+        )
+        async with transaction(self._pool) as conn:
+            await self._check_environments(conn, environments)
+            if not await job_queue.insert_queue(conn, queue):
+                raise PreconditionFailed(f"{_EXISTS}: job queue {queue.name}.")
+        return queue.name
+
+    async def update(self, name: str, request: Json) -> None:
+        """Changes the members given."""
+        check_queue_request(request)
+        environments = environments_of(request)
+        async with transaction(self._pool) as conn:
+            await self._check_environments(conn, environments)
+            found = await job_queue.lock_queue(conn, name)
+            if found is None:
+                raise InvalidRequest(f"{request['jobQueue']} does not exist", member="jobQueue")
+            if found[1] == "DELETING":
+                raise PreconditionFailed("Cannot update, resource is being modified")
+            await job_queue.update_queue(
+                conn,
+                name,
+                state=request.get("state"),
+                priority=request.get("priority"),
+                environments=environments,
+            )
+
+    async def delete(self, name: str) -> None:
+        """Begins to delete a queue that is DISABLED."""
+        async with transaction(self._pool) as conn:
+            found = await job_queue.lock_queue(conn, name)
+            if found is None:
+                raise InvalidRequest(f"{name} does not exist", member="jobQueue")
+            if found[0] != "DISABLED":
+                raise PreconditionFailed(
+                    f"Cannot delete, job queue {name} is {found[0]}; disable it first."
+                )
+            await job_queue.delete_queue(conn, name)
+
+    async def describe(
+        self, names: Sequence[str], asked: int | None, token: str | None
+    ) -> Page[JobQueue]:
+        """The named ones, or all of them page by page."""
+        _check_describe(names, asked, token, "JobQueues")
+        async with connection(self._pool) as conn:
+            if names:
+                return Page(await job_queue.read_queues(conn, names))
+            size, after = page_size(asked, NAMES_MAX), _after(token, "queues")
+            found = await job_queue.list_queues(conn, after=after, limit=size + 1)
+        return Page(found[:size], _next(found, size, "queues"))
+
+    @staticmethod
+    async def _check_environments(
+        conn: Connection, environments: Sequence[tuple[int, str]]
+    ) -> None:
+        names = [name for _, name in environments]
+        if names:
+            # Held still, so that none is deleted before the queue that names it is there.
+            found = await compute_environment.lock_environments(conn, names)
+            check_environments(names, {name: entry.status for name, entry in found.items()})
+
+
+def _check_describe(
+    names: Sequence[str], asked: int | None, token: str | None, member: str
+) -> None:
+    check_count(names, NAMES_MAX, member[0].lower() + member[1:])
+    require(
+        not names or (asked is None and token is None),
+        f"{member} and MaxResults cannot both be set",
+        "maxResults",
+    )
+
+
+def _after(token: str | None, scope: str) -> str:
+    return str(decode_token(token, scope, [str])[0]) if token else ""
+
+
+def _next(
+    found: Sequence[ComputeEnvironment] | Sequence[JobQueue], size: int, scope: str
+) -> str | None:
+    return encode_token(scope, [found[size - 1].name]) if len(found) > size else None

@@ -1,0 +1,237 @@
+"""Jobs that are there: described, listed, cancelled, terminated."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from longshore.domain.arn import JOB_QUEUE, parse_definition, parse_name
+from longshore.domain.errors import InvalidRequest, LongshoreError, NotFound
+from longshore.domain.job import JobKey, JobStatus
+from longshore.domain.page import Page, decode_token, encode_token, page_size
+from longshore.domain.reading import DescribedJob, JobFilter, JobRecord
+from longshore.domain.validation import (
+    check_count,
+    check_not_empty,
+    check_reason,
+    require,
+    unsupported,
+)
+from longshore.state import job_queue, job_reading, job_request
+from longshore.state.pool import Pool, connection, transaction
+
+DESCRIBE_MAX = 100
+LIST_MAX = 1000
+FILTERED_MAX = 100
+REQUESTS_MAX = 50
+_ALL = tuple(str(status) for status in JobStatus)
+
+
+@dataclass(frozen=True, slots=True)
+class ListRequest:
+    """A ListJobs request; filters as name and values."""
+
+    job_queue: str | None
+    array_job_id: str | None
+    multi_node_job_id: str | None
+    status: str | None
+    max_results: int | None
+    token: str | None
+    filters: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BulkFailure:
+    """One job of a bulk request that was refused; `code` is AWS's."""
+
+    job: str
+    code: str
+    message: str
+
+
+class Jobs:
+    """Use cases of jobs that are there."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def describe(self, ids: Sequence[str]) -> list[DescribedJob]:
+        """Jobs by id; unknown ones, and what cannot be an id, are left out."""
+        require(
+            len(ids) <= DESCRIBE_MAX,
+            f"Maximum number of jobs supported is  {DESCRIBE_MAX} .",
+            "jobs",
+        )
+        keys = [key for text in ids if (key := _parse_or_none(text))]
+        async with connection(self._pool) as conn:
+            return await job_reading.describe_jobs(conn, keys)
+
+    async def list_jobs(self, request: ListRequest) -> Page[JobRecord]:
+        """Jobs of a queue, newest first, or children of an array job, by index."""
+        if request.multi_node_job_id is not None:
+            raise unsupported("multiNodeJobId")
+        match request.job_queue, request.array_job_id:
+            case str(queue), None:
+                return await self._list_queue(request, queue)
+            case None, str(array):
+                return await self._list_children(request, array)
+        raise InvalidRequest(
+            "Exactly one of jobQueue, arrayJobId and multiNodeJobId is required.",
+            member="jobQueue",
+        )
+
+    async def _list_queue(self, request: ListRequest, queue: str) -> Page[JobRecord]:
+        name = parse_name(JOB_QUEUE, queue, member="jobQueue")
+        wanted = _filter(request)
+        size = page_size(request.max_results, FILTERED_MAX if request.filters else LIST_MAX)
+        before = int(decode_token(request.token, "jobs", [int])[0]) if request.token else None
+        async with connection(self._pool) as conn:
+            if not await job_queue.read_queues(conn, [name]):
+                raise InvalidRequest(f"JobQueue {name} not found.", member="jobQueue")
+            if wanted is None:
+                return Page([])
+            found = await job_reading.list_queue(
+                conn, name, wanted, before_seq=before, limit=size + 1
+            )
+        token = encode_token("jobs", [found[size - 1].seq]) if len(found) > size else None
+        return Page(found[:size], token)
+
+    async def _list_children(self, request: ListRequest, text: str) -> Page[JobRecord]:
+        require(not request.filters, "filters do not apply to children of an array job.", "filters")
+        key = JobKey.parse(text)
+        size = page_size(request.max_results, LIST_MAX)
+        after = int(decode_token(request.token, "children", [int])[0]) if request.token else -1
+        async with connection(self._pool) as conn:
+            if not await job_reading.is_array(conn, key.job_id):
+                raise NotFound(f"Array job {text} not found.", member="arrayJobId")
+            found = await job_reading.list_children(
+                conn,
+                key.job_id,
+                request.status or JobStatus.RUNNING,
+                after_index=after,
+                limit=size + 1,
+            )
+        last = found[size - 1].key.array_index if len(found) > size else None
+        return Page(found[:size], encode_token("children", [last]) if last is not None else None)
+
+    async def cancel(self, job_id: str, reason: str) -> None:
+        """Records that a job shall not run; without effect on one that is STARTING or later."""
+        await self._request(job_id, job_request.CANCEL, reason)
+
+    async def terminate(self, job_id: str, reason: str) -> None:
+        """Records that a job shall end; without effect on one that is over."""
+        await self._request(job_id, job_request.TERMINATE, reason)
+
+    async def cancel_many(
+        self, ids: Sequence[str], reason: str
+    ) -> tuple[list[str], list[BulkFailure]]:
+        """As `cancel` for many jobs; unknown ones count as successful."""
+        return await self._request_many(ids, job_request.CANCEL, reason)
+
+    async def terminate_many(
+        self, ids: Sequence[str], reason: str
+    ) -> tuple[list[str], list[BulkFailure]]:
+        """As `terminate` for many jobs."""
+        return await self._request_many(ids, job_request.TERMINATE, reason)
+
+    async def _request(self, text: str, kind: str, reason: str) -> None:
+        check_not_empty(text, "jobId")
+        check_reason(reason)
+        key = JobKey.parse(text)
+        if key not in await self._record([key], kind, reason):
+            raise NotFound(f"Job {text} not found.", member="jobId")
+
+    async def _request_many(
+        self, ids: Sequence[str], kind: str, reason: str
+    ) -> tuple[list[str], list[BulkFailure]]:
+        check_count(ids, REQUESTS_MAX, "jobs")
+        check_reason(reason)
+        successful: list[str] = []
+        failures: list[BulkFailure] = []
+        keys: dict[JobKey, None] = {}
+        for text in ids:
+            try:
+                keys[JobKey.parse(text)] = None
+                successful.append(text)
+            except InvalidRequest as error:
+                failures.append(BulkFailure(text, "ValidationException", error.message))
+        try:
+            await self._record(list(keys), kind, reason)
+        except LongshoreError as error:
+            failures += [BulkFailure(t, "ServerException", error.message) for t in successful]
+            successful = []
+        return successful, failures
+
+    async def _record(self, keys: Sequence[JobKey], kind: str, reason: str) -> set[JobKey]:
+        """Records requests for jobs that are not over; returns those that are there."""
+        async with transaction(self._pool) as conn:
+            found = await job_request.find_targets(conn, keys)
+            live = [key for key in keys if found.get(key) is False]
+            if live:
+                await job_request.insert_requests(conn, live, kind, reason)
+        return set(found)
+
+
+def _parse_or_none(text: str) -> JobKey | None:
+    try:
+        return JobKey.parse(text)
+    except InvalidRequest:
+        return None
+
+
+def _filter(request: ListRequest) -> JobFilter | None:
+    """What a listing of a queue asks for; None if no job can match.
+
+    Raises:
+        InvalidRequest: a filter is not known or its value is wrong.
+    """
+    chosen = (request.status or str(JobStatus.RUNNING),)
+    if not request.filters:
+        return JobFilter(chosen)
+    require(len(request.filters) == 1, "filters has more than one entry.", "filters")
+    name, values = request.filters[0]
+    require(
+        len(values) == 1 and values[0], "filters[0].values needs one value.", "filters[0].values"
+    )
+    value = values[0]
+    match name:
+        case "JOB_NAME":
+            return JobFilter(_ALL, name_pattern=_like(value.lower()))
+        case "JOB_DEFINITION":
+            return _definition_filter(value)
+        case "BEFORE_CREATED_AT":
+            return JobFilter(_ALL, created_before=_instant(value))
+        case "AFTER_CREATED_AT":
+            return JobFilter(_ALL, created_after=_instant(value))
+        case "SHARE_IDENTIFIER":
+            return None  # all queues are FIFO: no job has a share
+    raise InvalidRequest(
+        f"filters[0].name is {name[:64]!r}; it must be one of JOB_NAME, JOB_DEFINITION, "
+        "BEFORE_CREATED_AT, AFTER_CREATED_AT, SHARE_IDENTIFIER.",
+        member="filters[0].name",
+    )
+
+
+def _definition_filter(value: str) -> JobFilter:
+    if value.endswith("*") and re.fullmatch(r"[0-9A-Za-z_-]{0,128}\*", value):
+        return JobFilter(_ALL, definition_pattern=_like(value))
+    definition = parse_definition(value, member="filters[0].values[0]")
+    return JobFilter(
+        _ALL,
+        definition_pattern=_like(definition.name),
+        definition_revision=definition.revision,
+    )
+
+
+def _like(value: str) -> str:
+    """A LIKE pattern for a value in which only a `*` at the end is special."""
+    stem, star = (value[:-1], "%") if value.endswith("*") else (value, "")
+    return re.sub(r"([\\%_])", r"\\\1", stem) + star
+
+
+def _instant(value: str) -> datetime:
+    member = "filters[0].values[0]"
+    require(
+        re.fullmatch(r"[0-9]{1,14}", value), f"{member} is no time in epoch milliseconds.", member
+    )
+    return datetime.fromtimestamp(int(value) / 1000, UTC)

@@ -1,0 +1,339 @@
+"""SubmissionService on the wire: check, call, convert."""
+
+import functools
+import uuid
+from typing import Any
+
+import grpc
+
+from longshore.domain.arn import (
+    COMPUTE_ENVIRONMENT,
+    JOB_QUEUE,
+    REGION,
+    Arns,
+    parse_definition,
+    parse_name,
+)
+from longshore.domain.errors import InvalidRequest
+from longshore.domain.submission import check_submission
+from longshore.domain.validation import REGISTER_BYTES_MAX, check_size, require
+from longshore.submission import convert
+from longshore.submission.check import check_request
+from longshore.submission.definitions import Definitions
+from longshore.submission.environments import Environments, Queues
+from longshore.submission.jobs import Jobs
+from longshore.submission.submit import Submitter
+from longshore.submission.tags import Tags
+from longshore.v1 import compute_environment_pb2 as ce
+from longshore.v1 import job_definition_pb2 as jd
+from longshore.v1 import job_pb2 as jb
+from longshore.v1 import job_queue_pb2 as jq
+from longshore.v1 import submission_service_pb2_grpc, tag_pb2
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+#: Metadata: region for ARNs in answers.
+REGION_KEY = "x-longshore-region"
+#: Metadata of SubmitJob: a UUID that becomes the job's id, so that the call can be repeated safely.
+REQUEST_ID_KEY = "x-longshore-request-id"
+
+
+class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
+    """One method per AWS operation."""
+
+    def __init__(
+        self,
+        arns: Arns,
+        environments: Environments,
+        queues: Queues,
+        definitions: Definitions,
+        jobs: Jobs,
+        submitter: Submitter,
+        tags: Tags,
+    ) -> None:
+        self._arns = arns
+        self._environments = environments
+        self._queues = queues
+        self._definitions = definitions
+        self._jobs = jobs
+        self._submitter = submitter
+        self._tags = tags
+
+    def _arns_for(self, context: Context) -> Arns:
+        region = _metadata(context, REGION_KEY)
+        return self._arns if region is None else _arns(self._arns.account, region)
+
+    async def CreateComputeEnvironment(
+        self, request: ce.CreateComputeEnvironmentRequest, context: Context
+    ) -> ce.CreateComputeEnvironmentResponse:
+        """Creates a compute environment; VALID when this answers."""
+        check_request(request)
+        name = await self._environments.create(convert.to_json(request))
+        return ce.CreateComputeEnvironmentResponse(
+            compute_environment_name=name,
+            compute_environment_arn=self._arns_for(context).compute_environment(name),
+        )
+
+    async def UpdateComputeEnvironment(
+        self, request: ce.UpdateComputeEnvironmentRequest, context: Context
+    ) -> ce.UpdateComputeEnvironmentResponse:
+        """Changes the members given."""
+        check_request(request)
+        name = _environment_name(request.compute_environment)
+        await self._environments.update(name, convert.to_json(request))
+        return ce.UpdateComputeEnvironmentResponse(
+            compute_environment_name=name,
+            compute_environment_arn=self._arns_for(context).compute_environment(name),
+        )
+
+    async def DeleteComputeEnvironment(
+        self, request: ce.DeleteComputeEnvironmentRequest, context: Context
+    ) -> ce.DeleteComputeEnvironmentResponse:
+        """Deletes a compute environment, or begins to."""
+        check_request(request)
+        await self._environments.delete(_environment_name(request.compute_environment))
+        return ce.DeleteComputeEnvironmentResponse()
+
+    async def DescribeComputeEnvironments(
+        self, request: ce.DescribeComputeEnvironmentsRequest, context: Context
+    ) -> ce.DescribeComputeEnvironmentsResponse:
+        """Answers the named compute environments, or a page of all."""
+        page = await self._environments.describe(
+            [_environment_name(text) for text in request.compute_environments],
+            request.max_results if request.HasField("max_results") else None,
+            request.next_token or None,
+        )
+        arns = self._arns_for(context)
+        return ce.DescribeComputeEnvironmentsResponse(
+            compute_environments=[convert.environment_to(entry, arns) for entry in page.items],
+            next_token=page.next_token,
+        )
+
+    async def CreateJobQueue(
+        self, request: jq.CreateJobQueueRequest, context: Context
+    ) -> jq.CreateJobQueueResponse:
+        """Creates a job queue; VALID when this answers."""
+        check_request(request)
+        name = await self._queues.create(convert.to_json(request))
+        return jq.CreateJobQueueResponse(
+            job_queue_name=name, job_queue_arn=self._arns_for(context).job_queue(name)
+        )
+
+    async def UpdateJobQueue(
+        self, request: jq.UpdateJobQueueRequest, context: Context
+    ) -> jq.UpdateJobQueueResponse:
+        """Changes the members given."""
+        check_request(request)
+        name = _queue_name(request.job_queue)
+        await self._queues.update(name, convert.to_json(request))
+        return jq.UpdateJobQueueResponse(
+            job_queue_name=name, job_queue_arn=self._arns_for(context).job_queue(name)
+        )
+
+    async def DeleteJobQueue(
+        self, request: jq.DeleteJobQueueRequest, context: Context
+    ) -> jq.DeleteJobQueueResponse:
+        """Begins to delete a job queue."""
+        check_request(request)
+        await self._queues.delete(_queue_name(request.job_queue))
+        return jq.DeleteJobQueueResponse()
+
+    async def DescribeJobQueues(
+        self, request: jq.DescribeJobQueuesRequest, context: Context
+    ) -> jq.DescribeJobQueuesResponse:
+        """Answers the named job queues, or a page of all."""
+        page = await self._queues.describe(
+            [_queue_name(text) for text in request.job_queues],
+            request.max_results if request.HasField("max_results") else None,
+            request.next_token or None,
+        )
+        arns = self._arns_for(context)
+        return jq.DescribeJobQueuesResponse(
+            job_queues=[convert.queue_to(entry, arns) for entry in page.items],
+            next_token=page.next_token,
+        )
+
+    async def RegisterJobDefinition(
+        self, request: jd.RegisterJobDefinitionRequest, context: Context
+    ) -> jd.RegisterJobDefinitionResponse:
+        """Registers the next revision of a name."""
+        check_size(request.ByteSize(), REGISTER_BYTES_MAX, "RegisterJobDefinition")
+        check_request(request)
+        name, revision = await self._definitions.register(convert.to_json(request))
+        return jd.RegisterJobDefinitionResponse(
+            job_definition_name=name,
+            job_definition_arn=self._arns_for(context).job_definition(name, revision),
+            revision=revision,
+        )
+
+    async def DeregisterJobDefinition(
+        self, request: jd.DeregisterJobDefinitionRequest, context: Context
+    ) -> jd.DeregisterJobDefinitionResponse:
+        """Makes a revision INACTIVE."""
+        check_request(request)
+        await self._definitions.deregister(
+            parse_definition(request.job_definition, member="jobDefinition")
+        )
+        return jd.DeregisterJobDefinitionResponse()
+
+    async def DescribeJobDefinitions(
+        self, request: jd.DescribeJobDefinitionsRequest, context: Context
+    ) -> jd.DescribeJobDefinitionsResponse:
+        """Answers the named revisions, or a page of those that match."""
+        arns = self._arns_for(context)
+        if request.job_definitions:
+            require(
+                not (request.max_results or request.next_token),
+                "JobDefinitions and MaxResults cannot both be set",
+                "maxResults",
+            )
+            require(
+                not (request.job_definition_name or request.status),
+                "jobDefinitions cannot be combined with jobDefinitionName or status.",
+                "jobDefinitions",
+            )
+            names = [
+                parse_definition(text, member="jobDefinitions") for text in request.job_definitions
+            ]
+            page = await self._definitions.read(names)
+        else:
+            name = request.job_definition_name
+            page = await self._definitions.search(
+                parse_definition(name, member="jobDefinitionName").name if name else None,
+                request.status or None,
+                request.max_results if request.HasField("max_results") else None,
+                request.next_token or None,
+            )
+        return jd.DescribeJobDefinitionsResponse(
+            job_definitions=[convert.definition_to(entry, arns) for entry in page.items],
+            next_token=page.next_token,
+        )
+
+    async def SubmitJob(
+        self, request: jb.SubmitJobRequest, context: Context
+    ) -> jb.SubmitJobResponse:
+        """Stores a job or an array of jobs."""
+        check_request(request)
+        submission = convert.submission_from(request, _request_id(context))
+        check_submission(submission)
+        job_id = str(await self._submitter.submit(submission))
+        return jb.SubmitJobResponse(
+            job_arn=self._arns_for(context).job(job_id), job_name=request.job_name, job_id=job_id
+        )
+
+    async def DescribeJobs(
+        self, request: jb.DescribeJobsRequest, context: Context
+    ) -> jb.DescribeJobsResponse:
+        """Answers jobs by id; unknown ids are left out."""
+        arns = self._arns_for(context)
+        described = await self._jobs.describe(request.jobs)
+        return jb.DescribeJobsResponse(jobs=[convert.job_to(entry, arns) for entry in described])
+
+    async def ListJobs(self, request: jb.ListJobsRequest, context: Context) -> jb.ListJobsResponse:
+        """Lists jobs of a queue or children of an array job."""
+        check_request(request)
+        page = await self._jobs.list_jobs(convert.list_request_from(request))
+        arns = self._arns_for(context)
+        return jb.ListJobsResponse(
+            job_summary_list=[convert.summary_to(entry, arns) for entry in page.items],
+            next_token=page.next_token,
+        )
+
+    async def CancelJob(
+        self, request: jb.CancelJobRequest, context: Context
+    ) -> jb.CancelJobResponse:
+        """Asks that a job does not run."""
+        check_request(request)
+        await self._jobs.cancel(request.job_id, request.reason)
+        return jb.CancelJobResponse()
+
+    async def CancelJobs(
+        self, request: jb.CancelJobsRequest, context: Context
+    ) -> jb.CancelJobsResponse:
+        """Asks that jobs do not run."""
+        check_request(request)
+        successful, failures = await self._jobs.cancel_many(request.jobs, request.reason)
+        return jb.CancelJobsResponse(
+            successful=successful,
+            errors=[
+                jb.CancelJobsErrorDetail(job=entry.job, code=entry.code, message=entry.message)
+                for entry in failures
+            ],
+        )
+
+    async def TerminateJob(
+        self, request: jb.TerminateJobRequest, context: Context
+    ) -> jb.TerminateJobResponse:
+        """Asks that a job ends."""
+        check_request(request)
+        await self._jobs.terminate(request.job_id, request.reason)
+        return jb.TerminateJobResponse()
+
+    async def TerminateJobs(
+        self, request: jb.TerminateJobsRequest, context: Context
+    ) -> jb.TerminateJobsResponse:
+        """Asks that jobs end."""
+        check_request(request)
+        successful, failures = await self._jobs.terminate_many(request.jobs, request.reason)
+        return jb.TerminateJobsResponse(
+            successful=successful,
+            errors=[
+                jb.TerminateJobsErrorDetail(job=entry.job, code=entry.code, message=entry.message)
+                for entry in failures
+            ],
+        )
+
+    async def TagResource(
+        self, request: tag_pb2.TagResourceRequest, context: Context
+    ) -> tag_pb2.TagResourceResponse:
+        """Adds tags to a resource."""
+        check_request(request)
+        await self._tags.add(request.resource_arn, dict(request.tags))
+        return tag_pb2.TagResourceResponse()
+
+    async def UntagResource(
+        self, request: tag_pb2.UntagResourceRequest, context: Context
+    ) -> tag_pb2.UntagResourceResponse:
+        """Removes tags from a resource."""
+        check_request(request)
+        await self._tags.remove(request.resource_arn, request.tag_keys)
+        return tag_pb2.UntagResourceResponse()
+
+    async def ListTagsForResource(
+        self, request: tag_pb2.ListTagsForResourceRequest, context: Context
+    ) -> tag_pb2.ListTagsForResourceResponse:
+        """Answers all tags of a resource."""
+        check_request(request)
+        return tag_pb2.ListTagsForResourceResponse(tags=await self._tags.read(request.resource_arn))
+
+
+@functools.lru_cache(maxsize=256)
+def _arns(account: str, region: str) -> Arns:
+    if REGION.fullmatch(region) is None:
+        raise InvalidRequest(f"{REGION_KEY} is no region.", member=REGION_KEY)
+    return Arns(account, region)
+
+
+def _metadata(context: Context, wanted: str) -> str | None:
+    for key, value in context.invocation_metadata() or ():
+        if key == wanted and isinstance(value, str):
+            return value
+    return None
+
+
+def _request_id(context: Context) -> uuid.UUID | None:
+    text = _metadata(context, REQUEST_ID_KEY)
+    if text is None:
+        return None
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        raise InvalidRequest(f"{REQUEST_ID_KEY} is no UUID.", member=REQUEST_ID_KEY) from None
+
+
+def _environment_name(text: str) -> str:
+    return parse_name(COMPUTE_ENVIRONMENT, text, member="computeEnvironment")
+
+
+def _queue_name(text: str) -> str:
+    return parse_name(JOB_QUEUE, text, member="jobQueue")

@@ -1,0 +1,280 @@
+"""SubmitJob: many calls, one transaction.
+
+A batch is decided call by call and written once: lookups first (queues, revisions, dependencies,
+ids in use), then each call is resolved or refused by itself, then all that were resolved are stored
+by one statement. What a call can do wrong is found before anything is written, so calls fail alone;
+only the database fails them all.
+"""
+
+import json
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+from prometheus_client import Counter, Histogram
+
+from longshore.domain.errors import LongshoreError, Unavailable
+from longshore.domain.resources import Resources
+from longshore.domain.submission import (
+    Definition,
+    Dependency,
+    KnownJob,
+    ResolvedJob,
+    Submission,
+    check_dependencies,
+    check_queue,
+    check_repetition,
+    is_constant,
+    missing_definition,
+    resolve,
+)
+from longshore.domain.validation import Json
+from longshore.state import job_submission as state
+from longshore.state.pool import Connection, Pool, transaction
+from longshore.submission.batcher import Batcher
+
+log = structlog.get_logger()
+
+JOBS = Counter("longshore_submitted_jobs_total", "Jobs stored, an array as one.")
+TRANSACTIONS = Counter("longshore_submit_transactions_total", "Transactions that stored jobs.")
+BATCH = Histogram(
+    "longshore_submit_batch_calls",
+    "SubmitJob calls per transaction.",
+    buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500),
+)
+DEFINITIONS_MAX = 2_000
+SHAPES_MAX = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A resolved job in the form that the database takes."""
+
+    detail: str
+    container: bytes
+    needs: Resources
+    attempts_max: int
+    timeout_seconds: int | None
+
+
+@dataclass(slots=True)
+class _Cached:
+    """A definition, and what all its plain submissions are, once one was made."""
+
+    definition: Definition
+    plain: _Stored | None = None
+
+
+@dataclass(slots=True)
+class _Lookups:
+    """What a batch reads before it decides."""
+
+    queues: Mapping[str, tuple[str, str]]
+    revisions: Mapping[state.Reference, state.Reference]
+    jobs: Mapping[uuid.UUID, KnownJob]
+    #: Of this batch, by the ids that their callers chose.
+    taken: dict[uuid.UUID, Submission] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A call that will be stored: where it stands in its batch, and as what."""
+
+    position: int
+    job_id: uuid.UUID
+    submission: Submission
+    definition: Definition
+    stored: _Stored
+
+
+class Submitter:
+    """Stores submitted jobs."""
+
+    def __init__(self, pool: Pool, encode_container: Callable[[Json], bytes]) -> None:
+        """Makes a submitter.
+
+        Args:
+            pool: of the database.
+            encode_container: serializes container properties as agents get them.
+        """
+        self._pool = pool
+        self._encode = encode_container
+        self._batcher: Batcher[Submission, uuid.UUID] = Batcher(self._write)
+        # Revisions never change and shapes are never deleted, so both are cached without a doubt.
+        self._definitions: dict[state.Reference, _Cached] = {}
+        self._shapes: dict[state.ShapeKey, int] = {}
+
+    async def run(self) -> None:
+        """Writes batches until cancelled."""
+        await self._batcher.run()
+
+    async def submit(self, submission: Submission) -> uuid.UUID:
+        """Stores a job in the batch that comes next and returns its id.
+
+        Raises:
+            LongshoreError: why this call was refused.
+        """
+        return await self._batcher.submit(submission)
+
+    async def _write(self, batch: Sequence[Submission]) -> Sequence[uuid.UUID | Exception]:
+        BATCH.observe(len(batch))
+        added: dict[state.ShapeKey, int] = {}
+        async with transaction(self._pool) as conn:
+            lookups = await self._look_up(conn, batch)
+            results, drafts = self._decide(batch, lookups)
+            if drafts:
+                added = await self._add_shapes(conn, drafts)
+                shapes = self._shapes | added if added else self._shapes
+                stored = await state.insert_jobs(
+                    conn, [_new_job(draft, shapes) for draft in drafts]
+                )
+                for draft in drafts:
+                    if draft.job_id not in stored:
+                        # Another process stored the same id meanwhile: asked again, the call finds
+                        # it.
+                        results[draft.position] = Unavailable(
+                            f"Job {draft.job_id} is being submitted by another call; try again."
+                        )
+        self._keep_shapes(added)
+        if drafts:
+            TRANSACTIONS.inc()
+            JOBS.inc(len(drafts))
+        return _complete(results)
+
+    async def _look_up(self, conn: Connection, batch: Sequence[Submission]) -> _Lookups:
+        queues = await state.lock_queues(conn, sorted({call.job_queue for call in batch}))
+        revisions = await state.find_revisions(conn, list({_reference(call) for call in batch}))
+        missing = [ref for ref in set(revisions.values()) if ref not in self._definitions]
+        if missing:
+            self._keep_definitions(await state.read_revisions(conn, missing))
+        ids = {call.request_id for call in batch if call.request_id}
+        ids.update(entry.job.job_id for call in batch for entry in call.depends_on if entry.job)
+        jobs = await state.find_jobs(conn, list(ids)) if ids else {}
+        return _Lookups(queues, revisions, jobs)
+
+    def _decide(
+        self, batch: Sequence[Submission], lookups: _Lookups
+    ) -> tuple[list[uuid.UUID | Exception | None], list[_Draft]]:
+        results: list[uuid.UUID | Exception | None] = [None] * len(batch)
+        drafts: list[_Draft] = []
+        for position, call in enumerate(batch):
+            try:
+                outcome = self._decide_one(position, call, lookups)
+            except LongshoreError as error:
+                results[position] = error
+            except Exception as error:
+                log.exception("submission.failed")
+                results[position] = error
+            else:
+                if isinstance(outcome, _Draft):
+                    drafts.append(outcome)
+                    results[position] = outcome.job_id
+                else:
+                    results[position] = outcome
+        return results, drafts
+
+    def _decide_one(self, position: int, call: Submission, lookups: _Lookups) -> uuid.UUID | _Draft:
+        """The id of the job that the call has made before, or the job that it makes."""
+        if call.request_id and _is_repetition(call, call.request_id, lookups):
+            return call.request_id
+        check_queue(call.job_queue, lookups.queues.get(call.job_queue))
+        reference = lookups.revisions.get(_reference(call))
+        if reference is None:
+            raise missing_definition(call.definition)
+        check_dependencies(call, lookups.jobs)
+        cached = self._definitions[reference]
+        stored = self._resolve(cached, call)
+        if call.request_id:
+            lookups.taken[call.request_id] = call
+        job_id = call.request_id or uuid.uuid4()
+        return _Draft(position, job_id, call, cached.definition, stored)
+
+    def _resolve(self, cached: _Cached, call: Submission) -> _Stored:
+        if not call.is_plain:
+            return self._store_form(resolve(cached.definition, call))
+        if cached.plain is not None:
+            return cached.plain
+        stored = self._store_form(resolve(cached.definition, call))
+        if is_constant(cached.definition):
+            cached.plain = stored
+        return stored
+
+    def _store_form(self, resolved: ResolvedJob) -> _Stored:
+        return _Stored(
+            detail=json.dumps(resolved.detail, separators=(",", ":")),
+            container=self._encode(resolved.detail["container"]),
+            needs=resolved.needs,
+            attempts_max=resolved.attempts_max,
+            timeout_seconds=resolved.timeout_seconds,
+        )
+
+    async def _add_shapes(
+        self, conn: Connection, drafts: Sequence[_Draft]
+    ) -> dict[state.ShapeKey, int]:
+        missing = {key for draft in drafts if (key := _shape_key(draft)) not in self._shapes}
+        if not missing:
+            return {}
+        return await state.find_or_add_shapes(conn, sorted(missing, key=repr))
+
+    def _keep_shapes(self, added: Mapping[state.ShapeKey, int]) -> None:
+        """Only after the commit: a shape that was rolled back has no id."""
+        if len(self._shapes) + len(added) > SHAPES_MAX:
+            self._shapes.clear()
+        self._shapes.update(added)
+
+    def _keep_definitions(self, definitions: Sequence[Definition]) -> None:
+        if len(self._definitions) + len(definitions) > DEFINITIONS_MAX:
+            self._definitions.clear()
+        for definition in definitions:
+            self._definitions[definition.name, definition.revision] = _Cached(definition)
+
+
+def _is_repetition(call: Submission, job_id: uuid.UUID, lookups: _Lookups) -> bool:
+    """Whether the call's job is there, or made by another call of the batch."""
+    if job_id in lookups.jobs:
+        check_repetition(call, lookups.jobs[job_id])
+        return True
+    if job_id in lookups.taken and lookups.taken[job_id] != call:
+        raise Unavailable("Another call with this request id is under way; try again.")
+    return job_id in lookups.taken
+
+
+def _reference(call: Submission) -> state.Reference:
+    return call.definition.name, call.definition.revision or 0
+
+
+def _shape_key(draft: _Draft) -> state.ShapeKey:
+    return draft.submission.job_queue, draft.stored.needs
+
+
+def _new_job(draft: _Draft, shapes: Mapping[state.ShapeKey, int]) -> state.NewJob:
+    call = draft.submission
+    return state.NewJob(
+        job_id=draft.job_id,
+        job_queue=call.job_queue,
+        shape_id=shapes[_shape_key(draft)],
+        name=call.job_name,
+        definition_name=draft.definition.name,
+        definition_revision=draft.definition.revision,
+        array_size=call.array_size,
+        attempts_max=draft.stored.attempts_max,
+        timeout_seconds=draft.stored.timeout_seconds,
+        detail=draft.stored.detail,
+        container=draft.stored.container,
+        tags=call.tags or {},
+        depends_on=_once(call.depends_on),
+    )
+
+
+def _once(dependencies: Sequence[Dependency]) -> list[Dependency]:
+    """Each dependency once, in order: said twice it is still one thing to wait for."""
+    return list(dict.fromkeys(dependencies))
+
+
+def _complete(results: Sequence[uuid.UUID | Exception | None]) -> list[uuid.UUID | Exception]:
+    """Every call has its result: an id or a refusal."""
+    complete = [result for result in results if result is not None]
+    if len(complete) != len(results):
+        raise RuntimeError("A call of a batch was left undecided.")
+    return complete

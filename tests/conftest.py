@@ -1,0 +1,48 @@
+"""Fixtures of all tests: a real PostgreSQL, and a database of its own for each test that asks."""
+
+import asyncio
+import itertools
+import os
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from longshore.state.embedded import EmbeddedPostgres, ensure_database
+from longshore.state.migrate import migrate
+
+_TEMPLATE = "longshore_template"
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    """A server for the session, in a directory of its own, with a migrated template database."""
+    with tempfile.TemporaryDirectory(prefix="longshore-test-") as directory:
+        server = EmbeddedPostgres(Path(directory) / "postgres", durable=False)
+        server.start()
+        try:
+            asyncio.run(_make_template(server))
+            yield server
+        finally:
+            server.stop()
+
+
+async def _make_template(server: EmbeddedPostgres) -> None:
+    await ensure_database(server.url(), _TEMPLATE)
+    await migrate(server.url(_TEMPLATE))
+
+
+@pytest.fixture
+async def database_url(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
+    """An empty, migrated database, dropped after the test."""
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    admin = await asyncpg.connect(postgres.url())
+    try:
+        await admin.execute(f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE} STRATEGY FILE_COPY")
+        yield postgres.url(name)
+        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    finally:
+        await admin.close()

@@ -1,0 +1,69 @@
+"""Fixtures of the agent's tests: an engine that answers, and a stand."""
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from docker.stand import Stand, ensure_busybox
+
+from longshore.agent.docker.engine import Engine, engine_address
+
+PROCESS_ONLY = os.environ.get("LONGSHORE_TEST_RUNTIME") == "process"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Containers are left out only where the environment says that there is no engine."""
+    if PROCESS_ONLY:
+        for item in items:
+            if item.get_closest_marker("docker"):
+                item.add_marker(pytest.mark.skip(reason="LONGSHORE_TEST_RUNTIME=process"))
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def engine() -> AsyncIterator[Engine]:
+    """A real engine with a busybox image; its absence is a failure."""
+    address = engine_address()
+    assert address is not None, "no Docker socket; start an engine"
+    engine = Engine(address)
+    assert await engine.answers(), f"no Docker engine answers at {address}"
+    await ensure_busybox(engine)
+    yield engine
+    await engine.close()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def containers(
+    engine: Engine, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Stand]:
+    """An agent that runs containers, shared by all tests that leave it as it was."""
+    stand = Stand(tmp_path_factory.mktemp("containers"), "docker")
+    await stand.open()
+    yield stand
+    await stand.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def own_containers(engine: Engine, tmp_path: Path) -> AsyncIterator[Stand]:
+    """A stand for a test that restarts or ends its agent; not opened yet."""
+    stand = Stand(tmp_path, "docker")
+    yield stand
+    await stand.close()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def processes(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stand]:
+    """An agent that runs processes, shared by all tests that leave it as it was."""
+    stand = Stand(tmp_path_factory.mktemp("processes"), "process")
+    await stand.open()
+    yield stand
+    await stand.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def own_processes(tmp_path: Path) -> AsyncIterator[Stand]:
+    """A stand of processes for a test that restarts or ends its agent; not opened yet."""
+    stand = Stand(tmp_path, "process")
+    yield stand
+    await stand.close()

@@ -1,0 +1,204 @@
+"""Whatever dies and comes back: no attempt is lost, none runs twice, no line is lost or doubled."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from docker.stand import Stand, key_of, until
+
+from longshore.v1 import agent_service_pb2 as pb
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(90)]
+
+#: Counts to 40 in 4 s, in a file and on both outputs, then ends with 7.
+COUNTING = """
+echo started >>$COUNT_FILE
+i=0
+while [ $i -lt 40 ]; do
+  i=$((i+1)); echo out $i; echo err $i >&2; sleep 0.1
+done
+exit 7
+"""
+
+
+@pytest.fixture(params=[pytest.param("own_containers", marks=pytest.mark.docker), "own_processes"])
+def stand(request: pytest.FixtureRequest) -> Stand:
+    stand: Stand = request.getfixturevalue(request.param)
+    return stand
+
+
+def counting(stand: Stand, path: Path) -> pb.Assignment:
+    from longshore.v1 import container_pb2, key_value_pb2
+
+    path.touch()
+    return stand.an_attempt(
+        "sh",
+        "-c",
+        COUNTING,
+        environment=[key_value_pb2.KeyValuePair(name="COUNT_FILE", value=str(path))],
+        volumes=[
+            container_pb2.Volume(
+                name="data", host=container_pb2.Host(source_path=str(path.parent))
+            )
+        ],
+        mount_points=[
+            container_pb2.MountPoint(source_volume="data", container_path=str(path.parent))
+        ],
+    )
+
+
+async def check_counted(stand: Stand, assignment: pb.Assignment, path: Path) -> None:
+    """It ran once, and each of its lines was kept once, in order."""
+    entries = await stand.entries(assignment)
+    for name, source in (("out", 1), ("err", 2)):
+        lines = [entry.text.decode() for entry in entries if entry.source == source]
+        assert lines == [f"{name} {index}" for index in range(1, 41)]
+    assert path.read_text() == "started\n"
+
+
+@pytest.mark.parametrize("way", ["kill", "terminate"])
+async def test_agent_comes_back_while_it_runs(stand: Stand, way: str, tmp_path: Path) -> None:
+    await stand.open()
+    assignment = counting(stand, tmp_path / "shared" / "count") if _mkdir(tmp_path) else None
+    assert assignment is not None and stand.agent is not None  # noqa: PT018
+    await stand.scheduler.assign(assignment)
+    await stand.scheduler.running(assignment)
+    await asyncio.sleep(1)  # so that some of the output was taken, and some was not
+    await (stand.agent.kill() if way == "kill" else stand.agent.terminate())
+    assert stand.scheduler.last(assignment).status == pb.ATTEMPT_STATUS_RUNNING  # type: ignore[union-attr]
+    await stand.start_agent()
+    register = stand.scheduler.registrations[-1]
+    assert [key_of(key) for key in register.attempts] == [key_of(assignment.key)]
+    end = await stand.scheduler.ended(assignment)
+    assert (end.exit_code, end.reason) == (7, "")
+    started = stand.scheduler.changes[key_of(assignment.key)]
+    assert len({change.start_time.ToNanoseconds() for change in started if change.status > 1}) == 1
+    await check_counted(stand, assignment, tmp_path / "shared" / "count")
+
+
+def _mkdir(path: Path) -> bool:
+    (path / "shared").mkdir()
+    return True
+
+
+async def test_it_ends_while_the_agent_is_away(stand: Stand, tmp_path: Path) -> None:
+    await stand.open()
+    _mkdir(tmp_path)
+    path = tmp_path / "shared" / "count"
+    assignment = counting(stand, path)
+    assert stand.agent is not None
+    await stand.scheduler.assign(assignment)
+    await stand.scheduler.running(assignment)
+    await stand.agent.kill()
+    await asyncio.sleep(5)  # it takes 4 s, and nobody is there to be told
+    await stand.start_agent()
+    end = await stand.scheduler.ended(assignment)
+    assert end.exit_code == 7
+    assert end.stop_time.ToNanoseconds() - end.start_time.ToNanoseconds() < 6 * 10**9
+    await check_counted(stand, assignment, path)
+
+
+async def test_it_ends_while_the_scheduler_is_away(stand: Stand) -> None:
+    """The report waits in the journal, survives the agent too, and is told to the next scheduler."""
+    await stand.open()
+    assignment = stand.an_attempt("sh", "-c", "echo hello; sleep 1; exit 9")
+    assert stand.agent is not None
+    await stand.scheduler.assign(assignment)
+    await stand.scheduler.running(assignment)
+    await stand.stop_scheduler()
+    assert await stand.output(assignment) == "hello\n"
+
+    async def journaled() -> bool:
+        journal = stand.directory / "agent" / "journal"
+        return b"Essential container in task exited" in journal.read_bytes()
+
+    await until(journaled)
+    await stand.agent.kill()
+    await stand.start_agent()
+    await stand.start_scheduler()
+    assert (await stand.scheduler.ended(assignment)).exit_code == 9
+
+
+async def test_unacknowledged_reports_are_sent_again(stand: Stand) -> None:
+    await stand.open()
+    stand.scheduler.acknowledging = False
+    assignment = stand.an_attempt("true")
+    await stand.scheduler.assign(assignment)
+    await stand.scheduler.until(lambda: stand.scheduler.sequences)
+    await stand.stop_scheduler()
+    stand.scheduler.acknowledging = True
+    await stand.start_scheduler()
+    assert (await stand.scheduler.ended(assignment)).exit_code == 0
+    sequences = sorted(set(stand.scheduler.sequences))
+    assert sequences == list(range(sequences[0], sequences[-1] + 1))
+
+
+async def test_log_service_comes_back(stand: Stand) -> None:
+    await stand.open()
+    assert stand.logs is not None
+    assignment = stand.an_attempt("sh", "-c", "echo one; sleep 1.5; echo two")
+    await stand.scheduler.assign(assignment)
+    await stand.scheduler.running(assignment)
+    await stand.logs.kill()
+    await stand.scheduler.ended(assignment)
+    await stand.start_logs()
+    assert await stand.output(assignment) == "one\ntwo\n"
+
+    async def emptied() -> bool:
+        return not list((stand.directory / "agent" / "logs").iterdir())
+
+    await until(emptied)
+
+
+async def test_what_is_not_in_the_set_any_more_is_stopped(stand: Stand) -> None:
+    await stand.open()
+    lost = stand.an_attempt("sleep", "300", stop_seconds=0)
+    kept = stand.an_attempt("sh", "-c", "sleep 2; exit 4")
+    await stand.scheduler.assign(lost, kept)
+    await stand.scheduler.running(lost)
+    await stand.scheduler.running(kept)
+    await stand.stop_scheduler()
+    del stand.scheduler.wanted[key_of(lost.key)]
+    await stand.start_scheduler()
+    assert (await stand.scheduler.ended(lost)).exit_code in (137, 143)
+    assert (await stand.scheduler.ended(kept)).exit_code == 4
+
+
+async def test_drain(stand: Stand) -> None:
+    """The agent leaves with 0 once its last attempt has ended and all is told and stored."""
+    await stand.open()
+    assert stand.agent is not None
+    assignment = stand.an_attempt("sh", "-c", "sleep 1; echo done")
+    await stand.scheduler.assign(assignment)
+    await stand.scheduler.running(assignment)
+    await stand.scheduler.drain()
+    assert await stand.agent.ends() == 0
+    last = stand.scheduler.last(assignment)
+    assert last is not None
+    assert last.status == pb.ATTEMPT_STATUS_ENDED
+    assert await stand.output(assignment) == "done\n"
+
+
+async def test_instance_is_over_on_record(stand: Stand) -> None:
+    await stand.open()
+    assert stand.agent is not None
+    assignment = stand.an_attempt("sh", "-c", "echo up; sleep 300", stop_seconds=0)
+    await stand.scheduler.assign(assignment)
+    await stand.scheduler.running(assignment)
+    stand.scheduler.over = True
+    await stand.stop_scheduler()
+    await stand.start_scheduler()
+    assert await stand.agent.ends() == 0
+    assert await stand.output(assignment) == "up\n"
+
+
+async def test_heartbeats_come_at_the_interval_named(stand: Stand) -> None:
+    await stand.open()
+    await stand.scheduler.until(lambda: stand.scheduler.heartbeats >= 3, 5)
+
+
+async def test_scheduler_is_not_there_at_the_start(stand: Stand) -> None:
+    await stand.start_agent()
+    await asyncio.sleep(1)
+    await stand.start_scheduler()
+    await stand.scheduler.until(lambda: stand.scheduler.registrations)

@@ -1,0 +1,199 @@
+"""The scaler on a real database, with provisioning over gRPC and real processes."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from capacity_world import CATALOGUE, World, a_world
+
+from longshore.domain.errors import StaleLease, Unavailable
+from longshore.domain.order import CapacityOrder, OrderEntry
+from longshore.domain.scaling import ScalingSettings
+from longshore.scaler import convert, service
+from longshore.state import capacity_order, lease
+from longshore.state.pool import transaction
+
+
+@pytest.fixture
+async def world(database_url: str, tmp_path: Path) -> AsyncIterator[World]:
+    settings = ScalingSettings(idle=timedelta(seconds=5), boot=timedelta(seconds=60))
+    async with a_world(database_url, tmp_path / "instances", settings=settings) as made:
+        yield made
+
+
+async def test_demand_becomes_running_instances(world: World) -> None:
+    """Three jobs of a vCPU become two instances of two, once."""
+    await world.environment()
+    await world.queue(on=["default"])
+    await world.demand(3)
+    (decision,) = await world.scaler.evaluate()
+    assert decision.reason == "3 RUNNABLE jobs did not fit: ordering 2 x local.quarter."
+    await world.reconciler.tick()
+    assert list((await world.instances()).values()) == ["LAUNCHED", "LAUNCHED"]
+    assert len(await world.pids()) == 2
+    assert await world.desired() == 4
+    await world.scaler.evaluate()
+    assert len(await world.instances()) == 2
+    activity = await world.db.fetch("SELECT * FROM scaling_activities")
+    assert [(row["ordered"], row["desiredv_cpus"]) for row in activity] == [(2, 4)]
+
+
+async def test_idle_instances_go(world: World) -> None:
+    """After the idle delay they are asked to go, unless an attempt is live or minvCpus needs them."""
+    await world.environment(minv_cpus=2)
+    await world.queue(on=["default"])
+    await world.demand(5)
+    await world.scaler.evaluate()
+    await world.reconciler.tick()
+    busy, idle, fresh = await world.instances()
+    await world.demand(0)
+    await world.register(busy, idle=100)
+    await world.register(idle, idle=100)
+    await world.register(fresh, idle=1)
+    await world.attempt(busy)
+    (decision,) = await world.scaler.evaluate()
+    assert decision.terminate == (idle,)
+    assert await world.desired() == 4
+    assert (await world.instances())[idle] == "TERMINATING"
+    await world.register(fresh, idle=100)
+    (decision,) = await world.scaler.evaluate()
+    assert decision.terminate == (fresh,)
+    await world.db.execute("UPDATE attempts SET status = 'ENDED', stopped_at = now()")
+    (decision,) = await world.scaler.evaluate()
+    assert decision.terminate == ()
+
+
+async def test_an_order_left_open_gets_nothing_later(world: World) -> None:
+    """A pass died between recording and placing: the order is closed, and placing it is too late."""
+    await world.environment()
+    entry = OrderEntry(
+        instance_type="local.quarter", weight=2, max_count=2, price_per_hour=0, rank=0
+    )
+    order = CapacityOrder(
+        order_id=uuid.uuid4(),
+        compute_environment="default",
+        target_vcpus=4,
+        entries=(entry,),
+        reason="",
+    )
+    async with transaction(world.pool) as conn:
+        await capacity_order.record(conn, order)
+    await world.scaler.evaluate()
+    response = await world.provisioning.Provision(convert.order_to_request(order), timeout=5)
+    assert list(response.instances) == []
+    assert await world.instances() == {}
+
+
+async def test_an_order_whose_answer_was_lost_counts(world: World) -> None:
+    """A pass died after placing: what was ordered is capacity for the next pass."""
+    await world.environment()
+    await world.queue(on=["default"])
+    await world.demand(2)
+    await world.scaler.evaluate()
+    await world.db.execute("UPDATE compute_environments SET desiredv_cpus = 0")
+    await world.db.execute("DELETE FROM scaling_activities")
+    await world.scaler.evaluate()
+    assert len(await world.instances()) == 1
+    assert await world.desired() == 2
+
+
+async def test_a_raise_of_desired_is_filled_once(world: World) -> None:
+    """A client's raise brings instances; when they are gone again, they stay gone."""
+    await world.environment(desiredv_cpus=4)
+    await world.scaler.evaluate()
+    ordered = list(await world.instances())
+    assert len(ordered) == 2
+    await world.reconciler.tick()
+    for instance_id in ordered:
+        await world.register(instance_id, idle=100)
+    await world.scaler.evaluate()
+    await world.scaler.evaluate()
+    assert list((await world.instances()).values()) == ["TERMINATING", "TERMINATING"]
+    assert await world.desired() == 0
+
+
+async def test_one_scaler_at_a_time(world: World) -> None:
+    """While another holds the lease nothing is decided."""
+    await world.environment(minv_cpus=2)
+    async with transaction(world.pool) as conn:
+        assert await lease.acquire(conn, service.LEASE_DOMAIN, "other", 60)
+    with pytest.raises(Unavailable):
+        await world.scaler.evaluate()
+    assert await world.instances() == {}
+
+
+async def test_a_pass_that_lost_its_lease_writes_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another scaler takes over in the middle: the first one's order is never recorded."""
+    await world.environment(minv_cpus=2)
+    real = service.decide
+
+    def slow(*args: object) -> object:
+        world_loop.call_soon_threadsafe(taken.set)
+        assert gone.result(timeout=5)
+        return real(*args)
+
+    world_loop, taken = asyncio.get_running_loop(), asyncio.Event()
+
+    async def take_over() -> bool:
+        await taken.wait()
+        await world.db.execute("UPDATE leases SET token = token + 1, holder = 'other'")
+        return True
+
+    gone = asyncio.run_coroutine_threadsafe(take_over(), world_loop)
+    monkeypatch.setattr(service, "decide", slow)
+    with pytest.raises(StaleLease):
+        await world.scaler.evaluate()
+    assert await world.db.fetchval("SELECT count(*) FROM capacity_orders") == 0
+
+
+async def test_a_short_provider_is_told_and_left_alone(world: World) -> None:
+    """What could not be had lowers desiredvCpus, and the type is not asked for again at once."""
+    foreign = "m6g.medium" if CATALOGUE.get("local.host").architecture == "x86_64" else "m6i.large"
+    await world.environment(types=[foreign], strategy="BEST_FIT_PROGRESSIVE")
+    await world.queue(on=["default"])
+    await world.demand(1, vcpus=0.5)
+    await world.scaler.evaluate()
+    assert await world.desired() == 0
+    activity = await world.db.fetchrow("SELECT ordered, reason FROM scaling_activities")
+    assert activity["ordered"] == 0
+    assert "This machine is" in activity["reason"]
+    await world.scaler.evaluate()
+    assert await world.db.fetchval("SELECT count(*) FROM capacity_orders") == 1
+
+
+async def test_an_environment_whose_instances_fail_turns_invalid(world: World) -> None:
+    """Three failures in a row, with AWS's text; an update by the client starts the count again."""
+    await world.environment()
+    await world.queue(on=["default"])
+    await world.demand(1)
+    for _ in range(3):
+        await world.scaler.evaluate()
+        await world.db.execute(
+            "UPDATE instances SET status = 'FAILED', ended_at = now() WHERE ended_at IS NULL"
+        )
+    await world.scaler.evaluate()
+    query = "SELECT status, status_reason FROM compute_environments"
+    status, reason = await world.db.fetchrow(query)
+    assert status == "INVALID"
+    assert reason.startswith("CLIENT_ERROR - Your compute environment has been INVALIDATED")
+    assert len(await world.instances()) == 3
+    await world.db.execute("UPDATE compute_environments SET status = 'VALID', status_reason = ''")
+    await world.scaler.evaluate()
+    assert len(await world.instances()) == 4
+
+
+async def test_a_deleted_environment_goes_with_its_last_instance(world: World) -> None:
+    """DELETING gives everything back, then the row goes."""
+    await world.environment(minv_cpus=2)
+    await world.scaler.evaluate()
+    await world.db.execute("UPDATE compute_environments SET status = 'DELETING'")
+    await world.scaler.evaluate()
+    assert list((await world.instances()).values()) == ["TERMINATING"]
+    await world.reconciler.tick()
+    await world.scaler.evaluate()
+    assert await world.db.fetchval("SELECT count(*) FROM compute_environments") == 0

@@ -1,0 +1,359 @@
+"""A scheduler on a real database, jobs put in as submission does, agents on real streams."""
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import asyncpg
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from longshore.domain.catalogue import Catalogue, local_types
+from longshore.domain.job import JobKey
+from longshore.rpc.channel import open_channel
+from longshore.rpc.server import GrpcServer
+from longshore.runtime.loop import Loop
+from longshore.scheduler.service import Scheduler
+from longshore.scheduler.servicer import AgentServicer
+from longshore.state.listen import CAPACITY, ENVIRONMENTS, JOBS, Listener
+from longshore.state.pool import open_pool
+from longshore.v1 import agent_service_pb2 as pb
+from longshore.v1 import agent_service_pb2_grpc, job_definition_pb2, resources_pb2
+
+DEADLINE = 15.0
+
+
+def local_catalogue() -> Catalogue:
+    """A machine of 16 vCPUs and 16 GiB."""
+    return Catalogue(local_types(vcpus=16, memory_mib=16384, gpus=0, architecture="x86_64"))
+
+
+@dataclass
+class Ended:
+    """How a job's attempt ends on an agent of the test."""
+
+    exit_code: int | None = 0
+    reason: str | None = None
+    status_reason: str = "Essential container in task exited"
+
+
+class Agent:
+    """An agent on a real stream: reports RUNNING at once, and an end when its test says so."""
+
+    def __init__(self, port: int, instance_id: str, environment: str, vcpus: int) -> None:
+        self.instance_id = instance_id
+        self.environment = environment
+        self.vcpus = vcpus
+        self.assigned: dict[str, pb.Assignment] = {}
+        self.seen: list[tuple[str, int]] = []
+        self.stops: list[pb.AttemptStop] = []
+        self.draining = asyncio.Event()
+        self.acknowledged = 0
+        self.answers: Callable[[pb.Assignment], Ended | None] = lambda _: None
+        self._port = port
+        self._sequence = 0
+        self._changed = asyncio.Event()
+
+    async def connect(self, attempts: Sequence[pb.AttemptKey] = ()) -> pb.AgentRegistered:
+        """Opens the stream and registers."""
+        self._channel = open_channel(f"127.0.0.1:{self._port}")
+        self._call = agent_service_pb2_grpc.AgentServiceStub(self._channel).Connect()
+        await self._call.write(
+            pb.ConnectRequest(
+                register=pb.AgentRegister(
+                    instance_id=self.instance_id,
+                    compute_environment=self.environment,
+                    resources=resources_pb2.Resources(
+                        vcpu_milli=self.vcpus * 1000, memory_mib=self.vcpus * 1024
+                    ),
+                    runtime=resources_pb2.RUNTIME_SIMULATED,
+                    instance_type="unmanaged",
+                    architecture="x86_64",
+                    attempts=attempts,
+                    unmanaged=True,
+                )
+            )
+        )
+        first = await asyncio.wait_for(self._call.read(), DEADLINE)
+        assert first is not grpc.aio.EOF
+        await self._take(first.registered.assignments)
+        self.stops.extend(first.registered.stops)
+        self._reader = asyncio.create_task(self._read())
+        return first.registered
+
+    async def _read(self) -> None:
+        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.CancelledError):
+            while (message := await self._call.read()) is not grpc.aio.EOF:
+                kind = message.WhichOneof("message")
+                if kind == "assign":
+                    await self._take(message.assign.assignments)
+                elif kind == "stop":
+                    self.stops.extend(message.stop.stops)
+                elif kind == "acknowledge":
+                    self.acknowledged = message.acknowledge.sequence
+                elif kind == "drain":
+                    self.draining.set()
+                self._changed.set()
+
+    async def _take(self, assignments: Sequence[pb.Assignment]) -> None:
+        for assignment in assignments:
+            self.assigned[assignment.key.job_id] = assignment
+            self.seen.append((assignment.key.job_id, assignment.key.attempt))
+        for assignment in assignments:
+            answer = self.answers(assignment)
+            if answer is not None:
+                await self.end(assignment.key.job_id, answer, started=True)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Waits for something to come down the stream."""
+        async with asyncio.timeout(DEADLINE):
+            while not condition():
+                self._changed.clear()
+                if condition():
+                    return
+                await self._changed.wait()
+
+    async def start(self, job_id: str) -> None:
+        """Reports that a job runs."""
+        await self._report(pb.ATTEMPT_STATUS_RUNNING, job_id, Ended(None), started=True)
+
+    async def end(self, job_id: str, how: Ended, *, started: bool = False) -> None:
+        """Reports that a job's attempt ended."""
+        await self._report(pb.ATTEMPT_STATUS_ENDED, job_id, how, started=started)
+
+    async def _report(self, status: int, job_id: str, how: Ended, *, started: bool) -> None:
+        now = Timestamp()
+        now.FromDatetime(datetime.now(UTC))
+        change = pb.AttemptChange(
+            key=self.assigned[job_id].key, status=status, status_reason=how.status_reason
+        )
+        if started:
+            change.start_time.CopyFrom(now)
+        if status == pb.ATTEMPT_STATUS_ENDED:
+            change.stop_time.CopyFrom(now)
+            if how.exit_code is not None:
+                change.exit_code = how.exit_code
+            if how.reason is not None:
+                change.reason = how.reason
+        self._sequence += 1
+        await self._call.write(
+            pb.ConnectRequest(report=pb.AgentReport(sequence=self._sequence, changes=[change]))
+        )
+
+    async def close(self) -> None:
+        """Breaks the stream."""
+        self._call.cancel()
+        self._reader.cancel()
+        await asyncio.gather(self._reader, return_exceptions=True)
+        await self._channel.close()
+
+
+@dataclass
+class Stand:
+    """Everything of one test."""
+
+    scheduler: Scheduler
+    port: int
+    conn: "asyncpg.Connection[asyncpg.Record]"
+    agents: list[Agent] = field(default_factory=list)
+
+    async def environment(self, name: str = "machines", *, state: str = "ENABLED") -> str:
+        """An unmanaged compute environment."""
+        await self.conn.execute(
+            "INSERT INTO compute_environments (name, uuid, type, state, status, detail) "
+            "VALUES ($1, gen_random_uuid(), 'UNMANAGED', $2, 'VALID', '{}')",
+            name,
+            state,
+        )
+        await self.conn.execute(f"NOTIFY {ENVIRONMENTS}")
+        return name
+
+    async def queue(self, name: str = "q", *environments: str, priority: int = 1) -> str:
+        """A queue on environments, in order."""
+        await self.conn.execute(
+            "INSERT INTO job_queues (name, state, status, priority) "
+            "VALUES ($1, 'ENABLED', 'VALID', $2)",
+            name,
+            priority,
+        )
+        for ordinal, environment in enumerate(environments or ("machines",)):
+            await self.conn.execute(
+                "INSERT INTO job_queue_environments VALUES ($1, $2, $3)", name, environment, ordinal
+            )
+        await self.conn.execute(f"NOTIFY {ENVIRONMENTS}")
+        return name
+
+    async def agent(
+        self,
+        vcpus: int = 8,
+        environment: str = "machines",
+        answers: Callable[[pb.Assignment], Ended | None] | None = None,
+    ) -> Agent:
+        """A connected agent."""
+        agent = Agent(self.port, f"i-{len(self.agents):017x}", environment, vcpus)
+        if answers is not None:
+            agent.answers = answers
+        self.agents.append(agent)
+        await agent.connect()
+        return agent
+
+    async def submit(  # noqa: PLR0917
+        self,
+        queue: str = "q",
+        *,
+        vcpus: int = 1,
+        memory_mib: int = 64,
+        size: int | None = None,
+        attempts: int = 1,
+        timeout: int | None = None,
+        rules: Sequence[dict[str, str]] = (),
+        depends_on: Sequence[tuple[str | None, str]] = (),
+    ) -> str:
+        """A job as submission stores it; dependencies are (job id, type)."""
+        job_id = uuid.uuid4()
+        async with self.conn.transaction():
+            shape = await self.conn.fetchval(
+                "INSERT INTO shapes (job_queue, vcpu_milli, memory_mib, gpus) "
+                "VALUES ($1, $2, $3, 0) ON CONFLICT (job_queue, vcpu_milli, memory_mib, gpus, "
+                "constraints, priority) DO UPDATE SET gpus = 0 RETURNING shape_id",
+                queue,
+                vcpus * 1000,
+                memory_mib,
+            )
+            await self.conn.execute(
+                "INSERT INTO jobs (job_id, seq, job_queue, shape_id, name, definition_name, "
+                "definition_revision, array_size, status, attempts_max, timeout_seconds) VALUES "
+                "($1, nextval('job_seq'), $2, $3, 'job', 'def', 1, $4, 'SUBMITTED', $5, $6)",
+                job_id,
+                queue,
+                shape,
+                size,
+                attempts,
+                timeout,
+            )
+            await self.conn.execute(
+                "INSERT INTO job_specs (job_id, detail, container) VALUES ($1, $2, $3)",
+                job_id,
+                {"retryStrategy": {"attempts": attempts, "evaluateOnExit": list(rules)}},
+                job_definition_pb2.ContainerProperties(image="busybox").SerializeToString(),
+            )
+            for ordinal, (upstream, kind) in enumerate(depends_on):
+                key = None if upstream is None else JobKey.parse(upstream)
+                await self.conn.execute(
+                    "INSERT INTO job_dependencies VALUES ($1, $2, $3, $4, $5)",
+                    job_id,
+                    ordinal,
+                    None if key is None else key.job_id,
+                    -1 if key is None else key.array_index,
+                    kind,
+                )
+            await self.conn.execute(f"NOTIFY {JOBS}")
+        return str(job_id)
+
+    async def request(self, job_id: str, kind: str, reason: str = "by request") -> None:
+        """A user's cancel or terminate."""
+        key = JobKey.parse(job_id)
+        await self.conn.execute(
+            "INSERT INTO job_requests (job_id, array_index, kind, reason) VALUES ($1, $2, $3, $4)",
+            key.job_id,
+            key.array_index,
+            kind,
+            reason,
+        )
+        await self.conn.execute(f"NOTIFY {JOBS}")
+
+    async def row(self, job_id: str) -> asyncpg.Record | None:
+        """A job's row."""
+        key = JobKey.parse(job_id)
+        return await self.conn.fetchrow(
+            "SELECT * FROM jobs WHERE job_id = $1 AND array_index = $2", key.job_id, key.array_index
+        )
+
+    async def until(self, job_id: str, *statuses: str) -> asyncpg.Record:
+        """Waits until a job has one of some statuses."""
+        seen = None
+        try:
+            async with asyncio.timeout(DEADLINE):
+                while True:
+                    row = await self.row(job_id)
+                    seen = None if row is None else row["status"]
+                    if row is not None and seen in statuses:
+                        return row
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            raise AssertionError(f"{job_id} is {seen}, not {statuses}") from None
+
+    async def statuses(self, job_id: str) -> dict[int, str]:
+        """Statuses of the children that have a row."""
+        rows = await self.conn.fetch(
+            "SELECT array_index, status FROM jobs WHERE job_id = $1 AND array_index >= 0",
+            uuid.UUID(job_id),
+        )
+        return {row["array_index"]: row["status"] for row in rows}
+
+    async def check(self) -> None:
+        """What must hold at any time between transactions."""
+        mismatch = await self.conn.fetch(
+            "SELECT shape_id, d.runnable, coalesce(r.runnable, 0) AS counted FROM demand d "
+            "FULL JOIN (SELECT shape_id, sum(end_index - next_index) AS runnable FROM ready "
+            "GROUP BY 1) r USING (shape_id) WHERE d.runnable IS DISTINCT FROM coalesce(r.runnable, 0)"
+        )
+        assert not mismatch, mismatch
+        over = await self.conn.fetch(
+            "SELECT a.instance_id FROM attempts a JOIN agents g USING (instance_id) "
+            "WHERE a.status <> 'ENDED' GROUP BY a.instance_id, g.vcpu_milli, g.memory_mib "
+            "HAVING sum(a.vcpu_milli) > g.vcpu_milli OR sum(a.memory_mib) > g.memory_mib"
+        )
+        assert not over, over
+
+
+@contextlib.asynccontextmanager
+async def scheduler_stand(
+    database_url: str, *, lost_seconds: float = 30.0, lease_seconds: float = 10.0
+) -> AsyncIterator[Stand]:
+    """A scheduler with its loops, as its `__main__` builds it."""
+    async with contextlib.AsyncExitStack() as stack:
+        pool = await open_pool(database_url)
+        stack.push_async_callback(pool.close)
+        conn = await stack.enter_async_context(pool.acquire())
+        scheduler = Scheduler(
+            pool,
+            domain="default",
+            holder=f"test:{uuid.uuid4()}",
+            catalogue=local_catalogue(),
+            lease_seconds=lease_seconds,
+            lost_seconds=lost_seconds,
+        )
+        server = GrpcServer("127.0.0.1:0")
+        server.add(
+            agent_service_pb2_grpc.add_AgentServiceServicer_to_server,
+            AgentServicer(scheduler, 0.2),
+            "longshore.v1.AgentService",
+        )
+        await stack.enter_async_context(server)
+        stack.push_async_callback(scheduler.release_lease)
+        ticks = Loop("tick", scheduler.tick, 0.2, gather=0.002)
+        scheduler.wake = ticks.wake
+        listener = Listener(
+            database_url,
+            {
+                JOBS: ticks.wake,
+                CAPACITY: scheduler.note_capacity,
+                ENVIRONMENTS: scheduler.note_topology,
+            },
+        )
+        assert await scheduler.hold_lease()
+        stand = Stand(scheduler, server.port, conn)
+        runners = [asyncio.create_task(ticks.run()), asyncio.create_task(listener.run())]
+        try:
+            yield stand
+            await stand.check()
+        finally:
+            for agent in stand.agents:
+                await agent.close()
+            for runner in runners:
+                runner.cancel()
+            await asyncio.gather(*runners, return_exceptions=True)

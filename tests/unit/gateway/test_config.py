@@ -1,0 +1,58 @@
+"""The gateway's settings, and the small parts that read headers."""
+
+import pytest
+
+from longshore.gateway.config import GatewayConfig
+from longshore.gateway.signature import signed_region
+from longshore.runtime.config import ConfigError
+
+
+def test_defaults() -> None:
+    config = GatewayConfig.from_environment({})
+
+    assert (config.host, config.port) == ("127.0.0.1", 7080)
+    assert config.submission_address == "127.0.0.1:7070"
+    assert config == GatewayConfig(config.address, config.submission_address)
+
+
+def test_everything_can_be_set() -> None:
+    config = GatewayConfig.from_environment(
+        {
+            "LONGSHORE_GATEWAY_ADDRESS": "[::1]:80",
+            "LONGSHORE_PORT_BASE": "9000",
+            "LONGSHORE_GATEWAY_BODY_BYTES": "65536",
+            "LONGSHORE_GATEWAY_CONCURRENCY": "7",
+            "LONGSHORE_GATEWAY_TIMEOUT": "1.5",
+            "LONGSHORE_GATEWAY_GRACE": "0",
+        }
+    )
+
+    assert (config.host, config.port) == ("::1", 80)
+    assert config == GatewayConfig("[::1]:80", "127.0.0.1:9000", 65_536, 7, 1.5, 0.0)
+
+
+def test_a_bad_value_names_its_variable() -> None:
+    with pytest.raises(ConfigError, match="LONGSHORE_GATEWAY_CONCURRENCY"):
+        GatewayConfig.from_environment({"LONGSHORE_GATEWAY_CONCURRENCY": "0"})
+
+
+@pytest.mark.parametrize(
+    ("authorization", "region"),
+    [
+        (
+            "AWS4-HMAC-SHA256 Credential=AKID/20261122/eu-west-1/batch/aws4_request, Signature=abc",
+            "eu-west-1",
+        ),
+        (
+            "AWS4-HMAC-SHA256 Signature=abc,Credential=a/20261122/us-east-1/batch/aws4_request",
+            "us-east-1",
+        ),
+        ("AWS4-HMAC-SHA256 Credential=a/20261122/us-east-1/batch/aws4_requests", None),
+        ("AWS4-HMAC-SHA256 Credential=a/20261122//batch/aws4_request", None),
+        ("Basic AWS4-HMAC-SHA256 Credential=a/20261122/us-east-1/batch/aws4_request", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_region_of_a_signature(authorization: str | None, region: str | None) -> None:
+    assert signed_region(authorization) == region

@@ -1,0 +1,318 @@
+"""The gateway's HTTP edge: routes, bad input, limits, origins, health, stopping."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
+
+from longshore.domain.errors import Unavailable
+from longshore.gateway.config import GatewayConfig
+from longshore.gateway.server import serve
+
+ARN = "arn:aws:batch:us-east-1:123456789012:job-queue/q"
+ESCAPED = "arn%3Aaws%3Abatch%3Aus-east-1%3A123456789012%3Ajob-queue%2Fq"
+
+
+async def test_arn_is_one_label_of_the_raw_path(stack: Any) -> None:
+    async with stack.http("GET", f"/v1/tags/{ESCAPED}") as response:
+        assert response.status == 200
+        assert await response.json() == {"tags": {}}
+    assert stack.last.request.resource_arn == ARN
+
+    status, code, _ = await stack.refused("GET", "/v1/tags/" + ARN)
+    assert (status, code) == (404, "UnknownOperationException")
+
+
+async def test_tag_keys_repeat_in_the_query(stack: Any) -> None:
+    async with stack.http(
+        "DELETE", f"/v1/tags/{ESCAPED}?tagKeys=a%20b&tagKeys=c%2Bd&X-Amz-Date=now"
+    ) as response:
+        assert response.status == 200
+        assert await response.read() == b"{}"
+    assert list(stack.last.request.tag_keys) == ["a b", "c+d"]
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b" \n", b'{"maxResults": null}'])
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain", ""])
+async def test_no_members_may_be_no_body(stack: Any, body: bytes, content_type: str) -> None:
+    async with stack.http(
+        "POST",
+        "/v1/describejobqueues",
+        data=body,
+        headers={"Content-Type": content_type},
+        skip_auto_headers=["Content-Type"],
+    ) as response:
+        assert response.status == 200
+        assert response.content_type == "application/json"
+        assert await response.json() == {"jobQueues": []}
+    assert "x-longshore-region" not in stack.last.metadata
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        "Bearer x",
+        "AWS4-HMAC-SHA256 nonsense",
+        "AWS4-HMAC-SHA256 Credential=a/20260101/EU WEST/batch/aws4_request",
+        "AWS4-HMAC-SHA256 Credential=" + "a/" * 3000,
+    ],
+)
+async def test_an_odd_authorization_names_no_region(stack: Any, authorization: str) -> None:
+    headers = {"Authorization": authorization}
+    async with stack.http("POST", "/v1/listjobs", json={}, headers=headers) as response:
+        assert response.status == 200
+    assert "x-longshore-region" not in stack.last.metadata
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"{'a': 1}",
+        b'{"a": NaN}',
+        b'{"a": Infinity}',
+        b"\xff\xfe\x00",
+        b"[" * 100_000,
+        b'{"a": ' + b"9" * 5000 + b"}",
+        b"{} {}",
+    ],
+)
+async def test_malformed_json(stack: Any, body: bytes) -> None:
+    found = await stack.refused("POST", "/v1/submitjob", data=body)
+
+    assert found == (400, "ClientException", "The request body is not valid JSON.")
+    assert not stack.submission.received
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "message"),
+    [
+        ("POST", "/v1/submitjob", "[]", "The request must be an object."),
+        (
+            "POST",
+            "/v1/submitjob",
+            '{"containerOverrides": {"command": ["a", 1]}}',
+            "containerOverrides.command[1] must be a string.",
+        ),
+        (
+            "POST",
+            "/v1/submitjob",
+            '{"nam": "x"}',
+            "nam is not a known member.",
+        ),
+        ("POST", "/v1/submitjob", '{"\\ud800": 1}', "? is not a known member."),
+        ("POST", "/v1/submitjob?jobName=a", "{}", "jobName is not a known member."),
+        (
+            "POST",
+            f"/v1/tags/{ESCAPED}",
+            '{"resourceArn": "other", "tags": {}}',
+            "resourceArn is not a known member.",
+        ),
+        ("GET", f"/v1/tags/{ESCAPED}", '{"tags": {}}', "tags is not a known member."),
+        ("GET", f"/v1/tags/{ESCAPED}?tags=a", "", "tags is not a known member."),
+        ("GET", "/v1/tags/%ff", "", "The path must be UTF-8."),
+        (
+            "DELETE",
+            f"/v1/tags/{ESCAPED}?tagKeys=%ff",
+            "",
+            "The query string must be UTF-8 and hold at most 200 parameters.",
+        ),
+        (
+            "DELETE",
+            f"/v1/tags/{ESCAPED}?" + "&".join(["tagKeys=a"] * 201),
+            "",
+            "The query string must be UTF-8 and hold at most 200 parameters.",
+        ),
+    ],
+)
+async def test_bad_members(stack: Any, method: str, path: str, body: str, message: str) -> None:
+    found = await stack.refused(method, path, data=body)
+
+    assert found == (400, "ClientException", message)
+    assert not stack.submission.received
+    async with stack.http("POST", "/v1/listjobs", data=b"{}") as response:
+        assert response.status == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/v1/", "/v1/startjob", "/v1/submitjob/", "/v1//submitjob", "/v2/submitjob", "/v1/tags/"],
+)
+async def test_unknown_route(stack: Any, path: str) -> None:
+    status, code, _ = await stack.refused("POST", path, data=b"{}")
+
+    assert (status, code) == (404, "UnknownOperationException")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("GET", "/v1/submitjob", "POST"),
+        ("OPTIONS", "/v1/submitjob", "POST"),
+        ("PUT", f"/v1/tags/{ESCAPED}", "DELETE, GET, POST"),
+    ],
+)
+async def test_wrong_method(stack: Any, method: str, path: str, allow: str) -> None:
+    async with stack.http(method, path) as response:
+        assert response.status == 405
+        assert response.headers["Allow"] == allow
+        assert (await response.json())["__type"] == "UnknownOperationException"
+
+
+async def _pieces(count: int) -> Any:
+    for _ in range(count):
+        yield b" " * 65_536
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_oversize(start: Callable[..., Any], chunked: bool) -> None:
+    """Refused by what it says of its length, or once it is over the limit."""
+    async with start(body_bytes=100_000) as stack:
+        data = _pieces(2) if chunked else b" " * 131_072
+        found = await stack.refused("POST", "/v1/submitjob", data=data)
+        fits = b'{"jobName": "' + b"a" * 99_000 + b'"}'
+        async with stack.http("POST", "/v1/submitjob", data=fits) as response:
+            assert response.status == 200
+
+    assert found == (400, "ClientException", "Request size exceeds 100000 bytes.")
+
+
+async def _raw(stack: Any, request: bytes) -> bytes:
+    """Sends bytes, ends the sending side, reads until the gateway closes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(stack.url.rpartition(":")[2]))
+    writer.write(request)
+    writer.write_eof()
+    try:
+        async with asyncio.timeout(5):
+            return await reader.read()
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        (b"Transfer-Encoding: chunked\r\n", b"zz\r\n{}\r\n"),
+        (b"Content-Encoding: gzip\r\nContent-Length: 2\r\n", b"{}"),
+        (b"Content-Length: 20\r\n", b"{}"),
+    ],
+)
+async def test_a_broken_body_breaks_nothing(stack: Any, headers: bytes, body: bytes) -> None:
+    with capture_logs() as logs:
+        await _raw(stack, b"POST /v1/submitjob HTTP/1.1\r\nHost: a\r\n" + headers + b"\r\n" + body)
+        async with stack.http("POST", "/v1/listjobs", data=b"{}") as response:
+            assert response.status == 200
+
+    assert [call.operation for call in stack.submission.received] == ["ListJobs"]
+    assert not [line for line in logs if line["log_level"] == "error"]
+
+
+async def test_a_body_that_never_ends_is_given_up(start: Callable[..., Any]) -> None:
+    async with start(timeout_seconds=0.1) as stack:
+        port = int(stack.url.rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"POST /v1/submitjob HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{")
+        async with asyncio.timeout(5):
+            assert b" 408 " in await reader.readline()
+        writer.close()
+
+
+async def test_a_call_has_a_deadline(start: Callable[..., Any]) -> None:
+    async with start(timeout_seconds=0.2) as stack:
+        stack.submission.hold = asyncio.Event()
+        status, code, _ = await stack.refused("POST", "/v1/listjobs", data=b"{}")
+
+    assert (status, code) == (503, "ServerException")
+
+
+async def test_more_requests_than_the_gateway_takes(start: Callable[..., Any]) -> None:
+    async with start(concurrency=1) as stack:
+        stack.submission.hold = asyncio.Event()
+        first = asyncio.create_task(stack.boto("list_jobs", jobQueue="q"))
+        await stack.submission.entered.wait()
+        found = await stack.refused("POST", "/v1/listjobs", data=b"{}")
+        stack.submission.hold.set()
+        await first
+
+    assert found == (429, "TooManyRequestsException", "Too Many Requests")
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "status"),
+    [
+        ("https://example.com", None, 403),
+        ("null", None, 403),
+        ("http://[", None, 403),
+        ("http://rebound.example:7080", "rebound.example:7080", 403),
+        ("http://localhost:7080", "localhost:7080", 200),
+        ("http://[::1]:7080", "[::1]:7080", 200),
+        (None, "gateway.internal", 200),
+    ],
+)
+async def test_other_sites_pages_are_refused(
+    stack: Any, origin: str | None, host: str | None, status: int
+) -> None:
+    headers = {"Origin": origin, "Host": host}
+    headers = {name: value for name, value in headers.items() if value is not None}
+    async with stack.http("POST", "/v1/listjobs", data=b"{}", headers=headers) as response:
+        assert response.status == status
+    assert len(stack.submission.received) == (status == 200)
+
+
+async def test_health_is_the_submission_services(stack: Any) -> None:
+    async with stack.http("GET", "/healthz") as response:
+        assert (response.status, await response.json()) == (200, {"status": "SERVING"})
+    await stack.server.set_serving(False)
+    async with stack.http("GET", "/healthz") as response:
+        assert (response.status, await response.json()) == (503, {"status": "NOT_SERVING"})
+
+
+async def test_submission_is_away(start: Callable[..., Any], unused_tcp_port: int) -> None:
+    async with start(submission_address=f"127.0.0.1:{unused_tcp_port}") as stack:
+        async with stack.http("GET", "/healthz") as response:
+            assert response.status == 503
+        async with stack.http("POST", "/v1/listjobs", data=b"{}") as response:
+            assert response.status == 503
+            assert response.headers["Retry-After"] == "1"
+            assert str(unused_tcp_port) not in await response.text()
+
+
+async def test_metrics_and_log_line_without_values(stack: Any) -> None:
+    body = {"jobName": "a", "parameters": {"password": "hunter2"}}
+    with capture_logs([merge_contextvars]) as logs:
+        async with stack.http("POST", "/v1/submitjob", json=body) as response:
+            request_id = response.headers["x-amzn-RequestId"]
+    async with stack.http("GET", "/metrics") as response:
+        text = await response.text()
+
+    assert 'longshore_http_requests_total{operation="SubmitJob",status="200"}' in text
+    [line] = [line for line in logs if line["event"] == "http.answered"]
+    assert line["status"] == 200
+    assert line["operation"] == "SubmitJob"
+    assert line["request_id"] == request_id
+    assert "hunter2" not in json.dumps(logs)
+
+
+async def test_stops_after_the_calls_in_hand(stack: Any) -> None:
+    stack.submission.hold = asyncio.Event()
+    call = asyncio.create_task(stack.boto("list_jobs", jobQueue="q"))
+    await stack.submission.entered.wait()
+
+    stack.stop.set()
+    await asyncio.sleep(0)
+    assert not stack.serving.done()
+    stack.submission.hold.set()
+
+    assert (await call)["jobSummaryList"] == []
+    await asyncio.wait_for(stack.serving, 5)
+
+
+async def test_an_address_in_use_is_said_in_a_sentence(stack: Any) -> None:
+    config = GatewayConfig(stack.url.removeprefix("http://"), "127.0.0.1:1")
+
+    with pytest.raises(Unavailable, match=r"^Cannot listen on 127\.0\.0\.1:"):
+        await serve(config, asyncio.Event())
