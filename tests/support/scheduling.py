@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
@@ -265,6 +266,17 @@ class Stand:
         )
         await self.conn.execute(f"NOTIFY {JOBS}")
 
+    @contextlib.asynccontextmanager
+    async def reconnected(self, database_url: str) -> AsyncIterator[None]:
+        """A connection in place of one that was cut."""
+        conn = await asyncpg.connect(database_url)
+        self.conn, cut = conn, self.conn
+        try:
+            yield
+        finally:
+            self.conn = cut
+            await conn.close()
+
     async def row(self, job_id: str) -> asyncpg.Record | None:
         """A job's row."""
         key = JobKey.parse(job_id)
@@ -318,7 +330,11 @@ async def scheduler_stand(
     async with contextlib.AsyncExitStack() as stack:
         pool = await open_pool(database_url)
         stack.push_async_callback(pool.close)
-        conn = await stack.enter_async_context(pool.acquire())
+        conn = await asyncpg.connect(database_url)
+        stack.push_async_callback(conn.close)
+        await conn.set_type_codec(
+            "jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads
+        )
         scheduler = Scheduler(
             pool,
             domain="default",
@@ -350,7 +366,8 @@ async def scheduler_stand(
         runners = [asyncio.create_task(ticks.run()), asyncio.create_task(listener.run())]
         try:
             yield stand
-            await stand.check()
+            if not conn.is_closed():
+                await stand.check()
         finally:
             for agent in stand.agents:
                 await agent.close()

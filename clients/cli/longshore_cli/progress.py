@@ -27,15 +27,18 @@ _COLOURS = {
 _BAR_ORDER = ("SUCCEEDED", "FAILED", "RUNNING", "STARTING", "RUNNABLE", "PENDING", "SUBMITTED")
 BAR_CELLS = 50
 #: Plain lines come no faster, but for the last.
-LINE_SECONDS = 1.0
+LINE_SECONDS = 2.0
 
 
 def counts(job: job_pb2.JobDetail) -> dict[str, int]:
     """Jobs by status: an array job's children, or the single job itself."""
-    summary = job.array_properties.status_summary
-    if summary:
-        return {status: summary.get(status, 0) for status in STATUSES}
-    return {status: int(job.status == status) for status in STATUSES}
+    children = job.array_properties.status_summary
+    if any(children.values()):
+        return {status: children.get(status, 0) for status in STATUSES}
+    # A single job, or an array job whose children have not been made yet.
+    return {
+        status: (job.array_properties.size or 1) * (job.status == status) for status in STATUSES
+    }
 
 
 def bar(by_status: Mapping[str, int], cells: int = BAR_CELLS) -> Text:

@@ -16,6 +16,7 @@ import typer
 
 from longshore_cli import console, exit_code
 from longshore_cli.command import DataDir, Json, coroutine
+from longshore_cli.progress import summary
 from longshore_cli.settings import data_directory, read_record
 from longshore_client import Addresses, Client, LongshoreError
 from longshore_client.call import check_health
@@ -171,8 +172,8 @@ def _show(
     if jobs:
         console.out().print()
         console.table(
-            ("QUEUE", *STATUSES),
-            [(queue, *(str(counts[name]) for name in STATUSES)) for queue, counts in jobs.items()],
+            ("QUEUE", "JOBS"),
+            [(queue, summary(counts) or "none") for queue, counts in jobs.items()],
         )
     if environments:
         console.out().print()

@@ -11,7 +11,7 @@ import structlog
 from longshore.agent import metrics
 from longshore.agent.attempt import Attempt, AttemptKey, Phase
 from longshore.agent.controller import Controller
-from longshore.agent.journal import Journal
+from longshore.agent.journal import Entry, Journal
 from longshore.agent.outbox import Outbox
 from longshore.agent.runtime import Found, Runtime
 from longshore.v1 import agent_service_pb2 as pb
@@ -68,29 +68,15 @@ class Crew:
             for change in report.changes
         }
         for key, entry in list(self._journal.entries.items()):
-            attempt = Attempt(key, entry.assignment)
-            if entry.stop is not None:
-                attempt.stop(entry.stop.status_reason)
-            found = self._found.pop(key, None)
-            if found is not None:
-                attempt.handle = found.handle
-                attempt.started_at = found.started_at
-            if entry.change is not None and entry.change.status == pb.ATTEMPT_STATUS_ENDED:
-                attempt.phase = Phase.ENDED
-                attempt.journaled.set()
-                attempt.acknowledged = key not in unacknowledged
-            elif found is not None and found.started_at is not None:
-                attempt.phase = Phase.RUNNING
-                if entry.change is None or entry.change.status != pb.ATTEMPT_STATUS_RUNNING:
-                    self.outbox.add(attempt.started(found.started_at))
-            elif entry.change is not None and entry.change.status == pb.ATTEMPT_STATUS_RUNNING:
-                # It ran, and nothing of it is left: watching it will say so.
-                attempt.phase = Phase.RUNNING
-                attempt.started_at = entry.change.start_time.ToDatetime().replace(
-                    tzinfo=UTC
-                )
+            attempt = _recovered(key, entry, self._found.pop(key, None))
+            attempt.acknowledged = attempt.phase is Phase.ENDED and key not in unacknowledged
             self._attempts[key] = attempt
             self._runtime.adopt(attempt)
+            if attempt.phase is Phase.RUNNING and (
+                entry.change is None or entry.change.status != pb.ATTEMPT_STATUS_RUNNING
+            ):
+                assert attempt.started_at is not None
+                self.outbox.add(attempt.started(attempt.started_at))
             if attempt.phase is Phase.ACCEPTED:
                 self._unconfirmed.add(key)
             else:
@@ -211,3 +197,23 @@ class Crew:
             if len(self._past) > REMEMBERED:
                 self._past.popitem(last=False)
             self.changed.set()
+
+
+def _recovered(key: AttemptKey, entry: Entry, found: Found | None) -> Attempt:
+    """An attempt as far as the journal and what was found say that it is."""
+    attempt = Attempt(key, entry.assignment)
+    if entry.stop is not None:
+        attempt.stop(entry.stop.status_reason)
+    if found is not None:
+        attempt.handle, attempt.started_at = found.handle, found.started_at
+    change = entry.change
+    if change is not None and change.HasField("start_time"):
+        # What was said once stays said, even where the engine knows it more exactly.
+        attempt.started_at = change.start_time.ToDatetime(UTC)
+    if change is not None and change.status == pb.ATTEMPT_STATUS_ENDED:
+        attempt.phase = Phase.ENDED
+        attempt.journaled.set()
+    elif attempt.started_at is not None:
+        # If nothing of it is left, watching it will say so.
+        attempt.phase = Phase.RUNNING
+    return attempt

@@ -63,9 +63,6 @@ class Shipper:
 
     async def _session(self, stub: "pb_grpc.LogServiceAsyncStub") -> None:
         call: Call = stub.AppendLogs()
-        self._waiting |= dict.fromkeys(self._in_flight | self._stored.keys())
-        self._stored.clear()
-        self._in_flight.clear()
         self._room.set()
         sending = asyncio.ensure_future(self._send(call))
         receiving = asyncio.ensure_future(self._receive(call))
@@ -76,6 +73,10 @@ class Shipper:
             sending.cancel()
             receiving.cancel()
             results = await asyncio.gather(sending, receiving, return_exceptions=True)
+            # Whatever was not stored for good is asked about anew on the next stream.
+            self._waiting |= dict.fromkeys(self._in_flight | self._stored.keys())
+            self._stored.clear()
+            self._in_flight.clear()
         for result in reversed(results):
             if isinstance(result, Exception) and not isinstance(
                 result, asyncio.InvalidStateError

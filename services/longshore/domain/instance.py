@@ -57,6 +57,8 @@ class InstanceRecord:
 class Step(StrEnum):
     """What to do next about an instance that is on its way out."""
 
+    #: Its agent died while attempts are live: start it again.
+    REVIVE = "REVIVE"
     WAIT = "WAIT"
     #: Ask the process to end.
     STOP = "STOP"
@@ -85,11 +87,12 @@ def next_step(
         now: the time.
         grace: how long the scheduler has to drain it, and then the process to end by itself.
     """
+    is_reachable = instance.agent not in (None, AgentStatus.LOST)
     if not is_running:
-        return Step.RECORD
+        return Step.REVIVE if is_reachable and instance.live_attempts else Step.RECORD
     if stopped_at is not None:
         return Step.KILL if now - stopped_at >= grace else Step.WAIT
-    if instance.agent in (None, AgentStatus.LOST):
+    if not is_reachable:
         return Step.STOP
     if instance.live_attempts:
         return Step.WAIT

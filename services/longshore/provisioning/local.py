@@ -1,17 +1,15 @@
 """The local provider: each instance is an agent process on this machine.
 
-    <directory>/<instance id>/agent.json    process id and start time of the agent
-    <directory>/<instance id>/agent.log     what it prints
+    <directory>/<instance id>/agent.log     what the agent prints
     <directory>/<instance id>/...           its own data: journal, spooled logs
 
 Agents are started in a session of their own and outlive this process. The one that comes after
-finds them by their file, or, when it was killed before it wrote that, by the instance id and
-directory in their environment. A process id alone proves nothing, since ids are used again: it
-must go with the start time.
+finds them by what their environment says: instance id and directory. So there is no file of process
+ids that could be missing, stale, or name a process that got an old id; and from then on a process
+is known by its id together with its start time, which is what psutil checks before any signal.
 """
 
 import asyncio
-import json
 import os
 import shutil
 import signal
@@ -179,17 +177,9 @@ class LocalProvider:
 
     def _adopt(self) -> dict[str, psutil.Process]:
         found = {}
-        for file in self._directory.glob("i-*/agent.json"):
-            if process := _from_file(file):
-                found[file.parent.name] = process
-        known = {process.pid for process in found.values()}
         for process in psutil.process_iter():
-            if process.pid in known:
-                continue
-            instance_id = self._instance_of(process)
-            if instance_id and instance_id not in found:
+            if instance_id := self._instance_of(process):
                 found[instance_id] = process
-                self._remember(instance_id, process)
         if found:
             log.info("instances.adopted", count=len(found))
         return found
@@ -239,7 +229,6 @@ class LocalProvider:
             )
         self._children.add(pid)
         process = psutil.Process(pid)
-        self._remember(instance.instance_id, process)
         self._watch(pid)
         return process
 
@@ -250,12 +239,6 @@ class LocalProvider:
             "LONGSHORE_INSTANCE_ID": instance_id,
             "LONGSHORE_DATA_DIR": str(self._directory / instance_id),
         }
-
-    def _remember(self, instance_id: str, process: psutil.Process) -> None:
-        file = self._directory / instance_id / "agent.json"
-        fresh = file.with_suffix(".new")
-        fresh.write_text(json.dumps({"pid": process.pid, "started": process.create_time()}))
-        fresh.replace(file)
 
     def _watch(self, pid: int) -> None:
         """Has `on_exit` called when a process ends; without pidfd the next pass finds out."""
@@ -274,17 +257,6 @@ class LocalProvider:
 
         self._watched.add(descriptor)
         loop.add_reader(descriptor, ended)
-
-
-def _from_file(file: Path) -> psutil.Process | None:
-    """The process that a file names, if it is still that one."""
-    try:
-        record = json.loads(file.read_text())
-        process = psutil.Process(record["pid"])
-        started = process.create_time()
-    except (OSError, ValueError, KeyError, psutil.Error):
-        return None
-    return process if abs(started - record["started"]) < 1.0 and _is_alive(process) else None
 
 
 def _is_reaped(pid: int) -> bool:

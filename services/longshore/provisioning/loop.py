@@ -241,6 +241,9 @@ class Reconciler:
             now=current.now,
             grace=self._grace,
         )
+        if step is Step.REVIVE:
+            await self._revive(record, watch, current)
+            return
         if step is Step.RECORD:
             never_joined = record.agent is None and record.was_launched
             status = InstanceStatus.FAILED if never_joined else InstanceStatus.TERMINATED

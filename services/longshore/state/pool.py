@@ -33,6 +33,7 @@ _AWAY = (
     asyncpg.QueryCanceledError,
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
+    asyncpg.ObjectNotInPrerequisiteStateError,
 )
 
 

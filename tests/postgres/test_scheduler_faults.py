@@ -1,0 +1,175 @@
+"""What the scheduler survives: lost streams, lost instances, its own death, a stolen lease, no database."""
+
+import asyncio
+
+import asyncpg
+import pytest
+from support.scheduling import Ended, scheduler_stand
+
+from longshore.state import lease
+from longshore.state.embedded import EmbeddedPostgres
+from longshore.state.pool import open_pool, transaction
+from longshore.v1 import agent_service_pb2 as pb
+
+
+async def test_a_broken_stream_costs_no_attempt(database_url: str) -> None:
+    async with scheduler_stand(database_url) as stand:
+        await stand.environment()
+        await stand.queue()
+        agent = await stand.agent()
+        job = await stand.submit()
+        await agent.until(lambda: job in agent.assigned)
+        await agent.close()
+        other = await stand.submit()
+        await stand.until(other, "STARTING")
+        registered = await agent.connect([pb.AttemptKey(job_id=job, attempt=1)])
+        assert {a.key.job_id for a in registered.assignments} == {job, other}
+        for name in (job, other):
+            await agent.end(name, Ended(), started=True)
+            await stand.until(name, "SUCCEEDED")
+        assert (await stand.row(job))["attempt"] == 1
+
+
+async def test_a_stop_reaches_an_agent_that_was_away(database_url: str) -> None:
+    async with scheduler_stand(database_url) as stand:
+        await stand.environment()
+        await stand.queue()
+        agent = await stand.agent()
+        job = await stand.submit()
+        await agent.until(lambda: job in agent.assigned)
+        await agent.close()
+        await stand.request(job, "TERMINATE", "stop it")
+        async with asyncio.timeout(5):
+            while not (await stand.row(job))["is_terminated"]:
+                await asyncio.sleep(0.01)
+        registered = await agent.connect([pb.AttemptKey(job_id=job, attempt=1)])
+        assert [(s.key.job_id, s.status_reason) for s in registered.stops] == [(job, "stop it")]
+
+
+async def test_a_silent_instance_is_lost_and_its_jobs_go_elsewhere(database_url: str) -> None:
+    async with scheduler_stand(database_url, lost_seconds=0.5) as stand:
+        await stand.environment()
+        await stand.queue()
+        agent = await stand.agent()
+        again = await stand.submit(attempts=2)
+        once = await stand.submit(attempts=1)
+        await agent.until(lambda: {again, once} <= agent.assigned.keys())
+        await agent.close()
+        row = await stand.until(once, "FAILED")
+        assert row["status_reason"] == f"Host EC2 (instance {agent.instance_id}) terminated."
+        assert row["exit_code"] is None
+        other = await stand.agent()
+        await other.until(lambda: again in other.assigned)
+        assert other.assigned[again].key.attempt == 2
+        registered = await agent.connect([pb.AttemptKey(job_id=again, attempt=1)])
+        assert not registered.assignments
+        await agent.end(again, Ended(), started=True)
+        await agent.until(lambda: agent.acknowledged > 0)
+        assert (await stand.row(again))["status"] == "STARTING"
+
+
+async def test_a_report_that_comes_twice_counts_once(database_url: str) -> None:
+    async with scheduler_stand(database_url) as stand:
+        await stand.environment()
+        await stand.queue()
+        agent = await stand.agent()
+        job = await stand.submit(attempts=2)
+        await agent.until(lambda: job in agent.assigned)
+        first = agent.assigned[job]
+        await agent.end(job, Ended(1), started=True)
+        await agent.until(lambda: agent.assigned[job].key.attempt == 2)
+        second, agent.assigned[job] = agent.assigned[job], first
+        before = agent.acknowledged
+        await agent.end(job, Ended(1), started=True)
+        await agent.until(lambda: agent.acknowledged > before)
+        assert (await stand.row(job))["status"] == "STARTING"
+        agent.assigned[job] = second
+        await agent.end(job, Ended(), started=True)
+        await stand.until(job, "SUCCEEDED")
+
+
+async def test_a_successor_goes_on_where_the_scheduler_died(database_url: str) -> None:
+    async with scheduler_stand(database_url) as stand:
+        await stand.environment()
+        await stand.queue()
+        agent = await stand.agent(vcpus=2)
+        array = await stand.submit(size=20)
+        last = await stand.submit(depends_on=[(array, "PLAIN")])
+        await agent.until(lambda: len(agent.assigned) == 2)
+        await agent.end(f"{array}:0", Ended(), started=True)
+        await stand.until(f"{array}:0", "SUCCEEDED")
+        live = [a.key for j, a in agent.assigned.items() if j != f"{array}:0"]
+    async with scheduler_stand(database_url) as stand:
+        again = await stand.agent(vcpus=2)
+        assert {k.job_id for k in live} <= set(again.assigned)
+        again.answers = lambda _: Ended()
+        for job in list(again.assigned):
+            await again.end(job, Ended(), started=True)
+        await stand.until(array, "SUCCEEDED")
+        await stand.until(last, "SUCCEEDED")
+        twice = await stand.conn.fetchval(
+            "SELECT count(*) FROM attempts WHERE attempt > 1 OR status <> 'ENDED'"
+        )
+        assert twice == 0
+
+
+async def test_who_lost_the_lease_changes_nothing(database_url: str) -> None:
+    async with scheduler_stand(database_url) as stand:
+        await stand.environment()
+        await stand.queue()
+        agent = await stand.agent()
+        pool = await open_pool(database_url)
+        await stand.conn.execute("UPDATE leases SET expires_at = now() - interval '1 second'")
+        async with transaction(pool) as conn:
+            assert await lease.acquire(conn, "default", "thief", 60) is not None
+        await pool.close()
+        job = await stand.submit()
+        async with asyncio.timeout(5):
+            while stand.scheduler.leading:
+                await asyncio.sleep(0.01)
+        assert await stand.scheduler.tick() is False
+        assert not await stand.scheduler.hold_lease()
+        assert (await stand.row(job))["status"] == "SUBMITTED"
+        await stand.conn.execute("UPDATE leases SET expires_at = now() - interval '1 second'")
+        assert await stand.scheduler.hold_lease()
+        await agent.close()
+        await agent.connect()
+        await agent.until(lambda: job in agent.assigned)
+
+
+async def test_only_one_holds_a_domain(database_url: str) -> None:
+    pool = await open_pool(database_url)
+    async with transaction(pool) as conn:
+        assert await lease.acquire(conn, "d", "one", 60) == 1
+        assert await lease.acquire(conn, "d", "two", 60) is None
+        assert await lease.acquire(conn, "d", "one", 60) == 2
+        await lease.release(conn, "d", 2)
+    async with transaction(pool) as conn:
+        assert await lease.acquire(conn, "d", "two", 60) == 3
+    await pool.close()
+
+
+async def test_all_resumes_when_the_database_comes_back(
+    database_url: str, postgres: EmbeddedPostgres
+) -> None:
+    async with scheduler_stand(database_url) as stand:
+        await stand.environment()
+        await stand.queue()
+        agent = await stand.agent()
+        job = await stand.submit()
+        await agent.until(lambda: job in agent.assigned)
+        admin = await asyncpg.connect(postgres.url())
+        name = database_url.split("/")[3].split("?")[0]
+        await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        await admin.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name
+        )
+        await agent.end(job, Ended(), started=True)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(agent.until(lambda: agent.acknowledged > 0), 0.5)
+        await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        await admin.close()
+        await agent.until(lambda: agent.acknowledged > 0)
+        async with stand.reconnected(database_url):
+            await stand.until(job, "SUCCEEDED")
+            await stand.check()

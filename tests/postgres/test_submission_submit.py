@@ -1,0 +1,273 @@
+"""SubmitJob: what is stored, what is refused with which words, and what happens under load."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.submission import Stand, a_container, a_queue, submission_stand
+
+from longshore.domain.errors import (
+    InvalidRequest,
+    LimitExceeded,
+    LongshoreError,
+    PreconditionFailed,
+    Unavailable,
+    Unimplemented,
+)
+from longshore.state.embedded import EmbeddedPostgres
+from longshore.state.migrate import migrate
+from longshore.submission.submit import TRANSACTIONS
+from longshore.v1 import job_definition_pb2
+
+
+@pytest.fixture
+async def stand(database_url: str) -> AsyncIterator[Stand]:
+    async with submission_stand(database_url) as stand:
+        await stand.prepare()
+        yield stand
+
+
+async def test_a_job_is_stored_resolved(stand: Stand) -> None:
+    await stand.register(
+        "r",
+        a_container(command=["go", "Ref::what"], environment=[{"name": "A", "value": "1"}]),
+        parameters={"what": "home"},
+        retryStrategy={"attempts": 3, "evaluateOnExit": [{"onExitCode": "1*", "action": "retry"}]},
+        timeout={"attemptDurationSeconds": 60},
+    )
+    job_id = await stand.submit(
+        jobDefinition="r",
+        parameters={"what": "away"},
+        containerOverrides={
+            "environment": [{"name": "B", "value": "2"}],
+            "resourceRequirements": [{"type": "VCPU", "value": "2"}],
+        },
+        tags={"team": "x"},
+    )
+    row = await stand.conn.fetchrow(
+        "SELECT * FROM jobs JOIN job_specs USING (job_id) JOIN shapes USING (shape_id)"
+    )
+    assert (row["status"], row["attempts_max"], row["timeout_seconds"]) == ("SUBMITTED", 3, 60)
+    assert (row["vcpu_milli"], row["memory_mib"], row["gpus"]) == (2000, 64, 0)
+    detail = json.loads(row["detail"])
+    assert detail["container"]["command"] == ["go", "away"]
+    assert detail["retryStrategy"]["evaluateOnExit"][0]["action"] == "retry"
+    container = job_definition_pb2.ContainerProperties.FromString(row["container"])
+    assert list(container.command) == ["go", "away"]
+    assert {v.name: v.value for v in container.environment} == {"A": "1", "B": "2"}
+    shown = await stand.describe(job_id)
+    assert shown["tags"] == {"team": "x"}
+    assert shown["jobDefinition"].endswith(":job-definition/r:1")
+    assert shown["parameters"] == {"what": "away"}
+
+
+async def test_the_newest_active_revision_is_meant(stand: Stand) -> None:
+    for _ in range(2):
+        await stand.register()
+    await stand.submit()
+    assert await stand.conn.fetchval("SELECT max(definition_revision) FROM jobs") == 3
+    await stand("DeregisterJobDefinition", jobDefinition="d:3")
+    job = await stand.submit()
+    assert (await stand.describe(job))["jobDefinition"].endswith("/d:2")
+    arn = "arn:aws:batch:eu-west-1:000000000000:job-definition/d:1"
+    job = await stand.submit(jobDefinition=arn)
+    assert (await stand.describe(job))["jobDefinition"].endswith("/d:1")
+    with pytest.raises(InvalidRequest, match="name d:3 does not exist or is not in ACTIVE status"):
+        await stand.submit(jobDefinition="d:3")
+
+
+REFUSED: list[tuple[dict[str, Any], type[LongshoreError], str]] = [
+    ({"jobName": "-x"}, InvalidRequest, "Job name should match valid pattern"),
+    ({"jobName": "x" * 129}, InvalidRequest, "Job name should match valid pattern"),
+    ({"jobQueue": "nope"}, InvalidRequest, "JobQueue nope not found."),
+    ({"jobQueue": "a b"}, InvalidRequest, "jobQueue is neither a name"),
+    (
+        {"jobDefinition": "nope"},
+        InvalidRequest,
+        "JobDefinition name nope does not exist or is not in ACTIVE status",
+    ),
+    (
+        {"jobDefinition": "arn:aws:batch:us-east-1:123456789012:job-definition/nope:4"},
+        InvalidRequest,
+        "JobDefinition arn:aws:batch:us-east-1:123456789012:job-definition/nope:4 not found.",
+    ),
+    ({"jobDefinition": "d:0"}, InvalidRequest, "jobDefinition is neither NAME"),
+    (
+        {"containerOverrides": {"command": ["Ref::gone"]}},
+        InvalidRequest,
+        "Unable to substitute value. No parameter found for reference gone",
+    ),
+    (
+        {"dependsOn": [{"jobId": str(uuid.UUID(int=n))} for n in range(21)]},
+        InvalidRequest,
+        "Job cannot have more than 20 dependencies",
+    ),
+    ({"dependsOn": [{"jobId": str(uuid.UUID(int=1))}]}, InvalidRequest, "not found, on which"),
+    ({"dependsOn": [{"type": "SEQUENTIAL"}]}, InvalidRequest, "which is for array jobs"),
+    ({"dependsOn": [{}]}, InvalidRequest, "dependsOn[0] needs a jobId"),
+    ({"dependsOn": [{"type": "ODD"}]}, InvalidRequest, "dependsOn[0].type is 'ODD'"),
+    (
+        {"shareIdentifier": "s"},
+        InvalidRequest,
+        "Job with shareIdentifier or schedulingPriority can onlybe submitted to job queue with "
+        "fair share scheduling policy.",
+    ),
+    ({"schedulingPriorityOverride": 10000}, InvalidRequest, "must be from 0 to 9999"),
+    ({"arrayProperties": {"size": 1}}, InvalidRequest, "must be from 2 to 10000"),
+    ({"arrayProperties": {"size": 10001}}, InvalidRequest, "must be from 2 to 10000"),
+    ({"retryStrategy": {}}, InvalidRequest, "RetryAttempts must be provided with retry strategy"),
+    ({"retryStrategy": {"attempts": 11}}, InvalidRequest, "must be from 1 to 10"),
+    ({"timeout": {"attemptDurationSeconds": 59}}, InvalidRequest, "must be at least 60"),
+    (
+        {"containerOverrides": {"resourceRequirements": [{"type": "VCPU", "value": "0.25"}]}},
+        InvalidRequest,
+        "containerOverrides.resourceRequirements[0].value is '0.25'",
+    ),
+    (
+        {"containerOverrides": {"resourceRequirements": [{"type": "DISK", "value": "1"}]}},
+        InvalidRequest,
+        "containerOverrides.resourceRequirements[0].type is 'DISK'",
+    ),
+    ({"containerOverrides": {"command": [""]}}, InvalidRequest, "has an empty string"),
+    ({"containerOverrides": {"instanceType": "m6i.large"}}, InvalidRequest, "multi-node"),
+    ({"tags": {"aws:x": "1"}}, InvalidRequest, "reserved prefix"),
+    ({"propagateTags": True}, Unimplemented, "propagateTags is not supported"),
+    ({"nodeOverrides": {}}, Unimplemented, "nodeOverrides"),
+    ({"ecsPropertiesOverride": {}}, Unimplemented, "ecsPropertiesOverride"),
+    ({"eksPropertiesOverride": {}}, Unimplemented, "eksPropertiesOverride"),
+    ({"parameters": {"x": "y" * 31_000}}, LimitExceeded, "SubmitJob request has"),
+]
+
+
+@pytest.mark.parametrize(("members", "kind", "text"), REFUSED)
+async def test_bad_calls_are_refused_and_store_nothing(
+    stand: Stand, members: dict[str, Any], kind: type[LongshoreError], text: str
+) -> None:
+    with pytest.raises(kind) as caught:
+        await stand.submit(**members)
+    assert text in caught.value.message
+    assert await stand.job_count() == 0
+
+
+async def test_missing_members_are_named(stand: Stand) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        await stand("SubmitJob", jobName="j", jobQueue="q")
+    assert caught.value.fields == {"member": "jobDefinition"}
+
+
+async def test_a_disabled_or_deleted_queue_takes_no_jobs(stand: Stand) -> None:
+    await stand("UpdateJobQueue", jobQueue="q", state="DISABLED")
+    with pytest.raises(PreconditionFailed, match="q is DISABLED"):
+        await stand.submit()
+    await stand("DeleteJobQueue", jobQueue="q")
+    with pytest.raises(PreconditionFailed):
+        await stand.submit()
+    assert await stand.job_count() == 0
+
+
+async def test_dependencies_are_stored_once_each_and_sizes_must_agree(stand: Stand) -> None:
+    array = await stand.submit(arrayProperties={"size": 3})
+    single = await stand.submit()
+    edges = [
+        {"jobId": single},
+        {"jobId": single},
+        {"jobId": f"{array}:2"},
+        {"jobId": array, "type": "N_TO_N"},
+        {"type": "SEQUENTIAL"},
+    ]
+    await stand.submit(jobName="last", arrayProperties={"size": 3}, dependsOn=edges)
+    rows = await stand.conn.fetch("SELECT * FROM job_dependencies ORDER BY ordinal")
+    assert [(row["depends_on_index"], row["type"]) for row in rows] == [
+        (-1, "PLAIN"),
+        (2, "PLAIN"),
+        (-1, "N_TO_N"),
+        (-1, "SEQUENTIAL"),
+    ]
+    assert rows[3]["depends_on"] is None
+    for wrong in (f"{array}:3", f"{single}:0"):
+        with pytest.raises(InvalidRequest, match="not found"):
+            await stand.submit(dependsOn=[{"jobId": wrong}])
+    with pytest.raises(InvalidRequest, match="needs an array job of size 4"):
+        await stand.submit(
+            arrayProperties={"size": 4}, dependsOn=[{"jobId": array, "type": "N_TO_N"}]
+        )
+
+
+async def test_a_repeated_request_id_answers_the_same_job(stand: Stand) -> None:
+    key = {"x-longshore-request-id": str(uuid.uuid4())}
+    first = await stand.submit(key)
+    assert first == key["x-longshore-request-id"]
+    await stand.register()  # a newer revision does not make it another call
+    assert await stand.submit(key) == first
+    assert await stand.submit(key, jobDefinition="d:1") == first
+    for other in ({"jobName": "k"}, {"jobDefinition": "d:2"}, {"arrayProperties": {"size": 2}}):
+        with pytest.raises(PreconditionFailed, match="exists already"):
+            await stand.submit(key, **other)
+    assert await stand.job_count() == 1
+    with pytest.raises(InvalidRequest, match="is no UUID"):
+        await stand.submit({"x-longshore-request-id": "7"})
+
+
+async def test_repetitions_that_arrive_together_make_one_job(stand: Stand) -> None:
+    key = {"x-longshore-request-id": str(uuid.uuid4())}
+    ids = await asyncio.gather(*(stand.submit(key) for _ in range(20)))
+    assert set(ids) == {key["x-longshore-request-id"]}
+    assert await stand.job_count() == 1
+
+
+async def test_calls_that_arrive_together_share_transactions_and_fail_alone(stand: Stand) -> None:
+    await stand.submit()
+    before = TRANSACTIONS._value.get()
+    calls = [
+        stand.submit(jobName=f"j{n}", **({"jobQueue": "nope"} if n % 10 == 0 else {}))
+        for n in range(100)
+    ]
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    failed = [n for n, result in enumerate(results) if isinstance(result, Exception)]
+    assert failed == list(range(0, 100, 10))
+    assert await stand.job_count() == 91
+    assert TRANSACTIONS._value.get() - before <= 20
+    named = dict(await stand.conn.fetch("SELECT job_id::text, name FROM jobs"))
+    assert all(named[r] == f"j{n}" for n, r in enumerate(results) if isinstance(r, str))
+
+
+async def test_submitting_wakes_the_scheduler(stand: Stand) -> None:
+    woken = asyncio.Event()
+    await stand.conn.add_listener("longshore_jobs", lambda *_: woken.set())
+    await stand.submit()
+    async with asyncio.timeout(5):
+        await woken.wait()
+
+
+async def test_shapes_are_shared_between_jobs_and_apart_between_queues(stand: Stand) -> None:
+    await stand("CreateJobQueue", **a_queue("p"))
+    for queue in ("q", "q", "p"):
+        await stand.submit(jobQueue=queue)
+    assert await stand.conn.fetchval("SELECT count(*) FROM shapes") == 2
+
+
+@pytest.mark.timeout(60)  # starts a server of its own, twice
+async def test_with_the_database_away_calls_are_unavailable_until_it_is_back(
+    tmp_path: Path,
+) -> None:
+    server = EmbeddedPostgres(tmp_path / "data", durable=False)
+    server.start()
+    try:
+        await migrate(server.url())
+        async with submission_stand(server.url()) as stand:
+            await stand.prepare()
+            kept = await stand.submit()
+            await asyncio.to_thread(server.stop)
+            with pytest.raises(Unavailable):
+                await stand.submit()
+            with pytest.raises(Unavailable):
+                await stand.describe(kept)
+            await asyncio.to_thread(server.start)
+            assert (await stand.describe(kept))["status"] == "SUBMITTED"
+            await stand.submit()
+    finally:
+        server.stop()

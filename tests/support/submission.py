@@ -1,0 +1,114 @@
+"""The submission service over gRPC on a real database, called with AWS-shaped JSON."""
+
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import asyncpg
+import grpc
+from google.protobuf import message_factory
+from google.protobuf.json_format import MessageToDict, ParseDict
+
+from longshore.rpc.channel import open_channel
+from longshore.rpc.errors import from_rpc_error
+from longshore.state.pool import open_pool
+from longshore.submission.__main__ import serving
+from longshore.submission.config import SubmissionConfig
+from longshore.v1 import submission_service_pb2, submission_service_pb2_grpc
+
+Json = dict[str, Any]
+_SERVICE = submission_service_pb2.DESCRIPTOR.services_by_name["SubmissionService"]
+_INPUTS = {m.name: message_factory.GetMessageClass(m.input_type) for m in _SERVICE.methods}
+
+
+def a_container(*, vcpus: int = 1, memory_mib: int = 64, **members: Any) -> Json:
+    """Container properties of a small job."""
+    return {
+        "image": "busybox",
+        "command": ["echo", "hello"],
+        "resourceRequirements": [
+            {"type": "VCPU", "value": str(vcpus)},
+            {"type": "MEMORY", "value": str(memory_mib)},
+        ],
+        **members,
+    }
+
+
+def a_queue(name: str = "q", *environments: str, **members: Any) -> Json:
+    """Members of CreateJobQueue."""
+    names = environments or ("ce",)
+    order = [{"order": n, "computeEnvironment": e} for n, e in enumerate(names, 1)]
+    return {
+        "jobQueueName": name,
+        "priority": 1,
+        "computeEnvironmentOrder": order,
+        **members,
+    }
+
+
+class Stand:
+    """A running service, a client of it, and its database."""
+
+    def __init__(self, channel: grpc.aio.Channel, conn: asyncpg.Connection) -> None:
+        self._stub = submission_service_pb2_grpc.SubmissionServiceStub(channel)
+        self.conn = conn
+
+    async def __call__(
+        self, operation: str, metadata: Mapping[str, str] | None = None, **members: Any
+    ) -> Json:
+        """Calls an operation; a refusal is raised as the error it was on the other side."""
+        request = ParseDict(members, _INPUTS[operation]())
+        try:
+            answer = await getattr(self._stub, operation)(
+                request, timeout=15, metadata=tuple((metadata or {}).items())
+            )
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
+        return MessageToDict(answer)
+
+    async def prepare(self) -> None:
+        """Makes a compute environment `ce`, a queue `q` and a definition `d`."""
+        await self("CreateComputeEnvironment", computeEnvironmentName="ce", type="UNMANAGED")
+        await self("CreateJobQueue", **a_queue())
+        await self.register()
+
+    async def register(self, name: str = "d", container: Json | None = None, **members: Any) -> str:
+        """Registers a definition and returns its ARN."""
+        answer = await self(
+            "RegisterJobDefinition",
+            jobDefinitionName=name,
+            type="container",
+            containerProperties=container or a_container(),
+            **members,
+        )
+        return str(answer["jobDefinitionArn"])
+
+    async def submit(self, metadata: Mapping[str, str] | None = None, **members: Any) -> str:
+        """Submits a job of definition `d` to queue `q` and returns its id."""
+        defaults: Json = {"jobName": "j", "jobQueue": "q", "jobDefinition": "d"}
+        return str((await self("SubmitJob", metadata, **defaults | members))["jobId"])
+
+    async def describe(self, job_id: str) -> Json:
+        """The one job of an id."""
+        (job,) = (await self("DescribeJobs", jobs=[job_id]))["jobs"]
+        return dict(job)
+
+    async def job_count(self) -> int:
+        """How many rows of jobs there are."""
+        return int(await self.conn.fetchval("SELECT count(*) FROM jobs"))
+
+
+@contextlib.asynccontextmanager
+async def submission_stand(database_url: str) -> AsyncIterator[Stand]:
+    """A running service on a free port."""
+    config = SubmissionConfig.from_environment(
+        {"LONGSHORE_DATABASE_URL": database_url, "LONGSHORE_SUBMISSION_ADDRESS": "127.0.0.1:0"}
+    )
+    async with contextlib.AsyncExitStack() as stack:
+        pool = await open_pool(database_url)
+        stack.push_async_callback(pool.close)
+        server = await stack.enter_async_context(serving(config, pool))
+        channel = await stack.enter_async_context(open_channel(f"127.0.0.1:{server.port}"))
+        conn = await asyncpg.connect(database_url)
+        stack.push_async_callback(conn.close)
+        yield Stand(channel, conn)
