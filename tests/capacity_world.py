@@ -1,4 +1,4 @@
-"""A world for scaler and provisioning: rows as the other services write them, and real processes."""
+"""A world for scaler and provisioning: the other services' rows, and real processes."""
 
 import asyncio
 import contextlib

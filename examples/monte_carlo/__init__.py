@@ -1,7 +1,8 @@
-"""Prices a European call option by Monte Carlo: an array job that simulates, and a job that combines.
+"""Prices a European call option by Monte Carlo: an array job that simulates, and a job that
+combines.
 
-Each child seeds itself from its array index, simulates its share of the paths with nothing but awk, and
-writes its sums to a mounted directory. The reduce job depends on the array and reads them all. The same
-definitions run in containers and, where there is no Docker, as processes: the directory is mounted at its
-own path.
+Each child seeds itself from its array index, simulates its share of the paths with nothing but awk,
+and writes its sums to a mounted directory. The reduce job depends on the array and reads them all.
+The same definitions run in containers and, where there is no Docker, as processes: the directory is
+mounted at its own path.
 """

@@ -46,6 +46,7 @@ class Scheduler(pb_grpc.AgentServiceServicer):
         self.over = False
         self.stored = 0
         self._streams: list[Any] = []
+        self._writing = asyncio.Lock()
         self._told = asyncio.Condition()
 
     async def Connect(  # noqa: N802
@@ -90,7 +91,7 @@ class Scheduler(pb_grpc.AgentServiceServicer):
                 if change.status == pb.ATTEMPT_STATUS_ENDED:
                     self.wanted.pop(key_of(change.key), None)
         acknowledge = pb.AgentAcknowledge(sequence=report.sequence)
-        await context.write(pb.ConnectResponse(acknowledge=acknowledge))
+        await self._write(context, pb.ConnectResponse(acknowledge=acknowledge))
         await self._notify()
 
     async def _notify(self) -> None:
@@ -104,6 +105,10 @@ class Scheduler(pb_grpc.AgentServiceServicer):
 
     async def _send(self, response: pb.ConnectResponse) -> None:
         for stream in list(self._streams):
+            await self._write(stream, response)
+
+    async def _write(self, stream: Any, response: pb.ConnectResponse) -> None:
+        async with self._writing:
             await stream.write(response)
 
     async def assign(self, *assignments: pb.Assignment) -> None:
@@ -286,6 +291,17 @@ class Stand:
             ):
                 entries += response.entries
         return entries
+
+    async def entries_so_far(
+        self, assignment: pb.Assignment
+    ) -> list[log_service_pb2.LogEntry]:
+        """What there is of a log; none if nothing is known of it yet."""
+        try:
+            return await self.entries(assignment, follow=False)
+        except grpc.aio.AioRpcError as error:
+            assert error.code() is grpc.StatusCode.NOT_FOUND
+            await asyncio.sleep(0.05)
+            return []
 
     async def output(self, assignment: pb.Assignment) -> str:
         """What an attempt printed, both streams in order."""

@@ -34,7 +34,7 @@ async def test_command_replaces_the_image_command(containers: Stand) -> None:
 
 
 async def test_without_a_command_the_image_command_runs(containers: Stand) -> None:
-    """busybox's is `sh`, which ends at once without a terminal."""
+    """Busybox's is `sh`, which ends at once without a terminal."""
     assert await containers.printed() == ""
 
 
@@ -232,9 +232,7 @@ async def test_success_has_times_in_order(containers: Stand) -> None:
 async def test_killed_by_a_signal(containers: Stand) -> None:
     script = "kill -TERM $$"
     end = await containers.run(
-        containers.an_attempt(
-            "sh", "-c", script, linux_parameters=linux(init_process_enabled=True)
-        )
+        containers.an_attempt("sh", "-c", script, linux_parameters=linux(init_process_enabled=True))
     )
     assert end.exit_code == 128 + signal.SIGTERM
 
@@ -266,9 +264,7 @@ async def test_container_that_cannot_be_started(containers: Stand, engine: Engin
     await nothing_left(containers, engine)
 
 
-async def test_image_is_asked_for_again_when_it_vanished(
-    containers: Stand, engine: Engine
-) -> None:
+async def test_image_is_asked_for_again_when_it_vanished(containers: Stand, engine: Engine) -> None:
     """The agent has seen the image and then it is gone: the pull, not the creation, fails."""
     name = "longshore-test-vanishing:1"
     await engine.docker.images.tag(IMAGE, "longshore-test-vanishing", tag="1")
@@ -285,8 +281,9 @@ async def nothing_left(stand: Stand, engine: Engine) -> None:
         listed = await engine.docker.containers.list(
             all="1", filters=filters(label=[f"longshore.instance={stand.instance_id}"])
         )
-        return not [container for container in listed if "longshore.sandbox" not in
-                    container["Labels"]]
+        return not [
+            container for container in listed if "longshore.sandbox" not in container["Labels"]
+        ]
 
     await until(none)
 
@@ -314,14 +311,12 @@ async def test_labels_and_name_carry_job_and_attempt(containers: Stand, engine: 
 
 async def test_attempts_of_an_instance_share_a_network(containers: Stand) -> None:
     """What one listens on, another reaches at loopback; the machine's own ports are not there."""
-    server = containers.an_attempt(
-        "sh", "-c", "echo hello | nc -l -p 7999", stop_seconds=0
-    )
+    server = containers.an_attempt("sh", "-c", "echo hello | nc -l -p 7999", stop_seconds=0)
     await containers.scheduler.assign(server)
     await containers.scheduler.running(server)
     printed = await containers.shell(
         f"until nc 127.0.0.1 7999; do :; done; nc -w 1 127.0.0.1 {containers.logs_port}"
-        " </dev/null || echo closed"
+        " </dev/null 2>&1 || echo closed"
     )
     assert printed.startswith("hello\n")
     assert printed.endswith("closed\n")

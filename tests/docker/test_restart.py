@@ -37,9 +37,7 @@ def counting(stand: Stand, path: Path) -> pb.Assignment:
         COUNTING,
         environment=[key_value_pb2.KeyValuePair(name="COUNT_FILE", value=str(path))],
         volumes=[
-            container_pb2.Volume(
-                name="data", host=container_pb2.Host(source_path=str(path.parent))
-            )
+            container_pb2.Volume(name="data", host=container_pb2.Host(source_path=str(path.parent)))
         ],
         mount_points=[
             container_pb2.MountPoint(source_volume="data", container_path=str(path.parent))
@@ -65,15 +63,13 @@ async def test_agent_comes_back_while_it_runs(stand: Stand, way: str, tmp_path: 
     await stand.scheduler.running(assignment)
     await asyncio.sleep(1)  # so that some of the output was taken, and some was not
     await (stand.agent.kill() if way == "kill" else stand.agent.terminate())
-    assert stand.scheduler.last(assignment).status == pb.ATTEMPT_STATUS_RUNNING  # type: ignore[union-attr]
-    await stand.start_agent()
-    register = stand.scheduler.registrations[-1]
-    assert [key_of(key) for key in register.attempts] == [key_of(assignment.key)]
-    end = await stand.scheduler.ended(assignment)
-    assert (end.exit_code, end.reason) == (7, "")
-    started = stand.scheduler.changes[key_of(assignment.key)]
-    assert len({change.start_time.ToNanoseconds() for change in started if change.status > 1}) == 1
-    await check_counted(stand, assignment, tmp_path / "shared" / "count")
+    assert stand.scheduler.last(assignment).status == pb.ATTEMPT_STATUS_RUNNING  # type:
+    ignore[union-attr] await stand.start_agent() register = stand.scheduler.registrations[-1] assert
+    [key_of(key) for key in register.attempts] == [key_of(assignment.key)] end = await
+    stand.scheduler.ended(assignment) assert (end.exit_code, end.reason) == (7, "") started =
+    stand.scheduler.changes[key_of(assignment.key)] assert len({change.start_time.ToNanoseconds()
+    for change in started if change.status > 1}) == 1 await check_counted(stand, assignment,
+    tmp_path / "shared" / "count")
 
 
 def _mkdir(path: Path) -> bool:

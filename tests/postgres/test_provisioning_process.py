@@ -53,7 +53,7 @@ async def start(database_url: str, directory: Path) -> AsyncIterator[Start]:
     started: list[subprocess.Popen[bytes]] = []
 
     async def start_service(name: str, **environment: str) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: ASYNC220 - it outlives the test's event loop
             [sys.executable, "-m", f"longshore.{name}"],
             env=os.environ
             | {
@@ -155,7 +155,7 @@ async def test_an_instance_that_died_while_nobody_looked_is_started_again(
     psutil.Process(pid).kill()
     await start("provisioning")
     async with asyncio.timeout(10):
-        while (await until(db, "LAUNCHED"))[instance_id] == pid:
+        while (await until(db, "LAUNCHED"))[instance_id] == pid:  # noqa: ASYNC110 - its process tells nobody
             await asyncio.sleep(0.02)
 
 

@@ -42,7 +42,7 @@ async def test_demand_becomes_running_instances(world: World) -> None:
 
 
 async def test_idle_instances_go(world: World) -> None:
-    """After the idle delay they are asked to go, unless an attempt is live or minvCpus needs them."""
+    """After the idle delay, unless an attempt is live or minvCpus needs them."""
     await world.environment(minv_cpus=2)
     await world.queue(on=["default"])
     await world.demand(5)
@@ -67,7 +67,7 @@ async def test_idle_instances_go(world: World) -> None:
 
 
 async def test_an_order_left_open_gets_nothing_later(world: World) -> None:
-    """A pass died between recording and placing: the order is closed, and placing it is too late."""
+    """A pass died between recording and placing: it is closed, and placing it is too late."""
     await world.environment()
     entry = OrderEntry(
         instance_type="local.quarter", weight=2, max_count=2, price_per_hour=0, rank=0
@@ -113,6 +113,21 @@ async def test_a_raise_of_desired_is_filled_once(world: World) -> None:
     await world.scaler.evaluate()
     assert list((await world.instances()).values()) == ["TERMINATING", "TERMINATING"]
     assert await world.desired() == 0
+
+
+async def test_a_raise_to_what_is_there_holds_nothing(world: World) -> None:
+    """It is met at once, and does not keep instances from going later."""
+    await world.environment(minv_cpus=2)
+    await world.scaler.evaluate()
+    await world.reconciler.tick()
+    (instance_id,) = await world.instances()
+    await world.register(instance_id, idle=100)
+    await world.db.execute("DELETE FROM scaling_activities")
+    await world.db.execute("UPDATE compute_environments SET minv_cpus = 0")
+    await world.scaler.evaluate()
+    assert await world.instances() == {instance_id: "LAUNCHED"}
+    await world.scaler.evaluate()
+    assert await world.instances() == {instance_id: "TERMINATING"}
 
 
 async def test_one_scaler_at_a_time(world: World) -> None:

@@ -1,4 +1,4 @@
-"""Jobs as users see them: described, listed, cancelled, terminated, whatever the scheduler made of them."""
+"""Jobs as users see them: described, listed, cancelled, terminated."""
 
 import uuid
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ async def stand(database_url: str) -> AsyncIterator[Stand]:
 
 
 async def spawn(stand: Stand, job_id: str, size: int = 5) -> None:
-    """What the scheduler does to an array of which 0 is running, 1 waits again, 2 and 3 are ready."""
+    """As the scheduler does: 0 is running, 1 waits for its retry, 2 and 3 are ready, 4 waits."""
     async with stand.conn.transaction():
         await stand.conn.execute(
             "UPDATE jobs SET status = 'PENDING' WHERE job_id = $1", uuid.UUID(job_id)
@@ -67,7 +67,7 @@ async def test_unknown_and_impossible_ids_are_left_out(stand: Stand) -> None:
     answer = await stand("DescribeJobs", jobs=wanted)
     assert [entry["jobId"] for entry in answer["jobs"]] == [job]
     assert await stand("DescribeJobs", jobs=[]) == {}
-    with pytest.raises(InvalidRequest, match="Maximum number of jobs supported is  100 ."):
+    with pytest.raises(InvalidRequest, match=r"Maximum number of jobs supported is  100 \."):
         await stand("DescribeJobs", jobs=[job] * 101)
 
 
@@ -108,8 +108,8 @@ async def test_children_are_listed_by_status_page_by_page(stand: Stand) -> None:
     assert "nextToken" not in last
     with pytest.raises(NotFound):
         await listed(stand, arrayJobId=str(uuid.uuid4()))
+    filters = [{"name": "JOB_NAME", "values": ["x"]}]
     with pytest.raises(InvalidRequest, match="filters do not apply"):
-        filters = [{"name": "JOB_NAME", "values": ["x"]}]
         await listed(stand, arrayJobId=job, filters=filters)
 
 
@@ -179,8 +179,8 @@ async def test_listing_needs_exactly_one_place_to_look(stand: Stand) -> None:
     for size in (0, 1001):
         with pytest.raises(InvalidRequest, match="from 1 to 1000"):
             await listed(stand, jobQueue="q", maxResults=size)
+    filters = [{"name": "JOB_NAME", "values": ["x"]}]
     with pytest.raises(InvalidRequest, match="from 1 to 100"):
-        filters = [{"name": "JOB_NAME", "values": ["x"]}]
         await listed(stand, jobQueue="q", filters=filters, maxResults=101)
 
 

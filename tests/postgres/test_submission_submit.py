@@ -4,12 +4,14 @@ import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.submission import Stand, a_container, a_queue, submission_stand
 
+from longshore.domain.arn import DefinitionName
 from longshore.domain.errors import (
     InvalidRequest,
     LimitExceeded,
@@ -18,9 +20,12 @@ from longshore.domain.errors import (
     Unavailable,
     Unimplemented,
 )
+from longshore.domain.submission import Submission
 from longshore.state.embedded import EmbeddedPostgres
 from longshore.state.migrate import migrate
-from longshore.submission.submit import TRANSACTIONS
+from longshore.state.pool import open_pool
+from longshore.submission.convert import encode_container
+from longshore.submission.submit import TRANSACTIONS, Submitter
 from longshore.v1 import job_definition_pb2
 
 
@@ -113,8 +118,7 @@ REFUSED: list[tuple[dict[str, Any], type[LongshoreError], str]] = [
     (
         {"shareIdentifier": "s"},
         InvalidRequest,
-        "Job with shareIdentifier or schedulingPriority can onlybe submitted to job queue with "
-        "fair share scheduling policy.",
+        "can onlybe submitted to job queue with fair share scheduling policy.",
     ),
     ({"schedulingPriorityOverride": 10000}, InvalidRequest, "must be from 0 to 9999"),
     ({"arrayProperties": {"size": 1}}, InvalidRequest, "must be from 2 to 10000"),
@@ -134,6 +138,7 @@ REFUSED: list[tuple[dict[str, Any], type[LongshoreError], str]] = [
     ),
     ({"containerOverrides": {"command": [""]}}, InvalidRequest, "has an empty string"),
     ({"containerOverrides": {"instanceType": "m6i.large"}}, InvalidRequest, "multi-node"),
+    ({"tags": {"x": "a\0b"}}, InvalidRequest, "tags.x has a NUL character"),
     ({"tags": {"aws:x": "1"}}, InvalidRequest, "reserved prefix"),
     ({"propagateTags": True}, Unimplemented, "propagateTags is not supported"),
     ({"nodeOverrides": {}}, Unimplemented, "nodeOverrides"),
@@ -143,13 +148,13 @@ REFUSED: list[tuple[dict[str, Any], type[LongshoreError], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("members", "kind", "text"), REFUSED)
 async def test_bad_calls_are_refused_and_store_nothing(
-    stand: Stand, members: dict[str, Any], kind: type[LongshoreError], text: str
+    stand: Stand, subtests: pytest.Subtests
 ) -> None:
-    with pytest.raises(kind) as caught:
-        await stand.submit(**members)
-    assert text in caught.value.message
+    for members, kind, text in REFUSED:
+        with subtests.test(text), pytest.raises(kind) as caught:
+            await stand.submit(**members)
+        assert text in caught.value.message
     assert await stand.job_count() == 0
 
 
@@ -233,6 +238,28 @@ async def test_calls_that_arrive_together_share_transactions_and_fail_alone(stan
     assert TRANSACTIONS._value.get() - before <= 20
     named = dict(await stand.conn.fetch("SELECT job_id::text, name FROM jobs"))
     assert all(named[r] == f"j{n}" for n, r in enumerate(results) if isinstance(r, str))
+
+
+async def test_a_job_that_the_database_refuses_fails_alone(database_url: str) -> None:
+    async with submission_stand(database_url) as stand:
+        await stand.prepare()
+        pool = await open_pool(database_url)
+        submitter = Submitter(pool, encode_container)
+        good = Submission("fine", "q", DefinitionName("d", None, "d"))
+        poison = replace(good, job_name="not\0fine")  # past the checks of the wire
+        calls = [asyncio.create_task(submitter.submit(s)) for s in (good, good, poison, good)]
+        running = asyncio.create_task(submitter.run())
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        assert [isinstance(result, uuid.UUID) for result in results] == [True, True, False, True]
+        assert await stand.job_count() == 3
+        running.cancel()
+        await pool.close()
+
+
+async def test_a_call_that_cannot_be_answered_stores_nothing(stand: Stand) -> None:
+    with pytest.raises(InvalidRequest, match="is no region"):
+        await stand.submit({"x-longshore-region": "no region"})
+    assert await stand.job_count() == 0
 
 
 async def test_submitting_wakes_the_scheduler(stand: Stand) -> None:

@@ -41,8 +41,8 @@ def agent(
 ) -> None:
     """Join this machine to an unmanaged compute environment and run its jobs until stopped.
 
-    The machine offers what it has, less a reserve of 32 MiB; LONGSHORE_VCPU_MILLI, LONGSHORE_MEMORY_MIB
-    and LONGSHORE_GPUS declare something else.
+    The machine offers what it has, less a reserve of 32 MiB; LONGSHORE_VCPU_MILLI,
+    LONGSHORE_MEMORY_MIB and LONGSHORE_GPUS declare something else.
     """
     if importlib.util.find_spec("aiodocker") is None:
         console.fail("The agent is not installed here; install longshore[server].")

@@ -49,7 +49,9 @@ Array = Annotated[
 ]
 CommandLine = Annotated[
     list[str] | None,
-    typer.Argument(metavar="COMMAND", help="Command of the container, after --.", show_default=False),
+    typer.Argument(
+        metavar="COMMAND", help="Command of the container, after --.", show_default=False
+    ),
 ]
 
 

@@ -63,8 +63,9 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     kept = [list(row) for row in rows]
     if console.is_terminal:
         grid = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-        for header in headers:
-            grid.add_column(header, overflow="fold")
+        for number, header in enumerate(headers):
+            # The first column is what one copies, so it stays whole.
+            grid.add_column(header, overflow="fold", no_wrap=number == 0)
         for row in kept:
             grid.add_row(*(Text(cell, style=STATUS_STYLES.get(cell, "")) for cell in row))
         console.print(grid, soft_wrap=False)

@@ -25,7 +25,9 @@ _COLOURS = {
 }
 #: Finished work on the left, so that the bar fills as one expects.
 _BAR_ORDER = ("SUCCEEDED", "FAILED", "RUNNING", "STARTING", "RUNNABLE", "PENDING", "SUBMITTED")
-BAR_CELLS = 50
+BAR_CELLS = 40
+#: Columns of a terminal that names, counts and statuses take beside a bar.
+BESIDE_BAR = 60
 #: Plain lines come no faster, but for the last.
 LINE_SECONDS = 2.0
 
@@ -97,6 +99,7 @@ class Progress:
 
     def _render(self, rows: list[tuple[str, dict[str, int]]]) -> RenderableType:
         grid = Table.grid(padding=(0, 1))
+        cells = max(8, min(BAR_CELLS, self._console.width - BESIDE_BAR))
         for name, by_status in rows:
             total = sum(by_status.values())
             ended = by_status["SUCCEEDED"] + by_status["FAILED"]
@@ -104,7 +107,9 @@ class Progress:
             for status in STATUSES:
                 if by_status[status]:
                     legend.append(f"{by_status[status]} {status} ", style=_COLOURS[status])
-            grid.add_row(Text(name, style="bold"), bar(by_status), f"{ended}/{total}", legend)
+            grid.add_row(
+                Text(name, style="bold"), bar(by_status, cells), f"{ended}/{total}", legend
+            )
         return grid
 
     def __enter__(self) -> Self:

@@ -66,6 +66,7 @@ async def run(  # noqa: PLR0913 - each is an option
     container = build.container(
         image, vcpus=1, memory_mib=DEFAULT_MEMORY_MIB, mounts=mounts(volume)
     )
+    variables = pairs(env, "--env")
     async with settings.connect() as client:
         definition = await reuse_definition(client, definition_name(image), container)
         job_id = await client.submit_job(
@@ -73,7 +74,7 @@ async def run(  # noqa: PLR0913 - each is an option
             queue=queue,
             definition=definition,
             command=command,
-            env=pairs(env, "--env"),
+            env=variables,
             vcpus=vcpus,
             memory_mib=memory,
             array_size=array,

@@ -74,7 +74,7 @@ def up(
         code = _until_ready(supervisor, directory)
         if code is None and not detach:
             console.say("Press Ctrl-C to stop.")
-            code = supervisor.wait()
+            code = _stay(supervisor, directory)
     except KeyboardInterrupt:
         console.say("stopping")
         supervisor.terminate()
@@ -304,6 +304,19 @@ def _until_ready(supervisor: subprocess.Popen[bytes], directory: Path) -> int | 
     supervisor.terminate()
     console.fail(f"The start takes too long; see {_log_file(directory)}.")
     return exit_code.TOO_LATE
+
+
+def _stay(supervisor: subprocess.Popen[bytes], directory: Path) -> int:
+    """Waits for the supervisor to end, and tells of services that had to be started again."""
+    told: dict[str, int] = {}
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return supervisor.wait(timeout=1)
+        record = read_record(directory) or {"services": {}}
+        for name, process in record["services"].items():
+            if process["restarts"] > told.get(name, 0):
+                told[name] = process["restarts"]
+                console.say(f"{name} died and was started again; see {directory}/log/{name}.log")
 
 
 def _announce(record: Mapping[str, Any], directory: Path) -> None:

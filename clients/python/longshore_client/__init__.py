@@ -6,9 +6,10 @@
         async for line in client.job_logs(job_id):
             print(line.text)
 
-Messages are those of `longshore.v1`, so every member of AWS Batch's API is at hand; helpers take plain
-values for what is used most. Every call has a deadline; calls that a service could not take are tried
-again with growing, jittered delays until then. Errors are the classes of `longshore_client.errors`.
+Messages are those of `longshore.v1`, so every member of AWS Batch's API is at hand; helpers take
+plain values for what is used most. Every call has a deadline; calls that a service could not take
+are tried again with growing, jittered delays until then. Errors are the classes of
+`longshore_client.errors`.
 """
 
 from longshore_client.address import Addresses

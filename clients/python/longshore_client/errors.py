@@ -10,8 +10,8 @@
     ├── Timeout                 the service did not answer, or the jobs did not end, in time
     └── InternalError           the service failed; its log has the details
 
-A refused call carries a `google.rpc.ErrorInfo` whose reason names the class; where a proxy or an older
-service sends none, the gRPC status code does.
+A refused call carries a `google.rpc.ErrorInfo` whose reason names the class; where a proxy or an
+older service sends none, the gRPC status code does.
 """
 
 from google.rpc import error_details_pb2
@@ -74,7 +74,7 @@ class Unavailable(LongshoreError):
     reason = "UNAVAILABLE"
 
 
-class Timeout(LongshoreError):  # noqa: N818 - the pendant of TimeoutError, within our tree
+class Timeout(LongshoreError):
     """No answer, or not the awaited state, within the given time."""
 
     reason = "TIMEOUT"
@@ -95,7 +95,11 @@ _REASONED: tuple[type[LongshoreError], ...] = (
     Unavailable,
     InternalError,
 )
-_BY_REASON = {cls.reason: cls for cls in _REASONED} | {"STALE_LEASE": Unavailable}
+#: Reasons of the services' parts among themselves are told as what they mean for a caller.
+_BY_REASON = {cls.reason: cls for cls in _REASONED} | {
+    "STALE_LEASE": Unavailable,
+    "OUT_OF_RANGE": InvalidRequest,
+}
 
 _BY_CODE: dict[StatusCode, type[LongshoreError]] = {
     StatusCode.INVALID_ARGUMENT: InvalidRequest,

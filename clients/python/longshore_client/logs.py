@@ -11,7 +11,8 @@ from longshore_client.call import Backoff
 from longshore_client.errors import InvalidRequest, LongshoreError, NotFound, Unavailable
 from longshore_client.jobs import FINAL, POLL_FIRST_SECONDS, POLL_LAST_SECONDS, JobCalls
 
-#: Seconds to wait for the rest of a log after its attempt has ended: its agent may be gone for good.
+#: Seconds to wait for the rest of a log after its attempt has ended: its agent may be gone for
+#: good.
 REST_SECONDS = 5.0
 
 

@@ -112,7 +112,7 @@ async def _serve(
 async def _until_end(
     crew: Crew, stream: SchedulerStream, stop: asyncio.Event, terminate: asyncio.Event
 ) -> bool:
-    """Waits for a reason to end. Returns whether it is one of the instance's and not the agent's."""
+    """Waits for a reason to end. Returns whether it ends the instance, not just the agent."""
     ends = {
         "stopped": asyncio.ensure_future(stop.wait()),
         "terminated": asyncio.ensure_future(terminate.wait()),

@@ -2,6 +2,7 @@
 
 import asyncio
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple, Self
@@ -55,7 +56,7 @@ class Exit:
     reason: str | None = None
 
 
-class StepFailed(Exception):  # noqa: N818 - it names what happened, as all our errors do
+class StepFailed(Exception):
     """A step went wrong; `name` is one of AWS's reasons, as in `CannotPullContainerError`."""
 
     def __init__(self, name: str, text: str) -> None:
@@ -74,7 +75,8 @@ class Attempt:
     handle: str = ""
     started_at: datetime | None = None
     stop_reason: str | None = None
-    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    #: Called when its end is asked for, by whoever has something to do about that.
+    on_stop: Callable[[], object] | None = None
     #: Set by the outbox when the attempt's last report is in the journal.
     journaled: asyncio.Event = field(default_factory=asyncio.Event)
     #: The scheduler has the last report.
@@ -92,11 +94,17 @@ class Attempt:
             return self.assignment.stop_timeout.ToTimedelta().total_seconds()
         return STOP_SECONDS
 
+    @property
+    def stopping(self) -> bool:
+        """Whether its end was asked for."""
+        return self.stop_reason is not None
+
     def stop(self, status_reason: str) -> None:
         """Asks for its end; the first reason stays."""
         if self.stop_reason is None:
             self.stop_reason = status_reason
-            self.stopping.set()
+            if self.on_stop is not None:
+                self.on_stop()
 
     def started(self, started_at: datetime) -> pb.AttemptChange:
         """The change for a main process that is up."""

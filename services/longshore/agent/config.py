@@ -44,10 +44,12 @@ class AgentConfig:
 
         - LONGSHORE_SCHEDULER_ADDRESS, LONGSHORE_LOGS_ADDRESS: where the services are;
         - LONGSHORE_DATA_DIR (~/.longshore/agent): journal, spool, directories of processes;
-        - LONGSHORE_INSTANCE_ID: given by provisioning, else made once and kept in the data directory;
+        - LONGSHORE_INSTANCE_ID: given by provisioning, else made once and kept in the data
+          directory;
         - LONGSHORE_COMPUTE_ENVIRONMENT (default), LONGSHORE_INSTANCE_TYPE (unmanaged),
           LONGSHORE_UNMANAGED (true without an instance type);
-        - LONGSHORE_VCPU_MILLI, LONGSHORE_MEMORY_MIB, LONGSHORE_GPUS: declared resources; what is not
+        - LONGSHORE_VCPU_MILLI, LONGSHORE_MEMORY_MIB, LONGSHORE_GPUS: declared resources; what is
+          not
           declared is detected, memory less a reserve of 32 MiB;
         - LONGSHORE_RUNTIME (auto): docker where its socket answers, else process; or one of docker,
           process, simulated;

@@ -18,14 +18,16 @@ from longshore.v1 import agent_service_pb2 as pb
 
 log = structlog.get_logger()
 
-#: Seconds between two tries to stop or remove what the runtime would not.
+#: Seconds between two tries to remove what the runtime would not.
 RETRY_SECONDS = 2.0
+#: Seconds between two tries to stop what has not ended.
+STOP_AGAIN_SECONDS = 5.0
 #: Containers removed at one time; more would only take processor time from those that start.
 CONCURRENT_REMOVALS = 3
 
 
 class Controller:
-    """The steps, over a runtime. What an attempt is and how far it is stands in the attempt alone."""
+    """The steps, over a runtime. How far an attempt is stands in the attempt alone."""
 
     def __init__(self, runtime: Runtime, concurrent_starts: int) -> None:
         self._runtime = runtime
@@ -52,22 +54,30 @@ class Controller:
         return None
 
     async def _prepare(self, attempt: Attempt) -> pb.AttemptChange | None:
-        preparing = asyncio.ensure_future(self._runtime.prepare(attempt))
+        if attempt.stopping:
+            return _stopped_early(attempt)
         try:
-            await _first(preparing, attempt.stopping)
-            if attempt.stopping.is_set():
-                return _stopped_early(attempt)
-            await preparing
+            if not self._runtime.prepared(attempt):
+                await self._prepare_unless_stopped(attempt)
         except StepFailed as error:
             return _failed_to_start(attempt, error)
-        finally:
-            await _cancel(preparing)
         attempt.phase = Phase.READY
         return None
 
+    async def _prepare_unless_stopped(self, attempt: Attempt) -> None:
+        preparing = asyncio.ensure_future(self._runtime.prepare(attempt))
+        attempt.on_stop = preparing.cancel
+        try:
+            await asyncio.wait({preparing})
+            if not preparing.cancelled():
+                preparing.result()
+        finally:
+            attempt.on_stop = None
+            preparing.cancel()
+
     async def _launch(self, attempt: Attempt) -> pb.AttemptChange | None:
         async with self._starts:
-            if attempt.stopping.is_set():
+            if attempt.stopping:
                 return _stopped_early(attempt)
             try:
                 started_at = await self._runtime.launch(attempt)
@@ -76,31 +86,29 @@ class Controller:
         return attempt.started(started_at)
 
     async def _watch(self, attempt: Attempt) -> pb.AttemptChange:
-        waiting = asyncio.ensure_future(self._runtime.wait(attempt))
+        stops: list[asyncio.Task[None]] = []
+        attempt.on_stop = lambda: stops.append(asyncio.create_task(self._stop(attempt)))
+        if attempt.stopping:
+            attempt.on_stop()
         try:
-            await _first(waiting, attempt.stopping)
-            while not waiting.done():
-                await self._stop(attempt, waiting)
-            end = waiting.result()
+            end = await self._runtime.wait(attempt)
         except StepFailed as error:
             end = Exit(None, now(), error.reason)
         finally:
-            await _cancel(waiting)
+            attempt.on_stop = None
+            for stop in stops:
+                stop.cancel()
+            await asyncio.gather(*stops, return_exceptions=True)
         return attempt.ended(end, attempt.stop_reason or EXITED)
 
-    async def _stop(self, attempt: Attempt, waiting: "asyncio.Future[Exit]") -> None:
-        stopping = asyncio.ensure_future(self._runtime.stop(attempt))
-        try:
-            await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if not waiting.done():
-                await stopping
-                # The end is certain now; if word of it got lost, the stop is simply tried again.
-                await asyncio.wait({waiting}, timeout=attempt.stop_seconds)
-        except StepFailed as error:
-            log.warning("attempt.not_stopped", job_id=attempt.key.job_id, error=str(error))
-            await asyncio.wait({waiting}, timeout=RETRY_SECONDS)
-        finally:
-            await _cancel(stopping)
+    async def _stop(self, attempt: Attempt) -> None:
+        """Stops it, and again if word of its end got lost, until cancelled because it has ended."""
+        while True:
+            try:
+                await self._runtime.stop(attempt)
+            except StepFailed as error:
+                log.warning("attempt.not_stopped", job_id=attempt.key.job_id, error=str(error))
+            await asyncio.sleep(STOP_AGAIN_SECONDS)
 
     async def _collect(self, attempt: Attempt) -> None:
         try:
@@ -135,20 +143,3 @@ def _failed_to_start(attempt: Attempt, error: StepFailed) -> pb.AttemptChange:
         reason=error.reason,
     )
     return attempt.ended(Exit(None, now(), error.reason), attempt.stop_reason or FAILED_TO_START)
-
-
-async def _first(work: "asyncio.Future[object]", stopping: asyncio.Event) -> None:
-    """Waits until the work is done or the attempt is asked to stop."""
-    asked = asyncio.ensure_future(stopping.wait())
-    try:
-        await asyncio.wait({work, asked}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        asked.cancel()
-
-
-async def _cancel(work: "asyncio.Future[object]") -> None:
-    """Ends work that is still going on; how it ended no longer matters."""
-    work.cancel()
-    await asyncio.wait({work})
-    if not work.cancelled():
-        work.exception()

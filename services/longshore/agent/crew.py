@@ -9,7 +9,7 @@ from datetime import UTC
 import structlog
 
 from longshore.agent import metrics
-from longshore.agent.attempt import Attempt, AttemptKey, Phase
+from longshore.agent.attempt import Attempt, AttemptKey, Phase, now
 from longshore.agent.controller import Controller
 from longshore.agent.journal import Entry, Journal
 from longshore.agent.outbox import Outbox
@@ -42,7 +42,7 @@ class Crew:
         #: Set when an attempt was forgotten.
         self.changed = asyncio.Event()
 
-    def keys(self) -> list[AttemptKey]:
+    def known_keys(self) -> list[AttemptKey]:
         """Every attempt that is known or was found, for the registration."""
         return [*self._attempts, *(key for key in self._found if key not in self._attempts)]
 
@@ -75,8 +75,7 @@ class Crew:
             if attempt.phase is Phase.RUNNING and (
                 entry.change is None or entry.change.status != pb.ATTEMPT_STATUS_RUNNING
             ):
-                assert attempt.started_at is not None
-                self.outbox.add(attempt.started(attempt.started_at))
+                self.outbox.add(attempt.started(attempt.started_at or now()))
             if attempt.phase is Phase.ACCEPTED:
                 self._unconfirmed.add(key)
             else:
@@ -84,7 +83,9 @@ class Crew:
         if self._attempts or self._found:
             log.info("agent.recovered", attempts=len(self._attempts), unknown=len(self._found))
 
-    def apply_set(self, assignments: Iterable[pb.Assignment], stops: Iterable[pb.AttemptStop]) -> None:
+    def apply_set(
+        self, assignments: Iterable[pb.Assignment], stops: Iterable[pb.AttemptStop]
+    ) -> None:
         """Makes the complete set of a registration the set of this agent."""
         wanted = {AttemptKey.of(assignment.key) for assignment in assignments}
         for key, attempt in list(self._attempts.items()):

@@ -5,8 +5,8 @@ when it is appended, so it survives the agent's death; `flush` makes all records
 survive the machine's. A torn tail is cut at the next start. The file is written anew when it has
 grown well past what is live.
 
-A journal that begins empty counts its reports from the present epoch milliseconds instead of from 1:
-a scheduler that remembers an instance's last sequence number takes the reports of an agent whose
+A journal that begins empty counts its reports from the present epoch milliseconds instead of from
+1: a scheduler that remembers an instance's last sequence number takes the reports of an agent whose
 data directory was lost, as long as it sends fewer than 1,000 batches a second.
 """
 
@@ -96,11 +96,11 @@ class Journal:
 
     async def flush(self) -> None:
         """Makes everything appended so far durable."""
-        if self._file is None:
+        if self._file is None or self._path is None:
             return
         async with self._flushing:
             if self._size > COMPACT_BYTES and self._size > 4 * self._compacted_size:
-                self._compact()
+                self._compact(self._path, self._file)
             else:
                 await asyncio.to_thread(os.fdatasync, self._file)
 
@@ -173,11 +173,10 @@ class Journal:
         for report in self.reports.values():
             yield _record(_Kind.REPORT, report.SerializeToString())
 
-    def _compact(self) -> None:
+    def _compact(self, path: Path, old: int) -> None:
         # Done in one go, without giving up the loop: what is live is small, and nothing may be
         # appended to the old file while the new one takes its place.
-        assert self._path is not None and self._file is not None  # noqa: PT018
-        fresh = self._path.with_suffix(".new")
+        fresh = path.with_suffix(".new")
         data = b"".join(self._live())
         with contextlib.suppress(FileNotFoundError):
             fresh.unlink()
@@ -186,14 +185,12 @@ class Journal:
         while view:
             view = view[os.write(file, view) :]
         os.fsync(file)
-        fresh.replace(self._path)
-        os.close(self._file)
+        fresh.replace(path)
+        os.close(old)
         self._file, self._size, self._compacted_size = file, len(data), len(data)
 
 
-_Message = (
-    pb.Assignment | pb.AttemptStop | pb.AgentReport | pb.AgentAcknowledge | pb.AttemptKey
-)
+_Message = pb.Assignment | pb.AttemptStop | pb.AgentReport | pb.AgentAcknowledge | pb.AttemptKey
 
 
 def _record(kind: _Kind, payload: bytes) -> bytes:

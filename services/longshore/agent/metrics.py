@@ -4,7 +4,9 @@ from prometheus_client import Counter, Gauge, Histogram
 
 ASSIGNED = Counter("longshore_agent_assigned_total", "Attempts taken on.")
 ENDED = Counter("longshore_agent_ended_total", "Attempts that ended.")
-LIVE = Gauge("longshore_agent_attempts", "Attempts on the instance, ended ones not removed included.")
+LIVE = Gauge(
+    "longshore_agent_attempts", "Attempts on the instance, ended ones not removed included."
+)
 CONNECTED = Gauge("longshore_agent_connected", "1 while registered with the scheduler.")
 REPORTS = Counter("longshore_agent_reports_total", "Reports sent, repeated ones included.")
 LOG_BYTES = Counter("longshore_agent_log_bytes_total", "Bytes of logs stored by the log service.")

@@ -1,4 +1,4 @@
-"""Changes on their way to the scheduler: folded, numbered, journaled, then sent until acknowledged."""
+"""Changes on their way to the scheduler: folded, numbered, journaled, sent until acknowledged."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -20,8 +20,8 @@ GATHER_SECONDS = 0.003
 class Outbox:
     """Takes changes in, and lets reports out once they are durable.
 
-    Until it is taken into a report a change stands for its attempt: a later one takes its place. Both
-    tell all that is known, so an attempt that starts and ends within a batch costs one change.
+    Until it is taken into a report a change stands for its attempt: a later one takes its place.
+    Both tell all that is known, so an attempt that starts and ends within a batch costs one change.
     """
 
     def __init__(self, journal: Journal, acknowledged: Callable[[pb.AttemptChange], None]) -> None:

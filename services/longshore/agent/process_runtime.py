@@ -1,15 +1,17 @@
 """Runs attempts as child processes, for machines without Docker.
 
-Each attempt has a directory and a supervisor: a shell in a session of its own, which runs the command
+Each attempt has a directory and a supervisor: a shell in a session of its own, which runs the
+command
 and writes down its exit code. Nothing else tells of an attempt, so it survives the agent:
 
-- `pid`: made by the supervisor as its first act, and only if it is not there: of two supervisors for
+- `pid`: made by the supervisor as its first act, and only if it is not there: of two supervisors
+  for
   one attempt, the second ends without running anything;
 - `out`, `err`: what the command prints; the agent turns them into the spool's lines;
 - `exit`: the exit code, as a shell has it (128 and the signal's number after a signal).
 
-When the command has ended the supervisor kills what it left in its process group, itself included, as
-the end of a container ends all in it. A supervisor that is gone without an exit code was killed.
+When the command has ended the supervisor kills what it left in its process group, itself included,
+as the end of a container ends all in it. A supervisor that is gone without an exit code was killed.
 """
 
 import asyncio
@@ -93,11 +95,15 @@ class ProcessRuntime:
             directory = Path(attempt.handle)
             self._watch(attempt, directory, _supervisor_pid(directory), None)
 
-    async def prepare(self, attempt: Attempt) -> None:
+    def prepared(self, attempt: Attempt) -> bool:
         """Refuses what a process cannot have; the image is not looked at."""
         refuse_impossible(attempt.assignment.container)
         if not self._config.process_lenient:
             refuse_unsupported(attempt.assignment)
+        return True
+
+    async def prepare(self, attempt: Attempt) -> None:
+        """There is nothing to pull."""
 
     async def launch(self, attempt: Attempt) -> datetime:
         """Starts the supervisor."""
@@ -176,7 +182,7 @@ class ProcessRuntime:
             for process in list(self._processes.values()):
                 process.output.take()
 
-    async def close(self, *, last: bool) -> None:
+    async def close(self, *, last: bool) -> None:  # noqa: ARG002 - nothing is the instance's alone
         """Lets go of the processes; they run on."""
         for process in self._processes.values():
             process.output.suspend()
@@ -228,8 +234,8 @@ class ProcessRuntime:
 def refuse_unsupported(assignment: pb.Assignment) -> None:
     """Refuses what a process cannot have.
 
-    CPU and memory are advisory, and the image is not looked at: every job definition has those. A host
-    volume is there already if it is mounted where it lies.
+    CPU and memory are advisory, and the image is not looked at: every job definition has those. A
+    host volume is there already if it is mounted where it lies.
 
     Raises:
         StepFailed: naming the first member that cannot be honoured.

@@ -18,8 +18,8 @@ class Found:
 
 
 class Runtime(Protocol):
-    """Runs attempts. Every method may raise `StepFailed`; none is called twice at once for one attempt,
-    save `stop`, which comes while `wait` waits.
+    """Runs attempts. Every method may raise `StepFailed`; none is called twice at once for one
+    attempt, save `stop`, which comes while `wait` waits.
     """  # noqa: D205
 
     kind: resources_pb2.Runtime.ValueType
@@ -30,6 +30,10 @@ class Runtime(Protocol):
 
     def adopt(self, attempt: Attempt) -> None:
         """Takes up an attempt whose handle was found."""
+        ...
+
+    def prepared(self, attempt: Attempt) -> bool:
+        """Whether `prepare` has nothing to do."""
         ...
 
     async def prepare(self, attempt: Attempt) -> None:

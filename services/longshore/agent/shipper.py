@@ -61,8 +61,8 @@ class Shipper:
                 self._failures += 1
                 await asyncio.sleep(random.uniform(longest / 2, longest))
 
-    async def _session(self, stub: "pb_grpc.LogServiceAsyncStub") -> None:
-        call: Call = stub.AppendLogs()
+    async def _session(self, stub: "pb_grpc.LogServiceStub") -> None:
+        call: Call = stub.AppendLogs()  # type: ignore[call-arg] # written to, not iterated
         self._room.set()
         sending = asyncio.ensure_future(self._send(call))
         receiving = asyncio.ensure_future(self._receive(call))
@@ -78,9 +78,7 @@ class Shipper:
             self._stored.clear()
             self._in_flight.clear()
         for result in reversed(results):
-            if isinstance(result, Exception) and not isinstance(
-                result, asyncio.InvalidStateError
-            ):
+            if isinstance(result, Exception) and not isinstance(result, asyncio.InvalidStateError):
                 raise result
 
     async def _send(self, call: Call) -> None:

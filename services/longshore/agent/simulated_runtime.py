@@ -25,10 +25,14 @@ class SimulatedRuntime:
     def adopt(self, attempt: Attempt) -> None:
         """Nothing to take up."""
 
+    def prepared(self, attempt: Attempt) -> bool:  # noqa: ARG002 - they are all alike
+        """Always."""
+        return True
+
     async def prepare(self, attempt: Attempt) -> None:
         """Images are not looked at."""
 
-    async def launch(self, attempt: Attempt) -> datetime:
+    async def launch(self, attempt: Attempt) -> datetime:  # noqa: ARG002 - they are all alike
         """Begins now."""
         return now()
 

@@ -1,8 +1,8 @@
 """The output of attempts on the agent's disk, until the log service has it.
 
 One file per log, in the CRI form: `2026-11-22T11:47:16.123456789Z stdout F message`, `P` instead of
-`F` where a line goes on in the next one. Its name is the log's name, quoted; it ends in `.log` while
-the attempt runs and in `.done` once nothing follows, so the spool tells its state by itself.
+`F` where a line goes on in the next one. Its name is the log's name, quoted; it ends in `.log`
+while the attempt runs and in `.done` once nothing follows, so the spool tells its state by itself.
 
 The same bytes come out when output is read again from the engine, so a file cut short by a crash
 grows back to what it was, and positions in it stay true.

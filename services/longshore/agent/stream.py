@@ -12,7 +12,7 @@ import structlog
 from longshore.agent import machine, metrics
 from longshore.agent.config import AgentConfig
 from longshore.agent.crew import Crew
-from longshore.domain.errors import LongshoreError, PreconditionFailed
+from longshore.domain.errors import LongshoreError, PreconditionFailed, Unavailable
 from longshore.rpc.channel import open_channel
 from longshore.rpc.errors import from_rpc_error
 from longshore.v1 import agent_service_pb2 as pb
@@ -71,8 +71,8 @@ class SchedulerStream:
         self._failures += 1
         await asyncio.sleep(random.uniform(longest / 2, longest))
 
-    async def _session(self, stub: "pb_grpc.AgentServiceAsyncStub") -> None:
-        call: Call = stub.Connect(wait_for_ready=False)
+    async def _session(self, stub: "pb_grpc.AgentServiceStub") -> None:
+        call: Call = stub.Connect()  # type: ignore[call-arg] # written to, not iterated
         try:
             registered = await self._register(call)
             self._failures = 0
@@ -116,7 +116,7 @@ class SchedulerStream:
             instance_type=config.instance_type,
             architecture=machine.architecture(),
             agent_version=self._identity.version,
-            attempts=[key.message() for key in self._crew.keys()],
+            attempts=[key.message() for key in self._crew.known_keys()],
             unmanaged=config.unmanaged,
         )
         async with asyncio.timeout(REGISTER_SECONDS):
@@ -178,10 +178,9 @@ class SchedulerStream:
 async def _reason(call: Call) -> LongshoreError:
     """Why a call is over."""
     code, details = await call.code(), await call.details()
+    if code is grpc.StatusCode.OK:
+        return Unavailable("the scheduler closed the stream")
     error = grpc.aio.AioRpcError(
-        code,
-        await call.initial_metadata(),
-        await call.trailing_metadata(),
-        details=details or "the scheduler closed the stream",
+        code, await call.initial_metadata(), await call.trailing_metadata(), details, None
     )
     return from_rpc_error(error)

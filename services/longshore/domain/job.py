@@ -1,5 +1,6 @@
 """Jobs: their ids, statuses, and what an ended attempt means for its job."""
 
+import re
 import uuid
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,6 +10,11 @@ from longshore.domain.retry import ExitRule, should_retry
 
 #: array_index of a single job and of an array parent.
 WHOLE = -1
+
+#: A UUID as it is always written, and the index of a child: at most five digits, no other spelling.
+_KEY = re.compile(
+    r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?::(0|[1-9][0-9]{0,4}))?", re.IGNORECASE
+)
 
 
 class JobStatus(StrEnum):
@@ -65,15 +71,11 @@ class JobKey:
         Raises:
             InvalidRequest: it is neither.
         """
-        head, colon, tail = text.partition(":")
-        try:
-            job_id = uuid.UUID(head)
-            array_index = int(tail) if colon else WHOLE
-        except ValueError:
-            array_index, job_id = -2, uuid.UUID(int=0)
-        if array_index < WHOLE or (colon and array_index < 0) or len(head) != 36:
+        match = _KEY.fullmatch(text)
+        if match is None:
             raise InvalidRequest(f"'{text}' is not a job id.", member="jobId")
-        return cls(job_id, array_index)
+        job_id, index = match.groups()
+        return cls(uuid.UUID(job_id), WHOLE if index is None else int(index))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Placement: which waiting jobs go to which instances now.
 
-Simple meaning: queues in descending priority; in each queue jobs in dispatch order; each job goes
-to the first of the queue's compute environments, in order, that has an instance with room. A job
+Simple meaning: queues in descending priority, those of equal priority in turn; in each queue jobs in
+dispatch order; each job goes to the first of the queue's compute environments, in order, that has an instance with room. A job
 that does not fit is passed over, and smaller ones behind it may go ahead, but not for ever: once
 the first job of a shape has waited past `hold_after`, the instance where it would fit soonest is
 held for it and takes nothing else of later order.
@@ -11,7 +11,9 @@ again in the same pass, and entries stand for ranges of array children. The cost
 entries and instances, never in the length of the backlog.
 """
 
+import itertools
 import uuid
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -121,7 +123,7 @@ def plan(
         snapshot: queues, shapes, instances and the first waiting jobs.
         now: the time of the decision.
         seed: shifts which of equally good instances is taken, so that load spreads from pass to
-            pass.
+            pass, and which of the queues of equal priority goes first.
         limit: most placements.
         hold_after: how long a job waits before an instance is held for it.
     """
@@ -133,13 +135,7 @@ def plan(
         shift = seed % len(rooms)
         rooms[:] = rooms[shift:] + rooms[:shift]
     result = Plan()
-    waited = {w.shape_id: w.ready_at for w in snapshot.parked}
-    for queue in sorted(snapshot.queues, key=lambda q: (-q.priority, q.name)):
-        environments = [by_environment.get(name, []) for name in queue.compute_environments]
-        for shape_id, ready_at in sorted(waited.items(), key=lambda item: item[1]):
-            shape = snapshot.shapes[shape_id]
-            if shape.job_queue == queue.name and now - ready_at >= hold_after:
-                _hold(environments, shape)
+    for queue, environments in _in_turn(snapshot, by_environment, now - hold_after, seed):
         for entry in snapshot.heads.get(queue.name, ()):
             if len(result.placements) >= limit:
                 result.partial = True
@@ -156,6 +152,35 @@ def plan(
                 if now - entry.ready_at >= hold_after:
                     _hold(environments, shape)
     return result
+
+
+def _in_turn(
+    snapshot: Snapshot, by_environment: Mapping[str, list["_Open"]], long_since: datetime, seed: int
+) -> Iterator[tuple[Queue, list[list["_Open"]]]]:
+    """Queues in the order in which they may take room, each with the instances it may use.
+
+    Before the queues of a priority take anything, instances are held for their parked shapes that
+    wait since `long_since` or longer, the longest wait first.
+    """
+    waited = sorted(
+        (w for w in snapshot.parked if w.ready_at <= long_since), key=lambda w: w.ready_at
+    )
+    ordered = sorted(snapshot.queues, key=lambda queue: (-queue.priority, queue.name))
+    for _, equals in itertools.groupby(ordered, key=lambda queue: queue.priority):
+        turn = {
+            queue.name: (
+                queue,
+                [by_environment.get(name, []) for name in queue.compute_environments],
+            )
+            for queue in equals
+        }
+        for waiting in waited:
+            shape = snapshot.shapes[waiting.shape_id]
+            if shape.job_queue in turn:
+                _hold(turn[shape.job_queue][1], shape)
+        queues = list(turn.values())
+        shift = seed % len(queues)
+        yield from queues[shift:] + queues[:shift]
 
 
 class _Open:

@@ -91,7 +91,9 @@ class Decision:
 
 def decide(snapshot: Snapshot, now: datetime, settings: ScalingSettings) -> list[Decision]:
     """Decides for every managed compute environment, in the snapshot's order."""
-    pools = {env.name: _Pool(env, _assess(env)) for env in snapshot.environments}
+    needs = [shape.need for queue in snapshot.queues for shape in queue.shapes] or [_ONE_VCPU]
+    least = Resources(min(n.vcpu_milli for n in needs), min(n.memory_mib for n in needs))
+    pools = {env.name: _Pool(env, _assess(env), least) for env in snapshot.environments}
     for instance in snapshot.instances:
         if pool := pools.get(instance.compute_environment):
             pool.add(instance, now, settings)
@@ -153,33 +155,47 @@ def _serve(queue: QueueDemand, pools: dict[str, "_Pool"]) -> None:
 
 
 class _Room:
-    """What is free on an instance, there or to come."""
+    """What is free on an instance that is there, or on each of `count` alike that are to come."""
 
-    __slots__ = ("free", "instance", "is_needed")
+    __slots__ = ("count", "free", "instance", "is_needed")
 
-    def __init__(self, free: Resources, instance: Instance | None = None) -> None:
+    def __init__(self, free: Resources, instance: Instance | None = None, count: int = 1) -> None:
         self.free = free
         self.instance = instance
+        self.count = count
         self.is_needed = False
 
-    def take(self, need: Resources, count: int) -> int:
-        """Gives room to as many of `count` jobs as fit and says how many."""
-        taken = min(count, self.free.count(need))
-        if taken:
+    def take(self, need: Resources, jobs: int) -> tuple[int, list["_Room"]]:
+        """Gives room to as many jobs as fit.
+
+        Returns:
+            How many, and the rooms that this one has become: filled, partly filled, untouched.
+        """
+        each = self.free.count(need)
+        if not each:
+            return 0, [self]
+        filled = min(jobs // each, self.count)
+        rest = jobs - filled * each if filled < self.count else 0
+        if self.instance:
             self.is_needed = True
-            self.free -= Resources(
-                need.vcpu_milli * taken, need.memory_mib * taken, need.gpus * taken
-            )
-        return taken
+            self.free -= _times(need, filled * each + rest)
+            return filled * each + rest, [self]
+        untouched = self.count - filled - bool(rest)
+        parts = ((filled, each), (1 if rest else 0, rest), (untouched, 0))
+        return filled * each + rest, [
+            _Room(self.free - _times(need, held), count=count) for count, held in parts if count
+        ]
 
 
 class _Pool:
     """A compute environment while a decision is made."""
 
-    def __init__(self, before: Environment, env: Environment) -> None:
+    def __init__(self, before: Environment, env: Environment, least: Resources) -> None:
         self.env = env
         self._before = before
-        self._rooms: list[_Room] = []
+        self._least = least  # that any job needs
+        self._rooms: list[_Room] = []  # with room for a job, maybe
+        self._full: list[_Room] = []  # of instances that are there
         self._launches: dict[InstanceType, int] = {}
         self._terminate: list[str] = []
         self._reasons: list[str] = []
@@ -200,14 +216,24 @@ class _Pool:
             self._reasons.append(f"Instance {instance.instance_id} {text}.")
         elif instance.state is not InstanceState.LOST:
             self._staying += instance.vcpus
-            self._rooms.append(_Room(instance.free, instance))
+            room = _Room(instance.free, instance)
+            (self._rooms if room.free.holds(self._least) else self._full).append(room)
 
     def place(self, need: Resources, count: int) -> int:
         """Leaves jobs to the room that there is; returns how many are left over."""
+        rooms: list[_Room] = []
         for room in self._rooms:
             if not count:
-                break
-            count -= room.take(need, count)
+                rooms.append(room)
+                continue
+            taken, parts = room.take(need, count)
+            count -= taken
+            for part in parts:
+                if part.free.holds(self._least):
+                    rooms.append(part)
+                elif part.instance:
+                    self._full.append(part)
+        self._rooms = rooms
         return count
 
     def grow(self, shape: ShapeDemand, count: int) -> int:
@@ -217,10 +243,9 @@ class _Pool:
         left = count
         while left and (choice := self._choose(shape.need, left)):
             kind, instances = choice
-            for _ in range(instances):
-                room = _Room(kind.offer)
-                left -= room.take(shape.need, left)
-                self._rooms.append(room)
+            taken, rooms = _Room(kind.offer, count=instances).take(shape.need, left)
+            left -= taken
+            self._rooms += [room for room in rooms if room.free.holds(self._least)]
         self._jobs += count - left
         if left:
             self._reasons.append(self._why_not(shape, left))
@@ -236,10 +261,10 @@ class _Pool:
         before = self._staying
         while self._staying < floor and (choice := self._choose(_ONE_VCPU, floor - self._staying)):
             kind, instances = choice
-            self._rooms.extend(_Room(kind.offer) for _ in range(instances))
+            self._rooms.append(_Room(kind.offer, count=instances))
         if self._staying > before:
             member = "desiredvCpus" if floor > env.minv_cpus else "minvCpus"
-            self._reasons.append(f"{member} asks for {floor} vCPUs, {before} were there.")
+            self._reasons.append(f"{member} asks for {_count(floor, 'vCPU')}, {before} were there.")
 
     def _choose(self, need: Resources, count: int) -> tuple[InstanceType, int] | None:
         """Picks instances for jobs within what the environment may have, and books them."""
@@ -277,10 +302,10 @@ class _Pool:
         if not env.is_managed:
             return []
         if env.status == "DELETING":
-            return [room.instance.instance_id for room in self._rooms if room.instance]
+            return [room.instance.instance_id for room in self._there() if room.instance]
         idle = [
             room.instance
-            for room in self._rooms
+            for room in self._there()
             if room.instance and not room.is_needed and _is_idle(room.instance, env, now, settings)
         ]
         chosen = []
@@ -289,6 +314,9 @@ class _Pool:
                 self._staying -= instance.vcpus
                 chosen.append(instance.instance_id)
         return chosen
+
+    def _there(self) -> list[_Room]:
+        return [*self._rooms, *self._full]
 
     def decision(self, idle: list[str]) -> Decision:
         """Sums up."""
@@ -304,7 +332,7 @@ class _Pool:
         if env.status == "INVALID" != self._before.status:
             reasons.insert(0, f"{INVALID_MARK}{env.status_reason}")
         if not reasons and self._staying < env.desiredv_cpus:
-            reasons.append(f"Instances ended: {self._staying} vCPUs are left.")
+            reasons.append(f"Instances ended, {_count(self._staying, 'vCPU')} left.")
         return Decision(
             compute_environment=env.name,
             desiredv_cpus=0 if env.status == "DELETING" else self._staying,
@@ -334,6 +362,10 @@ def _dearest_first(instance: Instance) -> tuple[float, datetime, str]:
         instance.idle_since or instance.ordered_at,
         instance.instance_id,
     )
+
+
+def _times(need: Resources, number: int) -> Resources:
+    return Resources(need.vcpu_milli * number, need.memory_mib * number, need.gpus * number)
 
 
 def _count(number: int, noun: str) -> str:

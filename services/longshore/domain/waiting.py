@@ -53,9 +53,10 @@ def blocked_reason(
         return DISABLED
     if any(not e.managed for e in usable):
         return None
-    if all((e.maxv_cpus or 0) * 1000 < shape.need.vcpu_milli for e in usable):
+    large = [e for e in usable if (e.maxv_cpus or 0) * 1000 >= shape.need.vcpu_milli]
+    if not large:
         return MAX_RESOURCE
-    for environment in usable:
+    for environment in large:
         types = catalogue.resolve(environment.instance_types)
         if any(kind.offer.holds(shape.need) for kind in types):
             return None

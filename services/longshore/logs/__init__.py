@@ -1,13 +1,13 @@
 """The log service: keeps what attempts print, and hands it out.
 
-It owns a directory of readable files, one per log, in the CRI line format that agents ship; it is the
-only writer there, and it has no database. Agents append by offset on one stream each, so what is sent
-twice is stored once; readers tail from any position and are woken by what arrives.
+It owns a directory of readable files, one per log, in the CRI line format that agents ship; it is
+the only writer there, and it has no database. Agents append by offset on one stream each, so what
+is sent twice is stored once; readers tail from any position and are woken by what arrives.
 
 Durability: what is appended is in the page cache when it is answered, so it survives this process.
 It is forced to the disk when a log is complete, before that is answered, because then the agent
-deletes its own copy. What a crash of the machine takes away of a log that is not complete, the agent
-still has: it is refused with OUT_OF_RANGE, asks what is stored, and sends from there.
+deletes its own copy. What a crash of the machine takes away of a log that is not complete, the
+agent still has: it is refused with OUT_OF_RANGE, asks what is stored, and sends from there.
 
 It never looks into jobs: a log is a name, and whoever may call may read it.
 """

@@ -69,27 +69,22 @@ class LogsService:
         if offset > log.stored and not request.follow:
             raise OutOfRange(f"Only {log.stored} bytes are stored.", member="offset")
         if request.tail_lines and log.stored > offset:
-            last = await asyncio.to_thread(
-                tail_offset, log.path, log.stored, request.tail_lines
-            )
-            offset = max(offset, last)
+            begin = await asyncio.to_thread(tail_offset, log.path, log.stored, request.tail_lines)
+            offset = max(offset, begin)
         while True:
             # The order matters: complete is looked at before the size, so that nothing which came
             # before completeness is passed over.
             complete, end = log.complete, log.stored
+            entries: list[pb.LogEntry] = []
             if offset < end:
                 entries, offset = await asyncio.to_thread(read_entries, log.path, offset, end)
-                yield pb.TailLogsResponse(
-                    entries=entries, next_offset=offset, complete=complete and offset >= end
-                )
-                if complete and offset >= end:
-                    return
-                if entries:
-                    continue
-            elif complete or not request.follow:
-                yield pb.TailLogsResponse(next_offset=offset, complete=complete)
+            # Without entries nothing whole is left before the end.
+            last = complete and (offset >= end or not entries)
+            if entries or last:
+                yield pb.TailLogsResponse(entries=entries, next_offset=offset, complete=last)
+            if last or (not request.follow and (offset >= end or not entries)):
                 return
-            if not request.follow or not await self._wait(log, end):
+            if not entries and not await self._wait(log, end):
                 return
 
     async def _wait(self, log: Log, size: int) -> bool:

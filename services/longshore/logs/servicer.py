@@ -22,7 +22,7 @@ class LogServicer(pb_grpc.LogServiceServicer):
     def __init__(self, service: LogsService) -> None:
         self._service = service
 
-    async def AppendLogs(  # noqa: N802 - the rpc's name
+    async def AppendLogs(
         self, request_iterator: AsyncIterator[pb.AppendLogsRequest], context: Context
     ) -> AsyncIterator[pb.AppendLogsResponse]:
         """Stores chunks of one agent's logs; answers in the order of asking."""
@@ -43,7 +43,7 @@ class LogServicer(pb_grpc.LogServiceServicer):
         finally:
             taking.cancel()
 
-    async def TailLogs(  # noqa: N802 - the rpc's name
+    async def TailLogs(
         self, request: pb.TailLogsRequest, context: Context
     ) -> AsyncIterator[pb.TailLogsResponse]:
         """Hands out a log."""

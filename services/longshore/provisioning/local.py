@@ -14,7 +14,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -28,6 +28,8 @@ from longshore.provisioning.provider import Found, LaunchError
 log = structlog.get_logger()
 
 CLEANUP_SECONDS = 30.0
+#: Logs of instances that are over.
+LOGS_KEPT = 200
 #: Of our own environment, what an agent gets besides what describes its instance.
 PASSED_ON = (
     "PATH",
@@ -136,7 +138,7 @@ class LocalProvider:
         directory = self._directory / instance_id
         if not directory.is_dir():
             return
-        await self._run_cleanup(instance_id, directory)
+        await asyncio.to_thread(self._run_cleanup, instance_id, directory)
         await asyncio.to_thread(_keep_only_log, directory)
 
     def close(self) -> None:
@@ -147,22 +149,21 @@ class LocalProvider:
             loop.remove_reader(descriptor)
             os.close(descriptor)
 
-    async def _run_cleanup(self, instance_id: str, directory: Path) -> None:
-        environment = self._base_environment(instance_id)
+    def _run_cleanup(self, instance_id: str, directory: Path) -> None:
         with (directory / "agent.log").open("ab") as output:
-            process = await asyncio.create_subprocess_exec(
-                *self._cleanup_command,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-            )
-        try:
-            async with asyncio.timeout(CLEANUP_SECONDS):
-                code = await process.wait()
-        except TimeoutError:
-            process.kill()
-            code = await process.wait()
+            try:
+                code = subprocess.run(  # noqa: S603 - our own command
+                    self._cleanup_command,
+                    env=self._base_environment(instance_id),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    timeout=CLEANUP_SECONDS,
+                    check=False,
+                ).returncode
+            except (OSError, subprocess.TimeoutExpired) as error:
+                log.warning("instance.cleanup_failed", instance_id=instance_id, error=str(error))
+                return
         if code:
             log.warning("instance.cleanup_failed", instance_id=instance_id, code=code)
 
@@ -182,6 +183,7 @@ class LocalProvider:
                 found[instance_id] = process
         if found:
             log.info("instances.adopted", count=len(found))
+        _prune(self._directory, found.keys())
         return found
 
     def _instance_of(self, process: psutil.Process) -> str | None:
@@ -270,6 +272,14 @@ def _is_alive(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def _prune(directory: Path, running: Collection[str]) -> None:
+    """Removes the oldest logs of instances that do not run, beyond a number."""
+    logs = [path for path in directory.glob("i-*/agent.log") if path.parent.name not in running]
+    alone = [path for path in logs if len(list(path.parent.iterdir())) == 1]
+    for path in sorted(alone, key=lambda path: path.stat().st_mtime)[:-LOGS_KEPT]:
+        shutil.rmtree(path.parent, ignore_errors=True)
 
 
 def _keep_only_log(directory: Path) -> None:

@@ -16,7 +16,7 @@ class ProvisioningServicer(pb_grpc.ProvisioningServiceServicer):
     def __init__(self, provisioning: Provisioning) -> None:
         self._provisioning = provisioning
 
-    async def Provision(  # noqa: N802 - the wire's name
+    async def Provision(
         self, request: pb.ProvisionRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ProvisionResponse:
         """Orders capacity."""
@@ -24,7 +24,7 @@ class ProvisioningServicer(pb_grpc.ProvisioningServiceServicer):
         order = convert.order_from_request(request)
         return convert.provisioned_to_response(await self._provisioning.provision(order))
 
-    async def TerminateInstances(  # noqa: N802 - the wire's name
+    async def TerminateInstances(
         self, request: pb.TerminateInstancesRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.TerminateInstancesResponse:
         """Gives instances back."""

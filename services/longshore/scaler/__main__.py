@@ -18,8 +18,9 @@ from longshore.v1 import provisioning_service_pb2_grpc as provisioning_grpc
 from longshore.v1 import scaler_service_pb2_grpc as pb_grpc
 
 SERVICE = "longshore.v1.ScalerService"
-#: Notifications that come so close together fold into one pass.
-GATHER_SECONDS = 0.02
+#: Notifications that come so close together fold into one pass. A busy scheduler sends one with
+#: each transaction that leaves jobs waiting.
+GATHER_SECONDS = 0.1
 
 
 async def serve(stop: asyncio.Event, config: ScalerConfig) -> None:

@@ -93,6 +93,7 @@ class Scaler:
             or decision.terminate
             or decision.status != env.status
             or decision.desiredv_cpus != env.desiredv_cpus
+            or decision.desiredv_cpus != env.settledv_cpus
         )
         if not is_changed:
             return

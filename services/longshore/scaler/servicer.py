@@ -16,7 +16,7 @@ class ScalerServicer(pb_grpc.ScalerServiceServicer):
     def __init__(self, scaler: Scaler) -> None:
         self._scaler = scaler
 
-    async def Evaluate(  # noqa: N802 - the wire's name
+    async def Evaluate(
         self, request: pb.EvaluateRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.EvaluateResponse:
         """Decides now."""

@@ -1,8 +1,10 @@
-"""Starts or stops a whole stack: `python -m longshore.standalone [up|down]`.
+"""Starts or stops a whole stack: `python -m longshore.standalone [up|down|migrate]`.
 
 `up` (the default) stays in the foreground until SIGTERM. Exit codes: 0 after a clean stop, 1 for a
 failure (told in the record), 2 for wrong settings, 4 if the data directory's stack runs already.
-`down` stops the data directory's stack, or what a killed one left behind; 0 also if there was nothing.
+`down` stops the data directory's stack, or what a killed one left behind; 0 also if there was
+nothing. `migrate` brings the database of LONGSHORE_DATABASE_URL to the newest schema, for services
+that run elsewhere.
 """
 
 import asyncio
@@ -13,12 +15,14 @@ import sys
 import structlog
 
 from longshore.domain.errors import LongshoreError
+from longshore.runtime.config import Settings
 from longshore.runtime.process import run_until_stopped
 from longshore.standalone import leftovers
 from longshore.standalone.config import StandaloneConfig
 from longshore.standalone.record import Lock
 from longshore.standalone.stack import STOP_SECONDS, Stack
 from longshore.state.embedded import EmbeddedPostgres
+from longshore.state.migrate import migrate
 
 log = structlog.get_logger()
 
@@ -91,5 +95,16 @@ async def _down(_stop: asyncio.Event) -> int:
     return 0
 
 
+async def _migrate(_stop: asyncio.Event) -> int:
+    applied = await migrate(Settings(os.environ).database_url())
+    log.info("database.migrated", migrations=applied)
+    return 0
+
+
+_ACTIONS = {"up": _up, "down": _down, "migrate": _migrate}
+
 if __name__ == "__main__":
-    sys.exit(run_until_stopped("standalone", _down if sys.argv[1:] == ["down"] else _up))
+    action = (sys.argv[1:] or ["up"])[0]
+    if action not in _ACTIONS:
+        sys.exit(f"standalone: {action!r} is not one of {', '.join(_ACTIONS)}")
+    sys.exit(run_until_stopped("standalone", _ACTIONS[action]))

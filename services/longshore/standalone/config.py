@@ -57,5 +57,3 @@ class StandaloneConfig:
     def postgres_directory(self) -> Path:
         """Where the embedded PostgreSQL keeps its files."""
         return self.data_dir / "postgres"
-
-

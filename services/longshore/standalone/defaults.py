@@ -1,8 +1,9 @@
-"""What a first start makes, so that a job can run at once: a compute environment and a queue, `default`.
+"""What a first start makes, so that a job can run at once: a compute environment and a queue,
+`default`.
 
-The environment is MANAGED on the local provider: its one instance stands for this machine, with four
-vCPUs for each core (LONGSHORE_LOCAL_VCPUS says otherwise) and three quarters of its memory. One vCPU at
-least is wanted all the time, so the instance stays warm.
+The environment is MANAGED on the local provider: its one instance stands for this machine, with
+four vCPUs for each core (LONGSHORE_LOCAL_VCPUS says otherwise) and three quarters of its memory.
+One vCPU at least is wanted all the time, so the instance stays warm.
 """
 
 import asyncio
@@ -26,7 +27,8 @@ _POLL_SECONDS = 0.1
 
 
 async def make_defaults(submission: str, machine: InstanceType, marker: Path) -> None:
-    """Makes what is missing, once in the life of a data directory: what a user deletes stays deleted.
+    """Makes what is missing, once in the life of a data directory: what a user deletes stays
+    deleted.
 
     Args:
         submission: address of the submission service.

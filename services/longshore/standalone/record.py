@@ -9,7 +9,8 @@ from typing import Any, Self
 
 import psutil
 
-#: Two readings of one process's start differ by less; another process with the same pid differs by more.
+#: Two readings of one process's start differ by less; another process with the same pid differs by
+#: more.
 _SAME_START_SECONDS = 1.0
 
 

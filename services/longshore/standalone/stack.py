@@ -29,9 +29,9 @@ HEALTH_POLL_SECONDS = 0.1
 STOP_SECONDS = 15.0
 #: Provisioning ends its instances before it ends: jobs under way get SIGTERM and 30 seconds.
 INSTANCES_STOP_SECONDS = 90.0
-#: Who is stopped together: front doors first; the scheduler hears from instances how their jobs end.
+#: Who is stopped together: front doors first; the scheduler hears from instances how their jobs
+#: end.
 STOP_ORDER = (("gateway", "submission", "scaler"), ("provisioning",), ("scheduler",), ("logs",))
-
 
 
 class Stack:
@@ -95,9 +95,7 @@ class Stack:
             async with asyncio.TaskGroup() as group:
                 for name in names:
                     if name in self._services:
-                        grace = (
-                            INSTANCES_STOP_SECONDS if name == "provisioning" else STOP_SECONDS
-                        )
+                        grace = INSTANCES_STOP_SECONDS if name == "provisioning" else STOP_SECONDS
                         group.create_task(self._services[name].stop(grace))
         await asyncio.to_thread(self._postgres.stop)
 
@@ -200,4 +198,3 @@ class Stack:
                     )
         finally:
             ended.cancel()
-

@@ -19,6 +19,8 @@ from longshore.state.queries import load_queries
 
 _SQL = load_queries("job_reading")
 _COUNTED = ("PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED", "FAILED")
+#: No job is submitted this late.
+_BEYOND = 2**63 - 1
 _BEFORE_START = ("SUBMITTED", "PENDING", "RUNNABLE")
 
 
@@ -44,7 +46,7 @@ async def list_queue(
         _SQL["list_queue"],
         queue,
         wanted.statuses,
-        before_seq,
+        _BEYOND if before_seq is None else before_seq,
         limit,
         wanted.name_pattern,
         wanted.definition_pattern,

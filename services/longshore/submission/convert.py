@@ -1,20 +1,16 @@
-"""Between the wire's messages and the domain: AWS-shaped JSON in, records out."""
+"""What is asked: the wire's messages as AWS-shaped JSON and as records of the domain."""
 
 import functools
 import uuid
-from collections.abc import Mapping
-from datetime import datetime
-from typing import Any
 
 from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.message import Message
 
-from longshore.domain.arn import JOB_QUEUE, Arns, parse_definition, parse_name
-from longshore.domain.environment import ComputeEnvironment, JobQueue
+from longshore.domain.arn import JOB_QUEUE, parse_definition, parse_name
 from longshore.domain.errors import InvalidRequest
-from longshore.domain.job import JobKey, JobStatus
+from longshore.domain.job import JobKey
+from longshore.domain.listing import ListRequest
 from longshore.domain.merge import Overrides
-from longshore.domain.reading import AttemptRecord, DescribedJob, JobRecord
 from longshore.domain.submission import PLAIN, Dependency, Submission
 from longshore.domain.validation import (
     SUBMIT_BYTES_MAX,
@@ -27,21 +23,15 @@ from longshore.domain.validation import (
     require,
     unsupported,
 )
-from longshore.domain.validation_environment import compute_resources
-from longshore.state.job_definition import DefinitionRecord
-from longshore.submission.jobs import ListRequest
 from longshore.v1 import (
-    compute_environment_pb2,
     job_definition_pb2,
     job_pb2,
-    job_queue_pb2,
 )
 
 _NO_SHARE = (
     "Job with shareIdentifier or schedulingPriority can onlybe submitted to job queue with fair "
     "share scheduling policy."
 )
-_STARTED = (JobStatus.STARTING, JobStatus.RUNNING, JobStatus.SUCCEEDED, JobStatus.FAILED)
 
 
 def to_json(message: Message) -> Json:
@@ -143,178 +133,3 @@ def list_request_from(request: job_pb2.ListJobsRequest) -> ListRequest:
         token=request.next_token or None,
         filters=tuple((entry.name, tuple(entry.values)) for entry in request.filters),
     )
-
-
-def environment_to(
-    environment: ComputeEnvironment, arns: Arns
-) -> compute_environment_pb2.ComputeEnvironmentDetail:
-    """A compute environment as AWS shows it."""
-    detail: Json = {
-        **environment.detail,
-        "computeEnvironmentName": environment.name,
-        "computeEnvironmentArn": arns.compute_environment(environment.name),
-        "ecsClusterArn": arns.cluster(environment.name, environment.uuid),
-        "tags": dict(environment.tags),
-        "type": environment.type,
-        "state": environment.state,
-        "status": environment.status,
-        "statusReason": environment.status_reason,
-        "containerOrchestrationType": "ECS",
-        "uuid": str(environment.uuid),
-    }
-    if environment.unmanagedv_cpus is not None:
-        detail["unmanagedvCpus"] = environment.unmanagedv_cpus
-    if environment.resource_type is not None:
-        detail["computeResources"] = compute_resources(environment)
-    return ParseDict(detail, compute_environment_pb2.ComputeEnvironmentDetail())
-
-
-def queue_to(queue: JobQueue, arns: Arns) -> job_queue_pb2.JobQueueDetail:
-    """A queue as AWS shows it: compute environments by ARN."""
-    return job_queue_pb2.JobQueueDetail(
-        job_queue_name=queue.name,
-        job_queue_arn=arns.job_queue(queue.name),
-        state=queue.state,
-        status=queue.status,
-        status_reason=queue.status_reason,
-        priority=queue.priority,
-        compute_environment_order=[
-            job_queue_pb2.ComputeEnvironmentOrder(
-                order=order, compute_environment=arns.compute_environment(name)
-            )
-            for order, name in queue.environments
-        ],
-        job_queue_type=queue.detail.get("jobQueueType", "ECS"),
-        tags=queue.tags,
-    )
-
-
-def definition_to(record: DefinitionRecord, arns: Arns) -> job_definition_pb2.JobDefinition:
-    """A revision as AWS shows it."""
-    detail: Json = {
-        "parameters": {},
-        "propagateTags": False,
-        **record.detail,
-        "jobDefinitionName": record.name,
-        "jobDefinitionArn": arns.job_definition(record.name, record.revision),
-        "revision": record.revision,
-        "status": record.status,
-        "type": record.type,
-        "tags": dict(record.tags),
-        "containerOrchestrationType": "ECS",
-    }
-    return ParseDict(detail, job_definition_pb2.JobDefinition())
-
-
-def job_to(described: DescribedJob, arns: Arns) -> job_pb2.JobDetail:
-    """A job as AWS shows it: what it was submitted as, and where it is now."""
-    job, key = described.job, str(described.job.key)
-    detail: Json = {
-        **described.detail,
-        "jobArn": arns.job(key),
-        "jobId": key,
-        "jobName": job.name,
-        "jobQueue": arns.job_queue(job.job_queue),
-        "jobDefinition": arns.job_definition(job.definition_name, job.definition_revision),
-        "status": str(job.status),
-        "container": {**described.detail["container"], **_container_state(described, arns)},
-        "attempts": [_attempt(a, arns) for a in described.attempts if a.stopped_at is not None],
-        "isCancelled": job.is_cancelled,
-        "isTerminated": job.is_terminated,
-        # Tags belong to the array; AWS never shows them on its children.
-        "tags": {} if job.is_child else dict(described.tags),
-        **_times(job),
-    }
-    _put(detail, "statusReason", job.status_reason)
-    if job.array_size is not None:
-        detail["arrayProperties"] = _array_detail(job)
-    return ParseDict(detail, job_pb2.JobDetail())
-
-
-def summary_to(job: JobRecord, arns: Arns) -> job_pb2.JobSummary:
-    """A job as a listing shows it."""
-    key = str(job.key)
-    summary: Json = {
-        "jobArn": arns.job(key),
-        "jobId": key,
-        "jobName": job.name,
-        "status": str(job.status),
-        "jobDefinition": arns.job_definition(job.definition_name, job.definition_revision),
-        **_times(job),
-    }
-    _put(summary, "statusReason", job.status_reason)
-    container: Json = {}
-    _put(container, "exitCode", job.exit_code)
-    _put(container, "reason", job.reason)
-    if container:
-        summary["container"] = container
-    if job.array_size is not None:
-        summary["arrayProperties"] = _array_detail(job)
-    if job.is_cancelled:
-        summary["isCancelled"] = True
-    if job.is_terminated:
-        summary["isTerminated"] = True
-    return ParseDict(summary, job_pb2.JobSummary())
-
-
-def _times(job: JobRecord) -> Json:
-    times: Json = {"createdAt": _milliseconds(job.created_at)}
-    if job.started_at is not None:
-        times["startedAt"] = _milliseconds(job.started_at)
-    if job.stopped_at is not None:
-        times["stoppedAt"] = _milliseconds(job.stopped_at)
-    return times
-
-
-def _array_detail(job: JobRecord) -> Json:
-    if job.is_child:
-        return {"index": job.key.array_index, "size": job.array_size}
-    counts: Mapping[str, int] = {str(status): 0 for status in JobStatus}
-    detail: Json = {"size": job.array_size, "statusSummary": counts}
-    if job.counts is not None:
-        detail["statusSummary"] = job.counts.by_status
-        detail["statusSummaryLastUpdatedAt"] = _milliseconds(job.counts.changed_at)
-    return detail
-
-
-def _container_state(described: DescribedJob, arns: Arns) -> Json:
-    """What the latest attempt adds to the container; nothing between two attempts."""
-    job = described.job
-    state: Json = {}
-    if not described.attempts or job.status not in _STARTED:
-        return state
-    state.update(_attempt_container(described.attempts[-1], arns))
-    _put(state, "exitCode", job.exit_code)
-    _put(state, "reason", job.reason)
-    return state
-
-
-def _attempt(attempt: AttemptRecord, arns: Arns) -> Json:
-    entry: Json = {"container": _attempt_container(attempt, arns)}
-    _put(entry, "statusReason", attempt.status_reason)
-    for name, at in (("startedAt", attempt.started_at), ("stoppedAt", attempt.stopped_at)):
-        if at is not None:
-            entry[name] = _milliseconds(at)
-    return entry
-
-
-def _attempt_container(attempt: AttemptRecord, arns: Arns) -> Json:
-    environment = attempt.compute_environment, attempt.environment_id
-    container: Json = {
-        "containerInstanceArn": arns.container_instance(*environment, attempt.instance_id),
-        "taskArn": arns.attempt(*environment, attempt.attempt_id),
-    }
-    if attempt.started_at is not None:
-        container["logStreamName"] = attempt.log_stream_name
-    _put(container, "exitCode", attempt.exit_code)
-    _put(container, "reason", attempt.reason)
-    return container
-
-
-def _put(target: Json, name: str, value: Any) -> None:
-    if value is not None:
-        target[name] = value
-
-
-def _milliseconds(at: datetime) -> int:
-    return int(at.timestamp() * 1000)

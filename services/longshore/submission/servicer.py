@@ -17,7 +17,7 @@ from longshore.domain.arn import (
 from longshore.domain.errors import InvalidRequest
 from longshore.domain.submission import check_submission
 from longshore.domain.validation import REGISTER_BYTES_MAX, check_size, require
-from longshore.submission import convert
+from longshore.submission import answer, convert
 from longshore.submission.check import check_request
 from longshore.submission.definitions import Definitions
 from longshore.submission.environments import Environments, Queues
@@ -60,6 +60,7 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
         self._tags = tags
 
     def _arns_for(self, context: Context) -> Arns:
+        """ARNs for the caller; asked for before anything is changed, since it may refuse."""
         region = _metadata(context, REGION_KEY)
         return self._arns if region is None else _arns(self._arns.account, region)
 
@@ -68,10 +69,11 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
     ) -> ce.CreateComputeEnvironmentResponse:
         """Creates a compute environment; VALID when this answers."""
         check_request(request)
+        arns = self._arns_for(context)
         name = await self._environments.create(convert.to_json(request))
         return ce.CreateComputeEnvironmentResponse(
             compute_environment_name=name,
-            compute_environment_arn=self._arns_for(context).compute_environment(name),
+            compute_environment_arn=arns.compute_environment(name),
         )
 
     async def UpdateComputeEnvironment(
@@ -79,11 +81,12 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
     ) -> ce.UpdateComputeEnvironmentResponse:
         """Changes the members given."""
         check_request(request)
+        arns = self._arns_for(context)
         name = _environment_name(request.compute_environment)
         await self._environments.update(name, convert.to_json(request))
         return ce.UpdateComputeEnvironmentResponse(
             compute_environment_name=name,
-            compute_environment_arn=self._arns_for(context).compute_environment(name),
+            compute_environment_arn=arns.compute_environment(name),
         )
 
     async def DeleteComputeEnvironment(
@@ -105,7 +108,7 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
         )
         arns = self._arns_for(context)
         return ce.DescribeComputeEnvironmentsResponse(
-            compute_environments=[convert.environment_to(entry, arns) for entry in page.items],
+            compute_environments=[answer.environment_to(entry, arns) for entry in page.items],
             next_token=page.next_token,
         )
 
@@ -114,21 +117,19 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
     ) -> jq.CreateJobQueueResponse:
         """Creates a job queue; VALID when this answers."""
         check_request(request)
+        arns = self._arns_for(context)
         name = await self._queues.create(convert.to_json(request))
-        return jq.CreateJobQueueResponse(
-            job_queue_name=name, job_queue_arn=self._arns_for(context).job_queue(name)
-        )
+        return jq.CreateJobQueueResponse(job_queue_name=name, job_queue_arn=arns.job_queue(name))
 
     async def UpdateJobQueue(
         self, request: jq.UpdateJobQueueRequest, context: Context
     ) -> jq.UpdateJobQueueResponse:
         """Changes the members given."""
         check_request(request)
+        arns = self._arns_for(context)
         name = _queue_name(request.job_queue)
         await self._queues.update(name, convert.to_json(request))
-        return jq.UpdateJobQueueResponse(
-            job_queue_name=name, job_queue_arn=self._arns_for(context).job_queue(name)
-        )
+        return jq.UpdateJobQueueResponse(job_queue_name=name, job_queue_arn=arns.job_queue(name))
 
     async def DeleteJobQueue(
         self, request: jq.DeleteJobQueueRequest, context: Context
@@ -149,7 +150,7 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
         )
         arns = self._arns_for(context)
         return jq.DescribeJobQueuesResponse(
-            job_queues=[convert.queue_to(entry, arns) for entry in page.items],
+            job_queues=[answer.queue_to(entry, arns) for entry in page.items],
             next_token=page.next_token,
         )
 
@@ -159,10 +160,11 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
         """Registers the next revision of a name."""
         check_size(request.ByteSize(), REGISTER_BYTES_MAX, "RegisterJobDefinition")
         check_request(request)
+        arns = self._arns_for(context)
         name, revision = await self._definitions.register(convert.to_json(request))
         return jd.RegisterJobDefinitionResponse(
             job_definition_name=name,
-            job_definition_arn=self._arns_for(context).job_definition(name, revision),
+            job_definition_arn=arns.job_definition(name, revision),
             revision=revision,
         )
 
@@ -205,7 +207,7 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
                 request.next_token or None,
             )
         return jd.DescribeJobDefinitionsResponse(
-            job_definitions=[convert.definition_to(entry, arns) for entry in page.items],
+            job_definitions=[answer.definition_to(entry, arns) for entry in page.items],
             next_token=page.next_token,
         )
 
@@ -214,11 +216,12 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
     ) -> jb.SubmitJobResponse:
         """Stores a job or an array of jobs."""
         check_request(request)
+        arns = self._arns_for(context)
         submission = convert.submission_from(request, _request_id(context))
         check_submission(submission)
         job_id = str(await self._submitter.submit(submission))
         return jb.SubmitJobResponse(
-            job_arn=self._arns_for(context).job(job_id), job_name=request.job_name, job_id=job_id
+            job_arn=arns.job(job_id), job_name=request.job_name, job_id=job_id
         )
 
     async def DescribeJobs(
@@ -227,7 +230,7 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
         """Answers jobs by id; unknown ids are left out."""
         arns = self._arns_for(context)
         described = await self._jobs.describe(request.jobs)
-        return jb.DescribeJobsResponse(jobs=[convert.job_to(entry, arns) for entry in described])
+        return jb.DescribeJobsResponse(jobs=[answer.job_to(entry, arns) for entry in described])
 
     async def ListJobs(self, request: jb.ListJobsRequest, context: Context) -> jb.ListJobsResponse:
         """Lists jobs of a queue or children of an array job."""
@@ -235,7 +238,7 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
         page = await self._jobs.list_jobs(convert.list_request_from(request))
         arns = self._arns_for(context)
         return jb.ListJobsResponse(
-            job_summary_list=[convert.summary_to(entry, arns) for entry in page.items],
+            job_summary_list=[answer.summary_to(entry, arns) for entry in page.items],
             next_token=page.next_token,
         )
 

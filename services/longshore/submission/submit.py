@@ -118,6 +118,19 @@ class Submitter:
         return await self._batcher.submit(submission)
 
     async def _write(self, batch: Sequence[Submission]) -> Sequence[uuid.UUID | Exception]:
+        """Writes a batch; one that the database refuses is halved until the fault stands alone."""
+        try:
+            return await self._write_once(batch)
+        except LongshoreError:
+            raise
+        except Exception as error:
+            log.exception("submission.refused_by_database", calls=len(batch))
+            if len(batch) == 1:
+                return [error]
+            half = len(batch) // 2
+            return [*await self._write(batch[:half]), *await self._write(batch[half:])]
+
+    async def _write_once(self, batch: Sequence[Submission]) -> Sequence[uuid.UUID | Exception]:
         BATCH.observe(len(batch))
         added: dict[state.ShapeKey, int] = {}
         async with transaction(self._pool) as conn:

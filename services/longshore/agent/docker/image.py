@@ -1,4 +1,4 @@
-"""Makes images present, as the pull behaviour says; attempts that want the same image share a pull."""
+"""Makes images present, as the pull behaviour says. Attempts with one image share a pull."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -25,7 +25,8 @@ class Images:
     """The images of an engine.
 
     Behaviours: `if-missing` and `prefer-cached` pull what is not there; `default` pulls always and
-    takes what is there if that fails; `always` pulls always; `once` pulls once in this agent's life.
+    takes what is there if that fails; `always` pulls always; `once` pulls once in this agent's
+    life.
     """
 
     def __init__(self, engine: Engine, behaviour: str, attempts: int) -> None:
@@ -34,6 +35,10 @@ class Images:
         self._attempts = attempts
         self._seen: set[str] = set()
         self._pulls: dict[str, asyncio.Task[None]] = {}
+
+    def known(self, image: str) -> bool:
+        """Whether the image is there for all we know, and need not be asked for again."""
+        return image in self._seen and self._behaviour not in ("default", "always")
 
     def forget(self, image: str) -> None:
         """The engine says that it has no such image any more."""
@@ -45,7 +50,7 @@ class Images:
         Raises:
             StepFailed: with `CannotPullContainerError` and what the engine or registry said.
         """
-        if image in self._seen and self._behaviour in ("if-missing", "prefer-cached", "once"):
+        if self.known(image):
             return
         if self._behaviour in ("if-missing", "prefer-cached") and await self._present(image):
             self._seen.add(image)

@@ -1,9 +1,9 @@
 """What a container prints: read from the engine, written to the spool.
 
 A container is followed once it has run for a moment; one that ends sooner is read in one go at its
-end, which costs the engine less. Reading goes on where the spool ends: the engine is asked for lines
-from the spool's last time on, and as many of them are passed over as the spool has from that time.
-That is exact because the engine tells the same lines, with the same times, in the same order.
+end, which costs the engine less. Reading goes on where the spool ends: the engine is asked for
+lines from the spool's last time on, and as many of them are passed over as the spool has from that
+time. That is exact because the engine tells the same lines, with the same times, in the same order.
 """
 
 import asyncio
@@ -56,10 +56,7 @@ class Output:
         self._cancel_timer()
         try:
             async with asyncio.timeout(REST_SECONDS):
-                if self._task is None:
-                    self._begin()
-                assert self._task is not None
-                await self._task
+                await (self._task or self._begin())
         except TimeoutError:
             log.warning("output.cut", container_id=self._container_id[:12])
         await self.close()
@@ -79,9 +76,10 @@ class Output:
             self._timer.cancel()
             self._timer = None
 
-    def _begin(self) -> None:
+    def _begin(self) -> asyncio.Task[None]:
         self._timer = None
         self._task = asyncio.create_task(self._read_all())
+        return self._task
 
     async def _read_all(self) -> None:
         """Reads to the end of the output, however often the engine breaks off."""

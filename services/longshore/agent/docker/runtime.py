@@ -100,6 +100,10 @@ class DockerRuntime:
         if attempt.phase is Phase.RUNNING:
             self._containers[attempt.handle].output.follow_soon(0)
 
+    def prepared(self, attempt: Attempt) -> bool:
+        """Whether the image is known to be there."""
+        return self._images.known(attempt.assignment.container.image)
+
     async def prepare(self, attempt: Attempt) -> None:
         """Pulls the image as the pull behaviour says."""
         await self._images.make_present(attempt.assignment.container.image)
@@ -132,9 +136,7 @@ class DockerRuntime:
         container = self._engine.docker.containers.container(attempt.handle)
         seconds = attempt.stop_seconds
         try:
-            await self._engine.call(
-                container.stop(t=round(seconds)), seconds + STOP_GRACE_SECONDS
-            )
+            await self._engine.call(container.stop(t=round(seconds)), seconds + STOP_GRACE_SECONDS)
         except EngineError as error:
             if error.status not in (304, 404):
                 raise StepFailed("CannotStopContainerError", error.message) from error
@@ -297,7 +299,7 @@ class DockerRuntime:
             container.over.set()
 
     async def _reconcile(self) -> None:
-        """Ends the wait for all that does not run. Containers just made are not to be judged yet."""
+        """Ends the wait for all that does not run, save for what was only just made."""
         known = dict(self._containers)
         listed = {listed["Id"]: listed["State"] for listed in await self._list()}
         for container_id, container in known.items():
@@ -345,9 +347,8 @@ class DockerRuntime:
 
     async def _delete_volume(self, name: str) -> None:
         try:
-            volume = await self._engine.call(
-                self._engine.docker.volumes.get(name), INSPECT_SECONDS
-            )
+            find = self._engine.docker.volumes.get(name)  # type: ignore[no-untyped-call]
+            volume = await self._engine.call(find, INSPECT_SECONDS)
             await self._engine.call(volume.delete(), REMOVE_SECONDS)
         except EngineError as error:
             if error.status != 404:

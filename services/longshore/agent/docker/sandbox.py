@@ -166,9 +166,7 @@ class Sandbox:
         """The id of a running sandbox; one that does not run is removed."""
         containers = self._engine.docker.containers
         try:
-            shown = await self._engine.call(
-                containers.container(self._name).show(), CALL_SECONDS
-            )
+            shown = await self._engine.call(containers.container(self._name).show(), CALL_SECONDS)
         except EngineError as error:
             if error.status == 404:
                 return ""
@@ -204,7 +202,7 @@ class Sandbox:
                     raise
 
     async def _start(self) -> str:
-        config = {
+        config: dict[str, Any] = {
             "Image": IMAGE,
             "Labels": {SANDBOX_LABEL: self._instance_id, INSTANCE_LABEL: self._instance_id},
             "HostConfig": {

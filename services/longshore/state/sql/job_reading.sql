@@ -55,7 +55,7 @@ ORDER BY attempt.job_id, attempt.array_index, attempt.attempt;
 -- Single jobs and array parents of a queue, newest first. One descent of the listing's index per status.
 -- $1 queue
 -- $2 statuses
--- $3 only jobs submitted before the one with this seq, NULL for all
+-- $3 only jobs submitted before the one with this seq
 -- $4 how many at most
 -- $5 LIKE pattern for the name in lower case, NULL for any
 -- $6 LIKE pattern for the definition's name, NULL for any
@@ -84,7 +84,7 @@ FROM (
     CROSS JOIN LATERAL (
         SELECT * FROM jobs
         WHERE jobs.array_index = -1 AND jobs.job_queue = $1 AND jobs.status = wanted.status
-            AND ($3::bigint IS NULL OR jobs.seq < $3)
+            AND jobs.seq < $3
             AND ($5::text IS NULL OR lower(jobs.name) LIKE $5)
             AND ($6::text IS NULL OR jobs.definition_name LIKE $6)
             AND ($7::integer IS NULL OR jobs.definition_revision = $7)

@@ -1,0 +1,83 @@
+"""No-op jobs per second from submission to SUCCEEDED, through every service but no container.
+
+Agents are real processes on the real stream whose attempts end at once; PostgreSQL commits durably. Arrays measure
+scheduling alone; single jobs measure submission too, one call a job from one client.
+"""
+
+import argparse
+import asyncio
+import time
+
+from harness import (
+    register_noop,
+    running_agents,
+    running_stack,
+    summary,
+    until_succeeded,
+)
+
+from longshore_client import Client
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--jobs", type=int, default=10_000)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--agents", type=int, default=2)
+    parser.add_argument("--vcpus", type=int, default=1_000)
+    parser.add_argument("--concurrency", type=int, default=64)
+    options = parser.parse_args()
+    arrays: list[float] = []
+    singles: list[float] = []
+    submits: list[float] = []
+    with running_stack("process") as (base, directory):
+        async with (
+            running_agents(
+                base, directory, runtime="simulated", count=options.agents, vcpus=options.vcpus
+            ),
+            Client(f"127.0.0.1:{base}") as client,
+        ):
+            definition = await register_noop(client)
+            for _ in range(options.repeats):
+                started = time.perf_counter()
+                job = await client.submit_job(
+                    "array", queue="machines", definition=definition, array_size=options.jobs
+                )
+                await until_succeeded(client, [job], 300)
+                arrays.append(options.jobs / (time.perf_counter() - started))
+                submit, total = await single_jobs(client, definition, options)
+                submits.append(submit)
+                singles.append(total)
+    print(f"array of {options.jobs}: {summary(arrays, 'jobs/s', 0)}")
+    print(f"{options.jobs} SubmitJob calls alone: {summary(submits, 'calls/s', 0)}")
+    print(f"{options.jobs} single jobs, submit to SUCCEEDED: {summary(singles, 'jobs/s', 0)}")
+
+
+async def single_jobs(
+    client: Client, definition: str, options: argparse.Namespace
+) -> tuple[float, float]:
+    """Submits jobs one call each, several calls at a time; calls and jobs per second."""
+    started = time.perf_counter()
+    numbers = iter(range(options.jobs))
+    job_ids: list[str] = []
+
+    async def submit() -> None:
+        for number in numbers:
+            job_ids.append(
+                await client.submit_job(
+                    f"noop-{number}", queue="machines", definition=definition
+                )
+            )
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(options.concurrency):
+            group.create_task(submit())
+    submitted = time.perf_counter() - started
+    # The last submitted are the last dispatched; all are looked at once these have ended.
+    await until_succeeded(client, job_ids[-100:], 300)
+    await until_succeeded(client, job_ids, 300)
+    return options.jobs / submitted, options.jobs / (time.perf_counter() - started)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,137 @@
+"""A whole longshore, as a user starts it, for tests that speak to it from outside."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from longshore_client import Addresses, Client
+
+RUNTIME = os.environ.get("LONGSHORE_TEST_RUNTIME", "docker")
+LONGSHORE = str(Path(sys.executable).parent / "longshore")
+_PORT_OFFSETS = (0, 1, 2, 3, 4, 10, 20, 21, 22, 23, 24)
+_taken_bases: set[int] = set()
+
+
+def free_port_base() -> int:
+    """A port base whose ports nobody has now and no earlier call gave out."""
+    for base in range(10_000, 20_000, 50):
+        if base in _taken_bases:
+            continue
+        probes = [socket.socket() for _ in _PORT_OFFSETS]
+        try:
+            for probe, offset in zip(probes, _PORT_OFFSETS, strict=True):
+                probe.bind(("127.0.0.1", base + offset))
+        except OSError:
+            continue
+        finally:
+            for probe in probes:
+                probe.close()
+        _taken_bases.add(base)
+        return base
+    raise RuntimeError("no free range of ports")
+
+
+def eventually(condition: Callable[[], Any], what: str, seconds: float = 30) -> Any:
+    """Polls until the condition holds and returns what it said; fails after the deadline."""
+    deadline = time.monotonic() + seconds
+    while not (said := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.05)
+    return said
+
+
+@dataclass
+class Stack:
+    """A longshore on a data directory and ports of its own."""
+
+    data_dir: Path
+    runtime: str = RUNTIME
+    port_base: int = field(default_factory=free_port_base)
+
+    @property
+    def gateway_url(self) -> str:
+        """What AWS_ENDPOINT_URL_BATCH is set to."""
+        return f"http://127.0.0.1:{self.port_base + 10}"
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """Of a user whose commands mean this stack."""
+        inherited = {
+            name: value for name, value in os.environ.items() if not name.startswith("LONGSHORE_")
+        }
+        return inherited | {
+            "LONGSHORE_DATA_DIR": str(self.data_dir),
+            "LONGSHORE_PORT_BASE": str(self.port_base),
+            "COLUMNS": "200",
+        }
+
+    def cli(
+        self, *arguments: str, timeout: float = 60, check: bool = False, **environ: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs the command and returns its output and exit code."""
+        done = subprocess.run(
+            [LONGSHORE, *arguments],
+            env=self.environ | environ,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        assert not check or done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    def json(self, *arguments: str) -> Any:
+        """What the command prints with --json."""
+        return json.loads(self.cli(*arguments, "--json", check=True).stdout)
+
+    def up(self, *arguments: str) -> str:
+        """Starts it and returns what was announced."""
+        started = self.cli(
+            "up",
+            "--detach",
+            *("--runtime", self.runtime, *arguments),
+            check=True,
+            timeout=100,
+        )
+        return started.stdout
+
+    def down(self) -> None:
+        """Stops it."""
+        self.cli("down", check=True, timeout=100)
+
+    def client(self) -> Client:
+        """A client; to be made where an event loop runs."""
+        return Client(Addresses.from_submission(f"127.0.0.1:{self.port_base}"), timeout=30)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What the stack says of itself."""
+        record: dict[str, Any] = json.loads((self.data_dir / "longshore.json").read_text())
+        return record
+
+    def kill(self, service: str) -> int:
+        """SIGKILL to a service; its process id."""
+        pid = int(self.record["services"][service]["pid"])
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def agents(self) -> list[psutil.Process]:
+        """Agents of the stack's instances."""
+        found = []
+        for process in psutil.process_iter(["cmdline"]):
+            if "longshore.agent" in (process.info["cmdline"] or ()):
+                data_dir = Path(process.environ().get("LONGSHORE_DATA_DIR", "/"))
+                if self.data_dir in data_dir.parents:
+                    found.append(process)
+        return found

@@ -1,0 +1,80 @@
+"""The demonstration, and what it survives."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from acceptance.stand import RUNTIME, Stack
+
+ROOT = Path(__file__).parents[2]
+CHILDREN = 24
+
+
+@contextmanager
+def _demo(directory: Path) -> Iterator[subprocess.Popen[str]]:
+    sizes = ("--children", str(CHILDREN), "--paths", "16000")
+    with subprocess.Popen(
+        [
+            *(sys.executable, "-m", "examples.monte_carlo"),
+            *("--runtime", RUNTIME, "--data-dir", str(directory), *sizes),
+        ],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as running:
+        try:
+            yield running
+        finally:
+            if running.poll() is None:
+                running.send_signal(signal.SIGINT)
+                running.wait(timeout=60)
+
+
+def _wait_for_children(directory: Path, running: subprocess.Popen[str], started: int) -> None:
+    """Until so many children have started, as their own marks say."""
+    marks = directory / "results" / "started"
+    deadline = time.monotonic() + 60
+    while not marks.exists() or len(marks.read_text().splitlines()) < started:
+        assert running.poll() is None, running.communicate()[0]
+        assert time.monotonic() < deadline, "the children do not start"
+        time.sleep(0.02)
+
+
+def _assert_right(running: subprocess.Popen[str]) -> None:
+    said, _ = running.communicate(timeout=150)
+    assert running.returncode == 0, said
+    assert "Black-Scholes" in said
+    assert "the demo is right" in said
+
+
+@pytest.mark.timeout(200)
+def test_demo_prices_the_option(tmp_path: Path) -> None:
+    with _demo(tmp_path / "demo") as running:
+        _assert_right(running)
+    assert Stack(tmp_path / "demo").agents() == []
+
+
+@pytest.mark.timeout(200)
+def test_demo_survives_a_killed_scheduler(tmp_path: Path) -> None:
+    """The supervisor starts it again, agents reconnect, and no child runs twice."""
+    with _demo(tmp_path / "demo") as running:
+        _wait_for_children(tmp_path / "demo", running, 3)
+        Stack(tmp_path / "demo").kill("scheduler")
+        _assert_right(running)
+
+
+@pytest.mark.timeout(200)
+def test_demo_survives_a_killed_agent(tmp_path: Path) -> None:
+    """Provisioning starts it again, it finds what it ran, and no child runs twice."""
+    with _demo(tmp_path / "demo") as running:
+        _wait_for_children(tmp_path / "demo", running, 3)
+        (agent,) = Stack(tmp_path / "demo").agents()
+        os.kill(agent.pid, signal.SIGKILL)
+        _assert_right(running)

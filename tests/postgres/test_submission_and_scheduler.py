@@ -1,0 +1,73 @@
+"""Submission and scheduler on one database: what users see of jobs that the scheduler moves."""
+
+from support.scheduling import Ended, scheduler_stand
+from support.submission import Stand, a_container, submission_stand
+
+from longshore.v1 import agent_service_pb2 as pb
+
+
+def by_index(assignment: pb.Assignment) -> Ended:
+    """The first child fails once, all else succeeds."""
+    first = assignment.key.job_id.endswith(":0") and assignment.key.attempt == 1
+    return Ended(exit_code=9 if first else 0)
+
+
+async def listed(stand: Stand, status: str, **where: str) -> list[str]:
+    answer = await stand("ListJobs", jobStatus=status, **where)
+    return [job["jobId"] for job in answer.get("jobSummaryList", [])]
+
+
+async def test_an_array_and_its_dependent_run_to_their_end(database_url: str) -> None:
+    async with scheduler_stand(database_url) as other, submission_stand(database_url) as stand:
+        await stand.prepare()
+        await stand.register("r", a_container(command=["price", "Ref::option"]))
+        array = await stand.submit(
+            jobDefinition="r",
+            parameters={"option": "call"},
+            arrayProperties={"size": 20},
+            retryStrategy={"attempts": 2},
+        )
+        last = await stand.submit(dependsOn=[{"jobId": array}])
+        await other.until(last, "PENDING")
+        await other.until(array, "PENDING")
+        assert (await stand.describe(f"{array}:19"))["status"] == "RUNNABLE"
+        assert len(await listed(stand, "RUNNABLE", arrayJobId=array)) == 20
+        agent = await other.agent(vcpus=4, environment="ce", answers=by_index)
+        await other.until(last, "SUCCEEDED")
+        shown = await stand.describe(array)
+        assert shown["status"] == "SUCCEEDED"
+        assert shown["arrayProperties"]["statusSummary"]["SUCCEEDED"] == 20
+        assert {len(key) for key, _ in agent.seen} == {len(last), len(array) + 2, len(array) + 3}
+        retried = await stand.describe(f"{array}:0")
+        codes = [attempt["container"].get("exitCode") for attempt in retried["attempts"]]
+        assert codes == [9, 0]
+        assert retried["container"]["command"] == ["price", "call"]
+        assert len(await listed(stand, "SUCCEEDED", arrayJobId=array)) == 20
+        assert await listed(stand, "SUCCEEDED", jobQueue="q") == [last, array]
+
+
+async def test_a_deleted_queue_takes_its_jobs_along(database_url: str) -> None:
+    async with scheduler_stand(database_url) as other, submission_stand(database_url) as stand:
+        await stand.prepare()
+        job = await stand.submit()
+        await other.until(job, "RUNNABLE")
+        await stand("UpdateJobQueue", jobQueue="q", state="DISABLED")
+        await stand("DeleteJobQueue", jobQueue="q")
+        row = await other.until(job, "FAILED")
+        assert row["status_reason"] == "JobQueue deleted"
+        assert (await stand.describe(job))["jobQueue"].endswith(":job-queue/q")
+
+
+async def test_cancel_and_terminate_end_jobs_with_the_reason_given(database_url: str) -> None:
+    async with scheduler_stand(database_url) as other, submission_stand(database_url) as stand:
+        await stand.prepare()
+        first, second = await stand.submit(), await stand.submit()
+        await stand("CancelJob", jobId=first, reason="not now")
+        await stand("TerminateJobs", jobs=[second], reason="never")
+        for job, flag, reason in (
+            (first, "isCancelled", "not now"),
+            (second, "isTerminated", "never"),
+        ):
+            await other.until(job, "FAILED")
+            shown = await stand.describe(job)
+            assert (shown[flag], shown["statusReason"]) == (True, reason)

@@ -1,0 +1,355 @@
+"""Compute environments, job queues, job definitions and tags: their lives, and what is refused."""
+
+import asyncio
+import copy
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from support.submission import Json, Stand, a_container, a_queue, submission_stand
+
+from longshore.domain.errors import (
+    InvalidRequest,
+    LongshoreError,
+    NotFound,
+    PreconditionFailed,
+    Unimplemented,
+)
+
+MANAGED: Json = {
+    "computeEnvironmentName": "m",
+    "type": "MANAGED",
+    "serviceRole": "arn:aws:iam::123456789012:role/service",
+    "tags": {"a": "b"},
+    "computeResources": {
+        "type": "EC2",
+        "allocationStrategy": "BEST_FIT_PROGRESSIVE",
+        "minvCpus": 0,
+        "maxvCpus": 16,
+        "instanceTypes": ["c6i"],
+        "subnets": ["subnet-0a1b2c"],
+        "securityGroupIds": ["sg-1"],
+        "instanceRole": "ecsInstanceRole",
+        "ec2KeyPair": "my key",
+        "scalingPolicy": {"minScaleDownDelayMinutes": 20},
+    },
+}
+
+
+@pytest.fixture
+async def stand(database_url: str) -> AsyncIterator[Stand]:
+    async with submission_stand(database_url) as stand:
+        yield stand
+
+
+async def environment(stand: Stand, name: str = "m") -> Json:
+    answer = await stand("DescribeComputeEnvironments", computeEnvironments=[name])
+    (found,) = answer["computeEnvironments"]
+    return dict(found)
+
+
+def changed(members: Json, path: str, value: Any) -> Json:
+    """A copy with the member at a dotted path replaced, or removed by None."""
+    copied = copy.deepcopy(members)
+    *way, last = path.split(".")
+    target = copied
+    for step in way:
+        target = target[step]
+    if value is None:
+        target.pop(last, None)
+    else:
+        target[last] = value
+    return copied
+
+
+async def test_a_managed_environment_comes_back_as_given_and_valid(stand: Stand) -> None:
+    await stand("CreateComputeEnvironment", **MANAGED)
+    found = await environment(stand)
+    assert (found["status"], found["statusReason"]) == ("VALID", "ComputeEnvironment Healthy")
+    assert found["ecsClusterArn"].endswith(f":cluster/AWSBatch-m-{found['uuid']}")
+    assert found["computeResources"] == {**MANAGED["computeResources"], "desiredvCpus": 0}
+    assert (found["tags"], found["serviceRole"]) == (MANAGED["tags"], MANAGED["serviceRole"])
+    with pytest.raises(PreconditionFailed, match="Object already exists"):
+        await stand("CreateComputeEnvironment", **MANAGED)
+
+
+REFUSED: list[tuple[str, Any, type[LongshoreError], str]] = [
+    ("computeEnvironmentName", "a b", InvalidRequest, "computeEnvironmentName must have"),
+    ("type", "OTHER", InvalidRequest, "type is 'OTHER'"),
+    ("type", "UNMANAGED", InvalidRequest, "computeResources is for type MANAGED alone."),
+    ("computeResources", None, InvalidRequest, "computeResources is required"),
+    ("state", "DISABLED", InvalidRequest, "must be created ENABLED"),
+    ("unmanagedvCpus", 4, InvalidRequest, "unmanagedvCpus is for type UNMANAGED"),
+    ("serviceRole", "a b", InvalidRequest, "serviceRole"),
+    ("computeResources.maxvCpus", None, InvalidRequest, "computeResources.maxvCpus is required"),
+    ("computeResources.maxvCpus", 0, InvalidRequest, "maxvCpus must be"),
+    ("computeResources.minvCpus", 17, InvalidRequest, "maxvCpus must be"),
+    ("computeResources.minvCpus", -1, InvalidRequest, "minvCpus must not"),
+    ("computeResources.desiredvCpus", 17, InvalidRequest, "desiredvCpus must be from"),
+    (
+        "computeResources.instanceTypes",
+        ["zz9.big"],
+        InvalidRequest,
+        "instanceTypes[0] is 'zz9.big'",
+    ),
+    ("computeResources.instanceTypes", ["c6i", "c6g"], InvalidRequest, "mixes CPU architectures"),
+    ("computeResources.type", "SPOT", InvalidRequest, "BEST_FIT_PROGRESSIVE_ORDERED"),
+    ("computeResources.type", "FARGATE", Unimplemented, "FARGATE: use EC2 or SPOT"),
+    ("computeResources.type", "ECS_MANAGED_INSTANCES", Unimplemented, "use EC2 or SPOT"),
+    ("computeResources.bidPercentage", 50, InvalidRequest, "bidPercentage is for SPOT"),
+    ("computeResources.allocationStrategy", "SPOT_CAPACITY_OPTIMIZED", InvalidRequest, "for SPOT"),
+    ("computeResources.subnets", ["net 1"], InvalidRequest, "computeResources.subnets"),
+    ("computeResources.securityGroupIds", ["x"], InvalidRequest, "securityGroupIds"),
+    ("computeResources.imageId", "x", InvalidRequest, "imageId"),
+    ("computeResources.instanceRole", "a b", InvalidRequest, "instanceRole"),
+    ("computeResources.tags", {"aws:a": "b"}, InvalidRequest, "reserved prefix"),
+    ("computeResources.launchTemplate", {}, InvalidRequest, "launchTemplateId or"),
+    (
+        "computeResources.ec2Configuration",
+        [{"imageType": "ECS_AL2", "imageKubernetesVersion": "1.2"}],
+        InvalidRequest,
+        "At least one imageKubernetesVersion in EC2Configuration is not supported.",
+    ),
+    (
+        "computeResources.scalingPolicy.minScaleDownDelayMinutes",
+        19,
+        InvalidRequest,
+        "minScaleDownDelayMinutes must be",
+    ),
+    (
+        "eksConfiguration",
+        {"eksClusterArn": "x", "kubernetesNamespace": "y"},
+        Unimplemented,
+        "eksConfiguration",
+    ),
+    ("ecsSettings", {"containerInsights": "ENABLED"}, Unimplemented, "containerInsights"),
+]
+
+
+async def test_environments_that_cannot_be_are_refused(
+    stand: Stand, subtests: pytest.Subtests
+) -> None:
+    for path, value, kind, text in REFUSED:
+        members = changed(MANAGED, path, value)
+        if value == "SPOT":
+            members["computeResources"]["allocationStrategy"] = "BEST_FIT_PROGRESSIVE_ORDERED"
+        with subtests.test(f"{path} {value}"), pytest.raises(kind) as caught:
+            await stand("CreateComputeEnvironment", **members)
+        assert text in caught.value.message
+    assert await stand.conn.fetchval("SELECT count(*) FROM compute_environments") == 0
+
+
+async def test_best_fit_on_spot_needs_a_fleet_role(stand: Stand) -> None:
+    resources = {"type": "SPOT", "maxvCpus": 4}
+    with pytest.raises(InvalidRequest, match="spotIamFleetRole cannot not be null or empty"):
+        await stand(
+            "CreateComputeEnvironment",
+            computeEnvironmentName="s",
+            type="MANAGED",
+            computeResources=resources,
+        )
+
+
+async def test_an_update_changes_what_it_names(stand: Stand) -> None:
+    woken = asyncio.Event()
+    await stand("CreateComputeEnvironment", **MANAGED)
+    await stand.conn.add_listener("longshore_environments", lambda *_: woken.set())
+    arn = "arn:aws:batch:us-east-1:123456789012:compute-environment/m"
+    await stand(
+        "UpdateComputeEnvironment",
+        computeEnvironment=arn,
+        state="DISABLED",
+        updatePolicy={"jobExecutionTimeoutMinutes": "30"},
+        computeResources={"maxvCpus": 32, "desiredvCpus": 8, "ec2KeyPair": ""},
+    )
+    found = await environment(stand)
+    resources = found["computeResources"]
+    assert (found["state"], resources["maxvCpus"], resources["desiredvCpus"]) == ("DISABLED", 32, 8)
+    assert "ec2KeyPair" not in resources
+    assert resources["instanceTypes"] == ["c6i"]
+    assert found["updatePolicy"] == {"jobExecutionTimeoutMinutes": "30"}
+    async with asyncio.timeout(5):
+        await woken.wait()
+    with pytest.raises(InvalidRequest, match="Manually scaling down compute environment is not"):
+        await stand(
+            "UpdateComputeEnvironment", computeEnvironment="m", computeResources={"desiredvCpus": 4}
+        )
+    with pytest.raises(Unimplemented, match="terminateJobsOnUpdate"):
+        await stand(
+            "UpdateComputeEnvironment",
+            computeEnvironment="m",
+            updatePolicy={"terminateJobsOnUpdate": True},
+        )
+    with pytest.raises(InvalidRequest, match="x does not exist"):
+        await stand("UpdateComputeEnvironment", computeEnvironment="x", state="ENABLED")
+    assert (await environment(stand))["computeResources"] == resources
+
+
+async def test_an_environment_is_deleted_when_nothing_needs_it(stand: Stand) -> None:
+    await stand.prepare()
+    with pytest.raises(PreconditionFailed, match="ce is ENABLED"):
+        await stand("DeleteComputeEnvironment", computeEnvironment="ce")
+    await stand("UpdateComputeEnvironment", computeEnvironment="ce", state="DISABLED")
+    with pytest.raises(PreconditionFailed, match="found existing JobQueue relationship"):
+        await stand("DeleteComputeEnvironment", computeEnvironment="ce")
+    await stand("CreateComputeEnvironment", computeEnvironmentName="e2", type="UNMANAGED")
+    order = [{"order": 5, "computeEnvironment": "e2"}]
+    await stand("UpdateJobQueue", jobQueue="q", computeEnvironmentOrder=order)
+    await stand("DeleteComputeEnvironment", computeEnvironment="ce")
+    assert await stand("DescribeComputeEnvironments", computeEnvironments=["ce"]) == {}
+    with pytest.raises(InvalidRequest, match="ce does not exist"):
+        await stand("DeleteComputeEnvironment", computeEnvironment="ce")
+
+
+async def test_an_environment_with_instances_waits_for_them(stand: Stand) -> None:
+    await stand("CreateComputeEnvironment", **MANAGED)
+    await stand("UpdateComputeEnvironment", computeEnvironment="m", state="DISABLED")
+    await stand.conn.execute(
+        """WITH o AS (INSERT INTO capacity_orders
+            (order_id, compute_environment, target_vcpus, entries, reason)
+            VALUES (gen_random_uuid(), 'm', 1, '[]', '') RETURNING order_id)
+        INSERT INTO instances (instance_id, order_id, compute_environment, provider, instance_type,
+            purchase_option, vcpus, memory_mib, price_per_hour, status)
+        SELECT 'i-0123456789abcdef0', order_id, 'm', 'local', 'c6i.large', 'ON_DEMAND', 2, 4096, 0,
+            'LAUNCHED' FROM o"""
+    )
+    await stand("DeleteComputeEnvironment", computeEnvironment="m")
+    assert (await environment(stand))["status"] == "DELETING"
+    with pytest.raises(PreconditionFailed, match="is DELETING, not VALID"):
+        await stand("CreateJobQueue", **a_queue("q", "m"))
+
+
+async def test_describing_goes_page_by_page(stand: Stand) -> None:
+    for name in ("c", "a", "b"):
+        await stand("CreateComputeEnvironment", computeEnvironmentName=name, type="UNMANAGED")
+        await stand("CreateJobQueue", **a_queue(name, name))
+        await stand.register(name)
+    for operation, member, key in (
+        ("DescribeComputeEnvironments", "computeEnvironments", "computeEnvironmentName"),
+        ("DescribeJobQueues", "jobQueues", "jobQueueName"),
+        ("DescribeJobDefinitions", "jobDefinitions", "jobDefinitionName"),
+    ):
+        first = await stand(operation, maxResults=2)
+        last = await stand(operation, maxResults=2, nextToken=first["nextToken"])
+        assert [e[key] for e in first[member] + last[member]] == ["a", "b", "c"]
+        assert "nextToken" not in last
+        upper = member[0].upper() + member[1:]
+        with pytest.raises(InvalidRequest, match=f"{upper} and MaxResults cannot both be set"):
+            await stand(operation, maxResults=2, **{member: ["a"]})
+        with pytest.raises(InvalidRequest, match="from 1 to 100"):
+            await stand(operation, maxResults=101)
+        with pytest.raises(InvalidRequest, match="nextToken"):
+            await stand(operation, nextToken="rubbish")
+        assert await stand(operation, **{member: ["none"]}) == {}
+
+
+async def test_a_queue_keeps_its_order_of_environments(stand: Stand) -> None:
+    for name in ("c1", "c2", "c3", "c4"):
+        await stand("CreateComputeEnvironment", computeEnvironmentName=name, type="UNMANAGED")
+    order = [
+        {"order": 9, "computeEnvironment": "c1"},
+        {"order": 2, "computeEnvironment": "arn:aws:batch:x:111111111111:compute-environment/c2"},
+    ]
+    await stand("CreateJobQueue", **a_queue("q", computeEnvironmentOrder=order, tags={"k": "v"}))
+    (queue,) = (await stand("DescribeJobQueues", jobQueues=["q"]))["jobQueues"]
+    names = [e["computeEnvironment"].rpartition("/")[2] for e in queue["computeEnvironmentOrder"]]
+    assert names == ["c2", "c1"]
+    assert (queue["status"], queue["statusReason"]) == ("VALID", "JobQueue Healthy")
+    assert queue["tags"] == {"k": "v"}
+    await stand("UpdateJobQueue", jobQueue="q", priority=7)
+    (queue,) = (await stand("DescribeJobQueues", jobQueues=["q"]))["jobQueues"]
+    assert (queue["priority"], len(queue["computeEnvironmentOrder"])) == (7, 2)
+    with pytest.raises(PreconditionFailed, match="Object already exists"):
+        await stand("CreateJobQueue", **a_queue("q", "c1"))
+    for members, kind, text in (
+        (a_queue("p", "c1", "c2", "c3", "c4"), InvalidRequest, "more than 3"),
+        (a_queue("p", "c1", "c1"), InvalidRequest, "twice"),
+        (a_queue("p", "none"), InvalidRequest, "ComputeEnvironment none not found"),
+        (a_queue("p", computeEnvironmentOrder=[]), InvalidRequest, "at least one"),
+        (a_queue("p", "c1", priority=-1), InvalidRequest, "priority"),
+        (a_queue("p", "c1", schedulingPolicyArn="x"), Unimplemented, "schedulingPolicyArn"),
+        (a_queue("p", "c1", jobQueueType="EKS"), Unimplemented, "jobQueueType"),
+        (a_queue("-p", "c1"), InvalidRequest, "jobQueueName"),
+    ):
+        with pytest.raises(kind, match=text):
+            await stand("CreateJobQueue", **members)
+    with pytest.raises(InvalidRequest, match="none does not exist"):
+        await stand("UpdateJobQueue", jobQueue="none", priority=1)
+
+
+async def test_a_queue_is_deleted_in_two_steps(stand: Stand) -> None:
+    await stand.prepare()
+    with pytest.raises(PreconditionFailed, match="q is ENABLED"):
+        await stand("DeleteJobQueue", jobQueue="q")
+    await stand("UpdateJobQueue", jobQueue="q", state="DISABLED")
+    await stand("DeleteJobQueue", jobQueue="q")
+    (queue,) = (await stand("DescribeJobQueues", jobQueues=["q"]))["jobQueues"]
+    assert queue["status"] == "DELETING"
+    with pytest.raises(PreconditionFailed, match="resource is being modified"):
+        await stand("UpdateJobQueue", jobQueue="q", state="ENABLED")
+
+
+async def test_registrations_that_arrive_together_number_on(stand: Stand) -> None:
+    arns = await asyncio.gather(*(stand.register("d") for _ in range(20)))
+    assert sorted(int(arn.rpartition(":")[2]) for arn in arns) == list(range(1, 21))
+    found = await stand("DescribeJobDefinitions", jobDefinitionName="d", status="ACTIVE")
+    assert [entry["revision"] for entry in found["jobDefinitions"]] == list(range(20, 0, -1))
+
+
+async def test_a_definition_comes_back_as_registered(stand: Stand) -> None:
+    container = a_container(
+        environment=[{"name": "A", "value": "1"}, {"name": "EMPTY", "value": ""}],
+        volumes=[{"name": "v", "host": {"sourcePath": "/data"}}, {"name": "anonymous"}],
+        mountPoints=[{"sourceVolume": "v", "containerPath": "/in", "readOnly": True}],
+        ulimits=[{"name": "nofile", "softLimit": 10, "hardLimit": 20}],
+        linuxParameters={"initProcessEnabled": True, "tmpfs": [{"containerPath": "/t", "size": 5}]},
+        user="1000:1000",
+        jobRoleArn="arn:aws:iam::123456789012:role/job",
+        privileged=False,
+    )
+    await stand.register("d", container, parameters={"a": "b"}, tags={"t": "u"})
+    await stand("DeregisterJobDefinition", jobDefinition="d:1")
+    (found,) = (await stand("DescribeJobDefinitions", jobDefinitions=["d"]))["jobDefinitions"]
+    container["environment"].pop()
+    container["volumes"][1] = {"name": "anonymous"}
+    assert found["containerProperties"] == container
+    assert (found["status"], found["revision"], found["tags"]) == ("INACTIVE", 1, {"t": "u"})
+    await stand.register("d")
+    answer = await stand("DescribeJobDefinitions", jobDefinitionName="d", status="INACTIVE")
+    assert [entry["revision"] for entry in answer["jobDefinitions"]] == [1]
+    for wrong, text in (("d", "has no revision"), ("d:9", "JobDefinition d:9 not found")):
+        with pytest.raises(InvalidRequest, match=text):
+            await stand("DeregisterJobDefinition", jobDefinition=wrong)
+
+
+async def test_an_oversize_registration_is_refused(stand: Stand) -> None:
+    with pytest.raises(LongshoreError, match="at most 24576"):
+        await stand.register(parameters={"x": "y" * 24_600})
+    assert await stand("DescribeJobDefinitions") == {}
+
+
+async def test_every_kind_of_resource_has_tags(stand: Stand) -> None:
+    await stand.prepare()
+    job = await stand.submit(tags={"own": "1"})
+    prefix = "arn:aws:batch:us-east-1:123456789012:"
+    for rest in ("compute-environment/ce", "job-queue/q", "job-definition/d:1", f"job/{job}"):
+        arn = prefix + rest
+        await stand("TagResource", resourceArn=arn, tags={"a": "1", "b": "2"})
+        await stand("TagResource", resourceArn=arn, tags={"b": "3"})
+        await stand("UntagResource", resourceArn=arn, tagKeys=["a", "none"])
+        tags = (await stand("ListTagsForResource", resourceArn=arn))["tags"]
+        assert tags == {"b": "3"} | ({"own": "1"} if "/job" in f"/{rest}" and job in rest else {})
+        many = {f"k{n}": "v" for n in range(50)}
+        with pytest.raises(InvalidRequest, match="more than 50 tags"):
+            await stand("TagResource", resourceArn=arn, tags=many)
+    assert (await stand.describe(job))["tags"] == {"own": "1", "b": "3"}
+    for rest, kind, text in (
+        ("job-queue/none", NotFound, "does not exist"),
+        ("job-definition/d", InvalidRequest, "has no revision"),
+        (f"job/{job}:0", InvalidRequest, "Children of array jobs"),
+        ("scheduling-policy/x", Unimplemented, "scheduling-policy"),
+    ):
+        with pytest.raises(kind, match=text):
+            await stand("ListTagsForResource", resourceArn=prefix + rest)
+    with pytest.raises(InvalidRequest, match="not an ARN"):
+        await stand("ListTagsForResource", resourceArn="nonsense")

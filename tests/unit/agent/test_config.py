@@ -1,0 +1,53 @@
+"""Settings of the agent."""
+
+from pathlib import Path
+
+import pytest
+
+from longshore.agent import machine
+from longshore.agent.config import AgentConfig
+from longshore.runtime.config import ConfigError
+
+
+def test_declared_instance(tmp_path: Path) -> None:
+    config = AgentConfig.from_environment(
+        {
+            "LONGSHORE_DATA_DIR": str(tmp_path),
+            "LONGSHORE_INSTANCE_ID": "i-0123456789abcdef0",
+            "LONGSHORE_INSTANCE_TYPE": "m5.large",
+            "LONGSHORE_VCPU_MILLI": "2000",
+            "LONGSHORE_MEMORY_MIB": "7985",
+            "LONGSHORE_GPUS": "1",
+            "LONGSHORE_SCHEDULER_ADDRESS": "10.0.0.1:7071",
+        }
+    )
+    assert (config.vcpu_milli, config.memory_mib, config.gpus) == (2000, 7985, 1)
+    assert not config.unmanaged
+    assert config.scheduler_address == "10.0.0.1:7071"
+    assert config.logs_address == "127.0.0.1:7074"
+
+
+def test_machine_that_joins_by_itself_is_detected_and_keeps_its_id(tmp_path: Path) -> None:
+    environ = {"LONGSHORE_DATA_DIR": str(tmp_path / "data")}
+    config = AgentConfig.from_environment(environ)
+    assert config.unmanaged
+    assert config.instance_type == "unmanaged"
+    assert machine.is_instance_id(config.instance_id)
+    assert config.vcpu_milli % 1000 == 0
+    assert config.memory_mib == machine.memory_mib()
+    assert AgentConfig.from_environment(environ).instance_id == config.instance_id
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LONGSHORE_INSTANCE_ID", "i-1"),
+        ("LONGSHORE_RUNTIME", "podman"),
+        ("LONGSHORE_NETWORK", "overlay"),
+        ("LONGSHORE_PULL", "never"),
+        ("LONGSHORE_VCPU_MILLI", "many"),
+    ],
+)
+def test_bad_values_name_their_variable(tmp_path: Path, name: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=name):
+        AgentConfig.from_environment({"LONGSHORE_DATA_DIR": str(tmp_path), name: value})

@@ -1,0 +1,206 @@
+"""Container properties become what the Docker engine creates."""
+
+from typing import Any
+
+import pytest
+
+from longshore.agent.attempt import StepFailed
+from longshore.agent.docker.container import container_config, shared_volumes
+from longshore.v1 import agent_service_pb2 as pb
+from longshore.v1 import container_pb2, job_definition_pb2, resources_pb2
+
+MIB = 1024 * 1024
+Linux = container_pb2.LinuxParameters
+
+
+def an_assignment(
+    vcpu_milli: int = 1000, memory_mib: int = 128, **container: Any
+) -> pb.Assignment:
+    return pb.Assignment(
+        key=pb.AttemptKey(job_id="job:3", attempt=2),
+        attempt_id="abc",
+        job_definition="name:7",
+        resources=resources_pb2.Resources(vcpu_milli=vcpu_milli, memory_mib=memory_mib),
+        container=job_definition_pb2.ContainerProperties(**({"image": "image"} | container)),
+    )
+
+
+def config_of(assignment: pb.Assignment, gpu_ids: list[str] | None = None) -> dict[str, Any]:
+    return container_config(
+        assignment,
+        instance_id="i-1",
+        compute_environment="ce",
+        network_mode="container:abc",
+        gpu_ids=gpu_ids or [],
+    )
+
+
+def host_of(assignment: pb.Assignment, gpu_ids: list[str] | None = None) -> dict[str, Any]:
+    host: dict[str, Any] = config_of(assignment, gpu_ids)["HostConfig"]
+    return host
+
+
+def test_least_of_all() -> None:
+    """What is not asked for is not set, so that the engine's and the image's defaults hold."""
+    config = config_of(an_assignment())
+    assert set(config) == {"Image", "Env", "Labels", "HostConfig"}
+    assert config["HostConfig"] == {
+        "NetworkMode": "container:abc",
+        "Memory": 128 * MIB,
+        "CpuShares": 1024,
+        "LogConfig": {"Type": "json-file", "Config": {}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("vcpu_milli", "shares"), [(1, 2), (250, 256), (4000, 4096), (1_000_000, 262_144)]
+)
+def test_cpu_shares_are_bounded(vcpu_milli: int, shares: int) -> None:
+    assert host_of(an_assignment(vcpu_milli=vcpu_milli))["CpuShares"] == shares
+
+
+def test_memory_has_a_floor() -> None:
+    assert host_of(an_assignment(memory_mib=4))["Memory"] == 6 * MIB
+
+
+def test_command_and_user() -> None:
+    config = config_of(an_assignment(command=["a", "b"], user="1:2"))
+    assert (config["Cmd"], config["User"]) == (["a", "b"], "1:2")
+    assert "Entrypoint" not in config
+
+
+def test_booleans() -> None:
+    host = host_of(
+        an_assignment(
+            privileged=True,
+            readonly_root_filesystem=True,
+            linux_parameters=Linux(init_process_enabled=True),
+        )
+    )
+    assert host["Privileged"]
+    assert host["ReadonlyRootfs"]
+    assert host["Init"]
+
+
+def test_linux_parameters() -> None:
+    host = host_of(
+        an_assignment(
+            memory_mib=100,
+            linux_parameters=Linux(
+                shared_memory_size=64,
+                max_swap=50,
+                swappiness=0,
+                tmpfs=[
+                    container_pb2.Tmpfs(container_path="/t", size=3, mount_options=["rw", "uid=1"])
+                ],
+                devices=[
+                    container_pb2.Device(host_path="/dev/a"),
+                    container_pb2.Device(
+                        host_path="/dev/b", container_path="/dev/c", permissions=["READ", "MKNOD"]
+                    ),
+                ],
+            ),
+        )
+    )
+    assert host["ShmSize"] == 64 * MIB
+    assert host["MemorySwap"] == 150 * MIB
+    assert host["MemorySwappiness"] == 0
+    assert host["Tmpfs"] == {"/t": "size=3m,rw,uid=1"}
+    assert host["Devices"] == [
+        {"PathOnHost": "/dev/a", "PathInContainer": "/dev/a", "CgroupPermissions": "rwm"},
+        {"PathOnHost": "/dev/b", "PathInContainer": "/dev/c", "CgroupPermissions": "rm"},
+    ]
+
+
+def test_no_swap_and_swappiness_without_swap() -> None:
+    none = host_of(an_assignment(memory_mib=100, linux_parameters=Linux(max_swap=0)))
+    assert none["MemorySwap"] == 100 * MIB
+    alone = host_of(an_assignment(linux_parameters=Linux(swappiness=10)))
+    assert "MemorySwappiness" not in alone
+    assert "MemorySwap" not in alone
+
+
+def test_gpus() -> None:
+    config = config_of(an_assignment(), ["0", "3"])
+    assert config["HostConfig"]["DeviceRequests"] == [
+        {"Driver": "", "DeviceIDs": ["0", "3"], "Capabilities": [["gpu"]]}
+    ]
+    assert config["Labels"]["longshore.gpus"] == "0,3"
+
+
+@pytest.mark.parametrize(
+    ("driver", "options", "expected"),
+    [
+        ("awslogs", {"awslogs-stream-prefix": "x"}, {"Type": "json-file", "Config": {}}),
+        ("json-file", {"max-size": "1m"}, {"Type": "json-file", "Config": {"max-size": "1m"}}),
+        ("syslog", {"tag": "x"}, {"Type": "syslog", "Config": {"tag": "x"}}),
+    ],
+)
+def test_log_drivers(driver: str, options: dict[str, str], expected: dict[str, Any]) -> None:
+    log = container_pb2.LogConfiguration(log_driver=driver, options=options)
+    assert host_of(an_assignment(log_configuration=log))["LogConfig"] == expected
+
+
+def test_volumes() -> None:
+    assignment = an_assignment(
+        volumes=[
+            container_pb2.Volume(name="host", host=container_pb2.Host(source_path="/src")),
+            container_pb2.Volume(name="once"),
+            container_pb2.Volume(name="twice"),
+            container_pb2.Volume(name="never"),
+        ],
+        mount_points=[
+            container_pb2.MountPoint(source_volume="host", container_path="/a", read_only=True),
+            container_pb2.MountPoint(source_volume="once", container_path="/b"),
+            container_pb2.MountPoint(source_volume="twice", container_path="/c"),
+            container_pb2.MountPoint(source_volume="twice", container_path="/d", read_only=True),
+        ],
+    )
+    host = host_of(assignment)
+    assert host["Binds"] == ["/src:/a:ro"]
+    assert host["Mounts"] == [
+        {"Type": "volume", "Target": "/b", "ReadOnly": False},
+        {"Type": "volume", "Target": "/c", "ReadOnly": False, "Source": "longshore-abc-twice"},
+        {"Type": "volume", "Target": "/d", "ReadOnly": True, "Source": "longshore-abc-twice"},
+    ]
+    assert shared_volumes(assignment) == ["longshore-abc-twice"]
+
+
+@pytest.mark.parametrize(
+    ("member", "container"),
+    [
+        ("image", {"image": ""}),
+        ("secrets", {"secrets": [container_pb2.Secret(name="a", value_from="b")]}),
+        (
+            "repositoryCredentials",
+            {
+                "repository_credentials": container_pb2.RepositoryCredentials(
+                    credentials_parameter="x"
+                )
+            },
+        ),
+        ("enableExecuteCommand", {"enable_execute_command": True}),
+        (
+            "volumes.efsVolumeConfiguration",
+            {
+                "volumes": [
+                    container_pb2.Volume(
+                        name="v",
+                        efs_volume_configuration=container_pb2.EFSVolumeConfiguration(
+                            file_system_id="fs"
+                        ),
+                    )
+                ]
+            },
+        ),
+        (
+            "logConfiguration.logDriver",
+            {"log_configuration": container_pb2.LogConfiguration(log_driver="awsfirelens")},
+        ),
+    ],
+)
+def test_what_cannot_be_honoured_is_refused_by_name(
+    member: str, container: dict[str, Any]
+) -> None:
+    with pytest.raises(StepFailed, match=f"^CannotCreateContainerError: {member}: "):
+        config_of(an_assignment(**container))

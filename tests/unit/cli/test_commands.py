@@ -1,0 +1,194 @@
+"""Usage, options and exit codes, without a service."""
+
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import typer
+
+from longshore.v1 import job_pb2
+from longshore_cli import exit_code, settings
+from longshore_cli.command import mounts, pairs
+from longshore_cli.main import main
+from longshore_cli.run import definition_name, outcome
+from longshore_cli.submit import dependency
+from longshore_client import Addresses, InvalidRequest, NotFound, Timeout, Unavailable
+
+
+@pytest.fixture(autouse=True)
+def _nothing_runs_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LONGSHORE_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(settings.settings, "_addresses", None)
+    monkeypatch.setattr(settings.settings, "patience", 0.1)
+
+
+def _run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["longshore", *arguments])
+    with pytest.raises(SystemExit) as left:
+        main()
+    return int(left.value.code or 0)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        (),
+        *[
+            (name,)
+            for name in ("up", "status", "down", "run", "submit", "jobs", "describe", "logs")
+        ],
+        *[(name,) for name in ("wait", "cancel", "terminate", "explain", "agent", "version")],
+        *[("queue", name) for name in ("create", "list", "update", "delete")],
+        *[("env", name) for name in ("create", "list", "update", "delete")],
+        *[("definition", name) for name in ("register", "list", "deregister")],
+    ],
+)
+def test_every_command_explains_itself(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: Sequence[str]
+) -> None:
+    assert _run(monkeypatch, *command, "--help") == 0
+    assert "Usage" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("nonsense",),
+        ("run",),
+        ("run", "--array", "1", "busybox"),
+        ("run", "--volume", "nowhere", "busybox"),
+        ("run", "-e", "novalue", "busybox"),
+        ("jobs", "--status", "SLEEPING"),
+        ("submit", "name"),
+        ("submit", "name", "-d", "d", "--depends-on", "jobId="),
+        ("env", "create", "e", "--type", "UNMANAGED", "--instance-type", "local"),
+        ("--server", "nonsense", "jobs"),
+        ("agent", "--compute-environment", "e", "--scheduler", "nonsense"),
+    ],
+)
+def test_wrong_usage_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: Sequence[str]
+) -> None:
+    assert _run(monkeypatch, *arguments) == exit_code.USAGE
+    printed = capsys.readouterr()
+    assert printed.err
+    assert "Traceback" not in printed.err
+
+
+def test_unreachable_service_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        target = f"127.0.0.1:{probe.getsockname()[1]}"
+        assert _run(monkeypatch, "--server", target, "jobs") == exit_code.UNREACHABLE
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1
+    assert target in printed.err
+    assert "longshore up" in printed.err
+
+
+def test_status_and_down_without_a_stack(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _run(monkeypatch, "status") == exit_code.NEGATIVE
+    assert _run(monkeypatch, "status", "--json") == exit_code.NEGATIVE
+    assert _run(monkeypatch, "down") == exit_code.OK
+    assert "longshore up" in capsys.readouterr().out
+
+
+def test_exit_codes_of_errors() -> None:
+    assert exit_code.of(InvalidRequest("x")) == 2
+    assert exit_code.of(Unavailable("x")) == 3
+    assert exit_code.of(NotFound("x")) == 4
+    assert exit_code.of(Timeout("x")) == 5
+
+
+@pytest.mark.parametrize(
+    ("job", "code"),
+    [
+        (job_pb2.JobDetail(status="SUCCEEDED"), 0),
+        (job_pb2.JobDetail(status="FAILED"), 1),
+        (
+            job_pb2.JobDetail(status="FAILED", container=job_pb2.ContainerDetail(exit_code=7)),
+            7,
+        ),
+        (
+            job_pb2.JobDetail(
+                status="FAILED",
+                container=job_pb2.ContainerDetail(exit_code=137, reason="OutOfMemoryError: killed"),
+            ),
+            137,
+        ),
+        (
+            job_pb2.JobDetail(
+                status="FAILED",
+                status_reason="Job attempt duration exceeded timeout",
+                container=job_pb2.ContainerDetail(exit_code=0),
+            ),
+            1,
+        ),
+    ],
+)
+def test_run_leaves_with_the_jobs_exit_code(
+    job: job_pb2.JobDetail, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert outcome(job) == code
+    told = capsys.readouterr().err
+    assert job.container.reason in told
+    assert code in (0, 7) or "FAILED" in told
+
+
+@pytest.mark.parametrize(
+    ("image", "name"),
+    [
+        ("busybox:latest", "busybox-latest"),
+        ("registry.example.org:5000/team/tool:1.2", "tool-1-2"),
+        ("tool@sha256:" + "0" * 200, ("tool-sha256-" + "0" * 200)[:128]),
+        ("...", "run"),
+    ],
+)
+def test_definition_is_named_from_the_image(image: str, name: str) -> None:
+    assert definition_name(image) == name
+
+
+def test_name_value_pairs() -> None:
+    assert pairs(["A=1", "B=x=y", "C="], "--env") == {"A": "1", "B": "x=y", "C": ""}
+    assert pairs(None, "--env") == {}
+
+
+def test_volumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert mounts(["/a:/b", "c:/d:ro"]) == [("/a", "/b", False), (f"{tmp_path}/c", "/d", True)]
+    for wrong in ("/a", "/a:b", "/a:/b:rx", ":/b", "/a:/b:ro:x"):
+        with pytest.raises(typer.BadParameter):
+            mounts([wrong])
+
+
+def test_dependencies() -> None:
+    assert dependency("x") == job_pb2.JobDependency(job_id="x")
+    assert dependency("x,N_TO_N") == job_pb2.JobDependency(job_id="x", type="N_TO_N")
+    assert dependency("SEQUENTIAL") == job_pb2.JobDependency(type="SEQUENTIAL")
+    assert dependency("jobId=x,type=N_TO_N") == dependency("x,N_TO_N")
+    for wrong in ("", "x,y", "type=SOMETIMES", "name=x"):
+        with pytest.raises(typer.BadParameter):
+            dependency(wrong)
+
+
+def test_addresses_come_from_option_then_environment_then_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LONGSHORE_PORT_BASE", raising=False)
+    assert settings.Settings().addresses == Addresses.from_submission("127.0.0.1:7070")
+    (tmp_path / "longshore.json").write_text(
+        '{"status": "ready", "addresses": '
+        '{"submission": "127.0.0.1:9000", "scheduler": "127.0.0.1:9001", "logs": "127.0.0.1:9004"}}'
+    )
+    assert settings.Settings().addresses == Addresses.from_submission("127.0.0.1:9000")
+    monkeypatch.setenv("LONGSHORE_PORT_BASE", "8000")
+    assert settings.Settings().addresses == Addresses.from_submission("127.0.0.1:8000")
+    chosen = settings.Settings(server="other:1000")
+    assert chosen.addresses == Addresses.from_submission("other:1000")

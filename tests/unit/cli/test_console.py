@@ -1,0 +1,82 @@
+"""What is printed, on a terminal and elsewhere."""
+
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from longshore.v1 import job_pb2, resources_pb2
+from longshore_cli import console
+
+
+def test_messages_become_awss_json() -> None:
+    job = job_pb2.JobDetail(
+        job_id="a",
+        created_at=1_700_000_000_000,
+        is_cancelled=False,
+        tags={"b": "2", "a": "1"},
+        depends_on=[job_pb2.JobDependency(job_id="x")],
+    )
+    job.array_properties.status_summary["FAILED"] = 0
+    assert console.plain(job) == {
+        "jobId": "a",
+        "createdAt": 1_700_000_000_000,
+        "isCancelled": False,
+        "tags": {"a": "1", "b": "2"},
+        "dependsOn": [{"jobId": "x"}],
+        "arrayProperties": {"statusSummary": {"FAILED": 0}},
+    }
+    assert console.plain(resources_pb2.Resources(vcpu_milli=1000)) == {"vcpuMilli": 1000}
+
+
+def test_plain_table_has_a_whole_line_for_each_row(capsys: pytest.CaptureFixture[str]) -> None:
+    console.table(("NAME", "WHY"), [("a", "x" * 300), ("longer", "")])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "NAME    WHY"
+    assert lines[1] == "a       " + "x" * 300
+    assert lines[2] == "longer"
+
+
+def test_table_on_a_terminal_keeps_the_first_column_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    output = io.StringIO()
+    terminal = Console(file=output, force_terminal=True, width=30, color_system=None)
+    monkeypatch.setattr(console, "out", lambda: terminal)
+    console.table(("JOB", "WHY"), [("0123456789abcdef", "many words that need folding")])
+    lines = output.getvalue().splitlines()
+    assert "0123456789abcdef" in lines[1]
+    assert len(lines) > 2
+    assert max(map(len, lines)) <= 30
+
+
+def test_markup_in_values_is_text(capsys: pytest.CaptureFixture[str]) -> None:
+    console.fields([("name", "[bold]x[/bold]"), ("empty", "")])
+    console.fail("[red]no[/red]")
+    printed = capsys.readouterr()
+    assert printed.out == "name  [bold]x[/bold]\n"
+    assert printed.err == "longshore: [red]no[/red]\n"
+
+
+def test_json_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    console.print_json([{"a": 1}])
+    console.print_json_line({"b": 2})
+    out = capsys.readouterr().out
+    assert json.loads(out.rpartition("{")[0]) == [{"a": 1}]
+    assert out.endswith('{"b": 2}\n')
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "text"),
+    [(0, ""), (1500, "1.5s"), (61_000, "1m01s"), (3_723_000, "1h02m03s")],
+)
+def test_durations(milliseconds: int, text: str) -> None:
+    assert console.duration(1000, 1000 + milliseconds if milliseconds else 0) == text
+
+
+def test_times_and_names() -> None:
+    assert console.when(0) == ""
+    assert console.when(1_700_000_000_000).startswith("2023-11-1")
+    assert console.short("arn:aws:batch:r:1:job-queue/default") == "default"
+    assert console.short("default") == "default"

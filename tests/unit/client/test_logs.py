@@ -1,0 +1,117 @@
+"""Reading logs: positions, broken streams, attempts."""
+
+import grpc
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+from unit.client.service import Script
+
+from longshore.v1 import job_pb2, log_service_pb2
+from longshore_client import Client, InvalidRequest, NotFound, logs
+
+
+def _part(*texts: str, end: int, complete: bool = False) -> log_service_pb2.TailLogsResponse:
+    return log_service_pb2.TailLogsResponse(
+        entries=[
+            log_service_pb2.LogEntry(
+                time=Timestamp(seconds=1), source=log_service_pb2.LOG_SOURCE_STDOUT, text=t.encode()
+            )
+            for t in texts
+        ],
+        next_offset=end,
+        complete=complete,
+    )
+
+
+def _job(status: str, *streams: str, current: str = "", array: int = 0):  # noqa: ANN202
+    job = job_pb2.JobDetail(
+        job_id="j",
+        status=status,
+        attempts=[
+            job_pb2.AttemptDetail(
+                container=job_pb2.AttemptContainerDetail(log_stream_name=stream or None)
+            )
+            for stream in streams
+        ],
+        container=job_pb2.ContainerDetail(log_stream_name=current or None),
+    )
+    if array:
+        job.array_properties.size = array
+    return lambda _: job_pb2.DescribeJobsResponse(jobs=[job])
+
+
+async def test_broken_stream_goes_on_where_it_broke(client: Client, script: Script) -> None:
+    script.tails = [
+        [_part("1", "2", end=20), grpc.StatusCode.UNAVAILABLE],
+        [_part("3", end=30, complete=True)],
+    ]
+    read = [line.text async for line in client.tail_logs("log", follow=True, tail_lines=5)]
+    assert read == ["1", "2", "3"]
+    first, second = script.sent("TailLogs")
+    assert (first.offset, first.tail_lines) == (0, 5)
+    assert (second.offset, second.tail_lines) == (20, 0)
+
+
+async def test_stream_that_ends_early_is_followed_again(client: Client, script: Script) -> None:
+    """A log service that stops in good order ends the stream while the log goes on."""
+    script.tails = [[_part("1", end=10)], [_part("2", end=20, complete=True)]]
+    assert [line.text async for line in client.tail_logs("log", follow=True)] == ["1", "2"]
+
+
+async def test_without_follow_what_is_there_is_all(client: Client, script: Script) -> None:
+    script.tails = [[_part("1", end=10)]]
+    assert [line.text async for line in client.tail_logs("log")] == ["1"]
+
+
+async def test_unknown_log(client: Client, script: Script) -> None:
+    script.tails = [[grpc.StatusCode.NOT_FOUND]]
+    with pytest.raises(NotFound):
+        [line async for line in client.tail_logs("log")]
+
+
+async def test_attempts_come_in_order_with_their_numbers(client: Client, script: Script) -> None:
+    script.on("DescribeJobs", _job("SUCCEEDED", "one", "", "three", current="three"))
+    script.tails = [[_part("a", end=1, complete=True)], [_part("b", end=1, complete=True)]]
+    read = [(line.attempt, line.text) async for line in client.job_logs("j")]
+    assert read == [(1, "a"), (3, "b")]
+
+
+async def test_only_one_attempt(client: Client, script: Script) -> None:
+    script.on("DescribeJobs", _job("SUCCEEDED", "one", "two"))
+    script.tails = [[_part("b", end=1, complete=True)]]
+    assert [line.text async for line in client.job_logs("j", attempt=2)] == ["b"]
+    assert script.sent("TailLogs")[0].log_stream_name == "two"
+
+
+async def test_following_waits_for_the_job_to_start(client: Client, script: Script) -> None:
+    script.on(
+        "DescribeJobs",
+        _job("RUNNABLE"),
+        _job("RUNNING", current="one"),
+        _job("SUCCEEDED", "one", current="one"),
+    )
+    script.tails = [[_part("a", end=1, complete=True)]]
+    assert [line.text async for line in client.job_logs("j", follow=True)] == ["a"]
+
+
+async def test_log_without_an_end_is_left_after_its_attempt(
+    client: Client, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An instance that is lost never sends the rest of its logs."""
+    monkeypatch.setattr(logs, "REST_SECONDS", 0.1)
+    script.on("DescribeJobs", _job("RUNNING", current="one"), _job("FAILED", "one"))
+    script.tails = [[_part(str(number), end=number)] for number in range(200)]
+    read = [line.text async for line in client.job_logs("j", follow=True)]
+    assert read[0] == "0"
+    assert len(read) < 100
+
+
+async def test_array_job_has_no_log_of_its_own(client: Client, script: Script) -> None:
+    script.on("DescribeJobs", _job("PENDING", array=3))
+    with pytest.raises(InvalidRequest, match="j:0"):
+        [line async for line in client.job_logs("j")]
+
+
+def test_bytes_that_are_no_text_are_replaced() -> None:
+    entry = log_service_pb2.LogEntry(text=b"a\xffb", source=log_service_pb2.LOG_SOURCE_STDERR)
+    line = logs.LogLine.from_entry(entry)
+    assert (line.text, line.is_stderr) == ("a\ufffdb", True)
