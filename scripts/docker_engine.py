@@ -1,4 +1,4 @@
-"""The Docker engine's HTTP API over its socket, as far as the scripts need it; standard library alone."""
+"""The Docker engine's HTTP API, as far as the scripts need it; standard library alone."""
 
 import http.client
 import json
@@ -65,7 +65,7 @@ def has_image(name: str) -> bool:
 
 
 def progress_error(body: bytes) -> str | None:
-    """The error told by a stream of progress messages, if any: their HTTP status is 200 all the same."""
+    """The error in a stream of progress messages, whose HTTP status is 200 all the same."""
     for line in body.splitlines():
         message = json.loads(line) if line.strip() else {}
         if isinstance(message, dict) and "error" in message:

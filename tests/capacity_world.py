@@ -15,8 +15,8 @@ import asyncpg
 import psutil
 
 from longshore.domain.catalogue import Catalogue, local_types
+from longshore.domain.decision import ScalingSettings
 from longshore.domain.instance import RestartPolicy
-from longshore.domain.scaling import ScalingSettings
 from longshore.provisioning.local import LocalProvider
 from longshore.provisioning.loop import Reconciler
 from longshore.provisioning.service import Provisioning

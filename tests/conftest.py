@@ -36,6 +36,17 @@ async def _make_template(server: EmbeddedPostgres) -> None:
 
 
 @pytest.fixture
+def postgres_directory() -> Iterator[Path]:
+    """A directory for a server of the test's own.
+
+    Not tmp_path: every session of pytest closes the directory above it to all others, and a server
+    started by root runs as somebody else.
+    """
+    with tempfile.TemporaryDirectory(prefix="longshore-test-") as directory:
+        yield Path(directory)
+
+
+@pytest.fixture
 async def database_url(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
     """An empty, migrated database, dropped after the test."""
     name = f"test_{os.getpid()}_{next(_numbers)}"

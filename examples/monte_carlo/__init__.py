@@ -1,5 +1,4 @@
-"""Prices a European call option by Monte Carlo: an array job that simulates, and a job that
-combines.
+"""Prices a European call option by Monte Carlo: an array job simulates, another job combines.
 
 Each child seeds itself from its array index, simulates its share of the paths with nothing but awk,
 and writes its sums to a mounted directory. The reduce job depends on the array and reads them all.

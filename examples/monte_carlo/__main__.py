@@ -1,5 +1,4 @@
-"""The demonstration: starts longshore, runs the workload, shows it, checks the result, stops
-longshore.
+"""The demonstration: starts longshore, runs the workload, checks the result, stops longshore.
 
 Exit code 0 only if every job SUCCEEDED, no child ran twice and the price is within four of its own
 standard errors of the closed form.

@@ -1,7 +1,7 @@
 """The workload: its definitions, its two jobs, its result."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from examples.monte_carlo.pricing import Option
@@ -17,7 +17,7 @@ class Workload:
     """How much is simulated, and where the results go."""
 
     results: Path
-    option: Option = Option()
+    option: Option = field(default_factory=Option)
     children: int = 100
     paths: int = 16_000
     queue: str = "default"

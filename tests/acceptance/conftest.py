@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from acceptance.aws import Aws, Gate
 from acceptance.stand import Stack
 
 
@@ -32,3 +33,17 @@ def own_stack(tmp_path: Path) -> Iterator[Stack]:
     made = Stack(tmp_path / "stack", runtime="process")
     yield made
     made.down()
+
+
+@pytest.fixture(scope="session")
+def aws(stack: Stack) -> Iterator[Aws]:
+    """AWS's tools on the stack that all share."""
+    made = Aws(stack)
+    yield made
+    made.client.close()
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    """A place where jobs wait for the test."""
+    return Gate(tmp_path)

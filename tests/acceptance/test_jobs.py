@@ -21,10 +21,11 @@ def hello(stack: Stack) -> str:
 
 @pytest.fixture(scope="module")
 def sleeper(stack: Stack) -> str:
-    """A definition that does not end by itself."""
+    """A definition that does not end by itself, but at once when asked to."""
+    script = "trap 'exit 143' TERM; while :; do sleep 0.1; done"
     options = ("--image", IMAGE, "--memory", "64")
     registered = stack.cli(
-        "definition", "register", "sleeper", *options, "--", "sleep", "600", check=True
+        "definition", "register", "sleeper", *options, "--", "sh", "-c", script, check=True
     )
     return registered.stdout.strip()
 

@@ -50,8 +50,11 @@ class Scheduler(pb_grpc.AgentServiceServicer):
         self._told = asyncio.Condition()
 
     async def Connect(  # noqa: N802
-        self, request_iterator: AsyncIterator[pb.ConnectRequest], context: Any
+        self,
+        request_iterator: AsyncIterator[pb.ConnectRequest],  # noqa: ARG002
+        context: Any,
     ) -> None:
+        """Registers the agent, then takes reports and acknowledges them."""
         first = await context.read()
         if self.over:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "the instance is over")
@@ -112,25 +115,31 @@ class Scheduler(pb_grpc.AgentServiceServicer):
             await stream.write(response)
 
     async def assign(self, *assignments: pb.Assignment) -> None:
+        """Wants attempts from now on, and says so."""
         for assignment in assignments:
             self.wanted[key_of(assignment.key)] = assignment
         await self._send(pb.ConnectResponse(assign=pb.AgentAssign(assignments=assignments)))
 
     async def stop(self, assignment: pb.Assignment, status_reason: str = "stopped") -> None:
+        """Wants the end of an attempt, and says so."""
         stop = pb.AttemptStop(key=assignment.key, status_reason=status_reason)
         self.stops[key_of(assignment.key)] = stop
         await self._send(pb.ConnectResponse(stop=pb.AgentStop(stops=[stop])))
 
     async def drain(self) -> None:
+        """Says that there will be no more attempts."""
         await self._send(pb.ConnectResponse(drain=pb.AgentDrain(reason="scale down")))
 
     def last(self, assignment: pb.Assignment) -> pb.AttemptChange | None:
+        """The last change of an attempt."""
         changes = self.changes.get(key_of(assignment.key))
         return changes[-1] if changes else None
 
     async def reached(
         self, assignment: pb.Assignment, status: pb.AttemptStatus.ValueType
     ) -> pb.AttemptChange:
+        """Waits for an attempt to get so far."""
+
         def there() -> bool:
             last = self.last(assignment)
             return last is not None and last.status >= status
@@ -141,9 +150,11 @@ class Scheduler(pb_grpc.AgentServiceServicer):
         return last
 
     async def running(self, assignment: pb.Assignment) -> pb.AttemptChange:
+        """Waits for an attempt to run."""
         return await self.reached(assignment, pb.ATTEMPT_STATUS_RUNNING)
 
     async def ended(self, assignment: pb.Assignment) -> pb.AttemptChange:
+        """Waits for the end of an attempt."""
         return await self.reached(assignment, pb.ATTEMPT_STATUS_ENDED)
 
 
@@ -161,17 +172,21 @@ class Process:
             )
 
     async def ends(self, seconds: float = PATIENCE_SECONDS) -> int:
+        """Waits for the end of the process and returns its exit code."""
         return await asyncio.to_thread(self.popen.wait, seconds)
 
     async def kill(self) -> None:
+        """SIGKILL."""
         self.popen.kill()
         await self.ends()
 
     async def terminate(self) -> int:
+        """SIGTERM."""
         self.popen.terminate()
         return await self.ends()
 
     async def close(self) -> None:
+        """Ends it as an instance is ended; as the log service knows no such end, that is killed."""
         if self.popen.poll() is None:
             self.popen.send_signal(signal.SIGUSR1)
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -212,31 +227,37 @@ class Stand:
         self._server: grpc.aio.Server | None = None
 
     async def open(self) -> None:
+        """Starts the scheduler, the log service and the agent."""
         await self.start_scheduler()
         await self.start_logs()
         await self.start_agent()
 
     async def start_scheduler(self) -> None:
+        """Starts the scheduler at the address that the agent knows."""
         self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
         pb_grpc.add_AgentServiceServicer_to_server(self.scheduler, self._server)
         self._server.add_insecure_port(f"127.0.0.1:{self.scheduler_port}")
         await self._server.start()
 
     async def stop_scheduler(self) -> None:
+        """Breaks all streams, and listens no more."""
         if self._server is not None:
             await self._server.stop(0)
             self._server = None
 
     async def start_logs(self) -> None:
+        """Starts the log service."""
         self.logs = Process("longshore.logs", self.environment, self.directory / "logs.log")
 
     async def start_agent(self) -> None:
+        """Starts the agent and, if it can, waits until it has registered."""
         seen = len(self.scheduler.registrations)
         self.agent = Process("longshore.agent", self.environment, self.directory / "agent.log")
         if self._server is not None:
             await self.scheduler.until(lambda: len(self.scheduler.registrations) > seen)
 
     async def close(self) -> None:
+        """Ends all."""
         if self.agent is not None:
             await self.agent.close()
         if self.logs is not None and self.logs.popen.poll() is None:
@@ -273,6 +294,7 @@ class Stand:
         return assignment
 
     async def run(self, assignment: pb.Assignment) -> pb.AttemptChange:
+        """Runs an attempt to its end."""
         await self.scheduler.assign(assignment)
         return await self.scheduler.ended(assignment)
 
@@ -292,14 +314,13 @@ class Stand:
                 entries += response.entries
         return entries
 
-    async def entries_so_far(
-        self, assignment: pb.Assignment
-    ) -> list[log_service_pb2.LogEntry]:
+    async def entries_so_far(self, assignment: pb.Assignment) -> list[log_service_pb2.LogEntry]:
         """What there is of a log; none if nothing is known of it yet."""
         try:
             return await self.entries(assignment, follow=False)
         except grpc.aio.AioRpcError as error:
-            assert error.code() is grpc.StatusCode.NOT_FOUND
+            if error.code() is not grpc.StatusCode.NOT_FOUND:
+                raise
             await asyncio.sleep(0.05)
             return []
 
@@ -319,6 +340,7 @@ class Stand:
         return output
 
     async def shell(self, script: str, **attempt: Any) -> str:
+        """What a script printed that had to succeed."""
         return await self.printed("sh", "-c", script, **attempt)
 
 

@@ -97,16 +97,12 @@ async def test_host_path_where_it_lies(processes: Stand, tmp_path: Path) -> None
         volumes=[
             container_pb2.Volume(name="v", host=container_pb2.Host(source_path=str(tmp_path)))
         ],
-        mount_points=[
-            container_pb2.MountPoint(source_volume="v", container_path=str(tmp_path))
-        ],
+        mount_points=[container_pb2.MountPoint(source_volume="v", container_path=str(tmp_path))],
     )
     assert (tmp_path / "file").read_text() == "kept\n"
 
 
-async def test_what_a_command_leaves_behind_ends_with_it(
-    processes: Stand, tmp_path: Path
-) -> None:
+async def test_what_a_command_leaves_behind_ends_with_it(processes: Stand, tmp_path: Path) -> None:
     await processes.shell(f"sleep 300 & echo $! >{tmp_path}/pid")
     pid = int((tmp_path / "pid").read_text())
 

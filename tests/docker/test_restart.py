@@ -7,6 +7,7 @@ import pytest
 from docker.stand import Stand, key_of, until
 
 from longshore.v1 import agent_service_pb2 as pb
+from longshore.v1 import container_pb2, key_value_pb2
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(90)]
 
@@ -28,8 +29,7 @@ def stand(request: pytest.FixtureRequest) -> Stand:
 
 
 def counting(stand: Stand, path: Path) -> pb.Assignment:
-    from longshore.v1 import container_pb2, key_value_pb2
-
+    path.parent.mkdir()
     path.touch()
     return stand.an_attempt(
         "sh",
@@ -51,35 +51,35 @@ async def check_counted(stand: Stand, assignment: pb.Assignment, path: Path) -> 
     for name, source in (("out", 1), ("err", 2)):
         lines = [entry.text.decode() for entry in entries if entry.source == source]
         assert lines == [f"{name} {index}" for index in range(1, 41)]
-    assert path.read_text() == "started\n"
+    assert await asyncio.to_thread(path.read_text) == "started\n"
 
 
 @pytest.mark.parametrize("way", ["kill", "terminate"])
 async def test_agent_comes_back_while_it_runs(stand: Stand, way: str, tmp_path: Path) -> None:
     await stand.open()
-    assignment = counting(stand, tmp_path / "shared" / "count") if _mkdir(tmp_path) else None
-    assert assignment is not None and stand.agent is not None  # noqa: PT018
+    path = tmp_path / "shared" / "count"
+    assignment = counting(stand, path)
+    assert stand.agent is not None
     await stand.scheduler.assign(assignment)
     await stand.scheduler.running(assignment)
     await asyncio.sleep(1)  # so that some of the output was taken, and some was not
     await (stand.agent.kill() if way == "kill" else stand.agent.terminate())
-    assert stand.scheduler.last(assignment).status == pb.ATTEMPT_STATUS_RUNNING  # type:
-    ignore[union-attr] await stand.start_agent() register = stand.scheduler.registrations[-1] assert
-    [key_of(key) for key in register.attempts] == [key_of(assignment.key)] end = await
-    stand.scheduler.ended(assignment) assert (end.exit_code, end.reason) == (7, "") started =
-    stand.scheduler.changes[key_of(assignment.key)] assert len({change.start_time.ToNanoseconds()
-    for change in started if change.status > 1}) == 1 await check_counted(stand, assignment,
-    tmp_path / "shared" / "count")
-
-
-def _mkdir(path: Path) -> bool:
-    (path / "shared").mkdir()
-    return True
+    last = stand.scheduler.last(assignment)
+    assert last is not None
+    assert last.status == pb.ATTEMPT_STATUS_RUNNING
+    await stand.start_agent()
+    register = stand.scheduler.registrations[-1]
+    assert [key_of(key) for key in register.attempts] == [key_of(assignment.key)]
+    end = await stand.scheduler.ended(assignment)
+    assert (end.exit_code, end.reason) == (7, "")
+    changes = stand.scheduler.changes[key_of(assignment.key)]
+    starts = [change.start_time.ToNanoseconds() for change in changes if change.status > 1]
+    assert len(set(starts)) == 1
+    await check_counted(stand, assignment, path)
 
 
 async def test_it_ends_while_the_agent_is_away(stand: Stand, tmp_path: Path) -> None:
     await stand.open()
-    _mkdir(tmp_path)
     path = tmp_path / "shared" / "count"
     assignment = counting(stand, path)
     assert stand.agent is not None
@@ -95,7 +95,7 @@ async def test_it_ends_while_the_agent_is_away(stand: Stand, tmp_path: Path) -> 
 
 
 async def test_it_ends_while_the_scheduler_is_away(stand: Stand) -> None:
-    """The report waits in the journal, survives the agent too, and is told to the next scheduler."""
+    """The report waits in the journal, survives the agent, and is told to the next scheduler."""
     await stand.open()
     assignment = stand.an_attempt("sh", "-c", "echo hello; sleep 1; exit 9")
     assert stand.agent is not None

@@ -1,5 +1,6 @@
 """The embedded server: started, adopted, stopped, its data kept."""
 
+import os
 from pathlib import Path
 
 import asyncpg
@@ -8,15 +9,15 @@ from longshore.state.embedded import EmbeddedPostgres, ensure_database
 
 
 async def test_data_survives_a_stop_and_a_second_handle_adopts_the_running_server(
-    tmp_path: Path,
+    postgres_directory: Path,
 ) -> None:
-    first = EmbeddedPostgres(tmp_path / "data", durable=False)
+    first = EmbeddedPostgres(postgres_directory / "data", durable=False)
     assert not first.is_running()
     assert first.start()
     try:
         assert await ensure_database(first.url(), "longshore")
         assert not await ensure_database(first.url(), "longshore")
-        second = EmbeddedPostgres(tmp_path / "data", durable=False)
+        second = EmbeddedPostgres(postgres_directory / "data", durable=False)
         assert not second.start()
         connection = await asyncpg.connect(second.url("longshore"))
         await connection.execute("CREATE TABLE kept AS SELECT 7 AS number")
@@ -31,8 +32,21 @@ async def test_data_survives_a_stop_and_a_second_handle_adopts_the_running_serve
         first.stop()
 
 
-async def test_a_path_too_long_for_a_socket_still_works(tmp_path: Path) -> None:
-    server = EmbeddedPostgres(tmp_path / ("d" * 60) / ("e" * 60), durable=False)
+def test_a_file_left_by_a_crash_is_not_taken_for_a_server(postgres_directory: Path) -> None:
+    server = EmbeddedPostgres(postgres_directory / "data", durable=False)
+    server.start()
+    server.stop()
+    # After a crash the number in the file may be that of any process, for instance this one.
+    (postgres_directory / "data" / "postmaster.pid").write_text(
+        f"{os.getpid()}\n{postgres_directory / 'data'}\n1\n"
+    )
+    assert not server.is_running()
+    assert server.start()
+    server.stop()
+
+
+async def test_a_path_too_long_for_a_socket_still_works(postgres_directory: Path) -> None:
+    server = EmbeddedPostgres(postgres_directory / ("d" * 60) / ("e" * 60), durable=False)
     server.start()
     try:
         connection = await asyncpg.connect(server.url())

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from capacity_world import CATALOGUE, World, a_world
 
+from longshore.domain.decision import ScalingSettings
 from longshore.domain.errors import StaleLease, Unavailable
 from longshore.domain.order import CapacityOrder, OrderEntry
-from longshore.domain.scaling import ScalingSettings
 from longshore.scaler import convert, service
 from longshore.state import capacity_order, lease
 from longshore.state.pool import transaction

@@ -279,9 +279,9 @@ async def test_shapes_are_shared_between_jobs_and_apart_between_queues(stand: St
 
 @pytest.mark.timeout(60)  # starts a server of its own, twice
 async def test_with_the_database_away_calls_are_unavailable_until_it_is_back(
-    tmp_path: Path,
+    postgres_directory: Path,
 ) -> None:
-    server = EmbeddedPostgres(tmp_path / "data", durable=False)
+    server = EmbeddedPostgres(postgres_directory / "data", durable=False)
     server.start()
     try:
         await migrate(server.url())

@@ -1,4 +1,4 @@
-"""What the command prints: tables, JSON, sentences; for a terminal, and plain for everything else."""
+"""What the command prints: tables, JSON, sentences; plain where there is no terminal."""
 
 import json
 import sys

@@ -30,7 +30,7 @@ app = typer.Typer(no_args_is_help=True, help="Job definitions.", rich_markup_mod
 
 @app.command()
 @coroutine
-async def register(  # noqa: PLR0913 - each is an option
+async def register(  # noqa: PLR0913, PLR0917 - each is an option
     name: Annotated[str, typer.Argument(help="The definition's name.")],
     command: CommandLine = None,
     image: Annotated[str | None, typer.Option(help="Image to run.", show_default=False)] = None,
@@ -54,7 +54,7 @@ async def register(  # noqa: PLR0913 - each is an option
     ] = None,
     parameter: Parameter = None,
     attempts: Attempts = None,
-    timeout: Timeout = None,
+    timeout_seconds: Timeout = None,
     tag: Tag = None,
     json: Json = False,
 ) -> None:
@@ -80,8 +80,8 @@ async def register(  # noqa: PLR0913 - each is an option
         )
         if attempts is not None:
             request.retry_strategy.attempts = attempts
-        if timeout is not None:
-            request.timeout.attempt_duration_seconds = timeout
+        if timeout_seconds is not None:
+            request.timeout.attempt_duration_seconds = timeout_seconds
     async with settings.connect() as client:
         revision = await client.register_definition(request)
     if json:

@@ -99,9 +99,7 @@ async def describe(job: JobIds, json: Json = False) -> None:
         found = await client.describe_jobs(job)
     missing = set(job) - {item.job_id for item in found}
     if missing:
-        raise NotFound(
-            f"There is no job {sorted(missing)[0]}; `longshore jobs` lists those there are."
-        )
+        raise NotFound(f"There is no job {min(missing)}; `longshore jobs` lists those there are.")
     if json:
         console.print_json([console.plain(item) for item in found])
         return
@@ -184,9 +182,11 @@ async def logs(
 @coroutine
 async def wait(
     job: JobIds,
-    timeout: Annotated[
+    timeout_seconds: Annotated[
         float | None,
-        typer.Option(min=0, metavar="SECONDS", help="Give up after so long.", show_default=False),
+        typer.Option(
+            "--timeout", min=0, metavar="SECONDS", help="Give up after so long.", show_default=False
+        ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
     json: Json = False,
@@ -194,9 +194,9 @@ async def wait(
     """Wait until jobs have ended; exit code 0 if every one SUCCEEDED, 1 if one FAILED."""
     async with settings.connect() as client:
         if quiet or json:
-            ended = await client.wait(job, timeout=timeout)
+            ended = await client.wait(job, timeout=timeout_seconds)
         else:
-            ended = await _wait_and_show(client, job, timeout)
+            ended = await _wait_and_show(client, job, timeout_seconds)
     if json:
         console.print_json([console.plain(item) for item in ended])
     for item in ended:
@@ -207,13 +207,13 @@ async def wait(
 
 
 async def _wait_and_show(
-    client: Client, job_ids: list[str], timeout: float | None
+    client: Client, job_ids: list[str], timeout_seconds: float | None
 ) -> list[job_pb2.JobDetail]:
     names = [item.job_name for item in await client.describe_jobs(dict.fromkeys(job_ids))]
     with Progress(names, console.err()) as progress:
         return await client.wait(
             job_ids,
-            timeout=timeout,
+            timeout=timeout_seconds,
             seen=lambda found: progress.show(
                 found, final=all(item.status in FINAL for item in found)
             ),

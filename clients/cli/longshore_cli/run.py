@@ -39,7 +39,7 @@ def register(app: typer.Typer) -> None:
 
 
 @coroutine
-async def run(  # noqa: PLR0913 - each is an option
+async def run(  # noqa: PLR0913, PLR0917 - each is an option
     image: Annotated[str, typer.Argument(help="Image to run.")],
     command: CommandLine = None,
     queue: Annotated[str, typer.Option(help="Job queue.")] = "default",
@@ -57,7 +57,7 @@ async def run(  # noqa: PLR0913 - each is an option
     ] = None,
     array: Array = None,
     attempts: Attempts = None,
-    timeout: Timeout = None,
+    timeout_seconds: Timeout = None,
 ) -> int:
     """Submit a job, follow its log, and leave with its exit code.
 
@@ -79,7 +79,7 @@ async def run(  # noqa: PLR0913 - each is an option
             memory_mib=memory,
             array_size=array,
             attempts=attempts,
-            timeout_seconds=timeout,
+            timeout_seconds=timeout_seconds,
         )
         console.say(f"job {job_id} in queue {queue}")
         with _interrupt(client, job_id) as interrupted:

@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
 
 
 @coroutine
-async def submit(  # noqa: PLR0913 - each is an option
+async def submit(  # noqa: PLR0913, PLR0917 - each is an option
     name: Annotated[str, typer.Argument(help="The job's name.")],
     definition: Annotated[
         str, typer.Option("--definition", "-d", help="Job definition: NAME or NAME:REVISION.")
@@ -51,7 +51,7 @@ async def submit(  # noqa: PLR0913 - each is an option
         int | None, typer.Option(min=4, help="Memory in MiB.", show_default=False)
     ] = None,
     attempts: Attempts = None,
-    timeout: Timeout = None,
+    timeout_seconds: Timeout = None,
     tag: Tag = None,
     json: Json = False,
 ) -> None:
@@ -69,7 +69,7 @@ async def submit(  # noqa: PLR0913 - each is an option
             array_size=array,
             depends_on=[dependency(item) for item in depends_on or ()],
             attempts=attempts,
-            timeout_seconds=timeout,
+            timeout_seconds=timeout_seconds,
             tags=pairs(tag, "--tag"),
         )
     if json:

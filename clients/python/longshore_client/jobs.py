@@ -38,7 +38,7 @@ class JobCalls(Connection):
             metadata=(("x-longshore-request-id", new_request_id()),),
         )
 
-    async def submit_job(
+    async def submit_job(  # noqa: PLR0913 - a job has that many sides
         self,
         name: str,
         *,

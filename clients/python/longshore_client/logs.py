@@ -110,7 +110,7 @@ class LogCalls(JobCalls):
         pause = Backoff(POLL_FIRST_SECONDS, POLL_LAST_SECONDS)
         while True:
             job = await self.describe_job(job_id)
-            if job.array_properties.size:
+            if job.array_properties.size and not job.array_properties.HasField("index"):
                 raise InvalidRequest(
                     f"{job_id} is an array job, whose children print; name one, as in {job_id}:0."
                 )

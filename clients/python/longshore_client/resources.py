@@ -86,7 +86,7 @@ class ResourceCalls(Connection):
         state: str = "ENABLED",
         tags: Mapping[str, str] | None = None,
     ) -> str:
-        """Creates a job queue on compute environments, tried in the order given; returns its ARN."""
+        """Creates a job queue on compute environments, tried in that order; returns its ARN."""
         response = await self._caller.unary(
             self._submission.CreateJobQueue,
             job_queue_pb2.CreateJobQueueRequest(

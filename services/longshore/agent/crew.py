@@ -117,9 +117,9 @@ class Crew:
             self._journal.assigned(assignment)
             if (found := self._found.pop(key, None)) is not None:
                 attempt.handle = found.handle
-                self._runtime.adopt(attempt)
                 if found.started_at is not None:
                     self.outbox.add(attempt.started(found.started_at))
+                self._runtime.adopt(attempt)
             elif self._runtime.kind != resources_pb2.RUNTIME_SIMULATED:
                 self.outbox.add(attempt.accepted())
             metrics.ASSIGNED.inc()

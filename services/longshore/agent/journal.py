@@ -132,6 +132,8 @@ class Journal:
             self._replay(kind, payload)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         os.ftruncate(self._file, good)
+        # What an earlier life wrote and did not flush may be sent from now on.
+        os.fsync(self._file)
         self._size = good
 
     def _replay(self, kind: int, payload: bytes) -> None:

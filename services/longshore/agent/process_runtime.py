@@ -158,7 +158,10 @@ class ProcessRuntime:
         """Takes the rest of the output and closes the log."""
         process = self._processes.get(attempt.key)
         if process is not None:
-            process.output.close()
+            try:
+                process.output.close()
+            except OSError as error:
+                log.warning("output.lost", job_id=attempt.key.job_id, error=str(error))
         self._spool.finish(attempt.assignment.log_stream_name)
 
     async def remove(self, attempt: Attempt) -> None:
@@ -180,7 +183,11 @@ class ProcessRuntime:
         while True:
             await asyncio.sleep(OUTPUT_SECONDS)
             for process in list(self._processes.values()):
-                process.output.take()
+                try:
+                    process.output.take()
+                except OSError as error:
+                    # The disk is full, most likely; what is not taken now is taken later.
+                    log.warning("output.not_taken", error=str(error))
 
     async def close(self, *, last: bool) -> None:  # noqa: ARG002 - nothing is the instance's alone
         """Lets go of the processes; they run on."""

@@ -112,7 +112,9 @@ class Spool:
             self.changed.set()
 
     def open(self, name: str) -> SpoolFile:
-        """Opens a log to write to, at its end."""
+        """Opens a log to write to, at its end; one that was finished goes on."""
+        if (done := self._path(name, _DONE)).exists():
+            done.rename(self._path(name, _LIVE))
         return SpoolFile(self._path(name, _LIVE), lambda: self.touch(name))
 
     def touch(self, name: str) -> None:

@@ -1,10 +1,10 @@
 """Placement: which waiting jobs go to which instances now.
 
-Simple meaning: queues in descending priority, those of equal priority in turn; in each queue jobs in
-dispatch order; each job goes to the first of the queue's compute environments, in order, that has an instance with room. A job
-that does not fit is passed over, and smaller ones behind it may go ahead, but not for ever: once
-the first job of a shape has waited past `hold_after`, the instance where it would fit soonest is
-held for it and takes nothing else of later order.
+Simple meaning: queues in descending priority, those of equal priority in turn; in each queue jobs
+in dispatch order; each job goes to the first of the queue's compute environments, in order, that
+has an instance with room. A job that does not fit is passed over, and smaller ones behind it may go
+ahead, but not for ever: once the first job of a shape has waited past `hold_after`, the instance
+where it would fit soonest is held for it and takes nothing else of later order.
 
 How the code differs: jobs of one shape are alike, so a shape that was found not to fit is not tried
 again in the same pass, and entries stand for ranges of array children. The cost is in shapes,
@@ -36,7 +36,11 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A single job (next_index -1, end_index 0), or children next_index to end_index, exclusive, of an array."""
+    """A single job, or some children of an array.
+
+    Of an array the children from `next_index` up to `end_index`, exclusive; -1 and 0 for a single
+    job.
+    """
 
     job_id: uuid.UUID
     shape_id: int
@@ -69,7 +73,7 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A shape that did not fit before and whose entries are therefore not in the snapshot's heads."""
+    """A shape that did not fit before, so that its entries are not in the snapshot's heads."""
 
     shape_id: int
     ready_at: datetime
@@ -107,6 +111,8 @@ class Plan:
     unplaced: dict[int, datetime] = field(default_factory=dict)
     #: True if the plan is full and another pass may place more.
     partial: bool = False
+    #: Shapes for which an instance is held, so that others found less room than there is.
+    held: set[int] = field(default_factory=set)
 
 
 def plan(
@@ -135,22 +141,16 @@ def plan(
         shift = seed % len(rooms)
         rooms[:] = rooms[shift:] + rooms[:shift]
     result = Plan()
-    for queue, environments in _in_turn(snapshot, by_environment, now - hold_after, seed):
+    long_since = now - hold_after
+    for queue, environments in _in_turn(snapshot, by_environment, long_since, seed):
         for entry in snapshot.heads.get(queue.name, ()):
-            if len(result.placements) >= limit:
-                result.partial = True
-                return result
-            if entry.shape_id in result.unplaced:
-                continue
-            shape = snapshot.shapes[entry.shape_id]
-            done = _place(entry, shape, environments, result, limit)
-            if done < entry.end_index - entry.next_index:
-                if len(result.placements) >= limit:
-                    result.partial = True
-                    return result
-                result.unplaced[entry.shape_id] = entry.ready_at
-                if now - entry.ready_at >= hold_after:
-                    _hold(environments, shape)
+            _fill(result, entry, snapshot.shapes[entry.shape_id], environments, limit, long_since)
+    result.held = {
+        open_.held_for
+        for rooms in by_environment.values()
+        for open_ in rooms
+        if open_.held_for is not None
+    }
     return result
 
 
@@ -194,6 +194,29 @@ class _Open:
         self.held_for: int | None = None
 
 
+def _fill(
+    result: Plan,
+    entry: Entry,
+    shape: Shape,
+    environments: list[list[_Open]],
+    limit: int,
+    long_since: datetime,
+) -> None:
+    """Places what fits of an entry, and notes what is left: as more to do, or as unplaced."""
+    if result.partial or shape.shape_id in result.unplaced:
+        return
+    if len(result.placements) < limit:
+        done = _place(entry, shape, environments, result, limit)
+        if done == entry.end_index - entry.next_index:
+            return
+    if len(result.placements) >= limit:
+        result.partial = True
+        return
+    result.unplaced[shape.shape_id] = entry.ready_at
+    if entry.ready_at <= long_since:
+        _hold(environments, shape)
+
+
 def _place(
     entry: Entry, shape: Shape, environments: list[list[_Open]], result: Plan, limit: int
 ) -> int:
@@ -222,7 +245,7 @@ def _place(
 
 
 def _best(rooms: list[_Open], shape: Shape) -> _Open | None:
-    """The instance with the least vCPU left that has room:
+    """The instance with the least vCPU left that has room.
 
     Packing keeps others empty, so that they can go.
     """
@@ -236,9 +259,9 @@ def _best(rooms: list[_Open], shape: Shape) -> _Open | None:
 
 
 def _hold(environments: list[list[_Open]], shape: Shape) -> None:
-    """Holds the instance where the shape would fit soonest:
+    """Holds the instance where the shape would fit soonest.
 
-    Large enough, and with the most free already.
+    That is one large enough, and with the most free already.
     """
     candidates = [
         open_
@@ -275,7 +298,10 @@ _LACK_WORDS = {
 
 
 def lacks(shape: Shape, environments: tuple[str, ...], rooms: tuple[Room, ...]) -> dict[Lack, int]:
-    """Counts the instances of a shape's environments by the first thing each lacks, most frequent first."""
+    """Counts the instances of a shape's environments by the first thing each lacks.
+
+    The most frequent comes first.
+    """
     counts: dict[Lack, int] = {}
     for room in rooms:
         if room.compute_environment not in environments:

@@ -1,4 +1,7 @@
-"""Why a RUNNABLE job cannot be placed at all, in AWS's words (AWS Batch User Guide, "blocked job queues")."""
+"""Why a RUNNABLE job cannot be placed at all, in AWS's words.
+
+AWS Batch User Guide, "blocked job queues".
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +20,15 @@ TOO_LARGE = (
     "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT - The job resource requirement (vCPU/memory/GPU) is "
     "higher than that can be met by the CE(s) attached to the job queue."
 )
+
+#: What the user may do about each.
+HINTS = {
+    INVALID: "Describe the compute environments of the queue: their status reasons say what is wrong.",
+    DISABLED: "Enable a compute environment of the queue.",
+    NO_ENVIRONMENT: "Update the queue with a compute environment.",
+    MAX_RESOURCE: "Ask for fewer vCPUs, or raise maxvCpus of a compute environment of the queue.",
+    TOO_LARGE: "Ask for less, or allow larger instance types in a compute environment of the queue.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +58,13 @@ def blocked_reason(
     if not environments:
         return NO_ENVIRONMENT
     valid = [e for e in environments if e.valid]
-    if not valid:
-        return INVALID
     usable = [e for e in valid if e.enabled]
     if not usable:
-        return DISABLED
+        return DISABLED if valid else INVALID
     if any(not e.managed for e in usable):
         return None
     large = [e for e in usable if (e.maxv_cpus or 0) * 1000 >= shape.need.vcpu_milli]
     if not large:
         return MAX_RESOURCE
-    for environment in large:
-        types = catalogue.resolve(environment.instance_types)
-        if any(kind.offer.holds(shape.need) for kind in types):
-            return None
-    return TOO_LARGE
+    offers = (kind.offer for e in large for kind in catalogue.resolve(e.instance_types))
+    return None if any(offer.holds(shape.need) for offer in offers) else TOO_LARGE

@@ -14,6 +14,8 @@ from grpc_status import rpc_status
 from longshore.domain import errors
 
 DOMAIN = "longshore"
+#: Longest message told, in characters: trailers hold few kilobytes, and clients drop longer ones.
+MESSAGE_LIMIT = 1_000
 
 _CODES: dict[type[errors.LongshoreError], StatusCode] = {
     errors.InvalidRequest: StatusCode.INVALID_ARGUMENT,
@@ -38,12 +40,17 @@ def code_of(error: errors.LongshoreError) -> StatusCode:
 
 def to_status(error: errors.LongshoreError) -> status_pb2.Status:
     """The rich status of an error."""
+    fields = {name: _clip(value) for name, value in error.fields.items()}
     detail = any_pb2.Any()
     detail.Pack(
-        error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.fields)
+        error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=fields)
     )
     code = code_pb2.Code.Value(code_of(error).name)
-    return status_pb2.Status(code=code, message=error.message, details=[detail])
+    return status_pb2.Status(code=code, message=_clip(error.message), details=[detail])
+
+
+def _clip(text: str) -> str:
+    return text if len(text) <= MESSAGE_LIMIT else text[: MESSAGE_LIMIT - 1] + "…"
 
 
 def from_rpc_error(error: AioRpcError) -> errors.LongshoreError:

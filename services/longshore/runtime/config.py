@@ -3,6 +3,7 @@
 Every variable is `LONGSHORE_*`, every bad value names its variable.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,6 +21,9 @@ PORT_OFFSETS = {
 #: Prometheus metrics of a gRPC service are served this far above its own port.
 METRICS_OFFSET = 20
 DEFAULT_PORT_BASE = 7070
+#: A name or address (an IPv6 address in brackets), and a port.
+_HOST_PORT = re.compile(r"(?:[^:\[\]\s]+|\[[^\]\s]+\]):([0-9]{1,5})")
+_PORT_MAX = 65_535
 
 
 class ConfigError(LongshoreError):
@@ -36,7 +40,7 @@ class Settings:
 
     def text(self, name: str, default: str | None = None) -> str:
         """The variable's text; without a default it must be there."""
-        value = self._environ.get(name, default)
+        value = self._environ.get(name) or default
         if value is None:
             raise ConfigError(f"{name} is not set; set it in the environment.")
         return value
@@ -91,20 +95,25 @@ class Settings:
         """`host:port` of a service: LONGSHORE_<SERVICE>_ADDRESS, else host and port base."""
         name = f"LONGSHORE_{service.upper()}_ADDRESS"
         host = self.text("LONGSHORE_HOST", "127.0.0.1")
-        value = self.text(name, f"{host}:{self.port_base() + PORT_OFFSETS[service]}")
-        _, colon, port = value.rpartition(":")
-        if not colon or not port.isdigit():
-            raise ConfigError(f"{name} is {value!r}; it must be HOST:PORT.")
-        return value
+        return self._host_port(name, f"{host}:{self.port_base() + PORT_OFFSETS[service]}")
 
     def metrics_address(self, service: str) -> str:
         """`host:port` of a service's metrics:
 
-        LONGSHORE_<SERVICE>_METRICS_ADDRESS, else 20 above it.
+        LONGSHORE_<SERVICE>_METRICS_ADDRESS, else 20 above it; any free port where the service
+        takes any.
         """
-        host, _, port = self.address(service).rpartition(":")
-        default = f"{host}:{int(port) + METRICS_OFFSET}"
-        return self.text(f"LONGSHORE_{service.upper()}_METRICS_ADDRESS", default)
+        host, _, text = self.address(service).rpartition(":")
+        port = int(text)
+        default = f"{host}:{port + METRICS_OFFSET if port else 0}"
+        return self._host_port(f"LONGSHORE_{service.upper()}_METRICS_ADDRESS", default)
+
+    def _host_port(self, name: str, default: str) -> str:
+        value = self.text(name, default)
+        match = _HOST_PORT.fullmatch(value)
+        if match is None or int(match.group(1)) > _PORT_MAX:
+            raise ConfigError(f"{name} is {value!r}; it must be HOST:PORT.")
+        return value
 
     def database_url(self) -> str:
         """The PostgreSQL that holds all truth."""

@@ -10,7 +10,7 @@ from prometheus_client import start_http_server
 def serve_metrics(address: str) -> Iterator[None]:
     """Serves `/metrics` at `host:port` while the context is open."""
     host, _, port = address.rpartition(":")
-    server, thread = start_http_server(int(port), addr=host)
+    server, thread = start_http_server(int(port), addr=host.strip("[]"))
     try:
         yield
     finally:

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
+from longshore.domain.decision import Decision
 from longshore.domain.order import SPOT, CapacityOrder
-from longshore.domain.scaling import Decision
 from longshore.v1 import provisioning_service_pb2 as provisioning_pb
 from longshore.v1 import scaler_service_pb2 as pb
 

@@ -11,8 +11,9 @@ import structlog
 
 from longshore.domain.capacity import Environment
 from longshore.domain.catalogue import Catalogue
+from longshore.domain.decision import Decision, ScalingSettings, order_for
 from longshore.domain.errors import Unavailable
-from longshore.domain.scaling import Decision, ScalingSettings, decide, order_for
+from longshore.domain.scaling import decide
 from longshore.rpc.errors import from_rpc_error
 from longshore.scaler import convert
 from longshore.state import capacity_order, compute_environment, lease, scaling

@@ -54,6 +54,8 @@ class DetailsCache:
         missing = wanted - self._known.keys()
         if missing:
             self._known.update(await job_transition.details(conn, missing))
+        for job_id in wanted:
+            self._known.move_to_end(job_id)
         found = {job_id: self._known[job_id] for job_id in wanted}
         while len(self._known) > DETAILS_KEPT:
             self._known.popitem(last=False)

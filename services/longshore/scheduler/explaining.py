@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from longshore.domain.errors import NotFound
 from longshore.domain.job import WHOLE, JobKey, JobStatus
+from longshore.domain.waiting import HINTS
 from longshore.state import array_job, demand, job_dependency, job_transition, ready
 from longshore.state.job_transition import JobRow
 from longshore.state.pool import Connection
@@ -59,10 +60,9 @@ async def _runnable(
     ahead = await ready.ahead(conn, parent.job_queue, rank, seq, key.array_index)
     reason = await demand.of_shape(conn, parent.shape_id)
     if reason is not None and reason.blocked_reason:
-        code = reason.blocked_reason.partition(" - ")[0]
-        return Explanation(
-            JobStatus.RUNNABLE, reason.blocked_reason, [(code, 1, reason.blocked_reason)], ahead
-        )
+        code, _, text = reason.blocked_reason.partition(" - ")
+        hint = HINTS.get(reason.blocked_reason, text)
+        return Explanation(JobStatus.RUNNABLE, reason.blocked_reason, [(code, 1, hint)], ahead)
     if reason is not None and reason.explanation:
         return Explanation(
             JobStatus.RUNNABLE,

@@ -86,6 +86,10 @@ def _fire(
 ) -> None:
     """Sorts what an edge means: for the whole dependent, or for single children of it."""
     target = by_key.get(JobKey(edge.depends_on, edge.depends_on_index))
+    if target is None:
+        parent = by_key.get(JobKey(edge.depends_on))
+        if parent is not None and not parent.spawned:
+            target = parent  # the child never comes to be
     if edge.type != "N_TO_N":
         if target is not None:
             whole[edge.job_id][target.succeeded] += 1

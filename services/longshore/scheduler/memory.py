@@ -56,6 +56,8 @@ class Memory:
     by_job: dict[UUID, dict[AttemptRef, LiveAttempt]] = field(default_factory=dict)
     #: Shapes that found no room, with the time since when their first job waits.
     parked: dict[int, datetime] = field(default_factory=dict)
+    #: Shapes for which the latest plan held an instance.
+    held: set[int] = field(default_factory=set)
     deadlines: list[tuple[datetime, JobKey, int]] = field(default_factory=list)
     loads: set[str] = field(default_factory=set)
 
@@ -171,6 +173,17 @@ class Memory:
         for shape_id in list(self.parked):
             if self.shapes[shape_id].job_queue in queues:
                 del self.parked[shape_id]
+
+    def unpark_after_holds(self) -> None:
+        """Lets all shapes try again once a shape waits no longer for which an instance is held.
+
+        It may be placed, cancelled, or about to be placed: others were refused room for its sake.
+        """
+        if any(
+            shape_id not in self.parked or not self.runnable.get(shape_id) for shape_id in self.held
+        ):
+            self.parked.clear()
+            self.held.clear()
 
     def queues(self) -> tuple[Queue, ...]:
         """Queues with the environments on which jobs may be placed now."""

@@ -45,6 +45,7 @@ async def place(
     seed: int,
 ) -> Placed:
     """Plans and applies one pass."""
+    memory.unpark_after_holds()
     hungry = memory.hungry_queues()
     if not hungry:
         return Placed()
@@ -62,6 +63,7 @@ async def place(
         parked=memory.waiting(),
     )
     proposal = plan(snapshot, changes.now, seed)
+    memory.held = proposal.held
     placed = Placed(
         more=proposal.partial or any(len(entries) == HEADS_LIMIT for entries in heads.values())
     )

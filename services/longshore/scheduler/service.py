@@ -146,6 +146,7 @@ class Scheduler:
         """Gives the domain back, so that a successor need not wait."""
         async with self._lock:
             token, self._token = self._token, None
+            self._memory = None
             self._close_sessions()
             if token is not None:
                 async with transaction(self._pool) as conn:
@@ -248,6 +249,7 @@ class Scheduler:
             outcome.more |= await admit(conn, changes, memory)
             await follow(conn, changes)
             outcome.more |= await apply_requests(conn, changes, memory)
+            await follow(conn, changes)
             outcome.more |= await apply_deletions(conn, changes, memory)
             await follow(conn, changes)
             short = memory.add_demand(changes.settle_demand())
@@ -378,10 +380,11 @@ class Scheduler:
             lives = list(instance.attempts.values())
             known = await self._details.get(conn, {live.key.job_id for live in lives})
             await listen.notify(conn, listen.CAPACITY)
-            old = self._sessions.pop(registration.instance_id, None)
-            if old is not None:
-                old.close()
-            self._sessions[registration.instance_id] = session
+        # Nothing is awaited from the commit on: a stream that breaks meanwhile leaves no session.
+        old = self._sessions.pop(registration.instance_id, None)
+        if old is not None:
+            old.close()
+        self._sessions[registration.instance_id] = session
         log.info(
             "agent.registered",
             instance_id=registration.instance_id,

@@ -50,7 +50,7 @@ async def _up(stop: asyncio.Event) -> int:
 
 
 async def _serve(stack: Stack, stop: asyncio.Event, start_seconds: float) -> str:
-    """Brings the stack up and supervises it until asked to stop; returns why it failed, if it did."""
+    """Brings the stack up and supervises it until asked to stop; returns why it failed, or ''."""
 
     async def live() -> None:
         await stack.up()

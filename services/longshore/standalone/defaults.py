@@ -1,5 +1,4 @@
-"""What a first start makes, so that a job can run at once: a compute environment and a queue,
-`default`.
+"""What a first start makes, so that a job can run: a compute environment and a queue `default`.
 
 The environment is MANAGED on the local provider: its one instance stands for this machine, with
 four vCPUs for each core (LONGSHORE_LOCAL_VCPUS says otherwise) and three quarters of its memory.
@@ -7,7 +6,6 @@ One vCPU at least is wanted all the time, so the instance stays warm.
 """
 
 import asyncio
-from pathlib import Path
 
 import grpc
 
@@ -26,20 +24,16 @@ _VALID_SECONDS = 30.0
 _POLL_SECONDS = 0.1
 
 
-async def make_defaults(submission: str, machine: InstanceType, marker: Path) -> None:
-    """Makes what is missing, once in the life of a data directory: what a user deletes stays
-    deleted.
+async def make_defaults(submission: str, machine: InstanceType) -> None:
+    """Makes what is missing.
 
     Args:
         submission: address of the submission service.
         machine: the local instance type that stands for the whole machine.
-        marker: a file that says it was done.
 
     Raises:
         Unavailable: it could not be made.
     """
-    if marker.exists():
-        return
     channel = open_channel(submission)
     try:
         stub = submission_service_pb2_grpc.SubmissionServiceStub(channel)
@@ -52,7 +46,6 @@ async def make_defaults(submission: str, machine: InstanceType, marker: Path) ->
         raise Unavailable("The compute environment `default` does not become VALID.") from error
     finally:
         await channel.close(None)
-    marker.touch()
 
 
 async def _environment(

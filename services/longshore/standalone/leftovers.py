@@ -1,4 +1,4 @@
-"""What may run although no supervisor of this data directory does, and the instances that always do."""
+"""What may run on a data directory although no supervisor does: services and instances."""
 
 import contextlib
 import signal

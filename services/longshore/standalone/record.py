@@ -1,4 +1,4 @@
-"""The record of a stack: a file in its data directory that says what runs, and the lock beside it."""
+"""The record of a stack, a file in its data directory, and the lock beside it."""
 
 import fcntl
 import json

@@ -40,6 +40,7 @@ class Stack:
     def __init__(self, config: StandaloneConfig, environ: Mapping[str, str]) -> None:
         self._config = config
         self._environ = dict(environ)
+        self._defaults_marker = config.data_dir / "defaults-made"
         self._postgres = EmbeddedPostgres(config.postgres_directory)
         self._services: dict[str, ServiceProcess] = {}
         self._supervising: list[asyncio.Task[None]] = []
@@ -73,13 +74,7 @@ class Stack:
             database_url = await self._open_database()
             self._tell("starting the services")
             await self._start_services(database_url)
-            self._tell("making the defaults")
-            machine = local_catalogue(Settings(self._environ))[0]
-            await make_defaults(
-                self._config.addresses["submission"],
-                machine,
-                self._config.data_dir / "defaults-made",
-            )
+            await self._make_defaults()
         self._tell("", status="ready")
 
     async def supervise(self) -> None:
@@ -178,6 +173,15 @@ class Stack:
                     group.create_task(self._until_serving(service))
         except ExceptionGroup as group_error:
             raise group_error.exceptions[0] from group_error
+
+    async def _make_defaults(self) -> None:
+        """Once in the life of a data directory: what a user deletes stays deleted."""
+        if self._defaults_marker.exists():
+            return
+        self._tell("making the defaults")
+        machine = local_catalogue(Settings(self._environ))[0]
+        await make_defaults(self._config.addresses["submission"], machine)
+        self._defaults_marker.touch()
 
     def _changed(self) -> None:
         self._record.services = {

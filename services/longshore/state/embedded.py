@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Final
 
 import asyncpg
+import psutil
 
 from longshore.domain.errors import Unavailable
 from longshore.state.pool import ACQUIRE_SECONDS, away_is_unavailable
@@ -75,9 +76,14 @@ class EmbeddedPostgres:
 
     def is_running(self) -> bool:
         """Whether a server runs on the data directory, whoever started it."""
-        if not self._initialized():
+        # Its own file alone proves nothing: after a crash the number may be another process's.
+        try:
+            process = psutil.Process(int(self._pid_path.read_text().split("\n", 1)[0]))
+            return Path(process.cwd()) == self._directory.resolve()
+        except psutil.AccessDenied:
+            return process.name() == "postgres"
+        except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
             return False
-        return self._run("pg_ctl", "status", "-D", str(self._directory), check=False) == 0
 
     def start(self) -> bool:
         """Starts the server, or adopts the one that runs; ready for connections on return.
@@ -95,6 +101,7 @@ class EmbeddedPostgres:
             self._initialize()
         if self.is_running():
             return False
+        self._pid_path.unlink(missing_ok=True)
         self._run(
             "pg_ctl",
             *("start", "--wait", f"--timeout={_START_SECONDS}", "-D", str(self._directory)),
@@ -110,6 +117,10 @@ class EmbeddedPostgres:
                 *("stop", "--wait", f"--timeout={_STOP_SECONDS}", "--mode=fast"),
                 *("-D", str(self._directory)),
             )
+
+    @property
+    def _pid_path(self) -> Path:
+        return self._directory / "postmaster.pid"
 
     def _options(self) -> list[str]:
         settings = {

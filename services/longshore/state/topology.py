@@ -45,7 +45,8 @@ async def load(conn: Connection) -> Topology:
             name=row["name"],
             priority=row["priority"],
             deleting=row["status"] == "DELETING",
-            compute_environments=tuple(row["environments"]),
+            # One that was made between the two queries is notified of, and read then.
+            compute_environments=tuple(n for n in row["environments"] if n in environments),
         )
         for row in await conn.fetch(_SQL["queues"])
     }

@@ -13,9 +13,7 @@ MIB = 1024 * 1024
 Linux = container_pb2.LinuxParameters
 
 
-def an_assignment(
-    vcpu_milli: int = 1000, memory_mib: int = 128, **container: Any
-) -> pb.Assignment:
+def an_assignment(vcpu_milli: int = 1000, memory_mib: int = 128, **container: Any) -> pb.Assignment:
     return pb.Assignment(
         key=pb.AttemptKey(job_id="job:3", attempt=2),
         attempt_id="abc",
@@ -199,8 +197,6 @@ def test_volumes() -> None:
         ),
     ],
 )
-def test_what_cannot_be_honoured_is_refused_by_name(
-    member: str, container: dict[str, Any]
-) -> None:
+def test_what_cannot_be_honoured_is_refused_by_name(member: str, container: dict[str, Any]) -> None:
     with pytest.raises(StepFailed, match=f"^CannotCreateContainerError: {member}: "):
         config_of(an_assignment(**container))

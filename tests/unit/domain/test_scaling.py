@@ -18,15 +18,13 @@ from longshore.domain.capacity import (
     Snapshot,
 )
 from longshore.domain.catalogue import Catalogue
+from longshore.domain.decision import Decision, ScalingSettings, order_for
 from longshore.domain.resources import Resources
 from longshore.domain.scaling import (
     HEALTHY,
     NO_TYPES,
     NONE_JOINED,
-    Decision,
-    ScalingSettings,
     decide,
-    order_for,
 )
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

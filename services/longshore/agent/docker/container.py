@@ -4,9 +4,10 @@ Pure: an assignment goes in, the body of `POST /containers/create` comes out. Wh
 honoured is refused with `CannotCreateContainerError` naming the member; submission refuses it
 earlier, so this is the last line of defence against accepting something and then ignoring it.
 
-Logs: the default and `awslogs` are `json-file` with our own collection on top (the awslogs options
-have no meaning here); `json-file` keeps its options; other drivers get the output themselves, and
-what we collect is what the engine still lets us read.
+Logs: the default and `awslogs` are `json-file` (which puts U+FFFD for bytes that are not UTF-8)
+with our own collection on top (the awslogs options have no meaning here); `json-file` keeps its
+options; other drivers get the output themselves, and what we collect is what the engine still lets
+us read.
 """
 
 from typing import Any

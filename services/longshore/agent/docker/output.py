@@ -83,11 +83,12 @@ class Output:
 
     async def _read_all(self) -> None:
         """Reads to the end of the output, however often the engine breaks off."""
-        file = self._file = self._spool.open(self._log_name)
         while True:
             ended = self._ended
             try:
-                await self._read(file, follow=not ended)
+                if self._file is None:
+                    self._file = self._spool.open(self._log_name)
+                await self._read(self._file, follow=not ended)
             except EngineError as error:
                 if ended or error.status == 404:
                     # The container is gone, or its log driver keeps nothing to read.
@@ -95,11 +96,14 @@ class Output:
                     return
             except (EngineAwayError, EngineTimeoutError) as error:
                 log.info("output.broken", error=str(error))
+            except OSError as error:
+                # The disk is full, most likely. The attempt's result matters more than its log.
+                log.warning("output.lost", log=self._log_name, error=str(error))
+                return
             else:
                 # A stream that was begun before the end has all, since it ends with the container.
                 if ended or not await self._still_running():
                     return
-            file.flush()
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _still_running(self) -> bool:

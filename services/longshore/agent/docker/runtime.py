@@ -145,6 +145,8 @@ class DockerRuntime:
 
     async def collect(self, attempt: Attempt) -> None:
         """Reads the rest of the output and closes the log."""
+        # The attempt is over for the scheduler, which may place the next one on its GPUs.
+        self._release_gpus(attempt)
         container = self._containers.get(attempt.handle)
         if container is not None and attempt.started_at is not None:
             await container.output.finish()
@@ -152,12 +154,12 @@ class DockerRuntime:
 
     async def remove(self, attempt: Attempt) -> None:
         """Removes the container and its volumes without a host path."""
-        if attempt.handle:
-            await self._delete(attempt.handle)
-            self._containers.pop(attempt.handle, None)
-        for name in shared_volumes(attempt.assignment):
-            await self._delete_volume(name)
-        self._release_gpus(attempt)
+        # A creation that was not answered in time may have left a container under the name.
+        name = container_name(self._config.instance_id, attempt.key)
+        await self._delete(attempt.handle or name)
+        self._containers.pop(attempt.handle, None)
+        for volume in shared_volumes(attempt.assignment):
+            await self._delete_volume(volume)
 
     async def discard(self, found: Found) -> None:
         """Removes a container of which nobody knows any more."""

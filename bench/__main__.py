@@ -1,0 +1,12 @@
+"""Runs every benchmark, one after the other: `make bench`."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+BENCHES = ("control_plane.py", "containers.py")
+
+if __name__ == "__main__":
+    for name in BENCHES:
+        print(f"== {name}", flush=True)
+        subprocess.run([sys.executable, Path(__file__).with_name(name)], check=True)
