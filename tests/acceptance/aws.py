@@ -84,9 +84,9 @@ class Aws:
                 return refused.code, answered
 
     def register(
-        self, name: str, *command: str, vcpus: int = 1, memory_mib: int = 64, **members: Any
+        self, name: str, *command: str, needs: tuple[int, int] = (1, 64), **members: Any
     ) -> str:
-        """Registers a definition; returns `name:revision`.
+        """Registers a definition that needs so many vCPUs and MiB; returns `name:revision`.
 
         Members of `containerProperties` and of the definition itself are told apart by name.
         """
@@ -95,8 +95,8 @@ class Aws:
             "image": IMAGE,
             "command": list(command),
             "resourceRequirements": [
-                {"type": "VCPU", "value": str(vcpus)},
-                {"type": "MEMORY", "value": str(memory_mib)},
+                {"type": "VCPU", "value": str(needs[0])},
+                {"type": "MEMORY", "value": str(needs[1])},
             ],
         }
         answer = self.client.register_job_definition(

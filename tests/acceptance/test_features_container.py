@@ -30,9 +30,9 @@ _SHARED = {
 #: What only a container can have: script and members of the container.
 CONTAINER_ONLY: dict[str, tuple[str, Json]] = {
     "image-command": ("", {}),
-    "memory-and-cpu": (_CGROUP, {"vcpus": 2, "memory_mib": 48}),
+    "memory-and-cpu": (_CGROUP, {"needs": (2, 48)}),
     "deprecated-pair": (_CGROUP, {"vcpus": 1, "memory": 32, "resourceRequirements": []}),
-    "out-of-memory": ("tail /dev/zero", {"memory_mib": 16}),
+    "out-of-memory": ("tail /dev/zero", {"needs": (1, 16)}),
     "ulimits": (
         "ulimit -Sn; ulimit -Hn",
         {"ulimits": [{"name": "nofile", "softLimit": 123, "hardLimit": 456}]},
@@ -332,7 +332,7 @@ def test_parameters_fill_the_command(aws: Aws) -> None:
 
 @needs_containers
 def test_resources_are_overridden_by_type(aws: Aws) -> None:
-    definition = aws.register("feature-resources", "sh", "-c", _CGROUP, vcpus=1, memory_mib=64)
+    definition = aws.register("feature-resources", "sh", "-c", _CGROUP, needs=(1, 64))
     memory = [{"type": "MEMORY", "value": "40"}]
     job_id = aws.submit(
         "resources", definition, containerOverrides={"resourceRequirements": memory, "memory": 99}

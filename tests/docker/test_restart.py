@@ -4,8 +4,9 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from docker.stand import Stand, key_of, until
+from docker.stand import Process, Stand, key_of, until
 
+from longshore.agent.docker.engine import Engine, filters
 from longshore.v1 import agent_service_pb2 as pb
 from longshore.v1 import container_pb2, key_value_pb2
 
@@ -198,3 +199,25 @@ async def test_scheduler_is_not_there_at_the_start(stand: Stand) -> None:
     await asyncio.sleep(1)
     await stand.start_scheduler()
     await stand.scheduler.until(lambda: stand.scheduler.registrations)
+
+
+@pytest.mark.docker
+async def test_cleanup_after_an_agent_that_is_gone(own_containers: Stand, engine: Engine) -> None:
+    """Nothing of the instance stays on the engine: container, sandbox, volume."""
+    stand = own_containers
+    await stand.open()
+    assert stand.agent is not None
+    volume = container_pb2.Volume(name="v")
+    mounts = [
+        container_pb2.MountPoint(source_volume="v", container_path=path) for path in ("/a", "/b")
+    ]
+    assignment = stand.an_attempt("sleep", "300", volumes=[volume], mount_points=mounts)
+    await stand.scheduler.assign(assignment)
+    await stand.scheduler.running(assignment)
+    await stand.agent.kill()
+    cleanup = Process("longshore.agent.cleanup", stand.environment, stand.directory / "clean.log")
+    assert await cleanup.ends() == 0
+    label = [f"longshore.instance={stand.instance_id}"]
+    assert await engine.docker.containers.list(all="1", filters=filters(label=label)) == []
+    volumes = await engine.docker.volumes.list(filters={"label": label})
+    assert not volumes["Volumes"]

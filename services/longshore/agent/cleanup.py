@@ -1,8 +1,8 @@
 """Ends what an instance left running: `python -m longshore.agent.cleanup`.
 
 It takes the agent's environment, and is for an instance that is over on record and whose agent is
-gone: its containers are removed by their label, the sandbox among them, and its process groups are
-killed. Nothing is reported: the scheduler itself ends the attempts of a terminated instance.
+gone: its containers and volumes are removed by their label, the sandbox among them, and its process
+groups are killed. Nothing is reported: the scheduler itself ends the attempts of a terminated instance.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ CALL_SECONDS = 20.0
 
 
 async def remove_containers(engine: Engine, instance_id: str) -> int:
-    """Removes every container with the instance's label; returns how many there were."""
+    """Removes an instance's containers and volumes by label; returns how many containers."""
     label = f"{INSTANCE_LABEL}={instance_id}"
     containers = await engine.call(
         engine.docker.containers.list(all="1", filters=filters(label=[label])), CALL_SECONDS
@@ -34,6 +34,13 @@ async def remove_containers(engine: Engine, instance_id: str) -> int:
         except EngineError as error:
             if error.status not in (404, 409):  # gone already, or just going
                 raise
+    volumes = await engine.call(
+        engine.docker.volumes.list(filters={"label": [label]}),  # type: ignore[no-untyped-call]
+        CALL_SECONDS,
+    )
+    for volume in volumes["Volumes"] or ():
+        find = engine.docker.volumes.get(volume["Name"])  # type: ignore[no-untyped-call]
+        await engine.call((await engine.call(find, CALL_SECONDS)).delete(), CALL_SECONDS)
     return len(containers)
 
 

@@ -30,9 +30,9 @@ def should_retry(
     reason: str | None,
     status_reason: str | None,
 ) -> bool:
-    """Whether a failed attempt is retried:
+    """Whether a failed attempt is retried.
 
-    The first rule that matches decides; none matches: yes.
+    The first rule that matches decides; where none matches, it is.
     """
     code = "" if exit_code is None else str(exit_code)
     for rule in rules:

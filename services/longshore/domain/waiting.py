@@ -23,11 +23,11 @@ TOO_LARGE = (
 
 #: What the user may do about each.
 HINTS = {
-    INVALID: "Describe the compute environments of the queue: their status reasons say what is wrong.",
+    INVALID: "Describe the queue's compute environments: their status reasons say what is wrong.",
     DISABLED: "Enable a compute environment of the queue.",
     NO_ENVIRONMENT: "Update the queue with a compute environment.",
     MAX_RESOURCE: "Ask for fewer vCPUs, or raise maxvCpus of a compute environment of the queue.",
-    TOO_LARGE: "Ask for less, or allow larger instance types in a compute environment of the queue.",
+    TOO_LARGE: "Ask for less, or allow larger types in a compute environment of the queue.",
 }
 
 

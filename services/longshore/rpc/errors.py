@@ -5,6 +5,9 @@ A refused call carries a `google.rpc.Status` with an `ErrorInfo`: `reason` is th
 other's inverse.
 """
 
+from typing import cast
+
+import grpc
 from google.protobuf import any_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc import StatusCode
@@ -42,9 +45,7 @@ def to_status(error: errors.LongshoreError) -> status_pb2.Status:
     """The rich status of an error."""
     fields = {name: _clip(value) for name, value in error.fields.items()}
     detail = any_pb2.Any()
-    detail.Pack(
-        error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=fields)
-    )
+    detail.Pack(error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=fields))
     code = code_pb2.Code.Value(code_of(error).name)
     return status_pb2.Status(code=code, message=_clip(error.message), details=[detail])
 
@@ -56,7 +57,8 @@ def _clip(text: str) -> str:
 def from_rpc_error(error: AioRpcError) -> errors.LongshoreError:
     """The error that a peer was told of; Unavailable when the peer could not be reached in time."""
     message = error.details() or error.code().name
-    status = rpc_status.from_call(error)
+    # An AioRpcError has what from_call reads of a Call.
+    status = rpc_status.from_call(cast("grpc.Call", error))
     if status is not None:
         info = error_details_pb2.ErrorInfo()
         for detail in status.details:

@@ -1,15 +1,11 @@
-"""A gRPC server with what every service of longshore has:
-
-Interceptor, health, reflection, limits.
-"""
+"""A gRPC server with what every service has: interceptor, health, reflection, limits."""
 
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1.health import aio as health_aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from longshore.rpc.interceptor import CallInterceptor
@@ -30,7 +26,7 @@ class GrpcServer:
         self._address = address
         self._names = [health_pb2.DESCRIPTOR.services_by_name["Health"].full_name]
         self._served: list[str] = [""]
-        self._health = health_aio.HealthServicer()
+        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # missing in the stubs
         self._server = grpc.aio.server(
             interceptors=[CallInterceptor()],
             options=[
@@ -45,7 +41,7 @@ class GrpcServer:
         self.port = 0
 
     def add(self, register: Callable[[Any, Any], None], servicer: Any, full_name: str) -> None:
-        """Adds a servicer with its generated `add_XServicer_to_server` and the service's full name."""
+        """Adds a servicer, by its generated `add_XServicer_to_server` and full name."""
         register(servicer, self._server)
         self._names.append(full_name)
         self._served.append(full_name)

@@ -1,4 +1,4 @@
-"""Settings from the environment:
+"""Settings from the environment.
 
 Every variable is `LONGSHORE_*`, every bad value names its variable.
 """
@@ -98,7 +98,7 @@ class Settings:
         return self._host_port(name, f"{host}:{self.port_base() + PORT_OFFSETS[service]}")
 
     def metrics_address(self, service: str) -> str:
-        """`host:port` of a service's metrics:
+        """`host:port` of a service's metrics.
 
         LONGSHORE_<SERVICE>_METRICS_ADDRESS, else 20 above it; any free port where the service
         takes any.

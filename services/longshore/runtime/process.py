@@ -44,5 +44,5 @@ def run_until_stopped(name: str, main: Callable[[asyncio.Event], Awaitable[int |
         sys.stderr.write(f"{name}: {error.message}\n")
         return 2
     except LongshoreError as error:
-        log.error("service.failed", error=error.message)
+        log.error("service.failed", error=error.message)  # noqa: TRY400 - foreseen: no traceback
         return 1

@@ -77,7 +77,7 @@ class Changes:
         self.demand[entry.shape_id] += entry.end_index - entry.next_index
 
     async def flush(self, conn: Connection) -> list[ArrayCounts]:
-        """Writes everything but demand and finished jobs;
+        """Writes everything but demand and finished jobs.
 
         Returns the counts of arrays that changed.
         """

@@ -1,5 +1,4 @@
-"""What follows from jobs that became final: array parents, dependents, children that waited for
-children.
+"""What follows from jobs that became final, for parents, dependents and waiting children.
 
 A worklist: each round looks at the jobs that became final, moves what depends on them, and goes on
 with what became final thereby. Rounds are as many as a chain of dependencies is long; each is a
@@ -230,7 +229,7 @@ async def move_children(
     fired: Mapping[JobKey, int],
     failed: set[JobKey],
 ) -> None:
-    """Moves waiting children:
+    """Moves waiting children.
 
     Those with a failed edge fail, those without a waiting one are ready.
     """

@@ -110,7 +110,7 @@ class Memory:
         return instance
 
     def hold(self, live: LiveAttempt) -> None:
-        """Counts a live attempt;
+        """Counts a live attempt.
 
         One on an instance that is no longer there counts too, until it is ended.
         """

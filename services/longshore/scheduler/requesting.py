@@ -38,10 +38,9 @@ async def apply_requests(conn: Connection, changes: Changes, memory: Memory) -> 
 
 
 def _choose(requests: Iterable[JobRequest]) -> tuple[dict[JobKey, JobRequest], list[int]]:
-    """Those that can be acted on together: of one job either the whole or children; terminate beats
-    cancel.
+    """Those that can be acted on together: of one job either the whole or children.
 
-    Returns the requests by job, and the ids of all that are acted on thereby; the rest waits for
+    Terminate beats cancel. Returns the requests by job, and the ids of all that are acted on thereby; the rest waits for
     the next transaction.
     """
     chosen: dict[JobKey, JobRequest] = {}
@@ -252,7 +251,7 @@ async def _act_on_array(
 
 
 async def apply_deletions(conn: Connection, changes: Changes, memory: Memory) -> bool:
-    """Ends the jobs of queues that are being deleted, and removes those that are empty;
+    """Ends the jobs of queues that are being deleted, and removes those that are empty.
 
     True if more is to do.
     """

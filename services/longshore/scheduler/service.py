@@ -54,7 +54,7 @@ INSTANCES = Gauge("longshore_scheduler_instances", "Instances whose agent is not
 
 @dataclass(slots=True)
 class Report:
-    """A batch of changes and where to acknowledge it;
+    """A batch of changes and where to acknowledge it.
 
     Without a session: made by the scheduler itself.
     """
@@ -166,7 +166,7 @@ class Scheduler:
 
     @contextlib.asynccontextmanager
     async def _leading_transaction(self) -> AsyncIterator[tuple[Connection, Memory]]:
-        """A transaction of the holder, with the mirror loaded;
+        """A transaction of the holder, with the mirror loaded.
 
         The mirror does not outlive a failure.
         """
@@ -357,8 +357,9 @@ class Scheduler:
     async def register(
         self, registration: Registration, session: Session
     ) -> tuple[list[pb.Assignment], list[pb.AttemptStop], bool]:
-        """Takes an agent in; returns all that should be live on it, its stops, and whether it
-        drains.
+        """Takes an agent in.
+
+        Returns all that should be live on it, its stops, and whether it drains.
 
         Raises:
             NotFound: the compute environment does not exist.

@@ -31,15 +31,18 @@ class AgentServicer(agent_service_pb2_grpc.AgentServiceServicer):
         self._scheduler = scheduler
         self._heartbeat_seconds = heartbeat_seconds
 
-    async def Connect(  # noqa: N802 - the name is the rpc's
+    async def Connect(
         self,
         request_iterator: AsyncIterator[pb.ConnectRequest],
-        context: object,  # noqa: ARG002
+        context: object,
     ) -> AsyncIterator[pb.ConnectResponse]:
         """One agent's stream: registration, then both directions side by side until either ends."""
         requests = aiter(request_iterator)
-        async with asyncio.timeout(REGISTER_SECONDS):
-            first = await anext(requests, None)
+        try:
+            async with asyncio.timeout(REGISTER_SECONDS):
+                first = await anext(requests, None)
+        except TimeoutError:
+            first = None
         if first is None or first.WhichOneof("message") != "register":
             raise InvalidRequest("The first message of a stream is `register`.", member="register")
         registration = convert.registration(first.register)
@@ -61,9 +64,10 @@ class AgentServicer(agent_service_pb2_grpc.AgentServiceServicer):
             if reader.done() and not reader.cancelled():
                 reader.result()
         finally:
+            # First, and without awaiting: the cancellation of a broken stream may come at any await.
+            self._scheduler.forget(session)
             reader.cancel()
             await asyncio.gather(reader, return_exceptions=True)
-            self._scheduler.forget(session)
 
     async def _read(self, requests: AsyncIterator[pb.ConnectRequest], session: Session) -> None:
         """Takes reports and heartbeats until the agent's side ends, then ends ours."""
@@ -88,10 +92,10 @@ class SchedulerServicer(scheduler_service_pb2_grpc.SchedulerServiceServicer):
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def ExplainJob(  # noqa: N802 - the name is the rpc's
+    async def ExplainJob(
         self,
         request: scheduler_service_pb2.ExplainJobRequest,
-        context: object,  # noqa: ARG002
+        context: object,
     ) -> scheduler_service_pb2.ExplainJobResponse:
         """Says why a job is where it is."""
         async with connection(self._pool) as conn:

@@ -58,7 +58,7 @@ class Session:
         self._wake.set()
 
     async def messages(self) -> AsyncIterator[pb.ConnectResponse]:
-        """What to send, until the session is closed:
+        """What to send, until the session is closed.
 
         Acknowledgements, stops, assignments, drain.
         """

@@ -92,7 +92,7 @@ async def load_waits(conn: Connection, keys: Iterable[JobKey]) -> dict[JobKey, i
 
 
 async def set_waits(conn: Connection, waits: Mapping[JobKey, int]) -> None:
-    """Stores how many edges children still wait for;
+    """Stores how many edges children still wait for.
 
     Nothing is kept of those that wait for none.
     """
@@ -117,7 +117,7 @@ async def drop_all_waits(conn: Connection, job_ids: Sequence[uuid.UUID]) -> None
         await conn.execute(_SQL["drop_all_waits"], list(job_ids))
 
 
-def _counts(row: Mapping[str, Any]) -> ArrayCounts:
+def _counts(row: Any) -> ArrayCounts:
     return ArrayCounts(
         job_id=row["job_id"],
         size=row["size"],

@@ -73,7 +73,7 @@ async def of_shape(conn: Connection, shape_id: int) -> Reason | None:
     return None if row is None else Reason(row["blocked_reason"], row["explanation"])
 
 
-def _shape(row: Mapping[str, Any]) -> Shape:
+def _shape(row: Any) -> Shape:
     return Shape(
         shape_id=row["shape_id"],
         job_queue=row["job_queue"],

@@ -130,7 +130,7 @@ async def admit(conn: Connection, admitted: Sequence[tuple[uuid.UUID, JobStatus,
 
 
 async def start(conn: Connection, keys: Iterable[JobKey]) -> dict[JobKey, int]:
-    """Moves RUNNABLE single jobs to STARTING;
+    """Moves RUNNABLE single jobs to STARTING.
 
     Returns the attempt of each that was still RUNNABLE.
     """

@@ -155,11 +155,15 @@ def test_volumes() -> None:
         ],
     )
     host = host_of(assignment)
+    shared = {
+        "Source": "longshore-abc-twice",
+        "VolumeOptions": {"Labels": {"longshore.instance": "i-1"}},
+    }
     assert host["Binds"] == ["/src:/a:ro"]
     assert host["Mounts"] == [
         {"Type": "volume", "Target": "/b", "ReadOnly": False},
-        {"Type": "volume", "Target": "/c", "ReadOnly": False, "Source": "longshore-abc-twice"},
-        {"Type": "volume", "Target": "/d", "ReadOnly": True, "Source": "longshore-abc-twice"},
+        {"Type": "volume", "Target": "/c", "ReadOnly": False, **shared},
+        {"Type": "volume", "Target": "/d", "ReadOnly": True, **shared},
     ]
     assert shared_volumes(assignment) == ["longshore-abc-twice"]
 

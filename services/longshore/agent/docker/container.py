@@ -147,7 +147,7 @@ def _host_config(
         host["DeviceRequests"] = [
             {"Driver": "", "DeviceIDs": gpu_ids, "Capabilities": [["gpu"]]},
         ]
-    binds, mounts = _volumes(assignment)
+    binds, mounts = _volumes(assignment, instance_id)
     if binds:
         host["Binds"] = binds
     if mounts:
@@ -192,7 +192,7 @@ def _linux(linux: container_pb2.LinuxParameters, memory: int) -> dict[str, Any]:
     return host
 
 
-def _volumes(assignment: pb.Assignment) -> tuple[list[str], list[dict[str, Any]]]:
+def _volumes(assignment: pb.Assignment, instance_id: str) -> tuple[list[str], list[dict[str, Any]]]:
     """Binds for host paths, which the engine creates if missing, and mounts for all else."""
     container = assignment.container
     volumes = {volume.name: volume for volume in container.volumes}
@@ -217,6 +217,7 @@ def _volumes(assignment: pb.Assignment) -> tuple[list[str], list[dict[str, Any]]
         name = volume_name(assignment, volume.name)
         if name in shared:
             mount["Source"] = name
+            mount["VolumeOptions"] = {"Labels": {INSTANCE_LABEL: instance_id}}
         mounts.append(mount)
     return binds, mounts
 

@@ -43,12 +43,18 @@ async def watch_events(
             label=[f"{INSTANCE_LABEL}={instance_id}"],
         )
     }
+    broken = False
     while True:
         try:
             async with engine.stream("events", params) as body:
                 await reconcile()
+                if broken:
+                    log.info("events.resumed")
+                broken = False
                 while line := await body.readline():
                     handle(json.loads(line))
         except (EngineError, EngineAwayError, EngineTimeoutError) as error:
-            log.warning("events.broken", error=str(error))
+            if not broken:
+                log.warning("events.broken", error=str(error))
+            broken = True
         await asyncio.sleep(RETRY_SECONDS)

@@ -1,0 +1,257 @@
+"""The life of jobs under faults: whatever happens stays true, and when faults stop all jobs end.
+
+A seed chooses every step. It is printed when a run fails; `make sim SEED=n` runs it again.
+"""
+
+import os
+import random
+from collections.abc import Awaitable, Callable
+
+import pytest
+from support.scheduling import Ended
+from support.simulation import Simulation, SimulatedAgent, simulation
+
+STEPS = 120
+SEEDS = (
+    [int(os.environ["LONGSHORE_TEST_SEED"])]
+    if os.environ.get("LONGSHORE_TEST_SEED")
+    else [1, 2, 3, 4, 5, random.SystemRandom().randrange(10**9)]
+)
+#: Rounds in which every live attempt ends: more than the longest chain of dependencies and retries.
+ROUNDS = 400
+_LOST = Ended(None, None, "Host EC2 (instance i-1) terminated.")
+
+
+# A run makes hundreds of transactions and checks the whole truth after each of them.
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_jobs_live_and_end(seed: int, database_url: str) -> None:
+    print(f"seed {seed}")  # noqa: T201 - pytest shows it when the run fails
+    async with simulation(database_url) as simulated:
+        driver = Driver(simulated, random.Random(seed))
+        await driver.begin()
+        for _ in range(STEPS):
+            await driver.step()
+        await driver.stop_faults()
+        await driver.finish()
+
+
+class Driver:
+    """Chooses what happens next."""
+
+    def __init__(self, simulated: Simulation, rng: random.Random) -> None:
+        self._world = simulated
+        self._rng = rng
+        self._jobs: list[str] = []
+        self._arrays: dict[str, int] = {}
+        self._queues = ["high", "low", "doomed"]
+        self._machines = 0
+        self._done: list[str] = []
+        self._steps: list[tuple[int, Callable[[], Awaitable[None]]]] = [
+            (14, self.submit),
+            (12, self.start_one),
+            (20, self.end_one),
+            (20, self.tick),
+            (5, self.settle),
+            (4, self.cancel_or_terminate),
+            (3, self.break_stream),
+            (4, self.reopen_stream),
+            (2, self.repeat_report),
+            (1, self.lose_instance),
+            (1, self.silence_instance),
+            (2, self.add_instance),
+            (1, self.fail_a_transaction),
+            (1, self.restart),
+            (1, self.die_after_commit),
+            (1, self.time_out),
+            (1, self.toggle_environment),
+            (1, self.delete_queue),
+        ]
+
+    async def begin(self) -> None:
+        for name, priority in (("high", 10), ("low", 1), ("doomed", 1)):
+            await self._world.stand.queue(name, priority=priority)
+        self._world.scheduler.note_topology()
+        await self.add_instance()
+        await self.add_instance()
+
+    async def step(self) -> None:
+        """One thing happens, and the whole truth is checked."""
+        weights = [weight for weight, _ in self._steps]
+        (chosen,) = self._rng.choices([do for _, do in self._steps], weights)
+        self._done.append(chosen.__name__)
+        try:
+            await chosen()
+            await self._world.check()
+        except BaseException as error:
+            error.add_note(f"steps: {', '.join(self._done)}")
+            raise
+
+    # ------------------------------------------------------------------ users
+
+    async def submit(self) -> None:
+        """A single job or an array, with or without dependencies of any type."""
+        rng = self._rng
+        size = rng.choice([None, None, 2, 3, 5])
+        depends_on: list[tuple[str | None, str]] = []
+        for upstream in rng.sample(self._jobs, min(len(self._jobs), rng.choice([0, 0, 1, 2]))):
+            if size is not None and self._arrays.get(upstream) == size and rng.random() < 0.7:
+                depends_on.append((upstream, "N_TO_N"))
+            elif upstream in self._arrays and rng.random() < 0.3:
+                depends_on.append((f"{upstream}:{rng.randrange(self._arrays[upstream])}", "PLAIN"))
+            else:
+                depends_on.append((upstream, "PLAIN"))
+        if size is not None and rng.random() < 0.3:
+            depends_on.append((None, "SEQUENTIAL"))
+        job = await self._world.stand.submit(
+            rng.choice(self._queues),
+            vcpus=rng.choice([1, 1, 2, 4]),
+            size=size,
+            attempts=rng.choice([1, 2, 3]),
+            timeout=rng.choice([None, 3600]),
+            rules=rng.choice([[], [{"action": "EXIT", "onExitCode": "3"}]]),
+            depends_on=depends_on,
+        )
+        self._jobs.append(job)
+        if size is not None:
+            self._arrays[job] = size
+
+    async def cancel_or_terminate(self) -> None:
+        """One request or a few, of whole jobs or children."""
+        for _ in range(self._rng.choice([1, 1, 3])):
+            if self._jobs:
+                job = self._rng.choice(self._jobs)
+                if job in self._arrays and self._rng.random() < 0.5:
+                    job = f"{job}:{self._rng.randrange(self._arrays[job])}"
+                await self._world.stand.request(job, self._rng.choice(["CANCEL", "TERMINATE"]))
+
+    async def delete_queue(self) -> None:
+        """The queue that nobody submits to any more is deleted, with requests on its way."""
+        if "doomed" in self._queues:
+            self._queues.remove("doomed")
+            await self.cancel_or_terminate()
+            await self._world.stand.conn.execute(
+                "UPDATE job_queues SET status = 'DELETING', state = 'DISABLED' "
+                "WHERE name = 'doomed'"
+            )
+            self._world.scheduler.note_topology()
+
+    async def toggle_environment(self) -> None:
+        """No job goes to a DISABLED environment."""
+        await self._world.stand.conn.execute(
+            "UPDATE compute_environments SET state = "
+            "CASE state WHEN 'ENABLED' THEN 'DISABLED' ELSE 'ENABLED' END"
+        )
+        self._world.scheduler.note_topology()
+
+    # ------------------------------------------------------------------ scheduler
+
+    async def tick(self) -> None:
+        await self._world.tick()
+
+    async def settle(self) -> None:
+        await self._world.settle()
+
+    async def fail_a_transaction(self) -> None:
+        self._world.scheduler.fail_before_commit = True
+        await self._world.tick()
+
+    async def restart(self) -> None:
+        await self._world.restart()
+
+    async def die_after_commit(self) -> None:
+        """The process dies between the commit and what it would have sent."""
+        self._world.scheduler.dies_after_commit = True
+        await self._world.scheduler.tick()
+        await self._world.restart()
+
+    async def time_out(self) -> None:
+        await self._world.pass_timeouts()
+
+    # ------------------------------------------------------------------ agents
+
+    def _agent(self, *, connected: bool | None = None) -> SimulatedAgent | None:
+        agents = [
+            agent
+            for agent in self._world.agents.values()
+            if connected is None or agent.connected is connected
+        ]
+        return self._rng.choice(agents) if agents else None
+
+    async def add_instance(self) -> None:
+        if len(self._world.agents) < 4:
+            self._machines += 1
+            await self._world.join(f"i-{self._machines:017x}", self._rng.choice([2, 4, 8]))
+
+    async def start_one(self) -> None:
+        agent = self._agent()
+        waiting = [] if agent is None else sorted(r for r, on in agent.running.items() if not on)
+        if agent is not None and waiting:
+            await agent.start(self._rng.choice(waiting))
+            await self._world.arrived(agent)
+
+    async def end_one(self) -> None:
+        """Some attempt ends, by itself or because it was told to."""
+        agent = self._agent()
+        if agent is not None and agent.running:
+            ref = self._rng.choice(sorted(agent.running))
+            code = 143 if ref in agent.stops else self._rng.choice([0, 0, 0, 1, 3, None])
+            await agent.end(ref, Ended(code) if code is not None else _LOST)
+            await self._world.arrived(agent)
+
+    async def break_stream(self) -> None:
+        agent = self._agent(connected=True)
+        if agent is not None:
+            await self._world.cut(agent)
+
+    async def reopen_stream(self) -> None:
+        agent = self._agent(connected=False)
+        if agent is not None:
+            await agent.connect()
+
+    async def repeat_report(self) -> None:
+        agent = self._agent(connected=True)
+        if agent is not None:
+            await agent.repeat()
+
+    async def lose_instance(self) -> None:
+        agent = self._agent()
+        if agent is not None:
+            await self._world.lose(agent)
+
+    async def silence_instance(self) -> None:
+        agent = self._agent()
+        if agent is not None:
+            await self._world.silence(agent)
+
+    # ------------------------------------------------------------------ progress
+
+    async def stop_faults(self) -> None:
+        """All machines are there again, among them one that is large enough for any job."""
+        await self._world.stand.conn.execute("UPDATE compute_environments SET state = 'ENABLED'")
+        self._world.scheduler.note_topology()
+        for agent in self._world.agents.values():
+            if not agent.connected:
+                await agent.connect()
+        await self._world.join("i-0000000000000ffff", 8)
+
+    async def finish(self) -> None:
+        """Every attempt ends well in its turn, and so every job comes to its end."""
+        for _ in range(ROUNDS):
+            await self._world.settle()
+            await self._world.check()
+            if not (left := await self._world.unfinished()):
+                break
+            live = [(a, ref) for a in self._world.agents.values() for ref in a.running]
+            assert live, f"nothing runs, and these wait for ever: {left}"
+            for agent, ref in live:
+                await agent.end(ref, Ended(143 if ref in agent.stops else 0))
+        assert not left
+        conn = self._world.stand.conn
+        assert await conn.fetchval("SELECT count(*) FROM attempts WHERE status <> 'ENDED'") == 0
+        assert await conn.fetchval("SELECT count(*) FROM ready") == 0
+        assert await conn.fetchval("SELECT count(*) FROM job_requests") == 0
+        assert await conn.fetchval("SELECT coalesce(sum(runnable), 0) FROM demand") == 0
+        if "doomed" not in self._queues:
+            assert await conn.fetchval("SELECT count(*) FROM job_queues") == 2

@@ -1,0 +1,489 @@
+"""The scheduler in the hands of a seeded driver: real streams and tables, every step and fault chosen.
+
+No loop runs and no clock is waited for. The driver calls ticks itself, waits for what it sent to
+arrive, and moves time by hand: a silent instance is one whose last sign of life is set back.
+"""
+
+import asyncio
+import contextlib
+import json
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import UTC, datetime
+
+import asyncpg
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+from support.scheduling import Ended, Stand, local_catalogue
+
+from longshore.domain.errors import Unavailable
+from longshore.domain.job import JobKey
+from longshore.rpc.channel import open_channel
+from longshore.rpc.server import GrpcServer
+from longshore.scheduler.memory import Memory
+from longshore.scheduler.service import Report, Scheduler
+from longshore.scheduler.servicer import AgentServicer
+from longshore.scheduler.session import Session
+from longshore.state import agent as agent_table
+from longshore.state.pool import Connection, Pool, open_pool
+from longshore.v1 import agent_service_pb2 as pb
+from longshore.v1 import agent_service_pb2_grpc, resources_pb2
+
+#: Job id and attempt number.
+Ref = tuple[str, int]
+#: Seconds within which what was sent must have arrived.
+ARRIVE = 15.0
+
+
+class WatchedScheduler(Scheduler):
+    """The scheduler, with signals of what reached it and two ways to fail."""
+
+    def __init__(self, pool: Pool, changed: asyncio.Event) -> None:
+        super().__init__(
+            pool,
+            domain="default",
+            holder=str(uuid.uuid4()),
+            catalogue=local_catalogue(),
+            lease_seconds=300,
+            lost_seconds=300,
+        )
+        self._arrived = changed
+        self.received: dict[str, int] = {}
+        self.fail_before_commit = False
+        self.dies_after_commit = False
+
+    async def report(self, report: Report) -> None:
+        await super().report(report)
+        assert report.session is not None
+        self.received[report.session.instance_id] = report.sequence
+        self._arrived.set()
+
+    def forget(self, session: Session) -> None:
+        super().forget(session)
+        self._arrived.set()
+
+    async def _store_loads(self, conn: Connection, memory: Memory, now: datetime) -> None:
+        await super()._store_loads(conn, memory, now)
+        if self.fail_before_commit:
+            self.fail_before_commit = False
+            raise Unavailable("The database went away before the commit.")
+
+    def _send(self, reports: list[Report], outcome: object) -> None:
+        if not self.dies_after_commit:
+            super()._send(reports, outcome)
+
+
+class SimulatedAgent:
+    """Keeps what it runs and what was not acknowledged over broken streams, as a real agent does."""
+
+    def __init__(self, port: int, instance_id: str, vcpus: int, changed: asyncio.Event) -> None:
+        self.instance_id = instance_id
+        self.vcpus = vcpus
+        self.running: dict[Ref, bool] = {}
+        self.stops: dict[Ref, str] = {}
+        self.ended: set[Ref] = set()
+        self.journal: list[pb.AgentReport] = []
+        self.connected = False
+        self._latest: pb.AgentReport | None = None
+        self._sequence = 0
+        self._port = port
+        self._changed = changed
+
+    async def connect(self) -> None:
+        """Registers with what runs, takes over what should run, and reports again."""
+        self._channel = open_channel(f"127.0.0.1:{self._port}")
+        self._call = agent_service_pb2_grpc.AgentServiceStub(self._channel).Connect()
+        await self._call.write(
+            pb.ConnectRequest(
+                register=pb.AgentRegister(
+                    instance_id=self.instance_id,
+                    compute_environment="machines",
+                    resources=resources_pb2.Resources(
+                        vcpu_milli=self.vcpus * 1000, memory_mib=self.vcpus * 1024
+                    ),
+                    runtime=resources_pb2.RUNTIME_SIMULATED,
+                    attempts=[pb.AttemptKey(job_id=j, attempt=n) for j, n in self.running],
+                    unmanaged=True,
+                )
+            )
+        )
+        async with asyncio.timeout(ARRIVE):
+            first = await self._call.read()
+        assert first is not grpc.aio.EOF, await self._call.details()
+        wanted = {(a.key.job_id, a.key.attempt) for a in first.registered.assignments}
+        # What is not wanted any more is over: it is stopped without a report.
+        self.running = {ref: on for ref, on in self.running.items() if ref in wanted}
+        for ref in wanted - self.running.keys() - self.ended:
+            self.running[ref] = False
+        self._take_stops(first.registered.stops)
+        self.connected = True
+        self._reader = asyncio.create_task(self._read())
+        for report in self.journal:
+            await self._call.write(pb.ConnectRequest(report=report))
+
+    async def disconnect(self) -> None:
+        """Breaks the stream."""
+        if self.connected:
+            self.connected = False
+            self._call.cancel()
+            await asyncio.gather(self._reader, return_exceptions=True)
+            await self._channel.close()
+
+    async def _read(self) -> None:
+        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.CancelledError):
+            while (message := await self._call.read()) is not grpc.aio.EOF:
+                for assignment in message.assign.assignments:
+                    ref = (assignment.key.job_id, assignment.key.attempt)
+                    assert ref not in self.running, f"{ref} is assigned twice on one stream"
+                    assert ref not in self.ended, f"{ref} is assigned although it ended here"
+                    self.running[ref] = False
+                self._take_stops(message.stop.stops)
+                acknowledged = message.acknowledge.sequence
+                self.journal = [r for r in self.journal if r.sequence > acknowledged]
+                self._changed.set()
+        self.connected = False
+        self._changed.set()
+
+    def check(self) -> None:
+        """Raises what the reader found wrong."""
+        if self._reader.done() and not self._reader.cancelled():
+            self._reader.result()
+
+    def _take_stops(self, stops: Sequence[pb.AttemptStop]) -> None:
+        for stop in stops:
+            self.stops[stop.key.job_id, stop.key.attempt] = stop.status_reason
+
+    async def start(self, ref: Ref) -> None:
+        """An attempt runs."""
+        self.running[ref] = True
+        await self._report(
+            pb.AttemptChange(
+                key=pb.AttemptKey(job_id=ref[0], attempt=ref[1]),
+                status=pb.ATTEMPT_STATUS_RUNNING,
+                start_time=_now(),
+            )
+        )
+
+    async def end(self, ref: Ref, how: Ended) -> None:
+        """An attempt ended, perhaps before anybody heard that it ran."""
+        ran = self.running.pop(ref) or how.exit_code is not None
+        self.ended.add(ref)
+        change = pb.AttemptChange(
+            key=pb.AttemptKey(job_id=ref[0], attempt=ref[1]),
+            status=pb.ATTEMPT_STATUS_ENDED,
+            status_reason=how.status_reason,
+            stop_time=_now(),
+        )
+        if ran:
+            change.start_time.CopyFrom(_now())
+        if how.exit_code is not None:
+            change.exit_code = how.exit_code
+        await self._report(change)
+
+    async def _report(self, change: pb.AttemptChange) -> None:
+        self._sequence += 1
+        report = self._latest = pb.AgentReport(sequence=self._sequence, changes=[change])
+        self.journal.append(report)
+        if self.connected:
+            await self._call.write(pb.ConnectRequest(report=report))
+
+    async def repeat(self) -> None:
+        """Sends the latest report once more."""
+        if self.connected and self._latest is not None:
+            await self._call.write(pb.ConnectRequest(report=self._latest))
+
+    @property
+    def sequence(self) -> int:
+        """Number of the latest report."""
+        return self._sequence
+
+
+class Simulation:
+    """One scheduler at a time, its agents, and everything that may be done to them."""
+
+    def __init__(self, stand: Stand, pool: Pool, servicer: AgentServicer) -> None:
+        self.stand = stand
+        self.pool = pool
+        self.servicer = servicer
+        self.changed = asyncio.Event()
+        self.agents: dict[str, SimulatedAgent] = {}
+        self.scheduler = WatchedScheduler(pool, self.changed)
+        self._final: dict[JobKey, tuple[object, ...]] = {}
+
+    async def lead(self) -> None:
+        """The present scheduler takes the lease, whoever had it."""
+        await self.stand.conn.execute("UPDATE leases SET expires_at = '-infinity'")
+        self.servicer._scheduler = self.stand.scheduler = self.scheduler
+        assert await self.scheduler.hold_lease()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Waits until what was sent has arrived."""
+        async with asyncio.timeout(ARRIVE):
+            while not condition():
+                self.changed.clear()
+                if not condition():
+                    await self.changed.wait()
+
+    # ------------------------------------------------------------------ steps
+
+    async def tick(self) -> None:
+        """One tick, and the arrival of what it sent."""
+        with contextlib.suppress(Unavailable):
+            await self.scheduler.tick()
+        for agent in self.agents.values():
+            if agent.connected:
+                await self.until(lambda agent=agent: self._told(agent))
+                agent.check()
+
+    def _told(self, agent: SimulatedAgent) -> bool:
+        memory = self.scheduler._memory
+        if not agent.connected or memory is None:
+            return True
+        lives = memory.instances[agent.instance_id].attempts.values()
+        return all(
+            (ref := (str(live.key), live.attempt)) in agent.ended
+            or (ref in agent.running and (live.stop_reason is None or ref in agent.stops))
+            for live in lives
+        )
+
+    async def settle(self) -> None:
+        """Ticks until nothing more follows and everything is acknowledged."""
+        for _ in range(1_000):
+            await self.tick()
+            if not self.scheduler._inbox.empty() or self.scheduler._again:
+                continue
+            for agent in self.agents.values():
+                await self.until(lambda agent=agent: not (agent.connected and agent.journal))
+            if not await self.scheduler.tick():
+                return
+        raise AssertionError("The scheduler never comes to rest.")
+
+    async def arrived(self, agent: SimulatedAgent) -> None:
+        """Waits until the scheduler has an agent's latest report."""
+        await self.until(
+            lambda: not agent.connected
+            or self.scheduler.received.get(agent.instance_id, 0) >= agent.sequence
+        )
+
+    async def join(self, instance_id: str, vcpus: int) -> SimulatedAgent:
+        """A new machine."""
+        agent = SimulatedAgent(self.stand.port, instance_id, vcpus, self.changed)
+        self.agents[instance_id] = agent
+        await agent.connect()
+        return agent
+
+    async def cut(self, agent: SimulatedAgent) -> None:
+        """Breaks an agent's stream; the scheduler notices."""
+        await agent.disconnect()
+        await self.until(lambda: agent.instance_id not in self.scheduler._sessions)
+
+    async def lose(self, agent: SimulatedAgent) -> None:
+        """An instance is gone for longer than the scheduler waits, and what ran on it too."""
+        await self.cut(agent)
+        del self.agents[agent.instance_id]
+        if self.scheduler._memory is not None:
+            known = self.scheduler._memory.instances.get(agent.instance_id)
+            if known is not None:
+                known.seen = float("-inf")
+
+    async def silence(self, agent: SimulatedAgent) -> None:
+        """The network is cut for so long that the instance is given up; its attempts run on."""
+        await self.lose(agent)
+        self.agents[agent.instance_id] = agent
+
+    async def restart(self) -> None:
+        """The scheduler dies and another takes over; the dead one's last words change nothing."""
+        dead = self.scheduler
+        for agent in self.agents.values():
+            await agent.disconnect()
+        await self.until(lambda: not dead._sessions)
+        self.scheduler = WatchedScheduler(self.pool, self.changed)
+        await self.lead()
+        before = await self._digest()
+        with contextlib.suppress(Unavailable):
+            await dead.tick()
+        assert not dead.leading
+        assert await self._digest() == before
+        for agent in self.agents.values():
+            await agent.connect()
+
+    async def _digest(self) -> object:
+        return await self.stand.conn.fetchval(
+            "SELECT md5(string_agg(j::text, ',' ORDER BY job_id, array_index)) FROM jobs j"
+        )
+
+    async def pass_timeouts(self) -> None:
+        """Time passes until every running attempt with a timeout is overdue."""
+        if self.scheduler._memory is not None:
+            self.scheduler._memory.deadlines[:] = [
+                (datetime.min.replace(tzinfo=UTC), key, number)
+                for _, key, number in self.scheduler._memory.deadlines
+            ]
+
+    # ------------------------------------------------------------------ truth
+
+    async def unfinished(self) -> list[str]:
+        """Jobs and array parents that are not final."""
+        rows = await self.stand.conn.fetch(
+            "SELECT job_id, status FROM jobs WHERE array_index = -1 "
+            "AND status NOT IN ('SUCCEEDED', 'FAILED') ORDER BY seq"
+        )
+        return [f"{row['job_id']} {row['status']}" for row in rows]
+
+    async def check(self) -> None:
+        """What must hold between any two transactions."""
+        await self.stand.check()
+        for name, query in MUST_BE_EMPTY.items():
+            wrong = await self.stand.conn.fetch(query)
+            assert not wrong, (name, [dict(row) for row in wrong])
+        await self._check_final()
+        await self._check_mirror()
+
+    async def _check_final(self) -> None:
+        rows = await self.stand.conn.fetch(
+            "SELECT job_id, array_index, status, status_reason, exit_code, attempt, stopped_at "
+            "FROM jobs WHERE status IN ('SUCCEEDED', 'FAILED')"
+        )
+        now = {JobKey(row[0], row[1]): tuple(row)[2:] for row in rows}
+        changed = {key: (was, now.get(key)) for key, was in self._final.items() if now.get(key) != was}
+        assert not changed, ("final is final", changed)
+        self._final = now
+
+    async def _check_mirror(self) -> None:
+        """The scheduler's memory says what the tables say."""
+        memory = self.scheduler._memory
+        if memory is None:
+            return
+        fresh = await _load(self.pool)
+        assert {s: n for s, n in memory.runnable.items() if n} == {
+            s: n for s, n in fresh.runnable.items() if n
+        }
+        assert memory.live.keys() == fresh.live.keys()
+        assert {i: x.free for i, x in memory.instances.items()} == {
+            i: x.free for i, x in fresh.instances.items()
+        }
+
+
+async def _load(pool: Pool) -> Memory:
+    async with pool.acquire() as conn:
+        assert await agent_table.present(conn) is not None
+        return await Memory.load(conn, 0.0)
+
+
+_CHILD_STATES = """
+    SELECT a.job_id, a.size, a.pending, a.runnable, a.starting, a.running, a.succeeded, a.failed,
+        coalesce(r.runnable, 0) AS r_runnable, coalesce(c.starting, 0) AS r_starting,
+        coalesce(c.running, 0) AS r_running, coalesce(c.succeeded, 0) AS r_succeeded,
+        coalesce(c.failed, 0) AS r_failed
+    FROM array_jobs a
+    LEFT JOIN (SELECT job_id, sum(end_index - next_index) AS runnable FROM ready GROUP BY 1) r
+        USING (job_id)
+    LEFT JOIN (SELECT job_id, count(*) FILTER (WHERE status = 'STARTING') AS starting,
+            count(*) FILTER (WHERE status = 'RUNNING') AS running,
+            count(*) FILTER (WHERE status = 'SUCCEEDED') AS succeeded,
+            count(*) FILTER (WHERE status = 'FAILED') AS failed
+        FROM jobs WHERE array_index >= 0 GROUP BY 1) c USING (job_id)
+"""
+#: Name of what must hold -> a query for what breaks it.
+MUST_BE_EMPTY = {
+    "at most one live attempt of a job": """
+        SELECT job_id, array_index FROM attempts WHERE status <> 'ENDED'
+        GROUP BY 1, 2 HAVING count(*) > 1""",
+    "array counts are the truth": f"""
+        SELECT * FROM ({_CHILD_STATES}) s
+        WHERE (runnable, starting, running, succeeded, failed)
+            IS DISTINCT FROM (r_runnable, r_starting, r_running, r_succeeded, r_failed)
+        OR pending <> size - r_runnable - r_starting - r_running - r_succeeded - r_failed""",
+    "a parent ends with its last child": f"""
+        SELECT s.*, p.status FROM ({_CHILD_STATES}) s
+        JOIN jobs p ON p.job_id = s.job_id AND p.array_index = -1
+        WHERE (p.status IN ('SUCCEEDED', 'FAILED')) <> (s.r_succeeded + s.r_failed = s.size)
+        OR (p.status = 'SUCCEEDED') <> (s.r_succeeded = s.size)""",
+    "a placed job has its live attempt, and no other job has one": """
+        SELECT j.job_id, j.array_index, j.status, j.attempt, a.attempt, a.status AS attempt_status
+        FROM (SELECT * FROM jobs WHERE array_size IS NULL AND status IN ('STARTING', 'RUNNING')) j
+        FULL JOIN (SELECT * FROM attempts WHERE status <> 'ENDED') a
+            ON (a.job_id, a.array_index, a.attempt, a.status)
+            = (j.job_id, j.array_index, j.attempt, j.status)
+        WHERE a.job_id IS NULL OR j.job_id IS NULL""",
+    "what is RUNNABLE is dispatchable, once": """
+        SELECT j.job_id, j.array_index, count(r.job_id) FROM jobs j
+        LEFT JOIN ready r ON r.job_id = j.job_id
+            AND r.next_index <= j.array_index AND j.array_index < r.end_index
+        WHERE j.array_size IS NULL
+        GROUP BY j.job_id, j.array_index, j.status
+        HAVING count(r.job_id) <> (j.status = 'RUNNABLE')::integer""",
+    "no child is dispatchable twice": """
+        SELECT a.job_id, a.next_index, a.end_index, b.next_index, b.end_index
+        FROM ready a JOIN ready b USING (job_id)
+        WHERE a.ctid < b.ctid AND a.next_index < b.end_index AND b.next_index < a.end_index""",
+    "dependencies succeeded before": """
+        SELECT j.job_id, j.status, d.type, d.depends_on, d.depends_on_index
+        FROM jobs j JOIN job_dependencies d USING (job_id)
+        JOIN jobs u ON u.job_id = d.depends_on AND u.array_index = d.depends_on_index
+        WHERE d.type <> 'N_TO_N' AND j.array_index = -1 AND u.status <> 'SUCCEEDED'
+            AND (j.status IN ('RUNNABLE', 'STARTING', 'RUNNING', 'SUCCEEDED')
+                OR EXISTS (SELECT FROM array_jobs a WHERE a.job_id = j.job_id))""",
+    "pairs succeeded before": """
+        SELECT j.job_id, j.array_index, j.status FROM jobs j
+        JOIN job_dependencies d ON d.job_id = j.job_id AND d.type = 'N_TO_N'
+        LEFT JOIN jobs u ON u.job_id = d.depends_on AND u.array_index = j.array_index
+        WHERE j.array_index >= 0 AND j.attempt > 0 AND u.status IS DISTINCT FROM 'SUCCEEDED'""",
+    "the child before succeeded before": """
+        SELECT j.job_id, j.array_index, j.status FROM jobs j
+        JOIN job_dependencies d ON d.job_id = j.job_id AND d.type = 'SEQUENTIAL'
+        LEFT JOIN jobs u ON u.job_id = j.job_id AND u.array_index = j.array_index - 1
+        WHERE j.array_index > 0 AND j.attempt > 0 AND u.status IS DISTINCT FROM 'SUCCEEDED'""",
+    "the event log ends once, with the job": """
+        SELECT j.job_id, j.array_index, j.status, count(e.event_id) FROM jobs j
+        LEFT JOIN job_events e ON (e.job_id, e.array_index) = (j.job_id, j.array_index)
+            AND e.status IN ('SUCCEEDED', 'FAILED')
+        GROUP BY j.job_id, j.array_index, j.status
+        HAVING count(e.event_id) <> (j.status IN ('SUCCEEDED', 'FAILED'))::integer""",
+    "the latest event is the status": """
+        SELECT j.job_id, j.array_index, j.status, e.status AS latest FROM jobs j
+        JOIN LATERAL (SELECT status FROM job_events e
+            WHERE (e.job_id, e.array_index) = (j.job_id, j.array_index)
+            ORDER BY event_id DESC LIMIT 1) e ON true
+        WHERE e.status <> j.status""",
+    "children wait no longer when the array is over": """
+        SELECT w.* FROM array_waits w JOIN jobs p ON p.job_id = w.job_id AND p.array_index = -1
+        WHERE p.status IN ('SUCCEEDED', 'FAILED')""",
+}
+
+
+@contextlib.asynccontextmanager
+async def simulation(database_url: str) -> AsyncIterator[Simulation]:
+    """A scheduler that leads, on a server of its own, with one environment and no machine."""
+    async with contextlib.AsyncExitStack() as stack:
+        pool = await open_pool(database_url)
+        stack.push_async_callback(pool.close)
+        conn = await asyncpg.connect(database_url)
+        stack.push_async_callback(conn.close)
+        await conn.set_type_codec(
+            "jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads
+        )
+        changed = asyncio.Event()
+        servicer = AgentServicer(WatchedScheduler(pool, changed), 5.0)
+        server = GrpcServer("127.0.0.1:0")
+        server.add(
+            agent_service_pb2_grpc.add_AgentServiceServicer_to_server,
+            servicer,
+            "longshore.v1.AgentService",
+        )
+        await stack.enter_async_context(server)
+        stand = Stand(servicer._scheduler, server.port, conn)
+        simulated = Simulation(stand, pool, servicer)
+        await simulated.lead()
+        await stand.environment()
+        try:
+            yield simulated
+        finally:
+            for agent in simulated.agents.values():
+                await agent.disconnect()
+
+
+def _now() -> Timestamp:
+    stamp = Timestamp()
+    stamp.FromDatetime(datetime.now(UTC))
+    return stamp
