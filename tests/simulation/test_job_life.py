@@ -244,6 +244,11 @@ class Driver:
             if not (left := await self._world.unfinished()):
                 break
             live = [(a, ref) for a in self._world.agents.values() for ref in a.running]
+            if not live:
+                for t in ("jobs","job_dependencies","array_jobs","array_waits","ready","job_events"):
+                    print(t)
+                    for r in await self._world.stand.conn.fetch(f"SELECT * FROM {t}"):
+                        if left[0][:36] in str(r) or t in ("job_dependencies",): print("   ", " ".join(str(v) for v in r))
             assert live, f"nothing runs, and these wait for ever: {left}"
             for agent, ref in live:
                 await agent.end(ref, Ended(143 if ref in agent.stops else 0))

@@ -29,7 +29,7 @@ class GatewayConfig:
         """Reads `LONGSHORE_*`; raises ConfigError for bad values."""
         settings = Settings(environ)
         return cls(
-            address=settings.address("gateway"),
+            address=settings.listen_address("gateway"),
             submission_address=settings.address("submission"),
             body_bytes=settings.integer(
                 "LONGSHORE_GATEWAY_BODY_BYTES", 1024 * 1024, 64 * 1024, 8 * 1024 * 1024

@@ -22,7 +22,7 @@ class LogsConfig:
         """Reads LONGSHORE_LOGS_ADDRESS, LONGSHORE_LOGS_METRICS_ADDRESS and LONGSHORE_LOGS_DIR."""
         settings = Settings(environ)
         return cls(
-            address=settings.address("logs"),
+            address=settings.listen_address("logs"),
             metrics_address=settings.metrics_address("logs"),
             directory=settings.path("LONGSHORE_LOGS_DIR", Path("~/.longshore/logs")),
         )

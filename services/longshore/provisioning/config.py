@@ -58,7 +58,7 @@ class ProvisioningConfig:
         settings = Settings(environ)
         data_dir = settings.path("LONGSHORE_DATA_DIR", Path("~/.longshore"))
         return cls(
-            address=settings.address("provisioning"),
+            address=settings.listen_address("provisioning"),
             metrics_address=settings.metrics_address("provisioning"),
             database_url=settings.database_url(),
             instances_dir=settings.path("LONGSHORE_INSTANCES_DIR", data_dir / "instances"),

@@ -97,6 +97,23 @@ class Settings:
         host = self.text("LONGSHORE_HOST", "127.0.0.1")
         return self._host_port(name, f"{host}:{self.port_base() + PORT_OFFSETS[service]}")
 
+    def listen_address(self, service: str) -> str:
+        """`host:port` at which a service itself listens: only loopback, unless told otherwise.
+
+        Raises:
+            ConfigError: the address is reachable from elsewhere, and LONGSHORE_INSECURE is not true.
+        """
+        address = self.address(service)
+        host = address.rpartition(":")[0].strip("[]")
+        is_loopback = host in ("localhost", "::1") or host.startswith("127.")
+        if not is_loopback and not self.flag("LONGSHORE_INSECURE", False):
+            raise ConfigError(
+                f"{service} would listen on {address}, and there is no access control yet: anyone "
+                "who reaches it could run containers. Set LONGSHORE_INSECURE=true if only machines "
+                "that you trust reach it, or keep to 127.0.0.1."
+            )
+        return address
+
     def metrics_address(self, service: str) -> str:
         """`host:port` of a service's metrics.
 

@@ -45,7 +45,7 @@ class ScalerConfig:
         boot = settings.seconds("LONGSHORE_BOOT_SECONDS", 300, 1, 86_400)
         cool_down = settings.seconds("LONGSHORE_COOL_DOWN_SECONDS", 60, 0, 86_400)
         return cls(
-            address=settings.address("scaler"),
+            address=settings.listen_address("scaler"),
             metrics_address=settings.metrics_address("scaler"),
             database_url=settings.database_url(),
             provisioning_address=settings.address("provisioning"),

@@ -39,7 +39,7 @@ class SchedulerConfig:
         settings = Settings(environ)
         heartbeat = settings.seconds("LONGSHORE_HEARTBEAT_SECONDS", 5, 0.1, 300)
         return cls(
-            address=settings.address("scheduler"),
+            address=settings.listen_address("scheduler"),
             metrics_address=settings.metrics_address("scheduler"),
             database_url=settings.database_url(),
             domain=settings.text("LONGSHORE_DOMAIN", "default"),

@@ -41,7 +41,7 @@ class StandaloneConfig:
             runtime=settings.choice("LONGSHORE_RUNTIME", RUNTIMES, "auto"),
             port_base=settings.port_base(),
             database_url=settings.text("LONGSHORE_DATABASE_URL", ""),
-            addresses={name: settings.address(name) for name in PORT_OFFSETS},
+            addresses={name: settings.listen_address(name) for name in PORT_OFFSETS},
             metrics={
                 name: settings.metrics_address(name) for name in PORT_OFFSETS if name != "gateway"
             },

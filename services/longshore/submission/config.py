@@ -34,7 +34,7 @@ class SubmissionConfig:
         if REGION.fullmatch(region) is None:
             raise ConfigError(f"LONGSHORE_REGION is {region!r}; it must look like us-east-1.")
         return cls(
-            address=settings.address("submission"),
+            address=settings.listen_address("submission"),
             metrics_address=settings.metrics_address("submission"),
             database_url=settings.database_url(),
             database_connections=settings.integer("LONGSHORE_SUBMISSION_CONNECTIONS", 8, 2, 100),
