@@ -10,7 +10,7 @@ import urllib.request
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import boto3
 from acceptance.stand import Stack, eventually
@@ -225,10 +225,7 @@ class Gate:
 
     def script(self, name: str = "open") -> str:
         """Waits; ends by SIGTERM with exit code 143."""
-        return (
-            "trap 'exit 143' TERM; "
-            f"until [ -e {self.directory}/{name} ]; do sleep 0.05; done"
-        )
+        return f"trap 'exit 143' TERM; until [ -e {self.directory}/{name} ]; do sleep 0.05; done"
 
     def open(self, name: str = "open") -> None:
         """Lets the jobs go on."""
@@ -242,3 +239,33 @@ class Gate:
             "volumes": [{"name": "gate", "host": {"sourcePath": path}}],
             "mountPoints": [{"sourceVolume": "gate", "containerPath": path}],
         }
+
+
+@dataclass
+class Lasting:
+    """Ids of jobs that need up to a minute to end, made before and looked at after other tests."""
+
+    #: Its definition has a timeout of a minute.
+    timed_out: str
+    #: Its submission has.
+    timed_out_by_submission: str
+    #: Terminated while it runs and takes no notice.
+    stubborn: str
+
+    @classmethod
+    def submit(cls, aws: Aws) -> Self:
+        """Submits them all."""
+        polite = "trap 'exit 143' TERM; while :; do sleep 0.2; done"
+        timeout = {"attemptDurationSeconds": 60}
+        retry = {"attempts": 3}
+        timed_out = aws.run("timed-out", polite, timeout=timeout, retryStrategy=retry)
+        by_submission = aws.submit(
+            "timed-out-by-submission",
+            aws.register("lasting", "sh", "-c", polite, timeout={"attemptDurationSeconds": 600}),
+            timeout=timeout,
+            retryStrategy=retry,
+        )
+        stubborn = aws.run("stubborn", "trap '' TERM; while :; do sleep 0.2; done")
+        aws.until(stubborn, "RUNNING")
+        aws.client.terminate_job(jobId=stubborn, reason="No more of this.")
+        return cls(timed_out, by_submission, stubborn)

@@ -3,11 +3,13 @@
 LONGSHORE_TEST_RUNTIME chooses how their containers run: docker (the default) or process.
 """
 
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from acceptance.aws import Aws, Gate
+from acceptance.aws import Aws, Gate, Lasting
 from acceptance.stand import Stack
 
 
@@ -18,19 +20,34 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(120))
 
 
-@pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """One longshore for all tests that only use it."""
-    made = Stack(tmp_path_factory.mktemp("stack"))
-    made.up()
-    yield made
-    made.down()
+@contextmanager
+def _directory() -> Iterator[Path]:
+    """A place for stacks; not in pytest's own, which a second session closes to PostgreSQL."""
+    with tempfile.TemporaryDirectory(prefix="longshore-test-", ignore_cleanup_errors=True) as made:
+        yield Path(made)
 
 
 @pytest.fixture
-def own_stack(tmp_path: Path) -> Iterator[Stack]:
+def place() -> Iterator[Path]:
+    """A directory for whatever the test starts."""
+    with _directory() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """One longshore for all tests that only use it."""
+    with _directory() as made:
+        shared = Stack(made / "stack")
+        shared.up()
+        yield shared
+        shared.down()
+
+
+@pytest.fixture
+def own_stack(place: Path) -> Iterator[Stack]:
     """A longshore that the test starts, breaks and stops itself; on the process runtime."""
-    made = Stack(tmp_path / "stack", runtime="process")
+    made = Stack(place / "stack", runtime="process")
     yield made
     made.down()
 
@@ -47,3 +64,24 @@ def aws(stack: Stack) -> Iterator[Aws]:
 def gate(tmp_path: Path) -> Gate:
     """A place where jobs wait for the test."""
     return Gate(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def narrow(aws: Aws) -> str:
+    """A queue on a compute environment that has room for one job of one vCPU at a time."""
+    aws.new_environment("narrow", "local.eighth", 1)
+    return aws.new_queue("narrow", "narrow", priority=5)
+
+
+@pytest.fixture(scope="session")
+def lasting(aws: Aws) -> Lasting:
+    """Jobs that take long to end, whatever is done meanwhile."""
+    return Lasting.submit(aws)
+
+
+@pytest.fixture(autouse=True)
+def _early(request: pytest.FixtureRequest) -> None:
+    """Submits lasting jobs long before the tests that look at how they end, if those are wanted."""
+    wanted = any("lasting" in getattr(i, "fixturenames", ()) for i in request.session.items)
+    if wanted and "aws" in request.fixturenames:
+        request.getfixturevalue("lasting")

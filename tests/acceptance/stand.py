@@ -24,7 +24,10 @@ _taken_bases: set[int] = set()
 
 def free_port_base() -> int:
     """A port base whose ports nobody has now and no earlier call gave out."""
-    for base in range(10_000, 20_000, 50):
+    # Sessions that run at one time begin at different places.
+    first = os.getpid() % 200
+    for number in (*range(first, 200), *range(first)):
+        base = 10_000 + 50 * number
         if base in _taken_bases:
             continue
         probes = [socket.socket() for _ in _PORT_OFFSETS]

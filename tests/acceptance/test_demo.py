@@ -55,26 +55,26 @@ def _assert_right(running: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.timeout(200)
-def test_demo_prices_the_option(tmp_path: Path) -> None:
-    with _demo(tmp_path / "demo") as running:
+def test_demo_prices_the_option(place: Path) -> None:
+    with _demo(place / "demo") as running:
         _assert_right(running)
-    assert Stack(tmp_path / "demo").agents() == []
+    assert Stack(place / "demo").agents() == []
 
 
 @pytest.mark.timeout(200)
-def test_demo_survives_a_killed_scheduler(tmp_path: Path) -> None:
+def test_demo_survives_a_killed_scheduler(place: Path) -> None:
     """The supervisor starts it again, agents reconnect, and no child runs twice."""
-    with _demo(tmp_path / "demo") as running:
-        _wait_for_children(tmp_path / "demo", running, 3)
-        Stack(tmp_path / "demo").kill("scheduler")
+    with _demo(place / "demo") as running:
+        _wait_for_children(place / "demo", running, 3)
+        Stack(place / "demo").kill("scheduler")
         _assert_right(running)
 
 
 @pytest.mark.timeout(200)
-def test_demo_survives_a_killed_agent(tmp_path: Path) -> None:
+def test_demo_survives_a_killed_agent(place: Path) -> None:
     """Provisioning starts it again, it finds what it ran, and no child runs twice."""
-    with _demo(tmp_path / "demo") as running:
-        _wait_for_children(tmp_path / "demo", running, 3)
-        (agent,) = Stack(tmp_path / "demo").agents()
+    with _demo(place / "demo") as running:
+        _wait_for_children(place / "demo", running, 3)
+        (agent,) = Stack(place / "demo").agents()
         os.kill(agent.pid, signal.SIGKILL)
         _assert_right(running)

@@ -67,15 +67,15 @@ def _run(steps: list[tuple[str, list[str]]], stack: Stack, home: Path) -> list[s
 
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(RUNTIME != "docker", reason="the tour shows containers")
-def test_the_tour_prints_what_the_readme_shows(tmp_path: Path) -> None:
-    stack = Stack(tmp_path / "data")
+def test_the_tour_prints_what_the_readme_shows(place: Path) -> None:
+    stack = Stack(place / "data")
     text = (ROOT / "README.md").read_text("utf-8").replace("~/.longshore", str(stack.data_dir))
     for offset in (0, 1, 2, 3, 4, 10):
         text = text.replace(f"127.0.0.1:{7070 + offset}", f"127.0.0.1:{stack.port_base + offset}")
     steps = _steps(text)
     assert len(steps) > 20
     try:
-        printed = _run(steps, stack, tmp_path)
+        printed = _run(steps, stack, place)
     finally:
         stack.down()
     for (command, expected), output in zip(steps, printed, strict=True):

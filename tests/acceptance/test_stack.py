@@ -35,9 +35,9 @@ def test_history_survives_down_and_up(own_stack: Stack) -> None:
     assert own_stack.cli("run", "busybox:latest", "--", "echo", "new").stdout == "new\n"
 
 
-def test_two_stacks_live_side_by_side(own_stack: Stack, tmp_path: Path) -> None:
+def test_two_stacks_live_side_by_side(own_stack: Stack, place: Path) -> None:
     own_stack.up()
-    other = Stack(tmp_path / "other", runtime="process")
+    other = Stack(place / "other", runtime="process")
     try:
         other.up()
         assert own_stack.cli("run", "--name", "mine", "busybox", "--", "echo", "1").stdout == "1\n"
@@ -72,6 +72,17 @@ def test_killed_services_are_started_again(own_stack: Stack) -> None:
         "all services serve again",
     )
     assert own_stack.cli("run", "busybox:latest", "--", "echo", "back").stdout == "back\n"
+
+
+def test_killed_postgres_is_started_again(own_stack: Stack) -> None:
+    own_stack.up()
+    postmaster = own_stack.data_dir / "postgres" / "postmaster.pid"
+    os.kill(int(postmaster.read_text().split()[0]), signal.SIGKILL)
+    eventually(
+        lambda: own_stack.cli("run", "busybox:latest", "--", "echo", "kept").stdout == "kept\n",
+        "jobs run again",
+        seconds=60,
+    )
 
 
 def test_killed_supervisor_is_succeeded(own_stack: Stack) -> None:

@@ -15,7 +15,7 @@ STEPS = 120
 SEEDS = (
     [int(os.environ["LONGSHORE_TEST_SEED"])]
     if os.environ.get("LONGSHORE_TEST_SEED")
-    else [1, 2, 3, 4, 5, random.SystemRandom().randrange(10**9)]
+    else [1, 5, 8, 11, random.SystemRandom().randrange(10**9)]
 )
 #: Rounds in which every live attempt ends: more than the longest chain of dependencies and retries.
 ROUNDS = 400
@@ -244,11 +244,6 @@ class Driver:
             if not (left := await self._world.unfinished()):
                 break
             live = [(a, ref) for a in self._world.agents.values() for ref in a.running]
-            if not live:
-                for t in ("jobs","job_dependencies","array_jobs","array_waits","ready","job_events"):
-                    print(t)
-                    for r in await self._world.stand.conn.fetch(f"SELECT * FROM {t}"):
-                        if left[0][:36] in str(r) or t in ("job_dependencies",): print("   ", " ".join(str(v) for v in r))
             assert live, f"nothing runs, and these wait for ever: {left}"
             for agent, ref in live:
                 await agent.end(ref, Ended(143 if ref in agent.stops else 0))

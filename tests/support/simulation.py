@@ -208,6 +208,7 @@ class Simulation:
         self.changed = asyncio.Event()
         self.agents: dict[str, SimulatedAgent] = {}
         self.scheduler = WatchedScheduler(pool, self.changed)
+        self._silent: set[str] = set()
         self._final: dict[JobKey, tuple[object, ...]] = {}
 
     async def lead(self) -> None:
@@ -228,6 +229,9 @@ class Simulation:
 
     async def tick(self) -> None:
         """One tick, and the arrival of what it sent."""
+        if (memory := self.scheduler._memory) is not None:
+            for instance_id in (self._silent & memory.instances.keys()) - self._connected():
+                memory.instances[instance_id].seen = float("-inf")
         with contextlib.suppress(Unavailable):
             await self.scheduler.tick()
         for agent in self.agents.values():
@@ -237,7 +241,7 @@ class Simulation:
 
     def _told(self, agent: SimulatedAgent) -> bool:
         memory = self.scheduler._memory
-        if not agent.connected or memory is None:
+        if memory is None or agent.instance_id not in self.scheduler._sessions:
             return True
         lives = memory.instances[agent.instance_id].attempts.values()
         return all(
@@ -281,10 +285,10 @@ class Simulation:
         """An instance is gone for longer than the scheduler waits, and what ran on it too."""
         await self.cut(agent)
         del self.agents[agent.instance_id]
-        if self.scheduler._memory is not None:
-            known = self.scheduler._memory.instances.get(agent.instance_id)
-            if known is not None:
-                known.seen = float("-inf")
+        self._silent.add(agent.instance_id)
+
+    def _connected(self) -> set[str]:
+        return {agent.instance_id for agent in self.agents.values() if agent.connected}
 
     async def silence(self, agent: SimulatedAgent) -> None:
         """The network is cut for so long that the instance is given up; its attempts run on."""

@@ -87,7 +87,7 @@ async def main(stop: asyncio.Event) -> int:
 async def _serve(
     config: AgentConfig, runtime: Runtime, journal: Journal, spool: Spool, stop: asyncio.Event
 ) -> bool:
-    """Returns whether the instance has come to its end."""
+    """Returns whether nothing is left for a next agent of the instance to find."""
     terminate = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, terminate.set)
     shipper = Shipper(config.logs_address, spool)
@@ -106,7 +106,7 @@ async def _serve(
             await shipper.drained(config.log_drain_seconds)
         for task in (*tasks, *crew.tasks()):
             task.cancel()
-    return over
+    return over or crew.empty
 
 
 async def _until_end(

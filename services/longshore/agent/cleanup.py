@@ -2,7 +2,8 @@
 
 It takes the agent's environment, and is for an instance that is over on record and whose agent is
 gone: its containers and volumes are removed by their label, the sandbox among them, and its process
-groups are killed. Nothing is reported: the scheduler itself ends the attempts of a terminated instance.
+groups are killed. Nothing is reported: the scheduler itself ends the attempts of a terminated
+instance.
 """
 
 import asyncio

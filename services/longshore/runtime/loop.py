@@ -15,6 +15,11 @@ BACKOFF_FIRST_SECONDS = 0.1
 BACKOFF_LAST_SECONDS = 5.0
 
 
+def backoff(failures: int) -> float:
+    """Most seconds to wait after so many failures in a row."""
+    return min(BACKOFF_LAST_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** min(failures, 10))
+
+
 class Loop:
     """Calls `tick` whenever woken, and at the latest every interval.
 
@@ -44,7 +49,7 @@ class Loop:
         self._interval = interval
         self._gather = gather
         self._event = asyncio.Event()
-        self._stopping = False
+        self._stopped = asyncio.Event()
 
     def wake(self) -> None:
         """Asks for a pass soon."""
@@ -52,7 +57,7 @@ class Loop:
 
     def stop(self) -> None:
         """Asks the runner to return after the pass under way."""
-        self._stopping = True
+        self._stopped.set()
         self._event.set()
 
     async def run(self) -> None:
@@ -63,7 +68,7 @@ class Loop:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._interval * random.uniform(0.9, 1.1)):
                     await self._event.wait()
-            if self._stopping:
+            if self._stopped.is_set():
                 return
             if self._gather:
                 await asyncio.sleep(self._gather)
@@ -80,6 +85,7 @@ class Loop:
                 failures += 1
                 log.exception("loop.failed", loop=self._name, failures=failures)
             if failures:
-                delay = min(BACKOFF_LAST_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** min(failures, 10))
-                await asyncio.sleep(delay * random.uniform(0.5, 1.0))
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(backoff(failures) * random.uniform(0.5, 1.0)):
+                        await self._stopped.wait()
                 self._event.set()

@@ -12,7 +12,7 @@ from longshore.domain.job import DEPENDENCY_FAILED, QUEUE_DELETED, JobStatus
 from longshore.scheduler.changes import Changes
 from longshore.scheduler.following import make_ready
 from longshore.scheduler.memory import Memory
-from longshore.state import demand, job_dependency, job_transition
+from longshore.state import job_dependency, job_transition
 from longshore.state.job_dependency import Dependency
 from longshore.state.job_transition import JobRow
 from longshore.state.pool import Connection
@@ -26,7 +26,6 @@ async def admit(conn: Connection, changes: Changes, memory: Memory) -> bool:
     rows = await job_transition.submitted(conn, ADMISSION_LIMIT)
     if not rows:
         return False
-    await _learn_shapes(conn, memory, rows)
     edges: dict[uuid.UUID, list[Dependency]] = defaultdict(list)
     for edge in await job_dependency.of_jobs(conn, [row.key.job_id for row in rows]):
         edges[edge.job_id].append(edge)
@@ -51,12 +50,6 @@ async def admit(conn: Connection, changes: Changes, memory: Memory) -> bool:
     await job_transition.admit(conn, admitted)
     await make_ready(conn, changes, now_ready)
     return len(rows) == ADMISSION_LIMIT
-
-
-async def _learn_shapes(conn: Connection, memory: Memory, rows: list[JobRow]) -> None:
-    new = {row.shape_id for row in rows} - memory.shapes.keys()
-    if new:
-        memory.shapes.update(await demand.shapes(conn, new))
 
 
 def _look(edges: list[Dependency]) -> tuple[int, bool]:

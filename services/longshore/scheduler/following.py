@@ -93,10 +93,13 @@ def _fire(
         if target is not None:
             whole[edge.job_id][target.succeeded] += 1
         return
-    if target is not None and not target.spawned:
-        whole[edge.job_id][False] += 1
-        return
     dependent = rows[JobKey(edge.job_id)]
+    if target is not None and not target.spawned:
+        if dependent.dependencies_left > 0:
+            whole[edge.job_id][False] += 1
+        else:  # spawned already: every child waits for one that never comes to be
+            failed.update(JobKey(edge.job_id, i) for i in range(dependent.array_size or 0))
+        return
     if dependent.dependencies_left > 0:
         return  # not spawned: the children's state is read when it is
     for child in children.get(edge.depends_on, ()):

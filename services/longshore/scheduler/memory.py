@@ -7,7 +7,7 @@ shapes, never with the backlog.
 """
 
 import heapq
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -147,8 +147,15 @@ class Memory:
         """The live attempts of an array's children."""
         return list(self.by_job.get(job_id, {}).values())
 
-    def add_demand(self, differences: Mapping[int, int]) -> bool:
+    async def learn_shapes(self, conn: Connection, shape_ids: Iterable[int]) -> None:
+        """Reads shapes of which no job was dispatchable when the mirror was loaded."""
+        new = set(shape_ids) - self.shapes.keys()
+        if new:
+            self.shapes.update(await demand.shapes(conn, new))
+
+    async def add_demand(self, conn: Connection, differences: Mapping[int, int]) -> bool:
         """Adds to the counts of RUNNABLE jobs; True if more wait of a shape that has no room."""
+        await self.learn_shapes(conn, differences)
         for shape_id, difference in differences.items():
             self.runnable[shape_id] = self.runnable.get(shape_id, 0) + difference
         return any(diff > 0 and shape_id in self.parked for shape_id, diff in differences.items())

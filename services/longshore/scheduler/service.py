@@ -252,13 +252,13 @@ class Scheduler:
             await follow(conn, changes)
             outcome.more |= await apply_deletions(conn, changes, memory)
             await follow(conn, changes)
-            short = memory.add_demand(changes.settle_demand())
+            short = await memory.add_demand(conn, changes.settle_demand())
             outcome.placed = await place(
                 conn, changes, memory, self._details, self._catalogue, self._seed
             )
             self._seed += 1
             await changes.flush(conn)
-            memory.add_demand(changes.settle_demand())
+            await memory.add_demand(conn, changes.settle_demand())
             outcome.stops = changes.stops
             busy = bool(changes.events or changes.stops or lost)
             await changes.close(conn)

@@ -26,6 +26,7 @@ log = structlog.get_logger()
 
 DATABASE = "longshore"
 HEALTH_POLL_SECONDS = 0.1
+POSTGRES_POLL_SECONDS = 2.0
 STOP_SECONDS = 15.0
 #: Provisioning ends its instances before it ends: jobs under way get SIGTERM and 30 seconds.
 INSTANCES_STOP_SECONDS = 90.0
@@ -82,6 +83,8 @@ class Stack:
         async with asyncio.TaskGroup() as group:
             for service in self._services.values():
                 group.create_task(service.supervise(), name=service.name)
+            if not self._config.database_url:
+                group.create_task(self._supervise_postgres(), name="postgres")
 
     async def down(self) -> None:
         """Stops everything that runs, each part in bounded time."""
@@ -182,6 +185,20 @@ class Stack:
         machine = local_catalogue(Settings(self._environ))[0]
         await make_defaults(self._config.addresses["submission"], machine)
         self._defaults_marker.touch()
+
+    async def _supervise_postgres(self) -> None:
+        """Starts PostgreSQL again when it is gone. It is not our child, so only looking tells."""
+        while True:
+            await asyncio.sleep(POSTGRES_POLL_SECONDS)
+            if await asyncio.to_thread(self._postgres.is_running):
+                continue
+            log.warning("postgres.died")
+            try:
+                await asyncio.to_thread(self._postgres.start)
+            except Unavailable as error:
+                log.warning("postgres.not_restarted", error=error.message)
+            else:
+                log.info("postgres.restarted")
 
     def _changed(self) -> None:
         self._record.services = {

@@ -88,7 +88,7 @@ def container_config(
         "Image": container.image,
         "Env": [f"{name}={value}" for name, value in variables.items()],
         "Labels": own_labels,
-        "HostConfig": _host_config(assignment, network_mode, gpu_ids),
+        "HostConfig": _host_config(assignment, instance_id, network_mode, gpu_ids),
     }
     if container.command:
         config["Cmd"] = list(container.command)
@@ -123,7 +123,7 @@ def refuse_impossible(container: Container) -> None:
 
 
 def _host_config(
-    assignment: pb.Assignment, network_mode: str, gpu_ids: list[str]
+    assignment: pb.Assignment, instance_id: str, network_mode: str, gpu_ids: list[str]
 ) -> dict[str, Any]:
     container = assignment.container
     shares = assignment.resources.vcpu_milli * 1024 // 1000

@@ -188,6 +188,7 @@ class DockerRuntime:
         await self._images.close()
         if last and self._config.network == "sandbox":
             await self._sandbox.remove()
+        await self._sandbox.settle()
         await self._engine.close()
 
     # Launch

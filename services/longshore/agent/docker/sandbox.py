@@ -115,7 +115,7 @@ class Sandbox:
         self._instance_id = instance_id
         self._name = f"longshore-{instance_id}-sandbox"
         self._container_id = ""
-        self._making = asyncio.Lock()
+        self._making: asyncio.Task[str] | None = None
 
     def invalidate(self) -> None:
         """It may be gone: the next to need it looks again."""
@@ -132,14 +132,24 @@ class Sandbox:
             SandboxError: there can be none.
         """
         if not self._container_id:
-            async with self._making:
-                if not self._container_id:
-                    self._container_id = await self._make()
+            # The making belongs to all who wait for it, and goes on when one of them is stopped.
+            if self._making is None or self._making.done():
+                self._making = asyncio.create_task(self._make())
+            self._container_id = await asyncio.shield(self._making)
         return f"container:{self._container_id}"
 
     async def remove(self) -> None:
         """Removes the container. The network stays: other instances on this engine share it."""
+        await self.settle()
         self._container_id = ""
+        await self._delete()
+
+    async def settle(self) -> None:
+        """Waits for a making under way: what it asked of the engine happens in any case."""
+        if self._making is not None:
+            await asyncio.gather(self._making, return_exceptions=True)
+
+    async def _delete(self) -> None:
         container = self._engine.docker.containers.container(self._name)
         try:
             await self._engine.call(container.delete(force=True), CALL_SECONDS)
@@ -173,7 +183,7 @@ class Sandbox:
             raise
         if shown["State"]["Running"]:
             return str(shown["Id"])
-        await self.remove()
+        await self._delete()
         return ""
 
     async def _make_image(self) -> None:

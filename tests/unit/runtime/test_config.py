@@ -1,0 +1,78 @@
+"""Settings: defaults, bounds, and every bad value names its variable."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from longshore.runtime.config import ConfigError, Settings
+
+NAME = "LONGSHORE_X"
+Read = Callable[[Settings], Any]
+
+
+@pytest.mark.parametrize(
+    ("read", "bad"),
+    [
+        (lambda s: s.integer(NAME, 1, 0, 9), ["", "x", "1.5", "-1", "10", "0x1"][1:]),
+        (lambda s: s.seconds(NAME, 1, 0.5, 9), ["x", "nan", "inf", "-inf", "0.4", "9.1"]),
+        (lambda s: s.flag(NAME, True), ["yes", "2", "on"]),
+        (lambda s: s.choice(NAME, ("a", "b"), "a"), ["c", "A", " a"]),
+    ],
+)
+def test_a_bad_value_names_its_variable(read: Read, bad: list[str]) -> None:
+    for value in bad:
+        with pytest.raises(ConfigError, match=NAME):
+            read(Settings({NAME: value}))
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["x", "host", "host:", ":1", "host:x", "host:65536", "host:²", "::1:80", "a b:1", "[]:1"],
+)
+@pytest.mark.parametrize("kind", ["ADDRESS", "METRICS_ADDRESS"])
+def test_a_bad_address_names_its_variable(kind: str, value: str) -> None:
+    name = f"LONGSHORE_SCHEDULER_{kind}"
+    settings = Settings({name: value})
+    read = settings.address if kind == "ADDRESS" else settings.metrics_address
+    with pytest.raises(ConfigError, match=name):
+        read("scheduler")
+
+
+def test_what_must_be_set_names_its_variable() -> None:
+    for environ in ({}, {"LONGSHORE_DATABASE_URL": ""}):
+        with pytest.raises(ConfigError, match="LONGSHORE_DATABASE_URL"):
+            Settings(environ).database_url()
+
+
+def test_defaults() -> None:
+    settings = Settings({})
+    assert settings.integer(NAME, 3, 0, 9) == 3
+    assert settings.seconds(NAME, 3, 0, 9) == 3.0
+    assert settings.flag(NAME, True) is True
+    assert settings.text(NAME, "t") == "t"
+    assert settings.address("submission") == "127.0.0.1:7070"
+    assert settings.address("gateway") == "127.0.0.1:7080"
+    assert settings.metrics_address("submission") == "127.0.0.1:7090"
+
+
+def test_an_empty_variable_is_one_that_is_not_set() -> None:
+    assert Settings({NAME: ""}).integer(NAME, 3, 0, 9) == 3
+
+
+def test_ports_move_together() -> None:
+    settings = Settings({"LONGSHORE_PORT_BASE": "8000", "LONGSHORE_HOST": "0.0.0.0"})  # noqa: S104
+    assert settings.address("scheduler") == "0.0.0.0:8001"
+    assert settings.metrics_address("scheduler") == "0.0.0.0:8021"
+
+
+def test_any_free_port_for_the_service_means_any_for_its_metrics() -> None:
+    settings = Settings({"LONGSHORE_SCHEDULER_ADDRESS": "[::1]:0"})
+    assert settings.address("scheduler") == "[::1]:0"
+    assert settings.metrics_address("scheduler") == "[::1]:0"
+
+
+def test_a_path_is_made_absolute() -> None:
+    path = Settings({NAME: "~/x"}).path(NAME)
+    assert path == Path.home() / "x"
