@@ -149,13 +149,14 @@ class Aws:
     def until_job(
         self, job_id: str, condition: Callable[[Json], object], what: str, seconds: float = 60
     ) -> Json:
-        """Waits until something is true of a job."""
+        """Waits until something is true of a job; a child may still have to come to be."""
         job: Json = {}
 
         def holds() -> bool:
             job.clear()
-            job.update(self.job(job_id))
-            return bool(condition(job))
+            for found in self.client.describe_jobs(jobs=[job_id])["jobs"]:
+                job.update(found)
+            return bool(job and condition(job))
 
         try:
             eventually(holds, what, seconds)

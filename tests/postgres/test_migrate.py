@@ -27,9 +27,7 @@ async def tables(database_url: str) -> int:
     connection = await asyncpg.connect(database_url)
     try:
         return int(
-            await connection.fetchval(
-                "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
-            )
+            await connection.fetchval("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
         )
     finally:
         await connection.close()

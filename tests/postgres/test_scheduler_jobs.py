@@ -138,9 +138,13 @@ async def test_a_failure_fails_all_that_depend_on_it(database_url: str) -> None:
         leaf = await stand.submit(size=4, depends_on=[(middle, "PLAIN")])
         pair = await stand.submit(size=4, depends_on=[(leaf, "N_TO_N")])
         await stand.agent(answers=lambda _: Ended(1))
-        for job in (middle, leaf, pair):
+        for job in (middle, leaf):
             row = await stand.until(job, "FAILED")
             assert row["status_reason"] == "Dependent Job failed"
+        # Its children existed already: they failed one by one, and it after them.
+        row = await stand.until(pair, "FAILED")
+        assert row["status_reason"] == "Array Child Job failed"
+        assert await stand.statuses(pair) == dict.fromkeys(range(4), "FAILED")
         late = await stand.submit(depends_on=[(root, "PLAIN")])
         await stand.until(late, "FAILED")
         late_pair = await stand.submit(size=4, depends_on=[(leaf, "N_TO_N")])

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from support.scheduling import Ended
-from support.simulation import Simulation, SimulatedAgent, simulation
+from support.simulation import SimulatedAgent, Simulation, simulation
 
 STEPS = 120
 SEEDS = (

@@ -59,7 +59,9 @@ def an_instance(
     return Room(name, environment, left, total, draining)
 
 
-def instances(count: int, *, vcpus: float, environment: str = "ce", **members: object) -> list[Room]:
+def instances(
+    count: int, *, vcpus: float, environment: str = "ce", **members: object
+) -> list[Room]:
     """Instances that are alike and empty."""
     return [
         an_instance(f"i-{environment}-{n}", vcpus=vcpus, environment=environment, **members)

@@ -1,4 +1,4 @@
-"""The scheduler in the hands of a seeded driver: real streams and tables, every step and fault chosen.
+"""The scheduler in the hands of a seeded driver: real streams and tables, chosen steps and faults.
 
 No loop runs and no clock is waited for. The driver calls ticks itself, waits for what it sent to
 arrive, and moves time by hand: a silent instance is one whose last sign of life is set back.
@@ -74,7 +74,7 @@ class WatchedScheduler(Scheduler):
 
 
 class SimulatedAgent:
-    """Keeps what it runs and what was not acknowledged over broken streams, as a real agent does."""
+    """Keeps what runs and what was not acknowledged over broken streams, as real agents do."""
 
     def __init__(self, port: int, instance_id: str, vcpus: int, changed: asyncio.Event) -> None:
         self.instance_id = instance_id
@@ -265,8 +265,10 @@ class Simulation:
     async def arrived(self, agent: SimulatedAgent) -> None:
         """Waits until the scheduler has an agent's latest report."""
         await self.until(
-            lambda: not agent.connected
-            or self.scheduler.received.get(agent.instance_id, 0) >= agent.sequence
+            lambda: (
+                not agent.connected
+                or self.scheduler.received.get(agent.instance_id, 0) >= agent.sequence
+            )
         )
 
     async def join(self, instance_id: str, vcpus: int) -> SimulatedAgent:
@@ -349,7 +351,9 @@ class Simulation:
             "FROM jobs WHERE status IN ('SUCCEEDED', 'FAILED')"
         )
         now = {JobKey(row[0], row[1]): tuple(row)[2:] for row in rows}
-        changed = {key: (was, now.get(key)) for key, was in self._final.items() if now.get(key) != was}
+        changed = {
+            key: (was, now.get(key)) for key, was in self._final.items() if now.get(key) != was
+        }
         assert not changed, ("final is final", changed)
         self._final = now
 
@@ -397,12 +401,12 @@ MUST_BE_EMPTY = {
         SELECT * FROM ({_CHILD_STATES}) s
         WHERE (runnable, starting, running, succeeded, failed)
             IS DISTINCT FROM (r_runnable, r_starting, r_running, r_succeeded, r_failed)
-        OR pending <> size - r_runnable - r_starting - r_running - r_succeeded - r_failed""",
+        OR pending <> size - r_runnable - r_starting - r_running - r_succeeded - r_failed""",  # noqa: S608 - constant text
     "a parent ends with its last child": f"""
         SELECT s.*, p.status FROM ({_CHILD_STATES}) s
         JOIN jobs p ON p.job_id = s.job_id AND p.array_index = -1
         WHERE (p.status IN ('SUCCEEDED', 'FAILED')) <> (s.r_succeeded + s.r_failed = s.size)
-        OR (p.status = 'SUCCEEDED') <> (s.r_succeeded = s.size)""",
+        OR (p.status = 'SUCCEEDED') <> (s.r_succeeded = s.size)""",  # noqa: S608 - constant text
     "a placed job has its live attempt, and no other job has one": """
         SELECT j.job_id, j.array_index, j.status, j.attempt, a.attempt, a.status AS attempt_status
         FROM (SELECT * FROM jobs WHERE array_size IS NULL AND status IN ('STARTING', 'RUNNING')) j

@@ -14,7 +14,9 @@ def configure_logging(service: str, level: str = "info") -> None:
         level: least level that is written: debug, info, warning or error.
     """
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer()
+        structlog.dev.ConsoleRenderer(
+            exception_formatter=structlog.dev.RichTracebackFormatter(show_locals=False)
+        )
         if sys.stderr.isatty()
         else structlog.processors.JSONRenderer()
     )
@@ -24,7 +26,12 @@ def configure_logging(service: str, level: str = "info") -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     if not sys.stderr.isatty():
-        processors.append(structlog.processors.dict_tracebacks)
+        # Without local variables: they hold what users submit, environment values included.
+        processors.append(
+            structlog.processors.ExceptionRenderer(
+                structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+            )
+        )
     structlog.configure(
         processors=[*processors, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(

@@ -17,7 +17,7 @@ BACKOFF_LAST_SECONDS = 5.0
 
 def backoff(failures: int) -> float:
     """Most seconds to wait after so many failures in a row."""
-    return min(BACKOFF_LAST_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** min(failures, 10))
+    return min(BACKOFF_LAST_SECONDS, BACKOFF_FIRST_SECONDS * 2.0 ** min(failures, 10))
 
 
 class Loop:

@@ -40,8 +40,8 @@ async def apply_requests(conn: Connection, changes: Changes, memory: Memory) -> 
 def _choose(requests: Iterable[JobRequest]) -> tuple[dict[JobKey, JobRequest], list[int]]:
     """Those that can be acted on together: of one job either the whole or children.
 
-    Terminate beats cancel. Returns the requests by job, and the ids of all that are acted on thereby; the rest waits for
-    the next transaction.
+    Terminate beats cancel. Returns the requests by job, and the ids of all that are acted on
+    thereby; the rest waits for the next transaction.
     """
     chosen: dict[JobKey, JobRequest] = {}
     acted: list[int] = []

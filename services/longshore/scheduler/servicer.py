@@ -64,7 +64,7 @@ class AgentServicer(agent_service_pb2_grpc.AgentServiceServicer):
             if reader.done() and not reader.cancelled():
                 reader.result()
         finally:
-            # First, and without awaiting: the cancellation of a broken stream may come at any await.
+            # First, without awaiting: the cancellation of a broken stream may come at any await.
             self._scheduler.forget(session)
             reader.cancel()
             await asyncio.gather(reader, return_exceptions=True)

@@ -1,5 +1,7 @@
 """Children of arrays: what they wait for, and ranges of them."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +13,7 @@ from longshore.domain.arrays import ArrayRules, ranges
 def test_ranges_cover_exactly_what_was_given(indexes: set[int]) -> None:
     joined = ranges(list(indexes))
     assert [i for first, end in joined for i in range(first, end)] == sorted(indexes)
-    assert all(end < first for (_, end), (first, _) in zip(joined, joined[1:], strict=False))
+    assert all(end < first for (_, end), (first, _) in itertools.pairwise(joined))
 
 
 def test_ranges_take_indexes_in_any_order() -> None:

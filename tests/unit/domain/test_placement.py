@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.shapes import (
     NOW,
@@ -34,6 +34,9 @@ from longshore.domain.placement import (
 )
 from longshore.domain.resources import Resources
 
+#: Enough to find what breaks, in seconds for all properties together.
+fewer = settings(max_examples=40, deadline=None)
+
 LONG = HOLD_AFTER + timedelta(seconds=1)
 
 
@@ -47,7 +50,9 @@ def seqs(proposal: Plan) -> list[int]:
 def test_jobs_go_in_dispatch_order() -> None:
     shape = a_shape(vcpus=1)
     proposal = plan(
-        a_snapshot([shape], instances(1, vcpus=2), a_job(shape, 1), a_job(shape, 2), a_job(shape, 3)),
+        a_snapshot(
+            [shape], instances(1, vcpus=2), a_job(shape, 1), a_job(shape, 2), a_job(shape, 3)
+        ),
         NOW,
         0,
     )
@@ -71,9 +76,7 @@ def test_smaller_jobs_pass_one_that_does_not_fit() -> None:
 
 def test_instances_are_filled_one_after_the_other() -> None:
     shape = a_shape(vcpus=1)
-    proposal = plan(
-        a_snapshot([shape], instances(3, vcpus=4), an_array(shape, end=4)), NOW, 0
-    )
+    proposal = plan(a_snapshot([shape], instances(3, vcpus=4), an_array(shape, end=4)), NOW, 0)
     assert len({p.instance_id for p in proposal.placements}) == 1
 
 
@@ -86,9 +89,7 @@ def test_the_seed_turns_which_of_equal_instances_is_taken() -> None:
 def test_environments_are_taken_in_the_queues_order() -> None:
     shape = a_shape(vcpus=2)
     rooms = [*instances(1, vcpus=2, environment="b"), *instances(1, vcpus=2, environment="a")]
-    snapshot = a_snapshot(
-        [shape], rooms, an_array(shape, end=2), queues=[a_queue("q", "b", "a")]
-    )
+    snapshot = a_snapshot([shape], rooms, an_array(shape, end=2), queues=[a_queue("q", "b", "a")])
     assert placed(plan(snapshot, NOW, 0)) == [(1, 0, "i-b-0"), (1, 1, "i-a-0")]
 
 
@@ -279,6 +280,7 @@ def free_after(snapshot: Snapshot, proposal: Plan) -> dict[str, Resources]:
     return free
 
 
+@fewer
 @given(snapshots(), st.integers(0, 100))
 def test_no_instance_gives_more_than_it_has(snapshot: Snapshot, seed: int) -> None:
     proposal = plan(snapshot, NOW, seed)
@@ -288,6 +290,7 @@ def test_no_instance_gives_more_than_it_has(snapshot: Snapshot, seed: int) -> No
             assert free.holds(Resources(0, 0, 0))
 
 
+@fewer
 @given(snapshots(), st.integers(0, 100))
 def test_jobs_go_only_where_their_queue_may(snapshot: Snapshot, seed: int) -> None:
     queues = {queue.name: queue for queue in snapshot.queues}
@@ -300,6 +303,7 @@ def test_jobs_go_only_where_their_queue_may(snapshot: Snapshot, seed: int) -> No
         assert p.compute_environment in queue.compute_environments
 
 
+@fewer
 @given(snapshots(), st.integers(0, 100))
 def test_nothing_is_placed_twice_and_children_go_in_index_order(
     snapshot: Snapshot, seed: int
@@ -313,6 +317,7 @@ def test_nothing_is_placed_twice_and_children_go_in_index_order(
         assert taken[-1] < entry.end_index
 
 
+@fewer
 @given(snapshots(), st.integers(0, 100))
 def test_order_is_kept_within_a_queue_and_shape(snapshot: Snapshot, seed: int) -> None:
     """A job is passed over only by jobs of other shapes."""
@@ -325,6 +330,7 @@ def test_order_is_kept_within_a_queue_and_shape(snapshot: Snapshot, seed: int) -
             short = short or counts[entry] < entry.end_index - entry.next_index
 
 
+@fewer
 @given(snapshots(), st.integers(0, 100))
 def test_what_is_left_does_not_fit(snapshot: Snapshot, seed: int) -> None:
     """With nothing held, no instance of a job's queue has room for what stays unplaced."""
@@ -347,6 +353,7 @@ def test_what_is_left_does_not_fit(snapshot: Snapshot, seed: int) -> None:
                 assert counts[entry]
 
 
+@fewer
 @given(snapshots(), st.integers(0, 100))
 def test_holding_costs_at_most_an_instance_for_each_shape(snapshot: Snapshot, seed: int) -> None:
     """What stays unplaced although there is room stays for a shape that waited long."""
@@ -370,6 +377,7 @@ def test_holding_costs_at_most_an_instance_for_each_shape(snapshot: Snapshot, se
     assert len(kept) <= len(waited)
 
 
+@fewer
 @given(snapshots(), st.integers(0, 100))
 def test_a_lower_queue_never_takes_what_a_higher_one_could_have(
     snapshot: Snapshot, seed: int
@@ -390,11 +398,13 @@ def test_a_lower_queue_never_takes_what_a_higher_one_could_have(
     assert together == plan(alone, NOW, seed).placements
 
 
+@fewer
 @given(snapshots(), st.integers(0, 100))
 def test_equal_arguments_give_equal_plans(snapshot: Snapshot, seed: int) -> None:
     assert plan(snapshot, NOW, seed) == plan(snapshot, NOW, seed)
 
 
+@fewer
 @given(snapshots(), st.integers(0, 100), st.integers(1, 20))
 def test_a_plan_keeps_to_its_limit(snapshot: Snapshot, seed: int, limit: int) -> None:
     """A limited plan is the beginning of the unlimited one, and says that there is more."""
@@ -429,7 +439,5 @@ def test_gpus_and_held_instances_are_reasons() -> None:
 
 
 def test_no_instance_is_a_reason_too() -> None:
-    assert explain(lacks(a_shape(), ("ce",), ())) == (
-        "Waiting for an instance: none is there yet."
-    )
+    assert explain(lacks(a_shape(), ("ce",), ())) == ("Waiting for an instance: none is there yet.")
     assert explain({Lack.VCPU: 1}) == "Waiting for room: 1 instance: 1 short of vCPU."

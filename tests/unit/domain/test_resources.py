@@ -6,9 +6,7 @@ from hypothesis import strategies as st
 
 from longshore.domain.resources import Resources
 
-amounts = st.builds(
-    Resources, st.integers(0, 10_000), st.integers(0, 10_000), st.integers(0, 8)
-)
+amounts = st.builds(Resources, st.integers(0, 10_000), st.integers(0, 10_000), st.integers(0, 8))
 needs = st.builds(Resources, st.integers(1, 5_000), st.integers(1, 5_000), st.integers(0, 4))
 
 

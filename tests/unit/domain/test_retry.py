@@ -7,8 +7,6 @@ from longshore.domain.retry import ExitRule, should_retry
 LOST = "Host EC2 (instance i-1) terminated."
 
 
-
-
 def retries(
     *rules: dict[str, str],
     exit_code: int | None = 1,

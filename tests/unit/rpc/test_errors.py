@@ -34,17 +34,17 @@ class Failing:
     def __init__(self, error: Exception) -> None:
         self.error = error
 
-    async def unary(self, request: StringValue, context: object) -> StringValue:
+    async def unary(self, _request: StringValue, _context: object) -> StringValue:
         raise self.error
 
     async def server_stream(
-        self, request: StringValue, context: object
+        self, request: StringValue, _context: object
     ) -> AsyncIterator[StringValue]:
         yield request
         raise self.error
 
     async def both_streams(
-        self, requests: AsyncIterator[StringValue], context: object
+        self, requests: AsyncIterator[StringValue], _context: object
     ) -> AsyncIterator[StringValue]:
         async for request in requests:
             yield request
@@ -72,7 +72,7 @@ async def refused(how: str, error: Exception) -> tuple[grpc.aio.AioRpcError, int
     async with server, open_channel(f"127.0.0.1:{server.port}") as channel:
         coding = (StringValue.SerializeToString, StringValue.FromString)
         answers = 0
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:  # noqa: PT012 - one call, of three kinds
             if how == "unary":
                 await channel.unary_unary(f"/{SERVICE}/unary", *coding)(StringValue(), timeout=10)
             elif how == "server_stream":

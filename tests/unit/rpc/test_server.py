@@ -22,7 +22,7 @@ class Slow:
         self.begun = asyncio.Event()
         self.may_end = asyncio.Event()
 
-    async def wait(self, request: StringValue, context: object) -> StringValue:
+    async def wait(self, request: StringValue, _context: object) -> StringValue:
         self.begun.set()
         await self.may_end.wait()
         return request
@@ -78,9 +78,7 @@ async def test_a_call_under_way_ends_before_the_server_does() -> None:
     server = a_server(servicer)
     await server.__aenter__()
     async with open_channel(f"127.0.0.1:{server.port}") as channel:
-        method = channel.unary_unary(
-            _METHOD, StringValue.SerializeToString, StringValue.FromString
-        )
+        method = channel.unary_unary(_METHOD, StringValue.SerializeToString, StringValue.FromString)
         call = asyncio.ensure_future(method(StringValue(value="x"), timeout=10))
         await asyncio.wait_for(servicer.begun.wait(), 5)
         stopping = asyncio.create_task(server.__aexit__(None, None, None))

@@ -15,7 +15,7 @@ Read = Callable[[Settings], Any]
 @pytest.mark.parametrize(
     ("read", "bad"),
     [
-        (lambda s: s.integer(NAME, 1, 0, 9), ["", "x", "1.5", "-1", "10", "0x1"][1:]),
+        (lambda s: s.integer(NAME, 1, 0, 9), ["x", "1.5", "-1", "10", "0x1"]),
         (lambda s: s.seconds(NAME, 1, 0.5, 9), ["x", "nan", "inf", "-inf", "0.4", "9.1"]),
         (lambda s: s.flag(NAME, True), ["yes", "2", "on"]),
         (lambda s: s.choice(NAME, ("a", "b"), "a"), ["c", "A", " a"]),
@@ -62,7 +62,7 @@ def test_an_empty_variable_is_one_that_is_not_set() -> None:
 
 
 def test_ports_move_together() -> None:
-    settings = Settings({"LONGSHORE_PORT_BASE": "8000", "LONGSHORE_HOST": "0.0.0.0"})  # noqa: S104
+    settings = Settings({"LONGSHORE_PORT_BASE": "8000", "LONGSHORE_HOST": "0.0.0.0"})
     assert settings.address("scheduler") == "0.0.0.0:8001"
     assert settings.metrics_address("scheduler") == "0.0.0.0:8021"
 

@@ -1,0 +1,120 @@
+"""Meetings of events that once went wrong in the scheduler."""
+
+import asyncio
+
+from support.scheduling import Ended, Stand, scheduler_stand
+from support.simulation import simulation
+
+from longshore.v1 import agent_service_pb2 as pb
+
+
+def ok(_: object) -> Ended:
+    return Ended()
+
+
+async def test_a_shape_is_known_after_a_takeover_although_no_job_of_it_ever_ran(
+    database_url: str,
+) -> None:
+    """Its first job still waits for another one when the scheduler is replaced."""
+    async with simulation(database_url) as world:
+        await world.stand.queue()
+        world.scheduler.note_topology()
+        agent = await world.join("i-1", 8)
+        first = await world.stand.submit(vcpus=1)
+        second = await world.stand.submit(vcpus=2, depends_on=[(first, "PLAIN")])
+        await world.settle()
+        await world.restart()
+        await agent.end((first, 1), Ended())
+        await world.settle()
+        assert (second, 1) in agent.running
+        await world.check()
+
+
+async def test_a_child_that_never_comes_to_be_fails_who_waits_for_it(database_url: str) -> None:
+    async with scheduler_stand(database_url) as stand:
+        await stand.environment()
+        await stand.queue()
+        first = await stand.submit()
+        array = await stand.submit(size=3, depends_on=[(first, "PLAIN")])
+        waiting = await stand.submit(depends_on=[(f"{array}:1", "PLAIN")])
+        await stand.until(waiting, "PENDING")
+        await stand.request(array, "TERMINATE")
+        await stand.until(array, "FAILED")
+        row = await stand.until(waiting, "FAILED")
+        assert row["status_reason"] == "Dependent Job failed"
+
+
+async def test_children_fail_when_their_pairs_never_come_to_be(database_url: str) -> None:
+    """The parent ends after them, not instead of them."""
+    async with scheduler_stand(database_url) as stand:
+        await stand.environment()
+        await stand.queue()
+        first = await stand.submit()
+        upstream = await stand.submit(size=3, depends_on=[(first, "PLAIN")])
+        paired = await stand.submit(size=3, depends_on=[(upstream, "N_TO_N")])
+        await stand.until(paired, "PENDING")
+        await stand.request(upstream, "TERMINATE")
+        row = await stand.until(paired, "FAILED")
+        assert row["status_reason"] == "Array Child Job failed"
+        assert await stand.statuses(paired) == dict.fromkeys(range(3), "FAILED")
+
+
+async def _delete(stand: Stand, queue: str) -> None:
+    await stand.conn.execute("UPDATE job_queues SET status = 'DELETING' WHERE name = $1", queue)
+
+
+async def test_a_request_and_the_deletion_of_the_queue_meet(database_url: str) -> None:
+    """In one tick a child is terminated, an array cancelled, and the queue of both deleted."""
+    async with simulation(database_url) as world:
+        await world.stand.queue()
+        world.scheduler.note_topology()
+        one = await world.stand.submit(size=4)
+        other = await world.stand.submit(size=3, attempts=2)
+        single = await world.stand.submit()
+        await world.settle()
+        await world.stand.request(f"{one}:1", "TERMINATE")
+        await world.stand.request(other, "CANCEL")
+        await world.stand.request(single, "CANCEL")
+        await _delete(world.stand, "q")
+        world.scheduler.note_topology()
+        await world.settle()
+        await world.check()
+        assert await world.unfinished() == []
+        assert await world.stand.conn.fetchval("SELECT count(*) FROM job_queues") == 0
+
+
+async def test_room_kept_for_a_job_is_given_back_when_the_job_is_cancelled(
+    database_url: str,
+) -> None:
+    async with simulation(database_url) as world:
+        await world.stand.queue()
+        world.scheduler.note_topology()
+        agent = await world.join("i-1", 4)
+        busy = await world.stand.submit(vcpus=2)
+        await world.settle()
+        large = await world.stand.submit(vcpus=4)
+        await world.settle()
+        await world.stand.conn.execute("UPDATE ready SET ready_at = now() - interval '1 hour'")
+        world.scheduler.note_topology()
+        await world.settle()
+        small = await world.stand.submit(vcpus=1)
+        await world.settle()
+        assert agent.running.keys() == {(busy, 1)}
+        await world.stand.request(large, "CANCEL")
+        await world.settle()
+        assert agent.running.keys() == {(busy, 1), (small, 1)}
+
+
+async def test_a_stream_that_breaks_leaves_no_session(database_url: str) -> None:
+    """However its end and its cancellation fall together: else its instance were never lost."""
+    async with scheduler_stand(database_url) as stand:
+        await stand.environment()
+        await stand.queue()
+        for _ in range(30):
+            agent = await stand.agent(vcpus=1)
+            await agent._call.write(pb.ConnectRequest(heartbeat=pb.AgentHeartbeat()))
+            await agent._call.done_writing()
+            agent._call.cancel()
+        async with asyncio.timeout(5):
+            while stand.scheduler._sessions:  # noqa: ASYNC110 - nothing tells of its end
+                await asyncio.sleep(0.01)

@@ -1,0 +1,32 @@
+"""Our own logs: JSON lines without what users submit."""
+
+import json
+import subprocess
+import sys
+
+_PROGRAM = """
+import structlog
+from longshore.runtime.logs import configure_logging
+
+configure_logging("submission")
+
+def handle(environment):
+    raise RuntimeError("a bug")
+
+try:
+    handle({"TOKEN": "hunter2"})
+except RuntimeError:
+    structlog.get_logger().exception("rpc.failed", method="SubmitJob")
+"""
+
+
+def test_a_traceback_tells_no_values() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _PROGRAM], capture_output=True, text=True, check=True, timeout=20
+    )
+    [line] = done.stderr.splitlines()
+    entry = json.loads(line)
+    assert entry["event"] == "rpc.failed"
+    assert entry["service"] == "submission"
+    assert entry["exception"][0]["exc_value"] == "a bug"
+    assert "hunter2" not in line
