@@ -54,7 +54,8 @@ def ids(aws: Aws) -> dict[str, str]:
         )
         members["reason-retries"] = (
             "tail /dev/zero",
-            _retry(2, _rule("RETRY", onReason="OutOfMemory*"), _rule("EXIT", onReason="*")) | memory,
+            _retry(2, _rule("RETRY", onReason="OutOfMemory*"), _rule("EXIT", onReason="*"))
+            | memory,
         )
         members["cannot-start"] = (
             "true",
@@ -116,9 +117,7 @@ def test_rules_decide(aws: Aws, ids: dict[str, str], name: str, attempts: int) -
 
 @needs_containers
 @pytest.mark.parametrize(("name", "attempts"), [("reason-ends", 1), ("reason-retries", 2)])
-def test_rules_look_at_the_reason(
-    aws: Aws, ids: dict[str, str], name: str, attempts: int
-) -> None:
+def test_rules_look_at_the_reason(aws: Aws, ids: dict[str, str], name: str, attempts: int) -> None:
     _ended(aws, ids[name], "FAILED", attempts)
 
 

@@ -169,7 +169,9 @@ def test_list_entries(aws: Aws, listed: _Listed) -> None:
     assert "isCancelled" not in entry
     assert "isTerminated" not in entry
     parents = aws.client.list_jobs(jobQueue=listed.queue, jobStatus="SUCCEEDED")["jobSummaryList"]
-    assert [entry["arrayProperties"]["size"] for entry in parents if "arrayProperties" in entry] == [3]
+    assert [
+        entry["arrayProperties"]["size"] for entry in parents if "arrayProperties" in entry
+    ] == [3]
 
 
 def test_list_children(aws: Aws, listed: _Listed) -> None:
@@ -177,7 +179,10 @@ def test_list_children(aws: Aws, listed: _Listed) -> None:
     assert aws.listed(arrayJobId=listed.array) == []
     assert aws.listed(arrayJobId=listed.array, jobStatus="SUCCEEDED") == children
     answer = aws.client.list_jobs(arrayJobId=listed.array, jobStatus="SUCCEEDED")
-    assert [c["arrayProperties"]["index"] for c in answer["jobSummaryList"]] == [0, 1, 2]
+    properties = [child["arrayProperties"] for child in answer["jobSummaryList"]]
+    assert properties == [{"size": 3, "index": index} for index in range(3)]
+    shown = aws.client.describe_jobs(jobs=children)["jobs"]
+    assert [child["arrayProperties"] for child in shown] == properties
 
 
 @pytest.mark.parametrize(

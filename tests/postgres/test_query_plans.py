@@ -106,7 +106,7 @@ def each(value: Any) -> list[Any]:
 
 #: Query, arguments, and the index that it must use.
 CASES: list[tuple[str, tuple[Any, ...], str]] = [
-    ("ready.heads", ("q1", [2], 500), "ready_pkey"),
+    ("ready.heads", ([2, 3], 500), "ready_shape"),
     ("ready.of_jobs", (SOME,), "ready_job"),
     ("ready.remove_jobs", (SOME,), "ready_job"),
     ("ready.ahead", ("q1", 0, 100, -1), "ready_pkey"),

@@ -118,3 +118,15 @@ async def test_a_stream_that_breaks_leaves_no_session(database_url: str) -> None
         async with asyncio.timeout(5):
             while stand.scheduler._sessions:  # noqa: ASYNC110 - nothing tells of its end
                 await asyncio.sleep(0.01)
+
+
+async def test_heads_of_many_shapes_keep_the_order_of_the_queue(database_url: str) -> None:
+    async with scheduler_stand(database_url) as stand:
+        await stand.environment()
+        await stand.queue()
+        jobs = [await stand.submit(memory_mib=64 + i % 30) for i in range(120)]
+        jobs += [await stand.submit(memory_mib=64) for _ in range(60)]
+        await stand.until(jobs[-1], "RUNNABLE")
+        agent = await stand.agent(vcpus=1, answers=lambda _: Ended())
+        await stand.until(jobs[-1], "SUCCEEDED")
+        assert [job for job, _ in agent.seen] == jobs

@@ -76,10 +76,19 @@ async def test_a_failed_job_is_retried_from_the_front_of_its_queue(database_url:
     [
         ([{"action": "EXIT", "onExitCode": "7"}], Ended(7), 1),
         ([{"action": "EXIT", "onExitCode": "8"}], Ended(7), 2),
-        ([{"action": "RETRY", "onReason": "Cannot*"}, {"action": "EXIT", "onReason": "*"}],
-         Ended(None, "CannotPullContainerError: no", "Task failed to start"), 2),
-        ([{"action": "RETRY", "onStatusReason": "Host EC2*"}, {"action": "EXIT", "onReason": "*"}],
-         Ended(1), 1),
+        (
+            [{"action": "RETRY", "onReason": "Cannot*"}, {"action": "EXIT", "onReason": "*"}],
+            Ended(None, "CannotPullContainerError: no", "Task failed to start"),
+            2,
+        ),
+        (
+            [
+                {"action": "RETRY", "onStatusReason": "Host EC2*"},
+                {"action": "EXIT", "onReason": "*"},
+            ],
+            Ended(1),
+            1,
+        ),
     ],
 )
 async def test_evaluate_on_exit_decides_about_retries(

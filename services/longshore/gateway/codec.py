@@ -33,6 +33,8 @@ from longshore.domain.errors import InvalidRequest
 #: AWS leaves out. A new operation needs an entry here only if a client is found to mind.
 _ABSENT_WHEN_EMPTY = frozenset(
     {
+        "longshore.v1.ArrayPropertiesDetail.status_summary",
+        "longshore.v1.ArrayPropertiesSummary.status_summary",
         "longshore.v1.ComputeResource.capacity_tags",
         "longshore.v1.Device.permissions",
         "longshore.v1.JobSummary.capacity_usage",

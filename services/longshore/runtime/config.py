@@ -101,7 +101,7 @@ class Settings:
         """`host:port` at which a service itself listens: only loopback, unless told otherwise.
 
         Raises:
-            ConfigError: the address is reachable from elsewhere, and LONGSHORE_INSECURE is not true.
+            ConfigError: others reach the address, and LONGSHORE_INSECURE is not true.
         """
         address = self.address(service)
         host = address.rpartition(":")[0].strip("[]")

@@ -60,6 +60,8 @@ class Memory:
     held: set[int] = field(default_factory=set)
     deadlines: list[tuple[datetime, JobKey, int]] = field(default_factory=list)
     loads: set[str] = field(default_factory=set)
+    #: Instances on which an attempt ended since the last placement.
+    freed: set[str] = field(default_factory=set)
 
     @classmethod
     async def load(cls, conn: Connection, seen: float) -> "Memory":
@@ -124,7 +126,7 @@ class Memory:
             self.loads.add(live.instance_id)
 
     def release(self, live: LiveAttempt) -> None:
-        """Gives back what an ended attempt held, and wakes shapes that now fit there."""
+        """Gives back what an ended attempt held."""
         ref = (live.key, live.attempt)
         del self.live[ref]
         siblings = self.by_job[live.key.job_id]
@@ -135,9 +137,7 @@ class Memory:
         if instance is not None and instance.attempts.pop(ref, None) is not None:
             instance.free = instance.free + live.held
             self.loads.add(live.instance_id)
-            for shape_id in list(self.parked):
-                if instance.free.holds(self.shapes[shape_id].need):
-                    del self.parked[shape_id]
+            self.freed.add(live.instance_id)
 
     def live_of(self, key: JobKey) -> list[LiveAttempt]:
         """The live attempt of a job or child, if it has one."""
@@ -157,7 +157,12 @@ class Memory:
         """Adds to the counts of RUNNABLE jobs; True if more wait of a shape that has no room."""
         await self.learn_shapes(conn, differences)
         for shape_id, difference in differences.items():
-            self.runnable[shape_id] = self.runnable.get(shape_id, 0) + difference
+            count = self.runnable.get(shape_id, 0) + difference
+            if count:
+                self.runnable[shape_id] = count
+            else:
+                for known in (self.runnable, self.parked, self.reasons):
+                    known.pop(shape_id, None)
         return any(diff > 0 and shape_id in self.parked for shape_id, diff in differences.items())
 
     def watch_deadline(self, live: LiveAttempt) -> None:
@@ -179,6 +184,15 @@ class Memory:
         queues = {q.name for q in self.topology.queues.values() if name in q.compute_environments}
         for shape_id in list(self.parked):
             if self.shapes[shape_id].job_queue in queues:
+                del self.parked[shape_id]
+
+    def unpark_freed(self) -> None:
+        """Lets shapes try again that now fit on an instance on which an attempt ended."""
+        rooms = [self.instances[i].free for i in self.freed if i in self.instances]
+        self.freed.clear()
+        for shape_id in list(self.parked):
+            need = self.shapes[shape_id].need
+            if any(free.holds(need) for free in rooms):
                 del self.parked[shape_id]
 
     def unpark_after_holds(self) -> None:
@@ -213,18 +227,13 @@ class Memory:
 
     def waiting(self) -> tuple[Waiting, ...]:
         """Shapes that found no room, for holding instances."""
-        return tuple(
-            Waiting(shape_id, ready_at)
-            for shape_id, ready_at in self.parked.items()
-            if self.runnable.get(shape_id, 0) > 0
-        )
+        return tuple(Waiting(shape_id, ready_at) for shape_id, ready_at in self.parked.items())
 
-    def hungry_queues(self) -> list[str]:
-        """Queues that have RUNNABLE jobs of a shape that was not found too large."""
-        return sorted(
-            {
-                self.shapes[shape_id].job_queue
-                for shape_id, count in self.runnable.items()
-                if count > 0 and shape_id not in self.parked
-            }
-        )
+    def hungry(self) -> dict[str, list[int]]:
+        """Shapes with RUNNABLE jobs that may find room, by queue."""
+        shapes: dict[str, list[int]] = {}
+        for shape_id in self.runnable:
+            queue = self.shapes[shape_id].job_queue
+            if shape_id not in self.parked and queue in self.topology.queues:
+                shapes.setdefault(queue, []).append(shape_id)
+        return shapes

@@ -30,8 +30,6 @@ class Placed:
     """What a pass placed: attempts by instance, with the details of their jobs."""
 
     attempts: list[tuple[LiveAttempt, JobDetails]] = field(default_factory=list)
-    #: True if another pass may place more.
-    more: bool = False
     #: True if a shape newly found no room.
     short: bool = False
 
@@ -45,15 +43,13 @@ async def place(
     seed: int,
 ) -> Placed:
     """Plans and applies one pass."""
+    memory.unpark_freed()
     memory.unpark_after_holds()
-    hungry = memory.hungry_queues()
+    hungry = memory.hungry()
     if not hungry:
         return Placed()
-    parked = list(memory.parked)
     heads = {
-        queue: await ready.heads(conn, queue, parked, HEADS_LIMIT)
-        for queue in hungry
-        if queue in memory.topology.queues
+        queue: await ready.heads(conn, shapes, HEADS_LIMIT) for queue, shapes in hungry.items()
     }
     snapshot = Snapshot(
         queues=memory.queues(),
@@ -64,9 +60,7 @@ async def place(
     )
     proposal = plan(snapshot, changes.now, seed)
     memory.held = proposal.held
-    placed = Placed(
-        more=proposal.partial or any(len(entries) == HEADS_LIMIT for entries in heads.values())
-    )
+    placed = Placed()
     if proposal.placements:
         placed.attempts = await _apply(conn, changes, memory, details, proposal)
     placed.short = await _park(conn, memory, catalogue, proposal)
@@ -128,7 +122,7 @@ def _attempt(placement: Placement, number: int, job: JobDetails, shape: Shape) -
 
 
 async def _park(conn: Connection, memory: Memory, catalogue: Catalogue, proposal: Plan) -> bool:
-    """Parks shapes that found no room and says why; True if one of them is new."""
+    """Parks shapes that found no room and says why; True if that is news."""
     if not proposal.unplaced:
         return False
     rooms = memory.rooms()
@@ -157,4 +151,4 @@ async def _park(conn: Connection, memory: Memory, catalogue: Catalogue, proposal
                 news[shape_id] = reason
     memory.reasons.update(news)
     await demand.say(conn, news)
-    return bool(proposal.unplaced)
+    return bool(news)

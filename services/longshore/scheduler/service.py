@@ -259,6 +259,7 @@ class Scheduler:
             self._seed += 1
             await changes.flush(conn)
             await memory.add_demand(conn, changes.settle_demand())
+            outcome.more |= bool(memory.hungry())
             outcome.stops = changes.stops
             busy = bool(changes.events or changes.stops or lost)
             await changes.close(conn)
@@ -269,7 +270,6 @@ class Scheduler:
         PLACED.inc(len(outcome.placed.attempts))
         LIVE.set(len(memory.live))
         INSTANCES.set(len(memory.instances))
-        outcome.more |= outcome.placed.more
         return outcome, busy
 
     async def _refresh(self, conn: Connection, memory: Memory) -> None:

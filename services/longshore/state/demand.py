@@ -52,7 +52,7 @@ async def say(conn: Connection, reasons: Mapping[int, Reason]) -> None:
 
 
 async def load(conn: Connection) -> dict[int, Demand]:
-    """Every shape that ever was dispatchable."""
+    """Every shape with RUNNABLE jobs."""
     return {
         row["shape_id"]: Demand(
             _shape(row), row["runnable"], Reason(row["blocked_reason"], row["explanation"])

@@ -1,7 +1,8 @@
 """The dispatch queue: ranges of jobs that may be placed, in order."""
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,6 +11,8 @@ from longshore.state.pool import Connection
 from longshore.state.queries import load_queries
 
 _SQL = load_queries("ready")
+#: Least entries read of one shape.
+SHARE_LEAST = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +36,22 @@ class NewEntry:
     rank: int = 0
 
 
-async def heads(
-    conn: Connection, queue: str, parked: Iterable[int], limit: int
-) -> tuple[Entry, ...]:
-    """First entries of a queue in dispatch order, without parked shapes."""
-    rows = await conn.fetch(_SQL["heads"], queue, list(parked), limit)
-    return tuple(Entry(**row) for row in rows)
+async def heads(conn: Connection, shape_ids: Sequence[int], limit: int) -> tuple[Entry, ...]:
+    """First entries of some shapes of one queue, together in dispatch order.
+
+    About `limit` of them; no entry comes before one that is left out.
+    """
+    share = max(limit // len(shape_ids), SHARE_LEAST)
+    entries = [Entry(**row) for row in await conn.fetch(_SQL["heads"], list(shape_ids), share)]
+    counts = Counter(entry.shape_id for entry in entries)
+    # A shape with as many as asked for may have more, from its last one on.
+    lasts = {e.shape_id: _order(e) for e in entries if counts[e.shape_id] == share}
+    bound = min(lasts.values(), default=None)
+    return tuple(e for e in entries if bound is None or _order(e) <= bound)
+
+
+def _order(entry: Entry) -> tuple[int, int, int]:
+    return (entry.rank, entry.seq, entry.next_index)
 
 
 async def add(conn: Connection, entries: Sequence[NewEntry], now: datetime | None = None) -> None:

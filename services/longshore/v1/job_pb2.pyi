@@ -1742,7 +1742,7 @@ Global___ArrayProperties: _TypeAlias = ArrayProperties  # noqa: Y015
 
 @_typing.final
 class ArrayPropertiesDetail(_message.Message):
-    """Size and counts of an array job, or the index of a child."""
+    """Size and counts of an array job, or size and index of a child."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1773,7 +1773,7 @@ class ArrayPropertiesDetail(_message.Message):
     status_summary_last_updated_at: _builtins.int
     """When the counts were taken, in epoch milliseconds."""
     size: _builtins.int
-    """Number of children. Array jobs only."""
+    """Number of children; a child has that of its array job."""
     index: _builtins.int
     """Index of the child, from 0. Children only."""
     @_builtins.property
@@ -1809,7 +1809,7 @@ Global___ArrayPropertiesDetail: _TypeAlias = ArrayPropertiesDetail  # noqa: Y015
 
 @_typing.final
 class ArrayPropertiesSummary(_message.Message):
-    """Size and counts of a listed array job, or the index of a child."""
+    """Size and counts of a listed array job, or size and index of a child."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1838,7 +1838,7 @@ class ArrayPropertiesSummary(_message.Message):
     STATUS_SUMMARY_FIELD_NUMBER: _builtins.int
     STATUS_SUMMARY_LAST_UPDATED_AT_FIELD_NUMBER: _builtins.int
     size: _builtins.int
-    """Number of children. Array jobs only."""
+    """Number of children; a child has that of its array job."""
     index: _builtins.int
     """Index of the child, from 0. Children only."""
     status_summary_last_updated_at: _builtins.int

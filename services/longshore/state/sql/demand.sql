@@ -19,7 +19,7 @@ WHERE d.shape_id = s.shape_id
 -- name: load
 SELECT d.shape_id, d.runnable, d.blocked_reason, d.explanation,
     s.job_queue, s.vcpu_milli, s.memory_mib, s.gpus
-FROM demand d JOIN shapes s USING (shape_id)
+FROM demand d JOIN shapes s USING (shape_id) WHERE d.runnable > 0
 
 -- name: shapes
 -- $1 shapes

@@ -1,11 +1,13 @@
 -- name: heads
--- First entries of a queue in dispatch order, without the shapes that are parked.
--- $1 queue, $2 parked shapes, $3 limit
-SELECT job_id, shape_id, rank, seq, next_index, end_index, ready_at
-FROM ready
-WHERE job_queue = $1 AND shape_id <> ALL($2::integer[])
-ORDER BY rank, seq, next_index
-LIMIT $3
+-- First entries of some shapes of one queue in dispatch order. Shape by shape, so that the jobs of other shapes that
+-- wait in front of them, maybe by the million, are never looked at.
+-- $1 shapes, $2 limit of each shape
+SELECT r.job_id, r.shape_id, r.rank, r.seq, r.next_index, r.end_index, r.ready_at
+FROM unnest($1::integer[]) AS s (shape_id)
+CROSS JOIN LATERAL (
+    SELECT * FROM ready WHERE ready.shape_id = s.shape_id ORDER BY rank, seq, next_index LIMIT $2
+) AS r
+ORDER BY r.rank, r.seq, r.next_index
 
 -- name: add
 -- $1 queues, $2 ranks, $3 seqs, $4 next indexes, $5 end indexes, $6 job ids, $7 shapes, $8 now
