@@ -61,9 +61,11 @@ def aws(stack: Stack) -> Iterator[Aws]:
 
 
 @pytest.fixture
-def gate(tmp_path: Path) -> Gate:
-    """A place where jobs wait for the test."""
-    return Gate(tmp_path)
+def gate(tmp_path: Path) -> Iterator[Gate]:
+    """A place where jobs wait for the test; open at the latest when it is over."""
+    made = Gate(tmp_path)
+    yield made
+    made.open()
 
 
 @pytest.fixture(scope="session")

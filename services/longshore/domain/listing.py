@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from longshore.domain.arn import parse_definition
 from longshore.domain.errors import InvalidRequest
@@ -49,7 +49,8 @@ def job_filter(request: ListRequest) -> JobFilter | None:
         case "BEFORE_CREATED_AT":
             return JobFilter(_ALL, created_before=_instant(value))
         case "AFTER_CREATED_AT":
-            return JobFilter(_ALL, created_after=_instant(value))
+            # To a caller, all that was created within a millisecond was created at its beginning.
+            return JobFilter(_ALL, created_after=_instant(value) + timedelta(microseconds=999))
         case "SHARE_IDENTIFIER":
             return None  # all queues are FIFO: no job has a share
     raise InvalidRequest(

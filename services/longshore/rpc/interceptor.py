@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import time
 import uuid
@@ -31,7 +32,10 @@ _QUIET = ("/grpc.health.", "/grpc.reflection.")
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in stubs only
-    """Wraps every handler of a server."""
+    """Wraps every handler of a server, each once."""
+
+    def __init__(self) -> None:
+        self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     async def intercept_service(
         self,
@@ -41,75 +45,73 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any]:
         """Returns the handler with our wrapping; unknown methods pass through to UNIMPLEMENTED."""
-        handler = await continuation(handler_call_details)
         method = handler_call_details.method
+        if method in self._wrapped:
+            return self._wrapped[method]
+        handler = await continuation(handler_call_details)
         if handler is None or method.startswith(_QUIET):
             return handler
-        short = method.rsplit("/", 1)[-1]
-        if handler.unary_unary is not None:
-            return grpc.unary_unary_rpc_method_handler(
-                _unary(short, handler.unary_unary),
-                request_deserializer=handler.request_deserializer,
-                response_serializer=handler.response_serializer,
-            )
-        if handler.unary_stream is not None:
-            return grpc.unary_stream_rpc_method_handler(
-                _streaming(short, handler.unary_stream),
-                request_deserializer=handler.request_deserializer,
-                response_serializer=handler.response_serializer,
-            )
-        if handler.stream_stream is not None:
-            return grpc.stream_stream_rpc_method_handler(
-                _streaming(short, handler.stream_stream),
-                request_deserializer=handler.request_deserializer,
-                response_serializer=handler.response_serializer,
-            )
-        return handler
+        return self._wrapped.setdefault(method, _wrap(method.rsplit("/", 1)[-1], handler))
+
+
+def _wrap(method: str, handler: grpc.RpcMethodHandler[Any, Any]) -> grpc.RpcMethodHandler[Any, Any]:
+    codecs = {
+        "request_deserializer": handler.request_deserializer,
+        "response_serializer": handler.response_serializer,
+    }
+    if handler.unary_unary is not None:
+        behaviour = _unary(method, handler.unary_unary)
+        return grpc.unary_unary_rpc_method_handler(behaviour, **codecs)
+    if handler.unary_stream is not None:
+        behaviour = _streaming(method, handler.unary_stream)
+        return grpc.unary_stream_rpc_method_handler(behaviour, **codecs)
+    if handler.stream_stream is not None:
+        behaviour = _streaming(method, handler.stream_stream)
+        return grpc.stream_stream_rpc_method_handler(behaviour, **codecs)
+    return handler
 
 
 def _unary(method: str, behaviour: Callable[..., Any]) -> Callable[..., Any]:
+    seconds = SECONDS.labels(method)
+
     async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         started = time.perf_counter()
-        code = grpc.StatusCode.OK.name
-        with bound_contextvars(rpc=method, request_id=_request_id(context)):
-            try:
+        try:
+            async with _watched(method, context):
                 return await behaviour(request, context)
-            except LongshoreError as error:
-                code = code_of(error).name
-                await _refuse(context, method, error)
-            except (asyncio.CancelledError, grpc.aio.AbortError):
-                code = grpc.StatusCode.CANCELLED.name
-                raise
-            except Exception:  # noqa: BLE001 - a bug must not tell the caller of our insides
-                code = grpc.StatusCode.INTERNAL.name
-                await _fail(context, method)
-            finally:
-                SECONDS.labels(method).observe(time.perf_counter() - started)
-                CALLS.labels(method, code).inc()
+        finally:
+            seconds.observe(time.perf_counter() - started)
 
     return call
 
 
 def _streaming(method: str, behaviour: Callable[..., Any]) -> Callable[..., Any]:
     async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-        code = grpc.StatusCode.OK.name
-        with bound_contextvars(rpc=method, request_id=_request_id(context)):
-            try:
-                async for response in behaviour(request, context):
-                    yield response
-            except LongshoreError as error:
-                code = code_of(error).name
-                await _refuse(context, method, error)
-            except (asyncio.CancelledError, grpc.aio.AbortError):
-                code = grpc.StatusCode.CANCELLED.name
-                raise
-            except Exception:  # noqa: BLE001 - a bug must not tell the caller of our insides
-                code = grpc.StatusCode.INTERNAL.name
-                await _fail(context, method)
-            finally:
-                CALLS.labels(method, code).inc()
+        async with _watched(method, context):
+            async for response in behaviour(request, context):
+                yield response
 
     return call
+
+
+@contextlib.asynccontextmanager
+async def _watched(method: str, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[None]:
+    """Binds the call's names to its log lines, counts it, and ends it as its error says."""
+    code = grpc.StatusCode.OK
+    with bound_contextvars(rpc=method, request_id=_request_id(context)):
+        try:
+            yield
+        except LongshoreError as error:
+            code = code_of(error)
+            await _refuse(context, method, error)
+        except (asyncio.CancelledError, grpc.aio.AbortError):
+            code = grpc.StatusCode.CANCELLED
+            raise
+        except Exception:  # noqa: BLE001 - a bug must not tell the caller of our insides
+            code = grpc.StatusCode.INTERNAL
+            await _fail(context, method)
+        finally:
+            CALLS.labels(method, code.name).inc()
 
 
 def _request_id(context: grpc.aio.ServicerContext[Any, Any]) -> str:

@@ -278,10 +278,21 @@ async def fail_waiting(
     keys: set[JobKey],
     reason: str,
     rows: Mapping[JobKey, JobRow],
+    *,
+    cancelled: bool = False,
+    terminated: bool = False,
 ) -> None:
-    """Fails PENDING children, giving rows to those that have none."""
+    """Fails PENDING children, giving rows to those that have none, marked as asked for."""
     new = sorted(key for key in keys if key not in rows)
-    await job_transition.insert_children(conn, new, JobStatus.FAILED, reason, now=changes.now)
+    await job_transition.insert_children(
+        conn,
+        new,
+        JobStatus.FAILED,
+        reason,
+        cancelled=cancelled,
+        terminated=terminated,
+        now=changes.now,
+    )
     for key in sorted(keys):
         changes.count(key, JobStatus.PENDING, JobStatus.FAILED)
         if key in rows:

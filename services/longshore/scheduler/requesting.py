@@ -8,6 +8,7 @@ is stopped. On an array parent both mean every child. Final jobs stay as they ar
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 
 from longshore.domain.job import QUEUE_DELETED, WHOLE, JobKey, JobStatus
 from longshore.scheduler.changes import Changes
@@ -244,7 +245,19 @@ async def _act_on_array(
     # Counted as PENDING first, so that all that fail are moved in one way.
     if runnable:
         changes.count(next(iter(runnable)), JobStatus.RUNNABLE, JobStatus.PENDING, len(runnable))
-    await fail_waiting(conn, changes, waiting, request.reason, rows)
+    # Flags are noted on unfinished rows: before the moves that finish them.
+    await job_transition.flag(
+        conn, [_flag(replace(request, key=key)) for key in sorted(waiting & rows.keys())]
+    )
+    await fail_waiting(
+        conn,
+        changes,
+        waiting,
+        request.reason,
+        rows,
+        cancelled=not request.terminate,
+        terminated=request.terminate,
+    )
     if request.terminate:
         for live in memory.live_of_array(job_id):
             stop(changes, live, request.reason)

@@ -33,7 +33,10 @@ def test_definitions_are_told_by_name_prefix_or_revision() -> None:
 def test_times_are_epoch_milliseconds() -> None:
     wanted = job_filter(asked(("AFTER_CREATED_AT", ("1500",))))
     assert wanted is not None
-    assert wanted.created_after == datetime(1970, 1, 1, 0, 0, 1, 500_000, UTC)
+    assert wanted.created_after == datetime(1970, 1, 1, 0, 0, 1, 500_999, UTC)
+    wanted = job_filter(asked(("BEFORE_CREATED_AT", ("1500",))))
+    assert wanted is not None
+    assert wanted.created_before == datetime(1970, 1, 1, 0, 0, 1, 500_000, UTC)
 
 
 @pytest.mark.parametrize(
