@@ -1,11 +1,12 @@
 """What is particular to attempts that run as processes."""
 
 import os
+import signal
 from pathlib import Path
 
 import psutil
 import pytest
-from docker.stand import Stand, until
+from docker.stand import Process, Stand, until
 
 from longshore.v1 import container_pb2, key_value_pb2
 
@@ -119,3 +120,70 @@ async def test_directory_is_removed(processes: Stand) -> None:
         return not list((processes.directory / "agent" / "attempts").iterdir())
 
     await until(gone)
+
+
+async def test_what_a_killed_supervisor_leaves_behind_ends_with_it(
+    processes: Stand, tmp_path: Path
+) -> None:
+    """Else the next attempt would run beside it."""
+    assignment = processes.an_attempt("sh", "-c", f"echo $$ $PPID >{tmp_path}/pids; sleep 300")
+    await processes.scheduler.assign(assignment)
+    await processes.scheduler.running(assignment)
+
+    async def written() -> bool:
+        return (tmp_path / "pids").exists() and (tmp_path / "pids").read_text().endswith("\n")
+
+    await until(written)
+    command, supervisor = map(int, (tmp_path / "pids").read_text().split())
+    os.kill(supervisor, signal.SIGKILL)
+    assert (await processes.scheduler.ended(assignment)).exit_code == 137
+
+    async def gone() -> bool:
+        return not psutil.pid_exists(command) or psutil.Process(command).status() == "zombie"
+
+    await until(gone, 5)
+
+
+@pytest.mark.parametrize("way", ["restart", "cleanup"])
+async def test_a_supervisor_killed_together_with_its_agent(
+    own_processes: Stand, tmp_path: Path, way: str
+) -> None:
+    """Whoever comes next ends what it left behind."""
+    stand = own_processes
+    await stand.open()
+    assert stand.agent is not None
+    assignment = stand.an_attempt("sh", "-c", f"echo $$ $PPID >{tmp_path}/pids; sleep 300")
+    await stand.scheduler.assign(assignment)
+    await stand.scheduler.running(assignment)
+
+    async def written() -> bool:
+        return (tmp_path / "pids").exists() and (tmp_path / "pids").read_text().endswith("\n")
+
+    await until(written)
+    command, supervisor = map(int, (tmp_path / "pids").read_text().split())
+    await stand.agent.kill()
+    os.kill(supervisor, signal.SIGKILL)
+    if way == "restart":
+        await stand.start_agent()
+        assert (await stand.scheduler.ended(assignment)).exit_code == 137
+    else:
+        cleanup = Process("longshore.agent.cleanup", stand.environment, tmp_path / "clean.log")
+        assert await cleanup.ends() == 0
+
+    async def gone() -> bool:
+        return not psutil.pid_exists(command) or psutil.Process(command).status() == "zombie"
+
+    await until(gone, 5)
+
+
+async def test_one_agent_for_one_data_directory(own_processes: Stand) -> None:
+    """A second one would share the journal, and take away what the first one runs."""
+    await own_processes.open()
+    second = Process(
+        "longshore.agent", own_processes.environment, own_processes.directory / "second.log"
+    )
+    try:
+        assert await second.ends(15) == 1
+        assert "is in use by another agent" in second.log.read_text()
+    finally:
+        await second.close()

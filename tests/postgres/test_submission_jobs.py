@@ -172,7 +172,7 @@ async def test_listing_needs_exactly_one_place_to_look(stand: Stand) -> None:
         await listed(stand, jobQueue="q", arrayJobId=str(uuid.uuid4()))
     with pytest.raises(Unimplemented, match="multiNodeJobId"):
         await listed(stand, multiNodeJobId="x")
-    with pytest.raises(InvalidRequest, match="JobQueue none not found"):
+    with pytest.raises(NotFound, match="JobQueue none not found"):
         await listed(stand, jobQueue="none")
     with pytest.raises(InvalidRequest, match="jobStatus is 'DONE'"):
         await listed(stand, jobQueue="q", jobStatus="DONE")

@@ -180,7 +180,7 @@ async def test_an_update_changes_what_it_names(stand: Stand) -> None:
             computeEnvironment="m",
             updatePolicy={"terminateJobsOnUpdate": True},
         )
-    with pytest.raises(InvalidRequest, match="x does not exist"):
+    with pytest.raises(NotFound, match="x does not exist"):
         await stand("UpdateComputeEnvironment", computeEnvironment="x", state="ENABLED")
     assert (await environment(stand))["computeResources"] == resources
 
@@ -197,7 +197,7 @@ async def test_an_environment_is_deleted_when_nothing_needs_it(stand: Stand) -> 
     await stand("UpdateJobQueue", jobQueue="q", computeEnvironmentOrder=order)
     await stand("DeleteComputeEnvironment", computeEnvironment="ce")
     assert await stand("DescribeComputeEnvironments", computeEnvironments=["ce"]) == {}
-    with pytest.raises(InvalidRequest, match="ce does not exist"):
+    with pytest.raises(NotFound, match="ce does not exist"):
         await stand("DeleteComputeEnvironment", computeEnvironment="ce")
 
 
@@ -264,7 +264,7 @@ async def test_a_queue_keeps_its_order_of_environments(stand: Stand) -> None:
     for members, kind, text in (
         (a_queue("p", "c1", "c2", "c3", "c4"), InvalidRequest, "more than 3"),
         (a_queue("p", "c1", "c1"), InvalidRequest, "twice"),
-        (a_queue("p", "none"), InvalidRequest, "ComputeEnvironment none not found"),
+        (a_queue("p", "none"), NotFound, "ComputeEnvironment none not found"),
         (a_queue("p", computeEnvironmentOrder=[]), InvalidRequest, "at least one"),
         (a_queue("p", "c1", priority=-1), InvalidRequest, "priority"),
         (a_queue("p", "c1", schedulingPolicyArn="x"), Unimplemented, "schedulingPolicyArn"),
@@ -273,7 +273,7 @@ async def test_a_queue_keeps_its_order_of_environments(stand: Stand) -> None:
     ):
         with pytest.raises(kind, match=text):
             await stand("CreateJobQueue", **members)
-    with pytest.raises(InvalidRequest, match="none does not exist"):
+    with pytest.raises(NotFound, match="none does not exist"):
         await stand("UpdateJobQueue", jobQueue="none", priority=1)
 
 
@@ -317,9 +317,10 @@ async def test_a_definition_comes_back_as_registered(stand: Stand) -> None:
     await stand.register("d")
     answer = await stand("DescribeJobDefinitions", jobDefinitionName="d", status="INACTIVE")
     assert [entry["revision"] for entry in answer["jobDefinitions"]] == [1]
-    for wrong, text in (("d", "has no revision"), ("d:9", "JobDefinition d:9 not found")):
-        with pytest.raises(InvalidRequest, match=text):
-            await stand("DeregisterJobDefinition", jobDefinition=wrong)
+    with pytest.raises(InvalidRequest, match="has no revision"):
+        await stand("DeregisterJobDefinition", jobDefinition="d")
+    with pytest.raises(NotFound, match="JobDefinition d:9 not found"):
+        await stand("DeregisterJobDefinition", jobDefinition="d:9")
 
 
 async def test_an_oversize_registration_is_refused(stand: Stand) -> None:

@@ -16,6 +16,7 @@ from longshore.domain.errors import (
     InvalidRequest,
     LimitExceeded,
     LongshoreError,
+    NotFound,
     PreconditionFailed,
     Unavailable,
     Unimplemented,
@@ -81,23 +82,23 @@ async def test_the_newest_active_revision_is_meant(stand: Stand) -> None:
     arn = "arn:aws:batch:eu-west-1:000000000000:job-definition/d:1"
     job = await stand.submit(jobDefinition=arn)
     assert (await stand.describe(job))["jobDefinition"].endswith("/d:1")
-    with pytest.raises(InvalidRequest, match="name d:3 does not exist or is not in ACTIVE status"):
+    with pytest.raises(NotFound, match="name d:3 does not exist or is not in ACTIVE status"):
         await stand.submit(jobDefinition="d:3")
 
 
 REFUSED: list[tuple[dict[str, Any], type[LongshoreError], str]] = [
     ({"jobName": "-x"}, InvalidRequest, "Job name should match valid pattern"),
     ({"jobName": "x" * 129}, InvalidRequest, "Job name should match valid pattern"),
-    ({"jobQueue": "nope"}, InvalidRequest, "JobQueue nope not found."),
+    ({"jobQueue": "nope"}, NotFound, "JobQueue nope not found."),
     ({"jobQueue": "a b"}, InvalidRequest, "jobQueue is neither a name"),
     (
         {"jobDefinition": "nope"},
-        InvalidRequest,
+        NotFound,
         "JobDefinition name nope does not exist or is not in ACTIVE status",
     ),
     (
         {"jobDefinition": "arn:aws:batch:us-east-1:123456789012:job-definition/nope:4"},
-        InvalidRequest,
+        NotFound,
         "JobDefinition arn:aws:batch:us-east-1:123456789012:job-definition/nope:4 not found.",
     ),
     ({"jobDefinition": "d:0"}, InvalidRequest, "jobDefinition is neither NAME"),
@@ -111,7 +112,7 @@ REFUSED: list[tuple[dict[str, Any], type[LongshoreError], str]] = [
         InvalidRequest,
         "Job cannot have more than 20 dependencies",
     ),
-    ({"dependsOn": [{"jobId": str(uuid.UUID(int=1))}]}, InvalidRequest, "not found, on which"),
+    ({"dependsOn": [{"jobId": str(uuid.UUID(int=1))}]}, NotFound, "not found, on which"),
     ({"dependsOn": [{"type": "SEQUENTIAL"}]}, InvalidRequest, "which is for array jobs"),
     ({"dependsOn": [{}]}, InvalidRequest, "dependsOn[0] needs a jobId"),
     ({"dependsOn": [{"type": "ODD"}]}, InvalidRequest, "dependsOn[0].type is 'ODD'"),
@@ -194,7 +195,7 @@ async def test_dependencies_are_stored_once_each_and_sizes_must_agree(stand: Sta
     ]
     assert rows[3]["depends_on"] is None
     for wrong in (f"{array}:3", f"{single}:0"):
-        with pytest.raises(InvalidRequest, match="not found"):
+        with pytest.raises(NotFound, match="not found"):
             await stand.submit(dependsOn=[{"jobId": wrong}])
     with pytest.raises(InvalidRequest, match="needs an array job of size 4"):
         await stand.submit(

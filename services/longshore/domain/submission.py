@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from longshore.domain.arn import DefinitionName
-from longshore.domain.errors import InvalidRequest, PreconditionFailed
+from longshore.domain.errors import NotFound, PreconditionFailed
 from longshore.domain.job import WHOLE, JobKey
 from longshore.domain.merge import Overrides, merge_container
 from longshore.domain.reference import has_references
@@ -134,7 +134,8 @@ def check_dependencies(submission: Submission, known: Mapping[uuid.UUID, KnownJo
     """Checks that dependencies are there, and of the same size where they go side by side.
 
     Raises:
-        InvalidRequest: it does not.
+        NotFound: one is not there.
+        InvalidRequest: sizes differ.
     """
     for index, dependency in enumerate(submission.depends_on):
         key, member = dependency.job, f"dependsOn[{index}].jobId"
@@ -144,7 +145,8 @@ def check_dependencies(submission: Submission, known: Mapping[uuid.UUID, KnownJo
         exists = job is not None and (
             key.array_index == WHOLE or key.array_index < (job.array_size or 0)
         )
-        require(exists, f"Job {key} not found, on which the job depends.", member)
+        if not exists:
+            raise NotFound(f"Job {key} not found, on which the job depends.", member=member)
         if dependency.type == N_TO_N:
             size = job.array_size if job else None
             require(
@@ -220,11 +222,11 @@ def _dependency_json(dependency: Dependency) -> Json:
     return entry
 
 
-def missing_definition(name: DefinitionName) -> InvalidRequest:
+def missing_definition(name: DefinitionName) -> NotFound:
     """The refusal of a definition that is not there or not ACTIVE, in AWS's words."""
     if name.is_arn:
-        return InvalidRequest(f"JobDefinition {name.text} not found.", member="jobDefinition")
-    return InvalidRequest(
+        return NotFound(f"JobDefinition {name.text} not found.", member="jobDefinition")
+    return NotFound(
         f"JobDefinition name {name.text} does not exist or is not in ACTIVE status",
         member="jobDefinition",
     )
@@ -238,11 +240,11 @@ def check_queue(name: str, found: tuple[str, str] | None) -> None:
         found: its state and status, None if there is no such queue.
 
     Raises:
-        InvalidRequest: there is no such queue.
+        NotFound: there is no such queue.
         PreconditionFailed: it is DISABLED or not VALID.
     """
     if found is None:
-        raise InvalidRequest(f"JobQueue {name} not found.", member="jobQueue")
+        raise NotFound(f"JobQueue {name} not found.", member="jobQueue")
     state, status = found
     if state != "ENABLED":
         raise PreconditionFailed(f"JobQueue {name} is {state} and takes no jobs.")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from longshore.domain.arn import COMPUTE_ENVIRONMENT, parse_name
-from longshore.domain.errors import PreconditionFailed
+from longshore.domain.errors import NotFound, PreconditionFailed
 from longshore.domain.validation import Json, require, unsupported
 
 ENVIRONMENTS_MAX = 3
@@ -66,12 +66,13 @@ def check_environments(names: Sequence[str], statuses: dict[str, str]) -> None:
     """Checks that the compute environments of a queue are there and VALID.
 
     Raises:
-        InvalidRequest: one is not there.
+        NotFound: one is not there.
         PreconditionFailed: one is not VALID.
     """
     for name in names:
-        require(
-            name in statuses, f"ComputeEnvironment {name} not found.", "computeEnvironmentOrder"
-        )
+        if name not in statuses:
+            raise NotFound(
+                f"ComputeEnvironment {name} not found.", member="computeEnvironmentOrder"
+            )
         if statuses[name] != "VALID":
             raise PreconditionFailed(f"ComputeEnvironment {name} is {statuses[name]}, not VALID.")

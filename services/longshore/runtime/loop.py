@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import time
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -35,6 +36,7 @@ class Loop:
         interval: float,
         *,
         gather: float = 0.0,
+        gather_most: float = 0.0,
     ) -> None:
         """Makes a loop that has not begun.
 
@@ -43,11 +45,14 @@ class Loop:
             tick: one pass.
             interval: seconds from the end of a pass to the next one when nothing wakes it.
             gather: seconds to wait after a wake-up so that more changes fold into the pass.
+            gather_most: gather for as long as the pass before took, up to so many seconds: under
+                load passes become fewer and larger instead of taking all of the processor.
         """
         self._name = name
         self._tick = tick
         self._interval = interval
         self._gather = gather
+        self._gather_most = gather_most
         self._event = asyncio.Event()
         self._stopped = asyncio.Event()
 
@@ -63,6 +68,7 @@ class Loop:
     async def run(self) -> None:
         """Runs passes until stopped or cancelled."""
         failures = 0
+        gather = self._gather
         self._event.set()
         while True:
             with contextlib.suppress(TimeoutError):
@@ -70,9 +76,10 @@ class Loop:
                     await self._event.wait()
             if self._stopped.is_set():
                 return
-            if self._gather:
-                await asyncio.sleep(self._gather)
+            if gather:
+                await asyncio.sleep(gather)
             self._event.clear()
+            started = time.monotonic()
             try:
                 await self._tick()
                 failures = 0
@@ -84,6 +91,7 @@ class Loop:
             except Exception:
                 failures += 1
                 log.exception("loop.failed", loop=self._name, failures=failures)
+            gather = max(self._gather, min(time.monotonic() - started, self._gather_most))
             if failures:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(backoff(failures) * random.uniform(0.5, 1.0)):

@@ -27,6 +27,8 @@ from longshore.v1 import (
 TICK_SECONDS = 0.5
 #: Seconds that changes gather after a wake-up.
 GATHER_SECONDS = 0.002
+#: The same after a tick that took long.
+GATHER_MOST_SECONDS = 0.02
 
 
 async def serve(stop: asyncio.Event) -> None:
@@ -61,7 +63,13 @@ async def serve(stop: asyncio.Event) -> None:
         async def hold() -> None:
             await server.set_serving(await scheduler.hold_lease())
 
-        ticks = Loop("tick", scheduler.tick, TICK_SECONDS, gather=GATHER_SECONDS)
+        ticks = Loop(
+            "tick",
+            scheduler.tick,
+            TICK_SECONDS,
+            gather=GATHER_SECONDS,
+            gather_most=GATHER_MOST_SECONDS,
+        )
         scheduler.wake = ticks.wake
         loops = [
             ticks,

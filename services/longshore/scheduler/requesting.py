@@ -260,6 +260,7 @@ async def _act_on_array(
     )
     if request.terminate:
         for live in memory.live_of_array(job_id):
+            changes.flags.append(_flag(replace(request, key=live.key)))
             stop(changes, live, request.reason)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from longshore.domain.arn import DefinitionName
-from longshore.domain.errors import InvalidRequest
+from longshore.domain.errors import InvalidRequest, NotFound
 from longshore.domain.page import Page, decode_token, encode_token, page_size
 from longshore.domain.validation import NAMES_MAX, Json, check_count, require
 from longshore.domain.validation_definition import new_definition
@@ -40,7 +40,7 @@ class Definitions:
             )
         async with transaction(self._pool) as conn:
             if not await job_definition.deregister(conn, definition.name, definition.revision):
-                raise InvalidRequest(
+                raise NotFound(
                     f"JobDefinition {definition.text} not found.", member="jobDefinition"
                 )
 

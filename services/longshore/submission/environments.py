@@ -8,7 +8,7 @@ from longshore.domain.environment import (
     ComputeEnvironment,
     JobQueue,
 )
-from longshore.domain.errors import InvalidRequest, PreconditionFailed
+from longshore.domain.errors import NotFound, PreconditionFailed
 from longshore.domain.page import Page, decode_token, encode_token, page_size
 from longshore.domain.validation import (
     NAMES_MAX,
@@ -51,7 +51,7 @@ class Environments:
             found = await compute_environment.lock_environments(conn, [name])
             environment = found.get(name)
             if environment is None:
-                raise InvalidRequest(f"{name} does not exist", member="computeEnvironment")
+                raise NotFound(f"{name} does not exist", member="computeEnvironment")
             await compute_environment.update_environment(
                 conn, updated_environment(environment, request)
             )
@@ -62,7 +62,7 @@ class Environments:
             found = await compute_environment.lock_environments(conn, [name])
             environment = found.get(name)
             if environment is None:
-                raise InvalidRequest(f"{name} does not exist", member="computeEnvironment")
+                raise NotFound(f"{name} does not exist", member="computeEnvironment")
             if environment.state != "DISABLED":
                 raise PreconditionFailed(
                     f"Cannot delete, compute environment {name} is {environment.state}; "
@@ -126,7 +126,7 @@ class Queues:
             await self._check_environments(conn, environments)
             found = await job_queue.lock_queue(conn, name)
             if found is None:
-                raise InvalidRequest(f"{request['jobQueue']} does not exist", member="jobQueue")
+                raise NotFound(f"{request['jobQueue']} does not exist", member="jobQueue")
             if found[1] == "DELETING":
                 raise PreconditionFailed("Cannot update, resource is being modified")
             await job_queue.update_queue(
@@ -142,7 +142,7 @@ class Queues:
         async with transaction(self._pool) as conn:
             found = await job_queue.lock_queue(conn, name)
             if found is None:
-                raise InvalidRequest(f"{name} does not exist", member="jobQueue")
+                raise NotFound(f"{name} does not exist", member="jobQueue")
             if found[0] != "DISABLED":
                 raise PreconditionFailed(
                     f"Cannot delete, job queue {name} is {found[0]}; disable it first."

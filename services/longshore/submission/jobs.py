@@ -72,7 +72,7 @@ class Jobs:
         before = int(decode_token(request.token, "jobs", [int])[0]) if request.token else None
         async with connection(self._pool) as conn:
             if not await job_queue.read_queues(conn, [name]):
-                raise InvalidRequest(f"JobQueue {name} not found.", member="jobQueue")
+                raise NotFound(f"JobQueue {name} not found.", member="jobQueue")
             if wanted is None:
                 return Page([])
             found = await job_reading.list_queue(

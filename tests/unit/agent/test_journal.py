@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from support.disk import a_full_disk
 
 from longshore.agent import journal as journal_module
 from longshore.agent.attempt import AttemptKey
@@ -121,3 +122,23 @@ def test_a_lost_journal_goes_on_past_the_old_numbers(tmp_path: Path) -> None:
     second = Journal(None)
     assert second.sequence >= first.sequence - 3
     first.close()
+
+
+async def test_a_full_disk_tears_no_record_and_loses_none(tmp_path: Path) -> None:
+    """What could not be written is written later, before anything that follows it."""
+    journal = Journal(tmp_path / "journal")
+    journal.assigned(an_assignment("before"))
+    with a_full_disk((tmp_path / "journal").stat().st_size + 10):
+        journal.assigned(an_assignment("during"))
+        report = a_report(journal, "during")
+        journal.report(report)
+        with pytest.raises(OSError, match="too large"):
+            await journal.flush()
+    journal.assigned(an_assignment("after"))
+    await journal.flush()
+    journal.close()
+
+    again = Journal(tmp_path / "journal")
+    assert {key.job_id for key in again.entries} == {"before", "during", "after"}
+    assert again.reports == {report.sequence: report}
+    again.close()

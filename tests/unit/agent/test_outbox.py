@@ -3,6 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+
+from support.disk import a_full_disk
 
 from longshore.agent.journal import Journal
 from longshore.agent.outbox import BATCH_CHANGES, Outbox
@@ -64,3 +67,23 @@ async def test_what_the_journal_held_is_sent_first() -> None:
     outbox = Outbox(journal, lambda _: None)
     assert outbox.ready.is_set()
     assert list(outbox.unsent(0)) == [report]
+
+
+async def test_a_report_waits_for_room_on_the_disk(tmp_path: Path) -> None:
+    """It is not sent before it is durable, and not lost either."""
+    journal = Journal(tmp_path / "journal")
+    outbox = Outbox(journal, lambda _: None)
+    running = asyncio.create_task(outbox.run())
+    journaled = asyncio.Event()
+    with a_full_disk(10):
+        outbox.add(a_change("a", pb.ATTEMPT_STATUS_ENDED), journaled)
+        await asyncio.sleep(0.1)
+        assert list(outbox.unsent(0)) == []
+        assert not running.done()
+    async with asyncio.timeout(5):
+        await journaled.wait()
+    (report,) = outbox.unsent(0)
+    assert report.changes[0].key.job_id == "a"
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    journal.close()

@@ -1,8 +1,10 @@
 """The spool keeps lines in CRI form and knows by itself what is finished."""
 
+import os
 from pathlib import Path
 
 import pytest
+from support.disk import a_full_disk
 
 from longshore.agent.docker.output import resume_point
 from longshore.agent.process_output import ProcessOutput
@@ -140,3 +142,29 @@ def test_process_output_goes_on_where_the_spool_ends(tmp_path: Path) -> None:
         (b"xxxxx", False),
         (b"end", True),
     ]
+
+
+def test_a_full_disk_tears_no_line_and_loses_none(tmp_path: Path) -> None:
+    """What does not get onto the disk is kept, and nothing more is taken meanwhile."""
+    spool = Spool(tmp_path / "spool")
+    (tmp_path / "out").write_bytes(b"".join(b"line %d\n" % number for number in range(100)))
+    output = ProcessOutput(spool, NAME, tmp_path)
+    with a_full_disk(100):
+        for _ in range(3):
+            with pytest.raises(OSError, match="too large"):
+                output.take()
+    output.take()
+    output.close()
+    file = spool.open(NAME)
+    assert [line.text for line in file.lines()] == [b"line %d" % number for number in range(100)]
+    file.close()
+
+
+def test_a_log_on_a_full_disk_is_closed_in_any_case(tmp_path: Path) -> None:
+    """Its file is let go although the rest could not be written."""
+    before = len(os.listdir("/proc/self/fd"))
+    file = Spool(tmp_path / "spool").open(NAME)
+    file.write(TIME, STDOUT, b"x" * 200, partial=False)
+    with a_full_disk(100), pytest.raises(OSError, match="too large"):
+        file.close()
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -1,6 +1,7 @@
 """The runner of periodic work."""
 
 import asyncio
+import time
 import contextlib
 from collections.abc import AsyncIterator, Callable
 
@@ -153,3 +154,20 @@ async def test_a_stop_does_not_wait_for_a_backoff() -> None:
             await idle()
             loop.stop()
             await asyncio.wait_for(task, 0.09)
+
+
+async def test_a_long_pass_is_followed_by_a_longer_gathering() -> None:
+    begun: list[float] = []
+    ended: list[float] = []
+
+    async def tick() -> None:
+        begun.append(time.monotonic())
+        if len(begun) == 1:
+            await asyncio.sleep(0.05)
+        ended.append(time.monotonic())
+        loop.stop() if len(begun) == 2 else loop.wake()
+
+    loop = Loop("test", tick, 10.0, gather=0.001, gather_most=0.03)
+    async with asyncio.timeout(5):
+        await loop.run()
+    assert begun[1] - ended[0] >= 0.03
