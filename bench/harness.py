@@ -1,9 +1,10 @@
-"""What the benchmarks share: a stack of their own, agents, definitions, and how ratios are printed."""
+"""What the benchmarks share: a stack of their own, agents, definitions, how figures are printed."""
 
 import contextlib
 import os
 import secrets
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
@@ -12,7 +13,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
-from longshore.v1 import compute_environment_pb2
+from longshore.v1 import compute_environment_pb2, job_pb2
 from longshore_client import Client, build
 
 STOP_SECONDS = 30
@@ -48,9 +49,7 @@ def running_stack(runtime: str) -> Iterator[tuple[int, Path]]:
         )
         yield base, directory
     finally:
-        subprocess.run(
-            [longshore, "down", *common], check=False, timeout=120, stdout=sys.stderr
-        )
+        subprocess.run([longshore, "down", *common], check=False, timeout=120, stdout=sys.stderr)
         shutil.rmtree(directory, ignore_errors=True)
 
 
@@ -95,7 +94,8 @@ async def running_agents(
         yield
     finally:
         for process in processes:
-            process.terminate()
+            # The end of the instance: nothing of it stays behind.
+            process.send_signal(signal.SIGUSR1)
         for process in processes:
             process.wait(STOP_SECONDS)
 
@@ -107,12 +107,15 @@ async def register_noop(client: Client) -> str:
     )
 
 
-async def until_succeeded(client: Client, job_ids: Sequence[str], seconds: float) -> None:
+async def until_succeeded(
+    client: Client, job_ids: Sequence[str], seconds: float
+) -> list[job_pb2.JobDetail]:
     """Waits until every job has succeeded."""
     jobs = await client.wait(job_ids, timeout=seconds)
     failed = [job.job_id for job in jobs if job.status != "SUCCEEDED"]
     if failed:
         raise RuntimeError(f"{len(failed)} jobs failed, the first is {failed[0]}")
+    return jobs
 
 
 def summary(values: Sequence[float], unit: str, digits: int = 1) -> str:
@@ -121,5 +124,3 @@ def summary(values: Sequence[float], unit: str, digits: int = 1) -> str:
         f"{statistics.median(values):.{digits}f} {unit} "
         f"[{min(values):.{digits}f}-{max(values):.{digits}f}]"
     )
-
-

@@ -182,6 +182,7 @@ async def a_world(
     directory: Path,
     *,
     agent_command: Sequence[str] = SLEEPER,
+    cleanup_command: Sequence[str] = NOTHING,
     grace: float = 30,
     limit: int = 8,
     settings: ScalingSettings | None = None,
@@ -202,7 +203,7 @@ async def a_world(
             instances_limit=limit,
             on_exit=exited.set,
             agent_command=agent_command,
-            cleanup_command=NOTHING,
+            cleanup_command=cleanup_command,
         )
         stack.callback(kill_all, directory)
         stack.callback(provider.close)

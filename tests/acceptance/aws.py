@@ -76,12 +76,13 @@ class Aws:
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
                 return answer.status, json.load(answer)
-        except urllib.error.HTTPError as refused:
-            with refused:
-                answered = json.load(refused)
-                assert refused.headers["x-amzn-errortype"] == answered["__type"]
-                assert refused.headers["x-amzn-RequestId"]
-                return refused.code, answered
+        except urllib.error.HTTPError as error:
+            refusal = error
+        with refusal:
+            answered = json.load(refusal)
+            assert refusal.headers["x-amzn-errortype"] == answered["__type"]
+            assert refusal.headers["x-amzn-RequestId"]
+            return refusal.code, answered
 
     def register(
         self, name: str, *command: str, needs: tuple[int, int] = (1, 64), **members: Any

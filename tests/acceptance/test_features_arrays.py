@@ -1,5 +1,6 @@
 """Array jobs and dependencies: every form, and what a failure does to what waits."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -131,7 +132,7 @@ def test_sequential_stops_at_a_failure(aws: Aws) -> None:
     assert aws.end(array)["status"] == "FAILED"
     children = aws.children(array, 5)
     assert [child["status"] for child in children] == ["SUCCEEDED"] * 2 + ["FAILED"] * 3
-    for before, after in zip(children[:2], children[1:3], strict=True):
+    for before, after in itertools.pairwise(children[:3]):
         assert after["startedAt"] >= before["stoppedAt"]
     assert children[2]["container"]["exitCode"] == 1
     assert [child.get("statusReason") for child in children[3:]] == [_DEPENDENCY_FAILED] * 2

@@ -6,6 +6,14 @@ import pytest
 from acceptance.aws import FINAL, REGION, Aws, Gate
 
 _ACCOUNT = "123456789012"
+_MAX_RESOURCE = (
+    "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE - CE(s) associated with the job queue "
+    "cannot meet the CPU requirement of the job."
+)
+_TOO_LARGE = (
+    "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT - The job resource requirement (vCPU/memory/GPU) is "
+    "higher than that can be met by the CE(s) attached to the job queue."
+)
 
 
 def _arn(kind: str, name: str) -> str:
@@ -53,19 +61,7 @@ def test_first_in_first_out(aws: Aws, gate: Gate, narrow: str) -> None:
 
 @pytest.mark.parametrize(
     ("needs", "reason"),
-    [
-        (
-            (9999, 64),
-            "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE - CE(s) associated with the job "
-            "queue cannot meet the CPU requirement of the job.",
-        ),
-        (
-            (1, 90_000_000),
-            "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT - The job resource requirement "
-            "(vCPU/memory/GPU) is higher than that can be met by the CE(s) attached to the job "
-            "queue.",
-        ),
-    ],
+    [((9999, 64), _MAX_RESOURCE), ((1, 90_000_000), _TOO_LARGE)],
     ids=["vcpus", "memory"],
 )
 def test_impossible_resources_wait_with_a_reason(
@@ -232,7 +228,7 @@ def test_list_in_pages(aws: Aws, listed: _Listed) -> None:
             break
         token = {"nextToken": answer["nextToken"]}
     assert [len(page) for page in pages] == [3, 3, 1]
-    assert sum(pages, []) == listed.all
+    assert [job_id for page in pages for job_id in page] == listed.all
 
 
 def test_dependents_go_on_after_a_listing(aws: Aws, listed: _Listed) -> None:

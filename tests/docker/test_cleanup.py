@@ -18,8 +18,8 @@ def an_instance_id() -> str:
     return f"i-{secrets.token_hex(9)[:17]}"
 
 
-async def clean(instance_id: str, data_dir: Path, runtime: str) -> None:
-    """Runs the command as provisioning does."""
+async def clean(instance_id: str, data_dir: Path, runtime: str, **environment: str) -> int:
+    """Runs the command as provisioning does; returns its exit code."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -29,10 +29,11 @@ async def clean(instance_id: str, data_dir: Path, runtime: str) -> None:
             "LONGSHORE_INSTANCE_ID": instance_id,
             "LONGSHORE_DATA_DIR": str(data_dir),
             "LONGSHORE_RUNTIME": runtime,
-        },
+        }
+        | environment,
         stderr=subprocess.DEVNULL,
     )
-    assert await asyncio.wait_for(process.wait(), 15) == 0
+    return await asyncio.wait_for(process.wait(), 15)
 
 
 @pytest.mark.docker
@@ -51,11 +52,18 @@ async def test_its_containers_are_removed_and_no_others(engine: Engine, tmp_path
         )
         await container.start()
     try:
-        await clean(over, tmp_path, "docker")
+        assert await clean(over, tmp_path, "docker") == 0
         assert await labelled(engine, over) == 0
         assert await labelled(engine, other) == 1
     finally:
         await clean(other, tmp_path, "docker")
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_an_engine_that_is_away_is_asked_again_later(tmp_path: Path) -> None:
+    """Its containers may run on, so this is not the end of it."""
+    away = f"unix://{tmp_path}/no.sock"
+    assert await clean(an_instance_id(), tmp_path, "docker", DOCKER_HOST=away) == 1
 
 
 @pytest.mark.asyncio(loop_scope="session")
@@ -68,7 +76,7 @@ async def test_its_processes_are_killed(tmp_path: Path) -> None:
         "/bin/sh", "-c", "sleep 60; :", "longshore-attempt", str(directory), start_new_session=True
     )
     (directory / "pid").write_text(f"{process.pid}\n")
-    await clean(an_instance_id(), tmp_path, "process")
+    assert await clean(an_instance_id(), tmp_path, "process") == 0
     assert await asyncio.wait_for(process.wait(), 5) == -9
     assert not directory.exists()
 

@@ -1,6 +1,8 @@
 """Whatever dies and comes back: no attempt is lost, none runs twice, no line is lost or doubled."""
 
 import asyncio
+import resource
+import signal
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,23 @@ async def check_counted(stand: Stand, assignment: pb.Assignment, path: Path) -> 
         lines = [entry.text.decode() for entry in entries if entry.source == source]
         assert lines == [f"{name} {index}" for index in range(1, 41)]
     assert await asyncio.to_thread(path.read_text) == "started\n"
+
+
+async def test_disk_is_full_for_a_while(stand: Stand, tmp_path: Path) -> None:
+    """Neither the end of an attempt nor a line of its log is lost, and the agent stays."""
+    await stand.open()
+    path = tmp_path / "shared" / "count"
+    assignment = counting(stand, path)
+    assert stand.agent is not None
+    await stand.scheduler.assign(assignment)
+    await stand.scheduler.running(assignment)
+    agent = stand.agent.popen.pid
+    limits = resource.prlimit(agent, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+    await asyncio.sleep(2.5)  # some of the output finds no room
+    resource.prlimit(agent, resource.RLIMIT_FSIZE, limits)
+    assert (await stand.scheduler.ended(assignment)).exit_code == 7
+    await check_counted(stand, assignment, path)
+    assert stand.agent.popen.poll() is None
 
 
 @pytest.mark.parametrize("way", ["kill", "terminate"])
@@ -189,6 +208,24 @@ async def test_instance_is_over_on_record(stand: Stand) -> None:
     assert await stand.output(assignment) == "up\n"
 
 
+async def test_instance_is_ended(stand: Stand) -> None:
+    """SIGUSR1: what runs is stopped as on an instance that is shut down, told, and kept."""
+    await stand.open()
+    assert stand.agent is not None
+    script = "trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.05; done"
+    assignment = stand.an_attempt("sh", "-c", script)
+    await stand.scheduler.assign(assignment)
+    await stand.scheduler.running(assignment)
+    while not await stand.entries_so_far(assignment):
+        pass
+    stand.agent.popen.send_signal(signal.SIGUSR1)
+    end = await stand.scheduler.ended(assignment)
+    reason = f"Host EC2 (instance {stand.instance_id}) terminated."
+    assert (end.exit_code, end.status_reason) == (3, reason)
+    assert await stand.agent.ends() == 0
+    assert await stand.output(assignment) == "up\nbye\n"
+
+
 async def test_heartbeats_come_at_the_interval_named(stand: Stand) -> None:
     await stand.open()
     await stand.scheduler.until(lambda: stand.scheduler.heartbeats >= 3, 5)
@@ -199,6 +236,54 @@ async def test_scheduler_is_not_there_at_the_start(stand: Stand) -> None:
     await asyncio.sleep(1)
     await stand.start_scheduler()
     await stand.scheduler.until(lambda: stand.scheduler.registrations)
+
+
+@pytest.mark.docker
+async def test_auto_stays_with_the_engine_of_its_containers(tmp_path: Path, engine: Engine) -> None:
+    """While that is away its attempts are not taken for ended: they may run on."""
+    del engine
+    stand = Stand(tmp_path, "auto")
+    await stand.open()
+    assignment = stand.an_attempt("sh", "-c", "sleep 4; exit 6")
+    assert stand.agent is not None
+    await stand.scheduler.assign(assignment)
+    await stand.scheduler.running(assignment)
+    await stand.agent.kill()
+    away = stand.environment | {"DOCKER_HOST": f"unix://{tmp_path}/no.sock"}
+    agent = Process("longshore.agent", away, tmp_path / "away.log")
+    try:
+        assert await agent.ends(10) == 1
+    finally:
+        await agent.close()
+    await stand.start_agent()
+    assert (await stand.scheduler.ended(assignment)).exit_code == 6
+    await stand.close()
+
+
+@pytest.mark.docker
+async def test_what_nobody_wants_holds_no_gpu(own_containers: Stand, engine: Engine) -> None:
+    """A container that was found and removed gives back what it held."""
+    stand = own_containers
+    stand.environment["LONGSHORE_GPUS"] = "1"
+    labels = {
+        "longshore.instance": stand.instance_id,
+        "longshore.job-id": "unknown",
+        "longshore.attempt": "1",
+        "longshore.gpus": "0",
+    }
+    config = {"Image": "busybox:latest", "Cmd": ["sleep", "60"], "Labels": labels}
+    await (await engine.docker.containers.create(config)).start()
+    await stand.open()
+
+    async def gone() -> bool:
+        label = filters(label=["longshore.job-id=unknown"])
+        return not await engine.docker.containers.list(all="1", filters=label)
+
+    await until(gone)
+    assignment = stand.an_attempt("true")
+    assignment.resources.gpus = 1
+    end = await stand.run(assignment)
+    assert "GPUs are not free" not in end.reason
 
 
 @pytest.mark.docker

@@ -1,8 +1,10 @@
 """Provisioning on a real database, with real processes in the place of agents."""
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import grpc
@@ -11,6 +13,7 @@ import pytest
 from capacity_world import World, a_world, kill
 
 from longshore.domain.errors import InvalidRequest, NotFound, StaleLease
+from longshore.provisioning import loop
 from longshore.rpc.errors import from_rpc_error
 from longshore.v1 import provisioning_service_pb2 as pb
 
@@ -293,3 +296,39 @@ async def test_all_instances_stop_with_the_service(world: World) -> None:
     assert await world.pids() == {}
     reasons = await world.db.fetch("SELECT DISTINCT status_reason FROM instances")
     assert [row[0] for row in reasons] == ["The instance was stopped together with longshore."]
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+async def test_what_could_not_be_cleaned_up_is_tried_again(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_restarted: bool
+) -> None:
+    """The record ends, so that its jobs go on elsewhere; what it left behind is not forgotten."""
+    monkeypatch.setattr(loop, "CLEAN_AGAIN", timedelta())
+    engine_answers = tmp_path / "engine-answers"
+    command = ("/bin/sh", "-c", f"test -e {engine_answers}")
+    directory = tmp_path / "instances"
+    async with contextlib.AsyncExitStack() as stack:
+        world = await stack.enter_async_context(
+            a_world(database_url, directory, cleanup_command=command)
+        )
+        await world.environment()
+        over, live = await launch(world, 2)
+        for instance_id in (over, live):
+            (directory / instance_id / "journal").touch()
+        await world.register(over, status="LOST")
+        kill((await world.pids())[over])
+
+        async def ended() -> bool:
+            return (await world.instances())[over] == TERMINATED
+
+        await world.tick_until(ended)
+        assert (directory / over / "journal").exists()
+        if is_restarted:
+            await world.reconciler.release()
+            world = await stack.enter_async_context(
+                a_world(database_url, directory, cleanup_command=command)
+            )
+        engine_answers.touch()
+        await world.reconciler.tick()
+        assert [path.name for path in (directory / over).iterdir()] == ["agent.log"]
+        assert (directory / live / "journal").exists()

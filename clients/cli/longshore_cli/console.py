@@ -29,6 +29,10 @@ STATUS_STYLES = {
     "ENABLED": "green",
     "DISABLED": "yellow",
 }
+#: On a terminal, a column that is no wider is not folded.
+WHOLE_CELLS = 20
+#: Blanks between two columns.
+GAP = 2
 
 
 def out() -> Console:
@@ -57,24 +61,43 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2) + "\n")
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A listing. On a terminal cells are folded into its width; elsewhere each row is one line."""
+def table(
+    headers: Sequence[str], rows: Iterable[Sequence[str]], *, spare: Sequence[str] = ()
+) -> None:
+    """A listing: fitted into a terminal's width; elsewhere each row is one line.
+
+    Args:
+        headers: names of the columns.
+        rows: a cell for each column.
+        spare: columns that a narrow terminal may go without, the first of them first.
+    """
     console = out()
-    kept = [list(row) for row in rows]
+    lines = [list(headers), *(list(row) for row in rows)]
     if console.is_terminal:
-        grid = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-        for number, header in enumerate(headers):
-            # The first column is what one copies, so it stays whole.
-            grid.add_column(header, overflow="fold", no_wrap=number == 0)
-        for row in kept:
-            grid.add_row(*(Text(cell, style=STATUS_STYLES.get(cell, "")) for cell in row))
-        console.print(grid, soft_wrap=False)
+        console.print(_fitted(lines, console.width, spare), soft_wrap=False)
         return
-    lines = [list(headers), *kept]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(headers))]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         sys.stdout.write("  ".join(cells).rstrip() + "\n")
+
+
+def _fitted(lines: list[list[str]], width: int, spare: Sequence[str]) -> Table:
+    """Cells folded where they are long; the first column, which one copies, stays whole."""
+    columns = list(zip(*lines, strict=True))
+    for header in spare:
+        # Folded, a long column needs this much at least to be read.
+        needed = sum(min(max(map(len, column)), WHOLE_CELLS) + GAP for column in columns[1:])
+        if max(map(len, columns[0])) + needed <= width:
+            break
+        columns = [column for column in columns if column[0] != header]
+    grid = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
+    for number, (header, *cells) in enumerate(columns):
+        short = max(map(len, (header, *cells))) <= WHOLE_CELLS
+        grid.add_column(header, overflow="fold", no_wrap=number == 0 or short)
+    for row in list(zip(*columns, strict=True))[1:]:
+        grid.add_row(*(Text(cell, style=STATUS_STYLES.get(cell, "")) for cell in row))
+    return grid
 
 
 def fields(pairs: Iterable[tuple[str, str]]) -> None:

@@ -31,7 +31,7 @@ app = typer.Typer(no_args_is_help=True, help="Job definitions.", rich_markup_mod
 @app.command()
 @coroutine
 async def register(  # noqa: PLR0913, PLR0917 - each is an option
-    name: Annotated[str, typer.Argument(help="The definition's name.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The definition's name.")],
     command: CommandLine = None,
     image: Annotated[str | None, typer.Option(help="Image to run.", show_default=False)] = None,
     file: Annotated[
@@ -41,10 +41,15 @@ async def register(  # noqa: PLR0913, PLR0917 - each is an option
             show_default=False,
         ),
     ] = None,
-    vcpus: Annotated[int, typer.Option(min=1, help="vCPUs, a share.")] = 1,
+    vcpus: Annotated[
+        int | None, typer.Option(min=1, help="vCPUs, a share.", show_default="1")
+    ] = None,
     memory: Annotated[
-        int, typer.Option(min=4, help="Memory in MiB, a hard limit.")
-    ] = DEFAULT_MEMORY_MIB,
+        int | None,
+        typer.Option(
+            min=4, help="Memory in MiB, a hard limit.", show_default=str(DEFAULT_MEMORY_MIB)
+        ),
+    ] = None,
     env: Environment = None,
     volume: Annotated[
         list[str] | None,
@@ -62,6 +67,9 @@ async def register(  # noqa: PLR0913, PLR0917 - each is an option
     if (image is None) == (file is None):
         raise typer.BadParameter("Either --image or --file says what to run.")
     if file is not None:
+        others = (command, vcpus, memory, env, volume, parameter, attempts, timeout_seconds, tag)
+        if any(others):
+            raise typer.BadParameter("--file says everything; other options cannot be beside it.")
         request = _read(name, file)
     else:
         request = job_definition_pb2.RegisterJobDefinitionRequest(
@@ -70,8 +78,8 @@ async def register(  # noqa: PLR0913, PLR0917 - each is an option
             container_properties=build.container(
                 image or "",
                 command or (),
-                vcpus=vcpus,
-                memory_mib=memory,
+                vcpus=vcpus or 1,
+                memory_mib=memory or DEFAULT_MEMORY_MIB,
                 env=pairs(env, "--env"),
                 mounts=mounts(volume),
             ),
@@ -97,7 +105,9 @@ def _read(name: str, file: Path) -> job_definition_pb2.RegisterJobDefinitionRequ
     except OSError as error:
         raise InvalidRequest(f"{file} cannot be read: {error.strerror}.") from error
     except (ValueError, ParseError) as error:
-        raise InvalidRequest(f"{file} is not a job definition in JSON: {error}") from error
+        # What follows the first line lists protobuf's own names.
+        why = str(error).partition("\n")[0]
+        raise InvalidRequest(f"{file} is not a job definition in JSON: {why}") from error
     request.job_definition_name = name
     return request
 
@@ -106,7 +116,8 @@ def _read(name: str, file: Path) -> job_definition_pb2.RegisterJobDefinitionRequ
 @coroutine
 async def list_(
     name: Annotated[
-        str | None, typer.Argument(help="Only revisions of this name.", show_default=False)
+        str | None,
+        typer.Argument(metavar="NAME", help="Only revisions of this name.", show_default=False),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="INACTIVE revisions as well.")] = False,
     json: Json = False,

@@ -13,7 +13,10 @@ from longshore_cli.switch import State
 
 app = typer.Typer(no_args_is_help=True, help="Compute environments.", rich_markup_mode=None)
 
-Name = Annotated[str, typer.Argument(help="The compute environment's name.")]
+#: Of a MANAGED environment, if nothing else is said.
+MIN_VCPUS, MAX_VCPUS = 0, 16
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The compute environment's name.")]
 
 
 class Kind(StrEnum):
@@ -28,7 +31,10 @@ class Kind(StrEnum):
 async def create(
     name: Name,
     kind: Annotated[
-        Kind, typer.Option("--type", help="MANAGED: by longshore; UNMANAGED: by you.")
+        Kind,
+        typer.Option(
+            "--type", case_sensitive=False, help="MANAGED: by longshore; UNMANAGED: by you."
+        ),
     ] = Kind.MANAGED,
     instance_type: Annotated[
         list[str] | None,
@@ -36,8 +42,13 @@ async def create(
             help="Instance type or family; repeatable. MANAGED only; `local` if not given."
         ),
     ] = None,
-    min_vcpus: Annotated[int, typer.Option(min=0, help="Kept running even when idle.")] = 0,
-    max_vcpus: Annotated[int, typer.Option(min=0, help="Never passed.")] = 16,
+    min_vcpus: Annotated[
+        int | None,
+        typer.Option(min=0, help="Kept running even when idle.", show_default=str(MIN_VCPUS)),
+    ] = None,
+    max_vcpus: Annotated[
+        int | None, typer.Option(min=0, help="Never passed.", show_default=str(MAX_VCPUS))
+    ] = None,
     strategy: Annotated[
         str | None, typer.Option(help="Allocation strategy.", show_default=False)
     ] = None,
@@ -51,8 +62,8 @@ async def create(
         request.compute_resources.MergeFrom(
             compute_environment_pb2.ComputeResource(
                 type="EC2",
-                minv_cpus=min_vcpus,
-                maxv_cpus=max_vcpus,
+                minv_cpus=MIN_VCPUS if min_vcpus is None else min_vcpus,
+                maxv_cpus=MAX_VCPUS if max_vcpus is None else max_vcpus,
                 instance_types=instance_type or ["local"],
                 allocation_strategy=strategy,
                 # Required by the wire contract, without meaning on the local provider.
@@ -61,8 +72,10 @@ async def create(
                 instance_role="local",
             )
         )
-    elif instance_type or strategy:
-        raise typer.BadParameter("--instance-type and --strategy are for MANAGED environments.")
+    elif any(given is not None for given in (instance_type, min_vcpus, max_vcpus, strategy)):
+        raise typer.BadParameter(
+            "--instance-type, --min-vcpus, --max-vcpus and --strategy are for MANAGED environments."
+        )
     else:
         request.service_role = "local"
     async with settings.connect() as client:
@@ -104,7 +117,8 @@ async def list_(json: Json = False) -> None:
 async def update(
     name: Name,
     state: Annotated[
-        State | None, typer.Option(help="Whether it is in use.", show_default=False)
+        State | None,
+        typer.Option(case_sensitive=False, help="Whether it is in use.", show_default=False),
     ] = None,
     min_vcpus: Annotated[
         int | None, typer.Option(min=0, help="Kept running even when idle.", show_default=False)

@@ -16,6 +16,8 @@ from longshore_client.jobs import FINAL, STATUSES
 
 JobIds = Annotated[list[str], typer.Argument(metavar="JOB...", help="Job ids.")]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="Job id, ID:INDEX for a child.")]
+#: What numbers of a job's needs count.
+UNITS = {"VCPU": "vCPU", "MEMORY": "MiB"}
 
 
 def register(app: typer.Typer) -> None:
@@ -39,11 +41,13 @@ async def jobs(
     limit: Annotated[int, typer.Option(min=1, help="Most jobs to list.")] = 50,
     json: Json = False,
 ) -> None:
-    """List jobs, newest first."""
+    """List jobs, newest first; a narrow terminal shows fewer columns."""
     wanted = [item.upper() for item in status or ()]
     for item in wanted:
         if item not in STATUSES:
             raise typer.BadParameter(f"--status is one of {', '.join(STATUSES)}, not {item!r}.")
+    if array is not None and name is not None:
+        raise typer.BadParameter("--name is for the jobs of a queue, not for --array.")
     found: list[job_pb2.JobSummary] = []
     async with settings.connect() as client:
         async for job in _select(client, queue, wanted, name, array):
@@ -69,6 +73,7 @@ async def jobs(
             )
             for job in found
         ],
+        spare=("WHY", "CREATED"),
     )
 
 
@@ -112,7 +117,16 @@ async def describe(job: JobIds, json: Json = False) -> None:
 def _show(job: job_pb2.JobDetail) -> None:
     container = job.container
     array = job.array_properties
-    needs = ", ".join(f"{need.value} {need.type}" for need in container.resource_requirements)
+    needs = ", ".join(
+        f"{need.value} {UNITS.get(need.type, need.type)}"
+        for need in container.resource_requirements
+    )
+    attempts = []
+    for number, attempt in enumerate(job.attempts, start=1):
+        ended = attempt.container
+        code = f"exit code {ended.exit_code}" if ended.HasField("exit_code") else "no exit code"
+        told = "; ".join(filter(None, (code, attempt.status_reason, ended.reason)))
+        attempts.append((f"attempt {number}", told))
     console.fields(
         [
             ("job", job.job_id),
@@ -135,13 +149,9 @@ def _show(job: job_pb2.JobDetail) -> None:
             ("container", container.reason),
             ("log", container.log_stream_name),
             ("tags", ", ".join(f"{key}={value}" for key, value in sorted(job.tags.items()))),
+            *attempts,
         ]
     )
-    for number, attempt in enumerate(job.attempts, start=1):
-        ended = attempt.container
-        code = f"exit code {ended.exit_code}" if ended.HasField("exit_code") else "no exit code"
-        told = "; ".join(filter(None, (code, attempt.status_reason, ended.reason)))
-        console.fields([(f"attempt {number}", told)])
 
 
 @coroutine

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from longshore.v1 import job_pb2
+from longshore_cli import console
 from longshore_client.jobs import STATUSES
 
 _COLOURS = {
@@ -66,15 +67,15 @@ def summary(by_status: Mapping[str, int]) -> str:
 class Progress:
     """Shows jobs while its context is open; `show` is called with each new description."""
 
-    def __init__(self, names: Iterable[str], console: Console | None = None) -> None:
+    def __init__(self, names: Iterable[str], on: Console | None = None) -> None:
         """Makes a display.
 
         Args:
             names: what to call the jobs, in the order in which they are shown.
-            console: where; standard output if None.
+            on: where; standard output if None.
         """
         self._names = list(names)
-        self._console = console or Console(file=sys.stdout, highlight=False)
+        self._console = on or Console(file=sys.stdout, highlight=False)
         self._live = (
             Live(console=self._console, refresh_per_second=10)
             if self._console.is_terminal
@@ -96,6 +97,13 @@ class Progress:
             self._last_line, self._last_at = line, now
             elapsed = now - self._began
             self._console.print(f"{elapsed:6.1f} s  {line}", soft_wrap=True)
+
+    def say(self, text: str) -> None:
+        """A remark, above the display where there is one."""
+        if self._live is None:
+            console.say(text)
+        else:
+            self._console.print(Text(text), style="dim")
 
     def _render(self, rows: list[tuple[str, dict[str, int]]]) -> RenderableType:
         grid = Table.grid(padding=(0, 1))

@@ -11,7 +11,7 @@ from longshore_cli.switch import State
 
 app = typer.Typer(no_args_is_help=True, help="Job queues.", rich_markup_mode=None)
 
-Name = Annotated[str, typer.Argument(help="The queue's name.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The queue's name.")]
 
 
 @app.command()
@@ -22,7 +22,9 @@ async def create(
         list[str], typer.Option(help="Compute environment; repeatable, tried in this order.")
     ],
     priority: Annotated[int, typer.Option(min=0, help="The higher goes first.")] = 1,
-    state: Annotated[State, typer.Option(help="Whether it takes jobs.")] = State.ENABLED,
+    state: Annotated[
+        State, typer.Option(case_sensitive=False, help="Whether it takes jobs.")
+    ] = State.ENABLED,
     tag: Tag = None,
 ) -> None:
     """Create a job queue on compute environments."""
@@ -66,7 +68,8 @@ async def list_(json: Json = False) -> None:
 async def update(
     name: Name,
     state: Annotated[
-        State | None, typer.Option(help="Whether it takes jobs.", show_default=False)
+        State | None,
+        typer.Option(case_sensitive=False, help="Whether it takes jobs.", show_default=False),
     ] = None,
     priority: Annotated[
         int | None, typer.Option(min=0, help="The higher goes first.", show_default=False)

@@ -5,7 +5,7 @@ import contextlib
 import re
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated
 
 import typer
@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
 
 @coroutine
 async def run(  # noqa: PLR0913, PLR0917 - each is an option
-    image: Annotated[str, typer.Argument(help="Image to run.")],
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="Image to run.")],
     command: CommandLine = None,
     queue: Annotated[str, typer.Option(help="Job queue.")] = "default",
     name: Annotated[str | None, typer.Option(help="The job's name.", show_default=False)] = None,
@@ -61,7 +61,7 @@ async def run(  # noqa: PLR0913, PLR0917 - each is an option
 ) -> int:
     """Submit a job, follow its log, and leave with its exit code.
 
-    Ctrl-C asks to terminate the job; a second one leaves it running.
+    Ctrl-C asks to terminate the job and waits for its end; a second one does not wait.
     """
     container = build.container(
         image, vcpus=1, memory_mib=DEFAULT_MEMORY_MIB, mounts=mounts(volume)
@@ -82,11 +82,13 @@ async def run(  # noqa: PLR0913, PLR0917 - each is an option
             timeout_seconds=timeout_seconds,
         )
         console.say(f"job {job_id} in queue {queue}")
-        with _interrupt(client, job_id) as interrupted:
-            if array is None:
+        progress = None if array is None else Progress(["children"])
+        say = console.say if progress is None else progress.say
+        with _interrupt(client, job_id, say) as interrupted:
+            if progress is None:
                 await follow(client, job_id)
             else:
-                await _show_array(client, job_id)
+                await _show_array(client, job_id, progress)
         job = await client.describe_job(job_id)
     return exit_code.INTERRUPTED if interrupted else outcome(job)
 
@@ -155,14 +157,16 @@ async def _remark(client: Client, job_id: str) -> None:
         said = remark
 
 
-async def _show_array(client: Client, job_id: str) -> None:
-    with Progress(["children"]) as progress:
+async def _show_array(client: Client, job_id: str, progress: Progress) -> None:
+    with progress:
         async for jobs in client.watch([job_id]):
             progress.show(jobs, final=all(job.status in FINAL for job in jobs))
 
 
 @contextlib.contextmanager
-def _interrupt(client: Client, job_id: str) -> Iterator[list[asyncio.Task[None]]]:
+def _interrupt(
+    client: Client, job_id: str, say: Callable[[str], None]
+) -> Iterator[list[asyncio.Task[None]]]:
     """Turns Ctrl-C into a request to terminate the job; yields a list that then is not empty."""
     interrupts: list[asyncio.Task[None]] = []
     loop = asyncio.get_running_loop()
@@ -172,15 +176,15 @@ def _interrupt(client: Client, job_id: str) -> Iterator[list[asyncio.Task[None]]
         try:
             await client.terminate_job(job_id, "Interrupted by the user.")
         except LongshoreError as error:
-            console.fail(f"The job could not be terminated: {error.message}")
+            say(f"the job could not be terminated: {error.message}")
 
     def on_interrupt() -> None:
         if interrupts:
-            console.say(f"left running; see: longshore logs -f {job_id}")
+            say(f"not waiting for the end of the job; see: longshore describe {job_id}")
             if main is not None:
                 main.cancel()
             return
-        console.say("terminating the job; Ctrl-C again leaves it running")
+        say("terminating the job; Ctrl-C again does not wait for its end")
         interrupts.append(loop.create_task(terminate()))
 
     loop.add_signal_handler(signal.SIGINT, on_interrupt)

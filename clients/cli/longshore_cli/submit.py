@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
 
 @coroutine
 async def submit(  # noqa: PLR0913, PLR0917 - each is an option
-    name: Annotated[str, typer.Argument(help="The job's name.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The job's name.")],
     definition: Annotated[
         str, typer.Option("--definition", "-d", help="Job definition: NAME or NAME:REVISION.")
     ],

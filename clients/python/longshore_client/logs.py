@@ -1,14 +1,14 @@
 """Reading what attempts print."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from longshore.v1 import job_pb2, log_service_pb2
 from longshore_client.call import Backoff
-from longshore_client.errors import InvalidRequest, LongshoreError, NotFound, Unavailable
+from longshore_client.errors import InvalidRequest, NotFound, Unavailable
 from longshore_client.jobs import FINAL, POLL_FIRST_SECONDS, POLL_LAST_SECONDS, JobCalls
 
 #: Seconds to wait for the rest of a log after its attempt has ended: its agent may be gone for
@@ -136,23 +136,23 @@ class LogCalls(JobCalls):
         """Lines of one attempt; its log may stay without an end when its instance was lost."""
         lines = self.tail_logs(name, follow=follow, tail_lines=tail_lines, attempt=attempt)
         ended = asyncio.create_task(self._attempt_ended(job_id, attempt))
+        line: asyncio.Future[LogLine] | None = None
         try:
             while True:
                 line = asyncio.ensure_future(anext(lines))
                 await asyncio.wait({line, ended}, return_when=asyncio.FIRST_COMPLETED)
                 if not line.done():
-                    line.cancel()
-                    with contextlib.suppress(asyncio.CancelledError):
-                        await line
                     ended.result()
                     return
                 yield line.result()
         except (StopAsyncIteration, NotFound):
             return
         finally:
-            ended.cancel()
-            with contextlib.suppress(asyncio.CancelledError, LongshoreError):
-                await ended
+            # The generator can be closed only when nobody reads from it, also after an interrupt.
+            unfinished: list[asyncio.Future[Any]] = [ended] if line is None else [line, ended]
+            for task in unfinished:
+                task.cancel()
+            await asyncio.gather(*unfinished, return_exceptions=True)
             await lines.aclose()
 
     async def _attempt_ended(self, job_id: str, attempt: int) -> None:

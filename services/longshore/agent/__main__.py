@@ -5,6 +5,7 @@ import contextlib
 import signal
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import structlog
 
@@ -20,13 +21,14 @@ from longshore.agent.simulated_runtime import SimulatedRuntime
 from longshore.agent.spool import Spool
 from longshore.agent.stream import Identity, SchedulerStream
 from longshore.domain.errors import Unavailable
+from longshore.domain.job import host_terminated
+from longshore.runtime.lock import Lock
 from longshore.runtime.metrics import serve_metrics
 from longshore.runtime.process import run_until_stopped
 from longshore.v1 import resources_pb2
 
 log = structlog.get_logger()
 
-TERMINATED = "The instance was terminated"
 #: How long a terminated agent tries to tell the scheduler how its attempts ended.
 TELL_SECONDS = 10.0
 
@@ -34,19 +36,35 @@ TELL_SECONDS = 10.0
 async def open_runtime(config: AgentConfig, spool: Spool) -> Runtime:
     """The runtime that the settings name; for `auto`, Docker where it answers, else processes.
 
+    What `auto` took stays as long as attempts may be left of it: an engine that is away for a while
+    would otherwise have its containers taken for gone.
+
     Raises:
         Unavailable: Docker is asked for and does not answer.
     """
-    if config.runtime == "simulated":
+    if config.runtime != "auto":
+        return await _open_runtime(config, config.runtime, spool)
+    taken = _taken_runtime(config)
+    runtime = await _open_runtime(config, taken.read_text() if taken.exists() else "auto", spool)
+    taken.write_text("docker" if runtime.kind == resources_pb2.RUNTIME_DOCKER else "process")
+    return runtime
+
+
+def _taken_runtime(config: AgentConfig) -> Path:
+    return config.data_dir / "runtime"
+
+
+async def _open_runtime(config: AgentConfig, wanted: str, spool: Spool) -> Runtime:
+    if wanted == "simulated":
         return SimulatedRuntime()
-    if config.runtime in ("auto", "docker"):
+    if wanted != "process":
         address = engine_address()
         if address is not None:
             engine = Engine(address)
             if await engine.answers():
                 return DockerRuntime(config, engine, spool)
             await engine.close()
-        if config.runtime == "docker":
+        if wanted == "docker":
             raise Unavailable(
                 "No Docker engine answers; start one, or set LONGSHORE_RUNTIME=process."
             )
@@ -61,6 +79,12 @@ async def main(stop: asyncio.Event) -> int:
     """
     config = AgentConfig.from_environment()
     config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = Lock(config.data_dir)
+    if not lock.take():
+        raise Unavailable(
+            f"{config.data_dir} is in use by another agent; "
+            "choose another one with LONGSHORE_DATA_DIR."
+        )
     spool = Spool(config.data_dir / "logs")
     runtime = await open_runtime(config, spool)
     simulated = runtime.kind == resources_pb2.RUNTIME_SIMULATED
@@ -69,6 +93,7 @@ async def main(stop: asyncio.Event) -> int:
     with contextlib.ExitStack() as stack:
         if config.metrics_address:
             stack.enter_context(serve_metrics(config.metrics_address))
+        stack.callback(lock.release)
         stack.callback(journal.close)
         log.info(
             "agent.started",
@@ -81,6 +106,8 @@ async def main(stop: asyncio.Event) -> int:
             last = await _serve(config, runtime, journal, spool, stop)
         finally:
             await runtime.close(last=last)
+            if last:
+                _taken_runtime(config).unlink(missing_ok=True)
     return 0
 
 
@@ -101,7 +128,7 @@ async def _serve(
             group.create_task(work)
             for work in (runtime.run(), crew.outbox.run(), shipper.run(), stream.run())
         ]
-        over = await _until_end(crew, stream, stop, terminate)
+        over = await _until_end(config.instance_id, crew, stream, stop, terminate)
         if over:
             await shipper.drained(config.log_drain_seconds)
         for task in (*tasks, *crew.tasks()):
@@ -110,7 +137,11 @@ async def _serve(
 
 
 async def _until_end(
-    crew: Crew, stream: SchedulerStream, stop: asyncio.Event, terminate: asyncio.Event
+    instance_id: str,
+    crew: Crew,
+    stream: SchedulerStream,
+    stop: asyncio.Event,
+    terminate: asyncio.Event,
 ) -> bool:
     """Waits for a reason to end. Returns whether it ends the instance, not just the agent."""
     ends = {
@@ -124,7 +155,7 @@ async def _until_end(
         end = next(name for name, wait in ends.items() if wait.done())
         log.info("agent.ending", why=end, live_attempts=crew.live())
         if end in ("terminated", "over"):
-            crew.stop_all(TERMINATED)
+            crew.stop_all(host_terminated(instance_id))
             over = asyncio.ensure_future(crew.wait_until_over())
             await asyncio.wait({over, ends["stopped"]}, return_when=asyncio.FIRST_COMPLETED)
             over.cancel()

@@ -4,12 +4,15 @@ It takes the agent's environment, and is for an instance that is over on record 
 gone: its containers and volumes are removed by their label, the sandbox among them, and its process
 groups are killed. Nothing is reported: the scheduler itself ends the attempts of a terminated
 instance.
+
+Exit codes: 0 when nothing is left; another one when something may be, so that it is run again.
 """
 
 import asyncio
 import sys
 
 import structlog
+from aiodocker.containers import DockerContainer
 
 from longshore.agent.config import AgentConfig
 from longshore.agent.docker.container import INSTANCE_LABEL
@@ -21,6 +24,8 @@ from longshore.runtime.process import run_until_stopped
 log = structlog.get_logger()
 
 CALL_SECONDS = 20.0
+#: Containers removed at one time.
+CONCURRENT_REMOVALS = 8
 
 
 async def remove_containers(engine: Engine, instance_id: str) -> int:
@@ -29,12 +34,19 @@ async def remove_containers(engine: Engine, instance_id: str) -> int:
     containers = await engine.call(
         engine.docker.containers.list(all="1", filters=filters(label=[label])), CALL_SECONDS
     )
-    for container in containers:
-        try:
-            await engine.call(container.delete(force=True, v=True), CALL_SECONDS)
-        except EngineError as error:
-            if error.status not in (404, 409):  # gone already, or just going
-                raise
+    removals = asyncio.Semaphore(CONCURRENT_REMOVALS)
+
+    async def remove(container: DockerContainer) -> None:
+        async with removals:
+            try:
+                await engine.call(container.delete(force=True, v=True), CALL_SECONDS)
+            except EngineError as error:
+                if error.status not in (404, 409):  # gone already, or just going
+                    raise
+
+    async with asyncio.TaskGroup() as group:
+        for container in containers:
+            group.create_task(remove(container))
     volumes = await engine.call(
         engine.docker.volumes.list(filters={"label": [label]}),  # type: ignore[no-untyped-call]
         CALL_SECONDS,
@@ -52,15 +64,20 @@ async def main(stop: asyncio.Event) -> int:
     processes = containers = 0
     if (config.data_dir / "attempts").is_dir():
         runtime = ProcessRuntime(config, Spool(config.data_dir / "logs"))
-        for found in (await runtime.find()).values():
-            await runtime.discard(found)
+        for key, found in (await runtime.find()).items():
+            await runtime.discard(key, found)
             processes += 1
     address = engine_address()
+    if config.runtime == "docker" and address is None:
+        log.error("engine.away")
+        return 1
     if config.runtime in ("auto", "docker") and address is not None:
         engine = Engine(address)
         try:
-            if await engine.answers():
-                containers = await remove_containers(engine, config.instance_id)
+            if not await engine.answers():
+                log.error("engine.away", address=address)
+                return 1
+            containers = await remove_containers(engine, config.instance_id)
         finally:
             await engine.close()
     log.info("instance.cleaned", processes=processes, containers=containers)

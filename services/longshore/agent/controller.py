@@ -113,7 +113,7 @@ class Controller:
     async def _collect(self, attempt: Attempt) -> None:
         try:
             await self._runtime.collect(attempt)
-        except StepFailed as error:
+        except (StepFailed, OSError) as error:
             log.warning("attempt.log_incomplete", job_id=attempt.key.job_id, error=str(error))
         attempt.phase = Phase.COLLECTED
 

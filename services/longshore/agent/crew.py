@@ -103,7 +103,7 @@ class Crew:
             self.stop(stop)
         for key, found in self._found.items():
             log.warning("container.unknown", job_id=key.job_id, attempt=key.attempt)
-            self._group.create_task(self._runtime.discard(found))
+            self._group.create_task(self._runtime.discard(key, found))
         self._found.clear()
 
     def assign(self, assignments: Iterable[pb.Assignment]) -> None:

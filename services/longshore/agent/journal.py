@@ -5,6 +5,9 @@ when it is appended, so it survives the agent's death; `flush` makes all records
 survive the machine's. A torn tail is cut at the next start. The file is written anew when it has
 grown well past what is live.
 
+What a full disk has no room for waits in memory and is written before anything that follows it, so
+no record is torn by the next one; until then `flush` fails, and nothing is told that depends on it.
+
 A journal that begins empty counts its reports from the present epoch milliseconds instead of from
 1: a scheduler that remembers an instance's last sequence number takes the reports of an agent whose
 data directory was lost, as long as it sends fewer than 1,000 batches a second.
@@ -57,6 +60,8 @@ class Journal:
         self.sequence = time.time_ns() // 1_000_000
         self._path = path
         self._file: int | None = None
+        #: Records, or the rest of one, that the disk had no room for.
+        self._unwritten = bytearray()
         self._size = 0
         self._compacted_size = 0
         self._flushing = asyncio.Lock()
@@ -95,10 +100,15 @@ class Journal:
             self._append(_Kind.FORGOTTEN, key.message())
 
     async def flush(self) -> None:
-        """Makes everything appended so far durable."""
+        """Makes everything appended so far durable.
+
+        Raises:
+            OSError: it is not; the disk is full, most likely.
+        """
         if self._file is None or self._path is None:
             return
         async with self._flushing:
+            self._write(self._file)
             if self._size > COMPACT_BYTES and self._size > 4 * self._compacted_size:
                 self._compact(self._path, self._file)
             else:
@@ -120,8 +130,16 @@ class Journal:
 
     def _append(self, kind: _Kind, message: "_Message") -> None:
         if self._file is not None:
-            record = _record(kind, message.SerializeToString())
-            self._size += os.write(self._file, record)
+            self._unwritten += _record(kind, message.SerializeToString())
+            # The next flush tells.
+            with contextlib.suppress(OSError):
+                self._write(self._file)
+
+    def _write(self, file: int) -> None:
+        while self._unwritten:
+            written = os.write(file, self._unwritten)
+            self._size += written
+            del self._unwritten[:written]
 
     def _load(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -134,6 +152,7 @@ class Journal:
         os.ftruncate(self._file, good)
         # What an earlier life wrote and did not flush may be sent from now on.
         os.fsync(self._file)
+        _make_name_durable(path)
         self._size = good
 
     def _replay(self, kind: int, payload: bytes) -> None:
@@ -183,13 +202,27 @@ class Journal:
         with contextlib.suppress(FileNotFoundError):
             fresh.unlink()
         file = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-        view = memoryview(data)
-        while view:
-            view = view[os.write(file, view) :]
-        os.fsync(file)
-        fresh.replace(path)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(file, view) :]
+            os.fsync(file)
+            fresh.replace(path)
+        except OSError:
+            os.close(file)
+            raise
+        _make_name_durable(path)
         os.close(old)
         self._file, self._size, self._compacted_size = file, len(data), len(data)
+
+
+def _make_name_durable(path: Path) -> None:
+    """A file that was made or replaced is there after the machine's death only with this."""
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 _Message = pb.Assignment | pb.AttemptStop | pb.AgentReport | pb.AgentAcknowledge | pb.AttemptKey

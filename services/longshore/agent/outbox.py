@@ -15,6 +15,8 @@ log = structlog.get_logger()
 BATCH_CHANGES = 1000
 #: How long a change waits for company, in seconds.
 GATHER_SECONDS = 0.003
+#: Between two tries to make a report durable, in seconds.
+RETRY_SECONDS = 1.0
 
 
 class Outbox:
@@ -85,8 +87,19 @@ class Outbox:
         )
         events = [self._waiting.pop(key) for key in keys if key in self._waiting]
         self._journal.report(report)
-        await self._journal.flush()
+        await self._make_durable()
         self._durable_sequence = report.sequence
         self.ready.set()
         for event in events:
             event.set()
+
+    async def _make_durable(self) -> None:
+        """Waits for a disk that is full or broken: attempts run on, nothing is told meanwhile."""
+        while True:
+            try:
+                await self._journal.flush()
+            except OSError as error:
+                log.warning("journal.not_written", error=str(error))
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                return

@@ -70,25 +70,35 @@ class ProcessOutput:
         ]
 
     def take(self) -> None:
-        """Takes what is new."""
+        """Takes what is new, once all that was taken before is on the disk."""
         if self._file is not None:
+            self._file.flush()
             for source in self._sources:
                 source.take(self._file, last=False)
             self._file.flush()
 
     def close(self) -> None:
-        """Takes all that is left."""
-        if self._file is not None:
-            for source in self._sources:
-                while source.take(self._file, last=True):
-                    pass
-        self.suspend()
+        """Takes all that is left.
+
+        Raises:
+            OSError: it could not be read, or the disk is full; it is closed all the same.
+        """
+        try:
+            if self._file is not None:
+                self._file.flush()
+                for source in self._sources:
+                    while source.take(self._file, last=True):
+                        self._file.flush()
+                self._file.flush()
+        finally:
+            self.suspend()
 
     def suspend(self) -> None:
-        """Stops here; the rest can be taken later."""
+        """Stops here; the rest, and what the disk had no room for, can be taken later."""
         if self._file is not None:
-            with contextlib.closing(self._file):
-                self._file = None
+            with contextlib.suppress(OSError):
+                self._file.close()
+            self._file = None
 
 
 def _now() -> bytes:

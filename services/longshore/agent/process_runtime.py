@@ -11,7 +11,8 @@ and writes down its exit code. Nothing else tells of an attempt, so it survives 
 - `exit`: the exit code, as a shell has it (128 and the signal's number after a signal).
 
 When the command has ended the supervisor kills what it left in its process group, itself included,
-as the end of a container ends all in it. A supervisor that is gone without an exit code was killed.
+as the end of a container ends all in it. A supervisor that is gone without an exit code was killed;
+whoever finds that out kills the rest of its group.
 """
 
 import asyncio
@@ -121,11 +122,11 @@ class ProcessRuntime:
                 f'exec: "{command[0]}": executable file not found in $PATH',
             )
         directory = self._root / attempt.key.path()
+        attempt.handle = str(directory)
         try:
             child = _start(directory, attempt.key, command, variables)
         except OSError as error:
             raise StepFailed("CannotStartContainerError", str(error)) from error
-        attempt.handle = str(directory)
         self._watch(attempt, directory, child.pid, child)
         return now()
 
@@ -139,6 +140,7 @@ class ProcessRuntime:
                 return Exit(code, _made_at(process.directory / "exit") or now())
             first = _supervisor_pid(process.directory)
             if first in (0, process.pid):
+                _kill_group(process.pid, process.directory)
                 return Exit(KILLED, now())
             # Ours found another supervisor there before it: that one counts.
             self._watch(attempt, process.directory, first, None)
@@ -170,12 +172,10 @@ class ProcessRuntime:
         if attempt.handle:
             shutil.rmtree(attempt.handle, ignore_errors=True)
 
-    async def discard(self, found: Found) -> None:
+    async def discard(self, key: AttemptKey, found: Found) -> None:  # noqa: ARG002
         """Kills and removes what belongs to no attempt."""
         directory = Path(found.handle)
-        pid = _supervisor_pid(directory)
-        if _is_supervisor(pid, directory):
-            _signal(pid, signal.SIGKILL)
+        _kill_group(_supervisor_pid(directory), directory)
         shutil.rmtree(directory, ignore_errors=True)
 
     async def run(self) -> None:
@@ -298,14 +298,27 @@ def _supervisor_pid(directory: Path) -> int:
         return 0
 
 
+def _command_line(pid: int) -> list[bytes]:
+    """What a process was started with; empty if it is gone, or ended and not reaped."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]
+    except OSError:
+        return []
+
+
 def _is_supervisor(pid: int, directory: Path) -> bool:
     """Whether a process id still means the attempt's supervisor, and not a later process."""
-    if pid <= 0:
-        return False
-    try:
-        return str(directory).encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return False
+    return pid > 0 and str(directory).encode() in _command_line(pid)
+
+
+def _kill_group(pid: int, directory: Path) -> None:
+    """Kills a supervisor and its group, or what is left of the group without it.
+
+    No process gets the id of a group that has members. So where the id means another process now,
+    nothing is left of the group.
+    """
+    if _is_supervisor(pid, directory) or (pid > 0 and not _command_line(pid)):
+        _signal(pid, signal.SIGKILL)
 
 
 def _exit_code(directory: Path) -> int | None:

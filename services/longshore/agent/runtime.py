@@ -60,7 +60,7 @@ class Runtime(Protocol):
         """Removes all that it left behind. Harmless when nothing is there."""
         ...
 
-    async def discard(self, found: Found) -> None:
+    async def discard(self, key: AttemptKey, found: Found) -> None:
         """Stops and removes what was found and belongs to no attempt."""
         ...
 

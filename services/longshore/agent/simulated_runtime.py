@@ -62,7 +62,7 @@ class SimulatedRuntime:
     async def remove(self, attempt: Attempt) -> None:
         """Nothing is left behind."""
 
-    async def discard(self, found: Found) -> None:
+    async def discard(self, key: AttemptKey, found: Found) -> None:
         """Nothing is ever found."""
 
     async def run(self) -> None:

@@ -19,7 +19,6 @@ from urllib.parse import quote, unquote
 TEXT_BYTES = 16 * 1024
 STDOUT, STDERR = b"stdout", b"stderr"
 _LIVE, _DONE = ".log", ".done"
-_BUFFER_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,27 +62,29 @@ class SpoolFile:
                 yield parse_line(line[:-1])
 
     def write(self, time: bytes, source: bytes, text: bytes, *, partial: bool) -> None:
-        """Takes output; `flush` puts it on the disk."""
+        """Takes output; `flush` puts it on the disk, and whoever takes much calls it often."""
         for line in format_lines(time, source, text, partial=partial):
             self._buffer += line
-        if len(self._buffer) > _BUFFER_BYTES:
-            self.flush()
 
     def flush(self) -> None:
-        """Puts what was taken on the disk and says so."""
+        """Puts what was taken on the disk and says so.
+
+        Raises:
+            OSError: the disk is full, most likely; what is not on it yet is kept for the next time.
+        """
         if self._buffer:
-            view = memoryview(bytes(self._buffer))
-            self._buffer.clear()
-            while view:
-                view = view[os.write(self._file, view) :]
+            while self._buffer:
+                del self._buffer[: os.write(self._file, self._buffer)]
             self._changed()
 
     def close(self) -> None:
-        """Puts what was taken on the disk and lets the file go."""
+        """Puts what was taken on the disk and lets the file go, even if that fails."""
         if self._file >= 0:
-            self.flush()
-            os.close(self._file)
-            self._file = -1
+            try:
+                self.flush()
+            finally:
+                os.close(self._file)
+                self._file = -1
 
     def _cut_torn_tail(self) -> None:
         size = os.fstat(self._file).st_size

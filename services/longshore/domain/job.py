@@ -65,15 +65,15 @@ class JobKey:
         return JobKey(self.job_id)
 
     @classmethod
-    def parse(cls, text: str) -> "JobKey":
+    def parse(cls, text: str, member: str = "jobId") -> "JobKey":
         """Reads `uuid` or `uuid:index`.
 
         Raises:
-            InvalidRequest: it is neither.
+            InvalidRequest: it is neither; it names the member.
         """
         match = _KEY.fullmatch(text)
         if match is None:
-            raise InvalidRequest(f"'{text}' is not a job id.", member="jobId")
+            raise InvalidRequest(f"{member} is not a job id: {text[:64]!r}.", member=member)
         job_id, index = match.groups()
         return cls(uuid.UUID(job_id), WHOLE if index is None else int(index))
 

@@ -88,6 +88,7 @@ class LocalProvider:
         self._agent_command = tuple(agent_command)
         self._cleanup_command = tuple(cleanup_command)
         self._processes: dict[str, psutil.Process] | None = None
+        self._remains: list[str] = []
         self._children: set[int] = set()
         self._watched: set[int] = set()
 
@@ -134,12 +135,24 @@ class LocalProvider:
         return [Found(key, str(process.pid)) for key, process in processes.items()]
 
     async def clean(self, instance_id: str) -> None:
-        """Removes what the agent left running, then everything of its directory but its log."""
+        """Removes what the agent left running, then everything of its directory but its log.
+
+        If the first does not work, the directory stays as it is: it tells that, and of what.
+        """
         directory = self._directory / instance_id
+        if instance_id in self._remains:
+            self._remains.remove(instance_id)
         if not directory.is_dir():
             return
-        await asyncio.to_thread(self._run_cleanup, instance_id, directory)
-        await asyncio.to_thread(_keep_only_log, directory)
+        if await asyncio.to_thread(self._run_cleanup, instance_id, directory):
+            await asyncio.to_thread(_keep_only_log, directory)
+        else:
+            self._remains.append(instance_id)
+
+    async def remains(self) -> list[str]:
+        """Instances whose directory holds more than a log, the longest untried first."""
+        await self._known()
+        return list(self._remains)
 
     def close(self) -> None:
         """Stops watching; instances go on."""
@@ -149,7 +162,7 @@ class LocalProvider:
             loop.remove_reader(descriptor)
             os.close(descriptor)
 
-    def _run_cleanup(self, instance_id: str, directory: Path) -> None:
+    def _run_cleanup(self, instance_id: str, directory: Path) -> bool:
         with (directory / "agent.log").open("ab") as output:
             try:
                 code = subprocess.run(  # noqa: S603 - our own command
@@ -163,9 +176,10 @@ class LocalProvider:
                 ).returncode
             except (OSError, subprocess.TimeoutExpired) as error:
                 log.warning("instance.cleanup_failed", instance_id=instance_id, error=str(error))
-                return
+                return False
         if code:
             log.warning("instance.cleanup_failed", instance_id=instance_id, code=code)
+        return code == 0
 
     async def _known(self) -> dict[str, psutil.Process]:
         """The processes of our instances; the first time, those that an earlier process left."""
@@ -183,6 +197,11 @@ class LocalProvider:
                 found[instance_id] = process
         if found:
             log.info("instances.adopted", count=len(found))
+        self._remains = [
+            path.name
+            for path in self._directory.glob("i-*")
+            if path.name not in found and not _is_only_log(path)
+        ]
         _prune(self._directory, found.keys())
         return found
 
@@ -277,9 +296,13 @@ def _is_alive(process: psutil.Process) -> bool:
 def _prune(directory: Path, running: Collection[str]) -> None:
     """Removes the oldest logs of instances that do not run, beyond a number."""
     logs = [path for path in directory.glob("i-*/agent.log") if path.parent.name not in running]
-    alone = [path for path in logs if len(list(path.parent.iterdir())) == 1]
+    alone = [path for path in logs if _is_only_log(path.parent)]
     for path in sorted(alone, key=lambda path: path.stat().st_mtime)[:-LOGS_KEPT]:
         shutil.rmtree(path.parent, ignore_errors=True)
+
+
+def _is_only_log(directory: Path) -> bool:
+    return all(path.name == "agent.log" for path in directory.iterdir())
 
 
 def _keep_only_log(directory: Path) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -33,6 +33,8 @@ STOP_SECONDS = 20.0
 POLL_SECONDS = 0.5
 #: Instances that are cleaned up after at one time.
 CLEANERS = 4
+#: How long after a try to clean up the next one comes, for what could not be cleaned up.
+CLEAN_AGAIN = timedelta(seconds=60)
 STOPPED = "The instance was stopped together with longshore."
 
 
@@ -92,6 +94,7 @@ class Reconciler:
         self._token: int | None = None
         self._watches: dict[str, _Watch] = {}
         self._strays: dict[str, datetime] = {}
+        self._cleaned_at: datetime | None = None
         self._ended = asyncio.Event()
 
     async def tick(self) -> bool:
@@ -106,6 +109,7 @@ class Reconciler:
             await self._advance(record, current)
         await self._end_strays(found.keys() - live.keys(), current)
         await self._finish(current)
+        await self._clean_again(live.keys() | found.keys(), current.now)
         self._watches = {key: watch for key, watch in self._watches.items() if key in live}
         if current.due:
             wait = min(current.due) - datetime.now(UTC)
@@ -269,6 +273,17 @@ class Reconciler:
             current.due.append(since + self._grace)
         for instance_id in known.keys() - self._strays.keys():
             await self._provider.clean(instance_id)
+
+    async def _clean_again(self, present: Collection[str], now: datetime) -> None:
+        """Tries again to clean up after some of the instances where that did not work."""
+        if self._cleaned_at is not None and now - self._cleaned_at < CLEAN_AGAIN:
+            return
+        gone = [key for key in await self._provider.remains() if key not in present]
+        if not gone:
+            return
+        self._cleaned_at = now
+        log.info("instances.cleaning_again", count=len(gone))
+        await asyncio.gather(*map(self._provider.clean, gone[:CLEANERS]))
 
     async def _finish(self, current: _Pass) -> None:
         """Cleans up after instances that are over, then ends their records."""

@@ -50,5 +50,9 @@ class Provider(Protocol):
         ...
 
     async def clean(self, instance_id: str) -> None:
-        """Removes what an instance that is gone has left behind."""
+        """Removes what an instance that is gone has left behind; `remains` tells if it could not."""
+        ...
+
+    async def remains(self) -> list[str]:
+        """Instances that are gone and have left something behind, those to come back included."""
         ...

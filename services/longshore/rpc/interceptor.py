@@ -12,11 +12,12 @@ from typing import Any
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 from prometheus_client import Counter, Histogram
 from structlog.contextvars import bound_contextvars
 
-from longshore.domain.errors import LongshoreError
+from longshore.domain.errors import InvalidRequest, LongshoreError
 from longshore.rpc.errors import code_of, to_status
 
 log = structlog.get_logger()
@@ -60,8 +61,12 @@ def _wrap(method: str, handler: grpc.RpcMethodHandler[Any, Any]) -> grpc.RpcMeth
         "response_serializer": handler.response_serializer,
     }
     if handler.unary_unary is not None:
-        behaviour = _unary(method, handler.unary_unary)
-        return grpc.unary_unary_rpc_method_handler(behaviour, **codecs)
+        # Requests are read within the behaviour: gRPC itself tells the caller of our insides when
+        # it cannot read one.
+        behaviour = _unary(method, handler.unary_unary, handler.request_deserializer)
+        return grpc.unary_unary_rpc_method_handler(
+            behaviour, response_serializer=handler.response_serializer
+        )
     if handler.unary_stream is not None:
         behaviour = _streaming(method, handler.unary_stream)
         return grpc.unary_stream_rpc_method_handler(behaviour, **codecs)
@@ -71,18 +76,29 @@ def _wrap(method: str, handler: grpc.RpcMethodHandler[Any, Any]) -> grpc.RpcMeth
     return handler
 
 
-def _unary(method: str, behaviour: Callable[..., Any]) -> Callable[..., Any]:
+def _unary(
+    method: str, behaviour: Callable[..., Any], read: Callable[[bytes], Any] | None
+) -> Callable[..., Any]:
     seconds = SECONDS.labels(method)
 
-    async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+    async def call(request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         started = time.perf_counter()
         try:
             async with _watched(method, context):
-                return await behaviour(request, context)
+                return await behaviour(_message(request, read), context)
         finally:
             seconds.observe(time.perf_counter() - started)
 
     return call
+
+
+def _message(request: bytes, read: Callable[[bytes], Any] | None) -> Any:
+    try:
+        return request if read is None else read(request)
+    except DecodeError:
+        raise InvalidRequest(
+            "The request is not a message of the type that the rpc takes."
+        ) from None
 
 
 def _streaming(method: str, behaviour: Callable[..., Any]) -> Callable[..., Any]:

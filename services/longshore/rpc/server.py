@@ -34,7 +34,9 @@ class GrpcServer:
                 ("grpc.max_receive_message_length", MESSAGE_BYTES),
                 ("grpc.so_reuseport", 0),
                 ("grpc.keepalive_time_ms", 30_000),
-                ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+                # Clients ping every 20 s, also while they call nothing.
+                ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+                ("grpc.keepalive_permit_without_calls", 1),
             ],
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)

@@ -16,10 +16,10 @@ import structlog
 
 from longshore.domain.errors import LongshoreError
 from longshore.runtime.config import Settings
+from longshore.runtime.lock import Lock
 from longshore.runtime.process import run_until_stopped
 from longshore.standalone import leftovers
 from longshore.standalone.config import StandaloneConfig
-from longshore.standalone.record import Lock
 from longshore.standalone.stack import STOP_SECONDS, Stack
 from longshore.state.embedded import EmbeddedPostgres
 from longshore.state.migrate import migrate
@@ -29,8 +29,9 @@ log = structlog.get_logger()
 ALREADY_RUNNING = 4
 #: Longest time that `down` waits for a supervisor to stop everything.
 DOWN_SECONDS = 180.0
-#: Time for an instance that a killed supervisor left behind to stop its jobs and end.
-INSTANCE_SECONDS = 60.0
+#: Time for an instance that a killed supervisor left behind to end: 30 s for its jobs to stop, 40 s
+#: in which the agent looks for a scheduler and a log service to tell.
+INSTANCE_SECONDS = 90.0
 
 
 async def _up(stop: asyncio.Event) -> int:

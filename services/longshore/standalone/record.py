@@ -1,8 +1,6 @@
-"""The record of a stack, a file in its data directory, and the lock beside it."""
+"""The record of a stack, a file in its data directory."""
 
-import fcntl
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -88,28 +86,3 @@ def read_supervisor(data_dir: Path) -> ProcessRecord | None:
         return ProcessRecord(**document["supervisor"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-class Lock:
-    """Held by the one supervisor of a data directory; the kernel frees it when its process ends."""
-
-    def __init__(self, data_dir: Path) -> None:
-        self._path = data_dir / "lock"
-        self._descriptor = -1
-
-    def take(self) -> bool:
-        """Takes the lock; False if another process has it."""
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return False
-        self._descriptor = descriptor
-        return True
-
-    def release(self) -> None:
-        """Gives the lock back."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1

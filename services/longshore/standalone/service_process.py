@@ -84,8 +84,13 @@ class ServiceProcess:
             log.warning("service.died", name=self.name, code=code, restart_seconds=pause)
             await asyncio.sleep(pause)
             pause = min(BACKOFF_LAST_SECONDS, pause * 2)
-            await self.start()
-            log.info("service.restarted", name=self.name)
+            try:
+                await self.start()
+            except OSError as error:
+                # The disk is full, say, or there are too many processes: others run on meanwhile.
+                log.warning("service.not_restarted", name=self.name, error=str(error))
+            else:
+                log.info("service.restarted", name=self.name)
 
     async def stop(self, grace_seconds: float) -> None:
         """SIGTERM, and SIGKILL if the process has not ended after the grace period."""

@@ -28,7 +28,7 @@ DATABASE = "longshore"
 HEALTH_POLL_SECONDS = 0.1
 POSTGRES_POLL_SECONDS = 2.0
 STOP_SECONDS = 15.0
-#: Provisioning ends its instances before it ends: jobs under way get SIGTERM and 30 seconds.
+#: Provisioning ends its instances before it ends: their agents, then what runs on them.
 INSTANCES_STOP_SECONDS = 90.0
 #: Who is stopped together: front doors first; the scheduler hears from instances how their jobs
 #: end.
@@ -105,7 +105,7 @@ class Stack:
     def _tell(self, message: str, *, status: str | None = None) -> None:
         self._record.status = status or self._record.status
         self._record.message = message
-        self._record.write(self._config.data_dir)
+        self._write_record()
         log.info("stack.progress", status=self._record.status, message=message)
 
     async def _choose_runtime(self) -> None:
@@ -204,7 +204,14 @@ class Stack:
         self._record.services = {
             name: service.record for name, service in self._services.items() if service.record
         }
-        self._record.write(self._config.data_dir)
+        self._write_record()
+
+    def _write_record(self) -> None:
+        try:
+            self._record.write(self._config.data_dir)
+        except OSError as error:
+            # The disk is full, most likely. What runs matters more than what is told of it.
+            log.warning("record.not_written", error=str(error))
 
     async def _until_serving(self, service: ServiceProcess) -> None:
         """Waits for a service to say SERVING; its death before that ends the start."""

@@ -62,7 +62,7 @@ def submission_from(request: job_pb2.SubmitJobRequest, request_id: uuid.UUID | N
         job_queue=_known_queue(request.job_queue),
         definition=parse_definition(request.job_definition, member="jobDefinition"),
         array_size=_array_size(request),
-        depends_on=tuple(_dependency(entry) for entry in request.depends_on),
+        depends_on=tuple(_dependency(*entry) for entry in enumerate(request.depends_on)),
         parameters=dict(request.parameters),
         overrides=_overrides(request),
         retry=to_json(request.retry_strategy) if request.HasField("retry_strategy") else None,
@@ -94,10 +94,9 @@ def _array_size(request: job_pb2.SubmitJobRequest) -> int | None:
     return properties.size if properties.HasField("size") else None
 
 
-def _dependency(entry: job_pb2.JobDependency) -> Dependency:
-    return Dependency(
-        job=JobKey.parse(entry.job_id) if entry.job_id else None, type=entry.type or PLAIN
-    )
+def _dependency(index: int, entry: job_pb2.JobDependency) -> Dependency:
+    job = JobKey.parse(entry.job_id, f"dependsOn[{index}].jobId") if entry.job_id else None
+    return Dependency(job=job, type=entry.type or PLAIN)
 
 
 def _overrides(request: job_pb2.SubmitJobRequest) -> Overrides | None:

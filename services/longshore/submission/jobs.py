@@ -83,7 +83,7 @@ class Jobs:
 
     async def _list_children(self, request: ListRequest, text: str) -> Page[JobRecord]:
         require(not request.filters, "filters do not apply to children of an array job.", "filters")
-        key = JobKey.parse(text)
+        key = JobKey.parse(text, "arrayJobId")
         size = page_size(request.max_results, LIST_MAX)
         after = int(decode_token(request.token, "children", [int])[0]) if request.token else -1
         async with connection(self._pool) as conn:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from structlog.testing import capture_logs
 from support.disk import a_full_disk
 
 from longshore.agent.journal import Journal
@@ -75,11 +76,11 @@ async def test_a_report_waits_for_room_on_the_disk(tmp_path: Path) -> None:
     outbox = Outbox(journal, lambda _: None)
     running = asyncio.create_task(outbox.run())
     journaled = asyncio.Event()
-    with a_full_disk(10):
+    with capture_logs() as logs, a_full_disk(10):
         outbox.add(a_change("a", pb.ATTEMPT_STATUS_ENDED), journaled)
         await asyncio.sleep(0.1)
         assert list(outbox.unsent(0)) == []
-        assert not running.done()
+        assert [entry["event"] for entry in logs] == ["journal.not_written"]
     async with asyncio.timeout(5):
         await journaled.wait()
     (report,) = outbox.unsent(0)

@@ -51,6 +51,31 @@ def test_table_on_a_terminal_keeps_the_first_column_whole(
     assert max(map(len, lines)) <= 30
 
 
+@pytest.mark.parametrize(
+    ("width", "headers"),
+    [
+        (140, ["JOB", "NAME", "STATUS", "CREATED", "WHY"]),
+        (100, ["JOB", "NAME", "STATUS", "CREATED"]),
+        (80, ["JOB", "NAME", "STATUS"]),
+    ],
+)
+def test_narrow_terminal_goes_without_spare_columns_rather_than_fold_short_ones(
+    monkeypatch: pytest.MonkeyPatch, width: int, headers: list[str]
+) -> None:
+    output = io.StringIO()
+    terminal = Console(file=output, force_terminal=True, width=width, color_system=None)
+    monkeypatch.setattr(console, "out", lambda: terminal)
+    console.table(
+        ("JOB", "NAME", "STATUS", "CREATED", "WHY"),
+        [("i" * 36, "n" * 14, "SUCCEEDED", "2026-11-22 13:05:40", "because " * 4)],
+        spare=("WHY", "CREATED"),
+    )
+    lines = output.getvalue().splitlines()
+    assert lines[0].split() == headers
+    assert lines[1].split()[:3] == ["i" * 36, "n" * 14, "SUCCEEDED"]
+    assert max(map(len, lines)) <= width
+
+
 def test_markup_in_values_is_text(capsys: pytest.CaptureFixture[str]) -> None:
     console.fields([("name", "[bold]x[/bold]"), ("empty", "")])
     console.fail("[red]no[/red]")

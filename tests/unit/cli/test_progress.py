@@ -49,6 +49,16 @@ def test_elsewhere_progress_is_lines_without_control_characters() -> None:
     assert "\x1b" not in output.getvalue()
 
 
+def test_remarks_stand_above_the_display() -> None:
+    output = io.StringIO()
+    terminal = Console(file=output, force_terminal=True, width=100)
+    with Progress(["all"], terminal) as progress:
+        progress.show([_array("PENDING", RUNNING=1)])
+        progress.say("a remark")
+    assert "a remark" in output.getvalue()
+    assert output.getvalue().rindex("━") > output.getvalue().index("a remark")
+
+
 def test_terminal_shows_a_bar_for_each_job() -> None:
     output = io.StringIO()
     terminal = Console(file=output, force_terminal=True, width=100)

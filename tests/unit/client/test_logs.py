@@ -1,5 +1,7 @@
 """Reading logs: positions, broken streams, attempts."""
 
+import asyncio
+
 import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -103,6 +105,24 @@ async def test_log_without_an_end_is_left_after_its_attempt(
     read = [line.text async for line in client.job_logs("j", follow=True)]
     assert read[0] == "0"
     assert len(read) < 100
+
+
+async def test_following_can_be_cancelled_while_nothing_is_printed(
+    client: Client, script: Script
+) -> None:
+    script.on("DescribeJobs", _job("RUNNING", current="one"))
+    script.tails = [[_part("a", end=1)], *([] for _ in range(100))]
+    printed = asyncio.Event()
+
+    async def follow() -> None:
+        async for _ in client.job_logs("j", follow=True):
+            printed.set()
+
+    following = asyncio.create_task(follow())
+    await printed.wait()
+    following.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await following
 
 
 async def test_array_job_has_no_log_of_its_own(client: Client, script: Script) -> None:

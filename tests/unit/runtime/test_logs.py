@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 _PROGRAM = """
 import structlog
@@ -30,3 +31,26 @@ def test_a_traceback_tells_no_values() -> None:
     assert entry["service"] == "submission"
     assert entry["exception"][0]["exc_value"] == "a bug"
     assert "hunter2" not in line
+
+
+def test_a_full_disk_ends_nobody() -> None:
+    """Services log to files; work goes on although a line finds no room."""
+    program = """
+import structlog
+from longshore.runtime.logs import configure_logging
+
+configure_logging("agent")
+for _ in range(1000):
+    structlog.get_logger().info("attempt.placed")
+print("went on")
+"""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            stdout=subprocess.PIPE,
+            stderr=full,
+            text=True,
+            check=False,
+            timeout=20,
+        )
+    assert done.stdout == "went on\n"

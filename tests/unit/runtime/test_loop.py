@@ -1,8 +1,8 @@
 """The runner of periodic work."""
 
 import asyncio
-import time
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
 
 import pytest

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 
 from longshore.standalone import leftovers
-from longshore.standalone.record import Lock, ProcessRecord, Record, read_processes, read_supervisor
+from longshore.standalone.record import ProcessRecord, Record, read_processes, read_supervisor
 
 
 def _record(**services: ProcessRecord) -> Record:
@@ -70,12 +70,3 @@ def test_stop_kills_what_does_not_end() -> None:
         assert process is not None
         leftovers.stop([process], 0.2)
         assert not process.is_running()
-
-
-def test_one_lock_for_one_directory(tmp_path: Path) -> None:
-    first, second = Lock(tmp_path), Lock(tmp_path)
-    assert first.take()
-    assert not second.take()
-    first.release()
-    assert second.take()
-    second.release()

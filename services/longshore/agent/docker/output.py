@@ -67,8 +67,13 @@ class Output:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Closes the file. What the disk has no room for is read again when it is taken up."""
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):
+                self._file.close()
             self._file = None
 
     def _cancel_timer(self) -> None:
@@ -97,9 +102,12 @@ class Output:
             except (EngineAwayError, EngineTimeoutError) as error:
                 log.info("output.broken", error=str(error))
             except OSError as error:
-                # The disk is full, most likely. The attempt's result matters more than its log.
-                log.warning("output.lost", log=self._log_name, error=str(error))
-                return
+                # The disk is full, most likely.
+                self._let_go()
+                log.warning("output.not_taken", log=self._log_name, error=str(error))
+                if ended:
+                    # The next attempts matter more than the rest of this one's log.
+                    return
             else:
                 # A stream that was begun before the end has all, since it ends with the container.
                 if ended or not await self._still_running():

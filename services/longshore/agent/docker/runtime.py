@@ -146,7 +146,7 @@ class DockerRuntime:
     async def collect(self, attempt: Attempt) -> None:
         """Reads the rest of the output and closes the log."""
         # The attempt is over for the scheduler, which may place the next one on its GPUs.
-        self._release_gpus(attempt)
+        self._release_gpus(attempt.key)
         container = self._containers.get(attempt.handle)
         if container is not None and attempt.started_at is not None:
             await container.output.finish()
@@ -161,7 +161,7 @@ class DockerRuntime:
         for volume in shared_volumes(attempt.assignment):
             await self._delete_volume(volume)
 
-    async def discard(self, found: Found) -> None:
+    async def discard(self, key: AttemptKey, found: Found) -> None:
         """Removes a container of which nobody knows any more."""
         while True:
             try:
@@ -170,6 +170,7 @@ class DockerRuntime:
                 log.warning("container.not_removed", error=str(error))
                 await asyncio.sleep(RETRY_SECONDS)
             else:
+                self._release_gpus(key)
                 return
 
     async def run(self) -> None:
@@ -291,7 +292,7 @@ class DockerRuntime:
     # What happens to containers
 
     def _seen(self, event: dict[str, Any]) -> None:
-        container_id = event["id"]
+        container_id = event["Actor"]["ID"]
         container = self._containers.get(container_id)
         if event["Action"] == "start":
             if container is not None:
@@ -374,8 +375,8 @@ class DockerRuntime:
         self._gpus_of[attempt.key] = taken
         return taken
 
-    def _release_gpus(self, attempt: Attempt) -> None:
-        self._free_gpus += self._gpus_of.pop(attempt.key, [])
+    def _release_gpus(self, key: AttemptKey) -> None:
+        self._free_gpus += self._gpus_of.pop(key, [])
 
 
 def _sandbox_gone(error: EngineError, network_mode: str) -> bool:

@@ -1,0 +1,385 @@
+"""What cannot be: each request is answered with a text that names what is wrong.
+
+It changes nothing and leaves the service as it was.
+"""
+
+import json
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import pytest
+from acceptance.aws import QUEUE, Aws, Json
+
+from longshore.v1 import job_pb2, submission_service_pb2_grpc
+
+DEFINITION = "bad-input"
+_NOWHERE = str(uuid.UUID(int=0))
+
+
+@pytest.fixture(scope="module")
+def definition(aws: Aws) -> str:
+    """A good definition, so that a request has one fault."""
+    return aws.register(DEFINITION, "echo", "Ref::who", parameters={"who": "you"}).split(":")[0]
+
+
+@pytest.fixture(scope="module")
+def services(aws: Aws) -> Any:
+    """The processes before the first bad request."""
+    return aws.stack.record["services"]
+
+
+@pytest.fixture(autouse=True)
+def unchanged(aws: Aws, definition: str, services: Json) -> Iterator[None]:
+    """Nothing comes to be and nothing goes."""
+    before = _everything(aws)
+    yield
+    assert _everything(aws) == before
+
+
+def _everything(aws: Aws) -> dict[str, list[str]]:
+    """All active definitions, queues and compute environments, and the jobs of one definition."""
+    queues = aws.client.describe_job_queues()["jobQueues"]
+    environments = aws.client.describe_compute_environments()["computeEnvironments"]
+    pages = aws.client.get_paginator("describe_job_definitions").paginate(status="ACTIVE")
+    jobs = aws.listed(jobQueue=QUEUE, filters=[{"name": "JOB_DEFINITION", "values": [DEFINITION]}])
+    return {
+        "definitions": sorted(
+            d["jobDefinitionArn"] for page in pages for d in page["jobDefinitions"]
+        ),
+        "queues": sorted(q["jobQueueName"] + q["state"] for q in queues),
+        "environments": sorted(e["computeEnvironmentName"] + e["state"] for e in environments),
+        "jobs": sorted(jobs),
+    }
+
+
+def _refused(aws: Aws, operation: str, body: bytes | Json, *words: str) -> None:
+    status, answer = aws.post(operation, body)
+    assert (status, answer["__type"]) == (400, "ClientException"), answer
+    for word in words:
+        assert word in answer["message"]
+
+
+def _job(**members: Any) -> Json:
+    """A submission with one member wrong, or without those that are None."""
+    good: Json = {"jobName": "bad", "jobQueue": QUEUE, "jobDefinition": DEFINITION}
+    return {name: value for name, value in (good | members).items() if value is not None}
+
+
+def _definition(container: Json | None = None, **members: Any) -> Json:
+    """A registration with one member wrong."""
+    needs = [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "64"}]
+    good = {"image": "busybox", "resourceRequirements": needs}
+    return {
+        "jobDefinitionName": "never",
+        "type": "container",
+        "containerProperties": good | (container or {}),
+        **members,
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (_job(jobQueue="nowhere"), ["JobQueue nowhere not found."]),
+        (_job(jobQueue="arn:aws:batch:us-east-1:1:x"), ["jobQueue"]),
+        (
+            _job(jobDefinition="nothing"),
+            ["JobDefinition name nothing does not exist or is not in ACTIVE status"],
+        ),
+        (_job(jobDefinition=f"{DEFINITION}:99"), [f"{DEFINITION}:99"]),
+        (
+            _job(jobDefinition="arn:aws:batch:us-east-1:123456789012:job-definition/nothing:1"),
+            [
+                "JobDefinition arn:aws:batch:us-east-1:123456789012:job-definition/nothing:1",
+                "found",
+            ],
+        ),
+        (_job(jobName="bad name"), ["Job name should match valid pattern"]),
+        (_job(jobName=""), ["Job name should match valid pattern"]),
+        (_job(jobName="x" * 129), ["Job name should match valid pattern"]),
+        (_job(jobName=None), ["jobName", "required"]),
+        (_job(jobQueue=None), ["jobQueue", "required"]),
+        (_job(jobDefinition=None), ["jobDefinition", "required"]),
+        (_job(jobName=7), ["jobName", "string"]),
+        (_job(jobName=["a"]), ["jobName", "string"]),
+        (_job(jobName="nul\0"), ["jobName"]),
+        (_job(arrayProperties={"size": 1}), ["arrayProperties.size", "2", "10000"]),
+        (_job(arrayProperties={"size": 10_001}), ["arrayProperties.size", "10000"]),
+        (_job(arrayProperties={"size": 2.5}), ["arrayProperties.size", "whole number"]),
+        (_job(arrayProperties={"size": 10**12}), ["arrayProperties.size"]),
+        (_job(arrayProperties=[]), ["arrayProperties"]),
+        (
+            _job(dependsOn=[{"jobId": str(uuid.uuid4())} for _ in range(21)]),
+            ["Job cannot have more than 20 dependencies"],
+        ),
+        (_job(dependsOn=[{"jobId": _NOWHERE}]), [_NOWHERE, "not found"]),
+        (_job(dependsOn=[{"jobId": "no-id"}]), ["dependsOn[0].jobId"]),
+        (_job(dependsOn=[{"type": "SEQUENTIAL"}]), ["dependsOn[0]", "array"]),
+        (_job(dependsOn=[{"type": "SOMETIMES"}]), ["dependsOn[0].type", "N_TO_N", "SEQUENTIAL"]),
+        (
+            _job(dependsOn=[{"type": "N_TO_N"}], arrayProperties={"size": 2}),
+            ["dependsOn[0]", "jobId"],
+        ),
+        (_job(dependsOn={"jobId": _NOWHERE}), ["dependsOn", "list"]),
+        (
+            _job(containerOverrides={"command": ["Ref::nobody"]}),
+            ["Unable to substitute value. No parameter found for reference nobody"],
+        ),
+        (_job(containerOverrides={"command": [""]}), ["containerOverrides.command"]),
+        (_job(containerOverrides={"comand": ["x"]}), ["containerOverrides.comand", "command"]),
+        (
+            _job(containerOverrides={"resourceRequirements": [{"type": "VCPU", "value": "many"}]}),
+            ["containerOverrides.resourceRequirements[0].value", "many"],
+        ),
+        (
+            _job(containerOverrides={"resourceRequirements": [{"type": "DISK", "value": "1"}]}),
+            ["containerOverrides.resourceRequirements[0].type", "DISK", "GPU, MEMORY, VCPU"],
+        ),
+        (_job(retryStrategy={"attempts": 11}), ["retryStrategy.attempts", "10"]),
+        (_job(retryStrategy={"attempts": 0}), ["retryStrategy.attempts"]),
+        (_job(retryStrategy={}), ["RetryAttempts must be provided with retry strategy"]),
+        (
+            _job(retryStrategy={"attempts": 2, "evaluateOnExit": [{"action": "HOPE"}]}),
+            ["retryStrategy.evaluateOnExit[0].action", "HOPE"],
+        ),
+        (
+            _job(
+                retryStrategy={
+                    "attempts": 2,
+                    "evaluateOnExit": [{"action": "EXIT", "onExitCode": "1*2"}],
+                }
+            ),
+            ["retryStrategy.evaluateOnExit[0].onExitCode"],
+        ),
+        (_job(timeout={"attemptDurationSeconds": 59}), ["timeout.attemptDurationSeconds", "60"]),
+        (_job(tags={"aws:x": "y"}), ["tags", "aws:"]),
+        (_job(tags={str(n): "" for n in range(51)}), ["tags", "50"]),
+        (_job(tags={"a": 1}), ["tags", "string"]),
+        (_job(jobname="x"), ["jobname", "jobName"]),
+        (_job(schedulingPriorityOverride=1), ["schedulingPriority"]),
+        (_job(shareIdentifier="someone"), ["shareIdentifier"]),
+        (_job(propagateTags=True), ["propagateTags"]),
+        (_job(parameters={"who": "x" * 31_000}), ["30720"]),
+    ],
+    ids=lambda value: value[0][:60] if isinstance(value, list) else "",
+)
+def test_submit_job(aws: Aws, body: Json, words: list[str]) -> None:
+    _refused(aws, "SubmitJob", body, *words)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (_definition(jobDefinitionName="bad name"), ["jobDefinitionName"]),
+        (_definition(type="magic"), ["type", "magic"]),
+        (_definition(type="multinode"), ["multinode"]),
+        (_definition(eksProperties={}), ["eksProperties"]),
+        (_definition({"resourceRequirements": []}), ["vCPU is not provided."]),
+        (_definition({"image": ""}), ["containerProperties.image"]),
+        (_definition({"image": "not an image!"}), ["containerProperties.image"]),
+        (_definition({"image": "x" * 256}), ["containerProperties.image"]),
+        (_definition({"vcpus": "one"}), ["containerProperties.vcpus", "whole number"]),
+        (
+            _definition({"resourceRequirements": [{"type": "VCPU", "value": 1}]}),
+            ["containerProperties.resourceRequirements[0].value", "string"],
+        ),
+        (
+            _definition({"resourceRequirements": [{"type": "VCPU", "value": "0"}]}),
+            ["containerProperties.resourceRequirements[0].value"],
+        ),
+        (_definition({"user": "no body"}), ["User 'no body' does not match regex"]),
+        (
+            _definition({"networkConfiguration": {}}),
+            ["networkConfiguration not applicable for EC2."],
+        ),
+        (
+            _definition({"mountPoints": [{"sourceVolume": "a", "containerPath": "/a"}]}),
+            ["containerProperties.mountPoints[0].sourceVolume"],
+        ),
+        (
+            _definition({"ulimits": [{"name": "hope", "softLimit": 1, "hardLimit": 1}]}),
+            ["containerProperties.ulimits[0].name", "hope"],
+        ),
+        (
+            _definition({"linuxParameters": {"devices": [{"hostPath": "zero"}]}}),
+            ["containerProperties.linuxParameters.devices[0]"],
+        ),
+        (
+            _definition(
+                {"linuxParameters": {"devices": [{"hostPath": "/d", "permissions": ["LOOK"]}]}}
+            ),
+            ["containerProperties.linuxParameters.devices[0].permissions[0]", "LOOK"],
+        ),
+        (_definition({"secrets": [{"name": "a", "valueFrom": "b"}]}), ["secrets"]),
+        (_definition({"privileged": "yes"}), ["containerProperties.privileged", "true or false"]),
+        (_definition({"imagge": "busybox"}), ["containerProperties.imagge", "image"]),
+        (_definition(platformCapabilities=["MOON"]), ["platformCapabilities[0]", "MOON"]),
+        (_definition({"command": ["x" * 25_000]}), ["24576"]),
+    ],
+    ids=lambda value: value[0][:60] if isinstance(value, list) else "",
+)
+def test_register_job_definition(aws: Aws, body: Json, words: list[str]) -> None:
+    _refused(aws, "RegisterJobDefinition", body, *words)
+
+
+@pytest.mark.parametrize(
+    ("operation", "body", "words"),
+    [
+        ("DescribeJobs", {"jobs": ["x"] * 101}, ["Maximum number of jobs supported is  100 ."]),
+        ("DescribeJobs", {"jobs": "x"}, ["jobs", "list"]),
+        ("ListJobs", {}, ["jobQueue", "arrayJobId"]),
+        ("ListJobs", {"jobQueue": "nowhere"}, ["JobQueue nowhere not found."]),
+        ("ListJobs", {"jobQueue": QUEUE, "jobStatus": "TIRED"}, ["jobStatus", "TIRED"]),
+        ("ListJobs", {"jobQueue": QUEUE, "nextToken": "forged"}, ["nextToken"]),
+        ("ListJobs", {"jobQueue": QUEUE, "filters": [{"name": "A", "values": ["b"]}]}, ["filters"]),
+        ("CancelJob", {"jobId": _NOWHERE, "reason": "x"}, [_NOWHERE]),
+        (
+            "CancelJob",
+            {"jobId": "", "reason": "x"},
+            ["'jobId' is a required field (cannot be an empty string)"],
+        ),
+        ("TerminateJob", {"jobId": _NOWHERE}, ["reason", "required"]),
+        ("TerminateJob", {"jobId": _NOWHERE, "reason": "x" * 1025}, ["reason", "1024"]),
+        ("TerminateJobs", {"jobs": [_NOWHERE] * 51, "reason": "x"}, ["jobs", "50"]),
+        ("DeregisterJobDefinition", {"jobDefinition": "nothing:1"}, ["nothing:1"]),
+        (
+            "DescribeComputeEnvironments",
+            {"computeEnvironments": ["a"], "maxResults": 1},
+            ["ComputeEnvironments and MaxResults cannot both be set"],
+        ),
+        (
+            "CreateJobQueue",
+            {
+                "jobQueueName": "never",
+                "priority": 1,
+                "computeEnvironmentOrder": [{"order": 1, "computeEnvironment": "nowhere"}],
+            },
+            ["nowhere"],
+        ),
+        ("CreateJobQueue", {"jobQueueName": "never"}, ["priority", "required"]),
+        ("UpdateJobQueue", {"jobQueue": "nowhere", "priority": 2}, ["nowhere", "does not exist"]),
+        ("DeleteJobQueue", {"jobQueue": QUEUE}, [QUEUE]),
+        (
+            "DeleteComputeEnvironment",
+            {"computeEnvironment": "default"},
+            ["default"],
+        ),
+        (
+            "CreateComputeEnvironment",
+            {"computeEnvironmentName": "never", "type": "MANAGED"},
+            ["computeResources"],
+        ),
+        (
+            "UpdateComputeEnvironment",
+            {"computeEnvironment": "default", "computeResources": {"maxvCpus": "lots"}},
+            ["computeResources.maxvCpus", "whole number"],
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_other_operations(aws: Aws, operation: str, body: Json, words: list[str]) -> None:
+    _refused(aws, operation, body, *words)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"{", b"[]", b'"text"', b"null", b'{"jobName": NaN}', b"\xff\xfe", b"[" * 100_000],
+    ids=["cut", "list", "text", "null", "nan", "bytes", "deep"],
+)
+def test_malformed_json(aws: Aws, body: bytes) -> None:
+    _refused(aws, "SubmitJob", body, "")
+
+
+def test_oversize_payload(aws: Aws) -> None:
+    body = json.dumps(_job(parameters={"who": "x" * 5_000_000})).encode()
+    _refused(aws, "SubmitJob", body, "exceeds")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/v1/submitjobs", 404),
+        ("POST", "/v2/submitjob", 404),
+        ("GET", "/", 404),
+        ("GET", "/v1/submitjob", 405),
+        ("PATCH", "/v1/tags/x", 405),
+    ],
+)
+def test_unknown_route(aws: Aws, method: str, path: str, status: int) -> None:
+    answered, answer = aws.request(method, path, b"{}" if method != "GET" else None)
+    assert (answered, answer["__type"]) == (status, "UnknownOperationException")
+
+
+def test_boto3_raises_its_own_class(aws: Aws) -> None:
+    with pytest.raises(aws.client.exceptions.ClientException) as raised:
+        aws.submit("bad", DEFINITION, queue="nowhere")
+    error = raised.value.response
+    assert error["Error"]["Code"] == "ClientException"
+    assert error["Error"]["Message"] == "JobQueue nowhere not found."
+    assert error["ResponseMetadata"]["RequestId"]
+
+
+def test_arrays_side_by_side_need_one_size(aws: Aws) -> None:
+    other = aws.register("bad-input-other", "true")
+    array = aws.submit("array", other, arrayProperties={"size": 3})
+    try:
+        _refused(
+            aws,
+            "SubmitJob",
+            _job(
+                dependsOn=[{"jobId": array, "type": "N_TO_N"}],
+                arrayProperties={"size": 4},
+            ),
+            "N_TO_N",
+            "size 4",
+        )
+    finally:
+        aws.end(array)
+        aws.client.deregister_job_definition(jobDefinition=other)
+
+
+def _call(aws: Aws, method: str, request: bytes) -> grpc.RpcError:
+    """The error of a call on the wire itself."""
+    options = [("grpc.max_send_message_length", -1)]
+    with grpc.insecure_channel(f"127.0.0.1:{aws.stack.port_base}", options) as channel:
+        with pytest.raises(grpc.RpcError) as raised:
+            channel.unary_unary(f"/longshore.v1.{method}")(request, timeout=20)
+        return raised.value
+
+
+@pytest.mark.parametrize(
+    ("method", "request_bytes", "code"),
+    [
+        ("SubmissionService/Nothing", b"", grpc.StatusCode.UNIMPLEMENTED),
+        ("NoService/SubmitJob", b"", grpc.StatusCode.UNIMPLEMENTED),
+        ("SubmissionService/SubmitJob", b"", grpc.StatusCode.INVALID_ARGUMENT),
+        ("SubmissionService/SubmitJob", b"\xff\xff\xff", grpc.StatusCode.INVALID_ARGUMENT),
+        ("SubmissionService/SubmitJob", bytes(20_000_000), grpc.StatusCode.RESOURCE_EXHAUSTED),
+    ],
+    ids=["rpc", "service", "empty", "malformed", "oversize"],
+)
+def test_bad_calls_on_the_wire(
+    aws: Aws, method: str, request_bytes: bytes, code: grpc.StatusCode
+) -> None:
+    assert _call(aws, method, request_bytes).code() is code
+
+
+def test_refusal_on_the_wire_names_the_member(aws: Aws) -> None:
+    request = job_pb2.SubmitJobRequest(job_name="bad", job_queue=QUEUE, job_definition=DEFINITION)
+    request.array_properties.size = 1
+    with grpc.insecure_channel(f"127.0.0.1:{aws.stack.port_base}") as channel:
+        stub = submission_service_pb2_grpc.SubmissionServiceStub(channel)
+        with pytest.raises(grpc.RpcError) as raised:
+            stub.SubmitJob(request, timeout=20)
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "arrayProperties.size" in raised.value.details()
+
+
+def test_afterwards_the_service_goes_on(aws: Aws, services: Json) -> None:
+    """After all of the above: the same processes, and jobs run."""
+    assert aws.stack.record["services"] == services
+    definition = aws.register("bad-input-good", "true")
+    assert aws.end(aws.submit("good", definition))["status"] == "SUCCEEDED"
+    aws.client.deregister_job_definition(jobDefinition=definition)

@@ -1,0 +1,67 @@
+"""The gRPC door with nothing of ours at hand: reflection tells a foreign tool all that it needs."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from acceptance.aws import Aws, Json
+
+_BUF = str(Path(sys.executable).parent / "buf")
+_SERVICE = "longshore.v1.SubmissionService"
+
+
+def _curl(aws: Aws, path: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [
+            *(_BUF, "curl", "--protocol", "grpc", "--http2-prior-knowledge", *arguments),
+            f"http://127.0.0.1:{aws.stack.port_base}/{path}",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def _answer(aws: Aws, path: str, request: Json) -> Json:
+    done = _curl(aws, path, "-d", json.dumps(request))
+    assert done.returncode == 0, done.stderr
+    answer: Json = json.loads(done.stdout)
+    return answer
+
+
+def test_describe_jobs(aws: Aws) -> None:
+    job_id = aws.submit("curl", aws.register("curl", "true"))
+    aws.end(job_id)
+    (job,) = _answer(aws, f"{_SERVICE}/DescribeJobs", {"jobs": [job_id]})["jobs"]
+    assert (job["jobId"], job["jobName"], job["status"]) == (job_id, "curl", "SUCCEEDED")
+    assert int(job["createdAt"]) == aws.job(job_id)["createdAt"]
+
+
+def test_submit_job(aws: Aws) -> None:
+    definition = aws.register("curl", "true")
+    request = {"jobName": "curled", "jobQueue": "default", "jobDefinition": definition}
+    answer = _answer(aws, f"{_SERVICE}/SubmitJob", request)
+    assert aws.end(answer["jobId"])["status"] == "SUCCEEDED"
+
+
+def test_methods_are_listed(aws: Aws) -> None:
+    done = _curl(aws, "", "--list-methods")
+    assert done.returncode == 0, done.stderr
+    methods = done.stdout.split()
+    assert {f"{_SERVICE}/SubmitJob", f"{_SERVICE}/ListTagsForResource"} <= set(methods)
+
+
+def test_health_is_served(aws: Aws) -> None:
+    answer = _answer(aws, "grpc.health.v1.Health/Check", {"service": _SERVICE})
+    assert answer == {"status": "SERVING"}
+
+
+def test_refusal_has_a_code_and_a_sentence(aws: Aws) -> None:
+    request = {"jobName": "a", "jobQueue": "nowhere", "jobDefinition": "x"}
+    done = _curl(aws, f"{_SERVICE}/SubmitJob", "-d", json.dumps(request))
+    assert done.returncode != 0
+    refused = json.loads(done.stderr)
+    assert refused["code"] == "not_found"
+    assert refused["message"] == "JobQueue nowhere not found."

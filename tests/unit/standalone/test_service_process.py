@@ -1,0 +1,48 @@
+"""A service is started again, whatever stands in the way for a while."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from longshore.standalone import service_process
+from longshore.standalone.config import StandaloneConfig
+from longshore.standalone.service_process import ServiceProcess
+from longshore.standalone.stack import Stack
+
+
+async def test_a_failed_restart_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No room for its log, say: the other services run on meanwhile."""
+    monkeypatch.setattr(service_process, "BACKOFF_FIRST_SECONDS", 0.01)
+    started = asyncio.Event()
+    process = ServiceProcess("nothing", os.environ, tmp_path / "log" / "nothing.log", started.set)
+    with capture_logs():
+        await process.start()
+        await process.ended()
+        (tmp_path / "log").rename(tmp_path / "aside")
+        (tmp_path / "log").touch()
+        started.clear()
+        supervising = asyncio.create_task(process.supervise())
+        await asyncio.sleep(0.2)
+        assert not supervising.done()
+        (tmp_path / "log").unlink()
+        async with asyncio.timeout(10):
+            await started.wait()
+        supervising.cancel()
+        await asyncio.gather(supervising, return_exceptions=True)
+        await process.stop(5)
+
+
+async def test_down_needs_no_room_for_the_record(tmp_path: Path) -> None:
+    """What cannot be told is told later; what runs is stopped now."""
+    (tmp_path / "longshore.json.new").mkdir()
+    config = StandaloneConfig.from_environment({"LONGSHORE_DATA_DIR": str(tmp_path)})
+    with capture_logs() as logs:
+        stack = Stack(config, {})
+        await stack.down()
+        stack.tell_end()
+    assert "record.not_written" in [entry["event"] for entry in logs]
