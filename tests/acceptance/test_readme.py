@@ -1,6 +1,7 @@
 """The README's tour: every command in its `console` blocks runs, and prints what the README shows.
 
-What differs from run to run (ids, times, versions) is compared by its form; `...` stands for anything.
+What differs from run to run (ids, times, versions) is compared by its form; `...` stands for
+anything.
 """
 
 import os

@@ -79,7 +79,7 @@ async def test_a_database_that_is_away_is_tried_again(monkeypatch: pytest.Monkey
             Listener("postgresql://nobody@127.0.0.1:1/none", {JOBS: Woken()}).run()
         )
         async with asyncio.timeout(5):
-            while len(logs) < 2:  # noqa: ASYNC110 - logs are the only sign
+            while len(logs) < 2:
                 await asyncio.sleep(0)
         listener.cancel()
         await asyncio.gather(listener, return_exceptions=True)

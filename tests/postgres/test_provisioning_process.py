@@ -155,7 +155,7 @@ async def test_an_instance_that_died_while_nobody_looked_is_started_again(
     psutil.Process(pid).kill()
     await start("provisioning")
     async with asyncio.timeout(10):
-        while (await until(db, "LAUNCHED"))[instance_id] == pid:  # noqa: ASYNC110 - its process tells nobody
+        while (await until(db, "LAUNCHED"))[instance_id] == pid:
             await asyncio.sleep(0.02)
 
 

@@ -116,7 +116,7 @@ async def test_a_stream_that_breaks_leaves_no_session(database_url: str) -> None
             await agent._call.done_writing()
             agent._call.cancel()
         async with asyncio.timeout(5):
-            while stand.scheduler._sessions:  # noqa: ASYNC110 - nothing tells of its end
+            while stand.scheduler._sessions:
                 await asyncio.sleep(0.01)
 
 

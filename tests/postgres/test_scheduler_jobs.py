@@ -109,7 +109,7 @@ async def test_a_job_past_its_timeout_is_stopped_and_not_retried(database_url: s
         await stand.environment()
         await stand.queue()
         agent = await stand.agent()
-        job = await stand.submit(attempts=3, timeout=1)
+        job = await stand.submit(attempts=3, timeout_seconds=1)
         await agent.until(lambda: job in agent.assigned)
         await agent.start(job)
         await agent.until(lambda: bool(agent.stops))

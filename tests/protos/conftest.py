@@ -13,6 +13,7 @@ from botocore.loaders import Loader
 from botocore.model import ListShape, MapShape, ServiceModel, Shape, StructureShape
 from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import ServiceDescriptor
+
 from longshore.v1 import submission_service_pb2
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,6 +6,7 @@ import pytest
 from botocore.model import ListShape, MapShape, ServiceModel, Shape, StringShape, StructureShape
 from google.api import annotations_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, ServiceDescriptor
+
 from longshore.v1 import options_pb2
 
 SCALARS = {

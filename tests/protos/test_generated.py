@@ -8,6 +8,7 @@ from types import ModuleType
 import pytest
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
+
 from longshore.v1 import submission_service_pb2_grpc
 
 

@@ -8,6 +8,7 @@ from botocore.validate import ParamValidator
 from google.protobuf import json_format, message_factory
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
+
 from longshore.v1 import compute_environment_pb2, eks_pb2, job_definition_pb2, job_pb2
 
 SAMPLES: dict[str, Any] = {

@@ -201,7 +201,7 @@ class Stand:
         await agent.connect()
         return agent
 
-    async def submit(  # noqa: PLR0917
+    async def submit(
         self,
         queue: str = "q",
         *,
@@ -209,7 +209,7 @@ class Stand:
         memory_mib: int = 64,
         size: int | None = None,
         attempts: int = 1,
-        timeout: int | None = None,
+        timeout_seconds: int | None = None,
         rules: Sequence[dict[str, str]] = (),
         depends_on: Sequence[tuple[str | None, str]] = (),
     ) -> str:
@@ -233,7 +233,7 @@ class Stand:
                 shape,
                 size,
                 attempts,
-                timeout,
+                timeout_seconds,
             )
             await self.conn.execute(
                 "INSERT INTO job_specs (job_id, detail, container) VALUES ($1, $2, $3)",
@@ -311,7 +311,8 @@ class Stand:
         mismatch = await self.conn.fetch(
             "SELECT shape_id, d.runnable, coalesce(r.runnable, 0) AS counted FROM demand d "
             "FULL JOIN (SELECT shape_id, sum(end_index - next_index) AS runnable FROM ready "
-            "GROUP BY 1) r USING (shape_id) WHERE d.runnable IS DISTINCT FROM coalesce(r.runnable, 0)"
+            "GROUP BY 1) r USING (shape_id) "
+            "WHERE d.runnable IS DISTINCT FROM coalesce(r.runnable, 0)"
         )
         assert not mismatch, mismatch
         over = await self.conn.fetch(

@@ -39,7 +39,7 @@ def agent(
         Path, typer.Option(help="Journal and spooled logs; keeps the instance's identity.")
     ] = Path("~/.longshore/agent"),
 ) -> None:
-    """Join this machine to an unmanaged compute environment and run its jobs until stopped.
+    """Run jobs of an unmanaged compute environment on this machine.
 
     The machine offers what it has, less a reserve of 32 MiB; LONGSHORE_VCPU_MILLI,
     LONGSHORE_MEMORY_MIB and LONGSHORE_GPUS declare something else.

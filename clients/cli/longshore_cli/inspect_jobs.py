@@ -41,7 +41,10 @@ async def jobs(
     limit: Annotated[int, typer.Option(min=1, help="Most jobs to list.")] = 50,
     json: Json = False,
 ) -> None:
-    """List jobs, newest first; a narrow terminal shows fewer columns."""
+    """List jobs, newest first.
+
+    A narrow terminal shows fewer columns.
+    """
     wanted = [item.upper() for item in status or ()]
     for item in wanted:
         if item not in STATUSES:
@@ -201,7 +204,10 @@ async def wait(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
     json: Json = False,
 ) -> int:
-    """Wait until jobs have ended; exit code 0 if every one SUCCEEDED, 1 if one FAILED."""
+    """Wait until jobs have ended.
+
+    The exit code is 0 if every one SUCCEEDED, 1 if one FAILED.
+    """
     async with settings.connect() as client:
         if quiet or json:
             ended = await client.wait(job, timeout=timeout_seconds)

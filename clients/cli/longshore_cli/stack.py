@@ -60,7 +60,10 @@ def up(
         bool, typer.Option("--detach", "-d", help="Return when everything is ready.")
     ] = False,
 ) -> None:
-    """Start longshore on this machine: all services and an embedded PostgreSQL."""
+    """Start longshore on this machine.
+
+    All services and an embedded PostgreSQL; without --detach they stop with this command.
+    """
     directory = data_directory(data_dir)
     environ = _environ(directory)
     if runtime is not None:
@@ -84,7 +87,10 @@ def up(
 
 
 def down(data_dir: DataDir = None) -> None:
-    """Stop the longshore of a data directory; jobs, definitions and history stay."""
+    """Stop longshore on this machine.
+
+    Jobs, definitions and history stay in its data directory.
+    """
     directory = data_directory(data_dir)
     record = read_record(directory)
     if record is None:
@@ -100,7 +106,7 @@ def down(data_dir: DataDir = None) -> None:
 
 @coroutine
 async def status(data_dir: DataDir = None, json: Json = False) -> int:
-    """Show what runs: services, their health, jobs by status, capacity."""
+    """Show services and their health, jobs by status, capacity."""
     directory = data_directory(data_dir)
     record = read_record(directory)
     if record is None or record["status"] in ("stopped", "failed"):

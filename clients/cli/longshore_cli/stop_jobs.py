@@ -22,7 +22,10 @@ def register(app: typer.Typer) -> None:
 
 @coroutine
 async def cancel(job: JobIds, reason: Reason = "Cancelled by the user.") -> None:
-    """Ask that jobs which have not started do not run; those that have are left alone."""
+    """Ask that jobs which have not started do not run.
+
+    Those that have are left alone.
+    """
     async with settings.connect() as client:
         for job_id in await _unfinished(client, job):
             await client.cancel_job(job_id, reason)
@@ -31,7 +34,10 @@ async def cancel(job: JobIds, reason: Reason = "Cancelled by the user.") -> None
 
 @coroutine
 async def terminate(job: JobIds, reason: Reason = "Terminated by the user.") -> None:
-    """End jobs in whatever status they are: SIGTERM and, 30 seconds later, SIGKILL."""
+    """End jobs in whatever status they are.
+
+    Containers get SIGTERM and, 30 seconds later, SIGKILL.
+    """
     async with settings.connect() as client:
         for job_id in await _unfinished(client, job):
             await client.terminate_job(job_id, reason)

@@ -20,7 +20,7 @@ PORT_OFFSETS = {
 
 def _port(text: str, origin: str) -> int:
     if not text.isdigit() or not 1 <= int(text) <= 65_535:
-        raise InvalidRequest(f"{origin} must end in a port from 1 to 65535, not in {text!r}.")
+        raise InvalidRequest(f"{origin} needs a port from 1 to 65535, not {text!r}.")
     return int(text)
 
 

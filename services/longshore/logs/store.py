@@ -87,7 +87,7 @@ class LogStore:
     """All logs of the service."""
 
     def __init__(self, directory: Path) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._directory = directory
         self._logs: OrderedDict[str, Log] = OrderedDict()
 

@@ -50,7 +50,7 @@ class Provider(Protocol):
         ...
 
     async def clean(self, instance_id: str) -> None:
-        """Removes what an instance that is gone has left behind; `remains` tells if it could not."""
+        """Removes what an instance that is gone has left behind. `remains` tells if that failed."""
         ...
 
     async def remains(self) -> list[str]:

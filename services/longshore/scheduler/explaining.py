@@ -39,7 +39,7 @@ async def explain_job(conn: Connection, key: JobKey) -> Explanation:
     if entry is not None and (parent.array_size is None or key.array_index != WHOLE):
         return await _runnable(conn, key, parent, entry.rank, entry.seq)
     if row is None or row.status is JobStatus.PENDING:
-        return await _pending(conn, key)
+        return await _pending(conn, key, parent)
     if row.status is JobStatus.SUBMITTED:
         return Explanation(row.status, "The scheduler has not looked at it yet.", [])
     return Explanation(row.status, _SENTENCES[row.status], [])
@@ -58,30 +58,35 @@ async def _runnable(
     conn: Connection, key: JobKey, parent: JobRow, rank: int, seq: int
 ) -> Explanation:
     ahead = await ready.ahead(conn, parent.job_queue, rank, seq, key.array_index)
+    told = await _unplaced(conn, parent)
+    if told is None:
+        return Explanation(JobStatus.RUNNABLE, "It is placed within the next passes.", [], ahead)
+    summary, code, hint = told
+    return Explanation(JobStatus.RUNNABLE, summary, [(code, 1, hint)], ahead)
+
+
+async def _unplaced(conn: Connection, parent: JobRow) -> tuple[str, str, str] | None:
+    """Why jobs of this shape are not placed: a sentence, the constant reason, what it means."""
     reason = await demand.of_shape(conn, parent.shape_id)
     if reason is not None and reason.blocked_reason:
         code, _, text = reason.blocked_reason.partition(" - ")
-        hint = HINTS.get(reason.blocked_reason, text)
-        return Explanation(JobStatus.RUNNABLE, reason.blocked_reason, [(code, 1, hint)], ahead)
+        return reason.blocked_reason, code, HINTS.get(reason.blocked_reason, text)
     if reason is not None and reason.explanation:
-        return Explanation(
-            JobStatus.RUNNABLE,
-            reason.explanation,
-            [("WAITING_FOR_CAPACITY", 1, reason.explanation)],
-            ahead,
-        )
-    return Explanation(JobStatus.RUNNABLE, "It is placed within the next passes.", [], ahead)
+        return reason.explanation, "WAITING_FOR_CAPACITY", reason.explanation
+    return None
 
 
-async def _pending(conn: Connection, key: JobKey) -> Explanation:
+async def _pending(conn: Connection, key: JobKey, parent: JobRow) -> Explanation:
     array = (await array_job.load(conn, [key.job_id])).get(key.job_id)
     if array is not None and key.array_index == WHOLE:
         counts = [(s.value, n, "children") for s, n in array.counts.items() if n]
-        return Explanation(
-            JobStatus.PENDING,
-            "Its children are being worked on.",
-            sorted(counts, key=lambda c: -c[1]),
-        )
+        counts.sort(key=lambda count: -count[1])
+        runnable = array.counts.get(JobStatus.RUNNABLE, 0)
+        told = await _unplaced(conn, parent) if runnable else None
+        if told is not None:
+            _, code, hint = told
+            counts.insert(0, (code, runnable, hint))
+        return Explanation(JobStatus.PENDING, "Its children are being worked on.", counts)
     waiting = [
         e
         for e in await job_dependency.of_jobs(conn, [key.job_id])

@@ -1,6 +1,5 @@
 """The spool keeps lines in CRI form and knows by itself what is finished."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -162,9 +161,9 @@ def test_a_full_disk_tears_no_line_and_loses_none(tmp_path: Path) -> None:
 
 def test_a_log_on_a_full_disk_is_closed_in_any_case(tmp_path: Path) -> None:
     """Its file is let go although the rest could not be written."""
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     file = Spool(tmp_path / "spool").open(NAME)
     file.write(TIME, STDOUT, b"x" * 200, partial=False)
     with a_full_disk(100), pytest.raises(OSError, match="too large"):
         file.close()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

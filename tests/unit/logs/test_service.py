@@ -147,6 +147,12 @@ async def test_names_stay_within_the_directory(service: LogsService, tmp_path: P
         assert texts(await tail(service, name)) == ["line 1"]
 
 
+def test_logs_are_for_their_owner_alone(tmp_path: Path) -> None:
+    """Their names tell of jobs, and what is printed may be secret."""
+    LogStore(tmp_path / "logs")
+    assert (tmp_path / "logs").stat().st_mode & 0o077 == 0
+
+
 async def test_stopping_ends_those_who_follow(service: LogsService) -> None:
     reader = asyncio.create_task(tail(service, follow=True))
     await asyncio.sleep(0)
