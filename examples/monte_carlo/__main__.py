@@ -52,7 +52,7 @@ async def run(workload: Workload, addresses: Addresses) -> list[job_pb2.JobDetai
     """Submits the workload and shows it until both jobs have ended."""
     async with Client(addresses, timeout=60) as client:
         ids = await workload.submit(client)
-        with Progress([f"simulate ({workload.children} children)", "combine"]) as progress:
+        with Progress(["simulate", "combine"]) as progress:
             return await client.wait(
                 ids,
                 timeout=TIMEOUT_SECONDS,

@@ -306,3 +306,27 @@ async def test_cleanup_after_an_agent_that_is_gone(own_containers: Stand, engine
     assert await engine.docker.containers.list(all="1", filters=filters(label=label)) == []
     volumes = await engine.docker.volumes.list(filters={"label": label})
     assert not volumes["Volumes"]
+
+
+async def test_an_engine_that_breaks_off_at_the_start(tmp_path: Path) -> None:
+    """The agent stays and waits for it: only attempts that would start now fail."""
+
+    async def version_alone(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.readuntil(b"\r\n\r\n")
+        if b"/version" in request.split(b"\r\n", 1)[0] or b"/containers/json" in request:
+            body = b'{"ApiVersion": "1.41"}' if b"/version" in request else b"[]"
+            head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n"
+            writer.write(b"%sContent-Length: %d\r\n\r\n%s" % (head, len(body), body))
+        await writer.drain()
+        writer.close()
+
+    engine = await asyncio.start_unix_server(version_alone, tmp_path / "engine.sock")
+    stand = Stand(tmp_path, "docker", DOCKER_HOST=f"unix://{tmp_path}/engine.sock")
+    await stand.open()
+    end = await stand.run(stand.an_attempt("true"))
+    assert end.reason.startswith("DockerStateError: ")
+    assert stand.agent is not None
+    assert stand.agent.popen.poll() is None
+    await stand.agent.kill()  # it would wait to see that nothing is left on the engine
+    await stand.close()
+    engine.close()

@@ -3,6 +3,9 @@
 import pytest
 from support.scheduling import Ended, scheduler_stand
 
+from longshore.domain.job import JobKey
+from longshore.scheduler.explaining import explain_job
+
 
 def ok(_: object) -> Ended:
     return Ended()
@@ -187,3 +190,16 @@ async def test_a_disabled_environment_gets_nothing(database_url: str) -> None:
         await stand.until(job, "RUNNABLE")
         on = await stand.agent(environment="on")
         await on.until(lambda: job in on.assigned)
+
+
+async def test_an_array_job_is_explained_by_what_its_children_lack(database_url: str) -> None:
+    async with scheduler_stand(database_url) as stand:
+        await stand.environment()
+        await stand.queue()
+        job = await stand.submit(vcpus=1000, size=3)
+        await stand.until(job, "PENDING")
+        child, array = [
+            await explain_job(stand.conn, JobKey.parse(key)) for key in (f"{job}:1", job)
+        ]
+        ((reason, _, hint),) = child.reasons
+        assert array.reasons == [(reason, 3, hint), ("RUNNABLE", 3, "children")]

@@ -27,8 +27,8 @@ _COLOURS = {
 #: Finished work on the left, so that the bar fills as one expects.
 _BAR_ORDER = ("SUCCEEDED", "FAILED", "RUNNING", "STARTING", "RUNNABLE", "PENDING", "SUBMITTED")
 BAR_CELLS = 40
-#: Columns of a terminal that names, counts and statuses take beside a bar.
-BESIDE_BAR = 60
+#: Columns of a terminal that counts and statuses take beside a bar.
+BESIDE_BAR = 56
 #: Plain lines come no faster, but for the last.
 LINE_SECONDS = 2.0
 
@@ -107,7 +107,8 @@ class Progress:
 
     def _render(self, rows: list[tuple[str, dict[str, int]]]) -> RenderableType:
         grid = Table.grid(padding=(0, 1))
-        cells = max(8, min(BAR_CELLS, self._console.width - BESIDE_BAR))
+        longest = max(map(len, self._names), default=0)
+        cells = max(8, min(BAR_CELLS, self._console.width - BESIDE_BAR - longest))
         for name, by_status in rows:
             total = sum(by_status.values())
             ended = by_status["SUCCEEDED"] + by_status["FAILED"]

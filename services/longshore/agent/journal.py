@@ -110,9 +110,11 @@ class Journal:
         async with self._flushing:
             self._write(self._file)
             if self._size > COMPACT_BYTES and self._size > 4 * self._compacted_size:
-                self._compact(self._path, self._file)
-            else:
-                await asyncio.to_thread(os.fdatasync, self._file)
+                # Without room for a new file the old one goes on.
+                with contextlib.suppress(OSError):
+                    self._compact(self._path, self._file)
+                    return
+            await asyncio.to_thread(os.fdatasync, self._file)
 
     def close(self) -> None:
         """Closes the file."""
@@ -210,10 +212,11 @@ class Journal:
             fresh.replace(path)
         except OSError:
             os.close(file)
+            fresh.unlink(missing_ok=True)
             raise
-        _make_name_durable(path)
         os.close(old)
         self._file, self._size, self._compacted_size = file, len(data), len(data)
+        _make_name_durable(path)
 
 
 def _make_name_durable(path: Path) -> None:

@@ -18,7 +18,7 @@ from longshore.domain.instance import (
     Step,
     next_step,
 )
-from longshore.provisioning.provider import LaunchError, Provider
+from longshore.provisioning.provider import Found, LaunchError, Provider
 from longshore.state import instance as records
 from longshore.state import lease
 from longshore.state.pool import Connection, Pool, connection, transaction
@@ -176,13 +176,20 @@ class Reconciler:
         elif not is_running:
             await self._revive(record, watch, current)
 
-    async def _launch(self, record: InstanceRecord, watch: _Watch, current: _Pass) -> None:
+    async def _start(self, record: InstanceRecord, watch: _Watch, current: _Pass) -> Found | None:
+        """Has the provider start an instance; None, and the instance is over, if it cannot."""
         try:
             found = await self._provider.launch(record)
         except LaunchError as error:
             current.over.append((record.instance_id, InstanceStatus.FAILED, error.message))
-            return
+            return None
         watch.started_at = current.now
+        return found
+
+    async def _launch(self, record: InstanceRecord, watch: _Watch, current: _Pass) -> None:
+        found = await self._start(record, watch, current)
+        if found is None:
+            return
         async with self._guarded() as conn:
             await records.launched(conn, record.instance_id, found.provider_id)
         log.info(
@@ -219,12 +226,9 @@ class Reconciler:
             current.due.append(watch.restart_at)
             return
         watch.restart_at = None
-        try:
-            found = await self._provider.launch(record)
-        except LaunchError as error:
-            current.over.append((record.instance_id, InstanceStatus.FAILED, error.message))
+        found = await self._start(record, watch, current)
+        if found is None:
             return
-        watch.started_at = current.now
         async with self._guarded() as conn:
             await records.relaunched(conn, record.instance_id, found.provider_id)
         log.info(

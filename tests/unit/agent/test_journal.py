@@ -124,6 +124,30 @@ def test_a_lost_journal_goes_on_past_the_old_numbers(tmp_path: Path) -> None:
     first.close()
 
 
+async def test_without_room_for_a_new_file_the_old_one_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "COMPACT_BYTES", 1000)
+    path = tmp_path / "journal"
+    journal = Journal(path)
+    for number in range(100):
+        journal.assigned(an_assignment(f"past-{number}"))
+        journal.forgotten(AttemptKey(f"past-{number}", 1))
+    journal.assigned(an_assignment("live"))
+    size = path.stat().st_size
+    with a_full_disk(10):
+        await journal.flush()
+    assert [file.name for file in tmp_path.iterdir()] == ["journal"]
+    assert path.stat().st_size == size
+    await journal.flush()
+    assert path.stat().st_size < size
+    journal.assigned(an_assignment("after"))
+    journal.close()
+    again = Journal(path)
+    assert {key.job_id for key in again.entries} == {"live", "after"}
+    again.close()
+
+
 async def test_a_full_disk_tears_no_record_and_loses_none(tmp_path: Path) -> None:
     """What could not be written is written later, before anything that follows it."""
     journal = Journal(tmp_path / "journal")

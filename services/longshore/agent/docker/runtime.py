@@ -177,7 +177,7 @@ class DockerRuntime:
         """Makes the sandbox and watches events until cancelled."""
         async with asyncio.TaskGroup() as group:
             if self._network == "sandbox":
-                group.create_task(self._network_mode())
+                group.create_task(self._prepare_sandbox())
             group.create_task(
                 watch_events(self._engine, self._config.instance_id, self._seen, self._reconcile)
             )
@@ -271,6 +271,11 @@ class DockerRuntime:
         if isinstance(error, EngineTimeoutError):
             raise StepFailed("DockerTimeoutError", f"Could not transition to started; {error}")
         raise StepFailed("DockerStateError", str(error))
+
+    async def _prepare_sandbox(self) -> None:
+        # Only so that the first attempt need not wait for it: each one asks for it again.
+        with contextlib.suppress(StepFailed):
+            await self._network_mode()
 
     async def _network_mode(self) -> str:
         if self._network == "sandbox":
