@@ -201,6 +201,8 @@ async def test_instance_is_over_on_record(stand: Stand) -> None:
     assignment = stand.an_attempt("sh", "-c", "echo up; sleep 300", stop_seconds=0)
     await stand.scheduler.assign(assignment)
     await stand.scheduler.running(assignment)
+    while not await stand.entries_so_far(assignment):
+        pass
     stand.scheduler.over = True
     await stand.stop_scheduler()
     await stand.start_scheduler()

@@ -21,13 +21,28 @@ async def test_a_broken_stream_costs_no_attempt(database_url: str) -> None:
         await agent.until(lambda: job in agent.assigned)
         await agent.close()
         other = await stand.submit()
-        await stand.until(other, "STARTING")
+        await stand.until(other, "RUNNABLE")
         registered = await agent.connect([pb.AttemptKey(job_id=job, attempt=1)])
-        assert {a.key.job_id for a in registered.assignments} == {job, other}
+        assert job in {a.key.job_id for a in registered.assignments}
+        await agent.until(lambda: other in agent.assigned)
         for name in (job, other):
             await agent.end(name, Ended(), started=True)
             await stand.until(name, "SUCCEEDED")
         assert (await stand.row(job))["attempt"] == 1
+
+
+async def test_nothing_is_placed_on_an_instance_out_of_touch(database_url: str) -> None:
+    async with scheduler_stand(database_url) as stand:
+        await stand.environment()
+        await stand.queue()
+        agent = await stand.agent()
+        await agent.close()
+        job = await stand.submit()
+        await stand.until(job, "RUNNABLE")
+        said = await stand.explanation(job)
+        assert said == "Waiting for room: 1 instance: 1 out of touch."
+        other = await stand.agent()
+        await other.until(lambda: job in other.assigned)
 
 
 async def test_a_stop_reaches_an_agent_that_was_away(database_url: str) -> None:

@@ -109,7 +109,7 @@ class Driver:
             vcpus=rng.choice([1, 1, 2, 4]),
             size=size,
             attempts=rng.choice([1, 2, 3]),
-            timeout=rng.choice([None, 3600]),
+            timeout_seconds=rng.choice([None, 3600]),
             rules=rng.choice([[], [{"action": "EXIT", "onExitCode": "3"}]]),
             depends_on=depends_on,
         )

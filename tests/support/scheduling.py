@@ -298,6 +298,19 @@ class Stand:
         except TimeoutError:
             raise AssertionError(f"{job_id} is {seen}, not {statuses}") from None
 
+    async def explanation(self, job_id: str) -> str:
+        """Why a waiting job is not placed, once the scheduler has said so."""
+        async with asyncio.timeout(DEADLINE):
+            while True:
+                said = await self.conn.fetchval(
+                    "SELECT d.explanation FROM demand d JOIN jobs j USING (shape_id) "
+                    "WHERE j.job_id = $1",
+                    uuid.UUID(job_id),
+                )
+                if said is not None:
+                    return str(said)
+                await asyncio.sleep(0.01)
+
     async def statuses(self, job_id: str) -> dict[int, str]:
         """Statuses of the children that have a row."""
         rows = await self.conn.fetch(

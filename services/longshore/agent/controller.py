@@ -18,7 +18,7 @@ from longshore.v1 import agent_service_pb2 as pb
 
 log = structlog.get_logger()
 
-#: Seconds between two tries to remove what the runtime would not.
+#: Seconds until what failed after the start of an attempt is tried again.
 RETRY_SECONDS = 2.0
 #: Seconds between two tries to stop what has not ended.
 STOP_AGAIN_SECONDS = 5.0
@@ -51,6 +51,18 @@ class Controller:
                 await self._collect(attempt)
             case Phase.COLLECTED:
                 await self._remove(attempt)
+        return None
+
+    async def recover(self, attempt: Attempt) -> pb.AttemptChange | None:
+        """Goes on after a step that failed for a reason nobody foresaw.
+
+        What does not run yet fails; what runs, or has run, is looked at again after a while.
+        """
+        if attempt.phase in (Phase.ACCEPTED, Phase.READY):
+            return _failed_to_start(
+                attempt, StepFailed("CannotStartContainerError", "the agent's log says why")
+            )
+        await asyncio.sleep(RETRY_SECONDS)
         return None
 
     async def _prepare(self, attempt: Attempt) -> pb.AttemptChange | None:

@@ -170,7 +170,17 @@ class Crew:
         try:
             while attempt.phase is not Phase.REMOVED:
                 was_live = attempt.live
-                change = await self._controller.step(attempt)
+                try:
+                    change = await self._controller.step(attempt)
+                except Exception:
+                    # A mistake of ours in one attempt is not to end the others with the agent.
+                    log.exception(
+                        "attempt.step_failed",
+                        job_id=attempt.key.job_id,
+                        attempt=attempt.key.attempt,
+                        phase=attempt.phase.name,
+                    )
+                    change = await self._controller.recover(attempt)
                 if change is None:
                     continue
                 if attempt.live:

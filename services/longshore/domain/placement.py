@@ -60,6 +60,8 @@ class Room:
     free: Resources
     total: Resources
     draining: bool = False
+    #: Its agent has no stream now: what is placed there would wait for it.
+    away: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,7 @@ def plan(
     """
     by_environment: dict[str, list[_Open]] = {}
     for room in snapshot.rooms:
-        if not room.draining:
+        if not room.draining and not room.away:
             by_environment.setdefault(room.compute_environment, []).append(_Open(room))
     for rooms in by_environment.values():
         shift = seed % len(rooms)
@@ -282,6 +284,7 @@ class Lack(StrEnum):
     """What an instance lacks for a shape."""
 
     DRAINING = "DRAINING"
+    AWAY = "OUT_OF_TOUCH"
     VCPU = "SHORT_OF_VCPU"
     MEMORY = "SHORT_OF_MEMORY"
     GPU = "SHORT_OF_GPU"
@@ -290,6 +293,7 @@ class Lack(StrEnum):
 
 _LACK_WORDS = {
     Lack.DRAINING: "draining",
+    Lack.AWAY: "out of touch",
     Lack.VCPU: "short of vCPU",
     Lack.MEMORY: "short of memory",
     Lack.GPU: "short of GPUs",
@@ -308,6 +312,8 @@ def lacks(shape: Shape, environments: tuple[str, ...], rooms: tuple[Room, ...]) 
             continue
         if room.draining:
             lack = Lack.DRAINING
+        elif room.away:
+            lack = Lack.AWAY
         elif room.free.vcpu_milli < shape.need.vcpu_milli:
             lack = Lack.VCPU
         elif room.free.memory_mib < shape.need.memory_mib:

@@ -7,7 +7,7 @@ shapes, never with the backlog.
 """
 
 import heapq
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -218,10 +218,17 @@ class Memory:
             for queue in self.topology.queues.values()
         )
 
-    def rooms(self) -> tuple[Room, ...]:
-        """Instances with what they have free."""
+    def rooms(self, connected: Container[str]) -> tuple[Room, ...]:
+        """Instances with what they have free; those not connected are away."""
         return tuple(
-            Room(i.instance_id, i.compute_environment, i.free, i.total, i.draining)
+            Room(
+                i.instance_id,
+                i.compute_environment,
+                i.free,
+                i.total,
+                i.draining,
+                i.instance_id not in connected,
+            )
             for i in self.instances.values()
         )
 

@@ -6,11 +6,12 @@ is no longer RUNNABLE is dropped from the plan and gives back what it was to hol
 
 import uuid
 from collections import defaultdict
+from collections.abc import Container
 from dataclasses import dataclass, field
 
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.job import WHOLE, JobKey, JobStatus
-from longshore.domain.placement import Placement, Plan, Shape, Snapshot, explain, lacks, plan
+from longshore.domain.placement import Placement, Plan, Room, Shape, Snapshot, explain, lacks, plan
 from longshore.domain.waiting import blocked_reason
 from longshore.scheduler.changes import Changes
 from longshore.scheduler.ending import DetailsCache
@@ -41,8 +42,9 @@ async def place(
     details: DetailsCache,
     catalogue: Catalogue,
     seed: int,
+    connected: Container[str],
 ) -> Placed:
-    """Plans and applies one pass."""
+    """Plans and applies one pass, on the instances whose agents are connected."""
     memory.unpark_freed()
     memory.unpark_after_holds()
     hungry = memory.hungry()
@@ -54,7 +56,7 @@ async def place(
     snapshot = Snapshot(
         queues=memory.queues(),
         shapes=memory.shapes,
-        rooms=memory.rooms(),
+        rooms=memory.rooms(connected),
         heads=heads,
         parked=memory.waiting(),
     )
@@ -63,7 +65,7 @@ async def place(
     placed = Placed()
     if proposal.placements:
         placed.attempts = await _apply(conn, changes, memory, details, proposal)
-    placed.short = await _park(conn, memory, catalogue, proposal)
+    placed.short = await _park(conn, memory, catalogue, proposal, memory.rooms(connected))
     return placed
 
 
@@ -121,11 +123,16 @@ def _attempt(placement: Placement, number: int, job: JobDetails, shape: Shape) -
     )
 
 
-async def _park(conn: Connection, memory: Memory, catalogue: Catalogue, proposal: Plan) -> bool:
+async def _park(
+    conn: Connection,
+    memory: Memory,
+    catalogue: Catalogue,
+    proposal: Plan,
+    rooms: tuple[Room, ...],
+) -> bool:
     """Parks shapes that found no room and says why; True if that is news."""
     if not proposal.unplaced:
         return False
-    rooms = memory.rooms()
     queues = {queue.name: queue for queue in memory.queues()}
     news: dict[int, Reason] = {}
     by_queue: dict[str, list[int]] = defaultdict(list)

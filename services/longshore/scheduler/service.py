@@ -254,7 +254,13 @@ class Scheduler:
             await follow(conn, changes)
             short = await memory.add_demand(conn, changes.settle_demand())
             outcome.placed = await place(
-                conn, changes, memory, self._details, self._catalogue, self._seed
+                conn,
+                changes,
+                memory,
+                self._details,
+                self._catalogue,
+                self._seed,
+                self._sessions,
             )
             self._seed += 1
             await changes.flush(conn)
