@@ -42,7 +42,7 @@ def test_queue_life(stack: Stack) -> None:
     assert refused.returncode == 2, "an ENABLED queue cannot be deleted"
     stack.cli("queue", "delete", "--force", "urgent", check=True)
     eventually(
-        lambda: "urgent" not in stack.cli("queue", "list", check=True).stdout,
+        lambda: "urgent" not in [item["jobQueueName"] for item in stack.json("queue", "list")],
         "the queue is gone",
     )
 
@@ -58,7 +58,9 @@ def test_environment_life(stack: Stack) -> None:
     assert spare["status"] == "VALID"
     stack.cli("env", "delete", "--force", "spare", check=True)
     eventually(
-        lambda: "spare" not in stack.cli("env", "list", check=True).stdout,
+        lambda: (
+            "spare" not in [item["computeEnvironmentName"] for item in stack.json("env", "list")]
+        ),
         "the compute environment is gone",
     )
 
