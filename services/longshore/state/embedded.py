@@ -19,6 +19,7 @@ import pwd
 import shlex
 import stat
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Final
@@ -36,6 +37,17 @@ _SOCKET_DIRECTORY_BYTES: Final = 107 - len("/.s.PGSQL.65535")
 _START_SECONDS: Final = 60
 _STOP_SECONDS: Final = 60
 _SEARCH: Final = stat.S_IXOTH
+
+#: Becomes another user, then the program. Asking subprocess for the user would make it fork this
+#: process with all that lives in it, and a fork of a process in which gRPC has run may crash
+#: before it becomes anything.
+_AS_USER = """
+import os, sys
+os.setgroups([])
+os.setgid(int(sys.argv[2]))
+os.setuid(int(sys.argv[1]))
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 class EmbeddedPostgres:
@@ -184,19 +196,20 @@ class EmbeddedPostgres:
         )
 
     def _run(self, program: str, *arguments: str, check: bool = True) -> int:
-        user = self._user() if os.geteuid() == 0 else None
+        command = [str(_programs() / program), *arguments]
+        if os.geteuid() == 0:
+            user = self._user()
+            start = [sys.executable, "-I", "-S", "-c", _AS_USER, str(user.pw_uid), str(user.pw_gid)]
+            command = [*start, *command]
         # pg_ctl hands its output to the server it starts: a file, since a pipe would never end.
         with tempfile.TemporaryFile() as output:
             code = subprocess.run(  # noqa: S603 - our own program, no shell
-                [str(_programs() / program), *arguments],
+                command,
                 cwd=self._directory,
                 env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                user=user.pw_uid if user else None,
-                group=user.pw_gid if user else None,
-                extra_groups=[] if user else None,
                 timeout=_START_SECONDS + _STOP_SECONDS,
                 check=False,
             ).returncode
