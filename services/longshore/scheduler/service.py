@@ -12,7 +12,6 @@ import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
 from longshore.domain.catalogue import Catalogue
-from longshore.domain.errors import NotFound, PreconditionFailed, StaleLease, Unavailable
 from longshore.scheduler import convert
 from longshore.scheduler.admission import admit
 from longshore.scheduler.changes import Changes
@@ -24,14 +23,16 @@ from longshore.scheduler.ending import (
     stop_overdue,
 )
 from longshore.scheduler.following import follow
+from longshore.scheduler.instances import check_instance, store_loads
+from longshore.scheduler.leadership import Leadership
 from longshore.scheduler.memory import Memory
 from longshore.scheduler.placing import Placed, place
 from longshore.scheduler.requesting import apply_deletions, apply_requests
 from longshore.scheduler.session import Session
-from longshore.state import agent, lease, listen, topology
+from longshore.state import agent, listen, topology
 from longshore.state.agent import Registration
 from longshore.state.attempt import LiveAttempt
-from longshore.state.pool import Connection, Pool, transaction
+from longshore.state.pool import Connection, Pool
 from longshore.v1 import agent_service_pb2 as pb
 
 log = structlog.get_logger()
@@ -99,16 +100,12 @@ class Scheduler:
             lease_seconds: how long a silent holder keeps the domain.
             lost_seconds: silence after which an instance is lost.
         """
-        self._pool = pool
-        self._domain = domain
-        self._holder = holder
+        self._leadership = Leadership(pool, domain, holder, lease_seconds)
         self._catalogue = catalogue
-        self._lease_seconds = lease_seconds
         self._lost_seconds = lost_seconds
         self._lock = asyncio.Lock()
         self._inbox: asyncio.Queue[Report] = asyncio.Queue(INBOX_LIMIT)
         self._again: list[Report] = []
-        self._token: int | None = None
         self._memory: Memory | None = None
         self._details = DetailsCache()
         self._sessions: dict[str, Session] = {}
@@ -120,46 +117,29 @@ class Scheduler:
     @property
     def leading(self) -> bool:
         """Whether this process holds the domain, as far as it knows."""
-        return self._token is not None
+        return self._leadership.held
 
     # ------------------------------------------------------------------ lease
 
     async def hold_lease(self) -> bool:
         """Takes or prolongs the lease; True if it is held afterwards."""
-        token = self._token
-        try:
-            async with transaction(self._pool) as conn:
-                if token is not None:
-                    await lease.renew(conn, self._domain, token, self._lease_seconds)
-                    return True
-                taken = await lease.acquire(conn, self._domain, self._holder, self._lease_seconds)
-        except StaleLease:
+        before = self._leadership.held
+        after = await self._leadership.hold()
+        if before and not after:
             self._step_down()
-            return False
-        if taken is not None:
-            self._token = taken
-            log.info("lease.taken", domain=self._domain, token=taken)
+        if after and not before:
             self.wake()
-        return taken is not None
+        return after
 
     async def release_lease(self) -> None:
         """Gives the domain back, so that a successor need not wait."""
         async with self._lock:
-            token, self._token = self._token, None
-            self._memory = None
-            self._close_sessions()
-            if token is not None:
-                async with transaction(self._pool) as conn:
-                    await lease.release(conn, self._domain, token)
+            self._step_down()
+            await self._leadership.release()
 
     def _step_down(self) -> None:
-        if self._token is not None:
-            log.warning("lease.lost", domain=self._domain)
-        self._token = None
+        """Forgets what only the leader may trust, and lets agents look for the next one."""
         self._memory = None
-        self._close_sessions()
-
-    def _close_sessions(self) -> None:
         for session in self._sessions.values():
             session.close()
         self._sessions.clear()
@@ -170,11 +150,8 @@ class Scheduler:
 
         The mirror does not outlive a failure.
         """
-        if self._token is None:
-            raise Unavailable("This scheduler does not lead; another one does, or will soon.")
         try:
-            async with transaction(self._pool) as conn:
-                await lease.check(conn, self._domain, self._token)
+            async with self._leadership.transaction() as conn:
                 if self._memory is None:
                     self._memory = await Memory.load(conn, time.monotonic())
                     log.info(
@@ -183,12 +160,11 @@ class Scheduler:
                         live=len(self._memory.live),
                     )
                 yield conn, self._memory
-        except StaleLease:
-            self._step_down()
-            raise Unavailable("The lease of this scheduler is over.") from None
         except BaseException:
             self._memory = None
             self._capacity_changed = True
+            if not self._leadership.held:
+                self._step_down()
             raise
 
     # ------------------------------------------------------------------ tick
@@ -210,7 +186,7 @@ class Scheduler:
 
     async def tick(self) -> bool:
         """One pass over everything; True if it changed something."""
-        if self._token is None:
+        if not self.leading:
             return False
         async with self._lock:
             reports = self._take_reports()
@@ -269,7 +245,7 @@ class Scheduler:
             outcome.stops = changes.stops
             busy = bool(changes.events or changes.stops or lost)
             await changes.close(conn)
-            await self._store_loads(conn, memory, changes.now)
+            await store_loads(conn, memory, changes.now)
             if short or outcome.placed.short or lost:
                 await listen.notify(conn, listen.CAPACITY)
         ENDED.inc(len(moved))
@@ -330,16 +306,6 @@ class Scheduler:
         reports += lost_reports([o for o in orphans if (o.key, o.attempt) not in known], now)
         return reports
 
-    async def _store_loads(self, conn: Connection, memory: Memory, now: datetime) -> None:
-        """Stores how many attempts run on the instances where that changed."""
-        loads = {
-            instance_id: len(memory.instances[instance_id].attempts)
-            for instance_id in memory.loads
-            if instance_id in memory.instances
-        }
-        memory.loads.clear()
-        await agent.set_load(conn, loads, now)
-
     def _send(self, reports: list[Report], outcome: _Outcome) -> None:
         """After the commit: acknowledges, assigns, stops."""
         for report in reports:
@@ -374,7 +340,7 @@ class Scheduler:
         """
         async with self._lock, self._leading_transaction() as (conn, memory):
             memory.topology = await topology.load(conn)
-            draining = await self._check_instance(conn, memory, registration)
+            draining = await check_instance(conn, memory, registration)
             await agent.register(conn, registration, draining=draining)
             instance = memory.add_instance(
                 registration.instance_id,
@@ -402,30 +368,6 @@ class Scheduler:
         assignments = [convert.assignment(live, known[live.key.job_id]) for live in lives]
         return assignments, convert.stops(lives), draining
 
-    async def _check_instance(
-        self, conn: Connection, memory: Memory, registration: Registration
-    ) -> bool:
-        """Whether the instance drains; refuses those that have no place here."""
-        name = registration.compute_environment
-        environment = memory.topology.environments.get(name)
-        if environment is None:
-            raise NotFound(
-                f"Compute environment {name} does not exist; create it first, or name another one."
-            )
-        if registration.unmanaged:
-            if environment.managed:
-                raise PreconditionFailed(
-                    f"Compute environment {name} is MANAGED: its instances are ordered, "
-                    "machines join UNMANAGED ones."
-                )
-            return False
-        record = await agent.instance(conn, registration.instance_id)
-        if record is None or record[0] != name or record[1] in ("TERMINATED", "FAILED"):
-            raise PreconditionFailed(
-                f"Instance {registration.instance_id} of {name} is not on record as live."
-            )
-        return record[1] == "TERMINATING"
-
     def forget(self, session: Session) -> None:
         """A stream ended; the instance is lost only if it stays silent."""
         if self._sessions.get(session.instance_id) is session:
@@ -439,7 +381,6 @@ class Scheduler:
 
     async def store_seen(self) -> None:
         """Stores that connected agents are alive."""
-        if self._token is not None and self._sessions:
-            async with transaction(self._pool) as conn:
-                await lease.check(conn, self._domain, self._token)
+        if self.leading and self._sessions:
+            async with self._leadership.transaction() as conn:
                 await agent.seen(conn, list(self._sessions))
