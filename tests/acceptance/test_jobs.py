@@ -54,6 +54,9 @@ def test_wait_then_describe_and_logs(stack: Stack, hello: str) -> None:
     shown = stack.cli("describe", job_id, check=True).stdout
     assert "exit code   0" in shown
     assert "attempt 1" in shown
+    missing = stack.cli("logs", "--attempt", "2", job_id)
+    assert missing.returncode == 4
+    assert "has no attempt 2" in missing.stderr
 
 
 def test_wait_fails_with_a_failed_job(stack: Stack, hello: str) -> None:

@@ -104,7 +104,7 @@ class LogCalls(JobCalls):
 
         Raises:
             InvalidRequest: the job is an array job, which prints nothing itself.
-            NotFound: no such job.
+            NotFound: no such job, or no such attempt of it.
         """
         read = 0
         pause = Backoff(POLL_FIRST_SECONDS, POLL_LAST_SECONDS)
@@ -127,6 +127,8 @@ class LogCalls(JobCalls):
                         yield line
                 continue
             if final or not follow:
+                if attempt is not None and attempt > read:
+                    raise NotFound(f"{job_id} has no attempt {attempt}; it has had {read}.")
                 return
             await asyncio.sleep(pause.delay())
 
