@@ -2,7 +2,10 @@
 
 import asyncio
 
-from support.scheduling import Ended, Stand, scheduler_stand
+import grpc
+import pytest
+from structlog.testing import capture_logs
+from support.scheduling import Agent, Ended, Stand, scheduler_stand
 from support.simulation import simulation
 
 from longshore.v1 import agent_service_pb2 as pb
@@ -118,6 +121,21 @@ async def test_a_stream_that_breaks_leaves_no_session(database_url: str) -> None
         async with asyncio.timeout(5):
             while stand.scheduler._sessions:
                 await asyncio.sleep(0.01)
+
+
+async def test_a_refused_agent_costs_no_reload(database_url: str) -> None:
+    async with scheduler_stand(database_url) as stand:
+        await stand.environment()
+        await stand.queue()
+        agent = await stand.agent(answers=lambda _: Ended())
+        with capture_logs() as logs:
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await Agent(stand.port, "i-0000000000000dead", "nowhere", 1).connect()
+            job = await stand.submit()
+            await stand.until(job, "SUCCEEDED")
+        assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+        assert [name for name, _ in agent.seen] == [job]
+        assert not [entry for entry in logs if entry["event"] == "memory.loaded"]
 
 
 async def test_heads_of_many_shapes_keep_the_order_of_the_queue(database_url: str) -> None:

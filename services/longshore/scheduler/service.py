@@ -12,6 +12,7 @@ import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
 from longshore.domain.catalogue import Catalogue
+from longshore.domain.errors import NotFound, PreconditionFailed
 from longshore.scheduler import convert
 from longshore.scheduler.admission import admit
 from longshore.scheduler.changes import Changes
@@ -160,6 +161,9 @@ class Scheduler:
                         live=len(self._memory.live),
                     )
                 yield conn, self._memory
+        except (NotFound, PreconditionFailed):
+            # An agent was refused, before anything was changed.
+            raise
         except BaseException:
             self._memory = None
             self._capacity_changed = True
