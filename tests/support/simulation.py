@@ -256,9 +256,14 @@ class Simulation:
             await self.tick()
             if not self.scheduler._inbox.empty() or self.scheduler._again:
                 continue
-            for agent in self.agents.values():
-                await self.until(lambda agent=agent: not (agent.connected and agent.journal))
-            if not await self.scheduler.tick():
+            # A report may still be on its way; once it is here, it is for the next tick.
+            await self.until(
+                lambda: (
+                    not self.scheduler._inbox.empty()
+                    or not any(a.connected and a.journal for a in self.agents.values())
+                )
+            )
+            if self.scheduler._inbox.empty() and not await self.scheduler.tick():
                 return
         raise AssertionError("The scheduler never comes to rest.")
 

@@ -60,6 +60,8 @@ class Memory:
     held: set[int] = field(default_factory=set)
     deadlines: list[tuple[datetime, JobKey, int]] = field(default_factory=list)
     loads: set[str] = field(default_factory=set)
+    #: Live attempts on instances that are no longer there: to be ended.
+    orphans: list[LiveAttempt] = field(default_factory=list)
     #: Instances on which an attempt ended since the last placement.
     freed: set[str] = field(default_factory=set)
 
@@ -124,6 +126,8 @@ class Memory:
             instance.attempts[ref] = live
             instance.free = instance.free - live.held
             self.loads.add(live.instance_id)
+        else:
+            self.orphans.append(live)
 
     def release(self, live: LiveAttempt) -> None:
         """Gives back what an ended attempt held."""

@@ -303,11 +303,8 @@ class Scheduler:
             environment = memory.instances.pop(instance_id).compute_environment
             memory.unpark_environment(environment)
         await agent.set_status(conn, lost, "LOST")
-        orphans = [
-            live for live in memory.live.values() if live.instance_id not in memory.instances
-        ]
-        known = {(r.key, r.attempt) for r in reports}
-        reports += lost_reports([o for o in orphans if (o.key, o.attempt) not in known], now)
+        orphans, memory.orphans = memory.orphans, []
+        reports += lost_reports(orphans, now)
         return reports
 
     def _send(self, reports: list[Report], outcome: _Outcome) -> None:
