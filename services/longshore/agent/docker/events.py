@@ -39,7 +39,7 @@ async def watch_events(
     params = {
         "filters": filters(
             type=["container"],
-            event=["start", "die", "destroy"],
+            event=["start", "oom", "die", "destroy"],
             label=[f"{INSTANCE_LABEL}={instance_id}"],
         )
     }

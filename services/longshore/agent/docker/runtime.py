@@ -46,6 +46,10 @@ STOP_GRACE_SECONDS = 60.0
 RETRY_SECONDS = 0.5
 #: Times that a container is made again because the sandbox was gone or the image vanished.
 LAUNCH_TRIES = 4
+#: Exit code of a process that SIGKILL ended.
+KILLED = 137
+#: Time that word of a lack of memory may come after the end that it caused.
+OOM_SECONDS = 1.0
 OUT_OF_MEMORY = "OutOfMemoryError: Container killed due to memory usage"
 _NEVER = "0001-01-01T00:00:00Z"
 
@@ -57,6 +61,8 @@ class _Container:
     output: Output
     #: Done when the container's end, or its being gone, was seen.
     over: asyncio.Event = field(default_factory=asyncio.Event)
+    #: Set when the engine said that the kernel killed for memory in it.
+    out_of_memory: asyncio.Event = field(default_factory=asyncio.Event)
     started_at: datetime | None = None
 
 
@@ -125,10 +131,17 @@ class DockerRuntime:
         if shown is None:
             raise StepFailed("DockerStateError", "The container is gone")
         state = shown["State"]
+        code = int(state["ExitCode"])
+        out_of_memory = bool(state["OOMKilled"])
+        if code == KILLED and not out_of_memory and not attempt.stopping:
+            # The engine learns of the end and of its cause in either order.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(OOM_SECONDS):
+                    out_of_memory = await container.out_of_memory.wait()
         return Exit(
-            int(state["ExitCode"]),
+            code,
             _time(state["FinishedAt"]) or now(),
-            OUT_OF_MEMORY if state["OOMKilled"] else None,
+            OUT_OF_MEMORY if out_of_memory else None,
         )
 
     async def stop(self, attempt: Attempt) -> None:
@@ -302,6 +315,9 @@ class DockerRuntime:
         if event["Action"] == "start":
             if container is not None:
                 container.started_at = datetime.fromtimestamp(event["timeNano"] / 1e9, UTC)
+        elif event["Action"] == "oom":
+            if container is not None:
+                container.out_of_memory.set()
         elif self._sandbox.is_container(container_id):
             self._sandbox.invalidate()
         elif container is not None:
