@@ -34,11 +34,3 @@ async def insert(conn: Connection, events: Sequence[JobEvent]) -> None:
             [e.status_reason for e in events],
             [e.at for e in events],
         )
-
-
-async def of_job(conn: Connection, key: JobKey) -> list[JobEvent]:
-    """A job's events, oldest first."""
-    return [
-        JobEvent(key, row["attempt"], JobStatus(row["status"]), row["status_reason"], row["at"])
-        for row in await conn.fetch(_SQL["of_job"], key.job_id, key.array_index)
-    ]

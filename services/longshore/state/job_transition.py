@@ -227,8 +227,3 @@ async def finished_children(
     """The final children of some arrays."""
     rows = await conn.fetch(_SQL["finished_children"], list(job_ids))
     return {JobKey(row["job_id"], row["array_index"]): JobStatus(row["status"]) for row in rows}
-
-
-async def counts(conn: Connection) -> dict[JobStatus, int]:
-    """Single jobs and children with a row by status."""
-    return {JobStatus(row["status"]): row["count"] for row in await conn.fetch(_SQL["counts"])}

@@ -114,8 +114,3 @@ async def ahead(conn: Connection, queue: str, rank: int, seq: int, index: int) -
     """How many jobs and children are dispatched before a place in a queue."""
     count: int = await conn.fetchval(_SQL["ahead"], queue, rank, seq, index)
     return int(count)
-
-
-async def recount(conn: Connection) -> dict[int, int]:
-    """RUNNABLE jobs by shape, counted from the entries themselves."""
-    return {row["shape_id"]: row["runnable"] for row in await conn.fetch(_SQL["recount"])}

@@ -2,8 +2,3 @@
 -- $1 job ids, $2 indexes, $3 attempts, $4 statuses, $5 status reasons, $6 times
 INSERT INTO job_events (job_id, array_index, attempt, status, status_reason, at)
 SELECT * FROM unnest($1::uuid[], $2::integer[], $3::integer[], $4::text[], $5::text[], $6::timestamptz[])
-
--- name: of_job
--- $1 job id, $2 index
-SELECT job_id, array_index, attempt, status, status_reason, at FROM job_events
-WHERE job_id = $1 AND array_index = $2 ORDER BY event_id

@@ -113,7 +113,3 @@ WHERE j.job_id = ANY($1::uuid[]) AND j.array_index = -1
 -- $1 job ids
 SELECT job_id, array_index, status FROM jobs
 WHERE job_id = ANY($1::uuid[]) AND array_index >= 0 AND status IN ('SUCCEEDED', 'FAILED')
-
--- name: counts
--- Single jobs and children with a row by status; for tests and status pages, not for hot paths.
-SELECT status, count(*) AS count FROM jobs WHERE array_size IS NULL GROUP BY status

@@ -51,7 +51,3 @@ SELECT coalesce(sum(least(end_index,
     CASE WHEN rank = $2 AND seq = $3 THEN $4 ELSE end_index END) - next_index), 0)
 FROM ready
 WHERE job_queue = $1 AND (rank, seq, next_index) < ($2::smallint, $3::bigint, $4::integer)
-
--- name: recount
--- What `demand` must say; for tests and for starting up.
-SELECT shape_id, sum(end_index - next_index)::bigint AS runnable FROM ready GROUP BY shape_id
