@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import os
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -12,6 +13,10 @@ import pytest
 
 from longshore.state.embedded import EmbeddedPostgres, ensure_database
 from longshore.state.migrate import migrate
+
+# Shells start background commands with SIGINT ignored, and what these start inherits that: the
+# services that tests interrupt would not hear of it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _TEMPLATE = "longshore_template"
 _numbers = itertools.count(1)
