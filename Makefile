@@ -7,7 +7,7 @@ PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lock docker busybox protos protos-check fmt lint types imports test test-unit \
-	test-pg test-docker sim acceptance demo bench check up status down dist clean
+	test-pg test-ec2 test-docker sim acceptance demo bench check up status down dist clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 16
@@ -56,6 +56,9 @@ test-unit: .venv/.ready ## tests without database, Docker or processes
 
 test-pg: .venv/.ready ## tests on a real PostgreSQL
 	@$(BIN)/pytest tests/postgres $(PYTEST_ARGS)
+
+test-ec2: .venv/.ready ## tests of the EC2 provider on moto's server, with faults between
+	@$(BIN)/pytest tests/ec2 $(PYTEST_ARGS)
 
 test-docker: .venv/.ready ## tests of the agent on a real Docker engine
 	@scripts/test tests/docker $(PYTEST_ARGS)

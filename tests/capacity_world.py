@@ -17,13 +17,17 @@ import psutil
 from longshore.domain.catalogue import Catalogue, local_types
 from longshore.domain.decision import ScalingSettings
 from longshore.domain.instance import RestartPolicy
+from longshore.provisioning.fulfilling import Fulfilling
+from longshore.provisioning.leadership import Leadership
 from longshore.provisioning.local import LocalProvider
 from longshore.provisioning.loop import Reconciler
+from longshore.provisioning.reporting import Reports
 from longshore.provisioning.service import Provisioning
 from longshore.provisioning.servicer import ProvisioningServicer
 from longshore.rpc.channel import open_channel
 from longshore.rpc.server import GrpcServer
 from longshore.runtime.host import host_architecture
+from longshore.scaler.ordering import Ordering
 from longshore.scaler.service import Scaler
 from longshore.state.pool import Pool, open_pool
 from longshore.v1 import provisioning_service_pb2_grpc as provisioning_grpc
@@ -44,6 +48,7 @@ class World:
     pool: Pool
     db: "asyncpg.Connection[asyncpg.Record]"
     provider: LocalProvider
+    leadership: Leadership
     reconciler: Reconciler
     provisioning: provisioning_grpc.ProvisioningServiceStub
     scaler: Scaler
@@ -207,25 +212,44 @@ async def a_world(
         )
         stack.callback(kill_all, directory)
         stack.callback(provider.close)
+        leadership = Leadership(pool, f"local:{directory}")
         reconciler = Reconciler(
             pool,
             provider,
+            leadership=leadership,
             grace=timedelta(seconds=grace),
             wake_after=due.append,
             restarts=RestartPolicy(first_delay=timedelta(milliseconds=10)),
         )
+        service = Provisioning(
+            pool,
+            leadership=leadership,
+            fulfilling=Fulfilling(leadership, provider, CATALOGUE),
+            provider_name=provider.name,
+            wake=lambda: None,
+        )
         server = GrpcServer("127.0.0.1:0")
         server.add(
             provisioning_grpc.add_ProvisioningServiceServicer_to_server,
-            ProvisioningServicer(Provisioning(pool, provider, CATALOGUE, lambda: None)),
+            ProvisioningServicer(service, Reports(pool)),
             "longshore.v1.ProvisioningService",
         )
         await stack.enter_async_context(server)
         channel = await stack.enter_async_context(open_channel(f"127.0.0.1:{server.port}"))
         stub = provisioning_grpc.ProvisioningServiceStub(channel)
-        scaler = Scaler(pool, stub, CATALOGUE, settings or ScalingSettings())
+        scaler = Scaler(pool, Ordering(stub), CATALOGUE, settings or ScalingSettings())
         yield World(
-            database_url, directory, pool, db, provider, reconciler, stub, scaler, due, exited
+            database_url,
+            directory,
+            pool,
+            db,
+            provider,
+            leadership,
+            reconciler,
+            stub,
+            scaler,
+            due,
+            exited,
         )
 
 

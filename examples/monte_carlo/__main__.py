@@ -1,12 +1,13 @@
 """The demonstration: starts longshore, runs the workload, checks the result, stops longshore.
 
-Exit code 0 only if every job SUCCEEDED, no child ran twice and the price is within four of its own
-standard errors of the closed form.
+Exit code 0 only if every job SUCCEEDED, no child ran twice, the price is within four of its own
+standard errors of the closed form, and the compute environment came back to no instance at all.
 """
 
 import argparse
 import asyncio
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -15,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from examples.monte_carlo import fleet
 from examples.monte_carlo.workload import Workload
 from longshore.v1 import job_pb2
 from longshore_cli.progress import Progress
@@ -48,18 +50,34 @@ def free_port_base() -> int:
     raise LongshoreError("There is no range of free ports on this machine.")
 
 
-async def run(workload: Workload, addresses: Addresses) -> list[job_pb2.JobDetail]:
-    """Submits the workload and shows it until both jobs have ended."""
+def _line(text: str) -> None:
+    print(text, flush=True)
+
+
+async def run(workload: Workload, addresses: Addresses) -> bool:
+    """Runs the workload, shows it and its capacity, and judges both."""
     async with Client(addresses, timeout=60) as client:
+        await fleet.make(client)
+        began = time.monotonic()
         ids = await workload.submit(client)
         with Progress(["simulate", "combine"]) as progress:
-            return await client.wait(
-                ids,
-                timeout=TIMEOUT_SECONDS,
-                seen=lambda jobs: progress.show(
-                    jobs, final=all(job.status in FINAL for job in jobs)
-                ),
-            )
+            followed = fleet.Fleet(client, progress.say if sys.stdout.isatty() else _line)
+            async with followed.followed():
+                jobs = await client.wait(
+                    ids,
+                    timeout=TIMEOUT_SECONDS,
+                    seen=lambda jobs: progress.show(
+                        jobs, final=all(job.status in FINAL for job in jobs)
+                    ),
+                )
+        right = judge(workload, jobs, time.monotonic() - began)
+        print(flush=True)
+        followed.say = _line
+        seconds = await followed.until_zero()
+        instances, cost = await followed.bill()
+    print(f"capacity        0 instances again, {seconds:.1f} s after the last job")
+    print(f"cost            {cost:.6f} USD at the catalogue's prices, {instances} instances in all")
+    return right
 
 
 def judge(workload: Workload, jobs: list[job_pb2.JobDetail], seconds: float) -> bool:
@@ -99,13 +117,10 @@ def main() -> int:
     settings = ("--runtime", arguments.runtime, "--port-base", str(free_port_base()))
     right = False
     try:
-        subprocess.run([*command, *settings], check=True)
+        subprocess.run([*command, *settings], check=True, env=os.environ | fleet.SETTINGS)
         print(flush=True)
-        record = json.loads((directory / "longshore.json").read_text())["addresses"]
-        addresses = Addresses(record["submission"], record["scheduler"], record["logs"])
-        began = time.monotonic()
-        jobs = asyncio.run(run(workload, addresses))
-        right = judge(workload, jobs, time.monotonic() - began)
+        record = json.loads((directory / "longshore.json").read_text())
+        right = asyncio.run(run(workload, Addresses.from_mapping(record["addresses"])))
     except subprocess.CalledProcessError:
         print("longshore did not start", file=sys.stderr)
     except LongshoreError as error:

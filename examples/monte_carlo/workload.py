@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from examples.monte_carlo import fleet
 from examples.monte_carlo.pricing import Option
 from longshore_client import Client, build
 
@@ -20,7 +21,7 @@ class Workload:
     option: Option = field(default_factory=Option)
     children: int = 100
     paths: int = 16_000
-    queue: str = "default"
+    queue: str = fleet.NAME
 
     async def submit(self, client: Client) -> tuple[str, str]:
         """Registers the definitions and submits both jobs; their ids, the array's first."""

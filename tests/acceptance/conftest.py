@@ -3,14 +3,12 @@
 LONGSHORE_TEST_RUNTIME chooses how their containers run: docker (the default) or process.
 """
 
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from acceptance.aws import Aws, Gate, Lasting
-from acceptance.stand import Stack
+from acceptance.stand import Stack, directory
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -20,24 +18,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(120))
 
 
-@contextmanager
-def _directory() -> Iterator[Path]:
-    """A place for stacks; not in pytest's own, which a second session closes to PostgreSQL."""
-    with tempfile.TemporaryDirectory(prefix="longshore-test-", ignore_cleanup_errors=True) as made:
-        yield Path(made)
-
-
 @pytest.fixture
 def place() -> Iterator[Path]:
     """A directory for whatever the test starts."""
-    with _directory() as made:
+    with directory() as made:
         yield made
 
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
     """One longshore for all tests that only use it."""
-    with _directory() as made:
+    with directory() as made:
         shared = Stack(made / "stack")
         shared.up()
         yield shared

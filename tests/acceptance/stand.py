@@ -6,8 +6,10 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,13 @@ RUNTIME = os.environ.get("LONGSHORE_TEST_RUNTIME", "docker")
 LONGSHORE = str(Path(sys.executable).parent / "longshore")
 _PORT_OFFSETS = (0, 1, 2, 3, 4, 10, 20, 21, 22, 23, 24)
 _taken_bases: set[int] = set()
+
+
+@contextmanager
+def directory() -> Iterator[Path]:
+    """A place for stacks; not in pytest's own, which a second session closes to PostgreSQL."""
+    with tempfile.TemporaryDirectory(prefix="longshore-test-", ignore_cleanup_errors=True) as made:
+        yield Path(made)
 
 
 def free_port_base() -> int:
@@ -60,6 +69,8 @@ class Stack:
     data_dir: Path
     runtime: str = RUNTIME
     port_base: int = field(default_factory=free_port_base)
+    #: LONGSHORE_* variables besides.
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def gateway_url(self) -> str:
@@ -76,6 +87,7 @@ class Stack:
             "LONGSHORE_DATA_DIR": str(self.data_dir),
             "LONGSHORE_PORT_BASE": str(self.port_base),
             "COLUMNS": "200",
+            **self.settings,
         }
 
     def cli(

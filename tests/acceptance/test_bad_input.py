@@ -283,6 +283,87 @@ def test_other_operations(aws: Aws, operation: str, body: Json, words: list[str]
     _refused(aws, operation, body, *words)
 
 
+def _environment(**resources: Any) -> Json:
+    """A compute environment with members wrong, or without those that are None."""
+    good: Json = {
+        "type": "EC2",
+        "minvCpus": 0,
+        "maxvCpus": 4,
+        "instanceTypes": ["local"],
+        "subnets": ["subnet-local"],
+        "instanceRole": "local",
+    }
+    given = {name: value for name, value in (good | resources).items() if value is not None}
+    return {"computeEnvironmentName": "never", "type": "MANAGED", "computeResources": given}
+
+
+_SLOTS: Json = {"type": "FARGATE", "minvCpus": None, "instanceTypes": None, "instanceRole": None}
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (_environment(instanceTypes=["zz9.large"]), ["instanceTypes[0] is 'zz9.large'"]),
+        (_environment(instanceTypes=["c6i", "c6g"]), ["instanceTypes mixes CPU architectures."]),
+        (_environment(minvCpus=5), ["maxvCpus must be at least 1 and at least minvCpus."]),
+        (_environment(desiredvCpus=5), ["desiredvCpus must be from minvCpus to maxvCpus."]),
+        (_environment(minvCpus=None), ["Resource minvCpus is required."]),
+        (_environment(instanceRole=None), ["Instance role is required."]),
+        (_environment(type="SPOT", bidPercentage=101, spotIamFleetRole="r"), ["bidPercentage"]),
+        (
+            _environment(type="SPOT"),
+            ["ComputeResources.spotIamFleetRole cannot not be null or empty"],
+        ),
+        (_environment(allocationStrategy="SPOT_CAPACITY_OPTIMIZED"), ["is for SPOT"]),
+        (_environment(type="ECS_MANAGED_INSTANCES"), ["computeResources.type"]),
+        (_environment(**_SLOTS | {"desiredvCpus": 1}), ["desiredvCpus is not applicable for Far"]),
+        (_environment(**_SLOTS | {"tags": {"a": "b"}}), ["tags is not applicable for Fargate."]),
+        (_environment(**_SLOTS | {"maxvCpus": None}), ["computeResources.maxvCpus is required"]),
+    ],
+)
+def test_create_compute_environment(aws: Aws, body: Json, words: list[str]) -> None:
+    _refused(aws, "CreateComputeEnvironment", body, *words)
+
+
+@pytest.mark.parametrize(
+    ("resources", "words"),
+    [
+        (
+            {"desiredvCpus": 0},
+            ["Manually scaling down compute environment is not supported.", "scale-down to minv"],
+        ),
+        ({"instanceTypes": ["local.half"]}, ["Cannot update instanceTypes", "BEST_FIT"]),
+        ({"allocationStrategy": "BEST_FIT"}, ["computeResources.allocationStrategy"]),
+        ({"type": "FARGATE"}, ["computeResources.type cannot change from EC2 to FARGATE"]),
+        ({"minvCpus": 1_000_000}, ["maxvCpus must be"]),
+        ({"spotIamFleetRole": "r"}, ["spotIamFleetRole"]),
+    ],
+)
+def test_update_compute_environment(aws: Aws, resources: Json, words: list[str]) -> None:
+    body = {"computeEnvironment": "default", "computeResources": resources}
+    _refused(aws, "UpdateComputeEnvironment", body, *words)
+
+
+@pytest.mark.parametrize(
+    ("container", "words"),
+    [
+        ({}, ["Fargate resource requirements (1.00 vCPU, 64 MiB) not valid."]),
+        ({"executionRoleArn": None}, ["executionRoleArn is required for Fargate."]),
+        ({"vcpus": 1}, ["vcpus is not applicable for Fargate. Use resource requirements instead."]),
+        ({"privileged": True}, ["privileged is not applicable for Fargate."]),
+    ],
+)
+def test_register_for_fargate(aws: Aws, container: Json, words: list[str]) -> None:
+    role = {"executionRoleArn": "arn:aws:iam::123456789012:role/execution"}
+    given = {name: value for name, value in (role | container).items() if value is not None}
+    _refused(
+        aws,
+        "RegisterJobDefinition",
+        _definition(given, platformCapabilities=["FARGATE"]),
+        *words,
+    )
+
+
 @pytest.mark.parametrize(
     "body",
     [b"{", b"[]", b'"text"', b"null", b'{"jobName": NaN}', b"\xff\xfe", b"[" * 100_000],

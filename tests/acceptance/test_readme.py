@@ -17,6 +17,8 @@ _FORMS = [
     (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "<id>"),
     (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "<time>"),
     (r"\b\d+\.\d+s\b", "<duration>"),
+    (r"\bi-[0-9a-f]{17}\b", "<instance>"),
+    (r"\b0\.\d{4,6}\b", "<dollars>"),
     (r"Docker Engine [^)]*", "Docker Engine <version>"),
     (r"longshore  \d+\.\d+\.\d+", "longshore  <version>"),
     (r" +", " "),
@@ -74,7 +76,7 @@ def test_the_tour_prints_what_the_readme_shows(place: Path) -> None:
     for offset in (0, 1, 2, 3, 4, 10):
         text = text.replace(f"127.0.0.1:{7070 + offset}", f"127.0.0.1:{stack.port_base + offset}")
     steps = _steps(text)
-    assert len(steps) > 20
+    assert len(steps) > 25
     try:
         printed = _run(steps, stack, place)
     finally:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from docker.stand import Stand, ensure_busybox
+from support.agent import Stand, ensure_busybox
 
 from longshore.agent.docker.engine import Engine, engine_address
 

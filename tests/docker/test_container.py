@@ -4,8 +4,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from docker.stand import IMAGE, Stand, until
 from google.protobuf import timestamp_pb2
+from support.agent import IMAGE, Stand, until
 
 from longshore.agent.docker.engine import Engine, filters
 from longshore.v1 import container_pb2, key_value_pb2

@@ -1,7 +1,7 @@
 """What attempts print is kept, whole and once, after the container is gone."""
 
 import pytest
-from docker.stand import Stand
+from support.agent import Stand
 
 from longshore.v1 import container_pb2
 

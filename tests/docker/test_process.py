@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from docker.stand import Process, Stand, until
+from support.agent import Process, Stand, until
 
 from longshore.v1 import container_pb2, key_value_pb2
 

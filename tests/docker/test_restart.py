@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from docker.stand import Process, Stand, key_of, until
+from support.agent import Process, Stand, key_of, until
 
 from longshore.agent.docker.engine import Engine, filters
 from longshore.v1 import agent_service_pb2 as pb

@@ -2,7 +2,7 @@
 
 import grpc
 import pytest
-from docker.stand import PATIENCE_SECONDS, Stand
+from support.agent import PATIENCE_SECONDS, Stand
 
 from longshore.v1 import agent_service_pb2 as pb
 from longshore.v1 import log_service_pb2, log_service_pb2_grpc

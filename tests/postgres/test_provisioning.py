@@ -12,8 +12,8 @@ import psutil
 import pytest
 from capacity_world import World, a_world, kill
 
-from longshore.domain.errors import InvalidRequest, NotFound, StaleLease
-from longshore.provisioning import loop
+from longshore.domain.errors import InvalidRequest, NotFound, StaleLease, Unavailable
+from longshore.provisioning import stray
 from longshore.rpc.errors import from_rpc_error
 from longshore.v1 import provisioning_service_pb2 as pb
 
@@ -93,7 +93,7 @@ async def test_an_order_gets_what_there_is(world: World) -> None:
     order = an_order(20)
     response = await world.provisioning.Provision(order, timeout=5)
     assert len(response.instances) == 8
-    assert [error.reason for error in response.errors] == ["INSUFFICIENT_INSTANCE_CAPACITY"]
+    assert [error.reason for error in response.errors] == ["INSTANCE_LIMIT"]
     assert await world.provisioning.Provision(order, timeout=5) == response
 
 
@@ -277,10 +277,12 @@ async def test_what_nobody_ordered_is_ended(world: World) -> None:
 
 
 async def test_who_lost_the_lease_changes_nothing(world: World) -> None:
-    """Another machine reconciles now: this one launches nothing."""
-    await world.reconciler.tick()
-    await world.db.execute("UPDATE leases SET token = token + 1, holder = 'other'")
+    """Another machine is at work now: this one orders nothing and launches nothing."""
     await world.provisioning.Provision(an_order(), timeout=5)
+    await world.db.execute("UPDATE leases SET token = token + 1, holder = 'other'")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await world.provisioning.Provision(an_order(), timeout=5)
+    assert isinstance(from_rpc_error(caught.value), Unavailable)
     with pytest.raises(StaleLease):
         await world.reconciler.tick()
     assert await world.reconciler.tick() is False
@@ -303,7 +305,7 @@ async def test_what_could_not_be_cleaned_up_is_tried_again(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_restarted: bool
 ) -> None:
     """The record ends, so that its jobs go on elsewhere; what it left behind is not forgotten."""
-    monkeypatch.setattr(loop, "CLEAN_AGAIN", timedelta())
+    monkeypatch.setattr(stray, "CLEAN_AGAIN", timedelta())
     engine_answers = tmp_path / "engine-answers"
     command = ("/bin/sh", "-c", f"test -e {engine_answers}")
     directory = tmp_path / "instances"
@@ -324,7 +326,7 @@ async def test_what_could_not_be_cleaned_up_is_tried_again(
         await world.tick_until(ended)
         assert (directory / over / "journal").exists()
         if is_restarted:
-            await world.reconciler.release()
+            await world.leadership.release()
             world = await stack.enter_async_context(
                 a_world(database_url, directory, cleanup_command=command)
             )

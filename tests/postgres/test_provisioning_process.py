@@ -187,6 +187,34 @@ async def test_a_notification_wakes_the_scaler(
     await until(db, "LAUNCHED")
 
 
+async def test_a_notice_is_taken_up_at_once(
+    start: Start, db: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    """The scheduler stored it and said so: long before provisioning's interval is over."""
+    await start("provisioning", LONGSHORE_PROVISION_INTERVAL="3600")
+    await start("scaler", LONGSHORE_SCALE_INTERVAL="3600")
+    (noticed, _) = await until(db, "LAUNCHED")
+    await db.execute(
+        "INSERT INTO agents (instance_id, compute_environment, instance_type, architecture, "
+        "runtime, unmanaged, vcpu_milli, memory_mib, gpus, status, notice, notice_at) "
+        "VALUES ($1, 'default', 'local.quarter', 'x86_64', 'process', false, 2000, 2016, 0, "
+        "'DRAINING', 'It goes.', now() + interval '1 s')",
+        noticed,
+    )
+    await db.execute("NOTIFY longshore_capacity")
+    async with asyncio.timeout(10):
+        while not await db.fetchval(
+            "SELECT status = 'TERMINATED' FROM instances WHERE instance_id = $1", noticed
+        ):
+            await asyncio.sleep(0.02)
+    row = await db.fetchrow(
+        "SELECT status_reason, ends_at <= ended_at AS in_time FROM instances "
+        "WHERE instance_id = $1",
+        noticed,
+    )
+    assert tuple(row) == ("It goes.", True)
+
+
 def is_of(process: psutil.Process, directory: Path) -> bool:
     """Whether a process is an instance of a directory."""
     try:

@@ -132,6 +132,7 @@ CASES: list[tuple[str, tuple[Any, ...], str]] = [
         (SOME, each(-1), each(1), each("RUNNING"), *(each(None) for _ in range(5))),
         "attempts_one_live",
     ),
+    ("attempt.stop", (SOME, each(-1), each(1), each("TERMINATED"), each("x")), "attempts_one_live"),
 ]
 
 

@@ -62,10 +62,34 @@ def changed(members: Json, path: str, value: Any) -> Json:
     return copied
 
 
-async def test_a_managed_environment_comes_back_as_given_and_valid(stand: Stand) -> None:
+async def managed(stand: Stand, **resources: Any) -> None:
+    """The compute environment `m` after the scaler has looked at it."""
+    members = copy.deepcopy(MANAGED)
+    members["computeResources"] |= resources
+    await stand("CreateComputeEnvironment", **members)
+    await looked_at(stand)
+
+
+async def looked_at(stand: Stand) -> None:
+    """What the scaler does when it finds nothing wrong."""
+    await stand.conn.execute(
+        "UPDATE compute_environments SET status = 'VALID', status_reason = ''"
+        " WHERE status IN ('CREATING', 'UPDATING')"
+    )
+
+
+async def test_a_managed_environment_comes_back_as_given_and_waits_for_the_scaler(
+    stand: Stand,
+) -> None:
     await stand("CreateComputeEnvironment", **MANAGED)
     found = await environment(stand)
-    assert (found["status"], found["statusReason"]) == ("VALID", "ComputeEnvironment Healthy")
+    assert found["status"] == "CREATING"
+    with pytest.raises(PreconditionFailed, match="m is CREATING, not VALID"):
+        await stand("CreateJobQueue", **a_queue("q", "m"))
+    with pytest.raises(PreconditionFailed, match="resource is being modified"):
+        await stand("UpdateComputeEnvironment", computeEnvironment="m", state="DISABLED")
+    with pytest.raises(PreconditionFailed, match="Cannot delete, resource is being modified"):
+        await stand("DeleteComputeEnvironment", computeEnvironment="m")
     assert found["ecsClusterArn"].endswith(f":cluster/AWSBatch-m-{found['uuid']}")
     assert found["computeResources"] == {**MANAGED["computeResources"], "desiredvCpus": 0}
     assert (found["tags"], found["serviceRole"]) == (MANAGED["tags"], MANAGED["serviceRole"])
@@ -94,8 +118,10 @@ REFUSED: list[tuple[str, Any, type[LongshoreError], str]] = [
     ),
     ("computeResources.instanceTypes", ["c6i", "c6g"], InvalidRequest, "mixes CPU architectures"),
     ("computeResources.type", "SPOT", InvalidRequest, "BEST_FIT_PROGRESSIVE_ORDERED"),
-    ("computeResources.type", "FARGATE", Unimplemented, "FARGATE: use EC2 or SPOT"),
-    ("computeResources.type", "ECS_MANAGED_INSTANCES", Unimplemented, "use EC2 or SPOT"),
+    ("computeResources.type", "FARGATE", InvalidRequest, "minvCpus is not applicable for Fargate."),
+    ("computeResources.type", "ECS_MANAGED_INSTANCES", Unimplemented, "computeResources.type"),
+    ("computeResources.instanceRole", None, InvalidRequest, "Instance role is required."),
+    ("computeResources.minvCpus", None, InvalidRequest, "Resource minvCpus is required."),
     ("computeResources.bidPercentage", 50, InvalidRequest, "bidPercentage is for SPOT"),
     ("computeResources.allocationStrategy", "SPOT_CAPACITY_OPTIMIZED", InvalidRequest, "for SPOT"),
     ("computeResources.subnets", ["net 1"], InvalidRequest, "computeResources.subnets"),
@@ -150,39 +176,192 @@ async def test_best_fit_on_spot_needs_a_fleet_role(stand: Stand) -> None:
         )
 
 
-async def test_an_update_changes_what_it_names(stand: Stand) -> None:
+async def test_a_scaling_update_changes_what_it_names_in_place(stand: Stand) -> None:
     woken = asyncio.Event()
-    await stand("CreateComputeEnvironment", **MANAGED)
+    await managed(stand)
     await stand.conn.add_listener("longshore_environments", lambda *_: woken.set())
     arn = "arn:aws:batch:us-east-1:123456789012:compute-environment/m"
     await stand(
         "UpdateComputeEnvironment",
         computeEnvironment=arn,
         state="DISABLED",
-        updatePolicy={"jobExecutionTimeoutMinutes": "30"},
-        computeResources={"maxvCpus": 32, "desiredvCpus": 8, "ec2KeyPair": ""},
+        updatePolicy={"jobExecutionTimeoutMinutes": "45", "terminateJobsOnUpdate": True},
+        computeResources={"maxvCpus": 32, "desiredvCpus": 8},
     )
     found = await environment(stand)
     resources = found["computeResources"]
     assert (found["state"], resources["maxvCpus"], resources["desiredvCpus"]) == ("DISABLED", 32, 8)
-    assert "ec2KeyPair" not in resources
-    assert resources["instanceTypes"] == ["c6i"]
-    assert found["updatePolicy"] == {"jobExecutionTimeoutMinutes": "30"}
+    assert (found["status"], resources["instanceTypes"]) == ("VALID", ["c6i"])
+    assert found["updatePolicy"] == {
+        "jobExecutionTimeoutMinutes": "45",
+        "terminateJobsOnUpdate": True,
+    }
     async with asyncio.timeout(5):
         await woken.wait()
-    with pytest.raises(InvalidRequest, match="Manually scaling down compute environment is not"):
-        await stand(
-            "UpdateComputeEnvironment", computeEnvironment="m", computeResources={"desiredvCpus": 4}
-        )
-    with pytest.raises(Unimplemented, match="terminateJobsOnUpdate"):
+    assert await generation(stand) == (1, False)
+    for members, kind, text in (
+        (
+            {"computeResources": {"desiredvCpus": 4}},
+            InvalidRequest,
+            "Manually scaling down compute",
+        ),
+        ({"computeResources": {"minvCpus": 33}}, InvalidRequest, "maxvCpus must be"),
+        (
+            {"computeResources": {"instanceTypes": ["c6i", "c6g"]}},
+            InvalidRequest,
+            "mixes CPU architectures",
+        ),
+        (
+            {"computeResources": {"allocationStrategy": "BEST_FIT"}},
+            InvalidRequest,
+            "computeResources.allocationStrategy is 'BEST_FIT'",
+        ),
+        (
+            {"computeResources": {"type": "FARGATE"}},
+            InvalidRequest,
+            "cannot change from EC2 to FARGATE",
+        ),
+        (
+            {"updatePolicy": {"jobExecutionTimeoutMinutes": "7201"}},
+            InvalidRequest,
+            "jobExecutionTimeoutMinutes must be from 1 to 7200.",
+        ),
+        ({"unmanagedvCpus": 4}, InvalidRequest, "unmanagedvCpus is for type UNMANAGED"),
+        (
+            {"serviceRole": "arn:aws:iam::123456789012:role/AWSServiceRoleForBatch"},
+            InvalidRequest,
+            "serviceRole cannot change between the service-linked role",
+        ),
+        ({"computeEnvironment": "x", "state": "ENABLED"}, NotFound, "x does not exist"),
+    ):
+        with pytest.raises(kind) as caught:
+            await stand("UpdateComputeEnvironment", **{"computeEnvironment": "m"} | members)
+        assert text in caught.value.message
+    assert (await environment(stand))["computeResources"] == resources
+
+
+async def generation(stand: Stand) -> tuple[int, bool]:
+    """How often the infrastructure of `m` was updated, from 1, and whether it says when."""
+    row = await stand.conn.fetchrow(
+        "SELECT generation, infrastructure_updated_at IS NOT NULL AS said"
+        " FROM compute_environments WHERE name = 'm'"
+    )
+    return row["generation"], row["said"]
+
+
+async def test_an_infrastructure_update_counts_a_generation(stand: Stand) -> None:
+    """What instances are changes; bounds may ride along, and the scaler is to look at it."""
+    await managed(stand)
+    await stand(
+        "UpdateComputeEnvironment",
+        computeEnvironment="m",
+        computeResources={"instanceTypes": ["m6i"], "maxvCpus": 64, "ec2KeyPair": ""},
+    )
+    found = await environment(stand)
+    resources = found["computeResources"]
+    assert (found["status"], resources["maxvCpus"]) == ("UPDATING", 64)
+    assert (resources["instanceTypes"], "ec2KeyPair" in resources) == (["m6i"], False)
+    assert await generation(stand) == (2, True)
+    with pytest.raises(PreconditionFailed, match="Cannot update, resource is being modified"):
+        await stand("UpdateComputeEnvironment", computeEnvironment="m", state="DISABLED")
+    await looked_at(stand)
+    same = {"instanceTypes": ["m6i"], "tags": {}, "maxvCpus": 65}
+    await stand("UpdateComputeEnvironment", computeEnvironment="m", computeResources=same)
+    assert ((await environment(stand))["status"], await generation(stand)) == ("VALID", (2, True))
+    spot = {"type": "SPOT", "bidPercentage": 60, "allocationStrategy": "SPOT_CAPACITY_OPTIMIZED"}
+    await stand("UpdateComputeEnvironment", computeEnvironment="m", computeResources=spot)
+    await looked_at(stand)
+    back = {"type": "EC2", "allocationStrategy": "BEST_FIT_PROGRESSIVE"}
+    await stand("UpdateComputeEnvironment", computeEnvironment="m", computeResources=back)
+    await looked_at(stand)
+    assert "bidPercentage" not in (await environment(stand))["computeResources"]
+    latest = {"updateToLatestImageVersion": True}
+    with pytest.raises(InvalidRequest, match="serviceRole cannot be updated together with"):
         await stand(
             "UpdateComputeEnvironment",
             computeEnvironment="m",
-            updatePolicy={"terminateJobsOnUpdate": True},
+            serviceRole="arn:aws:iam::123456789012:role/other",
+            computeResources=latest,
         )
-    with pytest.raises(NotFound, match="x does not exist"):
-        await stand("UpdateComputeEnvironment", computeEnvironment="x", state="ENABLED")
-    assert (await environment(stand))["computeResources"] == resources
+    await stand("UpdateComputeEnvironment", computeEnvironment="m", computeResources=latest)
+    assert await generation(stand) == (5, True)
+
+
+async def test_a_best_fit_environment_keeps_its_instances(stand: Stand) -> None:
+    await managed(stand, allocationStrategy="BEST_FIT")
+    with pytest.raises(InvalidRequest, match=r"Cannot update instanceTypes: .* BEST_FIT"):
+        await stand(
+            "UpdateComputeEnvironment",
+            computeEnvironment="m",
+            computeResources={"instanceTypes": ["m6i"]},
+        )
+    await stand(
+        "UpdateComputeEnvironment", computeEnvironment="m", computeResources={"minvCpus": 2}
+    )
+    assert await generation(stand) == (1, False)
+
+
+async def test_an_update_heals_an_invalid_environment(stand: Stand) -> None:
+    await managed(stand)
+    await stand.conn.execute(
+        "UPDATE compute_environments SET status = 'INVALID', status_reason = 'CLIENT_ERROR - x'"
+    )
+    await stand("UpdateComputeEnvironment", computeEnvironment="m", state="ENABLED")
+    found = await environment(stand)
+    assert (found["status"], found.get("statusReason", "")) == ("UPDATING", "")
+    assert await generation(stand) == (1, False)
+
+
+FARGATE: Json = {
+    "computeEnvironmentName": "f",
+    "type": "MANAGED",
+    "computeResources": {
+        "type": "FARGATE",
+        "maxvCpus": 16,
+        "subnets": ["subnet-0a1b2c"],
+        "securityGroupIds": ["sg-1"],
+    },
+}
+
+
+async def test_a_fargate_environment_has_only_what_slots_need(stand: Stand) -> None:
+    await stand("CreateComputeEnvironment", **FARGATE)
+    await looked_at(stand)
+    await stand.conn.execute("UPDATE compute_environments SET desiredv_cpus = 4")
+    assert (await environment(stand, "f"))["computeResources"] == FARGATE["computeResources"]
+    await stand(
+        "UpdateComputeEnvironment",
+        computeEnvironment="f",
+        updatePolicy={"terminateJobsOnUpdate": True},
+        computeResources={"maxvCpus": 8, "subnets": ["subnet-9"]},
+    )
+    found = await environment(stand, "f")
+    assert (found["status"], "updatePolicy" in found) == ("VALID", False)
+    assert found["computeResources"]["subnets"] == ["subnet-9"]
+    for name, value in (
+        ("minvCpus", 0),
+        ("desiredvCpus", 1),
+        ("allocationStrategy", "BEST_FIT"),
+        ("instanceTypes", ["c6i"]),
+        ("tags", {"a": "b"}),
+        ("ec2KeyPair", "k"),
+        ("instanceRole", "r"),
+        ("bidPercentage", 50),
+        ("scalingPolicy", {"minScaleDownDelayMinutes": 20}),
+        ("launchTemplate", {"launchTemplateId": "x"}),
+        ("ec2Configuration", [{"imageType": "ECS_AL2"}]),
+    ):
+        with pytest.raises(InvalidRequest, match=f"{name} is not applicable for Fargate."):
+            await stand(
+                "CreateComputeEnvironment", **changed(FARGATE, f"computeResources.{name}", value)
+            )
+    for update, text in (
+        ({"desiredvCpus": 2}, "desiredvCpus is not applicable for Fargate."),
+        ({"type": "EC2"}, "cannot change from FARGATE to EC2"),
+        ({"type": "FARGATE_SPOT"}, "cannot change from FARGATE to FARGATE_SPOT"),
+    ):
+        with pytest.raises(InvalidRequest, match=text):
+            await stand("UpdateComputeEnvironment", computeEnvironment="f", computeResources=update)
 
 
 async def test_an_environment_is_deleted_when_nothing_needs_it(stand: Stand) -> None:
@@ -202,7 +381,7 @@ async def test_an_environment_is_deleted_when_nothing_needs_it(stand: Stand) -> 
 
 
 async def test_an_environment_with_instances_waits_for_them(stand: Stand) -> None:
-    await stand("CreateComputeEnvironment", **MANAGED)
+    await managed(stand)
     await stand("UpdateComputeEnvironment", computeEnvironment="m", state="DISABLED")
     await stand.conn.execute(
         """WITH o AS (INSERT INTO capacity_orders
@@ -277,6 +456,38 @@ async def test_a_queue_keeps_its_order_of_environments(stand: Stand) -> None:
         await stand("UpdateJobQueue", jobQueue="none", priority=1)
 
 
+async def test_the_environments_of_a_queue_are_of_one_kind(stand: Stand) -> None:
+    await managed(stand)
+    await stand("CreateComputeEnvironment", **FARGATE)
+    await stand("CreateComputeEnvironment", **changed(FARGATE, "computeEnvironmentName", "f2"))
+    arm = changed(changed(MANAGED, "computeEnvironmentName", "arm"), "tags", None)
+    await stand(
+        "CreateComputeEnvironment", **changed(arm, "computeResources.instanceTypes", ["c6g"])
+    )
+    await stand("CreateComputeEnvironment", computeEnvironmentName="u", type="UNMANAGED")
+    await looked_at(stand)
+    for names, text in (
+        (("m", "f"), "must all be EC2 and SPOT, or all be FARGATE"),
+        (("u", "f"), "must all be EC2 and SPOT, or all be FARGATE"),
+        (("m", "arm"), "one CPU architecture; these have arm64 and x86_64"),
+    ):
+        with pytest.raises(InvalidRequest, match=text):
+            await stand("CreateJobQueue", **a_queue("q", *names))
+    with pytest.raises(InvalidRequest, match="type ECS cannot have compute environments of FARG"):
+        await stand("CreateJobQueue", **a_queue("q", "f", jobQueueType="ECS"))
+    await stand("CreateJobQueue", **a_queue("q", "f"))
+    await stand("CreateJobQueue", **a_queue("e", "m", "u"))
+    found = (await stand("DescribeJobQueues"))["jobQueues"]
+    assert {queue["jobQueueName"]: queue["jobQueueType"] for queue in found} == {
+        "q": "ECS_FARGATE",
+        "e": "ECS",
+    }
+    order = [{"order": 1, "computeEnvironment": "f2"}]
+    await stand("UpdateJobQueue", jobQueue="q", computeEnvironmentOrder=order)
+    with pytest.raises(InvalidRequest, match="type ECS cannot have compute environments of FARG"):
+        await stand("UpdateJobQueue", jobQueue="e", computeEnvironmentOrder=order)
+
+
 async def test_a_queue_is_deleted_in_two_steps(stand: Stand) -> None:
     await stand.prepare()
     with pytest.raises(PreconditionFailed, match="q is ENABLED"):
@@ -321,6 +532,60 @@ async def test_a_definition_comes_back_as_registered(stand: Stand) -> None:
         await stand("DeregisterJobDefinition", jobDefinition="d")
     with pytest.raises(NotFound, match="JobDefinition d:9 not found"):
         await stand("DeregisterJobDefinition", jobDefinition="d:9")
+
+
+async def test_a_fargate_job_has_one_of_fargates_sizes(stand: Stand) -> None:
+    """From its definition to its overrides; a queue takes the jobs of its own platform."""
+    await stand("CreateComputeEnvironment", **FARGATE)
+    await stand.prepare()
+    await looked_at(stand)
+    await stand("CreateJobQueue", **a_queue("fq", "f"))
+    container = {
+        "image": "busybox",
+        "resourceRequirements": [
+            {"type": "VCPU", "value": "0.25"},
+            {"type": "MEMORY", "value": "512"},
+        ],
+        "executionRoleArn": "arn:aws:iam::123456789012:role/execution",
+        "networkConfiguration": {"assignPublicIp": "ENABLED"},
+        "ephemeralStorage": {"sizeInGiB": 21},
+        "runtimePlatform": {"operatingSystemFamily": "LINUX", "cpuArchitecture": "X86_64"},
+        "linuxParameters": {"initProcessEnabled": True},
+    }
+    await stand.register("fd", container, platformCapabilities=["FARGATE"])
+    (found,) = (await stand("DescribeJobDefinitions", jobDefinitions=["fd"]))["jobDefinitions"]
+    latest = {"fargatePlatformConfiguration": {"platformVersion": "LATEST"}}
+    assert found["containerProperties"] == container | latest
+    assert found["platformCapabilities"] == ["FARGATE"]
+    job = await stand.submit(jobQueue="fq", jobDefinition="fd")
+    assert (await stand.describe(job))["platformCapabilities"] == ["FARGATE"]
+    shape = await stand.conn.fetchrow("SELECT vcpu_milli, memory_mib FROM shapes")
+    assert tuple(shape) == (250, 512)
+    larger = [{"type": "VCPU", "value": "0.5"}, {"type": "MEMORY", "value": "4096"}]
+    await stand.submit(
+        jobQueue="fq", jobDefinition="fd", containerOverrides={"resourceRequirements": larger}
+    )
+    before = await stand.job_count()
+    capability = "Job Queue is attached to Compute Environment that can not run Jobs with"
+    for members, text in (
+        ({"jobQueue": "q", "jobDefinition": "fd"}, f"{capability} capability FARGATE."),
+        ({"jobQueue": "fq", "jobDefinition": "d"}, f"{capability} capability EC2."),
+        (
+            {"containerOverrides": {"resourceRequirements": larger[:1]}},
+            r"Fargate resource requirements \(0.50 vCPU, 512 MiB\) not valid.",
+        ),
+        (
+            {"containerOverrides": {"resourceRequirements": [{"type": "GPU", "value": "1"}]}},
+            "GPU is not applicable for Fargate.",
+        ),
+        (
+            {"containerOverrides": {"vcpus": 1}},
+            "vcpus is not applicable for Fargate. Use resource requirements instead.",
+        ),
+    ):
+        with pytest.raises(InvalidRequest, match=text):
+            await stand.submit(**{"jobQueue": "fq", "jobDefinition": "fd"} | members)
+    assert await stand.job_count() == before
 
 
 async def test_an_oversize_registration_is_refused(stand: Stand) -> None:

@@ -6,6 +6,7 @@ A seed chooses every step. It is printed when a run fails; `make sim SEED=n` run
 import os
 import random
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from support.scheduling import Ended
@@ -60,7 +61,11 @@ class Driver:
             (2, self.repeat_report),
             (1, self.lose_instance),
             (1, self.silence_instance),
-            (2, self.add_instance),
+            (6, self.add_instance),
+            (2, self.notice),
+            (6, self.take_away),
+            (3, self.pass_drains),
+            (4, self.leave),
             (1, self.fail_a_transaction),
             (1, self.restart),
             (1, self.die_after_commit),
@@ -70,11 +75,18 @@ class Driver:
         ]
 
     async def begin(self) -> None:
-        for name, priority in (("high", 10), ("low", 1), ("doomed", 1)):
-            await self._world.stand.queue(name, priority=priority)
+        await self._world.stand.managed()
+        await self._world.stand.managed("slots", resource_type="FARGATE", types=())
+        for name, priority, *environments in (
+            ("high", 10, "fleet", "slots", "machines"),
+            ("low", 1, "slots", "machines", "fleet"),
+            ("doomed", 1, "machines", "fleet", "slots"),
+        ):
+            await self._world.stand.queue(name, *environments, priority=priority)
         self._world.scheduler.note_topology()
-        await self.add_instance()
-        await self.add_instance()
+        await self._world.join("i-000000000000000a1", 4)
+        await self._world.join_managed("i-000000000000000a2", 8)
+        await self._world.join_slot("i-000000000000000a3", 1, 64)
 
     async def step(self) -> None:
         """One thing happens, and the whole truth is checked."""
@@ -180,9 +192,17 @@ class Driver:
         return self._rng.choice(agents) if agents else None
 
     async def add_instance(self) -> None:
-        if len(self._world.agents) < 4:
+        """A machine of its owner, an instance that was ordered, or a slot for one job."""
+        if len(self._world.agents) < 6:
             self._machines += 1
-            await self._world.join(f"i-{self._machines:017x}", self._rng.choice([2, 4, 8]))
+            instance_id = f"i-{self._machines:017x}"
+            match self._rng.choice(["machine", "instance", "slot"]):
+                case "machine":
+                    await self._world.join(instance_id, self._rng.choice([2, 4, 8]))
+                case "instance":
+                    await self._world.join_managed(instance_id, self._rng.choice([2, 4, 8]))
+                case "slot":
+                    await self._world.join_slot(instance_id, self._rng.choice([1, 2]), 64)
 
     async def start_one(self) -> None:
         agent = self._agent()
@@ -196,7 +216,8 @@ class Driver:
         agent = self._agent()
         if agent is not None and agent.running:
             ref = self._rng.choice(sorted(agent.running))
-            code = 143 if ref in agent.stops else self._rng.choice([0, 0, 0, 1, 3, None])
+            codes = [143, 137, 0] if ref in agent.stops else [0, 0, 0, 1, 3, None]
+            code = self._rng.choice(codes)
             await agent.end(ref, Ended(code) if code is not None else _LOST)
             await self._world.arrived(agent)
 
@@ -224,6 +245,35 @@ class Driver:
         agent = self._agent()
         if agent is not None:
             await self._world.silence(agent)
+
+    # ------------------------------------------------------------------ instances that go
+
+    async def notice(self) -> None:
+        """The provider announces the end of an instance; provisioning may act on it."""
+        agent = self._agent()
+        if agent is not None:
+            await self._world.give_notice(agent)
+            if self._rng.random() < 0.5:
+                await self._world.take_away(agent, datetime.now(UTC) + timedelta(hours=1))
+
+    async def take_away(self) -> None:
+        """An instance is given back: when it is empty, within an hour, or at once."""
+        ours = [a for a in self._world.agents.values() if a.instance_type != "unmanaged"]
+        busy = [a for a in ours if a.running and not a.draining] or ours
+        if busy:
+            now = datetime.now(UTC)
+            until = self._rng.choice([None, now + timedelta(hours=1), now, now])
+            await self._world.take_away(self._rng.choice(busy), until)
+
+    async def pass_drains(self) -> None:
+        await self._world.pass_drains()
+
+    async def leave(self) -> None:
+        """An agent that drains and has nothing left exits."""
+        for agent in list(self._world.agents.values()):
+            if agent.draining and not agent.running and not agent.journal:
+                await self._world.leave(agent)
+                return
 
     # ------------------------------------------------------------------ progress
 

@@ -6,7 +6,7 @@ import json
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import grpc
@@ -44,10 +44,20 @@ class Ended:
 class Agent:
     """An agent on a real stream: reports RUNNING at once, and an end when its test says so."""
 
-    def __init__(self, port: int, instance_id: str, environment: str, vcpus: int) -> None:
+    def __init__(
+        self,
+        port: int,
+        instance_id: str,
+        environment: str,
+        vcpus: int,
+        instance_type: str = "unmanaged",
+        memory_mib: int | None = None,
+    ) -> None:
         self.instance_id = instance_id
         self.environment = environment
         self.vcpus = vcpus
+        self.instance_type = instance_type
+        self.memory_mib = vcpus * 1024 if memory_mib is None else memory_mib
         self.assigned: dict[str, pb.Assignment] = {}
         self.seen: list[tuple[str, int]] = []
         self.stops: list[pb.AttemptStop] = []
@@ -68,13 +78,13 @@ class Agent:
                     instance_id=self.instance_id,
                     compute_environment=self.environment,
                     resources=resources_pb2.Resources(
-                        vcpu_milli=self.vcpus * 1000, memory_mib=self.vcpus * 1024
+                        vcpu_milli=self.vcpus * 1000, memory_mib=self.memory_mib
                     ),
                     runtime=resources_pb2.RUNTIME_SIMULATED,
-                    instance_type="unmanaged",
+                    instance_type=self.instance_type,
                     architecture="x86_64",
                     attempts=attempts,
-                    unmanaged=True,
+                    unmanaged=self.instance_type == "unmanaged",
                 )
             )
         )
@@ -116,6 +126,13 @@ class Agent:
                 if condition():
                     return
                 await self._changed.wait()
+
+    async def notice(self, reason: str, ends_at: datetime | None = None) -> None:
+        """Says that the instance will be taken away."""
+        message = pb.AgentNotice(reason=reason)
+        if ends_at is not None:
+            message.end_time.FromDatetime(ends_at)
+        await self._call.write(pb.ConnectRequest(notice=message))
 
     async def start(self, job_id: str) -> None:
         """Reports that a job runs."""
@@ -171,6 +188,108 @@ class Stand:
         )
         await self.conn.execute(f"NOTIFY {ENVIRONMENTS}")
         return name
+
+    async def managed(
+        self,
+        name: str = "fleet",
+        *,
+        resource_type: str = "EC2",
+        types: Sequence[str] = ("local",),
+        maxv_cpus: int = 256,
+    ) -> str:
+        """A managed compute environment."""
+        await self.conn.execute(
+            "INSERT INTO compute_environments (name, uuid, type, state, status, detail, "
+            "resource_type, minv_cpus, maxv_cpus, desiredv_cpus) VALUES "
+            "($1, gen_random_uuid(), 'MANAGED', 'ENABLED', 'VALID', $2, $3, 0, $4, 0)",
+            name,
+            {"computeResources": {"instanceTypes": list(types)}},
+            resource_type,
+            maxv_cpus,
+        )
+        await self.conn.execute(f"NOTIFY {ENVIRONMENTS}")
+        return name
+
+    async def order(
+        self, environment: str = "fleet", errors: Sequence[dict[str, str]] = ()
+    ) -> uuid.UUID:
+        """An order that was answered, with what could not be had."""
+        order_id = uuid.uuid4()
+        await self.conn.execute(
+            "INSERT INTO capacity_orders (order_id, compute_environment, target_vcpus, entries, "
+            "errors, reason, closed_at) VALUES ($1, $2, 1, '[]', $3, 'a test', now())",
+            order_id,
+            environment,
+            list(errors),
+        )
+        await self.conn.execute(f"NOTIFY {CAPACITY}")
+        return order_id
+
+    async def instance(
+        self,
+        instance_id: str,
+        environment: str = "fleet",
+        *,
+        instance_type: str = "local.host",
+        vcpus: float = 16,
+        memory_mib: int = 16384,
+    ) -> str:
+        """An instance on record as LAUNCHED; its agent may join now."""
+        order_id = await self.order(environment)
+        await self.conn.execute(
+            "INSERT INTO instances (instance_id, order_id, compute_environment, provider, "
+            "instance_type, purchase_option, vcpus, memory_mib, price_per_hour, status) "
+            "VALUES ($1, $2, $3, 'test', $4, 'ON_DEMAND', $5, $6, 0, 'LAUNCHED')",
+            instance_id,
+            order_id,
+            environment,
+            instance_type,
+            vcpus,
+            memory_mib,
+        )
+        await self.conn.execute(f"NOTIFY {CAPACITY}")
+        return instance_id
+
+    async def terminating(self, instance_id: str, drain_until: datetime | None = None) -> None:
+        """Provisioning takes an instance away, at once or when its attempts have ended."""
+        await self.conn.execute(
+            "UPDATE instances SET status = 'TERMINATING', terminating_at = now(), "
+            "drain_until = $2 WHERE instance_id = $1",
+            instance_id,
+            drain_until,
+        )
+        await self.conn.execute(f"NOTIFY {CAPACITY}")
+
+    async def join(
+        self,
+        vcpus: int = 8,
+        *,
+        environment: str = "fleet",
+        instance_type: str = "local.host",
+        memory_mib: int | None = None,
+        answers: Callable[[pb.Assignment], Ended | None] | None = None,
+    ) -> Agent:
+        """A connected agent on an instance of a managed environment."""
+        agent = Agent(
+            self.port,
+            f"i-{len(self.agents):017x}",
+            environment,
+            vcpus,
+            instance_type,
+            memory_mib,
+        )
+        if answers is not None:
+            agent.answers = answers
+        self.agents.append(agent)
+        await self.instance(
+            agent.instance_id,
+            environment,
+            instance_type=instance_type,
+            vcpus=vcpus,
+            memory_mib=agent.memory_mib,
+        )
+        await agent.connect()
+        return agent
 
     async def queue(self, name: str = "q", *environments: str, priority: int = 1) -> str:
         """A queue on environments, in order."""
@@ -311,6 +430,25 @@ class Stand:
                     return str(said)
                 await asyncio.sleep(0.01)
 
+    async def until_blocked(self, job_id: str, reason: str | None) -> str:
+        """Waits until AWS's reason why a job is blocked is this; returns ours beside it."""
+        seen: object = "nothing"
+        try:
+            async with asyncio.timeout(DEADLINE):
+                while True:
+                    row = await self.conn.fetchrow(
+                        "SELECT d.blocked_reason, d.explanation FROM demand d "
+                        "JOIN jobs j USING (shape_id) WHERE j.job_id = $1",
+                        uuid.UUID(job_id),
+                    )
+                    if row is not None and row["explanation"] is not None:
+                        seen = row["blocked_reason"]
+                        if seen == reason:
+                            return str(row["explanation"])
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            raise AssertionError(f"{job_id} is blocked by {seen}, not {reason}") from None
+
     async def statuses(self, job_id: str) -> dict[int, str]:
         """Statuses of the children that have a row."""
         rows = await self.conn.fetch(
@@ -338,7 +476,11 @@ class Stand:
 
 @contextlib.asynccontextmanager
 async def scheduler_stand(
-    database_url: str, *, lost_seconds: float = 30.0, lease_seconds: float = 10.0
+    database_url: str,
+    *,
+    lost_seconds: float = 30.0,
+    lease_seconds: float = 10.0,
+    cool_down: timedelta = timedelta(seconds=60),
 ) -> AsyncIterator[Stand]:
     """A scheduler with its loops, as its `__main__` builds it."""
     async with contextlib.AsyncExitStack() as stack:
@@ -356,6 +498,7 @@ async def scheduler_stand(
             catalogue=local_catalogue(),
             lease_seconds=lease_seconds,
             lost_seconds=lost_seconds,
+            cool_down=cool_down,
         )
         server = GrpcServer("127.0.0.1:0")
         server.add(

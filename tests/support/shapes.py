@@ -52,11 +52,12 @@ def an_instance(
     gpus: int = 0,
     environment: str = "ce",
     draining: bool = False,
+    slot: bool = False,
 ) -> Room:
     """An instance; all of it is free unless said otherwise."""
     total = resources(vcpus, memory_mib, gpus)
     left = total if free is None else resources(free, gpus=gpus)
-    return Room(name, environment, left, total, draining)
+    return Room(name, environment, left, total, draining, slot=slot)
 
 
 def instances(

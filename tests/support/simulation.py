@@ -25,6 +25,7 @@ from longshore.scheduler.service import Report, Scheduler
 from longshore.scheduler.servicer import AgentServicer
 from longshore.scheduler.session import Session
 from longshore.state import agent as agent_table
+from longshore.state.agent import Notice
 from longshore.state.pool import Connection, Pool, open_pool
 from longshore.v1 import agent_service_pb2 as pb
 from longshore.v1 import agent_service_pb2_grpc, resources_pb2
@@ -49,6 +50,7 @@ class WatchedScheduler(Scheduler):
         )
         self._arrived = changed
         self.received: dict[str, int] = {}
+        self.noticed: set[str] = set()
         self.fail_before_commit = False
         self.dies_after_commit = False
 
@@ -58,15 +60,22 @@ class WatchedScheduler(Scheduler):
         self.received[report.session.instance_id] = report.sequence
         self._arrived.set()
 
+    def notice(self, notice: Notice) -> None:
+        super().notice(notice)
+        self.noticed.add(notice.instance_id)
+        self._arrived.set()
+
     def forget(self, session: Session) -> None:
         super().forget(session)
         self._arrived.set()
 
-    async def _store_loads(self, conn: Connection, memory: Memory, now: datetime) -> None:
-        await super()._store_loads(conn, memory, now)
-        if self.fail_before_commit:
-            self.fail_before_commit = False
-            raise Unavailable("The database went away before the commit.")
+    @contextlib.asynccontextmanager
+    async def _leading_transaction(self) -> AsyncIterator[tuple[Connection, Memory]]:
+        async with super()._leading_transaction() as (conn, memory):
+            yield conn, memory
+            if self.fail_before_commit:
+                self.fail_before_commit = False
+                raise Unavailable("The database went away before the commit.")
 
     def _send(self, reports: list[Report], outcome: object) -> None:
         if not self.dies_after_commit:
@@ -76,9 +85,24 @@ class WatchedScheduler(Scheduler):
 class SimulatedAgent:
     """Keeps what runs and what was not acknowledged over broken streams, as real agents do."""
 
-    def __init__(self, port: int, instance_id: str, vcpus: int, changed: asyncio.Event) -> None:
+    def __init__(
+        self,
+        port: int,
+        instance_id: str,
+        vcpus: int,
+        changed: asyncio.Event,
+        *,
+        environment: str = "machines",
+        instance_type: str = "unmanaged",
+        memory_mib: int | None = None,
+    ) -> None:
         self.instance_id = instance_id
         self.vcpus = vcpus
+        self.environment = environment
+        self.instance_type = instance_type
+        self.memory_mib = vcpus * 1024 if memory_mib is None else memory_mib
+        self.notice: pb.AgentNotice | None = None
+        self.draining = False
         self.running: dict[Ref, bool] = {}
         self.stops: dict[Ref, str] = {}
         self.ended: set[Ref] = set()
@@ -97,13 +121,14 @@ class SimulatedAgent:
             pb.ConnectRequest(
                 register=pb.AgentRegister(
                     instance_id=self.instance_id,
-                    compute_environment="machines",
+                    compute_environment=self.environment,
+                    instance_type=self.instance_type,
                     resources=resources_pb2.Resources(
-                        vcpu_milli=self.vcpus * 1000, memory_mib=self.vcpus * 1024
+                        vcpu_milli=self.vcpus * 1000, memory_mib=self.memory_mib
                     ),
                     runtime=resources_pb2.RUNTIME_SIMULATED,
                     attempts=[pb.AttemptKey(job_id=j, attempt=n) for j, n in self.running],
-                    unmanaged=True,
+                    unmanaged=self.instance_type == "unmanaged",
                 )
             )
         )
@@ -116,8 +141,11 @@ class SimulatedAgent:
         for ref in wanted - self.running.keys() - self.ended:
             self.running[ref] = False
         self._take_stops(first.registered.stops)
+        self.draining = first.registered.draining
         self.connected = True
         self._reader = asyncio.create_task(self._read())
+        if self.notice is not None:
+            await self._call.write(pb.ConnectRequest(notice=self.notice))
         for report in self.journal:
             await self._call.write(pb.ConnectRequest(report=report))
 
@@ -138,6 +166,7 @@ class SimulatedAgent:
                     assert ref not in self.ended, f"{ref} is assigned although it ended here"
                     self.running[ref] = False
                 self._take_stops(message.stop.stops)
+                self.draining = self.draining or message.HasField("drain")
                 acknowledged = message.acknowledge.sequence
                 self.journal = [r for r in self.journal if r.sequence > acknowledged]
                 self._changed.set()
@@ -152,6 +181,13 @@ class SimulatedAgent:
     def _take_stops(self, stops: Sequence[pb.AttemptStop]) -> None:
         for stop in stops:
             self.stops[stop.key.job_id, stop.key.attempt] = stop.status_reason
+
+    async def be_noticed(self) -> None:
+        """The provider says that it will take the instance away."""
+        if self.notice is None:
+            self.notice = pb.AgentNotice(reason="Spot interruption", end_time=_now())
+        if self.connected:
+            await self._call.write(pb.ConnectRequest(notice=self.notice))
 
     async def start(self, ref: Ref) -> None:
         """An attempt runs."""
@@ -209,6 +245,9 @@ class Simulation:
         self.agents: dict[str, SimulatedAgent] = {}
         self.scheduler = WatchedScheduler(pool, self.changed)
         self._silent: set[str] = set()
+        #: Attempts that there were, and instances that drained, at the latest check.
+        self._placed: set[tuple[object, ...]] = set()
+        self._draining: set[str] = set()
         self._final: dict[JobKey, tuple[object, ...]] = {}
 
     async def lead(self) -> None:
@@ -246,7 +285,7 @@ class Simulation:
         lives = memory.instances[agent.instance_id].attempts.values()
         return all(
             (ref := (str(live.key), live.attempt)) in agent.ended
-            or (ref in agent.running and (live.stop_reason is None or ref in agent.stops))
+            or (ref in agent.running and (live.stop is None or ref in agent.stops))
             for live in lives
         )
 
@@ -279,7 +318,42 @@ class Simulation:
     async def join(self, instance_id: str, vcpus: int) -> SimulatedAgent:
         """A new machine."""
         agent = SimulatedAgent(self.stand.port, instance_id, vcpus, self.changed)
-        self.agents[instance_id] = agent
+        return await self._enter(agent)
+
+    async def join_managed(self, instance_id: str, vcpus: int) -> SimulatedAgent:
+        """A new instance of the managed environment."""
+        await self.stand.instance(instance_id, vcpus=vcpus, memory_mib=vcpus * 1024)
+        return await self._enter(
+            SimulatedAgent(
+                self.stand.port,
+                instance_id,
+                vcpus,
+                self.changed,
+                environment="fleet",
+                instance_type="local.host",
+            )
+        )
+
+    async def join_slot(self, instance_id: str, vcpus: int, memory_mib: int) -> SimulatedAgent:
+        """A new slot."""
+        instance_type = f"fargate.{vcpus}x{memory_mib}"
+        await self.stand.instance(
+            instance_id, "slots", instance_type=instance_type, vcpus=vcpus, memory_mib=memory_mib
+        )
+        return await self._enter(
+            SimulatedAgent(
+                self.stand.port,
+                instance_id,
+                vcpus,
+                self.changed,
+                environment="slots",
+                instance_type=instance_type,
+                memory_mib=memory_mib,
+            )
+        )
+
+    async def _enter(self, agent: SimulatedAgent) -> SimulatedAgent:
+        self.agents[agent.instance_id] = agent
         await agent.connect()
         return agent
 
@@ -318,6 +392,62 @@ class Simulation:
         for agent in self.agents.values():
             await agent.connect()
 
+    # ------------------------------------------------------------------ instances that go
+
+    async def give_notice(self, agent: SimulatedAgent) -> None:
+        """The provider announces an agent's instance's end; the scheduler hears of it if it can."""
+        self.scheduler.noticed.discard(agent.instance_id)
+        await agent.be_noticed()
+        await self.until(lambda: not agent.connected or agent.instance_id in self.scheduler.noticed)
+
+    async def take_away(self, agent: SimulatedAgent, drain_until: datetime | None) -> None:
+        """Provisioning gives an instance back."""
+        await self.stand.terminating(agent.instance_id, drain_until)
+        self.scheduler.note_capacity()
+
+    async def pass_drains(self) -> None:
+        """Time passes until the attempts of every instance that has a time are to be stopped."""
+        await self.stand.conn.execute(
+            "UPDATE instances SET drain_until = now() WHERE drain_until IS NOT NULL"
+        )
+        self.scheduler.note_capacity()
+
+    async def leave(self, agent: SimulatedAgent) -> None:
+        """A drained agent with nothing left exits, and provisioning records its instance's end."""
+        await self.lose(agent)
+        await self.stand.conn.execute(
+            "UPDATE instances SET status = 'TERMINATED', ended_at = now() WHERE instance_id = $1",
+            agent.instance_id,
+        )
+        self.scheduler.note_capacity()
+
+    async def _check_stopped(self) -> None:
+        """Whatever runs on an instance whose time is over was told to stop with the tick."""
+        if self.scheduler._memory is None or self.scheduler._capacity_changed:
+            return
+        forgotten = await self.stand.conn.fetch(
+            "SELECT a.* FROM attempts a JOIN instances i USING (instance_id) "
+            "WHERE a.status <> 'ENDED' AND a.stop_kind IS NULL "
+            "AND i.status = 'TERMINATING' AND i.drain_until <= now()"
+        )
+        assert not forgotten, [dict(row) for row in forgotten]
+
+    async def _check_placed(self) -> None:
+        """Nothing was placed since the latest check on what drained then."""
+        rows = await self.stand.conn.fetch(
+            "SELECT job_id, array_index, attempt, instance_id FROM attempts"
+        )
+        now = {tuple(row) for row in rows}
+        wrong = [row for row in now - self._placed if row[3] in self._draining]
+        assert not wrong, ("nothing goes to an instance that drains", wrong)
+        self._placed = now
+        self._draining = {
+            row["instance_id"]
+            for row in await self.stand.conn.fetch(
+                "SELECT instance_id FROM agents WHERE status = 'DRAINING'"
+            )
+        }
+
     async def _digest(self) -> object:
         return await self.stand.conn.fetchval(
             "SELECT md5(string_agg(j::text, ',' ORDER BY job_id, array_index)) FROM jobs j"
@@ -348,6 +478,8 @@ class Simulation:
             wrong = await self.stand.conn.fetch(query)
             assert not wrong, (name, [dict(row) for row in wrong])
         await self._check_final()
+        await self._check_placed()
+        await self._check_stopped()
         await self._check_mirror()
 
     async def _check_final(self) -> None:
@@ -372,8 +504,8 @@ class Simulation:
             s: n for s, n in fresh.runnable.items() if n
         }
         assert memory.live.keys() == fresh.live.keys()
-        assert {i: x.free for i, x in memory.instances.items()} == {
-            i: x.free for i, x in fresh.instances.items()
+        assert {i: (x.free, x.draining, x.slot) for i, x in memory.instances.items()} == {
+            i: (x.free, x.draining, x.slot) for i, x in fresh.instances.items()
         }
 
 
@@ -459,6 +591,22 @@ MUST_BE_EMPTY = {
             WHERE (e.job_id, e.array_index) = (j.job_id, j.array_index)
             ORDER BY event_id DESC LIMIT 1) e ON true
         WHERE e.status <> j.status""",
+    "a slot has one attempt in all, of its size, and drains": """
+        SELECT g.instance_id, g.status, count(*) FROM agents g JOIN attempts a USING (instance_id)
+        WHERE g.instance_type LIKE 'fargate.%'
+        GROUP BY g.instance_id, g.status, g.vcpu_milli, g.memory_mib
+        HAVING count(*) > 1 OR g.status = 'READY'
+            OR bool_or((a.vcpu_milli, a.memory_mib) <> (g.vcpu_milli, g.memory_mib))""",
+    "stopped attempts do not succeed, and say why they were stopped": """
+        SELECT a.job_id, a.array_index, a.attempt, a.stop_reason, a.status_reason, j.status
+        FROM attempts a JOIN jobs j USING (job_id, array_index)
+        WHERE a.status = 'ENDED' AND a.stop_kind IS NOT NULL
+            AND (a.status_reason IS DISTINCT FROM a.stop_reason
+                OR (j.attempt = a.attempt AND j.status = 'SUCCEEDED')
+                OR (a.stop_kind <> 'HOST_TERMINATED' AND j.status <> 'FAILED'))""",
+    "an instance's end is told in AWS's words": """
+        SELECT * FROM attempts WHERE stop_kind = 'HOST_TERMINATED'
+            AND stop_reason <> 'Host EC2 (instance ' || instance_id || ') terminated.'""",
     "children wait no longer when the array is over": """
         SELECT w.* FROM array_waits w JOIN jobs p ON p.job_id = w.job_id AND p.array_index = -1
         WHERE p.status IN ('SUCCEEDED', 'FAILED')""",

@@ -3,12 +3,13 @@
 import json
 import sys
 from base64 import b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -28,6 +29,10 @@ STATUS_STYLES = {
     "UNREACHABLE": "red",
     "ENABLED": "green",
     "DISABLED": "yellow",
+    "UPDATING": "yellow",
+    "READY": "green",
+    "DRAINING": "yellow",
+    "LOST": "red",
 }
 #: On a terminal, a column that is no wider is not folded.
 WHOLE_CELLS = 20
@@ -74,16 +79,24 @@ def table(
     console = out()
     lines = [list(headers), *(list(row) for row in rows)]
     if console.is_terminal:
-        console.print(_fitted(lines, console.width, spare), soft_wrap=False)
+        console.print(fitted(lines, console.width, spare), soft_wrap=False)
         return
+    for line in _aligned(lines):
+        sys.stdout.write(line + "\n")
+
+
+def _aligned(lines: list[list[str]]) -> Iterable[str]:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        sys.stdout.write("  ".join(cells).rstrip() + "\n")
+        yield "  ".join(cells).rstrip()
 
 
-def _fitted(lines: list[list[str]], width: int, spare: Sequence[str]) -> Table:
-    """Cells folded where they are long; the first column, which one copies, stays whole."""
+def fitted(lines: Sequence[Sequence[str]], width: int, spare: Sequence[str] = ()) -> Table:
+    """A listing of so many columns of a terminal, its first line the headers.
+
+    Cells are folded where they are long; the first column, which one copies, stays whole.
+    """
     columns = list(zip(*lines, strict=True))
     for header in spare:
         # Folded, a long column needs this much at least to be read.
@@ -115,19 +128,32 @@ def plain(message: Message) -> dict[str, Any]:
     return {field.json_name: _value(field, value) for field, value in message.ListFields()}
 
 
-def _value(field: FieldDescriptor, value: Any) -> Any:
+def whole(message: Message) -> dict[str, Any]:
+    """A message of our own for programs: zeros and empty texts too, times as ISO 8601."""
+    return {
+        field.json_name: _value(field, getattr(message, field.name), whole)
+        for field in cast("list[FieldDescriptor]", message.DESCRIPTOR.fields)
+        if not field.has_presence or message.HasField(field.name)
+    }
+
+
+def _value(
+    field: FieldDescriptor, value: Any, inside: Callable[[Message], dict[str, Any]] = plain
+) -> Any:
     entry = field.message_type
     if entry is not None and entry.GetOptions().map_entry:
         inner = entry.fields_by_name["value"]
-        return {str(key): _single(inner, item) for key, item in sorted(value.items())}
+        return {str(key): _single(inner, item, inside) for key, item in sorted(value.items())}
     if field.is_repeated:
-        return [_single(field, item) for item in value]
-    return _single(field, value)
+        return [_single(field, item, inside) for item in value]
+    return _single(field, value, inside)
 
 
-def _single(field: FieldDescriptor, value: Any) -> Any:
+def _single(field: FieldDescriptor, value: Any, inside: Callable[[Message], dict[str, Any]]) -> Any:
+    if isinstance(value, Timestamp):
+        return value.ToJsonString()
     if isinstance(value, Message):
-        return plain(value)
+        return inside(value)
     if field.enum_type is not None:
         return field.enum_type.values_by_number[value].name
     return b64encode(value).decode() if isinstance(value, bytes) else value
@@ -139,6 +165,23 @@ def when(epoch_milliseconds: int) -> str:
         return ""
     at = datetime.fromtimestamp(epoch_milliseconds / 1000, UTC).astimezone()
     return at.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def moment(at: Timestamp) -> str:
+    """A time of our own messages for people; empty for none."""
+    return when(at.ToMilliseconds())
+
+
+def number(value: float) -> str:
+    """A quantity for people: no more digits than it takes."""
+    return f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+def dollars(value: float) -> str:
+    """US dollars for people: cents of a sum, more digits the less it is."""
+    if not value:
+        return "0"
+    return f"{value:,.{2 if value >= 1 else 4 if value >= 0.01 else 6}f}"
 
 
 def duration(start_milliseconds: int, stop_milliseconds: int) -> str:

@@ -1,23 +1,27 @@
 """`jobs`, `describe`, `logs`, `wait`, `explain`: what became of jobs."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
-from longshore.v1 import job_pb2
+from longshore.v1 import job_pb2, scheduler_service_pb2
 from longshore_cli import console, exit_code
 from longshore_cli.command import Json, coroutine
 from longshore_cli.progress import Progress, counts, summary
 from longshore_cli.run import write
 from longshore_cli.settings import settings
-from longshore_client import Client, NotFound
+from longshore_client import Client, NotFound, Timeout, Unavailable
 from longshore_client.jobs import FINAL, STATUSES
 
 JobIds = Annotated[list[str], typer.Argument(metavar="JOB...", help="Job ids.")]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="Job id, ID:INDEX for a child.")]
 #: What numbers of a job's needs count.
 UNITS = {"VCPU": "vCPU", "MEMORY": "MiB"}
+#: How long to wait for what is not the job itself.
+ASIDE_SECONDS = 3.0
 
 
 def register(app: typer.Typer) -> None:
@@ -103,8 +107,11 @@ async def _select(
 @coroutine
 async def describe(job: JobIds, json: Json = False) -> None:
     """Show everything known of jobs."""
+    placed: dict[str, _Placed] = {}
     async with settings.connect() as client:
         found = await client.describe_jobs(job)
+        for item in [] if json else found:
+            placed[item.job_id] = await _placed(client, item)
     missing = set(job) - {item.job_id for item in found}
     if missing:
         raise NotFound(f"There is no job {min(missing)}; `longshore jobs` lists those there are.")
@@ -114,10 +121,45 @@ async def describe(job: JobIds, json: Json = False) -> None:
     for number, item in enumerate(found):
         if number:
             console.out().print()
-        _show(item)
+        _show(item, placed[item.job_id])
 
 
-def _show(job: job_pb2.JobDetail) -> None:
+@dataclass(frozen=True)
+class _Placed:
+    """What AWS's shape does not tell of a job."""
+
+    attempts: Sequence[scheduler_service_pb2.ExplainedAttempt]
+    cost: float | None
+
+
+async def _placed(client: Client, job: job_pb2.JobDetail) -> _Placed:
+    """Where a job's attempts were placed and what they cost; of an array, what its children do.
+
+    That is by the way: a service that is away leaves it out, and the job is shown all the same.
+    """
+    attempts: Sequence[scheduler_service_pb2.ExplainedAttempt] = ()
+    try:
+        async with asyncio.timeout(ASIDE_SECONDS):
+            attempts = (await client.explain_job(job.job_id)).attempts
+            if not attempts and not _is_parent(job):
+                return _Placed((), None)
+            costs = (await client.describe_costs(job_ids=[job.job_id])).jobs
+    except (Unavailable, Timeout, TimeoutError):
+        return _Placed(attempts, None)
+    return _Placed(attempts, sum(item.cost for item in costs))
+
+
+def _is_parent(job: job_pb2.JobDetail) -> bool:
+    array = job.array_properties
+    return bool(array.size) and not array.HasField("index")
+
+
+def _instance(placed: scheduler_service_pb2.ExplainedAttempt) -> str:
+    kind = placed.instance_type or "joined by itself"
+    return f"{placed.instance_id} ({kind}, {placed.compute_environment})"
+
+
+def _show(job: job_pb2.JobDetail, placed: _Placed) -> None:
     container = job.container
     array = job.array_properties
     needs = ", ".join(
@@ -125,10 +167,12 @@ def _show(job: job_pb2.JobDetail) -> None:
         for need in container.resource_requirements
     )
     attempts = []
+    instances = {item.attempt: _instance(item) for item in placed.attempts}
     for number, attempt in enumerate(job.attempts, start=1):
         ended = attempt.container
         code = f"exit code {ended.exit_code}" if ended.HasField("exit_code") else "no exit code"
-        told = "; ".join(filter(None, (code, attempt.status_reason, ended.reason)))
+        where = f"on {instances[number]}" if number in instances else ""
+        told = "; ".join(filter(None, (code, attempt.status_reason, ended.reason, where)))
         attempts.append((f"attempt {number}", told))
     console.fields(
         [
@@ -142,12 +186,14 @@ def _show(job: job_pb2.JobDetail) -> None:
             ("started", console.when(job.started_at)),
             ("stopped", console.when(job.stopped_at)),
             ("ran", console.duration(job.started_at, job.stopped_at)),
-            ("children", summary(counts(job)) if array.size else ""),
+            ("children", summary(counts(job)) if _is_parent(job) else ""),
             ("index", str(array.index) if array.HasField("index") else ""),
             ("depends on", ", ".join(item.job_id or item.type for item in job.depends_on)),
             ("image", container.image),
             ("command", " ".join(container.command)),
             ("needs", needs),
+            ("instance", _instance(placed.attempts[-1]) if placed.attempts else ""),
+            ("cost", "" if placed.cost is None else f"{console.dollars(placed.cost)} USD so far"),
             ("exit code", str(container.exit_code) if container.HasField("exit_code") else ""),
             ("container", container.reason),
             ("log", container.log_stream_name),
@@ -249,6 +295,7 @@ async def explain(job: JobId, json: Json = False) -> None:
             ("status", answer.status),
             ("summary", answer.summary),
             ("jobs ahead", str(answer.jobs_ahead) if answer.HasField("jobs_ahead") else ""),
+            ("instance", _instance(answer.attempts[-1]) if answer.attempts else ""),
         ]
     )
     if answer.reasons:

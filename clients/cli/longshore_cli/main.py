@@ -8,13 +8,17 @@ import typer
 
 from longshore_cli import (
     agent,
+    capacity,
+    catalogue,
     console,
     definition,
     environment,
     exit_code,
     inspect_jobs,
+    instance,
     queue,
     run,
+    simulate,
     stack,
     stop_jobs,
     submit,
@@ -31,11 +35,12 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (stack, run, submit, inspect_jobs, stop_jobs, agent):
+for module in (stack, run, submit, inspect_jobs, stop_jobs, capacity, instance, simulate, agent):
     module.register(app)
 app.add_typer(queue.app, name="queue")
 app.add_typer(environment.app, name="env")
 app.add_typer(definition.app, name="definition")
+app.add_typer(catalogue.app, name="catalogue")
 
 
 @app.callback()

@@ -47,12 +47,11 @@ class Settings:
     def _find(self) -> Addresses:
         if self.server:
             return Addresses.from_submission(self.server)
-        named = ("HOST", "PORT_BASE", "SUBMISSION_ADDRESS", "SCHEDULER_ADDRESS", "LOGS_ADDRESS")
-        if not any(f"LONGSHORE_{name}" in os.environ for name in named):
+        services = (f"{name.upper()}_ADDRESS" for name in Addresses.__dataclass_fields__)
+        if not any(f"LONGSHORE_{name}" in os.environ for name in ("HOST", "PORT_BASE", *services)):
             record = read_record(data_directory(None))
             if record is not None and record.get("status") in ("starting", "ready"):
-                known = record["addresses"]
-                return Addresses(known["submission"], known["scheduler"], known["logs"])
+                return Addresses.from_mapping(record["addresses"])
         return Addresses.from_environment()
 
     def connect(self) -> Client:

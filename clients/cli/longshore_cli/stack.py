@@ -224,10 +224,9 @@ async def _gateway_health(address: str) -> str:
 
 async def _load(addresses: Mapping[str, str]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Jobs by queue and status, and compute environments."""
-    known = Addresses(addresses["submission"], addresses["scheduler"], addresses["logs"])
     jobs: dict[str, Any] = {}
     try:
-        async with Client(known, patience=1) as client:
+        async with Client(Addresses.from_mapping(addresses), patience=1) as client:
             async for queue in client.list_queues():
                 jobs[queue.job_queue_name] = {
                     status: await _count(client, queue.job_queue_name, status)

@@ -30,7 +30,21 @@ class Addresses:
 
     submission: str
     scheduler: str
+    scaler: str
+    provisioning: str
     logs: str
+
+    @classmethod
+    def from_mapping(cls, addresses: Mapping[str, str]) -> "Addresses":
+        """Addresses from a mapping by service, as a stack's record has them; more is ignored.
+
+        Raises:
+            InvalidRequest: a service is missing.
+        """
+        missing = [name for name in cls.__dataclass_fields__ if name not in addresses]
+        if missing:
+            raise InvalidRequest(f"There is no address of {missing[0]}.")
+        return cls(*(addresses[name] for name in cls.__dataclass_fields__))
 
     @classmethod
     def from_submission(cls, target: str) -> "Addresses":

@@ -5,6 +5,8 @@ from typing import Self
 
 from longshore.v1 import (
     log_service_pb2_grpc,
+    provisioning_service_pb2_grpc,
+    scaler_service_pb2_grpc,
     scheduler_service_pb2_grpc,
     submission_service_pb2_grpc,
 )
@@ -39,11 +41,20 @@ class Connection:
         self.addresses = target
         self._caller = Caller(timeout, patience)
         self._channels = [
-            open_channel(address) for address in (target.submission, target.scheduler, target.logs)
+            open_channel(address)
+            for address in (
+                target.submission,
+                target.scheduler,
+                target.scaler,
+                target.provisioning,
+                target.logs,
+            )
         ]
-        submission, scheduler, logs = self._channels
+        submission, scheduler, scaler, provisioning, logs = self._channels
         self._submission = submission_service_pb2_grpc.SubmissionServiceStub(submission)
         self._scheduler = scheduler_service_pb2_grpc.SchedulerServiceStub(scheduler)
+        self._scaler = scaler_service_pb2_grpc.ScalerServiceStub(scaler)
+        self._provisioning = provisioning_service_pb2_grpc.ProvisioningServiceStub(provisioning)
         self._logs = log_service_pb2_grpc.LogServiceStub(logs)
 
     async def close(self) -> None:

@@ -14,6 +14,7 @@ from longshore.agent.crew import Crew
 from longshore.agent.docker.engine import Engine, engine_address
 from longshore.agent.docker.runtime import DockerRuntime
 from longshore.agent.journal import Journal
+from longshore.agent.notice import MetadataWatch
 from longshore.agent.process_runtime import ProcessRuntime
 from longshore.agent.runtime import Runtime
 from longshore.agent.shipper import Shipper
@@ -124,10 +125,13 @@ async def _serve(
         stream = SchedulerStream(config, identity, crew)
         await crew.recover()
         spool.finish_others(crew.log_names())
-        tasks = [
-            group.create_task(work)
-            for work in (runtime.run(), crew.outbox.run(), shipper.run(), stream.run())
-        ]
+        works = [runtime.run(), crew.outbox.run(), shipper.run(), stream.run()]
+        if config.metadata == "ec2":
+            watch = MetadataWatch(
+                stream.give_notice, config.metadata_endpoint, config.metadata_seconds
+            )
+            works.append(watch.run())
+        tasks = [group.create_task(work) for work in works]
         over = await _until_end(config.instance_id, crew, stream, stop, terminate)
         if over:
             await shipper.drained(config.log_drain_seconds)

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Self
 
 from longshore.agent import machine
+from longshore.agent.notice import EC2_ENDPOINT
 from longshore.runtime.config import ConfigError, Settings
 
 RUNTIMES = ("auto", "docker", "process", "simulated")
 NETWORKS = ("sandbox", "bridge", "host", "none")
+METADATA = ("none", "ec2")
 #: Our two first, then AWS's four; `prefer-cached` and `if-missing` are the same.
 PULL_BEHAVIOURS = ("if-missing", "default", "always", "once", "prefer-cached")
 
@@ -37,6 +39,9 @@ class AgentConfig:
     process_lenient: bool = False
     log_drain_seconds: float = 30.0
     metrics_address: str = ""
+    metadata: str = "none"
+    metadata_endpoint: str = EC2_ENDPOINT
+    metadata_seconds: float = 5.0
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -58,7 +63,10 @@ class AgentConfig:
         - LONGSHORE_PROCESS_LENIENT (false): processes run although they cannot have what their
           container properties ask for;
         - LONGSHORE_LOG_DRAIN_SECONDS (30): how long a drained agent waits for the log service;
-        - LONGSHORE_AGENT_METRICS_ADDRESS: `host:port` of Prometheus metrics; none unless set.
+        - LONGSHORE_AGENT_METRICS_ADDRESS: `host:port` of Prometheus metrics; none unless set;
+        - LONGSHORE_METADATA (none): `ec2` where EC2's metadata service says when the instance will
+          be taken away; LONGSHORE_METADATA_ENDPOINT and LONGSHORE_METADATA_SECONDS (5): where it
+          is, and how often it is asked.
         """
         settings = Settings(environ)
         data_dir = settings.path("LONGSHORE_DATA_DIR", Path("~/.longshore/agent"))
@@ -92,4 +100,7 @@ class AgentConfig:
             process_lenient=settings.flag("LONGSHORE_PROCESS_LENIENT", False),
             log_drain_seconds=settings.seconds("LONGSHORE_LOG_DRAIN_SECONDS", 30, 0, 3600),
             metrics_address=settings.text("LONGSHORE_AGENT_METRICS_ADDRESS", ""),
+            metadata=settings.choice("LONGSHORE_METADATA", METADATA, "none"),
+            metadata_endpoint=settings.text("LONGSHORE_METADATA_ENDPOINT", EC2_ENDPOINT),
+            metadata_seconds=settings.seconds("LONGSHORE_METADATA_SECONDS", 5, 0.05, 60),
         )

@@ -46,6 +46,7 @@ class SchedulerStream:
         self._crew = crew
         self._failures = 0
         self._heartbeat_seconds = DEFAULT_HEARTBEAT_SECONDS
+        self._notice: pb.AgentNotice | None = None
         #: Set when the scheduler wants no more attempts here.
         self.draining = asyncio.Event()
         #: Set when the instance is over on record.
@@ -65,6 +66,11 @@ class SchedulerStream:
                     log.info("stream.broken", error=str(error), failures=self._failures)
                 if not self.over.is_set():
                     await self._back_off()
+
+    def give_notice(self, notice: pb.AgentNotice) -> None:
+        """Tells the scheduler that the instance will go: now, and after each registration."""
+        self._notice = notice
+        self._crew.outbox.ready.set()
 
     async def _back_off(self) -> None:
         longest = min(BACKOFF_LAST_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** min(self._failures, 8))
@@ -137,6 +143,7 @@ class SchedulerStream:
         """Sends reports as they become durable, from the first that is not acknowledged."""
         outbox = self._crew.outbox
         sent = 0
+        noticed: pb.AgentNotice | None = None
         outbox.ready.set()
         while True:
             with contextlib.suppress(TimeoutError):
@@ -144,6 +151,9 @@ class SchedulerStream:
                     await outbox.ready.wait()
             outbox.ready.clear()
             told = False
+            if self._notice is not None and self._notice is not noticed:
+                noticed, told = self._notice, True
+                await call.write(pb.ConnectRequest(notice=noticed))
             for report in outbox.unsent(sent):
                 await call.write(pb.ConnectRequest(report=report))
                 sent, told = report.sequence, True

@@ -34,8 +34,15 @@ class Instance:
     state: InstanceState
     free: Resources
     ordered_at: datetime
+    #: Empty: not known.
+    instance_type: str = ""
+    #: What each of its attempts holds, as far as that is known: consolidation looks at it.
+    held: tuple[Resources, ...] = ()
     #: What it counts towards the environment's vCPUs. 0 for a machine that joined by itself.
-    vcpus: int = 0
+    vcpus: float = 0
+    generation: int = 1
+    #: A slot of this size for one job; what is `free` on it is all of it or nothing.
+    is_slot: bool = False
     price_per_hour: float = 0.0
     live_attempts: int = 0
     #: When the last attempt on it ended, or else when it registered; None while one is live.
@@ -46,17 +53,49 @@ class Instance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """One way to get instances of a type: a pool of the provider.
+
+    A pool is a type in a zone, by the environment's purchase option.
+    """
+
+    kind: InstanceType
+    #: In US dollars, by the environment's purchase option, now.
+    price_per_hour: float
+    #: Empty: any zone.
+    zone: str = ""
+    #: From 0 to 1: how likely it is that the pool has room and keeps what it gave.
+    depth: float = 1.0
+    #: The provider was short of it a moment ago.
+    is_short: bool = False
+    #: Its place in the environment's list of instance types; the types of a family share one.
+    place: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """A compute environment; `instance_types` are resolved, in the order of its list."""
+    """A compute environment; `offers` are in the order of its list of instance types.
+
+    A Fargate environment has none: each job gets a slot of its own size.
+    """
 
     name: str
     is_managed: bool = True
     is_enabled: bool = True
     status: str = "VALID"
     status_reason: str = ""
-    instance_types: tuple[InstanceType, ...] = ()
+    offers: tuple[Offer, ...] = ()
     allocation_strategy: str = BEST_FIT
     is_spot: bool = False
+    #: Most that a spot instance may cost, in percent of its on-demand price.
+    bid_percentage: int = 100
+    is_fargate: bool = False
+    #: Fargate only: the provider was short of slots a moment ago.
+    is_short: bool = False
+    #: Counts infrastructure updates.
+    generation: int = 1
+    #: When attempts on instances of an earlier generation are stopped.
+    replace_by: datetime | None = None
     minv_cpus: int = 0
     maxv_cpus: int = 0
     desiredv_cpus: int = 0
@@ -67,13 +106,11 @@ class Environment:
     #: Instances that failed one after the other, newest backwards, since the environment last
     #: changed status.
     failures: int = 0
-    #: Types that the provider was short of a moment ago.
-    short_types: frozenset[str] = frozenset()
 
     @property
     def is_usable(self) -> bool:
         """Whether jobs may be placed in it."""
-        return self.is_enabled and self.status == "VALID"
+        return self.is_enabled and self.status in ("VALID", "UPDATING")
 
     @property
     def is_strict(self) -> bool:
@@ -88,6 +125,9 @@ class ShapeDemand:
     shape_id: int
     need: Resources
     runnable: int
+    #: Above one: each job is a multi-node job, with one node on each of so many instances of one
+    #: type, all at once.
+    nodes: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,17 @@
 """What scaling decides: per compute environment, what to order, what to give back, and why."""
 
+import math
 import uuid
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from longshore.domain.catalogue import InstanceType
-from longshore.domain.order import CapacityOrder, OrderEntry
+from longshore.domain.capacity import Environment, Offer
+from longshore.domain.order import ON_DEMAND, SPOT, CapacityOrder, OrderEntry
+from longshore.domain.strategy import PROVIDER_CHOOSES
+
+#: Entries of an order, and instances of one entry, at most: what provisioning accepts.
+ENTRIES_LIMIT = 300
+COUNT_LIMIT = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,14 +22,25 @@ class ScalingSettings:
     idle: timedelta = timedelta(seconds=60)
     #: How long an instance may take from its order to its registration.
     boot: timedelta = timedelta(seconds=300)
+    #: Whether to drain an instance that is less than half full when its work fits on others.
+    consolidate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """Instances of one type to order."""
+    """Instances of one offer to order."""
 
-    instance_type: InstanceType
+    offer: Offer
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class GiveBack:
+    """An instance to give back; attempts that are live on it at `drain_until` are stopped."""
+
+    instance_id: str
+    reason: str
+    drain_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +53,12 @@ class Decision:
     compute_environment: str
     desiredv_cpus: int
     launches: tuple[Launch, ...]
-    purchase_option: str
-    terminate: tuple[str, ...]
+    #: Offers to fall back on, the best first, when the provider is short of one of `launches`.
+    #: For strategies that leave the choice to the provider: what it may choose from.
+    alternatives: tuple[Offer, ...] = ()
+    #: vCPUs that may still be added before maxvCpus is reached or just passed.
+    headroom: float
+    terminate: tuple[GiveBack, ...]
     status: str
     status_reason: str
     reason: str
@@ -45,22 +66,43 @@ class Decision:
     is_gone: bool = False
 
 
-def order_for(decision: Decision, order_id: uuid.UUID) -> CapacityOrder:
+def order_for(decision: Decision, env: Environment, order_id: uuid.UUID) -> CapacityOrder:
     """The order that a decision with launches asks for."""
+    target = min(
+        sum(launch.count * launch.offer.kind.vcpus for launch in decision.launches),
+        decision.headroom,
+    )
+    wanted = [(launch.offer, launch.count) for launch in decision.launches]
+    wanted += [
+        (offer, min(math.ceil(target / offer.kind.vcpus), COUNT_LIMIT))
+        for offer in decision.alternatives
+    ]
+    is_open = env.allocation_strategy in PROVIDER_CHOOSES
     return CapacityOrder(
         order_id=order_id,
         compute_environment=decision.compute_environment,
-        target_vcpus=sum(launch.count * launch.instance_type.vcpus for launch in decision.launches),
+        generation=env.generation,
+        allocation_strategy=env.allocation_strategy,
+        target_vcpus=target,
         entries=tuple(
             OrderEntry(
-                instance_type=launch.instance_type.name,
-                purchase_option=decision.purchase_option,
-                weight=launch.instance_type.vcpus,
-                max_count=launch.count,
-                price_per_hour=launch.instance_type.price_per_hour,
-                rank=rank,
+                instance_type=offer.kind.name,
+                purchase_option=SPOT if env.is_spot else ON_DEMAND,
+                weight=offer.kind.vcpus,
+                zone=offer.zone,
+                max_count=count,
+                price_per_hour=offer.price_per_hour,
+                max_price_per_hour=_ceiling(offer, env),
+                rank=0 if is_open else rank,
             )
-            for rank, launch in enumerate(decision.launches)
+            for rank, (offer, count) in enumerate(wanted[:ENTRIES_LIMIT])
         ),
         reason=decision.reason,
     )
+
+
+def _ceiling(offer: Offer, env: Environment) -> float | None:
+    """Most that a spot instance may cost."""
+    if not env.is_spot or env.is_fargate:
+        return None
+    return round(offer.kind.price_per_hour * env.bid_percentage / 100, 6)

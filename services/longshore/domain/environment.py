@@ -3,11 +3,29 @@
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from longshore.domain.validation import Json
 
+#: How long attempts may go on after an infrastructure update, where nothing is said.
+JOB_EXECUTION_TIMEOUT_MINUTES = 30
 ENVIRONMENT_HEALTHY = "ComputeEnvironment Healthy"
 QUEUE_HEALTHY = "JobQueue Healthy"
+
+
+EC2 = "EC2"
+FARGATE = "FARGATE"
+
+
+def is_fargate(resource_type: str | None) -> bool:
+    """Whether a compute environment of a type of resources has slots instead of instances."""
+    return resource_type in ("FARGATE", "FARGATE_SPOT")
+
+
+def platform_of(definition: Json) -> str:
+    """The platform that a job definition is for; its platformCapabilities has one at most."""
+    capabilities: list[str] = definition.get("platformCapabilities") or [EC2]
+    return capabilities[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +46,15 @@ class ComputeEnvironment:
     desiredv_cpus: int | None
     unmanagedv_cpus: int | None
     tags: Mapping[str, str]
+    #: Counts infrastructure updates.
+    generation: int = 1
+    #: Of the last infrastructure update.
+    infrastructure_updated_at: datetime | None = None
+
+    @property
+    def platform(self) -> str:
+        """What a job definition needs among its platformCapabilities to run here."""
+        return FARGATE if is_fargate(self.resource_type) else EC2
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,3 +71,12 @@ class JobQueue:
     tags: Mapping[str, str]
     #: Order and name of its compute environments, ascending.
     environments: tuple[tuple[int, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class QueueFacts:
+    """What decides whether a queue takes a job, or a change; `type` is its jobQueueType."""
+
+    state: str
+    status: str
+    type: str = "ECS"

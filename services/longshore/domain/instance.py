@@ -2,19 +2,27 @@ r"""The life of one instance on record, and when what runs it may be ended.
 
     ORDERED -> LAUNCHED -> TERMINATING -> TERMINATED
        \          \             \-> FAILED    it never registered
-        \          \-> FAILED                 its agent does not stay up, or it was lost
+        \          \-> FAILED                 its agent does not stay up, or never came
          \-> FAILED                           the provider could not launch it
 
-Giving an instance back never ends a job on it. TERMINATING only asks: the scheduler, seeing it,
+Giving an instance back does not end a job on it. TERMINATING only asks: the scheduler, seeing it,
 stops placing attempts there, marks the agent DRAINING and tells it; the agent exits by itself once
 its last attempt has ended and is acknowledged. `next_step` waits for that, however long attempts
 run, and ends the process only where nobody is left to answer: no agent ever registered, it was
 lost, or it is empty and stays beyond its grace.
+
+Two times bound the wait where there is no time to wait. From `drain_until` on the scheduler stops
+what still runs. At `ends_at`, the end of a notice, the instance ends whatever runs.
 """
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+
+#: How long an attempt that is stopped has from SIGTERM to SIGKILL.
+STOP_TIMEOUT = timedelta(seconds=30)
+#: Before the end of a notice attempts are told to stop: their time for that, and a little to tell.
+NOTICE_MARGIN = STOP_TIMEOUT + timedelta(seconds=5)
 
 
 class InstanceStatus(StrEnum):
@@ -38,6 +46,50 @@ class AgentStatus(StrEnum):
     LOST = "LOST"
 
 
+class ShownStatus(StrEnum):
+    """Where an instance is, as users are told: its record and its agent in one word."""
+
+    ORDERED = "ORDERED"
+    #: The provider says that it launched it, and has not shown it yet.
+    LAUNCHING = "LAUNCHING"
+    #: It is there, and its agent has not registered yet.
+    BOOTING = "BOOTING"
+    READY = "READY"
+    DRAINING = "DRAINING"
+    TERMINATED = "TERMINATED"
+    FAILED = "FAILED"
+    #: Its agent fell silent, or it went although nobody asked it to.
+    LOST = "LOST"
+
+
+def shown_status(
+    status: InstanceStatus, agent: AgentStatus | None, *, is_seen: bool, was_asked: bool
+) -> ShownStatus:
+    """What users are told of an instance.
+
+    Args:
+        status: of its record.
+        agent: of its agent; None before it first registered.
+        is_seen: whether the provider has shown it.
+        was_asked: whether it is, or was, on its way out by our own wish.
+    """
+    if status is InstanceStatus.FAILED:
+        shown = ShownStatus.FAILED
+    elif status is InstanceStatus.TERMINATED:
+        shown = ShownStatus.TERMINATED if was_asked else ShownStatus.LOST
+    elif agent is AgentStatus.LOST:
+        shown = ShownStatus.LOST
+    elif status is InstanceStatus.TERMINATING or agent is AgentStatus.DRAINING:
+        shown = ShownStatus.DRAINING
+    elif agent is AgentStatus.READY:
+        shown = ShownStatus.READY
+    elif status is InstanceStatus.ORDERED:
+        shown = ShownStatus.ORDERED
+    else:
+        shown = ShownStatus.BOOTING if is_seen else ShownStatus.LAUNCHING
+    return shown
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceRecord:
     """An instance that is not over; `agent` is None before it first registered."""
@@ -45,13 +97,25 @@ class InstanceRecord:
     instance_id: str
     compute_environment: str
     instance_type: str
-    vcpus: int
+    vcpus: float
     memory_mib: int
     gpus: int
     status: InstanceStatus
     agent: AgentStatus | None
     live_attempts: int
-    was_launched: bool = False
+    launched_at: datetime | None = None
+    #: When the provider first showed it.
+    seen_at: datetime | None = None
+    terminating_at: datetime | None = None
+    drain_until: datetime | None = None
+    ends_at: datetime | None = None
+    #: When the last attempt on it ended, or else when its agent registered.
+    idle_since: datetime | None = None
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether an agent registered and is not given up."""
+        return self.agent not in (None, AgentStatus.LOST)
 
 
 class Step(StrEnum):
@@ -68,37 +132,62 @@ class Step(StrEnum):
     RECORD = "RECORD"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """When an instance was asked to end, and when it was made to."""
+
+    stopped_at: datetime | None = None
+    killed_at: datetime | None = None
+
+
 def next_step(
     instance: InstanceRecord,
+    asked: Asked,
     *,
     is_running: bool,
-    since: datetime,
-    stopped_at: datetime | None,
+    revives: bool,
     now: datetime,
     grace: timedelta,
-) -> Step:
+) -> tuple[Step, datetime | None]:
     """The next step of a TERMINATING instance.
 
     Args:
         instance: its record.
+        asked: what was done about it before.
         is_running: whether the provider still has it.
-        since: when it was first seen TERMINATING.
-        stopped_at: when its process was asked to end, if it was.
+        revives: whether an instance that is gone can be started again.
         now: the time.
         grace: how long the scheduler has to drain it, and then the process to end by itself.
+
+    Returns:
+        The step, and for WAIT when to look again at the latest, None if only others move it.
     """
-    is_reachable = instance.agent not in (None, AgentStatus.LOST)
+    is_over = instance.ends_at is not None and now >= instance.ends_at
     if not is_running:
-        return Step.REVIVE if is_reachable and instance.live_attempts else Step.RECORD
-    if stopped_at is not None:
-        return Step.KILL if now - stopped_at >= grace else Step.WAIT
-    if not is_reachable:
-        return Step.STOP
-    if instance.live_attempts:
-        return Step.WAIT
-    if now - since >= grace:
-        return Step.STOP
-    return Step.WAIT
+        is_held = instance.is_reachable and instance.live_attempts and asked.stopped_at is None
+        return (Step.REVIVE if revives and is_held and not is_over else Step.RECORD), None
+    if asked.killed_at is not None:
+        return _at(Step.KILL, asked.killed_at + grace, now)
+    if is_over:
+        return Step.KILL, None
+    if asked.stopped_at is not None:
+        step, due = _at(Step.KILL, asked.stopped_at + grace, now)
+    elif not instance.is_reachable:
+        return Step.STOP, None
+    elif not instance.live_attempts:
+        since = max(filter(None, (instance.terminating_at, instance.idle_since)), default=now)
+        step, due = _at(Step.STOP, since + grace, now)
+    elif instance.drain_until is not None:
+        step, due = _at(Step.STOP, instance.drain_until + STOP_TIMEOUT + grace, now)
+    else:
+        step, due = Step.WAIT, None
+    if step is Step.WAIT:
+        due = min(filter(None, (due, instance.ends_at)), default=None)
+    return step, due
+
+
+def _at(step: Step, due: datetime, now: datetime) -> tuple[Step, datetime | None]:
+    return (step, None) if now >= due else (Step.WAIT, due)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

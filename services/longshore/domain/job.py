@@ -78,14 +78,40 @@ class JobKey:
         return cls(uuid.UUID(job_id), WHOLE if index is None else int(index))
 
 
+class StopKind(StrEnum):
+    """Why the scheduler has an attempt stopped."""
+
+    #: A user asked for it, or the queue is being deleted.
+    TERMINATED = "TERMINATED"
+    TIMED_OUT = "TIMED_OUT"
+    #: Its instance is taken away.
+    HOST_TERMINATED = "HOST_TERMINATED"
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """An attempt was told to stop. The reason, in AWS's words, becomes its status reason."""
+
+    kind: StopKind
+    reason: str
+
+    def gives_way(self, later: "Stop") -> bool:
+        """Whether a later stop takes this one's place.
+
+        The first one counts, but for a user's wish: it also holds for a job whose instance goes,
+        which would be retried otherwise.
+        """
+        return self.kind is StopKind.HOST_TERMINATED and later.kind is StopKind.TERMINATED
+
+
 @dataclass(frozen=True, slots=True)
 class AttemptEnd:
-    """How an attempt ended. `stop_reason` is set if the scheduler had it stopped."""
+    """How an attempt ended. `stop` is set if the scheduler had it stopped."""
 
     exit_code: int | None
     reason: str | None
     status_reason: str
-    stop_reason: str | None = None
+    stop: Stop | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +127,10 @@ def judge(
 ) -> Verdict:
     """Decides what follows from the end of an attempt.
 
-    A stopped attempt (terminated, timed out) is final whatever its exit code; exit code 0 is
-    success; anything else is retried while attempts are left and the rules say so.
+    An attempt that was terminated or timed out is final whatever its exit code. One that was
+    stopped because its instance goes did not succeed, whatever its exit code, and is judged like
+    one that was lost with its instance. Of the others exit code 0 is success. What did not succeed
+    is retried while attempts are left and the rules say so.
 
     Args:
         end: how it ended.
@@ -110,12 +138,13 @@ def judge(
         attempts_max: runs allowed in all.
         rules: the job's evaluateOnExit, in order.
     """
-    if end.stop_reason is not None:
-        return Verdict(JobStatus.FAILED, end.stop_reason)
-    if end.exit_code == 0:
+    if end.stop is not None and end.stop.kind is not StopKind.HOST_TERMINATED:
+        return Verdict(JobStatus.FAILED, end.stop.reason)
+    if end.stop is None and end.exit_code == 0:
         return Verdict(JobStatus.SUCCEEDED, end.status_reason)
+    status_reason = end.status_reason if end.stop is None else end.stop.reason
     if attempt < attempts_max and should_retry(
-        rules, exit_code=end.exit_code, reason=end.reason, status_reason=end.status_reason
+        rules, exit_code=end.exit_code, reason=end.reason, status_reason=status_reason
     ):
-        return Verdict(JobStatus.RUNNABLE, end.status_reason)
-    return Verdict(JobStatus.FAILED, end.status_reason)
+        return Verdict(JobStatus.RUNNABLE, status_reason)
+    return Verdict(JobStatus.FAILED, status_reason)

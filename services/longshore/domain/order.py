@@ -8,18 +8,33 @@ from dataclasses import dataclass
 ON_DEMAND = "ON_DEMAND"
 SPOT = "SPOT"
 
+#: Reasons of capacity errors. The provider has none left of that pool.
+INSUFFICIENT_INSTANCE_CAPACITY = "INSUFFICIENT_INSTANCE_CAPACITY"
+#: The provider's own bound is reached: lifted as soon as an instance of it ends.
+INSTANCE_LIMIT = "INSTANCE_LIMIT"
+UNSUPPORTED_ARCHITECTURE = "UNSUPPORTED_ARCHITECTURE"
+#: The provider does not offer that type, or not there.
+UNSUPPORTED = "UNSUPPORTED"
+THROTTLED = "THROTTLED"
+#: Spot: nothing is to be had at the highest price that may be paid.
+PRICE_TOO_LOW = "PRICE_TOO_LOW"
+PROVIDER_ERROR = "PROVIDER_ERROR"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderEntry:
     """One kind of instance in an order.
 
-    `weight` is what one counts towards the target, in vCPUs.
+    `weight` is what one counts towards the target, in vCPUs. Entries of equal rank are alternatives
+    that the provider chooses from, by the order's allocation strategy.
     """
 
     instance_type: str
-    weight: int
+    weight: float
     max_count: int
     price_per_hour: float
+    #: Spot only: not to be had above this price. None: up to the on-demand price.
+    max_price_per_hour: float | None = None
     purchase_option: str = ON_DEMAND
     zone: str = ""
     rank: int = 0
@@ -31,7 +46,9 @@ class CapacityOrder:
 
     order_id: uuid.UUID
     compute_environment: str
-    target_vcpus: int
+    generation: int = 1
+    allocation_strategy: str = "BEST_FIT"
+    target_vcpus: float
     entries: tuple[OrderEntry, ...]
     reason: str
 
@@ -42,8 +59,19 @@ class CapacityError:
 
     instance_type: str
     zone: str
+    purchase_option: str
     reason: str
     message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ordered:
+    """An instance that an order got; without a `provider_id` it is yet to be launched."""
+
+    instance_id: str
+    entry: OrderEntry
+    zone: str = ""
+    provider_id: str | None = None
 
 
 def allot(

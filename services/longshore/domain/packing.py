@@ -5,93 +5,64 @@ the best type for the left-over, take the cheapest. Since the left-over may take
 again, the result never costs more than any single type alone.
 """
 
-import functools
-import math
 from collections.abc import Sequence
 
-from longshore.domain.catalogue import InstanceType
-from longshore.domain.resources import Resources
+import numpy as np
+from numpy.typing import NDArray
 
-#: GPUs wasted, then the price, then vCPUs, then instances: less is better.
-_Key = tuple[bool, float, int, int]
-_NOTHING: _Key = (False, 0.0, 0, 0)
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 def choose(
-    need: Resources,
+    held: Ints,
+    prices: Floats,
+    vcpus: Floats,
+    limits: Sequence[int],
     count: int,
-    instance_types: Sequence[InstanceType],
-    *,
-    headroom: int,
-    may_overshoot: bool,
-    in_order: bool = False,
-) -> tuple[InstanceType, int] | None:
-    """The next instances to take for `count` jobs of a shape, or None if none may be had.
+) -> tuple[int, int] | None:
+    """The next instances to take for `count` jobs, or None if none may be had.
 
-    Call it again for the jobs that are left. GPU types are taken for jobs without GPUs only where
-    nothing else is large enough.
+    Call it again for the jobs that are left. At equal prices fewer vCPUs are taken, then fewer
+    instances.
 
     Args:
-        need: what one job holds.
+        held: of each type, how many of the jobs fit on one instance; above zero.
+        prices: of each type.
+        vcpus: of each type.
+        limits: of each type, how many may be had.
         count: jobs, above zero.
-        instance_types: what may be taken.
-        headroom: vCPUs that may still be added.
-        may_overshoot: when no type fits into the headroom, one instance may pass it.
-        in_order: take the first type that fits, whatever it costs.
+
+    Returns:
+        The type's position, and how many.
     """
-    fitting = [
-        _Option(kind, held, need) for kind in instance_types if (held := kind.offer.count(need))
-    ]
-    within = [option for option in fitting if option.kind.vcpus <= headroom]
-    if in_order:
-        fitting, within = fitting[:1], [option for option in fitting[:1] if option in within]
-    if not within:
-        if not may_overshoot or headroom <= 0 or not fitting:
-            return None
-        return min(fitting, key=lambda option: option.price(1)).kind, 1
-    taken, instances = _cheapest(within, count)
-    return taken.kind, min(instances, headroom // taken.kind.vcpus)
+    within = np.flatnonzero(np.array(limits) > 0)
+    if not len(within):
+        return None
+    taken, instances = _cheapest(held[within], prices[within], vcpus[within], count)
+    kind = int(within[taken])
+    return kind, min(instances, limits[kind])
 
 
-class _Option:
-    """A type that could take some of the jobs: `held` of them on each instance."""
-
-    __slots__ = ("held", "kind", "wastes_gpus")
-
-    def __init__(self, kind: InstanceType, held: int, need: Resources) -> None:
-        self.kind = kind
-        self.held = held
-        self.wastes_gpus = kind.gpus > 0 and need.gpus == 0
-
-    def price(self, instances: int) -> _Key:
-        """Of so many instances, rounded so that equal prices are equal."""
-        if not instances:
-            return _NOTHING
-        kind = self.kind
-        return (
-            self.wastes_gpus,
-            round(kind.price_per_hour * instances, 6),
-            kind.vcpus * instances,
-            instances,
-        )
-
-
-def _cheapest(options: Sequence[_Option], count: int) -> tuple[_Option, int]:
+def _cheapest(each: Ints, cost: Floats, size: Floats, count: int) -> tuple[int, int]:
     """The type to take first, and how many: to fill them, or else for all the jobs."""
+    full, left = np.divmod(count, each)
+    # Of each left-over, a row, how many instances of each type it takes.
+    tails = -(-left[:, None] // each[None, :])
+    best = _least(cost * tails, size * tails, tails)
+    number = tails[np.arange(len(each)), best]
+    main = int(
+        _least(full * cost + number * cost[best], full * size + number * size[best], full + number)
+    )
+    if full[main]:
+        return main, int(full[main])
+    return int(best[main]), int(number[main])
 
-    @functools.cache
-    def alone(jobs: int) -> tuple[_Key, _Option, int]:
-        best = min(options, key=lambda option: option.price(math.ceil(jobs / option.held)))
-        instances = math.ceil(jobs / best.held)
-        return best.price(instances), best, instances
 
-    def filled(option: _Option) -> _Key:
-        full, left = divmod(count, option.held)
-        key, rest = option.price(full), alone(left)[0] if left else _NOTHING
-        return (key[0] or rest[0], round(key[1] + rest[1], 6), key[2] + rest[2], key[3] + rest[3])
-
-    main = min(options, key=filled)
-    if full := count // main.held:
-        return main, full
-    _, best, instances = alone(count)
-    return best, instances
+def _least(cost: Floats, size: Floats, number: Ints) -> Ints:
+    """Of each row, the first of least cost, then vCPUs, then instances."""
+    cost = np.round(cost, 6)
+    size = np.where(cost == cost.min(axis=-1, keepdims=True), size, np.inf)
+    last = np.where(size == size.min(axis=-1, keepdims=True), number, np.inf)
+    least: Ints = last.argmin(axis=-1)
+    return least

@@ -4,7 +4,8 @@ Simple meaning: queues in descending priority, those of equal priority in turn; 
 in dispatch order; each job goes to the first of the queue's compute environments, in order, that
 has an instance with room. A job that does not fit is passed over, and smaller ones behind it may go
 ahead, but not for ever: once the first job of a shape has waited past `hold_after`, the instance
-where it would fit soonest is held for it and takes nothing else of later order.
+where it would fit soonest is held for it and takes nothing else of later order. A slot takes one
+job, of exactly its size, and is never held.
 
 How the code differs: jobs of one shape are alike, so a shape that was found not to fit is not tried
 again in the same pass, and entries stand for ranges of array children. The cost is in shapes,
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from longshore.domain.catalogue import FARGATE_FAMILY
 from longshore.domain.resources import Resources
 
 #: Most placements of one plan: bounds the transaction that applies it.
@@ -62,6 +64,8 @@ class Room:
     draining: bool = False
     #: Its agent has no stream now: what is placed there would wait for it.
     away: bool = False
+    #: It takes one attempt in all, of exactly its size. One that has its attempt is draining.
+    slot: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +139,14 @@ def plan(
         limit: most placements.
         hold_after: how long a job waits before an instance is held for it.
     """
-    by_environment: dict[str, list[_Open]] = {}
+    by_environment: dict[str, _Fleet] = {}
     for room in snapshot.rooms:
         if not room.draining and not room.away:
-            by_environment.setdefault(room.compute_environment, []).append(_Open(room))
-    for rooms in by_environment.values():
-        shift = seed % len(rooms)
-        rooms[:] = rooms[shift:] + rooms[:shift]
+            by_environment.setdefault(room.compute_environment, _Fleet()).add(room)
+    for fleet in by_environment.values():
+        if fleet.rooms:
+            shift = seed % len(fleet.rooms)
+            fleet.rooms[:] = fleet.rooms[shift:] + fleet.rooms[:shift]
     result = Plan()
     long_since = now - hold_after
     for queue, environments in _in_turn(snapshot, by_environment, long_since, seed):
@@ -149,16 +154,16 @@ def plan(
             _fill(result, entry, snapshot.shapes[entry.shape_id], environments, limit, long_since)
     result.held = {
         open_.held_for
-        for rooms in by_environment.values()
-        for open_ in rooms
+        for fleet in by_environment.values()
+        for open_ in fleet.rooms
         if open_.held_for is not None
     }
     return result
 
 
 def _in_turn(
-    snapshot: Snapshot, by_environment: Mapping[str, list["_Open"]], long_since: datetime, seed: int
-) -> Iterator[tuple[Queue, list[list["_Open"]]]]:
+    snapshot: Snapshot, by_environment: Mapping[str, "_Fleet"], long_since: datetime, seed: int
+) -> Iterator[tuple[Queue, list["_Fleet"]]]:
     """Queues in the order in which they may take room, each with the instances it may use.
 
     Before the queues of a priority take anything, instances are held for their parked shapes that
@@ -172,7 +177,11 @@ def _in_turn(
         turn = {
             queue.name: (
                 queue,
-                [by_environment.get(name, []) for name in queue.compute_environments],
+                [
+                    by_environment[name]
+                    for name in queue.compute_environments
+                    if name in by_environment
+                ],
             )
             for queue in equals
         }
@@ -183,6 +192,11 @@ def _in_turn(
         queues = list(turn.values())
         shift = seed % len(queues)
         yield from queues[shift:] + queues[:shift]
+
+
+def is_slot(instance_type: str) -> bool:
+    """Whether an instance of a type is a slot: for one job, of exactly its size."""
+    return instance_type.partition(".")[0] == FARGATE_FAMILY
 
 
 class _Open:
@@ -196,11 +210,28 @@ class _Open:
         self.held_for: int | None = None
 
 
+class _Fleet:
+    """The instances of one environment during a plan: shared ones, and slots by their size."""
+
+    __slots__ = ("rooms", "slots")
+
+    def __init__(self) -> None:
+        self.rooms: list[_Open] = []
+        self.slots: dict[Resources, list[Room]] = {}
+
+    def add(self, room: Room) -> None:
+        """Adds an instance. A slot of which something is held already takes nothing more."""
+        if not room.slot:
+            self.rooms.append(_Open(room))
+        elif room.free == room.total:
+            self.slots.setdefault(room.total, []).append(room)
+
+
 def _fill(
     result: Plan,
     entry: Entry,
     shape: Shape,
-    environments: list[list[_Open]],
+    environments: list[_Fleet],
     limit: int,
     long_since: datetime,
 ) -> None:
@@ -219,14 +250,22 @@ def _fill(
         _hold(environments, shape)
 
 
-def _place(
-    entry: Entry, shape: Shape, environments: list[list[_Open]], result: Plan, limit: int
-) -> int:
-    """Places as many of an entry as fit and returns how many; fullest instances first."""
+def _place(entry: Entry, shape: Shape, environments: list[_Fleet], result: Plan, limit: int) -> int:
+    """Places as many of an entry as fit and returns how many.
+
+    In each environment slots come first, then the fullest instances.
+    """
     index = entry.next_index
-    for rooms in environments:
+    for fleet in environments:
+        slots = fleet.slots.get(shape.need)
+        while slots and index < entry.end_index and len(result.placements) < limit:
+            room = slots.pop()
+            result.placements.append(
+                Placement(entry, index, room.instance_id, room.compute_environment)
+            )
+            index += 1
         while index < entry.end_index and len(result.placements) < limit:
-            best = _best(rooms, shape)
+            best = _best(fleet.rooms, shape)
             if best is None:
                 break
             for _ in range(
@@ -260,18 +299,18 @@ def _best(rooms: list[_Open], shape: Shape) -> _Open | None:
     return best
 
 
-def _hold(environments: list[list[_Open]], shape: Shape) -> None:
+def _hold(environments: list[_Fleet], shape: Shape) -> None:
     """Holds the instance where the shape would fit soonest.
 
     That is one large enough, and with the most free already.
     """
     candidates = [
         open_
-        for rooms in environments
-        for open_ in rooms
+        for fleet in environments
+        for open_ in fleet.rooms
         if open_.held_for is None and open_.room.total.holds(shape.need)
     ]
-    if any(open_.held_for == shape.shape_id for rooms in environments for open_ in rooms):
+    if any(open_.held_for == shape.shape_id for fleet in environments for open_ in fleet.rooms):
         return
     if candidates:
         chosen = max(
@@ -289,6 +328,7 @@ class Lack(StrEnum):
     MEMORY = "SHORT_OF_MEMORY"
     GPU = "SHORT_OF_GPU"
     HELD = "HELD_FOR_AN_EARLIER_JOB"
+    SLOT_SIZE = "SLOT_OF_ANOTHER_SIZE"
 
 
 _LACK_WORDS = {
@@ -304,14 +344,17 @@ _LACK_WORDS = {
 def lacks(shape: Shape, environments: tuple[str, ...], rooms: tuple[Room, ...]) -> dict[Lack, int]:
     """Counts the instances of a shape's environments by the first thing each lacks.
 
-    The most frequent comes first.
+    The most frequent comes first. Slots that have their job are not counted: nobody else could ever
+    have used them.
     """
     counts: dict[Lack, int] = {}
     for room in rooms:
-        if room.compute_environment not in environments:
+        if room.compute_environment not in environments or (room.slot and room.draining):
             continue
         if room.draining:
             lack = Lack.DRAINING
+        elif room.slot and room.total != shape.need:
+            lack = Lack.SLOT_SIZE
         elif room.away:
             lack = Lack.AWAY
         elif room.free.vcpu_milli < shape.need.vcpu_milli:
@@ -326,10 +369,19 @@ def lacks(shape: Shape, environments: tuple[str, ...], rooms: tuple[Room, ...]) 
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
+NONE_YET = "Waiting for an instance: none is there yet."
+
+
 def explain(counts: dict[Lack, int]) -> str:
     """The counts as a sentence: `12 instances: 8 short of memory, 4 draining`."""
     total = sum(counts.values())
     if not total:
-        return "Waiting for an instance: none is there yet."
-    parts = ", ".join(f"{count} {_LACK_WORDS[lack]}" for lack, count in counts.items())
+        return NONE_YET
+    parts = ", ".join(f"{count} {_words(lack, count)}" for lack, count in counts.items())
     return f"Waiting for room: {total} instance{'s' if total > 1 else ''}: {parts}."
+
+
+def _words(lack: Lack, count: int) -> str:
+    if lack is Lack.SLOT_SIZE:
+        return "slot of another size" if count == 1 else "slots of another size"
+    return _LACK_WORDS[lack]

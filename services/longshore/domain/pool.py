@@ -1,245 +1,383 @@
 """A compute environment while a decision is made: its room, and what is added to it."""
 
-from collections.abc import Iterable
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 
-from longshore.domain.capacity import (
-    BEST_FIT,
-    ORDERED,
-    Environment,
-    Instance,
-    InstanceState,
-    ShapeDemand,
-)
-from longshore.domain.catalogue import InstanceType
-from longshore.domain.decision import Decision, Launch, ScalingSettings
-from longshore.domain.order import ON_DEMAND, SPOT
-from longshore.domain.packing import choose
+import numpy as np
+
+from longshore.domain.capacity import Environment, Instance, InstanceState, Offer, ShapeDemand
+from longshore.domain.decision import Decision, GiveBack, Launch, ScalingSettings
+from longshore.domain.fleet import NO_NODES, Fleet, Wanted
+from longshore.domain.giving_back import DELETED, REPLACED, consolidated, idle, is_outdated
 from longshore.domain.resources import Resources
+from longshore.domain.rooms import Flags, Rooms
+from longshore.domain.strategy import Choice, reckoned_price, words
+from longshore.domain.worth import Vector, worths
 
 #: Begins the reason of the decision that turns an environment INVALID.
 INVALID_MARK = "INVALID: "
 #: What a vCPU of minvCpus asks of an instance type: no memory to speak of.
 ONE_VCPU = Resources(1000, 1)
+#: Instance types that a reason names.
+NAMES_LIMIT = 6
 
 
-class Room:
-    """What is free on an instance that is there, or on each of `count` alike that are to come."""
+class Estate:
+    """What a compute environment has before anything is decided."""
 
-    __slots__ = ("count", "free", "instance", "is_needed")
+    def __init__(
+        self,
+        before: Environment,
+        env: Environment,
+        instances: Iterable[Instance],
+        now: datetime,
+        settings: ScalingSettings,
+    ) -> None:
+        self.before = before
+        self.env = env
+        self.choice = Choice(env)
+        #: vCPUs that count towards maxvCpus, and those of them that are not on their way out.
+        self.total = 0.0
+        self.staying_vcpus = 0.0
+        #: Instances that may take something, in the order in which they are to be used.
+        self.staying: list[Instance] = []
+        #: Given back whatever is wanted.
+        self.given: list[GiveBack] = []
+        self.reasons: list[str] = []
+        for instance in instances:
+            self._add(instance, now, settings)
+        self.staying.sort(key=_use_order)
+        self.rooms = Rooms.of(instance.free for instance in self.staying)
+        by_name = {offer.kind.name: offer.kind.offer for offer in self.choice.offers}
+        by_size = {size: name for name, size in reversed(by_name.items())}
+        #: Empty instances by the type that they are of, as positions in `staying`.
+        self.empty: dict[str, list[int]] = {}
+        for number, instance in enumerate(self.staying):
+            name = instance.instance_type
+            if by_name.get(name) != instance.free:
+                name = by_size.get(instance.free, "")
+            if name and not instance.live_attempts and instance.is_ours:
+                self.empty.setdefault(name, []).append(number)
 
-    def __init__(self, free: Resources, instance: Instance | None = None, count: int = 1) -> None:
-        self.free = free
-        self.instance = instance
-        self.count = count
-        self.is_needed = False
-
-    def take(self, need: Resources, jobs: int) -> tuple[int, list["Room"]]:
-        """Gives room to as many jobs as fit.
-
-        Returns:
-            How many, and the rooms that this one has become: filled, partly filled, untouched.
-        """
-        each = self.free.count(need)
-        if not each:
-            return 0, [self]
-        filled = min(jobs // each, self.count)
-        rest = jobs - filled * each if filled < self.count else 0
-        if self.instance:
-            self.is_needed = True
-            self.free -= _times(need, filled * each + rest)
-            return filled * each + rest, [self]
-        untouched = self.count - filled - bool(rest)
-        parts = ((filled, each), (1 if rest else 0, rest), (untouched, 0))
-        return filled * each + rest, [
-            Room(self.free - _times(need, held), count=count) for count, held in parts if count
-        ]
+    def _add(self, instance: Instance, now: datetime, settings: ScalingSettings) -> None:
+        """Counts an instance; one that was lost, never came or is outdated is given back."""
+        self.total += instance.vcpus
+        if instance.state is InstanceState.LEAVING:
+            return
+        is_late = (
+            instance.state is InstanceState.BOOTING and now - instance.ordered_at >= settings.boot
+        )
+        if instance.is_ours and (instance.state is InstanceState.LOST or is_late):
+            text = "did not register in time" if is_late else "was lost"
+            self.given.append(GiveBack(instance.instance_id, f"It {text}."))
+            self.reasons.append(f"Instance {instance.instance_id} {text}.")
+        elif is_outdated(instance, self.env):
+            self.given.append(
+                GiveBack(instance.instance_id, REPLACED, drain_until=self.env.replace_by)
+            )
+        elif instance.state is not InstanceState.LOST:
+            self.staying_vcpus += instance.vcpus
+            self.staying.append(instance)
 
 
 class Pool:
-    """A compute environment while a decision is made."""
+    """A compute environment during one try at covering what is wanted.
 
-    def __init__(self, before: Environment, env: Environment, least: Resources) -> None:
-        self.env = env
-        self._before = before
-        self._least = least  # that any job needs
-        self._rooms: list[Room] = []  # with room for a job, maybe
-        self._full: list[Room] = []  # of instances that are there
-        self._launches: dict[InstanceType, int] = {}
-        self._terminate: list[str] = []
-        self._reasons: list[str] = []
-        self._total = 0  # vCPUs that count towards maxvCpus
-        self._staying = 0  # of these, vCPUs that are not on their way out
-        self._jobs = 0  # that new instances were ordered for
-        self._floor = 0 if env.status == "INVALID" else env.minv_cpus
+    Args:
+        estate: what is there.
+        keeps_empty: empty instances are not filled shape by shape, but as the blend of all jobs
+            would fill new ones; so what was ordered for a blend is found again while it boots.
+    """
 
-    def add(self, instance: Instance, now: datetime, settings: ScalingSettings) -> None:
-        """Counts an instance; one that was lost or never came is given back at once."""
-        self._total += instance.vcpus
-        if instance.state is InstanceState.LEAVING:
-            return
-        late = instance.state is InstanceState.BOOTING and now - instance.ordered_at > settings.boot
-        if instance.is_ours and (instance.state is InstanceState.LOST or late):
-            text = "did not register in time" if late else "was lost"
-            self._terminate.append(instance.instance_id)
-            self._reasons.append(f"Instance {instance.instance_id} {text}.")
-        elif instance.state is not InstanceState.LOST:
-            self._staying += instance.vcpus
-            room = Room(instance.free, instance)
-            (self._rooms if room.free.holds(self._least) else self._full).append(room)
+    def __init__(self, estate: Estate, *, keeps_empty: bool) -> None:
+        self.estate = estate
+        self.env = env = estate.env
+        self.keeps_empty = keeps_empty and env.is_managed and not env.is_fargate
+        self._rooms = estate.rooms.copy()
+        self._used = np.zeros(len(estate.staying), dtype=np.bool_)
+        self._empty: Mapping[str, list[int]] = estate.empty if self.keeps_empty else {}
+        if self.keeps_empty:
+            kept = np.zeros(len(estate.staying), dtype=np.bool_)
+            kept[[number for numbers in self._empty.values() for number in numbers]] = True
+            self._rooms = self._rooms.without(kept)
+        self._wanted: dict[int, Wanted] = {}
+        self._slots: dict[Resources, list[int]] = {}
+        if env.is_fargate:
+            for number, instance in enumerate(estate.staying):
+                if not instance.live_attempts:
+                    self._slots.setdefault(instance.free, []).append(number)
+        self._completed: list[int] = []
+        self._rest: Rooms | None = None
+        self._rest_numbers: list[int] = []
+        self.fleet = self._new_fleet()
 
-    def place(self, need: Resources, count: int) -> int:
+    def place(self, shape: ShapeDemand, count: int) -> int:
         """Leaves jobs to the room that there is; returns how many are left over."""
-        rooms: list[Room] = []
-        for room in self._rooms:
-            if not count:
-                rooms.append(room)
-                continue
-            taken, parts = room.take(need, count)
-            count -= taken
-            for part in parts:
-                if part.free.holds(self._least):
-                    rooms.append(part)
-                elif part.instance:
-                    self._full.append(part)
-        self._rooms = rooms
+        if self.env.is_fargate:
+            slots = [] if shape.nodes > 1 else self._slots.get(shape.need, [])
+            taken, self._slots[shape.need] = slots[:count], slots[count:]
+            self._used[taken] = True
+            return count - len(taken)
+        if shape.nodes > 1:
+            return self._place_nodes(shape, count)
+        return count - self._rooms.take(shape.need, count)
+
+    def _place_nodes(self, shape: ShapeDemand, count: int) -> int:
+        """Leaves multi-node jobs to idle instances of one type, one node on each."""
+        if not self._takes_nodes():
+            return count
+        for numbers in self._idle_by_type(shape.need).values():
+            jobs = min(count, len(numbers) // shape.nodes)
+            chosen = np.array(numbers[: jobs * shape.nodes], dtype=np.int64)
+            self._rooms.take_one_on_each(shape.need, chosen)
+            count -= jobs
         return count
 
-    def grow(self, shape: ShapeDemand, count: int) -> int:
-        """Orders instances for jobs; returns how many are left over."""
-        if not count or not self.env.is_managed:
-            return count
-        left = count
-        while left and (choice := self._choose(shape.need, left)):
-            kind, instances = choice
-            taken, rooms = Room(kind.offer, count=instances).take(shape.need, left)
-            left -= taken
-            self._rooms += [room for room in rooms if room.free.holds(self._least)]
-        self._jobs += count - left
-        if left:
-            self._reasons.append(self._why_not(shape, left))
-        return left
+    def _takes_nodes(self) -> bool:
+        return self.env.is_managed and not self.env.is_spot and not self.env.is_fargate
 
-    def fill(self) -> None:
-        """Orders instances up to minvCpus, or up to the desiredvCpus that a client raised."""
+    def _idle_by_type(self, need: Resources) -> dict[str, list[int]]:
+        """Instances that nothing was left to yet, and with room for this, by type."""
+        able = self._rooms.able(need) & ~self._rooms.used
+        found: dict[str, list[int]] = {}
+        for number in np.flatnonzero(able).tolist():
+            instance = self.estate.staying[number]
+            if not instance.live_attempts and instance.instance_type:
+                found.setdefault(instance.instance_type, []).append(number)
+        return dict(sorted(found.items()))
+
+    def want(self, rank: int, shape: ShapeDemand, count: int) -> None:
+        """Asks for new instances for jobs that found no room."""
+        there = self._wanted.get(rank)
+        self._wanted[rank] = Wanted(rank, shape, count + (there.count if there else 0))
+
+    def pack(self) -> dict[int, int]:
+        """Decides on new instances for all that is wanted.
+
+        Returns:
+            By rank, the jobs that are left over; they are no longer wanted here.
+        """
+        self.fleet = self._new_fleet()
+        wanted = [self._wanted[rank] for rank in sorted(self._wanted)]
         env = self.env
         if not (env.is_managed and env.is_usable):
-            return
-        is_raised = env.desiredv_cpus > env.settledv_cpus
-        floor = self._floor = max(env.minv_cpus, env.desiredv_cpus if is_raised else 0)
-        before = self._staying
-        while self._staying < floor and (choice := self._choose(ONE_VCPU, floor - self._staying)):
-            kind, instances = choice
-            self._rooms.append(Room(kind.offer, count=instances))
-        if self._staying > before:
-            member = "desiredvCpus" if floor > env.minv_cpus else "minvCpus"
-            self._reasons.append(f"{member} asks for {_count(floor, 'vCPU')}, {before} were there.")
+            left = {want.rank: want.count for want in wanted}
+        elif env.is_fargate:
+            self.fleet.hold_slots(wanted)
+            left = self.fleet.left
+        else:
+            self._hold(wanted)
+            left = self.fleet.left
+        for rank, count in left.items():
+            want = self._wanted[rank]
+            self._wanted[rank] = replace(want, count=want.count - count)
+        return left
 
-    def _choose(self, need: Resources, count: int) -> tuple[InstanceType, int] | None:
-        """Picks instances for jobs within what the environment may have, and books them."""
-        env = self.env
-        waits = env.allocation_strategy == BEST_FIT  # rather than taking another type (spec 6.2)
-        choice = choose(
-            need,
-            count,
-            [kind for kind in env.instance_types if waits or kind.name not in env.short_types],
-            headroom=env.maxv_cpus - self._total,
-            may_overshoot=not env.is_strict,
-            in_order=env.allocation_strategy == ORDERED,
-        )
-        if choice is None or choice[0].name in env.short_types:
-            return None
-        kind, instances = choice
-        self._launches[kind] = self._launches.get(kind, 0) + instances
-        self._total += kind.vcpus * instances
-        self._staying += kind.vcpus * instances
-        return choice
+    def _new_fleet(self) -> Fleet:
+        estate = self.estate
+        headroom = max(self.env.maxv_cpus - estate.total, 0.0)
+        stock = {kind: len(numbers) for kind, numbers in self._empty.items()}
+        return Fleet(self.env, estate.choice, headroom, stock)
 
-    def _why_not(self, shape: ShapeDemand, left: int) -> str:
-        """Why jobs of a shape get no instances here."""
-        env = self.env
-        fitting = [kind for kind in env.instance_types if kind.offer.holds(shape.need)]
-        if not fitting:
-            return f"No instance type is large enough for {_count(left, 'job')}."
-        if all(kind.name in env.short_types for kind in fitting):
-            return f"The provider is short of what {_count(left, 'job')} would need."
-        return f"maxvCpus of {env.maxv_cpus} leaves {_count(left, 'job')} waiting."
-
-    def idle(self, now: datetime, settings: ScalingSettings) -> list[str]:
-        """Instances to give back because nothing needs them, the dearest first."""
-        env = self.env
-        if not env.is_managed:
-            return []
-        if env.status == "DELETING":
-            return [room.instance.instance_id for room in self._there() if room.instance]
-        idle = [
-            room.instance
-            for room in self._there()
-            if room.instance and not room.is_needed and _is_idle(room.instance, env, now, settings)
+    def _hold(self, wanted: list[Wanted]) -> None:
+        """New instances for jobs; multi-node jobs only where all nodes may be."""
+        possible = []
+        for want in wanted:
+            if want.shape.nodes == 1 or self._takes_nodes():
+                possible.append(want)
+            else:
+                self.fleet.turn_away(want, NO_NODES)
+        needs = [want.shape.need for want in possible if want.shape.nodes > 1]
+        found = self._idle_by_type(_most(needs)) if needs else {}
+        self.fleet.hold(possible, {kind: len(numbers) for kind, numbers in found.items()})
+        self._completed = [
+            number for kind, count in self.fleet.completed.items() for number in found[kind][:count]
         ]
-        chosen = []
-        for instance in sorted(idle, key=_dearest_first):
-            if self._staying - instance.vcpus >= self._floor:
-                self._staying -= instance.vcpus
-                chosen.append(instance.instance_id)
-        return chosen
 
-    def _there(self) -> list[Room]:
-        return [*self._rooms, *self._full]
+    def place_rest(self, shape: ShapeDemand, count: int) -> int:
+        """Leaves jobs to empty instances that were kept and not used; returns how many are left."""
+        if not self.keeps_empty or shape.nodes > 1 or not self.env.is_usable:
+            return count
+        if self._rest is None:
+            self._rest_numbers = [
+                number
+                for kind, numbers in self._empty.items()
+                for number in numbers[len(numbers) - self.fleet.stock[kind] :]
+            ]
+            staying = self.estate.staying
+            self._rest = Rooms.of(staying[number].free for number in self._rest_numbers)
+        return count - self._rest.take(shape.need, count)
 
-    def decision(self, idle: list[str]) -> Decision:
-        """Sums up."""
-        env = self.env
-        reasons = list(self._reasons)
-        if self._jobs:
-            names = _join(f"{n} x {kind.name}" for kind, n in self._launches.items())
-            reasons.insert(
-                0, f"{_count(self._jobs, 'RUNNABLE job')} did not fit: ordering {names}."
-            )
-        if idle:
-            reasons.append(f"Giving back {_count(len(idle), 'idle instance')}.")
-        if env.status == "INVALID" != self._before.status:
-            reasons.insert(0, f"{INVALID_MARK}{env.status_reason}")
-        if not reasons and self._staying < env.desiredv_cpus:
-            reasons.append(f"Instances ended, {_count(self._staying, 'vCPU')} left.")
+    def bill(self) -> float:
+        """What the new instances cost per hour, as the strategy reckons."""
+        return sum(
+            reckoned_price(self.env.allocation_strategy, offer) * count
+            for offer, count in self.fleet.launches.items()
+        )
+
+    def decision(self, now: datetime, settings: ScalingSettings) -> Decision:
+        """Fills up to the floor, gives back what is idle, and sums up."""
+        env, estate, fleet = self.env, self.estate, self.fleet
+        used = self._is_used()
+        fleet.stock.clear()
+        ordered = dict(fleet.launches)
+        floor, filled = self._fill_up()
+        added = sum(offer.kind.vcpus * count for offer, count in fleet.launches.items())
+        staying = estate.staying_vcpus + added
+        given = list(estate.given)
+        if env.status == "DELETING":
+            given += [GiveBack(one.instance_id, DELETED) for one in estate.staying if one.is_ours]
+            staying = 0.0
+        else:
+            unneeded = [
+                one for one, is_used in zip(estate.staying, used, strict=True) if not is_used
+            ]
+            back = idle(unneeded, env, now, settings, spare=staying - floor)
+            if settings.consolidate and not (back or fleet.launches or fleet.lacks or used.any()):
+                drained = consolidated(estate.staying, spare=staying - floor)
+                back += [drained] if drained else []
+            vcpus = {one.instance_id: one.vcpus for one in estate.staying}
+            staying -= sum(vcpus[give.instance_id] for give in back)
+            given += back
         return Decision(
             compute_environment=env.name,
-            desiredv_cpus=0 if env.status == "DELETING" else self._staying,
-            launches=tuple(Launch(kind, count) for kind, count in self._launches.items()),
-            purchase_option=SPOT if env.is_spot else ON_DEMAND,
-            terminate=(*self._terminate, *idle),
+            desiredv_cpus=math.ceil(round(staying, 6)),
+            launches=tuple(Launch(offer, count) for offer, count in fleet.launches.items()),
+            alternatives=self._alternatives(ordered),
+            headroom=max(env.maxv_cpus - estate.total, 0.0),
+            terminate=tuple(given),
             status=env.status,
             status_reason=env.status_reason,
-            reason=" ".join(reasons) or "What is there is enough.",
-            is_gone=env.status == "DELETING" and not self._total,
+            reason=self._reason(ordered, filled, given, staying),
+            is_gone=env.status == "DELETING" and not estate.total,
         )
 
+    def _is_used(self) -> Flags:
+        """Of each instance that stays, whether a job that waits was left to it."""
+        used = self._used.copy()
+        used |= self._rooms.used
+        used[self._completed] = True
+        for kind, numbers in self._empty.items():
+            used[numbers[: len(numbers) - self.fleet.stock[kind]]] = True
+        if self._rest is not None:
+            used[np.array(self._rest_numbers, dtype=np.int64)[self._rest.used]] = True
+        return used
 
-def _is_idle(
-    instance: Instance, env: Environment, now: datetime, settings: ScalingSettings
-) -> bool:
-    """Whether an instance of ours has been idle for long enough."""
-    if not instance.is_ours or instance.state is not InstanceState.READY or instance.live_attempts:
-        return False
-    delay = env.scale_down_delay if instance.has_run and env.scale_down_delay else settings.idle
-    return instance.idle_since is not None and now - instance.idle_since >= delay
+    def _fill_up(self) -> tuple[float, str]:
+        """New instances up to minvCpus, or up to the desiredvCpus that a client raised.
+
+        Returns:
+            The vCPUs that must not be given back, and why instances were added.
+        """
+        env = self.env
+        floor = 0 if env.status == "INVALID" else env.minv_cpus
+        if not (env.is_managed and env.is_usable) or env.is_fargate:
+            return floor, ""
+        member = "minvCpus"
+        if env.desiredv_cpus > max(env.settledv_cpus, floor):
+            floor, member = env.desiredv_cpus, "desiredvCpus"
+        before = self.estate.staying_vcpus + sum(
+            offer.kind.vcpus * count for offer, count in self.fleet.launches.items()
+        )
+        if floor <= before or not self.fleet.fill(floor - before):
+            return floor, ""
+        return floor, f"{member} asks for {_count(floor, 'vCPU')}, {before:g} were there."
+
+    def _alternatives(self, ordered: Mapping[Offer, int]) -> tuple[Offer, ...]:
+        """What the provider may fall back on, or choose from."""
+        env = self.env
+        launched = self.fleet.launches
+        if not launched or self.fleet.has_nodes or env.is_fargate:
+            return ()
+        needs = [want.shape.need for want in self._wanted.values() if want.count] if ordered else []
+        most = _most(needs) if needs else ONE_VCPU
+        if not any(offer.kind.offer.holds(most) for offer in launched):
+            # Large jobs and GPU jobs apart: only what holds both could stand in for either.
+            most = _most([most, *(offer.kind.offer for offer in launched)])
+        choice = self.estate.choice
+        demand = sum(_vector(want.shape.need) * want.count for want in self._wanted.values())
+        worth = worths(choice.sizes, choice.prices, np.asarray(demand + _vector(ONE_VCPU)))
+        return choice.alternatives(launched, most, worth)
+
+    def _reason(
+        self, ordered: Mapping[Offer, int], filled: str, given: list[GiveBack], staying: float
+    ) -> str:
+        """Everything that was decided, in plain words."""
+        env, fleet = self.env, self.fleet
+        parts = list(self.estate.reasons)
+        if env.status == "INVALID" != self.estate.before.status:
+            parts.insert(0, f"{INVALID_MARK}{env.status_reason}")
+        if ordered:
+            jobs = _count(fleet.covered, "RUNNABLE job")
+            why = "slots of their size" if env.is_fargate else words(env.allocation_strategy)
+            parts.append(f"{jobs} did not fit: ordering {_names(ordered)} ({why}).")
+        if filled:
+            added = Counter(fleet.launches)
+            added.subtract(ordered)
+            parts.append(f"{filled} Ordering {_names(+added)}.")
+        parts += [lack.format(_count(count, "job")) for lack, count in fleet.lacks.most_common()]
+        parts += _given_back(given)
+        if not parts and staying < env.desiredv_cpus:
+            parts.append(f"Instances ended, {staying:g} vCPUs left.")
+        return " ".join(parts) or "What is there is enough."
 
 
-def _dearest_first(instance: Instance) -> tuple[float, datetime, str]:
+def _use_order(instance: Instance) -> tuple[bool, bool, float, int, datetime, str]:
+    """Instances that run jobs first, the fullest at the head; then idle ones, the cheapest first.
+
+    So what is dear and idle stays idle, and can go.
+    """
+    is_idle = not instance.live_attempts
     return (
-        -instance.price_per_hour,
-        instance.idle_since or instance.ordered_at,
+        instance.state is InstanceState.BOOTING,
+        is_idle,
+        instance.price_per_hour if is_idle else 0.0,
+        instance.free.vcpu_milli,
+        instance.ordered_at,
         instance.instance_id,
     )
 
 
-def _times(need: Resources, number: int) -> Resources:
-    return Resources(need.vcpu_milli * number, need.memory_mib * number, need.gpus * number)
+def _given_back(given: Iterable[GiveBack]) -> list[str]:
+    """Instances that are given back, by reason."""
+    counts = Counter(give.reason.partition(" ")[0] for give in given)
+    texts = {
+        "Idle": "Giving back {}.",
+        "No": "Giving back {} that no job is left for.",
+        "Replaced": "Replacing {} after an infrastructure update.",
+        "Less": "Draining {} whose work fits on others.",
+        "Its": "Giving back {}: the compute environment is being deleted.",
+    }
+    return [
+        text.format(_count(counts[word], "idle instance" if word == "Idle" else "instance"))
+        for word, text in texts.items()
+        if counts[word]
+    ]
+
+
+def _most(needs: Iterable[Resources]) -> Resources:
+    """The most of each dimension."""
+    rows = [(need.vcpu_milli, need.memory_mib, need.gpus) for need in needs]
+    return Resources(*(max(column) for column in zip(*rows, strict=True)))
+
+
+def _vector(need: Resources) -> Vector:
+    return np.array([need.vcpu_milli, need.memory_mib, need.gpus], dtype=np.float64)
+
+
+def _names(launches: Mapping[Offer, int]) -> str:
+    """What is ordered, the most numerous first."""
+    counts: Counter[str] = Counter()
+    for offer, count in launches.items():
+        counts[offer.kind.name] += count
+    names = [f"{count:,} x {name}" for name, count in counts.most_common()]
+    if len(names) > NAMES_LIMIT:
+        names[NAMES_LIMIT:] = [f"{len(names) - NAMES_LIMIT} more types"]
+    return ", ".join(names)
 
 
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
-def _join(names: Iterable[str]) -> str:
-    return ", ".join(names)

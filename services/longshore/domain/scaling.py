@@ -1,31 +1,33 @@
 """Scaling: which instances to add and which to give back, as a pure function of what is there.
 
-Simple meaning, for each queue in descending priority and each of its shapes in dispatch order:
+Simple meaning:
 
-1. What fits on instances that are there or booting is left to them, compute environment by compute
-   environment.
-2. The rest is packed onto new instances of the first environment that may still grow, at the lowest
-   price; what is left over goes on to the next environment. What later shapes can use of a new
-   instance, they use.
+1. Queues in descending priority, each of their shapes in dispatch order, are left to the room that
+   there is on instances that are ready or booting, compute environment by compute environment.
+2. What finds no room is blended onto new instances, of the first environment of its queue that may
+   still grow, at the lowest price that its allocation strategy allows (`strategy`, `fleet`); what
+   an environment has no capacity for goes on to the next one (`covering`).
+3. Each environment is filled up to `minvCpus`, or to what a client raised `desiredvCpus` to.
+4. Instances that nothing needs, that are idle and have been for long enough, are given back, the
+   dearest first, never below `minvCpus`.
 
-Then each environment is filled up to `minvCpus`, or to what a client raised `desiredvCpus` to; and
-instances that nothing needed, that are idle and have been for long enough, are given back, the
-dearest first, never below `minvCpus`. Instances that were lost or never registered are given back
-whatever else holds.
+Whatever else holds, instances that were lost or never registered are given back, and so are those
+from before an infrastructure update: new ones come beside them as far as maxvCpus allows.
 
-An environment passes `maxvCpus` by at most one instance, and never for on-demand BEST_FIT.
-Instances count from their order to their end on record, so an order whose answer was lost counts as
-well.
+An environment passes `maxvCpus` by at most one instance, and never for on-demand BEST_FIT or
+Fargate. Instances count from their order to their end on record, so an order whose answer was lost
+counts as well.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from longshore.domain.capacity import Environment, QueueDemand, Snapshot
+from longshore.domain.capacity import Environment, Instance, InstanceState, Snapshot
+from longshore.domain.covering import cover
 from longshore.domain.decision import Decision, ScalingSettings
-from longshore.domain.pool import ONE_VCPU, Pool
-from longshore.domain.resources import Resources
+from longshore.domain.giving_back import idle_delay, is_outdated, may_idle
+from longshore.domain.pool import Estate
 
 HEALTHY = "ComputeEnvironment Healthy"
 NO_TYPES = "CLIENT_ERROR - None of the instance types of the compute environment is known."
@@ -39,43 +41,50 @@ FAILURES_LIMIT = 3
 
 def decide(snapshot: Snapshot, now: datetime, settings: ScalingSettings) -> list[Decision]:
     """Decides for every managed compute environment, in the snapshot's order."""
-    needs = [shape.need for queue in snapshot.queues for shape in queue.shapes] or [ONE_VCPU]
-    least = Resources(min(n.vcpu_milli for n in needs), min(n.memory_mib for n in needs))
-    pools = {env.name: Pool(env, _assess(env), least) for env in snapshot.environments}
+    instances: dict[str, list[Instance]] = {}
     for instance in snapshot.instances:
-        if pool := pools.get(instance.compute_environment):
-            pool.add(instance, now, settings)
-    for queue in sorted(snapshot.queues, key=lambda queue: (-queue.priority, queue.name)):
-        _serve(queue, pools)
-    for pool in pools.values():
-        pool.fill()
-    return [
-        pool.decision(pool.idle(now, settings)) for pool in pools.values() if pool.env.is_managed
-    ]
+        instances.setdefault(instance.compute_environment, []).append(instance)
+    estates = {}
+    for env in snapshot.environments:
+        there = instances.get(env.name, [])
+        estates[env.name] = Estate(env, _assess(env, there), there, now, settings)
+    pools = cover(estates, snapshot.queues)
+    return [pool.decision(now, settings) for pool in pools if pool.env.is_managed]
 
 
-def _assess(env: Environment) -> Environment:
+def _assess(env: Environment, instances: Iterable[Instance]) -> Environment:
     """The environment with the status that it deserves.
 
-    A client's update is what heals an INVALID one.
+    A client's update is what heals an INVALID one. An infrastructure update lasts until the last
+    instance from before it is gone.
     """
-    if env.status in ("CREATING", "UPDATING", "VALID") and env.is_managed:
-        if not env.instance_types:
+    if not env.is_managed:
+        return env
+    if env.status in ("CREATING", "UPDATING", "VALID"):
+        if not env.offers and not env.is_fargate:
             return replace(env, status="INVALID", status_reason=NO_TYPES)
         if env.failures >= FAILURES_LIMIT:
             return replace(env, status="INVALID", status_reason=NONE_JOINED)
-    if env.status in ("CREATING", "UPDATING"):
+    is_updated = env.status == "UPDATING" and not any(is_outdated(one, env) for one in instances)
+    if env.status == "CREATING" or is_updated:
         return replace(env, status="VALID", status_reason=HEALTHY)
     return env
 
 
-def _serve(queue: QueueDemand, pools: Mapping[str, Pool]) -> None:
-    """Covers a queue's demand by what is there, then by new instances."""
-    usable = [pools[name] for name in queue.environments if name in pools]
-    usable = [pool for pool in usable if pool.env.is_usable]
-    for shape in queue.shapes:
-        left = shape.runnable
-        for pool in usable:
-            left = pool.place(shape.need, left)
-        for pool in usable:
-            left = pool.grow(shape, left)
+def next_due(snapshot: Snapshot, now: datetime, settings: ScalingSettings) -> datetime | None:
+    """When a decision could first differ by time alone: an idle delay or a boot limit ends.
+
+    None if no such time is to come. Times that have come already changed nothing: what is still
+    there then is needed, or kept for minvCpus.
+    """
+    environments = {env.name: env for env in snapshot.environments if env.is_managed}
+    times = []
+    for instance in snapshot.instances:
+        env = environments.get(instance.compute_environment)
+        if env is None or not instance.is_ours:
+            continue
+        if instance.state is InstanceState.BOOTING:
+            times.append(instance.ordered_at + settings.boot)
+        elif may_idle(instance) and instance.idle_since is not None:
+            times.append(instance.idle_since + idle_delay(instance, env, settings))
+    return min((time for time in times if time > now), default=None)

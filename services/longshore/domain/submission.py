@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from longshore.domain.arn import DefinitionName
+from longshore.domain.environment import FARGATE, QueueFacts, platform_of
 from longshore.domain.errors import NotFound, PreconditionFailed
 from longshore.domain.job import WHOLE, JobKey
 from longshore.domain.merge import Overrides, merge_container
@@ -12,6 +13,8 @@ from longshore.domain.reference import has_references
 from longshore.domain.resources import Resources
 from longshore.domain.validation import Json, check_retry, check_timeout, require
 from longshore.domain.validation_container import check_environment, check_resources, needs_of
+from longshore.domain.validation_fargate import check_fargate_size, check_not_deprecated
+from longshore.domain.validation_queue import QUEUE_TYPES
 
 DEPENDENCIES_MAX = 20
 ARRAY_MIN = 2
@@ -20,6 +23,7 @@ ARRAY_MAX = 10_000
 PLAIN = "PLAIN"
 N_TO_N = "N_TO_N"
 SEQUENTIAL = "SEQUENTIAL"
+_OVERRIDDEN = "containerOverrides.resourceRequirements"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,7 @@ def check_submission(submission: Submission) -> None:
     check_timeout(submission.timeout)
     if submission.overrides:
         check_resources(
-            submission.overrides.resource_requirements, "containerOverrides.resourceRequirements"
+            submission.overrides.resource_requirements, _OVERRIDDEN, with_fractions=True
         )
         check_environment(submission.overrides.environment, "containerOverrides.environment")
 
@@ -189,8 +193,14 @@ def resolve(definition: Definition, submission: Submission) -> ResolvedJob:
         InvalidRequest: a placeholder has no parameter, or resources are too small.
     """
     detail = definition.detail
+    is_fargate = platform_of(detail) == FARGATE
+    if submission.overrides:
+        _check_overrides(submission.overrides, is_fargate=is_fargate)
     parameters = {**detail.get("parameters", {}), **(submission.parameters or {})}
     container = merge_container(detail["containerProperties"], submission.overrides, parameters)
+    needs = needs_of(container)
+    if is_fargate:
+        check_fargate_size(needs, _OVERRIDDEN)
     retry = submission.retry or detail.get("retryStrategy") or {"attempts": 1}
     timeout = submission.timeout or detail.get("timeout")
     resolved: Json = {
@@ -207,10 +217,18 @@ def resolve(definition: Definition, submission: Submission) -> ResolvedJob:
         resolved["schedulingPriority"] = detail["schedulingPriority"]
     return ResolvedJob(
         detail=resolved,
-        needs=needs_of(container),
+        needs=needs,
         attempts_max=retry["attempts"],
         timeout_seconds=timeout["attemptDurationSeconds"] if timeout else None,
     )
+
+
+def _check_overrides(overrides: Overrides, *, is_fargate: bool) -> None:
+    """What only the definition tells to be wrong."""
+    if is_fargate:
+        check_not_deprecated(overrides.vcpus, overrides.memory)
+    else:
+        check_resources(overrides.resource_requirements, _OVERRIDDEN)
 
 
 def _dependency_json(dependency: Dependency) -> Json:
@@ -232,12 +250,12 @@ def missing_definition(name: DefinitionName) -> NotFound:
     )
 
 
-def check_queue(name: str, found: tuple[str, str] | None) -> None:
-    """Checks that a queue takes jobs.
+def check_queue(name: str, found: QueueFacts | None) -> QueueFacts:
+    """Checks that a queue takes jobs, and returns it.
 
     Args:
         name: of the queue.
-        found: its state and status, None if there is no such queue.
+        found: the queue, None if there is no such queue.
 
     Raises:
         NotFound: there is no such queue.
@@ -245,8 +263,23 @@ def check_queue(name: str, found: tuple[str, str] | None) -> None:
     """
     if found is None:
         raise NotFound(f"JobQueue {name} not found.", member="jobQueue")
-    state, status = found
-    if state != "ENABLED":
-        raise PreconditionFailed(f"JobQueue {name} is {state} and takes no jobs.")
-    if status != "VALID":
-        raise PreconditionFailed(f"JobQueue {name} is {status} and takes no jobs.")
+    if found.state != "ENABLED":
+        raise PreconditionFailed(f"JobQueue {name} is {found.state} and takes no jobs.")
+    if found.status != "VALID":
+        raise PreconditionFailed(f"JobQueue {name} is {found.status} and takes no jobs.")
+    return found
+
+
+def check_platform(definition: Definition, queue: QueueFacts) -> None:
+    """Checks that the compute environments of a queue run jobs of a definition.
+
+    Raises:
+        InvalidRequest: it is for the other platform.
+    """
+    platform = platform_of(definition.detail)
+    require(
+        QUEUE_TYPES[platform] == queue.type,
+        "Job Queue is attached to Compute Environment that can not run Jobs with capability "
+        f"{platform}.",
+        "jobQueue",
+    )

@@ -3,11 +3,15 @@
 import re
 from collections.abc import Sequence
 
+from longshore.domain.environment import EC2, FARGATE
 from longshore.domain.errors import InvalidRequest
 from longshore.domain.resources import Resources
 from longshore.domain.validation import Json, check_role, parse_integer, require, unsupported
+from longshore.domain.validation_fargate import check_fargate_container, check_fargate_size
 
 MEMORY_MIN_MIB = 4
+#: Parts of a vCPU that Fargate has.
+FRACTIONS = ("0.25", "0.5", ".25", ".5")
 _IMAGE = re.compile(r"[A-Za-z0-9@:._/#-]{1,255}")
 _VOLUME = re.compile(r"[A-Za-z0-9_-]{1,255}")
 _ACCOUNT_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}"
@@ -83,8 +87,10 @@ _FARGATE_ONLY = (
 )
 
 
-def check_container(container: Json, path: str = "containerProperties") -> None:
-    """Checks the container of a job definition that runs on instances."""
+def check_container(
+    container: Json, path: str = "containerProperties", platform: str = EC2
+) -> None:
+    """Checks the container of a job definition for a platform."""
     image = container.get("image", "")
     require(image, f"{path}.image is required.", f"{path}.image")
     require(
@@ -93,8 +99,19 @@ def check_container(container: Json, path: str = "containerProperties") -> None:
         f"{path}.image",
     )
     _check_unsupported(container, path)
-    check_resources(container.get("resourceRequirements", []), f"{path}.resourceRequirements")
-    needs_of(container)
+    is_fargate = platform == FARGATE
+    check_resources(
+        container.get("resourceRequirements", []),
+        f"{path}.resourceRequirements",
+        with_fractions=is_fargate,
+    )
+    if is_fargate:
+        check_fargate_container(container, path)
+        check_fargate_size(needs_of(container), f"{path}.resourceRequirements")
+    else:
+        for name in _FARGATE_ONLY:
+            require(name not in container, f"{name} not applicable for EC2.", f"{path}.{name}")
+        needs_of(container)
     check_environment(container.get("environment", []), f"{path}.environment")
     check_role(container.get("jobRoleArn"), f"{path}.jobRoleArn")
     check_role(container.get("executionRoleArn"), f"{path}.executionRoleArn")
@@ -108,8 +125,6 @@ def check_container(container: Json, path: str = "containerProperties") -> None:
 
 
 def _check_unsupported(container: Json, path: str) -> None:
-    for name in _FARGATE_ONLY:
-        require(name not in container, f"{name} not applicable for EC2.", f"{path}.{name}")
     require(
         not container.get("instanceType"),
         "instanceType is for multi-node jobs alone.",
@@ -122,13 +137,20 @@ def _check_unsupported(container: Json, path: str) -> None:
         raise unsupported(f"{path}.logConfiguration.secretOptions")
 
 
-def check_resources(requirements: Sequence[Json], path: str) -> None:
-    """Checks a list of resource requirements, each type at most once."""
+def check_resources(
+    requirements: Sequence[Json], path: str, *, with_fractions: bool = False
+) -> None:
+    """Checks a list of resource requirements, each type at most once.
+
+    `with_fractions` allows the parts of a vCPU that Fargate has.
+    """
     seen = set()
     for index, requirement in enumerate(requirements):
         kind, text, member = requirement["type"], requirement["value"], f"{path}[{index}].value"
         require(kind not in seen, f"{path} has more than one entry of type {kind}.", path)
         seen.add(kind)
+        if with_fractions and kind == "VCPU" and text in FRACTIONS:
+            continue
         value = parse_integer(text)
         smallest = MEMORY_MIN_MIB if kind == "MEMORY" else 1
         require(
@@ -144,20 +166,20 @@ def needs_of(container: Json) -> Resources:
     Raises:
         InvalidRequest: there is no vCPU or memory, or too little.
     """
-    given = {r["type"]: int(r["value"]) for r in container.get("resourceRequirements", [])}
+    given = {r["type"]: float(r["value"]) for r in container.get("resourceRequirements", [])}
     vcpus = given.get("VCPU", container.get("vcpus"))
     memory_mib = given.get("MEMORY", container.get("memory"))
     if vcpus is None:
         raise InvalidRequest("vCPU is not provided.", member="containerProperties.vcpus")
     if memory_mib is None:
         raise InvalidRequest("Memory is not provided.", member="containerProperties.memory")
-    require(vcpus >= 1, f"vcpus is {vcpus}; it must be at least 1.", "containerProperties.vcpus")
+    require(vcpus > 0, f"vcpus is {vcpus}; it must be at least 1.", "containerProperties.vcpus")
     require(
         memory_mib >= MEMORY_MIN_MIB,
         f"memory is {memory_mib}; it must be at least {MEMORY_MIN_MIB} MiB.",
         "containerProperties.memory",
     )
-    return Resources(vcpus * 1000, memory_mib, given.get("GPU", 0))
+    return Resources(round(vcpus * 1000), int(memory_mib), int(given.get("GPU", 0)))
 
 
 def check_environment(environment: Sequence[Json], path: str) -> None:

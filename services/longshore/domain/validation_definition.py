@@ -1,5 +1,6 @@
 """Checks of job definitions, and the form in which they are stored."""
 
+from longshore.domain.environment import EC2, FARGATE, platform_of
 from longshore.domain.validation import (
     Json,
     check_name,
@@ -12,6 +13,7 @@ from longshore.domain.validation import (
     unsupported,
 )
 from longshore.domain.validation_container import check_container
+from longshore.domain.validation_fargate import with_platform_version
 
 _KEPT = (
     "parameters",
@@ -46,14 +48,19 @@ def new_definition(request: Json) -> Json:
         "containerProperties",
     )
     capabilities = request.get("platformCapabilities", [])
-    if capabilities not in ([], ["EC2"]):
-        raise unsupported("platformCapabilities", f" with the value {capabilities}: use EC2")
+    if capabilities not in ([], [EC2], [FARGATE]):
+        raise unsupported(
+            "platformCapabilities", f" with the value {capabilities}: use EC2 or FARGATE"
+        )
+    platform = platform_of(request)
     check_priority(request.get("schedulingPriority"), "schedulingPriority")
     check_retry(request.get("retryStrategy"))
     check_timeout(request.get("timeout"))
     check_propagation(request.get("propagateTags"))
     container: Json = dict(request["containerProperties"])
-    check_container(container)
+    check_container(container, platform=platform)
+    if platform == FARGATE:
+        container = with_platform_version(container)
     if "environment" in container:
         container["environment"] = [v for v in container["environment"] if v.get("value")]
     detail = {name: request[name] for name in _KEPT if name in request}

@@ -1,21 +1,29 @@
-"""Checks of compute environments: created, and changed by a partial update."""
+"""Compute environments: checked, created, and changed by a partial update.
 
-import re
+An update is one of two kinds (AWS Batch User Guide, "Updating compute environments"). A scaling
+update changes bounds and switches in place. An infrastructure update changes what instances are: it
+counts the generation up, so that instances of an earlier one are replaced, and leaves the status at
+UPDATING until the scaler has looked at it. Any update of an INVALID environment goes that way too:
+its failures are forgotten.
+"""
+
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 
-from longshore.domain.catalogue import Catalogue, known
-from longshore.domain.environment import ENVIRONMENT_HEALTHY, ComputeEnvironment
-from longshore.domain.errors import InvalidRequest, PreconditionFailed
-from longshore.domain.validation import (
-    INT32_MAX,
-    Json,
-    check_count,
-    check_name,
-    check_tags,
-    require,
-    unsupported,
+from longshore.domain.catalogue import Catalogue
+from longshore.domain.environment import ENVIRONMENT_HEALTHY, ComputeEnvironment, is_fargate
+from longshore.domain.errors import PreconditionFailed
+from longshore.domain.validation import Json, check_name, check_tags, require, unsupported
+from longshore.domain.validation_compute import (
+    ROLE,
+    check_fargate,
+    check_forms,
+    check_instance_types,
+    check_kind,
+    check_required,
+    check_vcpus,
 )
 
 #: Members of computeResources that have a column of their own.
@@ -23,34 +31,42 @@ _COLUMNS = ("type", "minvCpus", "maxvCpus", "desiredvCpus")
 #: Members that an update removes by an empty string.
 _REMOVABLE = ("ec2KeyPair", "imageId", "placementGroup")
 _DEFAULT_INSTANCE_TYPES = ["optimal"]
-_ROLE = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/\S{1,512}|[\w+=,.@/-]{1,128}")
-_PROFILE = re.compile(
-    r"arn:aws[a-z-]*:iam::[0-9]{12}:instance-profile/\S{1,512}|[\w+=,.@/-]{1,128}"
+#: Members of computeResources whose change replaces instances.
+_INFRASTRUCTURE = (
+    "type",
+    "allocationStrategy",
+    "instanceTypes",
+    "bidPercentage",
+    "imageId",
+    "ec2Configuration",
+    "launchTemplate",
+    "ec2KeyPair",
+    "subnets",
+    "securityGroupIds",
+    "placementGroup",
+    "instanceRole",
+    "tags",
 )
-_FORMS = {
-    "subnets": re.compile(r"subnet-[0-9a-zA-Z]{1,32}"),
-    "securityGroupIds": re.compile(r"sg-[0-9a-zA-Z]{1,32}"),
-    "imageId": re.compile(r"ami-[0-9a-zA-Z]{1,32}"),
-    "ec2KeyPair": re.compile(r"[\x20-\x7e]{1,255}"),
-    "placementGroup": re.compile(r"[\x20-\x7e]{1,255}"),
-    "instanceRole": _PROFILE,
-    "spotIamFleetRole": _ROLE,
-}
-_SPOT_STRATEGIES = frozenset(
-    {
-        "SPOT_CAPACITY_OPTIMIZED",
-        "SPOT_PRICE_CAPACITY_OPTIMIZED",
-        "SPOT_CAPACITY_OPTIMIZED_PRIORITIZED",
-    }
-)
+#: Members that go when SPOT becomes EC2.
+_SPOT_ONLY = ("bidPercentage", "spotIamFleetRole")
+_BEING_MODIFIED = "Cannot update, resource is being modified."
+#: In the name of the role that AWS Batch makes for itself; it is taken where none is given.
+_LINKED_ROLE = "AWSServiceRoleForBatch"
 _DESIRED_LOWERED = (
     "Manually scaling down compute environment is not supported. Disconnecting job queues from "
     "compute environment will cause it to scale-down to minvCpus."
 )
 
 
-def new_environment(request: Json, environment_id: uuid.UUID) -> ComputeEnvironment:
+def new_environment(
+    request: Json, environment_id: uuid.UUID, catalogue: Catalogue | None = None
+) -> ComputeEnvironment:
     """What a CreateComputeEnvironment request makes.
+
+    Args:
+        request: the request as AWS-shaped JSON.
+        environment_id: of the new compute environment.
+        catalogue: the instance types that there are; without it the built-in ones.
 
     Raises:
         InvalidRequest: a member is wrong.
@@ -78,8 +94,10 @@ def new_environment(request: Json, environment_id: uuid.UUID) -> ComputeEnvironm
         uuid=environment_id,
         type=kind,
         state="ENABLED",
-        status="VALID",
-        status_reason=ENVIRONMENT_HEALTHY,
+        # A managed one waits for the scaler to look at it; for the other kind nothing is set
+        # up.
+        status="CREATING" if managed else "VALID",
+        status_reason="" if managed else ENVIRONMENT_HEALTHY,
         detail=_top_level(request),
         resource_type=None,
         minv_cpus=None,
@@ -89,23 +107,39 @@ def new_environment(request: Json, environment_id: uuid.UUID) -> ComputeEnvironm
         tags=tags,
     )
     if resources:
-        environment = _with_resources(
-            environment, {"instanceTypes": _DEFAULT_INSTANCE_TYPES, **resources}
-        )
-    _check(environment)
+        check_kind(resources)
+        if is_fargate(resources["type"]):
+            environment = replace(environment, detail=_without_policy(environment.detail))
+        else:
+            check_required(resources)
+            resources = {"instanceTypes": _DEFAULT_INSTANCE_TYPES, **resources}
+        environment = _with_resources(environment, resources)
+    _check(environment, catalogue or Catalogue())
     _check_desired(request, environment)
     return environment
 
 
-def updated_environment(environment: ComputeEnvironment, request: Json) -> ComputeEnvironment:
+def updated_environment(
+    environment: ComputeEnvironment,
+    request: Json,
+    now: datetime,
+    catalogue: Catalogue | None = None,
+) -> ComputeEnvironment:
     """What an UpdateComputeEnvironment request makes of one: absent members stay.
+
+    Args:
+        environment: as it is.
+        request: the request as AWS-shaped JSON.
+        now: the time of an infrastructure update, if it is one.
+        catalogue: the instance types that there are; without it the built-in ones.
 
     Raises:
         InvalidRequest: a member is wrong, or the whole would be.
-        PreconditionFailed: the compute environment is being deleted.
+        PreconditionFailed: the compute environment is in the middle of a change.
     """
-    if environment.status == "DELETING":
-        raise PreconditionFailed("Cannot update, resource is being modified.")
+    if environment.status not in ("VALID", "INVALID"):
+        raise PreconditionFailed(_BEING_MODIFIED)
+    _check_role_swap(environment, request)
     changed = replace(
         environment,
         state=request.get("state", environment.state),
@@ -119,16 +153,96 @@ def updated_environment(environment: ComputeEnvironment, request: Json) -> Compu
             "computeResources is for type MANAGED alone.",
             "computeResources",
         )
+        _check_switch(environment, update)
         present = environment.desiredv_cpus or 0
         require(
             update.get("desiredvCpus", present) >= present,
             _DESIRED_LOWERED,
             "computeResources.desiredvCpus",
         )
-        changed = _with_resources(changed, {**compute_resources(environment), **update})
-    _check(changed)
+        resources = {**compute_resources(environment), **update}
+        if resources["type"] == "EC2":
+            for name in _SPOT_ONLY:
+                if name not in update:
+                    resources.pop(name, None)
+        check_kind(resources)
+        changed = _with_resources(changed, resources)
+    if is_fargate(environment.resource_type):
+        changed = replace(changed, detail=_without_policy(changed.detail))
+    _check(changed, catalogue or Catalogue())
     _check_desired(request, changed)
+    replaced = _infrastructure_changes(environment, changed, update)
+    if replaced:
+        _check_replaceable(environment, request, replaced)
+        changed = replace(
+            changed, generation=environment.generation + 1, infrastructure_updated_at=now
+        )
+    if environment.type == "MANAGED" and (replaced or environment.status == "INVALID"):
+        changed = replace(changed, status="UPDATING", status_reason="")
     return changed
+
+
+def _check_switch(environment: ComputeEnvironment, update: Json) -> None:
+    """The kind of capacity may go from EC2 to SPOT and back, and nowhere else."""
+    before, after = environment.resource_type, update.get("type", environment.resource_type)
+    if is_fargate(before):
+        check_fargate(update)
+    require(
+        before == after or {before, after} == {"EC2", "SPOT"},
+        f"computeResources.type cannot change from {before} to {after}: only EC2 and SPOT can be "
+        "exchanged.",
+        "computeResources.type",
+    )
+
+
+def _infrastructure_changes(
+    before: ComputeEnvironment, after: ComputeEnvironment, update: Json
+) -> list[str]:
+    """Members whose change replaces instances. Slots are never replaced."""
+    if before.type != "MANAGED" or is_fargate(before.resource_type):
+        return []
+    old, new = compute_resources(before), compute_resources(after)
+    changes = [name for name in _INFRASTRUCTURE if old.get(name) != new.get(name)]
+    if update.get("updateToLatestImageVersion"):
+        changes.append("updateToLatestImageVersion")
+    return changes
+
+
+def _check_replaceable(environment: ComputeEnvironment, request: Json, changes: list[str]) -> None:
+    """An infrastructure update needs a strategy that is free to move on to other instances."""
+    strategy = compute_resources(environment).get("allocationStrategy", "BEST_FIT")
+    member = f"computeResources.{changes[0]}"
+    require(
+        strategy != "BEST_FIT",
+        f"Cannot update {', '.join(changes)}: the allocation strategy of the compute environment "
+        "is BEST_FIT, whose instances cannot be replaced. Create a new compute environment and put "
+        "it in the place of this one in its job queues.",
+        member,
+    )
+    require(
+        "serviceRole" not in request,
+        f"serviceRole cannot be updated together with {', '.join(changes)}.",
+        "serviceRole",
+    )
+
+
+def _check_role_swap(environment: ComputeEnvironment, request: Json) -> None:
+    """The role that AWS made for itself and one of the user's own cannot be exchanged."""
+    role = request.get("serviceRole")
+    if role is None or environment.type != "MANAGED":
+        return
+    present = environment.detail.get("serviceRole")
+    was_linked = not present or _LINKED_ROLE in present
+    require(
+        was_linked == (_LINKED_ROLE in role),
+        "serviceRole cannot change between the service-linked role and another one.",
+        "serviceRole",
+    )
+
+
+def _without_policy(detail: Json) -> Json:
+    """AWS takes an updatePolicy for Fargate and does nothing with it; so it is not shown."""
+    return {name: value for name, value in detail.items() if name != "updatePolicy"}
 
 
 def compute_resources(environment: ComputeEnvironment) -> Json:
@@ -140,7 +254,11 @@ def compute_resources(environment: ComputeEnvironment) -> Json:
         environment.desiredv_cpus,
     )
     stored: Json = environment.detail.get("computeResources", {})
-    return {**stored, **dict(zip(_COLUMNS, columns, strict=True))}
+    given = dict(zip(_COLUMNS, columns, strict=True))
+    if is_fargate(environment.resource_type):
+        # The scaler counts vCPUs of slots as well, where AWS shows nothing.
+        given = {name: given[name] for name in ("type", "maxvCpus")}
+    return {**stored, **given}
 
 
 def _top_level(request: Json) -> Json:
@@ -149,12 +267,10 @@ def _top_level(request: Json) -> Json:
     insights = request.get("ecsSettings", {}).get("containerInsights", "DISABLED")
     if insights != "DISABLED":
         raise unsupported("ecsSettings.containerInsights", ": use longshore's own metrics")
-    if request.get("updatePolicy", {}).get("terminateJobsOnUpdate"):
-        raise unsupported("updatePolicy.terminateJobsOnUpdate")
     names = ("serviceRole", "context", "ecsSettings", "updatePolicy")
     kept = {name: request[name] for name in names if name in request}
     if "serviceRole" in kept:
-        require(_ROLE.fullmatch(kept["serviceRole"]), "serviceRole is no role.", "serviceRole")
+        require(ROLE.fullmatch(kept["serviceRole"]), "serviceRole is no role.", "serviceRole")
     if "jobExecutionTimeoutMinutes" in kept.get("updatePolicy", {}):
         minutes = int(kept["updatePolicy"]["jobExecutionTimeoutMinutes"])
         require(
@@ -178,10 +294,19 @@ def _with_resources(environment: ComputeEnvironment, resources: Json) -> Compute
         del stored["launchTemplate"]
     if stored.get("scalingPolicy", {}).get("minScaleDownDelayMinutes") == 0:
         del stored["scalingPolicy"]
+    detail = {**environment.detail, "computeResources": stored}
+    if is_fargate(resources["type"]):
+        return replace(
+            environment,
+            detail=detail,
+            resource_type=resources["type"],
+            maxv_cpus=resources["maxvCpus"],
+            desiredv_cpus=environment.desiredv_cpus or 0,
+        )
     minimum = resources.get("minvCpus", 0)
     return replace(
         environment,
-        detail={**environment.detail, "computeResources": stored},
+        detail=detail,
         resource_type=resources["type"],
         minv_cpus=minimum,
         maxv_cpus=resources["maxvCpus"],
@@ -189,7 +314,7 @@ def _with_resources(environment: ComputeEnvironment, resources: Json) -> Compute
     )
 
 
-def _check(environment: ComputeEnvironment) -> None:
+def _check(environment: ComputeEnvironment, catalogue: Catalogue) -> None:
     if environment.unmanagedv_cpus is not None:
         require(
             environment.type == "UNMANAGED" and environment.unmanagedv_cpus >= 0,
@@ -198,51 +323,10 @@ def _check(environment: ComputeEnvironment) -> None:
         )
     if environment.type == "MANAGED":
         resources = compute_resources(environment)
-        _check_kind(resources)
-        _check_vcpus(resources)
-        _check_instance_types(resources["instanceTypes"])
-        _check_forms(resources)
-
-
-def _check_kind(resources: Json) -> None:
-    kind = resources["type"]
-    if kind not in ("EC2", "SPOT"):
-        raise unsupported("computeResources.type", f" with the value {kind}: use EC2 or SPOT")
-    for name in ("managedInstancesProvider", "capacityTags"):
-        require(
-            name not in resources,
-            f"{name} is not applicable for {kind}.",
-            f"computeResources.{name}",
-        )
-    strategy = resources.get("allocationStrategy", "BEST_FIT")
-    member = "computeResources.allocationStrategy"
-    require(kind == "SPOT" or strategy not in _SPOT_STRATEGIES, f"{strategy} is for SPOT.", member)
-    require(
-        kind == "EC2" or strategy != "BEST_FIT_PROGRESSIVE_ORDERED",
-        f"{strategy} is for EC2.",
-        member,
-    )
-    require(
-        kind == "EC2" or strategy != "BEST_FIT" or resources.get("spotIamFleetRole"),
-        "ComputeResources.spotIamFleetRole cannot not be null or empty",
-        "computeResources.spotIamFleetRole",
-    )
-    bid = resources.get("bidPercentage")
-    require(
-        bid is None or (kind == "SPOT" and 1 <= bid <= 100),
-        "bidPercentage is for SPOT and from 1 to 100.",
-        "computeResources.bidPercentage",
-    )
-
-
-def _check_vcpus(resources: Json) -> None:
-    minimum, maximum = resources["minvCpus"], resources["maxvCpus"]
-    require(minimum >= 0, "minvCpus must not be below 0.", "computeResources.minvCpus")
-    require(
-        max(minimum, 1) <= maximum <= INT32_MAX,
-        "maxvCpus must be at least 1 and at least minvCpus.",
-        "computeResources.maxvCpus",
-    )
+        check_vcpus(resources)
+        if not is_fargate(environment.resource_type):
+            check_instance_types(resources["instanceTypes"], catalogue)
+        check_forms(resources)
 
 
 def _check_desired(request: Json, environment: ComputeEnvironment) -> None:
@@ -254,50 +338,3 @@ def _check_desired(request: Json, environment: ComputeEnvironment) -> None:
             "desiredvCpus must be from minvCpus to maxvCpus.",
             "computeResources.desiredvCpus",
         )
-
-
-def _check_instance_types(names: list[str]) -> None:
-    member = "computeResources.instanceTypes"
-    for index, name in enumerate(names):
-        if not known(name):
-            raise InvalidRequest(
-                f"{member}[{index}] is {name[:64]!r}, which is no instance type or family that "
-                "longshore knows.",
-                member=f"{member}[{index}]",
-            )
-    architectures = {kind.architecture for kind in Catalogue().resolve(names)}
-    require(len(architectures) <= 1, f"{member} mixes CPU architectures.", member)
-
-
-def _check_forms(resources: Json) -> None:
-    """Names that mean something inside AWS alone: their form."""
-    for name, form in _FORMS.items():
-        value = resources.get(name, [])
-        for text in [value] if isinstance(value, str) else value:
-            require(
-                form.fullmatch(text),
-                f"computeResources.{name} has a wrong form.",
-                f"computeResources.{name}",
-            )
-    check_tags(resources.get("tags", {}), "computeResources.tags")
-    template = resources.get("launchTemplate")
-    if template is not None:
-        require(
-            ("launchTemplateId" in template) != ("launchTemplateName" in template),
-            "launchTemplate needs either launchTemplateId or launchTemplateName.",
-            "computeResources.launchTemplate",
-        )
-        check_count(template.get("overrides", []), 10, "computeResources.launchTemplate.overrides")
-    images = resources.get("ec2Configuration", [])
-    check_count(images, 2, "computeResources.ec2Configuration")
-    require(
-        not any("imageKubernetesVersion" in image for image in images),
-        "At least one imageKubernetesVersion in EC2Configuration is not supported.",
-        "computeResources.ec2Configuration",
-    )
-    delay = resources.get("scalingPolicy", {}).get("minScaleDownDelayMinutes")
-    require(
-        delay is None or 20 <= delay <= 10_080,
-        "minScaleDownDelayMinutes must be 0 or from 20 to 10080.",
-        "computeResources.scalingPolicy.minScaleDownDelayMinutes",
-    )

@@ -1,13 +1,16 @@
-"""Why a RUNNABLE job cannot be placed at all, in AWS's words.
+"""Why a RUNNABLE job cannot be placed, in AWS's words where it has some, and in ours.
 
 AWS Batch User Guide, "blocked job queues".
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
-from longshore.domain.catalogue import Catalogue
+from longshore.domain.catalogue import Catalogue, InstanceType
 from longshore.domain.placement import Shape
+from longshore.domain.resources import Resources
 
 INVALID = "ACTION_REQUIRED - CE(s) associated with the job queue are invalid."
 DISABLED = "ACTION_REQUIRED - CE(s) associated with the job queue are disabled."
@@ -20,6 +23,15 @@ TOO_LARGE = (
     "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT - The job resource requirement (vCPU/memory/GPU) is "
     "higher than that can be met by the CE(s) attached to the job queue."
 )
+UNSUPPORTED = (
+    "MISCONFIGURATION:EC2_INSTANCE_CONFIGURATION_UNSUPPORTED - Your compute environment associated "
+    "with this job queue has an unsupported instance type configuration."
+)
+#: Followed by an instance type in brackets.
+NO_CAPACITY = (
+    "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY - Service cannot fulfill the capacity requested for "
+    "instance type"
+)
 
 #: What the user may do about each.
 HINTS = {
@@ -28,6 +40,14 @@ HINTS = {
     NO_ENVIRONMENT: "Update the queue with a compute environment.",
     MAX_RESOURCE: "Ask for fewer vCPUs, or raise maxvCpus of a compute environment of the queue.",
     TOO_LARGE: "Ask for less, or allow larger types in a compute environment of the queue.",
+}
+
+#: Reasons of capacity errors that AWS has words for; the others pass by themselves.
+_BLOCKING = {
+    "INSUFFICIENT_INSTANCE_CAPACITY": NO_CAPACITY,
+    "PRICE_TOO_LOW": NO_CAPACITY,
+    "UNSUPPORTED": UNSUPPORTED,
+    "UNSUPPORTED_ARCHITECTURE": UNSUPPORTED,
 }
 
 
@@ -41,30 +61,155 @@ class EnvironmentFacts:
     valid: bool
     maxv_cpus: int | None
     instance_types: tuple[str, ...]
+    #: It is about to become valid.
+    creating: bool = False
+    #: Each job gets a slot of its own size: there are no instance types.
+    fargate: bool = False
+    purchase_option: str = "ON_DEMAND"
 
     @property
     def placeable(self) -> bool:
         """Whether jobs may be placed on its instances."""
         return self.enabled and self.valid
 
+    def may_hold(self, need: Resources, catalogue: Catalogue) -> bool:
+        """Whether it could ever have an instance that is large enough.
+
+        Unmanaged environments have no known bound: a larger machine may join at any time.
+        """
+        if not self.managed:
+            return True
+        if (self.maxv_cpus or 0) * 1000 < need.vcpu_milli:
+            return False
+        return self.fargate or any(
+            kind.offer.holds(need) for kind in _resolve(catalogue, self.instance_types)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """The provider could not give instances of a type, and is not asked again for a while."""
+
+    instance_type: str
+    zone: str
+    purchase_option: str
+    reason: str
+    at: datetime
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """Instances of one type and environment: still booting, or ordered lately and up since."""
+
+    compute_environment: str
+    instance_type: str
+    offer: Resources
+    booting: bool
+    count: int
+    first_at: datetime
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Supply:
+    """What became of the latest orders. `vcpus` are those of all live instances, by environment."""
+
+    shortages: tuple[Shortage, ...] = ()
+    launched: tuple[Launched, ...] = ()
+    vcpus: Mapping[str, float] = field(default_factory=dict)
+
 
 def blocked_reason(
-    shape: Shape, environments: Sequence[EnvironmentFacts], catalogue: Catalogue
+    shape: Shape,
+    environments: Sequence[EnvironmentFacts],
+    catalogue: Catalogue,
+    supply: Supply = Supply(),
 ) -> str | None:
-    """What must be changed before the shape can ever be placed; None if waiting may help.
-
-    Unmanaged environments have no known bound: a larger machine may join at any time.
-    """
+    """What must be changed before the shape can ever be placed; None if waiting may help."""
     if not environments:
         return NO_ENVIRONMENT
-    valid = [e for e in environments if e.valid]
-    usable = [e for e in valid if e.enabled]
+    usable = [e for e in environments if e.placeable]
     if not usable:
-        return DISABLED if valid else INVALID
-    if any(not e.managed for e in usable):
-        return None
-    large = [e for e in usable if (e.maxv_cpus or 0) * 1000 >= shape.need.vcpu_milli]
-    if not large:
-        return MAX_RESOURCE
-    offers = (kind.offer for e in large for kind in catalogue.resolve(e.instance_types))
-    return None if any(offer.holds(shape.need) for offer in offers) else TOO_LARGE
+        if any(e.enabled and e.creating for e in environments):
+            return None
+        return DISABLED if any(e.valid for e in environments) else INVALID
+    if not any(e.may_hold(shape.need, catalogue) for e in usable):
+        enough = any((e.maxv_cpus or 0) * 1000 >= shape.need.vcpu_milli for e in usable)
+        return TOO_LARGE if enough else MAX_RESOURCE
+    for shortage in shortages_of(shape, environments, catalogue, supply):
+        text = _BLOCKING.get(shortage.reason)
+        if text is not None:
+            return f"{text} [{shortage.instance_type}]" if text is NO_CAPACITY else text
+    return None
+
+
+def shortages_of(
+    shape: Shape,
+    environments: Sequence[EnvironmentFacts],
+    catalogue: Catalogue,
+    supply: Supply,
+) -> tuple[Shortage, ...]:
+    """Which shortages keep a shape waiting, the latest first; none if something else does.
+
+    Simple meaning: every environment that could hold the shape was refused an instance for it, and
+    got none since. An environment that is full, or in which one is booting, is not short.
+    """
+    able = [e for e in environments if e.placeable and e.may_hold(shape.need, catalogue)]
+    found: dict[Shortage, None] = {}
+    for environment in able:
+        lacking = [
+            s
+            for s in supply.shortages
+            if s.purchase_option == environment.purchase_option
+            and _fits(s.instance_type, shape.need, environment, catalogue)
+        ]
+        vcpus = supply.vcpus.get(environment.name, 0)
+        is_full = vcpus * 1000 + shape.need.vcpu_milli > (environment.maxv_cpus or 0) * 1000
+        latest = max((s.at for s in lacking), default=None)
+        if latest is None or is_full or not environment.managed:
+            return ()
+        if any(
+            launch.booting or launch.last_at > latest
+            for launch in supply.launched
+            if launch.compute_environment == environment.name and launch.offer.holds(shape.need)
+        ):
+            return ()
+        found |= dict.fromkeys(lacking)
+    return tuple(sorted(found, key=lambda s: s.at, reverse=True))
+
+
+def _fits(
+    instance_type: str, need: Resources, environment: EnvironmentFacts, catalogue: Catalogue
+) -> bool:
+    """Whether an environment may have a type, and the type can hold what is needed."""
+    kind = catalogue.get(instance_type)
+    if kind is None:
+        return False
+    if environment.fargate or kind.is_slot:
+        return environment.fargate and kind.is_slot and kind.offer == need
+    return kind.offer.holds(need) and kind in _resolve(catalogue, environment.instance_types)
+
+
+@functools.lru_cache(maxsize=256)
+def _resolve(catalogue: Catalogue, names: tuple[str, ...]) -> tuple[InstanceType, ...]:
+    """The catalogue is searched once for each list, not once for each shape."""
+    return catalogue.resolve(names)
+
+
+def explain_shortages(shortages: Sequence[Shortage]) -> str:
+    """Which types and zones, why, and when the provider is asked again."""
+    by_type: dict[tuple[str, str], list[str]] = {}
+    for shortage in shortages:
+        zones = by_type.setdefault((shortage.instance_type, shortage.reason), [])
+        if shortage.zone and shortage.zone not in zones:
+            zones.append(shortage.zone)
+    parts = [
+        f"{name}{' in ' + ', '.join(sorted(zones)) if zones else ''} ({reason})"
+        for (name, reason), zones in by_type.items()
+    ]
+    again = min(shortage.until for shortage in shortages).astimezone(UTC)
+    return (
+        f"The provider has none left: {'; '.join(parts)}. "
+        f"It is asked again at {again:%H:%M:%S} UTC."
+    )

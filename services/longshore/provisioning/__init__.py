@@ -1,33 +1,42 @@
 """Provisioning: fulfils capacity orders through a provider, and gives instances back.
 
-Owns `instances`, from ordered to terminated, and closes `capacity_orders`. Never decides how many.
+Owns `instances`, from ordered to terminated, closes `capacity_orders`, and keeps `offers`. Never
+decides how many. One process at a time is at work: all that it does to orders and instances is
+guarded by a lease.
 
-An order is answered in one transaction that locks its row: instances go on record as ORDERED, the
-order is closed, the answer can be given again word for word. Only then does the loop launch them,
-so that a crash at any point leaves either nothing or a record of what is to be launched. The ids
-of an order's instances follow from its own id, and a provider's launch is idempotent by instance
-id.
+An order is answered once, whatever fails (`fulfilling`): the provider is asked by the order's own
+id, and a single transaction puts instances on record and closes the order. A cloud launches while
+it answers, so its instances are LAUNCHED from the start; the local provider only says which there
+will be, and ORDERED ones are launched by the loop.
 
 The loop compares records with what the provider has, at start and in every pass:
 
 - ORDERED: launched; FAILED with the provider's words when that does not work.
-- LAUNCHED, and it is gone: started again under the same id, with growing delays, so that its
-  agent finds its containers; FAILED after several deaths in a row. One that was draining or lost
-  is over instead.
+- LAUNCHED, and it is gone, where instances can be revived: started again under the same id, with
+  growing delays, so that its agent finds its containers; FAILED after several deaths in a row.
+  Where they cannot: over. One that was draining or lost is over in any case. What a cloud has
+  launched and does not show yet is waited for.
 - TERMINATING: see below.
-- The provider has an instance that is over on record, or was never ordered: it is ended.
+- The provider has an instance that is over on record, or was never on record, and whose order
+  nobody is answering: it is ended.
+
+A provider that does not answer puts the pass off, and nothing is concluded from that. A pass that
+could not end or launch something does all the rest, and comes again soon.
 
 Giving an instance back, step by step:
 
-1. The scaler names it; TerminateInstances sets it TERMINATING and notifies `longshore_capacity`.
+1. The scaler names it, or its agent was told by the provider that it will be taken away, or a user
+   interrupts it; it is TERMINATING, and `longshore_capacity` notified.
 2. The scheduler reads TERMINATING instances when notified and in every refresh: it treats their
    agents as DRAINING, places nothing more on them, stores that status and sends `drain` down the
-   stream. An attempt placed in the moment between runs to its end.
+   stream. An attempt placed in the moment between runs to its end. Where there is a time by which
+   it is to be empty (`drain_until`), the scheduler stops then what still runs.
 3. The agent exits by itself when its last attempt has ended and everything is acknowledged.
-4. Provisioning sees the process gone, cleans up after it, and the record ends TERMINATED.
+4. Provisioning sees the instance gone, cleans up after it, and the record ends TERMINATED.
 5. Where the agent does not exit although it is empty, or was lost, or never registered, the
-   process gets SIGTERM after a grace time, and SIGKILL after another. While attempts are live on
-   a reachable agent it is left alone.
+   instance is asked to end after a grace time, and made to after another. While attempts are live
+   on a reachable agent it is left alone; but at the end of a notice (`ends_at`) it is ended by
+   force, whatever runs: its attempts end as those of a terminated instance.
 
 When the service stops, instances go on and are adopted by the next one. With
 LONGSHORE_STOP_INSTANCES=true it ends them all first: agents get SIGTERM, containers are removed,

@@ -1,12 +1,19 @@
 """Starts provisioning: `python -m longshore.provisioning`."""
 
 import asyncio
+import socket
 import sys
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from longshore.provisioning.config import ProvisioningConfig
+from longshore.provisioning.fulfilling import Fulfilling
+from longshore.provisioning.leadership import Leadership
 from longshore.provisioning.local import LocalProvider
 from longshore.provisioning.loop import Reconciler
+from longshore.provisioning.provider import Provider
+from longshore.provisioning.quoting import Quotes
+from longshore.provisioning.reporting import Reports
 from longshore.provisioning.service import Provisioning
 from longshore.provisioning.servicer import ProvisioningServicer
 from longshore.rpc.server import GrpcServer
@@ -14,10 +21,14 @@ from longshore.runtime.host import host_architecture
 from longshore.runtime.loop import Loop
 from longshore.runtime.metrics import serve_metrics
 from longshore.runtime.process import run_until_stopped
-from longshore.state.pool import open_pool
+from longshore.state import stack as stack_table
+from longshore.state.listen import CAPACITY, ENVIRONMENTS, Listener
+from longshore.state.pool import Pool, connection, open_pool
 from longshore.v1 import provisioning_service_pb2_grpc as pb_grpc
 
 SERVICE = "longshore.v1.ProvisioningService"
+#: Notifications that come so close together fold into one look for notices.
+GATHER_SECONDS = 0.1
 
 
 async def serve(stop: asyncio.Event, config: ProvisioningConfig) -> None:
@@ -31,49 +42,91 @@ async def serve(stop: asyncio.Event, config: ProvisioningConfig) -> None:
             reconciler.process_ended()
 
         def wake_after(seconds: float) -> None:
-            asyncio.get_running_loop().call_later(seconds, loop.wake)
+            asyncio.get_running_loop().call_later(seconds, instances.wake)
 
-        provider = LocalProvider(
-            config.instances_dir,
-            config.catalogue,
-            architecture=host_architecture(),
-            environment={
-                "LONGSHORE_SCHEDULER_ADDRESS": config.scheduler_address,
-                "LONGSHORE_LOGS_ADDRESS": config.logs_address,
-                "LONGSHORE_RUNTIME": config.runtime,
-            },
-            instances_limit=config.instances_limit,
-            on_exit=on_exit,
-            agent_command=config.agent_command,
-            cleanup_command=config.cleanup_command,
-        )
-        stack.callback(provider.close)
+        provider = await _open_provider(stack, config, pool, on_exit)
+        leadership = Leadership(pool, _holder(config))
         reconciler = Reconciler(
-            pool,
-            provider,
-            grace=config.grace,
-            wake_after=wake_after,
-            holder=f"{provider.name}:{config.instances_dir}",
+            pool, provider, leadership=leadership, grace=config.grace, wake_after=wake_after
         )
 
         async def tick() -> None:
             await server.set_serving(await reconciler.tick())
 
-        loop = Loop("provisioning", tick, config.interval_seconds)
-
+        instances = Loop("provisioning", tick, config.interval_seconds)
+        provisioning = Provisioning(
+            pool,
+            leadership=leadership,
+            fulfilling=Fulfilling(leadership, provider, config.catalogue),
+            provider_name=provider.name,
+            wake=instances.wake,
+        )
+        quotes = Quotes(pool, leadership, provider, config.catalogue, config.quote_interval)
+        interval = config.interval_seconds
+        orders = Loop("provisioning.orders", provisioning.resume, interval)
+        notices = Loop(
+            "provisioning.notices", provisioning.take_notices, interval, gather=GATHER_SECONDS
+        )
+        offers = Loop("provisioning.offers", quotes.tick, config.quote_interval.total_seconds())
+        listener = Listener(
+            config.database_url, {CAPACITY: notices.wake, ENVIRONMENTS: offers.wake}
+        )
         server = GrpcServer(config.address)
         server.add(
             pb_grpc.add_ProvisioningServiceServicer_to_server,
-            ProvisioningServicer(Provisioning(pool, provider, config.catalogue, loop.wake)),
+            ProvisioningServicer(provisioning, Reports(pool)),
             SERVICE,
         )
         async with server, asyncio.TaskGroup() as group:
-            group.create_task(loop.run())
+            # A pass over instances is finished; what is cut short of these is taken up again.
+            others = [
+                group.create_task(run())
+                for run in (listener.run, orders.run, notices.run, offers.run)
+            ]
+            group.create_task(instances.run())
             await stop.wait()
-            loop.stop()
+            for task in others:
+                task.cancel()
+            instances.stop()
         if config.stop_instances:
             await reconciler.stop_all()
-        await reconciler.release()
+        await leadership.release()
+
+
+async def _open_provider(
+    stack: AsyncExitStack, config: ProvisioningConfig, pool: Pool, on_exit: Callable[[], None]
+) -> Provider:
+    """The provider that is set; the stack closes it."""
+    if config.ec2 is not None:
+        # Here alone: the local provider needs nothing of AWS's library, which is large.
+        from longshore.provisioning.ec2.provider import open_ec2_provider  # noqa: PLC0415
+
+        async with connection(pool) as conn:
+            name = str(await stack_table.stack_id(conn))
+        return await stack.enter_async_context(open_ec2_provider(config.ec2, name))
+    local = LocalProvider(
+        config.instances_dir,
+        config.catalogue,
+        architecture=host_architecture(),
+        environment={
+            "LONGSHORE_SCHEDULER_ADDRESS": config.scheduler_address,
+            "LONGSHORE_LOGS_ADDRESS": config.logs_address,
+            "LONGSHORE_RUNTIME": config.runtime,
+        },
+        instances_limit=config.instances_limit,
+        on_exit=on_exit,
+        agent_command=config.agent_command,
+        cleanup_command=config.cleanup_command,
+    )
+    stack.callback(local.close)
+    return local
+
+
+def _holder(config: ProvisioningConfig) -> str:
+    """Names this machine's provisioning: the one that comes after takes the lease back at once."""
+    if config.provider == "local":
+        return f"local:{config.instances_dir}"
+    return f"{config.provider}:{socket.gethostname()}:{config.address}"
 
 
 async def _main(stop: asyncio.Event) -> None:

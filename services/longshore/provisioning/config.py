@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Self
 
 from longshore.domain.catalogue import Catalogue
+from longshore.provisioning.ec2.config import Ec2Config
 from longshore.runtime.config import ConfigError, Settings
-from longshore.runtime.host import local_catalogue
+from longshore.runtime.host import open_catalogue
 
 AGENT_COMMAND = (sys.executable, "-m", "longshore.agent")
 CLEANUP_COMMAND = (sys.executable, "-m", "longshore.agent.cleanup")
@@ -24,6 +25,7 @@ class ProvisioningConfig:
     address: str
     metrics_address: str
     database_url: str
+    provider: str = "local"
     instances_dir: Path
     catalogue: Catalogue
     scheduler_address: str
@@ -32,9 +34,11 @@ class ProvisioningConfig:
     interval_seconds: float = 5.0
     grace: timedelta = timedelta(seconds=60)
     instances_limit: int = 32
+    quote_interval: timedelta = timedelta(seconds=300)
     stop_instances: bool = False
     agent_command: tuple[str, ...] = AGENT_COMMAND
     cleanup_command: tuple[str, ...] = CLEANUP_COMMAND
+    ec2: Ec2Config | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -43,6 +47,8 @@ class ProvisioningConfig:
         - LONGSHORE_PROVISIONING_ADDRESS, LONGSHORE_PROVISIONING_METRICS_ADDRESS;
         - LONGSHORE_DATABASE_URL;
         - LONGSHORE_SCHEDULER_ADDRESS, LONGSHORE_LOGS_ADDRESS: passed on to agents;
+        - LONGSHORE_PROVIDER (local): `local` for agents as processes on this machine, or `ec2`; its
+          settings are those of `longshore.provisioning.ec2.config`;
         - LONGSHORE_INSTANCES_DIR (`instances` in LONGSHORE_DATA_DIR, by default ~/.longshore): a
           directory for each local instance;
         - LONGSHORE_RUNTIME (auto): passed on to agents;
@@ -51,18 +57,22 @@ class ProvisioningConfig:
           (32): most instances on it at one time;
         - LONGSHORE_PROVISION_INTERVAL (5): seconds between comparisons of records and provider;
         - LONGSHORE_DRAIN_SECONDS (60): grace for an empty instance to drain, then to exit;
+        - LONGSHORE_QUOTE_INTERVAL (300): seconds between questions for a provider's prices;
         - LONGSHORE_STOP_INSTANCES (false): end all instances when the service stops;
         - LONGSHORE_AGENT_COMMAND, LONGSHORE_AGENT_CLEANUP_COMMAND: what is run, with a shell's
           quoting, for a local instance and once it is gone.
         """
         settings = Settings(environ)
         data_dir = settings.path("LONGSHORE_DATA_DIR", Path("~/.longshore"))
+        provider = settings.choice("LONGSHORE_PROVIDER", ("local", "ec2"), "local")
         return cls(
+            provider=provider,
+            ec2=Ec2Config.from_settings(settings) if provider == "ec2" else None,
             address=settings.listen_address("provisioning"),
             metrics_address=settings.metrics_address("provisioning"),
             database_url=settings.database_url(),
             instances_dir=settings.path("LONGSHORE_INSTANCES_DIR", data_dir / "instances"),
-            catalogue=Catalogue(local_catalogue(settings)),
+            catalogue=open_catalogue(settings),
             scheduler_address=settings.address("scheduler"),
             logs_address=settings.address("logs"),
             runtime=settings.choice(
@@ -71,6 +81,9 @@ class ProvisioningConfig:
             interval_seconds=settings.seconds("LONGSHORE_PROVISION_INTERVAL", 5, 0.05, 3600),
             grace=timedelta(seconds=settings.seconds("LONGSHORE_DRAIN_SECONDS", 60, 0.1, 3600)),
             instances_limit=settings.integer("LONGSHORE_LOCAL_INSTANCES", 32, 1, 10_000),
+            quote_interval=timedelta(
+                seconds=settings.seconds("LONGSHORE_QUOTE_INTERVAL", 300, 1, 86_400)
+            ),
             stop_instances=settings.flag("LONGSHORE_STOP_INSTANCES", False),
             agent_command=_command(settings, "LONGSHORE_AGENT_COMMAND", AGENT_COMMAND),
             cleanup_command=_command(settings, "LONGSHORE_AGENT_CLEANUP_COMMAND", CLEANUP_COMMAND),

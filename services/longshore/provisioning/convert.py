@@ -1,18 +1,32 @@
-"""Capacity orders between the wire and the domain."""
+"""Capacity orders, instances and costs between the wire and the domain."""
 
 import re
 import uuid
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from longshore.domain.errors import InvalidRequest
+from longshore.domain.job import JobKey
 from longshore.domain.order import ON_DEMAND, SPOT, CapacityOrder, OrderEntry
-from longshore.provisioning.service import Provisioned
+from longshore.domain.page import page_size
+from longshore.provisioning.fulfilling import Provisioned
+from longshore.provisioning.reporting import Costs, Wanted
+from longshore.state.instance_report import Cost, InstanceDetail
 from longshore.v1 import provisioning_service_pb2 as pb
 
 ENTRIES_LIMIT = 300
 COUNT_LIMIT = 10_000
 TERMINATE_LIMIT = 1_000
 REASON_LIMIT = 2_000
+PAGE_LIMIT = 1_000
+PAGE_DEFAULT = 100
+NAMES_LIMIT = 100
+NOTICE_LIMIT = 600
+NOTICE_DEFAULT = 120
 _OPTIONS = {pb.PURCHASE_OPTION_ON_DEMAND: ON_DEMAND, pb.PURCHASE_OPTION_SPOT: SPOT}
+_WIRE_OPTIONS = {name: option for option, name in _OPTIONS.items()}
 _INSTANCE_ID = re.compile(r"i-[0-9a-f]{17}")
 
 
@@ -36,6 +50,8 @@ def order_from_request(request: pb.ProvisionRequest) -> CapacityOrder:
     return CapacityOrder(
         order_id=order_id,
         compute_environment=order.compute_environment,
+        generation=max(order.generation, 1),
+        allocation_strategy=order.allocation_strategy or "BEST_FIT",
         target_vcpus=order.target_vcpus,
         entries=tuple(_entry(number, entry) for number, entry in enumerate(order.entries)),
         reason=order.reason[:REASON_LIMIT],
@@ -53,12 +69,98 @@ def ids_from_request(request: pb.TerminateInstancesRequest) -> list[str]:
             f"instanceIds: at most {TERMINATE_LIMIT} at one time.", member="instanceIds"
         )
     for number, instance_id in enumerate(request.instance_ids):
-        if not _INSTANCE_ID.fullmatch(instance_id):
-            raise InvalidRequest(
-                f"{instance_id!r} is not an instance id (`i-` and 17 hexadecimal digits).",
-                member=f"instanceIds[{number}]",
-            )
+        _check_id(instance_id, f"instanceIds[{number}]")
     return list(request.instance_ids)
+
+
+def wanted_from_request(request: pb.ListInstancesRequest) -> tuple[Wanted, int]:
+    """Which instances are asked for, and how many at most.
+
+    Raises:
+        InvalidRequest: a member is wrong; the message names it.
+    """
+    if request.instance_id:
+        _check_id(request.instance_id, "instanceId")
+    asked = request.max_results if request.HasField("max_results") else PAGE_DEFAULT
+    wanted = Wanted(request.compute_environment, request.instance_id, request.ended)
+    return wanted, page_size(asked, PAGE_LIMIT)
+
+
+def interrupt_from_request(request: pb.InterruptInstanceRequest) -> tuple[str, timedelta]:
+    """The instance to interrupt and the notice that it gets.
+
+    Raises:
+        InvalidRequest: a member is wrong; the message names it.
+    """
+    _check_id(request.instance_id, "instanceId")
+    notice = request.notice_seconds if request.HasField("notice_seconds") else NOTICE_DEFAULT
+    if not 0 <= notice <= NOTICE_LIMIT:
+        raise InvalidRequest(
+            f"noticeSeconds is {notice}; it must be from 0 to {NOTICE_LIMIT}.",
+            member="noticeSeconds",
+        )
+    return request.instance_id, timedelta(seconds=notice)
+
+
+def costs_from_request(
+    request: pb.DescribeCostsRequest,
+) -> tuple[list[str], list[str], list[JobKey]]:
+    """Compute environments, queues and jobs whose costs are asked for.
+
+    Raises:
+        InvalidRequest: too many, or a job's id is none.
+    """
+    for member, names in (
+        ("computeEnvironments", request.compute_environments),
+        ("jobQueues", request.job_queues),
+        ("jobIds", request.job_ids),
+    ):
+        if len(names) > NAMES_LIMIT:
+            raise InvalidRequest(f"{member}: at most {NAMES_LIMIT} at one time.", member=member)
+    keys = [JobKey.parse(text, f"jobIds[{n}]") for n, text in enumerate(request.job_ids)]
+    return list(request.compute_environments), list(request.job_queues), keys
+
+
+def instance_to(detail: InstanceDetail) -> pb.InstanceDetail:
+    """An instance, for the wire."""
+    return pb.InstanceDetail(
+        instance_id=detail.instance_id,
+        compute_environment=detail.compute_environment,
+        status=detail.status,
+        status_reason=detail.status_reason,
+        provider=detail.provider,
+        provider_id=detail.provider_id,
+        instance_type=detail.instance_type,
+        zone=detail.zone,
+        purchase_option=_WIRE_OPTIONS[detail.purchase_option],
+        vcpus=detail.vcpus,
+        memory_mib=detail.memory_mib,
+        gpus=detail.gpus,
+        price_per_hour=detail.price_per_hour,
+        cost=detail.cost,
+        live_attempts=detail.live_attempts,
+        held_vcpus=detail.held_vcpus,
+        held_memory_mib=detail.held_memory_mib,
+        order_time=_timestamp(detail.ordered_at),
+        launch_time=_timestamp(detail.launched_at),
+        register_time=_timestamp(detail.registered_at),
+        drain_time=_timestamp(detail.terminating_at),
+        end_time=_timestamp(detail.ended_at),
+        order_reason=detail.order_reason,
+    )
+
+
+def costs_to_response(costs: Costs) -> pb.DescribeCostsResponse:
+    """Costs, for the wire."""
+
+    def wire(found: Sequence[Cost]) -> list[pb.Cost]:
+        return [pb.Cost(name=one.name, cost=one.cost) for one in found]
+
+    return pb.DescribeCostsResponse(
+        compute_environments=wire(costs.environments),
+        job_queues=wire(costs.queues),
+        jobs=wire(costs.jobs),
+    )
 
 
 def provisioned_to_response(provisioned: Provisioned) -> pb.ProvisionResponse:
@@ -73,6 +175,7 @@ def provisioned_to_response(provisioned: Provisioned) -> pb.ProvisionResponse:
             pb.CapacityError(
                 instance_type=error.instance_type,
                 zone=error.zone,
+                purchase_option=_WIRE_OPTIONS[error.purchase_option],
                 reason=error.reason,
                 message=error.message,
             )
@@ -99,7 +202,25 @@ def _entry(number: int, entry: pb.CapacityOrderEntry) -> OrderEntry:
         purchase_option=_OPTIONS[entry.purchase_option],
         zone=entry.zone,
         rank=entry.rank,
+        max_price_per_hour=(
+            entry.max_price_per_hour if entry.HasField("max_price_per_hour") else None
+        ),
     )
+
+
+def _check_id(text: str, member: str) -> None:
+    if not _INSTANCE_ID.fullmatch(text):
+        raise InvalidRequest(
+            f"{text[:64]!r} is not an instance id (`i-` and 17 hexadecimal digits).", member=member
+        )
+
+
+def _timestamp(at: datetime | None) -> Timestamp | None:
+    if at is None:
+        return None
+    stamp = Timestamp()
+    stamp.FromDatetime(at)
+    return stamp
 
 
 def _wrong(member: str, text: str) -> InvalidRequest:

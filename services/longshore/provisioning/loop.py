@@ -2,63 +2,40 @@
 
 import asyncio
 import contextlib
-import socket
-from collections.abc import AsyncIterator, Callable, Collection, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from longshore.domain.errors import StaleLease
-from longshore.domain.instance import (
-    AgentStatus,
-    InstanceRecord,
-    InstanceStatus,
-    RestartPolicy,
-    Step,
-    next_step,
-)
+from longshore.domain.instance import AgentStatus, InstanceRecord, InstanceStatus, RestartPolicy
+from longshore.provisioning.giving import TERMINATE_SECONDS, GivingBack
+from longshore.provisioning.leadership import Leadership
 from longshore.provisioning.provider import Found, LaunchError, Provider
+from longshore.provisioning.stray import Strays
+from longshore.provisioning.watch import Over, Pass, Watch, run_all
+from longshore.state import capacity_order
 from longshore.state import instance as records
-from longshore.state import lease
-from longshore.state.pool import Connection, Pool, connection, transaction
+from longshore.state.pool import Pool, connection
 
 log = structlog.get_logger()
 
-LEASE_DOMAIN = "provisioning"
-LEASE_SECONDS = 30.0
+#: How long the provider has to name its instances, and to start one.
+DESCRIBE_SECONDS = 20.0
+LAUNCH_SECONDS = 15.0
+#: Instances that are launched at one time.
+LAUNCHERS = 8
+#: How long a provider that says that it launched an instance may take to show it.
+SHOW_PATIENCE = timedelta(seconds=60)
 #: How long all instances get to end when the service stops them.
 STOP_SECONDS = 20.0
 #: How often a stopping service looks, beside being told when a process ends.
 POLL_SECONDS = 0.5
-#: Instances that are cleaned up after at one time.
-CLEANERS = 4
-#: How long after a try to clean up the next one comes, for what could not be cleaned up.
-CLEAN_AGAIN = timedelta(seconds=60)
 STOPPED = "The instance was stopped together with longshore."
-
-
-@dataclass(slots=True)
-class _Watch:
-    """What this process remembers of an instance from pass to pass."""
-
-    started_at: datetime
-    deaths: int = 0
-    restart_at: datetime | None = None
-    terminating_since: datetime | None = None
-    stopped_at: datetime | None = None
-
-
-@dataclass(slots=True)
-class _Pass:
-    """What one pass saw and did."""
-
-    running: dict[str, str]
-    now: datetime
-    #: When something will be due again.
-    due: list[datetime] = field(default_factory=list)
-    #: Instances that are over: id, status, reason.
-    over: list[tuple[str, InstanceStatus, str | None]] = field(default_factory=list)
+DRAINED = "It was drained."
+AGENT_LOST = "Its agent was lost."
+TAKEN = "The provider ended it."
+NEVER_SHOWN = "The provider said that it launched it, and never showed it."
+ENDED_BOOTING = "The provider ended it before its agent registered."
 
 
 class Reconciler:
@@ -69,47 +46,66 @@ class Reconciler:
         pool: Pool,
         provider: Provider,
         *,
+        leadership: Leadership,
         grace: timedelta,
         wake_after: Callable[[float], None],
         restarts: RestartPolicy | None = None,
-        holder: str | None = None,
+        show_patience: timedelta = SHOW_PATIENCE,
     ) -> None:
         """Makes a reconciler; it takes the lease in its first pass.
 
         Args:
             pool: the database.
             provider: what instances come from.
+            leadership: the lease of provisioning.
             grace: see `longshore.domain.instance.next_step`.
             wake_after: asks for a pass in so many seconds.
             restarts: how agents that die are started again.
-            holder: names who reconciles; the same name takes its own lease back at once, so it
-                names the machine and not the process.
+            show_patience: how long the provider may take to show what it launched.
         """
         self._pool = pool
         self._provider = provider
-        self._grace = grace
+        self._leadership = leadership
         self._wake_after = wake_after
         self._restarts = restarts or RestartPolicy()
-        self._holder = holder or f"{provider.name}:{socket.gethostname()}"
-        self._token: int | None = None
-        self._watches: dict[str, _Watch] = {}
-        self._strays: dict[str, datetime] = {}
-        self._cleaned_at: datetime | None = None
+        self._show_patience = show_patience
+        self._giving = GivingBack(leadership, provider, grace)
+        self._strays = Strays(provider, grace)
+        self._launchers = asyncio.Semaphore(LAUNCHERS)
+        self._watches: dict[str, Watch] = {}
         self._ended = asyncio.Event()
 
     async def tick(self) -> bool:
-        """One pass; False while another machine holds the lease."""
-        if not await self._hold():
+        """One pass; False while another machine holds the lease.
+
+        Raises:
+            Unavailable: provider or database do not answer: nothing is concluded from that.
+            TimeoutError: the same.
+            StaleLease: another machine has taken the lease.
+        """
+        if not await self._leadership.hold():
             return False
-        found = {entry.instance_id: entry.provider_id for entry in await self._provider.describe()}
+        async with asyncio.timeout(DESCRIBE_SECONDS):
+            found = await self._provider.describe()
+        # In this order, and after what the provider said: an instance that it has and that is not
+        # on record then belongs to an order that is being answered, or to none.
         async with connection(self._pool) as conn:
-            live = {record.instance_id: record for record in await self._live(conn)}
-        current = _Pass(found, datetime.now(UTC))
+            answering = {order.order_id for order in await capacity_order.begun(conn)}
+            live = {r.instance_id: r for r in await records.live(conn, self._provider.name)}
+        current = Pass(frozenset(entry.instance_id for entry in found), datetime.now(UTC))
+        await self._note_seen(live.values(), current)
         for record in live.values():
-            await self._advance(record, current)
-        await self._end_strays(found.keys() - live.keys(), current)
-        await self._finish(current)
-        await self._clean_again(live.keys() | found.keys(), current.now)
+            self._advance(record, current)
+        await run_all(current.work)
+        await self._giving.end(current, self._watches)
+        strays = [
+            entry.instance_id
+            for entry in found
+            if entry.instance_id not in live and entry.order_id not in answering
+        ]
+        await self._strays.end(strays, current)
+        await self._giving.finish(current)
+        await self._strays.clean_again(live.keys() | current.running, current.now)
         self._watches = {key: watch for key, watch in self._watches.items() if key in live}
         if current.due:
             wait = min(current.due) - datetime.now(UTC)
@@ -123,93 +119,77 @@ class Reconciler:
 
     async def stop_all(self) -> None:
         """Ends every instance: its agent, then its containers, then its record."""
-        if not await self._hold():
+        if not await self._leadership.hold():
             return
         async with connection(self._pool) as conn:
-            live = await self._live(conn)
+            live = await records.live(conn, self._provider.name)
         ids = [entry.instance_id for entry in await self._provider.describe()]
-        await self._provider.terminate(ids, force=False)
         try:
             async with asyncio.timeout(STOP_SECONDS):
+                await self._provider.terminate(ids, force=False)
                 while await self._provider.describe():
                     self._ended.clear()
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._ended.wait(), POLL_SECONDS)
         except TimeoutError:
-            await self._provider.terminate(ids, force=True)
+            async with asyncio.timeout(TERMINATE_SECONDS):
+                await self._provider.terminate(ids, force=True)
             log.warning("instances.killed", after_seconds=STOP_SECONDS)
-        current = _Pass({}, datetime.now(UTC))
-        current.over = [(record.instance_id, InstanceStatus.TERMINATED, STOPPED) for record in live]
-        await self._finish(current)
+        current = Pass(frozenset(), datetime.now(UTC))
+        current.over = [
+            Over(record.instance_id, InstanceStatus.TERMINATED, STOPPED, asked_at=current.now)
+            for record in live
+        ]
+        await self._giving.finish(current)
 
-    async def release(self) -> None:
-        """Gives the lease back."""
-        if self._token is not None:
-            async with connection(self._pool) as conn:
-                await lease.release(conn, LEASE_DOMAIN, self._token)
-            self._token = None
+    async def _note_seen(self, live: Iterable[InstanceRecord], current: Pass) -> None:
+        """Writes down which instances the provider shows for the first time."""
+        new = [
+            r.instance_id for r in live if r.seen_at is None and r.instance_id in current.running
+        ]
+        if new:
+            async with self._leadership.guarded() as conn:
+                await records.seen(conn, new)
 
-    async def _hold(self) -> bool:
-        async with transaction(self._pool) as conn:
-            if self._token is not None:
-                try:
-                    await lease.renew(conn, LEASE_DOMAIN, self._token, LEASE_SECONDS)
-                except StaleLease:
-                    log.warning("lease.lost", domain=LEASE_DOMAIN)
-                    self._token = None
-                    raise
-            else:
-                self._token = await lease.acquire(conn, LEASE_DOMAIN, self._holder, LEASE_SECONDS)
-        return self._token is not None
-
-    async def _live(self, conn: Connection) -> list[InstanceRecord]:
-        return await records.live(conn, self._provider.name)
-
-    async def _advance(self, record: InstanceRecord, current: _Pass) -> None:
-        """Moves one instance a step on."""
-        watch = self._watches.setdefault(record.instance_id, _Watch(current.now))
+    def _advance(self, record: InstanceRecord, current: Pass) -> None:
+        """Moves one instance a step on; what takes time goes to the group."""
+        watch = self._watches.setdefault(record.instance_id, Watch(current.now))
         is_running = record.instance_id in current.running
+        if not is_running and (shown_by := self._may_be_shown_by(record)) > current.now:
+            current.due.append(shown_by)
+            is_running = True
         if record.status is InstanceStatus.TERMINATING:
-            await self._give_back(record, watch, current)
+            if self._giving.advance(record, watch, current, is_running=is_running):
+                self._revive(record, watch, current)
         elif record.status is InstanceStatus.ORDERED:
-            await self._launch(record, watch, current)
+            current.work.append(self._start(record, watch, current))
         elif not is_running:
-            await self._revive(record, watch, current)
+            self._gone(record, watch, current)
 
-    async def _start(self, record: InstanceRecord, watch: _Watch, current: _Pass) -> Found | None:
-        """Has the provider start an instance; None, and the instance is over, if it cannot."""
-        try:
-            found = await self._provider.launch(record)
-        except LaunchError as error:
-            current.over.append((record.instance_id, InstanceStatus.FAILED, error.message))
-            return None
-        watch.started_at = current.now
-        return found
+    def _may_be_shown_by(self, record: InstanceRecord) -> datetime:
+        """Until when an instance that the provider does not show may be there all the same."""
+        if self._provider.revives or record.seen_at is not None or record.launched_at is None:
+            return datetime.min.replace(tzinfo=UTC)
+        return record.launched_at + self._show_patience
 
-    async def _launch(self, record: InstanceRecord, watch: _Watch, current: _Pass) -> None:
-        found = await self._start(record, watch, current)
-        if found is None:
-            return
-        async with self._guarded() as conn:
-            await records.launched(conn, record.instance_id, found.provider_id)
-        log.info(
-            "instance.launched",
-            instance_id=record.instance_id,
-            compute_environment=record.compute_environment,
-            instance_type=record.instance_type,
-            provider_id=found.provider_id,
-        )
-
-    async def _revive(self, record: InstanceRecord, watch: _Watch, current: _Pass) -> None:
-        """Starts an instance again whose process is gone, or ends it on record."""
+    def _gone(self, record: InstanceRecord, watch: Watch, current: Pass) -> None:
+        """Starts an instance again that the provider does not have any more, or ends it."""
+        status = InstanceStatus.TERMINATED
         if record.agent is AgentStatus.LOST:
-            text = "Its agent was lost."
-            current.over.append((record.instance_id, InstanceStatus.TERMINATED, text))
-            return
-        if record.agent is AgentStatus.DRAINING and not record.live_attempts:
-            text = "It was drained."
-            current.over.append((record.instance_id, InstanceStatus.TERMINATED, text))
-            return
+            current.over.append(Over(record.instance_id, status, AGENT_LOST))
+        elif record.agent is AgentStatus.DRAINING and not record.live_attempts:
+            since = record.idle_since or current.now
+            current.over.append(Over(record.instance_id, status, DRAINED, asked_at=since))
+        elif self._provider.revives:
+            self._revive(record, watch, current)
+        elif record.agent is not None:
+            current.over.append(Over(record.instance_id, status, TAKEN))
+        else:
+            text = ENDED_BOOTING if record.seen_at else NEVER_SHOWN
+            current.over.append(Over(record.instance_id, InstanceStatus.FAILED, text))
+
+    def _revive(self, record: InstanceRecord, watch: Watch, current: Pass) -> None:
+        """Starts an instance again whose process is gone, with growing delays."""
         if watch.restart_at is None:
             settled = current.now - watch.started_at >= self._restarts.settled
             watch.deaths = 1 if settled else watch.deaths + 1
@@ -219,94 +199,37 @@ class Reconciler:
             )
             if delay is None:
                 text = f"Its agent ended {watch.deaths} times in a row; see its log."
-                current.over.append((record.instance_id, InstanceStatus.FAILED, text))
+                current.over.append(Over(record.instance_id, InstanceStatus.FAILED, text))
                 return
             watch.restart_at = current.now + delay
         if current.now < watch.restart_at:
             current.due.append(watch.restart_at)
             return
-        watch.restart_at = None
-        found = await self._start(record, watch, current)
+        current.work.append(self._start(record, watch, current))
+
+    async def _start(self, record: InstanceRecord, watch: Watch, current: Pass) -> None:
+        """Has the provider start an instance; it is over if that cannot be."""
+        found: Found | None = None
+        async with self._launchers:
+            with current.asking("launch"):
+                try:
+                    async with asyncio.timeout(LAUNCH_SECONDS):
+                        found = await self._provider.launch(record)
+                except LaunchError as error:
+                    over = Over(record.instance_id, InstanceStatus.FAILED, error.message)
+                    current.over.append(over)
         if found is None:
             return
-        async with self._guarded() as conn:
-            await records.relaunched(conn, record.instance_id, found.provider_id)
+        watch.started_at, watch.restart_at = current.now, None
+        is_first = record.status is InstanceStatus.ORDERED
+        async with self._leadership.guarded() as conn:
+            note = records.launched if is_first else records.relaunched
+            await note(conn, record.instance_id, found.provider_id)
         log.info(
-            "instance.restarted",
+            "instance.launched" if is_first else "instance.restarted",
             instance_id=record.instance_id,
+            compute_environment=record.compute_environment,
+            instance_type=record.instance_type,
             provider_id=found.provider_id,
             deaths_in_a_row=watch.deaths,
         )
-
-    async def _give_back(self, record: InstanceRecord, watch: _Watch, current: _Pass) -> None:
-        """Moves a TERMINATING instance on."""
-        watch.terminating_since = watch.terminating_since or current.now
-        step = next_step(
-            record,
-            is_running=record.instance_id in current.running,
-            since=watch.terminating_since,
-            stopped_at=watch.stopped_at,
-            now=current.now,
-            grace=self._grace,
-        )
-        if step is Step.REVIVE:
-            await self._revive(record, watch, current)
-            return
-        if step is Step.RECORD:
-            never_joined = record.agent is None and record.was_launched
-            status = InstanceStatus.FAILED if never_joined else InstanceStatus.TERMINATED
-            current.over.append((record.instance_id, status, None))
-            return
-        if step is not Step.WAIT:
-            await self._provider.terminate([record.instance_id], force=step is Step.KILL)
-            watch.stopped_at = current.now
-            log.info("instance.stopping", instance_id=record.instance_id, step=step)
-        due = (watch.stopped_at or watch.terminating_since) + self._grace
-        if due > current.now:
-            current.due.append(due)
-
-    async def _end_strays(self, strays: Iterable[str], current: _Pass) -> None:
-        """Ends what the provider has and no live record asks for."""
-        known, self._strays = self._strays, {}
-        for instance_id in strays:
-            since = self._strays[instance_id] = known.get(instance_id, current.now)
-            force = current.now - since >= self._grace
-            if instance_id not in known or force:
-                log.warning("instance.stray", instance_id=instance_id, force=force)
-                await self._provider.terminate([instance_id], force=force)
-            current.due.append(since + self._grace)
-        for instance_id in known.keys() - self._strays.keys():
-            await self._provider.clean(instance_id)
-
-    async def _clean_again(self, present: Collection[str], now: datetime) -> None:
-        """Tries again to clean up after some of the instances where that did not work."""
-        if self._cleaned_at is not None and now - self._cleaned_at < CLEAN_AGAIN:
-            return
-        gone = [key for key in await self._provider.remains() if key not in present]
-        if not gone:
-            return
-        self._cleaned_at = now
-        log.info("instances.cleaning_again", count=len(gone))
-        await asyncio.gather(*map(self._provider.clean, gone[:CLEANERS]))
-
-    async def _finish(self, current: _Pass) -> None:
-        """Cleans up after instances that are over, then ends their records."""
-        cleaners = asyncio.Semaphore(CLEANERS)
-
-        async def finish(instance_id: str, status: InstanceStatus, reason: str | None) -> None:
-            async with cleaners:
-                await self._provider.clean(instance_id)
-                async with self._guarded() as conn:
-                    await records.ended(conn, instance_id, status, reason)
-            log.info("instance.ended", instance_id=instance_id, status=status, reason=reason)
-
-        async with asyncio.TaskGroup() as group:
-            for over in current.over:
-                group.create_task(finish(*over))
-
-    @contextlib.asynccontextmanager
-    async def _guarded(self) -> AsyncIterator[Connection]:
-        """A transaction that only the holder of the lease commits."""
-        async with transaction(self._pool) as conn:
-            await lease.check(conn, LEASE_DOMAIN, self._token or 0)
-            yield conn

@@ -1,13 +1,15 @@
-"""What provisioning asks of a provider of instances: the local machine now, clouds later."""
+"""What provisioning asks of a provider of instances."""
 
-from collections.abc import Sequence
+import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from longshore.domain.catalogue import InstanceType
 from longshore.domain.errors import LongshoreError
 from longshore.domain.instance import InstanceRecord
-from longshore.domain.order import CapacityError, OrderEntry
+from longshore.domain.order import CapacityError, CapacityOrder, Ordered
+from longshore.domain.validation import Json
 
 
 class LaunchError(LongshoreError):
@@ -18,19 +20,61 @@ class LaunchError(LongshoreError):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An instance that the provider has; `provider_id` is its own name for it."""
+    """An instance that the provider has; `provider_id` is its own name for it.
+
+    `order_id`, where the provider keeps it, is the order that `fulfil` got it for: an instance of
+    an order that is being answered is not yet on record, and no stray for that.
+    """
 
     instance_id: str
     provider_id: str
+    order_id: uuid.UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fulfilment:
+    """What an order got, and what could not be had."""
+
+    instances: tuple[Ordered, ...]
+    errors: tuple[CapacityError, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quote:
+    """What the provider says of one of its pools. See `longshore.domain.capacity.Offer`."""
+
+    instance_type: str
+    zone: str
+    purchase_option: str
+    price_per_hour: float
+    depth: float = 1.0
 
 
 class Provider(Protocol):
     """A place that instances come from; all of it is idempotent, by our own ids."""
 
     name: str
+    #: Whether an instance that is gone can be launched again under the same id.
+    revives: bool
 
-    def refuse(self, entry: OrderEntry, kind: InstanceType, live: int) -> CapacityError | None:
-        """Why one more instance cannot be had besides those live, None if it can be tried."""
+    async def fulfil(
+        self,
+        order: CapacityOrder,
+        kinds: Mapping[str, InstanceType],
+        resources: Json,
+        live: int,
+    ) -> Fulfilment:
+        """Gets what may be had of an order; the same order again gets the same instances.
+
+        Args:
+            order: what to get.
+            kinds: the types of its entries.
+            resources: `computeResources` of the compute environment, as stored.
+            live: instances of this provider that are not over on record.
+
+        Raises:
+            Unavailable: the provider does not answer; whether it launched anything is not known.
+        """
         ...
 
     async def launch(self, instance: InstanceRecord) -> Found:
@@ -47,6 +91,10 @@ class Provider(Protocol):
 
     async def describe(self) -> list[Found]:
         """Every instance that the provider has now, whoever ordered it."""
+        ...
+
+    async def quote(self, kinds: Sequence[InstanceType]) -> list[Quote]:
+        """Prices and depths of the pools of types; empty where there is no market."""
         ...
 
     async def clean(self, instance_id: str) -> None:

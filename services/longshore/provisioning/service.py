@@ -1,101 +1,152 @@
-"""Use cases of provisioning: order capacity, give instances back."""
+"""Use cases of provisioning: order capacity, give instances back, interrupt them."""
 
-import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from longshore.domain.catalogue import Catalogue, InstanceType
-from longshore.domain.errors import InvalidRequest, NotFound
-from longshore.domain.order import (
-    CapacityError,
-    CapacityOrder,
-    OrderEntry,
-    allot,
-    instance_ids,
+from longshore.domain.errors import (
+    LongshoreError,
+    NotFound,
+    PreconditionFailed,
+    StaleLease,
+    Unavailable,
 )
-from longshore.provisioning.provider import Provider
+from longshore.domain.instance import NOTICE_MARGIN, InstanceStatus
+from longshore.domain.order import CapacityOrder
+from longshore.provisioning.fulfilling import ANSWER_SECONDS, Fulfilling, Provisioned
+from longshore.provisioning.leadership import Leadership
+from longshore.provisioning.watch import run_all
 from longshore.state import capacity_order, instance
 from longshore.state.pool import Pool, transaction
 
 log = structlog.get_logger()
 
-
-@dataclass(frozen=True, slots=True)
-class Provisioned:
-    """What an order got: id, type and zone of each instance, and what could not be had."""
-
-    order_id: uuid.UUID
-    instances: list[tuple[str, str, str]]
-    errors: list[CapacityError]
+INTERRUPTED = "Spot interruption: the provider takes the instance back at {:%H:%M:%S} UTC."
 
 
 class Provisioning:
-    """Records what is ordered and given back; the loop does the rest."""
+    """Records what is ordered and given back; loops do the rest."""
 
     def __init__(
-        self, pool: Pool, provider: Provider, catalogue: Catalogue, wake: Callable[[], None]
+        self,
+        pool: Pool,
+        *,
+        leadership: Leadership,
+        fulfilling: Fulfilling,
+        provider_name: str,
+        wake: Callable[[], None],
     ) -> None:
+        """Makes the service.
+
+        Args:
+            pool: the database.
+            leadership: the lease of provisioning.
+            fulfilling: what gets what is ordered.
+            provider_name: the provider's, as on record.
+            wake: asks for a pass over instances.
+        """
         self._pool = pool
-        self._provider = provider
-        self._catalogue = catalogue
+        self._leadership = leadership
+        self._fulfilling = fulfilling
+        self._provider_name = provider_name
         self._wake = wake
 
-    async def provision(self, order: CapacityOrder) -> Provisioned:
-        """Puts an order's instances on record, once, however often it is asked.
+    async def provision(self, order: CapacityOrder, seconds: float = ANSWER_SECONDS) -> Provisioned:
+        """Gets what may be had of an order, once, however often it is asked.
+
+        Args:
+            order: what to get.
+            seconds: how long that may take.
 
         Raises:
             InvalidRequest: an entry names an unknown type.
             NotFound: there is no such compute environment.
+            Unavailable: the provider does not answer; the order stays open.
         """
-        kinds = [self._kind(number, entry) for number, entry in enumerate(order.entries)]
-        by_name = {kind.name: kind for kind in kinds}
-        async with transaction(self._pool) as conn:
-            if not await instance.environment_exists(conn, order.compute_environment):
-                raise NotFound(f"There is no compute environment {order.compute_environment!r}.")
-            await capacity_order.record(conn, order)
-            is_closed, errors = await capacity_order.lock(conn, order.order_id)
-            if not is_closed:
-                live = await instance.count_live(conn, self._provider.name)
-                taken, errors = allot(
-                    order,
-                    lambda entry, count: self._provider.refuse(
-                        entry, by_name[entry.instance_type], live + count
-                    ),
-                )
-                ids = instance_ids(order.order_id, len(taken))
-                ordered = [
-                    (instance_id, entry, by_name[entry.instance_type])
-                    for instance_id, entry in zip(ids, taken, strict=True)
-                ]
-                await instance.insert(conn, order, self._provider.name, ordered)
-                await capacity_order.close(conn, order.order_id, errors)
-                log.info(
-                    "order.accepted",
-                    order_id=str(order.order_id),
-                    compute_environment=order.compute_environment,
-                    instances=len(taken),
-                    errors=len(errors),
-                )
-            got = await instance.of_order(conn, order.order_id)
+        self._fulfilling.check(order)
+        await self._leadership.ensure()
+        try:
+            async with self._leadership.guarded() as conn:
+                if not await instance.environment_exists(conn, order.compute_environment):
+                    raise NotFound(
+                        f"There is no compute environment {order.compute_environment!r}."
+                    )
+                await capacity_order.record(conn, order)
+            answer = await self._fulfilling.answer(order, seconds)
+        except StaleLease:
+            raise Unavailable("Another provisioning service has taken over; try again.") from None
         self._wake()
-        return Provisioned(order.order_id, got, errors)
+        return answer
 
-    async def terminate(self, instance_ids: Sequence[str], reason: str) -> list[str]:
+    async def resume(self) -> None:
+        """Answers open orders whose caller went away, or that a holder before this one died over.
+
+        The provider is asked again, by the same id: it may have launched something for them.
+        """
+        await run_all(map(self._resume, await self._fulfilling.left_over()))
+
+    async def _resume(self, order: CapacityOrder) -> None:
+        try:
+            await self._fulfilling.answer(order, ANSWER_SECONDS)
+        except StaleLease:
+            raise
+        except LongshoreError as error:
+            log.warning("order.unanswered", order_id=str(order.order_id), error=error.message)
+        self._wake()
+
+    async def terminate(
+        self, instance_ids: Sequence[str], reason: str, drain_until: datetime | None = None
+    ) -> list[str]:
         """Asks for the end of instances; returns those that were live and not asked before."""
         async with transaction(self._pool) as conn:
-            terminating = await instance.terminating(conn, instance_ids, reason)
+            terminating = await instance.terminating(
+                conn, instance_ids, reason, drain_until=drain_until
+            )
         for instance_id in terminating:
             log.info("instance.terminating", instance_id=instance_id, reason=reason)
         self._wake()
         return terminating
 
-    def _kind(self, number: int, entry: OrderEntry) -> InstanceType:
-        kind = self._catalogue.get(entry.instance_type)
-        if kind is None:
-            raise InvalidRequest(
-                f"Instance type {entry.instance_type!r} is not in the catalogue.",
-                member=f"order.entries[{number}].instanceType",
+    async def interrupt(self, instance_id: str, notice: timedelta) -> datetime:
+        """Plays an interruption: the instance drains, and ends when the notice is over.
+
+        Returns:
+            When it ends.
+
+        Raises:
+            NotFound: there is no such instance.
+            PreconditionFailed: it is over, or on its way out.
+        """
+        now = datetime.now(UTC)
+        ends_at = now + notice
+        reason = INTERRUPTED.format(ends_at)
+        async with transaction(self._pool) as conn:
+            status = await instance.lock_status(conn, instance_id)
+            if status is None:
+                text = f"longshore launched no instance {instance_id}."
+                raise NotFound(text, instance_id=instance_id)
+            if status not in (InstanceStatus.ORDERED, InstanceStatus.LAUNCHED):
+                raise PreconditionFailed(
+                    f"Instance {instance_id} is {status}: only one that is there, and not on its "
+                    "way out, can be interrupted."
+                )
+            await instance.terminating(
+                conn,
+                [instance_id],
+                reason,
+                drain_until=max(ends_at - NOTICE_MARGIN, now),
+                ends_at=ends_at,
             )
-        return kind
+        log.info("instance.interrupted", instance_id=instance_id, ends_at=ends_at.isoformat())
+        self._wake()
+        return ends_at
+
+    async def take_notices(self) -> None:
+        """Drains instances whose agents were told by the provider that they will be taken away."""
+        async with transaction(self._pool) as conn:
+            noticed = await instance.take_notices(conn, self._provider_name, NOTICE_MARGIN)
+        for instance_id, reason in noticed:
+            log.info("instance.noticed", instance_id=instance_id, reason=reason)
+        if noticed:
+            self._wake()

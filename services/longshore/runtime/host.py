@@ -3,6 +3,8 @@
 LONGSHORE_LOCAL_VCPUS and LONGSHORE_LOCAL_MEMORY_MIB declare the machine; by default it has four
 vCPUs for each core (vCPUs are shares: batch jobs that wait for disks and networks leave cores idle)
 and three quarters of its memory. LONGSHORE_LOCAL_GPUS is 0 by default.
+
+LONGSHORE_CATALOGUE names a file of instance types that takes the built-in one's place.
 """
 
 import os
@@ -10,8 +12,14 @@ import platform
 
 import psutil
 
-from longshore.domain.catalogue import InstanceType, local_types
-from longshore.runtime.config import Settings
+from longshore.domain.catalogue import (
+    Catalogue,
+    CatalogueError,
+    InstanceType,
+    local_types,
+    parse_catalogue,
+)
+from longshore.runtime.config import ConfigError, Settings
 
 #: vCPUs declared for each core.
 CPU_OVERCOMMIT = 4
@@ -29,6 +37,30 @@ def local_catalogue(settings: Settings) -> tuple[InstanceType, ...]:
         gpus=settings.integer("LONGSHORE_LOCAL_GPUS", 0, 0, 1024),
         architecture=host_architecture(),
     )
+
+
+def open_catalogue(settings: Settings) -> Catalogue:
+    """The types of the file that LONGSHORE_CATALOGUE names, or the built-in ones; and local ones.
+
+    Raises:
+        ConfigError: the file cannot be read, or is no catalogue.
+    """
+    return Catalogue(local_catalogue(settings), catalogue_types(settings))
+
+
+def catalogue_types(settings: Settings) -> tuple[InstanceType, ...] | None:
+    """The types of the file that LONGSHORE_CATALOGUE names; None: none is named.
+
+    Raises:
+        ConfigError: the file cannot be read, or is no catalogue.
+    """
+    if not settings.text("LONGSHORE_CATALOGUE", ""):
+        return None
+    path = settings.path("LONGSHORE_CATALOGUE")
+    try:
+        return parse_catalogue(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, CatalogueError) as error:
+        raise ConfigError(f"LONGSHORE_CATALOGUE, {path}, cannot be used: {error}") from None
 
 
 def host_architecture() -> str:

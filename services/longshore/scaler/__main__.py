@@ -9,7 +9,10 @@ from longshore.rpc.server import GrpcServer
 from longshore.runtime.loop import Loop
 from longshore.runtime.metrics import serve_metrics
 from longshore.runtime.process import run_until_stopped
+from longshore.scaler.alarm import Alarm
 from longshore.scaler.config import ScalerConfig
+from longshore.scaler.ordering import Ordering
+from longshore.scaler.report import Report
 from longshore.scaler.service import Scaler
 from longshore.scaler.servicer import ScalerServicer
 from longshore.state.listen import CAPACITY, ENVIRONMENTS, Listener
@@ -30,17 +33,27 @@ async def serve(stop: asyncio.Event, config: ScalerConfig) -> None:
         pool = await open_pool(config.database_url, maximum=4)
         stack.push_async_callback(pool.close)
         channel = await stack.enter_async_context(open_channel(config.provisioning_address))
+        alarm = Alarm()
+        stack.callback(alarm.stop)
         scaler = Scaler(
             pool,
-            provisioning_grpc.ProvisioningServiceStub(channel),
+            Ordering(provisioning_grpc.ProvisioningServiceStub(channel)),
             config.catalogue,
             config.scaling,
             cool_down=config.cool_down,
+            provider=config.provider,
+            wake_at=alarm.set,
         )
+        stack.push_async_callback(scaler.close)
         loop = Loop("scaler", scaler.evaluate, config.interval_seconds, gather=GATHER_SECONDS)
+        alarm.rings(loop.wake)
         listener = Listener(config.database_url, {CAPACITY: loop.wake, ENVIRONMENTS: loop.wake})
         server = GrpcServer(config.address)
-        server.add(pb_grpc.add_ScalerServiceServicer_to_server, ScalerServicer(scaler), SERVICE)
+        server.add(
+            pb_grpc.add_ScalerServiceServicer_to_server,
+            ScalerServicer(scaler, Report(pool)),
+            SERVICE,
+        )
         async with server, asyncio.TaskGroup() as group:
             listening = group.create_task(listener.run())
             group.create_task(loop.run())

@@ -9,7 +9,7 @@ from typing import Self
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.decision import ScalingSettings
 from longshore.runtime.config import Settings
-from longshore.runtime.host import local_catalogue
+from longshore.runtime.host import open_catalogue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +24,7 @@ class ScalerConfig:
     interval_seconds: float = 10.0
     scaling: ScalingSettings = field(default_factory=ScalingSettings)
     cool_down: timedelta = timedelta(seconds=60)
+    provider: str = "local"
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -37,8 +38,11 @@ class ScalerConfig:
         - LONGSHORE_BOOT_SECONDS (300): how long an instance may take to register;
         - LONGSHORE_COOL_DOWN_SECONDS (60): how long a type that the provider was short of is left
           alone;
-        - LONGSHORE_LOCAL_VCPUS, LONGSHORE_LOCAL_MEMORY_MIB, LONGSHORE_LOCAL_GPUS: the local family,
-          as for provisioning.
+        - LONGSHORE_CONSOLIDATE (false): drain an instance that is less than half full when its work
+          fits on others;
+        - LONGSHORE_PROVIDER (local): whose quoted prices hold, as for provisioning;
+        - LONGSHORE_LOCAL_VCPUS, LONGSHORE_LOCAL_MEMORY_MIB, LONGSHORE_LOCAL_GPUS,
+          LONGSHORE_CATALOGUE: the instance types that there are, as for provisioning.
         """
         settings = Settings(environ)
         idle = settings.seconds("LONGSHORE_IDLE_SECONDS", 60, 0, 7 * 86_400)
@@ -49,11 +53,13 @@ class ScalerConfig:
             metrics_address=settings.metrics_address("scaler"),
             database_url=settings.database_url(),
             provisioning_address=settings.address("provisioning"),
-            catalogue=Catalogue(local_catalogue(settings)),
+            catalogue=open_catalogue(settings),
             interval_seconds=settings.seconds("LONGSHORE_SCALE_INTERVAL", 10, 0.05, 3600),
             scaling=ScalingSettings(
                 idle=timedelta(seconds=idle),
                 boot=timedelta(seconds=boot),
+                consolidate=settings.flag("LONGSHORE_CONSOLIDATE", False),
             ),
             cool_down=timedelta(seconds=cool_down),
+            provider=settings.text("LONGSHORE_PROVIDER", "local"),
         )

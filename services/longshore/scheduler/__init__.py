@@ -9,10 +9,15 @@ its tables (`memory`) and works in ticks. A tick is one transaction, in this ord
 
 1. reports of agents: attempts started and ended, jobs succeed, fail or go back to the front of
    their queue (`ending`), and whatever follows: parents, dependents, children (`following`);
-2. overdue attempts are told to stop;
+2. attempts are told to stop that are overdue, or whose instance's time is over;
 3. submitted jobs are admitted (`admission`);
 4. requests to cancel and terminate, and jobs of deleted queues (`requesting`);
 5. RUNNABLE jobs are placed (`placing`).
+
+An instance is drained, so that it takes no more attempts, when provisioning has it TERMINATING,
+when its agent says that the provider will take it away (a notice), and when it is a slot that got
+its one attempt: with the placement, so that no slot is ever used again. It is stored, and so is
+why an attempt was told to stop: a successor goes on where this process stops.
 
 Only after the commit are reports acknowledged and assignments and stops sent. What fails:
 

@@ -45,6 +45,7 @@ async def serve(stop: asyncio.Event) -> None:
             catalogue=config.catalogue,
             lease_seconds=config.lease_seconds,
             lost_seconds=config.lost_seconds,
+            cool_down=config.cool_down,
         )
         server = GrpcServer(config.address)
         server.add(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from longshore.domain.job import WHOLE, JobKey, JobStatus
+from longshore.domain.job import WHOLE, JobKey, JobStatus, Stop
 from longshore.state import array_job, attempt, demand, job_event, job_transition, ready
 from longshore.state.array_job import ArrayCounts
 from longshore.state.attempt import AttemptMove, LiveAttempt
@@ -38,7 +38,7 @@ class Changes:
     attempt_moves: dict[tuple[JobKey, int], AttemptMove] = field(default_factory=dict)
     events: list[JobEvent] = field(default_factory=list)
     ready: list[NewEntry] = field(default_factory=list)
-    stops: list[LiveAttempt] = field(default_factory=list)
+    stops: dict[tuple[JobKey, int], tuple[LiveAttempt, Stop]] = field(default_factory=dict)
     flags: list[JobFlag] = field(default_factory=list)
     finished: list[Finished] = field(default_factory=list)
     demand: Counter[int] = field(default_factory=Counter)
@@ -103,6 +103,6 @@ class Changes:
 
     async def close(self, conn: Connection) -> None:
         """Writes what is written once, at the end."""
-        await attempt.stop(conn, self.stops)
+        await attempt.stop(conn, list(self.stops.values()))
         await job_event.insert(conn, self.events)
         await demand.change(conn, self.settled)

@@ -3,11 +3,12 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Self
 
 from longshore.domain.catalogue import Catalogue
 from longshore.runtime.config import Settings
-from longshore.runtime.host import local_catalogue
+from longshore.runtime.host import open_catalogue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +23,7 @@ class SchedulerConfig:
     lease_seconds: float = 10.0
     heartbeat_seconds: float = 5.0
     lost_seconds: float = 30.0
+    cool_down: timedelta = timedelta(seconds=60)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -34,6 +36,8 @@ class SchedulerConfig:
         - LONGSHORE_HEARTBEAT_SECONDS (5): time between signs of life of an agent;
         - LONGSHORE_LOST_SECONDS (30, at least two heartbeats): silence after which an instance is
           lost;
+        - LONGSHORE_COOL_DOWN_SECONDS (60): how long the scaler leaves alone what the provider was
+          short of, to say when it asks again;
         - LONGSHORE_LOCAL_*: see `longshore.runtime.host`.
         """
         settings = Settings(environ)
@@ -46,5 +50,8 @@ class SchedulerConfig:
             lease_seconds=settings.seconds("LONGSHORE_LEASE_SECONDS", 10, 1, 300),
             heartbeat_seconds=heartbeat,
             lost_seconds=settings.seconds("LONGSHORE_LOST_SECONDS", 30, 2 * heartbeat, 3600),
-            catalogue=Catalogue(local_catalogue(settings)),
+            cool_down=timedelta(
+                seconds=settings.seconds("LONGSHORE_COOL_DOWN_SECONDS", 60, 0, 86_400)
+            ),
+            catalogue=open_catalogue(settings),
         )

@@ -10,7 +10,7 @@ from longshore.domain.errors import InvalidRequest
 from longshore.domain.job import WHOLE, JobKey
 from longshore.domain.resources import Resources
 from longshore.scheduler.ending import AttemptReport
-from longshore.state.agent import Registration
+from longshore.state.agent import Notice, Registration
 from longshore.state.attempt import LiveAttempt
 from longshore.state.job_transition import JobDetails
 from longshore.v1 import agent_service_pb2 as pb
@@ -50,6 +50,15 @@ def registration(message: pb.AgentRegister) -> Registration:
         ),
         address=message.address,
         agent_version=message.agent_version,
+    )
+
+
+def notice(message: pb.AgentNotice, instance_id: str) -> Notice:
+    """Reads why an instance will be taken away, and when, if that is known."""
+    return Notice(
+        instance_id=instance_id,
+        reason=message.reason[:255] or "The instance will be taken away.",
+        ends_at=_time(message.end_time) if message.HasField("end_time") else None,
     )
 
 
@@ -113,7 +122,7 @@ def key(live: LiveAttempt) -> pb.AttemptKey:
 def stops(lives: Iterable[LiveAttempt]) -> list[pb.AttemptStop]:
     """Attempts that were told to stop."""
     return [
-        pb.AttemptStop(key=key(live), status_reason=live.stop_reason)
+        pb.AttemptStop(key=key(live), status_reason=live.stop.reason)
         for live in lives
-        if live.stop_reason is not None
+        if live.stop is not None
     ]

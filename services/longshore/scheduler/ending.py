@@ -11,6 +11,8 @@ from longshore.domain.job import (
     AttemptEnd,
     JobKey,
     JobStatus,
+    Stop,
+    StopKind,
     Verdict,
     host_terminated,
     judge,
@@ -75,8 +77,8 @@ async def apply_reports(
         live.key.job_id
         for r in pending
         if r.ended
-        and r.exit_code != 0
         and (live := memory.live.get((r.key, r.attempt))) is not None
+        and (r.exit_code != 0 or live.stop is not None)
         and live.attempt < live.attempts_max
     }
     known = await details.get(conn, asking) if asking else {}
@@ -109,7 +111,7 @@ def _end(
     report: AttemptReport,
     rules: tuple[ExitRule, ...],
 ) -> None:
-    end = AttemptEnd(report.exit_code, report.reason, report.status_reason or "", live.stop_reason)
+    end = AttemptEnd(report.exit_code, report.reason, report.status_reason or "", live.stop)
     verdict = judge(end, attempt=live.attempt, attempts_max=live.attempts_max, rules=rules)
     stopped_at = report.stopped_at or changes.now
     changes.attempt_moves[live.key, live.attempt] = AttemptMove(
@@ -120,7 +122,7 @@ def _end(
         stopped_at,
         report.exit_code,
         report.reason,
-        live.stop_reason or report.status_reason,
+        report.status_reason if live.stop is None else live.stop.reason,
     )
     before = JobStatus.RUNNING if live.running else JobStatus.STARTING
     changes.count(live.key, before, verdict.status)
@@ -167,13 +169,16 @@ def lost_reports(lives: Iterable[LiveAttempt], now: datetime) -> list[AttemptRep
 
 
 def stop_overdue(changes: Changes, memory: Memory) -> None:
-    """Tells attempts to stop whose time is over."""
+    """Tells attempts to stop whose time is over, or that of their instance."""
     for live in memory.overdue(changes.now):
-        stop(changes, live, TIMED_OUT)
+        stop(changes, live, Stop(StopKind.TIMED_OUT, TIMED_OUT))
+    for live in memory.on_gone_instances(changes.now):
+        reason = host_terminated(live.instance_id)
+        stop(changes, live, Stop(StopKind.HOST_TERMINATED, reason))
 
 
-def stop(changes: Changes, live: LiveAttempt, reason: str) -> None:
-    """Tells an attempt to stop; the first reason stays."""
-    if live.stop_reason is None:
-        live.stop_reason = reason
-        changes.stops.append(live)
+def stop(changes: Changes, live: LiveAttempt, why: Stop) -> None:
+    """Tells an attempt to stop, unless an earlier stop of it stays."""
+    if live.stop is None or live.stop.gives_way(why):
+        live.stop = why
+        changes.stops[live.key, live.attempt] = (live, why)

@@ -1,23 +1,38 @@
 """Why a job is where it is, told from the tables."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from longshore.domain.errors import NotFound
 from longshore.domain.job import WHOLE, JobKey, JobStatus
+from longshore.domain.placement import NONE_YET, is_slot
 from longshore.domain.waiting import HINTS
-from longshore.state import array_job, demand, job_dependency, job_transition, ready
+from longshore.state import (
+    array_job,
+    attempt,
+    demand,
+    job_dependency,
+    job_transition,
+    ready,
+    topology,
+)
+from longshore.state.attempt import PlacedAttempt
 from longshore.state.job_transition import JobRow
 from longshore.state.pool import Connection
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A sentence, constant reasons with counts and details, and the place in the queue."""
+    """A sentence, constant reasons with counts and details, and the place in the queue.
+
+    And where its attempts were placed so far.
+    """
 
     status: JobStatus
     summary: str
     reasons: list[tuple[str, int, str]]
     jobs_ahead: int | None = None
+    attempts: tuple[PlacedAttempt, ...] = ()
 
 
 async def explain_job(conn: Connection, key: JobKey) -> Explanation:
@@ -26,6 +41,11 @@ async def explain_job(conn: Connection, key: JobKey) -> Explanation:
     Raises:
         NotFound: there is no such job.
     """
+    explanation = await _explain(conn, key)
+    return replace(explanation, attempts=tuple(await attempt.placed(conn, key)))
+
+
+async def _explain(conn: Connection, key: JobKey) -> Explanation:
     rows = await job_transition.load(conn, {key, key.parent})
     parent = rows.get(key.parent)
     missing_child = key.array_index != WHOLE and (
@@ -45,6 +65,7 @@ async def explain_job(conn: Connection, key: JobKey) -> Explanation:
     return Explanation(row.status, _SENTENCES[row.status], [])
 
 
+_WAITING = "WAITING_FOR_CAPACITY"
 _SENTENCES = {
     JobStatus.RUNNABLE: "It is about to be queued.",
     JobStatus.STARTING: "It is placed: its image and container are being made ready.",
@@ -62,7 +83,31 @@ async def _runnable(
     if told is None:
         return Explanation(JobStatus.RUNNABLE, "It is placed within the next passes.", [], ahead)
     summary, code, hint = told
-    return Explanation(JobStatus.RUNNABLE, summary, [(code, 1, hint)], ahead)
+    reasons = [(code, 1, hint)]
+    if code == _WAITING and (booting := await _booting(conn, parent)) is not None:
+        count, which = booting
+        summary = f"An instance is booting: {which}."
+        if hint == NONE_YET:
+            reasons.clear()
+        reasons.insert(0, ("INSTANCE_BOOTING", count, which))
+    return Explanation(JobStatus.RUNNABLE, summary, reasons, ahead)
+
+
+async def _booting(conn: Connection, parent: JobRow) -> tuple[int, str] | None:
+    """How many instances boot on which the job would fit, and which one longest."""
+    shape = (await demand.shapes(conn, [parent.shape_id]))[parent.shape_id]
+    booting = [
+        launched
+        for launched in await topology.launched(conn, None, parent.job_queue)
+        if launched.offer.holds(shape.need)
+        and (not is_slot(launched.instance_type) or launched.offer == shape.need)
+    ]
+    if not booting:
+        return None
+    first = booting[0]
+    seconds = max(round((datetime.now(UTC) - first.first_at).total_seconds()), 0)
+    total = sum(launched.count for launched in booting)
+    return total, f"{first.instance_type}, ordered {seconds} s ago"
 
 
 async def _unplaced(conn: Connection, parent: JobRow) -> tuple[str, str, str] | None:
@@ -70,9 +115,11 @@ async def _unplaced(conn: Connection, parent: JobRow) -> tuple[str, str, str] | 
     reason = await demand.of_shape(conn, parent.shape_id)
     if reason is not None and reason.blocked_reason:
         code, _, text = reason.blocked_reason.partition(" - ")
-        return reason.blocked_reason, code, HINTS.get(reason.blocked_reason, text)
+        # Where the user can do nothing, our own words say more than AWS's.
+        hint = HINTS.get(reason.blocked_reason, reason.explanation or text)
+        return reason.blocked_reason, code, hint
     if reason is not None and reason.explanation:
-        return reason.explanation, "WAITING_FOR_CAPACITY", reason.explanation
+        return reason.explanation, _WAITING, reason.explanation
     return None
 
 

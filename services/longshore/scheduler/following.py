@@ -30,27 +30,29 @@ async def follow(conn: Connection, changes: Changes) -> None:
     """Writes the gathered changes and everything that follows from jobs that became final."""
     while True:
         counts = await changes.flush(conn)
-        _finish_arrays(changes, counts)
+        await _finish_arrays(conn, changes, counts)
         finished, changes.finished = changes.finished, []
         if not finished:
             return
         await _move_dependents(conn, changes, finished)
 
 
-def _finish_arrays(changes: Changes, counts: Iterable[ArrayCounts]) -> None:
+async def _finish_arrays(conn: Connection, changes: Changes, counts: Iterable[ArrayCounts]) -> None:
     """Ends parents whose last child has ended."""
-    for array in counts:
-        if array.finished:
-            failed = array.counts[JobStatus.FAILED] > 0
-            changes.move(
-                JobMove(
-                    JobKey(array.job_id),
-                    JobStatus.FAILED if failed else JobStatus.SUCCEEDED,
-                    ARRAY_CHILD_FAILED if failed else None,
-                    stopped_at=changes.now,
-                ),
-                0,
-            )
+    finished = [array for array in counts if array.finished]
+    for array in finished:
+        failed = array.counts[JobStatus.FAILED] > 0
+        changes.move(
+            JobMove(
+                JobKey(array.job_id),
+                JobStatus.FAILED if failed else JobStatus.SUCCEEDED,
+                ARRAY_CHILD_FAILED if failed else None,
+                stopped_at=changes.now,
+            ),
+            0,
+        )
+    # Those that failed while they still waited for others left what they waited for behind.
+    await array_job.drop_all_waits(conn, [array.job_id for array in finished])
 
 
 async def _move_dependents(conn: Connection, changes: Changes, finished: list[Finished]) -> None:

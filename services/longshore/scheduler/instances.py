@@ -1,16 +1,31 @@
 """What the tables say of instances, checked and kept beside the agents' streams."""
 
+import time
+from collections.abc import Iterable, MutableMapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 
+import structlog
+
 from longshore.domain.errors import NotFound, PreconditionFailed
+from longshore.domain.placement import is_slot
+from longshore.scheduler.ending import AttemptReport, lost_reports
 from longshore.scheduler.memory import Memory
+from longshore.scheduler.session import Session
 from longshore.state import agent
-from longshore.state.agent import Registration
+from longshore.state.agent import Notice, Registration
 from longshore.state.pool import Connection
+
+log = structlog.get_logger()
+
+#: `seen` of an instance that is over on record, whatever its agent says.
+OVER = float("-inf")
 
 
 async def check_instance(conn: Connection, memory: Memory, registration: Registration) -> bool:
-    """Whether the instance drains.
+    """Whether the instance takes no attempts from the beginning.
+
+    It is on its way out, or it is a slot that was used, or was out of sight and may have been.
 
     Raises:
         NotFound: the compute environment does not exist.
@@ -22,19 +37,20 @@ async def check_instance(conn: Connection, memory: Memory, registration: Registr
         raise NotFound(
             f"Compute environment {name} does not exist; create it first, or name another one."
         )
+    record = await agent.on_record(conn, registration.instance_id)
     if registration.unmanaged:
         if environment.managed:
             raise PreconditionFailed(
                 f"Compute environment {name} is MANAGED: its instances are ordered, "
                 "machines join UNMANAGED ones."
             )
-        return False
-    record = await agent.instance(conn, registration.instance_id)
-    if record is None or record[0] != name or record[1] in ("TERMINATED", "FAILED"):
+        return record.is_noticed
+    if record.compute_environment != name or record.status in (None, "TERMINATED", "FAILED"):
         raise PreconditionFailed(
             f"Instance {registration.instance_id} of {name} is not on record as live."
         )
-    return record[1] == "TERMINATING"
+    is_used = is_slot(registration.instance_type) and record.agent_status in ("DRAINING", "LOST")
+    return record.status == "TERMINATING" or record.is_noticed or is_used
 
 
 async def store_loads(conn: Connection, memory: Memory, now: datetime) -> None:
@@ -46,3 +62,77 @@ async def store_loads(conn: Connection, memory: Memory, now: datetime) -> None:
     }
     memory.loads.clear()
     await agent.set_load(conn, loads, now)
+
+
+async def drain_leaving(conn: Connection, memory: Memory) -> list[str]:
+    """Drains the instances that are on their way out, and gives up those that are over.
+
+    Returns those whose agents are to be told.
+    """
+    leaving = await agent.leaving(conn, list(memory.instances))
+    draining = [i for i, leaves in leaving.items() if leaves.status == "TERMINATING"]
+    await agent.set_status(conn, draining, "DRAINING")
+    memory.drains = {
+        i: leaves.drain_until for i, leaves in leaving.items() if leaves.drain_until is not None
+    }
+    for instance_id, leaves in leaving.items():
+        if leaves.status != "TERMINATING":
+            memory.instances[instance_id].seen = OVER
+    return _drain(memory, draining)
+
+
+async def take_notices(
+    conn: Connection, memory: Memory, notices: Sequence[Notice]
+) -> tuple[list[str], list[str]]:
+    """Drains the instances that will be taken away.
+
+    Returns those of which that is news, and those whose agents are to be told.
+    """
+    news = await agent.notice(conn, notices)
+    for notice in notices:
+        if notice.instance_id in news:
+            log.warning("instance.noticed", **asdict(notice))
+    return news, _drain(memory, [notice.instance_id for notice in notices])
+
+
+def _drain(memory: Memory, instance_ids: Iterable[str]) -> list[str]:
+    """Lets instances take nothing more; returns those that did until now."""
+    told = []
+    for instance_id in instance_ids:
+        instance = memory.instances.get(instance_id)
+        if instance is not None and not instance.draining:
+            instance.draining = True
+            told.append(instance_id)
+            log.info("instance.draining", instance_id=instance_id)
+    return told
+
+
+async def find_lost(
+    conn: Connection,
+    memory: Memory,
+    sessions: MutableMapping[str, Session],
+    lost_seconds: float,
+    now: datetime,
+) -> list[AttemptReport]:
+    """Gives up instances that were silent for too long, and those that are over on record."""
+    bound = time.monotonic() - lost_seconds
+    lost = [
+        i.instance_id
+        for i in memory.instances.values()
+        if i.seen < bound and (i.instance_id not in sessions or i.seen == OVER)
+    ]
+    reports: list[AttemptReport] = []
+    for instance_id in lost:
+        instance = memory.instances.pop(instance_id)
+        lives = list(instance.attempts.values())
+        reports += lost_reports(lives, now)
+        if lives or instance.seen != OVER:
+            log.warning("instance.lost", instance_id=instance_id, attempts=len(lives))
+        else:
+            log.info("instance.over", instance_id=instance_id)
+        if instance_id in sessions:
+            sessions.pop(instance_id).close()
+        memory.unpark_environment(instance.compute_environment)
+    await agent.set_status(conn, lost, "LOST")
+    orphans, memory.orphans = memory.orphans, []
+    return reports + lost_reports(orphans, now)

@@ -8,13 +8,14 @@ shapes, never with the backlog.
 
 import heapq
 from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from longshore.domain.job import JobKey
-from longshore.domain.placement import Queue, Room, Shape, Waiting
+from longshore.domain.placement import Queue, Room, Shape, Waiting, is_slot
 from longshore.domain.resources import Resources
+from longshore.domain.waiting import Supply
 from longshore.state import agent, attempt, demand, topology
 from longshore.state.attempt import LiveAttempt
 from longshore.state.demand import Reason
@@ -37,6 +38,7 @@ class Instance:
     draining: bool
     #: When the agent last gave a sign of life, by the scheduler's own monotonic clock.
     seen: float
+    slot: bool = False
     attempts: dict[AttemptRef, LiveAttempt] = field(default_factory=dict)
 
 
@@ -59,6 +61,13 @@ class Memory:
     #: Shapes for which the latest plan held an instance.
     held: set[int] = field(default_factory=set)
     deadlines: list[tuple[datetime, JobKey, int]] = field(default_factory=list)
+    #: Instances that are taken away, with the time from which attempts on them are stopped.
+    drains: dict[str, datetime] = field(default_factory=dict)
+    supply: Supply = field(default_factory=Supply)
+    #: What parked shapes were last told of the instances that are there.
+    told: dict[int, str] = field(default_factory=dict)
+    #: Whether the reasons of parked shapes are to be told anew.
+    reasons_stale: bool = False
     loads: set[str] = field(default_factory=set)
     #: Live attempts on instances that are no longer there: to be ended.
     orphans: list[LiveAttempt] = field(default_factory=list)
@@ -83,6 +92,7 @@ class Memory:
                 row.resources,
                 draining=row.draining,
                 seen=seen,
+                slot=is_slot(row.instance_type),
             )
         for live in await attempt.live(conn):
             memory.hold(live)
@@ -99,6 +109,7 @@ class Memory:
         *,
         draining: bool,
         seen: float,
+        slot: bool,
     ) -> Instance:
         """Adds an instance, or takes over what it newly says of itself; its attempts stay."""
         known = self.instances.get(instance_id)
@@ -107,7 +118,7 @@ class Memory:
         for live in attempts.values():
             free = free - live.held
         instance = Instance(
-            instance_id, compute_environment, runtime, total, free, draining, seen, attempts
+            instance_id, compute_environment, runtime, total, free, draining, seen, slot, attempts
         )
         self.instances[instance_id] = instance
         self.unpark_environment(compute_environment)
@@ -165,7 +176,7 @@ class Memory:
             if count:
                 self.runnable[shape_id] = count
             else:
-                for known in (self.runnable, self.parked, self.reasons):
+                for known in (self.runnable, self.parked, self.reasons, self.told):
                     known.pop(shape_id, None)
         return any(diff > 0 and shape_id in self.parked for shape_id, diff in differences.items())
 
@@ -180,8 +191,26 @@ class Memory:
         while self.deadlines and self.deadlines[0][0] <= now:
             _, key, number = heapq.heappop(self.deadlines)
             live = self.live.get((key, number))
-            if live is not None and live.stop_reason is None:
+            if live is not None and live.stop is None:
                 yield live
+
+    def on_gone_instances(self, now: datetime) -> Iterator[LiveAttempt]:
+        """Attempts on instances whose time is over."""
+        for instance_id, until in self.drains.items():
+            if until <= now and instance_id in self.instances:
+                yield from self.instances[instance_id].attempts.values()
+
+    def see_supply(self, supply: Supply) -> None:
+        """Takes in what became of orders; if that changed, waiting shapes are explained anew."""
+        if supply != self.supply:
+            self.supply = supply
+            self.reasons_stale = True
+
+    def forget_shortages(self, now: datetime) -> None:
+        """Drops shortages that are over: the provider is asked again."""
+        if any(s.until <= now for s in self.supply.shortages):
+            left = tuple(s for s in self.supply.shortages if s.until > now)
+            self.see_supply(replace(self.supply, shortages=left))
 
     def unpark_environment(self, name: str) -> None:
         """Lets the shapes of all queues that use an environment try again."""
@@ -192,7 +221,11 @@ class Memory:
 
     def unpark_freed(self) -> None:
         """Lets shapes try again that now fit on an instance on which an attempt ended."""
-        rooms = [self.instances[i].free for i in self.freed if i in self.instances]
+        rooms = [
+            self.instances[i].free
+            for i in self.freed
+            if i in self.instances and not self.instances[i].draining
+        ]
         self.freed.clear()
         for shape_id in list(self.parked):
             need = self.shapes[shape_id].need
@@ -232,6 +265,7 @@ class Memory:
                 i.total,
                 i.draining,
                 i.instance_id not in connected,
+                i.slot,
             )
             for i in self.instances.values()
         )

@@ -5,18 +5,17 @@ is no longer RUNNABLE is dropped from the plan and gives back what it was to hol
 """
 
 import uuid
-from collections import defaultdict
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.job import WHOLE, JobKey, JobStatus
 from longshore.domain.placement import Placement, Plan, Room, Shape, Snapshot, explain, lacks, plan
-from longshore.domain.waiting import blocked_reason
+from longshore.domain.waiting import blocked_reason, explain_shortages, shortages_of
 from longshore.scheduler.changes import Changes
 from longshore.scheduler.ending import DetailsCache
 from longshore.scheduler.memory import Memory
-from longshore.state import attempt, demand, job_transition, ready
+from longshore.state import agent, attempt, demand, job_transition, ready
 from longshore.state.attempt import LiveAttempt
 from longshore.state.demand import Reason
 from longshore.state.job_transition import JobDetails
@@ -33,6 +32,8 @@ class Placed:
     attempts: list[tuple[LiveAttempt, JobDetails]] = field(default_factory=list)
     #: True if a shape newly found no room.
     short: bool = False
+    #: Slots that got their attempt.
+    slots: list[str] = field(default_factory=list)
 
 
 async def place(
@@ -49,6 +50,7 @@ async def place(
     memory.unpark_after_holds()
     hungry = memory.hungry()
     if not hungry:
+        await _explain_again(conn, memory, catalogue, connected)
         return Placed()
     heads = {
         queue: await ready.heads(conn, shapes, HEADS_LIMIT) for queue, shapes in hungry.items()
@@ -65,7 +67,12 @@ async def place(
     placed = Placed()
     if proposal.placements:
         placed.attempts = await _apply(conn, changes, memory, details, proposal)
-    placed.short = await _park(conn, memory, catalogue, proposal, memory.rooms(connected))
+        placed.slots = await _use_slots(conn, memory, placed.attempts)
+    memory.parked.update(proposal.unplaced)
+    if proposal.unplaced:
+        _look(memory, proposal.unplaced, memory.rooms(connected))
+        placed.short = await _say(conn, memory, catalogue, proposal.unplaced)
+    await _explain_again(conn, memory, catalogue, connected)
     return placed
 
 
@@ -123,39 +130,59 @@ def _attempt(placement: Placement, number: int, job: JobDetails, shape: Shape) -
     )
 
 
-async def _park(
-    conn: Connection,
-    memory: Memory,
-    catalogue: Catalogue,
-    proposal: Plan,
-    rooms: tuple[Room, ...],
-) -> bool:
-    """Parks shapes that found no room and says why; True if that is news."""
-    if not proposal.unplaced:
-        return False
+async def _use_slots(
+    conn: Connection, memory: Memory, attempts: Iterable[tuple[LiveAttempt, JobDetails]]
+) -> list[str]:
+    """Drains the slots that got their attempt, in the same transaction: none is used again."""
+    used = []
+    for live, _ in attempts:
+        instance = memory.instances.get(live.instance_id)
+        if instance is not None and instance.slot:
+            instance.draining = True
+            used.append(live.instance_id)
+    await agent.set_status(conn, used, "DRAINING")
+    return used
+
+
+async def _explain_again(
+    conn: Connection, memory: Memory, catalogue: Catalogue, connected: Container[str]
+) -> None:
+    """Tells the reasons of waiting shapes anew once the supply of instances has changed."""
+    if memory.reasons_stale:
+        memory.reasons_stale = False
+        queues = memory.topology.queues
+        waiting = [s for s in memory.parked if memory.shapes[s].job_queue in queues]
+        unknown = [s for s in waiting if s not in memory.told]
+        _look(memory, unknown, memory.rooms(connected))
+        await _say(conn, memory, catalogue, waiting)
+
+
+def _look(memory: Memory, shape_ids: Iterable[int], rooms: tuple[Room, ...]) -> None:
+    """Notes what instances lack for shapes."""
     queues = {queue.name: queue for queue in memory.queues()}
+    for shape_id in shape_ids:
+        shape = memory.shapes[shape_id]
+        counts = lacks(shape, queues[shape.job_queue].compute_environments, rooms)
+        memory.told[shape_id] = explain(counts)
+
+
+async def _say(
+    conn: Connection, memory: Memory, catalogue: Catalogue, shape_ids: Iterable[int]
+) -> bool:
+    """Says why shapes found no room; True if that is news."""
     news: dict[int, Reason] = {}
-    by_queue: dict[str, list[int]] = defaultdict(list)
-    for shape_id, ready_at in proposal.unplaced.items():
-        memory.parked[shape_id] = ready_at
-        by_queue[memory.shapes[shape_id].job_queue].append(shape_id)
-    for name, shape_ids in by_queue.items():
-        for shape_id in shape_ids:
-            shape = memory.shapes[shape_id]
-            counts = lacks(shape, queues[name].compute_environments, rooms)
-            reason = Reason(
-                blocked_reason(
-                    shape,
-                    [
-                        memory.topology.environments[e]
-                        for e in memory.topology.queues[name].compute_environments
-                    ],
-                    catalogue,
-                ),
-                explain(counts),
-            )
-            if memory.reasons.get(shape_id) != reason:
-                news[shape_id] = reason
+    for shape_id in shape_ids:
+        shape = memory.shapes[shape_id]
+        environments = [
+            memory.topology.environments[e]
+            for e in memory.topology.queues[shape.job_queue].compute_environments
+        ]
+        text = memory.told[shape_id]
+        if shortages := shortages_of(shape, environments, catalogue, memory.supply):
+            text = f"{text} {explain_shortages(shortages)}"
+        reason = Reason(blocked_reason(shape, environments, catalogue, memory.supply), text)
+        if memory.reasons.get(shape_id) != reason:
+            news[shape_id] = reason
     memory.reasons.update(news)
     await demand.say(conn, news)
     return bool(news)

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 
-from longshore.domain.job import QUEUE_DELETED, WHOLE, JobKey, JobStatus
+from longshore.domain.job import QUEUE_DELETED, WHOLE, JobKey, JobStatus, Stop, StopKind
 from longshore.scheduler.changes import Changes
 from longshore.scheduler.ending import stop
 from longshore.scheduler.following import fail_waiting
@@ -126,7 +126,7 @@ def _flag(request: JobRequest) -> JobFlag:
 def _stop_live(changes: Changes, memory: Memory, request: JobRequest) -> None:
     for live in memory.live_of(request.key):
         changes.flags.append(_flag(request))
-        stop(changes, live, request.reason)
+        stop(changes, live, Stop(StopKind.TERMINATED, request.reason))
 
 
 async def _unready(conn: Connection, changes: Changes, job_ids: list[uuid.UUID]) -> None:
@@ -198,7 +198,7 @@ async def _fail_child(
 async def _cut(
     conn: Connection, changes: Changes, waiters: list[Waiter], indexes: set[int]
 ) -> None:
-    """Takes children out of the middle of an array's entries."""
+    """Takes children out of the middle of an array's entries; the others wait as long as before."""
     for waiter in waiters:
         entry = waiter.entry
         gone = sorted(i for i in indexes if entry.next_index <= i < entry.end_index)
@@ -218,6 +218,7 @@ async def _cut(
                         first,
                         index,
                         entry.rank,
+                        entry.ready_at,
                     )
                 )
             first = index + 1
@@ -261,7 +262,7 @@ async def _act_on_array(
     if request.terminate:
         for live in memory.live_of_array(job_id):
             changes.flags.append(_flag(replace(request, key=live.key)))
-            stop(changes, live, request.reason)
+            stop(changes, live, Stop(StopKind.TERMINATED, request.reason))
 
 
 async def apply_deletions(conn: Connection, changes: Changes, memory: Memory) -> bool:

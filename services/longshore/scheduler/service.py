@@ -6,13 +6,14 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.errors import NotFound, PreconditionFailed
+from longshore.domain.placement import is_slot
 from longshore.scheduler import convert
 from longshore.scheduler.admission import admit
 from longshore.scheduler.changes import Changes
@@ -20,18 +21,23 @@ from longshore.scheduler.ending import (
     AttemptReport,
     DetailsCache,
     apply_reports,
-    lost_reports,
     stop_overdue,
 )
 from longshore.scheduler.following import follow
-from longshore.scheduler.instances import check_instance, store_loads
+from longshore.scheduler.instances import (
+    check_instance,
+    drain_leaving,
+    find_lost,
+    store_loads,
+    take_notices,
+)
 from longshore.scheduler.leadership import Leadership
 from longshore.scheduler.memory import Memory
 from longshore.scheduler.placing import Placed, place
 from longshore.scheduler.requesting import apply_deletions, apply_requests
 from longshore.scheduler.session import Session
 from longshore.state import agent, listen, topology
-from longshore.state.agent import Registration
+from longshore.state.agent import Notice, Registration
 from longshore.state.attempt import LiveAttempt
 from longshore.state.pool import Connection, Pool
 from longshore.v1 import agent_service_pb2 as pb
@@ -72,6 +78,8 @@ class _Outcome:
 
     stops: list[LiveAttempt] = field(default_factory=list)
     placed: Placed = field(default_factory=Placed)
+    #: Instances that take no more attempts from now on.
+    drained: list[str] = field(default_factory=list)
     more: bool = False
 
 
@@ -90,6 +98,7 @@ class Scheduler:
         catalogue: Catalogue,
         lease_seconds: float = 10.0,
         lost_seconds: float = 30.0,
+        cool_down: timedelta = timedelta(seconds=60),
     ) -> None:
         """Makes a scheduler that holds nothing yet.
 
@@ -100,16 +109,19 @@ class Scheduler:
             catalogue: instance types, to tell jobs that no instance can hold.
             lease_seconds: how long a silent holder keeps the domain.
             lost_seconds: silence after which an instance is lost.
+            cool_down: how long the scaler does not ask again for what the provider was short of.
         """
         self._leadership = Leadership(pool, domain, holder, lease_seconds)
         self._catalogue = catalogue
         self._lost_seconds = lost_seconds
+        self._cool_down = cool_down
         self._lock = asyncio.Lock()
         self._inbox: asyncio.Queue[Report] = asyncio.Queue(INBOX_LIMIT)
         self._again: list[Report] = []
         self._memory: Memory | None = None
         self._details = DetailsCache()
         self._sessions: dict[str, Session] = {}
+        self._notices: dict[str, Notice] = {}
         self._topology_changed = False
         self._capacity_changed = False
         self._seed = 0
@@ -141,6 +153,7 @@ class Scheduler:
     def _step_down(self) -> None:
         """Forgets what only the leader may trust, and lets agents look for the next one."""
         self._memory = None
+        self._notices.clear()
         for session in self._sessions.values():
             session.close()
         self._sessions.clear()
@@ -155,6 +168,7 @@ class Scheduler:
             async with self._leadership.transaction() as conn:
                 if self._memory is None:
                     self._memory = await Memory.load(conn, time.monotonic())
+                    self._capacity_changed = True
                     log.info(
                         "memory.loaded",
                         instances=len(self._memory.instances),
@@ -166,7 +180,6 @@ class Scheduler:
             raise
         except BaseException:
             self._memory = None
-            self._capacity_changed = True
             if not self._leadership.held:
                 self._step_down()
             raise
@@ -220,8 +233,11 @@ class Scheduler:
         outcome = _Outcome()
         async with self._leading_transaction() as (conn, memory):
             changes = Changes(datetime.now(UTC))
-            await self._refresh(conn, memory)
-            lost = await self._find_lost(conn, memory, changes.now)
+            outcome.drained += await self._refresh(conn, memory, changes.now)
+            notices = list(self._notices.values())
+            noticed, drained = await take_notices(conn, memory, notices)
+            outcome.drained += drained
+            lost = await find_lost(conn, memory, self._sessions, self._lost_seconds, changes.now)
             moved = [change for report in reports for change in report.changes]
             await apply_reports(conn, changes, memory, self._details, [*moved, *lost])
             await follow(conn, changes)
@@ -246,84 +262,65 @@ class Scheduler:
             await changes.flush(conn)
             await memory.add_demand(conn, changes.settle_demand())
             outcome.more |= bool(memory.hungry())
-            outcome.stops = changes.stops
-            busy = bool(changes.events or changes.stops or lost)
+            outcome.stops = [live for live, _ in changes.stops.values()]
+            busy = bool(changes.events or changes.stops or lost or noticed)
             await changes.close(conn)
             await store_loads(conn, memory, changes.now)
-            if short or outcome.placed.short or lost:
+            if short or outcome.placed.short or lost or noticed:
                 await listen.notify(conn, listen.CAPACITY)
+        for notice in notices:
+            if self._notices.get(notice.instance_id) is notice:
+                del self._notices[notice.instance_id]
         ENDED.inc(len(moved))
         PLACED.inc(len(outcome.placed.attempts))
         LIVE.set(len(memory.live))
         INSTANCES.set(len(memory.instances))
         return outcome, busy
 
-    async def _refresh(self, conn: Connection, memory: Memory) -> None:
-        """Reads queues, environments and leaving instances again if they changed."""
+    async def _refresh(self, conn: Connection, memory: Memory, now: datetime) -> list[str]:
+        """Reads queues, environments, supply and leaving instances again if they changed.
+
+        Returns the instances that drain from now on.
+        """
+        drained: list[str] = []
         if self._topology_changed:
             self._topology_changed = False
             memory.topology = await topology.load(conn)
             memory.parked.clear()
         if self._capacity_changed:
             self._capacity_changed = False
-            leaving = await agent.leaving(conn, list(memory.instances))
-            draining = [i for i, status in leaving.items() if status == "TERMINATING"]
-            for instance_id in draining:
-                self._drain(memory, instance_id)
-            await agent.set_status(conn, draining, "DRAINING")
-            for instance_id, status in leaving.items():
-                if status != "TERMINATING":
-                    memory.instances[instance_id].seen = float("-inf")
-
-    def _drain(self, memory: Memory, instance_id: str) -> None:
-        instance = memory.instances[instance_id]
-        if not instance.draining:
-            instance.draining = True
-            log.info("instance.draining", instance_id=instance_id)
-        if instance_id in self._sessions:
-            self._sessions[instance_id].drain("The instance is being terminated.")
-
-    async def _find_lost(
-        self, conn: Connection, memory: Memory, now: datetime
-    ) -> list[AttemptReport]:
-        """Gives up instances that were silent for too long, and those that are over on record."""
-        bound = time.monotonic() - self._lost_seconds
-        lost = [
-            i.instance_id
-            for i in memory.instances.values()
-            if i.seen < bound and (i.instance_id not in self._sessions or i.seen == float("-inf"))
-        ]
-        reports: list[AttemptReport] = []
-        for instance_id in lost:
-            lives = list(memory.instances[instance_id].attempts.values())
-            reports += lost_reports(lives, now)
-            log.warning("instance.lost", instance_id=instance_id, attempts=len(lives))
-            if instance_id in self._sessions:
-                self._sessions.pop(instance_id).close()
-            environment = memory.instances.pop(instance_id).compute_environment
-            memory.unpark_environment(environment)
-        await agent.set_status(conn, lost, "LOST")
-        orphans, memory.orphans = memory.orphans, []
-        reports += lost_reports(orphans, now)
-        return reports
+            memory.see_supply(await topology.supply(conn, now, self._cool_down))
+            drained = await drain_leaving(conn, memory)
+        memory.forget_shortages(now)
+        return drained
 
     def _send(self, reports: list[Report], outcome: _Outcome) -> None:
-        """After the commit: acknowledges, assigns, stops."""
+        """After the commit: acknowledges, assigns, drains, stops."""
         for report in reports:
             if report.session is not None:
                 report.session.acknowledge(report.sequence)
-        assigned: dict[str, list[pb.Assignment]] = defaultdict(list)
-        for live, job in outcome.placed.attempts:
-            if live.instance_id in self._sessions:
-                assigned[live.instance_id].append(convert.assignment(live, job))
-        for instance_id, assignments in assigned.items():
-            self._sessions[instance_id].assign(assignments)
+        self._send_placed(outcome.placed)
+        for instance_id in outcome.drained:
+            if instance_id in self._sessions:
+                self._sessions[instance_id].drain("The instance is being terminated.")
         stopped: dict[str, list[LiveAttempt]] = defaultdict(list)
         for live in outcome.stops:
             stopped[live.instance_id].append(live)
         for instance_id, lives in stopped.items():
             if instance_id in self._sessions:
                 self._sessions[instance_id].stop(convert.stops(lives))
+
+    def _send_placed(self, placed: Placed) -> None:
+        """New attempts, and then that a slot takes no other: its agent exits after the one."""
+        assigned: dict[str, list[pb.Assignment]] = defaultdict(list)
+        for live, job in placed.attempts:
+            if live.instance_id in self._sessions:
+                assigned[live.instance_id].append(convert.assignment(live, job))
+        for instance_id, assignments in assigned.items():
+            self._sessions[instance_id].assign(assignments)
+        for instance_id in placed.slots:
+            if instance_id in self._sessions:
+                self._sessions[instance_id].drain("The slot is for one attempt.")
 
     # ------------------------------------------------------------------ agents
 
@@ -350,10 +347,13 @@ class Scheduler:
                 registration.resources,
                 draining=draining,
                 seen=time.monotonic(),
+                slot=is_slot(registration.instance_type),
             )
             lives = list(instance.attempts.values())
             known = await self._details.get(conn, {live.key.job_id for live in lives})
             await listen.notify(conn, listen.CAPACITY)
+            # When its attempts are to be stopped is read with the next tick.
+            self._capacity_changed = True
         # Nothing is awaited from the commit on: a stream that breaks meanwhile leaves no session.
         old = self._sessions.pop(registration.instance_id, None)
         if old is not None:
@@ -368,6 +368,14 @@ class Scheduler:
         self.wake()
         assignments = [convert.assignment(live, known[live.key.job_id]) for live in lives]
         return assignments, convert.stops(lives), draining
+
+    def notice(self, notice: Notice) -> None:
+        """An agent was told that its instance will be taken away: nothing new goes there.
+
+        It is stored with the next tick. Whoever takes over before hears it from the agent again.
+        """
+        self._notices[notice.instance_id] = notice
+        self.wake()
 
     def forget(self, session: Session) -> None:
         """A stream ended; the instance is lost only if it stays silent."""

@@ -74,7 +74,10 @@ class AgentServicer(agent_service_pb2_grpc.AgentServiceServicer):
         try:
             async for request in requests:
                 self._scheduler.seen(session)
-                if request.WhichOneof("message") == "report":
+                kind = request.WhichOneof("message")
+                if kind == "notice":
+                    self._scheduler.notice(convert.notice(request.notice, session.instance_id))
+                elif kind == "report":
                     if len(request.report.changes) > CHANGES_LIMIT:
                         raise InvalidRequest(
                             f"A report has at most {CHANGES_LIMIT} changes.", member="changes"
@@ -108,6 +111,15 @@ class SchedulerServicer(scheduler_service_pb2_grpc.SchedulerServiceServicer):
                 for r, count, detail in explained.reasons
             ],
             jobs_ahead=explained.jobs_ahead,
+            attempts=[
+                scheduler_service_pb2.ExplainedAttempt(
+                    attempt=placed.attempt,
+                    instance_id=placed.instance_id,
+                    instance_type=placed.instance_type,
+                    compute_environment=placed.compute_environment,
+                )
+                for placed in explained.attempts
+            ],
         )
 
 

@@ -62,7 +62,7 @@ async def _environment(
             compute_resources=compute_environment_pb2.ComputeResource(
                 type="EC2",
                 minv_cpus=1,
-                maxv_cpus=machine.vcpus,
+                maxv_cpus=round(machine.vcpus),
                 instance_types=[machine.name],
                 subnets=["subnet-local"],
                 security_group_ids=["sg-local"],

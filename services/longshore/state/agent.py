@@ -34,8 +34,40 @@ class PresentAgent:
     compute_environment: str
     runtime: str
     resources: Resources
+    instance_type: str
     draining: bool
     last_seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """An instance on its way out, or over.
+
+    From `drain_until` on, the attempts on it are stopped; None: they run to their end.
+    """
+
+    status: str
+    drain_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """An instance will be taken away: why, and when, if that is known."""
+
+    instance_id: str
+    reason: str
+    ends_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class OnRecord:
+    """What is known of an instance; each is None if there is no record of it."""
+
+    compute_environment: str | None
+    status: str | None
+    agent_status: str | None
+    #: Its agent was told that it will be taken away.
+    is_noticed: bool
 
 
 async def register(conn: Connection, registration: Registration, *, draining: bool) -> None:
@@ -83,6 +115,7 @@ async def present(conn: Connection) -> list[PresentAgent]:
             compute_environment=row["compute_environment"],
             runtime=row["runtime"],
             resources=Resources(row["vcpu_milli"], row["memory_mib"], row["gpus"]),
+            instance_type=row["instance_type"],
             draining=row["status"] == "DRAINING",
             last_seen_at=row["last_seen_at"],
         )
@@ -90,13 +123,26 @@ async def present(conn: Connection) -> list[PresentAgent]:
     ]
 
 
-async def leaving(conn: Connection, instance_ids: Sequence[str]) -> dict[str, str]:
-    """Which instances are on their way out or over, with their status."""
+async def leaving(conn: Connection, instance_ids: Sequence[str]) -> dict[str, Leaving]:
+    """Which instances are on their way out or over."""
     rows = await conn.fetch(_SQL["leaving"], list(instance_ids))
-    return {row["instance_id"]: row["status"] for row in rows}
+    return {row["instance_id"]: Leaving(row["status"], row["drain_until"]) for row in rows}
 
 
-async def instance(conn: Connection, instance_id: str) -> tuple[str, str] | None:
-    """Compute environment and status of an instance on record; None if it was never ordered."""
-    row = await conn.fetchrow(_SQL["instance"], instance_id)
-    return None if row is None else (row["compute_environment"], row["status"])
+async def notice(conn: Connection, notices: Sequence[Notice]) -> list[str]:
+    """Marks agents DRAINING whose instances will be taken away; returns those where it is news."""
+    if not notices:
+        return []
+    rows = await conn.fetch(
+        _SQL["notice"],
+        [n.instance_id for n in notices],
+        [n.reason for n in notices],
+        [n.ends_at for n in notices],
+    )
+    return [row["instance_id"] for row in rows]
+
+
+async def on_record(conn: Connection, instance_id: str) -> OnRecord:
+    """What is known of an instance and its agent."""
+    [row] = await conn.fetch(_SQL["on_record"], instance_id)
+    return OnRecord(**row)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from longshore.domain.job import JobKey
+from longshore.domain.job import JobKey, Stop, StopKind
 from longshore.domain.resources import Resources
 from longshore.state.pool import Connection
 from longshore.state.queries import load_queries
@@ -31,7 +31,7 @@ class LiveAttempt:
     array_size: int | None
     running: bool = False
     started_at: datetime | None = None
-    stop_reason: str | None = None
+    stop: Stop | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,16 @@ class AttemptMove:
     exit_code: int | None
     reason: str | None
     status_reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedAttempt:
+    """Where an attempt was placed; the type is empty for a machine that joined by itself."""
+
+    attempt: int
+    instance_id: str
+    instance_type: str
+    compute_environment: str
 
 
 async def insert(
@@ -86,15 +96,16 @@ async def move(conn: Connection, moves: Sequence[AttemptMove]) -> None:
         )
 
 
-async def stop(conn: Connection, stops: Sequence[LiveAttempt]) -> None:
+async def stop(conn: Connection, stops: Sequence[tuple[LiveAttempt, Stop]]) -> None:
     """Notes on the record why attempts were told to stop."""
     if stops:
         await conn.execute(
             _SQL["stop"],
-            [a.key.job_id for a in stops],
-            [a.key.array_index for a in stops],
-            [a.attempt for a in stops],
-            [a.stop_reason for a in stops],
+            [a.key.job_id for a, _ in stops],
+            [a.key.array_index for a, _ in stops],
+            [a.attempt for a, _ in stops],
+            [why.kind.value for _, why in stops],
+            [why.reason for _, why in stops],
         )
 
 
@@ -117,7 +128,17 @@ async def live(conn: Connection) -> list[LiveAttempt]:
             array_size=row["array_size"],
             running=row["status"] == "RUNNING",
             started_at=row["started_at"],
-            stop_reason=row["stop_reason"],
+            stop=(
+                Stop(StopKind(row["stop_kind"]), row["stop_reason"])
+                if row["stop_kind"] is not None
+                else None
+            ),
         )
         for row in await conn.fetch(_SQL["live"])
     ]
+
+
+async def placed(conn: Connection, key: JobKey) -> list[PlacedAttempt]:
+    """Where the attempts of a job were placed, in their order."""
+    rows = await conn.fetch(_SQL["placed"], key.job_id, key.array_index)
+    return [PlacedAttempt(**row) for row in rows]

@@ -3,9 +3,10 @@
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from longshore.domain.errors import NotFound
-from longshore.domain.order import CapacityError, CapacityOrder
+from longshore.domain.order import CapacityError, CapacityOrder, OrderEntry
 from longshore.state.pool import Connection
 from longshore.state.queries import load_queries
 
@@ -22,6 +23,7 @@ async def record(conn: Connection, order: CapacityOrder) -> None:
             "weight": entry.weight,
             "maxCount": entry.max_count,
             "pricePerHour": entry.price_per_hour,
+            "maxPricePerHour": entry.max_price_per_hour,
             "rank": entry.rank,
         }
         for entry in order.entries
@@ -30,14 +32,31 @@ async def record(conn: Connection, order: CapacityOrder) -> None:
         _SQL["open"],
         order.order_id,
         order.compute_environment,
-        order.target_vcpus,
+        float(order.target_vcpus),
         entries,
         order.reason,
+        order.generation,
+        order.allocation_strategy,
     )
 
 
+async def begin(conn: Connection, order_id: uuid.UUID, seconds: float) -> None:
+    """Notes that a provider is asked for an open order, for so long at most."""
+    await conn.execute(_SQL["begin"], order_id, seconds)
+
+
+async def let_go(conn: Connection, order_id: uuid.UUID) -> None:
+    """Notes that nobody asks for an open order any more: it may be given up."""
+    await conn.execute(_SQL["let_go"], order_id)
+
+
+async def begun(conn: Connection) -> list[CapacityOrder]:
+    """Open orders that a provider is asked for, or was by somebody who died over it."""
+    return [_order(row) for row in await conn.fetch(_SQL["begun"])]
+
+
 async def abandon(conn: Connection, now: datetime | None = None) -> list[uuid.UUID]:
-    """Closes every open order and returns which; waits for one that is being answered."""
+    """Closes open orders and returns which; leaves alone those that are being answered."""
     return [row["order_id"] for row in await conn.fetch(_SQL["abandon"], now)]
 
 
@@ -54,7 +73,13 @@ async def lock(conn: Connection, order_id: uuid.UUID) -> tuple[bool, list[Capaci
     if row is None:
         raise NotFound(f"There is no capacity order {order_id}.")
     errors = [
-        CapacityError(error["instanceType"], error["zone"], error["reason"], error["message"])
+        CapacityError(
+            error["instanceType"],
+            error["zone"],
+            error["purchaseOption"],
+            error["reason"],
+            error["message"],
+        )
         for error in row["errors"]
     ]
     return row["is_closed"], errors
@@ -71,9 +96,34 @@ async def close(
         {
             "instanceType": error.instance_type,
             "zone": error.zone,
+            "purchaseOption": error.purchase_option,
             "reason": error.reason,
             "message": error.message,
         }
         for error in errors
     ]
     await conn.execute(_SQL["close"], order_id, rows, now)
+
+
+def _order(row: Any) -> CapacityOrder:
+    return CapacityOrder(
+        order_id=row["order_id"],
+        compute_environment=row["compute_environment"],
+        generation=row["generation"],
+        allocation_strategy=row["allocation_strategy"],
+        target_vcpus=row["target_vcpus"],
+        entries=tuple(
+            OrderEntry(
+                instance_type=entry["instanceType"],
+                purchase_option=entry["purchaseOption"],
+                zone=entry["zone"],
+                weight=entry["weight"],
+                max_count=entry["maxCount"],
+                price_per_hour=entry["pricePerHour"],
+                max_price_per_hour=entry["maxPricePerHour"],
+                rank=entry["rank"],
+            )
+            for entry in row["entries"]
+        ),
+        reason=row["reason"],
+    )

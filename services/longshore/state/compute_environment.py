@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import asyncpg
 
-from longshore.domain.environment import ENVIRONMENT_HEALTHY, ComputeEnvironment
+from longshore.domain.environment import ComputeEnvironment
 from longshore.state.pool import Connection
 from longshore.state.queries import load_queries
 
@@ -13,15 +13,13 @@ _SQL = load_queries("compute_environment")
 
 async def insert_environment(conn: Connection, environment: ComputeEnvironment) -> bool:
     """Stores a compute environment; False if its name is taken."""
-    # VALID in the transaction that makes it: nothing has to be set up elsewhere that could be
-    # waited for.
     name = await conn.fetchval(
         _SQL["insert_environment"],
         environment.name,
         environment.uuid,
         environment.type,
         environment.state,
-        ENVIRONMENT_HEALTHY,
+        environment.status_reason,
         environment.detail,
         environment.resource_type,
         environment.minv_cpus,
@@ -29,6 +27,7 @@ async def insert_environment(conn: Connection, environment: ComputeEnvironment) 
         environment.desiredv_cpus,
         environment.unmanagedv_cpus,
         dict(environment.tags),
+        environment.status,
     )
     if name is not None:
         await conn.execute(_SQL["notify_environments"])
@@ -67,6 +66,10 @@ async def update_environment(conn: Connection, environment: ComputeEnvironment) 
         environment.maxv_cpus,
         environment.desiredv_cpus,
         environment.unmanagedv_cpus,
+        environment.status,
+        environment.status_reason,
+        environment.generation,
+        environment.infrastructure_updated_at,
     )
     await conn.execute(_SQL["notify_environments"])
 
@@ -75,6 +78,14 @@ async def count_queues(conn: Connection, name: str) -> int:
     """How many queues name a compute environment."""
     count: int = await conn.fetchval(_SQL["count_queues"], name)
     return count
+
+
+async def delete_unused(conn: Connection, name: str) -> bool:
+    """Removes a compute environment if nothing is left in it; whether it did."""
+    if await conn.fetchval(_SQL["delete_unused"], name) is None:
+        return False
+    await conn.execute(_SQL["notify_environments"])
+    return True
 
 
 async def delete_environment(conn: Connection, name: str) -> None:
@@ -99,4 +110,6 @@ def _environment(row: asyncpg.Record) -> ComputeEnvironment:
         desiredv_cpus=row["desiredv_cpus"],
         unmanagedv_cpus=row["unmanagedv_cpus"],
         tags=row["tags"],
+        generation=row["generation"],
+        infrastructure_updated_at=row["infrastructure_updated_at"],
     )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import asyncpg
 
-from longshore.domain.environment import QUEUE_HEALTHY, JobQueue
+from longshore.domain.environment import QUEUE_HEALTHY, JobQueue, QueueFacts
 from longshore.state.pool import Connection
 from longshore.state.queries import load_queries
 
@@ -52,10 +52,10 @@ async def list_queues(conn: Connection, *, after: str, limit: int) -> list[JobQu
     return [_queue(row) for row in await conn.fetch(_SQL["list_queues"], after, limit)]
 
 
-async def lock_queue(conn: Connection, name: str) -> tuple[str, str] | None:
-    """State and status of a queue, held still until the transaction ends; None if there is none."""
+async def lock_queue(conn: Connection, name: str) -> QueueFacts | None:
+    """A queue, held still until the transaction ends; None if there is none."""
     row = await conn.fetchrow(_SQL["lock_queue"], name)
-    return (row["state"], row["status"]) if row else None
+    return QueueFacts(row["state"], row["status"], row["type"]) if row else None
 
 
 async def update_queue(

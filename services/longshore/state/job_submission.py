@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from longshore.domain.environment import QueueFacts
 from longshore.domain.resources import Resources
 from longshore.domain.submission import Definition, Dependency, KnownJob
 from longshore.state.pool import Connection
@@ -43,10 +44,10 @@ class NewJob:
     depends_on: Sequence[Dependency]
 
 
-async def lock_queues(conn: Connection, names: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """State and status of queues by name, held still until the transaction ends."""
+async def lock_queues(conn: Connection, names: Sequence[str]) -> dict[str, QueueFacts]:
+    """Queues by name, held still until the transaction ends."""
     rows = await conn.fetch(_SQL["lock_queues"], names)
-    return {row["name"]: (row["state"], row["status"]) for row in rows}
+    return {row["name"]: QueueFacts(row["state"], row["status"], row["type"]) for row in rows}
 
 
 async def find_revisions(

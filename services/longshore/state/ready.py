@@ -25,7 +25,10 @@ class Waiter:
 
 @dataclass(frozen=True, slots=True)
 class NewEntry:
-    """Jobs that became dispatchable. rank -1 puts them to the front."""
+    """Jobs that became dispatchable. rank -1 puts them to the front.
+
+    They wait since `ready_at`; None: from now on.
+    """
 
     job_queue: str
     job_id: uuid.UUID
@@ -34,6 +37,7 @@ class NewEntry:
     next_index: int
     end_index: int
     rank: int = 0
+    ready_at: datetime | None = None
 
 
 async def heads(conn: Connection, shape_ids: Sequence[int], limit: int) -> tuple[Entry, ...]:
@@ -66,6 +70,7 @@ async def add(conn: Connection, entries: Sequence[NewEntry], now: datetime | Non
             [e.end_index for e in entries],
             [e.job_id for e in entries],
             [e.shape_id for e in entries],
+            [e.ready_at for e in entries],
             now,
         )
 

@@ -1,6 +1,8 @@
 """What the scaler reads to decide, and what it writes once it has."""
 
-from dataclasses import dataclass
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,12 +11,16 @@ from longshore.domain.capacity import (
     Environment,
     Instance,
     InstanceState,
+    Offer,
     QueueDemand,
     ShapeDemand,
     Snapshot,
 )
-from longshore.domain.catalogue import RESERVE_MIB, Catalogue
+from longshore.domain.catalogue import RESERVE_MIB, Catalogue, InstanceType
+from longshore.domain.environment import JOB_EXECUTION_TIMEOUT_MINUTES, is_fargate
+from longshore.domain.order import ON_DEMAND, SPOT
 from longshore.domain.resources import Resources
+from longshore.domain.validation import Json
 from longshore.state.pool import Connection
 from longshore.state.queries import load_queries
 
@@ -22,32 +28,80 @@ _SQL = load_queries("scaling")
 
 
 @dataclass(frozen=True, slots=True)
-class Activity:
-    """A scaling activity: what was decided and done, and why."""
+class Seen:
+    """What a decision sees, and what is known besides."""
 
-    compute_environment: str
-    desiredv_cpus: int
-    ordered: int
-    terminated: int
-    reason: str
-    at: datetime
+    snapshot: Snapshot
+    #: When the first of the shortages that the snapshot has will be forgotten.
+    cool_down_ends_at: datetime | None
+    #: Environments with an order that provisioning has not answered yet.
+    in_flight: frozenset[str]
 
 
-async def load_snapshot(conn: Connection, catalogue: Catalogue, short_since: datetime) -> Snapshot:
+class _Market:
+    """What the provider quoted, and what it was short of."""
+
+    def __init__(self, quotes: Sequence[Any], shortages: Sequence[Any]) -> None:
+        self._quotes: dict[tuple[str, str], list[Any]] = {}
+        for row in quotes:
+            key = row["instance_type"], row["purchase_option"]
+            self._quotes.setdefault(key, []).append(row)
+        self._short: dict[tuple[str, str], set[str]] = {}
+        for row in shortages:
+            key = row["instance_type"], row["purchase_option"]
+            self._short.setdefault(key, set()).add(row["zone"])
+
+    def offers(self, kind: InstanceType, option: str, bid_percentage: int) -> list[Offer]:
+        """The pools of a type, by zone; without quotes one for any zone at the catalogue's price.
+
+        Pools dearer than the bid are left out. A type of which only such are left has one that
+        the provider is short of: the type is known all the same, and its price may fall.
+        """
+        short = self._short.get((kind.name, option), set())
+        quotes = self._quotes.get((kind.name, option))
+        ceiling = kind.price_per_hour * bid_percentage / 100 if option == SPOT else None
+        if not quotes:
+            price = kind.price_per_hour if ceiling is None else ceiling
+            return [Offer(kind=kind, price_per_hour=price, is_short=bool(short))]
+        return [
+            Offer(
+                kind=kind,
+                price_per_hour=row["price_per_hour"],
+                zone=row["zone"],
+                depth=row["depth"],
+                is_short="" in short or row["zone"] in short,
+            )
+            for row in quotes
+            if ceiling is None or row["price_per_hour"] <= ceiling
+        ] or [Offer(kind=kind, price_per_hour=ceiling or 0.0, is_short=True)]
+
+    def is_short_of_slots(self, option: str) -> bool:
+        """Whether the provider was short of room for any job's slot."""
+        return any(name.startswith("fargate.") for name, of in self._short if of == option)
+
+
+async def load_snapshot(
+    conn: Connection,
+    catalogue: Catalogue,
+    *,
+    now: datetime,
+    cool_down: timedelta,
+    provider: str = "local",
+) -> Seen:
     """Reads everything that a decision depends on, as of one moment.
 
     Args:
         conn: a connection at the very start of a transaction.
         catalogue: what names of instance types stand for.
-        short_since: types that the provider was short of since then are not asked for again.
+        now: the time of the decision.
+        cool_down: for how long what the provider was short of is not asked for again.
+        provider: whose quotes hold.
     """
     await conn.execute(_SQL["one_moment"])
-    short: dict[str, set[str]] = {}
-    for row in await conn.fetch(_SQL["short_types"], short_since):
-        short.setdefault(row["compute_environment"], set()).add(row["instance_type"])
+    shortages = await conn.fetch(_SQL["shortages"], now - cool_down)
+    market = _Market(await conn.fetch(_SQL["offers"], provider), shortages)
     environments = [
-        _environment(row, catalogue, frozenset(short.get(row["name"], ())))
-        for row in await conn.fetch(_SQL["environments"])
+        _environment(row, catalogue, market) for row in await conn.fetch(_SQL["environments"])
     ]
     instances = [_instance(row) for row in await conn.fetch(_SQL["instances"], RESERVE_MIB)]
     shapes: dict[str, list[ShapeDemand]] = {}
@@ -64,7 +118,12 @@ async def load_snapshot(conn: Connection, catalogue: Catalogue, short_since: dat
         )
         for row in await conn.fetch(_SQL["queues"])
     ]
-    return Snapshot(queues, environments, instances)
+    in_flight = await conn.fetch(_SQL["in_flight"])
+    return Seen(
+        Snapshot(queues, environments, instances),
+        min((row["at"] + cool_down for row in shortages), default=None),
+        frozenset(row["compute_environment"] for row in in_flight),
+    )
 
 
 async def settle(conn: Connection, environment: str, expected: int, desiredv_cpus: int) -> None:
@@ -87,38 +146,75 @@ async def add_activity(
     ordered: int,
     terminated: int,
     reason: str,
+    order_id: uuid.UUID | None = None,
 ) -> None:
     """Adds to the history of an environment."""
     await conn.execute(
-        _SQL["add_activity"], environment, desiredv_cpus, ordered, terminated, reason
+        _SQL["add_activity"], environment, desiredv_cpus, ordered, terminated, reason, order_id
     )
 
 
-async def activities(conn: Connection, environment: str | None, limit: int) -> list[Activity]:
-    """The newest activities of one or all environments, newest first."""
-    return [Activity(**row) for row in await conn.fetch(_SQL["activities"], environment, limit)]
+async def prune(conn: Connection, before: datetime, limit: int) -> None:
+    """Forgets activities from before a time, looking at the oldest ones."""
+    await conn.execute(_SQL["prune"], before, limit)
 
 
-def _environment(row: Any, catalogue: Catalogue, short_types: frozenset[str]) -> Environment:
-    detail = row["detail"].get("computeResources") or {}
-    delay = (detail.get("scalingPolicy") or {}).get("minScaleDownDelayMinutes")
+async def add_late(
+    conn: Connection,
+    environment: str,
+    vcpus: int,
+    *,
+    ordered: int,
+    reason: str,
+    order_id: uuid.UUID,
+) -> None:
+    """Adds what an order got after the pass that placed it to the history."""
+    await conn.execute(_SQL["add_late"], environment, vcpus, ordered, reason, order_id)
+
+
+def _environment(row: Any, catalogue: Catalogue, market: _Market) -> Environment:
+    resources: Json = row["detail"].get("computeResources") or {}
+    delay = (resources.get("scalingPolicy") or {}).get("minScaleDownDelayMinutes")
+    resource_type = row["resource_type"] or ""
+    is_spot = resource_type.endswith(SPOT)
+    option = SPOT if is_spot else ON_DEMAND
+    bid_percentage = resources.get("bidPercentage") or 100
+    names: Sequence[str] = resources.get("instanceTypes") or ()
+    places = catalogue.places(names)
     return Environment(
         name=row["name"],
         is_managed=row["type"] == "MANAGED",
         is_enabled=row["state"] == "ENABLED",
         status=row["status"],
         status_reason=row["status_reason"],
-        instance_types=catalogue.resolve(detail.get("instanceTypes") or ()),
-        allocation_strategy=detail.get("allocationStrategy") or BEST_FIT,
-        is_spot=row["resource_type"] == "SPOT",
+        offers=tuple(
+            replace(offer, place=places[kind.name])
+            for kind in catalogue.resolve(names)
+            for offer in market.offers(kind, option, bid_percentage)
+        ),
+        allocation_strategy=resources.get("allocationStrategy") or BEST_FIT,
+        is_spot=is_spot,
+        bid_percentage=bid_percentage,
+        is_fargate=is_fargate(resource_type),
+        is_short=is_fargate(resource_type) and market.is_short_of_slots(option),
+        generation=row["generation"],
+        replace_by=_replace_by(row["infrastructure_updated_at"], row["detail"]),
         minv_cpus=row["minv_cpus"] or 0,
         maxv_cpus=row["maxv_cpus"] or 0,
         desiredv_cpus=row["desiredv_cpus"] or 0,
         settledv_cpus=row["settledv_cpus"] or 0,
         scale_down_delay=timedelta(minutes=delay) if delay else None,
         failures=row["failures"],
-        short_types=short_types,
     )
+
+
+def _replace_by(updated_at: datetime | None, detail: Mapping[str, Any]) -> datetime | None:
+    """When attempts on instances from before the last infrastructure update are stopped."""
+    policy = detail.get("updatePolicy") or {}
+    if updated_at is None or policy.get("terminateJobsOnUpdate"):
+        return updated_at
+    minutes = int(policy.get("jobExecutionTimeoutMinutes") or JOB_EXECUTION_TIMEOUT_MINUTES)
+    return updated_at + timedelta(minutes=minutes)
 
 
 def _instance(row: Any) -> Instance:
@@ -134,7 +230,11 @@ def _instance(row: Any) -> Instance:
         state=state,
         free=Resources(row["vcpu_milli"], row["memory_mib"], row["gpus"]),
         ordered_at=row["ordered_at"],
+        instance_type=row["instance_type"],
+        held=tuple(Resources(*amounts) for amounts in row["held"] or ()),
         vcpus=row["vcpus"],
+        generation=row["generation"],
+        is_slot=row["is_slot"],
         price_per_hour=row["price_per_hour"],
         live_attempts=row["live_attempts"],
         idle_since=row["idle_since"],

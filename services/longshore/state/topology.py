@@ -1,8 +1,12 @@
 """Queues and compute environments as the scheduler sees them."""
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-from longshore.domain.waiting import EnvironmentFacts
+from longshore.domain.catalogue import FARGATE_FAMILY, RESERVE_MIB
+from longshore.domain.order import ON_DEMAND, SPOT
+from longshore.domain.resources import Resources
+from longshore.domain.waiting import EnvironmentFacts, Launched, Shortage, Supply
 from longshore.state.pool import Connection
 from longshore.state.queries import load_queries
 
@@ -37,6 +41,9 @@ async def load(conn: Connection) -> Topology:
             valid=row["status"] in ("VALID", "UPDATING"),
             maxv_cpus=row["maxv_cpus"],
             instance_types=tuple(row["instance_types"]),
+            creating=row["status"] == "CREATING",
+            fargate=row["resource_type"] in ("FARGATE", "FARGATE_SPOT"),
+            purchase_option=SPOT if row["resource_type"] in ("SPOT", "FARGATE_SPOT") else ON_DEMAND,
         )
         for row in await conn.fetch(_SQL["environments"])
     }
@@ -51,6 +58,43 @@ async def load(conn: Connection) -> Topology:
         for row in await conn.fetch(_SQL["queues"])
     }
     return Topology(queues, environments)
+
+
+async def supply(conn: Connection, now: datetime, cool_down: timedelta) -> Supply:
+    """What became of the orders of the last while: as long as a shortage is remembered."""
+    since = now - cool_down
+    shortages = tuple(
+        Shortage(**row, until=row["at"] + cool_down)
+        for row in await conn.fetch(_SQL["shortages"], since)
+    )
+    if not shortages:
+        return Supply()
+    vcpus = {row["compute_environment"]: row["vcpus"] for row in await conn.fetch(_SQL["vcpus"])}
+    return Supply(shortages, await launched(conn, since), vcpus)
+
+
+async def launched(
+    conn: Connection, since: datetime | None, queue: str | None = None
+) -> tuple[Launched, ...]:
+    """Instances that are booting, and those ordered since then; of one queue's environments."""
+    return tuple(
+        Launched(
+            compute_environment=row["compute_environment"],
+            instance_type=row["instance_type"],
+            offer=Resources(
+                round(row["vcpus"] * 1000),
+                # As InstanceType.offer has it: all of a slot is for its job.
+                row["memory_mib"]
+                - (0 if row["instance_type"].startswith(f"{FARGATE_FAMILY}.") else RESERVE_MIB),
+                row["gpus"],
+            ),
+            booting=row["booting"],
+            count=row["count"],
+            first_at=row["first_at"],
+            last_at=row["last_at"],
+        )
+        for row in await conn.fetch(_SQL["launched"], since, queue)
+    )
 
 
 async def delete_queue(conn: Connection, queue: str) -> bool:

@@ -41,8 +41,8 @@ async def serving(config: SubmissionConfig, pool: Pool) -> AsyncIterator[GrpcSer
         submission_service_pb2_grpc.add_SubmissionServiceServicer_to_server,
         SubmissionServicer(
             Arns(config.account, config.region),
-            Environments(pool),
-            Queues(pool),
+            Environments(pool, config.catalogue),
+            Queues(pool, config.catalogue),
             Definitions(pool),
             Jobs(pool),
             submitter,

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Self
 
 from longshore.domain.arn import ACCOUNT, REGION
+from longshore.domain.catalogue import Catalogue
 from longshore.runtime.config import ConfigError, Settings
+from longshore.runtime.host import catalogue_types
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,12 +21,15 @@ class SubmissionConfig:
     database_connections: int
     account: str
     region: str
+    #: The instance types that there are, without those that stand for shares of a machine.
+    catalogue: Catalogue
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """Reads LONGSHORE_DATABASE_URL, LONGSHORE_ACCOUNT, LONGSHORE_REGION and the addresses.
 
-        LONGSHORE_SUBMISSION_CONNECTIONS is how many connections to the database there are at most.
+        LONGSHORE_SUBMISSION_CONNECTIONS is how many connections to the database there are at most,
+        LONGSHORE_CATALOGUE the instance types that there are, as for scaler and provisioning.
         """
         settings = Settings(environ)
         account = settings.text("LONGSHORE_ACCOUNT", "123456789012")
@@ -40,4 +45,5 @@ class SubmissionConfig:
             database_connections=settings.integer("LONGSHORE_SUBMISSION_CONNECTIONS", 8, 2, 100),
             account=account,
             region=region,
+            catalogue=Catalogue(types=catalogue_types(settings)),
         )

@@ -2,7 +2,9 @@
 
 import uuid
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
+from longshore.domain.catalogue import Catalogue
 from longshore.domain.environment import (
     QUEUE_HEALTHY,
     ComputeEnvironment,
@@ -34,27 +36,27 @@ _EXISTS = "Object already exists"
 class Environments:
     """Use cases of compute environments, by name: ARNs are for the servicer."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, catalogue: Catalogue) -> None:
         self._pool = pool
+        self._catalogue = catalogue
 
     async def create(self, request: Json) -> str:
         """Stores a compute environment and returns its name."""
-        environment = new_environment(request, uuid.uuid4())
+        environment = new_environment(request, uuid.uuid4(), self._catalogue)
         async with transaction(self._pool) as conn:
             if not await compute_environment.insert_environment(conn, environment):
                 raise PreconditionFailed(f"{_EXISTS}: compute environment {environment.name}.")
         return environment.name
 
     async def update(self, name: str, request: Json) -> None:
-        """Changes the members given; instances that run keep what they have."""
+        """Changes the members given; the scaler replaces instances where they have to change."""
         async with transaction(self._pool) as conn:
             found = await compute_environment.lock_environments(conn, [name])
             environment = found.get(name)
             if environment is None:
                 raise NotFound(f"{name} does not exist", member="computeEnvironment")
-            await compute_environment.update_environment(
-                conn, updated_environment(environment, request)
-            )
+            changed = updated_environment(environment, request, datetime.now(UTC), self._catalogue)
+            await compute_environment.update_environment(conn, changed)
 
     async def delete(self, name: str) -> None:
         """Deletes a compute environment that is DISABLED and in no queue."""
@@ -63,6 +65,8 @@ class Environments:
             environment = found.get(name)
             if environment is None:
                 raise NotFound(f"{name} does not exist", member="computeEnvironment")
+            if environment.status in ("CREATING", "UPDATING"):
+                raise PreconditionFailed("Cannot delete, resource is being modified.")
             if environment.state != "DISABLED":
                 raise PreconditionFailed(
                     f"Cannot delete, compute environment {name} is {environment.state}; "
@@ -88,8 +92,9 @@ class Environments:
 class Queues:
     """Use cases of job queues."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, catalogue: Catalogue) -> None:
         self._pool = pool
+        self._catalogue = catalogue
 
     async def create(self, request: Json) -> str:
         """Stores a queue and returns its name."""
@@ -102,18 +107,18 @@ class Queues:
             "computeEnvironmentOrder needs at least one compute environment.",
             "computeEnvironmentOrder",
         )
-        queue = JobQueue(
-            name=request["jobQueueName"],
-            state=request.get("state", "ENABLED"),
-            status="VALID",
-            status_reason=QUEUE_HEALTHY,
-            priority=request["priority"],
-            detail={"jobQueueType": "ECS"},
-            tags=request.get("tags", {}),
-            environments=environments,
-        )
         async with transaction(self._pool) as conn:
-            await self._check_environments(conn, environments)
+            kind = await self._check_environments(conn, environments, request.get("jobQueueType"))
+            queue = JobQueue(
+                name=request["jobQueueName"],
+                state=request.get("state", "ENABLED"),
+                status="VALID",
+                status_reason=QUEUE_HEALTHY,
+                priority=request["priority"],
+                detail={"jobQueueType": kind},
+                tags=request.get("tags", {}),
+                environments=environments,
+            )
             if not await job_queue.insert_queue(conn, queue):
                 raise PreconditionFailed(f"{_EXISTS}: job queue {queue.name}.")
         return queue.name
@@ -123,12 +128,17 @@ class Queues:
         check_queue_request(request)
         environments = environments_of(request)
         async with transaction(self._pool) as conn:
-            await self._check_environments(conn, environments)
+            # Environments before the queue: everybody locks them in that order.
+            locked = await self._lock_environments(conn, environments)
             found = await job_queue.lock_queue(conn, name)
             if found is None:
                 raise NotFound(f"{request['jobQueue']} does not exist", member="jobQueue")
-            if found[1] == "DELETING":
+            if found.status == "DELETING":
                 raise PreconditionFailed("Cannot update, resource is being modified")
+            if environments:
+                check_environments(
+                    [entry for _, entry in environments], locked, found.type, self._catalogue
+                )
             await job_queue.update_queue(
                 conn,
                 name,
@@ -143,9 +153,9 @@ class Queues:
             found = await job_queue.lock_queue(conn, name)
             if found is None:
                 raise NotFound(f"{name} does not exist", member="jobQueue")
-            if found[0] != "DISABLED":
+            if found.state != "DISABLED":
                 raise PreconditionFailed(
-                    f"Cannot delete, job queue {name} is {found[0]}; disable it first."
+                    f"Cannot delete, job queue {name} is {found.state}; disable it first."
                 )
             await job_queue.delete_queue(conn, name)
 
@@ -161,15 +171,26 @@ class Queues:
             found = await job_queue.list_queues(conn, after=after, limit=size + 1)
         return Page(found[:size], _next(found, size, "queues"))
 
-    @staticmethod
     async def _check_environments(
+        self,
+        conn: Connection,
+        environments: Sequence[tuple[int, str]],
+        queue_type: str | None,
+    ) -> str:
+        locked = await self._lock_environments(conn, environments)
+        return check_environments(
+            [name for _, name in environments], locked, queue_type, self._catalogue
+        )
+
+    @staticmethod
+    async def _lock_environments(
         conn: Connection, environments: Sequence[tuple[int, str]]
-    ) -> None:
+    ) -> dict[str, ComputeEnvironment]:
+        """Held still, so that none is deleted before the queue that names it is there."""
+        if not environments:
+            return {}
         names = [name for _, name in environments]
-        if names:
-            # Held still, so that none is deleted before the queue that names it is there.
-            found = await compute_environment.lock_environments(conn, names)
-            check_environments(names, {name: entry.status for name, entry in found.items()})
+        return await compute_environment.lock_environments(conn, names)
 
 
 def _check_describe(

@@ -67,7 +67,7 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
     async def CreateComputeEnvironment(
         self, request: ce.CreateComputeEnvironmentRequest, context: Context
     ) -> ce.CreateComputeEnvironmentResponse:
-        """Creates a compute environment; VALID when this answers."""
+        """Creates a compute environment; the scaler makes a managed one VALID."""
         check_request(request)
         arns = self._arns_for(context)
         name = await self._environments.create(convert.to_json(request))

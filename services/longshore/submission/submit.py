@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import structlog
 from prometheus_client import Counter, Histogram
 
+from longshore.domain.environment import QueueFacts
 from longshore.domain.errors import LongshoreError, Unavailable
 from longshore.domain.resources import Resources
 from longshore.domain.submission import (
@@ -23,6 +24,7 @@ from longshore.domain.submission import (
     ResolvedJob,
     Submission,
     check_dependencies,
+    check_platform,
     check_queue,
     check_repetition,
     is_constant,
@@ -70,7 +72,7 @@ class _Cached:
 class _Lookups:
     """What a batch reads before it decides."""
 
-    queues: Mapping[str, tuple[str, str]]
+    queues: Mapping[str, QueueFacts]
     revisions: Mapping[state.Reference, state.Reference]
     jobs: Mapping[uuid.UUID, KnownJob]
     #: Of this batch, by the ids that their callers chose.
@@ -191,12 +193,13 @@ class Submitter:
         """The id of the job that the call has made before, or the job that it makes."""
         if call.request_id and _is_repetition(call, call.request_id, lookups):
             return call.request_id
-        check_queue(call.job_queue, lookups.queues.get(call.job_queue))
+        queue = check_queue(call.job_queue, lookups.queues.get(call.job_queue))
         reference = lookups.revisions.get(_reference(call))
         if reference is None:
             raise missing_definition(call.definition)
         check_dependencies(call, lookups.jobs)
         cached = self._definitions[reference]
+        check_platform(cached.definition, queue)
         stored = self._resolve(cached, call)
         if call.request_id:
             lookups.taken[call.request_id] = call

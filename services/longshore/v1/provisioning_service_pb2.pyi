@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
@@ -54,14 +55,20 @@ class CapacityOrder(_message.Message):
     TARGET_VCPUS_FIELD_NUMBER: _builtins.int
     ENTRIES_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    ALLOCATION_STRATEGY_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
     """UUID, made by the scaler; makes the order idempotent."""
     compute_environment: _builtins.str
     """Compute environment that the instances join."""
-    target_vcpus: _builtins.int
+    target_vcpus: _builtins.float
     """Sum of weights to reach; the provider stops at or just over it."""
     reason: _builtins.str
     """In plain words, why the order was made."""
+    allocation_strategy: _builtins.str
+    """AWS's name of the compute environment's strategy: how to choose among entries of equal rank."""
+    generation: _builtins.int
+    """Counts the infrastructure updates of the compute environment; kept on the instances."""
     @_builtins.property
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___CapacityOrderEntry]:
         """Entries in the order in which they are tried, at most 300."""
@@ -71,13 +78,15 @@ class CapacityOrder(_message.Message):
         *,
         order_id: _builtins.str = ...,
         compute_environment: _builtins.str = ...,
-        target_vcpus: _builtins.int = ...,
+        target_vcpus: _builtins.float = ...,
         entries: _abc.Iterable[Global___CapacityOrderEntry] | None = ...,
         reason: _builtins.str = ...,
+        allocation_strategy: _builtins.str = ...,
+        generation: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_environment", b"compute_environment", "entries", b"entries", "order_id", b"order_id", "reason", b"reason", "target_vcpus", b"target_vcpus"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation_strategy", b"allocation_strategy", "compute_environment", b"compute_environment", "entries", b"entries", "generation", b"generation", "order_id", b"order_id", "reason", b"reason", "target_vcpus", b"target_vcpus"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -96,36 +105,42 @@ class CapacityOrderEntry(_message.Message):
     MAX_COUNT_FIELD_NUMBER: _builtins.int
     PRICE_PER_HOUR_FIELD_NUMBER: _builtins.int
     RANK_FIELD_NUMBER: _builtins.int
+    MAX_PRICE_PER_HOUR_FIELD_NUMBER: _builtins.int
     instance_type: _builtins.str
     """Instance type of the catalogue, for instance `c6i.2xlarge`."""
     purchase_option: Global___PurchaseOption.ValueType
     """On-demand or spot."""
     zone: _builtins.str
     """Availability zone; empty: any."""
-    weight: _builtins.int
+    weight: _builtins.float
     """What one instance counts towards the target, in vCPUs."""
     max_count: _builtins.int
     """Most instances to take of this entry."""
     price_per_hour: _builtins.float
     """Price in US dollars per hour that the scaler reckoned with."""
     rank: _builtins.int
-    """Position in the list, from 0; equal ranks may be taken in any order."""
+    """Position in the list, from 0; among equal ranks the provider chooses."""
+    max_price_per_hour: _builtins.float
+    """Spot only: highest price in US dollars per hour; absent: the on-demand price."""
     def __init__(
         self,
         *,
         instance_type: _builtins.str = ...,
         purchase_option: Global___PurchaseOption.ValueType = ...,
         zone: _builtins.str = ...,
-        weight: _builtins.int = ...,
+        weight: _builtins.float = ...,
         max_count: _builtins.int = ...,
         price_per_hour: _builtins.float = ...,
         rank: _builtins.int = ...,
+        max_price_per_hour: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_price_per_hour", b"_max_price_per_hour", "max_price_per_hour", b"max_price_per_hour"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance_type", b"instance_type", "max_count", b"max_count", "price_per_hour", b"price_per_hour", "purchase_option", b"purchase_option", "rank", b"rank", "weight", b"weight", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_price_per_hour", b"_max_price_per_hour", "instance_type", b"instance_type", "max_count", b"max_count", "max_price_per_hour", b"max_price_per_hour", "price_per_hour", b"price_per_hour", "purchase_option", b"purchase_option", "rank", b"rank", "weight", b"weight", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__max_price_per_hour: _TypeAlias = _typing.Literal["max_price_per_hour"]  # noqa: Y015
+    _WhichOneofArgType__max_price_per_hour: _TypeAlias = _typing.Literal["_max_price_per_hour", b"_max_price_per_hour"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_price_per_hour) -> _WhichOneofReturnType__max_price_per_hour | None: ...
 
 Global___CapacityOrderEntry: _TypeAlias = CapacityOrderEntry  # noqa: Y015
 
@@ -227,6 +242,7 @@ class CapacityError(_message.Message):
     ZONE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    PURCHASE_OPTION_FIELD_NUMBER: _builtins.int
     instance_type: _builtins.str
     """Instance type of the entry."""
     zone: _builtins.str
@@ -235,6 +251,8 @@ class CapacityError(_message.Message):
     """Constant reason in UPPER_SNAKE, for instance `INSUFFICIENT_INSTANCE_CAPACITY`."""
     message: _builtins.str
     """For a person."""
+    purchase_option: Global___PurchaseOption.ValueType
+    """On-demand or spot."""
     def __init__(
         self,
         *,
@@ -242,10 +260,11 @@ class CapacityError(_message.Message):
         zone: _builtins.str = ...,
         reason: _builtins.str = ...,
         message: _builtins.str = ...,
+        purchase_option: Global___PurchaseOption.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance_type", b"instance_type", "message", b"message", "reason", b"reason", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance_type", b"instance_type", "message", b"message", "purchase_option", b"purchase_option", "reason", b"reason", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -259,21 +278,27 @@ class TerminateInstancesRequest(_message.Message):
 
     INSTANCE_IDS_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    DRAIN_UNTIL_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
     """In plain words, why; kept on each instance's record."""
     @_builtins.property
     def instance_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """At most 1,000."""
 
+    @_builtins.property
+    def drain_until(self) -> _timestamp_pb2.Timestamp:
+        """Attempts still live then are stopped; absent: they run to their end."""
+
     def __init__(
         self,
         *,
         instance_ids: _abc.Iterable[_builtins.str] | None = ...,
         reason: _builtins.str = ...,
+        drain_until: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["drain_until", b"drain_until"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance_ids", b"instance_ids", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["drain_until", b"drain_until", "instance_ids", b"instance_ids", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -302,3 +327,341 @@ class TerminateInstancesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TerminateInstancesResponse: _TypeAlias = TerminateInstancesResponse  # noqa: Y015
+
+@_typing.final
+class ListInstancesRequest(_message.Message):
+    """Asks for instances."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPUTE_ENVIRONMENT_FIELD_NUMBER: _builtins.int
+    ENDED_FIELD_NUMBER: _builtins.int
+    MAX_RESULTS_FIELD_NUMBER: _builtins.int
+    NEXT_TOKEN_FIELD_NUMBER: _builtins.int
+    INSTANCE_ID_FIELD_NUMBER: _builtins.int
+    compute_environment: _builtins.str
+    """Only those of this compute environment; empty: all."""
+    ended: _builtins.bool
+    """True: also those that are over, newest end first, as long as they are on record."""
+    max_results: _builtins.int
+    """From 1 to 1,000; absent: 100."""
+    next_token: _builtins.str
+    """From the answer before."""
+    instance_id: _builtins.str
+    """Only this instance; empty: all."""
+    def __init__(
+        self,
+        *,
+        compute_environment: _builtins.str = ...,
+        ended: _builtins.bool = ...,
+        max_results: _builtins.int | None = ...,
+        next_token: _builtins.str = ...,
+        instance_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_results", b"_max_results", "max_results", b"max_results"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_results", b"_max_results", "compute_environment", b"compute_environment", "ended", b"ended", "instance_id", b"instance_id", "max_results", b"max_results", "next_token", b"next_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_results: _TypeAlias = _typing.Literal["max_results"]  # noqa: Y015
+    _WhichOneofArgType__max_results: _TypeAlias = _typing.Literal["_max_results", b"_max_results"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_results) -> _WhichOneofReturnType__max_results | None: ...
+
+Global___ListInstancesRequest: _TypeAlias = ListInstancesRequest  # noqa: Y015
+
+@_typing.final
+class ListInstancesResponse(_message.Message):
+    """A page of instances."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSTANCES_FIELD_NUMBER: _builtins.int
+    NEXT_TOKEN_FIELD_NUMBER: _builtins.int
+    next_token: _builtins.str
+    """For the next page; empty: there is none."""
+    @_builtins.property
+    def instances(self) -> _containers.RepeatedCompositeFieldContainer[Global___InstanceDetail]:
+        """The page."""
+
+    def __init__(
+        self,
+        *,
+        instances: _abc.Iterable[Global___InstanceDetail] | None = ...,
+        next_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instances", b"instances", "next_token", b"next_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListInstancesResponse: _TypeAlias = ListInstancesResponse  # noqa: Y015
+
+@_typing.final
+class InstanceDetail(_message.Message):
+    """An instance on record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSTANCE_ID_FIELD_NUMBER: _builtins.int
+    COMPUTE_ENVIRONMENT_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    STATUS_REASON_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    PROVIDER_ID_FIELD_NUMBER: _builtins.int
+    INSTANCE_TYPE_FIELD_NUMBER: _builtins.int
+    ZONE_FIELD_NUMBER: _builtins.int
+    PURCHASE_OPTION_FIELD_NUMBER: _builtins.int
+    VCPUS_FIELD_NUMBER: _builtins.int
+    MEMORY_MIB_FIELD_NUMBER: _builtins.int
+    GPUS_FIELD_NUMBER: _builtins.int
+    PRICE_PER_HOUR_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    LIVE_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    HELD_VCPUS_FIELD_NUMBER: _builtins.int
+    HELD_MEMORY_MIB_FIELD_NUMBER: _builtins.int
+    ORDER_TIME_FIELD_NUMBER: _builtins.int
+    LAUNCH_TIME_FIELD_NUMBER: _builtins.int
+    REGISTER_TIME_FIELD_NUMBER: _builtins.int
+    DRAIN_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    ORDER_REASON_FIELD_NUMBER: _builtins.int
+    instance_id: _builtins.str
+    """`i-` and 17 hexadecimal digits."""
+    compute_environment: _builtins.str
+    """Its compute environment."""
+    status: _builtins.str
+    """ORDERED, LAUNCHING, BOOTING, READY, DRAINING, TERMINATED, FAILED or LOST."""
+    status_reason: _builtins.str
+    """Why."""
+    provider: _builtins.str
+    """`local`, `ec2`, `simulated`; empty for a machine that joined by itself."""
+    provider_id: _builtins.str
+    """The provider's own name for it."""
+    instance_type: _builtins.str
+    """Its type."""
+    zone: _builtins.str
+    """Its zone."""
+    purchase_option: Global___PurchaseOption.ValueType
+    """On-demand or spot."""
+    vcpus: _builtins.float
+    """vCPUs."""
+    memory_mib: _builtins.int
+    """Memory in MiB."""
+    gpus: _builtins.int
+    """GPUs."""
+    price_per_hour: _builtins.float
+    """Price in US dollars per hour."""
+    cost: _builtins.float
+    """What it cost so far, in US dollars."""
+    live_attempts: _builtins.int
+    """Attempts live on it."""
+    held_vcpus: _builtins.float
+    """vCPUs that live attempts hold."""
+    held_memory_mib: _builtins.int
+    """Memory that live attempts hold, in MiB."""
+    order_reason: _builtins.str
+    """In plain words, why it was ordered."""
+    @_builtins.property
+    def order_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was ordered."""
+
+    @_builtins.property
+    def launch_time(self) -> _timestamp_pb2.Timestamp:
+        """When the provider launched it."""
+
+    @_builtins.property
+    def register_time(self) -> _timestamp_pb2.Timestamp:
+        """When its agent first registered."""
+
+    @_builtins.property
+    def drain_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was given back, or taken away."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ended."""
+
+    def __init__(
+        self,
+        *,
+        instance_id: _builtins.str = ...,
+        compute_environment: _builtins.str = ...,
+        status: _builtins.str = ...,
+        status_reason: _builtins.str = ...,
+        provider: _builtins.str = ...,
+        provider_id: _builtins.str = ...,
+        instance_type: _builtins.str = ...,
+        zone: _builtins.str = ...,
+        purchase_option: Global___PurchaseOption.ValueType = ...,
+        vcpus: _builtins.float = ...,
+        memory_mib: _builtins.int = ...,
+        gpus: _builtins.int = ...,
+        price_per_hour: _builtins.float = ...,
+        cost: _builtins.float = ...,
+        live_attempts: _builtins.int = ...,
+        held_vcpus: _builtins.float = ...,
+        held_memory_mib: _builtins.int = ...,
+        order_time: _timestamp_pb2.Timestamp | None = ...,
+        launch_time: _timestamp_pb2.Timestamp | None = ...,
+        register_time: _timestamp_pb2.Timestamp | None = ...,
+        drain_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        order_reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["drain_time", b"drain_time", "end_time", b"end_time", "launch_time", b"launch_time", "order_time", b"order_time", "register_time", b"register_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_environment", b"compute_environment", "cost", b"cost", "drain_time", b"drain_time", "end_time", b"end_time", "gpus", b"gpus", "held_memory_mib", b"held_memory_mib", "held_vcpus", b"held_vcpus", "instance_id", b"instance_id", "instance_type", b"instance_type", "launch_time", b"launch_time", "live_attempts", b"live_attempts", "memory_mib", b"memory_mib", "order_reason", b"order_reason", "order_time", b"order_time", "price_per_hour", b"price_per_hour", "provider", b"provider", "provider_id", b"provider_id", "purchase_option", b"purchase_option", "register_time", b"register_time", "status", b"status", "status_reason", b"status_reason", "vcpus", b"vcpus", "zone", b"zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InstanceDetail: _TypeAlias = InstanceDetail  # noqa: Y015
+
+@_typing.final
+class InterruptInstanceRequest(_message.Message):
+    """Plays an interruption."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSTANCE_ID_FIELD_NUMBER: _builtins.int
+    NOTICE_SECONDS_FIELD_NUMBER: _builtins.int
+    instance_id: _builtins.str
+    """Which instance."""
+    notice_seconds: _builtins.int
+    """How long before the end it is told; from 0 to 600; absent: 120, as on EC2."""
+    def __init__(
+        self,
+        *,
+        instance_id: _builtins.str = ...,
+        notice_seconds: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_notice_seconds", b"_notice_seconds", "notice_seconds", b"notice_seconds"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_notice_seconds", b"_notice_seconds", "instance_id", b"instance_id", "notice_seconds", b"notice_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__notice_seconds: _TypeAlias = _typing.Literal["notice_seconds"]  # noqa: Y015
+    _WhichOneofArgType__notice_seconds: _TypeAlias = _typing.Literal["_notice_seconds", b"_notice_seconds"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__notice_seconds) -> _WhichOneofReturnType__notice_seconds | None: ...
+
+Global___InterruptInstanceRequest: _TypeAlias = InterruptInstanceRequest  # noqa: Y015
+
+@_typing.final
+class InterruptInstanceResponse(_message.Message):
+    """Answer to InterruptInstanceRequest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    END_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """When the instance ends."""
+
+    def __init__(
+        self,
+        *,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InterruptInstanceResponse: _TypeAlias = InterruptInstanceResponse  # noqa: Y015
+
+@_typing.final
+class DescribeCostsRequest(_message.Message):
+    """Asks what instances cost; empty lists: every compute environment and every queue."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPUTE_ENVIRONMENTS_FIELD_NUMBER: _builtins.int
+    JOB_QUEUES_FIELD_NUMBER: _builtins.int
+    JOB_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def compute_environments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Compute environments, at most 100."""
+
+    @_builtins.property
+    def job_queues(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Job queues, at most 100."""
+
+    @_builtins.property
+    def job_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Jobs, at most 100: UUIDs, for all children of an array or with `:` and an index for one."""
+
+    def __init__(
+        self,
+        *,
+        compute_environments: _abc.Iterable[_builtins.str] | None = ...,
+        job_queues: _abc.Iterable[_builtins.str] | None = ...,
+        job_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_environments", b"compute_environments", "job_ids", b"job_ids", "job_queues", b"job_queues"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DescribeCostsRequest: _TypeAlias = DescribeCostsRequest  # noqa: Y015
+
+@_typing.final
+class DescribeCostsResponse(_message.Message):
+    """What instances cost so far."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPUTE_ENVIRONMENTS_FIELD_NUMBER: _builtins.int
+    JOB_QUEUES_FIELD_NUMBER: _builtins.int
+    JOBS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def compute_environments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Cost]:
+        """Of each compute environment: all of its instances, idle times included."""
+
+    @_builtins.property
+    def job_queues(self) -> _containers.RepeatedCompositeFieldContainer[Global___Cost]:
+        """Of each queue: what its jobs held."""
+
+    @_builtins.property
+    def jobs(self) -> _containers.RepeatedCompositeFieldContainer[Global___Cost]:
+        """Of each job: what its attempts held."""
+
+    def __init__(
+        self,
+        *,
+        compute_environments: _abc.Iterable[Global___Cost] | None = ...,
+        job_queues: _abc.Iterable[Global___Cost] | None = ...,
+        jobs: _abc.Iterable[Global___Cost] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_environments", b"compute_environments", "job_queues", b"job_queues", "jobs", b"jobs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DescribeCostsResponse: _TypeAlias = DescribeCostsResponse  # noqa: Y015
+
+@_typing.final
+class Cost(_message.Message):
+    """A cost."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Of what: a name or a job id."""
+    cost: _builtins.float
+    """In US dollars."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        cost: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Cost: _TypeAlias = Cost  # noqa: Y015

@@ -45,6 +45,21 @@ class ProvisioningServiceStub:
                 request_serializer=longshore_dot_v1_dot_provisioning__service__pb2.TerminateInstancesRequest.SerializeToString,
                 response_deserializer=longshore_dot_v1_dot_provisioning__service__pb2.TerminateInstancesResponse.FromString,
                 _registered_method=True)
+        self.ListInstances = channel.unary_unary(
+                '/longshore.v1.ProvisioningService/ListInstances',
+                request_serializer=longshore_dot_v1_dot_provisioning__service__pb2.ListInstancesRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_provisioning__service__pb2.ListInstancesResponse.FromString,
+                _registered_method=True)
+        self.InterruptInstance = channel.unary_unary(
+                '/longshore.v1.ProvisioningService/InterruptInstance',
+                request_serializer=longshore_dot_v1_dot_provisioning__service__pb2.InterruptInstanceRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_provisioning__service__pb2.InterruptInstanceResponse.FromString,
+                _registered_method=True)
+        self.DescribeCosts = channel.unary_unary(
+                '/longshore.v1.ProvisioningService/DescribeCosts',
+                request_serializer=longshore_dot_v1_dot_provisioning__service__pb2.DescribeCostsRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_provisioning__service__pb2.DescribeCostsResponse.FromString,
+                _registered_method=True)
 
 
 class ProvisioningServiceServicer:
@@ -68,6 +83,29 @@ class ProvisioningServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListInstances(self, request, context):
+        """Instances on record, the newest order first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def InterruptInstance(self, request, context):
+        """Plays an interruption of a spot instance, on any instance: it drains, and is ended when the notice is over.
+        NOT_FOUND: no such instance. FAILED_PRECONDITION: it is over, or on its way out already.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DescribeCosts(self, request, context):
+        """What instances cost so far, by compute environment, queue and job. An instance's price is shared by what its jobs
+        held: the mean of their shares of its vCPUs, memory and, where it has some, GPUs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ProvisioningServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -80,6 +118,21 @@ def add_ProvisioningServiceServicer_to_server(servicer, server):
                     servicer.TerminateInstances,
                     request_deserializer=longshore_dot_v1_dot_provisioning__service__pb2.TerminateInstancesRequest.FromString,
                     response_serializer=longshore_dot_v1_dot_provisioning__service__pb2.TerminateInstancesResponse.SerializeToString,
+            ),
+            'ListInstances': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListInstances,
+                    request_deserializer=longshore_dot_v1_dot_provisioning__service__pb2.ListInstancesRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_provisioning__service__pb2.ListInstancesResponse.SerializeToString,
+            ),
+            'InterruptInstance': grpc.unary_unary_rpc_method_handler(
+                    servicer.InterruptInstance,
+                    request_deserializer=longshore_dot_v1_dot_provisioning__service__pb2.InterruptInstanceRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_provisioning__service__pb2.InterruptInstanceResponse.SerializeToString,
+            ),
+            'DescribeCosts': grpc.unary_unary_rpc_method_handler(
+                    servicer.DescribeCosts,
+                    request_deserializer=longshore_dot_v1_dot_provisioning__service__pb2.DescribeCostsRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_provisioning__service__pb2.DescribeCostsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -137,6 +190,87 @@ class ProvisioningService:
             '/longshore.v1.ProvisioningService/TerminateInstances',
             longshore_dot_v1_dot_provisioning__service__pb2.TerminateInstancesRequest.SerializeToString,
             longshore_dot_v1_dot_provisioning__service__pb2.TerminateInstancesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListInstances(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.ProvisioningService/ListInstances',
+            longshore_dot_v1_dot_provisioning__service__pb2.ListInstancesRequest.SerializeToString,
+            longshore_dot_v1_dot_provisioning__service__pb2.ListInstancesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def InterruptInstance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.ProvisioningService/InterruptInstance',
+            longshore_dot_v1_dot_provisioning__service__pb2.InterruptInstanceRequest.SerializeToString,
+            longshore_dot_v1_dot_provisioning__service__pb2.InterruptInstanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DescribeCosts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.ProvisioningService/DescribeCosts',
+            longshore_dot_v1_dot_provisioning__service__pb2.DescribeCostsRequest.SerializeToString,
+            longshore_dot_v1_dot_provisioning__service__pb2.DescribeCostsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -24,6 +24,16 @@ class ProvisioningServiceStub:
     """
     TerminateInstances: _aio.UnaryUnaryMultiCallable[_provisioning_service_pb2.TerminateInstancesRequest, _provisioning_service_pb2.TerminateInstancesResponse]
     """Gives instances back. Unknown and already terminated ones are ignored."""
+    ListInstances: _aio.UnaryUnaryMultiCallable[_provisioning_service_pb2.ListInstancesRequest, _provisioning_service_pb2.ListInstancesResponse]
+    """Instances on record, the newest order first."""
+    InterruptInstance: _aio.UnaryUnaryMultiCallable[_provisioning_service_pb2.InterruptInstanceRequest, _provisioning_service_pb2.InterruptInstanceResponse]
+    """Plays an interruption of a spot instance, on any instance: it drains, and is ended when the notice is over.
+    NOT_FOUND: no such instance. FAILED_PRECONDITION: it is over, or on its way out already.
+    """
+    DescribeCosts: _aio.UnaryUnaryMultiCallable[_provisioning_service_pb2.DescribeCostsRequest, _provisioning_service_pb2.DescribeCostsResponse]
+    """What instances cost so far, by compute environment, queue and job. An instance's price is shared by what its jobs
+    held: the mean of their shares of its vCPUs, memory and, where it has some, GPUs.
+    """
 
 class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
     """Fulfils capacity orders through a provider."""
@@ -47,5 +57,33 @@ class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_provisioning_service_pb2.TerminateInstancesRequest, _abc.Awaitable[_provisioning_service_pb2.TerminateInstancesResponse]],
     ) -> _abc.Awaitable[_provisioning_service_pb2.TerminateInstancesResponse]:
         """Gives instances back. Unknown and already terminated ones are ignored."""
+
+    @_abc_1.abstractmethod
+    def ListInstances(
+        self,
+        request: _provisioning_service_pb2.ListInstancesRequest,
+        context: _aio.ServicerContext[_provisioning_service_pb2.ListInstancesRequest, _abc.Awaitable[_provisioning_service_pb2.ListInstancesResponse]],
+    ) -> _abc.Awaitable[_provisioning_service_pb2.ListInstancesResponse]:
+        """Instances on record, the newest order first."""
+
+    @_abc_1.abstractmethod
+    def InterruptInstance(
+        self,
+        request: _provisioning_service_pb2.InterruptInstanceRequest,
+        context: _aio.ServicerContext[_provisioning_service_pb2.InterruptInstanceRequest, _abc.Awaitable[_provisioning_service_pb2.InterruptInstanceResponse]],
+    ) -> _abc.Awaitable[_provisioning_service_pb2.InterruptInstanceResponse]:
+        """Plays an interruption of a spot instance, on any instance: it drains, and is ended when the notice is over.
+        NOT_FOUND: no such instance. FAILED_PRECONDITION: it is over, or on its way out already.
+        """
+
+    @_abc_1.abstractmethod
+    def DescribeCosts(
+        self,
+        request: _provisioning_service_pb2.DescribeCostsRequest,
+        context: _aio.ServicerContext[_provisioning_service_pb2.DescribeCostsRequest, _abc.Awaitable[_provisioning_service_pb2.DescribeCostsResponse]],
+    ) -> _abc.Awaitable[_provisioning_service_pb2.DescribeCostsResponse]:
+        """What instances cost so far, by compute environment, queue and job. An instance's price is shared by what its jobs
+        held: the mean of their shares of its vCPUs, memory and, where it has some, GPUs.
+        """
 
 def add_ProvisioningServiceServicer_to_server(servicer: ProvisioningServiceServicer, server: _aio.Server) -> None: ...

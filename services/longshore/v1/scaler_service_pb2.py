@@ -22,21 +22,36 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!longshore/v1/scaler_service.proto\x12\x0clongshore.v1\"\x11\n\x0f\x45valuateRequest\"D\n\x10\x45valuateResponse\x12\x30\n\tdecisions\x18\x01 \x03(\x0b\x32\x1d.longshore.v1.ScalingDecision\"\x8e\x01\n\x0fScalingDecision\x12\x1b\n\x13\x63ompute_environment\x18\x01 \x01(\t\x12\x15\n\rdesired_vcpus\x18\x02 \x01(\x05\x12\x19\n\x11instances_ordered\x18\x03 \x01(\x05\x12\x1c\n\x14instances_terminated\x18\x04 \x03(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t2Z\n\rScalerService\x12I\n\x08\x45valuate\x12\x1d.longshore.v1.EvaluateRequest\x1a\x1e.longshore.v1.EvaluateResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!longshore/v1/scaler_service.proto\x12\x0clongshore.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x11\n\x0f\x45valuateRequest\"D\n\x10\x45valuateResponse\x12\x30\n\tdecisions\x18\x01 \x03(\x0b\x32\x1d.longshore.v1.ScalingDecision\"\x8e\x01\n\x0fScalingDecision\x12\x1b\n\x13\x63ompute_environment\x18\x01 \x01(\t\x12\x15\n\rdesired_vcpus\x18\x02 \x01(\x05\x12\x19\n\x11instances_ordered\x18\x03 \x01(\x05\x12\x1c\n\x14instances_terminated\x18\x04 \x03(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\"7\n\x17\x44\x65scribeCapacityRequest\x12\x1c\n\x14\x63ompute_environments\x18\x01 \x03(\t\"[\n\x18\x44\x65scribeCapacityResponse\x12?\n\x14\x63ompute_environments\x18\x01 \x03(\x0b\x32!.longshore.v1.EnvironmentCapacity\"\xed\x03\n\x13\x45nvironmentCapacity\x12\x1b\n\x13\x63ompute_environment\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x15\n\rresource_type\x18\x03 \x01(\t\x12\r\n\x05state\x18\x04 \x01(\t\x12\x0e\n\x06status\x18\x05 \x01(\t\x12\x15\n\rstatus_reason\x18\x06 \x01(\t\x12\x11\n\tmin_vcpus\x18\x07 \x01(\x05\x12\x15\n\rdesired_vcpus\x18\x08 \x01(\x05\x12\x11\n\tmax_vcpus\x18\t \x01(\x05\x12\'\n\x04\x62usy\x18\n \x01(\x0b\x32\x19.longshore.v1.InstanceSum\x12\'\n\x04idle\x18\x0b \x01(\x0b\x32\x19.longshore.v1.InstanceSum\x12*\n\x07\x62ooting\x18\x0c \x01(\x0b\x32\x19.longshore.v1.InstanceSum\x12+\n\x08\x64raining\x18\r \x01(\x0b\x32\x19.longshore.v1.InstanceSum\x12\x12\n\nheld_vcpus\x18\x0e \x01(\x01\x12\x15\n\rrunnable_jobs\x18\x0f \x01(\x03\x12\x15\n\rcost_per_hour\x18\x10 \x01(\x01\x12\x34\n\rlast_activity\x18\x11 \x01(\x0b\x32\x1d.longshore.v1.ScalingActivity\"/\n\x0bInstanceSum\x12\x11\n\tinstances\x18\x01 \x01(\x05\x12\r\n\x05vcpus\x18\x02 \x01(\x01\"y\n\x1cListScalingActivitiesRequest\x12\x1b\n\x13\x63ompute_environment\x18\x01 \x01(\t\x12\x18\n\x0bmax_results\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\nnext_token\x18\x03 \x01(\tB\x0e\n\x0c_max_results\"f\n\x1dListScalingActivitiesResponse\x12\x31\n\nactivities\x18\x01 \x03(\x0b\x32\x1d.longshore.v1.ScalingActivity\x12\x12\n\nnext_token\x18\x02 \x01(\t\"\xcb\x01\n\x0fScalingActivity\x12\x13\n\x0b\x61\x63tivity_id\x18\x01 \x01(\x03\x12\x1b\n\x13\x63ompute_environment\x18\x02 \x01(\t\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rdesired_vcpus\x18\x04 \x01(\x05\x12\x0f\n\x07ordered\x18\x05 \x01(\x05\x12\x12\n\nterminated\x18\x06 \x01(\x05\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x10\n\x08order_id\x18\x08 \x01(\t2\xaf\x02\n\rScalerService\x12I\n\x08\x45valuate\x12\x1d.longshore.v1.EvaluateRequest\x1a\x1e.longshore.v1.EvaluateResponse\x12\x61\n\x10\x44\x65scribeCapacity\x12%.longshore.v1.DescribeCapacityRequest\x1a&.longshore.v1.DescribeCapacityResponse\x12p\n\x15ListScalingActivities\x12*.longshore.v1.ListScalingActivitiesRequest\x1a+.longshore.v1.ListScalingActivitiesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'longshore.v1.scaler_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_EVALUATEREQUEST']._serialized_start=51
-  _globals['_EVALUATEREQUEST']._serialized_end=68
-  _globals['_EVALUATERESPONSE']._serialized_start=70
-  _globals['_EVALUATERESPONSE']._serialized_end=138
-  _globals['_SCALINGDECISION']._serialized_start=141
-  _globals['_SCALINGDECISION']._serialized_end=283
-  _globals['_SCALERSERVICE']._serialized_start=285
-  _globals['_SCALERSERVICE']._serialized_end=375
+  _globals['_EVALUATEREQUEST']._serialized_start=84
+  _globals['_EVALUATEREQUEST']._serialized_end=101
+  _globals['_EVALUATERESPONSE']._serialized_start=103
+  _globals['_EVALUATERESPONSE']._serialized_end=171
+  _globals['_SCALINGDECISION']._serialized_start=174
+  _globals['_SCALINGDECISION']._serialized_end=316
+  _globals['_DESCRIBECAPACITYREQUEST']._serialized_start=318
+  _globals['_DESCRIBECAPACITYREQUEST']._serialized_end=373
+  _globals['_DESCRIBECAPACITYRESPONSE']._serialized_start=375
+  _globals['_DESCRIBECAPACITYRESPONSE']._serialized_end=466
+  _globals['_ENVIRONMENTCAPACITY']._serialized_start=469
+  _globals['_ENVIRONMENTCAPACITY']._serialized_end=962
+  _globals['_INSTANCESUM']._serialized_start=964
+  _globals['_INSTANCESUM']._serialized_end=1011
+  _globals['_LISTSCALINGACTIVITIESREQUEST']._serialized_start=1013
+  _globals['_LISTSCALINGACTIVITIESREQUEST']._serialized_end=1134
+  _globals['_LISTSCALINGACTIVITIESRESPONSE']._serialized_start=1136
+  _globals['_LISTSCALINGACTIVITIESRESPONSE']._serialized_end=1238
+  _globals['_SCALINGACTIVITY']._serialized_start=1241
+  _globals['_SCALINGACTIVITY']._serialized_end=1444
+  _globals['_SCALERSERVICE']._serialized_start=1447
+  _globals['_SCALERSERVICE']._serialized_end=1750
 # @@protoc_insertion_point(module_scope)

@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
@@ -98,3 +99,285 @@ class ScalingDecision(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ScalingDecision: _TypeAlias = ScalingDecision  # noqa: Y015
+
+@_typing.final
+class DescribeCapacityRequest(_message.Message):
+    """Asks what compute environments have."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPUTE_ENVIRONMENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def compute_environments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Their names, at most 100; empty: all. Unknown ones are left out."""
+
+    def __init__(
+        self,
+        *,
+        compute_environments: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_environments", b"compute_environments"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DescribeCapacityRequest: _TypeAlias = DescribeCapacityRequest  # noqa: Y015
+
+@_typing.final
+class DescribeCapacityResponse(_message.Message):
+    """What compute environments have."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPUTE_ENVIRONMENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def compute_environments(self) -> _containers.RepeatedCompositeFieldContainer[Global___EnvironmentCapacity]:
+        """In order of their names."""
+
+    def __init__(
+        self,
+        *,
+        compute_environments: _abc.Iterable[Global___EnvironmentCapacity] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_environments", b"compute_environments"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DescribeCapacityResponse: _TypeAlias = DescribeCapacityResponse  # noqa: Y015
+
+@_typing.final
+class EnvironmentCapacity(_message.Message):
+    """What a compute environment has."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPUTE_ENVIRONMENT_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    RESOURCE_TYPE_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    STATUS_REASON_FIELD_NUMBER: _builtins.int
+    MIN_VCPUS_FIELD_NUMBER: _builtins.int
+    DESIRED_VCPUS_FIELD_NUMBER: _builtins.int
+    MAX_VCPUS_FIELD_NUMBER: _builtins.int
+    BUSY_FIELD_NUMBER: _builtins.int
+    IDLE_FIELD_NUMBER: _builtins.int
+    BOOTING_FIELD_NUMBER: _builtins.int
+    DRAINING_FIELD_NUMBER: _builtins.int
+    HELD_VCPUS_FIELD_NUMBER: _builtins.int
+    RUNNABLE_JOBS_FIELD_NUMBER: _builtins.int
+    COST_PER_HOUR_FIELD_NUMBER: _builtins.int
+    LAST_ACTIVITY_FIELD_NUMBER: _builtins.int
+    compute_environment: _builtins.str
+    """Its name."""
+    type: _builtins.str
+    """MANAGED or UNMANAGED."""
+    resource_type: _builtins.str
+    """EC2, SPOT, FARGATE or FARGATE_SPOT; empty for UNMANAGED."""
+    state: _builtins.str
+    """ENABLED or DISABLED."""
+    status: _builtins.str
+    """VALID, INVALID, UPDATING and so on."""
+    status_reason: _builtins.str
+    """Why."""
+    min_vcpus: _builtins.int
+    """minvCpus."""
+    desired_vcpus: _builtins.int
+    """desiredvCpus."""
+    max_vcpus: _builtins.int
+    """maxvCpus; of an UNMANAGED one unmanagedvCpus, 0 if there is no bound."""
+    held_vcpus: _builtins.float
+    """vCPUs that live attempts hold."""
+    runnable_jobs: _builtins.int
+    """Jobs that wait in queues which use it."""
+    cost_per_hour: _builtins.float
+    """Price of all of its instances in US dollars per hour."""
+    @_builtins.property
+    def busy(self) -> Global___InstanceSum:
+        """Instances that run attempts."""
+
+    @_builtins.property
+    def idle(self) -> Global___InstanceSum:
+        """Instances that are ready and run nothing."""
+
+    @_builtins.property
+    def booting(self) -> Global___InstanceSum:
+        """Instances that were ordered and have not registered yet."""
+
+    @_builtins.property
+    def draining(self) -> Global___InstanceSum:
+        """Instances that take no more attempts."""
+
+    @_builtins.property
+    def last_activity(self) -> Global___ScalingActivity:
+        """The last decision about it that changed something."""
+
+    def __init__(
+        self,
+        *,
+        compute_environment: _builtins.str = ...,
+        type: _builtins.str = ...,
+        resource_type: _builtins.str = ...,
+        state: _builtins.str = ...,
+        status: _builtins.str = ...,
+        status_reason: _builtins.str = ...,
+        min_vcpus: _builtins.int = ...,
+        desired_vcpus: _builtins.int = ...,
+        max_vcpus: _builtins.int = ...,
+        busy: Global___InstanceSum | None = ...,
+        idle: Global___InstanceSum | None = ...,
+        booting: Global___InstanceSum | None = ...,
+        draining: Global___InstanceSum | None = ...,
+        held_vcpus: _builtins.float = ...,
+        runnable_jobs: _builtins.int = ...,
+        cost_per_hour: _builtins.float = ...,
+        last_activity: Global___ScalingActivity | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["booting", b"booting", "busy", b"busy", "draining", b"draining", "idle", b"idle", "last_activity", b"last_activity"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["booting", b"booting", "busy", b"busy", "compute_environment", b"compute_environment", "cost_per_hour", b"cost_per_hour", "desired_vcpus", b"desired_vcpus", "draining", b"draining", "held_vcpus", b"held_vcpus", "idle", b"idle", "last_activity", b"last_activity", "max_vcpus", b"max_vcpus", "min_vcpus", b"min_vcpus", "resource_type", b"resource_type", "runnable_jobs", b"runnable_jobs", "state", b"state", "status", b"status", "status_reason", b"status_reason", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EnvironmentCapacity: _TypeAlias = EnvironmentCapacity  # noqa: Y015
+
+@_typing.final
+class InstanceSum(_message.Message):
+    """Some instances together."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSTANCES_FIELD_NUMBER: _builtins.int
+    VCPUS_FIELD_NUMBER: _builtins.int
+    instances: _builtins.int
+    """How many."""
+    vcpus: _builtins.float
+    """Their vCPUs."""
+    def __init__(
+        self,
+        *,
+        instances: _builtins.int = ...,
+        vcpus: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instances", b"instances", "vcpus", b"vcpus"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InstanceSum: _TypeAlias = InstanceSum  # noqa: Y015
+
+@_typing.final
+class ListScalingActivitiesRequest(_message.Message):
+    """Asks for the history of decisions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPUTE_ENVIRONMENT_FIELD_NUMBER: _builtins.int
+    MAX_RESULTS_FIELD_NUMBER: _builtins.int
+    NEXT_TOKEN_FIELD_NUMBER: _builtins.int
+    compute_environment: _builtins.str
+    """Only those about this compute environment; empty: all."""
+    max_results: _builtins.int
+    """From 1 to 1,000; absent: 100."""
+    next_token: _builtins.str
+    """From the answer before."""
+    def __init__(
+        self,
+        *,
+        compute_environment: _builtins.str = ...,
+        max_results: _builtins.int | None = ...,
+        next_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_results", b"_max_results", "max_results", b"max_results"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_results", b"_max_results", "compute_environment", b"compute_environment", "max_results", b"max_results", "next_token", b"next_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_results: _TypeAlias = _typing.Literal["max_results"]  # noqa: Y015
+    _WhichOneofArgType__max_results: _TypeAlias = _typing.Literal["_max_results", b"_max_results"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_results) -> _WhichOneofReturnType__max_results | None: ...
+
+Global___ListScalingActivitiesRequest: _TypeAlias = ListScalingActivitiesRequest  # noqa: Y015
+
+@_typing.final
+class ListScalingActivitiesResponse(_message.Message):
+    """A page of activities."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTIVITIES_FIELD_NUMBER: _builtins.int
+    NEXT_TOKEN_FIELD_NUMBER: _builtins.int
+    next_token: _builtins.str
+    """For the next page; empty: there is none."""
+    @_builtins.property
+    def activities(self) -> _containers.RepeatedCompositeFieldContainer[Global___ScalingActivity]:
+        """The page."""
+
+    def __init__(
+        self,
+        *,
+        activities: _abc.Iterable[Global___ScalingActivity] | None = ...,
+        next_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activities", b"activities", "next_token", b"next_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListScalingActivitiesResponse: _TypeAlias = ListScalingActivitiesResponse  # noqa: Y015
+
+@_typing.final
+class ScalingActivity(_message.Message):
+    """A decision that changed something."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTIVITY_ID_FIELD_NUMBER: _builtins.int
+    COMPUTE_ENVIRONMENT_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    DESIRED_VCPUS_FIELD_NUMBER: _builtins.int
+    ORDERED_FIELD_NUMBER: _builtins.int
+    TERMINATED_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    activity_id: _builtins.int
+    """Counts up."""
+    compute_environment: _builtins.str
+    """Of which compute environment."""
+    desired_vcpus: _builtins.int
+    """desiredvCpus afterwards."""
+    ordered: _builtins.int
+    """Instances ordered."""
+    terminated: _builtins.int
+    """Instances given back."""
+    reason: _builtins.str
+    """In plain words, why, and what could not be had."""
+    order_id: _builtins.str
+    """The capacity order, if one was made."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        activity_id: _builtins.int = ...,
+        compute_environment: _builtins.str = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        desired_vcpus: _builtins.int = ...,
+        ordered: _builtins.int = ...,
+        terminated: _builtins.int = ...,
+        reason: _builtins.str = ...,
+        order_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity_id", b"activity_id", "compute_environment", b"compute_environment", "desired_vcpus", b"desired_vcpus", "order_id", b"order_id", "ordered", b"ordered", "reason", b"reason", "terminated", b"terminated", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScalingActivity: _TypeAlias = ScalingActivity  # noqa: Y015

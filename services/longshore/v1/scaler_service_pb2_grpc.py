@@ -40,6 +40,16 @@ class ScalerServiceStub:
                 request_serializer=longshore_dot_v1_dot_scaler__service__pb2.EvaluateRequest.SerializeToString,
                 response_deserializer=longshore_dot_v1_dot_scaler__service__pb2.EvaluateResponse.FromString,
                 _registered_method=True)
+        self.DescribeCapacity = channel.unary_unary(
+                '/longshore.v1.ScalerService/DescribeCapacity',
+                request_serializer=longshore_dot_v1_dot_scaler__service__pb2.DescribeCapacityRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_scaler__service__pb2.DescribeCapacityResponse.FromString,
+                _registered_method=True)
+        self.ListScalingActivities = channel.unary_unary(
+                '/longshore.v1.ScalerService/ListScalingActivities',
+                request_serializer=longshore_dot_v1_dot_scaler__service__pb2.ListScalingActivitiesRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_scaler__service__pb2.ListScalingActivitiesResponse.FromString,
+                _registered_method=True)
 
 
 class ScalerServiceServicer:
@@ -53,6 +63,20 @@ class ScalerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DescribeCapacity(self, request, context):
+        """What compute environments have, and the last decision about each.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListScalingActivities(self, request, context):
+        """The history of decisions that changed something, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ScalerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +84,16 @@ def add_ScalerServiceServicer_to_server(servicer, server):
                     servicer.Evaluate,
                     request_deserializer=longshore_dot_v1_dot_scaler__service__pb2.EvaluateRequest.FromString,
                     response_serializer=longshore_dot_v1_dot_scaler__service__pb2.EvaluateResponse.SerializeToString,
+            ),
+            'DescribeCapacity': grpc.unary_unary_rpc_method_handler(
+                    servicer.DescribeCapacity,
+                    request_deserializer=longshore_dot_v1_dot_scaler__service__pb2.DescribeCapacityRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_scaler__service__pb2.DescribeCapacityResponse.SerializeToString,
+            ),
+            'ListScalingActivities': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListScalingActivities,
+                    request_deserializer=longshore_dot_v1_dot_scaler__service__pb2.ListScalingActivitiesRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_scaler__service__pb2.ListScalingActivitiesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +124,60 @@ class ScalerService:
             '/longshore.v1.ScalerService/Evaluate',
             longshore_dot_v1_dot_scaler__service__pb2.EvaluateRequest.SerializeToString,
             longshore_dot_v1_dot_scaler__service__pb2.EvaluateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DescribeCapacity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.ScalerService/DescribeCapacity',
+            longshore_dot_v1_dot_scaler__service__pb2.DescribeCapacityRequest.SerializeToString,
+            longshore_dot_v1_dot_scaler__service__pb2.DescribeCapacityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListScalingActivities(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.ScalerService/ListScalingActivities',
+            longshore_dot_v1_dot_scaler__service__pb2.ListScalingActivitiesRequest.SerializeToString,
+            longshore_dot_v1_dot_scaler__service__pb2.ListScalingActivitiesResponse.FromString,
             options,
             channel_credentials,
             insecure,

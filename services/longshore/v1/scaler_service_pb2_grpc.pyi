@@ -18,6 +18,10 @@ class ScalerServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     Evaluate: _aio.UnaryUnaryMultiCallable[_scaler_service_pb2.EvaluateRequest, _scaler_service_pb2.EvaluateResponse]
     """Looks at demand and capacity now instead of at the next interval, and says what was decided."""
+    DescribeCapacity: _aio.UnaryUnaryMultiCallable[_scaler_service_pb2.DescribeCapacityRequest, _scaler_service_pb2.DescribeCapacityResponse]
+    """What compute environments have, and the last decision about each."""
+    ListScalingActivities: _aio.UnaryUnaryMultiCallable[_scaler_service_pb2.ListScalingActivitiesRequest, _scaler_service_pb2.ListScalingActivitiesResponse]
+    """The history of decisions that changed something, newest first."""
 
 class ScalerServiceServicer(metaclass=_abc_1.ABCMeta):
     """Scaling decisions."""
@@ -29,5 +33,21 @@ class ScalerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_scaler_service_pb2.EvaluateRequest, _abc.Awaitable[_scaler_service_pb2.EvaluateResponse]],
     ) -> _abc.Awaitable[_scaler_service_pb2.EvaluateResponse]:
         """Looks at demand and capacity now instead of at the next interval, and says what was decided."""
+
+    @_abc_1.abstractmethod
+    def DescribeCapacity(
+        self,
+        request: _scaler_service_pb2.DescribeCapacityRequest,
+        context: _aio.ServicerContext[_scaler_service_pb2.DescribeCapacityRequest, _abc.Awaitable[_scaler_service_pb2.DescribeCapacityResponse]],
+    ) -> _abc.Awaitable[_scaler_service_pb2.DescribeCapacityResponse]:
+        """What compute environments have, and the last decision about each."""
+
+    @_abc_1.abstractmethod
+    def ListScalingActivities(
+        self,
+        request: _scaler_service_pb2.ListScalingActivitiesRequest,
+        context: _aio.ServicerContext[_scaler_service_pb2.ListScalingActivitiesRequest, _abc.Awaitable[_scaler_service_pb2.ListScalingActivitiesResponse]],
+    ) -> _abc.Awaitable[_scaler_service_pb2.ListScalingActivitiesResponse]:
+        """The history of decisions that changed something, newest first."""
 
 def add_ScalerServiceServicer_to_server(servicer: ScalerServiceServicer, server: _aio.Server) -> None: ...

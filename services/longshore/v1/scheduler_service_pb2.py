@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$longshore/v1/scheduler_service.proto\x12\x0clongshore.v1\"#\n\x11\x45xplainJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"\x8d\x01\n\x12\x45xplainJobResponse\x12\x0e\n\x06status\x18\x01 \x01(\t\x12\x0f\n\x07summary\x18\x02 \x01(\t\x12.\n\x07reasons\x18\x03 \x03(\x0b\x32\x1d.longshore.v1.ExplainedReason\x12\x17\n\njobs_ahead\x18\x04 \x01(\x03H\x00\x88\x01\x01\x42\r\n\x0b_jobs_ahead\"@\n\x0f\x45xplainedReason\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t2c\n\x10SchedulerService\x12O\n\nExplainJob\x12\x1f.longshore.v1.ExplainJobRequest\x1a .longshore.v1.ExplainJobResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$longshore/v1/scheduler_service.proto\x12\x0clongshore.v1\"#\n\x11\x45xplainJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"\xbf\x01\n\x12\x45xplainJobResponse\x12\x0e\n\x06status\x18\x01 \x01(\t\x12\x0f\n\x07summary\x18\x02 \x01(\t\x12.\n\x07reasons\x18\x03 \x03(\x0b\x32\x1d.longshore.v1.ExplainedReason\x12\x17\n\njobs_ahead\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x30\n\x08\x61ttempts\x18\x05 \x03(\x0b\x32\x1e.longshore.v1.ExplainedAttemptB\r\n\x0b_jobs_ahead\"l\n\x10\x45xplainedAttempt\x12\x0f\n\x07\x61ttempt\x18\x01 \x01(\x05\x12\x13\n\x0binstance_id\x18\x02 \x01(\t\x12\x15\n\rinstance_type\x18\x03 \x01(\t\x12\x1b\n\x13\x63ompute_environment\x18\x04 \x01(\t\"@\n\x0f\x45xplainedReason\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t2c\n\x10SchedulerService\x12O\n\nExplainJob\x12\x1f.longshore.v1.ExplainJobRequest\x1a .longshore.v1.ExplainJobResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,9 +34,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXPLAINJOBREQUEST']._serialized_start=54
   _globals['_EXPLAINJOBREQUEST']._serialized_end=89
   _globals['_EXPLAINJOBRESPONSE']._serialized_start=92
-  _globals['_EXPLAINJOBRESPONSE']._serialized_end=233
-  _globals['_EXPLAINEDREASON']._serialized_start=235
-  _globals['_EXPLAINEDREASON']._serialized_end=299
-  _globals['_SCHEDULERSERVICE']._serialized_start=301
-  _globals['_SCHEDULERSERVICE']._serialized_end=400
+  _globals['_EXPLAINJOBRESPONSE']._serialized_end=283
+  _globals['_EXPLAINEDATTEMPT']._serialized_start=285
+  _globals['_EXPLAINEDATTEMPT']._serialized_end=393
+  _globals['_EXPLAINEDREASON']._serialized_start=395
+  _globals['_EXPLAINEDREASON']._serialized_end=459
+  _globals['_SCHEDULERSERVICE']._serialized_start=461
+  _globals['_SCHEDULERSERVICE']._serialized_end=560
 # @@protoc_insertion_point(module_scope)

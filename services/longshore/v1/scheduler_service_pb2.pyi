@@ -50,6 +50,7 @@ class ExplainJobResponse(_message.Message):
     SUMMARY_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
     JOBS_AHEAD_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
     status: _builtins.str
     """The job's status."""
     summary: _builtins.str
@@ -60,6 +61,10 @@ class ExplainJobResponse(_message.Message):
     def reasons(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExplainedReason]:
         """Constant reasons with their counts, most frequent first."""
 
+    @_builtins.property
+    def attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExplainedAttempt]:
+        """Where it was placed so far, in order of its attempts."""
+
     def __init__(
         self,
         *,
@@ -67,16 +72,51 @@ class ExplainJobResponse(_message.Message):
         summary: _builtins.str = ...,
         reasons: _abc.Iterable[Global___ExplainedReason] | None = ...,
         jobs_ahead: _builtins.int | None = ...,
+        attempts: _abc.Iterable[Global___ExplainedAttempt] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_jobs_ahead", b"_jobs_ahead", "jobs_ahead", b"jobs_ahead"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_jobs_ahead", b"_jobs_ahead", "jobs_ahead", b"jobs_ahead", "reasons", b"reasons", "status", b"status", "summary", b"summary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_jobs_ahead", b"_jobs_ahead", "attempts", b"attempts", "jobs_ahead", b"jobs_ahead", "reasons", b"reasons", "status", b"status", "summary", b"summary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__jobs_ahead: _TypeAlias = _typing.Literal["jobs_ahead"]  # noqa: Y015
     _WhichOneofArgType__jobs_ahead: _TypeAlias = _typing.Literal["_jobs_ahead", b"_jobs_ahead"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__jobs_ahead) -> _WhichOneofReturnType__jobs_ahead | None: ...
 
 Global___ExplainJobResponse: _TypeAlias = ExplainJobResponse  # noqa: Y015
+
+@_typing.final
+class ExplainedAttempt(_message.Message):
+    """Where an attempt was placed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    INSTANCE_ID_FIELD_NUMBER: _builtins.int
+    INSTANCE_TYPE_FIELD_NUMBER: _builtins.int
+    COMPUTE_ENVIRONMENT_FIELD_NUMBER: _builtins.int
+    attempt: _builtins.int
+    """Counts from 1."""
+    instance_id: _builtins.str
+    """The instance."""
+    instance_type: _builtins.str
+    """Its type; empty for a machine that joined by itself."""
+    compute_environment: _builtins.str
+    """Its compute environment."""
+    def __init__(
+        self,
+        *,
+        attempt: _builtins.int = ...,
+        instance_id: _builtins.str = ...,
+        instance_type: _builtins.str = ...,
+        compute_environment: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "compute_environment", b"compute_environment", "instance_id", b"instance_id", "instance_type", b"instance_type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainedAttempt: _TypeAlias = ExplainedAttempt  # noqa: Y015
 
 @_typing.final
 class ExplainedReason(_message.Message):

@@ -1,5 +1,6 @@
 """Usage, options and exit codes, without a service."""
 
+import json
 import socket
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from longshore_cli.main import main
 from longshore_cli.run import definition_name, outcome
 from longshore_cli.submit import dependency
 from longshore_client import Addresses, InvalidRequest, NotFound, Timeout, Unavailable
+from longshore_client.address import PORT_OFFSETS
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +42,8 @@ def _run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
             for name in ("up", "status", "down", "run", "submit", "jobs", "describe", "logs")
         ],
         *[(name,) for name in ("wait", "cancel", "terminate", "explain", "agent", "version")],
+        *[(name,) for name in ("capacity", "activities", "cost", "instances")],
+        *[("instance", name) for name in ("describe", "interrupt")],
         *[("queue", name) for name in ("create", "list", "update", "delete")],
         *[("env", name) for name in ("create", "list", "update", "delete")],
         *[("definition", name) for name in ("register", "list", "deregister")],
@@ -65,6 +69,14 @@ def test_every_command_explains_itself(
         ("submit", "name", "-d", "d", "--depends-on", "jobId="),
         ("env", "create", "e", "--type", "UNMANAGED", "--instance-type", "local"),
         ("env", "create", "e", "--type", "UNMANAGED", "--max-vcpus", "4"),
+        ("env", "create", "e", "--type", "EC2", "--unmanaged-vcpus", "4"),
+        ("env", "create", "e", "--type", "FARGATE", "--instance-type", "local"),
+        ("env", "create", "e", "--type", "FARGATE_SPOT", "--min-vcpus", "1"),
+        ("env", "create", "e", "--type", "SPOT", "--bid-percentage", "0"),
+        ("env", "update", "e", "--type", "UNMANAGED"),
+        ("env", "update", "e", "--job-timeout-minutes", "0"),
+        ("instance", "interrupt", "i", "--notice", "601"),
+        ("activities", "--limit", "0"),
         ("definition", "register", "d", "--file", "d.json", "--vcpus", "2"),
         ("jobs", "--array", "a", "--name", "n"),
         ("--server", "nonsense", "jobs"),
@@ -187,8 +199,14 @@ def test_addresses_come_from_option_then_environment_then_record(
     monkeypatch.delenv("LONGSHORE_PORT_BASE", raising=False)
     assert settings.Settings().addresses == Addresses.from_submission("127.0.0.1:7070")
     (tmp_path / "longshore.json").write_text(
-        '{"status": "ready", "addresses": '
-        '{"submission": "127.0.0.1:9000", "scheduler": "127.0.0.1:9001", "logs": "127.0.0.1:9004"}}'
+        json.dumps(
+            {
+                "status": "ready",
+                "addresses": {
+                    name: f"127.0.0.1:{9000 + offset}" for name, offset in PORT_OFFSETS.items()
+                },
+            }
+        )
     )
     assert settings.Settings().addresses == Addresses.from_submission("127.0.0.1:9000")
     monkeypatch.setenv("LONGSHORE_PORT_BASE", "8000")

@@ -105,3 +105,16 @@ def test_times_and_names() -> None:
     assert console.when(1_700_000_000_000).startswith("2023-11-1")
     assert console.short("arn:aws:batch:r:1:job-queue/default") == "default"
     assert console.short("default") == "default"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (0.0000123, "0.000012"), (0.085, "0.0850"), (1234.567, "1,234.57")],
+)
+def test_dollars(value: float, text: str) -> None:
+    assert console.dollars(value) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(0, "0"), (8, "8"), (0.25, "0.25"), (1.50, "1.5")])
+def test_quantities(value: float, text: str) -> None:
+    assert console.number(value) == text

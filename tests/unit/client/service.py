@@ -11,6 +11,10 @@ from longshore.rpc.errors import to_status
 from longshore.v1 import (
     log_service_pb2,
     log_service_pb2_grpc,
+    provisioning_service_pb2,
+    provisioning_service_pb2_grpc,
+    scaler_service_pb2,
+    scaler_service_pb2_grpc,
     scheduler_service_pb2_grpc,
     submission_service_pb2,
     submission_service_pb2_grpc,
@@ -18,7 +22,11 @@ from longshore.v1 import (
 from longshore_client import Addresses, Client
 
 Answer = Callable[[Any], Any]
-_METHODS = submission_service_pb2.DESCRIPTOR.services_by_name["SubmissionService"].methods_by_name
+
+
+def _methods(service: Any) -> list[str]:
+    [descriptor] = service.DESCRIPTOR.services_by_name.values()
+    return list(descriptor.methods_by_name)
 
 
 class Script:
@@ -71,12 +79,22 @@ def _handler(script: Script, name: str) -> Any:
 
 
 async def start(script: Script) -> tuple[grpc.aio.Server, Addresses]:
-    """A server on a free port that plays the script for submission, scheduler and logs alike."""
+    """A server on a free port that plays the script for all services alike."""
     server = grpc.aio.server()
     submission = type(
         "Submission",
         (submission_service_pb2_grpc.SubmissionServiceServicer,),
-        {name: _handler(script, name) for name in _METHODS},
+        {name: _handler(script, name) for name in _methods(submission_service_pb2)},
+    )
+    scaler = type(
+        "Scaler",
+        (scaler_service_pb2_grpc.ScalerServiceServicer,),
+        {name: _handler(script, name) for name in _methods(scaler_service_pb2)},
+    )
+    provisioning = type(
+        "Provisioning",
+        (provisioning_service_pb2_grpc.ProvisioningServiceServicer,),
+        {name: _handler(script, name) for name in _methods(provisioning_service_pb2)},
     )
     scheduler = type(
         "Scheduler",
@@ -94,10 +112,12 @@ async def start(script: Script) -> tuple[grpc.aio.Server, Addresses]:
 
     submission_service_pb2_grpc.add_SubmissionServiceServicer_to_server(submission(), server)
     scheduler_service_pb2_grpc.add_SchedulerServiceServicer_to_server(scheduler(), server)
+    scaler_service_pb2_grpc.add_ScalerServiceServicer_to_server(scaler(), server)
+    provisioning_service_pb2_grpc.add_ProvisioningServiceServicer_to_server(provisioning(), server)
     log_service_pb2_grpc.add_LogServiceServicer_to_server(Logs(), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    return server, Addresses(*[f"127.0.0.1:{port}"] * 3)
+    return server, Addresses(*[f"127.0.0.1:{port}"] * 5)
 
 
 __all__ = ["Client", "Script", "start"]

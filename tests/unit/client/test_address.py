@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from longshore.runtime import config
@@ -11,7 +13,16 @@ def test_ports_are_the_services_own() -> None:
 
 def test_everything_follows_from_submission() -> None:
     found = Addresses.from_submission("example.org:9000")
-    assert found == Addresses("example.org:9000", "example.org:9001", "example.org:9004")
+    assert found == Addresses(*(f"example.org:{port}" for port in range(9000, 9005)))
+    assert (found.scaler, found.logs) == ("example.org:9002", "example.org:9004")
+
+
+def test_from_a_record() -> None:
+    known = {name: f"here:{9000 + offset}" for name, offset in PORT_OFFSETS.items()}
+    assert Addresses.from_mapping(known) == Addresses.from_submission("here:9000")
+    del known["scaler"]
+    with pytest.raises(InvalidRequest, match="scaler"):
+        Addresses.from_mapping(known)
 
 
 @pytest.mark.parametrize("target", ["", "9000", "host", "host:", "host:port", "host:70000"])
@@ -25,6 +36,6 @@ def test_environment() -> None:
     moved = Addresses.from_environment(
         {"LONGSHORE_PORT_BASE": "8000", "LONGSHORE_LOGS_ADDRESS": "elsewhere:1"}
     )
-    assert moved == Addresses("127.0.0.1:8000", "127.0.0.1:8001", "elsewhere:1")
+    assert moved == replace(Addresses.from_submission("127.0.0.1:8000"), logs="elsewhere:1")
     with pytest.raises(InvalidRequest, match="LONGSHORE_PORT_BASE"):
         Addresses.from_environment({"LONGSHORE_PORT_BASE": "x"})

@@ -13,6 +13,8 @@ from longshore.domain.job import (
     AttemptEnd,
     JobKey,
     JobStatus,
+    Stop,
+    StopKind,
     Verdict,
     host_terminated,
     judge,
@@ -28,10 +30,10 @@ def judged(
     *,
     attempt: int = 1,
     of: int = 1,
-    stop_reason: str | None = None,
+    stop: Stop | None = None,
     rules: tuple[ExitRule, ...] = (),
 ) -> Verdict:
-    end = AttemptEnd(exit_code, None, ESSENTIAL_EXITED, stop_reason)
+    end = AttemptEnd(exit_code, None, ESSENTIAL_EXITED, stop)
     return judge(end, attempt=attempt, attempts_max=of, rules=rules)
 
 
@@ -101,7 +103,33 @@ def test_no_exit_code_is_a_failure_that_may_be_retried() -> None:
 @pytest.mark.parametrize("exit_code", [0, 1, 143, None])
 def test_what_was_stopped_is_never_retried(exit_code: int | None) -> None:
     """Terminated and timed out attempts end their job, whatever the container said."""
-    assert judged(exit_code, of=10, stop_reason=TIMED_OUT) == Verdict(JobStatus.FAILED, TIMED_OUT)
+    for stop in (Stop(StopKind.TIMED_OUT, TIMED_OUT), Stop(StopKind.TERMINATED, "enough")):
+        assert judged(exit_code, of=10, stop=stop) == Verdict(JobStatus.FAILED, stop.reason)
+
+
+GONE = Stop(StopKind.HOST_TERMINATED, host_terminated("i-0abc"))
+
+
+@pytest.mark.parametrize("exit_code", [0, 1, 143, None])
+def test_an_attempt_whose_instance_went_did_not_succeed_and_may_be_retried(
+    exit_code: int | None,
+) -> None:
+    """As one that was lost with it: by the attempts that are left, and by the rules."""
+    assert judged(exit_code, of=2, stop=GONE) == Verdict(JobStatus.RUNNABLE, GONE.reason)
+    assert judged(exit_code, of=1, stop=GONE) == Verdict(JobStatus.FAILED, GONE.reason)
+    host_only = (
+        ExitRule(retry=True, on_status_reason="Host EC2*"),
+        ExitRule(retry=False, on_reason="*"),
+    )
+    assert judged(exit_code, of=2, stop=GONE, rules=host_only).status is JobStatus.RUNNABLE
+    never = (ExitRule(retry=False, on_status_reason="Host EC2*"),)
+    assert judged(exit_code, of=2, stop=GONE, rules=never).status is JobStatus.FAILED
+
+
+def test_only_a_users_wish_takes_the_place_of_an_earlier_stop() -> None:
+    terminated, overdue = Stop(StopKind.TERMINATED, "enough"), Stop(StopKind.TIMED_OUT, TIMED_OUT)
+    stops = (terminated, overdue, GONE)
+    assert [(a, b) for a in stops for b in stops if a.gives_way(b)] == [(GONE, terminated)]
 
 
 def test_rules_decide_while_attempts_are_left() -> None:

@@ -99,6 +99,33 @@ def test_an_environment_that_is_not_the_queues_is_left_alone() -> None:
     assert not plan(snapshot, NOW, 0).placements
 
 
+def test_a_slot_takes_one_job_of_exactly_its_size() -> None:
+    fits, small = a_shape(1, vcpus=1, memory_mib=2048), a_shape(2, vcpus=0.5, memory_mib=1024)
+    slots = instances(2, vcpus=1, memory_mib=2048, slot=True)
+    snapshot = a_snapshot([fits, small], slots, a_job(small, 1), an_array(fits, 2, end=3))
+    proposal = plan(snapshot, NOW, 0)
+    assert [(seq, index) for seq, index, _ in placed(proposal)] == [(2, 0), (2, 1)]
+    assert len({p.instance_id for p in proposal.placements}) == 2
+    assert set(proposal.unplaced) == {fits.shape_id, small.shape_id}
+
+
+def test_a_slot_of_which_something_is_held_is_never_used_again() -> None:
+    shape = a_shape(vcpus=1, memory_mib=1024)
+    used = replace(an_instance(vcpus=2, memory_mib=2048, slot=True), free=Resources(1000, 1024))
+    assert not plan(a_snapshot([shape], [used], a_job(shape)), NOW, 0).placements
+
+
+def test_slots_are_never_held() -> None:
+    shape, other = a_shape(1, vcpus=1), a_shape(2, vcpus=2)
+    slot = an_instance(vcpus=2, slot=True)
+    snapshot = a_snapshot(
+        [shape, other], [slot], a_job(shape, 1, waited=LONG), a_job(other, 2), parked={shape: LONG}
+    )
+    proposal = plan(snapshot, NOW, 0)
+    assert seqs(proposal) == [2]
+    assert not proposal.held
+
+
 def test_draining_instances_take_nothing() -> None:
     shape = a_shape()
     rooms = instances(2, vcpus=8, draining=True)
@@ -436,6 +463,18 @@ def test_gpus_and_held_instances_are_reasons() -> None:
     rooms = (an_instance("i-0", vcpus=8), an_instance("i-1", vcpus=8, gpus=1))
     counts = lacks(a_shape(gpus=1), ("ce",), rooms)
     assert counts == {Lack.GPU: 1, Lack.HELD: 1}
+
+
+def test_slots_of_another_size_are_a_reason_and_used_ones_are_nobodys() -> None:
+    shape = a_shape(vcpus=1, memory_mib=2048)
+    rooms = (
+        an_instance("i-0", vcpus=1, memory_mib=4096, slot=True),
+        an_instance("i-1", vcpus=1, memory_mib=2048, slot=True, draining=True),
+    )
+    counts = lacks(shape, ("ce",), rooms)
+    assert counts == {Lack.SLOT_SIZE: 1}
+    assert explain(counts) == "Waiting for room: 1 instance: 1 slot of another size."
+    assert explain({Lack.SLOT_SIZE: 2}).endswith("2 slots of another size.")
 
 
 def test_no_instance_is_a_reason_too() -> None:

@@ -184,7 +184,7 @@ def test_variables_need_names() -> None:
         ({"ecsProperties": {}}, "ecsProperties"),
         ({"eksProperties": {}}, "eksProperties"),
         ({"nodeProperties": {}}, "nodeProperties"),
-        ({"platformCapabilities": ["FARGATE"]}, "platformCapabilities"),
+        ({"platformCapabilities": ["MANAGED_INSTANCES"]}, "platformCapabilities"),
         ({"propagateTags": True}, "propagateTags"),
         ({"consumableResourceProperties": {"consumableResourceList": [{}]}}, "consumable"),
     ],

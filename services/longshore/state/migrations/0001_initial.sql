@@ -1,6 +1,13 @@
 -- The whole first schema. Names of resources, never ARNs: an ARN is made where it is shown.
 -- Who writes what: submission the first block, scheduler the second, provisioning and scaler the third.
 
+-- One row: what tells this installation from others that get instances from the same cloud account.
+CREATE TABLE stack (
+    stack_id uuid NOT NULL DEFAULT gen_random_uuid(),
+    is_only boolean PRIMARY KEY DEFAULT true CHECK (is_only)
+);
+INSERT INTO stack DEFAULT VALUES;
+
 CREATE TABLE compute_environments (
     name text PRIMARY KEY CHECK (name ~ '^[0-9A-Za-z][0-9A-Za-z_-]{0,127}$'),
     uuid uuid NOT NULL,
@@ -18,7 +25,11 @@ CREATE TABLE compute_environments (
     desiredv_cpus integer CHECK (desiredv_cpus >= 0),
     unmanagedv_cpus integer CHECK (unmanagedv_cpus >= 0),
     tags jsonb NOT NULL DEFAULT '{}',
-    created_at timestamptz NOT NULL DEFAULT now()
+    created_at timestamptz NOT NULL DEFAULT now(),
+    -- Counts infrastructure updates. Instances of an earlier generation are replaced.
+    generation integer NOT NULL DEFAULT 1,
+    -- Of the last infrastructure update.
+    infrastructure_updated_at timestamptz
 );
 
 CREATE TABLE job_queues (
@@ -225,9 +236,13 @@ CREATE TABLE agents (
     -- When the last attempt on it ended, NULL if none ever ran.
     idle_since timestamptz,
     -- Attempts live on it now.
-    live_attempts integer NOT NULL DEFAULT 0
+    live_attempts integer NOT NULL DEFAULT 0,
+    -- The agent was told that its instance will be taken away: why, and when.
+    notice text,
+    notice_at timestamptz
 ) WITH (fillfactor = 50);
 CREATE INDEX agents_environment ON agents (compute_environment) WHERE status <> 'LOST';
+CREATE INDEX agents_noticed ON agents (instance_id) WHERE notice IS NOT NULL;
 
 CREATE TABLE attempts (
     job_id uuid NOT NULL,
@@ -245,13 +260,15 @@ CREATE TABLE attempts (
     placed_at timestamptz NOT NULL DEFAULT now(),
     started_at timestamptz,
     stopped_at timestamptz,
-    -- Set when the attempt was told to stop: becomes its status reason.
+    -- Set when the attempt was told to stop: why, and what becomes its status reason.
+    stop_kind text CHECK (stop_kind IN ('TERMINATED', 'TIMED_OUT', 'HOST_TERMINATED')),
     stop_reason text,
     exit_code integer,
     reason text,
     status_reason text,
     PRIMARY KEY (job_id, array_index, attempt),
-    CHECK ((status = 'ENDED') = (stopped_at IS NOT NULL))
+    CHECK ((status = 'ENDED') = (stopped_at IS NOT NULL)),
+    CHECK ((stop_kind IS NULL) = (stop_reason IS NULL))
 ) WITH (fillfactor = 85);
 -- At most one live attempt of a job, whatever happens.
 CREATE UNIQUE INDEX attempts_one_live ON attempts (job_id, array_index) WHERE status <> 'ENDED';
@@ -274,12 +291,19 @@ CREATE INDEX job_events_job ON job_events (job_id, array_index);
 CREATE TABLE capacity_orders (
     order_id uuid PRIMARY KEY,
     compute_environment text NOT NULL,
-    target_vcpus integer NOT NULL CHECK (target_vcpus > 0),
+    -- Generation of the compute environment that the order was made for.
+    generation integer NOT NULL DEFAULT 1,
+    allocation_strategy text NOT NULL DEFAULT 'BEST_FIT',
+    -- A quarter of a vCPU is the smallest that there is, so double precision is exact.
+    target_vcpus double precision NOT NULL CHECK (target_vcpus > 0),
     -- The ordered list as JSON, and what could not be had.
     entries jsonb NOT NULL,
     errors jsonb NOT NULL DEFAULT '[]',
     reason text NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
+    -- Until when provisioning asks its provider for it at the longest; NULL while it does not. A holder of the lease
+    -- that died meanwhile leaves it as it is: the next one asks again.
+    answering_until timestamptz,
     -- When provisioning answered it, or the scaler gave it up. A closed order gets nothing more.
     closed_at timestamptz
 );
@@ -296,7 +320,8 @@ CREATE TABLE instances (
     instance_type text NOT NULL,
     purchase_option text NOT NULL CHECK (purchase_option IN ('ON_DEMAND', 'SPOT')),
     zone text NOT NULL DEFAULT '',
-    vcpus integer NOT NULL,
+    generation integer NOT NULL DEFAULT 1,
+    vcpus double precision NOT NULL,
     memory_mib bigint NOT NULL,
     gpus integer NOT NULL DEFAULT 0,
     price_per_hour double precision NOT NULL,
@@ -304,16 +329,39 @@ CREATE TABLE instances (
     status_reason text NOT NULL DEFAULT '',
     ordered_at timestamptz NOT NULL DEFAULT now(),
     launched_at timestamptz,
+    -- When the provider first showed it: one may say that it launched, and show it later or never.
+    seen_at timestamptz,
+    terminating_at timestamptz,
+    -- TERMINATING: attempts still live then are stopped. NULL: they run to their end.
+    drain_until timestamptz,
+    -- TERMINATING after a notice: the provider ends it then, or we do, whatever runs.
+    ends_at timestamptz,
     ended_at timestamptz,
     CHECK ((status IN ('TERMINATED', 'FAILED')) = (ended_at IS NOT NULL))
 );
 CREATE INDEX instances_live ON instances (compute_environment) WHERE ended_at IS NULL;
 CREATE INDEX instances_failed ON instances (compute_environment, ended_at) WHERE status = 'FAILED';
 CREATE INDEX instances_order ON instances (order_id);
+CREATE INDEX instances_ended ON instances (ended_at) WHERE ended_at IS NOT NULL;
+
+-- What the provider last said of its pools. No row: the catalogue's price, and nothing known.
+CREATE TABLE offers (
+    provider text NOT NULL,
+    instance_type text NOT NULL,
+    zone text NOT NULL,
+    purchase_option text NOT NULL CHECK (purchase_option IN ('ON_DEMAND', 'SPOT')),
+    price_per_hour double precision NOT NULL CHECK (price_per_hour >= 0),
+    -- From 0 to 1: how likely it is that the pool has room and keeps what it gave.
+    depth double precision NOT NULL DEFAULT 1 CHECK (depth BETWEEN 0 AND 1),
+    quoted_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (provider, instance_type, zone, purchase_option)
+);
 
 CREATE TABLE scaling_activities (
     activity_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     compute_environment text NOT NULL,
+    -- The order that it made, if it made one.
+    order_id uuid,
     desiredv_cpus integer NOT NULL,
     ordered integer NOT NULL,
     terminated integer NOT NULL,
@@ -321,3 +369,5 @@ CREATE TABLE scaling_activities (
     at timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX scaling_activities_environment ON scaling_activities (compute_environment, activity_id);
+-- When an environment was turned INVALID: failures count from there.
+CREATE INDEX scaling_activities_invalid ON scaling_activities (compute_environment, at) WHERE reason LIKE 'INVALID: %';

@@ -8,7 +8,9 @@ ON CONFLICT (instance_id) DO UPDATE SET compute_environment = $2, instance_type 
     runtime = $5, unmanaged = $6, vcpu_milli = $7, memory_mib = $8, gpus = $9, address = $10,
     agent_version = $11, status = $12, last_seen_at = now(),
     registered_at = CASE WHEN a.status = 'LOST' THEN now() ELSE a.registered_at END,
-    idle_since = CASE WHEN a.status = 'LOST' THEN now() ELSE a.idle_since END
+    idle_since = CASE WHEN a.status = 'LOST' THEN now() ELSE a.idle_since END,
+    notice = CASE WHEN a.status <> 'LOST' THEN a.notice END,
+    notice_at = CASE WHEN a.status <> 'LOST' THEN a.notice_at END
 
 -- name: set_status
 -- $1 instances, $2 status
@@ -34,9 +36,22 @@ FROM agents WHERE status <> 'LOST'
 -- name: leaving
 -- Instances that are on their way out, or over, of those named.
 -- $1 instances
-SELECT instance_id, status FROM instances
+SELECT instance_id, status, drain_until FROM instances
 WHERE instance_id = ANY($1::text[]) AND status IN ('TERMINATING', 'TERMINATED', 'FAILED')
 
--- name: instance
+-- name: notice
+-- Notes that instances will be taken away. A time that was given before is kept where none is given now.
+-- $1 instances, $2 why, $3 when they end
+UPDATE agents a SET status = 'DRAINING', notice = n.reason, notice_at = coalesce(n.ends_at, a.notice_at)
+FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS n (instance_id, reason, ends_at)
+WHERE a.instance_id = n.instance_id AND a.status <> 'LOST'
+    AND (a.status, a.notice, a.notice_at) IS DISTINCT FROM ('DRAINING', n.reason, coalesce(n.ends_at, a.notice_at))
+RETURNING a.instance_id
+
+-- name: on_record
+-- What is known of an instance and its agent: always one row.
 -- $1 instance
-SELECT compute_environment, status FROM instances WHERE instance_id = $1
+SELECT i.compute_environment, i.status, a.status AS agent_status,
+    coalesce(a.notice IS NOT NULL AND a.status <> 'LOST', false) AS is_noticed
+FROM (VALUES ($1::text)) AS k (instance_id)
+LEFT JOIN instances i USING (instance_id) LEFT JOIN agents a USING (instance_id)

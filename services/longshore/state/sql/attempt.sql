@@ -21,19 +21,28 @@ FROM unnest($1::uuid[], $2::integer[], $3::integer[], $4::text[], $5::timestampt
 WHERE a.job_id = c.job_id AND a.array_index = c.array_index AND a.attempt = c.attempt AND a.status <> 'ENDED'
 
 -- name: stop
--- Notes that attempts were told to stop; the first reason stays.
--- $1 job ids, $2 indexes, $3 attempts, $4 reasons
-UPDATE attempts a SET stop_reason = c.reason
-FROM unnest($1::uuid[], $2::integer[], $3::integer[], $4::text[]) AS c (job_id, array_index, attempt, reason)
-WHERE a.job_id = c.job_id AND a.array_index = c.array_index AND a.attempt = c.attempt
-    AND a.status <> 'ENDED' AND a.stop_reason IS NULL
+-- Notes that attempts were told to stop. The first stop stays, but a user's takes the place of the instance's.
+-- $1 job ids, $2 indexes, $3 attempts, $4 kinds, $5 reasons
+UPDATE attempts a SET stop_kind = c.kind, stop_reason = c.reason
+FROM unnest($1::uuid[], $2::integer[], $3::integer[], $4::text[], $5::text[])
+    AS c (job_id, array_index, attempt, kind, reason)
+WHERE a.job_id = c.job_id AND a.array_index = c.array_index AND a.attempt = c.attempt AND a.status <> 'ENDED'
+    AND (a.stop_kind IS NULL OR (a.stop_kind = 'HOST_TERMINATED' AND c.kind = 'TERMINATED'))
 
 -- name: live
 -- Every live attempt, with what the scheduler keeps in memory of it.
 SELECT a.job_id, a.array_index, a.attempt, a.attempt_id, a.instance_id, a.compute_environment, a.status, a.vcpu_milli,
-    a.memory_mib, a.gpus, a.log_stream_name, a.started_at, a.stop_reason,
+    a.memory_mib, a.gpus, a.log_stream_name, a.started_at, a.stop_kind, a.stop_reason,
     j.seq, j.job_queue, j.shape_id, j.attempts_max, j.timeout_seconds, p.array_size
 FROM attempts a
 JOIN jobs j ON j.job_id = a.job_id AND j.array_index = a.array_index
 JOIN jobs p ON p.job_id = a.job_id AND p.array_index = -1
 WHERE a.status <> 'ENDED'
+
+-- name: placed
+-- Where the attempts of a job were placed, in their order; $1 job id, $2 index
+SELECT a.attempt, a.instance_id, coalesce(i.instance_type, '') AS instance_type, a.compute_environment
+FROM attempts a
+LEFT JOIN instances i USING (instance_id)
+WHERE a.job_id = $1 AND a.array_index = $2
+ORDER BY a.attempt

@@ -1,16 +1,38 @@
 -- name: open
 -- Records an order before it is placed.
--- $1 order, $2 environment, $3 target, $4 entries, $5 reason
-INSERT INTO capacity_orders (order_id, compute_environment, target_vcpus, entries, reason)
-VALUES ($1, $2, $3, $4, $5)
+-- $1 order, $2 environment, $3 target, $4 entries, $5 reason, $6 generation, $7 strategy
+INSERT INTO capacity_orders (order_id, compute_environment, target_vcpus, entries, reason,
+    generation, allocation_strategy)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
 ON CONFLICT (order_id) DO NOTHING
 
 -- name: abandon
--- Closes every order without an answer: whoever would still fulfil one finds it closed.
+-- Closes orders without an answer, but those that are being answered: whoever would still fulfil one
+-- finds it closed.
 -- $1 now
 UPDATE capacity_orders SET closed_at = coalesce($1::timestamptz, now())
-WHERE closed_at IS NULL
+WHERE order_id IN (
+    SELECT order_id FROM capacity_orders
+    WHERE closed_at IS NULL
+        AND (answering_until IS NULL OR answering_until < coalesce($1::timestamptz, now()))
+    FOR UPDATE SKIP LOCKED)
 RETURNING order_id
+
+-- name: begin
+-- $1 order, $2 seconds that asking the provider takes at the longest
+UPDATE capacity_orders SET answering_until = now() + make_interval(secs => $2)
+WHERE order_id = $1 AND closed_at IS NULL
+
+-- name: let_go
+-- $1 order
+UPDATE capacity_orders SET answering_until = NULL WHERE order_id = $1 AND closed_at IS NULL
+
+-- name: begun
+-- Open orders that a provider was asked for.
+SELECT order_id, compute_environment, generation, allocation_strategy, target_vcpus, entries, reason
+FROM capacity_orders
+WHERE closed_at IS NULL AND answering_until IS NOT NULL
+ORDER BY created_at, order_id
 
 -- name: lock
 -- $1 order

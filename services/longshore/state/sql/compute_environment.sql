@@ -12,11 +12,12 @@
 -- $10 desiredvCpus
 -- $11 unmanagedvCpus
 -- $12 tags
+-- $13 status
 INSERT INTO compute_environments (
     name, uuid, type, state, status, status_reason, detail, resource_type, minv_cpus, maxv_cpus,
     desiredv_cpus, unmanagedv_cpus, tags
 )
-VALUES ($1, $2, $3, $4, 'VALID', $5, $6, $7, $8, $9, $10, $11, $12)
+VALUES ($1, $2, $3, $4, $13, $5, $6, $7, $8, $9, $10, $11, $12)
 ON CONFLICT DO NOTHING
 RETURNING name;
 
@@ -46,9 +47,14 @@ SELECT * FROM compute_environments WHERE name = ANY ($1::text[]) ORDER BY name F
 -- $6 maxvCpus
 -- $7 desiredvCpus
 -- $8 unmanagedvCpus
+-- $9 status
+-- $10 status reason
+-- $11 generation
+-- $12 when its infrastructure was last updated
 UPDATE compute_environments
 SET state = $2, detail = $3, resource_type = $4, minv_cpus = $5, maxv_cpus = $6, desiredv_cpus = $7,
-    unmanagedv_cpus = $8
+    unmanagedv_cpus = $8, status = $9, status_reason = $10, generation = $11,
+    infrastructure_updated_at = $12
 WHERE name = $1;
 
 -- name: count_queues

@@ -54,9 +54,9 @@ SELECT queue.*,
 FROM job_queues AS queue WHERE queue.name > $1 ORDER BY queue.name LIMIT $2;
 
 -- name: lock_queue
--- State and status of a queue, held still until the transaction ends.
+-- State, status and type of a queue, held still until the transaction ends.
 -- $1 name
-SELECT state, status FROM job_queues WHERE name = $1 FOR NO KEY UPDATE;
+SELECT state, status, coalesce(detail ->> 'jobQueueType', 'ECS') AS type FROM job_queues WHERE name = $1 FOR NO KEY UPDATE;
 
 -- name: update_queue
 -- Writes what is given of a queue.

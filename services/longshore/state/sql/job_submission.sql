@@ -1,7 +1,8 @@
 -- name: lock_queues
--- State and status of queues, held still until the transaction ends: a job enters no queue that is being closed.
+-- State, status and type of queues, held still until the transaction ends: a job enters no queue that is being closed.
 -- $1 names
-SELECT name, state, status FROM job_queues WHERE name = ANY ($1::text[]) ORDER BY name FOR SHARE;
+SELECT name, state, status, coalesce(detail ->> 'jobQueueType', 'ECS') AS type FROM job_queues
+WHERE name = ANY ($1::text[]) ORDER BY name FOR SHARE;
 
 -- name: find_revisions
 -- The ACTIVE revision that each reference means; references that mean none have no row.

@@ -10,10 +10,13 @@ CROSS JOIN LATERAL (
 ORDER BY r.rank, r.seq, r.next_index
 
 -- name: add
--- $1 queues, $2 ranks, $3 seqs, $4 next indexes, $5 end indexes, $6 job ids, $7 shapes, $8 now
+-- $1 queues, $2 ranks, $3 seqs, $4 next indexes, $5 end indexes, $6 job ids, $7 shapes,
+-- $8 since when each waits or NULL for now, $9 now
 INSERT INTO ready (job_queue, rank, seq, next_index, end_index, job_id, shape_id, ready_at)
-SELECT *, coalesce($8::timestamptz, now())
-FROM unnest($1::text[], $2::smallint[], $3::bigint[], $4::integer[], $5::integer[], $6::uuid[], $7::integer[])
+SELECT e.job_queue, e.rank, e.seq, e.next_index, e.end_index, e.job_id, e.shape_id,
+    coalesce(e.ready_at, $9::timestamptz, now())
+FROM unnest($1::text[], $2::smallint[], $3::bigint[], $4::integer[], $5::integer[], $6::uuid[], $7::integer[],
+    $8::timestamptz[]) AS e (job_queue, rank, seq, next_index, end_index, job_id, shape_id, ready_at)
 ON CONFLICT DO NOTHING
 
 -- name: take

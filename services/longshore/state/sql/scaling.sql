@@ -3,15 +3,17 @@
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY
 
 -- name: environments
--- Failures count since the environment was last turned INVALID, and since an instance last came up.
+-- Failures count since the environment was last turned INVALID or changed its instances, and since
+-- an instance last came up.
 SELECT e.name, e.type, e.state, e.status, e.status_reason, e.detail, e.resource_type,
-    e.minv_cpus, e.maxv_cpus, e.desiredv_cpus,
+    e.minv_cpus, e.maxv_cpus, e.desiredv_cpus, e.generation, e.infrastructure_updated_at,
     (SELECT a.desiredv_cpus FROM scaling_activities a WHERE a.compute_environment = e.name
         ORDER BY a.activity_id DESC LIMIT 1) AS settledv_cpus,
     (SELECT count(*) FROM instances f
         WHERE f.compute_environment = e.name AND f.status = 'FAILED'
         AND f.ended_at > coalesce((SELECT max(a.at) FROM scaling_activities a
             WHERE a.compute_environment = e.name AND a.reason LIKE 'INVALID: %'), '-infinity')
+        AND f.ended_at > coalesce(e.infrastructure_updated_at, '-infinity')
         AND NOT EXISTS (SELECT FROM agents r JOIN instances o USING (instance_id)
             WHERE r.compute_environment = e.name AND o.status <> 'FAILED'
             AND o.ordered_at > f.ordered_at)) AS failures
@@ -19,36 +21,58 @@ FROM compute_environments e
 WHERE e.status <> 'DELETED'
 ORDER BY e.name
 
--- name: short_types
--- Types that the provider was short of.
+-- name: in_flight
+-- Environments with an order that provisioning is answering.
+SELECT DISTINCT compute_environment FROM capacity_orders WHERE closed_at IS NULL
+
+-- name: shortages
+-- Pools that the provider was short of, and when it last said so. Its own bound on instances is
+-- lifted by the end of any of them.
 -- $1 since when
-SELECT DISTINCT o.compute_environment, e.value ->> 'instanceType' AS instance_type
+SELECT e.value ->> 'instanceType' AS instance_type, e.value ->> 'zone' AS zone,
+    e.value ->> 'purchaseOption' AS purchase_option, max(o.closed_at) AS at
 FROM capacity_orders o, jsonb_array_elements(o.errors) e
 WHERE o.errors <> '[]' AND o.closed_at >= $1
+    AND NOT (e.value ->> 'reason' = 'INSTANCE_LIMIT'
+        AND EXISTS (SELECT FROM instances i WHERE i.ended_at > o.closed_at))
+GROUP BY 1, 2, 3
+
+-- name: offers
+-- What the provider quoted, in order of zones.
+-- $1 provider
+SELECT instance_type, zone, purchase_option, price_per_hour, depth
+FROM offers WHERE provider = $1
+ORDER BY instance_type, zone
 
 -- name: instances
 -- Live instances of ours, and machines that joined by themselves.
 WITH held AS (
     SELECT instance_id, count(*) AS attempts, sum(vcpu_milli)::bigint AS vcpu_milli,
-        sum(memory_mib)::bigint AS memory_mib, sum(gpus)::bigint AS gpus
+        sum(memory_mib)::bigint AS memory_mib, sum(gpus)::bigint AS gpus,
+        array_agg(ARRAY[vcpu_milli, memory_mib, gpus]::bigint[]) AS each_holds
     FROM attempts WHERE status <> 'ENDED' GROUP BY instance_id
 ), there AS (
-    SELECT i.instance_id, i.compute_environment, i.status, i.ordered_at, i.vcpus, i.price_per_hour,
-        a.status AS agent_status, true AS is_ours,
-        coalesce(a.vcpu_milli, i.vcpus * 1000) AS vcpu_milli,
-        coalesce(a.memory_mib, i.memory_mib - $1) AS memory_mib,
+    SELECT i.instance_id, i.compute_environment, i.instance_type, i.status, i.ordered_at, i.vcpus,
+        i.price_per_hour, i.generation, s.is_slot, a.status AS agent_status, true AS is_ours,
+        coalesce(a.vcpu_milli, round(i.vcpus * 1000)::bigint) AS vcpu_milli,
+        -- All of a slot is for its job; of other instances we keep a reserve.
+        coalesce(a.memory_mib, i.memory_mib - CASE WHEN s.is_slot THEN 0 ELSE $1 END) AS memory_mib,
         coalesce(a.gpus, i.gpus) AS gpus,
         a.idle_since, coalesce(a.idle_since > a.registered_at, false) AS has_run
-    FROM instances i LEFT JOIN agents a USING (instance_id)
+    FROM instances i LEFT JOIN agents a USING (instance_id),
+        LATERAL (SELECT i.instance_type LIKE 'fargate.%' AS is_slot) s
     WHERE i.ended_at IS NULL
     UNION ALL
-    SELECT a.instance_id, a.compute_environment, 'LAUNCHED', a.registered_at, 0, 0,
-        a.status, false, a.vcpu_milli, a.memory_mib, a.gpus, a.idle_since, coalesce(a.idle_since > a.registered_at, false)
+    SELECT a.instance_id, a.compute_environment, a.instance_type, 'LAUNCHED', a.registered_at, 0,
+        0, 1, false,
+        a.status, false, a.vcpu_milli, a.memory_mib, a.gpus, a.idle_since,
+        coalesce(a.idle_since > a.registered_at, false)
     FROM agents a
     WHERE a.unmanaged AND a.status <> 'LOST'
 )
-SELECT t.instance_id, t.compute_environment, t.status, t.ordered_at, t.vcpus, t.price_per_hour,
-    t.agent_status, t.is_ours, t.idle_since, t.has_run, coalesce(h.attempts, 0) AS live_attempts,
+SELECT t.instance_id, t.compute_environment, t.instance_type, t.status, t.ordered_at, t.vcpus,
+    t.price_per_hour, h.each_holds AS held, t.generation, t.is_slot, t.agent_status, t.is_ours, t.idle_since, t.has_run,
+    coalesce(h.attempts, 0) AS live_attempts,
     t.vcpu_milli - coalesce(h.vcpu_milli, 0) AS vcpu_milli,
     t.memory_mib - coalesce(h.memory_mib, 0) AS memory_mib,
     t.gpus - coalesce(h.gpus, 0) AS gpus
@@ -81,15 +105,31 @@ WHERE name = $1 AND coalesce(desiredv_cpus, 0) = $2
 UPDATE compute_environments SET status = $3, status_reason = $4
 WHERE name = $1 AND status = $2
 
--- name: add_activity
--- $1 environment, $2 desiredvCpus, $3 ordered, $4 terminated, $5 reason
-INSERT INTO scaling_activities (compute_environment, desiredv_cpus, ordered, terminated, reason)
-VALUES ($1, $2, $3, $4, $5)
+-- name: prune
+-- Forgets old activities, the oldest first. The last one of each environment stays, and those from
+-- which failures count.
+-- $1 older than, $2 how many to look at
+DELETE FROM scaling_activities o
+WHERE o.activity_id IN (SELECT activity_id FROM scaling_activities ORDER BY activity_id LIMIT $2)
+    AND o.at < $1 AND o.reason NOT LIKE 'INVALID: %'
+    AND EXISTS (SELECT FROM scaling_activities n
+        WHERE n.compute_environment = o.compute_environment AND n.activity_id > o.activity_id)
 
--- name: activities
--- $1 environment or NULL for all, $2 limit
-SELECT compute_environment, desiredv_cpus, ordered, terminated, reason, at
-FROM scaling_activities
-WHERE $1::text IS NULL OR compute_environment = $1
-ORDER BY activity_id DESC
-LIMIT $2
+-- name: add_late
+-- Adds to the history what an order got after the pass that placed it; desiredvCpus follows from the
+-- instances.
+-- $1 environment, $2 vCPUs, $3 ordered, $4 reason, $5 order
+INSERT INTO scaling_activities (compute_environment, desiredv_cpus, ordered, terminated, reason,
+    order_id)
+SELECT e.name,
+    $2 + coalesce((SELECT a.desiredv_cpus FROM scaling_activities a
+        WHERE a.compute_environment = e.name ORDER BY a.activity_id DESC LIMIT 1), 0),
+    $3, 0, $4, $5
+FROM compute_environments e
+WHERE e.name = $1
+
+-- name: add_activity
+-- $1 environment, $2 desiredvCpus, $3 ordered, $4 terminated, $5 reason, $6 order or NULL
+INSERT INTO scaling_activities (compute_environment, desiredv_cpus, ordered, terminated, reason,
+    order_id)
+VALUES ($1, $2, $3, $4, $5, $6)

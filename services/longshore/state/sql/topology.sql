@@ -17,3 +17,30 @@ DELETE FROM job_queues q WHERE q.name = $1 AND q.status = 'DELETING' AND NOT EXI
     SELECT FROM jobs j WHERE j.job_queue = $1 AND j.array_index = -1
         AND j.status IN ('SUBMITTED', 'PENDING', 'RUNNABLE', 'STARTING', 'RUNNING'))
 RETURNING q.name
+
+-- name: shortages
+-- What the provider could not give, and when it last said so. Its own bound on instances is lifted by the end of any.
+-- $1 since when
+SELECT e.value ->> 'instanceType' AS instance_type, e.value ->> 'zone' AS zone,
+    e.value ->> 'purchaseOption' AS purchase_option, e.value ->> 'reason' AS reason, max(o.closed_at) AS at
+FROM capacity_orders o, jsonb_array_elements(o.errors) e
+WHERE o.errors <> '[]' AND o.closed_at > $1
+    AND NOT (e.value ->> 'reason' = 'INSTANCE_LIMIT'
+        AND EXISTS (SELECT FROM instances i WHERE i.ended_at > o.closed_at))
+GROUP BY 1, 2, 3, 4
+ORDER BY at DESC, 1, 2
+
+-- name: vcpus
+SELECT compute_environment, sum(vcpus) AS vcpus FROM instances WHERE ended_at IS NULL GROUP BY 1
+
+-- name: launched
+-- Instances whose agent never registered, and those ordered lately, alike ones together.
+-- $1 since when ordered, NULL for only those that boot, $2 queue or NULL for all
+SELECT i.compute_environment, i.instance_type, i.vcpus, i.memory_mib, i.gpus, a.instance_id IS NULL AS booting,
+    count(*) AS count, min(i.ordered_at) AS first_at, max(i.ordered_at) AS last_at
+FROM instances i LEFT JOIN agents a USING (instance_id)
+WHERE i.ended_at IS NULL AND i.status IN ('ORDERED', 'LAUNCHED') AND (a.instance_id IS NULL OR i.ordered_at >= $1)
+    AND ($2::text IS NULL OR i.compute_environment IN
+        (SELECT e.compute_environment FROM job_queue_environments e WHERE e.job_queue = $2))
+GROUP BY 1, 2, 3, 4, 5, 6
+ORDER BY first_at, 1, 2

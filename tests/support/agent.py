@@ -42,6 +42,7 @@ class Scheduler(pb_grpc.AgentServiceServicer):
         self.sequences: list[int] = []
         self.registrations: list[pb.AgentRegister] = []
         self.heartbeats = 0
+        self.notices: list[pb.AgentNotice] = []
         self.acknowledging = True
         self.over = False
         self.stored = 0
@@ -81,6 +82,10 @@ class Scheduler(pb_grpc.AgentServiceServicer):
     async def _take(self, context: Any, request: pb.ConnectRequest) -> None:
         if request.WhichOneof("message") == "heartbeat":
             self.heartbeats += 1
+            await self._notify()
+            return
+        if request.WhichOneof("message") == "notice":
+            self.notices.append(request.notice)
             await self._notify()
             return
         report = request.report

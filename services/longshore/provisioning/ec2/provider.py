@@ -1,0 +1,216 @@
+"""Instances from EC2. The package's docstring says how."""
+
+import contextlib
+import re
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import structlog
+
+from longshore.domain.catalogue import InstanceType
+from longshore.domain.errors import Unavailable
+from longshore.domain.instance import InstanceRecord
+from longshore.domain.order import (
+    INSTANCE_LIMIT,
+    CapacityError,
+    CapacityOrder,
+    Ordered,
+    OrderEntry,
+)
+from longshore.domain.validation import Json
+from longshore.provisioning.ec2.api import Api, Refused, chunks, open_api
+from longshore.provisioning.ec2.config import Ec2Config
+from longshore.provisioning.ec2.fleet import Got, by_rank, entry_for
+from longshore.provisioning.ec2.image import Images
+from longshore.provisioning.ec2.launching import ORDER_TAG, Launcher, failed, is_of_ec2
+from longshore.provisioning.ec2.market import Market
+from longshore.provisioning.ec2.template import (
+    ENVIRONMENT_TAG,
+    GENERATION_TAG,
+    STACK_TAG,
+    Templates,
+)
+from longshore.provisioning.provider import Found, Fulfilment, LaunchError, Quote
+
+log = structlog.get_logger()
+
+#: States of instances that are there. One that shuts down costs nothing any more.
+_LIVE = ("pending", "running", "stopping", "stopped")
+#: Instances in one request to end them.
+TERMINATE_AT_ONCE = 100
+#: How often templates that nothing uses are looked for.
+SWEEP_EVERY = timedelta(minutes=10)
+_ORDER = re.compile(r"([0-9a-f-]{36})/([0-9]+)")
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@contextlib.asynccontextmanager
+async def open_ec2_provider(config: Ec2Config, holder: str) -> AsyncIterator["Ec2Provider"]:
+    """The provider, with its connections to AWS.
+
+    Args:
+        config: how it works.
+        holder: name of this stack, by which its instances are told from others in the account.
+    """
+    async with open_api("ec2", config) as ec2, open_api("ssm", config) as ssm:
+        yield Ec2Provider(ec2, ssm, config, holder)
+
+
+class Ec2Provider:
+    """A `longshore.provisioning.provider.Provider`."""
+
+    name = "ec2"
+    revives = False
+
+    def __init__(
+        self,
+        ec2: Api,
+        ssm: Api,
+        config: Ec2Config,
+        holder: str,
+        now: Callable[[], datetime] = _utc_now,
+    ) -> None:
+        self._ec2 = ec2
+        self._config = config
+        self._stack = holder
+        self._now = now
+        self._templates = Templates(ec2, Images(ssm, config), config, holder)
+        self._launcher = Launcher(ec2, self._templates, holder)
+        self._market = Market(ec2, config, now)
+        self._swept_at = now()
+
+    async def fulfil(
+        self,
+        order: CapacityOrder,
+        kinds: Mapping[str, InstanceType],
+        resources: Json,
+        live: int,
+    ) -> Fulfilment:
+        """Gets what may be had of an order. See the protocol."""
+        instances: list[Ordered] = []
+        errors: list[CapacityError] = []
+        left = order.target_vcpus
+        launched = await self._launched_for(order.order_id)
+        for rank, group in by_rank(order.entries):
+            if left <= 0:
+                break
+            got = launched.get(rank)
+            if got is None:
+                room = self._config.instances_limit - live - len(instances)
+                if room <= 0:
+                    errors += [self._at_limit(entry) for entry in group]
+                    break
+                wanted = min(left, room * min(entry.weight for entry in group))
+                got, failed = await self._launcher.launch(
+                    order, rank, group, kinds, resources, wanted
+                )
+                errors += failed
+            for one in got:
+                entry = entry_for(one, group)
+                instances.append(
+                    Ordered(
+                        instance_id=one.instance_id,
+                        entry=entry,
+                        zone=one.zone,
+                        provider_id=one.instance_id,
+                    )
+                )
+                left -= entry.weight
+        return Fulfilment(tuple(instances), tuple(errors))
+
+    async def launch(self, instance: InstanceRecord) -> Found:
+        """Finds an instance, which runs since its order was answered.
+
+        Raises:
+            LaunchError: it is gone.
+        """
+        if await self._live_ids([instance.instance_id]):
+            return Found(instance.instance_id, instance.instance_id)
+        raise LaunchError(f"EC2 has no instance {instance.instance_id} any more.")
+
+    async def terminate(self, instance_ids: Sequence[str], *, force: bool) -> None:
+        """Ends instances; EC2 knows one way to do that.
+
+        Raises:
+            Unavailable: AWS does not answer; asking again does no harm.
+        """
+        for some in chunks(instance_ids, TERMINATE_AT_ONCE):
+            try:
+                await self._ec2.call("terminate_instances", InstanceIds=some)
+            except Refused as error:
+                if not error.code.startswith("InvalidInstanceID"):
+                    raise Unavailable(f"EC2 does not end instances: {error}") from error
+                # One unknown id spoils the whole request.
+                if known := await self._live_ids(some):
+                    await self._ec2.call("terminate_instances", InstanceIds=known)
+        log.info("instances.ended", instance_ids=list(instance_ids), force=force)
+
+    async def describe(self) -> list[Found]:
+        """Every instance of this stack that EC2 has now."""
+        found: list[Found] = []
+        used = set()
+        for instance in await self._instances({f"tag:{STACK_TAG}": [self._stack]}):
+            tags = _tags(instance)
+            used.add((tags.get(ENVIRONMENT_TAG, ""), tags.get(GENERATION_TAG, "")))
+            match = _ORDER.fullmatch(tags.get(ORDER_TAG, ""))
+            order_id = uuid.UUID(match.group(1)) if match else None
+            found.append(Found(instance["InstanceId"], instance["InstanceId"], order_id))
+        if self._now() - self._swept_at >= SWEEP_EVERY:
+            self._swept_at = self._now()
+            await self._templates.sweep(used, self._now())
+        return found
+
+    async def quote(self, kinds: Sequence[InstanceType]) -> list[Quote]:
+        """Prices and depths of the pools of types. See `Market`."""
+        return await self._market.quote([kind for kind in kinds if is_of_ec2(kind)])
+
+    async def clean(self, instance_id: str) -> None:
+        """Nothing is left behind."""
+
+    async def remains(self) -> list[str]:
+        """Nothing is left behind."""
+        return []
+
+    async def _launched_for(self, order_id: uuid.UUID) -> dict[int, list[Got]]:
+        """What an earlier try launched for an order, by rank."""
+        found: dict[int, list[Got]] = {}
+        filters = {f"tag:{ORDER_TAG}": [f"{order_id}/*"], f"tag:{STACK_TAG}": [self._stack]}
+        for instance in await self._instances(filters):
+            if match := _ORDER.fullmatch(_tags(instance)[ORDER_TAG]):
+                zone = instance.get("Placement", {}).get("AvailabilityZone", "")
+                got = Got(instance["InstanceId"], instance["InstanceType"], zone)
+                found.setdefault(int(match.group(2)), []).append(got)
+        return found
+
+    async def _live_ids(self, instance_ids: Sequence[str]) -> list[str]:
+        found = await self._instances({"instance-id": list(instance_ids)})
+        return [instance["InstanceId"] for instance in found]
+
+    async def _instances(self, filters: Mapping[str, list[str]]) -> list[Mapping[str, Any]]:
+        """Instances that are there, by filters.
+
+        Raises:
+            Unavailable: AWS does not answer, or does not permit to ask.
+        """
+        wanted = [{"Name": name, "Values": values} for name, values in filters.items()]
+        states = {"Name": "instance-state-name", "Values": list(_LIVE)}
+        try:
+            reservations = await self._ec2.pages(
+                "describe_instances", "Reservations", Filters=[*wanted, states], MaxResults=1000
+            )
+        except Refused as error:
+            raise Unavailable(f"EC2 does not show instances: {error}") from error
+        return [instance for reservation in reservations for instance in reservation["Instances"]]
+
+    def _at_limit(self, entry: OrderEntry) -> CapacityError:
+        limit = self._config.instances_limit
+        return failed(entry, INSTANCE_LIMIT, f"longshore may have {limit} instances at one time.")
+
+
+def _tags(instance: Mapping[str, Any]) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in instance.get("Tags") or ()}

@@ -1,0 +1,208 @@
+"""What is decided about a compute environment, done and written down."""
+
+import math
+import uuid
+from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from longshore.domain.capacity import Environment
+from longshore.domain.decision import Decision, order_for
+from longshore.domain.errors import LongshoreError
+from longshore.runtime.loop import backoff
+from longshore.scaler.flight import Flights
+from longshore.scaler.ordering import Got, Ordering
+from longshore.state import capacity_order, compute_environment, scaling
+from longshore.state.pool import Connection
+
+log = structlog.get_logger()
+
+#: A transaction that only the holder of the scaler's lease commits.
+Guard = Callable[[], AbstractAsyncContextManager[Connection]]
+
+
+@dataclass(slots=True)
+class _Absence:
+    """An environment whose orders are not answered: how often, and when to try again."""
+
+    failures: int
+    retry_at: datetime
+
+
+class Troubles:
+    """Environments that are left alone for a while; kept from pass to pass."""
+
+    def __init__(self) -> None:
+        self._absences: dict[str, _Absence] = {}
+
+    def note(self, event: str, environment: str, error: LongshoreError) -> None:
+        """Leaves an environment alone for a while, longer each time; the others go on."""
+        known = self._absences.get(environment)
+        failures = known.failures + 1 if known else 1
+        delay = timedelta(seconds=backoff(failures))
+        self._absences[environment] = _Absence(failures, datetime.now(UTC) + delay)
+        log.warning(event, compute_environment=environment, failures=failures, error=error.message)
+
+    def of(self, environment: str) -> object:
+        """What is the matter with an environment, to compare it later; None: nothing."""
+        return self._absences.get(environment)
+
+    def forget(self, environment: str) -> None:
+        """It was served."""
+        self._absences.pop(environment, None)
+
+    def keep(self, environments: Iterable[str]) -> None:
+        """Forgets environments that are there no more."""
+        left = set(environments)
+        self._absences = {name: a for name, a in self._absences.items() if name in left}
+
+    def waiting(self, now: datetime) -> set[str]:
+        """Environments that are left alone now."""
+        return {name for name, absence in self._absences.items() if absence.retry_at > now}
+
+    def times(self) -> list[datetime]:
+        """When to try again."""
+        return [absence.retry_at for absence in self._absences.values()]
+
+
+class Applying:
+    """Does what was decided, environment by environment, under one lease."""
+
+    def __init__(
+        self, guarded: Guard, ordering: Ordering, flights: Flights, troubles: Troubles
+    ) -> None:
+        self._guarded = guarded
+        self._ordering = ordering
+        self._flights = flights
+        self._troubles = troubles
+
+    async def apply(self, env: Environment, decision: Decision, *, may_order: bool) -> bool:
+        """Orders and gives back, then writes down what came of it.
+
+        Returns:
+            Whether the provider was short of what was ordered.
+        """
+        trouble = self._troubles.of(env.name)
+        was_short = await self._apply(env, decision, may_order=may_order)
+        if may_order and self._troubles.of(env.name) is trouble:
+            self._troubles.forget(env.name)
+        return was_short
+
+    async def _apply(self, env: Environment, decision: Decision, *, may_order: bool) -> bool:
+        if decision.is_gone:
+            async with self._guarded() as conn:
+                await compute_environment.delete_unused(conn, env.name)
+            return False
+        is_changed = (
+            decision.launches
+            or decision.terminate
+            or decision.status != env.status
+            or decision.desiredv_cpus != env.desiredv_cpus
+            or decision.desiredv_cpus != env.settledv_cpus
+        )
+        if not is_changed:
+            return False
+        got = Got()
+        if decision.launches:
+            got = await self._order(env, decision) if may_order else Got.nothing(decision)
+        desired = max(math.ceil(decision.desiredv_cpus - got.vcpus_missed), 0)
+        reason = _with_errors(decision.reason, got)
+        terminated = await self._terminate(env, decision)
+        is_history = (
+            got.ordered
+            or got.errors
+            or terminated
+            or desired != env.settledv_cpus
+            or decision.status == "INVALID" != env.status
+        )
+        is_raised = env.desiredv_cpus > env.settledv_cpus
+        async with self._guarded() as conn:
+            if got.is_answered or not is_raised:  # what a client asked for is still to be had
+                await scaling.settle(conn, env.name, env.desiredv_cpus, desired)
+            if decision.status != env.status:
+                await scaling.set_status(
+                    conn, env.name, env.status, decision.status, decision.status_reason
+                )
+            if is_history:
+                await scaling.add_activity(
+                    conn,
+                    env.name,
+                    desired,
+                    ordered=got.ordered,
+                    terminated=terminated,
+                    reason=reason,
+                    order_id=got.order_id,
+                )
+        if is_history or decision.status != env.status:
+            log.info(
+                "environment.scaled",
+                compute_environment=env.name,
+                desiredv_cpus=desired,
+                ordered=got.ordered,
+                terminated=terminated,
+                status=decision.status,
+                reason=reason,
+            )
+        return bool(got.errors)
+
+    async def _order(self, env: Environment, decision: Decision) -> Got:
+        """Records an order, then places it; nothing, so far, if it is not answered soon."""
+        order = order_for(decision, env, uuid.uuid4())
+        async with self._guarded() as conn:
+            await capacity_order.record(conn, order)
+        try:
+            got = await self._flights.place(order, decision)
+        except LongshoreError as error:
+            self._troubles.note("order.unanswered", env.name, error)
+            return Got.nothing(decision)
+        if got is None:
+            log.info("order.slow", compute_environment=env.name, order_id=str(order.order_id))
+        return got or Got.nothing(decision)
+
+    async def take_landed(self) -> None:
+        """Writes down what orders of earlier passes got meanwhile."""
+        for landed in self._flights.landed():
+            name, got = landed.order.compute_environment, landed.outcome
+            if isinstance(got, LongshoreError):
+                self._troubles.note("order.unanswered", name, got)
+                continue
+            self._troubles.forget(name)
+            async with self._guarded() as conn:
+                await scaling.add_late(
+                    conn,
+                    name,
+                    math.ceil(got.vcpus),
+                    ordered=got.ordered,
+                    reason=_with_errors(landed.order.reason, got),
+                    order_id=landed.order.order_id,
+                )
+            log.info(
+                "order.answered",
+                compute_environment=name,
+                order_id=str(landed.order.order_id),
+                ordered=got.ordered,
+                errors=len(got.errors),
+            )
+
+    async def _terminate(self, env: Environment, decision: Decision) -> int:
+        """Gives instances back; returns how many that came to."""
+        try:
+            return await self._ordering.give_back(decision.terminate)
+        except LongshoreError as error:
+            self._troubles.note("termination.unanswered", env.name, error)
+            return 0
+
+    async def delete_empty(self, environments: Iterable[Environment]) -> None:
+        """Removes unmanaged environments that are being deleted once their machines are gone."""
+        for env in environments:
+            if env.status == "DELETING" and not env.is_managed:
+                async with self._guarded() as conn:
+                    await compute_environment.delete_unused(conn, env.name)
+
+
+def _with_errors(reason: str, got: Got) -> str:
+    """Why something was ordered, and each thing once that could not be had."""
+    return " ".join((reason, *dict.fromkeys(error.message for error in got.errors)))

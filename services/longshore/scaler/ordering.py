@@ -1,0 +1,103 @@
+"""Orders placed with provisioning, and instances given back to it."""
+
+import itertools
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Self
+
+import grpc
+
+from longshore.domain.decision import Decision, GiveBack
+from longshore.domain.order import CapacityError, CapacityOrder
+from longshore.rpc.errors import from_rpc_error
+from longshore.scaler import convert
+from longshore.v1 import provisioning_service_pb2_grpc as pb_grpc
+
+#: A cloud takes its time over a large order, and over a throttled one.
+PROVISION_SECONDS = 60.0
+TERMINATE_SECONDS = 20.0
+#: Instances named in one call to give them back.
+TERMINATE_BATCH = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Got:
+    """What an order got."""
+
+    order_id: uuid.UUID | None = None
+    ordered: int = 0
+    vcpus: float = 0
+    #: vCPUs that were decided and could not be had; below 0 where larger instances came.
+    vcpus_missed: float = 0
+    errors: Sequence[CapacityError] = ()
+    is_answered: bool = True
+
+    @classmethod
+    def nothing(cls, decision: Decision) -> Self:
+        """Of an order that was not placed, or not answered."""
+        return cls(vcpus_missed=_wanted(decision), is_answered=False)
+
+
+class Ordering:
+    """Provisioning, as the scaler uses it."""
+
+    def __init__(self, provisioning: pb_grpc.ProvisioningServiceStub) -> None:
+        self._provisioning = provisioning
+
+    async def place(self, order: CapacityOrder, decision: Decision) -> Got:
+        """Places an order that is on record.
+
+        Raises:
+            LongshoreError: it was refused, or not answered in time.
+        """
+        try:
+            response = await self._provisioning.Provision(
+                convert.order_to_request(order), timeout=PROVISION_SECONDS
+            )
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
+        weights = {entry.instance_type: entry.weight for entry in order.entries}
+        had = sum(weights.get(instance.instance_type, 0) for instance in response.instances)
+        return Got(
+            order_id=order.order_id,
+            ordered=len(response.instances),
+            vcpus=had,
+            vcpus_missed=_wanted(decision) - had,
+            errors=convert.errors_of(response),
+        )
+
+    async def give_back(self, instances: Sequence[GiveBack]) -> int:
+        """Gives instances back; returns how many of them were live.
+
+        Raises:
+            LongshoreError: provisioning does not answer; some may be on their way.
+        """
+        count = 0
+        for (reason, drain_until), alike in itertools.groupby(
+            sorted(instances, key=_kind_of_leave), key=_kind_of_leave
+        ):
+            ids = [instance.instance_id for instance in alike]
+            for start in range(0, len(ids), TERMINATE_BATCH):
+                request = convert.termination_to_request(
+                    ids[start : start + TERMINATE_BATCH],
+                    reason,
+                    datetime.fromisoformat(drain_until) if drain_until else None,
+                )
+                try:
+                    response = await self._provisioning.TerminateInstances(
+                        request, timeout=TERMINATE_SECONDS
+                    )
+                except grpc.aio.AioRpcError as error:
+                    raise from_rpc_error(error) from error
+                count += len(response.instance_ids)
+        return count
+
+
+def _wanted(decision: Decision) -> float:
+    return sum(launch.count * launch.offer.kind.vcpus for launch in decision.launches)
+
+
+def _kind_of_leave(give: GiveBack) -> tuple[str, str]:
+    return give.reason, give.drain_until.isoformat() if give.drain_until else ""

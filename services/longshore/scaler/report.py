@@ -1,0 +1,53 @@
+"""What compute environments have, and the history of decisions: use cases that only read."""
+
+from collections.abc import Sequence
+
+from longshore.domain.page import Page, decode_token, encode_token, page_size
+from longshore.domain.validation import NAMES_MAX, check_count
+from longshore.state import capacity_report
+from longshore.state.capacity_report import Activity, EnvironmentCapacity
+from longshore.state.pool import Pool, connection
+
+PAGE_MOST = 1_000
+PAGE_DEFAULT = 100
+_SCOPE = "scaling-activities"
+_BEYOND_ACTIVITIES = 2**63 - 1
+
+
+class Report:
+    """Reads what whoever watches capacity wants to know."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def capacity(self, environments: Sequence[str]) -> list[EnvironmentCapacity]:
+        """What the named compute environments have, or all of them; unknown ones are left out.
+
+        Raises:
+            InvalidRequest: too many names.
+        """
+        check_count(environments, NAMES_MAX, "computeEnvironments")
+        async with connection(self._pool) as conn:
+            return await capacity_report.capacity(conn, environments)
+
+    async def activities(self, environment: str, asked: int | None, token: str) -> Page[Activity]:
+        """Decisions that changed something, newest first.
+
+        Args:
+            environment: only those about this one; empty: all.
+            asked: how many at most.
+            token: from the page before; empty: from the newest on.
+
+        Raises:
+            InvalidRequest: a page of that size or of that token cannot be.
+        """
+        size = PAGE_DEFAULT if asked is None else page_size(asked, PAGE_MOST)
+        before = int(decode_token(token, _SCOPE, [int])[0]) if token else _BEYOND_ACTIVITIES
+        async with connection(self._pool) as conn:
+            found = await capacity_report.activities(
+                conn, environment or None, before=before, limit=size + 1
+            )
+        more = len(found) > size
+        return Page(
+            found[:size], encode_token(_SCOPE, [found[size - 1].activity_id]) if more else None
+        )

@@ -1,0 +1,279 @@
+"""The scaler's pass in virtual time: the production decision, applied to simulated instances.
+
+As `longshore.scaler.service` and `longshore.state.scaling` do it: environments with the offers that
+the provider quotes, instances with what is free on them, demand by shape in dispatch order; what is
+decided is ordered and given back, what the provider was short of is left alone for a while, and
+`desiredvCpus` is settled at what was had.
+"""
+
+import math
+import random
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from longshore.domain.capacity import (
+    Environment,
+    InstanceState,
+    QueueDemand,
+    ShapeDemand,
+    Snapshot,
+)
+from longshore.domain.catalogue import Catalogue, InstanceType
+from longshore.domain.decision import Decision, ScalingSettings, order_for
+from longshore.domain.order import SPOT, CapacityOrder
+from longshore.domain.placement import Queue
+from longshore.domain.scaling import decide, next_due
+from longshore.domain.validation_environment import compute_resources
+from longshore.provisioning.provider import Fulfilment, Provider, Quote
+from longshore.simulation.backlog import Backlog
+from longshore.simulation.clock import EPOCH, Clock
+from longshore.simulation.environment import (
+    EnvironmentState,
+    PoolName,
+    Quotes,
+    purchase_option,
+    see,
+)
+from longshore.simulation.fleet import Fleet, Member, as_instance
+
+#: Decisions that are kept to be shown; later ones are counted only.
+ACTIVITIES_LIMIT = 1_000
+#: Rounds of a pass: after the first one only where the provider was short of what was ordered.
+ROUNDS_MOST = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """A decision that did something."""
+
+    at_us: int
+    compute_environment: str
+    desiredv_cpus: int
+    ordered: int
+    terminated: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How patient scaling is, and how often it asks for prices."""
+
+    settings: ScalingSettings
+    cool_down: timedelta
+    quote_step: timedelta
+
+
+@dataclass(slots=True)
+class Applied:
+    """What a pass did: whether it changed anything, and the instances to drain by a time."""
+
+    changed: bool = False
+    #: When a decision may come out differently though nothing happens.
+    due: datetime | None = None
+    drains: list[tuple[Member, datetime]] = field(default_factory=list)
+    #: Environments whose status changed.
+    turned: list[str] = field(default_factory=list)
+
+
+class Scaler:
+    """Decides for all compute environments, and carries it out."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        backlog: Backlog,
+        fleet: Fleet,
+        provider: Provider,
+        environments: dict[str, EnvironmentState],
+        queues: Sequence[Queue],
+        *,
+        patience: Patience,
+        seed: int,
+    ) -> None:
+        self._clock = clock
+        self._backlog = backlog
+        self._fleet = fleet
+        self._provider = provider
+        self._environments = environments
+        self._queues = queues
+        self._settings = patience.settings
+        self._cool_down = patience.cool_down
+        self._quote_step = patience.quote_step
+        self._catalogue = Catalogue()
+        self._random = random.Random(f"{seed}/orders")
+        #: What the provider was short of, and until when.
+        self._short: dict[PoolName, datetime] = {}
+        self._quotes: Quotes = {}
+        self._quoted_step = -1
+        self.activities: list[Activity] = []
+        self.decisions = 0
+        self.shortages = 0
+
+    @property
+    def next_relief_at(self) -> datetime | None:
+        """When the first shortage is forgotten."""
+        return min(self._short.values(), default=None)
+
+    async def evaluate(self) -> Applied:
+        """One pass, and again at once where the provider was short of what was ordered."""
+        applied = Applied()
+        for _ in range(ROUNDS_MOST):
+            before = self.shortages
+            await self._round(applied)
+            if self.shortages == before:
+                break
+        return applied
+
+    async def _round(self, applied: Applied) -> None:
+        now = self._clock.now
+        self._short = {key: until for key, until in self._short.items() if until > now}
+        await self._read_quotes()
+        environments = [
+            see(state, self._quotes, self._short.keys()) for state in self._environments.values()
+        ]
+        snapshot = Snapshot(
+            queues=self._demand(),
+            environments=environments,
+            instances=[as_instance(member) for member in self._fleet.members.values()],
+        )
+        self.decisions += 1
+        applied.due = next_due(snapshot, now, self._settings)
+        for env, decision in zip(environments, decide(snapshot, now, self._settings), strict=True):
+            await self._apply(self._environments[env.name], env, decision, applied)
+
+    # ------------------------------------------------------------------ what it sees
+
+    def _demand(self) -> list[QueueDemand]:
+        shapes = self._backlog.shapes
+        order = self._backlog.dispatch_order()
+        return [
+            QueueDemand(
+                queue.name,
+                queue.priority,
+                queue.compute_environments,
+                tuple(
+                    ShapeDemand(shape_id, shapes[shape_id].need, runnable)
+                    for shape_id, runnable in order.get(queue.name, ())
+                ),
+            )
+            for queue in self._queues
+        ]
+
+    async def _read_quotes(self) -> None:
+        """Asks for prices whenever they may have changed."""
+        step = (self._clock.now - EPOCH) // self._quote_step
+        if step == self._quoted_step:
+            return
+        self._quoted_step = step
+        kinds = {
+            kind.name: kind
+            for state in self._environments.values()
+            if purchase_option(state.stored) == SPOT
+            for kind in state.kinds
+        }
+        found: dict[tuple[str, str], list[Quote]] = {}
+        for quote in await self._provider.quote(list(kinds.values())):
+            found.setdefault((quote.instance_type, quote.purchase_option), []).append(quote)
+        self._quotes = found
+
+    # ------------------------------------------------------------------ what it does
+
+    async def _apply(
+        self, state: EnvironmentState, env: Environment, decision: Decision, applied: Applied
+    ) -> None:
+        is_changed = (
+            decision.launches
+            or decision.terminate
+            or decision.status != env.status
+            or decision.desiredv_cpus != env.desiredv_cpus
+            or decision.desiredv_cpus != env.settledv_cpus
+        )
+        if not is_changed:
+            return
+        applied.changed = True
+        desired, ordered, reason = float(decision.desiredv_cpus), 0, decision.reason
+        if decision.launches:
+            answer = await self._order(state, env, decision)
+            ordered = len(answer.instances)
+            wanted = sum(launch.count * launch.offer.kind.vcpus for launch in decision.launches)
+            desired -= wanted - sum(entry.entry.weight for entry in answer.instances)
+            reason = " ".join((reason, *(error.message for error in answer.errors)))
+        for give in decision.terminate:
+            await self._give_back(state, give.instance_id, give.drain_until, applied)
+        state.settledv_cpus = state.desiredv_cpus = max(math.ceil(desired), 0)
+        if decision.status != env.status:
+            state.status, state.status_reason = decision.status, decision.status_reason
+            state.failures = 0
+            applied.turned.append(env.name)
+        if len(self.activities) < ACTIVITIES_LIMIT:
+            self.activities.append(
+                Activity(
+                    self._clock.us,
+                    env.name,
+                    state.desiredv_cpus,
+                    ordered,
+                    len(decision.terminate),
+                    reason,
+                )
+            )
+
+    async def _order(
+        self, state: EnvironmentState, env: Environment, decision: Decision
+    ) -> Fulfilment:
+        order = order_for(decision, env, uuid.UUID(int=self._random.getrandbits(128)))
+        kinds = {
+            kind.name: kind
+            for entry in order.entries
+            if (kind := self._catalogue.get(entry.instance_type)) is not None
+        }
+        answer = await self._provider.fulfil(
+            order, kinds, compute_resources(state.stored), len(self._fleet.members)
+        )
+        self.shortages += len(answer.errors)
+        for error in answer.errors:
+            key = (error.instance_type, error.zone, error.purchase_option)
+            self._short[key] = self._clock.now + self._cool_down
+        self._launch(order, answer, kinds)
+        return answer
+
+    def _launch(
+        self, order: CapacityOrder, answer: Fulfilment, kinds: dict[str, InstanceType]
+    ) -> None:
+        for got in answer.instances:
+            self._fleet.add(
+                Member(
+                    instance_id=got.instance_id,
+                    compute_environment=order.compute_environment,
+                    kind=kinds[got.entry.instance_type],
+                    zone=got.zone,
+                    purchase_option=got.entry.purchase_option,
+                    price_per_hour=got.entry.price_per_hour,
+                    generation=order.generation,
+                    ordered_at=self._clock.now,
+                    ordered_us=self._clock.us,
+                )
+            )
+
+    async def _give_back(
+        self,
+        state: EnvironmentState,
+        instance_id: str,
+        drain_until: datetime | None,
+        applied: Applied,
+    ) -> None:
+        """Drains an instance, and ends it once nothing is live on it."""
+        member = self._fleet.members[instance_id]
+        if member.state is InstanceState.LEAVING:
+            return
+        is_late = self._clock.now - member.ordered_at >= self._settings.boot
+        if not member.registered and is_late:
+            state.failures += 1
+            self._fleet.bills[member.compute_environment].failures += 1
+        self._fleet.drain(member)
+        if not member.attempts:
+            self._fleet.give_up(member)
+            await self._provider.terminate([instance_id], force=False)
+        elif drain_until is not None:
+            applied.drains.append((member, drain_until))

@@ -1,0 +1,85 @@
+-- name: list_instances
+-- Instances on record and machines that joined by themselves: those that are not over, the newest order first, then
+-- those that are, the newest end first. Times are microseconds since 1970; not over counts as the end of time.
+-- $1 environment or NULL, $2 instance or NULL, $3 whether also those that are over, $4 limit,
+-- $5 end, $6 order and $7 id after which to go on, or NULLs, $8 now
+WITH held AS (
+    SELECT instance_id, count(*) AS attempts, sum(vcpu_milli)::bigint AS vcpu_milli,
+        sum(memory_mib)::bigint AS memory_mib
+    FROM attempts WHERE status <> 'ENDED' GROUP BY instance_id
+), known AS (
+    SELECT i.instance_id, i.compute_environment, i.status, i.status_reason, i.provider, i.provider_id,
+        i.instance_type, i.zone, i.purchase_option, i.vcpus, i.memory_mib, i.gpus, i.price_per_hour,
+        i.ordered_at, i.launched_at, i.seen_at, i.terminating_at, i.ended_at, a.registered_at,
+        a.status AS agent_status, o.reason AS order_reason
+    FROM instances i JOIN capacity_orders o USING (order_id) LEFT JOIN agents a USING (instance_id)
+    WHERE ($1::text IS NULL OR i.compute_environment = $1) AND ($2::text IS NULL OR i.instance_id = $2)
+        AND ($3 OR i.ended_at IS NULL)
+    UNION ALL
+    SELECT a.instance_id, a.compute_environment,
+        CASE WHEN a.status = 'LOST' THEN 'TERMINATED' ELSE 'LAUNCHED' END, '', '', NULL,
+        a.instance_type, '', 'ON_DEMAND', a.vcpu_milli / 1000.0, a.memory_mib, a.gpus, 0,
+        a.registered_at, NULL, a.registered_at, NULL, CASE WHEN a.status = 'LOST' THEN a.last_seen_at END,
+        a.registered_at, a.status, ''
+    FROM agents a
+    WHERE a.unmanaged AND ($1::text IS NULL OR a.compute_environment = $1)
+        AND ($2::text IS NULL OR a.instance_id = $2) AND ($3 OR a.status <> 'LOST')
+), placed AS (
+    SELECT k.*, coalesce((extract(epoch FROM k.ended_at) * 1000000)::bigint, 9223372036854775807) AS end_micros,
+        (extract(epoch FROM k.ordered_at) * 1000000)::bigint AS order_micros
+    FROM known k
+)
+SELECT p.*, coalesce(h.attempts, 0) AS live_attempts, coalesce(h.vcpu_milli, 0) AS held_vcpu_milli,
+    coalesce(h.memory_mib, 0) AS held_memory_mib,
+    coalesce(p.price_per_hour * extract(epoch FROM coalesce(p.ended_at, $8::timestamptz, now()) - p.launched_at)
+        / 3600, 0)::float8 AS cost
+FROM placed p LEFT JOIN held h USING (instance_id)
+WHERE $7::text IS NULL OR (p.end_micros, p.order_micros, p.instance_id) < ($5::bigint, $6::bigint, $7)
+ORDER BY p.end_micros DESC, p.order_micros DESC, p.instance_id DESC
+LIMIT $4
+
+-- name: environment_costs
+-- What all instances of compute environments cost, used or not.
+-- $1 environments or NULL for all, $2 now
+SELECT name, coalesce(sum(i.price_per_hour
+        * extract(epoch FROM coalesce(i.ended_at, $2::timestamptz, now()) - i.launched_at) / 3600), 0)::float8 AS cost
+FROM (SELECT name FROM compute_environments UNION SELECT compute_environment FROM instances) e
+LEFT JOIN instances i ON i.compute_environment = e.name AND i.launched_at IS NOT NULL
+WHERE $1::text[] IS NULL OR e.name = ANY($1)
+GROUP BY name
+ORDER BY name
+
+-- name: queue_costs
+-- What the attempts of queues' jobs held of instances.
+-- $1 queues or NULL for all, $2 now
+SELECT q.name, coalesce(sum(c.cost), 0)::float8 AS cost
+FROM job_queues q LEFT JOIN (
+    SELECT j.job_queue, i.price_per_hour
+            * extract(epoch FROM coalesce(t.stopped_at, $2::timestamptz, now()) - t.placed_at) / 3600
+            * (t.vcpu_milli / (i.vcpus * 1000) + t.memory_mib::float8 / i.memory_mib
+                + CASE WHEN i.gpus > 0 THEN t.gpus::float8 / i.gpus ELSE 0 END)
+            / CASE WHEN i.gpus > 0 THEN 3 ELSE 2 END AS cost
+    FROM attempts t
+    JOIN instances i USING (instance_id)
+    JOIN jobs j ON j.job_id = t.job_id AND j.array_index = -1
+    WHERE i.price_per_hour > 0
+) c ON c.job_queue = q.name
+WHERE $1::text[] IS NULL OR q.name = ANY($1)
+GROUP BY q.name
+ORDER BY q.name
+
+-- name: job_costs
+-- What jobs' attempts held of instances: of one child, or of all there are of a job.
+-- $1 jobs, $2 indexes of children or -1 for all, $3 now
+SELECT n.ordinal, coalesce(sum(i.price_per_hour
+        * extract(epoch FROM coalesce(t.stopped_at, $3::timestamptz, now()) - t.placed_at) / 3600
+        * (t.vcpu_milli / (i.vcpus * 1000) + t.memory_mib::float8 / i.memory_mib
+            + CASE WHEN i.gpus > 0 THEN t.gpus::float8 / i.gpus ELSE 0 END)
+        / CASE WHEN i.gpus > 0 THEN 3 ELSE 2 END), 0)::float8 AS cost
+FROM unnest($1::uuid[], $2::integer[]) WITH ORDINALITY AS n (job_id, array_index, ordinal)
+JOIN jobs j ON j.job_id = n.job_id AND j.array_index = -1
+LEFT JOIN attempts t ON t.job_id = n.job_id AND (n.array_index = -1 OR t.array_index = n.array_index)
+LEFT JOIN instances i USING (instance_id)
+WHERE n.array_index < coalesce(j.array_size, 0)
+GROUP BY n.ordinal
+ORDER BY n.ordinal

@@ -1,0 +1,2 @@
+-- name: stack_id
+SELECT stack_id FROM stack

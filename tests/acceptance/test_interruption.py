@@ -1,0 +1,39 @@
+"""An instance that is taken away while a job on it does not listen."""
+
+from pathlib import Path
+
+import psutil
+from acceptance.aws import Aws
+from acceptance.stand import Stack, eventually
+
+#: It tells its process id and takes no SIGTERM.
+DEAF = """
+[ "$AWS_BATCH_JOB_ATTEMPT" = 2 ] && exit 0
+trap '' TERM
+echo $$ > {file}.new && mv {file}.new {file}
+while :; do sleep 0.05; done
+"""
+
+
+def test_the_end_of_a_notice_is_the_end(own_stack: Stack, tmp_path: Path) -> None:
+    """By force, long before SIGTERM's time is over; the job goes on elsewhere, nothing is left."""
+    own_stack.up()
+    aws = Aws(own_stack)
+    file = tmp_path / "pid"
+    job_id = aws.run("deaf", DEAF.format(file=file), retryStrategy={"attempts": 2})
+    eventually(file.exists, "the job runs")
+    [attempt] = own_stack.json("explain", job_id)["attempts"]
+    instance_id = attempt["instanceId"]
+    own_stack.cli("instance", "interrupt", instance_id, "--notice", "2", check=True)
+    job = aws.end(job_id)
+    assert job["status"] == "SUCCEEDED"
+    first, second = job["attempts"]
+    assert first["statusReason"] == f"Host EC2 (instance {instance_id}) terminated."
+    assert first["stoppedAt"] - first["startedAt"] < 25_000
+    assert own_stack.json("explain", job_id)["attempts"][1]["instanceId"] != instance_id
+    assert second["container"]["exitCode"] == 0
+    assert not psutil.pid_exists(int(file.read_text()))
+    gone = own_stack.json("instance", "describe", instance_id)
+    assert gone["status"] == "TERMINATED"
+    assert gone["statusReason"].startswith("Spot interruption")
+    aws.client.close()

@@ -1,0 +1,156 @@
+"""A whole longshore on EC2: from a submitted job to an instance that boots, runs it and goes.
+
+moto's instances are records alone. What such a machine would do the test does: it boots with the
+user data of its launch template, and runs the agent with the settings that these write.
+"""
+
+import base64
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import requests
+from acceptance.stand import Stack, directory, eventually
+
+REGION = "us-east-1"
+_CURL = """#!/bin/bash
+case "${*: -1}" in
+    */latest/api/token) printf token ;;
+    */latest/meta-data/instance-id) printf %s "$INSTANCE_ID" ;;
+    */latest/meta-data/instance-type) printf %s "$INSTANCE_TYPE" ;;
+    *) exit 22 ;;
+esac
+"""
+
+
+@pytest.fixture
+def stack(moto_url: str) -> Iterator[Stack]:
+    requests.post(f"{moto_url}/moto-api/reset", timeout=10).raise_for_status()
+    settings = {
+        "LONGSHORE_PROVIDER": "ec2",
+        "LONGSHORE_EC2_ENDPOINT_URL": moto_url,
+        "LONGSHORE_EC2_REGION": REGION,
+        "LONGSHORE_EC2_USER_DATA": "ready",
+        "LONGSHORE_EC2_SCHEDULER_ADDRESS": "10.0.0.1:7071",
+        "LONGSHORE_EC2_LOGS_ADDRESS": "10.0.0.1:7074",
+        "LONGSHORE_IDLE_SECONDS": "1",
+        "LONGSHORE_SCALE_INTERVAL": "1",
+        "LONGSHORE_PROVISION_INTERVAL": "0.5",
+    }
+    with directory() as place:
+        made = Stack(place / "stack", runtime="process", settings=settings)
+        made.up()
+        yield made
+        made.down()
+
+
+@pytest.fixture
+def ec2(moto_url: str) -> Iterator[Any]:
+    client = boto3.client("ec2", endpoint_url=moto_url, region_name=REGION)
+    yield client
+    client.close()
+
+
+def _running(ec2: Any) -> list[dict[str, Any]]:
+    answer = ec2.describe_instances(
+        Filters=[{"Name": "instance-state-name", "Values": ["pending", "running"]}]
+    )
+    return [item for group in answer["Reservations"] for item in group["Instances"]]
+
+
+def _boot(ec2: Any, instance: dict[str, Any], place: Path) -> dict[str, str]:
+    """Runs the user data of an instance's launch template; the agent's settings that they write."""
+    (template,) = ec2.describe_launch_templates()["LaunchTemplates"]
+    versions = ec2.describe_launch_template_versions(LaunchTemplateId=template["LaunchTemplateId"])
+    data = versions["LaunchTemplateVersions"][0]["LaunchTemplateData"]["UserData"]
+    commands = place / "bin"
+    commands.mkdir(parents=True)
+    for name, text in (("curl", _CURL), ("systemctl", "#!/bin/bash\n")):
+        (commands / name).write_text(text)
+        (commands / name).chmod(0o755)
+    environ = {
+        "PATH": f"{commands}:{os.environ['PATH']}",
+        "LONGSHORE_ROOT": str(place),
+        "INSTANCE_ID": instance["InstanceId"],
+        "INSTANCE_TYPE": instance["InstanceType"],
+    }
+    subprocess.run(["bash"], input=base64.b64decode(data), env=environ, check=True, timeout=20)
+    lines = (place / "etc/longshore/agent.env").read_text().splitlines()
+    return dict(shlex.split(line)[0].split("=", 1) for line in lines)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)  # starts a whole stack
+def test_a_job_gets_an_instance_of_ec2_and_leaves_none(
+    stack: Stack, ec2: Any, tmp_path: Path
+) -> None:
+    """The environment grows from zero for a job, and shrinks back when the job is over."""
+    batch = boto3.client("batch", endpoint_url=stack.gateway_url, region_name=REGION)
+    subnets = [subnet["SubnetId"] for subnet in ec2.describe_subnets()["Subnets"]]
+    batch.create_compute_environment(
+        computeEnvironmentName="cloud",
+        type="MANAGED",
+        computeResources={
+            "type": "EC2",
+            "allocationStrategy": "BEST_FIT_PROGRESSIVE",
+            "minvCpus": 0,
+            "maxvCpus": 16,
+            "instanceTypes": ["c6i"],
+            "subnets": subnets,
+            "securityGroupIds": ["sg-0123456789abcdef0"],
+            "instanceRole": "longshore-instance",
+        },
+    )
+    stack.cli("queue", "create", "cloud", "--env", "cloud", check=True)
+    command = [
+        *(sys.executable, "-c", "from longshore_cli.main import main; main()"),
+        *("run", "--queue", "cloud", "busybox:latest", "--", "echo", "from the cloud"),
+    ]
+    with subprocess.Popen(command, env=stack.environ, stdout=subprocess.PIPE, text=True) as job:
+        (instance,) = eventually(lambda: _running(ec2), "an instance is launched")
+        assert instance["InstanceType"] == "c6i.large"
+        settings = _boot(ec2, instance, tmp_path / "machine")
+        assert settings["LONGSHORE_INSTANCE_ID"] == instance["InstanceId"]
+        assert settings["LONGSHORE_SCHEDULER_ADDRESS"] == "10.0.0.1:7071"
+        here = {
+            "LONGSHORE_SCHEDULER_ADDRESS": f"127.0.0.1:{stack.port_base + 1}",
+            "LONGSHORE_LOGS_ADDRESS": f"127.0.0.1:{stack.port_base + 4}",
+            "LONGSHORE_RUNTIME": "process",
+            "LONGSHORE_DATA_DIR": str(tmp_path / "agent"),
+            "LONGSHORE_METADATA": "none",
+            "LONGSHORE_VCPU_MILLI": "2000",
+            "LONGSHORE_MEMORY_MIB": "3600",
+        }
+        agent = subprocess.Popen(
+            [sys.executable, "-m", "longshore.agent"], env={**os.environ, **settings, **here}
+        )
+        try:
+            out, _ = job.communicate(timeout=60)
+            assert out == "from the cloud\n"
+            assert job.returncode == 0
+            # Drained, the agent exits cleanly: then its machine shuts down, and moto's is ended.
+            assert agent.wait(timeout=40) == 0
+        finally:
+            if agent.poll() is None:
+                agent.kill()
+                agent.wait()
+    ec2.terminate_instances(InstanceIds=[instance["InstanceId"]])
+    eventually(
+        lambda: (
+            [
+                item["status"]
+                for item in stack.json("instances", "--all")
+                if item["instanceId"] == instance["InstanceId"]
+            ]
+            == ["TERMINATED"]
+        ),
+        "the instance is over on record",
+    )
+    assert _running(ec2) == []
+    batch.close()

@@ -1,0 +1,255 @@
+"""A cloud that is down, slow, throttling, lying: no double launch, no orphan, others go on."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+from support.cloud import AWAY, Cloud, CloudWorld, a_cloud_world, add_environment, an_order
+
+from longshore.domain.errors import StaleLease, Unavailable
+from longshore.domain.order import CapacityOrder
+from longshore.provisioning.fulfilling import GIVEN_UP
+from longshore.provisioning.loop import ENDED_BOOTING, NEVER_SHOWN, TAKEN
+from longshore.state import capacity_order
+
+
+@pytest.fixture
+async def url(database_url: str) -> str:
+    for name in ("default", "other"):
+        await add_environment(database_url, name)
+    return database_url
+
+
+@pytest.fixture
+async def world(url: str) -> AsyncIterator[CloudWorld]:
+    async with a_cloud_world(url, Cloud()) as made:
+        yield made
+
+
+@contextlib.asynccontextmanager
+async def answering(world: CloudWorld, order: CapacityOrder) -> AsyncIterator[asyncio.Task[object]]:
+    """An order whose instances run, and whose answer the cloud holds back."""
+    held = world.cloud.slow[order.compute_environment] = asyncio.Event()
+    world.cloud.launched.clear()
+    task = asyncio.create_task(world.provisioning.provision(order, 10))
+    async with asyncio.timeout(5):
+        await world.cloud.launched.wait()
+    yield task
+    held.set()
+    with contextlib.suppress(asyncio.CancelledError, Unavailable, StaleLease):
+        await task
+
+
+async def one_running(world: CloudWorld) -> str:
+    """An instance that the cloud has shown, whose agent registered."""
+    answer = await world.provisioning.provision(an_order())
+    await world.reconciler.tick()
+    ((instance_id, _, _),) = answer.instances
+    await world.register(instance_id)
+    return instance_id
+
+
+async def test_an_order_is_launched_when_it_is_answered(world: CloudWorld) -> None:
+    """Once, under the cloud's own names; what was short is said."""
+    world.cloud.room = 2
+    order = an_order(3)
+    answer = await world.provisioning.provision(order)
+    assert await world.provisioning.provision(order) == answer
+    assert {found[0] for found in answer.instances} == set(world.cloud.running)
+    assert [error.reason for error in answer.errors] == ["INSUFFICIENT_INSTANCE_CAPACITY"]
+    assert {status for status, _ in (await world.statuses()).values()} == {"LAUNCHING"}
+    await world.reconciler.tick()
+    assert {status for status, _ in (await world.statuses()).values()} == {"BOOTING"}
+
+
+@pytest.mark.parametrize("fault", ["refuses", "loses"])
+async def test_a_cloud_that_throttles_is_asked_again(world: CloudWorld, fault: str) -> None:
+    """Before or after it launched: one launch."""
+    setattr(world.cloud, fault, 2)
+    order = an_order(2)
+    answer = await world.provisioning.provision(order)
+    assert len(answer.instances) == 2
+    assert world.cloud.launches == {order.order_id: 2}
+    assert set(await world.statuses()) == set(world.cloud.running)
+
+
+async def test_a_cloud_that_is_away_leaves_the_order_open(world: CloudWorld) -> None:
+    """The scaler may give it up at once."""
+    world.cloud.refuses = 1000
+    order = an_order()
+    with pytest.raises(Unavailable):
+        await world.provisioning.provision(order, 0.5)
+    assert await capacity_order.abandon(world.db) == [order.order_id]
+    world.cloud.refuses = 0
+    await world.provisioning.resume()
+    assert (await world.provisioning.provision(order)).instances == []
+    assert world.cloud.running == {}
+
+
+async def test_a_slow_order_holds_up_nobody_else(world: CloudWorld) -> None:
+    """Orders of other environments, and passes, go on; it is neither given up nor a stray."""
+    async with answering(world, an_order()) as slow:
+        (early,) = world.cloud.running
+        assert len((await world.provisioning.provision(an_order(2, "other"))).instances) == 2
+        assert await capacity_order.abandon(world.db) == []
+        await world.reconciler.tick()
+        assert early in world.cloud.running
+        assert not slow.done()
+    assert set(await world.statuses()) == set(world.cloud.running)
+    assert len(world.cloud.running) == 3
+
+
+async def test_the_same_order_twice_at_one_time_is_asked_for_once(world: CloudWorld) -> None:
+    """The second waits for the first one's answer."""
+    order = an_order()
+    async with answering(world, order) as first:
+        second = asyncio.create_task(world.provisioning.provision(order, 10))
+        await asyncio.sleep(0)
+    assert await first == await second
+    assert world.cloud.launches == {order.order_id: 1}
+
+
+async def test_a_caller_that_goes_away_loses_no_instance(world: CloudWorld) -> None:
+    """The order is taken up again, as the same."""
+    order = an_order()
+    async with answering(world, order) as task:
+        task.cancel()
+        await asyncio.wait([task])
+        assert await capacity_order.abandon(world.db) == []
+        await world.reconciler.tick()
+    await world.provisioning.resume()
+    assert set(await world.statuses()) == set(world.cloud.running)
+    assert world.cloud.launches == {order.order_id: 1}
+
+
+async def test_who_comes_after_a_crash_takes_orders_up(url: str, world: CloudWorld) -> None:
+    """It died between launch and record: the next one asks again; the first records nothing."""
+    order = an_order()
+    async with answering(world, order) as first:
+        async with a_cloud_world(url, world.cloud) as second:
+            resuming = asyncio.create_task(second.provisioning.resume())
+            await second.reconciler.tick()
+            assert len(world.cloud.running) == 1
+            world.cloud.slow["default"].set()
+            await resuming
+            assert set(await second.statuses()) == set(world.cloud.running)
+        with pytest.raises(Unavailable):
+            await first
+    assert world.cloud.launches == {order.order_id: 1}
+    assert len(await world.statuses()) == 1
+
+
+async def test_an_order_given_up_meanwhile_leaves_nothing_running(world: CloudWorld) -> None:
+    """What it got all the same is on record, on its way out, and ended."""
+    order = an_order()
+    async with answering(world, order) as task:
+        (instance_id,) = world.cloud.running
+        await world.db.execute("UPDATE capacity_orders SET answering_until = now()")
+        assert await capacity_order.abandon(world.db) == [order.order_id]
+    assert task.result().instances == []  # type: ignore[attr-defined]
+    assert await world.statuses() == {instance_id: ("DRAINING", GIVEN_UP)}
+    for _ in range(2):
+        await world.reconciler.tick()
+    assert world.cloud.running == {}
+    await world.reconciler.tick()
+    assert await world.statuses() == {instance_id: ("TERMINATED", GIVEN_UP)}
+
+
+async def test_what_is_launched_after_the_deadline_is_a_stray(world: CloudWorld) -> None:
+    """Nobody asks for it any more: it is ended, although no record knows it."""
+    order = an_order()
+    world.cloud.slow["default"] = asyncio.Event()
+    with pytest.raises(Unavailable):
+        await world.provisioning.provision(order, 0.2)
+    assert len(world.cloud.running) == 1
+    assert await capacity_order.abandon(world.db) == [order.order_id]
+    await world.provisioning.resume()
+    await world.reconciler.tick()
+    assert world.cloud.running == {}
+    assert await world.statuses() == {}
+
+
+async def test_nothing_is_concluded_from_a_cloud_that_does_not_answer(world: CloudWorld) -> None:
+    """The pass is put off; what is there stays on record."""
+    instance_id = await one_running(world)
+    world.cloud.is_blind = True
+    with pytest.raises(Unavailable, match=AWAY):
+        await world.reconciler.tick()
+    assert (await world.statuses())[instance_id][0] == "READY"
+    world.cloud.is_blind = False
+    await world.reconciler.tick()
+    assert (await world.statuses())[instance_id][0] == "READY"
+
+
+async def test_what_the_cloud_does_not_show_yet_is_waited_for(world: CloudWorld) -> None:
+    """It says that it launched it, and shows it later."""
+    ((instance_id, _, _),) = (await world.provisioning.provision(an_order())).instances
+    world.cloud.hidden.add(instance_id)
+    await world.reconciler.tick()
+    assert (await world.statuses())[instance_id][0] == "LAUNCHING"
+    assert world.due
+    assert 0 < min(world.due) <= 30
+    world.cloud.hidden.clear()
+    await world.reconciler.tick()
+    assert (await world.statuses())[instance_id][0] == "BOOTING"
+
+
+async def test_what_the_cloud_never_shows_failed(url: str) -> None:
+    """After a while; and if it shows it after all, it is ended."""
+    async with a_cloud_world(url, Cloud(), patience=0.1) as world:
+        ((instance_id, _, _),) = (await world.provisioning.provision(an_order())).instances
+        world.cloud.hidden.add(instance_id)
+        await world.reconciler.tick()
+        await world.db.execute("UPDATE instances SET launched_at = launched_at - interval '1 s'")
+        await world.reconciler.tick()
+        assert await world.statuses() == {instance_id: ("FAILED", NEVER_SHOWN)}
+        world.cloud.hidden.clear()
+        await world.reconciler.tick()
+        assert world.cloud.running == {}
+
+
+async def test_what_the_cloud_takes_is_over(world: CloudWorld) -> None:
+    """It is not launched again; users see that nobody asked for its end."""
+    ran = await one_running(world)
+    booting = await one_running(world)
+    await world.db.execute("DELETE FROM agents WHERE instance_id = $1", booting)
+    world.cloud.running.clear()
+    await world.reconciler.tick()
+    assert await world.statuses() == {ran: ("LOST", TAKEN), booting: ("FAILED", ENDED_BOOTING)}
+
+
+async def test_an_end_that_the_cloud_did_not_hear_of_is_asked_for_again(world: CloudWorld) -> None:
+    """Throttled once; the pass does everything else, and comes again."""
+    leaving = await one_running(world)
+    gone = await one_running(world)
+    await world.provisioning.terminate([leaving], "not needed")
+    await world.db.execute("DELETE FROM agents WHERE instance_id = $1", leaving)
+    del world.cloud.running[gone]
+    describe = world.cloud.describe
+
+    async def throttled() -> object:
+        found = await describe()
+        world.cloud.is_blind = True
+        return found
+
+    world.cloud.describe = throttled
+    await world.reconciler.tick()
+    assert world.cloud.ended == []
+    assert (await world.statuses())[gone][0] == "LOST"
+    assert min(world.due) <= 2
+    world.cloud.describe, world.cloud.is_blind = describe, False
+    await world.reconciler.tick()
+    assert world.cloud.ended == [(leaving, False)]
+
+
+async def test_what_does_not_end_is_made_to(url: str) -> None:
+    """Asked, and after a grace time ended by force."""
+    async with a_cloud_world(url, Cloud(), grace=0) as world:
+        world.cloud.keeps_all = True
+        instance_id = await one_running(world)
+        await world.provisioning.terminate([instance_id], "not needed")
+        for _ in range(3):
+            await world.reconciler.tick()
+        assert world.cloud.ended == [(instance_id, False), (instance_id, True)]
+        assert await world.statuses() == {instance_id: ("TERMINATED", "not needed")}

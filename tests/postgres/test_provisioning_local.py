@@ -1,0 +1,123 @@
+"""The local provider: slots, interruptions, many at one time, with real processes."""
+
+import platform
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+import pytest
+from capacity_world import World, a_world
+
+from longshore.provisioning.reporting import Reports, Wanted
+from longshore.v1 import provisioning_service_pb2 as pb
+
+STUBBORN = ("/bin/sh", "-c", "trap '' TERM; while :; do /bin/sleep 0.1; done")
+ON_X86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="those slots are x86_64")
+
+
+@pytest.fixture
+async def world(database_url: str, tmp_path: Path) -> AsyncIterator[World]:
+    directory = tmp_path / "instances"
+    async with a_world(database_url, directory, agent_command=STUBBORN, limit=3) as made:
+        await made.environment()
+        yield made
+
+
+def an_order(kind: str, weight: float, count: int) -> pb.ProvisionRequest:
+    entry = pb.CapacityOrderEntry(
+        instance_type=kind,
+        purchase_option=pb.PURCHASE_OPTION_ON_DEMAND,
+        weight=weight,
+        max_count=count,
+    )
+    return pb.ProvisionRequest(
+        order=pb.CapacityOrder(
+            order_id=str(uuid.uuid4()),
+            compute_environment="default",
+            target_vcpus=weight * count,
+            entries=[entry],
+            reason="a test",
+        )
+    )
+
+
+async def launch(world: World, kind: str = "local.quarter", count: int = 1) -> list[str]:
+    """Instances that run."""
+    weight = 0.25 if kind.startswith("fargate") else 2
+    response = await world.provisioning.Provision(an_order(kind, weight, count), timeout=5)
+    await world.reconciler.tick()
+    return [instance.instance_id for instance in response.instances]
+
+
+async def until(world: World, instance_id: str, status: str) -> None:
+    async def is_so() -> bool:
+        return (await world.instances())[instance_id] == status
+
+    await world.tick_until(is_so)
+
+
+@ON_X86
+async def test_a_slot_is_an_agent_of_exactly_its_size(world: World) -> None:
+    """All of its memory is the job's."""
+    (instance_id,) = await launch(world, "fargate.0.25x512")
+    environ = psutil.Process((await world.pids())[instance_id]).environ()
+    assert environ["LONGSHORE_VCPU_MILLI"] == "250"
+    assert environ["LONGSHORE_MEMORY_MIB"] == "512"
+    row = await world.db.fetchrow("SELECT vcpus, memory_mib, price_per_hour FROM instances")
+    assert (row["vcpus"], row["memory_mib"]) == (0.25, 512)
+
+
+@ON_X86
+async def test_a_slot_whose_agent_has_gone_is_over(world: World) -> None:
+    """It was drained from the start: it exits with its only attempt, and that is its end."""
+    (instance_id,) = await launch(world, "fargate.0.25x512")
+    await world.register(instance_id, status="DRAINING")
+    attempt = await world.attempt(instance_id)
+    await world.end_attempt(attempt)
+    psutil.Process((await world.pids())[instance_id]).kill()
+    await until(world, instance_id, "TERMINATED")
+    page = await Reports(world.pool).instances(Wanted("", "", ended=True), 10, "")
+    assert [(item.status, item.status_reason) for item in page.items] == [
+        ("TERMINATED", "It was drained.")
+    ]
+
+
+async def test_the_machine_runs_so_many_whatever_is_ordered_at_one_time(world: World) -> None:
+    """The bound holds across orders; it is lifted by the end of an instance."""
+    first = await launch(world, count=2)
+    response = await world.provisioning.Provision(an_order("local.quarter", 2, 2), timeout=5)
+    await world.reconciler.tick()
+    assert len(await world.pids()) == 3
+    assert [(error.reason, error.instance_type) for error in response.errors] == [
+        ("INSTANCE_LIMIT", "local.quarter")
+    ]
+    await world.provisioning.InterruptInstance(
+        pb.InterruptInstanceRequest(instance_id=first[0], notice_seconds=0), timeout=5
+    )
+    await until(world, first[0], "TERMINATED")
+    assert len(await launch(world)) == 1
+
+
+async def test_another_architecture_is_refused(world: World) -> None:
+    """The reason is constant, the message names both."""
+    kind = "c6i.large" if platform.machine() == "aarch64" else "c6g.large"
+    response = await world.provisioning.Provision(an_order(kind, 2, 1), timeout=5)
+    (error,) = response.errors
+    assert error.reason == "UNSUPPORTED_ARCHITECTURE"
+    assert kind in error.message
+    assert list(response.instances) == []
+
+
+async def test_an_interruption_needs_no_grace(world: World) -> None:
+    """The process takes no SIGTERM and has a live attempt: it is killed when the notice is over."""
+    (instance_id,) = await launch(world)
+    await world.register(instance_id)
+    await world.attempt(instance_id)
+    await world.provisioning.InterruptInstance(
+        pb.InterruptInstanceRequest(instance_id=instance_id, notice_seconds=1), timeout=5
+    )
+    await world.reconciler.tick()
+    assert instance_id in await world.pids()
+    await until(world, instance_id, "TERMINATED")
+    assert await world.pids() == {}

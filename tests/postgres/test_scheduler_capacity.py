@@ -1,0 +1,419 @@
+"""Instances that are taken away, slots, and what a waiting job is told of capacity."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from support.scheduling import DEADLINE, Agent, Ended, Stand, scheduler_stand
+from support.simulation import simulation
+
+from longshore.domain.job import JobKey
+from longshore.domain.waiting import MAX_RESOURCE, NO_CAPACITY
+from longshore.scheduler.explaining import explain_job
+from longshore.state import agent as agent_table
+
+ERROR = {
+    "instanceType": "local.host",
+    "zone": "here-1a",
+    "purchaseOption": "ON_DEMAND",
+    "reason": "INSUFFICIENT_INSTANCE_CAPACITY",
+    "message": "There is none.",
+}
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(DEADLINE):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def a_fleet(stand: Stand) -> None:
+    await stand.managed()
+    await stand.queue("q", "fleet")
+
+
+async def running(stand: Stand, agent: Agent, **job: object) -> str:
+    """A job that runs on an agent."""
+    job_id = await stand.submit(**job)
+    await agent.until(lambda: job_id in agent.assigned)
+    await agent.start(job_id)
+    await stand.until(job_id, "RUNNING")
+    return job_id
+
+
+def host(agent: Agent) -> str:
+    return f"Host EC2 (instance {agent.instance_id}) terminated."
+
+
+async def attempts(stand: Stand, job_id: str) -> list[tuple[object, ...]]:
+    rows = await stand.conn.fetch(
+        "SELECT attempt, status, exit_code, status_reason FROM attempts WHERE job_id = $1 "
+        "ORDER BY attempt",
+        JobKey.parse(job_id).job_id,
+    )
+    return [tuple(row) for row in rows]
+
+
+# ---------------------------------------------------------------- drain_until
+
+
+@pytest.mark.parametrize("exit_code", [143, 0, None])
+async def test_attempts_of_an_instance_that_goes_are_stopped_and_retried(
+    database_url: str, exit_code: int | None
+) -> None:
+    async with scheduler_stand(database_url) as stand:
+        await a_fleet(stand)
+        agent = await stand.join()
+        job = await running(stand, agent, attempts=2)
+        await stand.terminating(agent.instance_id, datetime.now(UTC))
+        await agent.until(lambda: bool(agent.stops))
+        await asyncio.wait_for(agent.draining.wait(), DEADLINE)
+        assert agent.stops[0].status_reason == host(agent)
+        await agent.end(job, Ended(exit_code))
+        row = await stand.until(job, "RUNNABLE")
+        assert row["status_reason"] == host(agent)
+        assert await attempts(stand, job) == [(1, "ENDED", exit_code, host(agent))]
+        other = await stand.join()
+        await other.until(lambda: job in other.assigned)
+        await other.end(job, Ended(), started=True)
+        await stand.until(job, "SUCCEEDED")
+
+
+async def test_nothing_is_stopped_before_its_time_and_nothing_new_comes(database_url: str) -> None:
+    async with scheduler_stand(database_url) as stand:
+        await a_fleet(stand)
+        agent = await stand.join()
+        job = await running(stand, agent)
+        later = datetime.now(UTC) + timedelta(hours=1)
+        await stand.terminating(agent.instance_id, later)
+        await asyncio.wait_for(agent.draining.wait(), DEADLINE)
+        waiting = await stand.submit()
+        assert "1 draining" in await stand.explanation(waiting)
+        assert not agent.stops
+        # The time is brought forward.
+        await stand.terminating(agent.instance_id, datetime.now(UTC))
+        await agent.until(lambda: bool(agent.stops))
+        await agent.end(job, Ended(137))
+        row = await stand.until(job, "FAILED")
+        assert (row["status_reason"], row["exit_code"]) == (host(agent), 137)
+
+
+async def test_without_a_time_attempts_run_to_their_end(database_url: str) -> None:
+    async with scheduler_stand(database_url) as stand:
+        await a_fleet(stand)
+        agent = await stand.join()
+        job = await running(stand, agent)
+        await stand.terminating(agent.instance_id)
+        await asyncio.wait_for(agent.draining.wait(), DEADLINE)
+        await stand.explanation(await stand.submit())
+        assert not agent.stops
+        await agent.end(job, Ended(0))
+        await stand.until(job, "SUCCEEDED")
+
+
+async def test_rules_decide_for_those_stopped_with_their_instance(database_url: str) -> None:
+    async with scheduler_stand(database_url) as stand:
+        await a_fleet(stand)
+        agent = await stand.join()
+        rules = [{"action": "EXIT", "onStatusReason": "Host EC2*"}]
+        job = await running(stand, agent, attempts=5, rules=rules)
+        await stand.terminating(agent.instance_id, datetime.now(UTC))
+        await agent.until(lambda: bool(agent.stops))
+        await agent.end(job, Ended(0))
+        row = await stand.until(job, "FAILED")
+        assert (row["status_reason"], row["exit_code"], row["attempt"]) == (host(agent), 0, 1)
+
+
+async def test_a_users_terminate_wins_over_the_instances_end(database_url: str) -> None:
+    async with scheduler_stand(database_url) as stand:
+        await a_fleet(stand)
+        agent = await stand.join()
+        before = await running(stand, agent, attempts=3)
+        after = await running(stand, agent, attempts=3)
+        await stand.request(before, "TERMINATE", "first")
+        await agent.until(lambda: len(agent.stops) == 1)
+        await stand.terminating(agent.instance_id, datetime.now(UTC))
+        await agent.until(lambda: len(agent.stops) == 2)
+        await stand.request(after, "TERMINATE", "enough")
+        await agent.until(lambda: len(agent.stops) == 3)
+        for job, reason in ((before, "first"), (after, "enough")):
+            await agent.end(job, Ended(143))
+            row = await stand.until(job, "FAILED")
+            assert (row["status_reason"], row["attempt"]) == (reason, 1)
+
+
+async def test_a_timeout_that_came_first_stays_one(database_url: str) -> None:
+    async with simulation(database_url) as world:
+        await world.stand.queue()
+        world.scheduler.note_topology()
+        agent = await world.join("i-1", 4)
+        job = await world.stand.submit(attempts=3, timeout_seconds=3600)
+        await world.settle()
+        await agent.start((job, 1))
+        await world.settle()
+        await world.pass_timeouts()
+        await world.settle()
+        memory = world.scheduler._memory
+        assert memory is not None
+        memory.drains["i-1"] = datetime.min.replace(tzinfo=UTC)
+        await world.settle()
+        await agent.end((job, 1), Ended(143))
+        await world.settle()
+        row = await world.stand.row(job)
+        assert row is not None
+        reason = "Job attempt duration exceeded timeout"
+        assert (row["status"], row["status_reason"]) == ("FAILED", reason)
+
+
+async def test_the_next_scheduler_knows_what_was_stopped_and_what_is_to_be(
+    database_url: str,
+) -> None:
+    async with simulation(database_url) as world:
+        await world.stand.managed()
+        await world.stand.queue("q", "fleet")
+        world.scheduler.note_topology()
+        agents = [await world.join_managed(f"i-{n:017x}", 1) for n in (1, 2)]
+        jobs = [await world.stand.submit(attempts=2) for _ in agents]
+        await world.settle()
+        # One is stopped by the scheduler that dies, the time of the other comes after that.
+        at_once, later = datetime.now(UTC), datetime.now(UTC) + timedelta(hours=1)
+        await world.stand.terminating(agents[0].instance_id, at_once)
+        await world.stand.terminating(agents[1].instance_id, later)
+        world.scheduler.note_capacity()
+        await world.settle()
+        assert len(agents[0].stops) == 1
+        assert not agents[1].stops
+        await world.restart()
+        await world.settle()
+        memory = world.scheduler._memory
+        assert memory is not None
+        assert memory.drains == {
+            agents[0].instance_id: at_once,
+            agents[1].instance_id: later,
+        }
+        memory.drains[agents[1].instance_id] = at_once
+        await world.settle()
+        for agent in agents:
+            (ref,) = agent.running
+            await agent.end(ref, Ended(143))
+        await world.settle()
+        await world.check()
+        for job in jobs:
+            row = await world.stand.row(job)
+            assert row is not None
+            assert row["status"] == "RUNNABLE"
+            assert row["status_reason"].startswith("Host EC2 (instance i-")
+
+
+# ---------------------------------------------------------------- notices
+
+
+async def test_a_notice_drains_at_once_and_stays(database_url: str) -> None:
+    async with scheduler_stand(database_url) as stand:
+        await a_fleet(stand)
+        agent = await stand.join()
+        job = await running(stand, agent)
+        ends_at = datetime.now(UTC) + timedelta(minutes=2)
+        await agent.notice("Spot interruption", ends_at)
+        await asyncio.wait_for(agent.draining.wait(), DEADLINE)
+        row = await stand.conn.fetchrow("SELECT status, notice, notice_at FROM agents")
+        assert tuple(row) == ("DRAINING", "Spot interruption", ends_at)
+        assert "1 draining" in await stand.explanation(await stand.submit())
+        # The agent comes back and says it again.
+        await agent.close()
+        registered = await agent.connect()
+        assert registered.draining
+        assert [a.key.job_id for a in registered.assignments] == [job]
+        await agent.notice("Spot interruption", ends_at)
+        await agent.notice("Rebalance recommendation")
+        await agent.end(job, Ended())
+        await stand.until(job, "SUCCEEDED")
+        row = await stand.conn.fetchrow("SELECT status, notice, notice_at FROM agents")
+        assert tuple(row) == ("DRAINING", "Rebalance recommendation", ends_at)
+        assert not agent.stops
+
+
+async def test_a_notice_wakes_who_decides_about_instances_once(database_url: str) -> None:
+    async with simulation(database_url) as world:
+        await world.stand.managed()
+        await world.stand.queue("q", "fleet")
+        world.scheduler.note_topology()
+        agent = await world.join_managed("i-00000000000000001", 4)
+        await world.settle()
+        heard: list[object] = []
+        await world.stand.conn.add_listener("longshore_capacity", lambda *_: heard.append(1))
+        for _ in range(3):
+            await world.give_notice(agent)
+            await world.settle()
+        await world.stand.conn.execute("SELECT 1")
+        assert len(heard) == 1
+        async with world.pool.acquire() as conn:
+            (present,) = await agent_table.present(conn)
+        assert present.draining
+        assert present.instance_id == agent.instance_id
+        await world.check()
+
+
+# ---------------------------------------------------------------- slots
+
+
+async def test_a_slot_runs_one_job_of_its_size_and_is_drained(database_url: str) -> None:
+    async with scheduler_stand(database_url) as stand:
+        await stand.managed("slots", resource_type="FARGATE", types=())
+        await stand.queue("q", "slots")
+        agent = await stand.join(
+            1, environment="slots", instance_type="fargate.1x2048", memory_mib=2048
+        )
+        small = await stand.submit(memory_mib=1024)
+        assert "1 slot of another size" in await stand.explanation(small)
+        first, second = [await stand.submit(memory_mib=2048) for _ in range(2)]
+        await agent.until(lambda: first in agent.assigned)
+        await asyncio.wait_for(agent.draining.wait(), DEADLINE)
+        assert await stand.conn.fetchval("SELECT status FROM agents") == "DRAINING"
+        await agent.end(first, Ended(), started=True)
+        await stand.until(first, "SUCCEEDED")
+        assert await stand.explanation(second) == "Waiting for an instance: none is there yet."
+        # The agent comes back although it should have gone.
+        await agent.close()
+        assert (await agent.connect()).draining
+        next_slot = await stand.join(
+            1, environment="slots", instance_type="fargate.1x2048", memory_mib=2048
+        )
+        await next_slot.until(lambda: second in next_slot.assigned)
+        assert [job for job, _ in agent.seen] == [first]
+
+
+async def test_a_slot_is_not_used_again_by_the_next_scheduler(database_url: str) -> None:
+    """Which died before it could tell anybody: the drain is stored with the placement."""
+    async with simulation(database_url) as world:
+        await world.stand.managed("slots", resource_type="FARGATE", types=())
+        await world.stand.queue("q", "slots")
+        world.scheduler.note_topology()
+        agent = await world.join_slot("i-00000000000000001", 1, 64)
+        first, second = await world.stand.submit(), await world.stand.submit()
+        world.scheduler.dies_after_commit = True
+        for _ in range(3):
+            await world.scheduler.tick()
+        assert not agent.running
+        await world.restart()
+        assert agent.running.keys() == {(first, 1)}
+        assert agent.draining
+        await agent.end((first, 1), Ended())
+        await world.settle()
+        await world.restart()
+        await world.settle()
+        assert not agent.running
+        row = await world.stand.row(second)
+        assert row is not None
+        assert row["status"] == "RUNNABLE"
+        await world.check()
+
+
+async def test_a_slot_that_was_out_of_sight_is_not_trusted(database_url: str) -> None:
+    async with simulation(database_url) as world:
+        await world.stand.managed("slots", resource_type="FARGATE", types=())
+        await world.stand.queue("q", "slots")
+        world.scheduler.note_topology()
+        agent = await world.join_slot("i-00000000000000001", 1, 64)
+        await world.silence(agent)
+        await world.settle()
+        await agent.connect()
+        await world.stand.submit()
+        await world.settle()
+        assert agent.draining
+        assert not agent.running
+
+
+# ---------------------------------------------------------------- environments
+
+
+@pytest.mark.parametrize(("status", "placed"), [("UPDATING", True), ("INVALID", False)])
+async def test_where_jobs_are_placed(database_url: str, status: str, placed: bool) -> None:
+    async with scheduler_stand(database_url) as stand:
+        await a_fleet(stand)
+        agent = await stand.join()
+        await stand.conn.execute("UPDATE compute_environments SET status = $1", status)
+        await stand.conn.execute("NOTIFY longshore_environments")
+        await until(
+            lambda: (
+                (memory := stand.scheduler._memory) is not None
+                and memory.topology.environments["fleet"].placeable is placed
+            )
+        )
+        job = await stand.submit()
+        if placed:
+            await agent.until(lambda: job in agent.assigned)
+        else:
+            await stand.explanation(job)
+            assert not agent.assigned
+
+
+async def test_fargate_holds_what_its_environment_may_have(database_url: str) -> None:
+    async with scheduler_stand(database_url) as stand:
+        await stand.managed("slots", resource_type="FARGATE_SPOT", types=(), maxv_cpus=4)
+        await stand.queue("q", "slots")
+        fits, large = await stand.submit(vcpus=4), await stand.submit(vcpus=8)
+        await stand.until_blocked(fits, None)
+        await stand.until_blocked(large, MAX_RESOURCE)
+
+
+# ---------------------------------------------------------------- capacity
+
+
+async def test_a_job_is_told_that_the_provider_has_none_until_it_is_asked_again(
+    database_url: str,
+) -> None:
+    async with scheduler_stand(database_url, cool_down=timedelta(seconds=2)) as stand:
+        await a_fleet(stand)
+        job = await stand.submit(vcpus=16)
+        await stand.until_blocked(job, None)
+        await stand.order(errors=[ERROR])
+        said = await stand.until_blocked(job, f"{NO_CAPACITY} [local.host]")
+        assert said.startswith(
+            "Waiting for an instance: none is there yet. The provider has none left: "
+            "local.host in here-1a (INSUFFICIENT_INSTANCE_CAPACITY). It is asked again at "
+        )
+        explained = await explain_job(stand.conn, JobKey.parse(job))
+        assert explained.summary == f"{NO_CAPACITY} [local.host]"
+        assert explained.reasons == [("CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY", 1, said)]
+        said = await stand.until_blocked(job, None)
+        assert said == "Waiting for an instance: none is there yet."
+
+
+async def test_a_job_is_told_of_the_instance_that_boots_for_it(database_url: str) -> None:
+    async with scheduler_stand(database_url) as stand:
+        await a_fleet(stand)
+        job = await stand.submit(vcpus=4)
+        await stand.until_blocked(job, None)
+        await stand.order(errors=[ERROR])
+        await stand.until_blocked(job, f"{NO_CAPACITY} [local.host]")
+        await stand.instance("i-000000000000000ff", vcpus=2, instance_type="local.eighth")
+        await stand.instance("i-000000000000000fe", vcpus=16)
+        await stand.until_blocked(job, None)
+        await stand.conn.execute("UPDATE instances SET ordered_at = now() - interval '12 s'")
+        explained = await explain_job(stand.conn, JobKey.parse(job))
+        ((reason, count, which),) = explained.reasons
+        assert (reason, count) == ("INSTANCE_BOOTING", 1)
+        assert which in ("local.host, ordered 12 s ago", "local.host, ordered 13 s ago")
+        assert explained.summary == f"An instance is booting: {which}."
+
+
+# ---------------------------------------------------------------- waiting time
+
+
+async def test_siblings_of_a_cancelled_child_wait_as_long_as_before(database_url: str) -> None:
+    async with scheduler_stand(database_url) as stand:
+        await stand.environment()
+        await stand.queue()
+        job = await stand.submit(size=5)
+        await stand.until(job, "PENDING")
+        since = await stand.conn.fetchval(
+            "UPDATE ready SET ready_at = now() - interval '1 hour' RETURNING ready_at"
+        )
+        await stand.request(f"{job}:2", "CANCEL")
+        await stand.until(f"{job}:2", "FAILED")
+        rows = await stand.conn.fetch(
+            "SELECT next_index, end_index, ready_at FROM ready ORDER BY 1"
+        )
+        assert [tuple(row) for row in rows] == [(0, 2, since), (3, 5, since)]

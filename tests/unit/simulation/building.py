@@ -1,0 +1,82 @@
+"""Builders of workloads, and a simulation that is looked at after every step."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from longshore.domain.capacity import BEST_FIT
+from longshore.simulation.driver import Simulation
+from longshore.simulation.duration import microseconds
+from longshore.simulation.prepare import prepare
+from longshore.simulation.summary import Summary, summarise
+from longshore.simulation.workload import Workload
+
+
+def an_environment(name: str = "A", **members: Any) -> dict[str, Any]:
+    """On-demand instances of two vCPUs at 0.085 dollars an hour."""
+    return {"name": name, "maxvCpus": 4, "instanceTypes": ["c6i.large"]} | members
+
+
+def a_queue(name: str = "q", *environments: str, **members: Any) -> dict[str, Any]:
+    return {"name": name, "computeEnvironmentOrder": list(environments or ("A",))} | members
+
+
+def jobs(name: str = "jobs", **members: Any) -> dict[str, Any]:
+    """Jobs of one vCPU that run for five minutes."""
+    return {"name": name, "queue": "q", "duration": 300} | members
+
+
+def a_workload(*parts: dict[str, Any], **members: Any) -> Workload:
+    """A workload of some jobs; one environment and queue unless others are given."""
+    whole = {
+        "computeEnvironments": [an_environment()],
+        "queues": [a_queue()],
+        "jobs": list(parts),
+    }
+    return msgspec.convert(whole | members, Workload)
+
+
+class Watched(Simulation):
+    """Looks after every step whether anything is wrong."""
+
+    async def _step(self) -> None:
+        await super()._step()
+        held = 0
+        for name, state in self.environments.items():
+            there = [m for m in self.fleet.members.values() if m.compute_environment == name]
+            vcpus = sum(member.kind.vcpus for member in there)
+            largest = max((member.kind.vcpus for member in there), default=0)
+            maximum = state.stored.maxv_cpus or 0
+            resources = state.stored.detail["computeResources"]
+            kind = state.stored.resource_type
+            strategy = resources.get("allocationStrategy", BEST_FIT)
+            is_strict = kind.startswith("FARGATE") or (kind == "EC2" and strategy == BEST_FIT)
+            assert vcpus <= maximum + (0 if is_strict else largest)
+            assert not vcpus or vcpus - largest < maximum
+        for member in self.fleet.members.values():
+            free = member.free
+            assert min(free.vcpu_milli, free.memory_mib, free.gpus) >= 0
+            assert not (member.attempts and not member.registered)
+            assert not (member.kind.is_slot and len(member.attempts) > 1)
+            held += len(member.attempts)
+        backlog = self.backlog
+        assert held == self.fleet.running
+        assert backlog.waiting == sum(backlog.runnable.values()) >= 0
+        assert backlog.waiting + held <= backlog.unfinished
+        for gauge in self.fleet.gauges.values():
+            assert 0 <= gauge.busy <= gauge.ready <= gauge.counted
+            assert gauge.booting >= 0
+
+
+def simulate(workload: Workload, *, seed: int = 1) -> Simulation:
+    """Runs a workload."""
+    until_us = microseconds(workload.until, "until")
+    simulation = Watched(prepare(workload), seed=seed, until_us=until_us)
+    asyncio.run(simulation.run())
+    return simulation
+
+
+def summary(workload: Workload, *, seed: int = 1) -> Summary:
+    """What comes of a workload."""
+    return summarise(simulate(workload, seed=seed))
