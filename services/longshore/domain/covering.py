@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from longshore.domain.capacity import QueueDemand, ShapeDemand
-from longshore.domain.pool import Estate, Pool
+from longshore.domain.estate import Estate
+from longshore.domain.pool import Pool
 
 #: How often jobs that were turned away may ask elsewhere; queues have few environments.
 _ROUNDS = 64
@@ -31,23 +32,23 @@ class _Demand:
     environments: tuple[str, ...]
 
 
-def cover(estates: Mapping[str, Estate], queues: Sequence[QueueDemand]) -> list[Pool]:
-    """Covers the demand of all queues; returns the environments as they are then."""
+def cover(estates: Mapping[str, Estate], queues: Sequence[QueueDemand]) -> "Cover":
+    """Covers the demand of all queues."""
     demand = []
     for queue in sorted(queues, key=lambda queue: (-queue.priority, queue.name)):
         usable = tuple(
             name for name in queue.environments if name in estates and estates[name].env.is_usable
         )
         demand += [_Demand(shape, usable) for shape in queue.shapes if shape.runnable and usable]
-    first = _Cover(estates, demand, keeps_empty=False)
+    first = Cover(estates, demand, keeps_empty=False)
     orders = any(pool.fleet.launches for pool in first.pools)
     has_empty = any(estate.empty for estate in estates.values())
     if not (orders and has_empty) or any(one.shape.nodes > 1 for one in demand):
-        return first.pools
-    return min(first, _Cover(estates, demand, keeps_empty=True), key=_Cover.worth).pools
+        return first
+    return min(first, Cover(estates, demand, keeps_empty=True), key=Cover.worth)
 
 
-class _Cover:
+class Cover:
     """One way to cover demand."""
 
     def __init__(
@@ -58,17 +59,17 @@ class _Cover:
         }
         self._demand = demand
         #: Jobs that find no room, by rank.
-        self._unmet = [0] * len(demand)
+        self.unmet = [0] * len(demand)
         pending = self._place()
         for _ in range(_ROUNDS):
             if not pending:
                 break
             pending = self._ask(pending)
         for rank, count, _ in pending:
-            self._unmet[rank] += count
+            self.unmet[rank] += count
         for rank, one in enumerate(demand):
-            for name in one.environments if self._unmet[rank] else ():
-                self._unmet[rank] = self._by_name[name].place_rest(one.shape, self._unmet[rank])
+            for name in one.environments if self.unmet[rank] else ():
+                self.unmet[rank] = self._by_name[name].place_rest(rank, one.shape, self.unmet[rank])
 
     @property
     def pools(self) -> list[Pool]:
@@ -78,7 +79,7 @@ class _Cover:
     def worth(self) -> tuple[list[int], float, int]:
         """Less is better: what waits, the earliest first, then the bill, then instances."""
         return (
-            self._unmet,
+            self.unmet,
             round(sum(pool.bill() for pool in self.pools), 6),
             sum(sum(pool.fleet.launches.values()) for pool in self.pools),
         )
@@ -100,7 +101,7 @@ class _Cover:
         for rank, count, position in pending:
             one = self._demand[rank]
             if position == len(one.environments):
-                self._unmet[rank] += count
+                self.unmet[rank] += count
             else:
                 self._by_name[one.environments[position]].want(rank, one.shape, count)
                 asked.add(one.environments[position])

@@ -68,11 +68,8 @@ class Decision:
 
 def order_for(decision: Decision, env: Environment, order_id: uuid.UUID) -> CapacityOrder:
     """The order that a decision with launches asks for."""
-    target = min(
-        sum(launch.count * launch.offer.kind.vcpus for launch in decision.launches),
-        decision.headroom,
-    )
-    wanted = [(launch.offer, launch.count) for launch in decision.launches]
+    wanted = [(launch.offer, min(launch.count, COUNT_LIMIT)) for launch in decision.launches]
+    target = min(sum(count * offer.kind.vcpus for offer, count in wanted), decision.headroom)
     wanted += [
         (offer, min(math.ceil(target / offer.kind.vcpus), COUNT_LIMIT))
         for offer in decision.alternatives

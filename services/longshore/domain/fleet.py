@@ -16,7 +16,7 @@ import numpy as np
 
 from longshore.domain.blending import Batch, Problem, blend
 from longshore.domain.capacity import BEST_FIT, Environment, Offer, ShapeDemand
-from longshore.domain.catalogue import fargate_type
+from longshore.domain.catalogue import InstanceType, fargate_type
 from longshore.domain.filling import Counts
 from longshore.domain.packing import choose
 from longshore.domain.resources import Resources
@@ -54,14 +54,12 @@ class Fleet:
         self._env = env
         self._choice = choice
         self._vcpus = np.array([offer.kind.vcpus for offer in choice.offers])
-        self._whole = choice.whole()  # as if the provider were short of nothing
         self.headroom = headroom
         #: Instances of each type that are there, empty: they are used before new ones.
         self.stock = Counter(stock)
         self.launches: Counter[Offer] = Counter()
-        #: Jobs that find no room, by rank, and why, by sentence.
-        self.left: dict[int, int] = {}
-        self.lacks: Counter[str] = Counter()
+        #: By rank, the jobs that get no instances, and why, with a gap for how many they are.
+        self.left: dict[int, tuple[int, str]] = {}
         self.covered = 0
         #: Idle instances by type that multi-node jobs were completed with.
         self.completed: Counter[str] = Counter()
@@ -107,8 +105,7 @@ class Fleet:
 
     def turn_away(self, want: Wanted, lack: str) -> None:
         """Leaves jobs without instances, for a reason with a gap for how many they are."""
-        self.left[want.rank] = self.left.get(want.rank, 0) + want.count
-        self.lacks[lack] += want.count
+        self.left[want.rank] = want.count, lack
 
     def fill(self, vcpus: float) -> float:
         """Takes instances for so many vCPUs, whatever they hold; returns how many came."""
@@ -162,7 +159,7 @@ class Fleet:
         for batch in batches:
             self._book(batch.offer, batch.count)
         self._spare.add(
-            [tuple(int(amount) for amount in batch.left) for batch in batches],
+            [(int(batch.left[0]), int(batch.left[1]), int(batch.left[2])) for batch in batches],
             [batch.count for batch in batches],
         )
         return held
@@ -197,13 +194,10 @@ class Fleet:
 
     def _size(self, batches: Iterable[Batch]) -> float:
         """Counts the vCPUs of the instances that would be new."""
-        number: Counter[int] = Counter()
+        number: Counter[InstanceType] = Counter()
         for batch in batches:
-            number[batch.offer] += batch.count
-        return sum(
-            max(count - self.stock[self._choice.offers[offer].kind.name], 0) * self._vcpus[offer]
-            for offer, count in number.items()
-        )
+            number[self._choice.offers[batch.offer].kind] += batch.count
+        return sum(max(count - self.stock[k.name], 0) * k.vcpus for k, count in number.items())
 
     def _grow(self, need: Resources, count: int, causes: list[int]) -> int:
         """Takes instances for jobs of one shape; returns how many are left over."""
@@ -259,19 +253,20 @@ class Fleet:
         need, nodes, left = want.shape.need, want.shape.nodes, want.count
         lack = self._lack(need)
         self.covered += left
-        causes = np.flatnonzero(self._whole.causes(_rows([need]))[0]).tolist()
+        whole = self._choice.whole()  # as if the provider were short of nothing: nodes wait
+        causes = np.flatnonzero(whole.causes(_rows([need]))[0]).tolist()
         while left:
             best: tuple[float, float, str, int] | None = None
             for number in causes:
-                kind = self._whole.offers[number].kind
+                kind = whole.offers[number].kind
                 new = max(nodes - idle[kind.name], 0)
-                price = float(round(self._whole.prices[number] * new, 6))
+                price = float(round(whole.prices[number] * new, 6))
                 if new * kind.vcpus <= self.headroom + _SLACK:
                     key = (price, new * kind.vcpus, kind.name, number)
                     best = key if best is None else min(best, key)
             if best is None:
                 break
-            offer = self._to_be_had(self._whole.offers[best[3]])
+            offer = self._to_be_had(whole.offers[best[3]])
             if offer is None:
                 lack = _SHORT.format(best[2])
                 break

@@ -2,85 +2,27 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
 
-from longshore.domain.capacity import Environment, Instance, InstanceState, Offer, ShapeDemand
+from longshore.domain.capacity import Offer, ShapeDemand
 from longshore.domain.decision import Decision, GiveBack, Launch, ScalingSettings
+from longshore.domain.estate import Estate
 from longshore.domain.fleet import NO_NODES, Fleet, Wanted
-from longshore.domain.giving_back import DELETED, REPLACED, consolidated, idle, is_outdated
+from longshore.domain.giving_back import DELETED, consolidated, idle
+from longshore.domain.reason import count_of, given_back, names_of
 from longshore.domain.resources import Resources
 from longshore.domain.rooms import Flags, Rooms
-from longshore.domain.strategy import Choice, reckoned_price, words
+from longshore.domain.strategy import reckoned_price, words
 from longshore.domain.worth import Vector, worths
 
 #: Begins the reason of the decision that turns an environment INVALID.
 INVALID_MARK = "INVALID: "
 #: What a vCPU of minvCpus asks of an instance type: no memory to speak of.
 ONE_VCPU = Resources(1000, 1)
-#: Instance types that a reason names.
-NAMES_LIMIT = 6
-
-
-class Estate:
-    """What a compute environment has before anything is decided."""
-
-    def __init__(
-        self,
-        before: Environment,
-        env: Environment,
-        instances: Iterable[Instance],
-        now: datetime,
-        settings: ScalingSettings,
-    ) -> None:
-        self.before = before
-        self.env = env
-        self.choice = Choice(env)
-        #: vCPUs that count towards maxvCpus, and those of them that are not on their way out.
-        self.total = 0.0
-        self.staying_vcpus = 0.0
-        #: Instances that may take something, in the order in which they are to be used.
-        self.staying: list[Instance] = []
-        #: Given back whatever is wanted.
-        self.given: list[GiveBack] = []
-        self.reasons: list[str] = []
-        for instance in instances:
-            self._add(instance, now, settings)
-        self.staying.sort(key=_use_order)
-        self.rooms = Rooms.of(instance.free for instance in self.staying)
-        by_name = {offer.kind.name: offer.kind.offer for offer in self.choice.offers}
-        by_size = {size: name for name, size in reversed(by_name.items())}
-        #: Empty instances by the type that they are of, as positions in `staying`.
-        self.empty: dict[str, list[int]] = {}
-        for number, instance in enumerate(self.staying):
-            name = instance.instance_type
-            if by_name.get(name) != instance.free:
-                name = by_size.get(instance.free, "")
-            if name and not instance.live_attempts and instance.is_ours:
-                self.empty.setdefault(name, []).append(number)
-
-    def _add(self, instance: Instance, now: datetime, settings: ScalingSettings) -> None:
-        """Counts an instance; one that was lost, never came or is outdated is given back."""
-        self.total += instance.vcpus
-        if instance.state is InstanceState.LEAVING:
-            return
-        is_late = (
-            instance.state is InstanceState.BOOTING and now - instance.ordered_at >= settings.boot
-        )
-        if instance.is_ours and (instance.state is InstanceState.LOST or is_late):
-            text = "did not register in time" if is_late else "was lost"
-            self.given.append(GiveBack(instance.instance_id, f"It {text}."))
-            self.reasons.append(f"Instance {instance.instance_id} {text}.")
-        elif is_outdated(instance, self.env):
-            self.given.append(
-                GiveBack(instance.instance_id, REPLACED, drain_until=self.env.replace_by)
-            )
-        elif instance.state is not InstanceState.LOST:
-            self.staying_vcpus += instance.vcpus
-            self.staying.append(instance)
 
 
 class Pool:
@@ -104,6 +46,8 @@ class Pool:
             kept[[number for numbers in self._empty.values() for number in numbers]] = True
             self._rooms = self._rooms.without(kept)
         self._wanted: dict[int, Wanted] = {}
+        #: Jobs that this environment has no capacity for, and why, by rank.
+        self._turned_away: dict[int, tuple[int, str]] = {}
         self._slots: dict[Resources, list[int]] = {}
         if env.is_fargate:
             for number, instance in enumerate(estate.staying):
@@ -164,17 +108,17 @@ class Pool:
         wanted = [self._wanted[rank] for rank in sorted(self._wanted)]
         env = self.env
         if not (env.is_managed and env.is_usable):
-            left = {want.rank: want.count for want in wanted}
-        elif env.is_fargate:
+            return {want.rank: self._wanted.pop(want.rank).count for want in wanted}
+        if env.is_fargate:
             self.fleet.hold_slots(wanted)
-            left = self.fleet.left
         else:
             self._hold(wanted)
-            left = self.fleet.left
-        for rank, count in left.items():
+        for rank, (count, lack) in self.fleet.left.items():
             want = self._wanted[rank]
             self._wanted[rank] = replace(want, count=want.count - count)
-        return left
+            before, _ = self._turned_away.get(rank, (0, ""))
+            self._turned_away[rank] = before + count, lack
+        return {rank: count for rank, (count, _) in self.fleet.left.items()}
 
     def _new_fleet(self) -> Fleet:
         estate = self.estate
@@ -197,7 +141,7 @@ class Pool:
             number for kind, count in self.fleet.completed.items() for number in found[kind][:count]
         ]
 
-    def place_rest(self, shape: ShapeDemand, count: int) -> int:
+    def place_rest(self, rank: int, shape: ShapeDemand, count: int) -> int:
         """Leaves jobs to empty instances that were kept and not used; returns how many are left."""
         if not self.keeps_empty or shape.nodes > 1 or not self.env.is_usable:
             return count
@@ -209,7 +153,11 @@ class Pool:
             ]
             staying = self.estate.staying
             self._rest = Rooms.of(staying[number].free for number in self._rest_numbers)
-        return count - self._rest.take(shape.need, count)
+        taken = self._rest.take(shape.need, count)
+        if taken and rank in self._turned_away:
+            before, lack = self._turned_away[rank]
+            self._turned_away[rank] = max(before - taken, 0), lack
+        return count - taken
 
     def bill(self) -> float:
         """What the new instances cost per hour, as the strategy reckons."""
@@ -218,8 +166,14 @@ class Pool:
             for offer, count in self.fleet.launches.items()
         )
 
-    def decision(self, now: datetime, settings: ScalingSettings) -> Decision:
-        """Fills up to the floor, gives back what is idle, and sums up."""
+    def decision(self, unmet: Sequence[int], now: datetime, settings: ScalingSettings) -> Decision:
+        """Fills up to the floor, gives back what is idle, and sums up.
+
+        Args:
+            unmet: by rank, the jobs that find no room anywhere.
+            now: the time.
+            settings: how patient scaling is.
+        """
         env, estate, fleet = self.env, self.estate, self.fleet
         used = self._is_used()
         fleet.stock.clear()
@@ -228,6 +182,7 @@ class Pool:
         added = sum(offer.kind.vcpus * count for offer, count in fleet.launches.items())
         staying = estate.staying_vcpus + added
         given = list(estate.given)
+        is_quiet = not (fleet.launches or self._turned_away or used.any())
         if env.status == "DELETING":
             given += [GiveBack(one.instance_id, DELETED) for one in estate.staying if one.is_ours]
             staying = 0.0
@@ -236,7 +191,7 @@ class Pool:
                 one for one, is_used in zip(estate.staying, used, strict=True) if not is_used
             ]
             back = idle(unneeded, env, now, settings, spare=staying - floor)
-            if settings.consolidate and not (back or fleet.launches or fleet.lacks or used.any()):
+            if settings.consolidate and is_quiet and not back:
                 drained = consolidated(estate.staying, spare=staying - floor)
                 back += [drained] if drained else []
             vcpus = {one.instance_id: one.vcpus for one in estate.staying}
@@ -251,7 +206,7 @@ class Pool:
             terminate=tuple(given),
             status=env.status,
             status_reason=env.status_reason,
-            reason=self._reason(ordered, filled, given, staying),
+            reason=self._reason(ordered, filled, unmet, given, staying),
             is_gone=env.status == "DELETING" and not estate.total,
         )
 
@@ -284,78 +239,58 @@ class Pool:
         )
         if floor <= before or not self.fleet.fill(floor - before):
             return floor, ""
-        return floor, f"{member} asks for {_count(floor, 'vCPU')}, {before:g} were there."
+        return floor, f"{member} asks for {count_of(floor, 'vCPU')}, {before:g} were there."
 
     def _alternatives(self, ordered: Mapping[Offer, int]) -> tuple[Offer, ...]:
         """What the provider may fall back on, or choose from."""
         env = self.env
         launched = self.fleet.launches
-        if not launched or self.fleet.has_nodes or env.is_fargate:
+        has_gpus = {offer.kind.gpus > 0 for offer in launched}
+        if self.fleet.has_nodes or env.is_fargate or len(has_gpus) != 1:
+            # Nothing is ordered; or nothing could stand in for both of what is.
             return ()
         needs = [want.shape.need for want in self._wanted.values() if want.count] if ordered else []
         most = _most(needs) if needs else ONE_VCPU
-        if not any(offer.kind.offer.holds(most) for offer in launched):
-            # Large jobs and GPU jobs apart: only what holds both could stand in for either.
-            most = _most([most, *(offer.kind.offer for offer in launched)])
         choice = self.estate.choice
         demand = sum(_vector(want.shape.need) * want.count for want in self._wanted.values())
         worth = worths(choice.sizes, choice.prices, np.asarray(demand + _vector(ONE_VCPU)))
         return choice.alternatives(launched, most, worth)
 
+    def _lacks(self, unmet: Sequence[int]) -> list[str]:
+        """Why jobs got no instances here, and what becomes of them."""
+        said: Counter[str] = Counter()
+        for rank, (count, lack) in self._turned_away.items():
+            waiting = min(count, unmet[rank])
+            said[lack] += waiting
+            said[lack.replace(" waiting.", " to another compute environment.")] += count - waiting
+        return [lack.format(count_of(count, "job")) for lack, count in said.most_common() if count]
+
     def _reason(
-        self, ordered: Mapping[Offer, int], filled: str, given: list[GiveBack], staying: float
+        self,
+        ordered: Mapping[Offer, int],
+        filled: str,
+        unmet: Sequence[int],
+        given: list[GiveBack],
+        staying: float,
     ) -> str:
         """Everything that was decided, in plain words."""
         env, fleet = self.env, self.fleet
-        parts = list(self.estate.reasons)
+        parts = self.estate.reasons()
         if env.status == "INVALID" != self.estate.before.status:
             parts.insert(0, f"{INVALID_MARK}{env.status_reason}")
         if ordered:
-            jobs = _count(fleet.covered, "RUNNABLE job")
+            jobs = count_of(fleet.covered, "RUNNABLE job")
             why = "slots of their size" if env.is_fargate else words(env.allocation_strategy)
-            parts.append(f"{jobs} did not fit: ordering {_names(ordered)} ({why}).")
+            parts.append(f"{jobs} did not fit: ordering {names_of(ordered)} ({why}).")
         if filled:
             added = Counter(fleet.launches)
             added.subtract(ordered)
-            parts.append(f"{filled} Ordering {_names(+added)}.")
-        parts += [lack.format(_count(count, "job")) for lack, count in fleet.lacks.most_common()]
-        parts += _given_back(given)
+            parts.append(f"{filled} Ordering {names_of(+added)}.")
+        parts += self._lacks(unmet)
+        parts += given_back(given)
         if not parts and staying < env.desiredv_cpus:
             parts.append(f"Instances ended, {staying:g} vCPUs left.")
         return " ".join(parts) or "What is there is enough."
-
-
-def _use_order(instance: Instance) -> tuple[bool, bool, float, int, datetime, str]:
-    """Instances that run jobs first, the fullest at the head; then idle ones, the cheapest first.
-
-    So what is dear and idle stays idle, and can go.
-    """
-    is_idle = not instance.live_attempts
-    return (
-        instance.state is InstanceState.BOOTING,
-        is_idle,
-        instance.price_per_hour if is_idle else 0.0,
-        instance.free.vcpu_milli,
-        instance.ordered_at,
-        instance.instance_id,
-    )
-
-
-def _given_back(given: Iterable[GiveBack]) -> list[str]:
-    """Instances that are given back, by reason."""
-    counts = Counter(give.reason.partition(" ")[0] for give in given)
-    texts = {
-        "Idle": "Giving back {}.",
-        "No": "Giving back {} that no job is left for.",
-        "Replaced": "Replacing {} after an infrastructure update.",
-        "Less": "Draining {} whose work fits on others.",
-        "Its": "Giving back {}: the compute environment is being deleted.",
-    }
-    return [
-        text.format(_count(counts[word], "idle instance" if word == "Idle" else "instance"))
-        for word, text in texts.items()
-        if counts[word]
-    ]
 
 
 def _most(needs: Iterable[Resources]) -> Resources:
@@ -366,18 +301,3 @@ def _most(needs: Iterable[Resources]) -> Resources:
 
 def _vector(need: Resources) -> Vector:
     return np.array([need.vcpu_milli, need.memory_mib, need.gpus], dtype=np.float64)
-
-
-def _names(launches: Mapping[Offer, int]) -> str:
-    """What is ordered, the most numerous first."""
-    counts: Counter[str] = Counter()
-    for offer, count in launches.items():
-        counts[offer.kind.name] += count
-    names = [f"{count:,} x {name}" for name, count in counts.most_common()]
-    if len(names) > NAMES_LIMIT:
-        names[NAMES_LIMIT:] = [f"{len(names) - NAMES_LIMIT} more types"]
-    return ", ".join(names)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")

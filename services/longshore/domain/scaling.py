@@ -26,8 +26,8 @@ from datetime import datetime
 from longshore.domain.capacity import Environment, Instance, InstanceState, Snapshot
 from longshore.domain.covering import cover
 from longshore.domain.decision import Decision, ScalingSettings
+from longshore.domain.estate import Estate
 from longshore.domain.giving_back import idle_delay, is_outdated, may_idle
-from longshore.domain.pool import Estate
 
 HEALTHY = "ComputeEnvironment Healthy"
 NO_TYPES = "CLIENT_ERROR - None of the instance types of the compute environment is known."
@@ -48,8 +48,10 @@ def decide(snapshot: Snapshot, now: datetime, settings: ScalingSettings) -> list
     for env in snapshot.environments:
         there = instances.get(env.name, [])
         estates[env.name] = Estate(env, _assess(env, there), there, now, settings)
-    pools = cover(estates, snapshot.queues)
-    return [pool.decision(now, settings) for pool in pools if pool.env.is_managed]
+    covered = cover(estates, snapshot.queues)
+    return [
+        pool.decision(covered.unmet, now, settings) for pool in covered.pools if pool.env.is_managed
+    ]
 
 
 def _assess(env: Environment, instances: Iterable[Instance]) -> Environment:

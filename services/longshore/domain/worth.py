@@ -53,9 +53,10 @@ def _efficient(yields: Matrix) -> Matrix:
     rows = np.unique(yields, axis=0)
     reach = rows[None, :, :] >= rows[:, None, :] - _SLACK
     beyond = rows[None, :, :] > rows[:, None, :] + _SLACK
-    kept = rows[~(reach.all(axis=2) & beyond.any(axis=2)).any(axis=1)]
-    most = kept[np.argsort(-kept.sum(axis=1), kind="stable")[:_CORNERS_LIMIT]]
-    return np.asarray(most)
+    is_beaten = np.any(np.all(reach, axis=2) & np.any(beyond, axis=2), axis=1)
+    kept = rows[np.logical_not(is_beaten)]
+    most: Matrix = kept[np.argsort(-kept.sum(axis=1), kind="stable")[:_CORNERS_LIMIT]]
+    return most
 
 
 def _corners(best: Matrix) -> Matrix:

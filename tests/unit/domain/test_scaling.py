@@ -6,7 +6,7 @@ from datetime import timedelta
 from support.scaling import NOW, decided, env, given, instance, jobs, ordered, queue
 
 from longshore.domain.capacity import InstanceState
-from longshore.domain.decision import order_for
+from longshore.domain.decision import COUNT_LIMIT, order_for
 from longshore.domain.resources import Resources
 from longshore.domain.scaling import HEALTHY, NO_TYPES, NONE_JOINED
 
@@ -243,3 +243,31 @@ def test_a_shape_too_large_for_every_type_is_named() -> None:
     decision = decided(queue(jobs(2, 1, 10**7)))["a"]
     assert not decision.launches
     assert decision.reason == "No instance type is large enough for 2 jobs."
+
+
+def test_many_failures_are_told_in_short() -> None:
+    """A reason stays readable, whatever befell."""
+    lost = [instance(state=InstanceState.LOST) for _ in range(1000)]
+    decision = decided(instances=lost)["a"]
+    assert len(given(decision)) == 1000
+    first, second, third = given(decision)[:3]
+    assert decision.reason == f"1,000 instances ({first}, {second}, {third}, ...) were lost."
+
+
+def test_an_order_is_no_larger_than_provisioning_accepts() -> None:
+    """The rest is ordered by the next decision."""
+    large = env(types=["c6i.large"], maxv_cpus=10**6)
+    decision = decided(queue(jobs(100_000)), environments=[large])["a"]
+    assert ordered(decision) == {"c6i.large": 50_000}
+    order = order_for(decision, large, uuid.UUID(int=1))
+    assert [entry.max_count for entry in order.entries] == [COUNT_LIMIT]
+    assert order.target_vcpus == 2 * COUNT_LIMIT
+
+
+def test_jobs_that_go_on_are_not_told_as_waiting() -> None:
+    """The next environment of the queue has them."""
+    decisions = decided(queue(jobs(10), on="ab"), environments=[env("a", maxv_cpus=4), env("b")])
+    assert decisions["a"].reason.endswith(
+        "maxvCpus of 4 leaves 6 jobs to another compute environment."
+    )
+    assert "leaves" not in decisions["b"].reason

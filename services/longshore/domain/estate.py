@@ -1,0 +1,97 @@
+"""What a compute environment has before anything is decided."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from longshore.domain.capacity import Environment, Instance, InstanceState
+from longshore.domain.decision import GiveBack, ScalingSettings
+from longshore.domain.giving_back import REPLACED, is_outdated
+from longshore.domain.rooms import Rooms
+from longshore.domain.strategy import Choice
+
+#: Instances that a reason names.
+_NAMED = 3
+
+
+class Estate:
+    """What a compute environment has before anything is decided."""
+
+    def __init__(
+        self,
+        before: Environment,
+        env: Environment,
+        instances: Iterable[Instance],
+        now: datetime,
+        settings: ScalingSettings,
+    ) -> None:
+        self.before = before
+        self.env = env
+        self.choice = Choice(env)
+        #: vCPUs that count towards maxvCpus, and those of them that are not on their way out.
+        self.total = 0.0
+        self.staying_vcpus = 0.0
+        #: Instances that may take something, in the order in which they are to be used.
+        self.staying: list[Instance] = []
+        #: Given back whatever is wanted.
+        self.given: list[GiveBack] = []
+        self._failed: dict[str, list[str]] = {}  # instances, by what befell them
+        for instance in instances:
+            self._add(instance, now, settings)
+        self.staying.sort(key=_use_order)
+        self.rooms = Rooms.of(instance.free for instance in self.staying)
+        by_name = {offer.kind.name: offer.kind.offer for offer in self.choice.offers}
+        by_size = {size: name for name, size in reversed(by_name.items())}
+        #: Empty instances by the type that they are of, as positions in `staying`.
+        self.empty: dict[str, list[int]] = {}
+        for number, instance in enumerate(self.staying):
+            name = instance.instance_type
+            if by_name.get(name) != instance.free:
+                name = by_size.get(instance.free, "")
+            if name and not instance.live_attempts and instance.is_ours:
+                self.empty.setdefault(name, []).append(number)
+
+    def _add(self, instance: Instance, now: datetime, settings: ScalingSettings) -> None:
+        """Counts an instance; one that was lost, never came or is outdated is given back."""
+        self.total += instance.vcpus
+        if instance.state is InstanceState.LEAVING:
+            return
+        is_late = (
+            instance.state is InstanceState.BOOTING and now - instance.ordered_at >= settings.boot
+        )
+        if instance.is_ours and (instance.state is InstanceState.LOST or is_late):
+            text = "did not register in time" if is_late else "was lost"
+            self.given.append(GiveBack(instance.instance_id, f"It {text}."))
+            self._failed.setdefault(text, []).append(instance.instance_id)
+        elif is_outdated(instance, self.env):
+            self.given.append(
+                GiveBack(instance.instance_id, REPLACED, drain_until=self.env.replace_by)
+            )
+        elif instance.state is not InstanceState.LOST:
+            self.staying_vcpus += instance.vcpus
+            self.staying.append(instance)
+
+    def reasons(self) -> list[str]:
+        """Why instances are given back that nothing could keep."""
+        return [
+            f"Instance {names[0]} {text}."
+            if len(names) == 1
+            else f"{len(names):,} instances ({', '.join(names[:_NAMED])}"
+            f"{', ...' if len(names) > _NAMED else ''}) {text.replace('was', 'were')}."
+            for text, names in self._failed.items()
+        ]
+
+
+def _use_order(instance: Instance) -> tuple[bool, bool, float, int, datetime, str]:
+    """Instances that run jobs first, the fullest at the head; then idle ones, the cheapest first.
+
+    So what is dear and idle stays idle, and can go.
+    """
+    is_idle = not instance.live_attempts
+    return (
+        instance.state is InstanceState.BOOTING,
+        is_idle,
+        instance.price_per_hour if is_idle else 0.0,
+        instance.free.vcpu_milli,
+        instance.ordered_at,
+        instance.instance_id,
+    )

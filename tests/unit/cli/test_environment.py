@@ -1,0 +1,150 @@
+"""What `env create` and `env update` ask for."""
+
+import asyncio
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+from unit.client.service import Script, start
+
+from longshore.v1 import compute_environment_pb2
+from longshore_cli import settings
+from longshore_cli.main import main
+
+VALID = compute_environment_pb2.DescribeComputeEnvironmentsResponse(
+    compute_environments=[
+        compute_environment_pb2.ComputeEnvironmentDetail(
+            compute_environment_name="lab", status="VALID"
+        )
+    ]
+)
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
+    """Answers of a service in a thread of its own: the command has its own event loop."""
+    made = Script()
+    made.on("CreateComputeEnvironment", lambda _: _created())
+    made.on(
+        "UpdateComputeEnvironment",
+        lambda _: compute_environment_pb2.UpdateComputeEnvironmentResponse(),
+    )
+    made.on("DescribeComputeEnvironments", lambda _: VALID)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    server, addresses = asyncio.run_coroutine_threadsafe(start(made), loop).result(timeout=10)
+    monkeypatch.setattr(settings.settings, "_addresses", addresses)
+    yield made
+    asyncio.run_coroutine_threadsafe(server.stop(None), loop).result(timeout=10)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(timeout=10)
+    loop.close()
+
+
+def _created() -> compute_environment_pb2.CreateComputeEnvironmentResponse:
+    return compute_environment_pb2.CreateComputeEnvironmentResponse(
+        compute_environment_arn="arn:lab"
+    )
+
+
+def _run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["longshore", "env", *arguments])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert not left.value.code
+
+
+def _asked(script: Script, method: str) -> dict[str, object]:
+    [request] = script.sent(method)
+    assert isinstance(request, Message)
+    found: dict[str, object] = MessageToDict(request)
+    return found
+
+
+def test_spot(
+    script: Script, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _run(
+        monkeypatch,
+        *("create", "lab", "--type", "spot", "--instance-type", "c6i", "--instance-type", "m6i"),
+        *("--min-vcpus", "2", "--desired-vcpus", "4", "--max-vcpus", "8", "--bid-percentage", "50"),
+        *("--scale-down-delay", "20", "--launch-template", "lt-0abc:7", "--subnet", "subnet-1"),
+    )
+    assert _asked(script, "CreateComputeEnvironment") == {
+        "computeEnvironmentName": "lab",
+        "type": "MANAGED",
+        "state": "ENABLED",
+        "computeResources": {
+            "type": "SPOT",
+            "allocationStrategy": "SPOT_PRICE_CAPACITY_OPTIMIZED",
+            "minvCpus": 2,
+            "desiredvCpus": 4,
+            "maxvCpus": 8,
+            "instanceTypes": ["c6i", "m6i"],
+            "bidPercentage": 50,
+            "scalingPolicy": {"minScaleDownDelayMinutes": 20},
+            "launchTemplate": {"launchTemplateId": "lt-0abc", "version": "7"},
+            "subnets": ["subnet-1"],
+            "securityGroupIds": ["sg-local"],
+            "instanceRole": "local",
+        },
+    }
+    assert capsys.readouterr().out == "arn:lab\n"
+
+
+def test_fargate_says_nothing_of_instances(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    _run(monkeypatch, "create", "lab", "--type", "FARGATE_SPOT", "--max-vcpus", "4")
+    asked = _asked(script, "CreateComputeEnvironment")
+    assert asked["computeResources"] == {
+        "type": "FARGATE_SPOT",
+        "maxvCpus": 4,
+        "subnets": ["subnet-local"],
+        "securityGroupIds": ["sg-local"],
+    }
+
+
+def test_unmanaged(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    _run(monkeypatch, "create", "lab", "--type", "UNMANAGED", "--unmanaged-vcpus", "12")
+    asked = _asked(script, "CreateComputeEnvironment")
+    assert (asked["type"], asked["unmanagedvCpus"]) == ("UNMANAGED", 12)
+    assert "computeResources" not in asked
+
+
+def test_update_asks_for_what_is_given_alone(
+    script: Script, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _run(monkeypatch, "update", "lab", "--scale-down-delay", "0", "--let-jobs-finish")
+    assert _asked(script, "UpdateComputeEnvironment") == {
+        "computeEnvironment": "lab",
+        "computeResources": {"scalingPolicy": {"minScaleDownDelayMinutes": 0}},
+        "updatePolicy": {"terminateJobsOnUpdate": False},
+    }
+    assert "lab is updated" in capsys.readouterr().err
+
+
+def test_update_of_the_state_alone(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    _run(monkeypatch, "update", "lab", "--state", "DISABLED")
+    assert _asked(script, "UpdateComputeEnvironment") == {
+        "computeEnvironment": "lab",
+        "state": "DISABLED",
+    }
+
+
+def test_update_that_replaces_instances_says_where_to_look(
+    script: Script, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    updating = compute_environment_pb2.DescribeComputeEnvironmentsResponse()
+    updating.CopyFrom(VALID)
+    updating.compute_environments[0].status = "UPDATING"
+    script.on("DescribeComputeEnvironments", lambda _: updating)
+    _run(monkeypatch, "update", "lab", "--type", "spot", "--job-timeout-minutes", "5")
+    assert _asked(script, "UpdateComputeEnvironment") == {
+        "computeEnvironment": "lab",
+        "computeResources": {"type": "SPOT"},
+        "updatePolicy": {"jobExecutionTimeoutMinutes": "5"},
+    }
+    assert "longshore capacity lab --watch" in capsys.readouterr().err
