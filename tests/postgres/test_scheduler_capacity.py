@@ -349,6 +349,26 @@ async def test_where_jobs_are_placed(database_url: str, status: str, placed: boo
             assert not agent.assigned
 
 
+async def test_nothing_is_placed_on_an_instance_from_before_an_update(database_url: str) -> None:
+    async with scheduler_stand(database_url) as stand:
+        await a_fleet(stand)
+        old = await stand.join()
+        await stand.conn.execute("UPDATE compute_environments SET generation = generation + 1")
+        await stand.conn.execute("NOTIFY longshore_environments")
+        await until(
+            lambda: (
+                (memory := stand.scheduler._memory) is not None
+                and memory.topology.outdated == {old.instance_id}
+            )
+        )
+        job = await stand.submit()
+        assert "draining" in await stand.explanation(job)
+        assert not old.assigned
+        await stand.conn.execute("UPDATE instances SET generation = generation + 1")
+        await stand.conn.execute("NOTIFY longshore_environments")
+        await old.until(lambda: job in old.assigned)
+
+
 async def test_fargate_holds_what_its_environment_may_have(database_url: str) -> None:
     async with scheduler_stand(database_url) as stand:
         await stand.managed("slots", resource_type="FARGATE_SPOT", types=(), maxv_cpus=4)

@@ -263,7 +263,7 @@ class Memory:
                 i.compute_environment,
                 i.free,
                 i.total,
-                i.draining,
+                i.draining or i.instance_id in self.topology.outdated,
                 i.instance_id not in connected,
                 i.slot,
             )

@@ -29,6 +29,9 @@ class Topology:
 
     queues: dict[str, QueueRow]
     environments: dict[str, EnvironmentFacts]
+    #: Instances from before the last infrastructure update of their environment: they take nothing
+    #: more, also before the scaler has given them back.
+    outdated: frozenset[str] = frozenset()
 
 
 async def load(conn: Connection) -> Topology:
@@ -57,7 +60,8 @@ async def load(conn: Connection) -> Topology:
         )
         for row in await conn.fetch(_SQL["queues"])
     }
-    return Topology(queues, environments)
+    outdated = frozenset(row["instance_id"] for row in await conn.fetch(_SQL["outdated"]))
+    return Topology(queues, environments, outdated)
 
 
 async def supply(conn: Connection, now: datetime, cool_down: timedelta) -> Supply:

@@ -10,6 +10,11 @@ SELECT q.name, q.state, q.status, q.priority,
 FROM job_queues q LEFT JOIN job_queue_environments e ON e.job_queue = q.name
 GROUP BY q.name
 
+-- name: outdated
+-- Instances from before the last infrastructure update of their environment.
+SELECT i.instance_id FROM instances i JOIN compute_environments e ON e.name = i.compute_environment
+WHERE i.ended_at IS NULL AND i.generation < e.generation
+
 -- name: delete_queue
 -- Removes a queue that is being deleted and has no unfinished job.
 -- $1 queue
