@@ -28,6 +28,7 @@ from longshore.domain.capacity import (
     Snapshot,
 )
 from longshore.domain.decision import Decision, ScalingSettings
+from longshore.domain.opening import Room
 from longshore.domain.resources import Resources
 from longshore.domain.scaling import decide
 
@@ -88,7 +89,7 @@ def packed(mix: Mix) -> tuple[int, int]:
     made = decision(replace(mix, environment=limited))
     kinds = [launch.offer.kind for launch in made.launches for _ in range(launch.count)]
     rooms = tuple(
-        placement.Room(f"i-{number:017x}", "bench", kind.offer, kind.offer)
+        Room(f"i-{number:017x}", "bench", kind.offer, kind.offer)
         for number, kind in enumerate(kinds)
     )
     shapes = {

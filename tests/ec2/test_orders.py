@@ -1,10 +1,11 @@
 """Orders: what EC2 is asked for, and what becomes of its answer."""
 
 import asyncio
+import uuid
 from dataclasses import replace
 
 import pytest
-from ec2.stand import STACK, Stand, an_order, entry
+from ec2.stand import STACK, Stand, a_type, an_order, entry
 
 from longshore.domain.errors import Unavailable
 from longshore.domain.order import SPOT
@@ -252,6 +253,38 @@ async def test_what_ec2_does_not_have(stand: Stand) -> None:
     assert got.instances == ()
     assert [error.reason for error in got.errors] == ["UNSUPPORTED"]
     assert stand.proxy.count("CreateFleet") == 0
+
+
+async def test_subnets_of_one_zone_take_turns(stand: Stand) -> None:
+    """A fleet has one of each zone: with two EC2 refuses it. Orders share them, each its own."""
+    answer = await stand.ec2.call("describe_subnets")
+    answer = await stand.ec2.call(
+        "create_subnet",
+        VpcId=answer["Subnets"][0]["VpcId"],
+        CidrBlock="172.31.240.0/24",
+        AvailabilityZone="us-east-1a",
+    )
+    subnets = [answer["Subnet"]["SubnetId"], *stand.resources["subnets"]]
+    asked = []
+    for number in (2, 3, 2):
+        order = an_order(entry(), order_id=uuid.UUID(int=number))
+        kinds = {"c6i.large": a_type("c6i.large")}
+        launcher = stand.provider._launcher
+        targets, _ = await launcher._targets(
+            order, order.entries, kinds, {**stand.resources, "subnets": subnets}
+        )
+        assert [target.zone for target in targets] == ["us-east-1a", "us-east-1b"]
+        asked.append([target.subnet for target in targets])
+    assert asked == [[subnets[0], subnets[2]], [subnets[1], subnets[2]], [subnets[0], subnets[2]]]
+
+
+async def test_no_fleet_is_larger_than_ec2_takes(stand: Stand) -> None:
+    """The rest of such an order is for the next one."""
+    stand.proxy.short = {("c6i.large", ""): SHORT}
+    large = await stand.another(replace(stand.config, instances_limit=100_000))
+    await stand.fulfil(an_order(entry("c6i.large", 8_000)), large)
+    asked = stand.proxy.last("CreateFleet")
+    assert asked["TargetCapacitySpecification.TotalTargetCapacity"] == "10000"
 
 
 async def test_without_subnets_the_default_network_serves(stand: Stand) -> None:

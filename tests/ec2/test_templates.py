@@ -1,12 +1,15 @@
 """Launch templates: made from compute environments, once, and removed when nothing uses them."""
 
 import base64
+import gzip
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from ec2.stand import STACK, Stand, an_order, entry
 
+from longshore.domain.errors import Unavailable
 from longshore.provisioning.ec2.template import UNUSED_FOR
 
 
@@ -149,6 +152,46 @@ async def test_the_environments_own_template(stand: Stand) -> None:
     assert data["SecurityGroupIds"] == ["sg-0123456789abcdef0"]
     text = _user_data(data)
     assert text.index("echo theirs") < text.index("longshore-agent")
+
+
+async def _give_template(stand: Stand, **data: object) -> dict[str, Any]:
+    """A template of somebody's own, as `computeResources` name it."""
+    await stand.ec2.call(
+        "create_launch_template", LaunchTemplateName="theirs", LaunchTemplateData=data
+    )
+    return {"launchTemplate": {"launchTemplateName": "theirs"}}
+
+
+async def test_instances_may_be_ended_whatever_their_template_says(stand: Stand) -> None:
+    """Protected from that they would cost for ever."""
+    resources = await _give_template(stand, DisableApiTermination=True)
+    got = await stand.fulfil(an_order(entry()), **resources)
+    assert not (await _data(stand)).get("DisableApiTermination")
+    await stand.provider.terminate([one.instance_id for one in got.instances], force=True)
+    assert await stand.instances() == []
+
+
+async def test_user_data_that_is_no_text_is_refused(stand: Stand) -> None:
+    """Ours could not be added to it."""
+    compressed = base64.b64encode(gzip.compress(b"#!/bin/sh\necho theirs\n")).decode()
+    got = await stand.fulfil(an_order(entry()), **await _give_template(stand, UserData=compressed))
+    assert got.instances == ()
+    assert "compressed" in got.errors[0].message
+
+
+async def test_a_template_of_ours_that_somebody_deleted_is_made_again(stand: Stand) -> None:
+    """Also where the environment has one of its own."""
+    resources = await _give_template(stand, EbsOptimized=True)
+    await stand.fulfil(an_order(entry()), **resources)
+    code = "InvalidLaunchTemplateName.NotFoundException"
+    stand.proxy.refused["CreateFleet"] = (code, "It does not exist.")
+    with pytest.raises(Unavailable):
+        await stand.fulfil(an_order(entry()), **resources)
+    stand.proxy.refused.clear()
+    (ours,) = [t for t in await _templates(stand) if t["LaunchTemplateName"] != "theirs"]
+    await stand.ec2.call("delete_launch_template", LaunchTemplateId=ours["LaunchTemplateId"])
+    assert len((await stand.fulfil(an_order(entry()), **resources)).instances) == 1
+    assert len(await _templates(stand)) == 2
 
 
 async def test_a_template_that_is_not_there(stand: Stand) -> None:

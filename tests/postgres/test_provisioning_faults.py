@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from support.cloud import AWAY, Cloud, CloudWorld, a_cloud_world, add_environment, an_order
@@ -11,7 +12,8 @@ from longshore.domain.errors import StaleLease, Unavailable
 from longshore.domain.order import CapacityOrder
 from longshore.provisioning.fulfilling import GIVEN_UP
 from longshore.provisioning.loop import ENDED_BOOTING, NEVER_SHOWN, TAKEN
-from longshore.state import capacity_order
+from longshore.provisioning.provider import Fulfilment
+from longshore.state import capacity_order, compute_environment
 
 
 @pytest.fixture
@@ -108,6 +110,43 @@ async def test_the_same_order_twice_at_one_time_is_asked_for_once(world: CloudWo
         await asyncio.sleep(0)
     assert await first == await second
     assert world.cloud.launches == {order.order_id: 1}
+
+
+async def test_a_second_caller_that_gives_up_takes_no_note_back(world: CloudWorld) -> None:
+    """The first is still asking: its order is not given up, and what it has is no stray."""
+    order = an_order()
+    async with answering(world, order):
+        with pytest.raises(Unavailable):
+            await world.provisioning.provision(order, 0.1)
+        assert await capacity_order.abandon(world.db) == []
+        await world.reconciler.tick()
+        assert len(world.cloud.running) == 1
+    assert set(await world.statuses()) == set(world.cloud.running)
+
+
+async def test_orders_at_one_time_do_not_each_take_the_last_room(world: CloudWorld) -> None:
+    """The provider is told also what those before may get, of which nothing is on record yet."""
+    before = await one_running(world)
+    fulfil, told = world.cloud.fulfil, []
+
+    async def listening(*args: Any) -> Fulfilment:
+        told.append(args[3])
+        return await fulfil(*args)
+
+    world.cloud.fulfil = listening  # type: ignore[method-assign]
+    async with answering(world, an_order(3)):
+        await world.provisioning.provision(an_order(2, "other"))
+    await world.provisioning.provision(an_order())
+    assert told == [1, 1 + 3, 1 + 3 + 2]
+    assert before in world.cloud.running
+
+
+async def test_an_environment_stays_until_its_order_is_answered(world: CloudWorld) -> None:
+    """What the order gets would belong to nobody, and cost for ever."""
+    async with answering(world, an_order()):
+        assert not await compute_environment.delete_unused(world.db, "default")
+        assert await compute_environment.delete_unused(world.db, "other")
+    assert not await compute_environment.delete_unused(world.db, "default")
 
 
 async def test_a_caller_that_goes_away_loses_no_instance(world: CloudWorld) -> None:

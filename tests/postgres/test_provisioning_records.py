@@ -13,7 +13,7 @@ from support.cloud import KIND, Cloud, CloudWorld, a_cloud_world, add_environmen
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.errors import InvalidRequest, LongshoreError, NotFound, PreconditionFailed
 from longshore.domain.job import JobKey
-from longshore.provisioning.provider import Quote
+from longshore.domain.market import Quote
 from longshore.provisioning.quoting import Quotes
 from longshore.provisioning.reporting import Reports
 from longshore.provisioning.servicer import ProvisioningServicer

@@ -212,3 +212,67 @@ async def test_a_deleted_environment_goes_with_its_last_instance(world: World) -
     await world.reconciler.tick()
     await world.scaler.evaluate()
     assert await world.db.fetchval("SELECT count(*) FROM compute_environments") == 0
+
+
+async def fail(world: World, *instance_ids: str) -> None:
+    """Instances never joined."""
+    await world.db.execute(
+        "UPDATE instances SET status = 'FAILED', ended_at = clock_timestamp()"
+        " WHERE instance_id = ANY($1::text[])",
+        instance_ids,
+    )
+
+
+async def status_of(world: World) -> str:
+    """Status of the one environment."""
+    status: str = await world.db.fetchval("SELECT status FROM compute_environments")
+    return status
+
+
+async def test_failures_beside_instances_of_the_same_order_that_joined(world: World) -> None:
+    """Some joined: the environment is in order."""
+    await world.environment(minv_cpus=8)
+    await world.scaler.evaluate()
+    joined, *failed = await world.instances()
+    await world.register(joined)
+    await fail(world, *failed)
+    await world.scaler.evaluate()
+    assert await status_of(world) == "VALID"
+    assert len(await world.instances()) == 7
+
+
+async def test_failures_of_old_instances_do_not_follow_a_repair(world: World) -> None:
+    """Of those ordered before the environment turned INVALID some fail only afterwards."""
+    await world.environment(minv_cpus=12, maxv_cpus=12)
+    await world.scaler.evaluate()
+    instance_ids = list(await world.instances())
+    await fail(world, *instance_ids[:3])
+    await world.scaler.evaluate()
+    assert await status_of(world) == "INVALID"
+    await fail(world, *instance_ids[3:])
+    await world.db.execute("UPDATE compute_environments SET status = 'UPDATING'")
+    await world.scaler.evaluate()
+    assert await status_of(world) == "VALID"
+    assert len(await world.instances()) == 12
+
+
+async def test_failures_do_not_follow_a_name(world: World) -> None:
+    """An environment that was made anew under an old name begins anew."""
+    await world.environment(minv_cpus=8)
+    await world.scaler.evaluate()
+    await world.db.execute("DELETE FROM compute_environments")
+    await fail(world, *await world.instances())
+    await world.environment(minv_cpus=8, status="CREATING")
+    await world.scaler.evaluate()
+    assert await status_of(world) == "VALID"
+
+
+async def test_who_places_jobs_hears_of_a_status(world: World) -> None:
+    """An environment that turned INVALID must take no more jobs."""
+    heard = asyncio.Event()
+    await world.db.add_listener("longshore_environments", lambda *_: heard.set())
+    await world.environment(types=["nothing.known"])
+    await world.scaler.evaluate()
+    assert await status_of(world) == "INVALID"
+    async with asyncio.timeout(10):
+        await heard.wait()

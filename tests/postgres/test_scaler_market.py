@@ -29,6 +29,7 @@ from longshore.provisioning.provider import Fulfilment
 from longshore.runtime.loop import Loop
 from longshore.scaler import service
 from longshore.scaler.alarm import Alarm
+from longshore.scaler.applying import NOTHING_YET
 from longshore.scaler.ordering import Ordering
 from longshore.scaler.service import Scaler
 
@@ -255,6 +256,33 @@ async def test_a_raise_outlives_an_order_that_is_not_answered(world: World, mark
 async def reached(world: World, *desired: int) -> bool:
     """Whether environments a, b and c have come to these desiredvCpus."""
     return tuple([await world.desired(name) for name in "abc"]) == desired
+
+
+async def test_history_does_not_claim_what_was_not_had(world: World, market: Market) -> None:
+    """An order without an answer, and one that was given up before the provider answered."""
+    await world.environment(types=["local.half", "local.quarter"], strategy=PROGRESSIVE)
+    await world.queue(on=["default"])
+    await world.demand(1)
+    await world.scaler.evaluate()
+    (idle,) = await world.instances()
+    await world.register(idle, idle=100)
+    await world.demand(0)
+    await world.demand(1, vcpus=4)
+    market.away.add("default")
+    scaler = Scaler(world.pool, Ordering(world.provisioning), CATALOGUE, SETTINGS, patience=0.1)
+    await scaler.evaluate()
+    query = "SELECT ordered, terminated, reason FROM scaling_activities ORDER BY activity_id"
+    _, latest = await world.db.fetch(query)
+    assert (latest["ordered"], latest["terminated"]) == (0, 1)
+    assert "ordering 1 x local.half" in latest["reason"]
+    assert latest["reason"].endswith(NOTHING_YET)
+    await world.db.execute("UPDATE capacity_orders SET closed_at = now()")
+    await world.demand(0, vcpus=4)
+    market.away.clear()
+    await market.until(lambda: asyncio.sleep(0, scaler._flights.any_landed))
+    await scaler.evaluate()
+    assert len(await world.db.fetch(query)) == 2
+    await scaler.close()
 
 
 async def test_an_order_that_is_refused_leaves_its_environment_alone(

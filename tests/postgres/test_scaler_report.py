@@ -12,6 +12,7 @@ from longshore.domain.errors import InvalidRequest
 from longshore.rpc.channel import open_channel
 from longshore.rpc.errors import from_rpc_error
 from longshore.rpc.server import GrpcServer
+from longshore.scaler import service
 from longshore.scaler.report import Report
 from longshore.scaler.servicer import ScalerServicer
 from longshore.v1 import scaler_service_pb2 as pb
@@ -159,3 +160,22 @@ async def test_old_activities_are_forgotten(world: World) -> None:
     await world.scaler.evaluate()
     left = await world.db.fetch("SELECT reason FROM scaling_activities ORDER BY activity_id")
     assert [row["reason"] for row in left] == ["INVALID: two", "four", "five"]
+
+
+async def test_activities_that_stay_do_not_keep_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many there are of those that are never forgotten."""
+    monkeypatch.setattr(service, "PRUNE_BATCH", 2)
+    names = ("a", "b", "c", "d", "d", "d", "d")
+    for number, name in enumerate(names):
+        await world.db.execute(
+            "INSERT INTO scaling_activities (compute_environment, desiredv_cpus, ordered,"
+            " terminated, reason, at) VALUES ($1, 0, 0, 0, $2, now() - make_interval(days => 50))",
+            name,
+            str(number),
+        )
+    await world.scaler.evaluate()
+    await world.scaler.evaluate()
+    left = await world.db.fetch("SELECT reason FROM scaling_activities ORDER BY activity_id")
+    assert [row["reason"] for row in left] == ["0", "1", "2", "6"]

@@ -3,15 +3,19 @@
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import grpc
 import pytest
 from support.scheduling import DEADLINE, Agent, Ended, Stand, scheduler_stand
 from support.simulation import simulation
 
 from longshore.domain.job import JobKey
 from longshore.domain.waiting import MAX_RESOURCE, NO_CAPACITY
+from longshore.scheduler import service as scheduler_service
 from longshore.scheduler.explaining import explain_job
 from longshore.state import agent as agent_table
+from longshore.state.listen import CAPACITY
 
 ERROR = {
     "instanceType": "local.host",
@@ -323,6 +327,63 @@ async def test_a_slot_that_was_out_of_sight_is_not_trusted(database_url: str) ->
         await world.settle()
         assert agent.draining
         assert not agent.running
+
+
+# ---------------------------------------------------------------- coming and going
+
+
+@pytest.mark.parametrize(
+    ("answering", "code"),
+    [(True, grpc.StatusCode.NOT_FOUND), (False, grpc.StatusCode.FAILED_PRECONDITION)],
+)
+async def test_an_instance_that_boots_faster_than_its_order_is_answered(
+    database_url: str, answering: bool, code: grpc.StatusCode
+) -> None:
+    """Its agent is to come again; of none that is awaited it is over, which ends the instance."""
+    async with scheduler_stand(database_url) as stand:
+        await a_fleet(stand)
+        order_id = await stand.order()
+        if answering:
+            await stand.conn.execute(
+                "UPDATE capacity_orders SET closed_at = NULL, answering_until = now()"
+            )
+        agent = Agent(stand.port, "i-00000000000000001", "fleet", 8, "local.host")
+        stand.agents.append(agent)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await agent.connect()
+        assert refused.value.code() is code
+        await stand.conn.execute("UPDATE capacity_orders SET closed_at = now()")
+        await stand.conn.execute(
+            "INSERT INTO instances (instance_id, order_id, compute_environment, provider, "
+            "instance_type, purchase_option, vcpus, memory_mib, price_per_hour, status) VALUES "
+            "($1, $2, 'fleet', 'test', 'local.host', 'ON_DEMAND', 8, 8192, 0, 'LAUNCHED')",
+            agent.instance_id,
+            order_id,
+        )
+        await agent.connect()
+
+
+async def test_a_sign_of_life_does_not_bring_back_what_is_over(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It came while a pass had read that the instance is over, and had not given it up yet."""
+    take_notices = scheduler_service.take_notices
+    async with scheduler_stand(database_url) as stand:
+        await a_fleet(stand)
+        agent = await stand.join()
+
+        async def meanwhile(*args: Any) -> tuple[list[str], list[str]]:
+            for session in list(stand.scheduler._sessions.values()):
+                stand.scheduler.seen(session)
+            return await take_notices(*args)
+
+        monkeypatch.setattr(scheduler_service, "take_notices", meanwhile)
+        await stand.conn.execute("UPDATE instances SET status = 'TERMINATED', ended_at = now()")
+        await stand.conn.execute(f"NOTIFY {CAPACITY}")
+        lost = "SELECT EXISTS (SELECT FROM agents WHERE instance_id = $1 AND status = 'LOST')"
+        async with asyncio.timeout(DEADLINE):
+            while not await stand.conn.fetchval(lost, agent.instance_id):
+                await asyncio.sleep(0.01)
 
 
 # ---------------------------------------------------------------- environments

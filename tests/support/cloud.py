@@ -13,6 +13,7 @@ import asyncpg
 from longshore.domain.catalogue import Catalogue, InstanceType
 from longshore.domain.errors import Unavailable
 from longshore.domain.instance import InstanceRecord
+from longshore.domain.market import Quote
 from longshore.domain.order import (
     INSUFFICIENT_INSTANCE_CAPACITY,
     CapacityError,
@@ -26,7 +27,7 @@ from longshore.domain.validation import Json
 from longshore.provisioning.fulfilling import Fulfilling
 from longshore.provisioning.leadership import Leadership
 from longshore.provisioning.loop import Reconciler
-from longshore.provisioning.provider import Found, Fulfilment, LaunchError, Quote
+from longshore.provisioning.provider import Found, Fulfilment, LaunchError
 from longshore.provisioning.reporting import Reports, Wanted
 from longshore.provisioning.service import Provisioning
 from longshore.state.pool import Pool, open_pool

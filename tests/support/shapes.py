@@ -4,7 +4,8 @@ import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from longshore.domain.placement import Entry, Plan, Queue, Room, Shape, Snapshot, Waiting
+from longshore.domain.opening import Room
+from longshore.domain.placement import Entry, Plan, Queue, Shape, Snapshot, Waiting
 from longshore.domain.resources import Resources
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from longshore.domain.catalogue import FARGATE_FAMILY
+from longshore.domain.opening import OpenRooms, Room
 from longshore.domain.resources import Resources
 
 #: Most placements of one plan: bounds the transaction that applies it.
@@ -51,21 +51,6 @@ class Entry:
     next_index: int
     end_index: int
     ready_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Room:
-    """What an instance of a compute environment has free, and what it offers in all."""
-
-    instance_id: str
-    compute_environment: str
-    free: Resources
-    total: Resources
-    draining: bool = False
-    #: Its agent has no stream now: what is placed there would wait for it.
-    away: bool = False
-    #: It takes one attempt in all, of exactly its size. One that has its attempt is draining.
-    slot: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,31 +124,26 @@ def plan(
         limit: most placements.
         hold_after: how long a job waits before an instance is held for it.
     """
-    by_environment: dict[str, _Fleet] = {}
+    rooms: dict[str, list[Room]] = {}
     for room in snapshot.rooms:
         if not room.draining and not room.away:
-            by_environment.setdefault(room.compute_environment, _Fleet()).add(room)
-    for fleet in by_environment.values():
-        if fleet.rooms:
-            shift = seed % len(fleet.rooms)
-            fleet.rooms[:] = fleet.rooms[shift:] + fleet.rooms[:shift]
+            rooms.setdefault(room.compute_environment, []).append(room)
+    by_environment = {
+        name: OpenRooms(found[seed % len(found) :] + found[: seed % len(found)])
+        for name, found in rooms.items()
+    }
     result = Plan()
     long_since = now - hold_after
     for queue, environments in _in_turn(snapshot, by_environment, long_since, seed):
         for entry in snapshot.heads.get(queue.name, ()):
             _fill(result, entry, snapshot.shapes[entry.shape_id], environments, limit, long_since)
-    result.held = {
-        open_.held_for
-        for fleet in by_environment.values()
-        for open_ in fleet.rooms
-        if open_.held_for is not None
-    }
+    result.held = {held for fleet in by_environment.values() for held in fleet.held()}
     return result
 
 
 def _in_turn(
-    snapshot: Snapshot, by_environment: Mapping[str, "_Fleet"], long_since: datetime, seed: int
-) -> Iterator[tuple[Queue, list["_Fleet"]]]:
+    snapshot: Snapshot, by_environment: Mapping[str, OpenRooms], long_since: datetime, seed: int
+) -> Iterator[tuple[Queue, list[OpenRooms]]]:
     """Queues in the order in which they may take room, each with the instances it may use.
 
     Before the queues of a priority take anything, instances are held for their parked shapes that
@@ -194,44 +174,11 @@ def _in_turn(
         yield from queues[shift:] + queues[:shift]
 
 
-def is_slot(instance_type: str) -> bool:
-    """Whether an instance of a type is a slot: for one job, of exactly its size."""
-    return instance_type.partition(".")[0] == FARGATE_FAMILY
-
-
-class _Open:
-    """An instance during a plan: what is free shrinks; `held_for` keeps it for one shape."""
-
-    __slots__ = ("free", "held_for", "room")
-
-    def __init__(self, room: Room) -> None:
-        self.room = room
-        self.free = room.free
-        self.held_for: int | None = None
-
-
-class _Fleet:
-    """The instances of one environment during a plan: shared ones, and slots by their size."""
-
-    __slots__ = ("rooms", "slots")
-
-    def __init__(self) -> None:
-        self.rooms: list[_Open] = []
-        self.slots: dict[Resources, list[Room]] = {}
-
-    def add(self, room: Room) -> None:
-        """Adds an instance. A slot of which something is held already takes nothing more."""
-        if not room.slot:
-            self.rooms.append(_Open(room))
-        elif room.free == room.total:
-            self.slots.setdefault(room.total, []).append(room)
-
-
 def _fill(
     result: Plan,
     entry: Entry,
     shape: Shape,
-    environments: list[_Fleet],
+    environments: list[OpenRooms],
     limit: int,
     long_since: datetime,
 ) -> None:
@@ -250,10 +197,12 @@ def _fill(
         _hold(environments, shape)
 
 
-def _place(entry: Entry, shape: Shape, environments: list[_Fleet], result: Plan, limit: int) -> int:
+def _place(
+    entry: Entry, shape: Shape, environments: list[OpenRooms], result: Plan, limit: int
+) -> int:
     """Places as many of an entry as fit and returns how many.
 
-    In each environment slots come first, then the fullest instances.
+    In each environment slots come first, then shared instances (see `longshore.domain.opening`).
     """
     index = entry.next_index
     for fleet in environments:
@@ -265,58 +214,36 @@ def _place(entry: Entry, shape: Shape, environments: list[_Fleet], result: Plan,
             )
             index += 1
         while index < entry.end_index and len(result.placements) < limit:
-            best = _best(fleet.rooms, shape)
+            best = fleet.best(shape.shape_id, shape.need)
             if best is None:
                 break
-            for _ in range(
-                min(
-                    best.free.count(shape.need),
-                    entry.end_index - index,
-                    limit - len(result.placements),
-                )
-            ):
+            room = fleet.rooms[best]
+            bound = min(entry.end_index - index, limit - len(result.placements))
+            for _ in range(fleet.take(best, shape.need, bound)):
                 result.placements.append(
-                    Placement(entry, index, best.room.instance_id, best.room.compute_environment)
+                    Placement(entry, index, room.instance_id, room.compute_environment)
                 )
-                best.free = best.free - shape.need
                 index += 1
         if index == entry.end_index:
             break
     return index - entry.next_index
 
 
-def _best(rooms: list[_Open], shape: Shape) -> _Open | None:
-    """The instance with the least vCPU left that has room.
-
-    Packing keeps others empty, so that they can go.
-    """
-    best: _Open | None = None
-    for open_ in rooms:
-        if open_.held_for not in (None, shape.shape_id) or not open_.free.holds(shape.need):
-            continue
-        if best is None or open_.free.vcpu_milli < best.free.vcpu_milli:
-            best = open_
-    return best
-
-
-def _hold(environments: list[_Fleet], shape: Shape) -> None:
+def _hold(environments: list[OpenRooms], shape: Shape) -> None:
     """Holds the instance where the shape would fit soonest.
 
     That is one large enough, and with the most free already.
     """
-    candidates = [
-        open_
-        for fleet in environments
-        for open_ in fleet.rooms
-        if open_.held_for is None and open_.room.total.holds(shape.need)
-    ]
-    if any(open_.held_for == shape.shape_id for fleet in environments for open_ in fleet.rooms):
+    if any(shape.shape_id in fleet.held() for fleet in environments):
         return
+    candidates = [
+        (fleet.free(index), fleet.rooms[index].instance_id, fleet, index)
+        for fleet in environments
+        if (index := fleet.candidate(shape.need)) is not None
+    ]
     if candidates:
-        chosen = max(
-            candidates, key=lambda o: (o.free.vcpu_milli, o.free.memory_mib, o.room.instance_id)
-        )
-        chosen.held_for = shape.shape_id
+        _, _, fleet, index = max(candidates, key=lambda found: found[:2])
+        fleet.hold(index, shape.shape_id)
 
 
 class Lack(StrEnum):

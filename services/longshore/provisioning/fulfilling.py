@@ -17,10 +17,11 @@ way out.
 
 import asyncio
 import contextlib
+import math
 import random
 import uuid
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -67,6 +68,8 @@ class Fulfilling:
         self._catalogue = catalogue
         # A provider that only reserves goes by what is on record, so one order after the other.
         self._places = asyncio.Semaphore(1 if provider.revives else ORDERS_AT_ONCE)
+        #: Most instances that each order may get that is being answered.
+        self._asked_for: dict[uuid.UUID, int] = {}
         self._turns: weakref.WeakValueDictionary[uuid.UUID, asyncio.Lock] = (
             weakref.WeakValueDictionary()
         )
@@ -97,19 +100,42 @@ class Fulfilling:
         """
         kinds = self.check(order)
         turn = self._turns.setdefault(order.order_id, asyncio.Lock())
+        until = asyncio.get_running_loop().time() + seconds
         try:
-            async with asyncio.timeout(seconds), turn, self._places:
-                async with self._leadership.guarded() as conn:
-                    is_closed, errors = await capacity_order.lock(conn, order.order_id)
-                    if is_closed:
-                        got = await instance.of_order(conn, order.order_id)
-                        return Provisioned(order.order_id, got, errors)
-                    await capacity_order.begin(conn, order.order_id, seconds)
-                    live = await instance.count_live(conn, self._provider.name)
-                    resources = await instance.compute_resources(conn, order.compute_environment)
-                fulfilment = await self._ask(order, kinds, resources, live)
-                async with self._leadership.guarded() as conn:
-                    return await self._close(conn, order, kinds, fulfilment)
+            async with asyncio.timeout_at(until):
+                await turn.acquire()
+        except TimeoutError:
+            # Who has the turn goes on: its note is not ours to take back.
+            raise Unavailable(f"The provider did not answer in {seconds:.0f} s.") from None
+        try:
+            return await self._answer(order, kinds, seconds, until)
+        finally:
+            turn.release()
+
+    async def _answer(
+        self,
+        order: CapacityOrder,
+        kinds: Mapping[str, InstanceType],
+        seconds: float,
+        until: float,
+    ) -> Provisioned:
+        """Answers an order, of which nobody else does at this time."""
+        try:
+            async with asyncio.timeout_at(until), self._places:
+                with self._asking_for(order) as ahead:
+                    async with self._leadership.guarded() as conn:
+                        is_closed, errors = await capacity_order.lock(conn, order.order_id)
+                        if is_closed:
+                            got = await instance.of_order(conn, order.order_id)
+                            return Provisioned(order.order_id, got, errors)
+                        await capacity_order.begin(conn, order.order_id, seconds)
+                        live = await instance.count_live(conn, self._provider.name)
+                        resources = await instance.compute_resources(
+                            conn, order.compute_environment
+                        )
+                    fulfilment = await self._ask(order, kinds, resources, live + ahead)
+                    async with self._leadership.guarded() as conn:
+                        return await self._close(conn, order, kinds, fulfilment)
         except TimeoutError:
             await self._let_go(order.order_id)
             raise Unavailable(f"The provider did not answer in {seconds:.0f} s.") from None
@@ -118,6 +144,20 @@ class Fulfilling:
         except Exception:
             await self._let_go(order.order_id)
             raise
+
+    @contextlib.contextmanager
+    def _asking_for(self, order: CapacityOrder) -> Iterator[int]:
+        """Counts what an order may get, as none of it is on record; yields that of those before it.
+
+        So orders that are answered at one time do not each take the provider's last room.
+        """
+        ahead = sum(self._asked_for.values())
+        least = min(entry.weight for entry in order.entries)
+        self._asked_for[order.order_id] = math.ceil(order.target_vcpus / least)
+        try:
+            yield ahead
+        finally:
+            del self._asked_for[order.order_id]
 
     async def left_over(self) -> list[CapacityOrder]:
         """Open orders that are noted as being answered, although nobody does."""

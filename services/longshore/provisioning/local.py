@@ -20,6 +20,7 @@ import structlog
 
 from longshore.domain.catalogue import Catalogue, InstanceType
 from longshore.domain.instance import InstanceRecord
+from longshore.domain.market import Quote
 from longshore.domain.order import (
     INSTANCE_LIMIT,
     UNSUPPORTED_ARCHITECTURE,
@@ -32,7 +33,7 @@ from longshore.domain.order import (
 )
 from longshore.domain.validation import Json
 from longshore.provisioning.local_process import Processes
-from longshore.provisioning.provider import Found, Fulfilment, LaunchError, Quote
+from longshore.provisioning.provider import Found, Fulfilment, LaunchError
 
 log = structlog.get_logger()
 

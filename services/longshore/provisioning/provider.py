@@ -8,6 +8,7 @@ from typing import Protocol
 from longshore.domain.catalogue import InstanceType
 from longshore.domain.errors import LongshoreError
 from longshore.domain.instance import InstanceRecord
+from longshore.domain.market import Quote
 from longshore.domain.order import CapacityError, CapacityOrder, Ordered
 from longshore.domain.validation import Json
 
@@ -39,17 +40,6 @@ class Fulfilment:
     errors: tuple[CapacityError, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quote:
-    """What the provider says of one of its pools. See `longshore.domain.capacity.Offer`."""
-
-    instance_type: str
-    zone: str
-    purchase_option: str
-    price_per_hour: float
-    depth: float = 1.0
-
-
 class Provider(Protocol):
     """A place that instances come from; all of it is idempotent, by our own ids."""
 
@@ -70,7 +60,8 @@ class Provider(Protocol):
             order: what to get.
             kinds: the types of its entries.
             resources: `computeResources` of the compute environment, as stored.
-            live: instances of this provider that are not over on record.
+            live: instances of this provider that are not over on record, and those that orders
+                before this one may still get.
 
         Raises:
             Unavailable: the provider does not answer; whether it launched anything is not known.

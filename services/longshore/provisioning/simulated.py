@@ -15,6 +15,7 @@ from uuid import UUID
 
 from longshore.domain.catalogue import InstanceType
 from longshore.domain.instance import InstanceRecord
+from longshore.domain.market import Quote
 from longshore.domain.order import (
     SPOT,
     CapacityError,
@@ -25,7 +26,7 @@ from longshore.domain.order import (
     instance_ids,
 )
 from longshore.domain.validation import Json
-from longshore.provisioning.provider import Found, Fulfilment, LaunchError, Quote
+from longshore.provisioning.provider import Found, Fulfilment, LaunchError
 from longshore.provisioning.simulated_market import Market, Pool, preferred
 
 SHORT = "INSUFFICIENT_INSTANCE_CAPACITY"

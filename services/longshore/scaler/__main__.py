@@ -24,6 +24,8 @@ SERVICE = "longshore.v1.ScalerService"
 #: Notifications that come so close together fold into one pass. A busy scheduler sends one with
 #: each transaction that leaves jobs waiting.
 GATHER_SECONDS = 0.1
+#: Under a storm of notifications passes that take long come further apart, up to so far.
+GATHER_MOST_SECONDS = 2.0
 
 
 async def serve(stop: asyncio.Event, config: ScalerConfig) -> None:
@@ -45,7 +47,13 @@ async def serve(stop: asyncio.Event, config: ScalerConfig) -> None:
             wake_at=alarm.set,
         )
         stack.push_async_callback(scaler.close)
-        loop = Loop("scaler", scaler.evaluate, config.interval_seconds, gather=GATHER_SECONDS)
+        loop = Loop(
+            "scaler",
+            scaler.evaluate,
+            config.interval_seconds,
+            gather=GATHER_SECONDS,
+            gather_most=GATHER_MOST_SECONDS,
+        )
         alarm.rings(loop.wake)
         listener = Listener(config.database_url, {CAPACITY: loop.wake, ENVIRONMENTS: loop.wake})
         server = GrpcServer(config.address)

@@ -20,6 +20,8 @@ from longshore.state.pool import Connection
 
 log = structlog.get_logger()
 
+#: Ends the reason of an order that was not placed, or has no answer.
+NOTHING_YET = "Nothing of that was had so far."
 #: A transaction that only the holder of the scaler's lease commits.
 Guard = Callable[[], AbstractAsyncContextManager[Connection]]
 
@@ -170,6 +172,8 @@ class Applying:
                 self._troubles.note("order.unanswered", name, got)
                 continue
             self._troubles.forget(name)
+            if not (got.ordered or got.errors):  # it had been given up
+                continue
             async with self._guarded() as conn:
                 await scaling.add_late(
                     conn,
@@ -205,4 +209,5 @@ class Applying:
 
 def _with_errors(reason: str, got: Got) -> str:
     """Why something was ordered, and each thing once that could not be had."""
-    return " ".join((reason, *dict.fromkeys(error.message for error in got.errors)))
+    unanswered = () if got.is_answered else (NOTHING_YET,)
+    return " ".join((reason, *dict.fromkeys(error.message for error in got.errors), *unanswered))

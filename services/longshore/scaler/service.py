@@ -37,7 +37,7 @@ IN_FLIGHT_SECONDS = 5.0
 LOOK_LEAST = timedelta(seconds=1)
 #: How long activities are kept.
 HISTORY = timedelta(days=42)
-#: Of so many, the oldest, each pass looks whether they are too old.
+#: Of those that are older, each pass forgets so many.
 PRUNE_BATCH = 100
 
 

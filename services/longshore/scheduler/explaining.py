@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 
 from longshore.domain.errors import NotFound
 from longshore.domain.job import WHOLE, JobKey, JobStatus
-from longshore.domain.placement import NONE_YET, is_slot
+from longshore.domain.opening import is_slot
+from longshore.domain.placement import NONE_YET
 from longshore.domain.waiting import HINTS
 from longshore.state import (
     array_job,

@@ -8,7 +8,7 @@ from datetime import datetime
 import structlog
 
 from longshore.domain.errors import NotFound, PreconditionFailed
-from longshore.domain.placement import is_slot
+from longshore.domain.opening import is_slot
 from longshore.scheduler.ending import AttemptReport, lost_reports
 from longshore.scheduler.memory import Memory
 from longshore.scheduler.session import Session
@@ -28,7 +28,7 @@ async def check_instance(conn: Connection, memory: Memory, registration: Registr
     It is on its way out, or it is a slot that was used, or was out of sight and may have been.
 
     Raises:
-        NotFound: the compute environment does not exist.
+        NotFound: the compute environment does not exist, or the instance is not on record yet.
         PreconditionFailed: the instance is over on record, or belongs elsewhere.
     """
     name = registration.compute_environment
@@ -37,7 +37,7 @@ async def check_instance(conn: Connection, memory: Memory, registration: Registr
         raise NotFound(
             f"Compute environment {name} does not exist; create it first, or name another one."
         )
-    record = await agent.on_record(conn, registration.instance_id)
+    record = await agent.on_record(conn, registration.instance_id, name)
     if registration.unmanaged:
         if environment.managed:
             raise PreconditionFailed(
@@ -45,6 +45,12 @@ async def check_instance(conn: Connection, memory: Memory, registration: Registr
                 "machines join UNMANAGED ones."
             )
         return record.is_noticed
+    if record.is_awaited:
+        # It booted faster than the provider answered. Refused, its agent would end it.
+        raise NotFound(
+            f"Instance {registration.instance_id} of {name} is not on record yet; its order is "
+            "being answered."
+        )
     if record.compute_environment != name or record.status in (None, "TERMINATED", "FAILED"):
         raise PreconditionFailed(
             f"Instance {registration.instance_id} of {name} is not on record as live."

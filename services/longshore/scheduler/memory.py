@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from longshore.domain.job import JobKey
-from longshore.domain.placement import Queue, Room, Shape, Waiting, is_slot
+from longshore.domain.opening import Room, is_slot
+from longshore.domain.placement import Queue, Shape, Waiting
 from longshore.domain.resources import Resources
 from longshore.domain.waiting import Supply
 from longshore.state import agent, attempt, demand, topology

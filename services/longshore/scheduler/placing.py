@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.job import WHOLE, JobKey, JobStatus
-from longshore.domain.placement import Placement, Plan, Room, Shape, Snapshot, explain, lacks, plan
+from longshore.domain.opening import Room
+from longshore.domain.placement import Placement, Plan, Shape, Snapshot, explain, lacks, plan
 from longshore.domain.waiting import blocked_reason, explain_shortages, shortages_of
 from longshore.scheduler.changes import Changes
 from longshore.scheduler.ending import DetailsCache

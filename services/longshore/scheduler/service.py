@@ -13,7 +13,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.errors import NotFound, PreconditionFailed
-from longshore.domain.placement import is_slot
+from longshore.domain.opening import is_slot
 from longshore.scheduler import convert
 from longshore.scheduler.admission import admit
 from longshore.scheduler.changes import Changes
@@ -25,6 +25,7 @@ from longshore.scheduler.ending import (
 )
 from longshore.scheduler.following import follow
 from longshore.scheduler.instances import (
+    OVER,
     check_instance,
     drain_leaving,
     find_lost,
@@ -332,7 +333,7 @@ class Scheduler:
         Returns all that should be live on it, its stops, and whether it drains.
 
         Raises:
-            NotFound: the compute environment does not exist.
+            NotFound: the compute environment does not exist, or the instance is not on record yet.
             PreconditionFailed: the instance is over on record, or belongs elsewhere.
             Unavailable: this scheduler does not lead.
         """
@@ -385,8 +386,12 @@ class Scheduler:
 
     def seen(self, session: Session) -> None:
         """An agent gave a sign of life."""
-        if self._memory is not None and session.instance_id in self._memory.instances:
-            self._memory.instances[session.instance_id].seen = time.monotonic()
+        if self._memory is None:
+            return
+        instance = self._memory.instances.get(session.instance_id)
+        # One that is over stays so: a sign of life may come while a pass is about to give it up.
+        if instance is not None and instance.seen != OVER:
+            instance.seen = time.monotonic()
 
     async def store_seen(self) -> None:
         """Stores that connected agents are alive."""

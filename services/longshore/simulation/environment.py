@@ -3,21 +3,15 @@
 As `longshore.state.scaling` reads it from tables.
 """
 
-from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from longshore.domain.capacity import BEST_FIT, Environment, Offer
-from longshore.domain.catalogue import InstanceType
+from longshore.domain.capacity import BEST_FIT, Environment
+from longshore.domain.catalogue import Catalogue, InstanceType
 from longshore.domain.environment import ComputeEnvironment, is_fargate
+from longshore.domain.market import Market
 from longshore.domain.order import ON_DEMAND, SPOT
 from longshore.domain.validation_environment import compute_resources
-from longshore.provisioning.provider import Quote
-
-#: Instance type, zone, purchase option.
-PoolName = tuple[str, str, str]
-#: By instance type and purchase option.
-Quotes = Mapping[tuple[str, str], Sequence[Quote]]
 
 
 @dataclass(slots=True)
@@ -38,32 +32,29 @@ class EnvironmentState:
         return self.status == "VALID"
 
 
-def see(state: EnvironmentState, quotes: Quotes, short: Collection[PoolName]) -> Environment:
+def see(state: EnvironmentState, market: Market, catalogue: Catalogue) -> Environment:
     """An environment as decisions see it.
 
     Args:
         state: what is kept of it.
-        quotes: what the provider said of its pools.
-        short: what the provider was short of lately.
+        market: what is known of the provider's pools.
+        catalogue: what names of instance types stand for.
     """
     stored = state.stored
     resources = compute_resources(stored)
-    kind = resources["type"]
     option = purchase_option(stored)
     bid = resources.get("bidPercentage") or 100
+    is_slots = is_fargate(stored.resource_type)
     return Environment(
         name=stored.name,
         status=state.status,
         status_reason=state.status_reason,
-        offers=tuple(
-            offer for kind in state.kinds for offer in _offers(kind, option, bid, quotes, short)
-        ),
+        offers=market.offers(resources.get("instanceTypes") or (), catalogue, option, bid),
         allocation_strategy=resources.get("allocationStrategy") or BEST_FIT,
         is_spot=option == SPOT,
         bid_percentage=bid,
-        is_fargate=is_fargate(kind),
-        is_short=is_fargate(kind)
-        and any(n.startswith("fargate.") and o == option for n, _, o in short),
+        is_fargate=is_slots,
+        is_short=is_slots and market.is_short_of_slots(option),
         minv_cpus=stored.minv_cpus or 0,
         maxv_cpus=stored.maxv_cpus or 0,
         desiredv_cpus=state.desiredv_cpus,
@@ -71,32 +62,6 @@ def see(state: EnvironmentState, quotes: Quotes, short: Collection[PoolName]) ->
         scale_down_delay=_scale_down_delay(stored),
         failures=state.failures,
     )
-
-
-def _offers(
-    kind: InstanceType,
-    option: str,
-    bid_percentage: int,
-    quotes: Quotes,
-    short: Collection[PoolName],
-) -> list[Offer]:
-    """The pools of a type; without quotes one for any zone at the catalogue's price."""
-    zones = {zone for name, zone, of in short if (name, of) == (kind.name, option)}
-    pools = quotes.get((kind.name, option))
-    ceiling = kind.price_per_hour * bid_percentage / 100
-    if not pools or option != SPOT:
-        return [Offer(kind=kind, price_per_hour=kind.price_per_hour, is_short=bool(zones))]
-    return [
-        Offer(
-            kind=kind,
-            price_per_hour=quote.price_per_hour,
-            zone=quote.zone,
-            depth=quote.depth,
-            is_short="" in zones or quote.zone in zones,
-        )
-        for quote in pools
-        if quote.price_per_hour <= ceiling
-    ] or [Offer(kind=kind, price_per_hour=ceiling, is_short=True)]
 
 
 def purchase_option(stored: ComputeEnvironment) -> str:

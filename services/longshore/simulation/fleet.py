@@ -6,7 +6,7 @@ from datetime import datetime
 
 from longshore.domain.capacity import Instance, InstanceState
 from longshore.domain.catalogue import InstanceType
-from longshore.domain.placement import Room
+from longshore.domain.opening import Room
 from longshore.domain.resources import Resources
 from longshore.simulation.backlog import Job
 from longshore.simulation.clock import Clock
@@ -218,6 +218,8 @@ def as_instance(member: Member) -> Instance:
             state=member.state,
             free=member.free,
             ordered_at=member.ordered_at,
+            instance_type=member.kind.name,
+            held=tuple(attempt.need for attempt in member.attempts),
             vcpus=member.kind.vcpus,
             generation=member.generation,
             is_slot=member.kind.is_slot,

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from longshore.domain.capacity import InstanceState
-from longshore.domain.placement import HOLD_AFTER, Placement, Queue, Room, Snapshot, Waiting, plan
+from longshore.domain.opening import Room
+from longshore.domain.placement import HOLD_AFTER, Placement, Queue, Snapshot, Waiting, plan
 from longshore.domain.resources import Resources
 from longshore.simulation.backlog import Backlog
 from longshore.simulation.clock import Clock

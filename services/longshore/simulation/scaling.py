@@ -22,17 +22,16 @@ from longshore.domain.capacity import (
 )
 from longshore.domain.catalogue import Catalogue, InstanceType
 from longshore.domain.decision import Decision, ScalingSettings, order_for
+from longshore.domain.market import Market, PoolName, Quote
 from longshore.domain.order import SPOT, CapacityOrder
 from longshore.domain.placement import Queue
 from longshore.domain.scaling import decide, next_due
 from longshore.domain.validation_environment import compute_resources
-from longshore.provisioning.provider import Fulfilment, Provider, Quote
+from longshore.provisioning.provider import Fulfilment, Provider
 from longshore.simulation.backlog import Backlog
 from longshore.simulation.clock import EPOCH, Clock
 from longshore.simulation.environment import (
     EnvironmentState,
-    PoolName,
-    Quotes,
     purchase_option,
     see,
 )
@@ -105,7 +104,7 @@ class Scaler:
         self._random = random.Random(f"{seed}/orders")
         #: What the provider was short of, and until when.
         self._short: dict[PoolName, datetime] = {}
-        self._quotes: Quotes = {}
+        self._quotes: list[Quote] = []
         self._quoted_step = -1
         self.activities: list[Activity] = []
         self.decisions = 0
@@ -130,8 +129,9 @@ class Scaler:
         now = self._clock.now
         self._short = {key: until for key, until in self._short.items() if until > now}
         await self._read_quotes()
+        market = Market(self._quotes, self._short)
         environments = [
-            see(state, self._quotes, self._short.keys()) for state in self._environments.values()
+            see(state, market, self._catalogue) for state in self._environments.values()
         ]
         snapshot = Snapshot(
             queues=self._demand(),
@@ -173,10 +173,7 @@ class Scaler:
             if purchase_option(state.stored) == SPOT
             for kind in state.kinds
         }
-        found: dict[tuple[str, str], list[Quote]] = {}
-        for quote in await self._provider.quote(list(kinds.values())):
-            found.setdefault((quote.instance_type, quote.purchase_option), []).append(quote)
-        self._quotes = found
+        self._quotes = await self._provider.quote(list(kinds.values()))
 
     # ------------------------------------------------------------------ what it does
 

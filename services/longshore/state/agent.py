@@ -68,6 +68,8 @@ class OnRecord:
     agent_status: str | None
     #: Its agent was told that it will be taken away.
     is_noticed: bool
+    #: It may be of an order of its environment's that is being answered: such come on record then.
+    is_awaited: bool
 
 
 async def register(conn: Connection, registration: Registration, *, draining: bool) -> None:
@@ -142,7 +144,7 @@ async def notice(conn: Connection, notices: Sequence[Notice]) -> list[str]:
     return [row["instance_id"] for row in rows]
 
 
-async def on_record(conn: Connection, instance_id: str) -> OnRecord:
-    """What is known of an instance and its agent."""
-    [row] = await conn.fetch(_SQL["on_record"], instance_id)
+async def on_record(conn: Connection, instance_id: str, compute_environment: str) -> OnRecord:
+    """What is known of an instance and its agent, which says that it is of an environment."""
+    [row] = await conn.fetch(_SQL["on_record"], instance_id, compute_environment)
     return OnRecord(**row)

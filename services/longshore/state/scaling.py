@@ -1,8 +1,8 @@
 """What the scaler reads to decide, and what it writes once it has."""
 
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,13 +11,13 @@ from longshore.domain.capacity import (
     Environment,
     Instance,
     InstanceState,
-    Offer,
     QueueDemand,
     ShapeDemand,
     Snapshot,
 )
-from longshore.domain.catalogue import RESERVE_MIB, Catalogue, InstanceType
+from longshore.domain.catalogue import RESERVE_MIB, Catalogue
 from longshore.domain.environment import JOB_EXECUTION_TIMEOUT_MINUTES, is_fargate
+from longshore.domain.market import Market, Quote
 from longshore.domain.order import ON_DEMAND, SPOT
 from longshore.domain.resources import Resources
 from longshore.domain.validation import Json
@@ -36,48 +36,6 @@ class Seen:
     cool_down_ends_at: datetime | None
     #: Environments with an order that provisioning has not answered yet.
     in_flight: frozenset[str]
-
-
-class _Market:
-    """What the provider quoted, and what it was short of."""
-
-    def __init__(self, quotes: Sequence[Any], shortages: Sequence[Any]) -> None:
-        self._quotes: dict[tuple[str, str], list[Any]] = {}
-        for row in quotes:
-            key = row["instance_type"], row["purchase_option"]
-            self._quotes.setdefault(key, []).append(row)
-        self._short: dict[tuple[str, str], set[str]] = {}
-        for row in shortages:
-            key = row["instance_type"], row["purchase_option"]
-            self._short.setdefault(key, set()).add(row["zone"])
-
-    def offers(self, kind: InstanceType, option: str, bid_percentage: int) -> list[Offer]:
-        """The pools of a type, by zone; without quotes one for any zone at the catalogue's price.
-
-        Pools dearer than the bid are left out. A type of which only such are left has one that
-        the provider is short of: the type is known all the same, and its price may fall.
-        """
-        short = self._short.get((kind.name, option), set())
-        quotes = self._quotes.get((kind.name, option))
-        ceiling = kind.price_per_hour * bid_percentage / 100 if option == SPOT else None
-        if not quotes:
-            price = kind.price_per_hour if ceiling is None else ceiling
-            return [Offer(kind=kind, price_per_hour=price, is_short=bool(short))]
-        return [
-            Offer(
-                kind=kind,
-                price_per_hour=row["price_per_hour"],
-                zone=row["zone"],
-                depth=row["depth"],
-                is_short="" in short or row["zone"] in short,
-            )
-            for row in quotes
-            if ceiling is None or row["price_per_hour"] <= ceiling
-        ] or [Offer(kind=kind, price_per_hour=ceiling or 0.0, is_short=True)]
-
-    def is_short_of_slots(self, option: str) -> bool:
-        """Whether the provider was short of room for any job's slot."""
-        return any(name.startswith("fargate.") for name, of in self._short if of == option)
 
 
 async def load_snapshot(
@@ -99,7 +57,10 @@ async def load_snapshot(
     """
     await conn.execute(_SQL["one_moment"])
     shortages = await conn.fetch(_SQL["shortages"], now - cool_down)
-    market = _Market(await conn.fetch(_SQL["offers"], provider), shortages)
+    market = Market(
+        [Quote(**row) for row in await conn.fetch(_SQL["offers"], provider)],
+        [(row["instance_type"], row["zone"], row["purchase_option"]) for row in shortages],
+    )
     environments = [
         _environment(row, catalogue, market) for row in await conn.fetch(_SQL["environments"])
     ]
@@ -155,7 +116,7 @@ async def add_activity(
 
 
 async def prune(conn: Connection, before: datetime, limit: int) -> None:
-    """Forgets activities from before a time, looking at the oldest ones."""
+    """Forgets activities from before a time, so many at most."""
     await conn.execute(_SQL["prune"], before, limit)
 
 
@@ -172,25 +133,21 @@ async def add_late(
     await conn.execute(_SQL["add_late"], environment, vcpus, ordered, reason, order_id)
 
 
-def _environment(row: Any, catalogue: Catalogue, market: _Market) -> Environment:
+def _environment(row: Any, catalogue: Catalogue, market: Market) -> Environment:
     resources: Json = row["detail"].get("computeResources") or {}
     delay = (resources.get("scalingPolicy") or {}).get("minScaleDownDelayMinutes")
     resource_type = row["resource_type"] or ""
     is_spot = resource_type.endswith(SPOT)
     option = SPOT if is_spot else ON_DEMAND
     bid_percentage = resources.get("bidPercentage") or 100
-    names: Sequence[str] = resources.get("instanceTypes") or ()
-    places = catalogue.places(names)
     return Environment(
         name=row["name"],
         is_managed=row["type"] == "MANAGED",
         is_enabled=row["state"] == "ENABLED",
         status=row["status"],
         status_reason=row["status_reason"],
-        offers=tuple(
-            replace(offer, place=places[kind.name])
-            for kind in catalogue.resolve(names)
-            for offer in market.offers(kind, option, bid_percentage)
+        offers=market.offers(
+            resources.get("instanceTypes") or (), catalogue, option, bid_percentage
         ),
         allocation_strategy=resources.get("allocationStrategy") or BEST_FIT,
         is_spot=is_spot,

@@ -359,3 +359,30 @@ def test_a_strategy_changes_nothing_about_the_jobs_themselves() -> None:
     )
     assert [job.submit_us for job in one] == [job.submit_us for job in other]
     assert all((a.durations == b.durations).all() for a, b in zip(one, other, strict=True))
+
+
+def test_the_ordered_strategy_goes_by_the_list_not_by_price() -> None:
+    found = summary(
+        a_workload(
+            jobs(count=4),
+            computeEnvironments=[
+                an_environment(
+                    instanceTypes=["m6i.large", "c6i.large"],
+                    allocationStrategy="BEST_FIT_PROGRESSIVE_ORDERED",
+                )
+            ],
+        )
+    )
+    assert [t.instance_type for t in found.instance_types] == ["m6i.large"]
+
+
+def test_consolidation_drains_what_is_less_than_half_full() -> None:
+    """A job of two vCPUs is left on each of two instances of eight: one of them is drained."""
+    workload = a_workload(
+        jobs("short", count=2, vcpus=6, duration=60),
+        jobs("long", count=2, vcpus=2, duration=7200),
+        computeEnvironments=[an_environment(instanceTypes=["c6i.2xlarge"], maxvCpus=16)],
+        settings={"consolidate": True, "idle": 3600},
+    )
+    reasons = [activity.reason for activity in simulate(workload).scaler.activities]
+    assert any("whose work fits on others" in reason for reason in reasons), reasons

@@ -74,12 +74,14 @@ class Launcher:
         Raises:
             Unavailable: AWS does not answer; whether it launched anything is not known.
         """
+        is_asked = False
         try:
             targets, errors = await self._targets(order, group, kinds, resources)
             if not targets:
                 return [], errors
             tags = self._tags(order, rank, resources)
             request = fleet_request(order, rank, targets, left, tags)
+            is_asked = True
             answer = await self._ec2.call("create_fleet", repeatable=False, **request)
         except InvalidRequest as error:
             return [], [failed(entry, PROVIDER_ERROR, error.message) for entry in group]
@@ -87,8 +89,8 @@ class Launcher:
             if error.code == "IdempotentParameterMismatch":
                 # Asked before with less known; what that launched is about to show.
                 raise Unavailable(str(error)) from error
-            if error.code in _NO_TEMPLATE and not resources.get("launchTemplate"):
-                # Deleted behind our back: made again at the next try.
+            if error.code in _NO_TEMPLATE and is_asked:
+                # Ours, deleted behind our back: made again at the next try.
                 self._templates.forget()
                 raise Unavailable(str(error)) from error
             log.warning("order.refused", order_id=str(order.order_id), rank=rank, error=str(error))
@@ -112,7 +114,7 @@ class Launcher:
                 message = f"EC2 has no instances of type {kind.name}."
                 errors.append(failed(entry, UNSUPPORTED, message))
                 continue
-            places = _places(entry, subnets)
+            places = _places(order, entry, subnets)
             if not places:
                 message = f"The compute environment has no subnet in {entry.zone}."
                 errors.append(failed(entry, UNSUPPORTED, message))
@@ -154,8 +156,18 @@ def failed(entry: OrderEntry, reason: str, message: str) -> CapacityError:
     return CapacityError(entry.instance_type, entry.zone, entry.purchase_option, reason, message)
 
 
-def _places(entry: OrderEntry, subnets: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Zones and subnets in which an entry may be launched."""
+def _places(
+    order: CapacityOrder, entry: OrderEntry, subnets: Mapping[str, str]
+) -> list[tuple[str, str]]:
+    """Zones and subnets in which an entry may be launched.
+
+    One subnet of a zone: EC2 refuses a fleet that has two, as duplicate instance pools. Which one
+    it is follows from the order, so that orders share them and one asked for again stays the same.
+    """
     if not subnets:
         return [(entry.zone, "")]
-    return [(zone, subnet) for subnet, zone in subnets.items() if entry.zone in ("", zone)]
+    by_zone: dict[str, list[str]] = {}
+    for subnet, zone in subnets.items():
+        if entry.zone in ("", zone):
+            by_zone.setdefault(zone, []).append(subnet)
+    return [(zone, those[order.order_id.int % len(those)]) for zone, those in by_zone.items()]

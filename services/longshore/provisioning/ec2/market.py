@@ -12,10 +12,10 @@ import structlog
 
 from longshore.domain.catalogue import InstanceType
 from longshore.domain.errors import Unavailable
+from longshore.domain.market import Quote
 from longshore.domain.order import ON_DEMAND, SPOT
 from longshore.provisioning.ec2.api import Api, Refused, chunks
 from longshore.provisioning.ec2.config import Ec2Config
-from longshore.provisioning.provider import Quote
 
 log = structlog.get_logger()
 

@@ -12,6 +12,7 @@ import structlog
 from longshore.domain.catalogue import InstanceType
 from longshore.domain.errors import Unavailable
 from longshore.domain.instance import InstanceRecord
+from longshore.domain.market import Quote
 from longshore.domain.order import (
     INSTANCE_LIMIT,
     CapacityError,
@@ -32,7 +33,7 @@ from longshore.provisioning.ec2.template import (
     STACK_TAG,
     Templates,
 )
-from longshore.provisioning.provider import Found, Fulfilment, LaunchError, Quote
+from longshore.provisioning.provider import Found, Fulfilment, LaunchError
 
 log = structlog.get_logger()
 
@@ -40,6 +41,9 @@ log = structlog.get_logger()
 _LIVE = ("pending", "running", "stopping", "stopped")
 #: Instances in one request to end them.
 TERMINATE_AT_ONCE = 100
+#: Most that EC2 takes as the target of one fleet. An order of more gets so much; the rest is for the
+#: next one.
+TARGET_MAXIMUM = 10_000.0
 #: How often templates that nothing uses are looked for.
 SWEEP_EVERY = timedelta(minutes=10)
 _ORDER = re.compile(r"([0-9a-f-]{36})/([0-9]+)")
@@ -94,7 +98,7 @@ class Ec2Provider:
         """Gets what may be had of an order. See the protocol."""
         instances: list[Ordered] = []
         errors: list[CapacityError] = []
-        left = order.target_vcpus
+        left = min(order.target_vcpus, TARGET_MAXIMUM)
         launched = await self._launched_for(order.order_id)
         for rank, group in by_rank(order.entries):
             if left <= 0:
@@ -146,8 +150,12 @@ class Ec2Provider:
                 if not error.code.startswith("InvalidInstanceID"):
                     raise Unavailable(f"EC2 does not end instances: {error}") from error
                 # One unknown id spoils the whole request.
-                if known := await self._live_ids(some):
-                    await self._ec2.call("terminate_instances", InstanceIds=known)
+                known = await self._live_ids(some)
+                try:
+                    if known:
+                        await self._ec2.call("terminate_instances", InstanceIds=known)
+                except Refused as again:
+                    raise Unavailable(f"EC2 does not end instances: {again}") from again
         log.info("instances.ended", instance_ids=list(instance_ids), force=force)
 
     async def describe(self) -> list[Found]:

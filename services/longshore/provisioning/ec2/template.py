@@ -108,7 +108,14 @@ class Templates:
         data = await self._given(resources)
         image = await self._images.find(resources, data, instance_class)
         script = boot_script(self._config, compute_environment)
-        given = base64.b64decode(data.get("UserData") or "").decode("utf-8", "replace")
+        try:
+            given = base64.b64decode(data.get("UserData") or "").decode()
+        except UnicodeDecodeError:
+            raise InvalidRequest(
+                "The user data of the launch template is no text; longshore adds its own to it, "
+                "so it must not be compressed.",
+                member="computeResources.launchTemplate",
+            ) from None
         data["ImageId"] = image
         data["UserData"] = base64.b64encode(merged(script, given).encode()).decode()
         data.setdefault(
@@ -121,6 +128,8 @@ class Templates:
         )
         # A machine that shuts itself down is over: it never registers again.
         data["InstanceInitiatedShutdownBehavior"] = "terminate"
+        # Who launches instances ends them: one that is protected from that would cost for ever.
+        data.pop("DisableApiTermination", None)
         if role := resources.get("instanceRole"):
             member = "Arn" if role.startswith("arn:") else "Name"
             data["IamInstanceProfile"] = {member: role}

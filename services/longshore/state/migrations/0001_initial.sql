@@ -340,7 +340,7 @@ CREATE TABLE instances (
     CHECK ((status IN ('TERMINATED', 'FAILED')) = (ended_at IS NOT NULL))
 );
 CREATE INDEX instances_live ON instances (compute_environment) WHERE ended_at IS NULL;
-CREATE INDEX instances_failed ON instances (compute_environment, ended_at) WHERE status = 'FAILED';
+CREATE INDEX instances_ordered ON instances (compute_environment, ordered_at);
 CREATE INDEX instances_order ON instances (order_id);
 CREATE INDEX instances_ended ON instances (ended_at) WHERE ended_at IS NOT NULL;
 
@@ -369,5 +369,6 @@ CREATE TABLE scaling_activities (
     at timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX scaling_activities_environment ON scaling_activities (compute_environment, activity_id);
+CREATE INDEX scaling_activities_age ON scaling_activities (at) WHERE reason NOT LIKE 'INVALID: %';
 -- When an environment was turned INVALID: failures count from there.
 CREATE INDEX scaling_activities_invalid ON scaling_activities (compute_environment, at) WHERE reason LIKE 'INVALID: %';

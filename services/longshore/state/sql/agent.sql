@@ -49,9 +49,12 @@ WHERE a.instance_id = n.instance_id AND a.status <> 'LOST'
 RETURNING a.instance_id
 
 -- name: on_record
--- What is known of an instance and its agent: always one row.
--- $1 instance
+-- What is known of an instance and its agent: always one row. Awaited: it may belong to an order that is being
+-- answered.
+-- $1 instance, $2 environment
 SELECT i.compute_environment, i.status, a.status AS agent_status,
-    coalesce(a.notice IS NOT NULL AND a.status <> 'LOST', false) AS is_noticed
+    coalesce(a.notice IS NOT NULL AND a.status <> 'LOST', false) AS is_noticed,
+    i.instance_id IS NULL AND EXISTS (SELECT FROM capacity_orders o WHERE o.closed_at IS NULL
+        AND o.answering_until IS NOT NULL AND o.compute_environment = $2) AS is_awaited
 FROM (VALUES ($1::text)) AS k (instance_id)
 LEFT JOIN instances i USING (instance_id) LEFT JOIN agents a USING (instance_id)

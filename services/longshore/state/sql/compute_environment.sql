@@ -78,6 +78,10 @@ WHERE name = $1
     AND NOT EXISTS (
         SELECT FROM agents WHERE agents.compute_environment = $1 AND agents.status <> 'LOST'
     )
+    -- What an open order gets would belong to nobody.
+    AND NOT EXISTS (
+        SELECT FROM capacity_orders o WHERE o.compute_environment = $1 AND o.closed_at IS NULL
+    )
 RETURNING name;
 
 -- name: notify_environments

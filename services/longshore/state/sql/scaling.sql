@@ -3,20 +3,22 @@
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY
 
 -- name: environments
--- Failures count since the environment was last turned INVALID or changed its instances, and since
--- an instance last came up.
+-- Failures are those of instances ordered since the environment was made, was last turned INVALID or
+-- changed its instances, and after the last one that came up.
 SELECT e.name, e.type, e.state, e.status, e.status_reason, e.detail, e.resource_type,
     e.minv_cpus, e.maxv_cpus, e.desiredv_cpus, e.generation, e.infrastructure_updated_at,
     (SELECT a.desiredv_cpus FROM scaling_activities a WHERE a.compute_environment = e.name
         ORDER BY a.activity_id DESC LIMIT 1) AS settledv_cpus,
     (SELECT count(*) FROM instances f
         WHERE f.compute_environment = e.name AND f.status = 'FAILED'
-        AND f.ended_at > coalesce((SELECT max(a.at) FROM scaling_activities a
-            WHERE a.compute_environment = e.name AND a.reason LIKE 'INVALID: %'), '-infinity')
-        AND f.ended_at > coalesce(e.infrastructure_updated_at, '-infinity')
-        AND NOT EXISTS (SELECT FROM agents r JOIN instances o USING (instance_id)
-            WHERE r.compute_environment = e.name AND o.status <> 'FAILED'
-            AND o.ordered_at > f.ordered_at)) AS failures
+        AND f.generation = e.generation
+        AND f.ordered_at > greatest(e.created_at,
+            (SELECT max(a.at) FROM scaling_activities a
+                WHERE a.compute_environment = e.name AND a.reason LIKE 'INVALID: %'),
+            (SELECT o.ordered_at FROM instances o
+                WHERE o.compute_environment = e.name AND o.status <> 'FAILED'
+                AND EXISTS (SELECT FROM agents r WHERE r.instance_id = o.instance_id)
+                ORDER BY o.ordered_at DESC LIMIT 1))) AS failures
 FROM compute_environments e
 WHERE e.status <> 'DELETED'
 ORDER BY e.name
@@ -33,8 +35,8 @@ SELECT e.value ->> 'instanceType' AS instance_type, e.value ->> 'zone' AS zone,
     e.value ->> 'purchaseOption' AS purchase_option, max(o.closed_at) AS at
 FROM capacity_orders o, jsonb_array_elements(o.errors) e
 WHERE o.errors <> '[]' AND o.closed_at >= $1
-    AND NOT (e.value ->> 'reason' = 'INSTANCE_LIMIT'
-        AND EXISTS (SELECT FROM instances i WHERE i.ended_at > o.closed_at))
+    AND (e.value ->> 'reason' <> 'INSTANCE_LIMIT' OR o.closed_at >=
+        coalesce((SELECT max(i.ended_at) FROM instances i), '-infinity'))
 GROUP BY 1, 2, 3
 
 -- name: offers
@@ -101,19 +103,24 @@ UPDATE compute_environments SET desiredv_cpus = $3
 WHERE name = $1 AND coalesce(desiredv_cpus, 0) = $2
 
 -- name: set_status
+-- Whoever places jobs in the environment is told.
 -- $1 environment, $2 what was read, $3 new, $4 reason
-UPDATE compute_environments SET status = $3, status_reason = $4
-WHERE name = $1 AND status = $2
+WITH changed AS (
+    UPDATE compute_environments SET status = $3, status_reason = $4
+    WHERE name = $1 AND status = $2
+    RETURNING name)
+SELECT pg_notify('longshore_environments', '') FROM changed
 
 -- name: prune
 -- Forgets old activities, the oldest first. The last one of each environment stays, and those from
 -- which failures count.
--- $1 older than, $2 how many to look at
-DELETE FROM scaling_activities o
-WHERE o.activity_id IN (SELECT activity_id FROM scaling_activities ORDER BY activity_id LIMIT $2)
-    AND o.at < $1 AND o.reason NOT LIKE 'INVALID: %'
-    AND EXISTS (SELECT FROM scaling_activities n
-        WHERE n.compute_environment = o.compute_environment AND n.activity_id > o.activity_id)
+-- $1 older than, $2 how many at most
+DELETE FROM scaling_activities WHERE activity_id IN (
+    SELECT o.activity_id FROM scaling_activities o
+    WHERE o.at < $1 AND o.reason NOT LIKE 'INVALID: %'
+        AND EXISTS (SELECT FROM scaling_activities n
+            WHERE n.compute_environment = o.compute_environment AND n.activity_id > o.activity_id)
+    ORDER BY o.at LIMIT $2)
 
 -- name: add_late
 -- Adds to the history what an order got after the pass that placed it; desiredvCpus follows from the

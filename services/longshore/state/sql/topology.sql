@@ -30,8 +30,8 @@ SELECT e.value ->> 'instanceType' AS instance_type, e.value ->> 'zone' AS zone,
     e.value ->> 'purchaseOption' AS purchase_option, e.value ->> 'reason' AS reason, max(o.closed_at) AS at
 FROM capacity_orders o, jsonb_array_elements(o.errors) e
 WHERE o.errors <> '[]' AND o.closed_at > $1
-    AND NOT (e.value ->> 'reason' = 'INSTANCE_LIMIT'
-        AND EXISTS (SELECT FROM instances i WHERE i.ended_at > o.closed_at))
+    AND (e.value ->> 'reason' <> 'INSTANCE_LIMIT' OR o.closed_at >=
+        coalesce((SELECT max(i.ended_at) FROM instances i), '-infinity'))
 GROUP BY 1, 2, 3, 4
 ORDER BY at DESC, 1, 2
 

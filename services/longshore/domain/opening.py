@@ -1,0 +1,149 @@
+"""What instances have free while a plan is made, and which of them a job goes to.
+
+Simple meaning: a job goes to an instance that runs something already, so that empty ones can go;
+among these to the one whose free vCPU, memory and GPUs are most like what the job needs, so that
+jobs which want much vCPU and jobs which want much memory fill instances together; among these to
+the fullest.
+
+How the code differs: the instances of an environment are the rows of a few arrays, so that looking
+for one costs a handful of array operations, however many there are.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from longshore.domain.catalogue import FARGATE_FAMILY
+from longshore.domain.resources import Resources
+
+Amounts = NDArray[np.int64]
+
+_NOBODY = -1
+#: Alignments that differ by less are alike.
+_ALIGNMENT_DIGITS = 2
+
+
+def is_slot(instance_type: str) -> bool:
+    """Whether an instance of a type is a slot: for one job, of exactly its size."""
+    return instance_type.partition(".")[0] == FARGATE_FAMILY
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What an instance of a compute environment has free, and what it offers in all."""
+
+    instance_id: str
+    compute_environment: str
+    free: Resources
+    total: Resources
+    draining: bool = False
+    #: Its agent has no stream now: what is placed there would wait for it.
+    away: bool = False
+    #: It takes one attempt in all, of exactly its size. One that has its attempt is draining.
+    slot: bool = False
+
+
+class OpenRooms:
+    """The instances of one environment during a plan: shared ones, and slots by their size.
+
+    What is free shrinks, and shared ones may be held for a shape. They go by their index.
+    """
+
+    __slots__ = ("_free", "_held_for", "_last", "_total", "_used", "rooms", "slots")
+
+    def __init__(self, rooms: Sequence[Room]) -> None:
+        """Takes instances, the preferred ones of those that are alike first.
+
+        A slot of which something is held already takes nothing more.
+        """
+        self.rooms = [room for room in rooms if not room.slot]
+        self.slots: dict[Resources, list[Room]] = {}
+        for room in rooms:
+            if room.slot and room.free == room.total:
+                self.slots.setdefault(room.total, []).append(room)
+        self._free = _amounts(room.free for room in self.rooms)
+        self._total = _amounts(room.total for room in self.rooms)
+        self._held_for = np.full(len(self.rooms), _NOBODY, dtype=np.int64)
+        self._used: NDArray[np.bool_] = np.any(self._free < self._total, axis=1)
+        #: The instance that each shape's last job went to: the next one follows while it has room.
+        self._last: dict[int, int] = {}
+
+    def best(self, shape_id: int, need: Resources) -> int | None:
+        """The instance that a job of a shape goes to, None if none has room."""
+        last = self._last.get(shape_id)
+        if last is not None and self._fits(last, shape_id, need):
+            return last
+        wanted = _amount(need)
+        fits = (self._free >= wanted).all(axis=1)
+        fits &= (self._held_for == _NOBODY) | (self._held_for == shape_id)
+        found = np.flatnonzero(fits)
+        if not len(found):
+            return None
+        self._last[shape_id] = best = self._preferred(found, wanted)
+        return best
+
+    def _fits(self, index: int, shape_id: int, need: Resources) -> bool:
+        vcpu_milli, memory_mib, gpus = self._free[index].tolist()
+        return self._held_for[index] in (_NOBODY, shape_id) and Resources(
+            vcpu_milli, memory_mib, gpus
+        ).holds(need)
+
+    def _preferred(self, found: NDArray[np.intp], wanted: Amounts) -> int:
+        used = found[self._used[found]]
+        if len(used):
+            found = used
+        if len(found) == 1:
+            return int(found[0])
+        free, total = self._free[found], np.maximum(self._total[found], 1)
+        needs, shares = wanted / total, free / total
+        lengths = np.sqrt((needs**2).sum(axis=1) * (shares**2).sum(axis=1))
+        alignment = (needs * shares).sum(axis=1) / lengths
+        alignment = np.round(alignment, _ALIGNMENT_DIGITS)
+        alike = found[alignment == alignment.max()]
+        return int(alike[self._free[alike, 0].argmin()])
+
+    def take(self, index: int, need: Resources, limit: int) -> int:
+        """Gives an instance's room to as many jobs as fit, up to a limit; returns how many."""
+        vcpu_milli, memory_mib, gpus = self._free[index].tolist()
+        count = min(Resources(vcpu_milli, memory_mib, gpus).count(need), limit)
+        self._free[index] = (
+            vcpu_milli - need.vcpu_milli * count,
+            memory_mib - need.memory_mib * count,
+            gpus - need.gpus * count,
+        )
+        self._used[index] = True
+        return count
+
+    def candidate(self, need: Resources) -> int | None:
+        """The instance to hold for a job: large enough, held for none, with the most free."""
+        large = (self._total >= _amount(need)).all(axis=1) & (self._held_for == _NOBODY)
+        found = np.flatnonzero(large)
+        for column in (0, 1):
+            if len(found):
+                free = self._free[found, column]
+                found = found[free == free.max()]
+        # The same one in each plan, whatever the order of the instances.
+        return max(found.tolist(), key=lambda i: self.rooms[i].instance_id, default=None)
+
+    def free(self, index: int) -> tuple[int, int]:
+        """What an instance has free: vCPU in thousandths, memory in MiB."""
+        return int(self._free[index, 0]), int(self._free[index, 1])
+
+    def hold(self, index: int, shape_id: int) -> None:
+        """Keeps an instance for the jobs of a shape."""
+        self._held_for[index] = shape_id
+
+    def held(self) -> set[int]:
+        """The shapes that instances are held for."""
+        return set(self._held_for[self._held_for != _NOBODY].tolist())
+
+
+def _amounts(amounts: Iterable[Resources]) -> Amounts:
+    rows = [(a.vcpu_milli, a.memory_mib, a.gpus) for a in amounts]
+    return np.array(rows, dtype=np.int64).reshape(-1, 3)
+
+
+def _amount(amount: Resources) -> Amounts:
+    return np.array((amount.vcpu_milli, amount.memory_mib, amount.gpus), dtype=np.int64)
