@@ -49,6 +49,18 @@ async def test_terminate_ends_instances(stand: Stand) -> None:
     await stand.provider.terminate([], force=True)
 
 
+async def test_one_that_may_not_be_ended_does_not_keep_it_from_the_others(stand: Stand) -> None:
+    """Somebody protected it: the others end, and it is said."""
+    got = await stand.fulfil(an_order(entry("c6i.large", 5)))
+    ids = [one.instance_id for one in got.instances]
+    await stand.ec2.call(
+        "modify_instance_attribute", InstanceId=ids[2], DisableApiTermination={"Value": True}
+    )
+    with pytest.raises(Unavailable, match=ids[2]):
+        await stand.provider.terminate(ids, force=True)
+    assert [instance["InstanceId"] for instance in await stand.instances()] == [ids[2]]
+
+
 async def test_terminate_goes_in_parts(stand: Stand) -> None:
     got = await stand.fulfil(an_order(entry("c6i.large", 130)))
     await stand.provider.terminate([one.instance_id for one in got.instances], force=False)

@@ -11,7 +11,7 @@ from support.cloud import AWAY, Cloud, CloudWorld, a_cloud_world, add_environmen
 from longshore.domain.errors import StaleLease, Unavailable
 from longshore.domain.order import CapacityOrder
 from longshore.provisioning.fulfilling import GIVEN_UP
-from longshore.provisioning.loop import ENDED_BOOTING, NEVER_SHOWN, TAKEN
+from longshore.provisioning.loop import DRAINED, ENDED_BOOTING, NEVER_SHOWN, TAKEN
 from longshore.provisioning.provider import Fulfilment
 from longshore.state import capacity_order, compute_environment
 
@@ -280,6 +280,20 @@ async def test_an_end_that_the_cloud_did_not_hear_of_is_asked_for_again(world: C
     world.cloud.describe, world.cloud.is_blind = describe, False
     await world.reconciler.tick()
     assert world.cloud.ended == [(leaving, False)]
+
+
+async def test_a_used_slot_whose_agent_hangs_is_ended(world: CloudWorld) -> None:
+    """Nobody gives it back: its agent was to exit once its one attempt had ended."""
+    instance_id = await one_running(world)
+    await world.register(instance_id, "DRAINING")
+    await world.reconciler.tick()
+    assert world.cloud.ended == []
+    assert 0 < min(world.due) <= 30
+    await world.db.execute("UPDATE agents SET idle_since = idle_since - interval '1 min'")
+    await world.reconciler.tick()
+    assert world.cloud.ended == [(instance_id, False)]
+    await world.reconciler.tick()
+    assert await world.statuses() == {instance_id: ("TERMINATED", DRAINED)}
 
 
 async def test_what_does_not_end_is_made_to(url: str) -> None:

@@ -12,8 +12,8 @@ from support.simulation import simulation
 
 from longshore.domain.job import JobKey
 from longshore.domain.waiting import MAX_RESOURCE, NO_CAPACITY
-from longshore.scheduler import service as scheduler_service
 from longshore.scheduler.explaining import explain_job
+from longshore.scheduler.instances import take_notices
 from longshore.state import agent as agent_table
 from longshore.state.listen import CAPACITY
 
@@ -367,7 +367,6 @@ async def test_a_sign_of_life_does_not_bring_back_what_is_over(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It came while a pass had read that the instance is over, and had not given it up yet."""
-    take_notices = scheduler_service.take_notices
     async with scheduler_stand(database_url) as stand:
         await a_fleet(stand)
         agent = await stand.join()
@@ -377,7 +376,7 @@ async def test_a_sign_of_life_does_not_bring_back_what_is_over(
                 stand.scheduler.seen(session)
             return await take_notices(*args)
 
-        monkeypatch.setattr(scheduler_service, "take_notices", meanwhile)
+        monkeypatch.setattr("longshore.scheduler.service.take_notices", meanwhile)
         await stand.conn.execute("UPDATE instances SET status = 'TERMINATED', ended_at = now()")
         await stand.conn.execute(f"NOTIFY {CAPACITY}")
         lost = "SELECT EXISTS (SELECT FROM agents WHERE instance_id = $1 AND status = 'LOST')"

@@ -20,7 +20,7 @@ from longshore.state.pool import Pool, connection
 log = structlog.get_logger()
 
 #: How long the provider has to name its instances, and to start one.
-DESCRIBE_SECONDS = 20.0
+DESCRIBE_SECONDS = 60.0
 LAUNCH_SECONDS = 15.0
 #: Instances that are launched at one time.
 LAUNCHERS = 8
@@ -165,6 +165,10 @@ class Reconciler:
             current.work.append(self._start(record, watch, current))
         elif not is_running:
             self._gone(record, watch, current)
+        elif record.agent is AgentStatus.DRAINING and not record.live_attempts:
+            # Its agent is to exit by itself, as that of a slot that was used: one that hangs is
+            # ended as if the instance had been given back.
+            self._giving.advance(record, watch, current, is_running=True)
 
     def _may_be_shown_by(self, record: InstanceRecord) -> datetime:
         """Until when an instance that the provider does not show may be there all the same."""

@@ -41,9 +41,11 @@ log = structlog.get_logger()
 _LIVE = ("pending", "running", "stopping", "stopped")
 #: Instances in one request to end them.
 TERMINATE_AT_ONCE = 100
-#: Most that EC2 takes as the target of one fleet. An order of more gets so much; the rest is for the
-#: next one.
+#: Most that EC2 takes as the target of one fleet. An order of more gets so much; the rest is for
+#: the next one.
 TARGET_MAXIMUM = 10_000.0
+#: Refusals that have nothing to do with which instances are to end.
+_REFUSED_ALL = frozenset({"UnauthorizedOperation", "AuthFailure"})
 #: How often templates that nothing uses are looked for.
 SWEEP_EVERY = timedelta(minutes=10)
 _ORDER = re.compile(r"([0-9a-f-]{36})/([0-9]+)")
@@ -141,22 +143,38 @@ class Ec2Provider:
         """Ends instances; EC2 knows one way to do that.
 
         Raises:
-            Unavailable: AWS does not answer; asking again does no harm.
+            Unavailable: AWS does not answer, or refuses to end some of them, when the others were
+                ended; asking again does no harm.
         """
+        failure: Refused | None = None
         for some in chunks(instance_ids, TERMINATE_AT_ONCE):
-            try:
-                await self._ec2.call("terminate_instances", InstanceIds=some)
-            except Refused as error:
-                if not error.code.startswith("InvalidInstanceID"):
-                    raise Unavailable(f"EC2 does not end instances: {error}") from error
-                # One unknown id spoils the whole request.
-                known = await self._live_ids(some)
-                try:
-                    if known:
-                        await self._ec2.call("terminate_instances", InstanceIds=known)
-                except Refused as again:
-                    raise Unavailable(f"EC2 does not end instances: {again}") from again
+            failure = await self._end(some) or failure
+        if failure is not None:
+            raise Unavailable(f"EC2 does not end instances: {failure}") from failure
         log.info("instances.ended", instance_ids=list(instance_ids), force=force)
+
+    async def _end(self, instance_ids: list[str]) -> Refused | None:
+        """Ends instances; returns why that is refused, if only for some of them.
+
+        One that is not known, or may not be ended, spoils the whole request.
+        """
+        try:
+            await self._ec2.call("terminate_instances", InstanceIds=instance_ids)
+        except Refused as error:
+            refused = error
+        else:
+            return None
+        if refused.code.startswith("InvalidInstanceID"):
+            known = await self._live_ids(instance_ids)
+            if not known:
+                return None
+            if len(known) < len(instance_ids):
+                return await self._end(known)
+        if refused.code in _REFUSED_ALL or refused.is_throttle or len(instance_ids) == 1:
+            return refused
+        half = len(instance_ids) // 2
+        failures = [await self._end(part) for part in (instance_ids[:half], instance_ids[half:])]
+        return failures[0] or failures[1]
 
     async def describe(self) -> list[Found]:
         """Every instance of this stack that EC2 has now."""
