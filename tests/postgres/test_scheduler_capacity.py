@@ -1,6 +1,7 @@
 """Instances that are taken away, slots, and what a waiting job is told of capacity."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -361,6 +362,27 @@ async def test_an_instance_that_boots_faster_than_its_order_is_answered(
             order_id,
         )
         await agent.connect()
+
+
+async def test_who_waits_to_register_is_not_lost(database_url: str) -> None:
+    """As among thousands that come at one time when another scheduler has taken over."""
+    async with scheduler_stand(database_url) as stand:
+        await a_fleet(stand)
+        agent = await stand.join()
+        job = await running(stand, agent)
+        async with stand.scheduler._lock:
+            memory = stand.scheduler._memory
+            assert memory is not None
+            await agent.close()
+            await until(lambda: not stand.scheduler._sessions)
+            instance = memory.instances[agent.instance_id]
+            instance.seen = time.monotonic() - 3600
+            connecting = asyncio.create_task(agent.connect())
+            await until(lambda: instance.seen > time.monotonic() - 60)
+        await connecting
+        await agent.end(job, Ended(0))
+        await stand.until(job, "SUCCEEDED")
+        assert [row[0] for row in await attempts(stand, job)] == [1]
 
 
 async def test_a_sign_of_life_does_not_bring_back_what_is_over(

@@ -337,8 +337,12 @@ class Scheduler:
             PreconditionFailed: the instance is over on record, or belongs elsewhere.
             Unavailable: this scheduler does not lead.
         """
+        # Already now: with many agents at one time, as after a takeover, the turn may come late.
+        self.seen(session)
         async with self._lock, self._leading_transaction() as (conn, memory):
-            memory.topology = await topology.load(conn)
+            known = memory.topology.environments
+            if self._topology_changed or registration.compute_environment not in known:
+                memory.topology = await topology.load(conn)
             draining = await check_instance(conn, memory, registration)
             await agent.register(conn, registration, draining=draining)
             instance = memory.add_instance(
