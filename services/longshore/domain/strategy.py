@@ -20,7 +20,7 @@ Source: AWS Batch User Guide, "Allocation strategies".
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -120,9 +120,12 @@ class Choice:
         return [self._env.offers[number] for number in np.flatnonzero(chosen).tolist()]
 
     def alternatives(
-        self, taken: Iterable[Offer], need: Resources, worth: Vector
+        self, taken: Mapping[Offer, int], need: Resources, worth: Vector
     ) -> tuple[Offer, ...]:
         """Offers to fall back on, the best first.
+
+        An instance that is larger than all that is wanted is the last resort, the smallest first;
+        where the provider chooses, it is none, for the provider does not mind the size.
 
         Args:
             taken: what is ordered in the first place.
@@ -133,16 +136,20 @@ class Choice:
         if strategy == BEST_FIT:
             return ()
         known = {(offer.kind.name, offer.zone) for offer in taken}
+        wanted = sum(offer.kind.vcpus * count for offer, count in taken.items())
 
-        def rank(offer: Offer) -> tuple[tuple[float, ...], float, str, str]:
+        def rank(offer: Offer) -> tuple[tuple[float, ...], float, float, str, str]:
             value = float(_vector(offer.kind.offer) @ worth) or 1.0
-            price = reckoned_price(strategy, offer) / value
-            return _tier(strategy, offer), round(price, 9), offer.kind.name, offer.zone
+            price = round(reckoned_price(strategy, offer) / value, 9)
+            excess = max(offer.kind.vcpus - wanted, 0.0)
+            return _tier(strategy, offer), excess, price, offer.kind.name, offer.zone
 
         others = [
             offer
             for offer in self.suited(need)
-            if not offer.is_short and (offer.kind.name, offer.zone) not in known
+            if not offer.is_short
+            and (offer.kind.name, offer.zone) not in known
+            and (offer.kind.vcpus <= wanted or strategy not in PROVIDER_CHOOSES)
         ]
         return tuple(sorted(others, key=rank))
 

@@ -155,8 +155,8 @@ def test_progressive_entries_are_ranked() -> None:
     order = order_for(decision, environment, uuid.UUID(int=1))
     assert [(entry.instance_type, entry.rank, entry.max_count) for entry in order.entries] == [
         ("c6i.large", 0, 3),
-        ("c6i.4xlarge", 1, 1),
-        ("m6i.large", 2, 3),
+        ("m6i.large", 1, 3),
+        ("c6i.4xlarge", 2, 1),
     ]
     assert order.target_vcpus == 6
 
@@ -197,3 +197,19 @@ def test_plain_jobs_use_what_gpu_jobs_leave() -> None:
         queue(jobs(1, 2, 4000, gpus=1), jobs(1, 2, 3000)), environments=[environment]
     )
     assert ordered(decision["a"]) == {"g4dn.xlarge": 1}
+
+
+def test_small_orders_do_not_fall_back_on_large_instances_first() -> None:
+    """Types of a family cost the same for what they hold; nobody wants 128 vCPUs for two."""
+    decision = decided(queue(jobs(1, 2, 3000)), environments=[progressive(["c6i"])])["a"]
+    assert ordered(decision) == {"c6i.large": 1}
+    assert alternatives(decision)[:2] == ["c6i.xlarge", "c6i.2xlarge"]
+
+
+@pytest.mark.parametrize("strategy", [PRICE, DEPTH, PRIORITIZED])
+def test_the_provider_chooses_from_nothing_larger_than_what_is_wanted(strategy: str) -> None:
+    """It looks at price and depth of pools alone, and maxvCpus is a bound on the bill."""
+    quotes = [("c6i.large", 0.02, 0.5), ("m6i.large", 0.03, 0.5), ("c6i.32xlarge", 1.5, 0.5)]
+    decision = decided(queue(jobs(1, 2, 3000)), environments=[spot(strategy, *quotes)])["a"]
+    assert ordered(decision).keys() <= {"c6i.large", "m6i.large"}
+    assert set(alternatives(decision)) <= {"c6i.large", "m6i.large"}
