@@ -214,6 +214,30 @@ async def test_a_deleted_environment_goes_with_its_last_instance(world: World) -
     assert await world.db.fetchval("SELECT count(*) FROM compute_environments") == 0
 
 
+@pytest.mark.parametrize(
+    ("lease", "is_late"),
+    [
+        ("UPDATE leases SET since = now() - interval '1 day'", True),
+        ("UPDATE leases SET since = now() - interval '10 seconds'", False),
+        ("UPDATE leases SET expires_at = now()", False),
+    ],
+    ids=["served", "serves again", "nobody serves"],
+)
+async def test_an_instance_is_late_only_where_it_could_have_registered(
+    world: World, lease: str, *, is_late: bool
+) -> None:
+    """While no scheduler took registrations, instances that boot are not to blame."""
+    await world.environment()
+    await world.queue(on=["default"])
+    await world.demand(1)
+    await world.scaler.evaluate()
+    await world.db.execute("UPDATE instances SET ordered_at = now() - interval '1 hour'")
+    await world.db.execute(lease)
+    await world.scaler.evaluate()
+    statuses = sorted((await world.instances()).values())
+    assert statuses == (["ORDERED", "TERMINATING"] if is_late else ["ORDERED"])
+
+
 async def fail(world: World, *instance_ids: str) -> None:
     """Instances never joined."""
     await world.db.execute(

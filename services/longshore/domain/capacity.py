@@ -33,6 +33,7 @@ class Instance:
     compute_environment: str
     state: InstanceState
     free: Resources
+    #: Of one that boots: since when it could have registered, if that is later.
     ordered_at: datetime
     #: Empty: not known.
     instance_type: str = ""

@@ -340,8 +340,8 @@ class Scheduler:
         # Already now: with many agents at one time, as after a takeover, the turn may come late.
         self.seen(session)
         async with self._lock, self._leading_transaction() as (conn, memory):
-            known = memory.topology.environments
-            if self._topology_changed or registration.compute_environment not in known:
+            environments = memory.topology.environments
+            if self._topology_changed or registration.compute_environment not in environments:
                 memory.topology = await topology.load(conn)
             draining = await check_instance(conn, memory, registration)
             await agent.register(conn, registration, draining=draining)

@@ -160,6 +160,8 @@ CREATE TABLE leases (
     domain text PRIMARY KEY,
     token bigint NOT NULL,
     holder text NOT NULL,
+    -- Since when it was held without a gap.
+    since timestamptz NOT NULL DEFAULT clock_timestamp(),
     expires_at timestamptz NOT NULL
 );
 

@@ -4,7 +4,9 @@
 INSERT INTO leases AS l (domain, token, holder, expires_at)
 VALUES ($1, 1, $2, clock_timestamp() + make_interval(secs => $3))
 ON CONFLICT (domain) DO UPDATE
-    SET token = l.token + 1, holder = $2, expires_at = clock_timestamp() + make_interval(secs => $3)
+    SET token = l.token + 1, holder = $2,
+        since = CASE WHEN l.expires_at <= clock_timestamp() THEN clock_timestamp() ELSE l.since END,
+        expires_at = clock_timestamp() + make_interval(secs => $3)
     WHERE l.expires_at <= clock_timestamp() OR l.holder = $2
 RETURNING token
 

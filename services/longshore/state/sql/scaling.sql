@@ -47,15 +47,21 @@ FROM offers WHERE provider = $1
 ORDER BY instance_type, zone
 
 -- name: instances
--- Live instances of ours, and machines that joined by themselves.
-WITH held AS (
+-- Live instances of ours, and machines that joined by themselves. One that boots could not have registered before a
+-- scheduler took registrations; while none does, it could not have until now.
+WITH serving AS (
+    SELECT coalesce(min(since), now()) AS since FROM leases
+    WHERE domain NOT IN ('scaler', 'provisioning') AND expires_at > now()
+), held AS (
     SELECT instance_id, count(*) AS attempts, sum(vcpu_milli)::bigint AS vcpu_milli,
         sum(memory_mib)::bigint AS memory_mib, sum(gpus)::bigint AS gpus,
         array_agg(ARRAY[vcpu_milli, memory_mib, gpus]::bigint[]) AS each_holds
     FROM attempts WHERE status <> 'ENDED' GROUP BY instance_id
 ), there AS (
-    SELECT i.instance_id, i.compute_environment, i.instance_type, i.status, i.ordered_at, i.vcpus,
-        i.price_per_hour, i.generation, s.is_slot, a.status AS agent_status, true AS is_ours,
+    SELECT i.instance_id, i.compute_environment, i.instance_type, i.status,
+        CASE WHEN a.instance_id IS NULL THEN greatest(i.ordered_at, (SELECT since FROM serving)) ELSE i.ordered_at END
+            AS ordered_at,
+        i.vcpus, i.price_per_hour, i.generation, s.is_slot, a.status AS agent_status, true AS is_ours,
         coalesce(a.vcpu_milli, round(i.vcpus * 1000)::bigint) AS vcpu_milli,
         -- All of a slot is for its job; of other instances we keep a reserve.
         coalesce(a.memory_mib, i.memory_mib - CASE WHEN s.is_slot THEN 0 ELSE $1 END) AS memory_mib,
