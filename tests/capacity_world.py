@@ -200,8 +200,8 @@ async def a_world(
         stack.push_async_callback(db.close)
         # A scheduler has taken registrations for long.
         await db.execute(
-            "INSERT INTO leases VALUES ('default', 1, 'test', now() - interval '1 day', 'infinity') "
-            "ON CONFLICT DO NOTHING"
+            "INSERT INTO leases (domain, token, holder, since, expires_at) VALUES "
+            "('default', 1, 'test', now() - interval '1 day', 'infinity') ON CONFLICT DO NOTHING"
         )
         due: list[float] = []
         exited = asyncio.Event()
