@@ -174,6 +174,30 @@ async def test_instances_end_with_the_service_when_told_to(
     assert not [process for process in psutil.process_iter() if is_of(process, directory)]
 
 
+async def test_instances_of_another_provider_are_not_forgotten(
+    start: Start,
+    db: "asyncpg.Connection[asyncpg.Record]",
+    database_url: str,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Nobody would end them: it says what to do, and does not start."""
+    provisioning = await start("provisioning")
+    await start("scaler")
+    await until(db, "LAUNCHED")
+    provisioning.kill()
+    provisioning.wait(timeout=5)
+    await db.execute("UPDATE instances SET provider = 'ec2'")
+    settings = {
+        "LONGSHORE_DATABASE_URL": database_url,
+        "LONGSHORE_PORT_BASE": str(free_port_base()),
+    }
+    refused = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "longshore.provisioning"), env=os.environ | settings
+    )
+    assert await asyncio.wait_for(refused.wait(), 30) == 2
+    assert "instances of 'ec2' are live: set it to 'ec2' until" in capfd.readouterr().err
+
+
 async def test_a_notification_wakes_the_scaler(
     start: Start, db: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:

@@ -17,10 +17,12 @@ from longshore.provisioning.reporting import Reports
 from longshore.provisioning.service import Provisioning
 from longshore.provisioning.servicer import ProvisioningServicer
 from longshore.rpc.server import GrpcServer
+from longshore.runtime.config import ConfigError
 from longshore.runtime.host import host_architecture
 from longshore.runtime.loop import Loop
 from longshore.runtime.metrics import serve_metrics
 from longshore.runtime.process import run_until_stopped
+from longshore.state import instance
 from longshore.state import stack as stack_table
 from longshore.state.listen import CAPACITY, ENVIRONMENTS, Listener
 from longshore.state.pool import Pool, connection, open_pool
@@ -37,6 +39,7 @@ async def serve(stop: asyncio.Event, config: ProvisioningConfig) -> None:
         stack.enter_context(serve_metrics(config.metrics_address))
         pool = await open_pool(config.database_url, maximum=6)
         stack.push_async_callback(pool.close)
+        await _check_provider(pool, config.provider)
 
         def on_exit() -> None:
             reconciler.process_ended()
@@ -91,6 +94,17 @@ async def serve(stop: asyncio.Event, config: ProvisioningConfig) -> None:
         if config.stop_instances:
             await reconciler.stop_all()
         await leadership.release()
+
+
+async def _check_provider(pool: Pool, provider: str) -> None:
+    """Instances of another provider would never end: nobody would ask it."""
+    async with connection(pool) as conn:
+        others = await instance.other_providers(conn, provider)
+    if others:
+        raise ConfigError(
+            f"LONGSHORE_PROVIDER is {provider!r}, but instances of {others[0]!r} are live: set it "
+            f"to {others[0]!r} until they have ended."
+        )
 
 
 async def _open_provider(

@@ -50,6 +50,11 @@ async def count_live(conn: Connection, provider: str) -> int:
     return int(await conn.fetchval(_SQL["count_live"], provider))
 
 
+async def other_providers(conn: Connection, provider: str) -> list[str]:
+    """Providers but one that have instances which are not over."""
+    return [row["provider"] for row in await conn.fetch(_SQL["other_providers"], provider)]
+
+
 async def compute_resources(conn: Connection, environment: str) -> Json:
     """`computeResources` of a compute environment, as stored."""
     return dict(await conn.fetchval(_SQL["compute_resources"], environment) or {})

@@ -19,6 +19,10 @@ SELECT instance_id, instance_type, zone FROM instances WHERE order_id = $1 ORDER
 -- $1 provider
 SELECT count(*) FROM instances WHERE provider = $1 AND ended_at IS NULL
 
+-- name: other_providers
+-- $1 provider
+SELECT DISTINCT provider FROM instances WHERE provider <> $1 AND ended_at IS NULL
+
 -- name: compute_resources
 -- $1 environment
 SELECT detail -> 'computeResources' FROM compute_environments WHERE name = $1
