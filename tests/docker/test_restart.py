@@ -198,7 +198,7 @@ async def test_drain(stand: Stand) -> None:
 async def test_instance_is_over_on_record(stand: Stand) -> None:
     await stand.open()
     assert stand.agent is not None
-    assignment = stand.an_attempt("sh", "-c", "echo up; sleep 300", stop_seconds=0)
+    assignment = stand.an_attempt("sh", "-c", "echo up; exec sleep 300", stop_seconds=0)
     await stand.scheduler.assign(assignment)
     await stand.scheduler.running(assignment)
     while not await stand.entries_so_far(assignment):
