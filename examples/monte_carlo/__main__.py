@@ -6,6 +6,7 @@ standard errors of the closed form, and the compute environment came back to no 
 
 import argparse
 import asyncio
+import io
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import cast
 
 from examples.monte_carlo import fleet
 from examples.monte_carlo.workload import Workload
@@ -51,7 +53,7 @@ def free_port_base() -> int:
 
 
 def _line(text: str) -> None:
-    print(text, flush=True)
+    print(text)
 
 
 async def run(workload: Workload, addresses: Addresses) -> bool:
@@ -71,7 +73,7 @@ async def run(workload: Workload, addresses: Addresses) -> bool:
                     ),
                 )
         right = judge(workload, jobs, time.monotonic() - began)
-        print(flush=True)
+        print()
         followed.say = _line
         seconds = await followed.until_zero()
         instances, cost = await followed.bill()
@@ -103,6 +105,8 @@ def judge(workload: Workload, jobs: list[job_pb2.JobDetail], seconds: float) -> 
 
 def main() -> int:
     """Runs the demonstration."""
+    # Lines of the commands that it runs come between its own, also where the output is a file.
+    cast("io.TextIOWrapper", sys.stdout).reconfigure(line_buffering=True)
     parser = argparse.ArgumentParser(description=__doc__, prog="demo")
     parser.add_argument("--runtime", choices=("auto", "docker", "process"), default="auto")
     parser.add_argument("--data-dir", type=Path, help="a new directory for the stack and results")
@@ -118,7 +122,7 @@ def main() -> int:
     right = False
     try:
         subprocess.run([*command, *settings], check=True, env=os.environ | fleet.SETTINGS)
-        print(flush=True)
+        print()
         record = json.loads((directory / "longshore.json").read_text())
         right = asyncio.run(run(workload, Addresses.from_mapping(record["addresses"])))
     except subprocess.CalledProcessError:
