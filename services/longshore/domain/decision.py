@@ -65,6 +65,21 @@ class Decision:
     #: It is being deleted, and none of its instances is left.
     is_gone: bool = False
 
+    @property
+    def vcpus_wanted(self) -> float:
+        """VCPUs of all its launches."""
+        return sum(launch.count * launch.offer.kind.vcpus for launch in self.launches)
+
+    def changes(self, env: Environment) -> bool:
+        """Whether there is anything to do about the environment that was decided about."""
+        return bool(
+            self.launches
+            or self.terminate
+            or self.status != env.status
+            or self.desiredv_cpus != env.desiredv_cpus
+            or self.desiredv_cpus != env.settledv_cpus
+        )
+
 
 def order_for(decision: Decision, env: Environment, order_id: uuid.UUID) -> CapacityOrder:
     """The order that a decision with launches asks for."""

@@ -98,14 +98,7 @@ class Applying:
             async with self._guarded() as conn:
                 await compute_environment.delete_unused(conn, env.name)
             return False
-        is_changed = (
-            decision.launches
-            or decision.terminate
-            or decision.status != env.status
-            or decision.desiredv_cpus != env.desiredv_cpus
-            or decision.desiredv_cpus != env.settledv_cpus
-        )
-        if not is_changed:
+        if not decision.changes(env):
             return False
         got = Got()
         if decision.launches:

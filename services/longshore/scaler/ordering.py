@@ -37,7 +37,7 @@ class Got:
     @classmethod
     def nothing(cls, decision: Decision) -> Self:
         """Of an order that was not placed, or not answered."""
-        return cls(vcpus_missed=_wanted(decision), is_answered=False)
+        return cls(vcpus_missed=decision.vcpus_wanted, is_answered=False)
 
 
 class Ordering:
@@ -64,7 +64,7 @@ class Ordering:
             order_id=order.order_id,
             ordered=len(response.instances),
             vcpus=had,
-            vcpus_missed=_wanted(decision) - had,
+            vcpus_missed=decision.vcpus_wanted - had,
             errors=convert.errors_of(response),
         )
 
@@ -93,10 +93,6 @@ class Ordering:
                     raise from_rpc_error(error) from error
                 count += len(response.instance_ids)
         return count
-
-
-def _wanted(decision: Decision) -> float:
-    return sum(launch.count * launch.offer.kind.vcpus for launch in decision.launches)
 
 
 def _kind_of_leave(give: GiveBack) -> tuple[str, str]:

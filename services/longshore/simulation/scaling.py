@@ -180,22 +180,14 @@ class Scaler:
     async def _apply(
         self, state: EnvironmentState, env: Environment, decision: Decision, applied: Applied
     ) -> None:
-        is_changed = (
-            decision.launches
-            or decision.terminate
-            or decision.status != env.status
-            or decision.desiredv_cpus != env.desiredv_cpus
-            or decision.desiredv_cpus != env.settledv_cpus
-        )
-        if not is_changed:
+        if not decision.changes(env):
             return
         applied.changed = True
         desired, ordered, reason = float(decision.desiredv_cpus), 0, decision.reason
         if decision.launches:
             answer = await self._order(state, env, decision)
             ordered = len(answer.instances)
-            wanted = sum(launch.count * launch.offer.kind.vcpus for launch in decision.launches)
-            desired -= wanted - sum(entry.entry.weight for entry in answer.instances)
+            desired -= decision.vcpus_wanted - sum(got.entry.weight for got in answer.instances)
             reason = " ".join((reason, *(error.message for error in answer.errors)))
         for give in decision.terminate:
             await self._give_back(state, give.instance_id, give.drain_until, applied)
