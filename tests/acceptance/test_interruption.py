@@ -1,6 +1,7 @@
 """An instance that is taken away while a job on it does not listen."""
 
 from pathlib import Path
+from typing import Any
 
 import psutil
 from acceptance.aws import Aws
@@ -13,6 +14,14 @@ trap '' TERM
 echo $$ > {file}.new && mv {file}.new {file}
 while :; do sleep 0.05; done
 """
+
+
+def _runs(pid: int) -> bool:
+    """Whether there is such a process; one that only waits to be reaped has ended."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_the_end_of_a_notice_is_the_end(own_stack: Stack, tmp_path: Path) -> None:
@@ -32,8 +41,11 @@ def test_the_end_of_a_notice_is_the_end(own_stack: Stack, tmp_path: Path) -> Non
     assert first["stoppedAt"] - first["startedAt"] < 25_000
     assert own_stack.json("explain", job_id)["attempts"][1]["instanceId"] != instance_id
     assert second["container"]["exitCode"] == 0
-    assert not psutil.pid_exists(int(file.read_text()))
-    gone = own_stack.json("instance", "describe", instance_id)
-    assert gone["status"] == "TERMINATED"
-    assert gone["statusReason"].startswith("Spot interruption")
+
+    def over() -> Any:
+        gone = own_stack.json("instance", "describe", instance_id)
+        return gone["status"] == "TERMINATED" and gone["statusReason"]
+
+    assert eventually(over, "the instance is over on record").startswith("Spot interruption")
+    eventually(lambda: not _runs(int(file.read_text())), "nothing of the job is left")
     aws.client.close()

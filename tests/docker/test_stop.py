@@ -43,6 +43,17 @@ async def test_sigkill_after_the_stop_timeout(stand: Stand) -> None:
     assert end.status_reason == "enough"
 
 
+async def test_nobody_but_the_job_prints(stand: Stand) -> None:
+    """Neither that it was ended by a signal nor by which."""
+    assignment = stand.an_attempt("sh", "-c", "echo up; exec sleep 300", stop_seconds=1)
+    await stand.scheduler.assign(assignment)
+    await stand.scheduler.running(assignment)
+    await _printed_up(stand, assignment)
+    await stand.scheduler.stop(assignment, "enough")
+    assert (await stand.scheduler.ended(assignment)).exit_code in (137, 143)
+    assert await stand.output(assignment) == "up\n"
+
+
 async def test_what_is_stopped_at_once_may_never_start(stand: Stand) -> None:
     assignment = stand.an_attempt("sh", "-c", GENTLE, stop_seconds=1)
     stand.scheduler.wanted[(assignment.key.job_id, 1)] = assignment

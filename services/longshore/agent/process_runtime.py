@@ -1,12 +1,10 @@
 """Runs attempts as child processes, for machines without Docker.
 
 Each attempt has a directory and a supervisor: a shell in a session of its own, which runs the
-command
-and writes down its exit code. Nothing else tells of an attempt, so it survives the agent:
+command and writes down its exit code. Nothing else tells of an attempt, so it survives the agent:
 
 - `pid`: made by the supervisor as its first act, and only if it is not there: of two supervisors
-  for
-  one attempt, the second ends without running anything;
+  for one attempt, the second ends without running anything;
 - `out`, `err`: what the command prints; the agent turns them into the spool's lines;
 - `exit`: the exit code, as a shell has it (128 and the signal's number after a signal).
 
@@ -44,13 +42,15 @@ KILLED = 128 + signal.SIGKILL
 OUTPUT_SECONDS = 0.1
 #: Variables of the agent's own environment that a command gets as well.
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER")
+#: The command's output is its own alone: a shell that redirects outside of the subshell would tell
+#: there of the command's end by a signal.
 _SUPERVISOR = """
 d=$1; shift
 set -C
 echo $$ 2>/dev/null >"$d/pid" || exit 125
 set +C
 trap : TERM INT HUP QUIT USR1 USR2
-"$@" >"$d/out" 2>"$d/err" </dev/null
+(exec "$@" >"$d/out" 2>"$d/err" </dev/null)
 echo $? >"$d/exit"
 kill -KILL 0
 """
