@@ -18,17 +18,17 @@ from longshore.domain.catalogue import Catalogue, local_types
 from longshore.domain.decision import ScalingSettings
 from longshore.domain.instance import RestartPolicy
 from longshore.provisioning.fulfilling import Fulfilling
-from longshore.provisioning.leadership import Leadership
 from longshore.provisioning.local import LocalProvider
 from longshore.provisioning.loop import Reconciler
 from longshore.provisioning.reporting import Reports
-from longshore.provisioning.service import Provisioning
+from longshore.provisioning.service import LEASE_DOMAIN, LEASE_SECONDS, Provisioning
 from longshore.provisioning.servicer import ProvisioningServicer
 from longshore.rpc.channel import open_channel
 from longshore.rpc.server import GrpcServer
 from longshore.runtime.host import host_architecture
 from longshore.scaler.ordering import Ordering
 from longshore.scaler.service import Scaler
+from longshore.state.leadership import Leadership
 from longshore.state.pool import Pool, open_pool
 from longshore.v1 import provisioning_service_pb2_grpc as provisioning_grpc
 
@@ -93,7 +93,7 @@ class World:
         """RUNNABLE jobs of a new or known shape, as the scheduler counts them."""
         shape_id: int = await self.db.fetchval(
             "INSERT INTO shapes (job_queue, vcpu_milli, memory_mib, gpus) VALUES ($1, $2, $3, 0) "
-            "ON CONFLICT (job_queue, vcpu_milli, memory_mib, gpus, constraints, priority) "
+            "ON CONFLICT (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type, priority) "
             "DO UPDATE SET gpus = 0 RETURNING shape_id",
             queue,
             int(vcpus * 1000),
@@ -217,7 +217,7 @@ async def a_world(
         )
         stack.callback(kill_all, directory)
         stack.callback(provider.close)
-        leadership = Leadership(pool, f"local:{directory}")
+        leadership = Leadership(pool, LEASE_DOMAIN, f"local:{directory}", LEASE_SECONDS)
         reconciler = Reconciler(
             pool,
             provider,

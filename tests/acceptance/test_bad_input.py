@@ -180,6 +180,7 @@ def test_submit_job(aws: Aws, body: Json, words: list[str]) -> None:
         (_definition(jobDefinitionName="bad name"), ["jobDefinitionName"]),
         (_definition(type="magic"), ["type", "magic"]),
         (_definition(type="multinode"), ["multinode"]),
+        (_definition(nodeProperties={"numNodes": 2, "mainNode": 0}), ["nodeProperties"]),
         (_definition(eksProperties={}), ["eksProperties"]),
         (_definition({"resourceRequirements": []}), ["vCPU is not provided."]),
         (_definition({"image": ""}), ["containerProperties.image"]),

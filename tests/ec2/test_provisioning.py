@@ -17,6 +17,7 @@ from support.cloud import CloudWorld, a_cloud_world
 
 from longshore.domain.errors import Unavailable
 from longshore.provisioning.loop import TAKEN
+from longshore.state import capacity_order
 
 
 async def _set_resources(
@@ -115,6 +116,64 @@ async def test_an_order_that_was_given_up_leaves_nothing(world: CloudWorld, stan
     assert await world.statuses() == {}
 
 
+@pytest.fixture
+async def hasty(url: str, stand: Stand) -> AsyncIterator[CloudWorld]:
+    """Provisioning that waits for a call of EC2's for a moment only, and knows its template."""
+    provider: Any = await stand.another(replace(stand.config, call_seconds=0.5))
+    await stand.fulfil(an_order(entry()), provider)
+    async with a_cloud_world(url, provider) as made:
+        await made.reconciler.tick()
+        yield made
+
+
+async def asked(stand: Stand, times: int) -> None:
+    """Waits until EC2 was asked to launch so often."""
+    async with asyncio.timeout(10):
+        while stand.proxy.count("CreateFleet") < times:
+            await asyncio.sleep(0.01)
+
+
+async def test_what_a_slow_call_launches_is_taken(hasty: CloudWorld, stand: Stand) -> None:
+    """EC2 launches after longer than anybody waits: asked again, it says what it launched."""
+    launches = stand.proxy.held["CreateFleet"] = asyncio.Event()
+    before = stand.proxy.count("CreateFleet")
+    order = an_order(entry("c6i.large", 2))
+    answering = asyncio.create_task(hasty.provisioning.provision(order, 15))
+    await asked(stand, before + 2)
+    launches.set()
+    async with asyncio.timeout(10):
+        while len(await _ids(stand)) < 2:
+            # Passes meanwhile leave alone what is there before its record.
+            await hasty.reconciler.tick()
+    answer = await answering
+    assert {instance_id for instance_id, _, _ in answer.instances} == await _ids(stand)
+    await hasty.reconciler.tick()
+    assert set(await hasty.statuses()) == await _ids(stand)
+    assert len(await _ids(stand)) == 2
+
+
+async def test_what_is_launched_when_nobody_asks_any_more_is_ended(
+    hasty: CloudWorld, stand: Stand
+) -> None:
+    """The order is given up while EC2 still launches; the one in its place keeps what it got."""
+    launches = stand.proxy.held["CreateFleet"] = asyncio.Event()
+    with pytest.raises(Unavailable):
+        await hasty.provisioning.provision(an_order(entry("c6i.large", 3)), 1)
+    assert await _ids(stand) == set()
+    assert len(await capacity_order.abandon(hasty.db)) == 1
+    stand.proxy.held.clear()
+    answer = await hasty.provisioning.provision(an_order(entry("c6i.large", 1)))
+    ((kept, _, _),) = answer.instances
+    launches.set()
+    async with asyncio.timeout(10):
+        while len(await _ids(stand)) < 4:
+            await asyncio.sleep(0.05)
+    await hasty.provisioning.resume()
+    await hasty.reconciler.tick()
+    assert await _ids(stand) == {kept}
+    assert set(await hasty.statuses()) == {kept}
+
+
 async def test_strays_are_ended_and_others_left_alone(world: CloudWorld, stand: Stand) -> None:
     """Instances of this stack that are not on record; never another stack's."""
     await stand.fulfil(an_order(entry("c6i.large", 2)))
@@ -133,6 +192,26 @@ async def test_an_instance_that_ec2_takes(world: CloudWorld, stand: Stand) -> No
     await world.reconciler.tick()
     assert (await world.statuses())[instance_id] == ("LOST", TAKEN)
     assert await _ids(stand) == set()
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("Server.SpotInstanceTermination", "LOST"),
+        ("Server.InsufficientInstanceCapacity", "LOST"),
+        ("Server.InternalError", "FAILED"),
+    ],
+)
+async def test_an_instance_that_goes_while_it_boots(
+    world: CloudWorld, stand: Stand, code: str, status: str
+) -> None:
+    """One that EC2 takes back for its capacity is no failure of the environment's."""
+    ((instance_id, _, _),) = (await world.provisioning.provision(an_order(entry()))).instances
+    await world.reconciler.tick()
+    await stand.ec2.call("terminate_instances", InstanceIds=[instance_id])
+    stand.proxy.replaced["Client.UserInitiatedShutdown"] = code
+    await world.reconciler.tick()
+    assert (await world.statuses())[instance_id][0] == status
 
 
 async def test_while_ec2_is_away_nothing_is_concluded(world: CloudWorld, stand: Stand) -> None:

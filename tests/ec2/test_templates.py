@@ -201,13 +201,6 @@ async def test_a_template_that_is_not_there(stand: Stand) -> None:
     assert [error.reason for error in got.errors] == ["PROVIDER_ERROR"]
 
 
-async def test_overrides_of_templates_are_refused(stand: Stand) -> None:
-    """What longshore does not do is not passed over."""
-    template = {"launchTemplateName": "x", "overrides": [{"launchTemplateName": "y"}]}
-    got = await stand.fulfil(an_order(entry()), launchTemplate=template)
-    assert "overrides" in got.errors[0].message
-
-
 async def test_a_root_volume_of_a_size(stand: Stand) -> None:
     """At the image's own device."""
     answer = await stand.ec2.call("describe_images")

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from support.cloud import AWAY, Cloud, CloudWorld, a_cloud_world, add_environment, an_order
 
-from longshore.domain.errors import StaleLease, Unavailable
+from longshore.domain.errors import Unavailable
 from longshore.domain.order import CapacityOrder
-from longshore.provisioning.fulfilling import GIVEN_UP
-from longshore.provisioning.loop import DRAINED, ENDED_BOOTING, NEVER_SHOWN, TAKEN
+from longshore.provisioning import fulfilling
+from longshore.provisioning.fulfilling import GIVEN_UP, ORDERS_AT_ONCE
+from longshore.provisioning.loop import DRAINED, ENDED_BOOTING, NEVER_SHOWN, TAKEN, TAKEN_BOOTING
 from longshore.provisioning.provider import Fulfilment
 from longshore.state import capacity_order, compute_environment
 
@@ -39,7 +40,7 @@ async def answering(world: CloudWorld, order: CapacityOrder) -> AsyncIterator[as
         await world.cloud.launched.wait()
     yield task
     held.set()
-    with contextlib.suppress(asyncio.CancelledError, Unavailable, StaleLease):
+    with contextlib.suppress(asyncio.CancelledError, Unavailable):
         await task
 
 
@@ -100,6 +101,29 @@ async def test_a_slow_order_holds_up_nobody_else(world: CloudWorld) -> None:
         assert not slow.done()
     assert set(await world.statuses()) == set(world.cloud.running)
     assert len(world.cloud.running) == 3
+
+
+async def test_orders_wait_for_each_other(
+    world: CloudWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than the cloud is asked for at one time: those that wait are not given up."""
+    held = world.cloud.slow["default"] = asyncio.Event()
+    orders = [an_order() for _ in range(ORDERS_AT_ONCE + 3)]
+    tasks = [asyncio.create_task(world.provisioning.provision(order, 10)) for order in orders]
+    query = "SELECT count(*) FROM capacity_orders WHERE answering_until IS NOT NULL"
+    async with asyncio.timeout(5):
+        while await world.db.fetchval(query) < len(orders):
+            await world.cloud.launched.wait()
+    assert len(world.cloud.running) == ORDERS_AT_ONCE
+    assert await capacity_order.abandon(world.db) == []
+    await world.reconciler.tick()
+    monkeypatch.setattr(fulfilling, "ORDERS_WAITING", len(orders))
+    with pytest.raises(Unavailable, match="11 orders"):
+        await world.provisioning.provision(an_order())
+    held.set()
+    answers = [await task for task in tasks]
+    assert [len(answer.instances) for answer in answers] == [1] * len(orders)
+    assert world.cloud.launches == {order.order_id: 1 for order in orders}
 
 
 async def test_the_same_order_twice_at_one_time_is_asked_for_once(world: CloudWorld) -> None:
@@ -256,6 +280,33 @@ async def test_what_the_cloud_takes_is_over(world: CloudWorld) -> None:
     world.cloud.running.clear()
     await world.reconciler.tick()
     assert await world.statuses() == {ran: ("LOST", TAKEN), booting: ("FAILED", ENDED_BOOTING)}
+
+
+async def test_what_the_cloud_takes_back_while_it_boots_did_not_fail(world: CloudWorld) -> None:
+    """Seen before or not; nothing is concluded while the cloud does not say why."""
+    taken = await one_running(world)
+    ((unseen, _, _),) = (await world.provisioning.provision(an_order())).instances
+    await world.db.execute("DELETE FROM agents")
+    await world.db.execute("UPDATE instances SET launched_at = launched_at - interval '1 hour'")
+    world.cloud.running.clear()
+    world.cloud.took = {taken: "It is needed elsewhere.", unseen: "It was short."}
+    describe = world.cloud.describe
+
+    async def then_away() -> object:
+        found = await describe()
+        world.cloud.is_blind = True
+        return found
+
+    world.cloud.describe = then_away  # type: ignore[method-assign,assignment]
+    await world.reconciler.tick()
+    assert {status for status, _ in (await world.statuses()).values()} == {"BOOTING", "LAUNCHING"}
+    assert min(world.due) <= 2
+    world.cloud.describe, world.cloud.is_blind = describe, False  # type: ignore[method-assign]
+    await world.reconciler.tick()
+    assert await world.statuses() == {
+        taken: ("LOST", TAKEN_BOOTING.format("It is needed elsewhere.")),
+        unseen: ("LOST", TAKEN_BOOTING.format("It was short.")),
+    }
 
 
 async def test_an_end_that_the_cloud_did_not_hear_of_is_asked_for_again(world: CloudWorld) -> None:

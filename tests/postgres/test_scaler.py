@@ -10,10 +10,11 @@ import pytest
 from capacity_world import CATALOGUE, World, a_world
 
 from longshore.domain.decision import ScalingSettings
-from longshore.domain.errors import StaleLease, Unavailable
+from longshore.domain.errors import Unavailable
+from longshore.domain.instance import InstanceStatus
 from longshore.domain.order import CapacityOrder, OrderEntry
 from longshore.scaler import convert, service
-from longshore.state import capacity_order, lease
+from longshore.state import capacity_order, instance, lease
 from longshore.state.pool import transaction
 
 
@@ -161,7 +162,7 @@ async def test_a_pass_that_lost_its_lease_writes_nothing(
 
     gone = asyncio.run_coroutine_threadsafe(take_over(), world_loop)
     monkeypatch.setattr(service, "decide", slow)
-    with pytest.raises(StaleLease):
+    with pytest.raises(Unavailable):
         await world.scaler.evaluate()
     assert await world.db.fetchval("SELECT count(*) FROM capacity_orders") == 0
 
@@ -200,6 +201,42 @@ async def test_an_environment_whose_instances_fail_turns_invalid(world: World) -
     await world.db.execute("UPDATE compute_environments SET status = 'VALID', status_reason = ''")
     await world.scaler.evaluate()
     assert len(await world.instances()) == 4
+
+
+async def test_failures_end_with_an_instance_that_came_up_and_is_over(world: World) -> None:
+    """Its agent is forgotten by then; that it registered is on its own record."""
+    await world.environment()
+    await world.queue(on=["default"])
+    await world.demand(1)
+    for came_up in (False, False, True, False):
+        await world.scaler.evaluate()
+        (instance_id,) = (k for k, v in (await world.instances()).items() if v == "ORDERED")
+        if came_up:
+            await world.register(instance_id)
+        async with transaction(world.pool) as conn:
+            status = InstanceStatus.TERMINATED if came_up else InstanceStatus.FAILED
+            await instance.ended(conn, instance_id, status, "a test")
+        await world.db.execute("DELETE FROM agents")
+    await world.scaler.evaluate()
+    assert await status_of(world) == "VALID"
+
+
+async def test_instances_that_were_taken_back_while_booting_do_not_count(world: World) -> None:
+    """They are replaced; they neither fail the environment nor forgive what failed before."""
+    await world.environment()
+    await world.queue(on=["default"])
+    await world.demand(1)
+    for status in ("FAILED", "FAILED", "TERMINATED", "TERMINATED"):
+        await world.scaler.evaluate()
+        await world.db.execute(
+            "UPDATE instances SET status = $1, ended_at = now() WHERE ended_at IS NULL", status
+        )
+    await world.scaler.evaluate()
+    assert await status_of(world) == "VALID"
+    assert len(await world.instances()) == 5
+    await fail(world, list(await world.instances())[-1])
+    await world.scaler.evaluate()
+    assert await status_of(world) == "INVALID"
 
 
 async def test_a_deleted_environment_goes_with_its_last_instance(world: World) -> None:

@@ -24,6 +24,7 @@ from longshore.domain.order import (
     allot,
     instance_ids,
 )
+from longshore.provisioning.fulfilling import ORDERS_AT_ONCE
 from longshore.provisioning.local import LocalProvider
 from longshore.provisioning.provider import Fulfilment
 from longshore.runtime.loop import Loop
@@ -43,6 +44,8 @@ class Market:
     def __init__(self) -> None:
         self.short: dict[str, str] = {}
         self.away: set[str] = set()
+        #: Instances that an order gets at most.
+        self.room: int | None = None
         self.orders: list[CapacityOrder] = []
         self._asked = asyncio.Event()
 
@@ -61,8 +64,9 @@ class Market:
         return Fulfilment(tuple(got), tuple(errors))
 
     def _refuse(self, entry: OrderEntry, count: int) -> CapacityError | None:
-        del count
         reason = self.short.get(entry.instance_type)
+        if self.room is not None and count >= self.room:
+            reason = INSUFFICIENT_INSTANCE_CAPACITY
         if reason is None:
             return None
         text = f"None of {entry.instance_type} is left."
@@ -234,6 +238,33 @@ async def test_one_environments_trouble_is_not_the_others(world: World, market: 
     assert None not in {row["order_id"] for row in history}
 
 
+async def test_many_environments_at_one_time_are_each_answered_once(
+    world: World, market: Market, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than the provider is asked for at one time; passes go by meanwhile."""
+    names = [f"e{number:02}" for number in range(2 * ORDERS_AT_ONCE)]
+    for name in names:
+        await world.environment(name, minv_cpus=2)
+    answer, real = asyncio.Event(), market.fulfil
+
+    async def slow(*order: Any) -> Fulfilment:
+        await answer.wait()
+        return await real(*order)
+
+    monkeypatch.setattr(world.provider, "fulfil", slow)
+    async with looping(world, cool_down=60) as scaler:
+        for _ in range(2):
+            await scaler.evaluate()
+        answer.set()
+
+        async def settled() -> bool:
+            return [await world.desired(name) for name in names] == [2] * len(names)
+
+        await market.until(settled)
+    assert len(market.orders) == len(names)
+    assert await world.db.fetchval("SELECT count(*) FROM capacity_orders") == len(names)
+
+
 async def test_a_raise_outlives_an_order_that_is_not_answered(world: World, market: Market) -> None:
     """What a client asked for is had as soon as the provider answers, once."""
     await world.environment("a", desiredv_cpus=4)
@@ -251,6 +282,56 @@ async def test_a_raise_outlives_an_order_that_is_not_answered(world: World, mark
         await scaler.evaluate()
     assert await types(world) == ["local.quarter"] * 2
     assert await world.desired("a") == 4
+
+
+async def test_a_raise_outlives_a_short_provider(world: World, market: Market) -> None:
+    """It is had in part, shown whole, and had whole when the cool-down is over; then it is over."""
+    await world.environment(types=["c6i.large"], desiredv_cpus=4)
+    market.room = 1
+    scaler = Scaler(
+        world.pool, Ordering(world.provisioning), CATALOGUE, SETTINGS, cool_down=timedelta(days=1)
+    )
+    for _ in range(2):
+        await scaler.evaluate()
+        assert await world.desired() == 4
+        assert await types(world) == ["c6i.large"]
+    (first,) = await world.instances()
+    await world.register(first, idle=100)
+    market.room = None
+    await scaler.evaluate()
+    assert await world.instances() == {first: "ORDERED"}
+    await world.db.execute("UPDATE capacity_orders SET closed_at = closed_at - interval '2 days'")
+    await scaler.evaluate()
+    assert await types(world) == ["c6i.large"] * 2
+    assert await world.desired() == 4
+    for instance_id in await world.instances():
+        await world.register(instance_id, idle=100)
+    await scaler.evaluate()
+    await scaler.evaluate()
+    assert set((await world.instances()).values()) == {"TERMINATING"}
+    assert await world.desired() == 0
+
+
+@pytest.mark.parametrize("change", ["state = 'DISABLED'", "maxv_cpus = 2"])
+async def test_a_raise_ends_where_nothing_more_may_be_had(
+    world: World, market: Market, change: str
+) -> None:
+    """Although the provider is short."""
+    await world.environment(types=["c6i.large"], desiredv_cpus=4)
+    market.room = 1
+    await world.scaler.evaluate()
+    assert await world.desired() == 4
+    await world.db.execute(f"UPDATE compute_environments SET {change}")  # noqa: S608 - of this test
+    await world.scaler.evaluate()
+    assert await world.desired() == 2
+
+
+async def test_a_raise_that_no_instance_fits_ends(world: World, market: Market) -> None:
+    """On-demand BEST_FIT does not pass maxvCpus: what there is room for is all there will be."""
+    await world.environment(types=["c6i.large"], desiredv_cpus=5, maxv_cpus=5)
+    await world.scaler.evaluate()
+    assert len(market.orders) == 1
+    assert await world.desired() == 4
 
 
 async def reached(world: World, *desired: int) -> bool:

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import grpc
@@ -12,7 +13,8 @@ from longshore.domain.errors import InvalidRequest
 from longshore.rpc.channel import open_channel
 from longshore.rpc.errors import from_rpc_error
 from longshore.rpc.server import GrpcServer
-from longshore.scaler import service
+from longshore.scaler import history
+from longshore.scaler.history import History
 from longshore.scaler.report import Report
 from longshore.scaler.servicer import ScalerServicer
 from longshore.v1 import scaler_service_pb2 as pb
@@ -157,7 +159,7 @@ async def test_old_activities_are_forgotten(world: World) -> None:
             days,
             reason,
         )
-    await world.scaler.evaluate()
+    await History(world.pool, timedelta(days=42)).tick()
     left = await world.db.fetch("SELECT reason FROM scaling_activities ORDER BY activity_id")
     assert [row["reason"] for row in left] == ["INVALID: two", "four", "five"]
 
@@ -166,7 +168,7 @@ async def test_activities_that_stay_do_not_keep_others(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many there are of those that are never forgotten."""
-    monkeypatch.setattr(service, "PRUNE_BATCH", 2)
+    monkeypatch.setattr(history, "PRUNE_BATCH", 2)
     names = ("a", "b", "c", "d", "d", "d", "d")
     for number, name in enumerate(names):
         await world.db.execute(
@@ -175,7 +177,8 @@ async def test_activities_that_stay_do_not_keep_others(
             name,
             str(number),
         )
-    await world.scaler.evaluate()
-    await world.scaler.evaluate()
+    keeper = History(world.pool, timedelta(days=42))
+    await keeper.tick()
+    await keeper.tick()
     left = await world.db.fetch("SELECT reason FROM scaling_activities ORDER BY activity_id")
     assert [row["reason"] for row in left] == ["0", "1", "2", "6"]

@@ -11,6 +11,7 @@ import pytest
 from support.scheduling import DEADLINE, Agent, Ended, Stand, scheduler_stand
 from support.simulation import simulation
 
+from longshore.domain.instance import NOTICE_MARGIN
 from longshore.domain.job import JobKey
 from longshore.domain.waiting import MAX_RESOURCE, NO_CAPACITY
 from longshore.scheduler.explaining import explain_job
@@ -237,6 +238,26 @@ async def test_a_notice_drains_at_once_and_stays(database_url: str) -> None:
         row = await stand.conn.fetchrow("SELECT status, notice, notice_at FROM agents")
         assert tuple(row) == ("DRAINING", "Rebalance recommendation", ends_at)
         assert not agent.stops
+
+
+async def test_a_machine_of_ones_own_is_empty_before_its_notice_is_over(database_url: str) -> None:
+    """Nobody keeps a record of it; its attempts are stopped in time all the same."""
+    async with scheduler_stand(database_url) as stand:
+        await stand.queue("q", await stand.environment())
+        agent = Agent(stand.port, "a-machine", "machines", 4)
+        stand.agents.append(agent)
+        await agent.connect()
+        job = await running(stand, agent, attempts=2)
+        now = datetime.now(UTC)
+        await agent.notice("Shutdown", now + NOTICE_MARGIN + timedelta(hours=1))
+        await asyncio.wait_for(agent.draining.wait(), DEADLINE)
+        assert not agent.stops
+        await stand.conn.execute("UPDATE agents SET notice_at = $1", now + NOTICE_MARGIN)
+        await stand.conn.execute("SELECT pg_notify('longshore_capacity', '')")
+        await agent.until(lambda: bool(agent.stops))
+        await agent.end(job, Ended(143))
+        await stand.until(job, "RUNNABLE")
+        assert await attempts(stand, job) == [(1, "ENDED", 143, host(agent))]
 
 
 async def test_a_notice_wakes_who_decides_about_instances_once(database_url: str) -> None:

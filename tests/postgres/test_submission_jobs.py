@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 from support.submission import Stand, submission_stand
 
-from longshore.domain.errors import InvalidRequest, NotFound, Unimplemented
+from longshore.domain.errors import InvalidRequest, NotFound
 
 STATUSES = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED", "FAILED")
 
@@ -170,8 +170,8 @@ async def test_listing_needs_exactly_one_place_to_look(stand: Stand) -> None:
         await listed(stand)
     with pytest.raises(InvalidRequest, match="Exactly one of"):
         await listed(stand, jobQueue="q", arrayJobId=str(uuid.uuid4()))
-    with pytest.raises(Unimplemented, match="multiNodeJobId"):
-        await listed(stand, multiNodeJobId="x")
+    with pytest.raises(InvalidRequest, match="Exactly one of"):
+        await listed(stand, jobQueue="q", multiNodeJobId=str(uuid.uuid4()))
     with pytest.raises(NotFound, match="JobQueue none not found"):
         await listed(stand, jobQueue="none")
     with pytest.raises(InvalidRequest, match="jobStatus is 'DONE'"):

@@ -131,6 +131,21 @@ REFUSED: list[tuple[str, Any, type[LongshoreError], str]] = [
     ("computeResources.tags", {"aws:a": "b"}, InvalidRequest, "reserved prefix"),
     ("computeResources.launchTemplate", {}, InvalidRequest, "launchTemplateId or"),
     (
+        "computeResources.launchTemplate",
+        {
+            "launchTemplateId": "lt-1",
+            "overrides": [{"launchTemplateId": "lt-2", "targetInstanceTypes": ["c6i"]}],
+        },
+        Unimplemented,
+        "computeResources.launchTemplate.overrides is not supported",
+    ),
+    (
+        "computeResources.launchTemplate",
+        {"launchTemplateId": "lt-1", "userdataType": "EKS_NODEADM"},
+        Unimplemented,
+        "computeResources.launchTemplate.userdataType is not supported",
+    ),
+    (
         "computeResources.ec2Configuration",
         [{"imageType": "ECS_AL2", "imageKubernetesVersion": "1.2"}],
         InvalidRequest,

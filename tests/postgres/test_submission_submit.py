@@ -25,7 +25,7 @@ from longshore.domain.submission import Submission
 from longshore.state.embedded import EmbeddedPostgres
 from longshore.state.migrate import migrate
 from longshore.state.pool import open_pool
-from longshore.submission.convert import encode_container
+from longshore.submission.convert import encode_container, encode_nodes
 from longshore.submission.submit import TRANSACTIONS, Submitter
 from longshore.v1 import job_definition_pb2
 
@@ -142,7 +142,11 @@ REFUSED: list[tuple[dict[str, Any], type[LongshoreError], str]] = [
     ({"tags": {"x": "a\0b"}}, InvalidRequest, "tags.x has a NUL character"),
     ({"tags": {"aws:x": "1"}}, InvalidRequest, "reserved prefix"),
     ({"propagateTags": True}, Unimplemented, "propagateTags is not supported"),
-    ({"nodeOverrides": {}}, Unimplemented, "nodeOverrides"),
+    (
+        {"nodeOverrides": {"numNodes": 2}},
+        InvalidRequest,
+        "nodeOverrides is for job definitions of type multinode",
+    ),
     ({"ecsPropertiesOverride": {}}, Unimplemented, "ecsPropertiesOverride"),
     ({"eksPropertiesOverride": {}}, Unimplemented, "eksPropertiesOverride"),
     ({"parameters": {"x": "y" * 31_000}}, LimitExceeded, "SubmitJob request has"),
@@ -245,7 +249,7 @@ async def test_a_job_that_the_database_refuses_fails_alone(database_url: str) ->
     async with submission_stand(database_url) as stand:
         await stand.prepare()
         pool = await open_pool(database_url)
-        submitter = Submitter(pool, encode_container)
+        submitter = Submitter(pool, encode_container, encode_nodes)
         good = Submission("fine", "q", DefinitionName("d", None, "d"))
         poison = replace(good, job_name="not\0fine")  # past the checks of the wire
         calls = [asyncio.create_task(submitter.submit(s)) for s in (good, good, poison, good)]

@@ -103,9 +103,10 @@ class Driver:
     # ------------------------------------------------------------------ users
 
     async def submit(self) -> None:
-        """A single job or an array, with or without dependencies of any type."""
+        """A single job, a multi-node job or an array, with or without dependencies of any type."""
         rng = self._rng
         size = rng.choice([None, None, 2, 3, 5])
+        nodes = rng.choice([0, 0, 1, 2, 3]) if size is None else 0
         depends_on: list[tuple[str | None, str]] = []
         for upstream in rng.sample(self._jobs, min(len(self._jobs), rng.choice([0, 0, 1, 2]))):
             if size is not None and self._arrays.get(upstream) == size and rng.random() < 0.7:
@@ -124,6 +125,8 @@ class Driver:
             timeout_seconds=rng.choice([None, 3600]),
             rules=rng.choice([[], [{"action": "EXIT", "onExitCode": "3"}]]),
             depends_on=depends_on,
+            nodes=nodes,
+            main_node=rng.randrange(nodes) if nodes else 0,
         )
         self._jobs.append(job)
         if size is not None:
@@ -193,14 +196,14 @@ class Driver:
 
     async def add_instance(self) -> None:
         """A machine of its owner, an instance that was ordered, or a slot for one job."""
-        if len(self._world.agents) < 6:
+        if len(self._world.agents) < 8:
             self._machines += 1
             instance_id = f"i-{self._machines:017x}"
-            match self._rng.choice(["machine", "instance", "slot"]):
+            match self._rng.choice(["machine", "instance", "instance", "slot"]):
                 case "machine":
                     await self._world.join(instance_id, self._rng.choice([2, 4, 8]))
                 case "instance":
-                    await self._world.join_managed(instance_id, self._rng.choice([2, 4, 8]))
+                    await self._world.join_managed(instance_id, self._rng.choice([2, 4, 4, 8]))
                 case "slot":
                     await self._world.join_slot(instance_id, self._rng.choice([1, 2]), 64)
 
@@ -278,13 +281,15 @@ class Driver:
     # ------------------------------------------------------------------ progress
 
     async def stop_faults(self) -> None:
-        """All machines are there again, among them one that is large enough for any job."""
+        """All machines are there again, among them what is large enough, and enough, for any."""
         await self._world.stand.conn.execute("UPDATE compute_environments SET state = 'ENABLED'")
         self._world.scheduler.note_topology()
         for agent in self._world.agents.values():
             if not agent.connected:
                 await agent.connect()
         await self._world.join("i-0000000000000ffff", 8)
+        for number in range(3):
+            await self._world.join_managed(f"i-000000000000fff{number:02x}", 8)
 
     async def finish(self) -> None:
         """Every attempt ends well in its turn, and so every job comes to its end."""

@@ -275,11 +275,15 @@ class Stand:
         attempt: int = 1,
         job_id: str = "",
         array: tuple[int, int] | None = None,
+        node: tuple[int, int, str] | None = None,
         memory_mib: int = 64,
         stop_seconds: float = 30,
         **container: Any,
     ) -> pb.Assignment:
-        """An assignment with a container that runs a command in busybox."""
+        """An assignment with a container that runs a command in busybox.
+
+        An array child has index and size; a node index, number of nodes and node 0's address.
+        """
         attempt_id = uuid.uuid4().hex
         assignment = pb.Assignment(
             key=pb.AttemptKey(job_id=job_id or str(uuid.uuid4()), attempt=attempt),
@@ -296,6 +300,12 @@ class Stand:
         assignment.stop_timeout.FromMilliseconds(int(stop_seconds * 1000))
         if array is not None:
             assignment.array_index, assignment.array_size = array
+        if node is not None:
+            index, num_nodes, main_address = node
+            assignment.key.job_id = f"{assignment.key.job_id}#{index}"
+            assignment.node.CopyFrom(
+                pb.NodeAssignment(index=index, num_nodes=num_nodes, main_address=main_address)
+            )
         return assignment
 
     async def run(self, assignment: pb.Assignment) -> pb.AttemptChange:

@@ -25,11 +25,11 @@ from longshore.domain.order import (
 )
 from longshore.domain.validation import Json
 from longshore.provisioning.fulfilling import Fulfilling
-from longshore.provisioning.leadership import Leadership
 from longshore.provisioning.loop import Reconciler
 from longshore.provisioning.provider import Found, Fulfilment, LaunchError
 from longshore.provisioning.reporting import Reports, Wanted
-from longshore.provisioning.service import Provisioning
+from longshore.provisioning.service import LEASE_DOMAIN, LEASE_SECONDS, Provisioning
+from longshore.state.leadership import Leadership
 from longshore.state.pool import Pool, open_pool
 
 KIND = "c6i.large"
@@ -51,6 +51,8 @@ class Cloud:
         self.hidden: set[str] = set()
         #: Instances that may still be launched.
         self.room = 100
+        #: Why it took instances back that are gone.
+        self.took: dict[str, str] = {}
         #: So many questions for capacity fail before, and after, anything is launched.
         self.refuses = 0
         self.loses = 0
@@ -124,6 +126,11 @@ class Cloud:
             Found(key, key, order) for key, order in self.running.items() if key not in self.hidden
         ]
 
+    async def taken_back(self, instance_ids: Sequence[str]) -> Mapping[str, str]:
+        if self.is_blind:
+            raise Unavailable(AWAY)
+        return {key: self.took[key] for key in instance_ids if key in self.took}
+
     async def quote(self, kinds: Sequence[InstanceType]) -> list[Quote]:
         self.quoted.append([kind.name for kind in kinds])
         return self.quotes
@@ -189,7 +196,7 @@ async def a_cloud_world(
         stack.push_async_callback(pool.close)
         db = await asyncpg.connect(database_url)
         stack.push_async_callback(db.close)
-        leadership = Leadership(pool, "the machine")
+        leadership = Leadership(pool, LEASE_DOMAIN, "the machine", LEASE_SECONDS)
         due: list[float] = []
         reconciler = Reconciler(
             pool,

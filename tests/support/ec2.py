@@ -1,7 +1,8 @@
 """EC2 for tests: moto's server over real HTTP, and a proxy before it that makes it fail.
 
 moto keeps instances, templates, subnets and prices, but always has what is asked for, forgets
-client tokens and never throttles. The proxy stands between it and the provider for that.
+client tokens and never throttles. The proxy stands between it and the provider for that: a fleet
+asked for again by the same token gets the first one's answer, and launches nothing.
 """
 
 import asyncio
@@ -38,15 +39,20 @@ class FaultProxy:
     broken: Counter[str] = field(default_factory=Counter)
     #: Seconds that calls of an action take longer.
     delays: dict[str, float] = field(default_factory=dict)
+    #: Calls of an action go on once this is set.
+    held: dict[str, asyncio.Event] = field(default_factory=dict)
     #: Error code and message that calls of an action are refused with.
     refused: dict[str, tuple[str, str]] = field(default_factory=dict)
     #: Bodies that calls of an action are answered with.
     answers: dict[str, str] = field(default_factory=dict)
+    #: What stands in answers, and what is put in its place.
+    replaced: dict[str, str] = field(default_factory=dict)
     #: Largest page of instances.
     page: int | None = None
     #: What was called: action and members.
     calls: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     url: str = ""
+    _fleets: dict[str, asyncio.Future[web.Response]] = field(default_factory=dict)
 
     def count(self, action: str) -> int:
         """How often an action was called."""
@@ -75,28 +81,48 @@ class FaultProxy:
         self.calls.append((action, members))
         if delay := self.delays.get(action):
             await asyncio.sleep(delay)
+        if action in self.held:
+            await self.held[action].wait()
         if (fault := self._fault(action)) is not None:
             return fault
-        errors = ""
-        if action == "CreateFleet":
-            members, errors = self._fleet(members)
-            if not any(".Overrides." in name for name in members):
-                return web.Response(text=_no_fleet(errors), content_type="text/xml")
         if action == "DescribeInstances" and self.page and "MaxResults" in members:
             members["MaxResults"] = str(self.page)
-        data = body if target else urlencode(members).encode()
-        response = await self._pass_on(request, data)
+        if action == "CreateFleet":
+            response = await self._create_fleet(request, members)
+        else:
+            data = body if target else urlencode(members).encode()
+            response = await self._pass_on(request, data)
+        for old, new in self.replaced.items():
+            assert isinstance(response.body, bytes)
+            response.body = response.body.replace(old.encode(), new.encode())
         if self.unanswered[action] > 0:
             self.unanswered[action] -= 1
             assert request.transport is not None
             request.transport.abort()
-        if errors:
-            assert isinstance(response.body, bytes)
-            text = response.body.decode().replace(
-                "</CreateFleetResponse>", f"{errors}</CreateFleetResponse>"
-            )
-            return web.Response(text=text, content_type="text/xml")
         return response
+
+    async def _create_fleet(self, request: web.Request, members: dict[str, str]) -> web.Response:
+        """A fleet, or that of an earlier call with the same token."""
+        token = members["ClientToken"]
+        if token not in self._fleets:
+            self._fleets[token] = asyncio.ensure_future(self._launch(request, members))
+        response = await asyncio.shield(self._fleets[token])
+        if response.status != 200:
+            self._fleets.pop(token, None)
+        return web.Response(
+            status=response.status, body=response.body, content_type=response.content_type
+        )
+
+    async def _launch(self, request: web.Request, members: dict[str, str]) -> web.Response:
+        members, errors = self._fleet(members)
+        if not any(".Overrides." in name for name in members):
+            return web.Response(text=_no_fleet(errors), content_type="text/xml")
+        response = await self._pass_on(request, urlencode(members).encode())
+        assert isinstance(response.body, bytes)
+        text = response.body.decode().replace(
+            "</CreateFleetResponse>", f"{errors}</CreateFleetResponse>"
+        )
+        return web.Response(status=response.status, text=text, content_type="text/xml")
 
     def _fault(self, action: str) -> web.Response | None:
         """What a call is answered with that moto does not hear of."""

@@ -134,19 +134,26 @@ class Agent:
             message.end_time.FromDatetime(ends_at)
         await self._call.write(pb.ConnectRequest(notice=message))
 
-    async def start(self, job_id: str) -> None:
-        """Reports that a job runs."""
-        await self._report(pb.ATTEMPT_STATUS_RUNNING, job_id, Ended(None), started=True)
+    async def start(self, job_id: str, address: str = "") -> None:
+        """Reports that a job runs, a node with its address."""
+        await self._report(
+            pb.ATTEMPT_STATUS_RUNNING, job_id, Ended(None), started=True, address=address
+        )
 
     async def end(self, job_id: str, how: Ended, *, started: bool = False) -> None:
         """Reports that a job's attempt ended."""
         await self._report(pb.ATTEMPT_STATUS_ENDED, job_id, how, started=started)
 
-    async def _report(self, status: int, job_id: str, how: Ended, *, started: bool) -> None:
+    async def _report(
+        self, status: int, job_id: str, how: Ended, *, started: bool, address: str = ""
+    ) -> None:
         now = Timestamp()
         now.FromDatetime(datetime.now(UTC))
         change = pb.AttemptChange(
-            key=self.assigned[job_id].key, status=status, status_reason=how.status_reason
+            key=self.assigned[job_id].key,
+            status=status,
+            status_reason=how.status_reason,
+            address=address,
         )
         if started:
             change.start_time.CopyFrom(now)
@@ -167,6 +174,19 @@ class Agent:
         self._reader.cancel()
         await asyncio.gather(self._reader, return_exceptions=True)
         await self._channel.close()
+
+
+def _node_properties(
+    nodes: int, main_node: int, vcpus: int, memory_mib: int
+) -> job_definition_pb2.NodeProperties:
+    """All nodes need the same; the main one has an image of its own."""
+    properties = job_definition_pb2.NodeProperties(num_nodes=nodes, main_node=main_node)
+    for targets, image in ((":", "others"), (f"{main_node}:{main_node}", "main")):
+        part = properties.node_range_properties.add(target_nodes=targets)
+        part.container.image = image
+        part.container.resource_requirements.add(type="VCPU", value=str(vcpus))
+        part.container.resource_requirements.add(type="MEMORY", value=str(memory_mib))
+    return properties
 
 
 @dataclass
@@ -331,34 +351,46 @@ class Stand:
         timeout_seconds: int | None = None,
         rules: Sequence[dict[str, str]] = (),
         depends_on: Sequence[tuple[str | None, str]] = (),
+        nodes: int = 0,
+        main_node: int = 0,
     ) -> str:
-        """A job as submission stores it; dependencies are (job id, type)."""
+        """A job as submission stores it; dependencies are (job id, type).
+
+        Of a multi-node job the main node has the image `main`, the others have `others`.
+        """
         job_id = uuid.uuid4()
         async with self.conn.transaction():
             shape = await self.conn.fetchval(
-                "INSERT INTO shapes (job_queue, vcpu_milli, memory_mib, gpus) "
-                "VALUES ($1, $2, $3, 0) ON CONFLICT (job_queue, vcpu_milli, memory_mib, gpus, "
-                "constraints, priority) DO UPDATE SET gpus = 0 RETURNING shape_id",
+                "INSERT INTO shapes (job_queue, vcpu_milli, memory_mib, gpus, nodes) "
+                "VALUES ($1, $2, $3, 0, $4) ON CONFLICT (job_queue, vcpu_milli, memory_mib, gpus, "
+                "nodes, instance_type, priority) DO UPDATE SET gpus = 0 RETURNING shape_id",
                 queue,
                 vcpus * 1000,
                 memory_mib,
+                nodes,
             )
             await self.conn.execute(
                 "INSERT INTO jobs (job_id, seq, job_queue, shape_id, name, definition_name, "
-                "definition_revision, array_size, status, attempts_max, timeout_seconds) VALUES "
-                "($1, nextval('job_seq'), $2, $3, 'job', 'def', 1, $4, 'SUBMITTED', $5, $6)",
+                "definition_revision, array_size, status, attempts_max, timeout_seconds, "
+                "num_nodes, main_node) VALUES ($1, nextval('job_seq'), $2, $3, 'job', 'def', 1, "
+                "$4, 'SUBMITTED', $5, $6, $7, $8)",
                 job_id,
                 queue,
                 shape,
                 size,
                 attempts,
                 timeout_seconds,
+                nodes or None,
+                main_node if nodes else None,
             )
+            container = job_definition_pb2.ContainerProperties(image="busybox")
+            properties = _node_properties(nodes, main_node, vcpus, memory_mib) if nodes else None
             await self.conn.execute(
-                "INSERT INTO job_specs (job_id, detail, container) VALUES ($1, $2, $3)",
+                "INSERT INTO job_specs (job_id, detail, container, nodes) VALUES ($1, $2, $3, $4)",
                 job_id,
                 {"retryStrategy": {"attempts": attempts, "evaluateOnExit": list(rules)}},
-                job_definition_pb2.ContainerProperties(image="busybox").SerializeToString(),
+                None if properties else container.SerializeToString(),
+                properties.SerializeToString() if properties else None,
             )
             for ordinal, (upstream, kind) in enumerate(depends_on):
                 key = None if upstream is None else JobKey.parse(upstream)

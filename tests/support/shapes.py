@@ -25,9 +25,11 @@ def a_shape(
     vcpus: float = 1,
     memory_mib: int | None = None,
     gpus: int = 0,
+    nodes: int = 0,
+    instance_type: str = "",
 ) -> Shape:
     """Jobs of a queue with these needs."""
-    return Shape(shape_id, queue, resources(vcpus, memory_mib, gpus))
+    return Shape(shape_id, queue, resources(vcpus, memory_mib, gpus), nodes, instance_type)
 
 
 def a_job(
@@ -54,11 +56,12 @@ def an_instance(
     environment: str = "ce",
     draining: bool = False,
     slot: bool = False,
+    instance_type: str = "",
 ) -> Room:
     """An instance; all of it is free unless said otherwise."""
     total = resources(vcpus, memory_mib, gpus)
     left = total if free is None else resources(free, gpus=gpus)
-    return Room(name, environment, left, total, draining, slot=slot)
+    return Room(name, environment, left, total, draining, slot=slot, instance_type=instance_type)
 
 
 def instances(
@@ -82,6 +85,7 @@ def a_snapshot(
     *entries: Entry,
     queues: Sequence[Queue] | None = None,
     parked: Mapping[Shape, timedelta] | None = None,
+    hopeless: Sequence[Shape] = (),
 ) -> Snapshot:
     """A snapshot; entries are sorted into their queues' dispatch order, shapes parked as told."""
     by_id = {shape.shape_id: shape for shape in shapes}
@@ -96,6 +100,10 @@ def a_snapshot(
         parked=tuple(
             Waiting(shape.shape_id, NOW - waited) for shape, waited in (parked or {}).items()
         ),
+        node_environments=frozenset(
+            room.compute_environment for room in rooms if room.compute_environment != "spot"
+        ),
+        hopeless=frozenset(shape.shape_id for shape in hopeless),
     )
 
 

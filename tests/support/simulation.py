@@ -287,6 +287,7 @@ class Simulation:
             (ref := (str(live.key), live.attempt)) in agent.ended
             or (ref in agent.running and (live.stop is None or ref in agent.stops))
             for live in lives
+            if not live.held_back
         )
 
     async def settle(self) -> None:
@@ -504,8 +505,8 @@ class Simulation:
             s: n for s, n in fresh.runnable.items() if n
         }
         assert memory.live.keys() == fresh.live.keys()
-        assert {i: (x.free, x.draining, x.slot) for i, x in memory.instances.items()} == {
-            i: (x.free, x.draining, x.slot) for i, x in fresh.instances.items()
+        assert {i: (x.free, x.draining, x.instance_type) for i, x in memory.instances.items()} == {
+            i: (x.free, x.draining, x.instance_type) for i, x in fresh.instances.items()
         }
 
 
@@ -546,8 +547,9 @@ MUST_BE_EMPTY = {
         OR (p.status = 'SUCCEEDED') <> (s.r_succeeded = s.size)""",  # noqa: S608 - constant text
     "a placed job has its live attempt, and no other job has one": """
         SELECT j.job_id, j.array_index, j.status, j.attempt, a.attempt, a.status AS attempt_status
-        FROM (SELECT * FROM jobs WHERE array_size IS NULL AND status IN ('STARTING', 'RUNNING')) j
-        FULL JOIN (SELECT * FROM attempts WHERE status <> 'ENDED') a
+        FROM (SELECT * FROM jobs WHERE array_size IS NULL AND num_nodes IS NULL
+            AND status IN ('STARTING', 'RUNNING')) j
+        FULL JOIN (SELECT * FROM attempts WHERE status <> 'ENDED' AND array_index >= -1) a
             ON (a.job_id, a.array_index, a.attempt, a.status)
             = (j.job_id, j.array_index, j.attempt, j.status)
         WHERE a.job_id IS NULL OR j.job_id IS NULL""",
@@ -607,6 +609,38 @@ MUST_BE_EMPTY = {
     "an instance's end is told in AWS's words": """
         SELECT * FROM attempts WHERE stop_kind = 'HOST_TERMINATED'
             AND stop_reason <> 'Host EC2 (instance ' || instance_id || ') terminated.'""",
+    "a multi-node job is placed as long as a node of its latest try lives": """
+        SELECT j.job_id, j.status, j.attempt, a.attempt AS of_node
+        FROM (SELECT * FROM jobs
+            WHERE num_nodes IS NOT NULL AND status IN ('STARTING', 'RUNNING')) j
+        FULL JOIN (SELECT DISTINCT job_id, attempt FROM attempts
+            WHERE status <> 'ENDED' AND array_index < -1) a
+            ON (a.job_id, a.attempt) = (j.job_id, j.attempt)
+        WHERE a.job_id IS NULL OR j.job_id IS NULL""",
+    "a try has all nodes, on as many instances of one type": """
+        SELECT a.job_id, a.attempt, count(*) FROM attempts a
+        JOIN jobs j ON j.job_id = a.job_id AND j.num_nodes IS NOT NULL
+        LEFT JOIN instances i USING (instance_id)
+        GROUP BY a.job_id, a.attempt, j.num_nodes
+        HAVING count(i.instance_id) <> j.num_nodes OR count(DISTINCT i.instance_id) <> j.num_nodes
+            OR count(DISTINCT (i.instance_type, i.compute_environment)) <> 1""",
+    "a node has its instance to itself": """
+        SELECT a.instance_id, count(*) FROM attempts a WHERE a.status <> 'ENDED'
+        GROUP BY a.instance_id HAVING count(*) > 1 AND bool_or(a.array_index < -1)""",
+    "no node starts before the main one": """
+        SELECT n.job_id, n.array_index, n.attempt FROM attempts n
+        JOIN jobs j ON j.job_id = n.job_id AND j.num_nodes IS NOT NULL
+        JOIN attempts m ON (m.job_id, m.attempt, m.array_index)
+            = (n.job_id, n.attempt, -2 - j.main_node)
+        WHERE n.started_at IS NOT NULL AND m.started_at IS NULL""",
+    "a multi-node job ends as its main node did": """
+        SELECT j.job_id, j.status, j.exit_code, m.status AS of_node, m.exit_code AS code_of_node
+        FROM jobs j LEFT JOIN attempts m ON (m.job_id, m.attempt, m.array_index)
+            = (j.job_id, j.attempt, -2 - j.main_node)
+        WHERE j.num_nodes IS NOT NULL AND j.attempt > 0 AND j.status IN ('SUCCEEDED', 'FAILED')
+            AND (m.status, j.exit_code, j.stopped_at, (j.status = 'SUCCEEDED'))
+            IS DISTINCT FROM
+                ('ENDED', m.exit_code, m.stopped_at, m.stop_kind IS NULL AND m.exit_code = 0)""",
     "children wait no longer when the array is over": """
         SELECT w.* FROM array_waits w JOIN jobs p ON p.job_id = w.job_id AND p.array_index = -1
         WHERE p.status IN ('SUCCEEDED', 'FAILED')""",

@@ -34,6 +34,20 @@ def a_container(*, vcpus: int = 1, memory_mib: int = 64, **members: Any) -> Json
     }
 
 
+def some_nodes(*ranges: Json, num_nodes: int = 4, main_node: int = 0) -> Json:
+    """Node properties; without ranges all nodes run the same small container."""
+    return {
+        "numNodes": num_nodes,
+        "mainNode": main_node,
+        "nodeRangeProperties": list(ranges) or [a_range()],
+    }
+
+
+def a_range(target_nodes: str = ":", container: Json | None = None, **members: Any) -> Json:
+    """What runs on some nodes."""
+    return {"targetNodes": target_nodes, "container": container or a_container(), **members}
+
+
 def a_queue(name: str = "q", *environments: str, **members: Any) -> Json:
     """Members of CreateJobQueue."""
     names = environments or ("ce",)
@@ -79,6 +93,17 @@ class Stand:
             jobDefinitionName=name,
             type="container",
             containerProperties=container or a_container(),
+            **members,
+        )
+        return str(answer["jobDefinitionArn"])
+
+    async def register_nodes(self, name: str = "n", *, nodes: Json, **members: Any) -> str:
+        """Registers a multi-node definition and returns its ARN."""
+        answer = await self(
+            "RegisterJobDefinition",
+            jobDefinitionName=name,
+            type="multinode",
+            nodeProperties=nodes,
             **members,
         )
         return str(answer["jobDefinitionArn"])

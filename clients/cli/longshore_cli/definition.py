@@ -137,12 +137,23 @@ async def list_(
                 f"{item.job_definition_name}:{item.revision}",
                 item.status,
                 item.type,
-                item.container_properties.image,
-                " ".join(item.container_properties.command),
+                ", ".join(dict.fromkeys(container.image for container in _containers(item))),
+                ", ".join(
+                    dict.fromkeys(" ".join(container.command) for container in _containers(item))
+                ),
             )
             for item in found
         ],
     )
+
+
+def _containers(
+    definition: job_definition_pb2.JobDefinition,
+) -> list[job_definition_pb2.ContainerProperties]:
+    """What it runs: one container, or one for each range of nodes."""
+    if definition.HasField("node_properties"):
+        return [item.container for item in definition.node_properties.node_range_properties]
+    return [definition.container_properties]
 
 
 @app.command()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from longshore.v1 import job_pb2, scheduler_service_pb2
+from longshore.v1 import job_definition_pb2, job_pb2, scheduler_service_pb2
 from longshore_cli import console, exit_code
 from longshore_cli.command import Json, coroutine
 from longshore_cli.progress import Progress, counts, summary
@@ -17,7 +17,10 @@ from longshore_client import Client, NotFound, Timeout, Unavailable
 from longshore_client.jobs import FINAL, STATUSES
 
 JobIds = Annotated[list[str], typer.Argument(metavar="JOB...", help="Job ids.")]
-JobId = Annotated[str, typer.Argument(metavar="JOB", help="Job id, ID:INDEX for a child.")]
+JobId = Annotated[
+    str,
+    typer.Argument(metavar="JOB", help="Job id; ID:INDEX for a child, ID#INDEX for a node."),
+]
 #: What numbers of a job's needs count.
 UNITS = {"VCPU": "vCPU", "MEMORY": "MiB"}
 #: How long to wait for what is not the job itself.
@@ -42,6 +45,9 @@ async def jobs(
     array: Annotated[
         str | None, typer.Option(metavar="JOB", help="Children of this array job instead.")
     ] = None,
+    nodes: Annotated[
+        str | None, typer.Option(metavar="JOB", help="Nodes of this multi-node job instead.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Most jobs to list.")] = 50,
     json: Json = False,
 ) -> None:
@@ -53,11 +59,16 @@ async def jobs(
     for item in wanted:
         if item not in STATUSES:
             raise typer.BadParameter(f"--status is one of {', '.join(STATUSES)}, not {item!r}.")
-    if array is not None and name is not None:
-        raise typer.BadParameter("--name is for the jobs of a queue, not for --array.")
+    if array is not None and nodes is not None:
+        raise typer.BadParameter("A job has children or nodes: --array and --nodes are apart.")
+    if name is not None and (array is not None or nodes is not None):
+        raise typer.BadParameter("--name is for the jobs of a queue, not for --array and --nodes.")
     found: list[job_pb2.JobSummary] = []
     async with settings.connect() as client:
-        async for job in _select(client, queue, wanted, name, array):
+        whole = array is None and nodes is None
+        async for job in (
+            _select(client, queue, wanted, name) if whole else _parts(client, wanted, array, nodes)
+        ):
             found.append(job)
             if len(found) == limit:
                 break
@@ -74,9 +85,7 @@ async def jobs(
                 console.when(job.created_at),
                 console.duration(job.started_at, job.stopped_at),
                 str(job.container.exit_code) if job.container.HasField("exit_code") else "",
-                summary(dict(job.array_properties.status_summary))
-                if job.array_properties.status_summary
-                else job.status_reason,
+                _why(job),
             )
             for job in found
         ],
@@ -84,23 +93,40 @@ async def jobs(
     )
 
 
+def _why(job: job_pb2.JobSummary) -> str:
+    """Why a job is where it is; of an array, where its children are."""
+    if job.array_properties.status_summary:
+        return summary(dict(job.array_properties.status_summary))
+    main = "main node" if job.node_properties.is_main_node else ""
+    return "; ".join(filter(None, (main, job.status_reason)))
+
+
 async def _select(
-    client: Client, queue: str, statuses: list[str], name: str | None, array: str | None
+    client: Client, queue: str, statuses: list[str], name: str | None
 ) -> AsyncIterator[job_pb2.JobSummary]:
-    """Jobs of the queue or the array, in every status unless some are named."""
-    if array is None and not statuses:
+    """Jobs of the queue, in every status unless some are named."""
+    if not statuses:
         # AWS lists every status only beside a filter, and this one lets everything through.
         filters = {"JOB_NAME": name} if name else {"AFTER_CREATED_AT": "0"}
         async for job in client.list_jobs(queue, filters=filters):
             yield job
         return
-    if array is None and name:
+    if name:
         async for job in client.list_jobs(queue, filters={"JOB_NAME": name}):
             if job.status in statuses:
                 yield job
         return
+    for status in statuses:
+        async for job in client.list_jobs(queue, status=status):
+            yield job
+
+
+async def _parts(
+    client: Client, statuses: list[str], array: str | None, nodes: str | None
+) -> AsyncIterator[job_pb2.JobSummary]:
+    """Children of the array or nodes of the job, status by status."""
     for status in statuses or STATUSES:
-        async for job in client.list_jobs(None if array else queue, array_job=array, status=status):
+        async for job in client.list_jobs(array_job=array, multi_node_job=nodes, status=status):
             yield job
 
 
@@ -159,13 +185,36 @@ def _instance(placed: scheduler_service_pb2.ExplainedAttempt) -> str:
     return f"{placed.instance_id} ({kind}, {placed.compute_environment})"
 
 
-def _show(job: job_pb2.JobDetail, placed: _Placed) -> None:
-    container = job.container
-    array = job.array_properties
-    needs = ", ".join(
+def _needs(container: job_pb2.ContainerDetail | job_definition_pb2.ContainerProperties) -> str:
+    return ", ".join(
         f"{need.value} {UNITS.get(need.type, need.type)}"
         for need in container.resource_requirements
     )
+
+
+def _nodes(job: job_pb2.JobDetail) -> list[tuple[str, str]]:
+    """What the ranges of a multi-node job run, or which node this is."""
+    fields = []
+    if job.HasField("node_details"):
+        main = ", the main node" if job.node_details.is_main_node else ""
+        fields.append(("node", f"{job.node_details.node_index}{main}"))
+    if job.HasField("node_properties"):
+        nodes = job.node_properties
+        fields.append(("nodes", f"{nodes.num_nodes}, the main node is {nodes.main_node}"))
+        for item in nodes.node_range_properties:
+            told = (
+                item.container.image,
+                " ".join(item.container.command),
+                _needs(item.container),
+                *item.instance_types,
+            )
+            fields.append((f"nodes {item.target_nodes}", "; ".join(filter(None, told))))
+    return fields
+
+
+def _show(job: job_pb2.JobDetail, placed: _Placed) -> None:
+    container = job.container
+    array = job.array_properties
     attempts = []
     instances = {item.attempt: _instance(item) for item in placed.attempts}
     for number, attempt in enumerate(job.attempts, start=1):
@@ -188,14 +237,16 @@ def _show(job: job_pb2.JobDetail, placed: _Placed) -> None:
             ("ran", console.duration(job.started_at, job.stopped_at)),
             ("children", summary(counts(job)) if _is_parent(job) else ""),
             ("index", str(array.index) if array.HasField("index") else ""),
+            *_nodes(job),
             ("depends on", ", ".join(item.job_id or item.type for item in job.depends_on)),
             ("image", container.image),
             ("command", " ".join(container.command)),
-            ("needs", needs),
+            ("needs", _needs(container)),
             ("instance", _instance(placed.attempts[-1]) if placed.attempts else ""),
             ("cost", "" if placed.cost is None else f"{console.dollars(placed.cost)} USD so far"),
             ("exit code", str(container.exit_code) if container.HasField("exit_code") else ""),
             ("container", container.reason),
+            ("address", ", ".join(a.private_ipv4_address for a in container.network_interfaces)),
             ("log", container.log_stream_name),
             ("tags", ", ".join(f"{key}={value}" for key, value in sorted(job.tags.items()))),
             *attempts,
@@ -218,7 +269,10 @@ async def logs(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Print what a job printed, attempt after attempt."""
+    """Print what a job printed, attempt after attempt.
+
+    Of a multi-node job that is what its main node printed.
+    """
     whole = True
     async with settings.connect() as client:
         async for line in client.job_logs(job, follow=follow, attempt=attempt, tail_lines=tail):

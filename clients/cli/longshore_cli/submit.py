@@ -37,6 +37,15 @@ async def submit(  # noqa: PLR0913, PLR0917 - each is an option
     command: CommandLine = None,
     queue: Annotated[str, typer.Option(help="Job queue.")] = "default",
     array: Array = None,
+    nodes: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=1000,
+            help="Number of nodes, in place of a multi-node definition's.",
+            show_default=False,
+        ),
+    ] = None,
     depends_on: Annotated[
         list[str] | None,
         typer.Option(
@@ -67,6 +76,7 @@ async def submit(  # noqa: PLR0913, PLR0917 - each is an option
             memory_mib=memory,
             parameters=pairs(parameter, "--parameter"),
             array_size=array,
+            num_nodes=nodes,
             depends_on=[dependency(item) for item in depends_on or ()],
             attempts=attempts,
             timeout_seconds=timeout_seconds,

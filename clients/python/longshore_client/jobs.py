@@ -50,6 +50,7 @@ class JobCalls(Connection):
         memory_mib: int | None = None,
         parameters: Mapping[str, str] | None = None,
         array_size: int | None = None,
+        num_nodes: int | None = None,
         depends_on: Sequence[str | job_pb2.JobDependency] = (),
         attempts: int | None = None,
         timeout_seconds: int | None = None,
@@ -67,6 +68,7 @@ class JobCalls(Connection):
             memory_mib: replaces the definition's.
             parameters: values for `Ref::name` in the command.
             array_size: number of children, 2 to 10,000; None for a single job.
+            num_nodes: number of nodes, in place of a multi-node definition's.
             depends_on: ids of jobs that must have succeeded before, or dependencies with a type.
             attempts: tries in all, 1 to 10.
             timeout_seconds: longest time that an attempt may run, from 60.
@@ -92,6 +94,8 @@ class JobCalls(Connection):
             request.container_overrides.CopyFrom(overrides)
         if array_size is not None:
             request.array_properties.size = array_size
+        if num_nodes is not None:
+            request.node_overrides.num_nodes = num_nodes
         if attempts is not None:
             request.retry_strategy.attempts = attempts
         if timeout_seconds is not None:
@@ -125,15 +129,17 @@ class JobCalls(Connection):
         queue: str | None = None,
         *,
         array_job: str | None = None,
+        multi_node_job: str | None = None,
         status: str | None = None,
         filters: Mapping[str, str] | None = None,
         page_size: int | None = None,
     ) -> AsyncIterator[job_pb2.JobSummary]:
-        """Jobs of a queue or children of an array job, newest first, page after page.
+        """Jobs of a queue, newest first, or children or nodes by index, page after page.
 
         Args:
-            queue: name or ARN of the job queue; either this or `array_job`.
-            array_job: id of the array job.
+            queue: name or ARN of the job queue; either this or one of the next two.
+            array_job: id of the array job whose children to list.
+            multi_node_job: id of the multi-node job whose nodes to list.
             status: one of `STATUSES`; None means RUNNING, as in AWS, unless there are filters.
             filters: at most one, by name: JOB_NAME, JOB_DEFINITION, BEFORE_CREATED_AT, ...
             page_size: entries of a page.
@@ -141,6 +147,7 @@ class JobCalls(Connection):
         request = job_pb2.ListJobsRequest(
             job_queue=queue,
             array_job_id=array_job,
+            multi_node_job_id=multi_node_job,
             job_status=status,
             max_results=page_size,
             filters=[

@@ -97,7 +97,8 @@ class LogCalls(JobCalls):
         """Lines that a job printed, attempt after attempt.
 
         Args:
-            job_id: a single job, or a child as `id:index`.
+            job_id: a single job, a child as `id:index`, a node as `id#index`, or a multi-node job,
+                of which the main node is read.
             follow: wait for the job to start, and go on until it has ended.
             attempt: only this one, from 1; None for all, in order.
             tail_lines: only the last so many of what is there of each attempt; 0 for all.
@@ -109,13 +110,9 @@ class LogCalls(JobCalls):
         read = 0
         pause = Backoff(POLL_FIRST_SECONDS, POLL_LAST_SECONDS)
         while True:
-            job = await self.describe_job(job_id)
-            if job.array_properties.size and not job.array_properties.HasField("index"):
-                raise InvalidRequest(
-                    f"{job_id} is an array job, whose children print; name one, as in {job_id}:0."
-                )
+            job, final = await self._printing(job_id)
+            job_id = job.job_id
             streams = _streams(job)
-            final = job.status in FINAL
             if read < len(streams):
                 pause.reset()
                 name = streams[read]
@@ -131,6 +128,27 @@ class LogCalls(JobCalls):
                     raise NotFound(f"{job_id} has no attempt {attempt}; it has had {read}.")
                 return
             await asyncio.sleep(pause.delay())
+
+    async def _printing(self, job_id: str) -> tuple[job_pb2.JobDetail, bool]:
+        """The job or node that prints, and whether it will never have another attempt.
+
+        Raises:
+            InvalidRequest: it is an array job.
+            NotFound: no such job.
+        """
+        # A node goes on when its job is tried again, whatever became of it before.
+        whole_id = job_id.partition("#")[0]
+        found = {job.job_id: job for job in await self.describe_jobs([job_id, whole_id])}
+        if job_id not in found or whole_id not in found:
+            raise NotFound(f"There is no job {job_id}.", job_id=job_id)
+        job, final = found[job_id], found[whole_id].status in FINAL
+        if job.array_properties.size and not job.array_properties.HasField("index"):
+            raise InvalidRequest(
+                f"{job_id} is an array job, whose children print; name one, as in {job_id}:0."
+            )
+        if job.HasField("node_properties"):
+            return await self.describe_job(f"{job_id}#{job.node_properties.main_node}"), final
+        return job, final
 
     async def _attempt_lines(
         self, job_id: str, name: str, attempt: int, *, follow: bool, tail_lines: int

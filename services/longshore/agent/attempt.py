@@ -64,6 +64,13 @@ class StepFailed(Exception):
         self.reason = f"{name}: {text}"[:REASON_LENGTH]
 
 
+def no_network(why: str) -> StepFailed:
+    """The failure of a node that others could not reach."""
+    return StepFailed(
+        "CannotStartContainerError", f"nodes of multi-node jobs need a network: {why}"
+    )
+
+
 @dataclass(slots=True, eq=False)
 class Attempt:
     """One attempt, from its assignment until it is forgotten."""
@@ -74,6 +81,8 @@ class Attempt:
     #: The runtime's name for what it made: container id, process id.
     handle: str = ""
     started_at: datetime | None = None
+    #: Where other nodes of its job reach it.
+    address: str = ""
     stop_reason: str | None = None
     #: Called when its end is asked for, by whoever has something to do about that.
     on_stop: Callable[[], object] | None = None
@@ -86,6 +95,11 @@ class Attempt:
     def live(self) -> bool:
         """Whether it has not ended."""
         return self.phase < Phase.ENDED
+
+    @property
+    def is_node(self) -> bool:
+        """Whether it is a node of a multi-node job."""
+        return self.assignment.HasField("node")
 
     @property
     def stop_seconds(self) -> float:
@@ -135,7 +149,7 @@ class Attempt:
         return self._change(pb.ATTEMPT_STATUS_STARTING)
 
     def _change(self, status: pb.AttemptStatus.ValueType) -> pb.AttemptChange:
-        return pb.AttemptChange(key=self.assignment.key, status=status)
+        return pb.AttemptChange(key=self.assignment.key, status=status, address=self.address)
 
 
 def now() -> datetime:

@@ -33,6 +33,7 @@ class AgentConfig:
     gpus: int
     runtime: str = "auto"
     network: str = "sandbox"
+    node_network: str = "sandbox"
     pull: str = "if-missing"
     pull_attempts: int = 3
     concurrent_starts: int = 6
@@ -58,7 +59,10 @@ class AgentConfig:
           declared is detected, memory less a reserve of 32 MiB;
         - LONGSHORE_RUNTIME (auto): docker where its socket answers, else process; or one of docker,
           process, simulated;
-        - LONGSHORE_NETWORK (sandbox), LONGSHORE_PULL (if-missing), LONGSHORE_PULL_ATTEMPTS (3);
+        - LONGSHORE_NETWORK (sandbox): what containers join: the network that all of the instance
+          share, or `bridge`, `host`, `none`; LONGSHORE_NODE_NETWORK (the same): what nodes of
+          multi-node jobs join; `host` where instances are machines, so that nodes reach each other;
+        - LONGSHORE_PULL (if-missing), LONGSHORE_PULL_ATTEMPTS (3);
         - LONGSHORE_AGENT_STARTS (6): containers created and started at one time;
         - LONGSHORE_PROCESS_LENIENT (false): processes run although they cannot have what their
           container properties ask for;
@@ -77,6 +81,7 @@ class AgentConfig:
                 "it must be `i-` and 17 hexadecimal digits."
             )
         instance_type = settings.text("LONGSHORE_INSTANCE_TYPE", "")
+        network = settings.choice("LONGSHORE_NETWORK", NETWORKS, "sandbox")
         return cls(
             scheduler_address=settings.address("scheduler"),
             logs_address=settings.address("logs"),
@@ -93,7 +98,8 @@ class AgentConfig:
             ),
             gpus=settings.integer("LONGSHORE_GPUS", machine.gpus(), 0, 1024),
             runtime=settings.choice("LONGSHORE_RUNTIME", RUNTIMES, "auto"),
-            network=settings.choice("LONGSHORE_NETWORK", NETWORKS, "sandbox"),
+            network=network,
+            node_network=settings.choice("LONGSHORE_NODE_NETWORK", NETWORKS, network),
             pull=settings.choice("LONGSHORE_PULL", PULL_BEHAVIOURS, "if-missing"),
             pull_attempts=settings.integer("LONGSHORE_PULL_ATTEMPTS", 3, 1, 10),
             concurrent_starts=settings.integer("LONGSHORE_AGENT_STARTS", 6, 1, 64),

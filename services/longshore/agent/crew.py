@@ -116,7 +116,7 @@ class Crew:
             self._attempts[key] = attempt
             self._journal.assigned(assignment)
             if (found := self._found.pop(key, None)) is not None:
-                attempt.handle = found.handle
+                attempt.handle, attempt.address = found.handle, found.address
                 if found.started_at is not None:
                     self.outbox.add(attempt.started(found.started_at))
                 self._runtime.adopt(attempt)
@@ -217,10 +217,12 @@ def _recovered(key: AttemptKey, entry: Entry, found: Found | None) -> Attempt:
         attempt.stop(entry.stop.status_reason)
     if found is not None:
         attempt.handle, attempt.started_at = found.handle, found.started_at
+        attempt.address = found.address
     change = entry.change
     if change is not None and change.HasField("start_time"):
         # What was said once stays said, even where the engine knows it more exactly.
         attempt.started_at = change.start_time.ToDatetime(UTC)
+        attempt.address = change.address
     if change is not None and change.status == pb.ATTEMPT_STATUS_ENDED:
         attempt.phase = Phase.ENDED
         attempt.journaled.set()

@@ -15,4 +15,11 @@ def environment(assignment: pb.Assignment, compute_environment: str) -> dict[str
     if assignment.HasField("array_index"):
         variables["AWS_BATCH_JOB_ARRAY_INDEX"] = str(assignment.array_index)
         variables["AWS_BATCH_JOB_ARRAY_SIZE"] = str(assignment.array_size)
+    if assignment.HasField("node"):
+        node = assignment.node
+        variables["AWS_BATCH_JOB_NODE_INDEX"] = str(node.index)
+        variables["AWS_BATCH_JOB_NUM_NODES"] = str(node.num_nodes)
+        variables["AWS_BATCH_JOB_MAIN_NODE_INDEX"] = str(node.main_index)
+        if node.index != node.main_index:
+            variables["AWS_BATCH_JOB_MAIN_NODE_PRIVATE_IPV4_ADDRESS"] = node.main_address
     return variables

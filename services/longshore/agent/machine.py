@@ -1,15 +1,20 @@
 """What this machine is and has, for agents whose provider declares nothing."""
 
+import asyncio
+import ipaddress
 import os
 import platform
 import re
 import secrets
+import socket
 from pathlib import Path
 
 import psutil
 
 #: Memory kept for the machine itself, in MiB: what AWS's own image reserves.
 RESERVE_MIB = 32
+#: Longest time for finding what a name means, in seconds.
+RESOLVE_SECONDS = 10.0
 _INSTANCE_ID = re.compile(r"i-[0-9a-f]{17}")
 
 
@@ -42,6 +47,36 @@ def memory_mib() -> int:
 def gpus() -> int:
     """Whole NVIDIA GPUs whose device files are here."""
     return sum(1 for path in Path("/dev").glob("nvidia*") if path.name[6:].isdigit())
+
+
+async def address_toward(address: str) -> str:
+    """The IPv4 address by which this machine goes to `host:port`: its private one, in a cloud.
+
+    A loopback address if that is on this machine.
+
+    Raises:
+        OSError: there is no way to it by IPv4.
+    """
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    if _is_ipv6_loopback(host):
+        host = "127.0.0.1"
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(RESOLVE_SECONDS):
+        found = await loop.getaddrinfo(
+            host, int(port), family=socket.AF_INET, type=socket.SOCK_DGRAM
+        )
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        # Nothing is sent: to connect a datagram socket is to choose a route.
+        probe.connect(found[0][4])
+        return str(probe.getsockname()[0])
+
+
+def _is_ipv6_loopback(host: str) -> bool:
+    try:
+        return ipaddress.IPv6Address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def architecture() -> str:

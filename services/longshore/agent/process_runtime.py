@@ -25,7 +25,16 @@ from pathlib import Path
 
 import structlog
 
-from longshore.agent.attempt import Attempt, AttemptKey, Exit, Phase, StepFailed, now
+from longshore.agent import machine
+from longshore.agent.attempt import (
+    Attempt,
+    AttemptKey,
+    Exit,
+    Phase,
+    StepFailed,
+    no_network,
+    now,
+)
 from longshore.agent.config import AgentConfig
 from longshore.agent.docker.container import refuse_impossible, refused
 from longshore.agent.environment import environment
@@ -87,7 +96,9 @@ class ProcessRuntime:
             with contextlib.suppress(FileNotFoundError, ValueError):
                 job_id, attempt = (directory / "key").read_text().split()
                 started_at = _made_at(directory / "pid")
-                found[AttemptKey(job_id, int(attempt))] = Found(str(directory), started_at)
+                address = await self._address() if "#" in job_id else ""
+                key = AttemptKey(job_id, int(attempt))
+                found[key] = Found(str(directory), started_at, address)
         return found
 
     def adopt(self, attempt: Attempt) -> None:
@@ -121,6 +132,10 @@ class ProcessRuntime:
                 "CannotStartContainerError",
                 f'exec: "{command[0]}": executable file not found in $PATH',
             )
+        if attempt.is_node:
+            attempt.address = await self._address()
+            if not attempt.address:
+                raise no_network("the machine's address is not known")
         directory = self._root / attempt.key.path()
         attempt.handle = str(directory)
         try:
@@ -194,6 +209,14 @@ class ProcessRuntime:
         for process in self._processes.values():
             process.output.suspend()
             self._forget(process)
+
+    async def _address(self) -> str:
+        """The machine's address, which is that of its processes; empty if it cannot be told."""
+        try:
+            return await machine.address_toward(self._config.scheduler_address)
+        except OSError as error:
+            log.warning("address.unknown", error=str(error))
+            return ""
 
     def _process(self, attempt: Attempt) -> _Process:
         process = self._processes.get(attempt.key)

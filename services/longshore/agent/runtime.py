@@ -15,6 +15,8 @@ class Found:
     handle: str
     #: When its main process started; None if it never did.
     started_at: datetime | None
+    #: Where other nodes reach it; only for nodes of multi-node jobs.
+    address: str = ""
 
 
 class Runtime(Protocol):
@@ -41,7 +43,10 @@ class Runtime(Protocol):
         ...
 
     async def launch(self, attempt: Attempt) -> datetime:
-        """Creates and starts it, sets its handle at once when there is one, returns its start."""
+        """Creates and starts it, sets its handle at once when there is one, returns its start.
+
+        Of a node of a multi-node job it sets the address, too.
+        """
         ...
 
     async def wait(self, attempt: Attempt) -> Exit:

@@ -8,6 +8,8 @@ from longshore.agent.runtime import Found
 from longshore.v1 import resources_pb2
 
 STOPPED = 143
+#: Address of what nobody reaches, and nobody tries to (RFC 5737).
+NOWHERE = "192.0.2.1"
 
 
 class SimulatedRuntime:
@@ -32,8 +34,10 @@ class SimulatedRuntime:
     async def prepare(self, attempt: Attempt) -> None:
         """Images are not looked at."""
 
-    async def launch(self, attempt: Attempt) -> datetime:  # noqa: ARG002 - they are all alike
+    async def launch(self, attempt: Attempt) -> datetime:
         """Begins now."""
+        if attempt.is_node:
+            attempt.address = NOWHERE
         return now()
 
     async def wait(self, attempt: Attempt) -> Exit:

@@ -56,7 +56,7 @@ class Arns:
         return self._batch(JOB_DEFINITION, f"{name}:{revision}")
 
     def job(self, key: str) -> str:
-        """ARN of a job or of a child, `uuid:index`."""
+        """ARN of a job, of a child, `uuid:index`, or of a node, `uuid#index`."""
         return self._batch(JOB, key)
 
     def cluster(self, environment: str, environment_id: uuid.UUID | None) -> str:

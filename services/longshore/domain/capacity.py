@@ -129,6 +129,8 @@ class ShapeDemand:
     #: Above one: each job is a multi-node job, with one node on each of so many instances of one
     #: type, all at once.
     nodes: int = 1
+    #: The only type that will do for nodes; empty for any.
+    instance_type: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,15 @@ from enum import StrEnum
 from longshore.domain.errors import InvalidRequest
 from longshore.domain.retry import ExitRule, should_retry
 
-#: array_index of a single job and of an array parent.
+#: array_index of a single job, a multi-node job and an array parent.
 WHOLE = -1
+#: array_index of node 0 of a multi-node job; those of the others go down from there.
+_NODE_0 = -2
 
-#: A UUID as it is always written, and the index of a child: at most five digits, no other spelling.
+#: A UUID as it is always written, and the index of a child or a node: at most five digits, no
+#: other spelling.
 _KEY = re.compile(
-    r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?::(0|[1-9][0-9]{0,4}))?", re.IGNORECASE
+    r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:([:#])(0|[1-9][0-9]{0,4}))?", re.IGNORECASE
 )
 
 
@@ -40,6 +43,7 @@ DEPENDENCY_FAILED = "Dependent Job failed"
 ARRAY_CHILD_FAILED = "Array Child Job failed"
 QUEUE_DELETED = "JobQueue deleted"
 TIMED_OUT = "Job attempt duration exceeded timeout"
+MAIN_NODE_ENDED = "Main node has ended"
 
 
 def host_terminated(instance_id: str) -> str:
@@ -49,32 +53,56 @@ def host_terminated(instance_id: str) -> str:
 
 @dataclass(frozen=True, slots=True, order=True)
 class JobKey:
-    """A single job, an array parent (both with index -1) or a child."""
+    """A single job, a multi-node job, an array parent (all with index -1), a child or a node."""
 
     job_id: uuid.UUID
     array_index: int = WHOLE
 
     def __str__(self) -> str:
+        if self.is_node:
+            return f"{self.job_id}#{self.node_index}"
         if self.array_index == WHOLE:
             return str(self.job_id)
         return f"{self.job_id}:{self.array_index}"
 
     @property
     def parent(self) -> "JobKey":
-        """The array parent of a child."""
+        """The array parent of a child, the multi-node job of a node."""
         return JobKey(self.job_id)
 
     @classmethod
+    def node(cls, job_id: uuid.UUID, node_index: int) -> "JobKey":
+        """A node of a multi-node job."""
+        return cls(job_id, _NODE_0 - node_index)
+
+    @property
+    def is_child(self) -> bool:
+        """Whether it is a child of an array."""
+        return self.array_index > WHOLE
+
+    @property
+    def is_node(self) -> bool:
+        """Whether it is a node of a multi-node job."""
+        return self.array_index <= _NODE_0
+
+    @property
+    def node_index(self) -> int:
+        """Which node of its job it is, from 0; only for nodes."""
+        return _NODE_0 - self.array_index
+
+    @classmethod
     def parse(cls, text: str, member: str = "jobId") -> "JobKey":
-        """Reads `uuid` or `uuid:index`.
+        """Reads `uuid`, `uuid:index` of a child, or `uuid#index` of a node.
 
         Raises:
-            InvalidRequest: it is neither; it names the member.
+            InvalidRequest: it is none of them; it names the member.
         """
         match = _KEY.fullmatch(text)
         if match is None:
             raise InvalidRequest(f"{member} is not a job id: {text[:64]!r}.", member=member)
-        job_id, index = match.groups()
+        job_id, mark, index = match.groups()
+        if mark == "#":
+            return cls.node(uuid.UUID(job_id), int(index))
         return cls(uuid.UUID(job_id), WHOLE if index is None else int(index))
 
 
@@ -86,6 +114,8 @@ class StopKind(StrEnum):
     TIMED_OUT = "TIMED_OUT"
     #: Its instance is taken away.
     HOST_TERMINATED = "HOST_TERMINATED"
+    #: It is a node, and the main node has ended, or its job is to end.
+    MAIN_NODE_ENDED = "MAIN_NODE_ENDED"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,10 +21,15 @@ class Overrides:
     resource_requirements: tuple[Json, ...] = ()
     vcpus: int | None = None
     memory: int | None = None
+    #: For nodes of multi-node jobs.
+    instance_type: str | None = None
 
 
 def merge_container(
-    container: Json, overrides: Overrides | None, parameters: Mapping[str, str]
+    container: Json,
+    overrides: Overrides | None,
+    parameters: Mapping[str, str],
+    path: str = "containerOverrides",
 ) -> Json:
     """The container that runs: overrides merged, then placeholders of the command replaced.
 
@@ -32,6 +37,7 @@ def merge_container(
         container: of the definition; not changed.
         overrides: of the submission.
         parameters: of the definition and the submission, merged already.
+        path: of the overrides, for error texts.
 
     Raises:
         InvalidRequest: a placeholder has no parameter.
@@ -39,9 +45,7 @@ def merge_container(
     merged = dict(container)
     overrides = overrides or Overrides()
     if any(element == "" for element in overrides.command):
-        raise InvalidRequest(
-            "containerOverrides.command has an empty string.", member="containerOverrides.command"
-        )
+        raise InvalidRequest(f"{path}.command has an empty string.", member=f"{path}.command")
     command = overrides.command or container.get("command", ())
     if command:
         merged["command"] = substitute(command, parameters)
@@ -55,6 +59,8 @@ def merge_container(
             merged[name] = values
         else:
             merged.pop(name, None)
+    if overrides.instance_type:
+        merged["instanceType"] = overrides.instance_type
     _merge_deprecated(merged, container, overrides)
     return merged
 

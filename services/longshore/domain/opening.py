@@ -43,6 +43,7 @@ class Room:
     away: bool = False
     #: It takes one attempt in all, of exactly its size. One that has its attempt is draining.
     slot: bool = False
+    instance_type: str = ""
 
 
 class OpenRooms:
@@ -115,6 +116,51 @@ class OpenRooms:
         )
         self._used[index] = True
         return count
+
+    def together(
+        self, shape_id: int, need: Resources, nodes: int, only_type: str, *, used: bool = False
+    ) -> list[int]:
+        """Instances of one type for the nodes of a multi-node job, each to itself.
+
+        Where no type has enough of them: those of the type that has the most.
+
+        Args:
+            shape_id: of the job: what is held for it counts too.
+            need: of each node.
+            nodes: how many are wanted.
+            only_type: the only type that will do; empty for any.
+            used: whether instances that run something count too, after those that are empty.
+        """
+        able = (self._total >= _amount(need)).all(axis=1)
+        able &= (self._held_for == _NOBODY) | (self._held_for == shape_id)
+        if not used:
+            able &= ~self._used
+        by_type: dict[tuple[int, int, int, str], list[int]] = {}
+        for index in np.flatnonzero(able).tolist():
+            name, total = self.rooms[index].instance_type, self.rooms[index].total
+            if name and only_type in ("", name):
+                size = (total.gpus, total.vcpu_milli, total.memory_mib, name)
+                by_type.setdefault(size, []).append(index)
+        if not by_type:
+            return []
+        best = min(by_type, key=lambda size: (-min(len(by_type[size]), nodes), size))
+        return sorted(by_type[best], key=lambda index: self._soonest(index, shape_id))[:nodes]
+
+    def _soonest(self, index: int, shape_id: int) -> tuple[bool, bool, int, int, str]:
+        """Sorts instances: held already, empty, the most free. The same in each plan."""
+        vcpu_milli, memory_mib = self.free(index)
+        return (
+            self._held_for[index] != shape_id,
+            bool(self._used[index]),
+            -vcpu_milli,
+            -memory_mib,
+            self.rooms[index].instance_id,
+        )
+
+    def take_whole(self, index: int) -> None:
+        """Gives all that an instance offers to one node of a multi-node job."""
+        self._free[index] = 0
+        self._used[index] = True
 
     def candidate(self, need: Resources) -> int | None:
         """The instance to hold for a job: large enough, held for none, with the most free."""

@@ -7,6 +7,11 @@ ahead, but not for ever: once the first job of a shape has waited past `hold_aft
 where it would fit soonest is held for it and takes nothing else of later order. A slot takes one
 job, of exactly its size, and is never held.
 
+A multi-node job goes to as many empty instances of one type as it has nodes, all at once, and has
+each to itself. Until there are enough, the empty ones are held for it: else jobs of later order
+would take each as it comes, and it would never have all. Once it has waited past `hold_after`,
+those in use are held too.
+
 How the code differs: jobs of one shape are alike, so a shape that was found not to fit is not tried
 again in the same pass, and entries stand for ranges of array children. The cost is in shapes,
 entries and instances, never in the length of the backlog.
@@ -17,8 +22,8 @@ import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
 
+from longshore.domain.job import JobKey
 from longshore.domain.opening import OpenRooms, Room
 from longshore.domain.resources import Resources
 
@@ -34,6 +39,10 @@ class Shape:
     shape_id: int
     job_queue: str
     need: Resources
+    #: Above 0: multi-node jobs of so many nodes, of which each needs so much.
+    nodes: int = 0
+    #: The only type that will do for nodes; empty for any.
+    instance_type: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +88,16 @@ class Snapshot:
     rooms: tuple[Room, ...]
     heads: dict[str, tuple[Entry, ...]]
     parked: tuple[Waiting, ...] = ()
+    #: The environments that take multi-node jobs.
+    node_environments: frozenset[str] = frozenset()
+    #: Shapes of multi-node jobs for which nothing is held: they could not have all of their nodes
+    #: soon, or ever.
+    hopeless: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """One job or child, and the instance it goes to."""
+    """One job, child or node, and the instance it goes to."""
 
     entry: Entry
     array_index: int
@@ -136,7 +150,7 @@ def plan(
     long_since = now - hold_after
     for queue, environments in _in_turn(snapshot, by_environment, long_since, seed):
         for entry in snapshot.heads.get(queue.name, ()):
-            _fill(result, entry, snapshot.shapes[entry.shape_id], environments, limit, long_since)
+            _fill(result, entry, snapshot, environments, limit, long_since)
     result.held = {held for fleet in by_environment.values() for held in fleet.held()}
     return result
 
@@ -147,10 +161,15 @@ def _in_turn(
     """Queues in the order in which they may take room, each with the instances it may use.
 
     Before the queues of a priority take anything, instances are held for their parked shapes that
-    wait since `long_since` or longer, the longest wait first.
+    wait since `long_since` or longer or are of multi-node jobs, the longest wait first.
     """
     waited = sorted(
-        (w for w in snapshot.parked if w.ready_at <= long_since), key=lambda w: w.ready_at
+        (
+            w
+            for w in snapshot.parked
+            if w.ready_at <= long_since or snapshot.shapes[w.shape_id].nodes
+        ),
+        key=lambda w: w.ready_at,
     )
     ordered = sorted(snapshot.queues, key=lambda queue: (-queue.priority, queue.name))
     for _, equals in itertools.groupby(ordered, key=lambda queue: queue.priority):
@@ -168,7 +187,7 @@ def _in_turn(
         for waiting in waited:
             shape = snapshot.shapes[waiting.shape_id]
             if shape.job_queue in turn:
-                _hold(turn[shape.job_queue][1], shape)
+                _keep(snapshot, turn[shape.job_queue][1], shape, waiting.ready_at, long_since)
         queues = list(turn.values())
         shift = seed % len(queues)
         yield from queues[shift:] + queues[:shift]
@@ -177,24 +196,30 @@ def _in_turn(
 def _fill(
     result: Plan,
     entry: Entry,
-    shape: Shape,
+    snapshot: Snapshot,
     environments: list[OpenRooms],
     limit: int,
     long_since: datetime,
 ) -> None:
     """Places what fits of an entry, and notes what is left: as more to do, or as unplaced."""
+    shape = snapshot.shapes[entry.shape_id]
     if result.partial or shape.shape_id in result.unplaced:
         return
-    if len(result.placements) < limit:
+    # A multi-node job goes into one plan whole, also one that has more nodes than a plan takes.
+    if result.placements and len(result.placements) + max(shape.nodes, 1) > limit:
+        result.partial = True
+        return
+    if shape.nodes:
+        done = _place_nodes(entry, shape, _for_nodes(snapshot, environments), result)
+    else:
         done = _place(entry, shape, environments, result, limit)
-        if done == entry.end_index - entry.next_index:
-            return
-    if len(result.placements) >= limit:
+    if done == entry.end_index - entry.next_index:
+        return
+    if not shape.nodes and len(result.placements) >= limit:
         result.partial = True
         return
     result.unplaced[shape.shape_id] = entry.ready_at
-    if entry.ready_at <= long_since:
-        _hold(environments, shape)
+    _keep(snapshot, environments, shape, entry.ready_at, long_since)
 
 
 def _place(
@@ -229,6 +254,62 @@ def _place(
     return index - entry.next_index
 
 
+def _for_nodes(snapshot: Snapshot, environments: list[OpenRooms]) -> list[OpenRooms]:
+    """The environments that take multi-node jobs."""
+    return [
+        fleet
+        for fleet in environments
+        if fleet.rooms and fleet.rooms[0].compute_environment in snapshot.node_environments
+    ]
+
+
+def _place_nodes(entry: Entry, shape: Shape, environments: list[OpenRooms], result: Plan) -> int:
+    """Places all nodes of a multi-node job, or none; returns how many jobs it placed."""
+    for fleet in environments:
+        found = fleet.together(shape.shape_id, shape.need, shape.nodes, shape.instance_type)
+        if len(found) < shape.nodes:
+            continue
+        for node_index, index in enumerate(found):
+            room = fleet.rooms[index]
+            fleet.take_whole(index)
+            key = JobKey.node(entry.job_id, node_index)
+            result.placements.append(
+                Placement(entry, key.array_index, room.instance_id, room.compute_environment)
+            )
+        return 1
+    return 0
+
+
+def _keep(
+    snapshot: Snapshot,
+    environments: list[OpenRooms],
+    shape: Shape,
+    ready_at: datetime,
+    long_since: datetime,
+) -> None:
+    """Holds instances for a shape that found no room, if it is time."""
+    is_late = ready_at <= long_since
+    if shape.nodes:
+        if shape.shape_id not in snapshot.hopeless:
+            _gather(_for_nodes(snapshot, environments), shape, used=is_late)
+    elif is_late:
+        _hold(environments, shape)
+
+
+def _gather(environments: list[OpenRooms], shape: Shape, *, used: bool) -> None:
+    """Holds what there is of the instances that a multi-node job waits for, in one environment.
+
+    That is the one that has the most of them, the first of those that have as many.
+    """
+    need = shape.need, shape.nodes, shape.instance_type
+    found = [(fleet, fleet.together(shape.shape_id, *need, used=used)) for fleet in environments]
+    best = max(found, key=lambda each: len(each[1]), default=None)
+    if best is not None:
+        fleet, indexes = best
+        for index in indexes:
+            fleet.hold(index, shape.shape_id)
+
+
 def _hold(environments: list[OpenRooms], shape: Shape) -> None:
     """Holds the instance where the shape would fit soonest.
 
@@ -244,71 +325,3 @@ def _hold(environments: list[OpenRooms], shape: Shape) -> None:
     if candidates:
         _, _, fleet, index = max(candidates, key=lambda found: found[:2])
         fleet.hold(index, shape.shape_id)
-
-
-class Lack(StrEnum):
-    """What an instance lacks for a shape."""
-
-    DRAINING = "DRAINING"
-    AWAY = "OUT_OF_TOUCH"
-    VCPU = "SHORT_OF_VCPU"
-    MEMORY = "SHORT_OF_MEMORY"
-    GPU = "SHORT_OF_GPU"
-    HELD = "HELD_FOR_AN_EARLIER_JOB"
-    SLOT_SIZE = "SLOT_OF_ANOTHER_SIZE"
-
-
-_LACK_WORDS = {
-    Lack.DRAINING: "draining",
-    Lack.AWAY: "out of touch",
-    Lack.VCPU: "short of vCPU",
-    Lack.MEMORY: "short of memory",
-    Lack.GPU: "short of GPUs",
-    Lack.HELD: "held for an earlier job",
-}
-
-
-def lacks(shape: Shape, environments: tuple[str, ...], rooms: tuple[Room, ...]) -> dict[Lack, int]:
-    """Counts the instances of a shape's environments by the first thing each lacks.
-
-    The most frequent comes first. Slots that have their job are not counted: nobody else could ever
-    have used them.
-    """
-    counts: dict[Lack, int] = {}
-    for room in rooms:
-        if room.compute_environment not in environments or (room.slot and room.draining):
-            continue
-        if room.draining:
-            lack = Lack.DRAINING
-        elif room.slot and room.total != shape.need:
-            lack = Lack.SLOT_SIZE
-        elif room.away:
-            lack = Lack.AWAY
-        elif room.free.vcpu_milli < shape.need.vcpu_milli:
-            lack = Lack.VCPU
-        elif room.free.memory_mib < shape.need.memory_mib:
-            lack = Lack.MEMORY
-        elif room.free.gpus < shape.need.gpus:
-            lack = Lack.GPU
-        else:
-            lack = Lack.HELD
-        counts[lack] = counts.get(lack, 0) + 1
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
-
-
-NONE_YET = "Waiting for an instance: none is there yet."
-
-
-def explain(counts: dict[Lack, int]) -> str:
-    """The counts as a sentence: `12 instances: 8 short of memory, 4 draining`."""
-    total = sum(counts.values())
-    if not total:
-        return NONE_YET
-    parts = ", ".join(f"{count} {_words(lack, count)}" for lack, count in counts.items())
-    return f"Waiting for room: {total} instance{'s' if total > 1 else ''}: {parts}."
-
-
-def _words(lack: Lack, count: int) -> str:
-    if lack is Lack.SLOT_SIZE:
-        return "slot of another size" if count == 1 else "slots of another size"
-    return _LACK_WORDS[lack]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from longshore.domain.job import WHOLE, JobKey, JobStatus
+from longshore.domain.job import JobKey, JobStatus
 from longshore.domain.validation import Json
 
 
@@ -25,6 +25,8 @@ class AttemptRecord:
     exit_code: int | None
     reason: str | None
     status_reason: str | None
+    #: Under which other nodes of a multi-node job reach it, while known.
+    address: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +38,19 @@ class ArrayCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeCount:
+    """How many nodes a multi-node job has, and which of them decides how it ends."""
+
+    num_nodes: int
+    main_node: int
+
+
+@dataclass(frozen=True, slots=True)
 class JobRecord:
-    """A single job, an array parent or a child."""
+    """A single job, a multi-node job, an array parent, a child or a node."""
 
     key: JobKey
-    #: Position in order of submission; children have their parent's.
+    #: Position in order of submission; children and nodes have their parent's.
     seq: int
     name: str
     job_queue: str
@@ -51,6 +61,8 @@ class JobRecord:
     #: Of the array, for a parent and its children.
     array_size: int | None
     counts: ArrayCounts | None
+    #: Of the multi-node job, for it and its nodes.
+    nodes: NodeCount | None
     is_cancelled: bool
     is_terminated: bool
     exit_code: int | None
@@ -62,7 +74,7 @@ class JobRecord:
     @property
     def is_child(self) -> bool:
         """Whether this is a child of an array job."""
-        return self.key.array_index != WHOLE
+        return self.key.is_child
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +85,7 @@ class DescribedJob:
     #: The members stored with the job's submission.
     detail: Json
     tags: Mapping[str, str]
+    #: Of a multi-node job those of its main node.
     attempts: tuple[AttemptRecord, ...]
 
 

@@ -19,6 +19,7 @@ are for jobs without GPUs only where nothing else is large enough.
 Source: AWS Batch User Guide, "Allocation strategies".
 """
 
+import functools
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -97,6 +98,7 @@ class Choice:
         self._tiers = np.array([tiers.index(tier) for tier, _ in kept], dtype=np.int64)
         self._all = _sizes(env.offers)
 
+    @functools.cached_property
     def whole(self) -> "Choice":
         """What there would be if the provider were short of nothing."""
         offers = tuple(replace(offer, is_short=False) for offer in self._env.offers)

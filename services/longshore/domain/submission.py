@@ -6,9 +6,15 @@ from dataclasses import dataclass
 
 from longshore.domain.arn import DefinitionName
 from longshore.domain.environment import FARGATE, QueueFacts, platform_of
-from longshore.domain.errors import NotFound, PreconditionFailed
+from longshore.domain.errors import InvalidRequest, NotFound, PreconditionFailed
 from longshore.domain.job import WHOLE, JobKey
 from longshore.domain.merge import Overrides, merge_container
+from longshore.domain.node_overrides import (
+    NodeOverrides,
+    ResolvedNodes,
+    check_node_overrides,
+    resolve_nodes,
+)
 from longshore.domain.reference import has_references
 from longshore.domain.resources import Resources
 from longshore.domain.validation import Json, check_retry, check_timeout, require
@@ -45,6 +51,7 @@ class Submission:
     depends_on: tuple[Dependency, ...] = ()
     parameters: Mapping[str, str] | None = None
     overrides: Overrides | None = None
+    node_overrides: NodeOverrides | None = None
     retry: Json | None = None
     timeout: Json | None = None
     tags: Mapping[str, str] | None = None
@@ -55,7 +62,12 @@ class Submission:
     def is_plain(self) -> bool:
         """Whether everything about how the job runs is the definition's."""
         return not (
-            self.parameters or self.overrides or self.retry or self.timeout or self.depends_on
+            self.parameters
+            or self.overrides
+            or self.node_overrides
+            or self.retry
+            or self.timeout
+            or self.depends_on
         )
 
 
@@ -88,6 +100,8 @@ class ResolvedJob:
     needs: Resources
     attempts_max: int
     timeout_seconds: int | None
+    #: Of a multi-node job.
+    nodes: ResolvedNodes | None = None
 
 
 def check_submission(submission: Submission) -> None:
@@ -116,9 +130,17 @@ def check_submission(submission: Submission) -> None:
             submission.overrides.resource_requirements, _OVERRIDDEN, with_fractions=True
         )
         check_environment(submission.overrides.environment, "containerOverrides.environment")
+    if submission.node_overrides:
+        check_node_overrides(submission.node_overrides)
 
 
 def _check_dependency(dependency: Dependency, is_array: bool, member: str) -> None:
+    if dependency.job is not None and dependency.job.is_node:
+        raise InvalidRequest(
+            f"{member}.jobId is a node; give {dependency.job.parent}, the id of its multi-node "
+            "job.",
+            member=f"{member}.jobId",
+        )
     if dependency.type == PLAIN:
         require(dependency.job, f"{member} needs a jobId.", f"{member}.jobId")
         return
@@ -183,28 +205,27 @@ def check_repetition(submission: Submission, job: KnownJob) -> None:
 
 def is_constant(definition: Definition) -> bool:
     """Whether all plain submissions of a definition resolve to the same."""
-    return not has_references(definition.detail["containerProperties"].get("command", ()))
+    return not any(has_references(c.get("command", ())) for c in _containers(definition.detail))
+
+
+def _containers(detail: Json) -> list[Json]:
+    if "nodeProperties" in detail:
+        return [entry["container"] for entry in detail["nodeProperties"]["nodeRangeProperties"]]
+    return [detail["containerProperties"]]
 
 
 def resolve(definition: Definition, submission: Submission) -> ResolvedJob:
     """Makes a submission and its definition one.
 
     Raises:
-        InvalidRequest: a placeholder has no parameter, or resources are too small.
+        InvalidRequest: a placeholder has no parameter, resources are too small, or what the
+            submission asks for is for definitions of the other type.
     """
     detail = definition.detail
-    is_fargate = platform_of(detail) == FARGATE
-    if submission.overrides:
-        _check_overrides(submission.overrides, is_fargate=is_fargate)
     parameters = {**detail.get("parameters", {}), **(submission.parameters or {})}
-    container = merge_container(detail["containerProperties"], submission.overrides, parameters)
-    needs = needs_of(container)
-    if is_fargate:
-        check_fargate_size(needs, _OVERRIDDEN)
     retry = submission.retry or detail.get("retryStrategy") or {"attempts": 1}
     timeout = submission.timeout or detail.get("timeout")
     resolved: Json = {
-        "container": container,
         "parameters": parameters,
         "retryStrategy": {"evaluateOnExit": [], **retry},
         "dependsOn": [_dependency_json(entry) for entry in submission.depends_on],
@@ -215,12 +236,59 @@ def resolve(definition: Definition, submission: Submission) -> ResolvedJob:
         resolved["timeout"] = timeout
     if "schedulingPriority" in detail:
         resolved["schedulingPriority"] = detail["schedulingPriority"]
+    nodes = None
+    if "nodeProperties" in detail:
+        nodes = _resolve_nodes(detail["nodeProperties"], submission, parameters)
+        resolved["nodeProperties"], needs = nodes.properties, nodes.needs
+    else:
+        resolved["container"], needs = _resolve_container(detail, submission, parameters)
     return ResolvedJob(
         detail=resolved,
         needs=needs,
         attempts_max=retry["attempts"],
         timeout_seconds=timeout["attemptDurationSeconds"] if timeout else None,
+        nodes=nodes,
     )
+
+
+def _resolve_container(
+    detail: Json, submission: Submission, parameters: Mapping[str, str]
+) -> tuple[Json, Resources]:
+    require(
+        submission.node_overrides in (None, NodeOverrides()),
+        "nodeOverrides is for job definitions of type multinode; use containerOverrides.",
+        "nodeOverrides",
+    )
+    overrides = submission.overrides
+    require(
+        overrides is None or not overrides.instance_type,
+        "containerOverrides.instanceType is for multi-node jobs alone.",
+        "containerOverrides.instanceType",
+    )
+    is_fargate = platform_of(detail) == FARGATE
+    if overrides:
+        _check_overrides(overrides, is_fargate=is_fargate)
+    container = merge_container(detail["containerProperties"], overrides, parameters)
+    needs = needs_of(container)
+    if is_fargate:
+        check_fargate_size(needs, _OVERRIDDEN)
+    return container, needs
+
+
+def _resolve_nodes(
+    properties: Json, submission: Submission, parameters: Mapping[str, str]
+) -> ResolvedNodes:
+    require(
+        submission.overrides in (None, Overrides()),
+        "containerOverrides is for job definitions of type container; use nodeOverrides.",
+        "containerOverrides",
+    )
+    require(
+        submission.array_size is None,
+        "arrayProperties is not applicable for multi-node parallel jobs.",
+        "arrayProperties",
+    )
+    return resolve_nodes(properties, submission.node_overrides, parameters)
 
 
 def _check_overrides(overrides: Overrides, *, is_fargate: bool) -> None:

@@ -162,7 +162,7 @@ def check_forms(resources: Json) -> None:
             "launchTemplate needs either launchTemplateId or launchTemplateName.",
             "computeResources.launchTemplate",
         )
-        check_count(template.get("overrides", []), 10, "computeResources.launchTemplate.overrides")
+        _check_template(template)
     images = resources.get("ec2Configuration", [])
     check_count(images, 2, "computeResources.ec2Configuration")
     require(
@@ -176,6 +176,17 @@ def check_forms(resources: Json) -> None:
         "minScaleDownDelayMinutes must be 0 or from 20 to 10080.",
         "computeResources.scalingPolicy.minScaleDownDelayMinutes",
     )
+
+
+def _check_template(template: Json) -> None:
+    """Refuses what a launch template would be asked for in vain."""
+    if template.get("overrides"):
+        raise unsupported(
+            "computeResources.launchTemplate.overrides",
+            ": put the types that need another template in a compute environment of their own",
+        )
+    if "userdataType" in template:
+        raise unsupported("computeResources.launchTemplate.userdataType", ": it is for EKS alone")
 
 
 def check_required(resources: Json) -> None:

@@ -88,15 +88,27 @@ _FARGATE_ONLY = (
 
 
 def check_container(
-    container: Json, path: str = "containerProperties", platform: str = EC2
+    container: Json,
+    path: str = "containerProperties",
+    platform: str = EC2,
+    *,
+    of_node: bool = False,
 ) -> None:
-    """Checks the container of a job definition for a platform."""
+    """Checks the container of a job definition for a platform.
+
+    `of_node` allows what only nodes of multi-node jobs may have.
+    """
     image = container.get("image", "")
     require(image, f"{path}.image is required.", f"{path}.image")
     require(
         _IMAGE.fullmatch(image),
         f"{path}.image must have 1 to 255 letters, digits and the characters - _ : . / # @.",
         f"{path}.image",
+    )
+    require(
+        of_node or not container.get("instanceType"),
+        "instanceType is for multi-node jobs alone.",
+        f"{path}.instanceType",
     )
     _check_unsupported(container, path)
     is_fargate = platform == FARGATE
@@ -107,11 +119,11 @@ def check_container(
     )
     if is_fargate:
         check_fargate_container(container, path)
-        check_fargate_size(needs_of(container), f"{path}.resourceRequirements")
+        check_fargate_size(needs_of(container, path), f"{path}.resourceRequirements")
     else:
         for name in _FARGATE_ONLY:
             require(name not in container, f"{name} not applicable for EC2.", f"{path}.{name}")
-        needs_of(container)
+        needs_of(container, path)
     check_environment(container.get("environment", []), f"{path}.environment")
     check_role(container.get("jobRoleArn"), f"{path}.jobRoleArn")
     check_role(container.get("executionRoleArn"), f"{path}.executionRoleArn")
@@ -125,11 +137,6 @@ def check_container(
 
 
 def _check_unsupported(container: Json, path: str) -> None:
-    require(
-        not container.get("instanceType"),
-        "instanceType is for multi-node jobs alone.",
-        f"{path}.instanceType",
-    )
     for name in ("secrets", "repositoryCredentials", "enableExecuteCommand"):
         if container.get(name):
             raise unsupported(f"{path}.{name}")
@@ -160,7 +167,7 @@ def check_resources(
         )
 
 
-def needs_of(container: Json) -> Resources:
+def needs_of(container: Json, path: str = "containerProperties") -> Resources:
     """What an attempt takes: resource requirements first, then the deprecated pair.
 
     Raises:
@@ -170,14 +177,14 @@ def needs_of(container: Json) -> Resources:
     vcpus = given.get("VCPU", container.get("vcpus"))
     memory_mib = given.get("MEMORY", container.get("memory"))
     if vcpus is None:
-        raise InvalidRequest("vCPU is not provided.", member="containerProperties.vcpus")
+        raise InvalidRequest("vCPU is not provided.", member=f"{path}.vcpus")
     if memory_mib is None:
-        raise InvalidRequest("Memory is not provided.", member="containerProperties.memory")
-    require(vcpus > 0, f"vcpus is {vcpus}; it must be at least 1.", "containerProperties.vcpus")
+        raise InvalidRequest("Memory is not provided.", member=f"{path}.memory")
+    require(vcpus > 0, f"vcpus is {vcpus}; it must be at least 1.", f"{path}.vcpus")
     require(
         memory_mib >= MEMORY_MIN_MIB,
         f"memory is {memory_mib}; it must be at least {MEMORY_MIN_MIB} MiB.",
-        "containerProperties.memory",
+        f"{path}.memory",
     )
     return Resources(round(vcpus * 1000), int(memory_mib), int(given.get("GPU", 0)))
 

@@ -14,16 +14,19 @@ from longshore.domain.validation import (
 )
 from longshore.domain.validation_container import check_container
 from longshore.domain.validation_fargate import with_platform_version
+from longshore.domain.validation_nodes import check_nodes
 
 _KEPT = (
     "parameters",
     "schedulingPriority",
     "containerProperties",
+    "nodeProperties",
     "retryStrategy",
     "timeout",
     "platformCapabilities",
 )
-_UNSUPPORTED = ("ecsProperties", "eksProperties", "nodeProperties")
+#: What each type of definition is described by.
+_DESCRIBED_BY = {"container": "containerProperties", "multinode": "nodeProperties"}
 
 
 def new_definition(request: Json) -> Json:
@@ -35,18 +38,9 @@ def new_definition(request: Json) -> Json:
     """
     check_name(request["jobDefinitionName"], "jobDefinitionName")
     check_tags(request.get("tags", {}))
-    for name in _UNSUPPORTED:
-        if name in request:
-            raise unsupported(name, ": use containerProperties")
-    if request["type"] != "container":
-        raise unsupported("type", f" with the value {request['type']}: use container")
+    _check_kind(request)
     if request.get("consumableResourceProperties", {}).get("consumableResourceList"):
         raise unsupported("consumableResourceProperties")
-    require(
-        "containerProperties" in request,
-        "containerProperties is required for type container.",
-        "containerProperties",
-    )
     capabilities = request.get("platformCapabilities", [])
     if capabilities not in ([], [EC2], [FARGATE]):
         raise unsupported(
@@ -57,11 +51,45 @@ def new_definition(request: Json) -> Json:
     check_retry(request.get("retryStrategy"))
     check_timeout(request.get("timeout"))
     check_propagation(request.get("propagateTags"))
-    container: Json = dict(request["containerProperties"])
+    detail = {name: request[name] for name in _KEPT if name in request}
+    if request["type"] == "multinode":
+        properties = request["nodeProperties"]
+        check_nodes(properties, platform)
+        return {**detail, "nodeProperties": _kept_nodes(properties)}
+    container: Json = request["containerProperties"]
     check_container(container, platform=platform)
     if platform == FARGATE:
         container = with_platform_version(container)
-    if "environment" in container:
-        container["environment"] = [v for v in container["environment"] if v.get("value")]
-    detail = {name: request[name] for name in _KEPT if name in request}
-    return {**detail, "containerProperties": container}
+    return {**detail, "containerProperties": _kept_container(container)}
+
+
+def _check_kind(request: Json) -> None:
+    """Checks that a definition is described by what its type asks for, and nothing else."""
+    kind = request["type"]
+    wanted = _DESCRIBED_BY[kind]
+    for name in ("ecsProperties", "eksProperties"):
+        if name in request:
+            raise unsupported(name, f": use {wanted}")
+    for other, name in _DESCRIBED_BY.items():
+        require(
+            other == kind or name not in request,
+            f"{name} is for job definitions of type {other}, not {kind}.",
+            name,
+        )
+    require(wanted in request, f"{wanted} is required for type {kind}.", wanted)
+
+
+def _kept_container(container: Json) -> Json:
+    if "environment" not in container:
+        return container
+    return {**container, "environment": [v for v in container["environment"] if v.get("value")]}
+
+
+def _kept_nodes(properties: Json) -> Json:
+    return {
+        **properties,
+        "nodeRangeProperties": [
+            {**entry, "container": _kept_container(entry["container"])}
+            for entry in properties["nodeRangeProperties"]
+        ],
+    }

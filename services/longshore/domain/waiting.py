@@ -5,10 +5,11 @@ AWS Batch User Guide, "blocked job queues".
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from longshore.domain.catalogue import Catalogue, InstanceType
+from longshore.domain.order import ON_DEMAND
 from longshore.domain.placement import Shape
 from longshore.domain.resources import Resources
 
@@ -65,24 +66,36 @@ class EnvironmentFacts:
     creating: bool = False
     #: Each job gets a slot of its own size: there are no instance types.
     fargate: bool = False
-    purchase_option: str = "ON_DEMAND"
+    purchase_option: str = ON_DEMAND
 
     @property
     def placeable(self) -> bool:
         """Whether jobs may be placed on its instances."""
         return self.enabled and self.valid
 
-    def may_hold(self, need: Resources, catalogue: Catalogue) -> bool:
-        """Whether it could ever have an instance that is large enough.
+    @property
+    def takes_nodes(self) -> bool:
+        """Whether multi-node jobs run there: on on-demand instances that we launch."""
+        return self.managed and not self.fargate and self.purchase_option == ON_DEMAND
+
+    def may_hold(self, shape: Shape, catalogue: Catalogue) -> bool:
+        """Whether it could ever have an instance that is large enough, or one for each node.
 
         Unmanaged environments have no known bound: a larger machine may join at any time.
         """
+        if shape.nodes:
+            return self.takes_nodes and any(
+                kind.offer.holds(shape.need)
+                and shape.instance_type in ("", kind.name)
+                and kind.vcpus * shape.nodes <= (self.maxv_cpus or 0)
+                for kind in _resolve(catalogue, self.instance_types)
+            )
         if not self.managed:
             return True
-        if (self.maxv_cpus or 0) * 1000 < need.vcpu_milli:
+        if (self.maxv_cpus or 0) * 1000 < shape.need.vcpu_milli:
             return False
         return self.fargate or any(
-            kind.offer.holds(need) for kind in _resolve(catalogue, self.instance_types)
+            kind.offer.holds(shape.need) for kind in _resolve(catalogue, self.instance_types)
         )
 
 
@@ -134,14 +147,25 @@ def blocked_reason(
         if any(e.enabled and e.creating for e in environments):
             return None
         return DISABLED if any(e.valid for e in environments) else INVALID
-    if not any(e.may_hold(shape.need, catalogue) for e in usable):
-        enough = any((e.maxv_cpus or 0) * 1000 >= shape.need.vcpu_milli for e in usable)
-        return TOO_LARGE if enough else MAX_RESOURCE
+    if not any(e.may_hold(shape, catalogue) for e in usable):
+        return _misfit(shape, usable, catalogue)
     for shortage in shortages_of(shape, environments, catalogue, supply):
         text = _BLOCKING.get(shortage.reason)
         if text is not None:
             return f"{text} [{shortage.instance_type}]" if text is NO_CAPACITY else text
     return None
+
+
+def _misfit(shape: Shape, usable: Sequence[EnvironmentFacts], catalogue: Catalogue) -> str:
+    """Why none of the environments could ever hold the shape."""
+    if not shape.nodes:
+        enough = any((e.maxv_cpus or 0) * 1000 >= shape.need.vcpu_milli for e in usable)
+        return TOO_LARGE if enough else MAX_RESOURCE
+    takers = [e for e in usable if e.takes_nodes]
+    if not takers:
+        return UNSUPPORTED
+    alone = replace(shape, nodes=1)
+    return MAX_RESOURCE if any(e.may_hold(alone, catalogue) for e in takers) else TOO_LARGE
 
 
 def shortages_of(
@@ -155,14 +179,14 @@ def shortages_of(
     Simple meaning: every environment that could hold the shape was refused an instance for it, and
     got none since. An environment that is full, or in which one is booting, is not short.
     """
-    able = [e for e in environments if e.placeable and e.may_hold(shape.need, catalogue)]
+    able = [e for e in environments if e.placeable and e.may_hold(shape, catalogue)]
     found: dict[Shortage, None] = {}
     for environment in able:
         lacking = [
             s
             for s in supply.shortages
             if s.purchase_option == environment.purchase_option
-            and _fits(s.instance_type, shape.need, environment, catalogue)
+            and _fits(s.instance_type, shape, environment, catalogue)
         ]
         vcpus = supply.vcpus.get(environment.name, 0)
         is_full = vcpus * 1000 + shape.need.vcpu_milli > (environment.maxv_cpus or 0) * 1000
@@ -180,15 +204,15 @@ def shortages_of(
 
 
 def _fits(
-    instance_type: str, need: Resources, environment: EnvironmentFacts, catalogue: Catalogue
+    instance_type: str, shape: Shape, environment: EnvironmentFacts, catalogue: Catalogue
 ) -> bool:
     """Whether an environment may have a type, and the type can hold what is needed."""
     kind = catalogue.get(instance_type)
-    if kind is None:
+    if kind is None or shape.instance_type not in ("", instance_type):
         return False
     if environment.fargate or kind.is_slot:
-        return environment.fargate and kind.is_slot and kind.offer == need
-    return kind.offer.holds(need) and kind in _resolve(catalogue, environment.instance_types)
+        return environment.fargate and kind.is_slot and kind.offer == shape.need
+    return kind.offer.holds(shape.need) and kind in _resolve(catalogue, environment.instance_types)
 
 
 @functools.lru_cache(maxsize=256)

@@ -2,7 +2,8 @@
 
 Owns `instances`, from ordered to terminated, closes `capacity_orders`, and keeps `offers`. Never
 decides how many. One process at a time is at work: all that it does to orders and instances is
-guarded by a lease.
+guarded by a lease. What was over long ago is forgotten (`history`), and with it the rows that the
+scheduler made for agents whose instances are over.
 
 An order is answered once, whatever fails (`fulfilling`): the provider is asked by the order's own
 id, and a single transaction puts instances on record and closes the order. A cloud launches while
@@ -14,8 +15,9 @@ The loop compares records with what the provider has, at start and in every pass
 - ORDERED: launched; FAILED with the provider's words when that does not work.
 - LAUNCHED, and it is gone, where instances can be revived: started again under the same id, with
   growing delays, so that its agent finds its containers; FAILED after several deaths in a row.
-  Where they cannot: over. One that was draining or lost is over in any case. What a cloud has
-  launched and does not show yet is waited for.
+  Where they cannot: over; FAILED if its agent never registered, unless the provider says that it
+  took it back. One that was draining or lost is over in any case. What a cloud has launched and
+  does not show yet is waited for.
 - TERMINATING: see below.
 - The provider has an instance that is over on record, or was never on record, and whose order
   nobody is answering: it is ended.

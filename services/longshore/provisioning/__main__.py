@@ -8,13 +8,13 @@ from contextlib import AsyncExitStack
 
 from longshore.provisioning.config import ProvisioningConfig
 from longshore.provisioning.fulfilling import Fulfilling
-from longshore.provisioning.leadership import Leadership
+from longshore.provisioning.history import History
 from longshore.provisioning.local import LocalProvider
 from longshore.provisioning.loop import Reconciler
 from longshore.provisioning.provider import Provider
 from longshore.provisioning.quoting import Quotes
 from longshore.provisioning.reporting import Reports
-from longshore.provisioning.service import Provisioning
+from longshore.provisioning.service import LEASE_DOMAIN, LEASE_SECONDS, Provisioning
 from longshore.provisioning.servicer import ProvisioningServicer
 from longshore.rpc.server import GrpcServer
 from longshore.runtime.config import ConfigError
@@ -24,6 +24,7 @@ from longshore.runtime.metrics import serve_metrics
 from longshore.runtime.process import run_until_stopped
 from longshore.state import instance
 from longshore.state import stack as stack_table
+from longshore.state.leadership import Leadership
 from longshore.state.listen import CAPACITY, ENVIRONMENTS, Listener
 from longshore.state.pool import Pool, connection, open_pool
 from longshore.v1 import provisioning_service_pb2_grpc as pb_grpc
@@ -31,6 +32,8 @@ from longshore.v1 import provisioning_service_pb2_grpc as pb_grpc
 SERVICE = "longshore.v1.ProvisioningService"
 #: Notifications that come so close together fold into one look for notices.
 GATHER_SECONDS = 0.1
+#: How often what was over long ago is looked for.
+HISTORY_SECONDS = 60.0
 
 
 async def serve(stop: asyncio.Event, config: ProvisioningConfig) -> None:
@@ -48,7 +51,7 @@ async def serve(stop: asyncio.Event, config: ProvisioningConfig) -> None:
             asyncio.get_running_loop().call_later(seconds, instances.wake)
 
         provider = await _open_provider(stack, config, pool, on_exit)
-        leadership = Leadership(pool, _holder(config))
+        leadership = Leadership(pool, LEASE_DOMAIN, _holder(config), LEASE_SECONDS)
         reconciler = Reconciler(
             pool, provider, leadership=leadership, grace=config.grace, wake_after=wake_after
         )
@@ -70,6 +73,8 @@ async def serve(stop: asyncio.Event, config: ProvisioningConfig) -> None:
         notices = Loop(
             "provisioning.notices", provisioning.take_notices, interval, gather=GATHER_SECONDS
         )
+        history = History(leadership, config.history)
+        forgetting = Loop("provisioning.history", history.tick, HISTORY_SECONDS)
         offers = Loop("provisioning.offers", quotes.tick, config.quote_interval.total_seconds())
         listener = Listener(
             config.database_url, {CAPACITY: notices.wake, ENVIRONMENTS: offers.wake}
@@ -84,7 +89,7 @@ async def serve(stop: asyncio.Event, config: ProvisioningConfig) -> None:
             # A pass over instances is finished; what is cut short of these is taken up again.
             others = [
                 group.create_task(run())
-                for run in (listener.run, orders.run, notices.run, offers.run)
+                for run in (listener.run, orders.run, notices.run, offers.run, forgetting.run)
             ]
             group.create_task(instances.run())
             await stop.wait()

@@ -11,7 +11,7 @@ from typing import Self
 
 from longshore.domain.catalogue import Catalogue
 from longshore.provisioning.ec2.config import Ec2Config
-from longshore.runtime.config import ConfigError, Settings
+from longshore.runtime.config import HISTORY, ConfigError, Settings
 from longshore.runtime.host import open_catalogue
 
 AGENT_COMMAND = (sys.executable, "-m", "longshore.agent")
@@ -35,6 +35,7 @@ class ProvisioningConfig:
     grace: timedelta = timedelta(seconds=60)
     instances_limit: int = 32
     quote_interval: timedelta = timedelta(seconds=300)
+    history: timedelta = HISTORY
     stop_instances: bool = False
     agent_command: tuple[str, ...] = AGENT_COMMAND
     cleanup_command: tuple[str, ...] = CLEANUP_COMMAND
@@ -58,6 +59,8 @@ class ProvisioningConfig:
         - LONGSHORE_PROVISION_INTERVAL (5): seconds between comparisons of records and provider;
         - LONGSHORE_DRAIN_SECONDS (60): grace for an empty instance to drain, then to exit;
         - LONGSHORE_QUOTE_INTERVAL (300): seconds between questions for a provider's prices;
+        - LONGSHORE_HISTORY_DAYS (90): how long instances that are over and their orders are kept,
+          from which costs are reckoned;
         - LONGSHORE_STOP_INSTANCES (false): end all instances when the service stops;
         - LONGSHORE_AGENT_COMMAND, LONGSHORE_AGENT_CLEANUP_COMMAND: what is run, with a shell's
           quoting, for a local instance and once it is gone.
@@ -84,6 +87,7 @@ class ProvisioningConfig:
             quote_interval=timedelta(
                 seconds=settings.seconds("LONGSHORE_QUOTE_INTERVAL", 300, 1, 86_400)
             ),
+            history=settings.history(),
             stop_instances=settings.flag("LONGSHORE_STOP_INSTANCES", False),
             agent_command=_command(settings, "LONGSHORE_AGENT_COMMAND", AGENT_COMMAND),
             cleanup_command=_command(settings, "LONGSHORE_AGENT_CLEANUP_COMMAND", CLEANUP_COMMAND),

@@ -3,7 +3,8 @@
 An order is answered without an open transaction, since a cloud may take a minute:
 
 1. It is noted that the order is being answered, and until when at the longest. So long the scaler
-   does not give it up, and instances that the provider has for it are no strays.
+   does not give it up, and instances that the provider has for it are no strays. It may have to
+   wait: a provider is asked for so many orders at one time.
 2. The provider is asked, by the order's id: it launches once, however often it is asked.
 3. One transaction puts the instances on record and closes the order.
 
@@ -28,12 +29,12 @@ from datetime import UTC, datetime
 import structlog
 
 from longshore.domain.catalogue import Catalogue, InstanceType
-from longshore.domain.errors import InvalidRequest, StaleLease, Unavailable
+from longshore.domain.errors import InvalidRequest, Unavailable
 from longshore.domain.order import CapacityError, CapacityOrder
 from longshore.domain.validation import Json
-from longshore.provisioning.leadership import Leadership
 from longshore.provisioning.provider import Fulfilment, Provider
 from longshore.state import capacity_order, instance
+from longshore.state.leadership import Leadership
 from longshore.state.pool import Connection
 
 log = structlog.get_logger()
@@ -42,6 +43,8 @@ log = structlog.get_logger()
 ANSWER_SECONDS = 50.0
 #: Orders that a provider is asked for at one time.
 ORDERS_AT_ONCE = 8
+#: Orders that wait for that at the most. A scaler has one on its way for each environment.
+ORDERS_WAITING = 1_000
 #: Delay after the first try at which the provider did not answer, doubled with each further one.
 FIRST_DELAY = 0.25
 LAST_DELAY = 5.0
@@ -95,10 +98,11 @@ class Fulfilling:
         """What a recorded order got; asks the provider unless that was done before.
 
         Raises:
-            Unavailable: the provider does not answer.
-            StaleLease: another holder answers orders now.
+            Unavailable: the provider does not answer, or another holder answers orders now.
         """
         kinds = self.check(order)
+        if len(self._turns) >= ORDERS_WAITING and order.order_id not in self._turns:
+            raise Unavailable(f"{len(self._turns):,} orders are being answered; try again.")
         turn = self._turns.setdefault(order.order_id, asyncio.Lock())
         until = asyncio.get_running_loop().time() + seconds
         try:
@@ -121,29 +125,38 @@ class Fulfilling:
     ) -> Provisioned:
         """Answers an order, of which nobody else does at this time."""
         try:
-            async with asyncio.timeout_at(until), self._places:
-                with self._asking_for(order) as ahead:
-                    async with self._leadership.guarded() as conn:
-                        is_closed, errors = await capacity_order.lock(conn, order.order_id)
-                        if is_closed:
-                            got = await instance.of_order(conn, order.order_id)
-                            return Provisioned(order.order_id, got, errors)
-                        await capacity_order.begin(conn, order.order_id, seconds)
-                        live = await instance.count_live(conn, self._provider.name)
-                        resources = await instance.compute_resources(
-                            conn, order.compute_environment
-                        )
-                    fulfilment = await self._ask(order, kinds, resources, live + ahead)
-                    async with self._leadership.guarded() as conn:
-                        return await self._close(conn, order, kinds, fulfilment)
+            async with asyncio.timeout_at(until):
+                async with self._leadership.transaction() as conn:
+                    if answer := await self._answered(conn, order.order_id):
+                        return answer
+                    await capacity_order.begin(conn, order.order_id, seconds)
+                async with self._places:
+                    return await self._fulfil(order, kinds)
         except TimeoutError:
             await self._let_go(order.order_id)
             raise Unavailable(f"The provider did not answer in {seconds:.0f} s.") from None
-        except StaleLease:
-            raise
         except Exception:
             await self._let_go(order.order_id)
             raise
+
+    async def _fulfil(self, order: CapacityOrder, kinds: Mapping[str, InstanceType]) -> Provisioned:
+        """Asks the provider for an order that has its place, and puts on record what it got."""
+        with self._asking_for(order) as ahead:
+            async with self._leadership.transaction() as conn:
+                if answer := await self._answered(conn, order.order_id):
+                    return answer
+                live = await instance.count_live(conn, self._provider.name)
+                resources = await instance.compute_resources(conn, order.compute_environment)
+            fulfilment = await self._ask(order, kinds, resources, live + ahead)
+            async with self._leadership.transaction() as conn:
+                return await self._close(conn, order, kinds, fulfilment)
+
+    async def _answered(self, conn: Connection, order_id: uuid.UUID) -> Provisioned | None:
+        """What an order got that is closed; None while it is open."""
+        is_closed, errors = await capacity_order.lock(conn, order_id)
+        if not is_closed:
+            return None
+        return Provisioned(order_id, await instance.of_order(conn, order_id), errors)
 
     @contextlib.contextmanager
     def _asking_for(self, order: CapacityOrder) -> Iterator[int]:
@@ -163,7 +176,7 @@ class Fulfilling:
         """Open orders that are noted as being answered, although nobody does."""
         if not await self._leadership.hold():
             return []
-        async with self._leadership.guarded() as conn:
+        async with self._leadership.transaction() as conn:
             begun = await capacity_order.begun(conn)
         return [order for order in begun if order.order_id not in self._turns]
 
@@ -220,6 +233,6 @@ class Fulfilling:
 
     async def _let_go(self, order_id: uuid.UUID) -> None:
         """Takes back the note that an order is being answered; if that fails, it lapses."""
-        with contextlib.suppress(TimeoutError, Unavailable, StaleLease):
-            async with asyncio.timeout(LET_GO_SECONDS), self._leadership.guarded() as conn:
+        with contextlib.suppress(TimeoutError, Unavailable):
+            async with asyncio.timeout(LET_GO_SECONDS), self._leadership.transaction() as conn:
                 await capacity_order.let_go(conn, order_id)

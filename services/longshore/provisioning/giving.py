@@ -7,10 +7,10 @@ from datetime import timedelta
 import structlog
 
 from longshore.domain.instance import Asked, InstanceRecord, InstanceStatus, Step, next_step
-from longshore.provisioning.leadership import Leadership
 from longshore.provisioning.provider import Provider
 from longshore.provisioning.watch import Over, Pass, Watch, run_all
 from longshore.state import instance as records
+from longshore.state.leadership import Leadership
 
 log = structlog.get_logger()
 
@@ -77,7 +77,7 @@ class GivingBack:
         async def finish(over: Over) -> None:
             async with cleaners:
                 await self._provider.clean(over.instance_id)
-                async with self._leadership.guarded() as conn:
+                async with self._leadership.transaction() as conn:
                     await records.ended(
                         conn, over.instance_id, over.status, over.reason, asked_at=over.asked_at
                     )

@@ -52,6 +52,7 @@ PASSED_ON = (
     "DOCKER_CERT_PATH",
     "DOCKER_TLS_VERIFY",
     "LONGSHORE_NETWORK",
+    "LONGSHORE_NODE_NETWORK",
     "LONGSHORE_PULL",
     "LONGSHORE_PULL_ATTEMPTS",
     "LONGSHORE_AGENT_STARTS",
@@ -121,6 +122,11 @@ class LocalProvider:
             ),
             tuple(errors),
         )
+
+    async def taken_back(self, instance_ids: Sequence[str]) -> Mapping[str, str]:
+        """None: this machine takes nothing back."""
+        del instance_ids
+        return {}
 
     async def quote(self, kinds: Sequence[InstanceType]) -> list[Quote]:
         """Nothing: this machine has no market."""

@@ -9,12 +9,12 @@ import structlog
 
 from longshore.domain.instance import AgentStatus, InstanceRecord, InstanceStatus, RestartPolicy
 from longshore.provisioning.giving import TERMINATE_SECONDS, GivingBack
-from longshore.provisioning.leadership import Leadership
 from longshore.provisioning.provider import Found, LaunchError, Provider
 from longshore.provisioning.stray import Strays
 from longshore.provisioning.watch import Over, Pass, Watch, run_all
 from longshore.state import capacity_order
 from longshore.state import instance as records
+from longshore.state.leadership import Leadership
 from longshore.state.pool import Pool, connection
 
 log = structlog.get_logger()
@@ -34,6 +34,7 @@ STOPPED = "The instance was stopped together with longshore."
 DRAINED = "It was drained."
 AGENT_LOST = "Its agent was lost."
 TAKEN = "The provider ended it."
+TAKEN_BOOTING = "The provider took it back before its agent registered: {}"
 NEVER_SHOWN = "The provider said that it launched it, and never showed it."
 ENDED_BOOTING = "The provider ended it before its agent registered."
 
@@ -79,9 +80,9 @@ class Reconciler:
         """One pass; False while another machine holds the lease.
 
         Raises:
-            Unavailable: provider or database do not answer: nothing is concluded from that.
-            TimeoutError: the same.
-            StaleLease: another machine has taken the lease.
+            Unavailable: provider or database do not answer: nothing is concluded from that. Or
+                another machine has taken the lease.
+            TimeoutError: the provider does not answer.
         """
         if not await self._leadership.hold():
             return False
@@ -97,6 +98,7 @@ class Reconciler:
         for record in live.values():
             self._advance(record, current)
         await run_all(current.work)
+        await self._end_unborn(current)
         await self._giving.end(current, self._watches)
         strays = [
             entry.instance_id
@@ -148,7 +150,7 @@ class Reconciler:
             r.instance_id for r in live if r.seen_at is None and r.instance_id in current.running
         ]
         if new:
-            async with self._leadership.guarded() as conn:
+            async with self._leadership.transaction() as conn:
                 await records.seen(conn, new)
 
     def _advance(self, record: InstanceRecord, current: Pass) -> None:
@@ -189,8 +191,25 @@ class Reconciler:
         elif record.agent is not None:
             current.over.append(Over(record.instance_id, status, TAKEN))
         else:
-            text = ENDED_BOOTING if record.seen_at else NEVER_SHOWN
-            current.over.append(Over(record.instance_id, InstanceStatus.FAILED, text))
+            current.unborn.append(record)
+
+    async def _end_unborn(self, current: Pass) -> None:
+        """Ends instances that went before their agents registered.
+
+        Those that the provider took back are none of its environment's failures.
+        """
+        if not current.unborn:
+            return
+        with current.asking("taken_back"):
+            async with asyncio.timeout(DESCRIBE_SECONDS):
+                taken = await self._provider.taken_back([r.instance_id for r in current.unborn])
+            for record in current.unborn:
+                status, text = InstanceStatus.FAILED, NEVER_SHOWN
+                if words := taken.get(record.instance_id):
+                    status, text = InstanceStatus.TERMINATED, TAKEN_BOOTING.format(words)
+                elif record.seen_at:
+                    text = ENDED_BOOTING
+                current.over.append(Over(record.instance_id, status, text))
 
     def _revive(self, record: InstanceRecord, watch: Watch, current: Pass) -> None:
         """Starts an instance again whose process is gone, with growing delays."""
@@ -226,7 +245,7 @@ class Reconciler:
             return
         watch.started_at, watch.restart_at = current.now, None
         is_first = record.status is InstanceStatus.ORDERED
-        async with self._leadership.guarded() as conn:
+        async with self._leadership.transaction() as conn:
             note = records.launched if is_first else records.relaunched
             await note(conn, record.instance_id, found.provider_id)
         log.info(

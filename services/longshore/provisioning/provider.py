@@ -84,6 +84,17 @@ class Provider(Protocol):
         """Every instance that the provider has now, whoever ordered it."""
         ...
 
+    async def taken_back(self, instance_ids: Sequence[str]) -> Mapping[str, str]:
+        """Of instances that are gone: those that the provider took back, and in which words.
+
+        Nothing was wrong with them; it wanted their capacity for something else, as with spot
+        instances. Asked where instances that are gone cannot be launched again.
+
+        Raises:
+            Unavailable: the provider does not answer.
+        """
+        ...
+
     async def quote(self, kinds: Sequence[InstanceType]) -> list[Quote]:
         """Prices and depths of the pools of types; empty where there is no market."""
         ...

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from longshore.domain.catalogue import Catalogue
-from longshore.provisioning.leadership import Leadership
 from longshore.provisioning.provider import Provider
 from longshore.state import instance, offer
+from longshore.state.leadership import Leadership
 from longshore.state.pool import Pool, connection
 
 log = structlog.get_logger()
@@ -75,7 +75,7 @@ class Quotes:
             )
             for quote in quotes
         ]
-        async with self._leadership.guarded() as conn:
+        async with self._leadership.transaction() as conn:
             changed = await offer.store(conn, self._provider.name, sorted(wanted), offers)
             if changed:
                 await instance.notify_capacity(conn)

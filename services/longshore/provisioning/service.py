@@ -5,23 +5,20 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from longshore.domain.errors import (
-    LongshoreError,
-    NotFound,
-    PreconditionFailed,
-    StaleLease,
-    Unavailable,
-)
+from longshore.domain.errors import LongshoreError, NotFound, PreconditionFailed, Unavailable
 from longshore.domain.instance import NOTICE_MARGIN, InstanceStatus
 from longshore.domain.order import CapacityOrder
 from longshore.provisioning.fulfilling import ANSWER_SECONDS, Fulfilling, Provisioned
-from longshore.provisioning.leadership import Leadership
 from longshore.provisioning.watch import run_all
 from longshore.state import capacity_order, instance
+from longshore.state.leadership import Leadership
 from longshore.state.pool import Pool, transaction
 
 log = structlog.get_logger()
 
+#: Who may launch, end, and write down what came of it.
+LEASE_DOMAIN = "provisioning"
+LEASE_SECONDS = 30.0
 INTERRUPTED = "Spot interruption: the provider takes the instance back at {:%H:%M:%S} UTC."
 
 
@@ -62,20 +59,17 @@ class Provisioning:
         Raises:
             InvalidRequest: an entry names an unknown type.
             NotFound: there is no such compute environment.
-            Unavailable: the provider does not answer; the order stays open.
+            Unavailable: the provider does not answer, and the order stays open; or another
+                service has the lease.
         """
         self._fulfilling.check(order)
-        await self._leadership.ensure()
-        try:
-            async with self._leadership.guarded() as conn:
-                if not await instance.environment_exists(conn, order.compute_environment):
-                    raise NotFound(
-                        f"There is no compute environment {order.compute_environment!r}."
-                    )
-                await capacity_order.record(conn, order)
-            answer = await self._fulfilling.answer(order, seconds)
-        except StaleLease:
-            raise Unavailable("Another provisioning service has taken over; try again.") from None
+        if not self._leadership.held and not await self._leadership.hold():
+            raise Unavailable("Another provisioning service is at work; try again.")
+        async with self._leadership.transaction() as conn:
+            if not await instance.environment_exists(conn, order.compute_environment):
+                raise NotFound(f"There is no compute environment {order.compute_environment!r}.")
+            await capacity_order.record(conn, order)
+        answer = await self._fulfilling.answer(order, seconds)
         self._wake()
         return answer
 
@@ -89,8 +83,6 @@ class Provisioning:
     async def _resume(self, order: CapacityOrder) -> None:
         try:
             await self._fulfilling.answer(order, ANSWER_SECONDS)
-        except StaleLease:
-            raise
         except LongshoreError as error:
             log.warning("order.unanswered", order_id=str(order.order_id), error=error.message)
         self._wake()

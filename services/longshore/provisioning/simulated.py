@@ -146,6 +146,11 @@ class SimulatedProvider:
         """Every instance that is there."""
         return [Found(key, value.provider_id) for key, value in self._instances.items()]
 
+    async def taken_back(self, instance_ids: Sequence[str]) -> Mapping[str, str]:
+        """None that are not known: `take_due` tells of each."""
+        del instance_ids
+        return {}
+
     async def quote(self, kinds: Sequence[InstanceType]) -> list[Quote]:
         """Prices and depths of the spot pools of the types; on demand prices stand still."""
         now = self._now()

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from longshore.domain.errors import Unavailable
-from longshore.domain.instance import InstanceStatus
+from longshore.domain.instance import InstanceRecord, InstanceStatus
 
 log = structlog.get_logger()
 
@@ -49,6 +49,8 @@ class Pass:
     #: When something will be due again.
     due: list[datetime] = field(default_factory=list)
     over: list[Over] = field(default_factory=list)
+    #: Instances that are gone and whose agents never registered.
+    unborn: list[InstanceRecord] = field(default_factory=list)
     #: Instances that are asked to end, and those that are made to.
     stop: list[str] = field(default_factory=list)
     kill: list[str] = field(default_factory=list)

@@ -5,6 +5,7 @@ Every variable is `LONGSHORE_*`, every bad value names its variable.
 
 import re
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 
 from longshore.domain.errors import LongshoreError
@@ -21,6 +22,8 @@ PORT_OFFSETS = {
 #: Prometheus metrics of a gRPC service are served this far above its own port.
 METRICS_OFFSET = 20
 DEFAULT_PORT_BASE = 7070
+#: How long what is over is kept.
+HISTORY = timedelta(days=90)
 #: A name or address (an IPv6 address in brackets), and a port.
 _HOST_PORT = re.compile(r"(?:[^:\[\]\s]+|\[[^\]\s]+\]):([0-9]{1,5})")
 _PORT_MAX = 65_535
@@ -86,6 +89,10 @@ class Settings:
         return (
             Path(self.text(name, None if default is None else str(default))).expanduser().absolute()
         )
+
+    def history(self) -> timedelta:
+        """How long what is over is kept: LONGSHORE_HISTORY_DAYS."""
+        return timedelta(days=self.integer("LONGSHORE_HISTORY_DAYS", HISTORY.days, 1, 36_500))
 
     def port_base(self) -> int:
         """Where the ports of all services begin."""

@@ -15,8 +15,8 @@ one pass, prolonged while it takes, and given back. A pass:
    from ORDERED on.
 4. Decides: `longshore.domain.scaling.decide`, a pure function.
 5. For all environments side by side: records the order, places it, gives instances back, then
-   settles `desiredvCpus` at what was really had, with an activity that says why. Every transaction
-   checks the lease.
+   settles `desiredvCpus` at what was really had, with an activity that says why. What a client
+   raised it to stands while the provider is short of that. Every transaction checks the lease.
 6. Decides again from 3 on, a few times at most, if the provider was short of something: another
    type or another environment is tried at once.
 

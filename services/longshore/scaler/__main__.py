@@ -11,6 +11,7 @@ from longshore.runtime.metrics import serve_metrics
 from longshore.runtime.process import run_until_stopped
 from longshore.scaler.alarm import Alarm
 from longshore.scaler.config import ScalerConfig
+from longshore.scaler.history import History
 from longshore.scaler.ordering import Ordering
 from longshore.scaler.report import Report
 from longshore.scaler.service import Scaler
@@ -26,6 +27,8 @@ SERVICE = "longshore.v1.ScalerService"
 GATHER_SECONDS = 0.1
 #: Under a storm of notifications passes that take long come further apart, up to so far.
 GATHER_MOST_SECONDS = 2.0
+#: How often activities of long ago are looked for.
+HISTORY_SECONDS = 60.0
 
 
 async def serve(stop: asyncio.Event, config: ScalerConfig) -> None:
@@ -54,6 +57,7 @@ async def serve(stop: asyncio.Event, config: ScalerConfig) -> None:
             gather=GATHER_SECONDS,
             gather_most=GATHER_MOST_SECONDS,
         )
+        history = Loop("scaler.history", History(pool, config.history).tick, HISTORY_SECONDS)
         alarm.rings(loop.wake)
         listener = Listener(config.database_url, {CAPACITY: loop.wake, ENVIRONMENTS: loop.wake})
         server = GrpcServer(config.address)
@@ -63,11 +67,12 @@ async def serve(stop: asyncio.Event, config: ScalerConfig) -> None:
             SERVICE,
         )
         async with server, asyncio.TaskGroup() as group:
-            listening = group.create_task(listener.run())
+            others = [group.create_task(run()) for run in (listener.run, history.run)]
             group.create_task(loop.run())
             await server.set_serving(True)
             await stop.wait()
-            listening.cancel()
+            for task in others:
+                task.cancel()
             loop.stop()
 
 

@@ -2,9 +2,8 @@
 
 import math
 import uuid
-from collections.abc import Callable, Iterable
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -16,14 +15,12 @@ from longshore.runtime.loop import backoff
 from longshore.scaler.flight import Flights
 from longshore.scaler.ordering import Got, Ordering
 from longshore.state import capacity_order, compute_environment, scaling
-from longshore.state.pool import Connection
+from longshore.state.leadership import Leadership
 
 log = structlog.get_logger()
 
 #: Ends the reason of an order that was not placed, or has no answer.
 NOTHING_YET = "Nothing of that was had so far."
-#: A transaction that only the holder of the scaler's lease commits.
-Guard = Callable[[], AbstractAsyncContextManager[Connection]]
 
 
 @dataclass(slots=True)
@@ -74,9 +71,13 @@ class Applying:
     """Does what was decided, environment by environment, under one lease."""
 
     def __init__(
-        self, guarded: Guard, ordering: Ordering, flights: Flights, troubles: Troubles
+        self,
+        leadership: Leadership,
+        ordering: Ordering,
+        flights: Flights,
+        troubles: Troubles,
     ) -> None:
-        self._guarded = guarded
+        self._leadership = leadership
         self._ordering = ordering
         self._flights = flights
         self._troubles = troubles
@@ -95,7 +96,7 @@ class Applying:
 
     async def _apply(self, env: Environment, decision: Decision, *, may_order: bool) -> bool:
         if decision.is_gone:
-            async with self._guarded() as conn:
+            async with self._leadership.transaction() as conn:
                 await compute_environment.delete_unused(conn, env.name)
             return False
         if not decision.changes(env):
@@ -113,9 +114,8 @@ class Applying:
             or desired != env.settledv_cpus
             or decision.status == "INVALID" != env.status
         )
-        is_raised = env.desiredv_cpus > env.settledv_cpus
-        async with self._guarded() as conn:
-            if got.is_answered or not is_raised:  # what a client asked for is still to be had
+        async with self._leadership.transaction() as conn:
+            if not _is_raise_pending(env, decision, got, desired):
                 await scaling.settle(conn, env.name, env.desiredv_cpus, desired)
             if decision.status != env.status:
                 await scaling.set_status(
@@ -146,7 +146,7 @@ class Applying:
     async def _order(self, env: Environment, decision: Decision) -> Got:
         """Records an order, then places it; nothing, so far, if it is not answered soon."""
         order = order_for(decision, env, uuid.uuid4())
-        async with self._guarded() as conn:
+        async with self._leadership.transaction() as conn:
             await capacity_order.record(conn, order)
         try:
             got = await self._flights.place(order, decision)
@@ -167,7 +167,7 @@ class Applying:
             self._troubles.forget(name)
             if not (got.ordered or got.errors):  # it had been given up
                 continue
-            async with self._guarded() as conn:
+            async with self._leadership.transaction() as conn:
                 await scaling.add_late(
                     conn,
                     name,
@@ -196,8 +196,29 @@ class Applying:
         """Removes unmanaged environments that are being deleted once their machines are gone."""
         for env in environments:
             if env.status == "DELETING" and not env.is_managed:
-                async with self._guarded() as conn:
+                async with self._leadership.transaction() as conn:
                     await compute_environment.delete_unused(conn, env.name)
+
+
+def _is_raise_pending(env: Environment, decision: Decision, got: Got, desired: int) -> bool:
+    """Whether a client's raise of desiredvCpus stands, as more is to be had for it.
+
+    The provider was short, or has not answered: it will be asked again. A raise ends when it is
+    reached, when nothing but instances that would pass maxvCpus could be added, and when the
+    environment takes no jobs any more.
+
+    Args:
+        env: the environment as it was read.
+        decision: what was decided about it.
+        got: what was had of that.
+        desired: the vCPUs that it has now.
+    """
+    is_raised = env.desiredv_cpus > env.settledv_cpus
+    is_usable = replace(env, status=decision.status).is_usable
+    if not (is_raised and is_usable) or desired >= min(env.desiredv_cpus, env.maxv_cpus):
+        return False
+    is_short = any(offer.is_short for offer in env.offers)
+    return is_short or not got.is_answered or got.vcpus_missed > 0
 
 
 def _with_errors(reason: str, got: Got) -> str:

@@ -8,7 +8,7 @@ from typing import Self
 
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.decision import ScalingSettings
-from longshore.runtime.config import Settings
+from longshore.runtime.config import HISTORY, Settings
 from longshore.runtime.host import open_catalogue
 
 
@@ -25,6 +25,7 @@ class ScalerConfig:
     scaling: ScalingSettings = field(default_factory=ScalingSettings)
     cool_down: timedelta = timedelta(seconds=60)
     provider: str = "local"
+    history: timedelta = HISTORY
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -41,6 +42,7 @@ class ScalerConfig:
         - LONGSHORE_CONSOLIDATE (false): drain an instance that is less than half full when its work
           fits on others;
         - LONGSHORE_PROVIDER (local): whose quoted prices hold, as for provisioning;
+        - LONGSHORE_HISTORY_DAYS (90): how long activities are kept;
         - LONGSHORE_LOCAL_VCPUS, LONGSHORE_LOCAL_MEMORY_MIB, LONGSHORE_LOCAL_GPUS,
           LONGSHORE_CATALOGUE: the instance types that there are, as for provisioning.
         """
@@ -62,4 +64,5 @@ class ScalerConfig:
             ),
             cool_down=timedelta(seconds=cool_down),
             provider=settings.text("LONGSHORE_PROVIDER", "local"),
+            history=settings.history(),
         )

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -16,8 +16,9 @@ from longshore.domain.scaling import decide, next_due
 from longshore.scaler.applying import Applying, Troubles
 from longshore.scaler.flight import Flights
 from longshore.scaler.ordering import Ordering
-from longshore.state import capacity_order, lease, scaling
-from longshore.state.pool import Connection, Pool, connection, transaction
+from longshore.state import capacity_order, scaling
+from longshore.state.leadership import Leadership
+from longshore.state.pool import Pool, transaction
 
 log = structlog.get_logger()
 
@@ -35,10 +36,6 @@ AT_ONCE = 16
 IN_FLIGHT_SECONDS = 5.0
 #: How soon to look at the earliest whether busy instances have become idle.
 LOOK_LEAST = timedelta(seconds=1)
-#: How long activities are kept.
-HISTORY = timedelta(days=42)
-#: Of those that are older, each pass forgets so many.
-PRUNE_BATCH = 100
 
 
 class Scaler:
@@ -75,10 +72,13 @@ class Scaler:
         self._cool_down = cool_down
         self._provider = provider
         self._wake_at = wake_at
-        self._holder = f"scaler:{uuid.uuid4()}"
+        self._leadership = Leadership(
+            pool, LEASE_DOMAIN, f"scaler:{uuid.uuid4()}", LEASE_SECONDS, is_brief=True
+        )
         self._turn = asyncio.Lock()
         self._troubles = Troubles()
         self._flights = Flights(ordering, patience, lambda: wake_at([datetime.now(UTC)]))
+        self._applying = Applying(self._leadership, ordering, self._flights, self._troubles)
 
     async def close(self) -> None:
         """Waits for no order any more."""
@@ -88,49 +88,42 @@ class Scaler:
         """One pass; returns what was decided first, in the order of environments.
 
         Raises:
-            Unavailable: another scaler decides, or the database is away.
-            StaleLease: the lease lapsed and another scaler has gone ahead.
+            Unavailable: another scaler decides, or has gone ahead of this one, whose lease lapsed;
+                or the database is away.
         """
         async with self._turn, asyncio.timeout(PASS_SECONDS):
-            async with transaction(self._pool) as conn:
-                token = await lease.acquire(conn, LEASE_DOMAIN, self._holder, LEASE_SECONDS)
-            if token is None:
+            if not await self._leadership.hold():
                 raise Unavailable("Another scaler is deciding; try again.")
             try:
                 with _first_of_group():
                     async with asyncio.TaskGroup() as group:
-                        keeping = group.create_task(self._keep(token))
-                        decisions = await self._pass(token)
+                        keeping = group.create_task(self._keep())
+                        decisions = await self._pass()
                         keeping.cancel()
                 return decisions
             finally:
-                async with connection(self._pool) as conn:
-                    await lease.release(conn, LEASE_DOMAIN, token)
+                await self._leadership.release()
 
-    async def _keep(self, token: int) -> None:
+    async def _keep(self) -> None:
         """Prolongs the lease for as long as the pass takes."""
         while True:
             await asyncio.sleep(RENEW_SECONDS)
-            async with connection(self._pool) as conn:
-                await lease.renew(conn, LEASE_DOMAIN, token, LEASE_SECONDS)
+            if not self._leadership.held or not await self._leadership.hold():
+                raise Unavailable("Another scaler has gone ahead; try again.")
 
-    async def _pass(self, token: int) -> list[Decision]:
-        applying = Applying(
-            lambda: self._guarded(token), self._ordering, self._flights, self._troubles
-        )
-        async with self._guarded(token) as conn:
+    async def _pass(self) -> list[Decision]:
+        async with self._leadership.transaction() as conn:
             if abandoned := await capacity_order.abandon(conn):
                 log.warning("orders.abandoned", order_ids=[str(order) for order in abandoned])
-            await scaling.prune(conn, datetime.now(UTC) - HISTORY, PRUNE_BATCH)
-        await applying.take_landed()
-        first, was_short = await self._round(applying)
+        await self._applying.take_landed()
+        first, was_short = await self._round()
         for _ in range(ROUNDS_MOST - 1):
             if not was_short:
                 break
-            _, was_short = await self._round(applying)
+            _, was_short = await self._round()
         return first
 
-    async def _round(self, applying: Applying) -> tuple[list[Decision], bool]:
+    async def _round(self) -> tuple[list[Decision], bool]:
         """Decides once and applies it; also whether the provider was short of something."""
         now = datetime.now(UTC)
         async with transaction(self._pool) as conn:
@@ -140,6 +133,7 @@ class Scaler:
                 now=now,
                 cool_down=self._cool_down,
                 provider=self._provider,
+                with_held=self._settings.consolidate,
             )
         snapshot = seen.snapshot
         decisions = await asyncio.to_thread(decide, snapshot, now, self._settings)
@@ -152,12 +146,12 @@ class Scaler:
         async def apply(decision: Decision) -> bool:
             env = environments[decision.compute_environment]
             async with limit:
-                return await applying.apply(env, decision, may_order=env.name not in waiting)
+                return await self._applying.apply(env, decision, may_order=env.name not in waiting)
 
         with _first_of_group():
             async with asyncio.TaskGroup() as group:
                 applied = [group.create_task(apply(decision)) for decision in decisions]
-                group.create_task(applying.delete_empty(environments.values()))
+                group.create_task(self._applying.delete_empty(environments.values()))
         was_short = any(task.result() for task in applied)
         self._wake_at(
             [
@@ -177,13 +171,6 @@ class Scaler:
         if not any(instance.live_attempts and instance.is_ours for instance in snapshot.instances):
             return None
         return now + max(self._settings.idle, LOOK_LEAST)
-
-    @contextlib.asynccontextmanager
-    async def _guarded(self, token: int) -> AsyncIterator[Connection]:
-        """A transaction that only the holder of the lease commits."""
-        async with transaction(self._pool) as conn:
-            await lease.check(conn, LEASE_DOMAIN, token)
-            yield conn
 
 
 @contextlib.contextmanager

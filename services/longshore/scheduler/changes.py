@@ -41,6 +41,8 @@ class Changes:
     stops: dict[tuple[JobKey, int], tuple[LiveAttempt, Stop]] = field(default_factory=dict)
     flags: list[JobFlag] = field(default_factory=list)
     finished: list[Finished] = field(default_factory=list)
+    #: Nodes that may start now that their main node runs.
+    released: list[LiveAttempt] = field(default_factory=list)
     demand: Counter[int] = field(default_factory=Counter)
     settled: Counter[int] = field(default_factory=Counter)
     arrays: dict[uuid.UUID, Counter[JobStatus]] = field(default_factory=dict)

@@ -4,11 +4,14 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.json_format import MessageToDict
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from longshore.domain.errors import InvalidRequest
-from longshore.domain.job import WHOLE, JobKey
+from longshore.domain.job import JobKey
+from longshore.domain.nodes import range_of_each, ranges_of
 from longshore.domain.resources import Resources
+from longshore.domain.validation_container import needs_of
 from longshore.scheduler.ending import AttemptReport
 from longshore.state.agent import Notice, Registration
 from longshore.state.attempt import LiveAttempt
@@ -83,6 +86,7 @@ def _report(change: pb.AttemptChange) -> AttemptReport:
         exit_code=change.exit_code if change.HasField("exit_code") else None,
         reason=change.reason[:255] if change.HasField("reason") else None,
         status_reason=change.status_reason or None,
+        address=change.address[:255] or None,
     )
 
 
@@ -98,20 +102,39 @@ def assignment(live: LiveAttempt, job: JobDetails) -> pb.Assignment:
         job_name=job.name,
         job_queue=job.job_queue,
         job_definition=f"{job.definition_name}:{job.definition_revision}",
-        resources=resources_pb2.Resources(
-            vcpu_milli=live.held.vcpu_milli,
-            memory_mib=live.held.memory_mib,
-            gpus=live.held.gpus,
-        ),
-        container=job_definition_pb2.ContainerProperties.FromString(job.container),
         log_stream_name=live.log_stream_name,
         stop_timeout=Duration(seconds=STOP_SECONDS),
     )
-    if live.key.array_index != WHOLE:
+    if job.nodes is not None:
+        nodes = job_definition_pb2.NodeProperties.FromString(job.nodes)
+        message.container.CopyFrom(_container_of_node(nodes, live.key.node_index))
+        message.resources.CopyFrom(_resources(needs_of(MessageToDict(message.container))))
+        message.node.index = live.key.node_index
+        message.node.num_nodes = nodes.num_nodes
+        message.node.main_index = nodes.main_node
+        message.node.main_address = live.main_address
+    elif job.container is not None:
+        message.container.ParseFromString(job.container)
+        message.resources.CopyFrom(_resources(live.held))
+    if live.key.is_child:
         message.array_index = live.key.array_index
         if live.array_size is not None:
             message.array_size = live.array_size
     return message
+
+
+def _container_of_node(
+    nodes: job_definition_pb2.NodeProperties, node_index: int
+) -> job_definition_pb2.ContainerProperties:
+    ranges = ranges_of([entry.target_nodes for entry in nodes.node_range_properties])
+    position = range_of_each(ranges, nodes.num_nodes)[node_index]
+    return nodes.node_range_properties[position].container
+
+
+def _resources(amount: Resources) -> resources_pb2.Resources:
+    return resources_pb2.Resources(
+        vcpu_milli=amount.vcpu_milli, memory_mib=amount.memory_mib, gpus=amount.gpus
+    )
 
 
 def key(live: LiveAttempt) -> pb.AttemptKey:

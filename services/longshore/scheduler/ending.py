@@ -7,6 +7,7 @@ from datetime import datetime
 from uuid import UUID
 
 from longshore.domain.job import (
+    MAIN_NODE_ENDED,
     TIMED_OUT,
     AttemptEnd,
     JobKey,
@@ -21,7 +22,7 @@ from longshore.domain.retry import ExitRule
 from longshore.scheduler.changes import Changes
 from longshore.scheduler.memory import Memory
 from longshore.state import job_transition
-from longshore.state.attempt import AttemptMove, LiveAttempt
+from longshore.state.attempt import AttemptMove, LiveAttempt, MainEnd
 from longshore.state.job_transition import JobDetails, JobMove
 from longshore.state.pool import Connection
 from longshore.state.ready import NewEntry
@@ -42,6 +43,8 @@ class AttemptReport:
     exit_code: int | None = None
     reason: str | None = None
     status_reason: str | None = None
+    #: Under which other nodes reach it; with the start of a node of a multi-node job.
+    address: str | None = None
 
 
 class DetailsCache:
@@ -78,7 +81,7 @@ async def apply_reports(
         for r in pending
         if r.ended
         and (live := memory.live.get((r.key, r.attempt))) is not None
-        and (r.exit_code != 0 or live.stop is not None)
+        and (r.exit_code != 0 or live.stop is not None or live.key.is_node)
         and live.attempt < live.attempts_max
     }
     known = await details.get(conn, asking) if asking else {}
@@ -87,21 +90,40 @@ async def apply_reports(
         if live is None:
             continue
         if report.started_at is not None and not live.running:
-            _start(changes, memory, live, report.started_at)
+            _start(changes, memory, live, report.started_at, report.address)
         if report.ended:
-            rules = known[live.key.job_id].rules if live.key.job_id in known else ()
-            _end(changes, memory, live, report, tuple(ExitRule.from_json(r) for r in rules))
+            details_of = known.get(live.key.job_id)
+            rules = tuple(ExitRule.from_json(r) for r in details_of.rules) if details_of else ()
+            if live.key.is_node:
+                _end_node(changes, memory, live, report, rules)
+            else:
+                _end(changes, memory, live, report, rules)
 
 
-def _start(changes: Changes, memory: Memory, live: LiveAttempt, started_at: datetime) -> None:
+def _start(
+    changes: Changes,
+    memory: Memory,
+    live: LiveAttempt,
+    started_at: datetime,
+    address: str | None,
+) -> None:
     live.running = True
     live.started_at = started_at
+    live.address = address
     memory.watch_deadline(live)
     changes.attempt_moves[live.key, live.attempt] = AttemptMove(
-        live.key, live.attempt, "RUNNING", started_at, None, None, None, None
+        live.key, live.attempt, "RUNNING", started_at, address=address
     )
-    changes.count(live.key, JobStatus.STARTING, JobStatus.RUNNING)
-    changes.move(JobMove(live.key, JobStatus.RUNNING, started_at=started_at), live.attempt)
+    if not live.key.is_node:
+        changes.count(live.key, JobStatus.STARTING, JobStatus.RUNNING)
+        changes.move(JobMove(live.key, JobStatus.RUNNING, started_at=started_at), live.attempt)
+    elif live.is_main:
+        job = JobMove(live.key.parent, JobStatus.RUNNING, started_at=started_at)
+        changes.move(job, live.attempt)
+        for node in memory.live_of(live.key.parent):
+            if node.held_back:
+                node.held_back, node.main_address = False, address or ""
+                changes.released.append(node)
 
 
 def _end(
@@ -114,16 +136,7 @@ def _end(
     end = AttemptEnd(report.exit_code, report.reason, report.status_reason or "", live.stop)
     verdict = judge(end, attempt=live.attempt, attempts_max=live.attempts_max, rules=rules)
     stopped_at = report.stopped_at or changes.now
-    changes.attempt_moves[live.key, live.attempt] = AttemptMove(
-        live.key,
-        live.attempt,
-        "ENDED",
-        live.started_at,
-        stopped_at,
-        report.exit_code,
-        report.reason,
-        report.status_reason if live.stop is None else live.stop.reason,
-    )
+    _end_attempt(changes, live, report)
     before = JobStatus.RUNNING if live.running else JobStatus.STARTING
     changes.count(live.key, before, verdict.status)
     if verdict.status is JobStatus.RUNNABLE:
@@ -144,13 +157,92 @@ def _end(
     memory.release(live)
 
 
+def _end_attempt(changes: Changes, live: LiveAttempt, report: AttemptReport) -> None:
+    changes.attempt_moves[live.key, live.attempt] = AttemptMove(
+        live.key,
+        live.attempt,
+        "ENDED",
+        live.started_at,
+        report.stopped_at or changes.now,
+        report.exit_code,
+        report.reason,
+        report.status_reason if live.stop is None else live.stop.reason,
+        live.address,
+    )
+
+
+def _end_node(
+    changes: Changes,
+    memory: Memory,
+    live: LiveAttempt,
+    report: AttemptReport,
+    rules: tuple[ExitRule, ...],
+) -> None:
+    """Ends a node.
+
+    With the main node the job is decided, and the others are stopped. It is over once the last of
+    them has ended: its next attempt, or the jobs that wait for it, find none of them at work.
+    """
+    job_id = live.key.job_id
+    _end_attempt(changes, live, report)
+    memory.release(live)
+    if live.is_main:
+        memory.main_ends[job_id] = MainEnd(
+            live.attempt,
+            live.started_at,
+            report.stopped_at or changes.now,
+            report.exit_code,
+            report.reason,
+            report.status_reason or "",
+            live.stop,
+        )
+        for node in memory.live_of(live.key.parent):
+            if node.held_back:
+                _never_start(changes, memory, node)
+            else:
+                stop(changes, node, Stop(StopKind.MAIN_NODE_ENDED, MAIN_NODE_ENDED))
+    if job_id in memory.main_ends and not memory.live_of(live.key.parent):
+        _end_job(changes, live, memory.main_ends.pop(job_id), rules)
+
+
+def _never_start(changes: Changes, memory: Memory, node: LiveAttempt) -> None:
+    """Ends a node that no agent was told of."""
+    report = AttemptReport(
+        node.key, node.attempt, ended=True, started_at=None, status_reason=MAIN_NODE_ENDED
+    )
+    _end_attempt(changes, node, report)
+    memory.release(node)
+
+
+def _end_job(
+    changes: Changes, last: LiveAttempt, main: MainEnd, rules: tuple[ExitRule, ...]
+) -> None:
+    """Makes of a multi-node job what the end of its main node means."""
+    end = AttemptEnd(main.exit_code, main.reason, main.status_reason, main.stop)
+    verdict = judge(end, attempt=last.attempt, attempts_max=last.attempts_max, rules=rules)
+    if verdict.status is JobStatus.RUNNABLE:
+        _again(changes, last, verdict)
+        return
+    move = JobMove(
+        last.key.parent,
+        verdict.status,
+        verdict.status_reason,
+        main.exit_code,
+        main.reason,
+        main.started_at,
+        main.stopped_at,
+    )
+    changes.move(move, last.attempt)
+
+
 def _again(changes: Changes, live: LiveAttempt, verdict: Verdict) -> None:
     """Puts a job to the front of its queue for its next attempt."""
-    index = live.key.array_index
+    key = live.key.parent if live.key.is_node else live.key
+    index = key.array_index
     changes.make_ready(
-        NewEntry(live.job_queue, live.key.job_id, live.shape_id, live.seq, index, index + 1, -1)
+        NewEntry(live.job_queue, key.job_id, live.shape_id, live.seq, index, index + 1, -1)
     )
-    changes.move(JobMove(live.key, JobStatus.RUNNABLE, verdict.status_reason), live.attempt)
+    changes.move(JobMove(key, JobStatus.RUNNABLE, verdict.status_reason), live.attempt)
 
 
 def lost_reports(lives: Iterable[LiveAttempt], now: datetime) -> list[AttemptReport]:
@@ -170,8 +262,10 @@ def lost_reports(lives: Iterable[LiveAttempt], now: datetime) -> list[AttemptRep
 
 def stop_overdue(changes: Changes, memory: Memory) -> None:
     """Tells attempts to stop whose time is over, or that of their instance."""
-    for live in memory.overdue(changes.now):
-        stop(changes, live, Stop(StopKind.TIMED_OUT, TIMED_OUT))
+    for overdue in memory.overdue(changes.now):
+        key = overdue.key.parent if overdue.key.is_node else overdue.key
+        for live in memory.live_of(key):
+            stop(changes, live, Stop(StopKind.TIMED_OUT, TIMED_OUT))
     for live in memory.on_gone_instances(changes.now):
         reason = host_terminated(live.instance_id)
         stop(changes, live, Stop(StopKind.HOST_TERMINATED, reason))

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 from longshore.domain.errors import NotFound
 from longshore.domain.job import WHOLE, JobKey, JobStatus
+from longshore.domain.lacking import NONE_YET
 from longshore.domain.opening import is_slot
-from longshore.domain.placement import NONE_YET
 from longshore.domain.waiting import HINTS
 from longshore.state import (
     array_job,
@@ -37,13 +37,21 @@ class Explanation:
 
 
 async def explain_job(conn: Connection, key: JobKey) -> Explanation:
-    """Explains a job, an array or a child.
+    """Explains a job, an array, a child or a node.
 
     Raises:
         NotFound: there is no such job.
     """
-    explanation = await _explain(conn, key)
-    return replace(explanation, attempts=tuple(await attempt.placed(conn, key)))
+    row = (await job_transition.load(conn, [key.parent])).get(key.parent)
+    if row is None or (key.is_node and key.node_index >= (row.num_nodes or 0)):
+        raise NotFound(f"Job {key} does not exist.", job_id=str(key))
+    if row.main_node is None or key.is_child:
+        explanation, tried = await _explain(conn, key), key
+    else:
+        # A node waits with its job; where the job was tried, its main node was.
+        explanation = await _explain(conn, key.parent)
+        tried = key if key.is_node else JobKey.node(key.job_id, row.main_node)
+    return replace(explanation, attempts=tuple(await attempt.placed(conn, tried)))
 
 
 async def _explain(conn: Connection, key: JobKey) -> Explanation:

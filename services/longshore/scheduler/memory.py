@@ -18,7 +18,7 @@ from longshore.domain.placement import Queue, Shape, Waiting
 from longshore.domain.resources import Resources
 from longshore.domain.waiting import Supply
 from longshore.state import agent, attempt, demand, topology
-from longshore.state.attempt import LiveAttempt
+from longshore.state.attempt import LiveAttempt, MainEnd
 from longshore.state.demand import Reason
 from longshore.state.pool import Connection
 from longshore.state.topology import Topology
@@ -39,7 +39,7 @@ class Instance:
     draining: bool
     #: When the agent last gave a sign of life, by the scheduler's own monotonic clock.
     seen: float
-    slot: bool = False
+    instance_type: str = ""
     attempts: dict[AttemptRef, LiveAttempt] = field(default_factory=dict)
 
 
@@ -70,6 +70,8 @@ class Memory:
     #: Whether the reasons of parked shapes are to be told anew.
     reasons_stale: bool = False
     loads: set[str] = field(default_factory=set)
+    #: How the main nodes ended of the multi-node jobs of which other nodes are live.
+    main_ends: dict[UUID, MainEnd] = field(default_factory=dict)
     #: Live attempts on instances that are no longer there: to be ended.
     orphans: list[LiveAttempt] = field(default_factory=list)
     #: Instances on which an attempt ended since the last placement.
@@ -93,11 +95,18 @@ class Memory:
                 row.resources,
                 draining=row.draining,
                 seen=seen,
-                slot=is_slot(row.instance_type),
+                instance_type=row.instance_type,
             )
-        for live in await attempt.live(conn):
+        lives = await attempt.live(conn)
+        mains = {live.key.job_id: live for live in lives if live.is_main}
+        for live in lives:
+            main = mains.get(live.key.job_id)
+            if main is not None and live is not main:
+                live.held_back = not main.running
+                live.main_address = main.address or ""
             memory.hold(live)
             memory.watch_deadline(live)
+        memory.main_ends = await attempt.ended_main_nodes(conn)
         memory.loads.clear()
         return memory
 
@@ -110,7 +119,7 @@ class Memory:
         *,
         draining: bool,
         seen: float,
-        slot: bool,
+        instance_type: str,
     ) -> Instance:
         """Adds an instance, or takes over what it newly says of itself; its attempts stay."""
         known = self.instances.get(instance_id)
@@ -119,7 +128,15 @@ class Memory:
         for live in attempts.values():
             free = free - live.held
         instance = Instance(
-            instance_id, compute_environment, runtime, total, free, draining, seen, slot, attempts
+            instance_id,
+            compute_environment,
+            runtime,
+            total,
+            free,
+            draining,
+            seen,
+            instance_type,
+            attempts,
         )
         self.instances[instance_id] = instance
         self.unpark_environment(compute_environment)
@@ -156,11 +173,15 @@ class Memory:
             self.freed.add(live.instance_id)
 
     def live_of(self, key: JobKey) -> list[LiveAttempt]:
-        """The live attempt of a job or child, if it has one."""
-        return [live for live in self.live_of_array(key.job_id) if live.key == key]
+        """The live attempt of a job or child, if it has one; those of all nodes of a job."""
+        return [
+            live
+            for live in self.live_of_array(key.job_id)
+            if key in (live.key, live.key.parent if live.key.is_node else None)
+        ]
 
     def live_of_array(self, job_id: UUID) -> list[LiveAttempt]:
-        """The live attempts of an array's children."""
+        """The live attempts of an array's children, or of a job's nodes."""
         return list(self.by_job.get(job_id, {}).values())
 
     async def learn_shapes(self, conn: Connection, shape_ids: Iterable[int]) -> None:
@@ -182,7 +203,12 @@ class Memory:
         return any(diff > 0 and shape_id in self.parked for shape_id, diff in differences.items())
 
     def watch_deadline(self, live: LiveAttempt) -> None:
-        """Notes when a running attempt must end, if it has a timeout."""
+        """Notes when a running attempt must end, if it has a timeout.
+
+        The time of a multi-node job is its main node's.
+        """
+        if live.key.is_node and not live.is_main:
+            return
         if live.timeout_seconds is not None and live.started_at is not None:
             deadline = live.started_at + timedelta(seconds=live.timeout_seconds)
             heapq.heappush(self.deadlines, (deadline, live.key, live.attempt))
@@ -222,15 +248,15 @@ class Memory:
 
     def unpark_freed(self) -> None:
         """Lets shapes try again that now fit on an instance on which an attempt ended."""
-        rooms = [
-            self.instances[i].free
+        freed = [
+            instance
             for i in self.freed
-            if i in self.instances and not self.instances[i].draining
+            if (instance := self.instances.get(i)) is not None and not instance.draining
         ]
         self.freed.clear()
         for shape_id in list(self.parked):
-            need = self.shapes[shape_id].need
-            if any(free.holds(need) for free in rooms):
+            shape = self.shapes[shape_id]
+            if any(i.free.holds(shape.need) and not (shape.nodes and i.attempts) for i in freed):
                 del self.parked[shape_id]
 
     def unpark_after_holds(self) -> None:
@@ -266,10 +292,15 @@ class Memory:
                 i.total,
                 i.draining or i.instance_id in self.topology.outdated,
                 i.instance_id not in connected,
-                i.slot,
+                is_slot(i.instance_type),
+                i.instance_type,
             )
             for i in self.instances.values()
         )
+
+    def node_environments(self) -> frozenset[str]:
+        """The environments that take multi-node jobs."""
+        return frozenset(e.name for e in self.topology.environments.values() if e.takes_nodes)
 
     def waiting(self) -> tuple[Waiting, ...]:
         """Shapes that found no room, for holding instances."""

@@ -10,9 +10,15 @@ from dataclasses import dataclass, field
 
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.job import WHOLE, JobKey, JobStatus
-from longshore.domain.opening import Room
-from longshore.domain.placement import Placement, Plan, Shape, Snapshot, explain, lacks, plan
-from longshore.domain.waiting import blocked_reason, explain_shortages, shortages_of
+from longshore.domain.lacking import NO_NODES, explain, lacks
+from longshore.domain.opening import Room, is_slot
+from longshore.domain.placement import Entry, Placement, Plan, Shape, Snapshot, plan
+from longshore.domain.waiting import (
+    EnvironmentFacts,
+    blocked_reason,
+    explain_shortages,
+    shortages_of,
+)
 from longshore.scheduler.changes import Changes
 from longshore.scheduler.ending import DetailsCache
 from longshore.scheduler.memory import Memory
@@ -62,6 +68,8 @@ async def place(
         rooms=memory.rooms(connected),
         heads=heads,
         parked=memory.waiting(),
+        node_environments=memory.node_environments(),
+        hopeless=_hopeless(memory, catalogue, [s for ids in hungry.values() for s in ids]),
     )
     proposal = plan(snapshot, changes.now, seed)
     memory.held = proposal.held
@@ -77,50 +85,68 @@ async def place(
     return placed
 
 
+def _hopeless(memory: Memory, catalogue: Catalogue, hungry: Iterable[int]) -> frozenset[int]:
+    """Shapes of multi-node jobs for which gathering instances is of no use now."""
+    nodes = (memory.shapes[s] for s in {*hungry, *memory.parked} if memory.shapes[s].nodes)
+    return frozenset(
+        shape.shape_id
+        for shape in nodes
+        if shape.job_queue in memory.topology.queues
+        and blocked_reason(shape, _environments(memory, shape), catalogue, memory.supply)
+    )
+
+
 async def _apply(
     conn: Connection, changes: Changes, memory: Memory, details: DetailsCache, proposal: Plan
 ) -> list[tuple[LiveAttempt, JobDetails]]:
-    taken: dict[int, tuple[str, Placement]] = {}
+    """Stores what still holds of a plan; returns what agents are to be told of."""
+    taken: dict[int, tuple[str, Entry, int]] = {}
     for p in proposal.placements:
-        taken[id(p.entry)] = (memory.shapes[p.entry.shape_id].job_queue, p)
-        changes.demand[p.entry.shape_id] -= 1
-    await ready.take(
-        conn, [(queue, last.entry, last.array_index + 1) for queue, last in taken.values()]
-    )
-    numbers = await job_transition.start(
-        conn, [_key(p) for p in proposal.placements if p.array_index == WHOLE]
-    )
-    numbers |= await job_transition.start_children(
-        conn, [_key(p) for p in proposal.placements if p.array_index != WHOLE]
-    )
+        key = _key(p)
+        end = p.entry.end_index if key.is_node else p.array_index + 1
+        # The nodes of a job are one of what waits.
+        if not key.is_node or key.node_index == 0:
+            changes.demand[p.entry.shape_id] -= 1
+        taken[id(p.entry)] = (memory.shapes[p.entry.shape_id].job_queue, p.entry, end)
+    await ready.take(conn, list(taken.values()))
+    jobs = {_job(_key(p)) for p in proposal.placements}
+    numbers = await job_transition.start(conn, sorted(k for k in jobs if k.array_index == WHOLE))
+    numbers |= await job_transition.start_children(conn, sorted(k for k in jobs if k.is_child))
     known = await details.get(conn, {p.entry.job_id for p in proposal.placements})
+    for job, number in sorted(numbers.items()):
+        changes.count(job, JobStatus.RUNNABLE, JobStatus.STARTING)
+        changes.event(job, number, JobStatus.STARTING)
     lives = []
     for p in proposal.placements:
-        number = numbers.get(_key(p))
-        if number is None:
-            continue
-        live = _attempt(p, number, known[p.entry.job_id], memory.shapes[p.entry.shape_id])
-        lives.append((live, known[p.entry.job_id]))
-        memory.hold(live)
-        changes.count(live.key, JobStatus.RUNNABLE, JobStatus.STARTING)
-        changes.event(live.key, number, JobStatus.STARTING)
+        number = numbers.get(_job(_key(p)), 0)
+        if number:
+            live = _attempt(p, number, known[p.entry.job_id], memory)
+            memory.hold(live)
+            lives.append((live, known[p.entry.job_id]))
     await attempt.insert(conn, [live for live, _ in lives], changes.now)
-    return lives
+    return [(live, job) for live, job in lives if not live.held_back]
 
 
 def _key(placement: Placement) -> JobKey:
     return JobKey(placement.entry.job_id, placement.array_index)
 
 
-def _attempt(placement: Placement, number: int, job: JobDetails, shape: Shape) -> LiveAttempt:
+def _job(key: JobKey) -> JobKey:
+    """What has a status of its own: of a node its job."""
+    return key.parent if key.is_node else key
+
+
+def _attempt(placement: Placement, number: int, job: JobDetails, memory: Memory) -> LiveAttempt:
     attempt_id = uuid.uuid4().hex
+    key, shape = _key(placement), memory.shapes[placement.entry.shape_id]
     return LiveAttempt(
-        key=_key(placement),
+        key=key,
         attempt=number,
         attempt_id=attempt_id,
         instance_id=placement.instance_id,
         compute_environment=placement.compute_environment,
-        held=shape.need,
+        # A node has its instance to itself.
+        held=memory.instances[placement.instance_id].total if key.is_node else shape.need,
         log_stream_name=f"{job.definition_name}/default/{attempt_id}",
         seq=placement.entry.seq,
         job_queue=job.job_queue,
@@ -128,6 +154,9 @@ def _attempt(placement: Placement, number: int, job: JobDetails, shape: Shape) -
         attempts_max=job.attempts_max,
         timeout_seconds=job.timeout_seconds,
         array_size=job.array_size,
+        num_nodes=job.num_nodes,
+        main_node=job.main_node,
+        held_back=key.is_node and key.node_index != job.main_node,
     )
 
 
@@ -138,7 +167,7 @@ async def _use_slots(
     used = []
     for live, _ in attempts:
         instance = memory.instances.get(live.instance_id)
-        if instance is not None and instance.slot:
+        if instance is not None and is_slot(instance.instance_type):
             instance.draining = True
             used.append(live.instance_id)
     await agent.set_status(conn, used, "DRAINING")
@@ -163,8 +192,20 @@ def _look(memory: Memory, shape_ids: Iterable[int], rooms: tuple[Room, ...]) -> 
     queues = {queue.name: queue for queue in memory.queues()}
     for shape_id in shape_ids:
         shape = memory.shapes[shape_id]
-        counts = lacks(shape, queues[shape.job_queue].compute_environments, rooms)
-        memory.told[shape_id] = explain(counts)
+        names = queues[shape.job_queue].compute_environments
+        if shape.nodes:
+            takers = memory.node_environments()
+            names = tuple(name for name in names if name in takers)
+        counts = lacks(shape, names, rooms)
+        memory.told[shape_id] = (
+            explain(counts, shape.nodes) if names or not shape.nodes else NO_NODES
+        )
+
+
+def _environments(memory: Memory, shape: Shape) -> list[EnvironmentFacts]:
+    """The environments of a shape's queue, in order."""
+    names = memory.topology.queues[shape.job_queue].compute_environments
+    return [memory.topology.environments[name] for name in names]
 
 
 async def _say(
@@ -174,10 +215,7 @@ async def _say(
     news: dict[int, Reason] = {}
     for shape_id in shape_ids:
         shape = memory.shapes[shape_id]
-        environments = [
-            memory.topology.environments[e]
-            for e in memory.topology.queues[shape.job_queue].compute_environments
-        ]
+        environments = _environments(memory, shape)
         text = memory.told[shape_id]
         if shortages := shortages_of(shape, environments, catalogue, memory.supply):
             text = f"{text} {explain_shortages(shortages)}"

@@ -13,7 +13,6 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.errors import NotFound, PreconditionFailed
-from longshore.domain.opening import is_slot
 from longshore.scheduler import convert
 from longshore.scheduler.admission import admit
 from longshore.scheduler.changes import Changes
@@ -32,7 +31,6 @@ from longshore.scheduler.instances import (
     store_loads,
     take_notices,
 )
-from longshore.scheduler.leadership import Leadership
 from longshore.scheduler.memory import Memory
 from longshore.scheduler.placing import Placed, place
 from longshore.scheduler.requesting import apply_deletions, apply_requests
@@ -40,6 +38,8 @@ from longshore.scheduler.session import Session
 from longshore.state import agent, listen, topology
 from longshore.state.agent import Notice, Registration
 from longshore.state.attempt import LiveAttempt
+from longshore.state.job_transition import JobDetails
+from longshore.state.leadership import Leadership
 from longshore.state.pool import Connection, Pool
 from longshore.v1 import agent_service_pb2 as pb
 
@@ -263,6 +263,7 @@ class Scheduler:
             await changes.flush(conn)
             await memory.add_demand(conn, changes.settle_demand())
             outcome.more |= bool(memory.hungry())
+            outcome.placed.attempts += await self._released(conn, changes, memory)
             outcome.stops = [live for live, _ in changes.stops.values()]
             busy = bool(changes.events or changes.stops or lost or noticed)
             await changes.close(conn)
@@ -277,6 +278,18 @@ class Scheduler:
         LIVE.set(len(memory.live))
         INSTANCES.set(len(memory.instances))
         return outcome, busy
+
+    async def _released(
+        self, conn: Connection, changes: Changes, memory: Memory
+    ) -> list[tuple[LiveAttempt, JobDetails]]:
+        """Nodes that their agents are told of now: their main node runs."""
+        lives = [n for n in changes.released if (n.key, n.attempt) in memory.live]
+        known = await self._details.get(conn, {live.key.job_id for live in lives})
+        for live in lives:
+            if live.stop is not None:
+                # It was told to stop before there was anything to stop.
+                changes.stops.setdefault((live.key, live.attempt), (live, live.stop))
+        return [(live, known[live.key.job_id]) for live in lives]
 
     async def _refresh(self, conn: Connection, memory: Memory, now: datetime) -> list[str]:
         """Reads queues, environments, supply and leaving instances again if they changed.
@@ -352,9 +365,9 @@ class Scheduler:
                 registration.resources,
                 draining=draining,
                 seen=time.monotonic(),
-                slot=is_slot(registration.instance_type),
+                instance_type=registration.instance_type,
             )
-            lives = list(instance.attempts.values())
+            lives = [live for live in instance.attempts.values() if not live.held_back]
             known = await self._details.get(conn, {live.key.job_id for live in lives})
             await listen.notify(conn, listen.CAPACITY)
             # When its attempts are to be stopped is read with the next tick.

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from longshore.domain.instance import NOTICE_MARGIN
 from longshore.domain.resources import Resources
 from longshore.state.pool import Connection
 from longshore.state.queries import load_queries
@@ -127,7 +128,8 @@ async def present(conn: Connection) -> list[PresentAgent]:
 
 async def leaving(conn: Connection, instance_ids: Sequence[str]) -> dict[str, Leaving]:
     """Which instances are on their way out or over."""
-    rows = await conn.fetch(_SQL["leaving"], list(instance_ids))
+    margin = NOTICE_MARGIN.total_seconds()
+    rows = await conn.fetch(_SQL["leaving"], list(instance_ids), margin)
     return {row["instance_id"]: Leaving(row["status"], row["drain_until"]) for row in rows}
 
 
@@ -148,3 +150,11 @@ async def on_record(conn: Connection, instance_id: str, compute_environment: str
     """What is known of an instance and its agent, which says that it is of an environment."""
     [row] = await conn.fetch(_SQL["on_record"], instance_id, compute_environment)
     return OnRecord(**row)
+
+
+async def prune(conn: Connection, before: datetime, limit: int) -> int:
+    """Forgets lost agents of instances that are over, so many at most; returns how many.
+
+    Machines that joined by themselves have no other record: those are kept that were seen since.
+    """
+    return len(await conn.fetch(_SQL["prune"], before, limit))

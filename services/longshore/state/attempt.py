@@ -1,5 +1,6 @@
 """Attempts: one try of a job each, on one instance."""
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -32,6 +33,20 @@ class LiveAttempt:
     running: bool = False
     started_at: datetime | None = None
     stop: Stop | None = None
+    #: Of nodes of multi-node jobs: how many there are, and which is the main one.
+    num_nodes: int | None = None
+    main_node: int | None = None
+    #: Of a node, from RUNNING on: under which other nodes reach it.
+    address: str | None = None
+    #: A node that its agent does not know of yet: it starts once the main node runs, and is told
+    #: under which address.
+    held_back: bool = False
+    main_address: str = ""
+
+    @property
+    def is_main(self) -> bool:
+        """Whether it is the main node of a multi-node job."""
+        return self.key.is_node and self.key.node_index == self.main_node
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +56,25 @@ class AttemptMove:
     key: JobKey
     attempt: int
     status: str
+    started_at: datetime | None = None
+    stopped_at: datetime | None = None
+    exit_code: int | None = None
+    reason: str | None = None
+    status_reason: str | None = None
+    address: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MainEnd:
+    """How the main node of a multi-node job ended, kept until its last node has."""
+
+    attempt: int
     started_at: datetime | None
-    stopped_at: datetime | None
+    stopped_at: datetime
     exit_code: int | None
     reason: str | None
-    status_reason: str | None
+    status_reason: str
+    stop: Stop | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +122,7 @@ async def move(conn: Connection, moves: Sequence[AttemptMove]) -> None:
             [m.exit_code for m in moves],
             [m.reason for m in moves],
             [m.status_reason for m in moves],
+            [m.address for m in moves],
         )
 
 
@@ -133,9 +163,32 @@ async def live(conn: Connection) -> list[LiveAttempt]:
                 if row["stop_kind"] is not None
                 else None
             ),
+            num_nodes=row["num_nodes"],
+            main_node=row["main_node"],
+            address=row["address"],
         )
         for row in await conn.fetch(_SQL["live"])
     ]
+
+
+async def ended_main_nodes(conn: Connection) -> dict[uuid.UUID, MainEnd]:
+    """How the main nodes ended of the jobs of which other nodes are live, by job."""
+    return {
+        row["job_id"]: MainEnd(
+            attempt=row["attempt"],
+            started_at=row["started_at"],
+            stopped_at=row["stopped_at"],
+            exit_code=row["exit_code"],
+            reason=row["reason"],
+            status_reason=row["status_reason"] or "",
+            stop=(
+                Stop(StopKind(row["stop_kind"]), row["stop_reason"])
+                if row["stop_kind"] is not None
+                else None
+            ),
+        )
+        for row in await conn.fetch(_SQL["ended_main_nodes"])
+    }
 
 
 async def placed(conn: Connection, key: JobKey) -> list[PlacedAttempt]:

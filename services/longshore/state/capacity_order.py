@@ -60,6 +60,15 @@ async def abandon(conn: Connection, now: datetime | None = None) -> list[uuid.UU
     return [row["order_id"] for row in await conn.fetch(_SQL["abandon"], now)]
 
 
+async def prune(conn: Connection, before: datetime, limit: int) -> int:
+    """Forgets orders closed before a time that no instance is of, so many at most.
+
+    Returns:
+        How many.
+    """
+    return len(await conn.fetch(_SQL["prune"], before, limit))
+
+
 async def lock(conn: Connection, order_id: uuid.UUID) -> tuple[bool, list[CapacityError]]:
     """Locks an order until the transaction ends.
 

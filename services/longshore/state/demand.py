@@ -78,4 +78,6 @@ def _shape(row: Any) -> Shape:
         shape_id=row["shape_id"],
         job_queue=row["job_queue"],
         need=Resources(row["vcpu_milli"], row["memory_mib"], row["gpus"]),
+        nodes=row["nodes"],
+        instance_type=row["instance_type"],
     )

@@ -164,6 +164,11 @@ async def ended(
     return row is not None
 
 
+async def prune(conn: Connection, before: datetime, limit: int) -> int:
+    """Forgets instances that ended before a time, so many at most; returns how many."""
+    return len(await conn.fetch(_SQL["prune"], before, limit))
+
+
 async def notify_capacity(conn: Connection) -> None:
     """Wakes who follows capacity, when the transaction commits."""
     await conn.execute(_SQL["notify_capacity"])

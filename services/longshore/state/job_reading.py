@@ -6,13 +6,15 @@ from collections.abc import Sequence
 
 import asyncpg
 
-from longshore.domain.job import JobKey, JobStatus
+from longshore.domain.job import WHOLE, JobKey, JobStatus
+from longshore.domain.nodes import node_status
 from longshore.domain.reading import (
     ArrayCounts,
     AttemptRecord,
     DescribedJob,
     JobFilter,
     JobRecord,
+    NodeCount,
 )
 from longshore.state.pool import Connection
 from longshore.state.queries import load_queries
@@ -26,22 +28,47 @@ _BEFORE_START = ("SUBMITTED", "PENDING", "RUNNABLE")
 
 async def describe_jobs(conn: Connection, keys: Sequence[JobKey]) -> list[DescribedJob]:
     """Jobs with all that is known of them, in the order asked for; unknown ones are left out."""
-    columns = [key.job_id for key in keys], [key.array_index for key in keys]
-    rows = await conn.fetch(_SQL["describe_jobs"], *columns)
+    rows = await _rows(conn, keys)
+    tried = {key: _key_of_attempts(key, row) for key, row in rows.items()}
     attempts: dict[JobKey, list[AttemptRecord]] = defaultdict(list)
-    for row in await conn.fetch(_SQL["read_attempts"], *columns):
+    for row in await conn.fetch(_SQL["read_attempts"], *_columns(list(tried.values()))):
         attempts[JobKey(row["job_id"], row["array_index"])].append(_attempt(row))
     return [
-        DescribedJob(job, row["detail"], row["tags"], tuple(attempts[job.key]))
-        for row in rows
-        for job in (_job(row),)
+        DescribedJob(
+            _record(rows[key]),
+            rows[key]["detail"],
+            rows[key]["tags"],
+            tuple(attempts[tried[key]]),
+        )
+        for key in keys
+        if key in rows
     ]
+
+
+async def _rows(conn: Connection, keys: Sequence[JobKey]) -> dict[JobKey, asyncpg.Record]:
+    """What describes jobs, and what describes nodes, by key."""
+    nodes = [key for key in keys if key.is_node]
+    jobs = [key for key in keys if not key.is_node]
+    rows = await conn.fetch(_SQL["describe_jobs"], *_columns(jobs)) if jobs else []
+    rows += await conn.fetch(_SQL["describe_nodes"], *_columns(nodes)) if nodes else []
+    return {JobKey(row["job_id"], row["array_index"]): row for row in rows}
+
+
+def _columns(keys: Sequence[JobKey]) -> tuple[list[uuid.UUID], list[int]]:
+    return [key.job_id for key in keys], [key.array_index for key in keys]
+
+
+def _key_of_attempts(key: JobKey, row: asyncpg.Record) -> JobKey:
+    """Whose attempts are those of a job: of a multi-node job the main node's."""
+    if key.is_node or row["main_node"] is None:
+        return key
+    return JobKey.node(key.job_id, row["main_node"])
 
 
 async def list_queue(
     conn: Connection, queue: str, wanted: JobFilter, *, before_seq: int | None, limit: int
 ) -> list[JobRecord]:
-    """Single jobs and array parents of a queue, newest first."""
+    """Single jobs, multi-node jobs and array parents of a queue, newest first."""
     rows = await conn.fetch(
         _SQL["list_queue"],
         queue,
@@ -67,17 +94,77 @@ async def list_children(
     return [_job(row) for row in children]
 
 
+async def list_nodes(
+    conn: Connection, job_id: uuid.UUID, status: str, *, after_node: int, limit: int
+) -> list[JobRecord]:
+    """Nodes of a multi-node job in a status, by index."""
+    keys = [
+        JobKey(job_id, row["array_index"])
+        for row in await conn.fetch(_SQL["node_states"], job_id, after_node)
+        if _node_status(row) == status
+    ][:limit]
+    rows = await _rows(conn, keys)
+    return [_record(rows[key]) for key in keys if key in rows]
+
+
+async def is_multi_node(conn: Connection, job_id: uuid.UUID) -> bool | None:
+    """Whether a job is a multi-node job, None if there is no such job."""
+    found: bool | None = await conn.fetchval(_SQL["is_multi_node"], job_id)
+    return found
+
+
 async def is_array(conn: Connection, job_id: uuid.UUID) -> bool | None:
     """Whether a job is an array parent, None if there is no such job."""
     found: bool | None = await conn.fetchval(_SQL["is_array"], job_id)
     return found
 
 
+def _record(row: asyncpg.Record) -> JobRecord:
+    return _node(row) if row["array_index"] < WHOLE else _job(row)
+
+
+def _node_status(row: asyncpg.Record) -> JobStatus:
+    return node_status(JobStatus(row["status"]), row["tried_status"], row["tried_exit_code"])
+
+
+def _node(row: asyncpg.Record) -> JobRecord:
+    """A node: as its job is until it has an attempt in the job's latest try, then as that is."""
+    of_job = JobStatus(row["status"])
+    is_placed = row["tried_status"] is not None and of_job.value not in _BEFORE_START
+    return JobRecord(
+        key=JobKey(row["job_id"], row["array_index"]),
+        seq=row["seq"],
+        name=row["name"],
+        job_queue=row["job_queue"],
+        definition_name=row["definition_name"],
+        definition_revision=row["definition_revision"],
+        status=_node_status(row),
+        status_reason=row["tried_status_reason"] if is_placed else row["status_reason"],
+        array_size=None,
+        counts=None,
+        nodes=NodeCount(row["num_nodes"], row["main_node"]),
+        is_cancelled=row["is_cancelled"] or _is_to_cancel(row),
+        is_terminated=row["is_terminated"] or _is_to_terminate(row),
+        exit_code=row["tried_exit_code"] if is_placed else None,
+        reason=row["tried_reason"] if is_placed else None,
+        created_at=row["created_at"],
+        started_at=row["tried_started_at"] if is_placed else None,
+        stopped_at=row["tried_stopped_at"] if is_placed else row["stopped_at"],
+    )
+
+
+# What was asked for counts at once, before the scheduler has acted on it.
+
+
+def _is_to_cancel(row: asyncpg.Record) -> bool:
+    return row["cancels"] and row["status"] in _BEFORE_START
+
+
+def _is_to_terminate(row: asyncpg.Record) -> bool:
+    return row["terminates"] and not JobStatus(row["status"]).final
+
+
 def _job(row: asyncpg.Record) -> JobRecord:
-    status = JobStatus(row["status"])
-    # What was asked for counts at once, before the scheduler has acted on it.
-    cancels = row["cancels"] and row["status"] in _BEFORE_START
-    terminates = row["terminates"] and not status.final
     is_child = row["array_index"] >= 0
     counts = None
     if row["pending"] is not None and not is_child:
@@ -90,12 +177,13 @@ def _job(row: asyncpg.Record) -> JobRecord:
         job_queue=row["job_queue"],
         definition_name=row["definition_name"],
         definition_revision=row["definition_revision"],
-        status=status,
+        status=JobStatus(row["status"]),
         status_reason=row["status_reason"],
         array_size=row["array_size"],
         counts=counts,
-        is_cancelled=row["is_cancelled"] or cancels,
-        is_terminated=row["is_terminated"] or terminates,
+        nodes=(None if row["num_nodes"] is None else NodeCount(row["num_nodes"], row["main_node"])),
+        is_cancelled=row["is_cancelled"] or _is_to_cancel(row),
+        is_terminated=row["is_terminated"] or _is_to_terminate(row),
         exit_code=row["exit_code"],
         reason=row["reason"],
         created_at=row["created_at"],
@@ -117,4 +205,5 @@ def _attempt(row: asyncpg.Record) -> AttemptRecord:
         exit_code=row["exit_code"],
         reason=row["reason"],
         status_reason=row["status_reason"],
+        address=row["address"],
     )

@@ -18,8 +18,19 @@ _SQL = load_queries("job_submission")
 
 #: Name and revision of a definition; revision 0 is the newest ACTIVE one.
 Reference = tuple[str, int]
-#: A queue, and what an attempt takes.
-ShapeKey = tuple[str, Resources]
+
+
+@dataclass(frozen=True, slots=True)
+class ShapeKey:
+    """What makes jobs alike to the scheduler."""
+
+    job_queue: str
+    #: What an attempt takes; of a multi-node job, what fits every node.
+    needs: Resources
+    #: Of a multi-node job; 0 for others.
+    nodes: int = 0
+    #: '' for any.
+    instance_type: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +44,17 @@ class NewJob:
     definition_name: str
     definition_revision: int
     array_size: int | None
+    #: Of a multi-node job, as `main_node`.
+    num_nodes: int | None
+    main_node: int | None
     attempts_max: int
     timeout_seconds: int | None
     #: AWS-shaped members of JobDetail, as JSON text.
     detail: str
-    #: Serialized container properties.
-    container: bytes
+    #: Serialized container properties; None for a multi-node job.
+    container: bytes | None
+    #: Serialized node properties; None for others.
+    nodes: bytes | None
     tags: Mapping[str, str]
     #: Each once.
     depends_on: Sequence[Dependency]
@@ -74,7 +90,7 @@ def _columns(references: Sequence[Reference]) -> tuple[list[str], list[int]]:
 
 
 async def find_jobs(conn: Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, KnownJob]:
-    """Single jobs and array parents by id; unknown ids are left out."""
+    """Single jobs, multi-node jobs and array parents by id; unknown ids are left out."""
     rows = await conn.fetch(_SQL["find_jobs"], ids)
     return {
         row["job_id"]: KnownJob(
@@ -91,17 +107,21 @@ async def find_jobs(conn: Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.UUI
 async def find_or_add_shapes(conn: Connection, keys: Sequence[ShapeKey]) -> dict[ShapeKey, int]:
     """Ids of shapes, made where missing. They hold only once the transaction is committed."""
     columns = (
-        [queue for queue, _ in keys],
-        [needs.vcpu_milli for _, needs in keys],
-        [needs.memory_mib for _, needs in keys],
-        [needs.gpus for _, needs in keys],
+        [key.job_queue for key in keys],
+        [key.needs.vcpu_milli for key in keys],
+        [key.needs.memory_mib for key in keys],
+        [key.needs.gpus for key in keys],
+        [key.nodes for key in keys],
+        [key.instance_type for key in keys],
     )
     await conn.execute(_SQL["add_shapes"], *columns)
     rows = await conn.fetch(_SQL["find_shapes"], *columns)
     return {
-        (
+        ShapeKey(
             row["job_queue"],
             Resources(row["vcpu_milli"], row["memory_mib"], row["gpus"]),
+            row["nodes"],
+            row["instance_type"],
         ): row["shape_id"]
         for row in rows
     }
@@ -122,10 +142,13 @@ async def insert_jobs(conn: Connection, jobs: Sequence[NewJob]) -> set[uuid.UUID
         [job.definition_name for job in jobs],
         [job.definition_revision for job in jobs],
         [job.array_size for job in jobs],
+        [job.num_nodes for job in jobs],
+        [job.main_node for job in jobs],
         [job.attempts_max for job in jobs],
         [job.timeout_seconds for job in jobs],
         [job.detail for job in jobs],
         [job.container for job in jobs],
+        [job.nodes for job in jobs],
         [json.dumps(dict(job.tags)) if job.tags else "{}" for job in jobs],
     )
     stored = {row["job_id"] for row in rows}

@@ -30,6 +30,8 @@ class JobRow:
     is_terminated: bool
     request_reason: str | None
     created_at: datetime
+    num_nodes: int | None = None
+    main_node: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,10 @@ class JobMove:
 
 @dataclass(frozen=True, slots=True)
 class JobDetails:
-    """What an assignment needs to know; of an array, the parent's. `container` is serialized."""
+    """What an assignment needs to know; of an array, the parent's.
+
+    `container` is serialized. A multi-node job has none, and its serialized `nodes` instead.
+    """
 
     job_id: uuid.UUID
     name: str
@@ -57,8 +62,11 @@ class JobDetails:
     array_size: int | None
     attempts_max: int
     timeout_seconds: int | None
-    container: bytes
+    container: bytes | None
     rules: tuple[dict[str, str], ...]
+    num_nodes: int | None = None
+    main_node: int | None = None
+    nodes: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +94,8 @@ def _row(row: Any) -> JobRow:
         is_terminated=row["is_terminated"],
         request_reason=row["request_reason"],
         created_at=row["created_at"],
+        num_nodes=row["num_nodes"],
+        main_node=row["main_node"],
     )
 
 

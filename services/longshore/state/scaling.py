@@ -45,6 +45,7 @@ async def load_snapshot(
     now: datetime,
     cool_down: timedelta,
     provider: str = "local",
+    with_held: bool = False,
 ) -> Seen:
     """Reads everything that a decision depends on, as of one moment.
 
@@ -54,6 +55,7 @@ async def load_snapshot(
         now: the time of the decision.
         cool_down: for how long what the provider was short of is not asked for again.
         provider: whose quotes hold.
+        with_held: whether to tell what each attempt on an instance holds.
     """
     await conn.execute(_SQL["one_moment"])
     shortages = await conn.fetch(_SQL["shortages"], now - cool_down)
@@ -64,11 +66,18 @@ async def load_snapshot(
     environments = [
         _environment(row, catalogue, market) for row in await conn.fetch(_SQL["environments"])
     ]
-    instances = [_instance(row) for row in await conn.fetch(_SQL["instances"], RESERVE_MIB)]
+    rows = await conn.fetch(_SQL["instances"], RESERVE_MIB, with_held)
+    instances = [_instance(row) for row in rows]
     shapes: dict[str, list[ShapeDemand]] = {}
     for row in await conn.fetch(_SQL["demand"]):
         need = Resources(row["vcpu_milli"], row["memory_mib"], row["gpus"])
-        demand = ShapeDemand(row["shape_id"], need, row["runnable"])
+        demand = ShapeDemand(
+            row["shape_id"],
+            need,
+            row["runnable"],
+            max(row["nodes"], 1),
+            row["instance_type"],
+        )
         shapes.setdefault(row["job_queue"], []).append(demand)
     queues = [
         QueueDemand(

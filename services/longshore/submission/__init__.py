@@ -11,6 +11,10 @@ each is still refused or stored by itself. SubmitJob has no idempotency token at
 may put a UUID of its own making into the metadata `x-longshore-request-id`. It becomes the job's
 id, and repeating the call with it answers the same job instead of making another one.
 
+A multi-node job is one row of jobs; its nodes have none. Where a node is follows from its job until
+that is placed, and from then on from the node's attempt in the job's latest try, which the
+scheduler writes. Users stop, tag and wait for the job, never for a node.
+
 How things fail: with the database away every call is UNAVAILABLE and health says NOT_SERVING until
 it is back, nothing else is lost; killed, it loses only calls that were not answered; any number of
 these processes may run beside each other. What AWS accepts and longshore cannot do is refused,

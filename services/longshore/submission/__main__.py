@@ -16,7 +16,7 @@ from longshore.runtime.process import run_until_stopped
 from longshore.state.health import is_ready
 from longshore.state.pool import Pool, open_pool
 from longshore.submission.config import SubmissionConfig
-from longshore.submission.convert import encode_container
+from longshore.submission.convert import encode_container, encode_nodes
 from longshore.submission.definitions import Definitions
 from longshore.submission.environments import Environments, Queues
 from longshore.submission.jobs import Jobs
@@ -35,7 +35,7 @@ RETRY_SECONDS = 1.0
 @contextlib.asynccontextmanager
 async def serving(config: SubmissionConfig, pool: Pool) -> AsyncIterator[GrpcServer]:
     """Serves while the context is open; on leaving, calls under way are finished first."""
-    submitter = Submitter(pool, encode_container)
+    submitter = Submitter(pool, encode_container, encode_nodes)
     server = GrpcServer(config.address)
     server.add(
         submission_service_pb2_grpc.add_SubmissionServiceServicer_to_server,

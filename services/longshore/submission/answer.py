@@ -9,7 +9,8 @@ from google.protobuf.json_format import ParseDict
 from longshore.domain.arn import Arns
 from longshore.domain.environment import ComputeEnvironment, JobQueue
 from longshore.domain.job import JobStatus
-from longshore.domain.reading import AttemptRecord, DescribedJob, JobRecord
+from longshore.domain.nodes import range_of_each, ranges_of
+from longshore.domain.reading import AttemptRecord, DescribedJob, JobRecord, NodeCount
 from longshore.domain.validation import Json
 from longshore.domain.validation_environment import compute_resources
 from longshore.state.job_definition import DefinitionRecord
@@ -95,18 +96,34 @@ def job_to(described: DescribedJob, arns: Arns) -> job_pb2.JobDetail:
         "jobQueue": arns.job_queue(job.job_queue),
         "jobDefinition": arns.job_definition(job.definition_name, job.definition_revision),
         "status": str(job.status),
-        "container": {**described.detail["container"], **_container_state(described, arns)},
         "attempts": [_attempt(a, arns) for a in described.attempts if a.stopped_at is not None],
         "isCancelled": job.is_cancelled,
         "isTerminated": job.is_terminated,
-        # Tags belong to the array; AWS never shows them on its children.
-        "tags": {} if job.is_child else dict(described.tags),
+        # Tags belong to the whole; AWS never shows them on children and nodes.
+        "tags": {} if job.is_child or job.key.is_node else dict(described.tags),
         **_times(job),
     }
     _put(detail, "statusReason", job.status_reason)
     if job.array_size is not None:
         detail["arrayProperties"] = _array_detail(job)
+    if job.key.is_node:
+        detail["nodeDetails"] = {
+            "nodeIndex": job.key.node_index,
+            "isMainNode": _is_main(job),
+        }
+        detail["container"] = _container_of_node(detail.pop("nodeProperties"), job.key.node_index)
+    if "container" in detail:
+        detail["container"] = {**detail["container"], **_container_state(described, arns)}
     return ParseDict(detail, job_pb2.JobDetail())
+
+
+def _container_of_node(properties: Json, node_index: int) -> Json:
+    entries = properties["nodeRangeProperties"]
+    ranges = ranges_of([entry["targetNodes"] for entry in entries])
+    container: Json = entries[range_of_each(ranges, properties["numNodes"])[node_index]][
+        "container"
+    ]
+    return container
 
 
 def summary_to(job: JobRecord, arns: Arns) -> job_pb2.JobSummary:
@@ -128,6 +145,8 @@ def summary_to(job: JobRecord, arns: Arns) -> job_pb2.JobSummary:
         summary["container"] = container
     if job.array_size is not None:
         summary["arrayProperties"] = _array_detail(job)
+    if job.nodes is not None:
+        summary["nodeProperties"] = _node_summary(job, job.nodes)
     if job.is_cancelled:
         summary["isCancelled"] = True
     if job.is_terminated:
@@ -153,6 +172,17 @@ def _array_detail(job: JobRecord) -> Json:
         detail["statusSummary"] = job.counts.by_status
         detail["statusSummaryLastUpdatedAt"] = _milliseconds(job.counts.changed_at)
     return detail
+
+
+def _is_main(job: JobRecord) -> bool:
+    return job.nodes is not None and job.nodes.main_node == job.key.node_index
+
+
+def _node_summary(job: JobRecord, nodes: NodeCount) -> Json:
+    summary: Json = {"numNodes": nodes.num_nodes}
+    if job.key.is_node:
+        summary.update(nodeIndex=job.key.node_index, isMainNode=_is_main(job))
+    return summary
 
 
 def _container_state(described: DescribedJob, arns: Arns) -> Json:
@@ -184,6 +214,8 @@ def _attempt_container(attempt: AttemptRecord, arns: Arns) -> Json:
     }
     if attempt.started_at is not None:
         container["logStreamName"] = attempt.log_stream_name
+    if attempt.address is not None:
+        container["networkInterfaces"] = [{"privateIpv4Address": attempt.address}]
     _put(container, "exitCode", attempt.exit_code)
     _put(container, "reason", attempt.reason)
     return container

@@ -11,6 +11,7 @@ from longshore.domain.errors import InvalidRequest
 from longshore.domain.job import JobKey
 from longshore.domain.listing import ListRequest
 from longshore.domain.merge import Overrides
+from longshore.domain.node_overrides import NodeOverrides, RangeOverrides
 from longshore.domain.submission import PLAIN, Dependency, Submission
 from longshore.domain.validation import (
     SUBMIT_BYTES_MAX,
@@ -20,7 +21,6 @@ from longshore.domain.validation import (
     check_propagation,
     check_size,
     check_tags,
-    require,
     unsupported,
 )
 from longshore.v1 import (
@@ -44,6 +44,11 @@ def encode_container(container: Json) -> bytes:
     return ParseDict(container, job_definition_pb2.ContainerProperties()).SerializeToString()
 
 
+def encode_nodes(properties: Json) -> bytes:
+    """Properties of a multi-node job, as the scheduler reads them."""
+    return ParseDict(properties, job_definition_pb2.NodeProperties()).SerializeToString()
+
+
 def submission_from(request: job_pb2.SubmitJobRequest, request_id: uuid.UUID | None) -> Submission:
     """A SubmitJob request, its form checked as far as the wire knows it."""
     check_size(request.ByteSize(), SUBMIT_BYTES_MAX, "SubmitJob")
@@ -64,7 +69,12 @@ def submission_from(request: job_pb2.SubmitJobRequest, request_id: uuid.UUID | N
         array_size=_array_size(request),
         depends_on=tuple(_dependency(*entry) for entry in enumerate(request.depends_on)),
         parameters=dict(request.parameters),
-        overrides=_overrides(request),
+        overrides=(
+            _overrides(request.container_overrides)
+            if request.HasField("container_overrides")
+            else None
+        ),
+        node_overrides=_node_overrides(request),
         retry=to_json(request.retry_strategy) if request.HasField("retry_strategy") else None,
         timeout=to_json(request.timeout) if request.HasField("timeout") else None,
         tags=dict(request.tags),
@@ -74,7 +84,6 @@ def submission_from(request: job_pb2.SubmitJobRequest, request_id: uuid.UUID | N
 
 def _refuse_other_overrides(request: job_pb2.SubmitJobRequest) -> None:
     given = {
-        "nodeOverrides": request.HasField("node_overrides"),
         "eksPropertiesOverride": request.HasField("eks_properties_override"),
         "ecsPropertiesOverride": request.HasField("ecs_properties_override"),
     }
@@ -99,15 +108,7 @@ def _dependency(index: int, entry: job_pb2.JobDependency) -> Dependency:
     return Dependency(job=job, type=entry.type or PLAIN)
 
 
-def _overrides(request: job_pb2.SubmitJobRequest) -> Overrides | None:
-    if not request.HasField("container_overrides"):
-        return None
-    given = request.container_overrides
-    require(
-        not given.instance_type,
-        "containerOverrides.instanceType is for multi-node jobs alone.",
-        "containerOverrides.instanceType",
-    )
+def _overrides(given: job_pb2.ContainerOverrides) -> Overrides:
     return Overrides(
         command=tuple(given.command),
         environment=tuple({"name": v.name, "value": v.value} for v in given.environment),
@@ -116,6 +117,39 @@ def _overrides(request: job_pb2.SubmitJobRequest) -> Overrides | None:
         ),
         vcpus=given.vcpus if given.HasField("vcpus") else None,
         memory=given.memory if given.HasField("memory") else None,
+        instance_type=given.instance_type or None,
+    )
+
+
+def _node_overrides(request: job_pb2.SubmitJobRequest) -> NodeOverrides | None:
+    if not request.HasField("node_overrides"):
+        return None
+    given = request.node_overrides
+    return NodeOverrides(
+        num_nodes=given.num_nodes if given.HasField("num_nodes") else None,
+        ranges=tuple(
+            _range_overrides(entry, f"nodeOverrides.nodePropertyOverrides[{index}]")
+            for index, entry in enumerate(given.node_property_overrides)
+        ),
+    )
+
+
+def _range_overrides(entry: job_pb2.NodePropertyOverride, member: str) -> RangeOverrides:
+    refused = {
+        "ecsPropertiesOverride": entry.HasField("ecs_properties_override"),
+        "eksPropertiesOverride": entry.HasField("eks_properties_override"),
+        "consumableResourcePropertiesOverride": bool(
+            entry.consumable_resource_properties_override.consumable_resource_list
+        ),
+    }
+    for name, present in refused.items():
+        if present:
+            raise unsupported(f"{member}.{name}")
+    has_overrides = entry.HasField("container_overrides")
+    return RangeOverrides(
+        target_nodes=entry.target_nodes,
+        container=_overrides(entry.container_overrides) if has_overrides else None,
+        instance_types=tuple(entry.instance_types),
     )
 
 

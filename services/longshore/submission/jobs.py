@@ -14,7 +14,6 @@ from longshore.domain.validation import (
     check_not_empty,
     check_reason,
     require,
-    unsupported,
 )
 from longshore.state import job_queue, job_reading, job_request
 from longshore.state.pool import Pool, connection, transaction
@@ -52,14 +51,14 @@ class Jobs:
             return await job_reading.describe_jobs(conn, keys)
 
     async def list_jobs(self, request: ListRequest) -> Page[JobRecord]:
-        """Jobs of a queue, newest first, or children of an array job, by index."""
-        if request.multi_node_job_id is not None:
-            raise unsupported("multiNodeJobId")
-        match request.job_queue, request.array_job_id:
-            case str(queue), None:
+        """Jobs of a queue, newest first, or children of an array job or nodes, by index."""
+        match request.job_queue, request.array_job_id, request.multi_node_job_id:
+            case str(queue), None, None:
                 return await self._list_queue(request, queue)
-            case None, str(array):
+            case None, str(array), None:
                 return await self._list_children(request, array)
+            case None, None, str(multi_node):
+                return await self._list_nodes(request, multi_node)
         raise InvalidRequest(
             "Exactly one of jobQueue, arrayJobId and multiNodeJobId is required.",
             member="jobQueue",
@@ -99,6 +98,26 @@ class Jobs:
         last = found[size - 1].key.array_index if len(found) > size else None
         return Page(found[:size], encode_token("children", [last]) if last is not None else None)
 
+    async def _list_nodes(self, request: ListRequest, text: str) -> Page[JobRecord]:
+        require(
+            not request.filters, "filters do not apply to nodes of a multi-node job.", "filters"
+        )
+        key = JobKey.parse(text, "multiNodeJobId")
+        size = page_size(request.max_results, LIST_MAX)
+        after = int(decode_token(request.token, "nodes", [int])[0]) if request.token else -1
+        async with connection(self._pool) as conn:
+            if not await job_reading.is_multi_node(conn, key.job_id):
+                raise NotFound(f"Multi-node job {text} not found.", member="multiNodeJobId")
+            found = await job_reading.list_nodes(
+                conn,
+                key.job_id,
+                request.status or JobStatus.RUNNING,
+                after_node=after,
+                limit=size + 1,
+            )
+        last = found[size - 1].key.node_index if len(found) > size else None
+        return Page(found[:size], encode_token("nodes", [last]) if last is not None else None)
+
     async def cancel(self, job_id: str, reason: str) -> None:
         """Records that a job shall not run; without effect on one that is STARTING or later."""
         await self._request(job_id, job_request.CANCEL, reason)
@@ -122,7 +141,7 @@ class Jobs:
     async def _request(self, text: str, kind: str, reason: str) -> None:
         check_not_empty(text, "jobId")
         check_reason(reason)
-        key = JobKey.parse(text)
+        key = _parse_target(text)
         if key not in await self._record([key], kind, reason):
             raise NotFound(f"Job {text} not found.", member="jobId")
 
@@ -136,7 +155,7 @@ class Jobs:
         keys: dict[JobKey, None] = {}
         for text in ids:
             try:
-                keys[JobKey.parse(text)] = None
+                keys[_parse_target(text)] = None
                 successful.append(text)
             except InvalidRequest as error:
                 failures.append(BulkFailure(text, "ValidationException", error.message))
@@ -155,6 +174,22 @@ class Jobs:
             if live:
                 await job_request.insert_requests(conn, live, kind, reason)
         return set(found)
+
+
+def _parse_target(text: str) -> JobKey:
+    """What may be cancelled or terminated.
+
+    Raises:
+        InvalidRequest: it is no job id, or a node's.
+    """
+    key = JobKey.parse(text)
+    require(
+        not key.is_node,
+        f"{key} is a node of a multi-node job, whose nodes end together; give the job's id, "
+        f"{key.parent}.",
+        "jobId",
+    )
+    return key
 
 
 def _parse_or_none(text: str) -> JobKey | None:

@@ -214,7 +214,7 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
     async def SubmitJob(
         self, request: jb.SubmitJobRequest, context: Context
     ) -> jb.SubmitJobResponse:
-        """Stores a job or an array of jobs."""
+        """Stores a job, an array of jobs or a multi-node job."""
         check_request(request)
         arns = self._arns_for(context)
         submission = convert.submission_from(request, _request_id(context))
@@ -233,7 +233,7 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
         return jb.DescribeJobsResponse(jobs=[answer.job_to(entry, arns) for entry in described])
 
     async def ListJobs(self, request: jb.ListJobsRequest, context: Context) -> jb.ListJobsResponse:
-        """Lists jobs of a queue or children of an array job."""
+        """Lists jobs of a queue, children of an array job or nodes of a multi-node job."""
         check_request(request)
         page = await self._jobs.list_jobs(convert.list_request_from(request))
         arns = self._arns_for(context)

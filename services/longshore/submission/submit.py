@@ -54,7 +54,13 @@ class _Stored:
     """A resolved job in the form that the database takes."""
 
     detail: str
-    container: bytes
+    #: Of a multi-node job None, and `nodes` instead.
+    container: bytes | None
+    nodes: bytes | None
+    #: Of a multi-node job, as `main_node`.
+    num_nodes: int | None
+    main_node: int | None
+    instance_type: str
     needs: Resources
     attempts_max: int
     timeout_seconds: int | None
@@ -93,15 +99,22 @@ class _Draft:
 class Submitter:
     """Stores submitted jobs."""
 
-    def __init__(self, pool: Pool, encode_container: Callable[[Json], bytes]) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        encode_container: Callable[[Json], bytes],
+        encode_nodes: Callable[[Json], bytes],
+    ) -> None:
         """Makes a submitter.
 
         Args:
             pool: of the database.
             encode_container: serializes container properties as agents get them.
+            encode_nodes: serializes node properties as the scheduler reads them.
         """
         self._pool = pool
-        self._encode = encode_container
+        self._encode_container = encode_container
+        self._encode_nodes = encode_nodes
         self._batcher: Batcher[Submission, uuid.UUID] = Batcher(self._write)
         # Revisions never change and shapes are never deleted, so both are cached without a doubt.
         self._definitions: dict[state.Reference, _Cached] = {}
@@ -217,9 +230,14 @@ class Submitter:
         return stored
 
     def _store_form(self, resolved: ResolvedJob) -> _Stored:
+        nodes = resolved.nodes
         return _Stored(
             detail=json.dumps(resolved.detail, separators=(",", ":")),
-            container=self._encode(resolved.detail["container"]),
+            container=None if nodes else self._encode_container(resolved.detail["container"]),
+            nodes=self._encode_nodes(nodes.properties) if nodes else None,
+            num_nodes=nodes.num_nodes if nodes else None,
+            main_node=nodes.main_node if nodes else None,
+            instance_type=nodes.instance_type if nodes else "",
             needs=resolved.needs,
             attempts_max=resolved.attempts_max,
             timeout_seconds=resolved.timeout_seconds,
@@ -261,7 +279,10 @@ def _reference(call: Submission) -> state.Reference:
 
 
 def _shape_key(draft: _Draft) -> state.ShapeKey:
-    return draft.submission.job_queue, draft.stored.needs
+    stored = draft.stored
+    return state.ShapeKey(
+        draft.submission.job_queue, stored.needs, stored.num_nodes or 0, stored.instance_type
+    )
 
 
 def _new_job(draft: _Draft, shapes: Mapping[state.ShapeKey, int]) -> state.NewJob:
@@ -274,10 +295,13 @@ def _new_job(draft: _Draft, shapes: Mapping[state.ShapeKey, int]) -> state.NewJo
         definition_name=draft.definition.name,
         definition_revision=draft.definition.revision,
         array_size=call.array_size,
+        num_nodes=draft.stored.num_nodes,
+        main_node=draft.stored.main_node,
         attempts_max=draft.stored.attempts_max,
         timeout_seconds=draft.stored.timeout_seconds,
         detail=draft.stored.detail,
         container=draft.stored.container,
+        nodes=draft.stored.nodes,
         tags=call.tags or {},
         depends_on=_once(call.depends_on),
     )

@@ -12,7 +12,7 @@ from longshore.domain.arn import (
     parse_resource,
 )
 from longshore.domain.errors import InvalidRequest, NotFound
-from longshore.domain.job import WHOLE, JobKey
+from longshore.domain.job import JobKey
 from longshore.domain.validation import TAGS_MAX, check_tags, require, unsupported
 from longshore.state.pool import Connection, Pool, transaction
 from longshore.state.tag import Tagged, lock_tags, write_tags
@@ -72,6 +72,7 @@ def _resource(arn: str) -> Tagged:
         return Tagged.definition(definition.name, definition.revision)
     if kind == JOB:
         key = JobKey.parse(rest)
-        require(key.array_index == WHOLE, "Children of array jobs cannot have tags.", _MEMBER)
+        require(not key.is_child, "Children of array jobs cannot have tags.", _MEMBER)
+        require(not key.is_node, "Nodes of multi-node jobs cannot have tags.", _MEMBER)
         return Tagged.job(key.job_id)
     raise unsupported(_MEMBER, f" for a {kind}")

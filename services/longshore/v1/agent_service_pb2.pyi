@@ -262,7 +262,9 @@ class AttemptKey(_message.Message):
     JOB_ID_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
-    """Job id: a UUID, or for an array child the UUID, `:` and the index."""
+    """Job id: a UUID; for an array child the UUID, `:` and the index; for a node of a multi-node job the UUID, `#` and the
+    index.
+    """
     attempt: _builtins.int
     """Attempt number, from 1."""
     def __init__(
@@ -297,6 +299,7 @@ class Assignment(_message.Message):
     LOG_STREAM_NAME_FIELD_NUMBER: _builtins.int
     STOP_TIMEOUT_FIELD_NUMBER: _builtins.int
     SIMULATED_DURATION_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
     attempt_id: _builtins.str
     """32 hexadecimal digits, unique to the attempt; in AWS's words the id of the ECS task."""
     job_name: _builtins.str
@@ -331,6 +334,10 @@ class Assignment(_message.Message):
     def simulated_duration(self) -> _duration_pb2.Duration:
         """Simulated runtime only: how long the attempt lasts."""
 
+    @_builtins.property
+    def node(self) -> Global___NodeAssignment:
+        """Only for a node of a multi-node job."""
+
     def __init__(
         self,
         *,
@@ -346,10 +353,11 @@ class Assignment(_message.Message):
         log_stream_name: _builtins.str = ...,
         stop_timeout: _duration_pb2.Duration | None = ...,
         simulated_duration: _duration_pb2.Duration | None = ...,
+        node: Global___NodeAssignment | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_array_index", b"_array_index", "_array_size", b"_array_size", "array_index", b"array_index", "array_size", b"array_size", "container", b"container", "key", b"key", "resources", b"resources", "simulated_duration", b"simulated_duration", "stop_timeout", b"stop_timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_array_index", b"_array_index", "_array_size", b"_array_size", "array_index", b"array_index", "array_size", b"array_size", "container", b"container", "key", b"key", "node", b"node", "resources", b"resources", "simulated_duration", b"simulated_duration", "stop_timeout", b"stop_timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_array_index", b"_array_index", "_array_size", b"_array_size", "array_index", b"array_index", "array_size", b"array_size", "attempt_id", b"attempt_id", "container", b"container", "job_definition", b"job_definition", "job_name", b"job_name", "job_queue", b"job_queue", "key", b"key", "log_stream_name", b"log_stream_name", "resources", b"resources", "simulated_duration", b"simulated_duration", "stop_timeout", b"stop_timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_array_index", b"_array_index", "_array_size", b"_array_size", "array_index", b"array_index", "array_size", b"array_size", "attempt_id", b"attempt_id", "container", b"container", "job_definition", b"job_definition", "job_name", b"job_name", "job_queue", b"job_queue", "key", b"key", "log_stream_name", b"log_stream_name", "node", b"node", "resources", b"resources", "simulated_duration", b"simulated_duration", "stop_timeout", b"stop_timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__array_index: _TypeAlias = _typing.Literal["array_index"]  # noqa: Y015
     _WhichOneofArgType__array_index: _TypeAlias = _typing.Literal["_array_index", b"_array_index"]  # noqa: Y015
@@ -361,6 +369,40 @@ class Assignment(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__array_size) -> _WhichOneofReturnType__array_size | None: ...
 
 Global___Assignment: _TypeAlias = Assignment  # noqa: Y015
+
+@_typing.final
+class NodeAssignment(_message.Message):
+    """Which node of a multi-node job an attempt is. It has the instance to itself."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    NUM_NODES_FIELD_NUMBER: _builtins.int
+    MAIN_INDEX_FIELD_NUMBER: _builtins.int
+    MAIN_ADDRESS_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """Index of the node, from 0."""
+    num_nodes: _builtins.int
+    """Number of nodes of the job."""
+    main_index: _builtins.int
+    """Index of the main node, which runs before the others start."""
+    main_address: _builtins.str
+    """Address under which the main node is reached. Not set for the main node itself."""
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        num_nodes: _builtins.int = ...,
+        main_index: _builtins.int = ...,
+        main_address: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "main_address", b"main_address", "main_index", b"main_index", "num_nodes", b"num_nodes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NodeAssignment: _TypeAlias = NodeAssignment  # noqa: Y015
 
 @_typing.final
 class AgentAssign(_message.Message):
@@ -573,6 +615,7 @@ class AttemptChange(_message.Message):
     EXIT_CODE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     STATUS_REASON_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
     status: Global___AttemptStatus.ValueType
     """New status."""
     exit_code: _builtins.int
@@ -581,6 +624,8 @@ class AttemptChange(_message.Message):
     """Container's reason, `Name: text`, at most 255 characters; absent after a plain exit."""
     status_reason: _builtins.str
     """Attempt's status reason, for instance `Essential container in task exited`."""
+    address: _builtins.str
+    """Address under which other nodes reach the attempt. Set with RUNNING on nodes of multi-node jobs."""
     @_builtins.property
     def key(self) -> Global___AttemptKey:
         """Which attempt."""
@@ -603,10 +648,11 @@ class AttemptChange(_message.Message):
         exit_code: _builtins.int | None = ...,
         reason: _builtins.str | None = ...,
         status_reason: _builtins.str = ...,
+        address: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_reason", b"_reason", "exit_code", b"exit_code", "key", b"key", "reason", b"reason", "start_time", b"start_time", "stop_time", b"stop_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_reason", b"_reason", "exit_code", b"exit_code", "key", b"key", "reason", b"reason", "start_time", b"start_time", "status", b"status", "status_reason", b"status_reason", "stop_time", b"stop_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_reason", b"_reason", "address", b"address", "exit_code", b"exit_code", "key", b"key", "reason", b"reason", "start_time", b"start_time", "status", b"status", "status_reason", b"status_reason", "stop_time", b"stop_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015

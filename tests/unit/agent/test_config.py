@@ -44,6 +44,7 @@ def test_machine_that_joins_by_itself_is_detected_and_keeps_its_id(tmp_path: Pat
         ("LONGSHORE_INSTANCE_ID", "i-1"),
         ("LONGSHORE_RUNTIME", "podman"),
         ("LONGSHORE_NETWORK", "overlay"),
+        ("LONGSHORE_NODE_NETWORK", "overlay"),
         ("LONGSHORE_PULL", "never"),
         ("LONGSHORE_VCPU_MILLI", "many"),
     ],
@@ -51,3 +52,19 @@ def test_machine_that_joins_by_itself_is_detected_and_keeps_its_id(tmp_path: Pat
 def test_bad_values_name_their_variable(tmp_path: Path, name: str, value: str) -> None:
     with pytest.raises(ConfigError, match=name):
         AgentConfig.from_environment({"LONGSHORE_DATA_DIR": str(tmp_path), name: value})
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, ("sandbox", "sandbox")),
+        ({"LONGSHORE_NETWORK": "bridge"}, ("bridge", "bridge")),
+        ({"LONGSHORE_NODE_NETWORK": "host"}, ("sandbox", "host")),
+        ({"LONGSHORE_NETWORK": "none", "LONGSHORE_NODE_NETWORK": "bridge"}, ("none", "bridge")),
+    ],
+)
+def test_nodes_join_the_same_network_unless_told_otherwise(
+    tmp_path: Path, environ: dict[str, str], expected: tuple[str, str]
+) -> None:
+    config = AgentConfig.from_environment({"LONGSHORE_DATA_DIR": str(tmp_path), **environ})
+    assert (config.network, config.node_network) == expected

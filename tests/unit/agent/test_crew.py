@@ -1,11 +1,14 @@
 """The set of attempts: one attempt's trouble stays its own."""
 
 import asyncio
-from datetime import datetime
+from datetime import UTC, datetime
+
+import pytest
 
 from longshore.agent.attempt import Attempt, AttemptKey, Exit
 from longshore.agent.crew import Crew
 from longshore.agent.journal import Journal
+from longshore.agent.runtime import Found
 from longshore.agent.simulated_runtime import SimulatedRuntime
 from longshore.v1 import agent_service_pb2 as pb
 
@@ -59,3 +62,39 @@ async def test_a_mistake_in_one_attempt_ends_neither_the_others_nor_the_agent() 
     assert ends["launch"].reason.startswith("CannotStartContainerError: ")
     assert ends["launch"].status_reason == "Task failed to start"
     assert ends["wait"].HasField("exit_code")
+
+
+class LongRunningRuntime(SimulatedRuntime):
+    """Has something running already when it begins."""
+
+    def __init__(self, key: AttemptKey, found: Found) -> None:
+        super().__init__()
+        self.found = {key: found}
+
+    async def find(self) -> dict[AttemptKey, Found]:
+        return self.found
+
+
+@pytest.mark.parametrize("told_before", [False, True])
+async def test_a_node_s_address_is_told_by_the_next_agent(told_before: bool) -> None:
+    """The last one died between the start and its report; or it reported, and the end is new."""
+    started_at = datetime(2026, 1, 1, tzinfo=UTC)
+    key = AttemptKey("job#1", 1)
+    journal = Journal(None)
+    journal.assigned(pb.Assignment(key=key.message(), node=pb.NodeAssignment(index=1, num_nodes=2)))
+    if told_before:
+        attempt = Attempt(key, journal.entries[key].assignment, address="10.0.0.1")
+        change = attempt.started(started_at)
+        journal.report(pb.AgentReport(sequence=journal.sequence + 1, changes=[change]))
+    found = Found("handle", started_at, "" if told_before else "10.0.0.1")
+    told: list[pb.AttemptChange] = []
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        crew = Crew(LongRunningRuntime(key, found), journal, 4, group)
+        sending = group.create_task(crew.outbox.run())
+        await crew.recover()
+        await crew.wait_until_over()
+        while not told or told[-1].status != pb.ATTEMPT_STATUS_ENDED:
+            await asyncio.sleep(0)
+            told = [change for report in crew.outbox.unsent(0) for change in report.changes]
+        sending.cancel()
+    assert told[-1].address == "10.0.0.1"

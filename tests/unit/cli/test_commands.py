@@ -79,6 +79,8 @@ def test_every_command_explains_itself(
         ("activities", "--limit", "0"),
         ("definition", "register", "d", "--file", "d.json", "--vcpus", "2"),
         ("jobs", "--array", "a", "--name", "n"),
+        ("jobs", "--nodes", "a", "--name", "n"),
+        ("jobs", "--nodes", "a", "--array", "a"),
         ("--server", "nonsense", "jobs"),
         ("agent", "--compute-environment", "e", "--scheduler", "nonsense"),
     ],

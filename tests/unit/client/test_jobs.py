@@ -164,6 +164,19 @@ async def test_definition_of_one_container(client: Client, script: Script) -> No
     assert request.timeout.attempt_duration_seconds == 90
 
 
+async def test_nodes_are_asked_for_by_their_job(client: Client, script: Script) -> None:
+    script.on("ListJobs", lambda _: job_pb2.ListJobsResponse())
+    script.on("SubmitJob", lambda _: job_pb2.SubmitJobResponse(job_id="id"))
+    assert [job async for job in client.list_jobs(multi_node_job="j", status="FAILED")] == []
+    await client.submit_job("a", queue="q", definition="d", num_nodes=3)
+    assert script.sent("ListJobs") == [
+        job_pb2.ListJobsRequest(multi_node_job_id="j", job_status="FAILED")
+    ]
+    (request,) = script.sent("SubmitJob")
+    assert request.node_overrides == job_pb2.NodeOverrides(num_nodes=3)
+    assert not request.HasField("container_overrides")
+
+
 async def test_queue_waits_until_it_is_valid(client: Client, script: Script) -> None:
     def status(text: str, reason: str = ""):  # noqa: ANN202 - an answer of the script
         queue = job_queue_pb2.JobQueueDetail(job_queue_name="q", status=text, status_reason=reason)

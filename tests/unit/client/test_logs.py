@@ -131,6 +131,45 @@ async def test_array_job_has_no_log_of_its_own(client: Client, script: Script) -
         [line async for line in client.job_logs("j")]
 
 
+def _nodes(job_status: str, node_status: str, *streams: str, current: str = ""):  # noqa: ANN202
+    """A multi-node job whose main node is 1, and that node."""
+    job = job_pb2.JobDetail(job_id="j", status=job_status)
+    job.node_properties.num_nodes, job.node_properties.main_node = 2, 1
+    known = {"j": job, "j#1": _job(node_status, *streams, current=current)(None).jobs[0]}
+    known["j#1"].job_id = "j#1"
+    return lambda request: job_pb2.DescribeJobsResponse(
+        jobs=[known[name] for name in request.jobs if name in known]
+    )
+
+
+async def test_a_multi_node_job_prints_what_its_main_node_prints(
+    client: Client, script: Script
+) -> None:
+    script.on("DescribeJobs", _nodes("SUCCEEDED", "SUCCEEDED", "one", current="one"))
+    for name in ("j", "j#1"):
+        script.tails = [[_part("a", end=1, complete=True)]]
+        assert [line.text async for line in client.job_logs(name)] == ["a"]
+    with pytest.raises(NotFound, match="j#7"):
+        [line async for line in client.job_logs("j#7")]
+
+
+async def test_following_a_node_goes_on_while_its_job_may_be_tried_again(
+    client: Client, script: Script
+) -> None:
+    script.on(
+        "DescribeJobs",
+        _nodes("RUNNING", "RUNNING", current="one"),
+        _nodes("RUNNING", "RUNNING", current="one"),
+        _nodes("RUNNING", "FAILED", "one", current="one"),
+        _nodes("RUNNABLE", "RUNNABLE", "one"),
+        _nodes("RUNNING", "RUNNING", "one", current="two"),
+        _nodes("SUCCEEDED", "SUCCEEDED", "one", "two", current="two"),
+    )
+    script.tails = [[_part("a", end=1, complete=True)], [_part("b", end=1, complete=True)]]
+    read = [(line.attempt, line.text) async for line in client.job_logs("j", follow=True)]
+    assert read == [(1, "a"), (2, "b")]
+
+
 def test_bytes_that_are_no_text_are_replaced() -> None:
     entry = log_service_pb2.LogEntry(text=b"a\xffb", source=log_service_pb2.LOG_SOURCE_STDERR)
     line = logs.LogLine.from_entry(entry)

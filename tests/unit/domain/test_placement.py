@@ -23,13 +23,10 @@ from support.shapes import (
 from longshore.domain.placement import (
     HOLD_AFTER,
     Entry,
-    Lack,
     Plan,
     Room,
     Shape,
     Snapshot,
-    explain,
-    lacks,
     plan,
 )
 from longshore.domain.resources import Resources
@@ -438,45 +435,3 @@ def test_a_plan_keeps_to_its_limit(snapshot: Snapshot, seed: int, limit: int) ->
     whole, part = plan(snapshot, NOW, seed), plan(snapshot, NOW, seed, limit=limit)
     assert part.placements == whole.placements[:limit]
     assert part.partial or part.placements == whole.placements
-
-
-# ---------------------------------------------------------------- reasons
-
-
-def test_reasons_are_counted_most_frequent_first() -> None:
-    shape = a_shape(vcpus=4, memory_mib=4096)
-    rooms = [
-        *instances(2, vcpus=8, free=2),
-        an_instance("i-mem", vcpus=8, memory_mib=2048),
-        an_instance("i-drain", vcpus=8, draining=True),
-        an_instance("i-elsewhere", vcpus=1, environment="other"),
-    ]
-    counts = lacks(shape, ("ce",), tuple(rooms))
-    assert counts == {Lack.VCPU: 2, Lack.DRAINING: 1, Lack.MEMORY: 1}
-    assert next(iter(counts)) is Lack.VCPU
-    assert explain(counts) == (
-        "Waiting for room: 4 instances: 2 short of vCPU, 1 draining, 1 short of memory."
-    )
-
-
-def test_gpus_and_held_instances_are_reasons() -> None:
-    rooms = (an_instance("i-0", vcpus=8), an_instance("i-1", vcpus=8, gpus=1))
-    counts = lacks(a_shape(gpus=1), ("ce",), rooms)
-    assert counts == {Lack.GPU: 1, Lack.HELD: 1}
-
-
-def test_slots_of_another_size_are_a_reason_and_used_ones_are_nobodys() -> None:
-    shape = a_shape(vcpus=1, memory_mib=2048)
-    rooms = (
-        an_instance("i-0", vcpus=1, memory_mib=4096, slot=True),
-        an_instance("i-1", vcpus=1, memory_mib=2048, slot=True, draining=True),
-    )
-    counts = lacks(shape, ("ce",), rooms)
-    assert counts == {Lack.SLOT_SIZE: 1}
-    assert explain(counts) == "Waiting for room: 1 instance: 1 slot of another size."
-    assert explain({Lack.SLOT_SIZE: 2}).endswith("2 slots of another size.")
-
-
-def test_no_instance_is_a_reason_too() -> None:
-    assert explain(lacks(a_shape(), ("ce",), ())) == ("Waiting for an instance: none is there yet.")
-    assert explain({Lack.VCPU: 1}) == "Waiting for room: 1 instance: 1 short of vCPU."

@@ -180,10 +180,8 @@ def test_variables_need_names() -> None:
 @pytest.mark.parametrize(
     ("members", "text"),
     [
-        ({"type": "multinode"}, "type is not supported"),
         ({"ecsProperties": {}}, "ecsProperties"),
         ({"eksProperties": {}}, "eksProperties"),
-        ({"nodeProperties": {}}, "nodeProperties"),
         ({"platformCapabilities": ["MANAGED_INSTANCES"]}, "platformCapabilities"),
         ({"propagateTags": True}, "propagateTags"),
         ({"consumableResourceProperties": {"consumableResourceList": [{}]}}, "consumable"),

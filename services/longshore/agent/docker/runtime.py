@@ -10,7 +10,15 @@ from typing import Any
 import structlog
 
 from longshore.agent import metrics
-from longshore.agent.attempt import Attempt, AttemptKey, Exit, Phase, StepFailed, now
+from longshore.agent.attempt import (
+    Attempt,
+    AttemptKey,
+    Exit,
+    Phase,
+    StepFailed,
+    no_network,
+    now,
+)
 from longshore.agent.config import AgentConfig
 from longshore.agent.docker.container import (
     ATTEMPT_LABEL,
@@ -30,8 +38,9 @@ from longshore.agent.docker.engine import (
 )
 from longshore.agent.docker.events import watch_events
 from longshore.agent.docker.image import Images
+from longshore.agent.docker.network import Network
 from longshore.agent.docker.output import Output
-from longshore.agent.docker.sandbox import SANDBOX_LABEL, Sandbox, SandboxError
+from longshore.agent.docker.sandbox import SANDBOX_LABEL
 from longshore.agent.runtime import Found
 from longshore.agent.spool import Spool
 from longshore.v1 import resources_pb2
@@ -76,8 +85,7 @@ class DockerRuntime:
         self._engine = engine
         self._spool = spool
         self._images = Images(engine, config.pull, config.pull_attempts)
-        self._sandbox = Sandbox(engine, config.instance_id)
-        self._network = config.network
+        self._network = Network(engine, config)
         self._containers: dict[str, _Container] = {}
         self._free_gpus = [str(index) for index in range(config.gpus)]
         self._gpus_of: dict[AttemptKey, list[str]] = {}
@@ -92,7 +100,11 @@ class DockerRuntime:
             key = AttemptKey(labels[JOB_LABEL], int(labels[ATTEMPT_LABEL]))
             shown = await self._show(listed["Id"])
             if shown is not None:
-                found[key] = Found(listed["Id"], _time(shown["State"]["StartedAt"]))
+                found[key] = Found(
+                    listed["Id"],
+                    _time(shown["State"]["StartedAt"]),
+                    await self._address(shown) if "#" in key.job_id else "",
+                )
             held = [gpu for gpu in labels.get(GPUS_LABEL, "").split(",") if gpu in self._free_gpus]
             self._free_gpus = [gpu for gpu in self._free_gpus if gpu not in held]
             self._gpus_of[key] = held
@@ -108,6 +120,8 @@ class DockerRuntime:
 
     def prepared(self, attempt: Attempt) -> bool:
         """Whether the image is known to be there."""
+        if attempt.is_node and self._config.node_network == "none":
+            raise no_network("LONGSHORE_NODE_NETWORK (or else LONGSHORE_NETWORK) is none")
         return self._images.known(attempt.assignment.container.image)
 
     async def prepare(self, attempt: Attempt) -> None:
@@ -118,6 +132,8 @@ class DockerRuntime:
         """Creates and starts the container."""
         begun = time.perf_counter()
         started_at = await self._launch(attempt)
+        if attempt.is_node:
+            await self._find_address(attempt)
         metrics.LAUNCH_SECONDS.observe(time.perf_counter() - begun)
         return started_at
 
@@ -189,7 +205,7 @@ class DockerRuntime:
     async def run(self) -> None:
         """Makes the sandbox and watches events until cancelled."""
         async with asyncio.TaskGroup() as group:
-            if self._network == "sandbox":
+            if self._network.wants_sandbox:
                 group.create_task(self._prepare_sandbox())
             group.create_task(
                 watch_events(self._engine, self._config.instance_id, self._seen, self._reconcile)
@@ -200,9 +216,9 @@ class DockerRuntime:
         for container in self._containers.values():
             await container.output.close()
         await self._images.close()
-        if last and self._config.network == "sandbox":
-            await self._sandbox.remove()
-        await self._sandbox.settle()
+        if last and self._network.may_have_sandbox:
+            await self._network.sandbox.remove()
+        await self._network.sandbox.settle()
         await self._engine.close()
 
     # Launch
@@ -210,7 +226,7 @@ class DockerRuntime:
     async def _launch(self, attempt: Attempt) -> datetime:
         gpu_ids = self._take_gpus(attempt)
         for tries in range(1, LAUNCH_TRIES + 1):
-            network_mode = await self._network_mode()
+            network_mode = await self._network.mode(node=attempt.is_node)
             if not attempt.handle:
                 attempt.handle = await self._create(attempt, network_mode, gpu_ids)
                 self._track(attempt)
@@ -220,7 +236,7 @@ class DockerRuntime:
             except EngineError as error:
                 if tries < LAUNCH_TRIES and _sandbox_gone(error, network_mode):
                     log.warning("sandbox.gone", error=error.message)
-                    self._sandbox.invalidate()
+                    self._network.sandbox.invalidate()
                     await self._delete(attempt.handle)
                     self._containers.pop(attempt.handle, None)
                     attempt.handle = ""
@@ -231,6 +247,18 @@ class DockerRuntime:
         container = self._containers[attempt.handle]
         container.output.follow_soon()
         return container.started_at or now()
+
+    async def _find_address(self, attempt: Attempt) -> None:
+        """Sets where other nodes reach the attempt.
+
+        Raises:
+            StepFailed: it runs, and they do not: the job could only wait.
+        """
+        shown = await self._show_patiently(attempt.handle)
+        if shown is not None:
+            attempt.address = await self._address(shown)
+            if not attempt.address and shown["State"]["Running"]:
+                raise no_network("the container has no address")
 
     async def _create(self, attempt: Attempt, network_mode: str, gpu_ids: list[str]) -> str:
         assignment = attempt.assignment
@@ -253,8 +281,10 @@ class DockerRuntime:
                     self._images.forget(assignment.container.image)
                     await self._images.make_present(assignment.container.image)
                 elif error.status == 404 and _sandbox_gone(error, network_mode):
-                    self._sandbox.invalidate()
-                    config["HostConfig"]["NetworkMode"] = await self._network_mode()
+                    self._network.sandbox.invalidate()
+                    config["HostConfig"]["NetworkMode"] = await self._network.mode(
+                        node=attempt.is_node
+                    )
                 elif error.status == 409 and "name" in error.message:
                     # Left by a creation whose answer never came; it was never started.
                     await self._delete(name)
@@ -288,18 +318,15 @@ class DockerRuntime:
     async def _prepare_sandbox(self) -> None:
         # Only so that the first attempt need not wait for it: each one asks for it again.
         with contextlib.suppress(StepFailed):
-            await self._network_mode()
+            await self._network.mode(node=False)
 
-    async def _network_mode(self) -> str:
-        if self._network == "sandbox":
-            try:
-                return await self._sandbox.network_mode()
-            except SandboxError as error:
-                log.warning("sandbox.unavailable", error=str(error), instead="bridge")
-                self._network = "bridge"
-            except (EngineAwayError, EngineTimeoutError) as error:
-                raise StepFailed("DockerStateError", str(error)) from error
-        return self._network
+    async def _address(self, shown: dict[str, Any]) -> str:
+        """Where other nodes reach a container; empty if it has ended, or cannot be told."""
+        try:
+            return await self._network.address(shown)
+        except (EngineError, EngineAwayError, EngineTimeoutError, OSError) as error:
+            log.warning("address.unknown", error=str(error))
+            return ""
 
     def _track(self, attempt: Attempt) -> None:
         output = Output(
@@ -318,8 +345,8 @@ class DockerRuntime:
         elif event["Action"] == "oom":
             if container is not None:
                 container.out_of_memory.set()
-        elif self._sandbox.is_container(container_id):
-            self._sandbox.invalidate()
+        elif self._network.sandbox.is_container(container_id):
+            self._network.sandbox.invalidate()
         elif container is not None:
             container.over.set()
 

@@ -12,6 +12,7 @@ import json
 import platform
 import struct
 import tarfile
+from collections.abc import Iterator
 from typing import Any
 
 import structlog
@@ -115,11 +116,13 @@ class Sandbox:
         self._instance_id = instance_id
         self._name = f"longshore-{instance_id}-sandbox"
         self._container_id = ""
+        self._address = ""
         self._making: asyncio.Task[str] | None = None
 
     def invalidate(self) -> None:
         """It may be gone: the next to need it looks again."""
         self._container_id = ""
+        self._address = ""
 
     def is_container(self, container_id: str) -> bool:
         """Whether a container is the sandbox."""
@@ -138,10 +141,30 @@ class Sandbox:
             self._container_id = await asyncio.shield(self._making)
         return f"container:{self._container_id}"
 
+    async def address(self, container_id: str) -> str:
+        """Where others on this engine reach those who joined a sandbox; empty if it is gone.
+
+        Args:
+            container_id: which one they joined; that need not be the present one.
+        """
+        if self._address and container_id == self._container_id:
+            return self._address
+        container = self._engine.docker.containers.container(container_id)
+        try:
+            shown = await self._engine.call(container.show(), CALL_SECONDS)
+        except EngineError as error:
+            if error.status == 404:
+                return ""
+            raise
+        address = next(addresses(shown), "")
+        if container_id == self._container_id:
+            self._address = address
+        return address
+
     async def remove(self) -> None:
         """Removes the container. The network stays: other instances on this engine share it."""
         await self.settle()
-        self._container_id = ""
+        self.invalidate()
         await self._delete()
 
     async def settle(self) -> None:
@@ -229,6 +252,13 @@ class Sandbox:
         )
         await self._engine.call(container.start(), CALL_SECONDS)
         return container.id
+
+
+def addresses(shown: dict[str, Any]) -> Iterator[str]:
+    """The IPv4 addresses that the engine says a container has on networks of its own."""
+    for network in (shown["NetworkSettings"]["Networks"] or {}).values():
+        if network["IPAddress"]:
+            yield str(network["IPAddress"])
 
 
 def _tar(files: dict[str, tuple[bytes, int]]) -> bytes:

@@ -10,6 +10,7 @@ from longshore.runtime.config import ConfigError, Settings
 #: Settings of agents that are passed on to those on EC2.
 _PASSED_ON = (
     "LONGSHORE_NETWORK",
+    "LONGSHORE_NODE_NETWORK",
     "LONGSHORE_PULL",
     "LONGSHORE_PULL_ATTEMPTS",
     "LONGSHORE_AGENT_STARTS",

@@ -39,6 +39,18 @@ log = structlog.get_logger()
 
 #: States of instances that are there. One that shuts down costs nothing any more.
 _LIVE = ("pending", "running", "stopping", "stopped")
+#: What EC2 shows for about an hour of those that are gone.
+_GONE = ("shutting-down", "terminated")
+#: Codes of reasons for an end that has nothing to do with the instance itself.
+_TAKEN_BACK = frozenset(
+    {
+        "Server.SpotInstanceTermination",
+        "Server.SpotInstanceShutdown",
+        "Server.InsufficientInstanceCapacity",
+    }
+)
+#: Instances that one request names: values of a filter.
+DESCRIBE_AT_ONCE = 200
 #: Instances in one request to end them.
 TERMINATE_AT_ONCE = 100
 #: Most that EC2 takes as the target of one fleet. An order of more gets so much; the rest is for
@@ -191,6 +203,16 @@ class Ec2Provider:
             await self._templates.sweep(used, self._now())
         return found
 
+    async def taken_back(self, instance_ids: Sequence[str]) -> Mapping[str, str]:
+        """Those that EC2 ended for want of capacity. See the protocol."""
+        taken = {}
+        for some in chunks(instance_ids, DESCRIBE_AT_ONCE):
+            for instance in await self._instances({"instance-id": some}, _GONE):
+                reason = instance.get("StateReason") or {}
+                if reason.get("Code") in _TAKEN_BACK:
+                    taken[instance["InstanceId"]] = reason.get("Message") or reason["Code"]
+        return taken
+
     async def quote(self, kinds: Sequence[InstanceType]) -> list[Quote]:
         """Prices and depths of the pools of types. See `Market`."""
         return await self._market.quote([kind for kind in kinds if is_of_ec2(kind)])
@@ -217,17 +239,19 @@ class Ec2Provider:
         found = await self._instances({"instance-id": list(instance_ids)})
         return [instance["InstanceId"] for instance in found]
 
-    async def _instances(self, filters: Mapping[str, list[str]]) -> list[Mapping[str, Any]]:
-        """Instances that are there, by filters.
+    async def _instances(
+        self, filters: Mapping[str, list[str]], states: Sequence[str] = _LIVE
+    ) -> list[Mapping[str, Any]]:
+        """Instances by filters, those that are there unless other states are named.
 
         Raises:
             Unavailable: AWS does not answer, or does not permit to ask.
         """
         wanted = [{"Name": name, "Values": values} for name, values in filters.items()]
-        states = {"Name": "instance-state-name", "Values": list(_LIVE)}
+        wanted.append({"Name": "instance-state-name", "Values": list(states)})
         try:
             reservations = await self._ec2.pages(
-                "describe_instances", "Reservations", Filters=[*wanted, states], MaxResults=1000
+                "describe_instances", "Reservations", Filters=wanted, MaxResults=1000
             )
         except Refused as error:
             raise Unavailable(f"EC2 does not show instances: {error}") from error

@@ -157,12 +157,6 @@ class Templates:
     async def _given(self, resources: Json) -> dict[str, Any]:
         """The data of the environment's own launch template, in the form of a request."""
         given = resources.get("launchTemplate") or {}
-        if given.get("overrides"):
-            raise InvalidRequest(
-                "longshore takes no overrides of launch templates; put the types that need another "
-                "template in a compute environment of their own.",
-                member="computeResources.launchTemplate.overrides",
-            )
         which = {}
         if template_id := given.get("launchTemplateId"):
             which["LaunchTemplateId"] = template_id

@@ -116,6 +116,8 @@ def agent_environment(config: Ec2Config, compute_environment: str) -> dict[str, 
         "LONGSHORE_RUNTIME": "docker",
         "LONGSHORE_METADATA": "ec2",
         "LONGSHORE_DATA_DIR": "/var/lib/longshore-agent",
+        # Nodes of a multi-node job reach each other by the addresses of their machines.
+        "LONGSHORE_NODE_NETWORK": "host",
         **dict(config.agent_settings),
     }
 

@@ -72,14 +72,17 @@ CREATE TABLE shapes (
     vcpu_milli bigint NOT NULL CHECK (vcpu_milli > 0),
     memory_mib bigint NOT NULL CHECK (memory_mib > 0),
     gpus integer NOT NULL CHECK (gpus >= 0),
-    -- Other constraints of placement, sorted and joined; '' for none.
-    constraints text NOT NULL DEFAULT '',
+    -- Above 0: multi-node jobs, whose nodes need so much each, on as many instances of one type.
+    nodes integer NOT NULL DEFAULT 0 CHECK (nodes BETWEEN 0 AND 1000),
+    -- The only type that will do, for multi-node jobs; '' for any.
+    instance_type text NOT NULL DEFAULT '',
     priority integer NOT NULL DEFAULT 0,
-    UNIQUE (job_queue, vcpu_milli, memory_mib, gpus, constraints, priority)
+    UNIQUE (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type, priority)
 );
 
--- array_index is -1 for a single job or an array parent, else the index of a child. A child has a row here
--- from the moment it differs from its siblings, which is its placement at the latest.
+-- array_index is -1 for a single job, a multi-node job or an array parent, else the index of a child. A child has a
+-- row here from the moment it differs from its siblings, which is its placement at the latest. Nodes have none: they
+-- are where their job is, and from its placement on where their attempts are.
 CREATE TABLE jobs (
     job_id uuid NOT NULL,
     array_index integer NOT NULL DEFAULT -1 CHECK (array_index >= -1),
@@ -92,6 +95,9 @@ CREATE TABLE jobs (
     definition_revision integer NOT NULL,
     -- NULL unless this is an array parent.
     array_size integer CHECK (array_size BETWEEN 2 AND 10000),
+    -- NULL unless this is a multi-node job.
+    num_nodes integer CHECK (num_nodes BETWEEN 1 AND 1000),
+    main_node integer CHECK (main_node >= 0 AND main_node < num_nodes),
     status text NOT NULL CHECK (status IN
         ('SUBMITTED', 'PENDING', 'RUNNABLE', 'STARTING', 'RUNNING', 'SUCCEEDED', 'FAILED')),
     status_reason text,
@@ -112,6 +118,8 @@ CREATE TABLE jobs (
     stopped_at timestamptz,
     PRIMARY KEY (job_id, array_index),
     CHECK (array_index = -1 OR array_size IS NULL),
+    CHECK (num_nodes IS NULL OR (array_index = -1 AND array_size IS NULL)),
+    CHECK ((num_nodes IS NULL) = (main_node IS NULL)),
     CHECK ((status IN ('SUCCEEDED', 'FAILED')) = (stopped_at IS NOT NULL)),
     CHECK (attempt <= attempts_max)
 ) WITH (fillfactor = 85);
@@ -125,8 +133,11 @@ CREATE INDEX jobs_listing ON jobs (job_queue, status, seq DESC) WHERE array_inde
 CREATE TABLE job_specs (
     job_id uuid PRIMARY KEY,
     detail jsonb NOT NULL,
-    -- detail's container once more, as a serialized longshore.v1.ContainerProperties: sent to agents as it is.
-    container bytea NOT NULL,
+    -- detail's container once more, as a serialized longshore.v1.ContainerProperties: sent to agents as it is. Of a
+    -- multi-node job NULL, and its nodeProperties as a serialized longshore.v1.NodeProperties.
+    container bytea,
+    nodes bytea,
+    CHECK ((container IS NULL) <> (nodes IS NULL)),
     tags jsonb NOT NULL DEFAULT '{}'
 );
 
@@ -244,8 +255,12 @@ CREATE TABLE agents (
     notice_at timestamptz
 ) WITH (fillfactor = 50);
 CREATE INDEX agents_environment ON agents (compute_environment) WHERE status <> 'LOST';
+CREATE INDEX agents_unmanaged ON agents (instance_id) WHERE unmanaged AND status <> 'LOST';
+CREATE INDEX agents_lost ON agents (instance_id) WHERE status = 'LOST';
 CREATE INDEX agents_noticed ON agents (instance_id) WHERE notice IS NOT NULL;
 
+-- Of a multi-node job each node has its own, under array_index -2 for node 0, -3 for node 1 and so on. All of one try
+-- have the number of their job's attempt.
 CREATE TABLE attempts (
     job_id uuid NOT NULL,
     array_index integer NOT NULL,
@@ -263,8 +278,10 @@ CREATE TABLE attempts (
     started_at timestamptz,
     stopped_at timestamptz,
     -- Set when the attempt was told to stop: why, and what becomes its status reason.
-    stop_kind text CHECK (stop_kind IN ('TERMINATED', 'TIMED_OUT', 'HOST_TERMINATED')),
+    stop_kind text CHECK (stop_kind IN ('TERMINATED', 'TIMED_OUT', 'HOST_TERMINATED', 'MAIN_NODE_ENDED')),
     stop_reason text,
+    -- Under which other nodes reach it; of nodes of multi-node jobs alone, from RUNNING on.
+    address text,
     exit_code integer,
     reason text,
     status_reason text,
@@ -310,6 +327,8 @@ CREATE TABLE capacity_orders (
     closed_at timestamptz
 );
 CREATE INDEX capacity_orders_open ON capacity_orders (order_id) WHERE closed_at IS NULL;
+-- What is forgotten once it is old.
+CREATE INDEX capacity_orders_closed ON capacity_orders (closed_at) WHERE closed_at IS NOT NULL;
 CREATE INDEX capacity_orders_short ON capacity_orders (closed_at) WHERE errors <> '[]';
 
 CREATE TABLE instances (
@@ -333,6 +352,8 @@ CREATE TABLE instances (
     launched_at timestamptz,
     -- When the provider first showed it: one may say that it launched, and show it later or never.
     seen_at timestamptz,
+    -- Of one that is over: when its agent registered; NULL if none did. Before that the agent's row has it.
+    registered_at timestamptz,
     terminating_at timestamptz,
     -- TERMINATING: attempts still live then are stopped. NULL: they run to their end.
     drain_until timestamptz,

@@ -34,10 +34,14 @@ SELECT instance_id, compute_environment, instance_type, architecture, runtime, u
 FROM agents WHERE status <> 'LOST'
 
 -- name: leaving
--- Instances that are on their way out, or over, of those named.
--- $1 instances
+-- Instances that are on their way out, or over, of those named. A machine that joined by itself is on its way out
+-- once its agent tells of a notice: nobody else keeps a record of it.
+-- $1 instances, $2 seconds before the end of such a notice that attempts are stopped
 SELECT instance_id, status, drain_until FROM instances
 WHERE instance_id = ANY($1::text[]) AND status IN ('TERMINATING', 'TERMINATED', 'FAILED')
+UNION ALL
+SELECT instance_id, 'TERMINATING', notice_at - make_interval(secs => $2) FROM agents
+WHERE instance_id = ANY($1::text[]) AND unmanaged AND notice IS NOT NULL AND status <> 'LOST'
 
 -- name: notice
 -- Notes that instances will be taken away. A time that was given before is kept where none is given now.
@@ -58,3 +62,13 @@ SELECT i.compute_environment, i.status, a.status AS agent_status,
         AND o.answering_until IS NOT NULL AND o.compute_environment = $2) AS is_awaited
 FROM (VALUES ($1::text)) AS k (instance_id)
 LEFT JOIN instances i USING (instance_id) LEFT JOIN agents a USING (instance_id)
+
+-- name: prune
+-- Forgets lost agents whose instances are over, and machines that joined by themselves and were lost long ago.
+-- $1 such a machine was last seen before, $2 how many at most
+DELETE FROM agents WHERE status = 'LOST' AND instance_id IN (
+    SELECT a.instance_id FROM agents a
+    WHERE a.status = 'LOST' AND (NOT a.unmanaged OR a.last_seen_at < $1)
+        AND NOT EXISTS (SELECT FROM instances i WHERE i.instance_id = a.instance_id AND i.ended_at IS NULL)
+    LIMIT $2)
+RETURNING instance_id

@@ -12,12 +12,13 @@ FROM unnest($1::uuid[], $2::integer[], $3::integer[], $4::text[], $5::text[], $6
 
 -- name: move
 -- $1 job ids, $2 indexes, $3 attempts, $4 statuses, $5 started, $6 stopped, $7 exit codes, $8 reasons,
--- $9 status reasons
+-- $9 status reasons, $10 addresses
 UPDATE attempts a SET status = c.status, started_at = coalesce(a.started_at, c.started_at),
-    stopped_at = c.stopped_at, exit_code = c.exit_code, reason = c.reason, status_reason = c.status_reason
+    stopped_at = c.stopped_at, exit_code = c.exit_code, reason = c.reason, status_reason = c.status_reason,
+    address = coalesce(c.address, a.address)
 FROM unnest($1::uuid[], $2::integer[], $3::integer[], $4::text[], $5::timestamptz[], $6::timestamptz[],
-    $7::integer[], $8::text[], $9::text[])
-    AS c (job_id, array_index, attempt, status, started_at, stopped_at, exit_code, reason, status_reason)
+    $7::integer[], $8::text[], $9::text[], $10::text[])
+    AS c (job_id, array_index, attempt, status, started_at, stopped_at, exit_code, reason, status_reason, address)
 WHERE a.job_id = c.job_id AND a.array_index = c.array_index AND a.attempt = c.attempt AND a.status <> 'ENDED'
 
 -- name: stop
@@ -33,11 +34,20 @@ WHERE a.job_id = c.job_id AND a.array_index = c.array_index AND a.attempt = c.at
 -- Every live attempt, with what the scheduler keeps in memory of it.
 SELECT a.job_id, a.array_index, a.attempt, a.attempt_id, a.instance_id, a.compute_environment, a.status, a.vcpu_milli,
     a.memory_mib, a.gpus, a.log_stream_name, a.started_at, a.stop_kind, a.stop_reason,
-    j.seq, j.job_queue, j.shape_id, j.attempts_max, j.timeout_seconds, p.array_size
+    a.address, j.seq, j.job_queue, j.shape_id, j.attempts_max, j.timeout_seconds, j.array_size, j.num_nodes,
+    j.main_node
 FROM attempts a
-JOIN jobs j ON j.job_id = a.job_id AND j.array_index = a.array_index
-JOIN jobs p ON p.job_id = a.job_id AND p.array_index = -1
+JOIN jobs j ON j.job_id = a.job_id AND j.array_index = -1
 WHERE a.status <> 'ENDED'
+
+-- name: ended_main_nodes
+-- How the main nodes ended of the jobs of which other nodes are live.
+SELECT a.job_id, a.attempt, a.started_at, a.stopped_at, a.exit_code, a.reason, a.status_reason,
+    a.stop_kind, a.stop_reason
+FROM (SELECT DISTINCT job_id, attempt FROM attempts WHERE status <> 'ENDED' AND array_index < -1) AS live
+JOIN jobs j ON j.job_id = live.job_id AND j.array_index = -1
+JOIN attempts a ON a.job_id = live.job_id AND a.array_index = -2 - j.main_node AND a.attempt = live.attempt
+WHERE a.status = 'ENDED'
 
 -- name: placed
 -- Where the attempts of a job were placed, in their order; $1 job id, $2 index

@@ -34,6 +34,15 @@ FROM capacity_orders
 WHERE closed_at IS NULL AND answering_until IS NOT NULL
 ORDER BY created_at, order_id
 
+-- name: prune
+-- Forgets closed orders of which no instance is on record, those that were closed first.
+-- $1 closed before, $2 how many at most
+DELETE FROM capacity_orders WHERE order_id IN (
+    SELECT o.order_id FROM capacity_orders o
+    WHERE o.closed_at < $1 AND NOT EXISTS (SELECT FROM instances i WHERE i.order_id = o.order_id)
+    ORDER BY o.closed_at LIMIT $2)
+RETURNING order_id
+
 -- name: lock
 -- $1 order
 SELECT closed_at IS NOT NULL AS is_closed, errors FROM capacity_orders WHERE order_id = $1 FOR UPDATE

@@ -94,8 +94,16 @@ SELECT status FROM instances WHERE instance_id = $1 FOR UPDATE
 -- $5 since when it was to go by our own wish although it was not TERMINATING, or NULL
 UPDATE instances SET status = $2, status_reason = coalesce($3, status_reason),
     ended_at = coalesce($4::timestamptz, now()),
-    terminating_at = coalesce(terminating_at, $5)
+    terminating_at = coalesce(terminating_at, $5),
+    registered_at = (SELECT a.registered_at FROM agents a WHERE a.instance_id = $1)
 WHERE instance_id = $1 AND ended_at IS NULL
+RETURNING instance_id
+
+-- name: prune
+-- Forgets instances that are over, those that ended first.
+-- $1 ended before, $2 how many at most
+DELETE FROM instances WHERE instance_id IN (
+    SELECT instance_id FROM instances WHERE ended_at < $1 ORDER BY ended_at LIMIT $2)
 RETURNING instance_id
 
 -- name: notify_capacity

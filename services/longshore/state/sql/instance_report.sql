@@ -10,7 +10,8 @@ WITH held AS (
 ), known AS (
     SELECT i.instance_id, i.compute_environment, i.status, i.status_reason, i.provider, i.provider_id,
         i.instance_type, i.zone, i.purchase_option, i.vcpus, i.memory_mib, i.gpus, i.price_per_hour,
-        i.ordered_at, i.launched_at, i.seen_at, i.terminating_at, i.ended_at, a.registered_at,
+        i.ordered_at, i.launched_at, i.seen_at, i.terminating_at, i.ended_at,
+        coalesce(i.registered_at, a.registered_at) AS registered_at,
         a.status AS agent_status, o.reason AS order_reason
     FROM instances i JOIN capacity_orders o USING (order_id) LEFT JOIN agents a USING (instance_id)
     WHERE ($1::text IS NULL OR i.compute_environment = $1) AND ($2::text IS NULL OR i.instance_id = $2)

@@ -2,10 +2,11 @@
 -- Jobs with their submission, in the order asked for. A child without a row of its own is RUNNABLE while a range of
 -- `ready` covers it and PENDING otherwise; before its parent is spawned it does not exist.
 -- $1 job ids
--- $2 indexes, -1 for a single job or an array parent
+-- $2 indexes, -1 for a single job, a multi-node job or an array parent
 SELECT
     wanted.job_id, wanted.array_index, parent.seq, parent.name, parent.job_queue,
-    parent.definition_name, parent.definition_revision, parent.array_size, status.status,
+    parent.definition_name, parent.definition_revision, parent.array_size, parent.num_nodes,
+    parent.main_node, status.status,
     CASE WHEN status.status = 'RUNNABLE' THEN coalesce(own.status_reason, demand.blocked_reason)
         ELSE own.status_reason END AS status_reason,
     coalesce(own.is_cancelled, false) AS is_cancelled,
@@ -41,6 +42,48 @@ WHERE own.job_id IS NOT NULL
     OR (arrays.job_id IS NOT NULL AND wanted.array_index < parent.array_size)
 ORDER BY wanted.ordinal;
 
+-- name: describe_nodes
+-- Nodes of multi-node jobs, each with its job and its attempt in the job's latest try; those that their job does not
+-- have are left out.
+-- $1 job ids
+-- $2 indexes, -2 for node 0 and down
+SELECT
+    wanted.job_id, wanted.array_index, job.seq, job.name, job.job_queue, job.definition_name,
+    job.definition_revision, job.num_nodes, job.main_node, job.status,
+    CASE WHEN job.status = 'RUNNABLE' THEN coalesce(job.status_reason, demand.blocked_reason)
+        ELSE job.status_reason END AS status_reason,
+    job.is_cancelled, job.is_terminated, job.created_at, job.stopped_at, spec.detail, spec.tags,
+    request.cancels, request.terminates,
+    tried.status AS tried_status, tried.status_reason AS tried_status_reason,
+    tried.exit_code AS tried_exit_code, tried.reason AS tried_reason,
+    tried.started_at AS tried_started_at, tried.stopped_at AS tried_stopped_at
+FROM (SELECT DISTINCT * FROM unnest($1::uuid[], $2::integer[])) AS wanted (job_id, array_index)
+JOIN jobs AS job ON job.job_id = wanted.job_id AND job.array_index = -1
+    AND -2 - wanted.array_index BETWEEN 0 AND job.num_nodes - 1
+JOIN job_specs AS spec ON spec.job_id = wanted.job_id
+LEFT JOIN attempts AS tried ON tried.job_id = wanted.job_id
+    AND tried.array_index = wanted.array_index AND tried.attempt = job.attempt
+LEFT JOIN demand ON demand.shape_id = job.shape_id
+CROSS JOIN LATERAL (
+    SELECT coalesce(bool_or(kind = 'CANCEL'), false) AS cancels,
+        coalesce(bool_or(kind = 'TERMINATE'), false) AS terminates
+    FROM job_requests
+    WHERE job_requests.job_id = wanted.job_id AND job_requests.array_index = -1
+) AS request;
+
+-- name: node_states
+-- Where a multi-node job is, and where the attempt of each node in its latest try is, by node.
+-- $1 id of the multi-node job
+-- $2 only nodes after this one
+SELECT job.status, -2 - node.index AS array_index, tried.status AS tried_status,
+    tried.exit_code AS tried_exit_code
+FROM jobs AS job
+CROSS JOIN LATERAL generate_series($2::integer + 1, job.num_nodes - 1) AS node (index)
+LEFT JOIN attempts AS tried ON tried.job_id = job.job_id
+    AND tried.array_index = -2 - node.index AND tried.attempt = job.attempt
+WHERE job.job_id = $1 AND job.array_index = -1
+ORDER BY node.index;
+
 -- name: read_attempts
 -- Attempts of jobs, in order.
 -- $1 job ids
@@ -52,7 +95,7 @@ LEFT JOIN compute_environments AS environment ON environment.name = attempt.comp
 ORDER BY attempt.job_id, attempt.array_index, attempt.attempt;
 
 -- name: list_queue
--- Single jobs and array parents of a queue, newest first. One descent of the listing's index per status.
+-- Single jobs, multi-node jobs and array parents of a queue, newest first. One descent of the listing's index per status.
 -- $1 queue
 -- $2 statuses
 -- $3 only jobs submitted before the one with this seq
@@ -64,7 +107,7 @@ ORDER BY attempt.job_id, attempt.array_index, attempt.attempt;
 -- $9 created after, NULL for any
 SELECT
     job.job_id, job.array_index, job.seq, job.name, job.job_queue, job.definition_name,
-    job.definition_revision, job.array_size, job.status,
+    job.definition_revision, job.array_size, job.num_nodes, job.main_node, job.status,
     CASE WHEN job.status = 'RUNNABLE' THEN coalesce(job.status_reason, demand.blocked_reason)
         ELSE job.status_reason END AS status_reason,
     job.is_cancelled, job.is_terminated, job.exit_code, job.reason, job.created_at, job.started_at,
@@ -128,6 +171,11 @@ UNION ALL
 SELECT array_index FROM waiting WHERE is_ready = ($2 = 'RUNNABLE')
 ORDER BY array_index
 LIMIT $4;
+
+-- name: is_multi_node
+-- Whether a job is a multi-node job; NULL if there is no such job.
+-- $1 job id
+SELECT num_nodes IS NOT NULL FROM jobs WHERE job_id = $1 AND array_index = -1;
 
 -- name: is_array
 -- Whether a job is an array parent; NULL if there is no such job.

@@ -27,7 +27,7 @@ FROM unnest($1::text[], $2::integer[]) AS wanted (name, revision)
 JOIN job_definitions AS definition USING (name, revision);
 
 -- name: find_jobs
--- Single jobs and array parents by id.
+-- Single jobs, multi-node jobs and array parents by id.
 -- $1 job ids
 SELECT job_id, name, job_queue, definition_name, definition_revision, array_size
 FROM jobs WHERE array_index = -1 AND job_id = ANY ($1::uuid[]);
@@ -38,21 +38,26 @@ FROM jobs WHERE array_index = -1 AND job_id = ANY ($1::uuid[]);
 -- $2 vCPU in thousandths
 -- $3 memory in MiB
 -- $4 GPUs
-INSERT INTO shapes (job_queue, vcpu_milli, memory_mib, gpus)
-SELECT DISTINCT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::integer[])
+-- $5 numbers of nodes, 0 but for multi-node jobs
+-- $6 instance types, '' for any
+INSERT INTO shapes (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type)
+SELECT DISTINCT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::integer[], $5::integer[], $6::text[])
 ON CONFLICT DO NOTHING;
 
 -- name: find_shapes
--- Ids of shapes without constraints and of priority 0.
+-- Ids of shapes of priority 0.
 -- $1 queues
 -- $2 vCPU in thousandths
 -- $3 memory in MiB
 -- $4 GPUs
-SELECT shape.shape_id, shape.job_queue, shape.vcpu_milli, shape.memory_mib, shape.gpus
-FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::integer[])
-    AS wanted (job_queue, vcpu_milli, memory_mib, gpus)
-JOIN shapes AS shape USING (job_queue, vcpu_milli, memory_mib, gpus)
-WHERE shape.constraints = '' AND shape.priority = 0;
+-- $5 numbers of nodes, 0 but for multi-node jobs
+-- $6 instance types, '' for any
+SELECT shape.shape_id, shape.job_queue, shape.vcpu_milli, shape.memory_mib, shape.gpus, shape.nodes,
+    shape.instance_type
+FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::integer[], $5::integer[], $6::text[])
+    AS wanted (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type)
+JOIN shapes AS shape USING (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type)
+WHERE shape.priority = 0;
 
 -- name: insert_jobs
 -- Stores jobs in the order given and returns their ids; one whose id is taken is left out.
@@ -62,34 +67,38 @@ WHERE shape.constraints = '' AND shape.priority = 0;
 -- $4 names
 -- $5 names of definitions
 -- $6 revisions
--- $7 sizes of arrays, NULL for single jobs
--- $8 attempts allowed
--- $9 timeouts in seconds, NULL for none
--- $10 details as JSON text
--- $11 containers, serialized
--- $12 tags as JSON text
+-- $7 sizes of arrays, NULL for others
+-- $8 numbers of nodes of multi-node jobs, NULL for others
+-- $9 indexes of their main nodes, NULL for others
+-- $10 attempts allowed
+-- $11 timeouts in seconds, NULL for none
+-- $12 details as JSON text
+-- $13 containers, serialized, NULL for multi-node jobs
+-- $14 nodes of multi-node jobs, serialized, NULL for others
+-- $15 tags as JSON text
 WITH input AS (
     SELECT * FROM unnest(
         $1::uuid[], $2::text[], $3::integer[], $4::text[], $5::text[], $6::integer[], $7::integer[],
-        $8::integer[], $9::integer[], $10::text[], $11::bytea[], $12::text[]
+        $8::integer[], $9::integer[], $10::integer[], $11::integer[], $12::text[], $13::bytea[],
+        $14::bytea[], $15::text[]
     ) WITH ORDINALITY AS given (
         job_id, job_queue, shape_id, name, definition_name, definition_revision, array_size,
-        attempts_max, timeout_seconds, detail, container, tags, ordinal
+        num_nodes, main_node, attempts_max, timeout_seconds, detail, container, nodes, tags, ordinal
     )
 ), added AS (
     INSERT INTO jobs (
         job_id, seq, job_queue, shape_id, name, definition_name, definition_revision, array_size,
-        attempts_max, timeout_seconds, status
+        num_nodes, main_node, attempts_max, timeout_seconds, status
     )
     SELECT
         job_id, nextval('job_seq'), job_queue, shape_id, name, definition_name, definition_revision,
-        array_size, attempts_max, timeout_seconds, 'SUBMITTED'
+        array_size, num_nodes, main_node, attempts_max, timeout_seconds, 'SUBMITTED'
     FROM (SELECT * FROM input ORDER BY ordinal) AS ordered
     ON CONFLICT DO NOTHING
     RETURNING job_id
 ), specs AS (
-    INSERT INTO job_specs (job_id, detail, container, tags)
-    SELECT job_id, detail::jsonb, container, tags::jsonb FROM input JOIN added USING (job_id)
+    INSERT INTO job_specs (job_id, detail, container, nodes, tags)
+    SELECT job_id, detail::jsonb, container, nodes, tags::jsonb FROM input JOIN added USING (job_id)
 )
 SELECT job_id FROM added;
 

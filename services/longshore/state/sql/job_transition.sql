@@ -2,14 +2,15 @@
 -- Jobs that are not yet admitted, in order.
 -- $1 limit
 SELECT job_id, array_index, seq, job_queue, shape_id, status, array_size, attempt, attempts_max,
-    dependencies_left, is_cancelled, is_terminated, request_reason, created_at
+    dependencies_left, is_cancelled, is_terminated, request_reason, created_at, num_nodes, main_node
 FROM jobs WHERE status = 'SUBMITTED' ORDER BY seq LIMIT $1
 
 -- name: load
 -- Jobs by key.
 -- $1 job ids, $2 indexes
 SELECT j.job_id, j.array_index, j.seq, j.job_queue, j.shape_id, j.status, j.array_size, j.attempt,
-    j.attempts_max, j.dependencies_left, j.is_cancelled, j.is_terminated, j.request_reason, j.created_at
+    j.attempts_max, j.dependencies_left, j.is_cancelled, j.is_terminated, j.request_reason, j.created_at,
+    j.num_nodes, j.main_node
 FROM unnest($1::uuid[], $2::integer[]) AS k (job_id, array_index)
 JOIN jobs j ON j.job_id = k.job_id AND j.array_index = k.array_index
 
@@ -17,14 +18,14 @@ JOIN jobs j ON j.job_id = k.job_id AND j.array_index = k.array_index
 -- Children of some arrays that have a row.
 -- $1 job ids
 SELECT job_id, array_index, seq, job_queue, shape_id, status, array_size, attempt, attempts_max,
-    dependencies_left, is_cancelled, is_terminated, request_reason, created_at
+    dependencies_left, is_cancelled, is_terminated, request_reason, created_at, num_nodes, main_node
 FROM jobs WHERE job_id = ANY($1::uuid[]) AND array_index >= 0
 
 -- name: unfinished_of_queue
 -- Jobs and array parents of a queue that are not final.
 -- $1 queue, $2 limit
 SELECT job_id, array_index, seq, job_queue, shape_id, status, array_size, attempt, attempts_max,
-    dependencies_left, is_cancelled, is_terminated, request_reason, created_at
+    dependencies_left, is_cancelled, is_terminated, request_reason, created_at, num_nodes, main_node
 FROM jobs
 WHERE job_queue = $1 AND array_index = -1
     AND status IN ('SUBMITTED', 'PENDING', 'RUNNABLE', 'STARTING', 'RUNNING')
@@ -104,7 +105,8 @@ WHERE j.job_id = c.job_id AND j.array_index = c.array_index AND j.status NOT IN 
 -- What an assignment needs to know of jobs, by the id of the single job or parent.
 -- $1 job ids
 SELECT j.job_id, j.name, j.job_queue, j.definition_name, j.definition_revision, j.array_size,
-    j.attempts_max, j.timeout_seconds, s.container, s.detail -> 'retryStrategy' -> 'evaluateOnExit' AS rules
+    j.attempts_max, j.timeout_seconds, s.container, s.detail -> 'retryStrategy' -> 'evaluateOnExit' AS rules,
+    j.num_nodes, j.main_node, s.nodes
 FROM jobs j JOIN job_specs s USING (job_id)
 WHERE j.job_id = ANY($1::uuid[]) AND j.array_index = -1
 

@@ -17,7 +17,8 @@ SELECT e.name, e.type, e.state, e.status, e.status_reason, e.detail, e.resource_
                 WHERE a.compute_environment = e.name AND a.reason LIKE 'INVALID: %'),
             (SELECT o.ordered_at FROM instances o
                 WHERE o.compute_environment = e.name AND o.status <> 'FAILED'
-                AND EXISTS (SELECT FROM agents r WHERE r.instance_id = o.instance_id)
+                AND (o.registered_at IS NOT NULL
+                    OR EXISTS (SELECT FROM agents r WHERE r.instance_id = o.instance_id))
                 ORDER BY o.ordered_at DESC LIMIT 1))) AS failures
 FROM compute_environments e
 WHERE e.status <> 'DELETED'
@@ -49,13 +50,14 @@ ORDER BY instance_type, zone
 -- name: instances
 -- Live instances of ours, and machines that joined by themselves. One that boots could not have registered before a
 -- scheduler took registrations; while none does, it could not have until now.
+-- $1 MiB that we keep on an instance, $2 whether to tell what each attempt holds
 WITH serving AS (
     SELECT coalesce(min(since), now()) AS since FROM leases
     WHERE domain NOT IN ('scaler', 'provisioning') AND expires_at > now()
 ), held AS (
     SELECT instance_id, count(*) AS attempts, sum(vcpu_milli)::bigint AS vcpu_milli,
         sum(memory_mib)::bigint AS memory_mib, sum(gpus)::bigint AS gpus,
-        array_agg(ARRAY[vcpu_milli, memory_mib, gpus]::bigint[]) AS each_holds
+        array_agg(ARRAY[vcpu_milli, memory_mib, gpus]::bigint[]) FILTER (WHERE $2) AS each_holds
     FROM attempts WHERE status <> 'ENDED' GROUP BY instance_id
 ), there AS (
     SELECT i.instance_id, i.compute_environment, i.instance_type, i.status,
@@ -95,7 +97,7 @@ GROUP BY q.name
 
 -- name: demand
 -- Shapes with RUNNABLE jobs, in dispatch order.
-SELECT d.shape_id, d.runnable, s.job_queue, s.vcpu_milli, s.memory_mib, s.gpus
+SELECT d.shape_id, d.runnable, s.job_queue, s.vcpu_milli, s.memory_mib, s.gpus, s.nodes, s.instance_type
 FROM demand d JOIN shapes s USING (shape_id)
 LEFT JOIN LATERAL (SELECT r.rank, r.seq FROM ready r WHERE r.shape_id = d.shape_id
     ORDER BY r.rank, r.seq LIMIT 1) r ON true

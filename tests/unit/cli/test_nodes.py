@@ -1,0 +1,185 @@
+"""How multi-node jobs and their nodes are shown."""
+
+import asyncio
+import json
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from unit.client.service import Script, start
+
+from longshore.domain.errors import Unavailable
+from longshore.v1 import (
+    container_pb2,
+    job_definition_pb2,
+    job_pb2,
+    scheduler_service_pb2,
+)
+from longshore_cli import settings
+from longshore_cli.main import main
+
+NODES = job_definition_pb2.NodeProperties(
+    num_nodes=3,
+    main_node=1,
+    node_range_properties=[
+        job_definition_pb2.NodeRangeProperty(
+            target_nodes=":",
+            container=job_definition_pb2.ContainerProperties(
+                image="busybox",
+                command=["follow"],
+                resource_requirements=[
+                    container_pb2.ResourceRequirement(type="VCPU", value="2"),
+                ],
+            ),
+            instance_types=["c6i.large"],
+        )
+    ],
+)
+JOB = job_pb2.JobDetail(job_id="j", job_name="mpi", status="RUNNING", node_properties=NODES)
+NODE = job_pb2.JobDetail(
+    job_id="j#1",
+    job_name="mpi",
+    status="RUNNING",
+    node_details=job_pb2.NodeDetails(node_index=1, is_main_node=True),
+    container=job_pb2.ContainerDetail(
+        image="busybox",
+        network_interfaces=[container_pb2.NetworkInterface(private_ipv4_address="10.0.0.1")],
+    ),
+)
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
+    """Answers of a service in a thread of its own: the command has its own event loop."""
+    made = Script()
+    made.on(
+        "DescribeJobs",
+        lambda request: job_pb2.DescribeJobsResponse(
+            jobs=[job for job in (JOB, NODE) if job.job_id in request.jobs]
+        ),
+    )
+    made.on("ListJobs", _list)
+    made.on("ExplainJob", lambda _: scheduler_service_pb2.ExplainJobResponse())
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    server, addresses = asyncio.run_coroutine_threadsafe(start(made), loop).result(timeout=10)
+    monkeypatch.setattr(settings.settings, "_addresses", addresses)
+    yield made
+    asyncio.run_coroutine_threadsafe(server.stop(None), loop).result(timeout=10)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(timeout=10)
+    loop.close()
+
+
+def _list(request: job_pb2.ListJobsRequest) -> job_pb2.ListJobsResponse:
+    wanted = request.multi_node_job_id == "j" and request.job_status == "RUNNING"
+    found = [
+        job_pb2.JobSummary(
+            job_id=f"j#{index}",
+            job_name="mpi",
+            status="RUNNING",
+            node_properties=job_pb2.NodePropertiesSummary(
+                num_nodes=3, node_index=index, is_main_node=index == 1
+            ),
+        )
+        for index in range(3)
+    ]
+    return job_pb2.ListJobsResponse(job_summary_list=found if wanted else [])
+
+
+def _run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
+) -> str:
+    monkeypatch.setattr(sys, "argv", ["longshore", *arguments])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert not left.value.code
+    return capsys.readouterr().out
+
+
+def _lines(text: str) -> dict[str, str]:
+    """What is known of one thing, by name."""
+    split = (line.split("  ", 1) for line in text.splitlines())
+    return {name: value.strip() for name, value in split}
+
+
+@pytest.mark.usefixtures("script")
+def test_a_multi_node_job_shows_what_its_ranges_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = _lines(_run(monkeypatch, capsys, "describe", "j"))
+    assert shown["nodes"] == "3, the main node is 1"
+    assert shown["nodes :"] == "busybox; follow; 2 vCPU; c6i.large"
+    assert "image" not in shown
+
+
+@pytest.mark.usefixtures("script")
+def test_a_node_shows_which_one_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = _lines(_run(monkeypatch, capsys, "describe", "j#1"))
+    assert (shown["job"], shown["node"]) == ("j#1", "1, the main node")
+    assert (shown["image"], shown["address"]) == ("busybox", "10.0.0.1")
+
+
+def test_a_job_is_shown_though_nobody_explains_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], script: Script
+) -> None:
+    monkeypatch.setattr("longshore_cli.inspect_jobs.ASIDE_SECONDS", 0.2)
+    script.on("ExplainJob", Unavailable("away"))
+    assert _lines(_run(monkeypatch, capsys, "describe", "j#1"))["status"] == "RUNNING"
+
+
+@pytest.mark.usefixtures("script")
+def test_nodes_are_listed_by_their_job(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, *rows = _run(monkeypatch, capsys, "jobs", "--nodes", "j").splitlines()
+    assert [row.split()[0] for row in rows] == ["j#0", "j#1", "j#2"]
+    assert [row.endswith("main node") for row in rows] == [False, True, False]
+    found = json.loads(_run(monkeypatch, capsys, "jobs", "--nodes", "j", "--json"))
+    assert found[1]["nodeProperties"] == {"isMainNode": True, "numNodes": 3, "nodeIndex": 1}
+
+
+def test_a_multi_node_definition_is_registered_from_a_file_and_listed(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    script: Script,
+    tmp_path: Path,
+) -> None:
+    script.on(
+        "RegisterJobDefinition",
+        lambda _: job_definition_pb2.RegisterJobDefinitionResponse(
+            job_definition_name="n", revision=1
+        ),
+    )
+    script.on(
+        "DescribeJobDefinitions",
+        lambda _: job_definition_pb2.DescribeJobDefinitionsResponse(
+            job_definitions=[
+                job_definition_pb2.JobDefinition(
+                    job_definition_name="n",
+                    revision=1,
+                    status="ACTIVE",
+                    type="multinode",
+                    node_properties=NODES,
+                )
+            ]
+        ),
+    )
+    written = {
+        "numNodes": 2,
+        "mainNode": 0,
+        "nodeRangeProperties": [{"targetNodes": ":", "container": {"image": "busybox"}}],
+    }
+    file = tmp_path / "n.json"
+    file.write_text(json.dumps({"type": "multinode", "nodeProperties": written}))
+    told = _run(monkeypatch, capsys, "definition", "register", "n", "--file", str(file))
+    assert told == "n:1\n"
+    (request,) = script.sent("RegisterJobDefinition")
+    assert (request.job_definition_name, request.node_properties.num_nodes) == ("n", 2)
+    listed = _run(monkeypatch, capsys, "definition", "list").splitlines()[1]
+    assert listed.split() == ["n:1", "ACTIVE", "multinode", "busybox", "follow"]
