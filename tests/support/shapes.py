@@ -86,6 +86,7 @@ def a_snapshot(
     queues: Sequence[Queue] | None = None,
     parked: Mapping[Shape, timedelta] | None = None,
     hopeless: Sequence[Shape] = (),
+    maxv_cpus: int = 256,
 ) -> Snapshot:
     """A snapshot; entries are sorted into their queues' dispatch order, shapes parked as told."""
     by_id = {shape.shape_id: shape for shape in shapes}
@@ -100,9 +101,11 @@ def a_snapshot(
         parked=tuple(
             Waiting(shape.shape_id, NOW - waited) for shape, waited in (parked or {}).items()
         ),
-        node_environments=frozenset(
-            room.compute_environment for room in rooms if room.compute_environment != "spot"
-        ),
+        node_environments={
+            room.compute_environment: maxv_cpus
+            for room in rooms
+            if room.compute_environment != "spot"
+        },
         hopeless=frozenset(shape.shape_id for shape in hopeless),
     )
 

@@ -181,6 +181,15 @@ class OpenRooms:
         """Keeps an instance for the jobs of a shape."""
         self._held_for[index] = shape_id
 
+    def hold_any(self, shape_id: int, vcpu_milli: int) -> None:
+        """Keeps instances that are held for none, of any type, until they add up to so much."""
+        found = np.flatnonzero(self._held_for == _NOBODY).tolist()
+        for index in sorted(found, key=lambda index: self._soonest(index, shape_id)):
+            if vcpu_milli <= 0:
+                break
+            self.hold(index, shape_id)
+            vcpu_milli -= self.rooms[index].total.vcpu_milli
+
     def held(self) -> set[int]:
         """The shapes that instances are held for."""
         return set(self._held_for[self._held_for != _NOBODY].tolist())

@@ -10,7 +10,8 @@ job, of exactly its size, and is never held.
 A multi-node job goes to as many empty instances of one type as it has nodes, all at once, and has
 each to itself. Until there are enough, the empty ones are held for it: else jobs of later order
 would take each as it comes, and it would never have all. Once it has waited past `hold_after`,
-those in use are held too.
+those in use are held too; and where the environment is at its maximum, so are so many of other
+types that, given back, they make room for what is missing.
 
 How the code differs: jobs of one shape are alike, so a shape that was found not to fit is not tried
 again in the same pass, and entries stand for ranges of array children. The cost is in shapes,
@@ -88,8 +89,8 @@ class Snapshot:
     rooms: tuple[Room, ...]
     heads: dict[str, tuple[Entry, ...]]
     parked: tuple[Waiting, ...] = ()
-    #: The environments that take multi-node jobs.
-    node_environments: frozenset[str] = frozenset()
+    #: The environments that take multi-node jobs, with their maxvCpus.
+    node_environments: Mapping[str, int] = field(default_factory=dict)
     #: Shapes of multi-node jobs for which nothing is held: they could not have all of their nodes
     #: soon, or ever.
     hopeless: frozenset[int] = frozenset()
@@ -291,23 +292,31 @@ def _keep(
     is_late = ready_at <= long_since
     if shape.nodes:
         if shape.shape_id not in snapshot.hopeless:
-            _gather(_for_nodes(snapshot, environments), shape, used=is_late)
+            _gather(snapshot, _for_nodes(snapshot, environments), shape, is_late=is_late)
     elif is_late:
         _hold(environments, shape)
 
 
-def _gather(environments: list[OpenRooms], shape: Shape, *, used: bool) -> None:
+def _gather(
+    snapshot: Snapshot, environments: list[OpenRooms], shape: Shape, *, is_late: bool
+) -> None:
     """Holds what there is of the instances that a multi-node job waits for, in one environment.
 
     That is the one that has the most of them, the first of those that have as many.
     """
     need = shape.need, shape.nodes, shape.instance_type
-    found = [(fleet, fleet.together(shape.shape_id, *need, used=used)) for fleet in environments]
+    found = [(fleet, fleet.together(shape.shape_id, *need, used=is_late)) for fleet in environments]
     best = max(found, key=lambda each: len(each[1]), default=None)
-    if best is not None:
-        fleet, indexes = best
-        for index in indexes:
-            fleet.hold(index, shape.shape_id)
+    if best is None:
+        return
+    fleet, indexes = best
+    for index in indexes:
+        fleet.hold(index, shape.shape_id)
+    size = fleet.rooms[indexes[0]].total.vcpu_milli if indexes else shape.need.vcpu_milli
+    missing = (shape.nodes - len(indexes)) * size
+    maximum = snapshot.node_environments[fleet.rooms[0].compute_environment] * 1000
+    if is_late and sum(room.total.vcpu_milli for room in fleet.rooms) + missing > maximum:
+        fleet.hold_any(shape.shape_id, missing)
 
 
 def _hold(environments: list[OpenRooms], shape: Shape) -> None:

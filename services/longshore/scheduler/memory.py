@@ -298,9 +298,10 @@ class Memory:
             for i in self.instances.values()
         )
 
-    def node_environments(self) -> frozenset[str]:
-        """The environments that take multi-node jobs."""
-        return frozenset(e.name for e in self.topology.environments.values() if e.takes_nodes)
+    def node_environments(self) -> dict[str, int]:
+        """The environments that take multi-node jobs, with their maxvCpus."""
+        environments = self.topology.environments.values()
+        return {e.name: e.maxv_cpus or 0 for e in environments if e.takes_nodes}
 
     def waiting(self) -> tuple[Waiting, ...]:
         """Shapes that found no room, for holding instances."""

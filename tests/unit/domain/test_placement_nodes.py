@@ -99,6 +99,19 @@ def test_instances_in_use_are_kept_once_it_has_waited_long() -> None:
     assert not plan(snapshot, NOW, 0).placements
 
 
+def test_at_the_maximum_instances_of_other_types_are_kept_too_so_that_they_go() -> None:
+    """One is there of the type; what the other one needs is given back by others."""
+    large = a_shape(1, vcpus=3, nodes=2)
+    rooms = [a_room("i-0"), *(a_room(f"i-{n}", vcpus=2, free=1, kind="b") for n in (1, 2, 3))]
+    singles = [a_job(SINGLE, seq) for seq in (2, 3, 4)]
+    below = a_snapshot([large, SINGLE], rooms, *singles, parked={large: LONG}, maxv_cpus=14)
+    assert len(plan(below, NOW, 0).placements) == 3
+    at = a_snapshot([large, SINGLE], rooms, *singles, parked={large: LONG}, maxv_cpus=13)
+    assert [name for _, _, name in placed(plan(at, NOW, 0))] == ["i-3"]
+    soon = a_snapshot([large, SINGLE], rooms, *singles, parked={large: LONG / 9}, maxv_cpus=13)
+    assert len(plan(soon, NOW, 0).placements) == 3
+
+
 def test_an_environment_without_nodes_is_passed_over() -> None:
     rooms = [
         an_instance(f"i-{n}", vcpus=4, environment=name, instance_type="a")
