@@ -226,6 +226,16 @@ async def test_what_does_not_go_with_the_definition_is_refused(
     assert await stand.job_count() == 0
 
 
+async def test_an_array_is_refused_beside_plain_jobs_too(stand: Stand) -> None:
+    """What plain jobs of a definition resolve to is kept, and an array of them is plain."""
+    await stand.register_nodes(nodes=some_nodes())
+    for _ in range(2):
+        await stand.submit(jobDefinition="n")
+        with pytest.raises(InvalidRequest, match="arrayProperties is not applicable"):
+            await stand.submit(jobDefinition="n", arrayProperties={"size": 2})
+    assert await stand.job_count() == 2
+
+
 async def test_a_queue_of_slots_takes_no_multi_node_jobs(stand: Stand) -> None:
     await stand(
         "CreateComputeEnvironment",

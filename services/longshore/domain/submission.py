@@ -283,11 +283,6 @@ def _resolve_nodes(
         "containerOverrides is for job definitions of type container; use nodeOverrides.",
         "containerOverrides",
     )
-    require(
-        submission.array_size is None,
-        "arrayProperties is not applicable for multi-node parallel jobs.",
-        "arrayProperties",
-    )
     return resolve_nodes(properties, submission.node_overrides, parameters)
 
 
@@ -336,6 +331,19 @@ def check_queue(name: str, found: QueueFacts | None) -> QueueFacts:
     if found.status != "VALID":
         raise PreconditionFailed(f"JobQueue {name} is {found.status} and takes no jobs.")
     return found
+
+
+def check_array(definition: Definition, submission: Submission) -> None:
+    """Checks that jobs of a definition may be an array, if that is what is asked for.
+
+    Raises:
+        InvalidRequest: it is of type multinode.
+    """
+    require(
+        submission.array_size is None or "nodeProperties" not in definition.detail,
+        "arrayProperties is not applicable for multi-node parallel jobs.",
+        "arrayProperties",
+    )
 
 
 def check_platform(definition: Definition, queue: QueueFacts) -> None:

@@ -23,6 +23,7 @@ from longshore.domain.submission import (
     KnownJob,
     ResolvedJob,
     Submission,
+    check_array,
     check_dependencies,
     check_platform,
     check_queue,
@@ -213,6 +214,7 @@ class Submitter:
         check_dependencies(call, lookups.jobs)
         cached = self._definitions[reference]
         check_platform(cached.definition, queue)
+        check_array(cached.definition, call)
         stored = self._resolve(cached, call)
         if call.request_id:
             lookups.taken[call.request_id] = call
