@@ -287,6 +287,33 @@ async def test_why_it_waits(database_url: str) -> None:
         await stand.until(single, "STARTING")
 
 
+async def test_where_a_node_is(database_url: str) -> None:
+    async def says(node: str) -> tuple[str, str]:
+        explained = await explain_job(stand.conn, JobKey.parse(node))
+        assert [tried.attempt for tried in explained.attempts] == [1]
+        return explained.status, explained.summary
+
+    async with scheduler_stand(database_url) as stand:
+        await a_fleet(stand, 2)
+        job = await stand.submit(nodes=2)
+        main = await who_has(stand, f"{job}#0")
+        assert await says(f"{job}#1") == (
+            "STARTING",
+            "It starts once the main node of its job runs.",
+        )
+        await main.start(f"{job}#0")
+        other = await who_has(stand, f"{job}#1")
+        assert (await says(job))[0] == (await says(f"{job}#0"))[0] == "RUNNING"
+        assert (await says(f"{job}#1"))[0] == "STARTING"
+        await other.end(f"{job}#1", Ended(7))
+        await until_ended(stand, job, 1)
+        assert await says(f"{job}#1") == (
+            "FAILED",
+            "It is over: Essential container in task exited.",
+        )
+        assert (await says(job))[0] == "RUNNING"
+
+
 async def test_a_queue_without_an_environment_for_nodes(database_url: str) -> None:
     async with scheduler_stand(database_url) as stand:
         await stand.managed("spot", resource_type="SPOT")

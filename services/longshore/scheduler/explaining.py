@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from longshore.domain.errors import NotFound
 from longshore.domain.job import WHOLE, JobKey, JobStatus
 from longshore.domain.lacking import NONE_YET
+from longshore.domain.nodes import node_status
 from longshore.domain.opening import is_slot
 from longshore.domain.waiting import HINTS
 from longshore.state import (
@@ -46,12 +47,25 @@ async def explain_job(conn: Connection, key: JobKey) -> Explanation:
     if row is None or (key.is_node and key.node_index >= (row.num_nodes or 0)):
         raise NotFound(f"Job {key} does not exist.", job_id=str(key))
     if row.main_node is None or key.is_child:
-        explanation, tried = await _explain(conn, key), key
-    else:
-        # A node waits with its job; where the job was tried, its main node was.
-        explanation = await _explain(conn, key.parent)
-        tried = key if key.is_node else JobKey.node(key.job_id, row.main_node)
-    return replace(explanation, attempts=tuple(await attempt.placed(conn, tried)))
+        explanation = await _explain(conn, key)
+        return replace(explanation, attempts=tuple(await attempt.placed(conn, key)))
+    # A node waits with its job; where the job was tried, its main node was.
+    explanation = await _explain(conn, key.parent)
+    main = JobKey.node(key.job_id, row.main_node)
+    attempts = tuple(await attempt.placed(conn, key if key.is_node else main))
+    if key.is_node and key != main and attempts and attempts[-1].attempt == row.attempt:
+        explanation = _of_node(explanation, attempts[-1])
+    return replace(explanation, attempts=attempts)
+
+
+def _of_node(job: Explanation, tried: PlacedAttempt) -> Explanation:
+    """Where a node is that was placed with its job and is not the main one."""
+    status = node_status(job.status, tried.status, tried.exit_code)
+    if job.status is JobStatus.STARTING:
+        return replace(job, summary="It starts once the main node of its job runs.")
+    if tried.status == "ENDED" and job.status is not JobStatus.RUNNABLE:
+        return Explanation(status, f"It is over: {tried.status_reason}.", [])
+    return replace(job, status=status, summary=_SENTENCES[status])
 
 
 async def _explain(conn: Connection, key: JobKey) -> Explanation:

@@ -79,12 +79,18 @@ class MainEnd:
 
 @dataclass(frozen=True, slots=True)
 class PlacedAttempt:
-    """Where an attempt was placed; the type is empty for a machine that joined by itself."""
+    """Where an attempt was placed, and how far it is.
+
+    The type is empty for a machine that joined by itself.
+    """
 
     attempt: int
     instance_id: str
     instance_type: str
     compute_environment: str
+    status: str
+    exit_code: int | None
+    status_reason: str | None
 
 
 async def insert(

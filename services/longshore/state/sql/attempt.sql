@@ -51,7 +51,8 @@ WHERE a.status = 'ENDED'
 
 -- name: placed
 -- Where the attempts of a job were placed, in their order; $1 job id, $2 index
-SELECT a.attempt, a.instance_id, coalesce(i.instance_type, '') AS instance_type, a.compute_environment
+SELECT a.attempt, a.instance_id, coalesce(i.instance_type, '') AS instance_type, a.compute_environment,
+    a.status, a.exit_code, a.status_reason
 FROM attempts a
 LEFT JOIN instances i USING (instance_id)
 WHERE a.job_id = $1 AND a.array_index = $2
