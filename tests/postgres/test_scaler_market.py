@@ -312,6 +312,27 @@ async def test_a_raise_outlives_a_short_provider(world: World, market: Market) -
     assert await world.desired() == 0
 
 
+async def test_a_raise_waits_for_what_is_on_its_way_out(world: World, market: Market) -> None:
+    """Instances that drain count towards maxvCpus until they are gone."""
+    await world.environment(types=["c6i.large"], minv_cpus=2, maxv_cpus=4)
+    await world.scaler.evaluate()
+    (leaving,) = await world.instances()
+    await world.db.execute("UPDATE instances SET status = 'TERMINATING'")
+    await world.db.execute("UPDATE compute_environments SET desiredv_cpus = 4")
+    for _ in range(2):
+        await world.scaler.evaluate()
+        assert await world.desired() == 4
+        assert len(await world.instances()) == 2
+    await world.db.execute(
+        "UPDATE instances SET status = 'TERMINATED', ended_at = now() WHERE instance_id = $1",
+        leaving,
+    )
+    await world.scaler.evaluate()
+    assert await world.desired() == 4
+    assert len(await world.instances()) == 3
+    assert len(market.orders) == 3
+
+
 @pytest.mark.parametrize("change", ["state = 'DISABLED'", "maxv_cpus = 2"])
 async def test_a_raise_ends_where_nothing_more_may_be_had(
     world: World, market: Market, change: str

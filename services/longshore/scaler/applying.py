@@ -203,9 +203,9 @@ class Applying:
 def _is_raise_pending(env: Environment, decision: Decision, got: Got, desired: int) -> bool:
     """Whether a client's raise of desiredvCpus stands, as more is to be had for it.
 
-    The provider was short, or has not answered: it will be asked again. A raise ends when it is
-    reached, when nothing but instances that would pass maxvCpus could be added, and when the
-    environment takes no jobs any more.
+    The provider was short, or has not answered, or instances on their way out take the room: there
+    will be another try. A raise ends when it is reached, when nothing but instances that would pass
+    maxvCpus could be added, and when the environment takes no jobs any more.
 
     Args:
         env: the environment as it was read.
@@ -217,8 +217,9 @@ def _is_raise_pending(env: Environment, decision: Decision, got: Got, desired: i
     is_usable = replace(env, status=decision.status).is_usable
     if not (is_raised and is_usable) or desired >= min(env.desiredv_cpus, env.maxv_cpus):
         return False
-    is_short = any(offer.is_short for offer in env.offers)
-    return is_short or not got.is_answered or got.vcpus_missed > 0
+    is_short = not got.is_answered or got.vcpus_missed > 0
+    is_leaving = env.maxv_cpus - decision.headroom + got.vcpus > desired
+    return is_short or is_leaving or any(offer.is_short for offer in env.offers)
 
 
 def _with_errors(reason: str, got: Got) -> str:

@@ -1,5 +1,6 @@
 """What the scaler reads to decide, and what it writes once it has."""
 
+import functools
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +26,12 @@ from longshore.state.pool import Connection
 from longshore.state.queries import load_queries
 
 _SQL = load_queries("scaling")
+
+
+@functools.lru_cache(maxsize=4096)
+def _amount(vcpu_milli: int, memory_mib: int, gpus: int) -> Resources:
+    """What attempts hold and instances have free: often the same, and cheaper to find than make."""
+    return Resources(vcpu_milli, memory_mib, gpus)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,10 +201,10 @@ def _instance(row: Any) -> Instance:
         instance_id=row["instance_id"],
         compute_environment=row["compute_environment"],
         state=state,
-        free=Resources(row["vcpu_milli"], row["memory_mib"], row["gpus"]),
+        free=_amount(row["vcpu_milli"], row["memory_mib"], row["gpus"]),
         ordered_at=row["ordered_at"],
         instance_type=row["instance_type"],
-        held=tuple(Resources(*amounts) for amounts in row["held"] or ()),
+        held=tuple(_amount(*amounts) for amounts in row["held"] or ()),
         vcpus=row["vcpus"],
         generation=row["generation"],
         is_slot=row["is_slot"],
