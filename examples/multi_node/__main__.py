@@ -113,9 +113,11 @@ async def watch(client: Client, job_id: str) -> job_pb2.JobDetail:
             if job.status != shown:
                 shown = job.status
                 print(f"job is {shown}", flush=True)
+    # The newest come first; those of earlier environments of the name are on record, too.
     async for activity in client.list_activities(NAME):
         if activity.ordered:
             print(f"capacity: {activity.reason}")
+            break
     return job
 
 

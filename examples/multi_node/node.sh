@@ -1,9 +1,12 @@
 # Fits the line y = a x + b to points that lie on all nodes, by gradient descent. Every node runs this; needs busybox.
 # PORT: where the main node listens. ROUNDS: how many. POINTS: how many each node has.
 set -eu
+# When the main node has ended the others get SIGTERM, which the first process of a container ignores unless it says so.
+trap 'exit 143' TERM
 me=$AWS_BATCH_JOB_NODE_INDEX
 main=$AWS_BATCH_JOB_MAIN_NODE_INDEX
 nodes=$AWS_BATCH_JOB_NUM_NODES
+address=${AWS_BATCH_JOB_MAIN_NODE_PRIVATE_IPV4_ADDRESS:-}
 
 # This node's points: anything will do that is the same each time.
 awk -v node=$me -v points=$POINTS 'BEGIN {
@@ -36,12 +39,13 @@ add_up() {
     mv line.new line.$1
 }
 
-# The other nodes: tells the main node, and is told; again and again, as it may not listen yet.
+# The other nodes: tells the main node, and sets the line that it answers; again and again, as it may not listen yet.
+# Not in a subshell: this shell could not be stopped while that goes on.
 ask() {
-    until line=$(echo "$*" | busybox nc -w 5 $AWS_BATCH_JOB_MAIN_NODE_PRIVATE_IPV4_ADDRESS $PORT 2>/dev/null) && [ -n "$line" ]; do
-        sleep 0.1
+    line=
+    until [ -n "$line" ]; do
+        line=$(echo "$*" | busybox nc -w 5 $address $PORT 2>/dev/null) || sleep 0.1
     done
-    echo "$line"
 }
 
 if [ $me = $main ]; then
@@ -56,9 +60,9 @@ while [ $round -lt $ROUNDS ]; do
         add_up $round $line
         line=$(cat line.$round)
     else
-        line=$(ask $round $me $(gradient $line))
+        ask $round $me $(gradient $line)
     fi
     round=$((round + 1))
-    [ $((round % 10)) != 0 ] || echo "round $round: y = $line"
+    [ $((round % 10)) != 0 ] || echo "round $round: line $line"
 done
-[ $me != $main ] || echo "line $line"
+[ $me != $main ] || echo "result $line"

@@ -625,7 +625,7 @@ class AttemptChange(_message.Message):
     status_reason: _builtins.str
     """Attempt's status reason, for instance `Essential container in task exited`."""
     address: _builtins.str
-    """Address under which other nodes reach the attempt. Set with RUNNING on nodes of multi-node jobs."""
+    """Address under which other nodes reach the attempt. Set from RUNNING on, for nodes of multi-node jobs."""
     @_builtins.property
     def key(self) -> Global___AttemptKey:
         """Which attempt."""
