@@ -2,44 +2,34 @@
 
 The bill is that of the instances ordered for a mix of jobs, over the least that the mix could cost
 if instances and jobs could be cut (see `mixes`). Fullness is the share of the vCPUs ordered that
-the scheduler's own placement fills while more jobs wait than maxvCpus allows.
+the scheduler's own placement fills while more jobs wait than maxvCpus allows. Where memory is what
+runs out, vCPUs stay free on instances that are full all the same; so the share of what binds is
+told beside it: of vCPUs or memory, whichever is held more, for the whole fleet and, since one
+instance may be out of vCPUs and another out of memory, for each instance.
 """
 
 import argparse
-import random
 import resource
 import statistics
 import subprocess
 import sys
 import time
 import uuid
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
-from mixes import Mix, a_mix, an_environment, least_bill
+from large import INSTANCES, JOBS, NOW, SHAPES, TYPES, a_large_snapshot, a_rolling_snapshot
+from mixes import Mix, a_mix, least_bill
 
 from longshore.domain import placement
-from longshore.domain.capacity import (
-    Instance,
-    InstanceState,
-    QueueDemand,
-    ShapeDemand,
-    Snapshot,
-)
+from longshore.domain.capacity import QueueDemand, Snapshot
 from longshore.domain.decision import Decision, ScalingSettings
 from longshore.domain.opening import Room
 from longshore.domain.resources import Resources
 from longshore.domain.scaling import decide
 
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
 MIXES = 64
-#: Of the decision that is timed.
-SHAPES, JOBS, INSTANCES, TYPES = 1_000, 1_000_000, 10_000, 100
-FAMILIES = (
-    *("m6i", "c6i", "r6i", "c7i", "m5", "c5", "r5", "m6a", "c6a", "r6a", "m7i", "r7i"),
-    *("x2iedn", "g4dn", "g5"),
-)
 
 
 def main() -> None:
@@ -47,10 +37,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mixes", type=int, default=MIXES)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--decision", action="store_true", help="only time one large decision")
+    parser.add_argument("--decision", action="store_true", help="only time large decisions")
     options = parser.parse_args()
     if options.decision:
         time_decision(options.repeats)
+        time_rolling(options.repeats)
         return
     mixes = [a_mix(seed) for seed in range(options.mixes)]
     ratios = [bill(decision(mix)) / least_bill(mix) for mix in mixes]
@@ -58,13 +49,21 @@ def main() -> None:
     print(f"hourly bill over the lower bound, median | {statistics.median(ratios):.3f}")
     print(f"hourly bill over the lower bound, worst | {max(ratios):.3f}", flush=True)
     fullness = [packed(mix) for mix in mixes if mix.kind != "GPU-heavy"]
-    shares = [held / offered for held, offered in fullness]
-    together = sum(held for held, _ in fullness) / sum(offered for _, offered in fullness)
+    vcpus = [share.vcpus / share.vcpus_offered for share in fullness]
+    together = sum(share.vcpus for share in fullness) / sum(
+        share.vcpus_offered for share in fullness
+    )
     print(f"share of vCPUs held once the queue is saturated, all mixes | {together:.3f}")
     print(
-        f"share of vCPUs held once the queue is saturated, median | {statistics.median(shares):.3f}"
+        f"share of vCPUs held once the queue is saturated, median | {statistics.median(vcpus):.3f}"
     )
-    print(f"share of vCPUs held once the queue is saturated, worst | {min(shares):.3f}", flush=True)
+    print(f"share of vCPUs held once the queue is saturated, worst | {min(vcpus):.3f}")
+    for name, shares in (
+        ("of the fleet's vCPUs or memory, whichever binds", [one.binding for one in fullness]),
+        ("of what binds on each instance", [one.binding_each for one in fullness]),
+    ):
+        print(f"share {name}, held then, median | {statistics.median(shares):.3f}")
+        print(f"share {name}, held then, worst | {min(shares):.3f}", flush=True)
     # In a process of its own, so that its memory is its own.
     command = [sys.executable, str(Path(__file__)), "--decision", f"--repeats={options.repeats}"]
     subprocess.run(command, check=True)
@@ -82,8 +81,21 @@ def bill(made: Decision) -> float:
     return sum(launch.count * launch.offer.price_per_hour for launch in made.launches)
 
 
-def packed(mix: Mix) -> tuple[int, int]:
-    """What jobs hold of the vCPUs ordered, in thousandths, with four times the jobs that fit."""
+@dataclass(frozen=True, slots=True)
+class Fullness:
+    """What jobs hold of what was ordered."""
+
+    #: In thousandths.
+    vcpus: int
+    vcpus_offered: int
+    #: The share of vCPUs or of memory that is held, whichever is more.
+    binding: float
+    #: The same of each instance by itself, the mean by its vCPUs.
+    binding_each: float
+
+
+def packed(mix: Mix) -> Fullness:
+    """How full placement makes what is ordered, with four times the jobs that fit."""
     wanted = sum(shape.need.vcpu_milli * shape.runnable for shape in mix.shapes) / 1000
     limited = replace(mix.environment, maxv_cpus=int(max(wanted / 4, 256)))
     made = decision(replace(mix, environment=limited))
@@ -109,19 +121,31 @@ def packed(mix: Mix) -> tuple[int, int]:
         limit=10**9,
         hold_after=timedelta(days=1),
     )
-    held = sum(shapes[placed.entry.shape_id].need.vcpu_milli for placed in plan.placements)
-    return held, sum(kind.offer.vcpu_milli for kind in kinds)
+    held = dict.fromkeys((room.instance_id for room in rooms), Resources(0, 0))
+    for placed in plan.placements:
+        held[placed.instance_id] += shapes[placed.entry.shape_id].need
+    rows = [(*_shares(held[room.instance_id], room.total), room.total) for room in rooms]
+    vcpus = sum(total.vcpu_milli for *_, total in rows)
+    memory = sum(total.memory_mib for *_, total in rows)
+    of_vcpus = sum(share * total.vcpu_milli for share, _, total in rows) / vcpus
+    of_memory = sum(share * total.memory_mib for _, share, total in rows) / memory
+    return Fullness(
+        vcpus=sum(one.vcpu_milli for one in held.values()),
+        vcpus_offered=vcpus,
+        binding=max(of_vcpus, of_memory),
+        binding_each=sum(max(v, m) * total.vcpu_milli for v, m, total in rows) / vcpus,
+    )
+
+
+def _shares(held: Resources, total: Resources) -> tuple[float, float]:
+    return held.vcpu_milli / total.vcpu_milli, held.memory_mib / total.memory_mib
 
 
 def time_decision(repeats: int) -> None:
     """Prints time and memory of one large decision."""
     snapshot = a_large_snapshot()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    seconds = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        decide(snapshot, NOW, ScalingSettings())
-        seconds.append(time.perf_counter() - started)
+    seconds = timed(snapshot, repeats)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(
         f"one decision, {JOBS:,} RUNNABLE jobs in {SHAPES:,} shapes, {INSTANCES:,} instances of "
@@ -132,42 +156,24 @@ def time_decision(repeats: int) -> None:
     print(f"of these by deciding | {(peak - before) / 1024:.0f} MB")
 
 
-def a_large_snapshot() -> Snapshot:
-    """Instances that are partly full, one in ten of them empty, and far more jobs than fit."""
-    rng = random.Random(1)
-    environment = an_environment(FAMILIES)
-    environment = replace(environment, offers=environment.offers[:TYPES])
-    shapes = []
-    for number in range(SHAPES):
-        vcpus = rng.choice((0.25, 0.5, 1, 2, 4, 8, 16))
-        need = Resources(round(vcpus * 1000), int(vcpus * rng.uniform(0.5, 8) * 1024))
-        shapes.append(ShapeDemand(number, need, JOBS // SHAPES))
-    instances = []
-    for number in range(INSTANCES):
-        kind = environment.offers[number % TYPES].kind
-        free = 1.0 if rng.random() < 0.1 else rng.random()
-        instances.append(
-            Instance(
-                instance_id=f"i-{number:017x}",
-                compute_environment=environment.name,
-                state=InstanceState.READY,
-                instance_type=kind.name,
-                free=Resources(int(kind.offer.vcpu_milli * free), int(kind.offer.memory_mib * free))
-                if free < 1
-                else kind.offer,
-                ordered_at=NOW,
-                vcpus=kind.vcpus,
-                price_per_hour=kind.price_per_hour,
-                live_attempts=0 if free == 1 else 1,
-                idle_since=NOW if free == 1 else None,
-            )
-        )
-    quarter = SHAPES // 4
-    queues = [
-        QueueDemand(f"queue-{n}", n, ("bench",), tuple(shapes[n * quarter : (n + 1) * quarter]))
-        for n in range(4)
-    ]
-    return Snapshot(queues, [environment], instances)
+def time_rolling(repeats: int) -> None:
+    """Prints the time of a decision where environments of several queues are full."""
+    seconds = timed(a_rolling_snapshot(), repeats)
+    print(
+        f"one decision, {JOBS:,} RUNNABLE jobs in {SHAPES:,} shapes, three environments in rolling "
+        f"order, maxvCpus at half of what is wanted, median | {statistics.median(seconds):.2f} s "
+        f"[{min(seconds):.2f}-{max(seconds):.2f}]"
+    )
+
+
+def timed(snapshot: Snapshot, repeats: int) -> list[float]:
+    """Seconds of each of so many decisions."""
+    seconds = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        decide(snapshot, NOW, ScalingSettings())
+        seconds.append(time.perf_counter() - started)
+    return seconds
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ cost is in shapes and types, never in jobs.
 """
 
 import heapq
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ _GOOD = 1.002
 _EFFORT = 120
 #: Above it, an instance more or less does not matter.
 _MANY_INSTANCES = 500
+_SLACK = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,36 +73,45 @@ _TASTES = (
 )
 
 
-def blend(problem: Problem) -> list[Batch]:
-    """The cheapest instances found that hold all the jobs which some type may be taken for."""
+def sketch(problem: Problem) -> list[Batch]:
+    """Instances that hold the jobs which some type may be taken for: the first way, no other."""
+    return _blend_once(problem, _TASTES[0]) or []
+
+
+def blend(problem: Problem, first: list[Batch] | None = None) -> list[Batch]:
+    """The cheapest instances found that hold all the jobs which some type may be taken for.
+
+    Args:
+        problem: the jobs, and what may be had.
+        first: what `sketch` made of it, if that is known.
+    """
     able = problem.causes.any(axis=1) & (problem.counts > 0)
     if not able.any():
         return []
-    best = _best_blend(problem, able)
+    best = _best_blend(problem, able, sketch(problem) if first is None else first)
     for offer in _singles(problem, able):
         if _least_cost(problem, able, offer) < _bill(problem, best)[0] - 1e-9:
             alone = np.zeros_like(problem.causes)
             alone[:, offer] = problem.causes[:, offer]
             single = Problem(problem.needs, problem.counts, problem.offers, problem.prices, alone)
-            best = min(
-                best, _blend_once(single, _TASTES[0]), key=lambda found: _bill(problem, found)
-            )
+            found = _blend_once(single, _TASTES[0], _bill(problem, best)[0])
+            best = min(best, found or best, key=lambda batches: _bill(problem, batches))
     is_small = able.sum() <= MANY_SHAPES and sum(batch.count for batch in best) <= _MANY_INSTANCES
     return _thinned(problem, able, best) if is_small else best
 
 
-def _best_blend(problem: Problem, able: Mask) -> list[Batch]:
+def _best_blend(problem: Problem, able: Mask, first: list[Batch]) -> list[Batch]:
     """The cheapest of several ways; no more are tried once one is as good as can be had."""
     demand = problem.counts[able] @ problem.needs[able]
     usable = problem.causes.any(axis=0)
     bound = float(worths(problem.offers[usable], problem.prices[usable], demand) @ demand)
-    best: list[Batch] = []
-    for taste in _TASTES[: max(1, min(len(_TASTES), _EFFORT // int(able.sum())))]:
-        batches = _blend_once(problem, taste)
-        if not best or _bill(problem, batches) < _bill(problem, best):
-            best = batches
-        if _bill(problem, best)[0] <= bound * _GOOD:
+    best, least = first, _bill(problem, first)
+    for taste in _TASTES[1 : max(1, min(len(_TASTES), _EFFORT // int(able.sum())))]:
+        if least[0] <= bound * _GOOD:
             break
+        batches = _blend_once(problem, taste, least[0])
+        if batches is not None and (price := _bill(problem, batches)) < least:
+            best, least = batches, price
     return best
 
 
@@ -166,8 +177,8 @@ def _least_cost(problem: Problem, able: Mask, offer: int) -> float:
     return float(np.ceil((total[wanted] / held[wanted]).max() - 1e-9) * problem.prices[offer])
 
 
-def _blend_once(problem: Problem, taste: Taste) -> list[Batch]:
-    """Packs everything in one way.
+def _blend_once(problem: Problem, taste: Taste, limit: float = math.inf) -> list[Batch] | None:
+    """Packs everything in one way; None as soon as it is sure to cost more than a limit.
 
     Types with GPUs come first: what else jobs leave of them costs no more if others use it.
     """
@@ -175,6 +186,7 @@ def _blend_once(problem: Problem, taste: Taste) -> list[Batch]:
     batches: list[Batch] = []
     usable = problem.causes.any(axis=0)
     has_gpus = problem.offers[:, 2] > 0
+    spent = 0.0
     for types in (usable & has_gpus, usable & ~has_gpus):
         market = _Market(problem, taste, types, left)
         while left.any() and (best := market.best(left)):
@@ -185,6 +197,9 @@ def _blend_once(problem: Problem, taste: Taste) -> list[Batch]:
             count = int((left[held] // best.jobs[held]).min())
             left -= best.jobs * count
             batches.append(Batch(best.offer, count, best.left))
+            spent += float(problem.prices[best.offer]) * count
+            if spent + market.least_cost(left) > limit + _SLACK:
+                return None
     return batches
 
 
@@ -219,8 +234,13 @@ class _Market:
         """The type that is filled best with what is left."""
         best: _Found | None = None
         tried: list[tuple[float, float, int]] = []
+        demand = left @ self._problem.needs
         while self._heap and (best is None or -self._heap[0][0] > best.gain + _TOLERANCE):
-            _, vcpus, offer = heapq.heappop(self._heap)
+            known, vcpus, offer = heapq.heappop(self._heap)
+            most = self._most(offer, demand)
+            if most < -known - _TOLERANCE:  # too few jobs are left to fill it as it was
+                heapq.heappush(self._heap, (-most, vcpus, offer))
+                continue
             filling = self._filling(offer)
             filled = filling.fill(left)
             if filled is None:
@@ -233,6 +253,18 @@ class _Market:
         for entry in tried:
             heapq.heappush(self._heap, entry)
         return best
+
+    def _most(self, offer: int, demand: Vector) -> float:
+        """The most that a type could yield: it holds no more than it offers, nor than is left."""
+        held = np.minimum(self._problem.offers[offer], demand)
+        return float(held @ self._worth / self._problem.prices[offer])
+
+    def least_cost(self, left: Counts) -> float:
+        """What the jobs that are left cost at the very least: no type offers more than its price.
+
+        So it is whatever was wanted when the worths were reckoned.
+        """
+        return float(left @ self._problem.needs @ self._worth)
 
     def is_stale(self, left: Counts) -> bool:
         """Whether what a vCPU is worth has changed with the jobs that are left."""

@@ -50,6 +50,11 @@ class Estate:
             if name and not instance.live_attempts and instance.is_ours:
                 self.empty.setdefault(name, []).append(number)
 
+    @property
+    def empty_vcpus(self) -> float:
+        """What the empty instances count towards maxvCpus."""
+        return sum(self.staying[number].vcpus for some in self.empty.values() for number in some)
+
     def _add(self, instance: Instance, now: datetime, settings: ScalingSettings) -> None:
         """Counts an instance; one that was lost, never came or is outdated is given back."""
         self.total += instance.vcpus

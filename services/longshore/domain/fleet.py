@@ -4,8 +4,13 @@ Simple meaning: all jobs that come to an environment are blended onto new instan
 price that the strategy allows. Where maxvCpus binds, dispatch order wins: the longest run of the
 first jobs that fits is blended, and then shape by shape takes what is left. BEST_FIT goes shape by
 shape from the start. A multi-node job gets all its nodes at once, or none.
+
+How the code differs: a fleet remembers how it was when it first turned a job away for maxvCpus.
+From there on everything goes shape by shape, so jobs that come later and rank after that one need
+no new blend: they start from what is remembered (`at_cut`).
 """
 
+import copy
 import itertools
 import math
 from collections import Counter
@@ -14,23 +19,20 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from longshore.domain.blending import Batch, Problem, blend
+from longshore.domain.blending import Batch, Problem, blend, sketch
 from longshore.domain.capacity import BEST_FIT, Environment, Offer, ShapeDemand
 from longshore.domain.catalogue import InstanceType, fargate_type
 from longshore.domain.filling import Counts
+from longshore.domain.longest_run import Limit, longest_run
 from longshore.domain.packing import choose
 from longshore.domain.resources import Resources
 from longshore.domain.rooms import Rooms
 from longshore.domain.strategy import Choice
 from longshore.domain.worth import Matrix
 
-#: Looks for the longest run of jobs that fits under maxvCpus, and when it is close enough.
-_LOOKS = 6
-_CLOSE = 0.97
-_AIM = 0.985
-#: vCPUs of instances for a vCPU of jobs, before anything is known.
-_USUAL_ROOM = 1.1
 _SLACK = 1e-6
+#: Parts of what is wanted, at most, that multi-node jobs may go first of.
+_PARTS = 4
 NO_NODES = "Multi-node jobs run on on-demand instances only: none for {}."
 _SHORT = "The provider is short of {}, which {{}} would need."
 _AT_MAXIMUM = "maxvCpus of {} leaves {{}} waiting."
@@ -45,6 +47,10 @@ class Wanted:
     count: int
 
 
+#: For each need of multi-node jobs, idle instances that are large enough, by type.
+Idle = Mapping[Resources, Mapping[str, Sequence[int]]]
+
+
 class Fleet:
     """New instances for jobs, within what an environment may still have."""
 
@@ -53,7 +59,7 @@ class Fleet:
     ) -> None:
         self._env = env
         self._choice = choice
-        self._vcpus = np.array([offer.kind.vcpus for offer in choice.offers])
+        self._vcpus = np.array([offer.kind.vcpus for offer in choice.offers], dtype=np.float64)
         self.headroom = headroom
         #: Instances of each type that are there, empty: they are used before new ones.
         self.stock = Counter(stock)
@@ -61,23 +67,73 @@ class Fleet:
         #: By rank, the jobs that get no instances, and why, with a gap for how many they are.
         self.left: dict[int, tuple[int, str]] = {}
         self.covered = 0
-        #: Idle instances by type that multi-node jobs were completed with.
-        self.completed: Counter[str] = Counter()
+        #: Idle instances that multi-node jobs were completed with.
+        self.completed: set[int] = set()
         self.has_nodes = False
+        #: The rank of the first jobs that were turned away for maxvCpus.
+        self.cut: int | None = None
+        self._at_cut: Fleet | None = None
         self._spare = Rooms.empty()
 
-    def hold(self, wanted: Sequence[Wanted], idle: Mapping[str, int]) -> None:
+    @property
+    def vcpus(self) -> float:
+        """What all launches count towards maxvCpus."""
+        return sum(offer.kind.vcpus * count for offer, count in self.launches.items())
+
+    def at_cut(self) -> "Fleet | None":
+        """The fleet as it was when it first turned jobs away for maxvCpus; None if it did not."""
+        if self._at_cut is None:
+            return None
+        fleet = self._at_cut.copy()
+        fleet.left = {}
+        fleet._at_cut = self._at_cut  # noqa: SLF001 - our own
+        return fleet
+
+    def copy(self) -> "Fleet":
+        """The same instances, to try something with."""
+        twin = copy.copy(self)
+        twin.stock, twin.launches = Counter(self.stock), Counter(self.launches)
+        twin.left, twin.completed = dict(self.left), set(self.completed)
+        twin._spare = self._spare.copy()  # noqa: SLF001 - our own
+        return twin
+
+    def hold(self, wanted: Sequence[Wanted], idle: Idle) -> "Fleet":
         """Takes instances for jobs, which are in dispatch order.
+
+        Multi-node jobs among the others would keep these from being blended together. So they go
+        first, as far as maxvCpus leaves enough for everybody before them as well.
 
         Args:
             wanted: the jobs.
-            idle: idle instances by type, for multi-node jobs to be completed with.
+            idle: instances for multi-node jobs to be completed with.
+
+        Returns:
+            The fleet that holds them: this one, or one in its place.
         """
-        left_idle = Counter(idle)
+        fleet, rest = self, list(wanted)
+        for _ in range(_PARTS):
+            nodes_first = _nodes_first(rest)
+            if nodes_first == rest or fleet.cut is not None:
+                break
+            trial = fleet.copy()
+            trial.hold_in_turn(nodes_first, idle)
+            cut = trial.cut
+            if cut is None:
+                return trial
+            trial = fleet.copy()
+            trial.hold_in_turn(_nodes_first([want for want in rest if want.rank < cut]), idle)
+            if trial.cut is not None:
+                break
+            fleet, rest = trial, [want for want in rest if want.rank >= cut]
+        fleet.hold_in_turn(rest, idle)
+        return fleet
+
+    def hold_in_turn(self, wanted: Sequence[Wanted], idle: Idle) -> None:
+        """Takes instances for jobs in the order given; see `hold`."""
         for is_multi, run in itertools.groupby(wanted, key=lambda want: want.shape.nodes > 1):
             if is_multi:
                 for want in run:
-                    self._hold_nodes(want, left_idle)
+                    self._hold_nodes(want, idle[want.shape.need])
             else:
                 self._hold_run(list(run))
 
@@ -120,29 +176,47 @@ class Fleet:
 
     def _hold_run(self, run: list[Wanted]) -> None:
         """Takes instances for jobs of one node."""
-        left = {
-            want.rank: want.count - self._spare.take(want.shape.need, want.count) for want in run
-        }
-        run = [want for want in run if left[want.rank]]
-        if not run:
-            return
+        was_closed = self._is_closed
         needs = _rows([want.shape.need for want in run])
+        left = self._into_spare(run, needs)
+        is_squeezed = any(count < want.count for count, want in zip(left, run, strict=True))
         causes = self._choice.causes(needs)
-        counts = np.array([left[want.rank] for want in run], dtype=np.int64)
-        if self._env.allocation_strategy != BEST_FIT:
-            problem = Problem(needs, counts, self._choice.sizes, self._choice.prices, causes)
-            counts = counts - self._blend(problem)
-        for want, row, count in zip(run, causes, counts.tolist(), strict=True):
-            rest = self._grow(want.shape.need, count, np.flatnonzero(row).tolist()) if count else 0
-            self.covered += left[want.rank] - rest
-            if rest:
-                self.turn_away(replace(want, count=rest), self._lack(want.shape.need))
+        if self._env.allocation_strategy != BEST_FIT and self.cut is None and left.any():
+            problem = Problem(needs, left, self._choice.sizes, self._choice.prices, causes)
+            left = left - self._blend(problem)
+        self.covered += sum(want.count for want in run) - int(left.sum())
+        for number in np.flatnonzero(left).tolist():
+            want, count = run[number], int(left[number])
+            if not was_closed:
+                types = np.flatnonzero(causes[number]).tolist()
+                count = self._grow(want.shape.need, count, types)
+                self.covered += int(left[number]) - count
+            if count:
+                self.turn_away(replace(want, count=count), self._lack(want.shape.need))
+                if self.cut is None and causes[number].any():
+                    self.cut = want.rank
+                    # What later jobs of the run found of spare room would be found once more.
+                    self._at_cut = None if is_squeezed else self.copy()
+
+    @property
+    def _is_closed(self) -> bool:
+        """Whether no instance can be taken, neither a new one nor one in stock."""
+        least = float(self._vcpus.min(initial=math.inf)) - _SLACK if self._env.is_strict else 0.0
+        return self.headroom <= least and not self.stock.total()
+
+    def _into_spare(self, run: Sequence[Wanted], needs: Matrix) -> Counts:
+        """Leaves jobs to what is free on the instances taken so far; returns how many are left."""
+        left = np.array([want.count for want in run], dtype=np.int64)
+        for number in np.flatnonzero(self._spare.able_any(needs)).tolist():
+            left[number] -= self._spare.take(run[number].shape.need, int(left[number]))
+        return left
 
     def _blend(self, problem: Problem) -> Counts:
         """Takes instances for the longest run of the first jobs that fits; returns those jobs."""
         if self.headroom <= 0 and not self.stock:
             return np.zeros_like(problem.counts)
         held = np.where(problem.causes.any(axis=1), problem.counts, 0)
+        batches: list[Batch] = []
         least = float(held @ problem.needs[:, 0]) / 1000
         there = sum(
             count * kind.vcpus
@@ -150,47 +224,19 @@ class Fleet:
             if (count := self.stock[kind.name])
         )
         if least <= self.headroom + there:
-            batches = blend(problem)
-            size = self._size(batches)
-        else:
-            batches, size = [], least * _USUAL_ROOM
-        if size > self.headroom + _SLACK:
-            held, batches = self._longest_run(problem, held, size)
+            batches = sketch(problem)
+        if least > self.headroom + there or self._size(batches) > self.headroom + _SLACK:
+            held, batches = longest_run(problem, held, Limit(self.headroom, there, self._size))
+        best = blend(replace(problem, counts=held), batches)
+        if self._size(best) <= self.headroom + _SLACK:
+            batches = best
         for batch in batches:
-            self._book(batch.offer, batch.count)
+            self._take(self._choice.offers[batch.offer], batch.count)
         self._spare.add(
             [(int(batch.left[0]), int(batch.left[1]), int(batch.left[2])) for batch in batches],
             [batch.count for batch in batches],
         )
         return held
-
-    def _longest_run(
-        self, problem: Problem, held: Counts, size: float
-    ) -> tuple[Counts, list[Batch]]:
-        """Of jobs that need too many vCPUs, the first ones that fit, and instances for them."""
-        weights = problem.needs[:, 0] / problem.needs[:, 0].sum() + problem.needs[:, 1] / max(
-            problem.needs[:, 1].sum(), 1
-        )
-        upto = np.cumsum(held * weights)
-        before = upto - held * weights
-        low, low_size, high, high_size = 0.0, 0.0, float(upto[-1]), size
-        best: Counts = np.zeros_like(held)
-        best_batches: list[Batch] = []
-        for _ in range(_LOOKS):
-            share = (_AIM * self.headroom - low_size) / max(high_size - low_size, _SLACK)
-            middle = low + (high - low) * min(max(share, 0.02), 0.98)
-            run = np.floor(np.clip((middle - before) / weights, 0, held) + _SLACK).astype(np.int64)
-            batches = blend(
-                Problem(problem.needs, run, problem.offers, problem.prices, problem.causes)
-            )
-            run_size = self._size(batches)
-            if run_size > self.headroom + _SLACK:
-                high, high_size = middle, run_size
-                continue
-            low, low_size, best, best_batches = middle, run_size, run, batches
-            if run_size >= _CLOSE * self.headroom:
-                break
-        return best, best_batches
 
     def _size(self, batches: Iterable[Batch]) -> float:
         """Counts the vCPUs of the instances that would be new."""
@@ -236,57 +282,77 @@ class Fleet:
         if chosen is None or offers[chosen[0]].is_short:
             return None
         taken, number = causes[chosen[0]], chosen[1]
-        self._book(taken, number)
+        self._take(self._choice.offers[taken], number)
         return taken, number
 
-    def _book(self, number: int, count: int) -> None:
+    def _take(self, offer: Offer, count: int) -> None:
         """Counts instances: those in stock first, then new ones."""
-        offer = self._choice.offers[number]
         there = min(self.stock[offer.kind.name], count)
         self.stock[offer.kind.name] -= there
         if count > there:
             self.launches[offer] += count - there
             self.headroom -= (count - there) * offer.kind.vcpus
 
-    def _hold_nodes(self, want: Wanted, idle: Counter[str]) -> None:
-        """Takes instances of one type for all nodes of each job, or none."""
+    def _hold_nodes(self, want: Wanted, idle: Mapping[str, Sequence[int]]) -> None:
+        """Takes instances of one type for all nodes of each job, or none: idle ones, then new."""
         need, nodes, left = want.shape.need, want.shape.nodes, want.count
         lack = self._lack(need)
-        self.covered += left
-        whole = self._choice.whole()  # as if the provider were short of nothing: nodes wait
-        causes = np.flatnonzero(whole.causes(_rows([need]))[0]).tolist()
+        there = {
+            name: [number for number in numbers if number not in self.completed]
+            for name, numbers in idle.items()
+        }
         while left:
-            best: tuple[float, float, str, int] | None = None
-            for number in causes:
-                kind = whole.offers[number].kind
-                new = max(nodes - idle[kind.name], 0)
-                price = float(round(whole.prices[number] * new, 6))
-                if new * kind.vcpus <= self.headroom + _SLACK:
-                    key = (price, new * kind.vcpus, kind.name, number)
-                    best = key if best is None else min(best, key)
-            if best is None:
+            number = self._type_for_nodes(need, nodes, there)
+            if number is None:
                 break
-            offer = self._to_be_had(whole.offers[best[3]])
+            best = self._choice.whole.offers[number]
+            name = best.kind.name
+            found = len(there.get(name, ())) + self.stock[name]
+            offer = best if found >= nodes else self._to_be_had(best)
             if offer is None:
-                lack = _SHORT.format(best[2])
+                lack = _SHORT.format(name)
                 break
-            kind = offer.kind
-            there = min(idle[kind.name], nodes)
-            new = nodes - there
-            jobs = 1 if there else min(left, int((self.headroom + _SLACK) // (new * kind.vcpus)))
-            if there:
-                idle[kind.name] -= there
-                self.completed[kind.name] += there
-            if new:
-                self.launches[offer] += new * jobs
-                self.headroom -= new * jobs * kind.vcpus
-                rest = kind.offer - need
-                self._spare.add([(rest.vcpu_milli, rest.memory_mib, rest.gpus)], [new * jobs])
-                self.has_nodes = True
+            if found:
+                jobs = min(left, max(found // nodes, 1))
+            else:
+                jobs = min(left, int((self.headroom + _SLACK) // (nodes * offer.kind.vcpus)))
+            taken = there.get(name, [])[: jobs * nodes]
+            there[name] = there.get(name, [])[len(taken) :]
+            self.completed.update(taken)
+            before = self.launches.total()
+            self._take(offer, jobs * nodes - len(taken))
+            self.has_nodes |= self.launches.total() > before
+            rest = offer.kind.offer - need
+            self._spare.add(
+                [(rest.vcpu_milli, rest.memory_mib, rest.gpus)], [jobs * nodes - len(taken)]
+            )
             left -= jobs
-        self.covered -= left
+        self.covered += want.count - left
         if left:
             self.turn_away(replace(want, count=left), lack)
+
+    def _type_for_nodes(
+        self, need: Resources, nodes: int, idle: Mapping[str, Sequence[int]]
+    ) -> int | None:
+        """The type at which one more multi-node job costs least, None if it finds no room.
+
+        It is looked for as if the provider were short of nothing: nodes wait for their type.
+        """
+        whole = self._choice.whole
+        row = _rows([need])
+        is_cause = whole.causes(row)[0]
+        best: tuple[float, float, float, str, int] | None = None
+        for number in np.flatnonzero((row <= whole.sizes).all(axis=1)).tolist():
+            kind, price = whole.offers[number].kind, float(whole.prices[number])
+            there = len(idle.get(kind.name, ())) + self.stock[kind.name]
+            new = max(nodes - there, 0)
+            size = new * kind.vcpus
+            if new and (not is_cause[number] or size > self.headroom + _SLACK):
+                continue
+            # Of what is there, the type that would be ordered: others are there for other jobs.
+            key = (round(price * new, 6), size, price, kind.name, number)
+            best = key if best is None else min(best, key)
+        return best and best[-1]
 
     def _to_be_had(self, best: Offer) -> Offer | None:
         """The same type where the provider is not short of it: nodes never switch to another."""
@@ -306,6 +372,10 @@ class Fleet:
             shown = ", ".join(names[:3]) + (" and others" if len(names) > 3 else "")
             return _SHORT.format(shown)
         return _AT_MAXIMUM.format(env.maxv_cpus)
+
+
+def _nodes_first(wanted: Sequence[Wanted]) -> list[Wanted]:
+    return sorted(wanted, key=lambda want: want.shape.nodes == 1)
 
 
 def _rows(needs: Sequence[Resources]) -> Matrix:

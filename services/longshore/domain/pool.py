@@ -53,7 +53,8 @@ class Pool:
             for number, instance in enumerate(estate.staying):
                 if not instance.live_attempts:
                     self._slots.setdefault(instance.free, []).append(number)
-        self._completed: list[int] = []
+        #: The first rank that asks since the last time that everything was packed.
+        self._asked_from: float = math.inf
         self._rest: Rooms | None = None
         self._rest_numbers: list[int] = []
         self.fleet = self._new_fleet()
@@ -84,19 +85,24 @@ class Pool:
         return self.env.is_managed and not self.env.is_spot and not self.env.is_fargate
 
     def _idle_by_type(self, need: Resources) -> dict[str, list[int]]:
-        """Instances that nothing was left to yet, and with room for this, by type."""
+        """Instances that nothing was left to yet, and with room for this, by type.
+
+        The cheapest types come first.
+        """
         able = self._rooms.able(need) & ~self._rooms.used
         found: dict[str, list[int]] = {}
         for number in np.flatnonzero(able).tolist():
             instance = self.estate.staying[number]
             if not instance.live_attempts and instance.instance_type:
                 found.setdefault(instance.instance_type, []).append(number)
-        return dict(sorted(found.items()))
+        prices = {name: self.estate.staying[some[0]].price_per_hour for name, some in found.items()}
+        return {name: found[name] for name in sorted(found, key=lambda name: (prices[name], name))}
 
     def want(self, rank: int, shape: ShapeDemand, count: int) -> None:
         """Asks for new instances for jobs that found no room."""
         there = self._wanted.get(rank)
         self._wanted[rank] = Wanted(rank, shape, count + (there.count if there else 0))
+        self._asked_from = min(self._asked_from, rank)
 
     def pack(self) -> dict[int, int]:
         """Decides on new instances for all that is wanted.
@@ -104,18 +110,25 @@ class Pool:
         Returns:
             By rank, the jobs that are left over; they are no longer wanted here.
         """
-        self.fleet = self._new_fleet()
-        wanted = [self._wanted[rank] for rank in sorted(self._wanted)]
+        asked_from, self._asked_from = self._asked_from, math.inf
         env = self.env
+        wanted = [self._wanted[rank] for rank in sorted(self._wanted)]
         if not (env.is_managed and env.is_usable):
-            return {want.rank: self._wanted.pop(want.rank).count for want in wanted}
+            self._wanted.clear()
+            return {want.rank: want.count for want in wanted}
+        cut = math.inf if self.fleet.cut is None else self.fleet.cut
+        full = self.fleet.at_cut() if asked_from > cut else None
+        if full:  # as before up to there, and from there on nothing is blended
+            wanted = [want for want in wanted if want.rank > cut]
+        self.fleet = full or self._new_fleet()
         if env.is_fargate:
             self.fleet.hold_slots(wanted)
         else:
             self._hold(wanted)
         for rank, (count, lack) in self.fleet.left.items():
-            want = self._wanted[rank]
-            self._wanted[rank] = replace(want, count=want.count - count)
+            want = self._wanted.pop(rank)
+            if want.count > count:
+                self._wanted[rank] = replace(want, count=want.count - count)
             before, _ = self._turned_away.get(rank, (0, ""))
             self._turned_away[rank] = before + count, lack
         return {rank: count for rank, (count, _) in self.fleet.left.items()}
@@ -134,12 +147,9 @@ class Pool:
                 possible.append(want)
             else:
                 self.fleet.turn_away(want, NO_NODES)
-        needs = [want.shape.need for want in possible if want.shape.nodes > 1]
-        found = self._idle_by_type(_most(needs)) if needs else {}
-        self.fleet.hold(possible, {kind: len(numbers) for kind, numbers in found.items()})
-        self._completed = [
-            number for kind, count in self.fleet.completed.items() for number in found[kind][:count]
-        ]
+        needs = {want.shape.need for want in possible if want.shape.nodes > 1}
+        idle = {need: self._idle_by_type(need) for need in needs}
+        self.fleet = self.fleet.hold(possible, idle)
 
     def place_rest(self, rank: int, shape: ShapeDemand, count: int) -> int:
         """Leaves jobs to empty instances that were kept and not used; returns how many are left."""
@@ -179,8 +189,7 @@ class Pool:
         fleet.stock.clear()
         ordered = dict(fleet.launches)
         floor, filled = self._fill_up()
-        added = sum(offer.kind.vcpus * count for offer, count in fleet.launches.items())
-        staying = estate.staying_vcpus + added
+        staying = estate.staying_vcpus + fleet.vcpus
         given = list(estate.given)
         is_quiet = not (fleet.launches or self._turned_away or used.any())
         if env.status == "DELETING":
@@ -214,7 +223,7 @@ class Pool:
         """Of each instance that stays, whether a job that waits was left to it."""
         used = self._used.copy()
         used |= self._rooms.used
-        used[self._completed] = True
+        used[list(self.fleet.completed)] = True
         for kind, numbers in self._empty.items():
             used[numbers[: len(numbers) - self.fleet.stock[kind]]] = True
         if self._rest is not None:
@@ -234,9 +243,7 @@ class Pool:
         member = "minvCpus"
         if env.desiredv_cpus > max(env.settledv_cpus, floor):
             floor, member = env.desiredv_cpus, "desiredvCpus"
-        before = self.estate.staying_vcpus + sum(
-            offer.kind.vcpus * count for offer, count in self.fleet.launches.items()
-        )
+        before = self.estate.staying_vcpus + self.fleet.vcpus
         if floor <= before or not self.fleet.fill(floor - before):
             return floor, ""
         return floor, f"{member} asks for {count_of(floor, 'vCPU')}, {before:g} were there."

@@ -108,6 +108,14 @@ class Rooms:
             self._counts[room] = parts[0][1]
             self.add([tuple(part.tolist()) for part, _ in parts[1:]], [n for _, n in parts[1:]])
 
+    def able_any(self, needs: NDArray[np.float64]) -> Flags:
+        """Of each need, a row of three dimensions, whether there is a room that holds it."""
+        fits = needs[:, 0, None] <= self._free[0]
+        for row in (1, 2):
+            fits = fits & (needs[:, row, None] <= self._free[row])
+        found: Flags = fits.any(axis=1)
+        return found
+
     def able(self, need: Resources) -> Flags:
         """Of each tag, whether its instance has room for this."""
         wanted = np.array([need.vcpu_milli, need.memory_mib, need.gpus])

@@ -11,6 +11,7 @@ exactly by looking at every corner: each is where as many types (or axes) meet a
 
 import functools
 import itertools
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,17 +36,70 @@ def worths(offers: Matrix, prices: Vector, demand: Vector) -> Vector:
     rows = np.flatnonzero(demand > 0)
     if not len(rows) or not len(prices):
         return result
-    # Scaled, so that the corners are well conditioned.
-    scale = offers[:, rows].max(axis=0)
-    scale[scale == 0] = 1
-    best = _efficient(offers[:, rows] / scale / prices[:, None])
-    corners = _corners(best)
-    allowed = (corners >= -_SLACK).all(axis=1) & (best @ corners.T <= 1 + _SLACK).all(axis=0)
-    corners = np.maximum(corners[allowed], 0)
-    if len(corners):
-        totals = corners @ (demand[rows] / scale)
-        result[rows] = corners[int(totals.argmax())] / scale
+    corners = _corners_of(offers[:, rows], prices)
+    if len(corners.values):
+        best, _ = corners.best(demand[rows])
+        result[rows] = corners.values[best] / corners.scale
     return result
+
+
+def least_vcpus(offers: Matrix, prices: Vector, demand: Vector) -> float:
+    """What the cheapest fleet in fractions offers of the first dimension: at least what is wanted.
+
+    It is more where another dimension binds. The arguments are those of `worths`.
+    """
+    rows = np.flatnonzero(demand > 0)
+    if not demand[0] or not len(prices):
+        return 0.0
+    corners = _corners_of(offers[:, rows], prices)
+    if not len(corners.values):
+        return float(demand[0])
+    best, wanted = corners.best(demand[rows])
+    bounds = corners.bounds[best]
+    # What is spent on each type that meets there; of an axis that does, what is left over.
+    spent = np.linalg.solve(bounds.T, wanted)
+    is_type = corners.are_types[best]
+    return float(spent[is_type] @ bounds[is_type, 0] * corners.scale[0])
+
+
+@dataclass(frozen=True, slots=True)
+class _Corners:
+    """The corners at which no type offers too much, for what is on offer."""
+
+    #: A row of scaled worths for each.
+    values: Matrix
+    scale: Vector
+    #: The bounds that meet at each, and which of these are types rather than axes.
+    bounds: NDArray[np.float64]
+    are_types: NDArray[np.bool_]
+
+    def best(self, demand: Vector) -> tuple[int, Vector]:
+        """The corner at which the demand is worth most, and the demand, scaled."""
+        wanted = demand / self.scale
+        return int((self.values @ wanted).argmax()), wanted
+
+
+def _corners_of(offers: Matrix, prices: Vector) -> _Corners:
+    """The corners; what is on offer stays while what is wanted changes, so they are kept."""
+    return _find_corners(np.ascontiguousarray(offers).tobytes(), prices.tobytes(), offers.shape[1])
+
+
+@functools.lru_cache(maxsize=64)
+def _find_corners(offers: bytes, prices: bytes, size: int) -> _Corners:
+    amounts = np.frombuffer(offers).reshape(-1, size)
+    # Scaled, so that the corners are well conditioned.
+    scale = amounts.max(axis=0)
+    scale[scale == 0] = 1
+    best = _efficient(amounts / scale / np.frombuffer(prices)[:, None])
+    # Each is where as many of the bounds meet as there are dimensions.
+    bounds = np.vstack([best, np.eye(size)])
+    limits = np.concatenate([np.ones(len(best)), np.zeros(size)])
+    chosen = _choices(len(bounds), size)
+    chosen = chosen[np.abs(np.linalg.det(bounds[chosen])) > 1e-12]
+    values = np.linalg.solve(bounds[chosen], limits[chosen][..., None])[..., 0]
+    allowed = (values >= -_SLACK).all(axis=1) & (best @ values.T <= 1 + _SLACK).all(axis=0)
+    chosen = chosen[allowed]
+    return _Corners(np.maximum(values[allowed], 0), scale, bounds[chosen], chosen < len(best))
 
 
 def _efficient(yields: Matrix) -> Matrix:
@@ -57,18 +111,6 @@ def _efficient(yields: Matrix) -> Matrix:
     kept = rows[np.logical_not(is_beaten)]
     most: Matrix = kept[np.argsort(-kept.sum(axis=1), kind="stable")[:_CORNERS_LIMIT]]
     return most
-
-
-def _corners(best: Matrix) -> Matrix:
-    """Where as many of the bounds meet as there are dimensions."""
-    size = best.shape[1]
-    bounds = np.vstack([best, np.eye(size)])
-    values = np.concatenate([np.ones(len(best)), np.zeros(size)])
-    chosen = _choices(len(bounds), size)
-    systems = bounds[chosen]
-    solvable = np.abs(np.linalg.det(systems)) > 1e-12
-    chosen = chosen[solvable]
-    return np.linalg.solve(bounds[chosen], values[chosen][..., None])[..., 0]
 
 
 @functools.cache

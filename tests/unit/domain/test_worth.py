@@ -2,10 +2,11 @@
 
 import highspy
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from longshore.domain.worth import worths
+from longshore.domain.worth import least_vcpus, worths
 
 
 def least(offers: list[list[int]], prices: list[float], demand: list[int]) -> float:
@@ -52,3 +53,32 @@ def test_worths_are_those_of_the_cheapest_fleet(
 def test_nothing_wanted_is_worth_nothing() -> None:
     found = worths(np.array([[2.0, 4.0, 0.0]]), np.array([1.0]), np.zeros(3))
     assert found.tolist() == [0, 0, 0]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 64), st.integers(1, 512), st.integers(1, 500)),
+        min_size=1,
+        max_size=8,
+    ),
+    st.integers(1, 1000),
+    st.integers(0, 1000),
+)
+def test_the_cheapest_fleet_has_the_vcpus_that_are_wanted(
+    types: list[tuple[int, int, int]], vcpus: int, memory: int
+) -> None:
+    """Or more, where memory binds: as much as the types that it may consist of bring with it."""
+    offers = np.array([[held, mib, 0] for held, mib, _ in types], float)
+    prices = np.array([price / 100 for *_, price in types])
+    found = least_vcpus(offers, prices, np.array([vcpus, memory, 0.0]))
+    assert found >= vcpus * (1 - 1e-6)
+    alone = [max(vcpus, memory / mib * held) for held, mib, _ in types]
+    assert found <= max(alone) * (1 + 1e-6)
+
+
+def test_the_vcpus_of_one_type_alone_are_those_of_what_binds() -> None:
+    one, price = np.array([[2000.0, 4096.0, 0.0]]), np.array([1.0])
+    assert least_vcpus(one, price, np.array([1000.0, 1024.0, 0.0])) == pytest.approx(1000)
+    assert least_vcpus(one, price, np.array([1000.0, 8192.0, 0.0])) == pytest.approx(4000)
+    assert least_vcpus(one, price, np.zeros(3)) == 0

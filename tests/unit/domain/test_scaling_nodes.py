@@ -1,0 +1,145 @@
+"""Multi-node jobs: all nodes at once on one type, on what is idle or boots, then on new ones."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.scaling import NOW, bill, decided, env, instance, jobs, ordered, progressive, queue
+from support.scaling import given as given_back
+
+from longshore.domain.capacity import Instance, InstanceState, ShapeDemand
+from longshore.domain.decision import Decision
+
+EXAMPLES = 40
+MIXED = (jobs(64, 1, 6900), jobs(64, 1, 1100), jobs(20, 3, 9000))
+
+
+def booted(decision: Decision) -> list[Instance]:
+    """What a decision ordered, while it boots."""
+    return [
+        instance(launch.offer.kind.name, state=InstanceState.BOOTING, ordered_at=NOW)
+        for launch in decision.launches
+        for _ in range(launch.count)
+    ]
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_a_waiting_multi_node_job_orders_no_blend_twice(place: int) -> None:
+    """Wherever it stands in the queue, all that was ordered is found again while it boots."""
+    shapes = list(MIXED)
+    shapes.insert(place, jobs(2, 1, 512, nodes=3))
+    environment = progressive(["optimal"])
+    first = decided(queue(*shapes), environments=[environment])["a"]
+    again = decided(queue(*shapes), environments=[environment], instances=booted(first))["a"]
+    assert not again.launches
+    assert again.desiredv_cpus == first.desiredv_cpus
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(
+    st.lists(
+        st.builds(
+            jobs,
+            st.integers(1, 40),
+            st.sampled_from([0.5, 1, 3]),
+            st.sampled_from([500, 3000, 9000]),
+            nodes=st.sampled_from([1, 1, 2, 5]),
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_nothing_is_ordered_twice(wanted: list[ShapeDemand]) -> None:
+    """With multi-node jobs among the others, and an environment that is free to choose."""
+    environment = progressive(["optimal"], maxv_cpus=10**6)
+    first = decided(queue(*wanted), environments=[environment])["a"]
+    again = decided(queue(*wanted), environments=[environment], instances=booted(first))["a"]
+    assert ordered(again) == {}
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(
+    st.integers(1, 6),
+    st.integers(2, 5),
+    st.integers(0, 12),
+    st.integers(0, 60),
+    st.sampled_from([InstanceState.READY, InstanceState.BOOTING]),
+)
+def test_jobs_get_all_nodes_or_none(
+    count: int, nodes: int, idle: int, maximum: int, state: InstanceState
+) -> None:
+    """Idle and booting instances first, and new ones for what they lack, never past maxvCpus."""
+    there = [instance(state=state, ordered_at=NOW) for _ in range(idle)]
+    environment = progressive(["c6i.large"], maxv_cpus=maximum)
+    decision = decided(
+        queue(jobs(count, 1, 512, nodes=nodes)), environments=[environment], instances=there
+    )["a"]
+    served = min(count, max(maximum // 2, idle) // nodes)
+    assert sum(ordered(decision).values()) == max(served * nodes - idle, 0)
+    assert ("waiting" in decision.reason) == (served < count)
+
+
+def test_multi_node_jobs_between_others_do_not_keep_these_from_blending() -> None:
+    """However they alternate, it costs no more than to order for each kind apart."""
+    several = [jobs(1, 2, 3000, nodes=2) for _ in MIXED]
+    mixed = [shape for pair in zip(MIXED, several, strict=True) for shape in pair]
+    environment = progressive(["optimal"])
+    together, plain, multi = (
+        bill(decided(queue(*shapes), environments=[environment])["a"])
+        for shapes in (mixed, MIXED, several)
+    )
+    assert together <= plain + multi + 1e-6
+
+
+def test_earlier_single_jobs_come_before_multi_node_jobs_where_maxvcpus_binds() -> None:
+    """Though there would be room for all nodes without them."""
+    wanted = queue(jobs(6, 1), jobs(1, 1, 512, nodes=3))
+    decision = decided(wanted, environments=[progressive(["c6i.large"], maxv_cpus=8)])["a"]
+    assert ordered(decision) == {"c6i.large": 3}
+    assert decision.reason.endswith("maxvCpus of 8 leaves 1 job waiting.")
+
+
+def test_nodes_are_completed_with_their_type() -> None:
+    """Though another type is cheaper where all nodes are new."""
+    both = progressive(["c6i.large", "m6i.large"])
+    wanted = queue(jobs(1, 1, 512, nodes=3))
+    assert ordered(decided(wanted, environments=[both])["a"]) == {"c6i.large": 3}
+    two = [instance("m6i.large", idle=90) for _ in range(2)]
+    decision = decided(wanted, environments=[both], instances=two)["a"]
+    assert ordered(decision) == {"m6i.large": 1}
+    assert given_back(decision) == []
+
+
+def test_idle_instances_of_several_types_are_not_put_together() -> None:
+    mixed = [instance("c6i.large"), instance("m6i.large")]
+    decision = decided(
+        queue(jobs(1, 1, 512, nodes=2)),
+        environments=[progressive(["c6i.large", "m6i.large"])],
+        instances=mixed,
+    )["a"]
+    assert ordered(decision) == {"c6i.large": 1}
+
+
+def test_each_job_looks_for_idle_instances_by_its_own_need() -> None:
+    """One that needs more, behind it, does not hide them."""
+    large, small = jobs(1, 8, 9000, nodes=2), jobs(1, 1, 512, nodes=3)
+    there = [instance(idle=90) for _ in range(2)]
+    for wanted in ((small, large), (large, small)):
+        decision = decided(queue(*wanted), environments=[progressive()], instances=there)["a"]
+        assert ordered(decision) == {"c6i.2xlarge": 2, "c6i.large": 1}
+
+
+def test_single_jobs_do_not_wait_behind_one_that_never_fits() -> None:
+    never, single = jobs(1, 64, 512, nodes=50), jobs(4, 1)
+    decision = decided(queue(never, single), environments=[progressive(maxv_cpus=64)])["a"]
+    assert decision.desiredv_cpus == 4
+    assert decision.reason.endswith("maxvCpus of 64 leaves 1 job waiting.")
+
+
+def test_a_job_that_one_environment_cannot_hold_whole_goes_on_whole() -> None:
+    """No node stays behind."""
+    small = env("a", types=["c6i.large"], maxv_cpus=4)
+    large = env("b", types=["c6i.large"], maxv_cpus=40)
+    wanted = queue(jobs(1, 1, 512, nodes=3), on="ab")
+    decisions = decided(wanted, environments=[small, large])
+    assert not decisions["a"].launches
+    assert ordered(decisions["b"]) == {"c6i.large": 3}
