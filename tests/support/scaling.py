@@ -40,10 +40,16 @@ def env(
 
 
 def jobs(
-    count: int, vcpus: float = 1, memory_mib: int = 512, gpus: int = 0, nodes: int = 1
+    count: int,
+    vcpus: float = 1,
+    memory_mib: int = 512,
+    gpus: int = 0,
+    nodes: int = 0,
+    only: str = "",
 ) -> ShapeDemand:
     """RUNNABLE jobs that are alike."""
-    return ShapeDemand(next(_ids), Resources(int(vcpus * 1000), memory_mib, gpus), count, nodes)
+    need = Resources(int(vcpus * 1000), memory_mib, gpus)
+    return ShapeDemand(next(_ids), need, count, nodes, only)
 
 
 def queue(*shapes: ShapeDemand, on: Sequence[str] = ("a",), priority: int = 1) -> QueueDemand:

@@ -126,9 +126,9 @@ class ShapeDemand:
     shape_id: int
     need: Resources
     runnable: int
-    #: Above one: each job is a multi-node job, with one node on each of so many instances of one
-    #: type, all at once.
-    nodes: int = 1
+    #: Above 0: each job is a multi-node job, with one node on each of so many instances of one
+    #: type, all at once and each alone.
+    nodes: int = 0
     #: The only type that will do for nodes; empty for any.
     instance_type: str = ""
 

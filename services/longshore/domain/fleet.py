@@ -35,7 +35,7 @@ _SLACK = 1e-6
 _PARTS = 4
 NO_NODES = "Multi-node jobs run on on-demand instances only: none for {}."
 _SHORT = "The provider is short of {}, which {{}} would need."
-_AT_MAXIMUM = "maxvCpus of {} leaves {{}} waiting."
+AT_MAXIMUM = "maxvCpus of {} leaves {{}} waiting."
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ class Fleet:
 
     def hold_in_turn(self, wanted: Sequence[Wanted], idle: Idle) -> None:
         """Takes instances for jobs in the order given; see `hold`."""
-        for is_multi, run in itertools.groupby(wanted, key=lambda want: want.shape.nodes > 1):
+        for is_multi, run in itertools.groupby(wanted, key=lambda want: want.shape.nodes > 0):
             if is_multi:
                 for want in run:
                     self._hold_nodes(want, idle[want.shape.need])
@@ -141,7 +141,7 @@ class Fleet:
         """Takes a Fargate slot for each job, of exactly its size and never over maxvCpus."""
         for want in wanted:
             kind = fargate_type(want.shape.need, spot=self._env.is_spot)
-            if want.shape.nodes > 1:
+            if want.shape.nodes:
                 self.turn_away(want, NO_NODES)
                 continue
             if kind is None:
@@ -157,7 +157,7 @@ class Fleet:
                 self.covered += count
             if count < want.count:
                 rest = replace(want, count=want.count - count)
-                self.turn_away(rest, _AT_MAXIMUM.format(self._env.maxv_cpus))
+                self.turn_away(rest, AT_MAXIMUM.format(self._env.maxv_cpus))
 
     def turn_away(self, want: Wanted, lack: str) -> None:
         """Leaves jobs without instances, for a reason with a gap for how many they are."""
@@ -296,13 +296,15 @@ class Fleet:
     def _hold_nodes(self, want: Wanted, idle: Mapping[str, Sequence[int]]) -> None:
         """Takes instances of one type for all nodes of each job, or none: idle ones, then new."""
         need, nodes, left = want.shape.need, want.shape.nodes, want.count
-        lack = self._lack(need)
+        only = want.shape.instance_type
+        lack = self._lack(need, only)
         there = {
             name: [number for number in numbers if number not in self.completed]
             for name, numbers in idle.items()
+            if only in ("", name)
         }
         while left:
-            number = self._type_for_nodes(need, nodes, there)
+            number = self._type_for_nodes(want.shape, there)
             if number is None:
                 break
             best = self._choice.whole.offers[number]
@@ -322,32 +324,29 @@ class Fleet:
             before = self.launches.total()
             self._take(offer, jobs * nodes - len(taken))
             self.has_nodes |= self.launches.total() > before
-            rest = offer.kind.offer - need
-            self._spare.add(
-                [(rest.vcpu_milli, rest.memory_mib, rest.gpus)], [jobs * nodes - len(taken)]
-            )
             left -= jobs
         self.covered += want.count - left
         if left:
             self.turn_away(replace(want, count=left), lack)
 
-    def _type_for_nodes(
-        self, need: Resources, nodes: int, idle: Mapping[str, Sequence[int]]
-    ) -> int | None:
+    def _type_for_nodes(self, shape: ShapeDemand, idle: Mapping[str, Sequence[int]]) -> int | None:
         """The type at which one more multi-node job costs least, None if it finds no room.
 
         It is looked for as if the provider were short of nothing: nodes wait for their type.
         """
         whole = self._choice.whole
-        row = _rows([need])
+        row, only = _rows([shape.need]), shape.instance_type
         is_cause = whole.causes(row)[0]
         best: tuple[float, float, float, str, int] | None = None
         for number in np.flatnonzero((row <= whole.sizes).all(axis=1)).tolist():
             kind, price = whole.offers[number].kind, float(whole.prices[number])
+            if only not in ("", kind.name):
+                continue
             there = len(idle.get(kind.name, ())) + self.stock[kind.name]
-            new = max(nodes - there, 0)
+            new = max(shape.nodes - there, 0)
             size = new * kind.vcpus
-            if new and (not is_cause[number] or size > self.headroom + _SLACK):
+            # A type that was asked for may be ordered for its own sake.
+            if new and (not (only or is_cause[number]) or size > self.headroom + _SLACK):
                 continue
             # Of what is there, the type that would be ordered: others are there for other jobs.
             key = (round(price * new, 6), size, price, kind.name, number)
@@ -359,10 +358,18 @@ class Fleet:
         same = [o for o in self._env.offers if o.kind.name == best.kind.name and not o.is_short]
         return min(same, key=lambda offer: (offer.price_per_hour, offer.zone), default=None)
 
-    def _lack(self, need: Resources) -> str:
+    def _lack(self, need: Resources, only_type: str = "") -> str:
         """Why jobs get no instances here: a sentence with a gap for who they are."""
         env = self._env
         fitting = self._choice.suited(need)
+        if only_type:
+            fitting = [
+                offer
+                for offer in env.offers
+                if offer.kind.name == only_type and offer.kind.offer.holds(need)
+            ]
+            if not fitting:
+                return f"It has no {only_type} that is large enough for {{}}."
         if not fitting:
             return "No instance type is large enough for {}."
         names = sorted({offer.kind.name for offer in fitting if offer.is_short})
@@ -371,11 +378,11 @@ class Fleet:
         ):
             shown = ", ".join(names[:3]) + (" and others" if len(names) > 3 else "")
             return _SHORT.format(shown)
-        return _AT_MAXIMUM.format(env.maxv_cpus)
+        return AT_MAXIMUM.format(env.maxv_cpus)
 
 
 def _nodes_first(wanted: Sequence[Wanted]) -> list[Wanted]:
-    return sorted(wanted, key=lambda want: want.shape.nodes == 1)
+    return sorted(wanted, key=lambda want: want.shape.nodes == 0)
 
 
 def _rows(needs: Sequence[Resources]) -> Matrix:

@@ -11,7 +11,7 @@ import numpy as np
 from longshore.domain.capacity import Offer, ShapeDemand
 from longshore.domain.decision import Decision, GiveBack, Launch, ScalingSettings
 from longshore.domain.estate import Estate
-from longshore.domain.fleet import NO_NODES, Fleet, Wanted
+from longshore.domain.fleet import AT_MAXIMUM, NO_NODES, Fleet, Wanted
 from longshore.domain.giving_back import DELETED, consolidated, idle
 from longshore.domain.reason import count_of, given_back, names_of
 from longshore.domain.resources import Resources
@@ -40,6 +40,7 @@ class Pool:
         self.keeps_empty = keeps_empty and env.is_managed and not env.is_fargate
         self._rooms = estate.rooms.copy()
         self._used = np.zeros(len(estate.staying), dtype=np.bool_)
+        self._for_nodes = np.zeros(len(estate.staying), dtype=np.bool_)
         self._empty: Mapping[str, list[int]] = estate.empty if self.keeps_empty else {}
         if self.keeps_empty:
             kept = np.zeros(len(estate.staying), dtype=np.bool_)
@@ -48,6 +49,8 @@ class Pool:
         self._wanted: dict[int, Wanted] = {}
         #: Jobs that this environment has no capacity for, and why, by rank.
         self._turned_away: dict[int, tuple[int, str]] = {}
+        #: Multi-node jobs among these, by rank.
+        self._nodes_away: dict[int, ShapeDemand] = {}
         self._slots: dict[Resources, list[int]] = {}
         if env.is_fargate:
             for number, instance in enumerate(estate.staying):
@@ -62,23 +65,25 @@ class Pool:
     def place(self, shape: ShapeDemand, count: int) -> int:
         """Leaves jobs to the room that there is; returns how many are left over."""
         if self.env.is_fargate:
-            slots = [] if shape.nodes > 1 else self._slots.get(shape.need, [])
+            slots = [] if shape.nodes else self._slots.get(shape.need, [])
             taken, self._slots[shape.need] = slots[:count], slots[count:]
             self._used[taken] = True
             return count - len(taken)
-        if shape.nodes > 1:
+        if shape.nodes:
             return self._place_nodes(shape, count)
         return count - self._rooms.take(shape.need, count)
 
     def _place_nodes(self, shape: ShapeDemand, count: int) -> int:
-        """Leaves multi-node jobs to idle instances of one type, one node on each."""
+        """Leaves multi-node jobs to idle instances of one type, each to one node."""
         if not self._takes_nodes():
             return count
-        for numbers in self._idle_by_type(shape.need).values():
-            jobs = min(count, len(numbers) // shape.nodes)
-            chosen = np.array(numbers[: jobs * shape.nodes], dtype=np.int64)
-            self._rooms.take_one_on_each(shape.need, chosen)
-            count -= jobs
+        for name, numbers in self._idle_by_type(shape.need).items():
+            if shape.instance_type in ("", name):
+                jobs = min(count, len(numbers) // shape.nodes)
+                chosen = np.array(numbers[: jobs * shape.nodes], dtype=np.int64)
+                self._rooms.take_whole(chosen)
+                self._for_nodes[chosen] = True
+                count -= jobs
         return count
 
     def _takes_nodes(self) -> bool:
@@ -127,6 +132,8 @@ class Pool:
             self._hold(wanted)
         for rank, (count, lack) in self.fleet.left.items():
             want = self._wanted.pop(rank)
+            if want.shape.nodes:
+                self._nodes_away[rank] = want.shape
             if want.count > count:
                 self._wanted[rank] = replace(want, count=want.count - count)
             before, _ = self._turned_away.get(rank, (0, ""))
@@ -143,17 +150,17 @@ class Pool:
         """New instances for jobs; multi-node jobs only where all nodes may be."""
         possible = []
         for want in wanted:
-            if want.shape.nodes == 1 or self._takes_nodes():
+            if not want.shape.nodes or self._takes_nodes():
                 possible.append(want)
             else:
                 self.fleet.turn_away(want, NO_NODES)
-        needs = {want.shape.need for want in possible if want.shape.nodes > 1}
+        needs = {want.shape.need for want in possible if want.shape.nodes}
         idle = {need: self._idle_by_type(need) for need in needs}
         self.fleet = self.fleet.hold(possible, idle)
 
     def place_rest(self, rank: int, shape: ShapeDemand, count: int) -> int:
         """Leaves jobs to empty instances that were kept and not used; returns how many are left."""
-        if not self.keeps_empty or shape.nodes > 1 or not self.env.is_usable:
+        if not self.keeps_empty or shape.nodes or not self.env.is_usable:
             return count
         if self._rest is None:
             self._rest_numbers = [
@@ -196,10 +203,9 @@ class Pool:
             given += [GiveBack(one.instance_id, DELETED) for one in estate.staying if one.is_ours]
             staying = 0.0
         else:
-            unneeded = [
-                one for one, is_used in zip(estate.staying, used, strict=True) if not is_used
-            ]
-            back = idle(unneeded, env, now, settings, spare=staying - floor)
+            unneeded = ~used | self._in_the_way(unmet)
+            unused = [one for one, is_so in zip(estate.staying, unneeded, strict=True) if is_so]
+            back = idle(unused, env, now, settings, spare=staying - floor)
             if settings.consolidate and is_quiet and not back:
                 drained = consolidated(estate.staying, spare=staying - floor)
                 back += [drained] if drained else []
@@ -229,6 +235,35 @@ class Pool:
         if self._rest is not None:
             used[np.array(self._rest_numbers, dtype=np.int64)[self._rest.used]] = True
         return used
+
+    def _in_the_way(self, unmet: Sequence[int]) -> Flags:
+        """Of each instance, whether a multi-node job waits for the room that it takes.
+
+        That is, under maxvCpus. Later jobs may be left to such an instance; that it is idle for
+        long shows that nothing is placed there before the nodes are.
+        """
+        lack = AT_MAXIMUM.format(self.env.maxv_cpus)
+        waiting = [
+            self._nodes_away[rank]
+            for rank in sorted(self._nodes_away)
+            if unmet[rank] and self._turned_away[rank][1] == lack
+        ]
+        flags = np.zeros(len(self.estate.staying), dtype=np.bool_)
+        if not waiting:
+            return flags
+        kept = self._for_nodes.copy()
+        kept[list(self.fleet.completed)] = True
+        able = self.estate.rooms.able(waiting[0].need)
+        types = Counter(
+            one.instance_type
+            for number, one in enumerate(self.estate.staying)
+            if able[number] and not kept[number] and not one.live_attempts
+        )
+        # With those of which the most are there, the least is missing.
+        best = max(types, key=lambda name: (types[name], name), default="")
+        for number, one in enumerate(self.estate.staying):
+            flags[number] = not kept[number] and one.instance_type != best
+        return flags
 
     def _fill_up(self) -> tuple[float, str]:
         """New instances up to minvCpus, or up to the desiredvCpus that a client raised.

@@ -124,9 +124,7 @@ class Rooms:
         result[self._tags[tagged]] = (self._free[:, tagged] >= wanted[:, None]).all(axis=0)
         return result
 
-    def take_one_on_each(self, need: Resources, tags: _Numbers) -> None:
-        """Gives room to one need on each of some instances."""
-        wanted = np.array([need.vcpu_milli, need.memory_mib, need.gpus])
-        chosen = np.isin(self._tags, tags)
-        self._free[:, chosen] -= wanted[:, None]
+    def take_whole(self, tags: _Numbers) -> None:
+        """Gives away all that is free on some instances."""
+        self._free[:, np.isin(self._tags, tags)] = 0
         self.used[tags] = True

@@ -82,7 +82,7 @@ async def load_snapshot(
             row["shape_id"],
             need,
             row["runnable"],
-            max(row["nodes"], 1),
+            row["nodes"],
             row["instance_type"],
         )
         shapes.setdefault(row["job_queue"], []).append(demand)

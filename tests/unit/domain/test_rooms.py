@@ -59,10 +59,8 @@ def test_rooms_without_some() -> None:
     assert rest.used.tolist() == [False, True]
 
 
-def test_nodes_take_one_room_each() -> None:
+def test_nodes_take_rooms_whole() -> None:
     rooms = Rooms.of([Resources(4000, 4000)] * 3)
-    need = Resources(1500, 100)
-    assert rooms.able(need).tolist() == [True] * 3
-    rooms.take_one_on_each(need, np.array([0, 2]))
+    rooms.take_whole(np.array([0, 2]))
     assert rooms.used.tolist() == [True, False, True]
-    assert rooms.take(Resources(4000, 4000), 9) == 1
+    assert rooms.take(Resources(1000, 1000), 9) == 4

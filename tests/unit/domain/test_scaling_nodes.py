@@ -42,7 +42,7 @@ def test_a_waiting_multi_node_job_orders_no_blend_twice(place: int) -> None:
             st.integers(1, 40),
             st.sampled_from([0.5, 1, 3]),
             st.sampled_from([500, 3000, 9000]),
-            nodes=st.sampled_from([1, 1, 2, 5]),
+            nodes=st.sampled_from([0, 0, 1, 2, 5]),
         ),
         min_size=1,
         max_size=5,
@@ -143,3 +143,53 @@ def test_a_job_that_one_environment_cannot_hold_whole_goes_on_whole() -> None:
     decisions = decided(wanted, environments=[small, large])
     assert not decisions["a"].launches
     assert ordered(decisions["b"]) == {"c6i.large": 3}
+
+
+def test_a_node_has_its_instance_to_itself() -> None:
+    """What it leaves free is nobody's."""
+    wanted = queue(jobs(1, 1, 512, nodes=2), jobs(2, 1, 512))
+    decision = decided(wanted, environments=[progressive(["c6i.large"])])["a"]
+    assert ordered(decision) == {"c6i.large": 3}
+    there = [instance("c6i.large") for _ in range(2)]
+    decision = decided(wanted, environments=[progressive(["c6i.large"])], instances=there)["a"]
+    assert ordered(decision) == {"c6i.large": 1}
+
+
+def test_one_node_is_a_multi_node_job_too() -> None:
+    """On demand, alone, never on spot."""
+    spot = env("a", is_spot=True, allocation_strategy="SPOT_CAPACITY_OPTIMIZED")
+    wanted = queue(jobs(2, 1, 512, nodes=1), on="ab")
+    decisions = decided(wanted, environments=[spot, progressive(["c6i.large"], name="b")])
+    assert ordered(decisions["a"]) == {}
+    assert ordered(decisions["b"]) == {"c6i.large": 2}
+
+
+def test_the_only_type_that_will_do() -> None:
+    """Though it costs more, and others are idle; and also one with GPUs that nobody else gets."""
+    both = progressive(["c6i.large", "m6i.large", "g5.xlarge"])
+    there = [instance("c6i.large") for _ in range(2)]
+    for name in ("m6i.large", "g5.xlarge"):
+        wanted = queue(jobs(1, 1, 512, nodes=2, only=name))
+        decision = decided(wanted, environments=[both], instances=there)["a"]
+        assert ordered(decision) == {name: 2}
+        idle = [instance(name) for _ in range(2)]
+        decision = decided(wanted, environments=[both], instances=idle)["a"]
+        assert ordered(decision) == {}
+    decision = decided(queue(jobs(1, 1, nodes=2, only="r6i.large")), environments=[both])["a"]
+    assert decision.reason == "It has no r6i.large that is large enough for 1 job."
+
+
+def test_what_is_idle_for_long_makes_room_for_nodes_under_maxvcpus() -> None:
+    """Although later jobs would fit there: these are not placed before the nodes are."""
+    idle = [instance("m6i.large", idle=90), instance("m6i.xlarge", idle=90)]
+    idle += [instance("c6i.large", idle=90) for _ in range(2)]
+    environment = progressive(["c6i.large"], maxv_cpus=10)
+    nodes, later = jobs(1, 1, 512, nodes=4), jobs(10, 1)
+    decision = decided(queue(nodes, later), environments=[environment], instances=idle)["a"]
+    assert sorted(given_back(decision)) == sorted(one.instance_id for one in idle[:2])
+    # Busy ones stay, and so do all if nobody waits for their room.
+    decision = decided(queue(later), environments=[environment], instances=idle)["a"]
+    assert given_back(decision) == []
+    # With the room that is there then, the rest is ordered.
+    decision = decided(queue(nodes, later), environments=[environment], instances=idle[2:])["a"]
+    assert ordered(decision)["c6i.large"] >= 2

@@ -53,7 +53,7 @@ shapes = st.builds(
     st.integers(1, 200),
     st.sampled_from([0.25, 1, 3, 16]),
     st.sampled_from([64, 2000, 9000]),
-    nodes=st.sampled_from([1, 1, 1, 2]),
+    nodes=st.sampled_from([0, 0, 0, 1, 2]),
 )
 
 
