@@ -57,6 +57,18 @@ async def until_ended(stand: Stand, job: str, *nodes: int) -> None:
             await asyncio.sleep(0.01)
 
 
+async def until_draining(stand: Stand, agent: Agent) -> None:
+    """Waits until nothing more goes to an instance, whether its agent was told or not."""
+    async with asyncio.timeout(DEADLINE):
+        while (
+            await stand.conn.fetchval(
+                "SELECT status FROM agents WHERE instance_id = $1", agent.instance_id
+            )
+            != "DRAINING"
+        ):
+            await asyncio.sleep(0.01)
+
+
 async def test_the_main_node_runs_before_the_others_start(database_url: str) -> None:
     async with scheduler_stand(database_url) as stand:
         await a_fleet(stand, 3)
@@ -177,6 +189,78 @@ async def test_terminate_stops_all_nodes(database_url: str) -> None:
             await agent.end(f"{job}#{index}", Ended(143))
         row = await stand.until(job, "FAILED")
         assert (row["status_reason"], row["is_terminated"]) == ("enough", True)
+
+
+async def test_what_no_agent_heard_of_is_over_with_the_wish_to_terminate(
+    database_url: str,
+) -> None:
+    async with scheduler_stand(database_url) as stand:
+        await a_fleet(stand, 2)
+        job = await stand.submit(nodes=2, attempts=3)
+        main = await who_has(stand, f"{job}#0")
+        await stand.request(job, "TERMINATE", "enough")
+        await until_ended(stand, job, 1)
+        assert await ends(stand, job) == {1: (None, "enough")}
+        await main.end(f"{job}#0", Ended(143))
+        assert (await stand.until(job, "FAILED"))["status_reason"] == "enough"
+        other = next(a for a in stand.agents if a is not main)
+        assert not other.assigned
+
+
+async def test_a_job_terminated_while_its_nodes_stop_is_not_tried_again(database_url: str) -> None:
+    async with scheduler_stand(database_url, lease_seconds=1) as stand:
+        await a_fleet(stand, 2)
+        job = await stand.submit(nodes=2, attempts=3)
+        main, other = await all_run(stand, job, 2)
+        await main.end(f"{job}#0", Ended(1))
+        await other.until(lambda: bool(other.stops))
+        await stand.request(job, "TERMINATE", "enough")
+        await other.until(lambda: other.stops[-1].status_reason == "enough")
+        # A successor knows, too.
+        await stand.scheduler.release_lease()
+        assert await stand.scheduler.hold_lease()
+        await other.close()
+        await other.connect()
+        await other.end(f"{job}#1", Ended(143))
+        row = await stand.until(job, "FAILED")
+        assert (row["status_reason"], row["exit_code"], row["attempt"]) == ("enough", 1, 1)
+
+
+async def test_an_instance_drains_once_its_agent_knows_of_its_node(database_url: str) -> None:
+    """Told before, the agent would exit: it knows of nothing that it waits for."""
+    async with scheduler_stand(database_url) as stand:
+        await a_fleet(stand, 2)
+        job = await stand.submit(nodes=2)
+        main = await who_has(stand, f"{job}#0")
+        other = next(a for a in stand.agents if a is not main)
+        await stand.terminating(other.instance_id)
+        await until_draining(stand, other)
+        await other.close()
+        assert not (await other.connect()).draining
+        await main.start(f"{job}#0", "10.0.0.1")
+        await other.until(other.draining.is_set)
+        assert f"{job}#1" in other.assigned
+
+
+async def test_an_instance_drains_once_its_node_is_over_unheard(database_url: str) -> None:
+    async with scheduler_stand(database_url) as stand:
+        await a_fleet(stand, 2)
+        job = await stand.submit(nodes=2)
+        main = await who_has(stand, f"{job}#0")
+        other = next(a for a in stand.agents if a is not main)
+        await stand.terminating(other.instance_id)
+        await until_draining(stand, other)
+        assert not other.draining.is_set()
+        # Its time is over before the main node runs.
+        await stand.terminating(other.instance_id, datetime.now(UTC))
+        await other.until(other.draining.is_set)
+        assert await ends(stand, job) == {1: (None, host_terminated(other.instance_id))}
+        assert not other.assigned
+        explained = await explain_job(stand.conn, JobKey.parse(f"{job}#1"))
+        assert (explained.status, explained.summary) == (
+            "FAILED",
+            f"It is over: {host_terminated(other.instance_id)}",
+        )
 
 
 async def test_cancel_before_placement(database_url: str) -> None:
@@ -312,6 +396,56 @@ async def test_where_a_node_is(database_url: str) -> None:
             "It is over: Essential container in task exited.",
         )
         assert (await says(job))[0] == "RUNNING"
+
+
+async def test_where_a_job_is_whose_main_node_has_ended(database_url: str) -> None:
+    async with scheduler_stand(database_url) as stand:
+        await a_fleet(stand, 2)
+        job = await stand.submit(nodes=2)
+        main, other = await all_run(stand, job, 2)
+        await main.end(f"{job}#0", Ended(0))
+        await other.until(lambda: bool(other.stops))
+        of_job = await explain_job(stand.conn, JobKey.parse(job))
+        assert (of_job.status, of_job.summary) == (
+            "RUNNING",
+            "Its main node has ended; it is over once its other nodes have.",
+        )
+        of_main = await explain_job(stand.conn, JobKey.parse(f"{job}#0"))
+        assert (of_main.status, of_main.summary) == (
+            "SUCCEEDED",
+            "It is over: Essential container in task exited.",
+        )
+
+
+async def test_nothing_is_said_of_an_environment_for_nodes_that_is_being_created(
+    database_url: str,
+) -> None:
+    async with scheduler_stand(database_url) as stand:
+        await stand.managed()
+        await stand.queue("q", "fleet")
+        await stand.conn.execute("UPDATE compute_environments SET status = 'CREATING'")
+        stand.scheduler.note_topology()
+        job = await stand.submit(nodes=2)
+        assert await stand.explanation(job) == (
+            "Waiting for 2 empty instances of one type: none is there yet."
+        )
+
+
+async def test_what_is_gathered_is_given_up_once_the_provider_has_none_left(
+    database_url: str,
+) -> None:
+    async with scheduler_stand(database_url) as stand:
+        await a_fleet(stand, 1)
+        job = await stand.submit(nodes=2)
+        await stand.explanation(job)
+        single = await stand.submit()
+        assert await stand.explanation(single) == (
+            "Waiting for room: 1 instance: 1 held for an earlier job."
+        )
+        error = {"instanceType": "local.host", "zone": "here-1a", "purchaseOption": "ON_DEMAND"}
+        await stand.order(errors=[{**error, "reason": "INSUFFICIENT_INSTANCE_CAPACITY"}])
+        await stand.until(single, "STARTING")
+        assert (await stand.row(job))["status"] == "RUNNABLE"
 
 
 async def test_a_queue_without_an_environment_for_nodes(database_url: str) -> None:

@@ -71,6 +71,7 @@ class Driver:
             (1, self.die_after_commit),
             (1, self.time_out),
             (1, self.toggle_environment),
+            (1, self.update_environment),
             (1, self.delete_queue),
         ]
 
@@ -157,6 +158,13 @@ class Driver:
         await self._world.stand.conn.execute(
             "UPDATE compute_environments SET state = "
             "CASE state WHEN 'ENABLED' THEN 'DISABLED' ELSE 'ENABLED' END"
+        )
+        self._world.scheduler.note_topology()
+
+    async def update_environment(self) -> None:
+        """Instances of before take nothing more, and are given back in their time."""
+        await self._world.stand.conn.execute(
+            "UPDATE compute_environments SET generation = generation + 1 WHERE name = 'fleet'"
         )
         self._world.scheduler.note_topology()
 

@@ -102,7 +102,9 @@ class Agent:
                 if kind == "assign":
                     await self._take(message.assign.assignments)
                 elif kind == "stop":
-                    self.stops.extend(message.stop.stops)
+                    # As a real one: what it does not know it cannot stop.
+                    known = [s for s in message.stop.stops if s.key.job_id in self.assigned]
+                    self.stops.extend(known)
                 elif kind == "acknowledge":
                     self.acknowledged = message.acknowledge.sequence
                 elif kind == "drain":

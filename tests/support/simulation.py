@@ -179,8 +179,11 @@ class SimulatedAgent:
             self._reader.result()
 
     def _take_stops(self, stops: Sequence[pb.AttemptStop]) -> None:
+        """What it does not know it cannot stop, and the first reason stays, as with real ones."""
         for stop in stops:
-            self.stops[stop.key.job_id, stop.key.attempt] = stop.status_reason
+            ref = (stop.key.job_id, stop.key.attempt)
+            if ref in self.running:
+                self.stops.setdefault(ref, stop.status_reason)
 
     async def be_noticed(self) -> None:
         """The provider says that it will take the instance away."""
@@ -245,7 +248,7 @@ class Simulation:
         self.agents: dict[str, SimulatedAgent] = {}
         self.scheduler = WatchedScheduler(pool, self.changed)
         self._silent: set[str] = set()
-        #: Attempts that there were, and instances that drained, at the latest check.
+        #: Attempts that there were, and instances that took nothing more, at the latest check.
         self._placed: set[tuple[object, ...]] = set()
         self._draining: set[str] = set()
         self._final: dict[JobKey, tuple[object, ...]] = {}
@@ -322,8 +325,13 @@ class Simulation:
         return await self._enter(agent)
 
     async def join_managed(self, instance_id: str, vcpus: int) -> SimulatedAgent:
-        """A new instance of the managed environment."""
+        """A new instance of the managed environment, as that is now."""
         await self.stand.instance(instance_id, vcpus=vcpus, memory_mib=vcpus * 1024)
+        await self.stand.conn.execute(
+            "UPDATE instances i SET generation = e.generation FROM compute_environments e "
+            "WHERE i.instance_id = $1 AND e.name = i.compute_environment",
+            instance_id,
+        )
         return await self._enter(
             SimulatedAgent(
                 self.stand.port,
@@ -414,7 +422,14 @@ class Simulation:
         self.scheduler.note_capacity()
 
     async def leave(self, agent: SimulatedAgent) -> None:
-        """A drained agent with nothing left exits, and provisioning records its instance's end."""
+        """A drained agent with nothing left exits, and provisioning records its instance's end.
+
+        Nothing is placed there that the agent never heard of.
+        """
+        unheard = await self.stand.conn.fetch(
+            "SELECT * FROM attempts WHERE status <> 'ENDED' AND instance_id = $1", agent.instance_id
+        )
+        assert not unheard, [dict(row) for row in unheard]
         await self.lose(agent)
         await self.stand.conn.execute(
             "UPDATE instances SET status = 'TERMINATED', ended_at = now() WHERE instance_id = $1",
@@ -445,7 +460,9 @@ class Simulation:
         self._draining = {
             row["instance_id"]
             for row in await self.stand.conn.fetch(
-                "SELECT instance_id FROM agents WHERE status = 'DRAINING'"
+                "SELECT instance_id FROM agents WHERE status = 'DRAINING' "
+                "UNION SELECT i.instance_id FROM instances i JOIN compute_environments e "
+                "ON e.name = i.compute_environment WHERE i.generation < e.generation"
             )
         }
 
@@ -617,6 +634,12 @@ MUST_BE_EMPTY = {
             WHERE status <> 'ENDED' AND array_index < -1) a
             ON (a.job_id, a.attempt) = (j.job_id, j.attempt)
         WHERE a.job_id IS NULL OR j.job_id IS NULL""",
+    "what a user terminated is stopped, and never tried again": """
+        SELECT j.job_id, j.array_index, j.status, a.array_index AS of_node FROM jobs j
+        LEFT JOIN attempts a ON a.job_id = j.job_id AND a.status <> 'ENDED'
+            AND (a.array_index = j.array_index OR (a.array_index < -1 AND j.array_index = -1))
+        WHERE j.is_terminated
+            AND (j.status = 'RUNNABLE' OR (a.job_id IS NOT NULL AND a.stop_kind IS NULL))""",
     "a try has all nodes, on as many instances of one type": """
         SELECT a.job_id, a.attempt, count(*) FROM attempts a
         JOIN jobs j ON j.job_id = a.job_id AND j.num_nodes IS NOT NULL
@@ -640,7 +663,10 @@ MUST_BE_EMPTY = {
         WHERE j.num_nodes IS NOT NULL AND j.attempt > 0 AND j.status IN ('SUCCEEDED', 'FAILED')
             AND (m.status, j.exit_code, j.stopped_at, (j.status = 'SUCCEEDED'))
             IS DISTINCT FROM
-                ('ENDED', m.exit_code, m.stopped_at, m.stop_kind IS NULL AND m.exit_code = 0)""",
+                ('ENDED', m.exit_code, m.stopped_at, m.stop_kind IS NULL AND m.exit_code = 0)
+            -- But for one that a user ended while it waited for its next try.
+            AND NOT (m.status = 'ENDED' AND j.exit_code IS NULL AND j.stopped_at > m.stopped_at
+                AND j.status = 'FAILED' AND j.status_reason = j.request_reason)""",
     "children wait no longer when the array is over": """
         SELECT w.* FROM array_waits w JOIN jobs p ON p.job_id = w.job_id AND p.array_index = -1
         WHERE p.status IN ('SUCCEEDED', 'FAILED')""",

@@ -128,10 +128,13 @@ class Stop:
     def gives_way(self, later: "Stop") -> bool:
         """Whether a later stop takes this one's place.
 
-        The first one counts, but for a user's wish: it also holds for a job whose instance goes,
-        which would be retried otherwise.
+        The first one counts, but for a user's wish: it also holds for a job whose instance goes, or
+        whose main node has ended, which would be retried otherwise.
         """
-        return self.kind is StopKind.HOST_TERMINATED and later.kind is StopKind.TERMINATED
+        return later.kind is StopKind.TERMINATED and self.kind in (
+            StopKind.HOST_TERMINATED,
+            StopKind.MAIN_NODE_ENDED,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,11 +47,20 @@ def lacks(shape: Shape, environments: tuple[str, ...], rooms: tuple[Room, ...]) 
     have used them.
     """
     counts: dict[Lack, int] = {}
+    ready: dict[tuple[str, str], int] = {}
     for room in rooms:
         if room.compute_environment not in environments or (room.slot and room.draining):
             continue
         lack = _lack(shape, room)
-        counts[lack] = counts.get(lack, 0) + 1
+        if lack is Lack.TOO_FEW:
+            kind = room.compute_environment, room.instance_type
+            ready[kind] = ready.get(kind, 0) + 1
+        else:
+            counts[lack] = counts.get(lack, 0) + 1
+    for count in ready.values():
+        # Where there are enough, earlier jobs are waited for that have some of them held.
+        lack = Lack.TOO_FEW if count < shape.nodes else Lack.HELD
+        counts[lack] = counts.get(lack, 0) + count
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
@@ -80,12 +89,16 @@ def _lack(shape: Shape, room: Room) -> Lack:
     return lack
 
 
-def explain(counts: dict[Lack, int], nodes: int = 0) -> str:
+def explain(counts: dict[Lack, int], nodes: int = 0, instance_type: str = "") -> str:
     """The counts as a sentence: `12 instances: 8 short of memory, 4 draining`."""
     total = sum(counts.values())
-    what = f"{nodes} empty instances of one type" if nodes > 1 else "room"
+    what = "room"
+    if nodes > 1:
+        what = f"{nodes} empty instances of {instance_type or 'one type'}"
+    elif instance_type:
+        what = f"an empty instance of {instance_type}"
     if not total:
-        return f"Waiting for {what}: none is there yet." if nodes > 1 else NONE_YET
+        return f"Waiting for {what}: none is there yet." if what != "room" else NONE_YET
     parts = ", ".join(f"{count} {_words(lack, count)}" for lack, count in counts.items())
     return f"Waiting for {what}: {total} instance{'s' if total > 1 else ''}: {parts}."
 

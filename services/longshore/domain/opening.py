@@ -9,6 +9,7 @@ How the code differs: the instances of an environment are the rows of a few arra
 for one costs a handful of array operations, however many there are.
 """
 
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -51,8 +52,6 @@ class OpenRooms:
 
     What is free shrinks, and shared ones may be held for a shape. They go by their index.
     """
-
-    __slots__ = ("_free", "_held_for", "_last", "_total", "_used", "rooms", "slots")
 
     def __init__(self, rooms: Sequence[Room]) -> None:
         """Takes instances, the preferred ones of those that are alike first.
@@ -135,27 +134,46 @@ class OpenRooms:
         able &= (self._held_for == _NOBODY) | (self._held_for == shape_id)
         if not used:
             able &= ~self._used
-        by_type: dict[tuple[int, int, int, str], list[int]] = {}
-        for index in np.flatnonzero(able).tolist():
-            name, total = self.rooms[index].instance_type, self.rooms[index].total
-            if name and only_type in ("", name):
-                size = (total.gpus, total.vcpu_milli, total.memory_mib, name)
-                by_type.setdefault(size, []).append(index)
-        if not by_type:
+        kinds, names, _ = self._order
+        counts = np.bincount(kinds[able], minlength=len(names))
+        for kind, name in enumerate(names):
+            if not name or only_type not in ("", name):
+                counts[kind] = 0
+        if not counts.any():
             return []
-        best = min(by_type, key=lambda size: (-min(len(by_type[size]), nodes), size))
-        return sorted(by_type[best], key=lambda index: self._soonest(index, shape_id))[:nodes]
+        # The first, which is the smallest, of those that have as many.
+        best = int(np.minimum(counts, nodes).argmax())
+        return self._soonest(np.flatnonzero(able & (kinds == best)), shape_id)[:nodes]
 
-    def _soonest(self, index: int, shape_id: int) -> tuple[bool, bool, int, int, str]:
+    @functools.cached_property
+    def _order(self) -> tuple[NDArray[np.int64], list[str], NDArray[np.int64]]:
+        """What instances are sorted by.
+
+        The type of each by its number, the names of the types, smallest first, and the place of
+        each among all by their ids.
+        """
+        sizes = [
+            (room.total.gpus, room.total.vcpu_milli, room.total.memory_mib, room.instance_type)
+            for room in self.rooms
+        ]
+        numbers = {size: number for number, size in enumerate(sorted(set(sizes)))}
+        places = np.empty(len(self.rooms), dtype=np.int64)
+        by_id = sorted(range(len(self.rooms)), key=lambda index: self.rooms[index].instance_id)
+        places[by_id] = np.arange(len(by_id))
+        kinds = np.array([numbers[size] for size in sizes], dtype=np.int64)
+        return kinds, [name for _, _, _, name in numbers], places
+
+    def _soonest(self, found: NDArray[np.intp], shape_id: int) -> list[int]:
         """Sorts instances: held already, empty, the most free. The same in each plan."""
-        vcpu_milli, memory_mib = self.free(index)
-        return (
-            self._held_for[index] != shape_id,
-            bool(self._used[index]),
-            -vcpu_milli,
-            -memory_mib,
-            self.rooms[index].instance_id,
+        keys = (
+            self._order[2][found],
+            -self._free[found, 1],
+            -self._free[found, 0],
+            self._used[found],
+            self._held_for[found] != shape_id,
         )
+        ordered: list[int] = found[np.lexsort(keys)].tolist()
+        return ordered
 
     def take_whole(self, index: int) -> None:
         """Gives all that an instance offers to one node of a multi-node job."""
@@ -183,8 +201,7 @@ class OpenRooms:
 
     def hold_any(self, shape_id: int, vcpu_milli: int) -> None:
         """Keeps instances that are held for none, of any type, until they add up to so much."""
-        found = np.flatnonzero(self._held_for == _NOBODY).tolist()
-        for index in sorted(found, key=lambda index: self._soonest(index, shape_id)):
+        for index in self._soonest(np.flatnonzero(self._held_for == _NOBODY), shape_id):
             if vcpu_milli <= 0:
                 break
             self.hold(index, shape_id)

@@ -74,7 +74,11 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A shape that did not fit before, so that its entries are not in the snapshot's heads."""
+    """A shape that did not fit before.
+
+    Its entries are not in the snapshot's heads, unless it is tried again now and instances were
+    held for it until then.
+    """
 
     shape_id: int
     ready_at: datetime
@@ -91,8 +95,8 @@ class Snapshot:
     parked: tuple[Waiting, ...] = ()
     #: The environments that take multi-node jobs, with their maxvCpus.
     node_environments: Mapping[str, int] = field(default_factory=dict)
-    #: Shapes of multi-node jobs for which nothing is held: they could not have all of their nodes
-    #: soon, or ever.
+    #: Shapes of multi-node jobs that get no more instances soon, or ever: nothing is held for them
+    #: unless there are enough already.
     hopeless: frozenset[int] = frozenset()
 
 
@@ -161,8 +165,9 @@ def _in_turn(
 ) -> Iterator[tuple[Queue, list[OpenRooms]]]:
     """Queues in the order in which they may take room, each with the instances it may use.
 
-    Before the queues of a priority take anything, instances are held for their parked shapes that
-    wait since `long_since` or longer or are of multi-node jobs, the longest wait first.
+    Before the queues of a priority take anything, instances are held for their shapes that did not
+    fit before and wait since `long_since` or longer or are of multi-node jobs, the longest wait
+    first.
     """
     waited = sorted(
         (
@@ -206,10 +211,10 @@ def _fill(
     shape = snapshot.shapes[entry.shape_id]
     if result.partial or shape.shape_id in result.unplaced:
         return
-    # A multi-node job goes into one plan whole, also one that has more nodes than a plan takes.
-    if result.placements and len(result.placements) + max(shape.nodes, 1) > limit:
+    if len(result.placements) >= limit:
         result.partial = True
         return
+    # A multi-node job goes into one plan whole, also where that takes the plan past its limit.
     if shape.nodes:
         done = _place_nodes(entry, shape, _for_nodes(snapshot, environments), result)
     else:
@@ -290,10 +295,13 @@ def _keep(
 ) -> None:
     """Holds instances for a shape that found no room, if it is time."""
     is_late = ready_at <= long_since
+    if not (shape.nodes or is_late):
+        return
+    if any(shape.shape_id in fleet.held() for fleet in environments):
+        return
     if shape.nodes:
-        if shape.shape_id not in snapshot.hopeless:
-            _gather(snapshot, _for_nodes(snapshot, environments), shape, is_late=is_late)
-    elif is_late:
+        _gather(snapshot, _for_nodes(snapshot, environments), shape, is_late=is_late)
+    else:
         _hold(environments, shape)
 
 
@@ -310,6 +318,8 @@ def _gather(
     if best is None:
         return
     fleet, indexes = best
+    if len(indexes) < shape.nodes and shape.shape_id in snapshot.hopeless:
+        return
     for index in indexes:
         fleet.hold(index, shape.shape_id)
     size = fleet.rooms[indexes[0]].total.vcpu_milli if indexes else shape.need.vcpu_milli
@@ -324,8 +334,6 @@ def _hold(environments: list[OpenRooms], shape: Shape) -> None:
 
     That is one large enough, and with the most free already.
     """
-    if any(shape.shape_id in fleet.held() for fleet in environments):
-        return
     candidates = [
         (fleet.free(index), fleet.rooms[index].instance_id, fleet, index)
         for fleet in environments

@@ -165,7 +165,10 @@ def _misfit(shape: Shape, usable: Sequence[EnvironmentFacts], catalogue: Catalog
     if not takers:
         return UNSUPPORTED
     alone = replace(shape, nodes=1)
-    return MAX_RESOURCE if any(e.may_hold(alone, catalogue) for e in takers) else TOO_LARGE
+    if any(e.may_hold(alone, catalogue) for e in takers):
+        return MAX_RESOURCE
+    of_any_type = replace(alone, instance_type="")
+    return UNSUPPORTED if any(e.may_hold(of_any_type, catalogue) for e in takers) else TOO_LARGE
 
 
 def shortages_of(

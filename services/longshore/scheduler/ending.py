@@ -197,32 +197,25 @@ def _end_node(
             live.stop,
         )
         for node in memory.live_of(live.key.parent):
-            if node.held_back:
-                _never_start(changes, memory, node)
-            else:
-                stop(changes, node, Stop(StopKind.MAIN_NODE_ENDED, MAIN_NODE_ENDED))
+            stop(changes, memory, node, Stop(StopKind.MAIN_NODE_ENDED, MAIN_NODE_ENDED))
     if job_id in memory.main_ends and not memory.live_of(live.key.parent):
         _end_job(changes, live, memory.main_ends.pop(job_id), rules)
-
-
-def _never_start(changes: Changes, memory: Memory, node: LiveAttempt) -> None:
-    """Ends a node that no agent was told of."""
-    report = AttemptReport(
-        node.key, node.attempt, ended=True, started_at=None, status_reason=MAIN_NODE_ENDED
-    )
-    _end_attempt(changes, node, report)
-    memory.release(node)
 
 
 def _end_job(
     changes: Changes, last: LiveAttempt, main: MainEnd, rules: tuple[ExitRule, ...]
 ) -> None:
-    """Makes of a multi-node job what the end of its main node means."""
+    """Makes of a multi-node job what the end of its main node means.
+
+    One that a user terminated since then, while other nodes were stopping, is not tried again.
+    """
     end = AttemptEnd(main.exit_code, main.reason, main.status_reason, main.stop)
     verdict = judge(end, attempt=last.attempt, attempts_max=last.attempts_max, rules=rules)
     if verdict.status is JobStatus.RUNNABLE:
-        _again(changes, last, verdict)
-        return
+        if last.stop is None or last.stop.kind is not StopKind.TERMINATED:
+            _again(changes, last, verdict)
+            return
+        verdict = Verdict(JobStatus.FAILED, last.stop.reason)
     move = JobMove(
         last.key.parent,
         verdict.status,
@@ -265,14 +258,23 @@ def stop_overdue(changes: Changes, memory: Memory) -> None:
     for overdue in memory.overdue(changes.now):
         key = overdue.key.parent if overdue.key.is_node else overdue.key
         for live in memory.live_of(key):
-            stop(changes, live, Stop(StopKind.TIMED_OUT, TIMED_OUT))
+            stop(changes, memory, live, Stop(StopKind.TIMED_OUT, TIMED_OUT))
     for live in memory.on_gone_instances(changes.now):
         reason = host_terminated(live.instance_id)
-        stop(changes, live, Stop(StopKind.HOST_TERMINATED, reason))
+        stop(changes, memory, live, Stop(StopKind.HOST_TERMINATED, reason))
 
 
-def stop(changes: Changes, live: LiveAttempt, why: Stop) -> None:
-    """Tells an attempt to stop, unless an earlier stop of it stays."""
-    if live.stop is None or live.stop.gives_way(why):
+def stop(changes: Changes, memory: Memory, live: LiveAttempt, why: Stop) -> None:
+    """Tells an attempt to stop, unless an earlier stop of it stays.
+
+    A node that its agent does not know of yet ends at once.
+    """
+    if live.held_back:
+        never = AttemptReport(
+            live.key, live.attempt, ended=True, started_at=None, status_reason=why.reason
+        )
+        _end_attempt(changes, live, never)
+        memory.release(live)
+    elif live.stop is None or live.stop.gives_way(why):
         live.stop = why
         changes.stops[live.key, live.attempt] = (live, why)

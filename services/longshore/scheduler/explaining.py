@@ -53,18 +53,24 @@ async def explain_job(conn: Connection, key: JobKey) -> Explanation:
     explanation = await _explain(conn, key.parent)
     main = JobKey.node(key.job_id, row.main_node)
     attempts = tuple(await attempt.placed(conn, key if key.is_node else main))
-    if key.is_node and key != main and attempts and attempts[-1].attempt == row.attempt:
-        explanation = _of_node(explanation, attempts[-1])
+    if attempts and attempts[-1].attempt == row.attempt:
+        if key.is_node and not (key == main and row.status.final):
+            explanation = _of_node(explanation, attempts[-1], is_main=key == main)
+        elif row.status is JobStatus.RUNNING and attempts[-1].status == "ENDED":
+            summary = "Its main node has ended; it is over once its other nodes have."
+            explanation = replace(explanation, summary=summary)
     return replace(explanation, attempts=attempts)
 
 
-def _of_node(job: Explanation, tried: PlacedAttempt) -> Explanation:
-    """Where a node is that was placed with its job and is not the main one."""
+def _of_node(job: Explanation, tried: PlacedAttempt, *, is_main: bool) -> Explanation:
+    """Where a node is that was placed with its job."""
+    if job.status is JobStatus.RUNNABLE:
+        return job
     status = node_status(job.status, tried.status, tried.exit_code)
-    if job.status is JobStatus.STARTING:
+    if tried.status == "ENDED":
+        return Explanation(status, f"It is over: {(tried.status_reason or '').rstrip('.')}.", [])
+    if job.status is JobStatus.STARTING and not is_main:
         return replace(job, summary="It starts once the main node of its job runs.")
-    if tried.status == "ENDED" and job.status is not JobStatus.RUNNABLE:
-        return Explanation(status, f"It is over: {tried.status_reason}.", [])
     return replace(job, status=status, summary=_SENTENCES[status])
 
 
@@ -123,6 +129,7 @@ async def _booting(conn: Connection, parent: JobRow) -> tuple[int, str] | None:
         launched
         for launched in await topology.launched(conn, None, parent.job_queue)
         if launched.offer.holds(shape.need)
+        and shape.instance_type in ("", launched.instance_type)
         and (not is_slot(launched.instance_type) or launched.offer == shape.need)
     ]
     if not booting:

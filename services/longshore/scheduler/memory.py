@@ -14,7 +14,7 @@ from uuid import UUID
 
 from longshore.domain.job import JobKey
 from longshore.domain.opening import Room, is_slot
-from longshore.domain.placement import Queue, Shape, Waiting
+from longshore.domain.placement import Plan, Queue, Shape, Waiting
 from longshore.domain.resources import Resources
 from longshore.domain.waiting import Supply
 from longshore.state import agent, attempt, demand, topology
@@ -61,6 +61,9 @@ class Memory:
     parked: dict[int, datetime] = field(default_factory=dict)
     #: Shapes for which the latest plan held an instance.
     held: set[int] = field(default_factory=set)
+    #: Those of them that were not placed, with the time since when their first job waits: held for
+    #: in the next plan too, before others of equal priority take what was gathered.
+    gathering: dict[int, datetime] = field(default_factory=dict)
     deadlines: list[tuple[datetime, JobKey, int]] = field(default_factory=list)
     #: Instances that are taken away, with the time from which attempts on them are stopped.
     drains: dict[str, datetime] = field(default_factory=dict)
@@ -198,7 +201,13 @@ class Memory:
             if count:
                 self.runnable[shape_id] = count
             else:
-                for known in (self.runnable, self.parked, self.reasons, self.told):
+                for known in (
+                    self.runnable,
+                    self.parked,
+                    self.gathering,
+                    self.reasons,
+                    self.told,
+                ):
                     known.pop(shape_id, None)
         return any(diff > 0 and shape_id in self.parked for shape_id, diff in differences.items())
 
@@ -221,17 +230,27 @@ class Memory:
             if live is not None and live.stop is None:
                 yield live
 
+    def holds_back(self, instance_id: str) -> bool:
+        """Whether a node is placed on an instance of which its agent does not know yet."""
+        instance = self.instances.get(instance_id)
+        return instance is not None and any(a.held_back for a in instance.attempts.values())
+
     def on_gone_instances(self, now: datetime) -> Iterator[LiveAttempt]:
         """Attempts on instances whose time is over."""
         for instance_id, until in self.drains.items():
             if until <= now and instance_id in self.instances:
-                yield from self.instances[instance_id].attempts.values()
+                yield from list(self.instances[instance_id].attempts.values())
 
     def see_supply(self, supply: Supply) -> None:
-        """Takes in what became of orders; if that changed, waiting shapes are explained anew."""
+        """Takes in what became of orders; if that changed, waiting shapes are explained anew.
+
+        Where instances are held for multi-node jobs all try again: more may come no longer.
+        """
         if supply != self.supply:
             self.supply = supply
             self.reasons_stale = True
+            if any(self.shapes[shape_id].nodes for shape_id in self.held):
+                self.parked.clear()
 
     def forget_shortages(self, now: datetime) -> None:
         """Drops shortages that are over: the provider is asked again."""
@@ -305,7 +324,19 @@ class Memory:
 
     def waiting(self) -> tuple[Waiting, ...]:
         """Shapes that found no room, for holding instances."""
-        return tuple(Waiting(shape_id, ready_at) for shape_id, ready_at in self.parked.items())
+        waiting = {s: at for s, at in self.gathering.items() if self.runnable.get(s)} | self.parked
+        return tuple(Waiting(shape_id, ready_at) for shape_id, ready_at in waiting.items())
+
+    def take_in(self, proposal: Plan) -> None:
+        """Notes which shapes a plan found no room for, and for which it held instances."""
+        since = {waiting.shape_id: waiting.ready_at for waiting in self.waiting()}
+        since |= proposal.unplaced
+        placed = {placement.entry.shape_id for placement in proposal.placements}
+        self.parked.update(proposal.unplaced)
+        left = {s for s in proposal.held if s in self.parked or s not in placed}
+        self.gathering = {shape_id: since[shape_id] for shape_id in left}
+        # One that was not reached is not news when it is tried next.
+        self.held = {s for s in proposal.held if s in self.parked or s in placed}
 
     def hungry(self) -> dict[str, list[int]]:
         """Shapes with RUNNABLE jobs that may find room, by queue."""

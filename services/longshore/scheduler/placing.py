@@ -72,12 +72,11 @@ async def place(
         hopeless=_hopeless(memory, catalogue, [s for ids in hungry.values() for s in ids]),
     )
     proposal = plan(snapshot, changes.now, seed)
-    memory.held = proposal.held
+    memory.take_in(proposal)
     placed = Placed()
     if proposal.placements:
         placed.attempts = await _apply(conn, changes, memory, details, proposal)
         placed.slots = await _use_slots(conn, memory, placed.attempts)
-    memory.parked.update(proposal.unplaced)
     if proposal.unplaced:
         _look(memory, proposal.unplaced, memory.rooms(connected))
         placed.short = await _say(conn, memory, catalogue, proposal.unplaced)
@@ -193,13 +192,12 @@ def _look(memory: Memory, shape_ids: Iterable[int], rooms: tuple[Room, ...]) -> 
     for shape_id in shape_ids:
         shape = memory.shapes[shape_id]
         names = queues[shape.job_queue].compute_environments
-        if shape.nodes:
-            takers = memory.node_environments()
-            names = tuple(name for name in names if name in takers)
-        counts = lacks(shape, names, rooms)
-        memory.told[shape_id] = (
-            explain(counts, shape.nodes) if names or not shape.nodes else NO_NODES
-        )
+        told = NO_NODES
+        if not shape.nodes or any(e.takes_nodes for e in _environments(memory, shape)):
+            if shape.nodes:
+                names = tuple(name for name in names if name in memory.node_environments())
+            told = explain(lacks(shape, names, rooms), shape.nodes, shape.instance_type)
+        memory.told[shape_id] = told
 
 
 def _environments(memory: Memory, shape: Shape) -> list[EnvironmentFacts]:

@@ -126,7 +126,7 @@ def _flag(request: JobRequest) -> JobFlag:
 def _stop_live(changes: Changes, memory: Memory, request: JobRequest) -> None:
     for live in memory.live_of(request.key):
         changes.flags.append(_flag(request))
-        stop(changes, live, Stop(StopKind.TERMINATED, request.reason))
+        stop(changes, memory, live, Stop(StopKind.TERMINATED, request.reason))
 
 
 async def _unready(conn: Connection, changes: Changes, job_ids: list[uuid.UUID]) -> None:
@@ -262,7 +262,7 @@ async def _act_on_array(
     if request.terminate:
         for live in memory.live_of_array(job_id):
             changes.flags.append(_flag(replace(request, key=live.key)))
-            stop(changes, live, Stop(StopKind.TERMINATED, request.reason))
+            stop(changes, memory, live, Stop(StopKind.TERMINATED, request.reason))
 
 
 async def apply_deletions(conn: Connection, changes: Changes, memory: Memory) -> bool:

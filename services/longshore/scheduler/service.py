@@ -123,6 +123,8 @@ class Scheduler:
         self._details = DetailsCache()
         self._sessions: dict[str, Session] = {}
         self._notices: dict[str, Notice] = {}
+        #: Instances that drain, whose agents are told once they know of all that is placed there.
+        self._to_drain: set[str] = set()
         self._topology_changed = False
         self._capacity_changed = False
         self._seed = 0
@@ -155,6 +157,7 @@ class Scheduler:
         """Forgets what only the leader may trust, and lets agents look for the next one."""
         self._memory = None
         self._notices.clear()
+        self._to_drain.clear()
         for session in self._sessions.values():
             session.close()
         self._sessions.clear()
@@ -285,10 +288,6 @@ class Scheduler:
         """Nodes that their agents are told of now: their main node runs."""
         lives = [n for n in changes.released if (n.key, n.attempt) in memory.live]
         known = await self._details.get(conn, {live.key.job_id for live in lives})
-        for live in lives:
-            if live.stop is not None:
-                # It was told to stop before there was anything to stop.
-                changes.stops.setdefault((live.key, live.attempt), (live, live.stop))
         return [(live, known[live.key.job_id]) for live in lives]
 
     async def _refresh(self, conn: Connection, memory: Memory, now: datetime) -> list[str]:
@@ -314,15 +313,23 @@ class Scheduler:
             if report.session is not None:
                 report.session.acknowledge(report.sequence)
         self._send_placed(outcome.placed)
-        for instance_id in outcome.drained:
-            if instance_id in self._sessions:
-                self._sessions[instance_id].drain("The instance is being terminated.")
+        self._to_drain.update(outcome.drained)
+        self._send_drains()
         stopped: dict[str, list[LiveAttempt]] = defaultdict(list)
         for live in outcome.stops:
             stopped[live.instance_id].append(live)
         for instance_id, lives in stopped.items():
             if instance_id in self._sessions:
                 self._sessions[instance_id].stop(convert.stops(lives))
+
+    def _send_drains(self) -> None:
+        """Tells agents to drain. They exit once they know of no attempt: not before they may."""
+        for instance_id in list(self._to_drain):
+            if self._memory is not None and self._memory.holds_back(instance_id):
+                continue
+            self._to_drain.discard(instance_id)
+            if instance_id in self._sessions:
+                self._sessions[instance_id].drain("The instance is being terminated.")
 
     def _send_placed(self, placed: Placed) -> None:
         """New attempts, and then that a slot takes no other: its agent exits after the one."""
@@ -368,6 +375,7 @@ class Scheduler:
                 instance_type=registration.instance_type,
             )
             lives = [live for live in instance.attempts.values() if not live.held_back]
+            holds_back = memory.holds_back(registration.instance_id)
             known = await self._details.get(conn, {live.key.job_id for live in lives})
             await listen.notify(conn, listen.CAPACITY)
             # When its attempts are to be stopped is read with the next tick.
@@ -377,6 +385,8 @@ class Scheduler:
         if old is not None:
             old.close()
         self._sessions[registration.instance_id] = session
+        if draining and holds_back:
+            self._to_drain.add(registration.instance_id)
         log.info(
             "agent.registered",
             instance_id=registration.instance_id,
@@ -385,7 +395,7 @@ class Scheduler:
         )
         self.wake()
         assignments = [convert.assignment(live, known[live.key.job_id]) for live in lives]
-        return assignments, convert.stops(lives), draining
+        return assignments, convert.stops(lives), draining and not holds_back
 
     def notice(self, notice: Notice) -> None:
         """An agent was told that its instance will be taken away: nothing new goes there.

@@ -60,7 +60,8 @@ class Session:
     async def messages(self) -> AsyncIterator[pb.ConnectResponse]:
         """What to send, until the session is closed.
 
-        Acknowledgements, stops, assignments, drain.
+        Acknowledgements, assignments, stops, drain. A stop never comes before its assignment: of
+        what it does not know the agent has nothing to stop.
         """
         told = 0
         while True:
@@ -69,15 +70,17 @@ class Session:
             if self._acknowledged > told:
                 told = self._acknowledged
                 yield pb.ConnectResponse(acknowledge=pb.AgentAcknowledge(sequence=told))
-            while self._stops:
-                part, self._stops = self._stops[:MESSAGE_LIMIT], self._stops[MESSAGE_LIMIT:]
-                yield pb.ConnectResponse(stop=pb.AgentStop(stops=part))
-            while self._assignments:
-                new, self._assignments = (
-                    self._assignments[:MESSAGE_LIMIT],
-                    self._assignments[MESSAGE_LIMIT:],
-                )
-                yield pb.ConnectResponse(assign=pb.AgentAssign(assignments=new))
+            while self._assignments or self._stops:
+                # More of both may come while one is sent.
+                if self._assignments:
+                    new, self._assignments = (
+                        self._assignments[:MESSAGE_LIMIT],
+                        self._assignments[MESSAGE_LIMIT:],
+                    )
+                    yield pb.ConnectResponse(assign=pb.AgentAssign(assignments=new))
+                else:
+                    part, self._stops = self._stops[:MESSAGE_LIMIT], self._stops[MESSAGE_LIMIT:]
+                    yield pb.ConnectResponse(stop=pb.AgentStop(stops=part))
             if self._drain is not None:
                 reason, self._drain = self._drain, None
                 yield pb.ConnectResponse(drain=pb.AgentDrain(reason=reason))

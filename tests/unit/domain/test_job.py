@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from longshore.domain.errors import InvalidRequest
 from longshore.domain.job import (
     ESSENTIAL_EXITED,
+    MAIN_NODE_ENDED,
     TIMED_OUT,
     AttemptEnd,
     JobKey,
@@ -128,8 +129,12 @@ def test_an_attempt_whose_instance_went_did_not_succeed_and_may_be_retried(
 
 def test_only_a_users_wish_takes_the_place_of_an_earlier_stop() -> None:
     terminated, overdue = Stop(StopKind.TERMINATED, "enough"), Stop(StopKind.TIMED_OUT, TIMED_OUT)
-    stops = (terminated, overdue, GONE)
-    assert [(a, b) for a in stops for b in stops if a.gives_way(b)] == [(GONE, terminated)]
+    main_ended = Stop(StopKind.MAIN_NODE_ENDED, MAIN_NODE_ENDED)
+    stops = (terminated, overdue, GONE, main_ended)
+    assert [(a, b) for a in stops for b in stops if a.gives_way(b)] == [
+        (GONE, terminated),
+        (main_ended, terminated),
+    ]
 
 
 def test_rules_decide_while_attempts_are_left() -> None:

@@ -57,6 +57,17 @@ def test_nodes_want_empty_instances_of_one_type() -> None:
         "Waiting for 3 empty instances of one type: 3 instances: 1 in use, 1 short of vCPU, "
         "1 ready, too few of a type."
     )
+    # Where there are enough they are not too few: an earlier job gathers some of them.
+    pair, one = a_shape(vcpus=2, nodes=2), a_shape(vcpus=2, nodes=1)
+    more = (*rooms, an_instance("i-3", vcpus=4, instance_type="a.large"))
+    assert lacks(pair, ("ce",), more) == {Lack.HELD: 2, Lack.BUSY: 1, Lack.VCPU: 1}
+    assert lacks(one, ("ce",), rooms) == {Lack.BUSY: 1, Lack.HELD: 1, Lack.VCPU: 1}
     only = a_shape(vcpus=2, nodes=3, instance_type="b.large")
     assert lacks(only, ("ce",), rooms) == {Lack.OTHER_TYPE: 3}
+    assert explain({Lack.OTHER_TYPE: 3}, 3, "b.large") == (
+        "Waiting for 3 empty instances of b.large: 3 instances: 3 of another type."
+    )
+    assert (
+        explain({}, 1, "b.large") == "Waiting for an empty instance of b.large: none is there yet."
+    )
     assert explain({}, 3) == "Waiting for 3 empty instances of one type: none is there yet."

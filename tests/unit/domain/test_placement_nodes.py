@@ -3,6 +3,7 @@
 from collections import Counter
 from datetime import timedelta
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.shapes import NOW, a_job, a_queue, a_shape, a_snapshot, an_instance, placed
@@ -90,6 +91,35 @@ def test_nothing_is_kept_where_there_is_no_hope() -> None:
     assert placed(plan(snapshot, NOW, 0)) == [(2, -1, "i-0")]
 
 
+def test_without_hope_of_more_it_still_gets_what_there_is_enough_of() -> None:
+    """That runs dry, whatever becomes of the provider."""
+    rooms = [a_room("i-0", free=3), a_room("i-1", free=3)]
+    snapshot = a_snapshot(
+        [NODES, SINGLE], rooms, a_job(SINGLE, 2), parked={NODES: LONG}, hopeless=[NODES]
+    )
+    proposal = plan(snapshot, NOW, 0)
+    assert not proposal.placements
+    assert proposal.held == {NODES.shape_id}
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_what_was_gathered_is_not_lost_when_it_is_tried_again(seed: int) -> None:
+    """Whichever of the queues of equal priority goes first."""
+    other = a_shape(3, queue="z", vcpus=1)
+    rooms = [a_room("i-0"), a_room("i-1")]
+    again, single = a_job(NODES, 1), a_job(other, 2)
+    snapshot = a_snapshot([NODES, other], rooms, again, single, parked={NODES: LONG})
+    assert placed(plan(snapshot, NOW, seed)) == nodes_of(again, "i-0", "i-1")
+
+
+def test_at_the_maximum_no_more_is_held_for_one_that_is_tried_again() -> None:
+    large = a_shape(1, vcpus=3, nodes=2)
+    rooms = [a_room("i-0"), *(a_room(f"i-{n}", vcpus=2, free=1, kind="b") for n in (1, 2, 3))]
+    entries = a_job(large, 1, waited=LONG), a_job(SINGLE, 2)
+    snapshot = a_snapshot([large, SINGLE], rooms, *entries, parked={large: LONG}, maxv_cpus=13)
+    assert [name for _, _, name in placed(plan(snapshot, NOW, 0))] == ["i-3"]
+
+
 def test_instances_in_use_are_kept_once_it_has_waited_long() -> None:
     rooms = [a_room("i-0", free=3), a_room("i-1", free=3)]
     waiting = {NODES: timedelta(seconds=1)}
@@ -120,6 +150,16 @@ def test_an_environment_without_nodes_is_passed_over() -> None:
     job = a_job(NODES)
     snapshot = a_snapshot([NODES], rooms, job, queues=[a_queue("q", "spot", "ce")])
     assert placed(plan(snapshot, NOW, 0)) == nodes_of(job, "i-2", "i-3")
+
+
+def test_many_nodes_that_do_not_fit_keep_nobody_behind_them_from_being_tried() -> None:
+    shape = a_shape(3, vcpus=8, nodes=3)
+    rooms = [a_room("i-0"), a_room("i-1")]
+    jobs = a_job(SINGLE, 1), a_job(shape, 2), a_job(SINGLE, 3)
+    proposal = plan(a_snapshot([SINGLE, shape], rooms, *jobs), NOW, 0, limit=3)
+    assert [seq for seq, _, _ in placed(proposal)] == [1, 3]
+    assert proposal.unplaced == {3: NOW}
+    assert not proposal.partial
 
 
 def test_a_job_with_more_nodes_than_a_plan_takes_has_one_to_itself() -> None:

@@ -7,6 +7,7 @@ import pytest
 from support.shapes import NOW, a_shape
 
 from longshore.domain.catalogue import Catalogue, local_types
+from longshore.domain.order import SPOT
 from longshore.domain.placement import Shape
 from longshore.domain.resources import Resources
 from longshore.domain.waiting import (
@@ -75,6 +76,15 @@ def test_more_vcpus_than_any_environment_may_have() -> None:
 def test_larger_than_any_instance(shape: Shape) -> None:
     """Some memory of each instance is kept back, so the whole of it is too much."""
     assert why(shape, an_environment(maxv_cpus=1000)) == TOO_LARGE
+
+
+def test_what_keeps_a_multi_node_job_from_ever_running() -> None:
+    assert why(a_shape(vcpus=8, nodes=2), an_environment(maxv_cpus=32)) is None
+    assert why(a_shape(vcpus=9, nodes=2), an_environment()) == MAX_RESOURCE
+    assert why(a_shape(vcpus=17, nodes=2), an_environment(maxv_cpus=1000)) == TOO_LARGE
+    assert why(a_shape(nodes=2), an_environment(purchase_option=SPOT)) == UNSUPPORTED
+    elsewhere = a_shape(nodes=2, instance_type="c5.large")
+    assert why(elsewhere, an_environment(maxv_cpus=1000)) == UNSUPPORTED
 
 
 def test_memory_and_vcpus_must_be_had_in_the_same_environment() -> None:

@@ -22,13 +22,14 @@ FROM unnest($1::uuid[], $2::integer[], $3::integer[], $4::text[], $5::timestampt
 WHERE a.job_id = c.job_id AND a.array_index = c.array_index AND a.attempt = c.attempt AND a.status <> 'ENDED'
 
 -- name: stop
--- Notes that attempts were told to stop. The first stop stays, but a user's takes the place of the instance's.
+-- Notes that attempts were told to stop. The first stop stays, but a user's takes the place of the instance's and of
+-- the main node's end.
 -- $1 job ids, $2 indexes, $3 attempts, $4 kinds, $5 reasons
 UPDATE attempts a SET stop_kind = c.kind, stop_reason = c.reason
 FROM unnest($1::uuid[], $2::integer[], $3::integer[], $4::text[], $5::text[])
     AS c (job_id, array_index, attempt, kind, reason)
 WHERE a.job_id = c.job_id AND a.array_index = c.array_index AND a.attempt = c.attempt AND a.status <> 'ENDED'
-    AND (a.stop_kind IS NULL OR (a.stop_kind = 'HOST_TERMINATED' AND c.kind = 'TERMINATED'))
+    AND (a.stop_kind IS NULL OR (a.stop_kind IN ('HOST_TERMINATED', 'MAIN_NODE_ENDED') AND c.kind = 'TERMINATED'))
 
 -- name: live
 -- Every live attempt, with what the scheduler keeps in memory of it.
