@@ -135,33 +135,35 @@ class Backlog:
 
     def take(self, placements: Sequence[Placement]) -> None:
         """Takes what was placed off the beginnings of entries."""
-        lasts: dict[int, Placement] = {}
-        for placement in placements:
-            lasts[id(placement.entry)] = placement
-            self.runnable[placement.entry.shape_id] -= 1
+        lasts = {id(placement.entry): placement for placement in placements}
         for last in lasts.values():
-            entry, end = last.entry, last.array_index + 1
+            # The nodes of a job are one of what waits.
+            entry, end = last.entry, _index(last) + 1
+            self.runnable[entry.shape_id] -= end - entry.next_index
+            self.waiting -= end - entry.next_index
             entries = self._ready[entry.shape_id]
             place = bisect.bisect_left(entries, _order(entry), key=_order)
             if end == entry.end_index:
                 del entries[place]
             else:
                 entries[place] = _entry(entry, end, entry.end_index)
-        self.waiting -= len(placements)
-        for shape_id in {p.entry.shape_id for p in placements}:
+        for shape_id in {last.entry.shape_id for last in lasts.values()}:
             if not self.runnable[shape_id]:
                 del self.runnable[shape_id]
 
-    def start(self, placement: Placement) -> tuple[Job, int]:
-        """Notes the start of an attempt; returns its job and its number."""
-        job = self._jobs[placement.entry.job_id]
-        number = job.attempts.get(placement.array_index, 0) + 1
+    def start(self, placement: Placement) -> tuple[Job, int, int]:
+        """Notes the start of an attempt; of a multi-node job it is told of one node alone.
+
+        Returns its job, which of what was submitted with it, and its number.
+        """
+        job, index = self._jobs[placement.entry.job_id], _index(placement)
+        number = job.attempts.get(index, 0) + 1
         if number == 1:
             waited = self._clock.now - placement.entry.ready_at
             self.waits.setdefault(job.part.queue, []).append(
                 (waited.days * 86_400 + waited.seconds) * 1_000_000 + waited.microseconds
             )
-        return job, number
+        return job, index, number
 
     def first_waiting(self) -> dict[int, datetime]:
         """Since when the first job of each shape waits."""
@@ -283,6 +285,16 @@ class Backlog:
             self.runnable[job.shape_id] = self.runnable.get(job.shape_id, 0) + end - first
             self.waiting += end - first
         self._risen.add(job.shape_id)
+
+
+def is_node(placement: Placement) -> bool:
+    """Whether it is one of a node of a multi-node job; all else is counted from 0."""
+    return placement.array_index < 0
+
+
+def _index(placement: Placement) -> int:
+    """Which of the jobs or children that were submitted as one."""
+    return placement.entry.next_index if is_node(placement) else placement.array_index
 
 
 def _all_failed(job: Job) -> list[tuple[Job, int, bool]]:

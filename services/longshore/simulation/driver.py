@@ -17,17 +17,16 @@ from datetime import timedelta
 
 from longshore.domain.capacity import InstanceState
 from longshore.domain.catalogue import Catalogue
-from longshore.domain.environment import is_fargate
 from longshore.domain.errors import LimitExceeded
 from longshore.domain.order import SPOT
 from longshore.domain.placement import Queue
 from longshore.domain.validation_environment import compute_resources
-from longshore.domain.waiting import EnvironmentFacts, blocked_reason
+from longshore.domain.waiting import blocked_reason
 from longshore.provisioning.simulated import Event, Happening, SimulatedProvider
 from longshore.simulation.backlog import Backlog, Outcome
 from longshore.simulation.clock import Clock, since_epoch
 from longshore.simulation.duration import microseconds
-from longshore.simulation.environment import EnvironmentState
+from longshore.simulation.environment import EnvironmentState, facts
 from longshore.simulation.fleet import Attempt, Fleet, Member
 from longshore.simulation.placing import Placer
 from longshore.simulation.prepare import Prepared
@@ -90,7 +89,9 @@ class Simulation:
             ),
             seed=seed,
         )
-        self.placer = Placer(self.clock, self.backlog, self.fleet)
+        self.placer = Placer(
+            self.clock, self.backlog, self.fleet, self.environments, self.scaler.supply
+        )
         self.timeline = Timeline(names)
         self.last_end_us = 0
         self.blocked: list[Blocked] = []
@@ -195,7 +196,7 @@ class Simulation:
             self._wake()
         else:
             for attempt in list(member.attempts):
-                self._release(attempt, Outcome.HOST_TERMINATED)
+                await self._release(attempt, Outcome.HOST_TERMINATED)
             self.fleet.remove(member)
             self._wake()
 
@@ -210,8 +211,10 @@ class Simulation:
 
     async def _end(self, attempt: Attempt, outcome: Outcome) -> None:
         """An attempt ends; an instance that was only kept for it goes."""
-        self._release(attempt, outcome)
-        member = attempt.member
+        await self._release(attempt, outcome)
+        await self._give_up_if_left(attempt.member)
+
+    async def _give_up_if_left(self, member: Member) -> None:
         if member.state is InstanceState.LEAVING and not member.attempts:
             await self._give_up(member)
 
@@ -219,9 +222,15 @@ class Simulation:
         self.fleet.give_up(member)
         await self.provider.terminate([member.instance_id], force=False)
 
-    def _release(self, attempt: Attempt, outcome: Outcome) -> None:
+    async def _release(self, attempt: Attempt, outcome: Outcome) -> None:
+        """Ends an attempt; the other nodes of a job end with its main node, which decides."""
         self.fleet.release(attempt)
         self.placer.freed(attempt.member)
+        if attempt.main is not None:
+            return
+        for other in attempt.others:
+            if other.is_live:
+                await self._end(other, outcome)
         self.backlog.end(
             attempt.job, attempt.index, attempt.number, outcome, attempt.member.instance_id
         )
@@ -234,7 +243,7 @@ class Simulation:
     async def _stop_attempts(self, member: Member) -> None:
         """The time of a draining instance is over: what is live on it is stopped, and it ends."""
         for attempt in sorted(member.attempts, key=lambda a: (a.job.seq, a.index)):
-            self._release(attempt, Outcome.HOST_TERMINATED)
+            await self._release(attempt, Outcome.HOST_TERMINATED)
         if member.instance_id in self.fleet.members:
             await self._give_up(member)
 
@@ -258,7 +267,8 @@ class Simulation:
             self._drain_by(member, max(since_epoch(at), now))
         for name in applied.turned:
             self.placer.unpark(self.prepared.queues, name)
-        if applied.turned and self.backlog.runnable:
+        # What is held for nodes that cannot be had is others'.
+        if self.backlog.runnable and (applied.turned or self.placer.holds_for_nodes()):
             self._place()
         dues = [at for at in (applied.due, self.scaler.next_relief_at) if at is not None]
         boots = any(m.state is InstanceState.BOOTING for m in self.fleet.members.values())
@@ -305,21 +315,10 @@ class Simulation:
             shape = self.prepared.shapes[shape_id]
             queue = next(q for q in self.prepared.queues if q.name == shape.job_queue)
             reason = blocked_reason(
-                shape, [self._facts(name) for name in queue.compute_environments], catalogue
+                shape,
+                [facts(self.environments[name]) for name in queue.compute_environments],
+                catalogue,
             )
             key = (queue.name, reason or "Still waiting for capacity.")
             found[key] = found.get(key, 0) + jobs
         self.blocked = [Blocked(name, jobs, why) for (name, why), jobs in found.items()]
-
-    def _facts(self, name: str) -> EnvironmentFacts:
-        state = self.environments[name]
-        resources = compute_resources(state.stored)
-        return EnvironmentFacts(
-            name=name,
-            managed=True,
-            enabled=True,
-            valid=state.is_usable,
-            maxv_cpus=state.stored.maxv_cpus,
-            instance_types=tuple(resources.get("instanceTypes") or ()),
-            fargate=is_fargate(state.stored.resource_type),
-        )

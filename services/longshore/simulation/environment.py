@@ -12,6 +12,7 @@ from longshore.domain.environment import ComputeEnvironment, is_fargate
 from longshore.domain.market import Market
 from longshore.domain.order import ON_DEMAND, SPOT
 from longshore.domain.validation_environment import compute_resources
+from longshore.domain.waiting import EnvironmentFacts
 
 
 @dataclass(slots=True)
@@ -61,6 +62,21 @@ def see(state: EnvironmentState, market: Market, catalogue: Catalogue) -> Enviro
         settledv_cpus=state.settledv_cpus,
         scale_down_delay=_scale_down_delay(stored),
         failures=state.failures,
+    )
+
+
+def facts(state: EnvironmentState) -> EnvironmentFacts:
+    """What matters of an environment for placement."""
+    stored = state.stored
+    return EnvironmentFacts(
+        name=stored.name,
+        managed=True,
+        enabled=True,
+        valid=state.is_usable,
+        maxv_cpus=stored.maxv_cpus,
+        instance_types=tuple(compute_resources(stored).get("instanceTypes") or ()),
+        fargate=is_fargate(stored.resource_type),
+        purchase_option=purchase_option(stored),
     )
 
 

@@ -16,15 +16,20 @@ HOUR = 3_600_000_000
 
 @dataclass(slots=True, eq=False)
 class Attempt:
-    """One try of a job or child on an instance."""
+    """One try of a job, child or node on an instance."""
 
     job: Job
     index: int
     number: int
+    #: What it holds: of a node the whole instance.
     need: Resources
     member: "Member"
     started_us: int
     is_live: bool = True
+    #: Of a node that is not the main node: the main node.
+    main: "Attempt | None" = None
+    #: Of the main node: the other nodes.
+    others: list["Attempt"] = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)
@@ -95,6 +100,7 @@ class Fleet:
         self.members: dict[str, Member] = {}
         self.gauges = {name: Gauge() for name in environments}
         self.bills = {name: Bill() for name in environments}
+        #: Jobs and children; a multi-node job is one, by its main node.
         self.running = 0
         self.counted_milli = 0
         self.peak_milli = 0
@@ -158,7 +164,21 @@ class Fleet:
 
     def place(self, job: Job, index: int, number: int, need: Resources, member: Member) -> Attempt:
         """Starts an attempt; a slot takes nothing more from then on."""
-        attempt = Attempt(job, index, number, need, member, self._clock.us)
+        self.running += 1
+        return self._hold(Attempt(job, index, number, need, member, self._clock.us))
+
+    def place_other(self, main: Attempt, member: Member) -> Attempt:
+        """Starts another node of a multi-node job, on an instance of its own."""
+        need = member.kind.offer
+        attempt = Attempt(
+            main.job, main.index, main.number, need, member, self._clock.us, main=main
+        )
+        main.others.append(attempt)
+        return self._hold(attempt)
+
+    def _hold(self, attempt: Attempt) -> Attempt:
+        """Takes what an attempt needs of its instance."""
+        member, need = attempt.member, attempt.need
         if not member.attempts:
             member.busy_since_us = self._clock.us
         member.attempts.add(attempt)
@@ -168,7 +188,6 @@ class Fleet:
             member.state = InstanceState.LEAVING
         _changed(member)
         self._of(member)[0].busy += need.vcpu_milli
-        self.running += 1
         return attempt
 
     def release(self, attempt: Attempt) -> None:
@@ -185,7 +204,8 @@ class Fleet:
             member.has_run = True
         _changed(member)
         self._of(member)[0].busy -= attempt.need.vcpu_milli
-        self.running -= 1
+        if attempt.main is None:
+            self.running -= 1
 
     def ready(self) -> Iterator[Member]:
         """Instances that take attempts."""
@@ -205,6 +225,7 @@ def as_room(member: Member) -> Room:
             member.kind.offer,
             draining=member.state is not InstanceState.READY,
             slot=member.kind.is_slot,
+            instance_type=member.kind.name,
         )
     return member.room
 

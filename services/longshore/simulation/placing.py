@@ -8,29 +8,59 @@ How this differs, for speed: instances on which no waiting shape fits are left o
 as long as nobody has waited long enough for an instance to be held; the plan is the same.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
+import numpy as np
+
 from longshore.domain.capacity import InstanceState
+from longshore.domain.catalogue import Catalogue
 from longshore.domain.opening import Room
-from longshore.domain.placement import HOLD_AFTER, Placement, Queue, Snapshot, Waiting, plan
+from longshore.domain.placement import (
+    HOLD_AFTER,
+    Placement,
+    Plan,
+    Queue,
+    Shape,
+    Snapshot,
+    Waiting,
+    plan,
+)
 from longshore.domain.resources import Resources
-from longshore.simulation.backlog import Backlog
+from longshore.domain.waiting import Supply, blocked_reason
+from longshore.simulation.backlog import Backlog, is_node
 from longshore.simulation.clock import Clock
+from longshore.simulation.environment import EnvironmentState, facts
 from longshore.simulation.fleet import Attempt, Fleet, Member, as_room
 
 
 class Placer:
     """What the scheduler keeps from pass to pass."""
 
-    def __init__(self, clock: Clock, backlog: Backlog, fleet: Fleet) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        backlog: Backlog,
+        fleet: Fleet,
+        environments: Mapping[str, EnvironmentState],
+        supply: Callable[[], Supply],
+    ) -> None:
         self._clock = clock
         self._backlog = backlog
         self._fleet = fleet
+        self._environments = environments
+        self._supply = supply
+        self._catalogue = Catalogue()
+        known = map(facts, environments.values())
+        self._node_environments = {e.name: e.maxv_cpus or 0 for e in known if e.takes_nodes}
         self._seed = 0
         #: Shapes that found no room, with the time since when their first job waits.
         self._parked: dict[int, datetime] = {}
         self._held: set[int] = set()
+        #: Shapes for which instances were held and that were not placed, with the same time.
+        self._gathering: dict[int, datetime] = {}
+        self._seen = Supply()
         #: Shapes that the scaler has heard of since they began to wait.
         self._told: set[int] = set()
         self._freed: dict[str, Member] = {}
@@ -50,32 +80,35 @@ class Placer:
         """Passes until nothing more can be placed.
 
         Returns:
-            The attempts that were started, and whether the scaler is to be woken.
+            The attempts that were started, of multi-node jobs their main nodes', and whether the
+            scaler is to be woken.
         """
         backlog = self._backlog
         risen = backlog.take_risen()
         short = bool(risen & self._parked.keys())
+        hopeless = self._hopeless(queues)
         self._unpark()
         placed: list[Attempt] = []
         while hungry := self._hungry():
             rooms = self._rooms()
-            fits = _fits(rooms, {s: backlog.shapes[s].need for ids in hungry.values() for s in ids})
+            fits = _fits(rooms, [backlog.shapes[s] for ids in hungry.values() for s in ids])
             proposal = plan(
                 Snapshot(
                     queues=tuple(queues),
                     shapes=backlog.shapes,
                     rooms=rooms,
                     heads={name: backlog.heads(ids, fits) for name, ids in hungry.items()},
-                    parked=tuple(Waiting(s, since) for s, since in self._parked.items()),
+                    parked=tuple(Waiting(s, since) for s, since in self._waiting().items()),
+                    node_environments=self._node_environments,
+                    hopeless=hopeless,
                 ),
                 self._clock.now,
                 self._seed,
             )
             self._seed += 1
-            self._held = proposal.held
-            placed += [self._start(placement) for placement in proposal.placements]
+            self._take_in(proposal)
+            placed += self._start(proposal.placements)
             backlog.take(proposal.placements)
-            self._parked.update(proposal.unplaced)
             news = proposal.unplaced.keys() - self._told
             self._told |= news
             short |= bool(news)
@@ -84,11 +117,67 @@ class Placer:
                 break
         return placed, short
 
-    def _start(self, placement: Placement) -> Attempt:
-        member = self._fleet.members[placement.instance_id]
-        job, number = self._backlog.start(placement)
-        need = self._backlog.shapes[job.shape_id].need
-        return self._fleet.place(job, placement.array_index, number, need, member)
+    def holds_for_nodes(self) -> bool:
+        """Whether instances are held for multi-node jobs."""
+        return any(self._backlog.shapes[shape_id].nodes for shape_id in self._held)
+
+    def _waiting(self) -> dict[int, datetime]:
+        """Shapes that found no room, for holding instances."""
+        gathering = {s: at for s, at in self._gathering.items() if s in self._backlog.runnable}
+        return gathering | self._parked
+
+    def _take_in(self, proposal: Plan) -> None:
+        """Notes which shapes a plan found no room for, and for which it held instances."""
+        since = self._waiting() | proposal.unplaced
+        placed = {placement.entry.shape_id for placement in proposal.placements}
+        self._parked.update(proposal.unplaced)
+        left = {s for s in proposal.held if s in self._parked or s not in placed}
+        self._gathering = {shape_id: since[shape_id] for shape_id in left}
+        # One that was not reached is not news when it is tried next.
+        self._held = {s for s in proposal.held if s in self._parked or s in placed}
+
+    def _start(self, placements: Iterable[Placement]) -> list[Attempt]:
+        started: list[Attempt] = []
+        mains: dict[uuid.UUID, Attempt] = {}
+        for placement in placements:
+            member = self._fleet.members[placement.instance_id]
+            main = mains.get(placement.entry.job_id) if is_node(placement) else None
+            if main is not None:
+                self._fleet.place_other(main, member)
+                continue
+            job, index, number = self._backlog.start(placement)
+            need = self._backlog.shapes[job.shape_id].need
+            if is_node(placement):
+                need = member.kind.offer
+            attempt = self._fleet.place(job, index, number, need, member)
+            if is_node(placement):
+                # Nodes are alike, on instances that are alike: the first may be the main node.
+                mains[job.job_id] = attempt
+            started.append(attempt)
+        return started
+
+    def _hopeless(self, queues: Sequence[Queue]) -> frozenset[int]:
+        """Shapes of multi-node jobs that get no more instances soon.
+
+        Once that changes, all try again where instances are held for multi-node jobs.
+        """
+        shapes = [s for i in self._backlog.runnable if (s := self._backlog.shapes[i]).nodes]
+        if not shapes:
+            return frozenset()
+        supply = self._supply()
+        if supply != self._seen:
+            self._seen = supply
+            if self.holds_for_nodes():
+                self._parked.clear()
+        known = {
+            queue.name: [facts(self._environments[name]) for name in queue.compute_environments]
+            for queue in queues
+        }
+        return frozenset(
+            shape.shape_id
+            for shape in shapes
+            if blocked_reason(shape, known[shape.job_queue], self._catalogue, supply)
+        )
 
     def _hungry(self) -> dict[str, list[int]]:
         """Shapes with RUNNABLE jobs that may find room, by queue."""
@@ -108,13 +197,13 @@ class Placer:
         return tuple(as_room(m) for m in self._fleet.ready() if m.free.holds(least))
 
     def _unpark(self) -> None:
-        rooms = [m.free for m in self._freed.values() if m.state is InstanceState.READY]
+        freed = [m for m in self._freed.values() if m.state is InstanceState.READY]
         self._freed.clear()
         for shape_id in list(self._parked):
-            need = self._backlog.shapes[shape_id].need
-            if any(free.holds(need) for free in rooms):
+            shape = self._backlog.shapes[shape_id]
+            if any(m.free.holds(shape.need) and not (shape.nodes and m.attempts) for m in freed):
                 del self._parked[shape_id]
-        if any(s not in self._parked or s not in self._backlog.runnable for s in self._held):
+        if not self._held <= self._parked.keys() & self._backlog.runnable.keys():
             self._parked.clear()
             self._held.clear()
 
@@ -125,11 +214,22 @@ class Placer:
         self._told &= self._backlog.runnable.keys()
 
 
-def _fits(rooms: Sequence[Room], needs: Mapping[int, Resources]) -> dict[int, int]:
-    """How many jobs of each shape there is room for, each alone."""
-    least = _least(needs.values())
-    free = [room.free for room in rooms if room.free.holds(least)]
-    return {shape_id: sum(f.count(need) for f in free) for shape_id, need in needs.items()}
+def _fits(rooms: Sequence[Room], shapes: Sequence[Shape]) -> dict[int, int]:
+    """How many jobs of each shape there is room for at most, each alone."""
+    least = _least(shape.need for shape in shapes)
+    found = (room.free for room in rooms if room.free.holds(least))
+    rows = [(free.vcpu_milli, free.memory_mib, free.gpus) for free in found]
+    free = np.array(rows, dtype=np.int64).reshape(-1, 3)
+    fits = {}
+    for shape in shapes:
+        need = shape.need
+        counts = np.minimum(free[:, 0] // need.vcpu_milli, free[:, 1] // need.memory_mib)
+        if need.gpus:
+            counts = np.minimum(counts, free[:, 2] // need.gpus)
+        # A node has an instance to itself.
+        total = np.count_nonzero(counts) // shape.nodes if shape.nodes else counts.sum()
+        fits[shape.shape_id] = int(total)
+    return fits
 
 
 def _least(needs: Iterable[Resources]) -> Resources:

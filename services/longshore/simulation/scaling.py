@@ -24,9 +24,10 @@ from longshore.domain.catalogue import Catalogue, InstanceType
 from longshore.domain.decision import Decision, ScalingSettings, order_for
 from longshore.domain.market import Market, PoolName, Quote
 from longshore.domain.order import SPOT, CapacityOrder
-from longshore.domain.placement import Queue
+from longshore.domain.placement import Queue, Shape
 from longshore.domain.scaling import decide, next_due
 from longshore.domain.validation_environment import compute_resources
+from longshore.domain.waiting import Launched, Shortage, Supply
 from longshore.provisioning.provider import Fulfilment, Provider
 from longshore.simulation.backlog import Backlog
 from longshore.simulation.clock import EPOCH, Clock
@@ -103,7 +104,7 @@ class Scaler:
         self._catalogue = Catalogue()
         self._random = random.Random(f"{seed}/orders")
         #: What the provider was short of, and until when.
-        self._short: dict[PoolName, datetime] = {}
+        self._short: dict[PoolName, Shortage] = {}
         self._quotes: list[Quote] = []
         self._quoted_step = -1
         self.activities: list[Activity] = []
@@ -113,7 +114,40 @@ class Scaler:
     @property
     def next_relief_at(self) -> datetime | None:
         """When the first shortage is forgotten."""
-        return min(self._short.values(), default=None)
+        return min((shortage.until for shortage in self._short.values()), default=None)
+
+    def supply(self) -> Supply:
+        """What became of the latest orders, as long as a shortage is remembered."""
+        now = self._clock.now
+        shortages = tuple(shortage for shortage in self._short.values() if shortage.until > now)
+        if not shortages:
+            return Supply()
+        launched: dict[tuple[str, str, bool], list[Member]] = {}
+        vcpus: dict[str, float] = {}
+        for member in self._fleet.members.values():
+            name, is_booting = member.compute_environment, not member.registered
+            vcpus[name] = vcpus.get(name, 0) + member.kind.vcpus
+            if member.state is not InstanceState.LEAVING and (
+                is_booting or member.ordered_at >= now - self._cool_down
+            ):
+                launched.setdefault((name, member.kind.name, is_booting), []).append(member)
+        return Supply(
+            shortages,
+            tuple(
+                Launched(
+                    compute_environment=name,
+                    instance_type=kind,
+                    offer=members[0].kind.offer,
+                    booting=is_booting,
+                    count=len(members),
+                    # They are in order of their launch.
+                    first_at=members[0].ordered_at,
+                    last_at=members[-1].ordered_at,
+                )
+                for (name, kind, is_booting), members in launched.items()
+            ),
+            vcpus,
+        )
 
     async def evaluate(self) -> Applied:
         """One pass, and again at once where the provider was short of what was ordered."""
@@ -127,7 +161,7 @@ class Scaler:
 
     async def _round(self, applied: Applied) -> None:
         now = self._clock.now
-        self._short = {key: until for key, until in self._short.items() if until > now}
+        self._short = {key: short for key, short in self._short.items() if short.until > now}
         await self._read_quotes()
         market = Market(self._quotes, self._short)
         environments = [
@@ -154,7 +188,7 @@ class Scaler:
                 queue.priority,
                 queue.compute_environments,
                 tuple(
-                    ShapeDemand(shape_id, shapes[shape_id].need, runnable)
+                    _demand_of(shapes[shape_id], runnable)
                     for shape_id, runnable in order.get(queue.name, ())
                 ),
             )
@@ -223,7 +257,8 @@ class Scaler:
         self.shortages += len(answer.errors)
         for error in answer.errors:
             key = (error.instance_type, error.zone, error.purchase_option)
-            self._short[key] = self._clock.now + self._cool_down
+            now = self._clock.now
+            self._short[key] = Shortage(*key, error.reason, now, now + self._cool_down)
         self._launch(order, answer, kinds)
         return answer
 
@@ -266,3 +301,8 @@ class Scaler:
             await self._provider.terminate([instance_id], force=False)
         elif drain_until is not None:
             applied.drains.append((member, drain_until))
+
+
+def _demand_of(shape: Shape, runnable: int) -> ShapeDemand:
+    """RUNNABLE jobs of a shape as scaling sees them."""
+    return ShapeDemand(shape.shape_id, shape.need, runnable, shape.nodes, shape.instance_type)

@@ -2,10 +2,12 @@
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from longshore.domain.catalogue import fargate_type
+from longshore.domain.catalogue import Catalogue, fargate_type
+from longshore.domain.environment import EC2
 from longshore.domain.errors import InvalidRequest, LimitExceeded, LongshoreError
 from longshore.domain.placement import Shape
 from longshore.domain.resources import Resources
@@ -40,7 +42,7 @@ def draw_jobs(workload: Workload, shapes: dict[int, Shape]) -> list[Job]:
     environments = {part.name: part for part in workload.compute_environments}
     total = 0
     made: dict[str, list[Job]] = {}
-    shape_ids: dict[tuple[str, Resources], int] = {}
+    shape_ids: dict[Shape, int] = {}
     for index, part in enumerate(workload.jobs):
         path = f"$.jobs[{index}]"
         check_named(path, part.name)
@@ -49,15 +51,18 @@ def draw_jobs(workload: Workload, shapes: dict[int, Shape]) -> list[Job]:
         if part.queue not in queues:
             raise wrong(f"{path}.queue", f"there is no queue {part.queue!r}")
         need = Resources(round(part.vcpus * 1000), part.memory, part.gpus)
-        first = environments[queues[part.queue].compute_environment_order[0]]
-        if first.type.startswith("FARGATE") and fargate_type(need) is None:
+        types = [environments[e].type for e in queues[part.queue].compute_environment_order]
+        if part.nodes is not None:
+            _check_nodes(path, part, types)
+        elif types[0].startswith("FARGATE") and fargate_type(need) is None:
             raise wrong(path, f"{part.vcpus:g} vCPUs with {part.memory} MiB is no Fargate size")
         times = _times(part, workload.seed)
-        total += len(times) * part.size * part.copies
+        total += len(times) * part.size * part.copies * (part.nodes or 1)
         if total > COUNT_MAX:
             raise LimitExceeded(f"{path}: the workload has more than {COUNT_MAX:,} jobs.")
-        shape_id = shape_ids.setdefault((part.queue, need), len(shape_ids) + 1)
-        shapes.setdefault(shape_id, Shape(shape_id, part.queue, need))
+        alike = Shape(0, part.queue, need, part.nodes or 0, part.instance_type or "")
+        shape_id = shape_ids.setdefault(alike, len(shape_ids) + 1)
+        shapes.setdefault(shape_id, replace(alike, shape_id=shape_id))
         made[part.name] = _copies(path, part, times, shape_id, workload.seed)
     for index, part in enumerate(workload.jobs):
         _depend(f"$.jobs[{index}]", part, made)
@@ -67,6 +72,19 @@ def draw_jobs(workload: Workload, shapes: dict[int, Shape]) -> list[Job]:
     for seq, job in enumerate(jobs):
         job.seq = seq
     return jobs
+
+
+def _check_nodes(path: str, part: JobPart, types: Sequence[str]) -> None:
+    """Refuses multi-node jobs that no compute environment of their queue takes."""
+    if EC2 not in types:
+        raise wrong(
+            f"{path}.queue",
+            f"multi-node jobs run in compute environments of type {EC2} alone; queue "
+            f"{part.queue!r} has none",
+        )
+    kind = None if part.instance_type is None else Catalogue().get(part.instance_type)
+    if part.instance_type is not None and (kind is None or kind.is_slot):
+        raise wrong(f"{path}.instanceType", f"{part.instance_type!r} is not known")
 
 
 def _times(part: JobPart, seed: int) -> list[int]:

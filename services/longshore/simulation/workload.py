@@ -12,6 +12,7 @@ import msgspec
 import yaml
 
 from longshore.domain.errors import InvalidRequest
+from longshore.domain.nodes import NODES_MAX
 from longshore.simulation.duration import Duration, Span, microseconds, seconds
 
 FILE_BYTES_MAX = 4 * 1024 * 1024
@@ -113,13 +114,20 @@ class RepeatPart(_Part, frozen=True, kw_only=True):
 
 
 class JobPart(_Part, frozen=True, kw_only=True):
-    """Jobs that are alike: one, `count` of them, or an array; submitted once or again and again."""
+    """Jobs that are alike: one, `count` of them, or an array; submitted once or again and again.
+
+    With `nodes` each is a multi-node job: every node needs so much, and `duration` is the main
+    node's.
+    """
 
     name: _Text
     queue: _Text
     at: Span = 0.0
     count: Annotated[int, msgspec.Meta(ge=1, le=COUNT_MAX)] = 1
     array_size: Annotated[int, msgspec.Meta(ge=2, le=ARRAY_MAX)] | None = None
+    nodes: Annotated[int, msgspec.Meta(ge=1, le=NODES_MAX)] | None = None
+    #: The only type that will do for nodes.
+    instance_type: _Text | None = None
     vcpus: Annotated[float, msgspec.Meta(ge=0.25, le=1024)] = 1.0
     #: In MiB.
     memory: Annotated[int, msgspec.Meta(ge=4, le=64 * 1024 * 1024)] = 512
@@ -140,18 +148,27 @@ class JobPart(_Part, frozen=True, kw_only=True):
             raise ValueError(
                 "dependsOn of type SEQUENTIAL and N_TO_N is for jobs with an arraySize"
             )
+        if self.nodes is not None and self.array_size is not None:
+            raise ValueError(
+                "nodes and arraySize exclude each other: no array is of multi-node jobs"
+            )
+        if self.instance_type is not None and self.nodes is None:
+            raise ValueError("instanceType is for jobs with nodes alone")
         if round(self.vcpus * 1000) % 250:
             raise ValueError("vcpus must be a multiple of 0.25")
 
     @property
     def size(self) -> int:
         """Jobs or children that are submitted together as one."""
-        return self.array_size or self.count
+        return self.array_size or (self.count if self.nodes is None else 1)
 
     @property
     def copies(self) -> int:
-        """How many arrays are submitted at one time; `count` jobs that are no arrays are one."""
-        return self.count if self.array_size else 1
+        """How many arrays or multi-node jobs are submitted at one time.
+
+        `count` other jobs are submitted as one.
+        """
+        return self.count if self.array_size or self.nodes is not None else 1
 
     @property
     def sequential(self) -> bool:

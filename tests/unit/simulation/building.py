@@ -6,8 +6,11 @@ from typing import Any
 import msgspec
 
 from longshore.domain.capacity import BEST_FIT
+from longshore.domain.order import ON_DEMAND
+from longshore.domain.resources import Resources
 from longshore.simulation.driver import Simulation
 from longshore.simulation.duration import microseconds
+from longshore.simulation.fleet import Attempt
 from longshore.simulation.prepare import prepare
 from longshore.simulation.summary import Summary, summarise
 from longshore.simulation.workload import Workload
@@ -37,6 +40,25 @@ def a_workload(*parts: dict[str, Any], **members: Any) -> Workload:
     return msgspec.convert(whole | members, Workload)
 
 
+def check_nodes(attempt: Attempt) -> None:
+    """Asserts that nodes run all or none, on a type, each alone on an instance."""
+    nodes = attempt.job.part.nodes
+    main = attempt.main or attempt
+    assert main.is_live
+    assert len(main.others) == (nodes or 1) - 1
+    if nodes is None:
+        return
+    members = [node.member for node in (main, *main.others)]
+    assert len({member.instance_id for member in members}) == nodes
+    assert len({(m.compute_environment, m.kind.name, m.purchase_option) for m in members}) == 1
+    assert members[0].purchase_option == ON_DEMAND
+    assert members[0].kind.name == (main.job.part.instance_type or members[0].kind.name)
+    assert {node.started_us for node in main.others} <= {main.started_us}
+    assert attempt.member.attempts == {attempt}
+    assert attempt.member.free == Resources(0, 0)
+    assert attempt.need.holds(Resources(round(main.job.part.vcpus * 1000), main.job.part.memory))
+
+
 class Watched(Simulation):
     """Looks after every step whether anything is wrong."""
 
@@ -59,7 +81,9 @@ class Watched(Simulation):
             assert min(free.vcpu_milli, free.memory_mib, free.gpus) >= 0
             assert not (member.attempts and not member.registered)
             assert not (member.kind.is_slot and len(member.attempts) > 1)
-            held += len(member.attempts)
+            held += sum(attempt.main is None for attempt in member.attempts)
+            for attempt in member.attempts:
+                check_nodes(attempt)
         backlog = self.backlog
         assert held == self.fleet.running
         assert backlog.waiting == sum(backlog.runnable.values()) >= 0

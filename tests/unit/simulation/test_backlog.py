@@ -42,7 +42,7 @@ class Stand:
                 if e.job_id == self.jobs[name].job_id and e.next_index == index
             )
             placement = Placement(entry, index, "i-1", "A")
-            job, number = self.backlog.start(placement)
+            job, _, number = self.backlog.start(placement)
             self.backlog.take([placement])
             started.append((job, index, number))
         return started

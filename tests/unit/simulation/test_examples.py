@@ -63,10 +63,11 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", DOCS, re.DOTALL)
 
 
-def test_the_docs_show_what_the_example_prints() -> None:
+@pytest.mark.parametrize(("place", "name"), [(0, "spot_or_on_demand"), (1, "multi_node")])
+def test_the_docs_show_what_the_examples_print(place: int, name: str) -> None:
     """If decisions have changed: run the command of the docs again and paste what it prints."""
-    (shown,) = blocks("text")
-    assert shown.rstrip() == to_text(summary(read(EXAMPLES / "simulate/spot_or_on_demand.yaml")))
+    shown = blocks("text")[place]
+    assert shown.rstrip() == to_text(summary(read(EXAMPLES / "simulate" / f"{name}.yaml")))
 
 
 def test_the_file_of_the_docs_is_a_workload_and_its_defaults_are_the_defaults() -> None:
