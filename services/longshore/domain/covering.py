@@ -10,9 +10,10 @@ How the code differs: it does not matter who asks first, so the environment that
 ask is always the next to pack, with all that ask it by then. What it keeps is then seldom displaced
 by others, and most environments pack once, even where each queue spills over into the next one's.
 
-It is tried in two ways, and the better result is taken: with empty instances filled shape by shape,
-and with empty instances filled as a blend of all jobs would fill new ones. The second finds again
-what was ordered for a blend a moment ago and still boots.
+It is tried in several ways, and the best result is taken: with empty instances filled shape by
+shape; with empty instances filled as a blend of all jobs would fill new ones, which finds again
+what was ordered for a blend a moment ago and still boots; and with nodes left to empty instances
+before all other jobs, which finds again what was ordered for nodes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,14 +50,24 @@ def cover(estates: Mapping[str, Estate], queues: Sequence[QueueDemand]) -> "Cove
     empty = sum(estate.empty_vcpus for estate in estates.values())
     if not ordered or empty < ordered * _FEW:
         return first
-    return min(first, Cover(estates, demand, keeps_empty=True), key=Cover.worth)
+    covers = [first, Cover(estates, demand, keeps_empty=True)]
+    # Under maxvCpus there is an end to orders in any case, and a third way would take long.
+    fleets = [pool.fleet for pool in first.pools]
+    if any(fleet.has_nodes for fleet in fleets) and all(fleet.cut is None for fleet in fleets):
+        covers.append(Cover(estates, demand, keeps_empty=False, nodes_first=True))
+    return min(covers, key=Cover.worth)
 
 
 class Cover:
     """One way to cover demand."""
 
     def __init__(
-        self, estates: Mapping[str, Estate], demand: Sequence[_Demand], *, keeps_empty: bool
+        self,
+        estates: Mapping[str, Estate],
+        demand: Sequence[_Demand],
+        *,
+        keeps_empty: bool,
+        nodes_first: bool = False,
     ) -> None:
         self._by_name = {
             name: Pool(estate, keeps_empty=keeps_empty) for name, estate in estates.items()
@@ -65,7 +76,7 @@ class Cover:
         #: Jobs that find no room, by rank.
         self.unmet = [0] * len(demand)
         self._asking: dict[str, dict[int, int]] = {}
-        self._place()
+        self._place(nodes_first=nodes_first)
         for _ in range(_PACKS * len(self._by_name)):
             if not self._asking:
                 break
@@ -90,12 +101,16 @@ class Cover:
             sum(sum(pool.fleet.launches.values()) for pool in self.pools),
         )
 
-    def _place(self) -> None:
+    def _place(self, *, nodes_first: bool) -> None:
         """Leaves jobs to the room that there is; the others ask for new instances."""
-        for rank, one in enumerate(self._demand):
+        ranks = list(range(len(self._demand)))
+        if nodes_first:
+            ranks.sort(key=lambda rank: self._demand[rank].shape.nodes == 0)
+        for rank in ranks:
+            one = self._demand[rank]
             left = one.shape.runnable
             for name in one.environments:
-                left = self._by_name[name].place(one.shape, left)
+                left = self._by_name[name].place(rank, one.shape, left)
             if left:
                 self._ask(rank, left, 0)
 

@@ -30,6 +30,8 @@ class Estate:
         #: vCPUs that count towards maxvCpus, and those of them that are not on their way out.
         self.total = 0.0
         self.staying_vcpus = 0.0
+        #: vCPUs of those on their way out that nothing runs on any more.
+        self.ending_vcpus = 0.0
         #: Instances that may take something, in the order in which they are to be used.
         self.staying: list[Instance] = []
         #: Given back whatever is wanted.
@@ -45,8 +47,10 @@ class Estate:
         self.empty: dict[str, list[int]] = {}
         for number, instance in enumerate(self.staying):
             name = instance.instance_type
-            if by_name.get(name) != instance.free:
+            if not name:
                 name = by_size.get(instance.free, "")
+            elif by_name.get(name) != instance.free:
+                continue
             if name and not instance.live_attempts and instance.is_ours:
                 self.empty.setdefault(name, []).append(number)
 
@@ -56,10 +60,21 @@ class Estate:
         return sum(self.staying[number].vcpus for some in self.empty.values() for number in some)
 
     def _add(self, instance: Instance, now: datetime, settings: ScalingSettings) -> None:
-        """Counts an instance; one that was lost, never came or is outdated is given back."""
+        """Counts an instance."""
         self.total += instance.vcpus
+        if self._stays(instance, now, settings):
+            self.staying_vcpus += instance.vcpus
+            self.staying.append(instance)
+        elif not instance.live_attempts:
+            self.ending_vcpus += instance.vcpus
+
+    def _stays(self, instance: Instance, now: datetime, settings: ScalingSettings) -> bool:
+        """Whether an instance may take something.
+
+        One that was lost, never came or is outdated is given back.
+        """
         if instance.state is InstanceState.LEAVING:
-            return
+            return False
         is_late = (
             instance.state is InstanceState.BOOTING and now - instance.ordered_at >= settings.boot
         )
@@ -71,9 +86,9 @@ class Estate:
             self.given.append(
                 GiveBack(instance.instance_id, REPLACED, drain_until=self.env.replace_by)
             )
-        elif instance.state is not InstanceState.LOST:
-            self.staying_vcpus += instance.vcpus
-            self.staying.append(instance)
+        else:
+            return instance.state is not InstanceState.LOST
+        return False
 
     def reasons(self) -> list[str]:
         """Why instances are given back that nothing could keep."""

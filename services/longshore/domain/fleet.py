@@ -47,29 +47,37 @@ class Wanted:
     count: int
 
 
-#: For each need of multi-node jobs, idle instances that are large enough, by type.
-Idle = Mapping[Resources, Mapping[str, Sequence[int]]]
+#: By rank of multi-node jobs, idle instances that they may have, by type.
+Idle = Mapping[int, Mapping[str, Sequence[int]]]
 
 
 class Fleet:
     """New instances for jobs, within what an environment may still have."""
 
     def __init__(
-        self, env: Environment, choice: Choice, headroom: float, stock: Mapping[str, int]
+        self,
+        env: Environment,
+        choice: Choice,
+        headroom: float,
+        ending: float,
+        stock: Mapping[str, int],
     ) -> None:
         self._env = env
         self._choice = choice
         self._vcpus = np.array([offer.kind.vcpus for offer in choice.offers], dtype=np.float64)
         self.headroom = headroom
+        self._ending = ending
         #: Instances of each type that are there, empty: they are used before new ones.
         self.stock = Counter(stock)
         self.launches: Counter[Offer] = Counter()
         #: By rank, the jobs that get no instances, and why, with a gap for how many they are.
         self.left: dict[int, tuple[int, str]] = {}
         self.covered = 0
-        #: Idle instances that multi-node jobs were completed with.
-        self.completed: set[int] = set()
+        #: Idle instances that multi-node jobs were completed with, and the rank of these.
+        self.completed: dict[int, int] = {}
         self.has_nodes = False
+        #: Of what was in stock, what nodes have.
+        self.stock_for_nodes: Counter[str] = Counter()
         #: The rank of the first jobs that were turned away for maxvCpus.
         self.cut: int | None = None
         self._at_cut: Fleet | None = None
@@ -93,7 +101,8 @@ class Fleet:
         """The same instances, to try something with."""
         twin = copy.copy(self)
         twin.stock, twin.launches = Counter(self.stock), Counter(self.launches)
-        twin.left, twin.completed = dict(self.left), set(self.completed)
+        twin.left, twin.completed = dict(self.left), dict(self.completed)
+        twin.stock_for_nodes = Counter(self.stock_for_nodes)
         twin._spare = self._spare.copy()  # noqa: SLF001 - our own
         return twin
 
@@ -120,9 +129,10 @@ class Fleet:
             cut = trial.cut
             if cut is None:
                 return trial
+            head = _nodes_first([want for want in rest if want.rank < cut])
             trial = fleet.copy()
-            trial.hold_in_turn(_nodes_first([want for want in rest if want.rank < cut]), idle)
-            if trial.cut is not None:
+            trial.hold_in_turn(head, idle)
+            if trial.cut is not None or not head:
                 break
             fleet, rest = trial, [want for want in rest if want.rank >= cut]
         fleet.hold_in_turn(rest, idle)
@@ -133,7 +143,7 @@ class Fleet:
         for is_multi, run in itertools.groupby(wanted, key=lambda want: want.shape.nodes > 0):
             if is_multi:
                 for want in run:
-                    self._hold_nodes(want, idle[want.shape.need])
+                    self._hold_nodes(want, idle[want.rank])
             else:
                 self._hold_run(list(run))
 
@@ -304,10 +314,10 @@ class Fleet:
             if only in ("", name)
         }
         while left:
-            number = self._type_for_nodes(want.shape, there)
-            if number is None:
+            best = self._type_for_nodes(want.shape, there, self.headroom)
+            if best is None:
+                self._keep_what_ends(want.shape, there)
                 break
-            best = self._choice.whole.offers[number]
             name = best.kind.name
             found = len(there.get(name, ())) + self.stock[name]
             offer = best if found >= nodes else self._to_be_had(best)
@@ -320,38 +330,73 @@ class Fleet:
                 jobs = min(left, int((self.headroom + _SLACK) // (nodes * offer.kind.vcpus)))
             taken = there.get(name, [])[: jobs * nodes]
             there[name] = there.get(name, [])[len(taken) :]
-            self.completed.update(taken)
-            before = self.launches.total()
-            self._take(offer, jobs * nodes - len(taken))
-            self.has_nodes |= self.launches.total() > before
+            self.completed.update(dict.fromkeys(taken, want.rank))
+            wanted = jobs * nodes - len(taken)
+            in_stock = min(self.stock[name], wanted)
+            self.stock_for_nodes[name] += in_stock
+            self.has_nodes |= wanted > in_stock
+            self._take(offer, wanted)
             left -= jobs
         self.covered += want.count - left
         if left:
             self.turn_away(replace(want, count=left), lack)
 
-    def _type_for_nodes(self, shape: ShapeDemand, idle: Mapping[str, Sequence[int]]) -> int | None:
+    def _keep_what_ends(self, shape: ShapeDemand, idle: Mapping[str, Sequence[int]]) -> None:
+        """Adds nothing more where a multi-node job fits as soon as what is on its way out is gone.
+
+        Else later jobs would take that room bit by bit as it comes.
+        """
+        room = self.headroom + self._ending
+        if self._ending and self._type_for_nodes(shape, idle, room) is not None:
+            self.headroom = min(self.headroom, 0.0)
+
+    def _type_for_nodes(
+        self, shape: ShapeDemand, idle: Mapping[str, Sequence[int]], room: float
+    ) -> Offer | None:
         """The type at which one more multi-node job costs least, None if it finds no room.
 
         It is looked for as if the provider were short of nothing: nodes wait for their type.
         """
-        whole = self._choice.whole
-        row, only = _rows([shape.need]), shape.instance_type
-        is_cause = whole.causes(row)[0]
-        best: tuple[float, float, float, str, int] | None = None
-        for number in np.flatnonzero((row <= whole.sizes).all(axis=1)).tolist():
-            kind, price = whole.offers[number].kind, float(whole.prices[number])
-            if only not in ("", kind.name):
-                continue
+        may_order = set(self.offers_for_nodes(shape))
+        best: tuple[float, float, float, str] | None = None
+        found: Offer | None = None
+        for offer, price in self._able(shape):
+            kind = offer.kind
             there = len(idle.get(kind.name, ())) + self.stock[kind.name]
             new = max(shape.nodes - there, 0)
             size = new * kind.vcpus
-            # A type that was asked for may be ordered for its own sake.
-            if new and (not (only or is_cause[number]) or size > self.headroom + _SLACK):
+            if new and (offer not in may_order or size > room + _SLACK):
                 continue
             # Of what is there, the type that would be ordered: others are there for other jobs.
-            key = (round(price * new, 6), size, price, kind.name, number)
-            best = key if best is None else min(best, key)
-        return best and best[-1]
+            key = (round(price * new, 6), size, price, kind.name)
+            if best is None or key < best:
+                best, found = key, offer
+        return found
+
+    def offers_for_nodes(self, shape: ShapeDemand) -> list[Offer]:
+        """The offers that may be ordered for nodes, as if the provider were short of nothing.
+
+        A type that was asked for also for its own sake; and where all nodes on the types that a
+        strategy takes first would never fit under maxvCpus, the first ones on which they do.
+        """
+        if shape.instance_type:
+            return [offer for offer, _ in self._able(shape)]
+        choice = self._of_nodes(shape)
+        is_cause = choice.causes(_rows([shape.need]))[0]
+        return [choice.offers[number] for number in np.flatnonzero(is_cause).tolist()]
+
+    def _able(self, shape: ShapeDemand) -> list[tuple[Offer, float]]:
+        """The types that nodes may be on, with the price to reckon with."""
+        choice, only = self._of_nodes(shape), shape.instance_type
+        fits = (_rows([shape.need]) <= choice.sizes).all(axis=1)
+        return [
+            (choice.offers[number], float(choice.prices[number]))
+            for number in np.flatnonzero(fits).tolist()
+            if only in ("", choice.offers[number].kind.name)
+        ]
+
+    def _of_nodes(self, shape: ShapeDemand) -> Choice:
+        return self._choice.whole_up_to(self._env.maxv_cpus / shape.nodes)
 
     def _to_be_had(self, best: Offer) -> Offer | None:
         """The same type where the provider is not short of it: nodes never switch to another."""

@@ -13,6 +13,7 @@ from longshore.domain.decision import Decision, GiveBack, Launch, ScalingSetting
 from longshore.domain.estate import Estate
 from longshore.domain.fleet import AT_MAXIMUM, NO_NODES, Fleet, Wanted
 from longshore.domain.giving_back import DELETED, consolidated, idle
+from longshore.domain.making_room import Room, Swap, make_room
 from longshore.domain.reason import count_of, given_back, names_of
 from longshore.domain.resources import Resources
 from longshore.domain.rooms import Flags, Rooms
@@ -21,6 +22,8 @@ from longshore.domain.worth import Vector, worths
 
 #: Begins the reason of the decision that turns an environment INVALID.
 INVALID_MARK = "INVALID: "
+#: After every rank.
+_NOBODY = np.iinfo(np.int64).max
 #: What a vCPU of minvCpus asks of an instance type: no memory to speak of.
 ONE_VCPU = Resources(1000, 1)
 
@@ -40,12 +43,14 @@ class Pool:
         self.keeps_empty = keeps_empty and env.is_managed and not env.is_fargate
         self._rooms = estate.rooms.copy()
         self._used = np.zeros(len(estate.staying), dtype=np.bool_)
+        #: The first rank that each was left to, and which were left to nodes.
+        self._claimed = np.full(len(estate.staying), _NOBODY)
         self._for_nodes = np.zeros(len(estate.staying), dtype=np.bool_)
+        self._kept = np.zeros(len(estate.staying), dtype=np.bool_)
         self._empty: Mapping[str, list[int]] = estate.empty if self.keeps_empty else {}
         if self.keeps_empty:
-            kept = np.zeros(len(estate.staying), dtype=np.bool_)
-            kept[[number for numbers in self._empty.values() for number in numbers]] = True
-            self._rooms = self._rooms.without(kept)
+            self._kept[[number for numbers in self._empty.values() for number in numbers]] = True
+            self._rooms = self._rooms.without(self._kept)
         self._wanted: dict[int, Wanted] = {}
         #: Jobs that this environment has no capacity for, and why, by rank.
         self._turned_away: dict[int, tuple[int, str]] = {}
@@ -62,7 +67,7 @@ class Pool:
         self._rest_numbers: list[int] = []
         self.fleet = self._new_fleet()
 
-    def place(self, shape: ShapeDemand, count: int) -> int:
+    def place(self, rank: int, shape: ShapeDemand, count: int) -> int:
         """Leaves jobs to the room that there is; returns how many are left over."""
         if self.env.is_fargate:
             slots = [] if shape.nodes else self._slots.get(shape.need, [])
@@ -70,14 +75,18 @@ class Pool:
             self._used[taken] = True
             return count - len(taken)
         if shape.nodes:
-            return self._place_nodes(shape, count)
-        return count - self._rooms.take(shape.need, count)
+            left = self._place_nodes(rank, shape, count)
+        else:
+            left = count - self._rooms.take(shape.need, count)
+        if left < count:
+            self._claimed[self._rooms.used & (self._claimed == _NOBODY)] = rank
+        return left
 
-    def _place_nodes(self, shape: ShapeDemand, count: int) -> int:
+    def _place_nodes(self, rank: int, shape: ShapeDemand, count: int) -> int:
         """Leaves multi-node jobs to idle instances of one type, each to one node."""
         if not self._takes_nodes():
             return count
-        for name, numbers in self._idle_by_type(shape.need).items():
+        for name, numbers in self._idle_by_type(rank, shape.need).items():
             if shape.instance_type in ("", name):
                 jobs = min(count, len(numbers) // shape.nodes)
                 chosen = np.array(numbers[: jobs * shape.nodes], dtype=np.int64)
@@ -89,12 +98,12 @@ class Pool:
     def _takes_nodes(self) -> bool:
         return self.env.is_managed and not self.env.is_spot and not self.env.is_fargate
 
-    def _idle_by_type(self, need: Resources) -> dict[str, list[int]]:
-        """Instances that nothing was left to yet, and with room for this, by type.
+    def _idle_by_type(self, rank: int, need: Resources) -> dict[str, list[int]]:
+        """Idle instances large enough that nothing of an earlier rank was left to, by type.
 
         The cheapest types come first.
         """
-        able = self._rooms.able(need) & ~self._rooms.used
+        able = self.estate.rooms.able(need) & (self._claimed > rank) & ~self._kept
         found: dict[str, list[int]] = {}
         for number in np.flatnonzero(able).tolist():
             instance = self.estate.staying[number]
@@ -144,7 +153,7 @@ class Pool:
         estate = self.estate
         headroom = max(self.env.maxv_cpus - estate.total, 0.0)
         stock = {kind: len(numbers) for kind, numbers in self._empty.items()}
-        return Fleet(self.env, estate.choice, headroom, stock)
+        return Fleet(self.env, estate.choice, headroom, estate.ending_vcpus, stock)
 
     def _hold(self, wanted: list[Wanted]) -> None:
         """New instances for jobs; multi-node jobs only where all nodes may be."""
@@ -154,9 +163,12 @@ class Pool:
                 possible.append(want)
             else:
                 self.fleet.turn_away(want, NO_NODES)
-        needs = {want.shape.need for want in possible if want.shape.nodes}
-        idle = {need: self._idle_by_type(need) for need in needs}
-        self.fleet = self.fleet.hold(possible, idle)
+        there = {
+            want.rank: self._idle_by_type(want.rank, want.shape.need)
+            for want in possible
+            if want.shape.nodes
+        }
+        self.fleet = self.fleet.hold(possible, there)
 
     def place_rest(self, rank: int, shape: ShapeDemand, count: int) -> int:
         """Leaves jobs to empty instances that were kept and not used; returns how many are left."""
@@ -203,13 +215,20 @@ class Pool:
             given += [GiveBack(one.instance_id, DELETED) for one in estate.staying if one.is_ours]
             staying = 0.0
         else:
-            unneeded = ~used | self._in_the_way(unmet)
-            unused = [one for one, is_so in zip(estate.staying, unneeded, strict=True) if is_so]
-            back = idle(unused, env, now, settings, spare=staying - floor)
+            vcpus = {one.instance_id: one.vcpus for one in estate.staying}
+            swap = self._make_room(unmet, now, settings, staying - floor)
+            back = list(swap.given)
+            known = swap.staying.union(give.instance_id for give in back)
+            unused = [
+                one
+                for one, is_used in zip(estate.staying, used, strict=True)
+                if not is_used and one.instance_id not in known
+            ]
+            spare = staying - floor - sum(vcpus[give.instance_id] for give in back)
+            back += idle(unused, env, now, settings, spare=max(spare, 0.0))
             if settings.consolidate and is_quiet and not back:
                 drained = consolidated(estate.staying, spare=staying - floor)
                 back += [drained] if drained else []
-            vcpus = {one.instance_id: one.vcpus for one in estate.staying}
             staying -= sum(vcpus[give.instance_id] for give in back)
             given += back
         return Decision(
@@ -236,34 +255,30 @@ class Pool:
             used[np.array(self._rest_numbers, dtype=np.int64)[self._rest.used]] = True
         return used
 
-    def _in_the_way(self, unmet: Sequence[int]) -> Flags:
-        """Of each instance, whether a multi-node job waits for the room that it takes.
-
-        That is, under maxvCpus. Later jobs may be left to such an instance; that it is idle for
-        long shows that nothing is placed there before the nodes are.
-        """
+    def _make_room(
+        self, unmet: Sequence[int], now: datetime, settings: ScalingSettings, spare: float
+    ) -> Swap:
+        """Gives the first multi-node job that waits here for maxvCpus the room of what is idle."""
         lack = AT_MAXIMUM.format(self.env.maxv_cpus)
-        waiting = [
-            self._nodes_away[rank]
-            for rank in sorted(self._nodes_away)
-            if unmet[rank] and self._turned_away[rank][1] == lack
+        for rank in sorted(self._nodes_away):
+            shape = self._nodes_away[rank]
+            offers = self.fleet.offers_for_nodes(shape)
+            if offers and unmet[rank] and self._turned_away[rank][1] == lack:
+                break
+        else:
+            return Swap()
+        kept = self._for_nodes & (self._claimed < rank)
+        kept[[number for number, earlier in self.fleet.completed.items() if earlier < rank]] = True
+        for kind, numbers in self._empty.items():
+            kept[numbers[: self.fleet.stock_for_nodes[kind]]] = True
+        there = [
+            one
+            for one, is_kept in zip(self.estate.staying, kept, strict=True)
+            if not is_kept and not one.live_attempts
         ]
-        flags = np.zeros(len(self.estate.staying), dtype=np.bool_)
-        if not waiting:
-            return flags
-        kept = self._for_nodes.copy()
-        kept[list(self.fleet.completed)] = True
-        able = self.estate.rooms.able(waiting[0].need)
-        types = Counter(
-            one.instance_type
-            for number, one in enumerate(self.estate.staying)
-            if able[number] and not kept[number] and not one.live_attempts
-        )
-        # With those of which the most are there, the least is missing.
-        best = max(types, key=lambda name: (types[name], name), default="")
-        for number, one in enumerate(self.estate.staying):
-            flags[number] = not kept[number] and one.instance_type != best
-        return flags
+        may_go = idle(there, self.env, now, settings, spare=math.inf)
+        room = self.env.maxv_cpus - self.estate.staying_vcpus - self.fleet.vcpus
+        return make_room(shape.nodes, offers, there, may_go, Room(room, spare))
 
     def _fill_up(self) -> tuple[float, str]:
         """New instances up to minvCpus, or up to the desiredvCpus that a client raised.

@@ -19,7 +19,6 @@ are for jobs without GPUs only where nothing else is large enough.
 Source: AWS Batch User Guide, "Allocation strategies".
 """
 
-import functools
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -97,12 +96,20 @@ class Choice:
         self.prices = np.array([reckoned_price(strategy, offer) for offer in self.offers])
         self._tiers = np.array([tiers.index(tier) for tier, _ in kept], dtype=np.int64)
         self._all = _sizes(env.offers)
+        self._whole: dict[float, Choice] = {}
 
-    @functools.cached_property
-    def whole(self) -> "Choice":
-        """What there would be if the provider were short of nothing."""
-        offers = tuple(replace(offer, is_short=False) for offer in self._env.offers)
-        return Choice(replace(self._env, offers=offers))
+    def whole_up_to(self, vcpus: float) -> "Choice":
+        """What there would be if the provider were short of nothing, of types up to a size."""
+        sizes = [offer.kind.vcpus for offer in self._env.offers if offer.kind.vcpus <= vcpus]
+        largest = max(sizes, default=0.0)
+        if largest not in self._whole:
+            offers = tuple(
+                replace(offer, is_short=False)
+                for offer in self._env.offers
+                if offer.kind.vcpus <= largest
+            )
+            self._whole[largest] = Choice(replace(self._env, offers=offers))
+        return self._whole[largest]
 
     def causes(self, needs: Matrix) -> Mask:
         """Which offers (columns) jobs of each need (rows) may be the cause of taking."""

@@ -8,6 +8,7 @@ from support.scaling import given as given_back
 
 from longshore.domain.capacity import Instance, InstanceState, ShapeDemand
 from longshore.domain.decision import Decision
+from longshore.domain.resources import Resources
 
 EXAMPLES = 40
 MIXED = (jobs(64, 1, 6900), jobs(64, 1, 1100), jobs(20, 3, 9000))
@@ -186,10 +187,114 @@ def test_what_is_idle_for_long_makes_room_for_nodes_under_maxvcpus() -> None:
     environment = progressive(["c6i.large"], maxv_cpus=10)
     nodes, later = jobs(1, 1, 512, nodes=4), jobs(10, 1)
     decision = decided(queue(nodes, later), environments=[environment], instances=idle)["a"]
-    assert sorted(given_back(decision)) == sorted(one.instance_id for one in idle[:2])
+    # The dearer one is enough, and the idle ones of the right type are kept for the nodes.
+    assert given_back(decision) == [idle[1].instance_id]
     # Busy ones stay, and so do all if nobody waits for their room.
     decision = decided(queue(later), environments=[environment], instances=idle)["a"]
     assert given_back(decision) == []
     # With the room that is there then, the rest is ordered.
-    decision = decided(queue(nodes, later), environments=[environment], instances=idle[2:])["a"]
-    assert ordered(decision)["c6i.large"] >= 2
+    left = [idle[0], *idle[2:]]
+    decision = decided(queue(nodes, later), environments=[environment], instances=left)["a"]
+    assert ordered(decision) == {"c6i.large": 2}
+    assert given_back(decision) == []
+
+
+def test_nothing_is_given_back_for_nodes_in_vain() -> None:
+    """As long as not all that must go has been idle for long enough."""
+    there = [instance("m6i.large", idle=90), instance("m6i.large", idle=30)]
+    there.append(instance("c6i.large", idle=None, live_attempts=1, free=Resources(500, 512)))
+    nodes, later = jobs(1, 1, 512, nodes=2, only="c6i.large"), jobs(10, 1)
+    environment = progressive(["c6i.large"], maxv_cpus=6)
+    for idle, expected in ((30, 0), (60, 2)):
+        there[1] = instance("m6i.large", idle=idle)
+        decision = decided(queue(nodes, later), environments=[environment], instances=there)["a"]
+        assert len(given_back(decision)) == expected
+
+
+def test_idle_instances_of_a_type_that_nodes_may_not_have_make_room() -> None:
+    """Though they are the most, and large enough."""
+    there = [instance("m6i.xlarge", idle=90)]
+    environment = progressive(["m6i.xlarge", "c6i.large"], maxv_cpus=4)
+    wanted = queue(jobs(1, 1, 512, nodes=2, only="c6i.large"), jobs(10, 1))
+    decision = decided(wanted, environments=[environment], instances=there)["a"]
+    assert given_back(decision) == [there[0].instance_id]
+
+
+def test_minimum_capacity_makes_room_for_nodes_that_count_towards_it() -> None:
+    there = [instance("m6i.xlarge", idle=90)]
+    wanted = queue(jobs(1, 1, 512, nodes=2, only="c6i.large"))
+    for minimum, expected in ((4, 1), (5, 0)):
+        environment = progressive(
+            ["m6i.xlarge", "c6i.large"], minv_cpus=minimum, maxv_cpus=max(minimum, 4)
+        )
+        decision = decided(wanted, environments=[environment], instances=there)["a"]
+        assert len(given_back(decision)) == expected
+
+
+def test_what_is_about_to_end_makes_room_for_nodes_alone() -> None:
+    """Later jobs do not take that room bit by bit; what still runs jobs may take long."""
+    nodes, later = jobs(1, 1, 512, nodes=2), jobs(10, 1)
+    environment = progressive(["c6i.large"], maxv_cpus=6)
+    leaving = instance("m6i.xlarge", state=InstanceState.LEAVING)
+    decision = decided(queue(nodes, later), environments=[environment], instances=[leaving])["a"]
+    assert ordered(decision) == {}
+    draining = instance("m6i.xlarge", state=InstanceState.LEAVING, live_attempts=1)
+    decision = decided(queue(nodes, later), environments=[environment], instances=[draining])["a"]
+    assert ordered(decision) == {"c6i.large": 1}
+
+
+def test_nodes_are_completed_with_idle_instances_that_later_jobs_were_left_to() -> None:
+    """All of them are held for the nodes, which else would never fit under maxvCpus."""
+    there = [instance("c6i.2xlarge", idle=20)]
+    environment = progressive(["c6i.2xlarge"], maxv_cpus=16)
+    nodes = jobs(1, 3, 512, nodes=2)
+    for later in (jobs(1, 3), jobs(1, 3, nodes=1)):
+        wanted = queue(nodes, later)
+        decision = decided(wanted, environments=[environment], instances=there)["a"]
+        assert ordered(decision) == {"c6i.2xlarge": 1}
+    # But not with what earlier ones have.
+    wanted = queue(jobs(1, 3), nodes)
+    decision = decided(wanted, environments=[environment], instances=there)["a"]
+    assert ordered(decision) == {}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "types"),
+    [
+        ("BEST_FIT_PROGRESSIVE_ORDERED", ["c6i.xlarge", "r6i.large"]),
+        ("BEST_FIT_PROGRESSIVE", ["c6i.8xlarge", "g5.xlarge"]),
+    ],
+)
+def test_nodes_take_later_types_where_all_on_the_first_would_never_fit(
+    strategy: str, types: list[str]
+) -> None:
+    """Placement holds instances for such a job, so that nobody else would have any."""
+    environment = env(types=types, allocation_strategy=strategy, maxv_cpus=12)
+    wanted = queue(jobs(1, 2, 512, nodes=3))
+    fits = types[1] if strategy == "BEST_FIT_PROGRESSIVE" else types[0]
+    assert ordered(decided(wanted, environments=[environment])["a"]) == {fits: 3}
+    environment = env(types=[types[0], "r6i.large"], allocation_strategy=strategy, maxv_cpus=10)
+    assert ordered(decided(wanted, environments=[environment])["a"]) == {"r6i.large": 3}
+
+
+def test_idle_instances_of_one_size_but_several_types_are_not_put_together() -> None:
+    """The provider is short of one of them, so that only the other is on offer now."""
+    environment = progressive(["c6i.large", "c5a.large"], short=["c6i.large"])
+    sizes = {offer.kind.offer for offer in environment.offers}
+    assert len(sizes) == 1
+    there = [instance("c6i.large"), instance("c5a.large")]
+    wanted = queue(jobs(1, 1, 512, nodes=2, only="c5a.large"))
+    decision = decided(wanted, environments=[environment], instances=there)["a"]
+    assert ordered(decision) == {"c5a.large": 1}
+
+
+def test_what_was_ordered_for_nodes_is_not_left_to_jobs_that_have_room_elsewhere() -> None:
+    """Else it would be ordered again and again, once for each of those jobs."""
+    environment = progressive(["m6i.large", "r6i.large", "r6i.xlarge"])
+    there = [
+        instance(name, state=InstanceState.BOOTING, ordered_at=NOW)
+        for name in ("m6i.large", "m6i.large", "r6i.xlarge")
+    ]
+    wanted = queue(jobs(4, 1, 6000), jobs(1, 1, 512, nodes=1, only="m6i.large"))
+    decision = decided(wanted, environments=[environment], instances=there)["a"]
+    assert ordered(decision) == {}

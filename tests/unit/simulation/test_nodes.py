@@ -236,9 +236,6 @@ def test_nodes_count_towards_the_most_jobs() -> None:
         prepare(a_workload(jobs(nodes=1000, count=1001)))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="scaling leaves to single jobs the idle instances that nodes are to have"
-)
 def test_single_jobs_do_not_keep_nodes_from_the_one_instance_that_is_missing() -> None:
     """Two instances are idle and a third may be ordered; four single jobs come at the same time."""
     found = summary(
@@ -253,9 +250,6 @@ def test_single_jobs_do_not_keep_nodes_from_the_one_instance_that_is_missing() -
     assert found.is_complete
 
 
-@pytest.mark.xfail(
-    strict=True, reason="scaling keeps for later nodes the instances that must make room"
-)
 def test_instances_that_are_too_small_make_room_also_if_later_nodes_would_fit() -> None:
     """Four small ones are idle and all that may be; `large` waits for four of another type."""
     found = summary(
