@@ -131,6 +131,8 @@ class ShapeDemand:
     nodes: int = 0
     #: The only type that will do for nodes; empty for any.
     instance_type: str = ""
+    #: Rank and number of submission of the first of them, for queues of equal priority.
+    order: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,12 +39,17 @@ class _Demand:
 
 def cover(estates: Mapping[str, Estate], queues: Sequence[QueueDemand]) -> "Cover":
     """Covers the demand of all queues."""
-    demand = []
-    for queue in sorted(queues, key=lambda queue: (-queue.priority, queue.name)):
+    in_order: list[tuple[int, tuple[int, int], _Demand]] = []
+    for queue in sorted(queues, key=lambda queue: queue.name):
         usable = tuple(
             name for name in queue.environments if name in estates and estates[name].env.is_usable
         )
-        demand += [_Demand(shape, usable) for shape in queue.shapes if shape.runnable and usable]
+        in_order += [
+            (-queue.priority, shape.order, _Demand(shape, usable))
+            for shape in queue.shapes
+            if shape.runnable and usable
+        ]
+    demand = [one for _, _, one in sorted(in_order, key=lambda entry: entry[:2])]
     first = Cover(estates, demand, keeps_empty=False)
     ordered = sum(pool.fleet.vcpus for pool in first.pools)
     empty = sum(estate.empty_vcpus for estate in estates.values())

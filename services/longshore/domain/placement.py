@@ -20,6 +20,7 @@ entries and instances, never in the length of the backlog.
 
 import itertools
 import uuid
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -82,6 +83,9 @@ class Waiting:
 
     shape_id: int
     ready_at: datetime
+    #: Place of its first job in dispatch order.
+    rank: int = 0
+    seq: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +118,11 @@ class Placement:
 class Plan:
     """What is proposed.
 
-    `unplaced` are the shapes that found no room, with the time of their first job.
+    `unplaced` are the shapes that found no room, as they wait now.
     """
 
     placements: list[Placement] = field(default_factory=list)
-    unplaced: dict[int, datetime] = field(default_factory=dict)
+    unplaced: dict[int, Waiting] = field(default_factory=dict)
     #: True if the plan is full and another pass may place more.
     partial: bool = False
     #: Shapes for which an instance is held, so that others found less room than there is.
@@ -153,50 +157,55 @@ def plan(
     }
     result = Plan()
     long_since = now - hold_after
-    for queue, environments in _in_turn(snapshot, by_environment, long_since, seed):
-        for entry in snapshot.heads.get(queue.name, ()):
-            _fill(result, entry, snapshot, environments, limit, long_since)
+    for turn in _turns(snapshot, by_environment, seed):
+        waiting = _wait(snapshot, turn, long_since)
+        for queue_name, environments in turn.items():
+            for entry in snapshot.heads.get(queue_name, ()):
+                while waiting and (waiting[0].rank, waiting[0].seq) < (entry.rank, entry.seq):
+                    _keep(snapshot, turn, waiting.popleft(), long_since)
+                _fill(result, entry, snapshot, environments, limit, long_since)
+        for left in waiting:
+            _keep(snapshot, turn, left, long_since)
     result.held = {held for fleet in by_environment.values() for held in fleet.held()}
     return result
 
 
-def _in_turn(
-    snapshot: Snapshot, by_environment: Mapping[str, OpenRooms], long_since: datetime, seed: int
-) -> Iterator[tuple[Queue, list[OpenRooms]]]:
+def _turns(
+    snapshot: Snapshot, by_environment: Mapping[str, OpenRooms], seed: int
+) -> Iterator[dict[str, list[OpenRooms]]]:
     """Queues in the order in which they may take room, each with the instances it may use.
 
-    Before the queues of a priority take anything, instances are held for their shapes that did not
-    fit before and wait since `long_since` or longer or are of multi-node jobs, the longest wait
-    first.
+    Those of equal priority come together.
     """
-    waited = sorted(
-        (
-            w
-            for w in snapshot.parked
-            if w.ready_at <= long_since or snapshot.shapes[w.shape_id].nodes
-        ),
-        key=lambda w: w.ready_at,
-    )
     ordered = sorted(snapshot.queues, key=lambda queue: (-queue.priority, queue.name))
     for _, equals in itertools.groupby(ordered, key=lambda queue: queue.priority):
-        turn = {
-            queue.name: (
-                queue,
-                [
-                    by_environment[name]
-                    for name in queue.compute_environments
-                    if name in by_environment
-                ],
-            )
-            for queue in equals
-        }
-        for waiting in waited:
-            shape = snapshot.shapes[waiting.shape_id]
-            if shape.job_queue in turn:
-                _keep(snapshot, turn[shape.job_queue][1], shape, waiting.ready_at, long_since)
-        queues = list(turn.values())
+        queues = list(equals)
         shift = seed % len(queues)
-        yield from queues[shift:] + queues[:shift]
+        yield {
+            queue.name: [
+                by_environment[name]
+                for name in queue.compute_environments
+                if name in by_environment
+            ]
+            for queue in queues[shift:] + queues[:shift]
+        }
+
+
+def _wait(
+    snapshot: Snapshot, turn: Mapping[str, list[OpenRooms]], long_since: datetime
+) -> deque[Waiting]:
+    """What did not fit before, of queues of one priority.
+
+    For single jobs that wait since `long_since` or longer instances are held before the queues take
+    anything. Multi-node jobs are returned, in dispatch order: what comes before them there goes
+    first, as it does in scaling. Else each would be left what the other is to have.
+    """
+    waiting = [w for w in snapshot.parked if snapshot.shapes[w.shape_id].job_queue in turn]
+    for late in sorted(waiting, key=lambda w: w.ready_at):
+        if late.ready_at <= long_since and not snapshot.shapes[late.shape_id].nodes:
+            _keep(snapshot, turn, late, long_since)
+    nodes = (w for w in waiting if snapshot.shapes[w.shape_id].nodes)
+    return deque(sorted(nodes, key=lambda w: (w.rank, w.seq, w.ready_at)))
 
 
 def _fill(
@@ -224,8 +233,9 @@ def _fill(
     if not shape.nodes and len(result.placements) >= limit:
         result.partial = True
         return
-    result.unplaced[shape.shape_id] = entry.ready_at
-    _keep(snapshot, environments, shape, entry.ready_at, long_since)
+    waiting = Waiting(shape.shape_id, entry.ready_at, entry.rank, entry.seq)
+    result.unplaced[shape.shape_id] = waiting
+    _keep(snapshot, {shape.job_queue: environments}, waiting, long_since)
 
 
 def _place(
@@ -288,13 +298,13 @@ def _place_nodes(entry: Entry, shape: Shape, environments: list[OpenRooms], resu
 
 def _keep(
     snapshot: Snapshot,
-    environments: list[OpenRooms],
-    shape: Shape,
-    ready_at: datetime,
+    turn: Mapping[str, list[OpenRooms]],
+    waiting: Waiting,
     long_since: datetime,
 ) -> None:
     """Holds instances for a shape that found no room, if it is time."""
-    is_late = ready_at <= long_since
+    shape = snapshot.shapes[waiting.shape_id]
+    environments, is_late = turn[shape.job_queue], waiting.ready_at <= long_since
     if not (shape.nodes or is_late):
         return
     if any(shape.shape_id in fleet.held() for fleet in environments):

@@ -140,7 +140,7 @@ def _end(
     before = JobStatus.RUNNING if live.running else JobStatus.STARTING
     changes.count(live.key, before, verdict.status)
     if verdict.status is JobStatus.RUNNABLE:
-        _again(changes, live, verdict)
+        _again(changes, memory, live, verdict)
     else:
         changes.move(
             JobMove(
@@ -199,21 +199,22 @@ def _end_node(
         for node in memory.live_of(live.key.parent):
             stop(changes, memory, node, Stop(StopKind.MAIN_NODE_ENDED, MAIN_NODE_ENDED))
     if job_id in memory.main_ends and not memory.live_of(live.key.parent):
-        _end_job(changes, live, memory.main_ends.pop(job_id), rules)
+        _end_job(changes, memory, live, rules)
 
 
 def _end_job(
-    changes: Changes, last: LiveAttempt, main: MainEnd, rules: tuple[ExitRule, ...]
+    changes: Changes, memory: Memory, last: LiveAttempt, rules: tuple[ExitRule, ...]
 ) -> None:
     """Makes of a multi-node job what the end of its main node means.
 
     One that a user terminated since then, while other nodes were stopping, is not tried again.
     """
+    main = memory.main_ends.pop(last.key.job_id)
     end = AttemptEnd(main.exit_code, main.reason, main.status_reason, main.stop)
     verdict = judge(end, attempt=last.attempt, attempts_max=last.attempts_max, rules=rules)
     if verdict.status is JobStatus.RUNNABLE:
         if last.stop is None or last.stop.kind is not StopKind.TERMINATED:
-            _again(changes, last, verdict)
+            _again(changes, memory, last, verdict)
             return
         verdict = Verdict(JobStatus.FAILED, last.stop.reason)
     move = JobMove(
@@ -228,13 +229,15 @@ def _end_job(
     changes.move(move, last.attempt)
 
 
-def _again(changes: Changes, live: LiveAttempt, verdict: Verdict) -> None:
+def _again(changes: Changes, memory: Memory, live: LiveAttempt, verdict: Verdict) -> None:
     """Puts a job to the front of its queue for its next attempt."""
     key = live.key.parent if live.key.is_node else live.key
     index = key.array_index
     changes.make_ready(
         NewEntry(live.job_queue, key.job_id, live.shape_id, live.seq, index, index + 1, -1)
     )
+    # The shape's first job is another one now.
+    memory.parked.pop(live.shape_id, None)
     changes.move(JobMove(key, JobStatus.RUNNABLE, verdict.status_reason), live.attempt)
 
 

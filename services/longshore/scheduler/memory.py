@@ -57,13 +57,13 @@ class Memory:
     instances: dict[str, Instance] = field(default_factory=dict)
     live: dict[AttemptRef, LiveAttempt] = field(default_factory=dict)
     by_job: dict[UUID, dict[AttemptRef, LiveAttempt]] = field(default_factory=dict)
-    #: Shapes that found no room, with the time since when their first job waits.
-    parked: dict[int, datetime] = field(default_factory=dict)
+    #: Shapes that found no room, as they wait.
+    parked: dict[int, Waiting] = field(default_factory=dict)
     #: Shapes for which the latest plan held an instance.
     held: set[int] = field(default_factory=set)
-    #: Those of them that were not placed, with the time since when their first job waits: held for
-    #: in the next plan too, before others of equal priority take what was gathered.
-    gathering: dict[int, datetime] = field(default_factory=dict)
+    #: Those of them that were not placed: held for in the next plan too, before others of equal
+    #: priority take what was gathered.
+    gathering: dict[int, Waiting] = field(default_factory=dict)
     deadlines: list[tuple[datetime, JobKey, int]] = field(default_factory=list)
     #: Instances that are taken away, with the time from which attempts on them are stopped.
     drains: dict[str, datetime] = field(default_factory=dict)
@@ -324,17 +324,16 @@ class Memory:
 
     def waiting(self) -> tuple[Waiting, ...]:
         """Shapes that found no room, for holding instances."""
-        waiting = {s: at for s, at in self.gathering.items() if self.runnable.get(s)} | self.parked
-        return tuple(Waiting(shape_id, ready_at) for shape_id, ready_at in waiting.items())
+        gathering = {s: w for s, w in self.gathering.items() if self.runnable.get(s)}
+        return tuple((gathering | self.parked).values())
 
     def take_in(self, proposal: Plan) -> None:
         """Notes which shapes a plan found no room for, and for which it held instances."""
-        since = {waiting.shape_id: waiting.ready_at for waiting in self.waiting()}
-        since |= proposal.unplaced
+        known = {waiting.shape_id: waiting for waiting in self.waiting()} | proposal.unplaced
         placed = {placement.entry.shape_id for placement in proposal.placements}
         self.parked.update(proposal.unplaced)
         left = {s for s in proposal.held if s in self.parked or s not in placed}
-        self.gathering = {shape_id: since[shape_id] for shape_id in left}
+        self.gathering = {shape_id: known[shape_id] for shape_id in left}
         # One that was not reached is not news when it is tried next.
         self.held = {s for s in proposal.held if s in self.parked or s in placed}
 

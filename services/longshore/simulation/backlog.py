@@ -169,12 +169,17 @@ class Backlog:
         """Since when the first job of each shape waits."""
         return {shape_id: self._ready[shape_id][0].ready_at for shape_id in self.runnable}
 
-    def dispatch_order(self) -> dict[str, list[tuple[int, int]]]:
-        """By queue: shapes with RUNNABLE jobs in dispatch order, and how many."""
-        found: dict[str, list[tuple[int, int]]] = {}
+    def first_rank(self, shape_id: int) -> int:
+        """Rank of the first waiting job of a shape; 0 if none waits."""
+        waiting = self._ready.get(shape_id)
+        return waiting[0].rank if waiting else 0
+
+    def dispatch_order(self) -> dict[str, list[Entry]]:
+        """By queue: the first entries of shapes with RUNNABLE jobs, in dispatch order."""
+        found: dict[str, list[Entry]] = {}
         for shape_id in sorted(self.runnable, key=lambda s: (_order(self._ready[s][0])[:2], s)):
             queue = self.shapes[shape_id].job_queue
-            found.setdefault(queue, []).append((shape_id, self.runnable[shape_id]))
+            found.setdefault(queue, []).append(self._ready[shape_id][0])
         return found
 
     # ------------------------------------------------------------------ ends

@@ -10,7 +10,6 @@ as long as nobody has waited long enough for an instance to be held; the plan is
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
 
 import numpy as np
 
@@ -55,11 +54,11 @@ class Placer:
         known = map(facts, environments.values())
         self._node_environments = {e.name: e.maxv_cpus or 0 for e in known if e.takes_nodes}
         self._seed = 0
-        #: Shapes that found no room, with the time since when their first job waits.
-        self._parked: dict[int, datetime] = {}
+        #: Shapes that found no room, as they wait.
+        self._parked: dict[int, Waiting] = {}
         self._held: set[int] = set()
-        #: Shapes for which instances were held and that were not placed, with the same time.
-        self._gathering: dict[int, datetime] = {}
+        #: Shapes for which instances were held and that were not placed.
+        self._gathering: dict[int, Waiting] = {}
         self._seen = Supply()
         #: Shapes that the scaler has heard of since they began to wait.
         self._told: set[int] = set()
@@ -98,7 +97,7 @@ class Placer:
                     shapes=backlog.shapes,
                     rooms=rooms,
                     heads={name: backlog.heads(ids, fits) for name, ids in hungry.items()},
-                    parked=tuple(Waiting(s, since) for s, since in self._waiting().items()),
+                    parked=tuple(self._waiting().values()),
                     node_environments=self._node_environments,
                     hopeless=hopeless,
                 ),
@@ -121,18 +120,18 @@ class Placer:
         """Whether instances are held for multi-node jobs."""
         return any(self._backlog.shapes[shape_id].nodes for shape_id in self._held)
 
-    def _waiting(self) -> dict[int, datetime]:
+    def _waiting(self) -> dict[int, Waiting]:
         """Shapes that found no room, for holding instances."""
-        gathering = {s: at for s, at in self._gathering.items() if s in self._backlog.runnable}
+        gathering = {s: w for s, w in self._gathering.items() if s in self._backlog.runnable}
         return gathering | self._parked
 
     def _take_in(self, proposal: Plan) -> None:
         """Notes which shapes a plan found no room for, and for which it held instances."""
-        since = self._waiting() | proposal.unplaced
+        known = self._waiting() | proposal.unplaced
         placed = {placement.entry.shape_id for placement in proposal.placements}
         self._parked.update(proposal.unplaced)
         left = {s for s in proposal.held if s in self._parked or s not in placed}
-        self._gathering = {shape_id: since[shape_id] for shape_id in left}
+        self._gathering = {shape_id: known[shape_id] for shape_id in left}
         # One that was not reached is not news when it is tried next.
         self._held = {s for s in proposal.held if s in self._parked or s in placed}
 
@@ -201,7 +200,11 @@ class Placer:
         self._freed.clear()
         for shape_id in list(self._parked):
             shape = self._backlog.shapes[shape_id]
-            if any(m.free.holds(shape.need) and not (shape.nodes and m.attempts) for m in freed):
+            has_room = any(
+                m.free.holds(shape.need) and not (shape.nodes and m.attempts) for m in freed
+            )
+            # A retried job is the first of its shape now.
+            if has_room or self._parked[shape_id].rank > self._backlog.first_rank(shape_id):
                 del self._parked[shape_id]
         if not self._held <= self._parked.keys() & self._backlog.runnable.keys():
             self._parked.clear()

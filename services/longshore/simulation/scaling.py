@@ -24,7 +24,7 @@ from longshore.domain.catalogue import Catalogue, InstanceType
 from longshore.domain.decision import Decision, ScalingSettings, order_for
 from longshore.domain.market import Market, PoolName, Quote
 from longshore.domain.order import SPOT, CapacityOrder
-from longshore.domain.placement import Queue, Shape
+from longshore.domain.placement import Entry, Queue, Shape
 from longshore.domain.scaling import decide, next_due
 from longshore.domain.validation_environment import compute_resources
 from longshore.domain.waiting import Launched, Shortage, Supply
@@ -180,7 +180,7 @@ class Scaler:
     # ------------------------------------------------------------------ what it sees
 
     def _demand(self) -> list[QueueDemand]:
-        shapes = self._backlog.shapes
+        shapes, runnable = self._backlog.shapes, self._backlog.runnable
         order = self._backlog.dispatch_order()
         return [
             QueueDemand(
@@ -188,8 +188,8 @@ class Scaler:
                 queue.priority,
                 queue.compute_environments,
                 tuple(
-                    _demand_of(shapes[shape_id], runnable)
-                    for shape_id, runnable in order.get(queue.name, ())
+                    _demand_of(shapes[first.shape_id], runnable[first.shape_id], first)
+                    for first in order.get(queue.name, ())
                 ),
             )
             for queue in self._queues
@@ -303,6 +303,13 @@ class Scaler:
             applied.drains.append((member, drain_until))
 
 
-def _demand_of(shape: Shape, runnable: int) -> ShapeDemand:
+def _demand_of(shape: Shape, runnable: int, first: Entry) -> ShapeDemand:
     """RUNNABLE jobs of a shape as scaling sees them."""
-    return ShapeDemand(shape.shape_id, shape.need, runnable, shape.nodes, shape.instance_type)
+    return ShapeDemand(
+        shape.shape_id,
+        shape.need,
+        runnable,
+        shape.nodes,
+        shape.instance_type,
+        (first.rank, first.seq),
+    )

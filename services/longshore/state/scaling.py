@@ -84,6 +84,7 @@ async def load_snapshot(
             row["runnable"],
             row["nodes"],
             row["instance_type"],
+            (row["rank"] or 0, row["seq"] or 0),
         )
         shapes.setdefault(row["job_queue"], []).append(demand)
     queues = [

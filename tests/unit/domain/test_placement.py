@@ -54,7 +54,7 @@ def test_jobs_go_in_dispatch_order() -> None:
         0,
     )
     assert seqs(proposal) == [1, 2]
-    assert proposal.unplaced == {shape.shape_id: NOW}
+    assert {s: w.ready_at for s, w in proposal.unplaced.items()} == {shape.shape_id: NOW}
 
 
 def test_a_retried_job_goes_first() -> None:

@@ -1,5 +1,7 @@
 """Multi-node jobs: all nodes at once on one type, on what is idle or boots, then on new ones."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -298,3 +300,12 @@ def test_what_was_ordered_for_nodes_is_not_left_to_jobs_that_have_room_elsewhere
     wanted = queue(jobs(4, 1, 6000), jobs(1, 1, 512, nodes=1, only="m6i.large"))
     decision = decided(wanted, environments=[environment], instances=there)["a"]
     assert ordered(decision) == {}
+
+
+def test_queues_of_equal_priority_are_served_in_the_order_of_their_jobs() -> None:
+    """As placement does it: whose job was submitted first, or is tried again."""
+    small, large = jobs(1, 2), jobs(1, 2, 13_000)
+    for order, served in (((0, 9), "r6i.large"), ((0, 3), "c6i.large"), ((-1, 9), "c6i.large")):
+        queues = queue(replace(large, order=(0, 5))), queue(replace(small, order=order))
+        environment = progressive(["c6i.large", "r6i.large"], maxv_cpus=2)
+        assert ordered(decided(*queues, environments=[environment])["a"]) == {served: 1}

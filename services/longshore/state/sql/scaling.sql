@@ -97,7 +97,8 @@ GROUP BY q.name
 
 -- name: demand
 -- Shapes with RUNNABLE jobs, in dispatch order.
-SELECT d.shape_id, d.runnable, s.job_queue, s.vcpu_milli, s.memory_mib, s.gpus, s.nodes, s.instance_type
+SELECT d.shape_id, d.runnable, s.job_queue, s.vcpu_milli, s.memory_mib, s.gpus, s.nodes, s.instance_type,
+    r.rank, r.seq
 FROM demand d JOIN shapes s USING (shape_id)
 LEFT JOIN LATERAL (SELECT r.rank, r.seq FROM ready r WHERE r.shape_id = d.shape_id
     ORDER BY r.rank, r.seq LIMIT 1) r ON true
