@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from support.shapes import NOW, a_job, a_shape, a_snapshot, an_instance
 
-from longshore.domain.placement import plan
+from longshore.domain.placement import Waiting, plan
 from longshore.scheduler.memory import Memory
 from longshore.state.topology import Topology
 
@@ -27,7 +27,8 @@ def test_a_shape_for_which_instances_are_held_is_held_for_until_it_is_placed() -
         an_instance("i-1", vcpus=4, instance_type="a"),
     )
     memory.take_in(plan(a_snapshot([NODES], [one], entry), NOW, 0))
-    assert memory.parked == {NODES.shape_id: NOW - LONG}
+    [parked] = memory.parked.values()
+    assert parked == Waiting(NODES.shape_id, NOW - LONG, entry.rank, entry.seq)
     # Something changed: it is tried again.
     memory.parked.clear()
     memory.unpark_after_holds()
@@ -39,9 +40,10 @@ def test_a_shape_for_which_instances_are_held_is_held_for_until_it_is_placed() -
     memory.take_in(plan(snapshot, NOW, 0, limit=0))
     assert [w.ready_at for w in memory.waiting()] == [NOW - LONG]
     # That it is still to be tried is no reason for all others to be tried again.
-    memory.parked[SINGLE.shape_id] = NOW
+    other = Waiting(SINGLE.shape_id, NOW)
+    memory.parked[SINGLE.shape_id] = other
     memory.unpark_after_holds()
-    assert memory.parked == {SINGLE.shape_id: NOW}
+    assert memory.parked == {SINGLE.shape_id: other}
     snapshot = a_snapshot([NODES], [one, two], entry, parked=waiting)
     memory.take_in(plan(snapshot, NOW, 0))
     assert [w.shape_id for w in memory.waiting()] == [SINGLE.shape_id]
