@@ -70,6 +70,11 @@ class JobKey:
         """The array parent of a child, the multi-node job of a node."""
         return JobKey(self.job_id)
 
+    @property
+    def job(self) -> "JobKey":
+        """What has a status of its own: of a node its job, else itself."""
+        return self.parent if self.is_node else self
+
     @classmethod
     def node(cls, job_id: uuid.UUID, node_index: int) -> "JobKey":
         """A node of a multi-node job."""

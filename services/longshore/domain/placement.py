@@ -113,6 +113,11 @@ class Placement:
     instance_id: str
     compute_environment: str
 
+    @property
+    def key(self) -> JobKey:
+        """The job, child or node."""
+        return JobKey(self.entry.job_id, self.array_index)
+
 
 @dataclass(slots=True)
 class Plan:

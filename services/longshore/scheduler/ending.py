@@ -231,13 +231,13 @@ def _end_job(
 
 def _again(changes: Changes, memory: Memory, live: LiveAttempt, verdict: Verdict) -> None:
     """Puts a job to the front of its queue for its next attempt."""
-    key = live.key.parent if live.key.is_node else live.key
+    key = live.key.job
     index = key.array_index
     changes.make_ready(
         NewEntry(live.job_queue, key.job_id, live.shape_id, live.seq, index, index + 1, -1)
     )
     # The shape's first job is another one now.
-    memory.parked.pop(live.shape_id, None)
+    memory.parking.parked.pop(live.shape_id, None)
     changes.move(JobMove(key, JobStatus.RUNNABLE, verdict.status_reason), live.attempt)
 
 
@@ -259,8 +259,7 @@ def lost_reports(lives: Iterable[LiveAttempt], now: datetime) -> list[AttemptRep
 def stop_overdue(changes: Changes, memory: Memory) -> None:
     """Tells attempts to stop whose time is over, or that of their instance."""
     for overdue in memory.overdue(changes.now):
-        key = overdue.key.parent if overdue.key.is_node else overdue.key
-        for live in memory.live_of(key):
+        for live in memory.live_of(overdue.key.job):
             stop(changes, memory, live, Stop(StopKind.TIMED_OUT, TIMED_OUT))
     for live in memory.on_gone_instances(changes.now):
         reason = host_terminated(live.instance_id)

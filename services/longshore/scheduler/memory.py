@@ -14,7 +14,8 @@ from uuid import UUID
 
 from longshore.domain.job import JobKey
 from longshore.domain.opening import Room, is_slot
-from longshore.domain.placement import Plan, Queue, Shape, Waiting
+from longshore.domain.parking import Parking
+from longshore.domain.placement import Queue, Shape
 from longshore.domain.resources import Resources
 from longshore.domain.waiting import Supply
 from longshore.state import agent, attempt, demand, topology
@@ -57,13 +58,7 @@ class Memory:
     instances: dict[str, Instance] = field(default_factory=dict)
     live: dict[AttemptRef, LiveAttempt] = field(default_factory=dict)
     by_job: dict[UUID, dict[AttemptRef, LiveAttempt]] = field(default_factory=dict)
-    #: Shapes that found no room, as they wait.
-    parked: dict[int, Waiting] = field(default_factory=dict)
-    #: Shapes for which the latest plan held an instance.
-    held: set[int] = field(default_factory=set)
-    #: Those of them that were not placed: held for in the next plan too, before others of equal
-    #: priority take what was gathered.
-    gathering: dict[int, Waiting] = field(default_factory=dict)
+    parking: Parking = field(default_factory=Parking)
     deadlines: list[tuple[datetime, JobKey, int]] = field(default_factory=list)
     #: Instances that are taken away, with the time from which attempts on them are stopped.
     drains: dict[str, datetime] = field(default_factory=dict)
@@ -177,11 +172,7 @@ class Memory:
 
     def live_of(self, key: JobKey) -> list[LiveAttempt]:
         """The live attempt of a job or child, if it has one; those of all nodes of a job."""
-        return [
-            live
-            for live in self.live_of_array(key.job_id)
-            if key in (live.key, live.key.parent if live.key.is_node else None)
-        ]
+        return [live for live in self.live_of_array(key.job_id) if key in (live.key, live.key.job)]
 
     def live_of_array(self, job_id: UUID) -> list[LiveAttempt]:
         """The live attempts of an array's children, or of a job's nodes."""
@@ -201,15 +192,11 @@ class Memory:
             if count:
                 self.runnable[shape_id] = count
             else:
-                for known in (
-                    self.runnable,
-                    self.parked,
-                    self.gathering,
-                    self.reasons,
-                    self.told,
-                ):
+                self.parking.forget(shape_id)
+                for known in (self.runnable, self.reasons, self.told):
                     known.pop(shape_id, None)
-        return any(diff > 0 and shape_id in self.parked for shape_id, diff in differences.items())
+        parked = self.parking.parked
+        return any(diff > 0 and shape_id in parked for shape_id, diff in differences.items())
 
     def watch_deadline(self, live: LiveAttempt) -> None:
         """Notes when a running attempt must end, if it has a timeout.
@@ -249,8 +236,8 @@ class Memory:
         if supply != self.supply:
             self.supply = supply
             self.reasons_stale = True
-            if any(self.shapes[shape_id].nodes for shape_id in self.held):
-                self.parked.clear()
+            if self.parking.holds_for_nodes(self.shapes):
+                self.parking.parked.clear()
 
     def forget_shortages(self, now: datetime) -> None:
         """Drops shortages that are over: the provider is asked again."""
@@ -261,33 +248,17 @@ class Memory:
     def unpark_environment(self, name: str) -> None:
         """Lets the shapes of all queues that use an environment try again."""
         queues = {q.name for q in self.topology.queues.values() if name in q.compute_environments}
-        for shape_id in list(self.parked):
-            if self.shapes[shape_id].job_queue in queues:
-                del self.parked[shape_id]
+        self.parking.unpark_queues(queues, self.shapes)
 
     def unpark_freed(self) -> None:
         """Lets shapes try again that now fit on an instance on which an attempt ended."""
         freed = [
-            instance
+            (instance.free, not instance.attempts)
             for i in self.freed
             if (instance := self.instances.get(i)) is not None and not instance.draining
         ]
         self.freed.clear()
-        for shape_id in list(self.parked):
-            shape = self.shapes[shape_id]
-            if any(i.free.holds(shape.need) and not (shape.nodes and i.attempts) for i in freed):
-                del self.parked[shape_id]
-
-    def unpark_after_holds(self) -> None:
-        """Lets all shapes try again once a shape waits no longer for which an instance is held.
-
-        It may be placed, cancelled, or about to be placed: others were refused room for its sake.
-        """
-        if any(
-            shape_id not in self.parked or not self.runnable.get(shape_id) for shape_id in self.held
-        ):
-            self.parked.clear()
-            self.held.clear()
+        self.parking.unpark_freed(freed, self.shapes)
 
     def queues(self) -> tuple[Queue, ...]:
         """Queues with the environments on which jobs may be placed now."""
@@ -322,26 +293,11 @@ class Memory:
         environments = self.topology.environments.values()
         return {e.name: e.maxv_cpus or 0 for e in environments if e.takes_nodes}
 
-    def waiting(self) -> tuple[Waiting, ...]:
-        """Shapes that found no room, for holding instances."""
-        gathering = {s: w for s, w in self.gathering.items() if self.runnable.get(s)}
-        return tuple((gathering | self.parked).values())
-
-    def take_in(self, proposal: Plan) -> None:
-        """Notes which shapes a plan found no room for, and for which it held instances."""
-        known = {waiting.shape_id: waiting for waiting in self.waiting()} | proposal.unplaced
-        placed = {placement.entry.shape_id for placement in proposal.placements}
-        self.parked.update(proposal.unplaced)
-        left = {s for s in proposal.held if s in self.parked or s not in placed}
-        self.gathering = {shape_id: known[shape_id] for shape_id in left}
-        # One that was not reached is not news when it is tried next.
-        self.held = {s for s in proposal.held if s in self.parked or s in placed}
-
     def hungry(self) -> dict[str, list[int]]:
         """Shapes with RUNNABLE jobs that may find room, by queue."""
         shapes: dict[str, list[int]] = {}
         for shape_id in self.runnable:
             queue = self.shapes[shape_id].job_queue
-            if shape_id not in self.parked and queue in self.topology.queues:
+            if shape_id not in self.parking.parked and queue in self.topology.queues:
                 shapes.setdefault(queue, []).append(shape_id)
         return shapes

@@ -9,7 +9,7 @@ from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 
 from longshore.domain.catalogue import Catalogue
-from longshore.domain.job import WHOLE, JobKey, JobStatus
+from longshore.domain.job import WHOLE, JobStatus
 from longshore.domain.lacking import NO_NODES, explain, lacks
 from longshore.domain.opening import Room, is_slot
 from longshore.domain.placement import Entry, Placement, Plan, Shape, Snapshot, plan
@@ -54,7 +54,7 @@ async def place(
 ) -> Placed:
     """Plans and applies one pass, on the instances whose agents are connected."""
     memory.unpark_freed()
-    memory.unpark_after_holds()
+    memory.parking.unpark_after_holds(memory.runnable)
     hungry = memory.hungry()
     if not hungry:
         await _explain_again(conn, memory, catalogue, connected)
@@ -67,12 +67,12 @@ async def place(
         shapes=memory.shapes,
         rooms=memory.rooms(connected),
         heads=heads,
-        parked=memory.waiting(),
+        parked=memory.parking.waiting(memory.runnable),
         node_environments=memory.node_environments(),
         hopeless=_hopeless(memory, catalogue, [s for ids in hungry.values() for s in ids]),
     )
     proposal = plan(snapshot, changes.now, seed)
-    memory.take_in(proposal)
+    memory.parking.take_in(proposal, memory.runnable)
     placed = Placed()
     if proposal.placements:
         placed.attempts = await _apply(conn, changes, memory, details, proposal)
@@ -86,7 +86,7 @@ async def place(
 
 def _hopeless(memory: Memory, catalogue: Catalogue, hungry: Iterable[int]) -> frozenset[int]:
     """Shapes of multi-node jobs for which gathering instances is of no use now."""
-    nodes = (memory.shapes[s] for s in {*hungry, *memory.parked} if memory.shapes[s].nodes)
+    nodes = (memory.shapes[s] for s in {*hungry, *memory.parking.parked} if memory.shapes[s].nodes)
     return frozenset(
         shape.shape_id
         for shape in nodes
@@ -101,14 +101,14 @@ async def _apply(
     """Stores what still holds of a plan; returns what agents are to be told of."""
     taken: dict[int, tuple[str, Entry, int]] = {}
     for p in proposal.placements:
-        key = _key(p)
+        key = p.key
         end = p.entry.end_index if key.is_node else p.array_index + 1
         # The nodes of a job are one of what waits.
         if not key.is_node or key.node_index == 0:
             changes.demand[p.entry.shape_id] -= 1
         taken[id(p.entry)] = (memory.shapes[p.entry.shape_id].job_queue, p.entry, end)
     await ready.take(conn, list(taken.values()))
-    jobs = {_job(_key(p)) for p in proposal.placements}
+    jobs = {p.key.job for p in proposal.placements}
     numbers = await job_transition.start(conn, sorted(k for k in jobs if k.array_index == WHOLE))
     numbers |= await job_transition.start_children(conn, sorted(k for k in jobs if k.is_child))
     known = await details.get(conn, {p.entry.job_id for p in proposal.placements})
@@ -117,7 +117,7 @@ async def _apply(
         changes.event(job, number, JobStatus.STARTING)
     lives = []
     for p in proposal.placements:
-        number = numbers.get(_job(_key(p)), 0)
+        number = numbers.get(p.key.job, 0)
         if number:
             live = _attempt(p, number, known[p.entry.job_id], memory)
             memory.hold(live)
@@ -126,18 +126,9 @@ async def _apply(
     return [(live, job) for live, job in lives if not live.held_back]
 
 
-def _key(placement: Placement) -> JobKey:
-    return JobKey(placement.entry.job_id, placement.array_index)
-
-
-def _job(key: JobKey) -> JobKey:
-    """What has a status of its own: of a node its job."""
-    return key.parent if key.is_node else key
-
-
 def _attempt(placement: Placement, number: int, job: JobDetails, memory: Memory) -> LiveAttempt:
     attempt_id = uuid.uuid4().hex
-    key, shape = _key(placement), memory.shapes[placement.entry.shape_id]
+    key, shape = placement.key, memory.shapes[placement.entry.shape_id]
     return LiveAttempt(
         key=key,
         attempt=number,
@@ -180,7 +171,7 @@ async def _explain_again(
     if memory.reasons_stale:
         memory.reasons_stale = False
         queues = memory.topology.queues
-        waiting = [s for s in memory.parked if memory.shapes[s].job_queue in queues]
+        waiting = [s for s in memory.parking.parked if memory.shapes[s].job_queue in queues]
         unknown = [s for s in waiting if s not in memory.told]
         _look(memory, unknown, memory.rooms(connected))
         await _say(conn, memory, catalogue, waiting)
@@ -189,15 +180,17 @@ async def _explain_again(
 def _look(memory: Memory, shape_ids: Iterable[int], rooms: tuple[Room, ...]) -> None:
     """Notes what instances lack for shapes."""
     queues = {queue.name: queue for queue in memory.queues()}
+    takers = memory.node_environments()
     for shape_id in shape_ids:
         shape = memory.shapes[shape_id]
+        if shape.nodes and not any(e.takes_nodes for e in _environments(memory, shape)):
+            memory.told[shape_id] = NO_NODES
+            continue
         names = queues[shape.job_queue].compute_environments
-        told = NO_NODES
-        if not shape.nodes or any(e.takes_nodes for e in _environments(memory, shape)):
-            if shape.nodes:
-                names = tuple(name for name in names if name in memory.node_environments())
-            told = explain(lacks(shape, names, rooms), shape.nodes, shape.instance_type)
-        memory.told[shape_id] = told
+        if shape.nodes:
+            names = tuple(name for name in names if name in takers)
+        counts = lacks(shape, names, rooms)
+        memory.told[shape_id] = explain(counts, shape.nodes, shape.instance_type)
 
 
 def _environments(memory: Memory, shape: Shape) -> list[EnvironmentFacts]:

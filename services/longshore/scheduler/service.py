@@ -299,7 +299,7 @@ class Scheduler:
         if self._topology_changed:
             self._topology_changed = False
             memory.topology = await topology.load(conn)
-            memory.parked.clear()
+            memory.parking.parked.clear()
         if self._capacity_changed:
             self._capacity_changed = False
             memory.see_supply(await topology.supply(conn, now, self._cool_down))

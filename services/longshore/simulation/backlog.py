@@ -292,14 +292,9 @@ class Backlog:
         self._risen.add(job.shape_id)
 
 
-def is_node(placement: Placement) -> bool:
-    """Whether it is one of a node of a multi-node job; all else is counted from 0."""
-    return placement.array_index < 0
-
-
 def _index(placement: Placement) -> int:
     """Which of the jobs or children that were submitted as one."""
-    return placement.entry.next_index if is_node(placement) else placement.array_index
+    return placement.entry.next_index if placement.key.is_node else placement.array_index
 
 
 def _all_failed(job: Job) -> list[tuple[Job, int, bool]]:

@@ -16,19 +16,18 @@ import numpy as np
 from longshore.domain.capacity import InstanceState
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.opening import Room
+from longshore.domain.parking import Parking
 from longshore.domain.placement import (
     HOLD_AFTER,
     Placement,
-    Plan,
     Queue,
     Shape,
     Snapshot,
-    Waiting,
     plan,
 )
 from longshore.domain.resources import Resources
 from longshore.domain.waiting import Supply, blocked_reason
-from longshore.simulation.backlog import Backlog, is_node
+from longshore.simulation.backlog import Backlog
 from longshore.simulation.clock import Clock
 from longshore.simulation.environment import EnvironmentState, facts
 from longshore.simulation.fleet import Attempt, Fleet, Member, as_room
@@ -54,11 +53,7 @@ class Placer:
         known = map(facts, environments.values())
         self._node_environments = {e.name: e.maxv_cpus or 0 for e in known if e.takes_nodes}
         self._seed = 0
-        #: Shapes that found no room, as they wait.
-        self._parked: dict[int, Waiting] = {}
-        self._held: set[int] = set()
-        #: Shapes for which instances were held and that were not placed.
-        self._gathering: dict[int, Waiting] = {}
+        self._parking = Parking()
         self._seen = Supply()
         #: Shapes that the scaler has heard of since they began to wait.
         self._told: set[int] = set()
@@ -71,9 +66,7 @@ class Placer:
     def unpark(self, queues: Sequence[Queue], environment: str) -> None:
         """Lets the shapes of all queues that use an environment try again."""
         names = {q.name for q in queues if environment in q.compute_environments}
-        for shape_id in list(self._parked):
-            if self._backlog.shapes[shape_id].job_queue in names:
-                del self._parked[shape_id]
+        self._parking.unpark_queues(names, self._backlog.shapes)
 
     def place(self, queues: Sequence[Queue]) -> tuple[list[Attempt], bool]:
         """Passes until nothing more can be placed.
@@ -84,7 +77,7 @@ class Placer:
         """
         backlog = self._backlog
         risen = backlog.take_risen()
-        short = bool(risen & self._parked.keys())
+        short = bool(risen & self._parking.parked.keys())
         hopeless = self._hopeless(queues)
         self._unpark()
         placed: list[Attempt] = []
@@ -97,7 +90,7 @@ class Placer:
                     shapes=backlog.shapes,
                     rooms=rooms,
                     heads={name: backlog.heads(ids, fits) for name, ids in hungry.items()},
-                    parked=tuple(self._waiting().values()),
+                    parked=self._parking.waiting(backlog.runnable),
                     node_environments=self._node_environments,
                     hopeless=hopeless,
                 ),
@@ -105,7 +98,7 @@ class Placer:
                 self._seed,
             )
             self._seed += 1
-            self._take_in(proposal)
+            self._parking.take_in(proposal, backlog.runnable)
             placed += self._start(proposal.placements)
             backlog.take(proposal.placements)
             news = proposal.unplaced.keys() - self._told
@@ -118,38 +111,23 @@ class Placer:
 
     def holds_for_nodes(self) -> bool:
         """Whether instances are held for multi-node jobs."""
-        return any(self._backlog.shapes[shape_id].nodes for shape_id in self._held)
-
-    def _waiting(self) -> dict[int, Waiting]:
-        """Shapes that found no room, for holding instances."""
-        gathering = {s: w for s, w in self._gathering.items() if s in self._backlog.runnable}
-        return gathering | self._parked
-
-    def _take_in(self, proposal: Plan) -> None:
-        """Notes which shapes a plan found no room for, and for which it held instances."""
-        known = self._waiting() | proposal.unplaced
-        placed = {placement.entry.shape_id for placement in proposal.placements}
-        self._parked.update(proposal.unplaced)
-        left = {s for s in proposal.held if s in self._parked or s not in placed}
-        self._gathering = {shape_id: known[shape_id] for shape_id in left}
-        # One that was not reached is not news when it is tried next.
-        self._held = {s for s in proposal.held if s in self._parked or s in placed}
+        return self._parking.holds_for_nodes(self._backlog.shapes)
 
     def _start(self, placements: Iterable[Placement]) -> list[Attempt]:
         started: list[Attempt] = []
         mains: dict[uuid.UUID, Attempt] = {}
         for placement in placements:
             member = self._fleet.members[placement.instance_id]
-            main = mains.get(placement.entry.job_id) if is_node(placement) else None
+            main = mains.get(placement.entry.job_id) if placement.key.is_node else None
             if main is not None:
                 self._fleet.place_other(main, member)
                 continue
             job, index, number = self._backlog.start(placement)
             need = self._backlog.shapes[job.shape_id].need
-            if is_node(placement):
+            if placement.key.is_node:
                 need = member.kind.offer
             attempt = self._fleet.place(job, index, number, need, member)
-            if is_node(placement):
+            if placement.key.is_node:
                 # Nodes are alike, on instances that are alike: the first may be the main node.
                 mains[job.job_id] = attempt
             started.append(attempt)
@@ -167,7 +145,7 @@ class Placer:
         if supply != self._seen:
             self._seen = supply
             if self.holds_for_nodes():
-                self._parked.clear()
+                self._parking.parked.clear()
         known = {
             queue.name: [facts(self._environments[name]) for name in queue.compute_environments]
             for queue in queues
@@ -182,7 +160,7 @@ class Placer:
         """Shapes with RUNNABLE jobs that may find room, by queue."""
         found: dict[str, list[int]] = {}
         for shape_id in self._backlog.runnable:
-            if shape_id not in self._parked:
+            if shape_id not in self._parking.parked:
                 found.setdefault(self._backlog.shapes[shape_id].job_queue, []).append(shape_id)
         return found
 
@@ -198,23 +176,20 @@ class Placer:
     def _unpark(self) -> None:
         freed = [m for m in self._freed.values() if m.state is InstanceState.READY]
         self._freed.clear()
-        for shape_id in list(self._parked):
-            shape = self._backlog.shapes[shape_id]
-            has_room = any(
-                m.free.holds(shape.need) and not (shape.nodes and m.attempts) for m in freed
-            )
+        parking, backlog = self._parking, self._backlog
+        parking.unpark_freed(((m.free, not m.attempts) for m in freed), backlog.shapes)
+        for shape_id, waiting in list(parking.parked.items()):
             # A retried job is the first of its shape now.
-            if has_room or self._parked[shape_id].rank > self._backlog.first_rank(shape_id):
-                del self._parked[shape_id]
-        if not self._held <= self._parked.keys() & self._backlog.runnable.keys():
-            self._parked.clear()
-            self._held.clear()
+            if waiting.rank > backlog.first_rank(shape_id):
+                del parking.parked[shape_id]
+        parking.unpark_after_holds(backlog.runnable)
 
     def _forget_gone(self) -> None:
         """Forgets what is known of shapes of which no job waits any more."""
-        for shape_id in [s for s in self._parked if s not in self._backlog.runnable]:
-            del self._parked[shape_id]
-        self._told &= self._backlog.runnable.keys()
+        parking, runnable = self._parking, self._backlog.runnable
+        for shape_id in (parking.parked.keys() | parking.gathering.keys()) - runnable.keys():
+            parking.forget(shape_id)
+        self._told &= runnable.keys()
 
 
 def _fits(rooms: Sequence[Room], shapes: Sequence[Shape]) -> dict[int, int]:
