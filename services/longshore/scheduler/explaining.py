@@ -43,23 +43,31 @@ async def explain_job(conn: Connection, key: JobKey) -> Explanation:
     Raises:
         NotFound: there is no such job.
     """
-    row = (await job_transition.load(conn, [key.parent])).get(key.parent)
-    if row is None or (key.is_node and key.node_index >= (row.num_nodes or 0)):
+    rows = await job_transition.load(conn, {key, key.parent})
+    parent = rows.get(key.parent)
+    if parent is None or _is_missing(key, parent):
         raise NotFound(f"Job {key} does not exist.", job_id=str(key))
-    if row.main_node is None or key.is_child:
-        explanation = await _explain(conn, key)
+    # A node waits with its job.
+    explanation = await _explain(conn, key.job, parent, rows.get(key.job))
+    if parent.main_node is None:
         return replace(explanation, attempts=tuple(await attempt.placed(conn, key)))
-    # A node waits with its job; where the job was tried, its main node was.
-    explanation = await _explain(conn, key.parent)
-    main = JobKey.node(key.job_id, row.main_node)
+    # Where the job was tried, its main node was.
+    main = JobKey.node(key.job_id, parent.main_node)
     attempts = tuple(await attempt.placed(conn, key if key.is_node else main))
-    if attempts and attempts[-1].attempt == row.attempt:
-        if key.is_node and not (key == main and row.status.final):
+    if attempts and attempts[-1].attempt == parent.attempt:
+        if key.is_node and not (key == main and parent.status.final):
             explanation = _of_node(explanation, attempts[-1], is_main=key == main)
-        elif row.status is JobStatus.RUNNING and attempts[-1].status == "ENDED":
+        elif parent.status is JobStatus.RUNNING and attempts[-1].status == "ENDED":
             summary = "Its main node has ended; it is over once its other nodes have."
             explanation = replace(explanation, summary=summary)
     return replace(explanation, attempts=attempts)
+
+
+def _is_missing(key: JobKey, parent: JobRow) -> bool:
+    """Whether a job has no such child or node."""
+    if key.is_node:
+        return key.node_index >= (parent.num_nodes or 0)
+    return key.is_child and key.array_index >= (parent.array_size or 0)
 
 
 def _of_node(job: Explanation, tried: PlacedAttempt, *, is_main: bool) -> Explanation:
@@ -74,15 +82,10 @@ def _of_node(job: Explanation, tried: PlacedAttempt, *, is_main: bool) -> Explan
     return replace(job, status=status, summary=_SENTENCES[status])
 
 
-async def _explain(conn: Connection, key: JobKey) -> Explanation:
-    rows = await job_transition.load(conn, {key, key.parent})
-    parent = rows.get(key.parent)
-    missing_child = key.array_index != WHOLE and (
-        parent is None or parent.array_size is None or key.array_index >= parent.array_size
-    )
-    if parent is None or missing_child:
-        raise NotFound(f"Job {key} does not exist.", job_id=str(key))
-    row = rows.get(key)
+async def _explain(
+    conn: Connection, key: JobKey, parent: JobRow, row: JobRow | None
+) -> Explanation:
+    """Explains a job, an array or a child; a child may have no row."""
     entries = [w.entry for w in await ready.of_jobs(conn, [key.job_id])]
     entry = next((e for e in entries if e.next_index <= key.array_index < e.end_index), None)
     if entry is not None and (parent.array_size is None or key.array_index != WHOLE):
