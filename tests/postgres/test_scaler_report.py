@@ -145,23 +145,25 @@ async def test_what_cannot_be_asked_is_refused(
 
 async def test_old_activities_are_forgotten(world: World) -> None:
     """But for the last one of each environment, and those from which failures count."""
-    for name, days, reason in (
-        ("a", 50, "one"),
-        ("a", 49, "INVALID: two"),
-        ("a", 48, "three"),
-        ("a", 1, "four"),
-        ("b", 50, "five"),
+    for name, days, reason, is_invalidated in (
+        ("a", 50, "one", False),
+        ("a", 49, "two", True),
+        ("a", 48, "three", False),
+        ("a", 1, "four", False),
+        ("b", 50, "five", False),
     ):
         await world.db.execute(
             "INSERT INTO scaling_activities (compute_environment, desiredv_cpus, ordered,"
-            " terminated, reason, at) VALUES ($1, 0, 0, 0, $3, now() - make_interval(days => $2))",
+            " terminated, reason, is_invalidated, at)"
+            " VALUES ($1, 0, 0, 0, $3, $4, now() - make_interval(days => $2))",
             name,
             days,
             reason,
+            is_invalidated,
         )
     await History(world.pool, timedelta(days=42)).tick()
     left = await world.db.fetch("SELECT reason FROM scaling_activities ORDER BY activity_id")
-    assert [row["reason"] for row in left] == ["INVALID: two", "four", "five"]
+    assert [row["reason"] for row in left] == ["two", "four", "five"]
 
 
 async def test_activities_that_stay_do_not_keep_others(

@@ -4,6 +4,7 @@ import math
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import Enum, auto
 
 from longshore.domain.capacity import Environment, Offer
 from longshore.domain.order import ON_DEMAND, SPOT, CapacityOrder, OrderEntry
@@ -34,13 +35,33 @@ class Launch:
     count: int
 
 
+class Leave(Enum):
+    """Why an instance is given back."""
+
+    #: It has been idle for long enough.
+    IDLE = auto()
+    #: A Fargate slot that no job is left for.
+    NO_JOB = auto()
+    #: An infrastructure update came after it was ordered.
+    REPLACED = auto()
+    #: Its work fits on others.
+    CONSOLIDATED = auto()
+    #: Its compute environment is being deleted.
+    DELETED = auto()
+    #: Its agent was lost, or never came.
+    LOST = auto()
+    LATE = auto()
+
+
 @dataclass(frozen=True, slots=True)
 class GiveBack:
     """An instance to give back; attempts that are live on it at `drain_until` are stopped."""
 
     instance_id: str
-    reason: str
+    why: Leave
     drain_until: datetime | None = None
+    #: Of an idle one, for how long it has to be idle before it goes.
+    idle: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +83,8 @@ class Decision:
     status: str
     status_reason: str
     reason: str
+    #: It turns INVALID with this decision.
+    is_invalidated: bool = False
     #: It is being deleted, and none of its instances is left.
     is_gone: bool = False
 

@@ -4,13 +4,10 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from longshore.domain.capacity import Environment, Instance, InstanceState
-from longshore.domain.decision import GiveBack, ScalingSettings
-from longshore.domain.giving_back import REPLACED, is_outdated
+from longshore.domain.decision import GiveBack, Leave, ScalingSettings
+from longshore.domain.giving_back import is_outdated
 from longshore.domain.rooms import Rooms
 from longshore.domain.strategy import Choice
-
-#: Instances that a reason names.
-_NAMED = 3
 
 
 class Estate:
@@ -36,7 +33,6 @@ class Estate:
         self.staying: list[Instance] = []
         #: Given back whatever is wanted.
         self.given: list[GiveBack] = []
-        self._failed: dict[str, list[str]] = {}  # instances, by what befell them
         for instance in instances:
             self._add(instance, now, settings)
         self.staying.sort(key=_use_order)
@@ -79,26 +75,14 @@ class Estate:
             instance.state is InstanceState.BOOTING and now - instance.ordered_at >= settings.boot
         )
         if instance.is_ours and (instance.state is InstanceState.LOST or is_late):
-            text = "did not register in time" if is_late else "was lost"
-            self.given.append(GiveBack(instance.instance_id, f"It {text}."))
-            self._failed.setdefault(text, []).append(instance.instance_id)
+            self.given.append(GiveBack(instance.instance_id, Leave.LATE if is_late else Leave.LOST))
         elif is_outdated(instance, self.env):
             self.given.append(
-                GiveBack(instance.instance_id, REPLACED, drain_until=self.env.replace_by)
+                GiveBack(instance.instance_id, Leave.REPLACED, drain_until=self.env.replace_by)
             )
         else:
             return instance.state is not InstanceState.LOST
         return False
-
-    def reasons(self) -> list[str]:
-        """Why instances are given back that nothing could keep."""
-        return [
-            f"Instance {names[0]} {text}."
-            if len(names) == 1
-            else f"{len(names):,} instances ({', '.join(names[:_NAMED])}"
-            f"{', ...' if len(names) > _NAMED else ''}) {text.replace('was', 'were')}."
-            for text, names in self._failed.items()
-        ]
 
 
 def _use_order(instance: Instance) -> tuple[bool, bool, float, int, datetime, str]:

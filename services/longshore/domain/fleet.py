@@ -25,6 +25,7 @@ from longshore.domain.catalogue import InstanceType, fargate_type
 from longshore.domain.filling import Counts
 from longshore.domain.longest_run import Limit, longest_run
 from longshore.domain.packing import choose
+from longshore.domain.refusal import Refusal, Refused
 from longshore.domain.resources import Resources
 from longshore.domain.rooms import Rooms
 from longshore.domain.strategy import Choice
@@ -33,9 +34,6 @@ from longshore.domain.worth import Matrix
 _SLACK = 1e-6
 #: Parts of what is wanted, at most, that multi-node jobs may go first of.
 _PARTS = 4
-NO_NODES = "Multi-node jobs run on on-demand instances only: none for {}."
-_SHORT = "The provider is short of {}, which {{}} would need."
-AT_MAXIMUM = "maxvCpus of {} leaves {{}} waiting."
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +68,8 @@ class Fleet:
         #: Instances of each type that are there, empty: they are used before new ones.
         self.stock = Counter(stock)
         self.launches: Counter[Offer] = Counter()
-        #: By rank, the jobs that get no instances, and why, with a gap for how many they are.
-        self.left: dict[int, tuple[int, str]] = {}
+        #: By rank, the jobs that get no instances, and why.
+        self.left: dict[int, tuple[int, Refused]] = {}
         self.covered = 0
         #: Idle instances that multi-node jobs were completed with, and the rank of these.
         self.completed: dict[int, int] = {}
@@ -152,13 +150,13 @@ class Fleet:
         for want in wanted:
             kind = fargate_type(want.shape.need, spot=self._env.is_spot)
             if want.shape.nodes:
-                self.turn_away(want, NO_NODES)
+                self.turn_away(want, Refused(Refusal.NO_NODES))
                 continue
             if kind is None:
-                self.turn_away(want, "Fargate has no slot of the size of {}.")
+                self.turn_away(want, Refused(Refusal.NO_SLOT_SIZE))
                 continue
             if self._env.is_short:
-                self.turn_away(want, "The provider is short of Fargate slots for {}.")
+                self.turn_away(want, Refused(Refusal.SHORT_OF_SLOTS))
                 continue
             count = min(want.count, int((self.headroom + _SLACK) // kind.vcpus))
             if count:
@@ -167,11 +165,11 @@ class Fleet:
                 self.covered += count
             if count < want.count:
                 rest = replace(want, count=want.count - count)
-                self.turn_away(rest, AT_MAXIMUM.format(self._env.maxv_cpus))
+                self.turn_away(rest, Refused(Refusal.AT_MAXIMUM))
 
-    def turn_away(self, want: Wanted, lack: str) -> None:
-        """Leaves jobs without instances, for a reason with a gap for how many they are."""
-        self.left[want.rank] = want.count, lack
+    def turn_away(self, want: Wanted, why: Refused) -> None:
+        """Leaves jobs without instances."""
+        self.left[want.rank] = want.count, why
 
     def fill(self, vcpus: float) -> float:
         """Takes instances for so many vCPUs, whatever they hold; returns how many came."""
@@ -202,7 +200,7 @@ class Fleet:
                 count = self._grow(want.shape.need, count, types)
                 self.covered += int(left[number]) - count
             if count:
-                self.turn_away(replace(want, count=count), self._lack(want.shape.need))
+                self.turn_away(replace(want, count=count), self._refused(want.shape.need))
                 if self.cut is None and causes[number].any():
                     self.cut = want.rank
                     # What later jobs of the run found of spare room would be found once more.
@@ -307,7 +305,7 @@ class Fleet:
         """Takes instances of one type for all nodes of each job, or none: idle ones, then new."""
         need, nodes, left = want.shape.need, want.shape.nodes, want.count
         only = want.shape.instance_type
-        lack = self._lack(need, only)
+        why = self._refused(need, only)
         there = {
             name: [number for number in numbers if number not in self.completed]
             for name, numbers in idle.items()
@@ -322,7 +320,7 @@ class Fleet:
             found = len(there.get(name, ())) + self.stock[name]
             offer = best if found >= nodes else self._to_be_had(best)
             if offer is None:
-                lack = _SHORT.format(name)
+                why = Refused.short_of([name])
                 break
             if found:
                 jobs = min(left, max(found // nodes, 1))
@@ -339,7 +337,7 @@ class Fleet:
             left -= jobs
         self.covered += want.count - left
         if left:
-            self.turn_away(replace(want, count=left), lack)
+            self.turn_away(replace(want, count=left), why)
 
     def _keep_what_ends(self, shape: ShapeDemand, idle: Mapping[str, Sequence[int]]) -> None:
         """Adds nothing more where a multi-node job fits as soon as what is on its way out is gone.
@@ -403,8 +401,8 @@ class Fleet:
         same = [o for o in self._env.offers if o.kind.name == best.kind.name and not o.is_short]
         return min(same, key=lambda offer: (offer.price_per_hour, offer.zone), default=None)
 
-    def _lack(self, need: Resources, only_type: str = "") -> str:
-        """Why jobs get no instances here: a sentence with a gap for who they are."""
+    def _refused(self, need: Resources, only_type: str = "") -> Refused:
+        """Why jobs get no instances here."""
         env = self._env
         fitting = self._choice.suited(need)
         if only_type:
@@ -414,16 +412,15 @@ class Fleet:
                 if offer.kind.name == only_type and offer.kind.offer.holds(need)
             ]
             if not fitting:
-                return f"It has no {only_type} that is large enough for {{}}."
+                return Refused(Refusal.TOO_LARGE_FOR_TYPE, (only_type,))
         if not fitting:
-            return "No instance type is large enough for {}."
-        names = sorted({offer.kind.name for offer in fitting if offer.is_short})
+            return Refused(Refusal.TOO_LARGE)
+        names = [offer.kind.name for offer in fitting if offer.is_short]
         if names and (
             all(offer.is_short for offer in fitting) or env.allocation_strategy == BEST_FIT
         ):
-            shown = ", ".join(names[:3]) + (" and others" if len(names) > 3 else "")
-            return _SHORT.format(shown)
-        return AT_MAXIMUM.format(env.maxv_cpus)
+            return Refused.short_of(names)
+        return Refused(Refusal.AT_MAXIMUM)
 
 
 def _nodes_first(wanted: Sequence[Wanted]) -> list[Wanted]:

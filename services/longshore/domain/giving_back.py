@@ -4,11 +4,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from longshore.domain.capacity import Environment, Instance, InstanceState
-from longshore.domain.decision import GiveBack, ScalingSettings
+from longshore.domain.decision import GiveBack, Leave, ScalingSettings
 from longshore.domain.resources import Resources
-
-REPLACED = "Replaced by the infrastructure update of its compute environment."
-DELETED = "Its compute environment is being deleted."
 
 
 def is_outdated(instance: Instance, env: Environment) -> bool:
@@ -58,7 +55,8 @@ def idle(
         if since is None or now - since < delay or instance.vcpus > spare:
             continue
         spare -= instance.vcpus
-        given.append(GiveBack(instance.instance_id, _idle_reason(now - since, env)))
+        why = Leave.NO_JOB if env.is_fargate else Leave.IDLE
+        given.append(GiveBack(instance.instance_id, why, idle=delay))
     return given
 
 
@@ -79,9 +77,7 @@ def consolidated(staying: Sequence[Instance], *, spare: float) -> GiveBack | Non
             continue
         others = [one.free for one in ready if one is not instance and one.live_attempts]
         if _fit(instance.held, others):
-            return GiveBack(
-                instance.instance_id, "Less than half full, and its work fits on other instances."
-            )
+            return GiveBack(instance.instance_id, Leave.CONSOLIDATED)
     return None
 
 
@@ -100,12 +96,6 @@ def _fit(needs: Sequence[Resources], rooms: Sequence[Resources]) -> bool:
 
 def _sum(amounts: Iterable[Resources]) -> Resources:
     return sum(amounts, start=Resources(0, 0, 0))
-
-
-def _idle_reason(time: timedelta, env: Environment) -> str:
-    if env.is_fargate:
-        return "No job is left for this slot."
-    return f"Idle for {int(time.total_seconds()):,} s."
 
 
 def _dearest_first(instance: Instance) -> tuple[float, datetime, str]:

@@ -9,19 +9,25 @@ from datetime import datetime
 import numpy as np
 
 from longshore.domain.capacity import Offer, ShapeDemand
-from longshore.domain.decision import Decision, GiveBack, Launch, ScalingSettings
+from longshore.domain.decision import Decision, GiveBack, Launch, Leave, ScalingSettings
 from longshore.domain.estate import Estate
-from longshore.domain.fleet import AT_MAXIMUM, NO_NODES, Fleet, Wanted
-from longshore.domain.giving_back import DELETED, consolidated, idle
+from longshore.domain.fleet import Fleet, Wanted
+from longshore.domain.giving_back import consolidated, idle
 from longshore.domain.making_room import Room, Swap, make_room
-from longshore.domain.reason import count_of, given_back, names_of
+from longshore.domain.reason import (
+    count_of,
+    given_back,
+    gone,
+    names_of,
+    refused,
+    turned_invalid,
+)
+from longshore.domain.refusal import Refusal, Refused
 from longshore.domain.resources import Resources
 from longshore.domain.rooms import Flags, Rooms
 from longshore.domain.strategy import reckoned_price, words
 from longshore.domain.worth import Vector, worths
 
-#: Begins the reason of the decision that turns an environment INVALID.
-INVALID_MARK = "INVALID: "
 #: After every rank.
 _NOBODY = np.iinfo(np.int64).max
 #: What a vCPU of minvCpus asks of an instance type: no memory to speak of.
@@ -53,7 +59,7 @@ class Pool:
             self._rooms = self._rooms.without(self._kept)
         self._wanted: dict[int, Wanted] = {}
         #: Jobs that this environment has no capacity for, and why, by rank.
-        self._turned_away: dict[int, tuple[int, str]] = {}
+        self._turned_away: dict[int, tuple[int, Refused]] = {}
         #: Multi-node jobs among these, by rank.
         self._nodes_away: dict[int, ShapeDemand] = {}
         self._slots: dict[Resources, list[int]] = {}
@@ -139,14 +145,14 @@ class Pool:
             self.fleet.hold_slots(wanted)
         else:
             self._hold(wanted)
-        for rank, (count, lack) in self.fleet.left.items():
+        for rank, (count, why) in self.fleet.left.items():
             want = self._wanted.pop(rank)
             if want.shape.nodes:
                 self._nodes_away[rank] = want.shape
             if want.count > count:
                 self._wanted[rank] = replace(want, count=want.count - count)
-            before, _ = self._turned_away.get(rank, (0, ""))
-            self._turned_away[rank] = before + count, lack
+            before, _ = self._turned_away.get(rank, (0, why))
+            self._turned_away[rank] = before + count, why
         return {rank: count for rank, (count, _) in self.fleet.left.items()}
 
     def _new_fleet(self) -> Fleet:
@@ -162,7 +168,7 @@ class Pool:
             if not want.shape.nodes or self._takes_nodes():
                 possible.append(want)
             else:
-                self.fleet.turn_away(want, NO_NODES)
+                self.fleet.turn_away(want, Refused(Refusal.NO_NODES))
         there = {
             want.rank: self._idle_by_type(want.rank, want.shape.need)
             for want in possible
@@ -184,8 +190,8 @@ class Pool:
             self._rest = Rooms.of(staying[number].free for number in self._rest_numbers)
         taken = self._rest.take(shape.need, count)
         if taken and rank in self._turned_away:
-            before, lack = self._turned_away[rank]
-            self._turned_away[rank] = max(before - taken, 0), lack
+            before, why = self._turned_away[rank]
+            self._turned_away[rank] = max(before - taken, 0), why
         return count - taken
 
     def bill(self) -> float:
@@ -212,7 +218,9 @@ class Pool:
         given = list(estate.given)
         is_quiet = not (fleet.launches or self._turned_away or used.any())
         if env.status == "DELETING":
-            given += [GiveBack(one.instance_id, DELETED) for one in estate.staying if one.is_ours]
+            given += [
+                GiveBack(one.instance_id, Leave.DELETED) for one in estate.staying if one.is_ours
+            ]
             staying = 0.0
         else:
             vcpus = {one.instance_id: one.vcpus for one in estate.staying}
@@ -241,8 +249,13 @@ class Pool:
             status=env.status,
             status_reason=env.status_reason,
             reason=self._reason(ordered, filled, unmet, given, staying),
+            is_invalidated=self._is_invalidated,
             is_gone=env.status == "DELETING" and not estate.total,
         )
+
+    @property
+    def _is_invalidated(self) -> bool:
+        return self.env.status == "INVALID" != self.estate.before.status
 
     def _is_used(self) -> Flags:
         """Of each instance that stays, whether a job that waits was left to it."""
@@ -259,11 +272,11 @@ class Pool:
         self, unmet: Sequence[int], now: datetime, settings: ScalingSettings, spare: float
     ) -> Swap:
         """Gives the first multi-node job that waits here for maxvCpus the room of what is idle."""
-        lack = AT_MAXIMUM.format(self.env.maxv_cpus)
         for rank in sorted(self._nodes_away):
             shape = self._nodes_away[rank]
             offers = self.fleet.offers_for_nodes(shape)
-            if offers and unmet[rank] and self._turned_away[rank][1] == lack:
+            at_maximum = self._turned_away[rank][1].why is Refusal.AT_MAXIMUM
+            if offers and unmet[rank] and at_maximum:
                 break
         else:
             return Swap()
@@ -315,12 +328,18 @@ class Pool:
 
     def _lacks(self, unmet: Sequence[int]) -> list[str]:
         """Why jobs got no instances here, and what becomes of them."""
-        said: Counter[str] = Counter()
-        for rank, (count, lack) in self._turned_away.items():
+        counts: Counter[tuple[Refused, bool]] = Counter()
+        for rank, (count, why) in self._turned_away.items():
             waiting = min(count, unmet[rank])
-            said[lack] += waiting
-            said[lack.replace(" waiting.", " to another compute environment.")] += count - waiting
-        return [lack.format(count_of(count, "job")) for lack, count in said.most_common() if count]
+            # Only maxvCpus leaves jobs to others with a word of its own.
+            went_on = why.why is Refusal.AT_MAXIMUM
+            counts[why, False] += waiting
+            counts[why, went_on] += count - waiting
+        return [
+            refused(why, count, self.env.maxv_cpus, went_on=went_on)
+            for (why, went_on), count in counts.most_common()
+            if count
+        ]
 
     def _reason(
         self,
@@ -332,9 +351,8 @@ class Pool:
     ) -> str:
         """Everything that was decided, in plain words."""
         env, fleet = self.env, self.fleet
-        parts = self.estate.reasons()
-        if env.status == "INVALID" != self.estate.before.status:
-            parts.insert(0, f"{INVALID_MARK}{env.status_reason}")
+        parts = [turned_invalid(env.status_reason)] if self._is_invalidated else []
+        parts += gone(given)
         if ordered:
             jobs = count_of(fleet.covered, "RUNNABLE job")
             why = "slots of their size" if env.is_fargate else words(env.allocation_strategy)

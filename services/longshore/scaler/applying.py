@@ -112,7 +112,7 @@ class Applying:
             or got.errors
             or terminated
             or desired != env.settledv_cpus
-            or decision.status == "INVALID" != env.status
+            or decision.is_invalidated
         )
         async with self._leadership.transaction() as conn:
             if not _is_raise_pending(env, decision, got, desired):
@@ -129,6 +129,7 @@ class Applying:
                     ordered=got.ordered,
                     terminated=terminated,
                     reason=reason,
+                    is_invalidated=decision.is_invalidated,
                     order_id=got.order_id,
                 )
         if is_history or decision.status != env.status:

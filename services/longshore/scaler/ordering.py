@@ -1,6 +1,5 @@
 """Orders placed with provisioning, and instances given back to it."""
 
-import itertools
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import grpc
 
 from longshore.domain.decision import Decision, GiveBack
 from longshore.domain.order import CapacityError, CapacityOrder
+from longshore.domain.reason import leave
 from longshore.rpc.errors import from_rpc_error
 from longshore.scaler import convert
 from longshore.v1 import provisioning_service_pb2_grpc as pb_grpc
@@ -75,15 +75,15 @@ class Ordering:
             LongshoreError: provisioning does not answer; some may be on their way.
         """
         count = 0
-        for (reason, drain_until), alike in itertools.groupby(
-            sorted(instances, key=_kind_of_leave), key=_kind_of_leave
-        ):
-            ids = [instance.instance_id for instance in alike]
+        alike: dict[tuple[str, datetime | None], list[str]] = {}
+        for give in instances:
+            alike.setdefault((leave(give), give.drain_until), []).append(give.instance_id)
+        for (reason, drain_until), ids in alike.items():
             for start in range(0, len(ids), TERMINATE_BATCH):
                 request = convert.termination_to_request(
                     ids[start : start + TERMINATE_BATCH],
                     reason,
-                    datetime.fromisoformat(drain_until) if drain_until else None,
+                    drain_until,
                 )
                 try:
                     response = await self._provisioning.TerminateInstances(
@@ -93,7 +93,3 @@ class Ordering:
                     raise from_rpc_error(error) from error
                 count += len(response.instance_ids)
         return count
-
-
-def _kind_of_leave(give: GiveBack) -> tuple[str, str]:
-    return give.reason, give.drain_until.isoformat() if give.drain_until else ""

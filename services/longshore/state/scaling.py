@@ -124,11 +124,19 @@ async def add_activity(
     ordered: int,
     terminated: int,
     reason: str,
+    is_invalidated: bool = False,
     order_id: uuid.UUID | None = None,
 ) -> None:
     """Adds to the history of an environment."""
     await conn.execute(
-        _SQL["add_activity"], environment, desiredv_cpus, ordered, terminated, reason, order_id
+        _SQL["add_activity"],
+        environment,
+        desiredv_cpus,
+        ordered,
+        terminated,
+        reason,
+        order_id,
+        is_invalidated,
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from longshore.domain.capacity import Offer
 from longshore.domain.catalogue import Catalogue
-from longshore.domain.decision import Decision, GiveBack, Launch
+from longshore.domain.decision import Decision, GiveBack, Launch, Leave
 from longshore.domain.errors import Unavailable
 from longshore.domain.order import CapacityError, CapacityOrder, OrderEntry
 from longshore.rpc.channel import open_channel
@@ -128,11 +128,11 @@ async def test_instances_are_given_back_by_reason_and_time(
     """One call for those that leave alike, and not too many in one; what was live is counted."""
     monkeypatch.setattr(ordering, "TERMINATE_BATCH", 2)
     leaving = [
-        GiveBack("i-1", "Idle."),
-        GiveBack("i-2", "Replaced.", SOON),
-        GiveBack("i-3", "Idle."),
-        GiveBack("i-4", "Idle."),
-        GiveBack("i-5", "Replaced."),
+        GiveBack("i-1", Leave.LOST),
+        GiveBack("i-2", Leave.LATE, SOON),
+        GiveBack("i-3", Leave.LOST),
+        GiveBack("i-4", Leave.LOST),
+        GiveBack("i-5", Leave.LATE),
     ]
     assert await placing.give_back(leaving) == 5
     calls = [
@@ -144,9 +144,9 @@ async def test_instances_are_given_back_by_reason_and_time(
         for call in provisioning.terminations
     ]
     assert calls == [
-        ("Idle.", ["i-1", "i-3"], None),
-        ("Idle.", ["i-4"], None),
-        ("Replaced.", ["i-5"], None),
-        ("Replaced.", ["i-2"], SOON),
+        ("It was lost.", ["i-1", "i-3"], None),
+        ("It was lost.", ["i-4"], None),
+        ("It did not register in time.", ["i-2"], SOON),
+        ("It did not register in time.", ["i-5"], None),
     ]
     assert await placing.give_back([]) == 0

@@ -14,7 +14,7 @@ SELECT e.name, e.type, e.state, e.status, e.status_reason, e.detail, e.resource_
         AND f.generation = e.generation
         AND f.ordered_at > greatest(e.created_at,
             (SELECT max(a.at) FROM scaling_activities a
-                WHERE a.compute_environment = e.name AND a.reason LIKE 'INVALID: %'),
+                WHERE a.compute_environment = e.name AND a.is_invalidated),
             (SELECT o.ordered_at FROM instances o
                 WHERE o.compute_environment = e.name AND o.status <> 'FAILED'
                 AND (o.registered_at IS NOT NULL
@@ -126,7 +126,7 @@ SELECT pg_notify('longshore_environments', '') FROM changed
 -- $1 older than, $2 how many at most
 DELETE FROM scaling_activities WHERE activity_id IN (
     SELECT o.activity_id FROM scaling_activities o
-    WHERE o.at < $1 AND o.reason NOT LIKE 'INVALID: %'
+    WHERE o.at < $1 AND NOT o.is_invalidated
         AND EXISTS (SELECT FROM scaling_activities n
             WHERE n.compute_environment = o.compute_environment AND n.activity_id > o.activity_id)
     ORDER BY o.at LIMIT $2)
@@ -145,7 +145,7 @@ FROM compute_environments e
 WHERE e.name = $1
 
 -- name: add_activity
--- $1 environment, $2 desiredvCpus, $3 ordered, $4 terminated, $5 reason, $6 order or NULL
+-- $1 environment, $2 desiredvCpus, $3 ordered, $4 terminated, $5 reason, $6 order or NULL, $7 turned INVALID
 INSERT INTO scaling_activities (compute_environment, desiredv_cpus, ordered, terminated, reason,
-    order_id)
-VALUES ($1, $2, $3, $4, $5, $6)
+    order_id, is_invalidated)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
