@@ -63,8 +63,8 @@ test-ec2: .venv/.ready ## tests of the EC2 provider on moto's server, with fault
 test-docker: .venv/.ready ## tests of the agent on a real Docker engine
 	@scripts/test tests/docker $(PYTEST_ARGS)
 
-sim: .venv/.ready ## production loops in virtual time; SEED=n replays one
-	@LONGSHORE_TEST_SEED=$(SEED) $(BIN)/pytest tests/simulation $(PYTEST_ARGS)
+sim: .venv/.ready ## production loops in virtual time; SEED=n replays one, SEEDS=n tries so many new ones
+	@LONGSHORE_TEST_SEED=$(SEED) LONGSHORE_TEST_SEEDS=$(SEEDS) $(BIN)/pytest -n auto tests/simulation $(PYTEST_ARGS)
 
 acceptance: .venv/.ready ## the composed system through its command and boto3
 	@scripts/test tests/acceptance $(PYTEST_ARGS)

@@ -14,11 +14,15 @@ PROCESS_ONLY = os.environ.get("LONGSHORE_TEST_RUNTIME") == "process"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Containers are left out only where the environment says that there is no engine."""
-    if PROCESS_ONLY:
-        for item in items:
-            if item.get_closest_marker("docker"):
-                item.add_marker(pytest.mark.skip(reason="LONGSHORE_TEST_RUNTIME=process"))
+    """Containers are left out only where the environment says that there is no engine.
+
+    What is here shares agents and counts what they leave behind, so it is one worker's.
+    """
+    for item in items:
+        if PROCESS_ONLY and item.get_closest_marker("docker"):
+            item.add_marker(pytest.mark.skip(reason="LONGSHORE_TEST_RUNTIME=process"))
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("agent"))
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
