@@ -8,10 +8,13 @@ from datetime import datetime
 
 import numpy as np
 
+from longshore.domain.books import Wanted
 from longshore.domain.capacity import Offer, ShapeDemand
 from longshore.domain.decision import Decision, GiveBack, Launch, Leave, ScalingSettings
 from longshore.domain.estate import Estate
-from longshore.domain.fleet import Fleet, Wanted
+from longshore.domain.fleet import Fleet
+from longshore.domain.fleet_nodes import offers_for_nodes
+from longshore.domain.fleet_slots import hold_slots
 from longshore.domain.giving_back import consolidated, idle
 from longshore.domain.making_room import Room, Swap, make_room
 from longshore.domain.reason import (
@@ -142,7 +145,7 @@ class Pool:
             wanted = [want for want in wanted if want.rank > cut]
         self.fleet = full or self._new_fleet()
         if env.is_fargate:
-            self.fleet.hold_slots(wanted)
+            hold_slots(self.fleet, wanted)
         else:
             self._hold(wanted)
         for rank, (count, why) in self.fleet.left.items():
@@ -274,7 +277,7 @@ class Pool:
         """Gives the first multi-node job that waits here for maxvCpus the room of what is idle."""
         for rank in sorted(self._nodes_away):
             shape = self._nodes_away[rank]
-            offers = self.fleet.offers_for_nodes(shape)
+            offers = offers_for_nodes(self.fleet, shape)
             at_maximum = self._turned_away[rank][1].why is Refusal.AT_MAXIMUM
             if offers and unmet[rank] and at_maximum:
                 break
