@@ -28,6 +28,7 @@ from longshore.domain.covering import cover
 from longshore.domain.decision import Decision, ScalingSettings
 from longshore.domain.estate import Estate
 from longshore.domain.giving_back import idle_delay, is_outdated, may_idle
+from longshore.domain.summing_up import sum_up
 
 HEALTHY = "ComputeEnvironment Healthy"
 NO_TYPES = "CLIENT_ERROR - None of the instance types of the compute environment is known."
@@ -50,7 +51,7 @@ def decide(snapshot: Snapshot, now: datetime, settings: ScalingSettings) -> list
         estates[env.name] = Estate(env, _assess(env, there), there, now, settings)
     covered = cover(estates, snapshot.queues)
     return [
-        pool.decision(covered.unmet, now, settings) for pool in covered.pools if pool.env.is_managed
+        sum_up(pool, covered.unmet, now, settings) for pool in covered.pools if pool.env.is_managed
     ]
 
 
