@@ -22,10 +22,10 @@ from pathlib import Path
 from large import INSTANCES, JOBS, NOW, SHAPES, TYPES, a_large_snapshot, a_rolling_snapshot
 from mixes import Mix, a_mix, least_bill
 
-from longshore.domain import placement
 from longshore.domain.capacity import QueueDemand, Snapshot
 from longshore.domain.decision import Decision, ScalingSettings
 from longshore.domain.opening import Room
+from longshore.domain.plan import plan
 from longshore.domain.resources import Resources
 from longshore.domain.scaling import decide
 
@@ -114,7 +114,7 @@ def packed(mix: Mix) -> Fullness:
         for number, shape in enumerate(mix.shapes)
     )
     queue = placement.Queue("bench", 1, ("bench",))
-    plan = placement.plan(
+    plan = plan(
         placement.Snapshot((queue,), shapes, rooms, {"bench": heads}),
         NOW,
         seed=0,

@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 from longshore.domain.opening import Room
-from longshore.domain.placement import Shape
+from longshore.domain.shapes import Shape
 
 NONE_YET = "Waiting for an instance: none is there yet."
 NO_NODES = (

@@ -8,8 +8,8 @@ too, also where the shape is tried again only after others of equal priority.
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from longshore.domain.placement import Plan, Shape, Waiting
 from longshore.domain.resources import Resources
+from longshore.domain.shapes import Plan, Shape, Waiting
 
 
 @dataclass(slots=True)

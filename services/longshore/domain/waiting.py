@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 
 from longshore.domain.catalogue import Catalogue, InstanceType
 from longshore.domain.order import ON_DEMAND
-from longshore.domain.placement import Shape
 from longshore.domain.resources import Resources
+from longshore.domain.shapes import Shape
 
 INVALID = "ACTION_REQUIRED - CE(s) associated with the job queue are invalid."
 DISABLED = "ACTION_REQUIRED - CE(s) associated with the job queue are disabled."

@@ -15,8 +15,8 @@ from uuid import UUID
 from longshore.domain.job import JobKey
 from longshore.domain.opening import Room, is_slot
 from longshore.domain.parking import Parking
-from longshore.domain.placement import Queue, Shape
 from longshore.domain.resources import Resources
+from longshore.domain.shapes import Queue, Shape
 from longshore.domain.waiting import Supply
 from longshore.state import agent, attempt, demand, topology
 from longshore.state.attempt import LiveAttempt, MainEnd

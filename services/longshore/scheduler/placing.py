@@ -1,6 +1,6 @@
 """Placement in three steps: the heads of the queues are read, a plan is made, the plan is applied.
 
-The plan is pure (`longshore.domain.placement`). Applying it is guarded by each job's status: what
+The plan is pure (`longshore.domain.plan`). Applying it is guarded by each job's status: what
 is no longer RUNNABLE is dropped from the plan and gives back what it was to hold.
 """
 
@@ -12,7 +12,8 @@ from longshore.domain.catalogue import Catalogue
 from longshore.domain.job import WHOLE, JobStatus
 from longshore.domain.lacking import NO_NODES, explain, lacks
 from longshore.domain.opening import Room, is_slot
-from longshore.domain.placement import Entry, Placement, Plan, Shape, Snapshot, plan
+from longshore.domain.plan import plan
+from longshore.domain.shapes import Entry, Placement, Plan, Shape, Snapshot
 from longshore.domain.waiting import (
     EnvironmentFacts,
     blocked_reason,

@@ -1,6 +1,6 @@
 """Simulation: a workload in virtual time, on compute environments that cost nothing to try.
 
-The decisions are the production ones: `longshore.domain.placement.plan` places jobs,
+The decisions are the production ones: `longshore.domain.plan.plan` places jobs,
 `longshore.domain.scaling.decide` orders and gives back instances, `longshore.domain.waiting` says
 what can never run. What is simulated is everything around them, with the services' own settings:
 

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from longshore.domain.arrays import ArrayRules
-from longshore.domain.placement import Entry, Placement, Shape
 from longshore.domain.retry import ExitRule, should_retry
+from longshore.domain.shapes import Entry, Placement, Shape
 from longshore.simulation.clock import Clock
 from longshore.simulation.workload import JobPart
 

@@ -19,7 +19,7 @@ from longshore.domain.capacity import InstanceState
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.errors import LimitExceeded
 from longshore.domain.order import SPOT
-from longshore.domain.placement import Queue
+from longshore.domain.shapes import Queue
 from longshore.domain.validation_environment import compute_resources
 from longshore.domain.waiting import blocked_reason
 from longshore.provisioning.simulated import Event, Happening, SimulatedProvider

@@ -17,15 +17,9 @@ from longshore.domain.capacity import InstanceState
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.opening import Room
 from longshore.domain.parking import Parking
-from longshore.domain.placement import (
-    HOLD_AFTER,
-    Placement,
-    Queue,
-    Shape,
-    Snapshot,
-    plan,
-)
+from longshore.domain.plan import HOLD_AFTER, plan
 from longshore.domain.resources import Resources
+from longshore.domain.shapes import Placement, Queue, Shape, Snapshot
 from longshore.domain.waiting import Supply, blocked_reason
 from longshore.simulation.backlog import Backlog
 from longshore.simulation.clock import Clock

@@ -12,7 +12,7 @@ from longshore.domain.catalogue import Catalogue
 from longshore.domain.decision import ScalingSettings
 from longshore.domain.environment import ComputeEnvironment
 from longshore.domain.errors import LongshoreError
-from longshore.domain.placement import Queue, Shape
+from longshore.domain.shapes import Queue, Shape
 from longshore.domain.validation import Json
 from longshore.domain.validation_environment import new_environment
 from longshore.provisioning.simulated_market import Market, PoolRule, Shortage

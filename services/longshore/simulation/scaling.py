@@ -24,8 +24,8 @@ from longshore.domain.catalogue import Catalogue, InstanceType
 from longshore.domain.decision import Decision, ScalingSettings, order_for
 from longshore.domain.market import Market, PoolName, Quote
 from longshore.domain.order import SPOT, CapacityOrder
-from longshore.domain.placement import Entry, Queue, Shape
 from longshore.domain.scaling import decide, next_due
+from longshore.domain.shapes import Entry, Queue, Shape
 from longshore.domain.validation_environment import compute_resources
 from longshore.domain.waiting import Launched, Shortage, Supply
 from longshore.provisioning.provider import Fulfilment, Provider

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from longshore.domain.placement import Shape
 from longshore.domain.resources import Resources
+from longshore.domain.shapes import Shape
 from longshore.state.pool import Connection
 from longshore.state.queries import load_queries
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from longshore.domain.placement import Entry
+from longshore.domain.shapes import Entry
 from longshore.state.pool import Connection
 from longshore.state.queries import load_queries
 

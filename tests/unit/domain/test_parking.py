@@ -5,7 +5,8 @@ from datetime import timedelta
 from support.shapes import NOW, a_job, a_shape, a_snapshot, an_instance
 
 from longshore.domain.parking import Parking
-from longshore.domain.placement import Waiting, plan
+from longshore.domain.plan import plan
+from longshore.domain.shapes import Waiting
 
 LONG = timedelta(hours=1)
 NODES = a_shape(1, vcpus=2, nodes=2)

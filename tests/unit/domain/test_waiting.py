@@ -8,8 +8,8 @@ from support.shapes import NOW, a_shape
 
 from longshore.domain.catalogue import Catalogue, local_types
 from longshore.domain.order import SPOT
-from longshore.domain.placement import Shape
 from longshore.domain.resources import Resources
+from longshore.domain.shapes import Shape
 from longshore.domain.waiting import (
     DISABLED,
     INVALID,

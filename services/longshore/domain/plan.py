@@ -19,119 +19,18 @@ entries and instances, never in the length of the backlog.
 """
 
 import itertools
-import uuid
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from longshore.domain.holding import hold, takers_of_nodes
 from longshore.domain.job import JobKey
 from longshore.domain.opening import OpenRooms, Room
-from longshore.domain.resources import Resources
+from longshore.domain.shapes import Entry, Placement, Plan, Shape, Snapshot, Waiting
 
 #: Most placements of one plan: bounds the transaction that applies it.
 PLAN_LIMIT = 1_000
 HOLD_AFTER = timedelta(seconds=60)
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """Jobs of one queue with the same needs."""
-
-    shape_id: int
-    job_queue: str
-    need: Resources
-    #: Above 0: multi-node jobs of so many nodes, of which each needs so much.
-    nodes: int = 0
-    #: The only type that will do for nodes; empty for any.
-    instance_type: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A single job, or some children of an array.
-
-    Of an array the children from `next_index` up to `end_index`, exclusive; -1 and 0 for a single
-    job.
-    """
-
-    job_id: uuid.UUID
-    shape_id: int
-    rank: int
-    seq: int
-    next_index: int
-    end_index: int
-    ready_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Queue:
-    """A queue, and the environments that may take its jobs (enabled and valid ones, in order)."""
-
-    name: str
-    priority: int
-    compute_environments: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A shape that did not fit before.
-
-    Its entries are not in the snapshot's heads, unless it is tried again now and instances were
-    held for it until then.
-    """
-
-    shape_id: int
-    ready_at: datetime
-    #: Place of its first job in dispatch order.
-    rank: int = 0
-    seq: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """What a plan is made from. `heads` are in dispatch order: rank, seq, next_index."""
-
-    queues: tuple[Queue, ...]
-    shapes: dict[int, Shape]
-    rooms: tuple[Room, ...]
-    heads: dict[str, tuple[Entry, ...]]
-    parked: tuple[Waiting, ...] = ()
-    #: The environments that take multi-node jobs, with their maxvCpus.
-    node_environments: Mapping[str, int] = field(default_factory=dict)
-    #: Shapes of multi-node jobs that get no more instances soon, or ever: nothing is held for them
-    #: unless there are enough already.
-    hopeless: frozenset[int] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """One job, child or node, and the instance it goes to."""
-
-    entry: Entry
-    array_index: int
-    instance_id: str
-    compute_environment: str
-
-    @property
-    def key(self) -> JobKey:
-        """The job, child or node."""
-        return JobKey(self.entry.job_id, self.array_index)
-
-
-@dataclass(slots=True)
-class Plan:
-    """What is proposed.
-
-    `unplaced` are the shapes that found no room, as they wait now.
-    """
-
-    placements: list[Placement] = field(default_factory=list)
-    unplaced: dict[int, Waiting] = field(default_factory=dict)
-    #: True if the plan is full and another pass may place more.
-    partial: bool = False
-    #: Shapes for which an instance is held, so that others found less room than there is.
-    held: set[int] = field(default_factory=set)
 
 
 def plan(
@@ -167,10 +66,10 @@ def plan(
         for queue_name, environments in turn.items():
             for entry in snapshot.heads.get(queue_name, ()):
                 while waiting and (waiting[0].rank, waiting[0].seq) < (entry.rank, entry.seq):
-                    _keep(snapshot, turn, waiting.popleft(), long_since)
+                    hold(snapshot, turn, waiting.popleft(), long_since)
                 _fill(result, entry, snapshot, environments, limit, long_since)
         for left in waiting:
-            _keep(snapshot, turn, left, long_since)
+            hold(snapshot, turn, left, long_since)
     result.held = {held for fleet in by_environment.values() for held in fleet.held()}
     return result
 
@@ -208,7 +107,7 @@ def _wait(
     waiting = [w for w in snapshot.parked if snapshot.shapes[w.shape_id].job_queue in turn]
     for late in sorted(waiting, key=lambda w: w.ready_at):
         if late.ready_at <= long_since and not snapshot.shapes[late.shape_id].nodes:
-            _keep(snapshot, turn, late, long_since)
+            hold(snapshot, turn, late, long_since)
     nodes = (w for w in waiting if snapshot.shapes[w.shape_id].nodes)
     return deque(sorted(nodes, key=lambda w: (w.rank, w.seq, w.ready_at)))
 
@@ -230,7 +129,7 @@ def _fill(
         return
     # A multi-node job goes into one plan whole, also where that takes the plan past its limit.
     if shape.nodes:
-        done = _place_nodes(entry, shape, _for_nodes(snapshot, environments), result)
+        done = _place_nodes(entry, shape, takers_of_nodes(snapshot, environments), result)
     else:
         done = _place(entry, shape, environments, result, limit)
     if done == entry.end_index - entry.next_index:
@@ -240,7 +139,7 @@ def _fill(
         return
     waiting = Waiting(shape.shape_id, entry.ready_at, entry.rank, entry.seq)
     result.unplaced[shape.shape_id] = waiting
-    _keep(snapshot, {shape.job_queue: environments}, waiting, long_since)
+    hold(snapshot, {shape.job_queue: environments}, waiting, long_since)
 
 
 def _place(
@@ -275,15 +174,6 @@ def _place(
     return index - entry.next_index
 
 
-def _for_nodes(snapshot: Snapshot, environments: list[OpenRooms]) -> list[OpenRooms]:
-    """The environments that take multi-node jobs."""
-    return [
-        fleet
-        for fleet in environments
-        if fleet.rooms and fleet.rooms[0].compute_environment in snapshot.node_environments
-    ]
-
-
 def _place_nodes(entry: Entry, shape: Shape, environments: list[OpenRooms], result: Plan) -> int:
     """Places all nodes of a multi-node job, or none; returns how many jobs it placed."""
     for fleet in environments:
@@ -299,61 +189,3 @@ def _place_nodes(entry: Entry, shape: Shape, environments: list[OpenRooms], resu
             )
         return 1
     return 0
-
-
-def _keep(
-    snapshot: Snapshot,
-    turn: Mapping[str, list[OpenRooms]],
-    waiting: Waiting,
-    long_since: datetime,
-) -> None:
-    """Holds instances for a shape that found no room, if it is time."""
-    shape = snapshot.shapes[waiting.shape_id]
-    environments, is_late = turn[shape.job_queue], waiting.ready_at <= long_since
-    if not (shape.nodes or is_late):
-        return
-    if any(shape.shape_id in fleet.held() for fleet in environments):
-        return
-    if shape.nodes:
-        _gather(snapshot, _for_nodes(snapshot, environments), shape, is_late=is_late)
-    else:
-        _hold(environments, shape)
-
-
-def _gather(
-    snapshot: Snapshot, environments: list[OpenRooms], shape: Shape, *, is_late: bool
-) -> None:
-    """Holds what there is of the instances that a multi-node job waits for, in one environment.
-
-    That is the one that has the most of them, the first of those that have as many.
-    """
-    need = shape.need, shape.nodes, shape.instance_type
-    found = [(fleet, fleet.together(shape.shape_id, *need, used=is_late)) for fleet in environments]
-    best = max(found, key=lambda each: len(each[1]), default=None)
-    if best is None:
-        return
-    fleet, indexes = best
-    if len(indexes) < shape.nodes and shape.shape_id in snapshot.hopeless:
-        return
-    for index in indexes:
-        fleet.hold(index, shape.shape_id)
-    size = fleet.rooms[indexes[0]].total.vcpu_milli if indexes else shape.need.vcpu_milli
-    missing = (shape.nodes - len(indexes)) * size
-    maximum = snapshot.node_environments[fleet.rooms[0].compute_environment] * 1000
-    if is_late and sum(room.total.vcpu_milli for room in fleet.rooms) + missing > maximum:
-        fleet.hold_any(shape.shape_id, missing)
-
-
-def _hold(environments: list[OpenRooms], shape: Shape) -> None:
-    """Holds the instance where the shape would fit soonest.
-
-    That is one large enough, and with the most free already.
-    """
-    candidates = [
-        (fleet.free(index), fleet.rooms[index].instance_id, fleet, index)
-        for fleet in environments
-        if (index := fleet.candidate(shape.need)) is not None
-    ]
-    if candidates:
-        _, _, fleet, index = max(candidates, key=lambda found: found[:2])
-        fleet.hold(index, shape.shape_id)

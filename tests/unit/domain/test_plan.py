@@ -20,16 +20,9 @@ from support.shapes import (
     resources,
 )
 
-from longshore.domain.placement import (
-    HOLD_AFTER,
-    Entry,
-    Plan,
-    Room,
-    Shape,
-    Snapshot,
-    plan,
-)
+from longshore.domain.plan import HOLD_AFTER, plan
 from longshore.domain.resources import Resources
+from longshore.domain.shapes import Entry, Plan, Room, Shape, Snapshot
 
 #: Enough to find what breaks, in seconds for all properties together.
 fewer = settings(max_examples=40, deadline=None)

@@ -10,7 +10,8 @@ from support.shapes import NOW, a_job, a_queue, a_shape, a_snapshot, an_instance
 
 from longshore.domain.job import JobKey
 from longshore.domain.opening import Room
-from longshore.domain.placement import HOLD_AFTER, Entry, Shape, plan
+from longshore.domain.plan import HOLD_AFTER, plan
+from longshore.domain.shapes import Entry, Shape
 
 LONG = HOLD_AFTER + timedelta(seconds=1)
 NODES = a_shape(1, vcpus=2, nodes=2)
