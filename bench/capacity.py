@@ -22,10 +22,11 @@ from pathlib import Path
 from large import INSTANCES, JOBS, NOW, SHAPES, TYPES, a_large_snapshot, a_rolling_snapshot
 from mixes import Mix, a_mix, least_bill
 
+from longshore.domain import plan
+from longshore.domain import shapes as placing
 from longshore.domain.capacity import QueueDemand, Snapshot
 from longshore.domain.decision import Decision, ScalingSettings
 from longshore.domain.opening import Room
-from longshore.domain.plan import plan
 from longshore.domain.resources import Resources
 from longshore.domain.scaling import decide
 
@@ -104,26 +105,26 @@ def packed(mix: Mix) -> Fullness:
         Room(f"i-{number:017x}", "bench", kind.offer, kind.offer)
         for number, kind in enumerate(kinds)
     )
-    shapes = {
-        shape.shape_id: placement.Shape(shape.shape_id, "bench", shape.need) for shape in mix.shapes
+    by_id = {
+        shape.shape_id: placing.Shape(shape.shape_id, "bench", shape.need) for shape in mix.shapes
     }
     heads = tuple(
-        placement.Entry(
+        placing.Entry(
             uuid.UUID(int=shape.shape_id + 1), shape.shape_id, 0, number, 0, shape.runnable, NOW
         )
         for number, shape in enumerate(mix.shapes)
     )
-    queue = placement.Queue("bench", 1, ("bench",))
-    plan = plan(
-        placement.Snapshot((queue,), shapes, rooms, {"bench": heads}),
+    queue = placing.Queue("bench", 1, ("bench",))
+    planned = plan.plan(
+        placing.Snapshot((queue,), by_id, rooms, {"bench": heads}),
         NOW,
         seed=0,
         limit=10**9,
         hold_after=timedelta(days=1),
     )
     held = dict.fromkeys((room.instance_id for room in rooms), Resources(0, 0))
-    for placed in plan.placements:
-        held[placed.instance_id] += shapes[placed.entry.shape_id].need
+    for placed in planned.placements:
+        held[placed.instance_id] += by_id[placed.entry.shape_id].need
     rows = [(*_shares(held[room.instance_id], room.total), room.total) for room in rooms]
     vcpus = sum(total.vcpu_milli for *_, total in rows)
     memory = sum(total.memory_mib for *_, total in rows)
