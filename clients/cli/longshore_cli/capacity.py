@@ -1,19 +1,20 @@
 """`capacity`, `activities`, `cost`: what compute environments have, why, and what it costs."""
 
 import asyncio
+import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Group, RenderableType
-from rich.live import Live
-from rich.text import Text
 
 from longshore.v1 import provisioning_service_pb2, scaler_service_pb2
 from longshore_cli import console
 from longshore_cli.command import Json, coroutine
 from longshore_cli.settings import settings
 from longshore_client import Client, NotFound, Timeout, Unavailable
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 #: Seconds between two looks of `--watch`.
 WATCH_SECONDS = 2.0
@@ -56,7 +57,7 @@ async def capacity(
     async with settings.connect() as client:
         if not watch:
             show(await _describe(client, env or ()), json)
-        elif console.out().is_terminal and not json:
+        elif console.is_terminal(sys.stdout) and not json:
             await watch_live(client, env or ())
         else:
             await watch_plain(client, env or (), json)
@@ -85,11 +86,11 @@ def show(found: Sequence[scaler_service_pb2.EnvironmentCapacity], json: bool) ->
     console.table(_CAPACITY, map(_capacity_row, found), spare=_CAPACITY_SPARE)
     decisions = _decisions(found)
     if decisions:
-        console.out().print()
+        console.line()
         console.table(_DECISIONS, decisions, spare=_DECISIONS_SPARE)
     for remark in _remarks(found):
-        console.out().print()
-        console.out().print(Text(remark))
+        console.line()
+        console.line(remark)
 
 
 def _capacity_row(item: scaler_service_pb2.EnvironmentCapacity) -> list[str]:
@@ -141,11 +142,15 @@ def _remarks(found: Sequence[scaler_service_pb2.EnvironmentCapacity]) -> list[st
 
 async def watch_live(client: Client, names: Sequence[str]) -> None:
     """Shows capacity in place."""
+    from rich.console import Group  # noqa: PLC0415 - for terminals alone, and slow to load
+    from rich.live import Live  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
     screen = console.out()
 
     def render(
         found: Sequence[scaler_service_pb2.EnvironmentCapacity], failure: str
-    ) -> RenderableType:
+    ) -> "RenderableType":
         rows = [_CAPACITY, *map(_capacity_row, found)]
         parts: list[RenderableType] = [console.fitted(rows, screen.width, _CAPACITY_SPARE)]
         if decisions := _decisions(found):
@@ -192,7 +197,7 @@ async def watch_plain(client: Client, names: Sequence[str], json: bool) -> None:
                 console.print_json_line([console.whole(item) for item in found])
             elif found != last:
                 if last is not None:
-                    console.out().print()
+                    console.line()
                 show(found, json=False)
             last = found
         await asyncio.sleep(WATCH_SECONDS)
@@ -266,7 +271,7 @@ async def cost(
     ]
     for number, (header, costs) in enumerate((h, costs) for h, costs in sections if costs):
         if number:
-            console.out().print()
+            console.line()
         console.table((header, "USD"), [(item.name, console.dollars(item.cost)) for item in costs])
 
 

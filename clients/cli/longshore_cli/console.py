@@ -1,18 +1,22 @@
-"""What the command prints: tables, JSON, sentences; plain where there is no terminal."""
+"""What the command prints: tables, JSON, sentences; plain where there is no terminal.
+
+Rich, which takes its time to load, is for terminals alone.
+"""
 
 import json
+import os
 import sys
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
-from google.protobuf.descriptor import FieldDescriptor
-from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+if TYPE_CHECKING:
+    from google.protobuf.descriptor import FieldDescriptor
+    from google.protobuf.message import Message
+    from google.protobuf.timestamp_pb2 import Timestamp
+    from rich.console import Console
+    from rich.table import Table
 
 STATUS_STYLES = {
     "SUBMITTED": "dim",
@@ -40,30 +44,52 @@ WHOLE_CELLS = 20
 GAP = 2
 
 
-def out() -> Console:
-    """The console of results, on standard output."""
+def is_terminal(stream: TextIO) -> bool:
+    """Whether a person looks at what is written there."""
+    return stream.isatty() or bool(os.environ.get("FORCE_COLOR"))
+
+
+def out() -> "Console":
+    """The terminal of results, standard output."""
+    from rich.console import Console  # noqa: PLC0415 - see the module's docstring
+
     return Console(highlight=False, soft_wrap=True)
 
 
-def err() -> Console:
-    """The console of remarks and failures, on standard error."""
+def err() -> "Console":
+    """The terminal of remarks and failures, standard error."""
+    from rich.console import Console  # noqa: PLC0415 - see the module's docstring
+
     return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def line(text: str = "") -> None:
+    """A result, or a line of one, as it is."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
 
 
 def say(text: str) -> None:
     """A remark, beside the results."""
-    err().print(Text(text), style="dim")
+    if is_terminal(sys.stderr):
+        err().print(text, style="dim", markup=False, emoji=False)
+    else:
+        sys.stderr.write(text + "\n")
 
 
 def fail(text: str) -> None:
     """Why the command failed."""
-    console = err()
-    console.print(Text.assemble(("longshore: ", "bold red"), text))
+    if is_terminal(sys.stderr):
+        console = err()
+        console.print("longshore: ", style="bold red", end="")
+        console.print(text, markup=False, emoji=False)
+    else:
+        sys.stderr.write(f"longshore: {text}\n")
 
 
 def print_json(value: Any) -> None:
     """A result for programs."""
-    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+    line(json.dumps(value, indent=2))
 
 
 def table(
@@ -76,27 +102,29 @@ def table(
         rows: a cell for each column.
         spare: columns that a narrow terminal may go without, the first of them first.
     """
-    console = out()
     lines = [list(headers), *(list(row) for row in rows)]
-    if console.is_terminal:
+    if is_terminal(sys.stdout):
+        console = out()
         console.print(fitted(lines, console.width, spare), soft_wrap=False)
-        return
-    for line in _aligned(lines):
-        sys.stdout.write(line + "\n")
+    else:
+        line("\n".join(_aligned(lines)))
 
 
 def _aligned(lines: list[list[str]]) -> Iterable[str]:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+    for row in lines:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         yield "  ".join(cells).rstrip()
 
 
-def fitted(lines: Sequence[Sequence[str]], width: int, spare: Sequence[str] = ()) -> Table:
+def fitted(lines: Sequence[Sequence[str]], width: int, spare: Sequence[str] = ()) -> "Table":
     """A listing of so many columns of a terminal, its first line the headers.
 
     Cells are folded where they are long; the first column, which one copies, stays whole.
     """
+    from rich.table import Table  # noqa: PLC0415 - see the module's docstring
+    from rich.text import Text  # noqa: PLC0415
+
     columns = list(zip(*lines, strict=True))
     for header in spare:
         # Folded, a long column needs this much at least to be read.
@@ -117,18 +145,24 @@ def fields(pairs: Iterable[tuple[str, str]]) -> None:
     """What is known of one thing, a line each; empty values are left out."""
     kept = [(name, value) for name, value in pairs if value]
     width = max((len(name) for name, _ in kept), default=0)
+    if not is_terminal(sys.stdout):
+        for name, value in kept:
+            line(f"{name.ljust(width + GAP)}{value}")
+        return
+    from rich.text import Text  # noqa: PLC0415 - see the module's docstring
+
     console = out()
     for name, value in kept:
         style = STATUS_STYLES.get(value, "")
-        console.print(Text.assemble((name.ljust(width + 2), "bold"), (value, style)))
+        console.print(Text.assemble((name.ljust(width + GAP), "bold"), (value, style)))
 
 
-def plain(message: Message) -> dict[str, Any]:
+def plain(message: "Message") -> dict[str, Any]:
     """A message as AWS's JSON has it: JSON names, numbers as numbers, only what is set."""
     return {field.json_name: _value(field, value) for field, value in message.ListFields()}
 
 
-def whole(message: Message) -> dict[str, Any]:
+def whole(message: "Message") -> dict[str, Any]:
     """A message of our own for programs: zeros and empty texts too, times as ISO 8601."""
     return {
         field.json_name: _value(field, getattr(message, field.name), whole)
@@ -138,7 +172,7 @@ def whole(message: Message) -> dict[str, Any]:
 
 
 def _value(
-    field: FieldDescriptor, value: Any, inside: Callable[[Message], dict[str, Any]] = plain
+    field: "FieldDescriptor", value: Any, inside: Callable[["Message"], dict[str, Any]] = plain
 ) -> Any:
     entry = field.message_type
     if entry is not None and entry.GetOptions().map_entry:
@@ -149,11 +183,12 @@ def _value(
     return _single(field, value, inside)
 
 
-def _single(field: FieldDescriptor, value: Any, inside: Callable[[Message], dict[str, Any]]) -> Any:
-    if isinstance(value, Timestamp):
-        return value.ToJsonString()
-    if isinstance(value, Message):
-        return inside(value)
+def _single(
+    field: "FieldDescriptor", value: Any, inside: Callable[["Message"], dict[str, Any]]
+) -> Any:
+    if field.message_type is not None:
+        is_time = field.message_type.full_name == "google.protobuf.Timestamp"
+        return value.ToJsonString() if is_time else inside(value)
     if field.enum_type is not None:
         return field.enum_type.values_by_number[value].name
     return b64encode(value).decode() if isinstance(value, bytes) else value
@@ -167,7 +202,7 @@ def when(epoch_milliseconds: int) -> str:
     return at.strftime("%Y-%m-%d %H:%M:%S")
 
 
-def moment(at: Timestamp) -> str:
+def moment(at: "Timestamp") -> str:
     """A time of our own messages for people; empty for none."""
     return when(at.ToMilliseconds())
 
@@ -203,5 +238,4 @@ def short(arn: str) -> str:
 
 def print_json_line(value: Any) -> None:
     """One of many results for programs, on a line of its own as soon as it is there."""
-    sys.stdout.write(json.dumps(value) + "\n")
-    sys.stdout.flush()
+    line(json.dumps(value))

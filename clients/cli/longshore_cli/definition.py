@@ -95,7 +95,7 @@ async def register(  # noqa: PLR0913, PLR0917 - each is an option
     if json:
         console.print_json({"jobDefinition": revision})
     else:
-        console.out().print(revision)
+        console.line(revision)
 
 
 def _read(name: str, file: Path) -> job_definition_pb2.RegisterJobDefinitionRequest:

@@ -123,7 +123,7 @@ async def create(  # noqa: PLR0913, PLR0917 - each is an option
     async with settings.connect() as client:
         arn = await client.create_environment(request)
         await client.wait_for_environment(name)
-    console.out().print(arn)
+    console.line(arn)
 
 
 def _refuse(options: Mapping[str, object], why: str) -> None:

@@ -146,7 +146,7 @@ async def describe(job: JobIds, json: Json = False) -> None:
         return
     for number, item in enumerate(found):
         if number:
-            console.out().print()
+            console.line()
         _show(item, placed[item.job_id])
 
 
@@ -353,7 +353,7 @@ async def explain(job: JobId, json: Json = False) -> None:
         ]
     )
     if answer.reasons:
-        console.out().print()
+        console.line()
         console.table(
             ("REASON", "COUNT", "WHAT IT MEANS"),
             [(item.reason, str(item.count), item.detail) for item in answer.reasons],

@@ -1,33 +1,18 @@
 """The command's entry point."""
 
 import sys
-from importlib.metadata import version as package_version
 from typing import Annotated
 
 import typer
 
-from longshore_cli import (
-    agent,
-    capacity,
-    catalogue,
-    console,
-    definition,
-    environment,
-    exit_code,
-    inspect_jobs,
-    instance,
-    queue,
-    run,
-    simulate,
-    stack,
-    stop_jobs,
-    submit,
-)
+from longshore_cli import console, exit_code
+from longshore_cli.loading import LazyGroup
 from longshore_cli.settings import settings
 from longshore_client import LongshoreError
 
 app = typer.Typer(
     name="longshore",
+    cls=LazyGroup,
     help="Run jobs, not servers.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -35,12 +20,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (stack, run, submit, inspect_jobs, stop_jobs, capacity, instance, simulate, agent):
-    module.register(app)
-app.add_typer(queue.app, name="queue")
-app.add_typer(environment.app, name="env")
-app.add_typer(definition.app, name="definition")
-app.add_typer(catalogue.app, name="catalogue")
 
 
 @app.callback()
@@ -63,7 +42,9 @@ def options(
 @app.command()
 def version() -> None:
     """Print the version."""
-    console.out().print(package_version("longshore"))
+    import importlib.metadata  # noqa: PLC0415 - slow to load, and for this alone
+
+    console.line(importlib.metadata.version("longshore"))
 
 
 def main() -> None:

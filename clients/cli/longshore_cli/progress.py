@@ -4,16 +4,15 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import Self
-
-from rich.console import Console, RenderableType
-from rich.live import Live
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING, Self
 
 from longshore.v1 import job_pb2
 from longshore_cli import console
 from longshore_client.jobs import STATUSES
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.text import Text
 
 _COLOURS = {
     "SUBMITTED": "grey50",
@@ -44,8 +43,10 @@ def counts(job: job_pb2.JobDetail) -> dict[str, int]:
     }
 
 
-def bar(by_status: Mapping[str, int], cells: int = BAR_CELLS) -> Text:
+def bar(by_status: Mapping[str, int], cells: int = BAR_CELLS) -> "Text":
     """A bar whose parts are as long as each status has jobs."""
+    from rich.text import Text  # noqa: PLC0415 - for terminals alone, and slow to load
+
     total = sum(by_status.values())
     text = Text()
     done, drawn = 0, 0
@@ -67,13 +68,16 @@ def summary(by_status: Mapping[str, int]) -> str:
 class Progress:
     """Shows jobs while its context is open; `show` is called with each new description."""
 
-    def __init__(self, names: Iterable[str], on: Console | None = None) -> None:
+    def __init__(self, names: Iterable[str], on: "Console | None" = None) -> None:
         """Makes a display.
 
         Args:
             names: what to call the jobs, in the order in which they are shown.
             on: where; standard output if None.
         """
+        from rich.console import Console  # noqa: PLC0415 - see above
+        from rich.live import Live  # noqa: PLC0415
+
         self._names = list(names)
         self._console = on or Console(file=sys.stdout, highlight=False)
         self._live = (
@@ -103,9 +107,12 @@ class Progress:
         if self._live is None:
             console.say(text)
         else:
-            self._console.print(Text(text), style="dim")
+            self._console.print(text, style="dim", markup=False, emoji=False)
 
-    def _render(self, rows: list[tuple[str, dict[str, int]]]) -> RenderableType:
+    def _render(self, rows: list[tuple[str, dict[str, int]]]) -> "RenderableType":
+        from rich.table import Table  # noqa: PLC0415 - see above
+        from rich.text import Text  # noqa: PLC0415
+
         grid = Table.grid(padding=(0, 1))
         longest = max(map(len, self._names), default=0)
         cells = max(8, min(BAR_CELLS, self._console.width - BESIDE_BAR - longest))

@@ -33,7 +33,7 @@ async def create(
             name, env, priority=priority, state=state.value, tags=pairs(tag, "--tag")
         )
         await client.wait_for_queue(name)
-    console.out().print(arn)
+    console.line(arn)
 
 
 @app.command("list")

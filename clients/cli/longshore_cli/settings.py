@@ -4,9 +4,12 @@ import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from longshore_client import Addresses, Client
+from longshore_client import Addresses
+
+if TYPE_CHECKING:
+    from longshore_client import Client
 
 
 def data_directory(option: Path | None) -> Path:
@@ -54,8 +57,10 @@ class Settings:
                 return Addresses.from_mapping(record["addresses"])
         return Addresses.from_environment()
 
-    def connect(self) -> Client:
+    def connect(self) -> "Client":
         """A client for these services."""
+        from longshore_client import Client  # noqa: PLC0415 - gRPC is loaded where it is needed
+
         return Client(self.addresses, patience=self.patience)
 
 

@@ -113,7 +113,7 @@ async def status(data_dir: DataDir = None, json: Json = False) -> int:
         if json:
             console.print_json({"status": "stopped", "dataDirectory": str(directory)})
         else:
-            console.out().print(f"No longshore runs on {directory}; start it with `longshore up`.")
+            console.line(f"No longshore runs on {directory}; start it with `longshore up`.")
         return exit_code.NEGATIVE
     health = await _health(record["addresses"])
     serving = all(value == "SERVING" for value in health.values())
@@ -161,7 +161,7 @@ def _show(
             ("logs", record["log_directory"]),
         ]
     )
-    console.out().print()
+    console.line()
     console.table(
         ("SERVICE", "ADDRESS", "HEALTH", "PID", "RESTARTS"),
         [
@@ -176,13 +176,13 @@ def _show(
         ],
     )
     if jobs:
-        console.out().print()
+        console.line()
         console.table(
             ("QUEUE", "JOBS"),
             [(queue, summary(counts) or "none") for queue, counts in jobs.items()],
         )
     if environments:
-        console.out().print()
+        console.line()
         console.table(
             ("COMPUTE ENVIRONMENT", "STATUS", "TYPE", "VCPUS"),
             [

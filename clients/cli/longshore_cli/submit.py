@@ -85,7 +85,7 @@ async def submit(  # noqa: PLR0913, PLR0917 - each is an option
     if json:
         console.print_json({"jobId": job_id, "jobName": name})
     else:
-        console.out().print(job_id)
+        console.line(job_id)
 
 
 def dependency(text: str) -> job_pb2.JobDependency:

@@ -10,10 +10,14 @@ Messages are those of `longshore.v1`, so every member of AWS Batch's API is at h
 plain values for what is used most. Every call has a deadline; calls that a service could not take
 are tried again with growing, jittered delays until then. Errors are the classes of
 `longshore_client.errors`.
+
+`Client` and `LogLine` are loaded when they are first used, and gRPC with them.
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from longshore_client.address import Addresses
-from longshore_client.client import Client
 from longshore_client.errors import (
     InternalError,
     InvalidRequest,
@@ -25,7 +29,10 @@ from longshore_client.errors import (
     Unavailable,
     Unimplemented,
 )
-from longshore_client.logs import LogLine
+
+if TYPE_CHECKING:
+    from longshore_client.client import Client
+    from longshore_client.logs import LogLine
 
 __all__ = [
     "Addresses",
@@ -41,3 +48,13 @@ __all__ = [
     "Unavailable",
     "Unimplemented",
 ]
+
+_LATER = {"Client": "longshore_client.client", "LogLine": "longshore_client.logs"}
+
+
+def __getattr__(name: str) -> Any:
+    """Loads what is not loaded yet."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(_LATER[name]), name)
+    return value

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import grpc
 from google.protobuf.message import Message
 
-from longshore_client.errors import Timeout, Unavailable, error_info, from_rpc_error
+from longshore_client.errors import Timeout, Unavailable
+from longshore_client.refusal import error_info, from_rpc_error
 
 #: Largest message that is sent or taken, the services' own limit.
 MESSAGE_BYTES = 16 * 1024 * 1024

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 import typer
 
 from longshore.v1 import job_pb2
-from longshore_cli import exit_code, settings
+from longshore_cli import exit_code, loading, settings
 from longshore_cli.command import mounts, pairs
 from longshore_cli.main import main
 from longshore_cli.run import definition_name, outcome
@@ -54,6 +55,36 @@ def test_every_command_explains_itself(
 ) -> None:
     assert _run(monkeypatch, *command, "--help") == 0
     assert "Usage" in capsys.readouterr().out
+
+
+def test_the_list_of_commands_says_what_their_own_help_says() -> None:
+    for name, entry in loading.ENTRIES.items():
+        command = entry.load(name)
+        told = " ".join(command.help.partition("\n\n")[0].split())
+        assert told == entry.summary, name
+
+
+def test_help_loads_neither_commands_nor_grpc() -> None:
+    script = (
+        "import sys; from longshore_cli.main import app\n"
+        "try: app(['--help'])\n"
+        "except SystemExit: print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    loaded = done.stderr.split()
+    assert "Usage" in done.stdout
+    assert "longshore_cli.loading" in loaded
+    for module in ("grpc", "google.protobuf", "rich", "asyncio", "longshore_cli.stack"):
+        assert module not in loaded
+
+
+def test_a_mistyped_command_is_answered_with_what_is_near(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _run(monkeypatch, "job") == exit_code.USAGE
+    assert "Did you mean 'jobs'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

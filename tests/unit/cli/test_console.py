@@ -43,6 +43,7 @@ def test_table_on_a_terminal_keeps_the_first_column_whole(
 ) -> None:
     output = io.StringIO()
     terminal = Console(file=output, force_terminal=True, width=30, color_system=None)
+    monkeypatch.setattr(console, "is_terminal", lambda _: True)
     monkeypatch.setattr(console, "out", lambda: terminal)
     console.table(("JOB", "WHY"), [("0123456789abcdef", "many words that need folding")])
     lines = output.getvalue().splitlines()
@@ -64,6 +65,7 @@ def test_narrow_terminal_goes_without_spare_columns_rather_than_fold_short_ones(
 ) -> None:
     output = io.StringIO()
     terminal = Console(file=output, force_terminal=True, width=width, color_system=None)
+    monkeypatch.setattr(console, "is_terminal", lambda _: True)
     monkeypatch.setattr(console, "out", lambda: terminal)
     console.table(
         ("JOB", "NAME", "STATUS", "CREATED", "WHY"),

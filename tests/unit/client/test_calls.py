@@ -21,7 +21,7 @@ from longshore_client import (
     Timeout,
     Unavailable,
     Unimplemented,
-    errors,
+    refusal,
 )
 from longshore_client.call import Backoff, check_health
 
@@ -110,7 +110,7 @@ def test_every_reason_of_the_services_is_known() -> None:
         for _, cls in inspect.getmembers(domain, inspect.isclass)
         if issubclass(cls, domain.LongshoreError)
     }
-    assert theirs <= errors._BY_REASON.keys()
+    assert theirs <= refusal._BY_REASON.keys()
 
 
 async def test_deadline_holds_over_retries(script: Script, client: Client) -> None:
