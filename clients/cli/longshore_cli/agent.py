@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from longshore_cli import console, exit_code
+from longshore_cli.settings import directory
 from longshore_cli.stack import Runtime
-from longshore_client import Addresses
-from longshore_client.address import PORT_OFFSETS
+from longshore_client.address import PORT_OFFSETS, split_address
 
 
 def register(app: typer.Typer) -> None:
@@ -54,14 +54,11 @@ def agent(
         "LONGSHORE_SCHEDULER_ADDRESS": scheduler,
         "LONGSHORE_LOGS_ADDRESS": logs or _logs_beside(scheduler),
         "LONGSHORE_RUNTIME": runtime.value,
-        "LONGSHORE_DATA_DIR": str(data_dir.expanduser().absolute()),
+        "LONGSHORE_DATA_DIR": str(directory(data_dir, "--data-dir")),
     }
     os.execve(sys.executable, [sys.executable, "-m", "longshore.agent"], environ)  # noqa: S606
 
 
 def _logs_beside(scheduler: str) -> str:
-    host, _, port = scheduler.rpartition(":")
-    if not host or not port.isdigit():
-        raise typer.BadParameter(f"--scheduler takes HOST:PORT, not {scheduler!r}.")
-    base = int(port) - PORT_OFFSETS["scheduler"]
-    return Addresses.from_submission(f"{host}:{base}").logs
+    host, port = split_address(scheduler, "--scheduler")
+    return f"{host}:{port + PORT_OFFSETS['logs'] - PORT_OFFSETS['scheduler']}"

@@ -11,6 +11,7 @@ import typer
 
 from longshore_cli import console, exit_code
 from longshore_cli.command import Json
+from longshore_cli.settings import absolute
 
 app = typer.Typer(
     help="Instance types: what they offer and cost.",
@@ -68,7 +69,7 @@ def refresh(
 
     Needs credentials that may call DescribeInstanceTypes and, for prices, GetProducts.
     """
-    arguments = ["refresh", "--output", str(output.expanduser().absolute())]
+    arguments = ["refresh", "--output", str(absolute(output, "--output"))]
     if region is not None:
         arguments += ["--region", region]
     _run(arguments)

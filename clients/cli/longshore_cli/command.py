@@ -8,7 +8,14 @@ from typing import Annotated, Any, ParamSpec
 
 import typer
 
+from longshore_cli.settings import absolute
+
 Parameters = ParamSpec("Parameters")
+
+#: Largest number of a message; more could not be sent.
+WIRE_MAX = 2**31 - 1
+#: Longest time to wait for anything.
+WAIT_SECONDS_MAX = 10 * 365 * 86_400
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 DataDir = Annotated[
@@ -38,6 +45,7 @@ Timeout = Annotated[
     typer.Option(
         "--timeout",
         min=60,
+        max=WIRE_MAX,
         metavar="SECONDS",
         help="Longest time that an attempt may run.",
         show_default=False,
@@ -99,5 +107,5 @@ def mounts(items: list[str] | None) -> list[tuple[str, str, bool]]:
         source, target = parts
         if not target.startswith("/"):
             raise typer.BadParameter(f"--volume needs an absolute path in the container: {item!r}.")
-        found.append((str(Path(source).expanduser().absolute()), target, mode == "ro"))
+        found.append((str(absolute(Path(source), "--volume")), target, mode == "ro"))
     return found

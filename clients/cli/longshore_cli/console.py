@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
+from longshore_cli import streams
+
 if TYPE_CHECKING:
     from google.protobuf.descriptor import FieldDescriptor
     from google.protobuf.message import Message
@@ -71,20 +73,22 @@ def line(text: str = "") -> None:
 
 def say(text: str) -> None:
     """A remark, beside the results."""
-    if is_terminal(sys.stderr):
-        err().print(text, style="dim", markup=False, emoji=False)
-    else:
-        sys.stderr.write(text + "\n")
+    with streams.by_the_way(sys.stderr):
+        if is_terminal(sys.stderr):
+            err().print(text, style="dim", markup=False, emoji=False)
+        else:
+            sys.stderr.write(text + "\n")
 
 
 def fail(text: str) -> None:
     """Why the command failed."""
-    if is_terminal(sys.stderr):
-        console = err()
-        console.print("longshore: ", style="bold red", end="")
-        console.print(text, markup=False, emoji=False)
-    else:
-        sys.stderr.write(f"longshore: {text}\n")
+    with streams.by_the_way(sys.stderr):
+        if is_terminal(sys.stderr):
+            console = err()
+            console.print("longshore: ", style="bold red", end="")
+            console.print(text, markup=False, emoji=False)
+        else:
+            sys.stderr.write(f"longshore: {text}\n")
 
 
 def print_json(value: Any) -> None:
@@ -195,10 +199,13 @@ def _single(
 
 
 def when(epoch_milliseconds: int) -> str:
-    """A time for people, in the local zone; empty for none."""
+    """A time for people, in the local zone; empty for none, and for one beyond all calendars."""
     if not epoch_milliseconds:
         return ""
-    at = datetime.fromtimestamp(epoch_milliseconds / 1000, UTC).astimezone()
+    try:
+        at = datetime.fromtimestamp(epoch_milliseconds / 1000, UTC).astimezone()
+    except (ValueError, OverflowError, OSError):
+        return ""
     return at.strftime("%Y-%m-%d %H:%M:%S")
 
 

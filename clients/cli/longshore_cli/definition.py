@@ -10,6 +10,7 @@ from google.protobuf.json_format import ParseDict, ParseError
 from longshore.v1 import job_definition_pb2
 from longshore_cli import console
 from longshore_cli.command import (
+    WIRE_MAX,
     Attempts,
     CommandLine,
     Environment,
@@ -24,6 +25,9 @@ from longshore_cli.command import (
 from longshore_cli.run import DEFAULT_MEMORY_MIB
 from longshore_cli.settings import settings
 from longshore_client import InvalidRequest, build
+
+#: Most that is read of a file; a service takes far less.
+FILE_BYTES_MAX = 1024 * 1024
 
 app = typer.Typer(no_args_is_help=True, help="Job definitions.", rich_markup_mode=None)
 
@@ -42,12 +46,15 @@ async def register(  # noqa: PLR0913, PLR0917 - each is an option
         ),
     ] = None,
     vcpus: Annotated[
-        int | None, typer.Option(min=1, help="vCPUs, a share.", show_default="1")
+        int | None, typer.Option(min=1, max=WIRE_MAX, help="vCPUs, a share.", show_default="1")
     ] = None,
     memory: Annotated[
         int | None,
         typer.Option(
-            min=4, help="Memory in MiB, a hard limit.", show_default=str(DEFAULT_MEMORY_MIB)
+            min=4,
+            max=WIRE_MAX,
+            help="Memory in MiB, a hard limit.",
+            show_default=str(DEFAULT_MEMORY_MIB),
         ),
     ] = None,
     env: Environment = None,
@@ -100,10 +107,19 @@ async def register(  # noqa: PLR0913, PLR0917 - each is an option
 
 def _read(name: str, file: Path) -> job_definition_pb2.RegisterJobDefinitionRequest:
     try:
-        document = json_module.loads(file.read_text())
-        request = ParseDict(document, job_definition_pb2.RegisterJobDefinitionRequest())
+        with file.open("rb") as opened:
+            content = opened.read(FILE_BYTES_MAX + 1)
     except OSError as error:
         raise InvalidRequest(f"{file} cannot be read: {error.strerror}.") from error
+    if len(content) > FILE_BYTES_MAX:
+        raise InvalidRequest(f"{file} has more than the {FILE_BYTES_MAX} bytes that are read.")
+    try:
+        document = json_module.loads(content)
+        if not isinstance(document, dict):
+            raise InvalidRequest(f"{file} is not a job definition in JSON: it holds no object.")
+        request = ParseDict(document, job_definition_pb2.RegisterJobDefinitionRequest())
+    except RecursionError as error:
+        raise InvalidRequest(f"{file} is not a job definition: it is nested too deep.") from error
     except (ValueError, ParseError) as error:
         # What follows the first line lists protobuf's own names.
         why = str(error).partition("\n")[0]

@@ -7,7 +7,7 @@ import typer
 
 from longshore.v1 import compute_environment_pb2
 from longshore_cli import console
-from longshore_cli.command import Json, Tag, coroutine, pairs
+from longshore_cli.command import WIRE_MAX, Json, Tag, coroutine, pairs
 from longshore_cli.environment_options import (
     BidPercentage,
     DesiredVcpus,
@@ -51,12 +51,16 @@ async def create(  # noqa: PLR0913, PLR0917 - each is an option
     instance_type: InstanceType = None,
     min_vcpus: Annotated[
         int | None,
-        typer.Option(min=0, help="Kept running even when idle.", show_default=str(MIN_VCPUS)),
+        typer.Option(
+            min=0, max=WIRE_MAX, help="Kept running even when idle.", show_default=str(MIN_VCPUS)
+        ),
     ] = None,
     desired_vcpus: DesiredVcpus = None,
     max_vcpus: Annotated[
         int | None,
-        typer.Option(min=0, help="Passed by one instance at most.", show_default=str(MAX_VCPUS)),
+        typer.Option(
+            min=0, max=WIRE_MAX, help="Passed by one instance at most.", show_default=str(MAX_VCPUS)
+        ),
     ] = None,
     strategy: Strategy = None,
     bid_percentage: BidPercentage = None,
@@ -195,11 +199,15 @@ async def update(  # noqa: PLR0913, PLR0917 - each is an option
     ] = None,
     instance_type: InstanceType = None,
     min_vcpus: Annotated[
-        int | None, typer.Option(min=0, help="Kept running even when idle.", show_default=False)
+        int | None,
+        typer.Option(min=0, max=WIRE_MAX, help="Kept running even when idle.", show_default=False),
     ] = None,
     desired_vcpus: DesiredVcpus = None,
     max_vcpus: Annotated[
-        int | None, typer.Option(min=0, help="Passed by one instance at most.", show_default=False)
+        int | None,
+        typer.Option(
+            min=0, max=WIRE_MAX, help="Passed by one instance at most.", show_default=False
+        ),
     ] = None,
     strategy: Strategy = None,
     bid_percentage: BidPercentage = None,

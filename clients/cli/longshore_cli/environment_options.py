@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from longshore_cli.command import WIRE_MAX
+
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The compute environment's name.")]
 InstanceType = Annotated[
     list[str] | None,
@@ -23,7 +25,9 @@ Strategy = Annotated[
 ]
 DesiredVcpus = Annotated[
     int | None,
-    typer.Option(min=0, help="Wanted now, idle or not; may only be raised.", show_default=False),
+    typer.Option(
+        min=0, max=WIRE_MAX, help="Wanted now, idle or not; may only be raised.", show_default=False
+    ),
 ]
 BidPercentage = Annotated[
     int | None,
@@ -66,7 +70,9 @@ LaunchTemplate = Annotated[
 ]
 UnmanagedVcpus = Annotated[
     int | None,
-    typer.Option(min=0, help="UNMANAGED: what its machines have in all.", show_default=False),
+    typer.Option(
+        min=0, max=WIRE_MAX, help="UNMANAGED: what its machines have in all.", show_default=False
+    ),
 ]
 
 

@@ -1,6 +1,7 @@
 """`jobs`, `describe`, `logs`, `wait`, `explain`: what became of jobs."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -9,7 +10,7 @@ import typer
 
 from longshore.v1 import job_definition_pb2, job_pb2, scheduler_service_pb2
 from longshore_cli import console, exit_code
-from longshore_cli.command import Json, coroutine
+from longshore_cli.command import WAIT_SECONDS_MAX, WIRE_MAX, Json, coroutine
 from longshore_cli.progress import Progress, counts, summary
 from longshore_cli.run import write
 from longshore_cli.settings import settings
@@ -261,9 +262,11 @@ async def logs(
         bool, typer.Option("--follow", "-f", help="Go on until the job has ended.")
     ] = False,
     attempt: Annotated[
-        int | None, typer.Option(min=1, help="Only this attempt.", show_default=False)
+        int | None, typer.Option(min=1, max=WIRE_MAX, help="Only this attempt.", show_default=False)
     ] = None,
-    tail: Annotated[int, typer.Option(min=0, help="Only the last so many lines; 0: all.")] = 0,
+    tail: Annotated[
+        int, typer.Option(min=0, max=WIRE_MAX, help="Only the last so many lines; 0: all.")
+    ] = 0,
     timestamps: Annotated[
         bool, typer.Option("--timestamps", "-t", help="Put the time before each line.")
     ] = False,
@@ -298,7 +301,12 @@ async def wait(
     timeout_seconds: Annotated[
         float | None,
         typer.Option(
-            "--timeout", min=0, metavar="SECONDS", help="Give up after so long.", show_default=False
+            "--timeout",
+            min=0,
+            max=WAIT_SECONDS_MAX,
+            metavar="SECONDS",
+            help="Give up after so long.",
+            show_default=False,
         ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
@@ -308,6 +316,8 @@ async def wait(
 
     The exit code is 0 if every one SUCCEEDED, 1 if one FAILED.
     """
+    if timeout_seconds is not None and math.isnan(timeout_seconds):
+        raise typer.BadParameter("--timeout takes a number of seconds.")
     async with settings.connect() as client:
         if quiet or json:
             ended = await client.wait(job, timeout=timeout_seconds)

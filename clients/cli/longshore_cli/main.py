@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from longshore_cli import console, exit_code
+from longshore_cli import console, exit_code, streams
 from longshore_cli.loading import LazyGroup
 from longshore_cli.settings import settings
 from longshore_client import LongshoreError
@@ -49,18 +49,57 @@ def version() -> None:
 
 def main() -> None:
     """Runs the command and leaves with its exit code; no failure shows a traceback."""
+    streams.prepare()
+    try:
+        code = _run()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of a pipe has seen enough.
+        streams.discard(sys.stdout)
+        code = exit_code.OK
+    except OSError as error:
+        code = _failed(error)
+    sys.exit(code)
+
+
+def _run() -> int:
+    for argument in sys.argv[1:]:
+        if not argument.isascii() and not _is_text(argument):
+            console.fail(f"{argument!a} is not text in UTF-8.")
+            return exit_code.USAGE
     try:
         app()
+    except SystemExit as left:
+        return left.code if isinstance(left.code, int) else exit_code.OK
     except LongshoreError as error:
         try:
             server = settings.addresses.submission
         except LongshoreError:
             server = settings.server or ""
         console.fail(exit_code.sentence(error, server))
-        sys.exit(exit_code.of(error))
-    except BrokenPipeError:
-        # The reader of a pipe has seen enough.
-        sys.stderr.close()
-        sys.exit(exit_code.OK)
+        return exit_code.of(error)
     except KeyboardInterrupt:
-        sys.exit(exit_code.INTERRUPTED)
+        return exit_code.INTERRUPTED
+    return exit_code.OK
+
+
+def _is_text(argument: str) -> bool:
+    """Whether it has a form on the wire; bytes that are no UTF-8 come in as lone surrogates."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _failed(error: OSError) -> int:
+    """Tells of a file, or of standard output, that cannot be used."""
+    why = error.strerror or str(error)
+    if streams.is_output(error):
+        streams.discard(sys.stdout)
+        console.fail(f"Standard output cannot be written: {why}.")
+    elif error.filename is not None:
+        console.fail(f"{error.filename}: {why}.")
+    else:
+        console.fail(f"{why}.")
+    return exit_code.NEGATIVE

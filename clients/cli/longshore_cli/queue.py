@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from longshore_cli import console
-from longshore_cli.command import Json, Tag, coroutine, pairs
+from longshore_cli.command import WIRE_MAX, Json, Tag, coroutine, pairs
 from longshore_cli.settings import settings
 from longshore_cli.switch import State
 
@@ -21,7 +21,7 @@ async def create(
     env: Annotated[
         list[str], typer.Option(help="Compute environment; repeatable, tried in this order.")
     ],
-    priority: Annotated[int, typer.Option(min=0, help="The higher goes first.")] = 1,
+    priority: Annotated[int, typer.Option(min=0, max=WIRE_MAX, help="The higher goes first.")] = 1,
     state: Annotated[
         State, typer.Option(case_sensitive=False, help="Whether it takes jobs.")
     ] = State.ENABLED,
@@ -72,7 +72,8 @@ async def update(
         typer.Option(case_sensitive=False, help="Whether it takes jobs.", show_default=False),
     ] = None,
     priority: Annotated[
-        int | None, typer.Option(min=0, help="The higher goes first.", show_default=False)
+        int | None,
+        typer.Option(min=0, max=WIRE_MAX, help="The higher goes first.", show_default=False),
     ] = None,
     env: Annotated[
         list[str] | None,

@@ -13,6 +13,7 @@ import typer
 from longshore.v1 import job_definition_pb2, job_pb2
 from longshore_cli import console, exit_code
 from longshore_cli.command import (
+    WIRE_MAX,
     Array,
     Attempts,
     CommandLine,
@@ -44,9 +45,9 @@ async def run(  # noqa: PLR0913, PLR0917 - each is an option
     command: CommandLine = None,
     queue: Annotated[str, typer.Option(help="Job queue.")] = "default",
     name: Annotated[str | None, typer.Option(help="The job's name.", show_default=False)] = None,
-    vcpus: Annotated[int, typer.Option(min=1, help="vCPUs, a share.")] = 1,
+    vcpus: Annotated[int, typer.Option(min=1, max=WIRE_MAX, help="vCPUs, a share.")] = 1,
     memory: Annotated[
-        int, typer.Option(min=4, help="Memory in MiB, a hard limit.")
+        int, typer.Option(min=4, max=WIRE_MAX, help="Memory in MiB, a hard limit.")
     ] = DEFAULT_MEMORY_MIB,
     env: Environment = None,
     volume: Annotated[

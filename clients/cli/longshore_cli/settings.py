@@ -6,25 +6,56 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from longshore_client import Addresses
+from longshore_client import Addresses, InvalidRequest
 
 if TYPE_CHECKING:
     from longshore_client import Client
 
 
+def absolute(path: Path, origin: str) -> Path:
+    """A path as it was given, `~` and relative ones too, made absolute.
+
+    Raises:
+        InvalidRequest: it begins with `~` and a name that nobody has here.
+    """
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError as error:
+        raise InvalidRequest(f"{origin} is {path}: there is no such user's home here.") from error
+
+
+def directory(path: Path, origin: str) -> Path:
+    """A directory that is there or can be made.
+
+    Raises:
+        InvalidRequest: something else is in its place.
+    """
+    found = absolute(path, origin)
+    if found.exists() and not found.is_dir():
+        raise InvalidRequest(f"{origin} is {found}, which is not a directory.")
+    return found
+
+
 def data_directory(option: Path | None) -> Path:
     """The stack's data directory: the option, else LONGSHORE_DATA_DIR, else ~/.longshore."""
-    chosen = option or Path(os.environ.get("LONGSHORE_DATA_DIR") or "~/.longshore")
-    return chosen.expanduser().absolute()
+    if option is not None:
+        return directory(option, "--data-dir")
+    chosen = Path(os.environ.get("LONGSHORE_DATA_DIR") or "~/.longshore")
+    return directory(chosen, "LONGSHORE_DATA_DIR")
 
 
 def read_record(data_dir: Path) -> dict[str, Any] | None:
     """What the stack of a data directory says of itself; None if there never was one."""
     try:
         record = json.loads((data_dir / "longshore.json").read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
-    return record if isinstance(record, dict) else None
+    is_ours = (
+        isinstance(record, dict)
+        and isinstance(record.get("status"), str)
+        and isinstance(record.get("addresses"), dict)
+    )
+    return record if is_ours else None
 
 
 @dataclass

@@ -7,6 +7,7 @@ import typer
 from longshore.v1 import job_pb2
 from longshore_cli import console
 from longshore_cli.command import (
+    WIRE_MAX,
     Array,
     Attempts,
     CommandLine,
@@ -55,9 +56,11 @@ async def submit(  # noqa: PLR0913, PLR0917 - each is an option
     ] = None,
     parameter: Parameter = None,
     env: Environment = None,
-    vcpus: Annotated[int | None, typer.Option(min=1, help="vCPUs.", show_default=False)] = None,
+    vcpus: Annotated[
+        int | None, typer.Option(min=1, max=WIRE_MAX, help="vCPUs.", show_default=False)
+    ] = None,
     memory: Annotated[
-        int | None, typer.Option(min=4, help="Memory in MiB.", show_default=False)
+        int | None, typer.Option(min=4, max=WIRE_MAX, help="Memory in MiB.", show_default=False)
     ] = None,
     attempts: Attempts = None,
     timeout_seconds: Timeout = None,

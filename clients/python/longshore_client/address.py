@@ -1,12 +1,14 @@
 """Where the services are."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from longshore_client.errors import InvalidRequest
 
 DEFAULT_PORT_BASE = 7070
+PORT_MAX = 65_535
 #: Offset of each service's port from the port base, which is submission's own port.
 PORT_OFFSETS = {
     "submission": 0,
@@ -18,9 +20,21 @@ PORT_OFFSETS = {
 }
 
 
+def split_address(target: str, origin: str) -> tuple[str, int]:
+    """Host and port of `host:port`.
+
+    Raises:
+        InvalidRequest: it is something else; `origin` says where it comes from.
+    """
+    host, _, port = target.rpartition(":")
+    if not host or not host.isprintable() or " " in host:
+        raise InvalidRequest(f"{origin} must be HOST:PORT, not {target!r}.")
+    return host, _port(port, origin)
+
+
 def _port(text: str, origin: str) -> int:
-    if not text.isdigit() or not 1 <= int(text) <= 65_535:
-        raise InvalidRequest(f"{origin} needs a port from 1 to 65535, not {text!r}.")
+    if not re.fullmatch("[0-9]{1,5}", text) or not 1 <= int(text) <= PORT_MAX:
+        raise InvalidRequest(f"{origin} needs a port from 1 to {PORT_MAX}, not {text!r}.")
     return int(text)
 
 
@@ -53,10 +67,7 @@ class Addresses:
         Raises:
             InvalidRequest: the target is not `host:port`.
         """
-        host, colon, port_text = target.rpartition(":")
-        if not colon or not host:
-            raise InvalidRequest(f"The server's address must be HOST:PORT, not {target!r}.")
-        base = _port(port_text, "The server's address")
+        host, base = split_address(target, "The server's address")
         return cls(*(f"{host}:{base + PORT_OFFSETS[name]}" for name in cls.__dataclass_fields__))
 
     @classmethod
@@ -73,7 +84,7 @@ class Addresses:
         found = []
         for name in cls.__dataclass_fields__:
             variable = f"LONGSHORE_{name.upper()}_ADDRESS"
-            target = environ.get(variable, f"{host}:{base + PORT_OFFSETS[name]}")
-            _port(target.rpartition(":")[2], variable)
+            target = environ.get(variable) or f"{host}:{base + PORT_OFFSETS[name]}"
+            split_address(target, variable)
             found.append(target)
         return cls(*found)

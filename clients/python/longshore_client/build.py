@@ -17,7 +17,7 @@ def requirements(
 ) -> list[container_pb2.ResourceRequirement]:
     """What a container needs; only the kinds that are given."""
     given = {
-        "VCPU": None if vcpus is None else f"{vcpus:g}",
+        "VCPU": None if vcpus is None else _decimal(vcpus),
         "MEMORY": None if memory_mib is None else str(memory_mib),
         "GPU": None if gpus is None else str(gpus),
     }
@@ -26,6 +26,11 @@ def requirements(
         for kind, value in given.items()
         if value is not None
     ]
+
+
+def _decimal(value: float) -> str:
+    """A number with all its digits, and none that it does not have."""
+    return str(int(value)) if value == int(value) else str(value)
 
 
 def dependencies(

@@ -125,6 +125,131 @@ def test_wrong_usage_is_told(
     assert "Traceback" not in printed.err
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *[("submit", "n", "-d", "d", name) for name in ("--vcpus", "--memory", "--timeout")],
+        *[("run", "busybox", name) for name in ("--vcpus", "--memory", "--timeout")],
+        *[
+            ("definition", "register", "d", "--image", "i", name)
+            for name in ("--vcpus", "--memory")
+        ],
+        ("queue", "create", "q", "--env", "e", "--priority"),
+        ("queue", "update", "q", "--priority"),
+        *[
+            ("env", command, "e", name)
+            for command in ("create", "update")
+            for name in (
+                *("--min-vcpus", "--max-vcpus", "--desired-vcpus", "--unmanaged-vcpus"),
+                *("--bid-percentage", "--scale-down-delay"),
+            )
+        ],
+        ("logs", "j", "--tail"),
+        ("logs", "j", "--attempt"),
+        ("wait", "j", "--timeout"),
+        ("up", "--port-base"),
+        ("instance", "interrupt", "i", "--notice"),
+    ],
+)
+@pytest.mark.parametrize("number", ["99999999999", "9" * 5000, "-1", "nan", "inf"])
+def test_numbers_that_no_message_holds_are_refused_by_their_option(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: Sequence[str],
+    number: str,
+) -> None:
+    assert _run(monkeypatch, *arguments, number) == exit_code.USAGE
+    assert arguments[-1] in capsys.readouterr().err
+
+
+def test_paths_that_cannot_be_are_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("x")
+    nested = tmp_path / "nested.json"
+    nested.write_text("[" * 100_000)
+    no_object = tmp_path / "list.json"
+    no_object.write_text("[1]")
+    agent = ("agent", "--compute-environment", "e", "--scheduler", "localhost:7071")
+    register = ("definition", "register", "d", "--file")
+    for arguments, code in (
+        *[((name, "--data-dir", str(file)), exit_code.USAGE) for name in ("up", "status", "down")],
+        (("up", "--data-dir", str(file / "inside")), exit_code.NEGATIVE),
+        (("up", "--data-dir", str(tmp_path / ("x" * 300))), exit_code.NEGATIVE),
+        (("down", "--data-dir", "~nobody-of-this-name/x"), exit_code.USAGE),
+        ((*agent, "--data-dir", str(file)), exit_code.USAGE),
+        (("run", "busybox", "--volume", "~nobody-of-this-name/x:/x"), exit_code.USAGE),
+        *[
+            ((*register, str(path)), exit_code.USAGE)
+            for path in (file, tmp_path, nested, no_object, tmp_path / "none", "/dev/zero")
+        ],
+    ):
+        assert _run(monkeypatch, *arguments) == code, arguments
+        told = capsys.readouterr().err
+        assert told.startswith("longshore: "), arguments
+        assert told.count("\n") == 1, arguments
+
+
+def test_a_foreign_record_in_the_data_directory_is_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for content in ("[]", "{}", '{"status": "ready"}', "[" * 100_000, '{"addresses": 1}'):
+        (tmp_path / "longshore.json").write_text(content)
+        assert _run(monkeypatch, "down") == exit_code.OK
+
+
+@pytest.mark.parametrize("target", ["localhost:²", "a b:7070", ":7070", "localhost:" + "7" * 5000])
+def test_addresses_that_cannot_be_are_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], target: str
+) -> None:
+    assert _run(monkeypatch, "--server", target, "jobs") == exit_code.USAGE
+    agent = ("agent", "--compute-environment", "e", "--scheduler", target)
+    assert _run(monkeypatch, *agent) == exit_code.USAGE
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def _process(redirection: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """The command in a process of its own: its streams are what is tried."""
+    command = [sys.executable, "-c", "from longshore_cli.main import main; main()", *arguments]
+    script = f'"$@" {redirection}'
+    return subprocess.run(
+        ["/bin/sh", "-c", script, "sh", *command], capture_output=True, check=False
+    )
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("version",), ("jobs", "--help")])
+def test_a_full_device_is_told_in_a_sentence(arguments: Sequence[str]) -> None:
+    done = _process(">/dev/full", *arguments)
+    assert done.returncode == exit_code.NEGATIVE
+    assert done.stderr == (
+        b"longshore: Standard output cannot be written: No space left on device.\n"
+    )
+    both = _process(">/dev/full 2>&1", *arguments)
+    assert both.returncode == exit_code.NEGATIVE
+
+
+def test_remarks_that_nobody_can_read_end_nothing() -> None:
+    assert _process("2>/dev/full", "down").returncode == exit_code.OK
+    assert _process(">&- 2>&-", "version").returncode == exit_code.OK
+
+
+def test_a_character_that_the_terminal_lacks_is_shown_by_its_number(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    done = _process("", "status", "--data-dir", "/nowhere/\u65e5")
+    assert done.returncode == exit_code.NEGATIVE
+    assert rb"/nowhere/\u65e5" in done.stdout
+
+
+def test_bytes_that_are_no_text_are_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _run(monkeypatch, "jobs", "--queue", "\udcff") == exit_code.USAGE
+    assert "UTF-8" in capsys.readouterr().err
+
+
 def test_unreachable_service_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

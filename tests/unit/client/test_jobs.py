@@ -199,3 +199,12 @@ async def test_environment_that_is_not_there(client: Client, script: Script) -> 
     )
     with pytest.raises(NotFound, match="nowhere"):
         await client.wait_for_environment("nowhere")
+
+
+@pytest.mark.parametrize(
+    ("vcpus", "text"),
+    [(1, "1"), (0.25, "0.25"), (1_234_567, "1234567"), (99_999_999_999, "9" * 11)],
+)
+def test_numbers_keep_their_digits(vcpus: float, text: str) -> None:
+    (need,) = build.requirements(vcpus=vcpus)
+    assert need.value == text
