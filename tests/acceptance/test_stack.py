@@ -7,7 +7,27 @@ import subprocess
 from pathlib import Path
 
 import psutil
+from acceptance.aws import Gate
 from acceptance.stand import LONGSHORE, Stack, eventually
+
+CHILDREN = 4
+
+
+def submit_waiting(stack: Stack, gate: Gate) -> str:
+    """Submits an array whose children run until the gate opens; its id, once all of them run."""
+    command = ("--", "sh", "-c", gate.script())
+    image = ("--image", "busybox:latest", "--memory", "64")
+    stack.cli("definition", "register", "waiting", *image, *command, check=True)
+    array = str(
+        stack.json("submit", "many", "--definition", "waiting", "--array", str(CHILDREN))["jobId"]
+    )
+    eventually(lambda: statuses(stack, array) == ["RUNNING"] * CHILDREN, "all children run")
+    return array
+
+
+def statuses(stack: Stack, array: str) -> list[str]:
+    """The status of each child that was placed."""
+    return [child["status"] for child in stack.json("jobs", "--array", array)]
 
 
 def test_up_announces_addresses_and_choices(own_stack: Stack) -> None:
@@ -85,14 +105,41 @@ def test_killed_postgres_is_started_again(own_stack: Stack) -> None:
     )
 
 
-def test_killed_supervisor_is_succeeded(own_stack: Stack) -> None:
-    """What a killed supervisor leaves behind is stopped or adopted by the next one."""
+def test_killed_supervisor_is_succeeded(own_stack: Stack, gate: Gate) -> None:
+    """What a killed supervisor leaves behind is taken over: no job notices."""
     own_stack.up()
+    array = submit_waiting(own_stack, gate)
+    agents = own_stack.agents()
     orphan = psutil.Process(own_stack.record["services"]["scheduler"]["pid"])
     os.kill(own_stack.record["supervisor"]["pid"], signal.SIGKILL)
+    assert own_stack.json("status")["status"] == "unwatched"
+    shown = own_stack.cli("status", check=True)
+    assert "Nobody watches" in shown.stderr
     own_stack.up()
+    assert own_stack.json("status")["status"] == "ready"
     assert not orphan.is_running()
+    assert own_stack.agents() == agents
+    assert statuses(own_stack, array) == ["RUNNING"] * CHILDREN
+    gate.open()
+    eventually(lambda: statuses(own_stack, array) == ["SUCCEEDED"] * CHILDREN, "all succeed")
     assert own_stack.cli("run", "busybox:latest", "--", "echo", "on").stdout == "on\n"
+
+
+def test_a_start_that_fails_leaves_jobs_to_the_next_one(own_stack: Stack, gate: Gate) -> None:
+    own_stack.up()
+    array = submit_waiting(own_stack, gate)
+    agents = own_stack.agents()
+    os.kill(own_stack.record["supervisor"]["pid"], signal.SIGKILL)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        failed = own_stack.cli("up", "--detach", LONGSHORE_SCALER_ADDRESS=address)
+    assert failed.returncode == 1
+    assert own_stack.agents() == agents
+    gate.open()
+    own_stack.up()
+    eventually(lambda: statuses(own_stack, array) == ["SUCCEEDED"] * CHILDREN, "all succeed")
 
 
 def test_down_stops_what_a_killed_supervisor_left(own_stack: Stack) -> None:

@@ -159,16 +159,23 @@ async def test_an_instance_that_died_while_nobody_looked_is_started_again(
             await asyncio.sleep(0.02)
 
 
+@pytest.mark.parametrize(
+    ("setting", "number"), [("true", signal.SIGTERM), ("false", signal.SIGUSR1)]
+)
 async def test_instances_end_with_the_service_when_told_to(
-    start: Start, db: "asyncpg.Connection[asyncpg.Record]", directory: Path
+    start: Start,
+    db: "asyncpg.Connection[asyncpg.Record]",
+    directory: Path,
+    setting: str,
+    number: signal.Signals,
 ) -> None:
     """`longshore down` leaves nothing running, and says so on record."""
-    provisioning = await start("provisioning", LONGSHORE_STOP_INSTANCES="true")
+    provisioning = await start("provisioning", LONGSHORE_STOP_INSTANCES=setting)
     scaler = await start("scaler")
     await until(db, "LAUNCHED")
     scaler.send_signal(signal.SIGTERM)
     assert scaler.wait(timeout=10) == 0
-    provisioning.send_signal(signal.SIGTERM)
+    provisioning.send_signal(number)
     assert provisioning.wait(timeout=15) == 0
     await until(db, "TERMINATED")
     assert not [process for process in psutil.process_iter() if is_of(process, directory)]

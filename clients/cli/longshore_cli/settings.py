@@ -1,5 +1,6 @@
 """Where the services are and where a stack's data lies, from options, environment and record."""
 
+import fcntl
 import json
 import os
 from dataclasses import dataclass, field
@@ -56,6 +57,18 @@ def read_record(data_dir: Path) -> dict[str, Any] | None:
         and isinstance(record.get("addresses"), dict)
     )
     return record if is_ours else None
+
+
+def is_watched(data_dir: Path) -> bool:
+    """Whether a supervisor runs on a data directory: it holds the directory's lock as long."""
+    try:
+        with (data_dir / "lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 @dataclass

@@ -17,7 +17,7 @@ import typer
 from longshore_cli import console, exit_code
 from longshore_cli.command import DataDir, Json, coroutine
 from longshore_cli.progress import summary
-from longshore_cli.settings import data_directory, read_record
+from longshore_cli.settings import data_directory, is_watched, read_record
 from longshore_client import Addresses, Client, LongshoreError
 from longshore_client.call import check_health
 from longshore_client.jobs import STATUSES
@@ -27,6 +27,8 @@ POLL_SECONDS = 0.1
 START_SECONDS = 600.0
 #: Exit code of a supervisor that finds another one.
 ALREADY_RUNNING = 4
+#: Shown in place of the status of a stack that has lost its supervisor.
+UNWATCHED = "unwatched"
 #: Most jobs of one status that are counted.
 COUNT_MAXIMUM = 1000
 
@@ -115,6 +117,8 @@ async def status(data_dir: DataDir = None, json: Json = False) -> int:
         else:
             console.line(f"No longshore runs on {directory}; start it with `longshore up`.")
         return exit_code.NEGATIVE
+    if not is_watched(directory):
+        record["status"] = UNWATCHED
     health = await _health(record["addresses"])
     serving = all(value == "SERVING" for value in health.values())
     jobs, environments = await _load(record["addresses"]) if serving else ({}, [])
@@ -152,6 +156,11 @@ def _show(
     jobs: Mapping[str, Any],
     environments: list[dict[str, Any]],
 ) -> None:
+    if record["status"] == UNWATCHED:
+        console.say(
+            "Nobody watches: the supervisor is gone, and what dies now stays dead. Jobs go on; "
+            "`longshore up` takes them over."
+        )
     console.fields(
         [
             ("longshore", f"{record['version']}, {record['status']}"),

@@ -40,7 +40,7 @@ Giving an instance back, step by step:
    on a reachable agent it is left alone; but at the end of a notice (`ends_at`) it is ended by
    force, whatever runs: its attempts end as those of a terminated instance.
 
-When the service stops, instances go on and are adopted by the next one. With
-LONGSHORE_STOP_INSTANCES=true it ends them all first: agents get SIGTERM, containers are removed,
+When the service stops, instances go on and are adopted by the next one. On SIGUSR1, or with
+LONGSHORE_STOP_INSTANCES=true, it ends them all first: agents get SIGTERM, containers are removed,
 records end TERMINATED, and the scheduler ends their attempts as those of a terminated instance.
 """

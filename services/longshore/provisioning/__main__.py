@@ -1,6 +1,7 @@
 """Starts provisioning: `python -m longshore.provisioning`."""
 
 import asyncio
+import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -37,7 +38,19 @@ HISTORY_SECONDS = 60.0
 
 
 async def serve(stop: asyncio.Event, config: ProvisioningConfig) -> None:
-    """Serves until the event is set; serving means that records and provider were compared once."""
+    """Serves until the event is set; serving means that records and provider were compared once.
+
+    SIGTERM, which sets the event, leaves instances to the next provisioning, unless it is set that
+    they end too. SIGUSR1 ends them and the service.
+    """
+    ends_instances = config.stop_instances
+
+    def end_instances() -> None:
+        nonlocal ends_instances
+        ends_instances = True
+        stop.set()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, end_instances)
     async with AsyncExitStack() as stack:
         stack.enter_context(serve_metrics(config.metrics_address))
         pool = await open_pool(config.database_url, maximum=6)
@@ -96,7 +109,7 @@ async def serve(stop: asyncio.Event, config: ProvisioningConfig) -> None:
             for task in others:
                 task.cancel()
             instances.stop()
-        if config.stop_instances:
+        if ends_instances:
             await reconciler.stop_all()
         await leadership.release()
 

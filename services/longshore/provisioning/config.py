@@ -61,7 +61,8 @@ class ProvisioningConfig:
         - LONGSHORE_QUOTE_INTERVAL (300): seconds between questions for a provider's prices;
         - LONGSHORE_HISTORY_DAYS (90): how long instances that are over and their orders are kept,
           from which costs are reckoned;
-        - LONGSHORE_STOP_INSTANCES (false): end all instances when the service stops;
+        - LONGSHORE_STOP_INSTANCES (false): end all instances when the service stops, as SIGUSR1
+          does in any case;
         - LONGSHORE_AGENT_COMMAND, LONGSHORE_AGENT_CLEANUP_COMMAND: what is run, with a shell's
           quoting, for a local instance and once it is gone.
         """

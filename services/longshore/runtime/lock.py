@@ -2,7 +2,13 @@
 
 import fcntl
 import os
+import time
 from pathlib import Path
+
+#: Who only looks whether the lock is held has it for a moment: so often it is tried, and so long
+#: after each time.
+_TRIES = 5
+_PAUSE_SECONDS = 0.01
 
 
 class Lock:
@@ -15,13 +21,16 @@ class Lock:
     def take(self) -> bool:
         """Takes the lock; False if another process has it."""
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return False
-        self._descriptor = descriptor
-        return True
+        for _ in range(_TRIES):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(_PAUSE_SECONDS)
+            else:
+                self._descriptor = descriptor
+                return True
+        os.close(descriptor)
+        return False
 
     def release(self) -> None:
         """Gives the lock back."""

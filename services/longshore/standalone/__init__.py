@@ -13,7 +13,10 @@ by itself.
 
 Failures: a service that cannot come up at first ends the start with the end of its log; one that
 dies later is restarted for ever, since jobs run on meanwhile. A supervisor that is killed leaves
-services and PostgreSQL running; the next up or down finds them by the record and stops them first.
+services, PostgreSQL and instances running: jobs go on, `status` says that nobody watches. The next
+up finds the services by the record and puts its own in their place, of its version and with its
+settings; PostgreSQL and instances it takes over as they run. The next down stops all. Jobs end with
+the stack only where its end was asked for: a supervisor that fails leaves instances to the next.
 
 It never decides anything about jobs or instances, and nothing depends on it: in production each
 service is started by systemd or a container platform instead.

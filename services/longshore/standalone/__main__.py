@@ -9,7 +9,6 @@ that run elsewhere.
 
 import asyncio
 import os
-import signal
 import sys
 
 import structlog
@@ -20,7 +19,7 @@ from longshore.runtime.lock import Lock
 from longshore.runtime.process import run_until_stopped
 from longshore.standalone import leftovers
 from longshore.standalone.config import StandaloneConfig
-from longshore.standalone.stack import STOP_SECONDS, Stack
+from longshore.standalone.stack import Stack, stop_orphans
 from longshore.state.embedded import EmbeddedPostgres
 from longshore.state.migrate import migrate
 
@@ -29,9 +28,6 @@ log = structlog.get_logger()
 ALREADY_RUNNING = 4
 #: Longest time that `down` waits for a supervisor to stop everything.
 DOWN_SECONDS = 180.0
-#: Time for an instance that a killed supervisor left behind to end: 30 s for its jobs to stop, 40 s
-#: in which the agent looks for a scheduler and a log service to tell.
-INSTANCE_SECONDS = 90.0
 
 
 async def _up(stop: asyncio.Event) -> int:
@@ -42,7 +38,8 @@ async def _up(stop: asyncio.Event) -> int:
         return ALREADY_RUNNING
     stack = Stack(config, os.environ)
     failure = await _serve(stack, stop, config.start_seconds)
-    await stack.down()
+    # Only who asks for the end of the stack asks for that of jobs.
+    await stack.down(ends_instances=not (failure and stack.keeps_instances))
     stack.tell_end(failure)
     lock.release()
     if failure:
@@ -87,10 +84,7 @@ async def _down(_stop: asyncio.Event) -> int:
         log.error("stack.locked", data_dir=str(config.data_dir))
         return 1
     # After a clean stop nothing of this is there; after a killed supervisor all of it may be.
-    await asyncio.to_thread(leftovers.stop, leftovers.orphans(config.data_dir), STOP_SECONDS)
-    agents = await asyncio.to_thread(leftovers.instances, config.data_dir)
-    # SIGUSR1 ends an instance with all that runs on it; SIGTERM would end the agent alone.
-    await asyncio.to_thread(leftovers.stop, agents, INSTANCE_SECONDS, signal.SIGUSR1)
+    await stop_orphans(config.data_dir)
     await asyncio.to_thread(EmbeddedPostgres(config.postgres_directory).stop)
     lock.release()
     return 0

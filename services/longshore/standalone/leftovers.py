@@ -2,21 +2,26 @@
 
 import contextlib
 import signal
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import psutil
 import structlog
 
+from longshore.standalone.config import SERVICES
 from longshore.standalone.record import read_processes, read_supervisor
 
 log = structlog.get_logger()
 
 
-def orphans(data_dir: Path) -> list[psutil.Process]:
-    """Services that an earlier, killed supervisor left behind."""
-    records = read_processes(data_dir).values()
-    return [process for record in records if (process := record.process()) is not None]
+def orphans(data_dir: Path, names: Collection[str] = SERVICES) -> list[psutil.Process]:
+    """Services, of those named, that an earlier, killed supervisor left behind."""
+    records = read_processes(data_dir)
+    return [
+        process
+        for name, record in records.items()
+        if name in names and (process := record.process()) is not None
+    ]
 
 
 def supervisor(data_dir: Path) -> psutil.Process | None:
@@ -26,14 +31,19 @@ def supervisor(data_dir: Path) -> psutil.Process | None:
 
 
 def instances(data_dir: Path) -> list[psutil.Process]:
-    """Agents that stand for this stack's instances: their data lies below the stack's."""
+    """Agents that stand for this stack's instances: their data lies below the stack's.
+
+    One that a user runs, to join an unmanaged compute environment, is the user's to end.
+    """
     found = []
     for process in psutil.process_iter(["cmdline"]):
         if "longshore.agent" not in (process.info["cmdline"] or ()):
             continue
         with contextlib.suppress(psutil.Error, OSError):
-            own = process.environ().get("LONGSHORE_DATA_DIR", "")
-            if own and data_dir in Path(own).parents:
+            environ = process.environ()
+            own = environ.get("LONGSHORE_DATA_DIR", "")
+            is_users = environ.get("LONGSHORE_UNMANAGED") == "true"
+            if own and data_dir in Path(own).parents and not is_users:
                 found.append(process)
     return found
 

@@ -92,13 +92,13 @@ class ServiceProcess:
             else:
                 log.info("service.restarted", name=self.name)
 
-    async def stop(self, grace_seconds: float) -> None:
-        """SIGTERM, and SIGKILL if the process has not ended after the grace period."""
+    async def stop(self, grace_seconds: float, number: signal.Signals = signal.SIGTERM) -> None:
+        """A signal, and SIGKILL if the process has not ended after the grace period."""
         process = self._process
         if process is None or process.returncode is not None:
             return
         with contextlib.suppress(ProcessLookupError):
-            process.terminate()
+            process.send_signal(number)
         try:
             async with asyncio.timeout(grace_seconds):
                 await process.wait()

@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 from collections.abc import Mapping
 from importlib.metadata import version
+from pathlib import Path
 
 import structlog
 
@@ -30,6 +32,9 @@ POSTGRES_POLL_SECONDS = 2.0
 STOP_SECONDS = 15.0
 #: Provisioning ends its instances before it ends: their agents, then what runs on them.
 INSTANCES_STOP_SECONDS = 90.0
+#: Time for an instance that nobody ended to end: 30 s for its jobs to stop, 40 s in which the agent
+#: looks for a scheduler and a log service to tell.
+INSTANCE_SECONDS = 90.0
 #: Who is stopped together: front doors first; the scheduler hears from instances how their jobs
 #: end.
 STOP_ORDER = (("gateway", "submission", "scaler"), ("provisioning",), ("scheduler",), ("logs",))
@@ -44,6 +49,9 @@ class Stack:
         self._defaults_marker = config.data_dir / "defaults-made"
         self._postgres = EmbeddedPostgres(config.postgres_directory)
         self._services: dict[str, ServiceProcess] = {}
+        #: Whether a failure leaves instances alone, for the next stack to take over: those that
+        #: were there when this one came up, and all once it was ready.
+        self.keeps_instances = False
         self._supervising: list[asyncio.Task[None]] = []
         self._record = Record(
             supervisor=ProcessRecord.of(os.getpid()),
@@ -65,9 +73,7 @@ class Stack:
             PreconditionFailed: the machine lacks what the settings ask for.
         """
         async with asyncio.timeout(self._config.start_seconds):
-            await asyncio.to_thread(
-                leftovers.stop, leftovers.orphans(self._config.data_dir), STOP_SECONDS
-            )
+            await self._take_over()
             self._tell("looking for a container runtime")
             await self._choose_runtime()
             self._check_ports()
@@ -76,6 +82,7 @@ class Stack:
             self._tell("starting the services")
             await self._start_services(database_url)
             await self._make_defaults()
+        self.keeps_instances = True
         self._tell("", status="ready")
 
     async def supervise(self) -> None:
@@ -86,16 +93,28 @@ class Stack:
             if not self._config.database_url:
                 group.create_task(self._supervise_postgres(), name="postgres")
 
-    async def down(self) -> None:
-        """Stops everything that runs, each part in bounded time."""
+    async def down(self, *, ends_instances: bool = True) -> None:
+        """Stops everything that runs, each part in bounded time.
+
+        Args:
+            ends_instances: with what runs on them; else they go on, and the next stack has them.
+        """
         self._tell("stopping", status="stopping")
         for names in STOP_ORDER:
+            ends = ends_instances and "provisioning" in names
             async with asyncio.TaskGroup() as group:
                 for name in names:
                     if name in self._services:
-                        grace = INSTANCES_STOP_SECONDS if name == "provisioning" else STOP_SECONDS
-                        group.create_task(self._services[name].stop(grace))
+                        group.create_task(self._stop(name, ends=ends))
+            if ends:
+                await end_instances(self._config.data_dir)
         await asyncio.to_thread(self._postgres.stop)
+
+    async def _stop(self, name: str, *, ends: bool) -> None:
+        if ends:
+            await self._services[name].stop(INSTANCES_STOP_SECONDS, signal.SIGUSR1)
+        else:
+            await self._services[name].stop(STOP_SECONDS)
 
     def tell_end(self, failure: str = "") -> None:
         """Leaves the last word in the record."""
@@ -107,6 +126,15 @@ class Stack:
         self._record.message = message
         self._write_record()
         log.info("stack.progress", status=self._record.status, message=message)
+
+    async def _take_over(self) -> None:
+        """Stops the services of a killed supervisor; instances, and jobs on them, go on."""
+        directory = self._config.data_dir
+        self.keeps_instances = bool(await asyncio.to_thread(leftovers.instances, directory))
+        orphans = leftovers.orphans(directory)
+        if orphans:
+            log.info("stack.taking_over", services=len(orphans))
+            await asyncio.to_thread(leftovers.stop, orphans, STOP_SECONDS)
 
     async def _choose_runtime(self) -> None:
         engine = None
@@ -162,8 +190,8 @@ class Stack:
             "LONGSHORE_DATABASE_URL": database_url,
             "LONGSHORE_LOGS_DIR": str(self._config.data_dir / "logs"),
             "LONGSHORE_RUNTIME": self._record.runtime,
-            # Local instances are this stack's own; none is left behind when it stops.
-            "LONGSHORE_STOP_INSTANCES": "true",
+            # Whether instances end with provisioning is said when it is stopped.
+            "LONGSHORE_STOP_INSTANCES": "false",
         }
         for name in SERVICES:
             self._services[name] = ServiceProcess(
@@ -226,3 +254,22 @@ class Stack:
                     )
         finally:
             ended.cancel()
+
+
+async def stop_orphans(data_dir: Path) -> None:
+    """Stops what a killed supervisor left behind as `Stack.down` stops a stack."""
+    for names in STOP_ORDER:
+        ends = "provisioning" in names
+        number, grace = (
+            (signal.SIGUSR1, INSTANCES_STOP_SECONDS) if ends else (signal.SIGTERM, STOP_SECONDS)
+        )
+        await asyncio.to_thread(leftovers.stop, leftovers.orphans(data_dir, names), grace, number)
+        if ends:
+            await end_instances(data_dir)
+
+
+async def end_instances(data_dir: Path) -> None:
+    """Ends the instances that no provisioning has ended: it was gone, or had just begun."""
+    agents = await asyncio.to_thread(leftovers.instances, data_dir)
+    # SIGUSR1 ends an instance with all that runs on it; SIGTERM would end the agent alone.
+    await asyncio.to_thread(leftovers.stop, agents, INSTANCE_SECONDS, signal.SIGUSR1)
