@@ -12,7 +12,7 @@ from longshore.domain.capacity import Environment
 from longshore.domain.decision import Decision, order_for
 from longshore.domain.errors import LongshoreError
 from longshore.runtime.loop import backoff
-from longshore.scaler.flight import Flights
+from longshore.scaler.flight import Flights, Landed
 from longshore.scaler.ordering import Got, Ordering
 from longshore.state import capacity_order, compute_environment, scaling
 from longshore.state.leadership import Leadership
@@ -159,15 +159,20 @@ class Applying:
         return got or Got.nothing(decision)
 
     async def take_landed(self) -> None:
-        """Writes down what orders of earlier passes got meanwhile."""
+        """Writes down what orders of earlier passes got meanwhile.
+
+        Each is settled once it is stored: what a pass that fails leaves, the next one takes.
+        """
         for landed in self._flights.landed():
-            name, got = landed.order.compute_environment, landed.outcome
-            if isinstance(got, LongshoreError):
-                self._troubles.note("order.unanswered", name, got)
-                continue
-            self._troubles.forget(name)
-            if not (got.ordered or got.errors):  # it had been given up
-                continue
+            await self._take(landed)
+            self._flights.settle(landed)
+
+    async def _take(self, landed: Landed) -> None:
+        name, got = landed.order.compute_environment, landed.outcome
+        if isinstance(got, LongshoreError):
+            self._troubles.note("order.unanswered", name, got)
+            return
+        if got.ordered or got.errors:  # else it had been given up
             async with self._leadership.transaction() as conn:
                 await scaling.add_late(
                     conn,
@@ -184,6 +189,7 @@ class Applying:
                 ordered=got.ordered,
                 errors=len(got.errors),
             )
+        self._troubles.forget(name)
 
     async def _terminate(self, env: Environment, decision: Decision) -> int:
         """Gives instances back; returns how many that came to."""

@@ -10,10 +10,14 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import structlog
+
 from longshore.domain.decision import Decision
 from longshore.domain.errors import LongshoreError, Unavailable
 from longshore.domain.order import CapacityOrder
 from longshore.scaler.ordering import Got, Ordering
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +64,18 @@ class Flights:
 
     @property
     def any_landed(self) -> bool:
-        """Whether one was answered since `landed` was last asked."""
+        """Whether one was answered of which what it got is not written down."""
         return any(task.done() for task in self._tasks)
 
     def landed(self) -> list[Landed]:
-        """Orders that were answered meanwhile, each once."""
-        done = [task for task in self._tasks if task.done()]
-        return [Landed(self._tasks.pop(task), _outcome(task)) for task in done]
+        """Orders that were answered meanwhile, until they are settled."""
+        return [Landed(order, _outcome(task)) for task, order in self._tasks.items() if task.done()]
+
+    def settle(self, landed: Landed) -> None:
+        """What an order got is written down: it is not told of again."""
+        self._tasks = {
+            task: order for task, order in self._tasks.items() if order is not landed.order
+        }
 
     async def close(self) -> None:
         """Waits for none any more. Provisioning answers them all the same."""
@@ -82,4 +91,5 @@ def _outcome(task: asyncio.Task[Got]) -> Got | LongshoreError:
         return task.result()
     if isinstance(error, LongshoreError):
         return error
-    raise error
+    log.error("order.failed", exc_info=error)
+    return Unavailable(f"The order was not answered ({type(error).__name__}).")
