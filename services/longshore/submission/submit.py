@@ -134,11 +134,14 @@ class Submitter:
         return await self._batcher.submit(submission)
 
     async def _write(self, batch: Sequence[Submission]) -> Sequence[uuid.UUID | Exception]:
-        """Writes a batch; one that the database refuses is halved until the fault stands alone."""
+        """Writes a batch; one that the database refuses is halved until the fault stands alone.
+
+        Where the database goes away between two halves, what was stored before stays stored.
+        """
         try:
             return await self._write_once(batch)
-        except LongshoreError:
-            raise
+        except LongshoreError as error:
+            return [error] * len(batch)
         except Exception as error:
             log.exception("submission.refused_by_database", calls=len(batch))
             if len(batch) == 1:
