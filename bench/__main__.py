@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHES = ("control_plane.py", "containers.py", "scaling.py", "capacity.py")
+BENCHES = ("control_plane.py", "containers.py", "scaling.py", "capacity.py", "records.py")
 
 if __name__ == "__main__":
     for name in BENCHES:

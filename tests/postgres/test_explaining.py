@@ -1,8 +1,10 @@
-"""Where a job was placed is part of its explanation."""
+"""What is told of a waiting job, and where a job was placed."""
 
+import pytest
 from support.scheduling import Ended, scheduler_stand
 
 from longshore.domain.job import JobKey
+from longshore.scheduler import memory
 from longshore.scheduler.explaining import explain_job
 
 
@@ -22,3 +24,54 @@ async def test_each_attempt_with_its_instance(database_url: str) -> None:
         (2, agent.instance_id),
     ]
     assert {(item.compute_environment, item.instance_type) for item in placed} == {("machines", "")}
+
+
+async def test_jobs_ahead_are_counted_through_all_that_changes_a_queue(database_url: str) -> None:
+    """Exact within a stretch of the queue and across many, for jobs and for children."""
+    async with scheduler_stand(database_url) as stand:
+        await stand.environment()
+        await stand.queue()
+
+        async def ahead(key: str) -> int | None:
+            return (await explain_job(stand.conn, JobKey.parse(key))).jobs_ahead
+
+        first = await stand.submit()
+        # Far behind each other: in other stretches.
+        await stand.conn.execute("SELECT setval('job_seq', 10000)")
+        array = await stand.submit(size=10)
+        await stand.conn.execute("SELECT setval('job_seq', 20000)")
+        gone, last = await stand.submit(), await stand.submit()
+        await stand.until(last, "RUNNABLE")
+        keys = [first, f"{array}:0", f"{array}:7", gone, last]
+        assert [await ahead(key) for key in keys] == [0, 1, 8, 11, 12]
+        await stand.check()
+        await stand.request(gone, "CANCEL")
+        await stand.until(gone, "FAILED")
+        assert await ahead(last) == 11
+        agent = await stand.agent(vcpus=4)
+        await agent.until(lambda: len(agent.assigned) == 4)
+        assert [await ahead(key) for key in (f"{array}:7", last)] == [4, 7]
+        await stand.check()
+        await stand.request(array, "TERMINATE")
+        await stand.until(f"{array}:9", "FAILED")
+        await stand.agent(vcpus=1)
+        await stand.until(last, "STARTING")
+        await stand.check()
+        assert await stand.conn.fetchval("SELECT count(*) FROM ready_blocks") == 0
+
+
+async def test_what_nobody_waits_for_is_not_kept(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither on record nor in memory: each job here has a size of its own."""
+    monkeypatch.setattr(memory, "SHAPES_KEPT", 2)
+    async with scheduler_stand(database_url) as stand:
+        await stand.environment()
+        await stand.queue()
+        await stand.agent(vcpus=64, answers=lambda _: Ended())
+        for number in range(1, 9):
+            await stand.until(await stand.submit(memory_mib=number), "SUCCEEDED")
+        assert await stand.conn.fetchval("SELECT count(*) FROM demand") == 0
+        mirror = stand.scheduler._memory
+        assert mirror is not None
+        assert len(mirror.shapes) <= 2

@@ -12,6 +12,7 @@ from support.cloud import KIND, Cloud, CloudWorld, a_cloud_world, add_environmen
 
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.errors import InvalidRequest, LongshoreError, NotFound, PreconditionFailed
+from longshore.domain.instance import InstanceStatus
 from longshore.domain.job import JobKey
 from longshore.domain.market import Quote
 from longshore.provisioning.quoting import Quotes
@@ -20,6 +21,8 @@ from longshore.provisioning.servicer import ProvisioningServicer
 from longshore.rpc.channel import open_channel
 from longshore.rpc.errors import from_rpc_error
 from longshore.rpc.server import GrpcServer
+from longshore.state import attempt, instance
+from longshore.state.attempt import AttemptMove
 from longshore.v1 import provisioning_service_pb2 as pb
 from longshore.v1 import provisioning_service_pb2_grpc as pb_grpc
 
@@ -232,7 +235,7 @@ async def test_costs_are_shared_by_what_attempts_held(
     (instance_id,) = await running(world)
     await world.db.execute(
         "UPDATE instances SET price_per_hour = 10, vcpus = 2, memory_mib = 1000, "
-        "launched_at = now() - interval '2 hours', ended_at = now(), status = 'TERMINATED'"
+        "launched_at = now() - interval '2 hours'"
     )
     array, single = uuid.UUID(int=1), uuid.UUID(int=2)
     await world.db.execute(
@@ -249,18 +252,15 @@ async def test_costs_are_shared_by_what_attempts_held(
             size,
         )
     # An hour each: half and a tenth of the instance; a quarter and a fifth; the whole of it.
-    for job_id, index, vcpu_milli, memory_mib in (
-        (array, 0, 1000, 100),
-        (array, 1, 500, 200),
-        (single, -1, 2000, 1000),
-    ):
+    keys = [JobKey(array, 0), JobKey(array, 1), JobKey(single)]
+    for key, vcpu_milli, memory_mib in zip(keys, (1000, 500, 2000), (100, 200, 1000), strict=True):
         await world.db.execute(
             "INSERT INTO attempts (job_id, array_index, attempt, attempt_id, instance_id, "
             "compute_environment, status, vcpu_milli, memory_mib, gpus, log_stream_name, "
-            "placed_at, stopped_at) VALUES ($1, $2, 1, 'a', $3, 'default', 'ENDED', $4, $5, 0, "
-            "'log', now() - interval '1 hour', now())",
-            job_id,
-            index,
+            "placed_at) VALUES ($1, $2, 1, 'a', $3, 'default', 'RUNNING', $4, $5, 0, "
+            "'log', now() - interval '1 hour')",
+            key.job_id,
+            key.array_index,
             instance_id,
             vcpu_milli,
             memory_mib,
@@ -268,12 +268,29 @@ async def test_costs_are_shared_by_what_attempts_held(
     request = pb.DescribeCostsRequest(
         job_ids=[f"{array}", f"{array}:1", f"{single}", f"{uuid.UUID(int=3)}", f"{array}:7"]
     )
-    costs = await stub.DescribeCosts(request, timeout=5)
-    assert by_name(costs.compute_environments) == pytest.approx({"default": 20})
-    assert by_name(costs.job_queues) == pytest.approx({"busy": 3 + 2.25 + 10, "idle": 0})
-    assert by_name(costs.jobs) == pytest.approx(
-        {f"{array}": 3 + 2.25, f"{array}:1": 2.25, f"{single}": 10}
-    )
+
+    async def check() -> None:
+        costs = await stub.DescribeCosts(request, timeout=5)
+        assert by_name(costs.compute_environments) == pytest.approx({"default": 20}, rel=1e-3)
+        assert by_name(costs.job_queues) == pytest.approx(
+            {"busy": 3 + 2.25 + 10, "idle": 0}, rel=1e-3
+        )
+        assert by_name(costs.jobs) == pytest.approx(
+            {f"{array}": 3 + 2.25, f"{array}:1": 2.25, f"{single}": 10}, rel=1e-3
+        )
+
+    await check()
+    # What is over costs what it did, also when its end is told twice.
+    now = datetime.now(UTC)
+    for _ in range(2):
+        await attempt.move(
+            world.db, [AttemptMove(key, 1, "ENDED", stopped_at=now) for key in keys[1:]]
+        )
+        await check()
+    await attempt.move(world.db, [AttemptMove(keys[0], 1, "ENDED", stopped_at=now)])
+    for _ in range(2):
+        await instance.ended(world.db, instance_id, InstanceStatus.TERMINATED, None, now=now)
+        await check()
     narrow = pb.DescribeCostsRequest(compute_environments=["none"], job_queues=["idle"])
     costs = await stub.DescribeCosts(narrow, timeout=5)
     assert (len(costs.compute_environments), len(costs.job_queues), len(costs.jobs)) == (0, 1, 0)

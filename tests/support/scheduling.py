@@ -497,9 +497,16 @@ class Stand:
             "SELECT shape_id, d.runnable, coalesce(r.runnable, 0) AS counted FROM demand d "
             "FULL JOIN (SELECT shape_id, sum(end_index - next_index) AS runnable FROM ready "
             "GROUP BY 1) r USING (shape_id) "
-            "WHERE d.runnable IS DISTINCT FROM coalesce(r.runnable, 0)"
+            "WHERE d.runnable IS DISTINCT FROM r.runnable"
         )
         assert not mismatch, mismatch
+        blocks = await self.conn.fetch(
+            "SELECT job_queue, rank, first_seq, b.jobs, r.jobs AS counted FROM ready_blocks b "
+            "FULL JOIN (SELECT job_queue, rank, ready_block(seq) AS first_seq, "
+            "sum(end_index - next_index) AS jobs FROM ready GROUP BY 1, 2, 3) r "
+            "USING (job_queue, rank, first_seq) WHERE b.jobs IS DISTINCT FROM r.jobs"
+        )
+        assert not blocks, blocks
         over = await self.conn.fetch(
             "SELECT a.instance_id FROM attempts a JOIN agents g USING (instance_id) "
             "WHERE a.status <> 'ENDED' GROUP BY a.instance_id, g.vcpu_milli, g.memory_mib "

@@ -17,7 +17,7 @@ BATCHES_MOST = 20
 
 
 class History:
-    """Keeps instances that are over, their orders and lost machines for a time.
+    """Keeps instances that are over, what they cost, their orders and lost machines for a time.
 
     Agents of instances that are over are forgotten at once: what of them is worth keeping is on
     their instances' records by then.
@@ -42,6 +42,7 @@ class History:
         await self._forget("instances", instance.prune, before)
         await self._forget("capacity_orders", capacity_order.prune, before)
         await self._forget("agents", agent.prune, before)
+        await self._forget("environment_costs", instance.prune_costs, before)
 
     async def _forget(
         self,

@@ -24,6 +24,9 @@ from longshore.state.demand import Reason
 from longshore.state.pool import Connection
 from longshore.state.topology import Topology
 
+#: Shapes remembered of which no job waits: most come back.
+SHAPES_KEPT = 1_000
+
 #: Names one attempt.
 AttemptRef = tuple[JobKey, int]
 
@@ -179,7 +182,7 @@ class Memory:
         return list(self.by_job.get(job_id, {}).values())
 
     async def learn_shapes(self, conn: Connection, shape_ids: Iterable[int]) -> None:
-        """Reads shapes of which no job was dispatchable when the mirror was loaded."""
+        """Reads shapes that the mirror does not know: no job of theirs waited lately."""
         new = set(shape_ids) - self.shapes.keys()
         if new:
             self.shapes.update(await demand.shapes(conn, new))
@@ -195,8 +198,15 @@ class Memory:
                 self.parking.forget(shape_id)
                 for known in (self.runnable, self.reasons, self.told):
                     known.pop(shape_id, None)
+        self._forget_shapes()
         parked = self.parking.parked
         return any(diff > 0 and shape_id in parked for shape_id, diff in differences.items())
+
+    def _forget_shapes(self) -> None:
+        """Keeps the shapes that decisions look at, and not many more."""
+        needed = self.runnable.keys() | self.parking.held
+        if len(self.shapes) > len(needed) + SHAPES_KEPT:
+            self.shapes = {shape_id: self.shapes[shape_id] for shape_id in needed}
 
     def watch_deadline(self, live: LiveAttempt) -> None:
         """Notes when a running attempt must end, if it has a timeout.

@@ -30,12 +30,14 @@ class Demand:
 
 
 async def change(conn: Connection, differences: Mapping[int, int]) -> None:
-    """Adds to the counts of shapes."""
+    """Adds to the counts of shapes; one of which nothing waits any more has none."""
     changed = sorted((shape_id, diff) for shape_id, diff in differences.items() if diff)
     if risen := [shape_id for shape_id, diff in changed if diff > 0]:
         await conn.execute(_SQL["ensure"], risen)
     if changed:
         await conn.execute(_SQL["change"], [s for s, _ in changed], [d for _, d in changed])
+    if fallen := [shape_id for shape_id, diff in differences.items() if diff <= 0]:
+        await conn.execute(_SQL["drop"], fallen)
 
 
 async def say(conn: Connection, reasons: Mapping[int, Reason]) -> None:
@@ -68,7 +70,7 @@ async def shapes(conn: Connection, shape_ids: Iterable[int]) -> dict[int, Shape]
 
 
 async def of_shape(conn: Connection, shape_id: int) -> Reason | None:
-    """Why a shape waits, None if it never did."""
+    """Why a shape waits, None if nothing of it does."""
     row = await conn.fetchrow(_SQL["of_shape"], shape_id)
     return None if row is None else Reason(row["blocked_reason"], row["explanation"])
 

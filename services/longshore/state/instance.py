@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from longshore.domain.catalogue import InstanceType
@@ -167,6 +167,11 @@ async def ended(
 async def prune(conn: Connection, before: datetime, limit: int) -> int:
     """Forgets instances that ended before a time, so many at most; returns how many."""
     return len(await conn.fetch(_SQL["prune"], before, limit))
+
+
+async def prune_costs(conn: Connection, before: date, limit: int) -> int:
+    """Forgets costs of days before one, so many rows at most; returns how many."""
+    return len(await conn.fetch(_SQL["prune_costs"], before, limit))
 
 
 async def notify_capacity(conn: Connection) -> None:

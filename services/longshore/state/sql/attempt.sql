@@ -11,15 +11,28 @@ FROM unnest($1::uuid[], $2::integer[], $3::integer[], $4::text[], $5::text[], $6
         vcpu_milli, memory_mib, gpus, log_stream_name)
 
 -- name: move
+-- Moves attempts on. What those that end held of instances is added to the costs of their queues.
 -- $1 job ids, $2 indexes, $3 attempts, $4 statuses, $5 started, $6 stopped, $7 exit codes, $8 reasons,
 -- $9 status reasons, $10 addresses
-UPDATE attempts a SET status = c.status, started_at = coalesce(a.started_at, c.started_at),
-    stopped_at = c.stopped_at, exit_code = c.exit_code, reason = c.reason, status_reason = c.status_reason,
-    address = coalesce(c.address, a.address)
-FROM unnest($1::uuid[], $2::integer[], $3::integer[], $4::text[], $5::timestamptz[], $6::timestamptz[],
-    $7::integer[], $8::text[], $9::text[], $10::text[])
-    AS c (job_id, array_index, attempt, status, started_at, stopped_at, exit_code, reason, status_reason, address)
-WHERE a.job_id = c.job_id AND a.array_index = c.array_index AND a.attempt = c.attempt AND a.status <> 'ENDED'
+WITH moved AS (
+    UPDATE attempts a SET status = c.status, started_at = coalesce(a.started_at, c.started_at),
+        stopped_at = c.stopped_at, exit_code = c.exit_code, reason = c.reason, status_reason = c.status_reason,
+        address = coalesce(c.address, a.address)
+    FROM unnest($1::uuid[], $2::integer[], $3::integer[], $4::text[], $5::timestamptz[], $6::timestamptz[],
+        $7::integer[], $8::text[], $9::text[], $10::text[])
+        AS c (job_id, array_index, attempt, status, started_at, stopped_at, exit_code, reason, status_reason, address)
+    WHERE a.job_id = c.job_id AND a.array_index = c.array_index AND a.attempt = c.attempt AND a.status <> 'ENDED'
+    RETURNING a.job_id, a.instance_id, a.status, a.vcpu_milli, a.memory_mib, a.gpus, a.placed_at, a.stopped_at
+)
+INSERT INTO queue_costs AS q (job_queue, day, cost)
+SELECT j.job_queue, (m.stopped_at AT TIME ZONE 'UTC')::date,
+    sum(held_cost(i, m.vcpu_milli, m.memory_mib, m.gpus, m.stopped_at - m.placed_at))
+FROM moved m
+JOIN instances i USING (instance_id)
+JOIN jobs j ON j.job_id = m.job_id AND j.array_index = -1
+WHERE m.status = 'ENDED' AND i.price_per_hour > 0
+GROUP BY 1, 2
+ON CONFLICT (job_queue, day) DO UPDATE SET cost = q.cost + excluded.cost
 
 -- name: stop
 -- Notes that attempts were told to stop. The first stop stays, but a user's takes the place of the instance's and of

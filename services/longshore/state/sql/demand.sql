@@ -9,6 +9,11 @@ UPDATE demand d SET runnable = d.runnable + c.difference, changed_at = now()
 FROM unnest($1::integer[], $2::bigint[]) AS c (shape_id, difference)
 WHERE d.shape_id = c.shape_id
 
+-- name: drop
+-- Forgets shapes of which nothing waits any more.
+-- $1 shapes
+DELETE FROM demand WHERE shape_id = ANY($1::integer[]) AND runnable = 0
+
 -- name: say
 -- Why shapes wait, NULL for nothing to say.
 -- $1 shapes, $2 AWS's reasons, $3 explanations

@@ -90,14 +90,24 @@ RETURNING i.instance_id, i.status_reason
 SELECT status FROM instances WHERE instance_id = $1 FOR UPDATE
 
 -- name: ended
+-- What it cost is added to the costs of its environment.
 -- $1 instance, $2 status, $3 reason or NULL to keep what was said before, $4 now,
 -- $5 since when it was to go by our own wish although it was not TERMINATING, or NULL
-UPDATE instances SET status = $2, status_reason = coalesce($3, status_reason),
-    ended_at = coalesce($4::timestamptz, now()),
-    terminating_at = coalesce(terminating_at, $5),
-    registered_at = (SELECT a.registered_at FROM agents a WHERE a.instance_id = $1)
-WHERE instance_id = $1 AND ended_at IS NULL
-RETURNING instance_id
+WITH ended AS (
+    UPDATE instances SET status = $2, status_reason = coalesce($3, status_reason),
+        ended_at = coalesce($4::timestamptz, now()),
+        terminating_at = coalesce(terminating_at, $5),
+        registered_at = (SELECT a.registered_at FROM agents a WHERE a.instance_id = $1)
+    WHERE instance_id = $1 AND ended_at IS NULL
+    RETURNING instance_id, compute_environment, price_per_hour, launched_at, ended_at
+), counted AS (
+    INSERT INTO environment_costs AS c (compute_environment, day, cost)
+    SELECT compute_environment, (ended_at AT TIME ZONE 'UTC')::date,
+        price_per_hour * extract(epoch FROM ended_at - launched_at) / 3600
+    FROM ended WHERE launched_at IS NOT NULL
+    ON CONFLICT (compute_environment, day) DO UPDATE SET cost = c.cost + excluded.cost
+)
+SELECT instance_id FROM ended
 
 -- name: prune
 -- Forgets instances that are over, those that ended first.
@@ -105,6 +115,12 @@ RETURNING instance_id
 DELETE FROM instances WHERE instance_id IN (
     SELECT instance_id FROM instances WHERE ended_at < $1 ORDER BY ended_at LIMIT $2)
 RETURNING instance_id
+
+-- name: prune_costs
+-- Forgets what instances cost that ended on days before one; $1 the day, $2 how many at most
+DELETE FROM environment_costs WHERE (compute_environment, day) IN (
+    SELECT compute_environment, day FROM environment_costs WHERE day < $1 LIMIT $2)
+RETURNING day
 
 -- name: notify_capacity
 SELECT pg_notify('longshore_capacity', '')

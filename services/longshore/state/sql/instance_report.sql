@@ -40,43 +40,56 @@ ORDER BY p.end_micros DESC, p.order_micros DESC, p.instance_id DESC
 LIMIT $4
 
 -- name: environment_costs
--- What all instances of compute environments cost, used or not.
+-- What all instances of compute environments cost, used or not: those that are over by day, the others as of now.
 -- $1 environments or NULL for all, $2 now
-SELECT name, coalesce(sum(i.price_per_hour
-        * extract(epoch FROM coalesce(i.ended_at, $2::timestamptz, now()) - i.launched_at) / 3600), 0)::float8 AS cost
-FROM (SELECT name FROM compute_environments UNION SELECT compute_environment FROM instances) e
-LEFT JOIN instances i ON i.compute_environment = e.name AND i.launched_at IS NOT NULL
-WHERE $1::text[] IS NULL OR e.name = ANY($1)
-GROUP BY name
+WITH live AS (
+    SELECT compute_environment, sum(price_per_hour
+        * extract(epoch FROM coalesce($2::timestamptz, now()) - launched_at) / 3600) AS cost
+    FROM instances WHERE ended_at IS NULL GROUP BY 1
+), past AS (
+    SELECT compute_environment, sum(cost) AS cost FROM environment_costs
+    WHERE $1::text[] IS NULL OR compute_environment = ANY($1)
+    GROUP BY 1
+)
+SELECT name, (coalesce(live.cost, 0) + coalesce(past.cost, 0))::float8 AS cost
+FROM (
+    SELECT name FROM compute_environments
+    UNION SELECT compute_environment FROM live
+    UNION SELECT compute_environment FROM past
+) AS known
+LEFT JOIN live ON live.compute_environment = name
+LEFT JOIN past ON past.compute_environment = name
+WHERE $1::text[] IS NULL OR name = ANY($1)
 ORDER BY name
 
 -- name: queue_costs
--- What the attempts of queues' jobs held of instances.
+-- What the attempts of queues' jobs held of instances: those that ended by day, the others as of now.
 -- $1 queues or NULL for all, $2 now
-SELECT q.name, coalesce(sum(c.cost), 0)::float8 AS cost
-FROM job_queues q LEFT JOIN (
-    SELECT j.job_queue, i.price_per_hour
-            * extract(epoch FROM coalesce(t.stopped_at, $2::timestamptz, now()) - t.placed_at) / 3600
-            * (t.vcpu_milli / (i.vcpus * 1000) + t.memory_mib::float8 / i.memory_mib
-                + CASE WHEN i.gpus > 0 THEN t.gpus::float8 / i.gpus ELSE 0 END)
-            / CASE WHEN i.gpus > 0 THEN 3 ELSE 2 END AS cost
+WITH live AS (
+    SELECT j.job_queue, sum(held_cost(i, t.vcpu_milli, t.memory_mib, t.gpus,
+        coalesce($2::timestamptz, now()) - t.placed_at)) AS cost
     FROM attempts t
     JOIN instances i USING (instance_id)
     JOIN jobs j ON j.job_id = t.job_id AND j.array_index = -1
-    WHERE i.price_per_hour > 0
-) c ON c.job_queue = q.name
+    WHERE t.status <> 'ENDED' AND i.price_per_hour > 0
+    GROUP BY 1
+), past AS (
+    SELECT job_queue, sum(cost) AS cost FROM queue_costs
+    WHERE $1::text[] IS NULL OR job_queue = ANY($1)
+    GROUP BY 1
+)
+SELECT q.name, (coalesce(live.cost, 0) + coalesce(past.cost, 0))::float8 AS cost
+FROM job_queues q
+LEFT JOIN live ON live.job_queue = q.name
+LEFT JOIN past ON past.job_queue = q.name
 WHERE $1::text[] IS NULL OR q.name = ANY($1)
-GROUP BY q.name
 ORDER BY q.name
 
 -- name: job_costs
 -- What jobs' attempts held of instances: of one child, or of all there are of a job.
 -- $1 jobs, $2 indexes of children or -1 for all, $3 now
-SELECT n.ordinal, coalesce(sum(i.price_per_hour
-        * extract(epoch FROM coalesce(t.stopped_at, $3::timestamptz, now()) - t.placed_at) / 3600
-        * (t.vcpu_milli / (i.vcpus * 1000) + t.memory_mib::float8 / i.memory_mib
-            + CASE WHEN i.gpus > 0 THEN t.gpus::float8 / i.gpus ELSE 0 END)
-        / CASE WHEN i.gpus > 0 THEN 3 ELSE 2 END), 0)::float8 AS cost
+SELECT n.ordinal, coalesce(sum(held_cost(i, t.vcpu_milli, t.memory_mib, t.gpus,
+    coalesce(t.stopped_at, $3::timestamptz, now()) - t.placed_at)), 0)::float8 AS cost
 FROM unnest($1::uuid[], $2::integer[]) WITH ORDINALITY AS n (job_id, array_index, ordinal)
 JOIN jobs j ON j.job_id = n.job_id AND j.array_index = -1
 LEFT JOIN attempts t ON t.job_id = n.job_id AND (n.array_index = -1 OR t.array_index = n.array_index)

@@ -48,9 +48,13 @@ FROM ready WHERE job_id = ANY($1::uuid[])
 ORDER BY job_id, rank, next_index
 
 -- name: ahead
--- How many jobs and children are dispatched before a place in a queue.
+-- How many jobs and children are dispatched before a place in a queue: whole stretches by their sums, and what comes
+-- before it in its own.
 -- $1 queue, $2 rank, $3 seq, $4 index
-SELECT coalesce(sum(least(end_index,
-    CASE WHEN rank = $2 AND seq = $3 THEN $4 ELSE end_index END) - next_index), 0)
-FROM ready
-WHERE job_queue = $1 AND (rank, seq, next_index) < ($2::smallint, $3::bigint, $4::integer)
+SELECT coalesce((
+    SELECT sum(jobs) FROM ready_blocks
+    WHERE job_queue = $1 AND (rank, first_seq) < ($2::smallint, ready_block($3::bigint))
+), 0)::bigint + coalesce((
+    SELECT sum(least(end_index, CASE WHEN seq = $3 THEN $4::integer ELSE end_index END) - next_index) FROM ready
+    WHERE job_queue = $1 AND rank = $2 AND seq >= ready_block($3) AND (seq, next_index) < ($3, $4)
+), 0)::bigint
