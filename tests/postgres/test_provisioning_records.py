@@ -15,6 +15,7 @@ from longshore.domain.errors import InvalidRequest, LongshoreError, NotFound, Pr
 from longshore.domain.instance import InstanceStatus
 from longshore.domain.job import JobKey
 from longshore.domain.market import Quote
+from longshore.domain.page import encode_token
 from longshore.provisioning.quoting import Quotes
 from longshore.provisioning.reporting import Reports
 from longshore.provisioning.servicer import ProvisioningServicer
@@ -220,8 +221,9 @@ async def test_instances_are_listed_in_pages(
     ]
     assert [mark.ToDatetime() for mark in marks] == sorted(mark.ToDatetime() for mark in marks)
     assert not everything[0].HasField("launch_time")
-    request = pb.ListInstancesRequest(next_token="x")  # noqa: S106 - of a page
-    assert isinstance(await refusal(stub.ListInstances(request, timeout=5)), InvalidRequest)
+    for token in ("x", encode_token("instances:::False", [1, 1, "i\0"])):
+        request = pb.ListInstancesRequest(next_token=token)
+        assert isinstance(await refusal(stub.ListInstances(request, timeout=5)), InvalidRequest)
 
 
 def by_name(costs: Iterable[pb.Cost]) -> dict[str, float]:

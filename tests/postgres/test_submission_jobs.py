@@ -7,6 +7,7 @@ import pytest
 from support.submission import Stand, submission_stand
 
 from longshore.domain.errors import InvalidRequest, NotFound
+from longshore.domain.page import encode_token
 
 STATUSES = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED", "FAILED")
 
@@ -132,6 +133,14 @@ async def test_queues_are_listed_newest_first_page_by_page(stand: Stand) -> None
 async def test_a_token_that_is_not_ours_is_refused(stand: Stand, token: str) -> None:
     with pytest.raises(InvalidRequest, match="nextToken"):
         await stand("ListJobs", jobQueue="q", nextToken=token)
+
+
+@pytest.mark.parametrize("index", [-1, 10_000, 2**31 - 1, 2**31, 2**63])
+async def test_a_token_beyond_every_child_and_node_is_refused(stand: Stand, index: int) -> None:
+    job = await stand.submit(arrayProperties={"size": 2})
+    for member, scope in (("arrayJobId", "children"), ("multiNodeJobId", "nodes")):
+        with pytest.raises(InvalidRequest, match="nextToken"):
+            await stand("ListJobs", **{member: job}, nextToken=encode_token(scope, [index]))
 
 
 async def test_filters_show_every_status(stand: Stand) -> None:

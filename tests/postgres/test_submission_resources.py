@@ -15,6 +15,7 @@ from longshore.domain.errors import (
     PreconditionFailed,
     Unimplemented,
 )
+from longshore.domain.page import encode_token
 
 MANAGED: Json = {
     "computeEnvironmentName": "m",
@@ -435,6 +436,21 @@ async def test_describing_goes_page_by_page(stand: Stand) -> None:
         with pytest.raises(InvalidRequest, match="nextToken"):
             await stand(operation, nextToken="rubbish")
         assert await stand(operation, **{member: ["none"]}) == {}
+
+
+@pytest.mark.parametrize(
+    ("operation", "token"),
+    [
+        ("DescribeComputeEnvironments", encode_token("environments", ["a\0"])),
+        ("DescribeJobQueues", encode_token("queues", ["\ud800"])),
+        ("DescribeJobDefinitions", encode_token("definitions", ["a\0", 1])),
+        ("DescribeJobDefinitions", encode_token("definitions", ["a", 2**31])),
+    ],
+)
+async def test_a_crafted_token_is_refused(stand: Stand, operation: str, token: str) -> None:
+    """Of the right form, with a position that the query could not take."""
+    with pytest.raises(InvalidRequest, match="nextToken"):
+        await stand(operation, nextToken=token)
 
 
 async def test_a_queue_keeps_its_order_of_environments(stand: Stand) -> None:

@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from longshore.domain.job import JobKey
-from longshore.domain.page import Page, decode_token, encode_token
+from longshore.domain.page import ANY_NAME, NUMBER_64, Page, decode_token, encode_token
 from longshore.state import instance_report
 from longshore.state.instance_report import Cost, InstanceDetail
 from longshore.state.pool import Pool, connection
+
+#: In a listing: when an instance ended and was ordered, in microseconds, and its id.
+_POSITION = (NUMBER_64, NUMBER_64, ANY_NAME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class Reports:
         Raises:
             InvalidRequest: the token is not of this listing.
         """
-        after = decode_token(token, wanted.scope, (int, int, str)) if token else None
+        after = decode_token(token, wanted.scope, _POSITION) if token else None
         async with connection(self._pool) as conn:
             found = await instance_report.list_instances(
                 conn,

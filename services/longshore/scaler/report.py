@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from longshore.domain.page import Page, decode_token, encode_token, page_size
+from longshore.domain.page import NUMBER_64, Page, decode_token, encode_token, page_size
 from longshore.domain.validation import NAMES_MAX, check_count
 from longshore.state import capacity_report
 from longshore.state.capacity_report import Activity, EnvironmentCapacity
@@ -42,7 +42,7 @@ class Report:
             InvalidRequest: a page of that size or of that token cannot be.
         """
         size = PAGE_DEFAULT if asked is None else page_size(asked, PAGE_MOST)
-        before = int(decode_token(token, _SCOPE, [int])[0]) if token else _BEYOND_ACTIVITIES
+        before = int(decode_token(token, _SCOPE, [NUMBER_64])[0]) if token else _BEYOND_ACTIVITIES
         async with connection(self._pool) as conn:
             found = await capacity_report.activities(
                 conn, environment or None, before=before, limit=size + 1

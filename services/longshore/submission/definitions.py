@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from longshore.domain.arn import DefinitionName
+from longshore.domain.arn import NAME, DefinitionName
 from longshore.domain.errors import InvalidRequest, NotFound
-from longshore.domain.page import Page, decode_token, encode_token, page_size
+from longshore.domain.page import NUMBER_32, Page, decode_token, encode_token, page_size
 from longshore.domain.validation import NAMES_MAX, Json, check_count, require
 from longshore.domain.validation_definition import new_definition
 from longshore.state import job_definition
@@ -65,7 +65,7 @@ class Definitions:
         size = page_size(asked, NAMES_MAX)
         after = ("", _BEYOND_REVISIONS)
         if token:
-            last_name, last_revision = decode_token(token, _SCOPE, [str, int])
+            last_name, last_revision = decode_token(token, _SCOPE, [NAME, NUMBER_32])
             after = str(last_name), int(last_revision)
         async with connection(self._pool) as conn:
             found = await job_definition.list_revisions(

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from longshore.domain.arn import NAME
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.environment import (
     QUEUE_HEALTHY,
@@ -205,7 +206,7 @@ def _check_describe(
 
 
 def _after(token: str | None, scope: str) -> str:
-    return str(decode_token(token, scope, [str])[0]) if token else ""
+    return str(decode_token(token, scope, [NAME])[0]) if token else ""
 
 
 def _next(

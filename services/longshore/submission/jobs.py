@@ -7,8 +7,10 @@ from longshore.domain.arn import JOB_QUEUE, parse_name
 from longshore.domain.errors import InvalidRequest, LongshoreError, NotFound
 from longshore.domain.job import JobKey, JobStatus
 from longshore.domain.listing import ListRequest, job_filter
-from longshore.domain.page import Page, decode_token, encode_token, page_size
+from longshore.domain.nodes import NODES_MAX
+from longshore.domain.page import NUMBER_64, Page, decode_token, encode_token, page_size
 from longshore.domain.reading import DescribedJob, JobRecord
+from longshore.domain.submission import ARRAY_MAX
 from longshore.domain.validation import (
     check_count,
     check_not_empty,
@@ -68,7 +70,7 @@ class Jobs:
         name = parse_name(JOB_QUEUE, queue, member="jobQueue")
         wanted = job_filter(request)
         size = page_size(request.max_results, FILTERED_MAX if request.filters else LIST_MAX)
-        before = int(decode_token(request.token, "jobs", [int])[0]) if request.token else None
+        before = int(decode_token(request.token, "jobs", [NUMBER_64])[0]) if request.token else None
         async with connection(self._pool) as conn:
             if not await job_queue.read_queues(conn, [name]):
                 raise NotFound(f"JobQueue {name} not found.", member="jobQueue")
@@ -84,7 +86,7 @@ class Jobs:
         require(not request.filters, "filters do not apply to children of an array job.", "filters")
         key = JobKey.parse(text, "arrayJobId")
         size = page_size(request.max_results, LIST_MAX)
-        after = int(decode_token(request.token, "children", [int])[0]) if request.token else -1
+        after = _after_index(request.token, "children", ARRAY_MAX)
         async with connection(self._pool) as conn:
             if not await job_reading.is_array(conn, key.job_id):
                 raise NotFound(f"Array job {text} not found.", member="arrayJobId")
@@ -104,7 +106,7 @@ class Jobs:
         )
         key = JobKey.parse(text, "multiNodeJobId")
         size = page_size(request.max_results, LIST_MAX)
-        after = int(decode_token(request.token, "nodes", [int])[0]) if request.token else -1
+        after = _after_index(request.token, "nodes", NODES_MAX)
         async with connection(self._pool) as conn:
             if not await job_reading.is_multi_node(conn, key.job_id):
                 raise NotFound(f"Multi-node job {text} not found.", member="multiNodeJobId")
@@ -174,6 +176,11 @@ class Jobs:
             if live:
                 await job_request.insert_requests(conn, live, kind, reason)
         return set(found)
+
+
+def _after_index(token: str | None, scope: str, most: int) -> int:
+    """The index after which a page of children or nodes begins, of so many at most."""
+    return int(decode_token(token, scope, [range(most)])[0]) if token else -1
 
 
 def _parse_target(text: str) -> JobKey:
