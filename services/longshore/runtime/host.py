@@ -59,7 +59,7 @@ def catalogue_types(settings: Settings) -> tuple[InstanceType, ...] | None:
     path = settings.path("LONGSHORE_CATALOGUE")
     try:
         return parse_catalogue(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, CatalogueError) as error:
+    except (OSError, UnicodeDecodeError, CatalogueError, RecursionError) as error:
         raise ConfigError(f"LONGSHORE_CATALOGUE, {path}, cannot be used: {error}") from None
 
 

@@ -30,7 +30,7 @@ STRATEGIES_OF = {
     "FARGATE": (),
     "FARGATE_SPOT": (),
 }
-EXIT_INCOMPLETE = 1
+EXIT_INCOMPLETE = EXIT_UNTOLD = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
@@ -108,7 +108,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The exit code: 0 when every job ended, 1 when some did not, 2 for a wrong workload."""
+    """The exit code: 0 when every job ended, 1 when some did not, 2 for a wrong workload.
+
+    1 also when the result could not be written.
+    """
     try:
         return run(_arguments(argv))
     except LongshoreError as error:
@@ -118,6 +121,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of a pipe has seen enough.
         sys.stdout = None
         return 0
+    except OSError as error:
+        # Files are told by name where they are read and written: this one is standard output.
+        sys.stderr.write(f"longshore: Standard output cannot be written: {error.strerror}.\n")
+        sys.stdout = None
+        return EXIT_UNTOLD
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
 

@@ -16,6 +16,8 @@ from longshore.domain.nodes import NODES_MAX
 from longshore.simulation.duration import Duration, Span, microseconds, seconds
 
 FILE_BYTES_MAX = 4 * 1024 * 1024
+#: Levels of mappings and sequences; a workload has six.
+DEPTH_MAX = 32
 ENVIRONMENTS_MAX = 50
 QUEUES_MAX = 50
 JOBS_MAX = 1_000
@@ -306,13 +308,24 @@ def parse(content: bytes) -> Workload:
         InvalidRequest: it is no YAML, or something in it is wrong.
     """
     try:
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(content, yaml.CLoader)):
-            raise InvalidRequest("$: aliases of YAML (*name) are not supported.")
+        _check_structure(content)
         return msgspec.convert(yaml.load(content, _Loader), Workload)  # noqa: S506 - a safe one
     except msgspec.ValidationError as error:
         raise _invalid(str(error)) from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(f"The file cannot be read as YAML: {_line(error)}.") from None
+
+
+def _check_structure(content: bytes) -> None:
+    """Refuses aliases, and the depth at which the loader, which recurses, would end the process."""
+    depth = 0
+    for event in yaml.parse(content, yaml.CLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise InvalidRequest("$: aliases of YAML (*name) are not supported.")
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEPTH_MAX:
+            raise InvalidRequest(f"$: nested more than {DEPTH_MAX} levels deep.")
 
 
 def _invalid(text: str) -> InvalidRequest:

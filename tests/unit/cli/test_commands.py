@@ -229,6 +229,12 @@ def test_a_full_device_is_told_in_a_sentence(arguments: Sequence[str]) -> None:
     assert both.returncode == exit_code.NEGATIVE
 
 
+def test_a_simulation_that_cannot_be_told_is_a_sentence_too() -> None:
+    done = _process(">/dev/full", "simulate", "examples/rolling_order/workload.yaml")
+    assert done.returncode == exit_code.NEGATIVE
+    assert done.stderr.startswith(b"longshore: Standard output cannot be written: ")
+
+
 def test_remarks_that_nobody_can_read_end_nothing() -> None:
     assert _process("2>/dev/full", "down").returncode == exit_code.OK
     assert _process(">&- 2>&-", "version").returncode == exit_code.OK

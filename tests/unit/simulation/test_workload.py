@@ -116,7 +116,9 @@ def test_what_is_wrong_is_told_in_a_sentence_with_its_path(
         (b"seed: 99999999999999999999999999", "$"),
         (b"name: 2020-01-01", "$.name: expected `str`, got `date`."),
         (b'name: "\\e[31m"', "$.name: "),
-        (b"[" * 5_000, "The file cannot be read as YAML: "),
+        (b"[" * 5_000, "$: nested more than 32 levels deep."),
+        (b"[" * 100_000, "$: nested more than 32 levels deep."),
+        (b"- " * 100_000, "$: nested more than 32 levels deep."),
     ],
 )
 def test_what_is_no_workload_is_told(content: bytes, message: str) -> None:
