@@ -40,8 +40,10 @@ STATUS_STYLES = {
     "DRAINING": "yellow",
     "LOST": "red",
 }
-#: On a terminal, a column that is no wider is not folded.
+#: On a terminal, a column that is no wider is not folded while there are others to go without.
 WHOLE_CELLS = 20
+#: No column but an only one is made narrower.
+NARROW_CELLS = 8
 #: Blanks between two columns.
 GAP = 2
 
@@ -129,20 +131,44 @@ def fitted(lines: Sequence[Sequence[str]], width: int, spare: Sequence[str] = ()
     from rich.table import Table  # noqa: PLC0415 - see the module's docstring
     from rich.text import Text  # noqa: PLC0415
 
-    columns = list(zip(*lines, strict=True))
-    for header in spare:
-        # Folded, a long column needs this much at least to be read.
-        needed = sum(min(max(map(len, column)), WHOLE_CELLS) + GAP for column in columns[1:])
-        if max(map(len, columns[0])) + needed <= width:
-            break
-        columns = [column for column in columns if column[0] != header]
+    columns = _kept(list(zip(*lines, strict=True)), width, spare)
     grid = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
-    for number, (header, *cells) in enumerate(columns):
-        short = max(map(len, (header, *cells))) <= WHOLE_CELLS
-        grid.add_column(header, overflow="fold", no_wrap=number == 0 or short)
+    for (header, *_), cells in zip(columns, _widths(columns, width), strict=True):
+        # Rich cuts where it has to choose; with a width of its own a column is folded.
+        grid.add_column(header, overflow="fold", width=cells)
     for row in list(zip(*columns, strict=True))[1:]:
         grid.add_row(*(Text(cell, style=STATUS_STYLES.get(cell, "")) for cell in row))
     return grid
+
+
+def _kept(
+    columns: list[tuple[str, ...]], width: int, spare: Sequence[str]
+) -> list[tuple[str, ...]]:
+    """The columns that there is room for: without spare ones, then without the last."""
+    for header in spare:
+        # Folded, a long column needs this much at least to be read.
+        if _needed(columns, WHOLE_CELLS) <= width:
+            break
+        columns = [column for column in columns if column[0] != header]
+    while len(columns) > 1 and _needed(columns, NARROW_CELLS) > width:
+        columns = columns[:-1]
+    return columns
+
+
+def _needed(columns: Sequence[tuple[str, ...]], most: int) -> int:
+    """Cells of a terminal if columns other than the first have so many at most."""
+    first, *others = (max(map(len, column)) for column in columns)
+    return first + sum(min(other, most) + GAP for other in others)
+
+
+def _widths(columns: Sequence[tuple[str, ...]], width: int) -> list[int]:
+    """Of each column; the widest give way first, and the first column last."""
+    first, *others = (max(map(len, column)) for column in columns)
+    room = width - first - GAP * len(others)
+    level = max(others, default=0)
+    while sum(min(other, level) for other in others) > room and level > NARROW_CELLS:
+        level -= 1
+    return [min(first, width), *(min(other, level) for other in others)]
 
 
 def fields(pairs: Iterable[tuple[str, str]]) -> None:

@@ -1,5 +1,6 @@
 """`instances`, `instance`: the machines that jobs run on."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -48,7 +49,12 @@ async def instances(
                 break
     if json:
         console.print_json([console.whole(item) for item in found])
-        return
+    else:
+        show(found)
+
+
+def show(found: Sequence[provisioning_service_pb2.InstanceDetail]) -> None:
+    """Prints instances as a table."""
     console.table(
         (
             *("INSTANCE", "COMPUTE ENVIRONMENT", "STATUS", "TYPE", "OPTION", "VCPUS HELD/ALL"),

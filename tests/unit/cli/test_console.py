@@ -4,10 +4,12 @@ import io
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
-from longshore.v1 import job_pb2, resources_pb2
-from longshore_cli import console
+from longshore.v1 import job_pb2, provisioning_service_pb2, resources_pb2
+from longshore_cli import console, instance
 
 
 def test_messages_become_awss_json() -> None:
@@ -76,6 +78,54 @@ def test_narrow_terminal_goes_without_spare_columns_rather_than_fold_short_ones(
     assert lines[0].split() == headers
     assert lines[1].split()[:3] == ["i" * 36, "n" * 14, "SUCCEEDED"]
     assert max(map(len, lines)) <= width
+
+
+_IDS = st.sampled_from(["i-0123456789abcdef0", "0" * 8 + "-0000" * 3 + "-" + "0" * 12, "e" * 128])
+
+
+@given(
+    rows=st.lists(
+        st.tuples(_IDS, *(st.text("abc -/()", max_size=60) for _ in range(11))), max_size=4
+    ),
+    width=st.integers(min_value=1, max_value=250),
+)
+def test_ids_are_never_cut(rows: list[tuple[str, ...]], width: int) -> None:
+    """Whole where the terminal is as wide, folded with every character elsewhere."""
+    headers = tuple(f"HEADER {letter}" for letter in "ABCDEFGHIJKL")
+    output = io.StringIO()
+    terminal = Console(file=output, force_terminal=True, width=width, color_system=None)
+    terminal.print(console.fitted([headers, *rows], width, headers[1:5]))
+    lines = output.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    for identifier in {row[0] for row in rows}:
+        if len(identifier) <= width:
+            assert sum(line.startswith(identifier) for line in lines) >= 1
+        else:
+            assert identifier in "".join(line.strip() for line in lines)
+
+
+def test_the_instances_of_a_terminal_of_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    output = io.StringIO()
+    terminal = Console(file=output, force_terminal=True, width=80, color_system=None)
+    monkeypatch.setattr(console, "is_terminal", lambda _: True)
+    monkeypatch.setattr(console, "out", lambda: terminal)
+    instance.show(
+        [
+            provisioning_service_pb2.InstanceDetail(
+                instance_id="i-0123456789abcdef0",
+                compute_environment="a-compute-environment-of-a-name",
+                status="STARTING",
+                instance_type="local.16xlarge",
+                vcpus=128,
+                held_vcpus=127.25,
+                live_attempts=1000,
+            )
+        ]
+    )
+    (row,) = (line for line in output.getvalue().splitlines() if line.startswith("i-"))
+    assert row.split()[0] == "i-0123456789abcdef0"
+    assert "STARTING" in row
+    assert "127.25/128" in row
 
 
 def test_markup_in_values_is_text(capsys: pytest.CaptureFixture[str]) -> None:
