@@ -71,6 +71,8 @@ class Stack:
     port_base: int = field(default_factory=free_port_base)
     #: LONGSHORE_* variables besides.
     settings: Mapping[str, str] = field(default_factory=dict)
+    #: The installed command.
+    command: str = LONGSHORE
 
     @property
     def gateway_url(self) -> str:
@@ -95,7 +97,7 @@ class Stack:
     ) -> subprocess.CompletedProcess[str]:
         """Runs the command and returns its output and exit code."""
         done = subprocess.run(
-            [LONGSHORE, *arguments],
+            [self.command, *arguments],
             env=self.environ | environ,
             capture_output=True,
             text=True,
