@@ -190,6 +190,7 @@ async def a_world(
     cleanup_command: Sequence[str] = NOTHING,
     grace: float = 30,
     limit: int = 8,
+    machine: str = "",
     settings: ScalingSettings | None = None,
 ) -> AsyncIterator[World]:
     """Everything but the scheduler; processes that are left are killed at the end."""
@@ -217,11 +218,12 @@ async def a_world(
         )
         stack.callback(kill_all, directory)
         stack.callback(provider.close)
-        leadership = Leadership(pool, LEASE_DOMAIN, f"local:{directory}", LEASE_SECONDS)
+        leadership = Leadership(pool, LEASE_DOMAIN, f"local:{machine}:{directory}", LEASE_SECONDS)
         reconciler = Reconciler(
             pool,
             provider,
             leadership=leadership,
+            machine=machine,
             grace=timedelta(seconds=grace),
             wake_after=due.append,
             restarts=RestartPolicy(first_delay=timedelta(milliseconds=10)),
@@ -229,7 +231,7 @@ async def a_world(
         service = Provisioning(
             pool,
             leadership=leadership,
-            fulfilling=Fulfilling(leadership, provider, CATALOGUE),
+            fulfilling=Fulfilling(leadership, provider, CATALOGUE, machine),
             provider_name=provider.name,
             wake=lambda: None,
         )

@@ -1,5 +1,6 @@
 """The local provider: slots, interruptions, many at one time, with real processes."""
 
+import contextlib
 import platform
 import uuid
 from collections.abc import AsyncIterator
@@ -42,12 +43,18 @@ def an_order(kind: str, weight: float, count: int) -> pb.ProvisionRequest:
     )
 
 
-async def launch(world: World, kind: str = "local.quarter", count: int = 1) -> list[str]:
-    """Instances that run."""
+async def order(world: World, kind: str = "local.quarter", count: int = 1) -> list[str]:
+    """Instances that are to be launched."""
     weight = 0.25 if kind.startswith("fargate") else 2
     response = await world.provisioning.Provision(an_order(kind, weight, count), timeout=5)
-    await world.reconciler.tick()
     return [instance.instance_id for instance in response.instances]
+
+
+async def launch(world: World, kind: str = "local.quarter", count: int = 1) -> list[str]:
+    """Instances that run."""
+    instance_ids = await order(world, kind, count)
+    await world.reconciler.tick()
+    return instance_ids
 
 
 async def until(world: World, instance_id: str, status: str) -> None:
@@ -121,3 +128,47 @@ async def test_an_interruption_needs_no_grace(world: World) -> None:
     assert instance_id in await world.pids()
     await until(world, instance_id, "TERMINATED")
     assert await world.pids() == {}
+
+
+async def test_instances_of_another_machine_are_left_to_it(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Whoever takes over does not start them too: an instance would be there twice."""
+    directory = tmp_path / "instances"
+    async with contextlib.AsyncExitStack() as stack:
+        first = await stack.enter_async_context(a_world(database_url, directory, machine="first"))
+        await first.environment()
+        working, lost, leaving, booting = await launch(first, count=4)
+        for instance_id in (working, lost, leaving):
+            await first.register(instance_id, idle=3600)
+        await first.attempt(working)
+        (unborn,) = await order(first)
+        before = await first.pids()
+        await first.leadership.release()
+
+        second = await stack.enter_async_context(
+            a_world(database_url, tmp_path / "elsewhere", machine="second")
+        )
+        await second.db.execute("UPDATE agents SET status = 'LOST' WHERE instance_id = $1", lost)
+        await second.db.execute(
+            "UPDATE instances SET status = 'TERMINATING', terminating_at = now() - interval '1 h' "
+            "WHERE instance_id = $1",
+            leaving,
+        )
+        assert await second.reconciler.tick()
+        ended = {lost: "TERMINATED", leaving: "TERMINATED", unborn: "TERMINATED"}
+        assert await second.instances() == {working: "LAUNCHED", booting: "LAUNCHED", **ended}
+        assert await second.pids() == {}
+        (own,) = await launch(second)
+        assert (await second.pids()).keys() == {own}
+        await second.reconciler.stop_all()
+        expected = {working: "LAUNCHED", booting: "LAUNCHED", own: "TERMINATED", **ended}
+        assert await second.instances() == expected
+
+        # The first one has not touched anything meanwhile, and finds its own again.
+        await second.leadership.release()
+        assert await first.reconciler.tick()
+        pids = await first.pids()
+        assert {key: pids[key] for key in (working, booting)} == {
+            key: before[key] for key in (working, booting)
+        }

@@ -111,6 +111,8 @@ class InstanceRecord:
     ends_at: datetime | None = None
     #: When the last attempt on it ended, or else when its agent registered.
     idle_since: datetime | None = None
+    #: The machine that it is a process of; empty if the provider reaches it from anywhere.
+    machine: str = ""
 
     @property
     def is_reachable(self) -> bool:
@@ -184,6 +186,31 @@ def next_step(
     if step is Step.WAIT:
         due = min(filter(None, (due, instance.ends_at)), default=None)
     return step, due
+
+
+def next_step_elsewhere(
+    instance: InstanceRecord, *, now: datetime, grace: timedelta
+) -> tuple[Step, datetime | None]:
+    """The next step of an instance that is a process of another machine.
+
+    From here it can be neither seen nor started nor ended; its agent speaks to the scheduler all
+    the same. While it does, the instance works on. Where one of this machine would be started again
+    or be ended, the record of another's ends: the scheduler then refuses its agent, if there is
+    one, and that ends what it runs.
+
+    Returns:
+        RECORD or WAIT, and for WAIT when to look again at the latest, None if only others move it.
+    """
+    if instance.agent is AgentStatus.LOST or instance.status is InstanceStatus.ORDERED:
+        return Step.RECORD, None
+    if instance.status is InstanceStatus.TERMINATING:
+        step, due = next_step(
+            instance, Asked(), is_running=True, revives=False, now=now, grace=grace
+        )
+        return (step, due) if step is Step.WAIT else (Step.RECORD, None)
+    if instance.agent is None:
+        return _at(Step.RECORD, (instance.launched_at or now) + grace, now)
+    return Step.WAIT, None
 
 
 def _at(step: Step, due: datetime, now: datetime) -> tuple[Step, datetime | None]:

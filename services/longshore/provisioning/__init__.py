@@ -40,6 +40,12 @@ Giving an instance back, step by step:
    on a reachable agent it is left alone; but at the end of a notice (`ends_at`) it is ended by
    force, whatever runs: its attempts end as those of a terminated instance.
 
+With the local provider an instance is a process of one machine, and its record says of which.
+Provisioning of another machine on the same database waits for the lease; if it gets it, because the
+first one is away, it neither starts nor ends what is not its own. Instances of the other machine
+work on while their agents speak to the scheduler; once one is lost, or should be started again or
+be ended, its record ends, and an agent that is there all the same is refused and ends what it runs.
+
 When the service stops, instances go on and are adopted by the next one. On SIGUSR1, or with
 LONGSHORE_STOP_INSTANCES=true, it ends them all first: agents get SIGTERM, containers are removed,
 records end TERMINATED, and the scheduler ends their attempts as those of a terminated instance.

@@ -21,6 +21,7 @@ from longshore.rpc.server import GrpcServer
 from longshore.runtime.config import ConfigError
 from longshore.runtime.host import host_architecture
 from longshore.runtime.loop import Loop
+from longshore.runtime.machine import boot_identity, machine_identity
 from longshore.runtime.metrics import serve_metrics
 from longshore.runtime.process import run_until_stopped
 from longshore.state import instance
@@ -64,9 +65,15 @@ async def serve(stop: asyncio.Event, config: ProvisioningConfig) -> None:
             asyncio.get_running_loop().call_later(seconds, instances.wake)
 
         provider = await _open_provider(stack, config, pool, on_exit)
-        leadership = Leadership(pool, LEASE_DOMAIN, _holder(config), LEASE_SECONDS)
+        machine = "" if config.provider != "local" else machine_identity(config.instances_dir)
+        leadership = Leadership(pool, LEASE_DOMAIN, _holder(config, machine), LEASE_SECONDS)
         reconciler = Reconciler(
-            pool, provider, leadership=leadership, grace=config.grace, wake_after=wake_after
+            pool,
+            provider,
+            leadership=leadership,
+            machine=machine,
+            grace=config.grace,
+            wake_after=wake_after,
         )
 
         async def tick() -> None:
@@ -76,7 +83,7 @@ async def serve(stop: asyncio.Event, config: ProvisioningConfig) -> None:
         provisioning = Provisioning(
             pool,
             leadership=leadership,
-            fulfilling=Fulfilling(leadership, provider, config.catalogue),
+            fulfilling=Fulfilling(leadership, provider, config.catalogue, machine),
             provider_name=provider.name,
             wake=instances.wake,
         )
@@ -154,11 +161,14 @@ async def _open_provider(
     return local
 
 
-def _holder(config: ProvisioningConfig) -> str:
-    """Names this machine's provisioning: the one that comes after takes the lease back at once."""
-    if config.provider == "local":
-        return f"local:{config.instances_dir}"
-    return f"{config.provider}:{socket.gethostname()}:{config.address}"
+def _holder(config: ProvisioningConfig, machine: str) -> str:
+    """Names this machine's provisioning: the one that comes after takes the lease back at once.
+
+    Only while the machine runs on: a copy of it, with all its files, is another one.
+    """
+    if machine:
+        return f"local:{machine}:{boot_identity()}:{config.instances_dir}"
+    return f"{config.provider}:{socket.gethostname()}:{boot_identity()}:{config.address}"
 
 
 async def _main(stop: asyncio.Event) -> None:

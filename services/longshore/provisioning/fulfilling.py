@@ -65,9 +65,13 @@ class Provisioned:
 class Fulfilling:
     """Answers orders, each once."""
 
-    def __init__(self, leadership: Leadership, provider: Provider, catalogue: Catalogue) -> None:
+    def __init__(
+        self, leadership: Leadership, provider: Provider, catalogue: Catalogue, machine: str = ""
+    ) -> None:
+        """Answers none yet; for `machine` see `Reconciler`."""
         self._leadership = leadership
         self._provider = provider
+        self._machine = machine
         self._catalogue = catalogue
         # A provider that only reserves goes by what is on record, so one order after the other.
         self._places = asyncio.Semaphore(1 if provider.revives else ORDERS_AT_ONCE)
@@ -145,7 +149,7 @@ class Fulfilling:
             async with self._leadership.transaction() as conn:
                 if answer := await self._answered(conn, order.order_id):
                     return answer
-                live = await instance.count_live(conn, self._provider.name)
+                live = await instance.count_live(conn, self._provider.name, self._machine)
                 resources = await instance.compute_resources(conn, order.compute_environment)
             fulfilment = await self._ask(order, kinds, resources, live + ahead)
             async with self._leadership.transaction() as conn:
@@ -214,12 +218,12 @@ class Fulfilling:
         ordered = [(one, kinds[one.entry.instance_type]) for one in got.instances]
         if is_closed:
             there = [pair for pair in ordered if pair[0].provider_id is not None]
-            await instance.insert(conn, order, self._provider.name, there)
+            await instance.insert(conn, order, self._provider.name, there, self._machine)
             ids = [one.instance_id for one, _ in there]
             await instance.terminating(conn, ids, GIVEN_UP, drain_until=datetime.now(UTC))
             log.warning("order.given_up", order_id=str(order.order_id), instance_ids=ids)
             return Provisioned(order.order_id, [], errors)
-        await instance.insert(conn, order, self._provider.name, ordered)
+        await instance.insert(conn, order, self._provider.name, ordered, self._machine)
         await capacity_order.close(conn, order.order_id, got.errors)
         log.info(
             "order.accepted",

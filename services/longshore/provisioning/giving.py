@@ -76,7 +76,8 @@ class GivingBack:
 
         async def finish(over: Over) -> None:
             async with cleaners:
-                await self._provider.clean(over.instance_id)
+                if not over.is_elsewhere:
+                    await self._provider.clean(over.instance_id)
                 async with self._leadership.transaction() as conn:
                     await records.ended(
                         conn, over.instance_id, over.status, over.reason, asked_at=over.asked_at

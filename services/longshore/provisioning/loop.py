@@ -7,7 +7,14 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from longshore.domain.instance import AgentStatus, InstanceRecord, InstanceStatus, RestartPolicy
+from longshore.domain.instance import (
+    AgentStatus,
+    InstanceRecord,
+    InstanceStatus,
+    RestartPolicy,
+    Step,
+    next_step_elsewhere,
+)
 from longshore.provisioning.giving import TERMINATE_SECONDS, GivingBack
 from longshore.provisioning.provider import Found, LaunchError, Provider
 from longshore.provisioning.stray import Strays
@@ -37,6 +44,7 @@ TAKEN = "The provider ended it."
 TAKEN_BOOTING = "The provider took it back before its agent registered: {}"
 NEVER_SHOWN = "The provider said that it launched it, and never showed it."
 ENDED_BOOTING = "The provider ended it before its agent registered."
+ELSEWHERE = "It was on another machine, whose provisioning is no longer at work."
 
 
 class Reconciler:
@@ -48,6 +56,7 @@ class Reconciler:
         provider: Provider,
         *,
         leadership: Leadership,
+        machine: str = "",
         grace: timedelta,
         wake_after: Callable[[float], None],
         restarts: RestartPolicy | None = None,
@@ -59,6 +68,8 @@ class Reconciler:
             pool: the database.
             provider: what instances come from.
             leadership: the lease of provisioning.
+            machine: this one, where instances are processes of the machine that ordered them; empty
+                if the provider reaches them from anywhere.
             grace: see `longshore.domain.instance.next_step`.
             wake_after: asks for a pass in so many seconds.
             restarts: how agents that die are started again.
@@ -67,6 +78,8 @@ class Reconciler:
         self._pool = pool
         self._provider = provider
         self._leadership = leadership
+        self._machine = machine
+        self._grace = grace
         self._wake_after = wake_after
         self._restarts = restarts or RestartPolicy()
         self._show_patience = show_patience
@@ -96,7 +109,10 @@ class Reconciler:
         current = Pass(frozenset(entry.instance_id for entry in found), datetime.now(UTC))
         await self._note_seen(live.values(), current)
         for record in live.values():
-            self._advance(record, current)
+            if self._is_elsewhere(record):
+                self._advance_elsewhere(record, current)
+            else:
+                self._advance(record, current)
         await run_all(current.work)
         await self._end_unborn(current)
         await self._giving.end(current, self._watches)
@@ -141,6 +157,7 @@ class Reconciler:
         current.over = [
             Over(record.instance_id, InstanceStatus.TERMINATED, STOPPED, asked_at=current.now)
             for record in live
+            if not self._is_elsewhere(record)
         ]
         await self._giving.finish(current)
 
@@ -171,6 +188,26 @@ class Reconciler:
             # Its agent is to exit by itself, as that of a slot that was used: one that hangs is
             # ended as if the instance had been given back.
             self._giving.advance(record, watch, current, is_running=True)
+
+    def _is_elsewhere(self, record: InstanceRecord) -> bool:
+        return record.machine not in ("", self._machine)
+
+    def _advance_elsewhere(self, record: InstanceRecord, current: Pass) -> None:
+        """Ends the record of another machine's instance once it is of no use."""
+        step, due = next_step_elsewhere(record, now=current.now, grace=self._grace)
+        if due is not None:
+            current.due.append(due)
+        if step is Step.RECORD:
+            is_wanted = record.status is not InstanceStatus.TERMINATING
+            current.over.append(
+                Over(
+                    record.instance_id,
+                    # None of its environment's failures: the machine that had it went away.
+                    InstanceStatus.TERMINATED,
+                    ELSEWHERE if is_wanted else None,
+                    is_elsewhere=True,
+                )
+            )
 
     def _may_be_shown_by(self, record: InstanceRecord) -> datetime:
         """Until when an instance that the provider does not show may be there all the same."""

@@ -38,6 +38,8 @@ class Over:
     reason: str | None = None
     #: Since when it was to go by our own wish, if it was not TERMINATING.
     asked_at: datetime | None = None
+    #: It is another machine's: nothing of it is here to be cleaned up.
+    is_elsewhere: bool = False
 
 
 @dataclass(slots=True)

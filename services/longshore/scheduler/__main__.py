@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 
 from longshore.rpc.server import GrpcServer
 from longshore.runtime.loop import Loop
+from longshore.runtime.machine import boot_identity
 from longshore.runtime.metrics import serve_metrics
 from longshore.runtime.process import run_until_stopped
 from longshore.scheduler.config import SchedulerConfig
@@ -41,7 +42,10 @@ async def serve(stop: asyncio.Event) -> None:
         scheduler = Scheduler(
             pool,
             domain=config.domain,
-            holder=f"{socket.gethostname()}:{os.getpid()}:{config.address}",
+            holder=":".join(
+                # In containers alike host names and process ids are common.
+                (socket.gethostname(), boot_identity(), str(os.getpid()), config.address)
+            ),
             catalogue=config.catalogue,
             lease_seconds=config.lease_seconds,
             lost_seconds=config.lost_seconds,

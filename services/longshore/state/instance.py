@@ -20,8 +20,13 @@ async def insert(
     order: CapacityOrder,
     provider: str,
     ordered: Sequence[tuple[Ordered, InstanceType]],
+    machine: str = "",
 ) -> None:
-    """Records the instances of an order, those that have a provider's id as LAUNCHED."""
+    """Records the instances of an order, those that have a provider's id as LAUNCHED.
+
+    `machine` is the one that they are processes of; empty if the provider reaches them from
+    anywhere.
+    """
     await conn.execute(
         _SQL["insert"],
         [one.instance_id for one, _ in ordered],
@@ -37,6 +42,7 @@ async def insert(
         [one.entry.price_per_hour for one, _ in ordered],
         order.generation,
         [one.provider_id for one, _ in ordered],
+        machine,
     )
 
 
@@ -45,9 +51,9 @@ async def of_order(conn: Connection, order_id: uuid.UUID) -> list[tuple[str, str
     return [tuple(row) for row in await conn.fetch(_SQL["of_order"], order_id)]
 
 
-async def count_live(conn: Connection, provider: str) -> int:
-    """Instances of a provider that are not over."""
-    return int(await conn.fetchval(_SQL["count_live"], provider))
+async def count_live(conn: Connection, provider: str, machine: str = "") -> int:
+    """Instances of a provider, on a machine, that are not over."""
+    return int(await conn.fetchval(_SQL["count_live"], provider, machine))
 
 
 async def other_providers(conn: Connection, provider: str) -> list[str]:
@@ -196,4 +202,5 @@ def _record(row: Any) -> InstanceRecord:
         drain_until=row["drain_until"],
         ends_at=row["ends_at"],
         idle_since=row["idle_since"],
+        machine=row["machine"],
     )

@@ -1,11 +1,12 @@
 -- name: insert
 -- $1 ids, $2 order, $3 environment, $4 provider, $5 types, $6 purchase options, $7 zones, $8 vcpus,
--- $9 memory, $10 gpus, $11 prices, $12 generation, $13 provider's names, NULL where not launched yet
+-- $9 memory, $10 gpus, $11 prices, $12 generation, $13 provider's names, NULL where not launched yet,
+-- $14 machine
 INSERT INTO instances (instance_id, order_id, compute_environment, provider, instance_type,
-    purchase_option, zone, vcpus, memory_mib, gpus, price_per_hour, generation, provider_id, status, launched_at)
+    purchase_option, zone, vcpus, memory_mib, gpus, price_per_hour, generation, provider_id, status, launched_at, machine)
 SELECT n.id, $2, $3, $4, n.type, n.option, n.zone, n.vcpus, n.memory_mib, n.gpus, n.price, $12,
     n.provider_id, CASE WHEN n.provider_id IS NULL THEN 'ORDERED' ELSE 'LAUNCHED' END,
-    CASE WHEN n.provider_id IS NOT NULL THEN now() END
+    CASE WHEN n.provider_id IS NOT NULL THEN now() END, $14
 FROM unnest($1::text[], $5::text[], $6::text[], $7::text[], $8::float8[], $9::bigint[],
     $10::integer[], $11::float8[], $13::text[])
     AS n (id, type, option, zone, vcpus, memory_mib, gpus, price, provider_id)
@@ -16,8 +17,8 @@ ON CONFLICT (instance_id) DO NOTHING
 SELECT instance_id, instance_type, zone FROM instances WHERE order_id = $1 ORDER BY instance_id
 
 -- name: count_live
--- $1 provider
-SELECT count(*) FROM instances WHERE provider = $1 AND ended_at IS NULL
+-- $1 provider, $2 machine
+SELECT count(*) FROM instances WHERE provider = $1 AND machine IN ('', $2) AND ended_at IS NULL
 
 -- name: other_providers
 -- $1 provider
