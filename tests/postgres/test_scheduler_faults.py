@@ -4,12 +4,20 @@ import asyncio
 
 import asyncpg
 import pytest
-from support.scheduling import Ended, scheduler_stand
+from support.scheduling import Agent, Ended, Stand, scheduler_stand
 
 from longshore.state import lease
 from longshore.state.embedded import EmbeddedPostgres
+from longshore.state.listen import ENVIRONMENTS
 from longshore.state.pool import open_pool, transaction
 from longshore.v1 import agent_service_pb2 as pb
+
+
+async def agent_status(stand: Stand, agent: Agent) -> str:
+    status: str = await stand.conn.fetchval(
+        "SELECT status FROM agents WHERE instance_id = $1", agent.instance_id
+    )
+    return status
 
 
 async def test_a_broken_stream_costs_no_attempt(database_url: str) -> None:
@@ -81,6 +89,38 @@ async def test_a_silent_instance_is_lost_and_its_jobs_go_elsewhere(database_url:
         await agent.end(again, Ended(), started=True)
         await agent.until(lambda: agent.acknowledged > 0)
         assert (await stand.row(again))["status"] == "STARTING"
+
+
+async def test_how_long_silence_is_borne_is_its_environments(database_url: str) -> None:
+    """A machine that nobody replaces may restart; its environment may say otherwise."""
+    async with scheduler_stand(database_url, lost_seconds=0.2, unmanaged_lost_seconds=60) as stand:
+        await stand.environment()
+        await stand.queue()
+        await stand.managed()
+        managed = await stand.join()
+        away = await stand.agent()
+        job = await stand.submit()
+        await away.until(lambda: job in away.assigned)
+        await away.close()
+        await managed.close()
+        async with asyncio.timeout(10):
+            while await agent_status(stand, managed) != "LOST":
+                await asyncio.sleep(0.01)
+        assert await agent_status(stand, away) == "READY"
+        await away.connect([pb.AttemptKey(job_id=job, attempt=1)])
+        await away.end(job, Ended(), started=True)
+        await stand.until(job, "SUCCEEDED")
+
+        other = await stand.submit()
+        await away.until(lambda: other in away.assigned)
+        await away.close()
+        await stand.conn.execute(
+            "UPDATE compute_environments SET tags = $1 WHERE name = 'machines'",
+            {"longshore:lost-after-seconds": "0"},
+        )
+        await stand.conn.execute(f"NOTIFY {ENVIRONMENTS}")
+        row = await stand.until(other, "FAILED")
+        assert row["status_reason"] == f"Host EC2 (instance {away.instance_id}) terminated."
 
 
 async def test_a_report_that_comes_twice_counts_once(database_url: str) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -650,3 +651,20 @@ async def test_every_kind_of_resource_has_tags(stand: Stand) -> None:
             await stand("ListTagsForResource", resourceArn=prefix + rest)
     with pytest.raises(InvalidRequest, match="not an ARN"):
         await stand("ListTagsForResource", resourceArn="nonsense")
+
+
+async def test_settings_of_an_environment_are_tags(stand: Stand) -> None:
+    """What has no effect is refused, when it is made and when it is tagged."""
+    key = "longshore:lost-after-seconds"
+    await stand("CreateComputeEnvironment", **MANAGED | {"tags": {key: "90"}})
+    arn = (await environment(stand))["computeEnvironmentArn"]
+    assert (await environment(stand))["tags"] == {key: "90"}
+    await stand("TagResource", resourceArn=arn, tags={key: "604800"})
+    for tags in ({key: "9"}, {key: "604801"}, {key: "soon"}, {key: ""}, {"longshore:lost": "90"}):
+        with pytest.raises(InvalidRequest, match=re.escape(next(iter(tags)))):
+            await stand("TagResource", resourceArn=arn, tags=tags)
+        with pytest.raises(InvalidRequest, match=re.escape(next(iter(tags)))):
+            await stand("CreateComputeEnvironment", **MANAGED | {"tags": tags})
+    assert (await environment(stand))["tags"] == {key: "604800"}
+    await stand("UntagResource", resourceArn=arn, tagKeys=[key])
+    assert "tags" not in await environment(stand)

@@ -520,6 +520,7 @@ async def scheduler_stand(
     database_url: str,
     *,
     lost_seconds: float = 30.0,
+    unmanaged_lost_seconds: float | None = None,
     lease_seconds: float = 10.0,
     cool_down: timedelta = timedelta(seconds=60),
 ) -> AsyncIterator[Stand]:
@@ -539,6 +540,7 @@ async def scheduler_stand(
             catalogue=local_catalogue(),
             lease_seconds=lease_seconds,
             lost_seconds=lost_seconds,
+            unmanaged_lost_seconds=unmanaged_lost_seconds,
             cool_down=cool_down,
         )
         server = GrpcServer("127.0.0.1:0")

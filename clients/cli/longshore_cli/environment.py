@@ -15,6 +15,7 @@ from longshore_cli.environment_options import (
     InstanceType,
     Kind,
     LaunchTemplate,
+    LostAfter,
     Name,
     ResourceType,
     ScaleDownDelay,
@@ -31,6 +32,8 @@ app = typer.Typer(no_args_is_help=True, help="Compute environments.", rich_marku
 #: Of a MANAGED environment, if nothing else is said.
 MIN_VCPUS, MAX_VCPUS = 0, 16
 SPOT_STRATEGY = "SPOT_PRICE_CAPACITY_OPTIMIZED"
+#: The setting of silence that is borne.
+LOST_AFTER_TAG = "longshore:lost-after-seconds"
 #: Required by the wire contract, without meaning on the local provider.
 SUBNET, SECURITY_GROUP, ROLE = "subnet-local", "sg-local", "local"
 
@@ -70,6 +73,7 @@ async def create(  # noqa: PLR0913, PLR0917 - each is an option
     instance_role: InstanceRole = None,
     launch_template: LaunchTemplate = None,
     unmanaged_vcpus: UnmanagedVcpus = None,
+    lost_after: LostAfter = None,
     tag: Tag = None,
 ) -> None:
     """Create a compute environment and wait until it can be used.
@@ -98,6 +102,8 @@ async def create(  # noqa: PLR0913, PLR0917 - each is an option
         unmanagedv_cpus=unmanaged_vcpus,
         tags=pairs(tag, "--tag"),
     )
+    if lost_after is not None:
+        request.tags[LOST_AFTER_TAG] = str(lost_after)
     if kind is Kind.UNMANAGED:
         _refuse({**given, **everywhere}, "is for managed environments, not for UNMANAGED.")
         request.service_role = ROLE

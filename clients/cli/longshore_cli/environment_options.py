@@ -76,6 +76,19 @@ UnmanagedVcpus = Annotated[
 ]
 
 
+LostAfter = Annotated[
+    int | None,
+    typer.Option(
+        min=10,
+        max=604_800,
+        metavar="SECONDS",
+        help="Silence after which an instance is given up, and its jobs with it; by default 30, "
+        "600 for UNMANAGED. It is the tag longshore:lost-after-seconds.",
+        show_default=False,
+    ),
+]
+
+
 class Kind(StrEnum):
     """Who runs the instances, and what they are."""
 

@@ -14,6 +14,7 @@ from datetime import datetime
 
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.environment import ENVIRONMENT_HEALTHY, ComputeEnvironment, is_fargate
+from longshore.domain.environment_tags import check_settings
 from longshore.domain.errors import PreconditionFailed
 from longshore.domain.validation import Json, check_name, check_tags, require, unsupported
 from longshore.domain.validation_compute import (
@@ -76,6 +77,7 @@ def new_environment(
     check_name(name, "computeEnvironmentName")
     tags: Mapping[str, str] = request.get("tags", {})
     check_tags(tags)
+    check_settings(tags)
     require(
         request.get("state", "ENABLED") == "ENABLED",
         "A compute environment must be created ENABLED.",

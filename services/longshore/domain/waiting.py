@@ -67,6 +67,8 @@ class EnvironmentFacts:
     #: Each job gets a slot of its own size: there are no instance types.
     fargate: bool = False
     purchase_option: str = ON_DEMAND
+    #: Silence after which an instance is lost; None: the scheduler's for its type.
+    lost_after_seconds: int | None = None
 
     @property
     def placeable(self) -> bool:

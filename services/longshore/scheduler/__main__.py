@@ -49,6 +49,7 @@ async def serve(stop: asyncio.Event) -> None:
             catalogue=config.catalogue,
             lease_seconds=config.lease_seconds,
             lost_seconds=config.lost_seconds,
+            unmanaged_lost_seconds=config.unmanaged_lost_seconds,
             cool_down=config.cool_down,
         )
         server = GrpcServer(config.address)

@@ -23,6 +23,7 @@ class SchedulerConfig:
     lease_seconds: float = 10.0
     heartbeat_seconds: float = 5.0
     lost_seconds: float = 30.0
+    unmanaged_lost_seconds: float = 600.0
     cool_down: timedelta = timedelta(seconds=60)
 
     @classmethod
@@ -34,8 +35,11 @@ class SchedulerConfig:
         - LONGSHORE_DOMAIN (default): the scheduling domain to hold;
         - LONGSHORE_LEASE_SECONDS (10): how long a silent holder keeps the domain;
         - LONGSHORE_HEARTBEAT_SECONDS (5): time between signs of life of an agent;
-        - LONGSHORE_LOST_SECONDS (30, at least two heartbeats): silence after which an instance is
-          lost;
+        - LONGSHORE_LOST_SECONDS (30, at least two heartbeats): silence after which an instance of a
+          MANAGED compute environment is lost, and replaced;
+        - LONGSHORE_UNMANAGED_LOST_SECONDS (600, at least two heartbeats): the same for a machine of
+          an UNMANAGED one, which nobody replaces: it may be restarting. For one environment the tag
+          `longshore:lost-after-seconds` says otherwise;
         - LONGSHORE_COOL_DOWN_SECONDS (60): how long the scaler leaves alone what the provider was
           short of, to say when it asks again;
         - LONGSHORE_LOCAL_*: see `longshore.runtime.host`.
@@ -50,6 +54,9 @@ class SchedulerConfig:
             lease_seconds=settings.seconds("LONGSHORE_LEASE_SECONDS", 10, 1, 300),
             heartbeat_seconds=heartbeat,
             lost_seconds=settings.seconds("LONGSHORE_LOST_SECONDS", 30, 2 * heartbeat, 3600),
+            unmanaged_lost_seconds=settings.seconds(
+                "LONGSHORE_UNMANAGED_LOST_SECONDS", 600, 2 * heartbeat, 604_800
+            ),
             cool_down=timedelta(
                 seconds=settings.seconds("LONGSHORE_COOL_DOWN_SECONDS", 60, 0, 86_400)
             ),

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Iterable, MutableMapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 import structlog
 
 from longshore.domain.errors import NotFound, PreconditionFailed
 from longshore.domain.opening import is_slot
+from longshore.domain.waiting import EnvironmentFacts
 from longshore.scheduler.ending import AttemptReport, lost_reports
 from longshore.scheduler.memory import Memory
 from longshore.scheduler.session import Session
@@ -20,6 +21,22 @@ log = structlog.get_logger()
 
 #: `seen` of an instance that is over on record, whatever its agent says.
 OVER = float("-inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """How long silence of agents is borne, in seconds, where their environment does not say."""
+
+    managed: float
+    unmanaged: float
+
+    def borne(self, environment: EnvironmentFacts | None) -> float:
+        """Of the agents of an environment; None: one that was deleted."""
+        if environment is None:
+            return self.managed
+        if environment.lost_after_seconds is not None:
+            return environment.lost_after_seconds
+        return self.managed if environment.managed else self.unmanaged
 
 
 async def check_instance(conn: Connection, memory: Memory, registration: Registration) -> bool:
@@ -117,15 +134,17 @@ async def find_lost(
     conn: Connection,
     memory: Memory,
     sessions: MutableMapping[str, Session],
-    lost_seconds: float,
+    silence: Silence,
     now: datetime,
 ) -> list[AttemptReport]:
     """Gives up instances that were silent for too long, and those that are over on record."""
-    bound = time.monotonic() - lost_seconds
+    monotonic = time.monotonic()
+    environments = memory.topology.environments
     lost = [
         i.instance_id
         for i in memory.instances.values()
-        if i.seen < bound and (i.instance_id not in sessions or i.seen == OVER)
+        if i.seen < monotonic - silence.borne(environments.get(i.compute_environment))
+        and (i.instance_id not in sessions or i.seen == OVER)
     ]
     reports: list[AttemptReport] = []
     for instance_id in lost:

@@ -25,6 +25,7 @@ from longshore.scheduler.ending import (
 from longshore.scheduler.following import follow
 from longshore.scheduler.instances import (
     OVER,
+    Silence,
     check_instance,
     drain_leaving,
     find_lost,
@@ -99,6 +100,7 @@ class Scheduler:
         catalogue: Catalogue,
         lease_seconds: float = 10.0,
         lost_seconds: float = 30.0,
+        unmanaged_lost_seconds: float | None = None,
         cool_down: timedelta = timedelta(seconds=60),
     ) -> None:
         """Makes a scheduler that holds nothing yet.
@@ -109,12 +111,16 @@ class Scheduler:
             holder: name of this process in the lease.
             catalogue: instance types, to tell jobs that no instance can hold.
             lease_seconds: how long a silent holder keeps the domain.
-            lost_seconds: silence after which an instance is lost.
+            lost_seconds: silence after which an instance is lost that the scaler replaces.
+            unmanaged_lost_seconds: the same of a machine that joined by itself; None: as long.
             cool_down: how long the scaler does not ask again for what the provider was short of.
         """
         self._leadership = Leadership(pool, domain, holder, lease_seconds)
         self._catalogue = catalogue
-        self._lost_seconds = lost_seconds
+        self._silence = Silence(
+            lost_seconds,
+            lost_seconds if unmanaged_lost_seconds is None else unmanaged_lost_seconds,
+        )
         self._cool_down = cool_down
         self._lock = asyncio.Lock()
         self._inbox: asyncio.Queue[Report] = asyncio.Queue(INBOX_LIMIT)
@@ -241,7 +247,7 @@ class Scheduler:
             notices = list(self._notices.values())
             noticed, drained = await take_notices(conn, memory, notices)
             outcome.drained += drained
-            lost = await find_lost(conn, memory, self._sessions, self._lost_seconds, changes.now)
+            lost = await find_lost(conn, memory, self._sessions, self._silence, changes.now)
             moved = [change for report in reports for change in report.changes]
             await apply_reports(conn, changes, memory, self._details, [*moved, *lost])
             await follow(conn, changes)

@@ -22,6 +22,11 @@ class Tagged:
         """A compute environment."""
         return cls("environment", (name,))
 
+    @property
+    def is_environment(self) -> bool:
+        """Whether it is a compute environment."""
+        return self.kind == "environment"
+
     @classmethod
     def queue(cls, name: str) -> "Tagged":
         """A job queue."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from longshore.domain.catalogue import FARGATE_FAMILY, RESERVE_MIB
+from longshore.domain.environment_tags import lost_after
 from longshore.domain.order import ON_DEMAND, SPOT
 from longshore.domain.resources import Resources
 from longshore.domain.waiting import EnvironmentFacts, Launched, Shortage, Supply
@@ -46,6 +47,7 @@ async def load(conn: Connection) -> Topology:
             instance_types=tuple(row["instance_types"]),
             creating=row["status"] == "CREATING",
             fargate=row["resource_type"] in ("FARGATE", "FARGATE_SPOT"),
+            lost_after_seconds=lost_after(row["tags"]),
             purchase_option=SPOT if row["resource_type"] in ("SPOT", "FARGATE_SPOT") else ON_DEMAND,
         )
         for row in await conn.fetch(_SQL["environments"])

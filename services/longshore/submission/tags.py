@@ -1,6 +1,6 @@
 """Tags of resources."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from longshore.domain.arn import (
     COMPUTE_ENVIRONMENT,
@@ -11,9 +11,11 @@ from longshore.domain.arn import (
     parse_name,
     parse_resource,
 )
+from longshore.domain.environment_tags import check_settings, has_settings
 from longshore.domain.errors import InvalidRequest, NotFound
 from longshore.domain.job import JobKey
 from longshore.domain.validation import TAGS_MAX, check_tags, require, unsupported
+from longshore.state import listen
 from longshore.state.pool import Connection, Pool, transaction
 from longshore.state.tag import Tagged, lock_tags, write_tags
 
@@ -31,10 +33,13 @@ class Tags:
         require(tags, "tags needs at least one tag.", "tags")
         check_tags(tags)
         resource = _resource(arn)
+        if resource.is_environment:
+            check_settings(tags)
         async with transaction(self._pool) as conn:
             merged = {**await _lock(conn, resource, arn), **tags}
             require(len(merged) <= TAGS_MAX, f"{arn} would have more than {TAGS_MAX} tags.", "tags")
             await write_tags(conn, resource, merged)
+            await _tell_of_settings(conn, resource, tags)
 
     async def remove(self, arn: str, keys: Sequence[str]) -> None:
         """Removes tags by key; keys that are not there are passed over."""
@@ -45,11 +50,18 @@ class Tags:
             await write_tags(
                 conn, resource, {key: value for key, value in tags.items() if key not in keys}
             )
+            await _tell_of_settings(conn, resource, keys)
 
     async def read(self, arn: str) -> dict[str, str]:
         """All tags of a resource."""
         async with transaction(self._pool) as conn:
             return await _lock(conn, _resource(arn), arn)
+
+
+async def _tell_of_settings(conn: Connection, resource: Tagged, keys: Iterable[str]) -> None:
+    """Wakes who goes by the settings of compute environments, if some changed."""
+    if resource.is_environment and has_settings(keys):
+        await listen.notify(conn, listen.ENVIRONMENTS)
 
 
 async def _lock(conn: Connection, resource: Tagged, arn: str) -> dict[str, str]:

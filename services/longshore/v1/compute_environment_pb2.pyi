@@ -85,7 +85,9 @@ class CreateComputeEnvironmentRequest(_message.Message):
     def tags(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The user's own labels on this resource: at most 50, keys of 1 to 128 characters, values of up
         to 256, case-sensitive, neither beginning with `aws:`. They do not reach instances,
-        containers or array children by themselves.
+        containers or array children by themselves. Keys that begin with `longshore:` are settings
+        beyond AWS's: `longshore:lost-after-seconds`, 10 to 604800, is the silence of an agent after
+        which its instance is given up as lost; by default 30, and 600 if UNMANAGED.
         """
 
     @_builtins.property
