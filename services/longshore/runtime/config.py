@@ -91,8 +91,8 @@ class Settings:
         )
 
     def history(self) -> timedelta:
-        """How long what is over is kept: LONGSHORE_HISTORY_DAYS."""
-        return timedelta(days=self.integer("LONGSHORE_HISTORY_DAYS", HISTORY.days, 1, 36_500))
+        """How long what is over is kept: LONGSHORE_HISTORY_DAYS, a week at least."""
+        return timedelta(days=self.integer("LONGSHORE_HISTORY_DAYS", HISTORY.days, 7, 36_500))
 
     def port_base(self) -> int:
         """Where the ports of all services begin."""

@@ -14,6 +14,9 @@ its tables (`memory`) and works in ticks. A tick is one transaction, in this ord
 4. requests to cancel and terminate, and jobs of deleted queues (`requesting`);
 5. RUNNABLE jobs are placed (`placing`).
 
+Besides the ticks, finished jobs become history after a while, and history leaves a week at a time
+(`history`): the tables of ticks hold what is live.
+
 An instance is drained, so that it takes no more attempts, when provisioning has it TERMINATING,
 when its agent says that the provider will take it away (a notice), and when it is a slot that got
 its one attempt: with the placement, so that no slot is ever used again. It is stored, and so is

@@ -12,6 +12,7 @@ from longshore.runtime.machine import boot_identity
 from longshore.runtime.metrics import serve_metrics
 from longshore.runtime.process import run_until_stopped
 from longshore.scheduler.config import SchedulerConfig
+from longshore.scheduler.history import History
 from longshore.scheduler.service import Scheduler
 from longshore.scheduler.servicer import AgentServicer, SchedulerServicer
 from longshore.state import listen
@@ -30,6 +31,9 @@ TICK_SECONDS = 0.5
 GATHER_SECONDS = 0.002
 #: The same after a tick that took long.
 GATHER_MOST_SECONDS = 0.02
+
+#: Seconds between passes that move finished jobs to history.
+HISTORY_SECONDS = 10.0
 
 
 async def serve(stop: asyncio.Event) -> None:
@@ -69,6 +73,7 @@ async def serve(stop: asyncio.Event) -> None:
         async def hold() -> None:
             await server.set_serving(await scheduler.hold_lease())
 
+        history = History(scheduler.leadership, config.history)
         ticks = Loop(
             "tick",
             scheduler.tick,
@@ -80,6 +85,7 @@ async def serve(stop: asyncio.Event) -> None:
         loops = [
             ticks,
             Loop("lease", hold, config.lease_seconds / 4),
+            Loop("history", history.tick, HISTORY_SECONDS),
             Loop("seen", scheduler.store_seen, config.heartbeat_seconds),
         ]
         listener = Listener(

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Self
 
 from longshore.domain.catalogue import Catalogue
-from longshore.runtime.config import Settings
+from longshore.runtime.config import HISTORY, Settings
 from longshore.runtime.host import open_catalogue
 
 
@@ -25,6 +25,7 @@ class SchedulerConfig:
     lost_seconds: float = 30.0
     unmanaged_lost_seconds: float = 600.0
     cool_down: timedelta = timedelta(seconds=60)
+    history: timedelta = HISTORY
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -42,6 +43,7 @@ class SchedulerConfig:
           `longshore:lost-after-seconds` says otherwise;
         - LONGSHORE_COOL_DOWN_SECONDS (60): how long the scaler leaves alone what the provider was
           short of, to say when it asks again;
+        - LONGSHORE_HISTORY_DAYS (90): for how long finished jobs are kept, to the end of the week;
         - LONGSHORE_LOCAL_*: see `longshore.runtime.host`.
         """
         settings = Settings(environ)
@@ -60,5 +62,6 @@ class SchedulerConfig:
             cool_down=timedelta(
                 seconds=settings.seconds("LONGSHORE_COOL_DOWN_SECONDS", 60, 0, 86_400)
             ),
+            history=settings.history(),
             catalogue=open_catalogue(settings),
         )

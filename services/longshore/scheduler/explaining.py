@@ -43,7 +43,7 @@ async def explain_job(conn: Connection, key: JobKey) -> Explanation:
     Raises:
         NotFound: there is no such job.
     """
-    rows = await job_transition.load(conn, {key, key.parent})
+    rows = await job_transition.find(conn, {key, key.parent})
     parent = rows.get(key.parent)
     if parent is None or _is_missing(key, parent):
         raise NotFound(f"Job {key} does not exist.", job_id=str(key))

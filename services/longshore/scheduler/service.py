@@ -137,6 +137,11 @@ class Scheduler:
         self.wake: Callable[[], None] = lambda: None
 
     @property
+    def leadership(self) -> Leadership:
+        """The lease of the domain, for what is done besides the ticks."""
+        return self._leadership
+
+    @property
     def leading(self) -> bool:
         """Whether this process holds the domain, as far as it knows."""
         return self._leadership.held

@@ -8,9 +8,10 @@ from datetime import datetime
 from longshore.domain.job import JobKey, Stop, StopKind
 from longshore.domain.resources import Resources
 from longshore.state.pool import Connection
-from longshore.state.queries import load_queries
+from longshore.state.queries import load_history_queries, load_queries
 
 _SQL = load_queries("attempt")
+_ALL = load_history_queries("attempt")
 
 
 @dataclass(slots=True)
@@ -200,4 +201,6 @@ async def ended_main_nodes(conn: Connection) -> dict[uuid.UUID, MainEnd]:
 async def placed(conn: Connection, key: JobKey) -> list[PlacedAttempt]:
     """Where the attempts of a job were placed, in their order."""
     rows = await conn.fetch(_SQL["placed"], key.job_id, key.array_index)
+    if not rows:
+        rows = await conn.fetch(_ALL["placed"], key.job_id, key.array_index)
     return [PlacedAttempt(**row) for row in rows]

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from longshore.domain.arrays import ArrayRules
 from longshore.domain.job import JobStatus
 from longshore.state.pool import Connection
-from longshore.state.queries import load_queries
+from longshore.state.queries import load_history_queries, load_queries
 
 _SQL = load_queries("job_dependency")
+_ALL = load_history_queries("job_dependency")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,12 @@ class Dependent:
 
 
 async def of_jobs(conn: Connection, job_ids: Iterable[uuid.UUID]) -> list[Dependency]:
-    """All edges of some jobs."""
+    """All edges of some jobs, onto live jobs and onto those that are history."""
+    rows = await conn.fetch(_SQL["of_jobs"], list(job_ids))
+    past = {r["job_id"] for r in rows if r["depends_on"] and r["parent_status"] is None}
+    if past:
+        rows = [row for row in rows if row["job_id"] not in past]
+        rows += await conn.fetch(_ALL["of_jobs"], list(past))
     return [
         Dependency(
             job_id=row["job_id"],
@@ -48,7 +54,7 @@ async def of_jobs(conn: Connection, job_ids: Iterable[uuid.UUID]) -> list[Depend
             parent_status=None if row["parent_status"] is None else JobStatus(row["parent_status"]),
             spawned=row["spawned"],
         )
-        for row in await conn.fetch(_SQL["of_jobs"], list(job_ids))
+        for row in rows
     ]
 
 

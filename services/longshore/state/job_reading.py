@@ -17,9 +17,10 @@ from longshore.domain.reading import (
     NodeCount,
 )
 from longshore.state.pool import Connection
-from longshore.state.queries import load_queries
+from longshore.state.queries import load_history_queries, load_queries
 
 _SQL = load_queries("job_reading")
+_ALL = load_history_queries("job_reading")
 _COUNTED = ("PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED", "FAILED")
 #: No job is submitted this late.
 _BEYOND = 2**63 - 1
@@ -30,28 +31,47 @@ async def describe_jobs(conn: Connection, keys: Sequence[JobKey]) -> list[Descri
     """Jobs with all that is known of them, in the order asked for; unknown ones are left out."""
     rows = await _rows(conn, keys)
     tried = {key: _key_of_attempts(key, row) for key, row in rows.items()}
-    attempts: dict[JobKey, list[AttemptRecord]] = defaultdict(list)
-    for row in await conn.fetch(_SQL["read_attempts"], *_columns(list(tried.values()))):
-        attempts[JobKey(row["job_id"], row["array_index"])].append(_attempt(row))
+    attempts = await _attempts(conn, _SQL["read_attempts"], list(tried.values()))
+    # Those of jobs that are history, or became so since they were read.
+    gone = [
+        of_attempts
+        for key, of_attempts in tried.items()
+        if JobStatus(rows[key]["status"]).final and of_attempts not in attempts
+    ]
+    if gone:
+        attempts |= await _attempts(conn, _ALL["read_attempts"], gone)
     return [
         DescribedJob(
             _record(rows[key]),
             rows[key]["detail"],
             rows[key]["tags"],
-            tuple(attempts[tried[key]]),
+            tuple(attempts.get(tried[key], ())),
         )
         for key in keys
         if key in rows
     ]
 
 
+async def _attempts(
+    conn: Connection, query: str, keys: Sequence[JobKey]
+) -> dict[JobKey, list[AttemptRecord]]:
+    attempts: dict[JobKey, list[AttemptRecord]] = defaultdict(list)
+    for row in await conn.fetch(query, *_columns(keys)):
+        attempts[JobKey(row["job_id"], row["array_index"])].append(_attempt(row))
+    return dict(attempts)
+
+
 async def _rows(conn: Connection, keys: Sequence[JobKey]) -> dict[JobKey, asyncpg.Record]:
-    """What describes jobs, and what describes nodes, by key."""
-    nodes = [key for key in keys if key.is_node]
-    jobs = [key for key in keys if not key.is_node]
-    rows = await conn.fetch(_SQL["describe_jobs"], *_columns(jobs)) if jobs else []
-    rows += await conn.fetch(_SQL["describe_nodes"], *_columns(nodes)) if nodes else []
-    return {JobKey(row["job_id"], row["array_index"]): row for row in rows}
+    """What describes jobs, and what describes nodes, by key; live ones first, then history."""
+    rows: dict[JobKey, asyncpg.Record] = {}
+    for queries in (_SQL, _ALL):
+        missing = [key for key in keys if key not in rows]
+        nodes = [key for key in missing if key.is_node]
+        jobs = [key for key in missing if not key.is_node]
+        found = await conn.fetch(queries["describe_jobs"], *_columns(jobs)) if jobs else []
+        found += await conn.fetch(queries["describe_nodes"], *_columns(nodes)) if nodes else []
+        rows |= {JobKey(row["job_id"], row["array_index"]): row for row in found}
+    return rows
 
 
 def _columns(keys: Sequence[JobKey]) -> tuple[list[uuid.UUID], list[int]]:
@@ -69,8 +89,9 @@ async def list_queue(
     conn: Connection, queue: str, wanted: JobFilter, *, before_seq: int | None, limit: int
 ) -> list[JobRecord]:
     """Single jobs, multi-node jobs and array parents of a queue, newest first."""
+    is_live = not any(JobStatus(status).final for status in wanted.statuses)
     rows = await conn.fetch(
-        _SQL["list_queue"],
+        (_SQL if is_live else _ALL)["list_queue"],
         queue,
         wanted.statuses,
         _BEYOND if before_seq is None else before_seq,
@@ -88,19 +109,21 @@ async def list_children(
     conn: Connection, job_id: uuid.UUID, status: str, *, after_index: int, limit: int
 ) -> list[JobRecord]:
     """Children of an array job in a status, by index."""
-    rows = await conn.fetch(_SQL["list_children"], job_id, status, after_index, limit)
-    indexes = [row["array_index"] for row in rows]
-    children = await conn.fetch(_SQL["describe_jobs"], [job_id] * len(indexes), indexes)
-    return [_job(row) for row in children]
+    queries = _SQL if await _is_live(conn, job_id) else _ALL
+    rows = await conn.fetch(queries["list_children"], job_id, status, after_index, limit)
+    keys = [JobKey(job_id, row["array_index"]) for row in rows]
+    children = await _rows(conn, keys)
+    return [_job(children[key]) for key in keys if key in children]
 
 
 async def list_nodes(
     conn: Connection, job_id: uuid.UUID, status: str, *, after_node: int, limit: int
 ) -> list[JobRecord]:
     """Nodes of a multi-node job in a status, by index."""
+    queries = _SQL if await _is_live(conn, job_id) else _ALL
     keys = [
         JobKey(job_id, row["array_index"])
-        for row in await conn.fetch(_SQL["node_states"], job_id, after_node)
+        for row in await conn.fetch(queries["node_states"], job_id, after_node)
         if _node_status(row) == status
     ][:limit]
     rows = await _rows(conn, keys)
@@ -109,14 +132,26 @@ async def list_nodes(
 
 async def is_multi_node(conn: Connection, job_id: uuid.UUID) -> bool | None:
     """Whether a job is a multi-node job, None if there is no such job."""
-    found: bool | None = await conn.fetchval(_SQL["is_multi_node"], job_id)
-    return found
+    return await _fact(conn, "is_multi_node", job_id)
 
 
 async def is_array(conn: Connection, job_id: uuid.UUID) -> bool | None:
     """Whether a job is an array parent, None if there is no such job."""
-    found: bool | None = await conn.fetchval(_SQL["is_array"], job_id)
+    return await _fact(conn, "is_array", job_id)
+
+
+async def _fact(conn: Connection, name: str, job_id: uuid.UUID) -> bool | None:
+    """What a query says of a job, live or history; None if there is no such job."""
+    found: bool | None = None
+    for queries in (_SQL, _ALL):
+        if found is None:
+            found = await conn.fetchval(queries[name], job_id)
     return found
+
+
+async def _is_live(conn: Connection, job_id: uuid.UUID) -> bool:
+    """Whether a job is among the live ones; history has it otherwise, if any."""
+    return await conn.fetchval(_SQL["is_array"], job_id) is not None
 
 
 def _record(row: asyncpg.Record) -> JobRecord:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from longshore.domain.job import JobKey
 from longshore.state.pool import Connection
-from longshore.state.queries import load_queries
+from longshore.state.queries import load_history_queries, load_queries
 
 _SQL = load_queries("job_request")
+_ALL = load_history_queries("job_request")
 
 CANCEL = "CANCEL"
 TERMINATE = "TERMINATE"
@@ -25,10 +26,17 @@ class JobRequest:
 
 async def find_targets(conn: Connection, keys: Sequence[JobKey]) -> dict[JobKey, bool]:
     """Those of the jobs that exist, and whether each is over."""
-    rows = await conn.fetch(
-        _SQL["find_targets"], [key.job_id for key in keys], [key.array_index for key in keys]
-    )
-    return {JobKey(row["job_id"], row["array_index"]): row["is_final"] for row in rows}
+    found: dict[JobKey, bool] = {}
+    for queries in (_SQL, _ALL):
+        missing = [key for key in keys if key not in found]
+        if missing:
+            rows = await conn.fetch(
+                queries["find_targets"],
+                [key.job_id for key in missing],
+                [key.array_index for key in missing],
+            )
+            found |= {JobKey(row["job_id"], row["array_index"]): row["is_final"] for row in rows}
+    return found
 
 
 async def insert_requests(conn: Connection, keys: Sequence[JobKey], kind: str, reason: str) -> None:

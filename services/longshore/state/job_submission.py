@@ -12,9 +12,10 @@ from longshore.domain.environment import QueueFacts
 from longshore.domain.resources import Resources
 from longshore.domain.submission import Definition, Dependency, KnownJob
 from longshore.state.pool import Connection
-from longshore.state.queries import load_queries
+from longshore.state.queries import load_history_queries, load_queries
 
 _SQL = load_queries("job_submission")
+_ALL = load_history_queries("job_submission")
 
 #: Name and revision of a definition; revision 0 is the newest ACTIVE one.
 Reference = tuple[str, int]
@@ -92,6 +93,9 @@ def _columns(references: Sequence[Reference]) -> tuple[list[str], list[int]]:
 async def find_jobs(conn: Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, KnownJob]:
     """Single jobs, multi-node jobs and array parents by id; unknown ids are left out."""
     rows = await conn.fetch(_SQL["find_jobs"], ids)
+    missing = set(ids) - {row["job_id"] for row in rows}
+    if missing:
+        rows += await conn.fetch(_ALL["find_jobs"], list(missing))
     return {
         row["job_id"]: KnownJob(
             row["name"],

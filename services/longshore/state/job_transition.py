@@ -8,9 +8,10 @@ from typing import Any
 
 from longshore.domain.job import JobKey, JobStatus
 from longshore.state.pool import Connection
-from longshore.state.queries import load_queries
+from longshore.state.queries import load_history_queries, load_queries
 
 _SQL = load_queries("job_transition")
+_ALL = load_history_queries("job_transition")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,16 @@ async def load(conn: Connection, keys: Iterable[JobKey]) -> dict[JobKey, JobRow]
         return {}
     rows = [_row(row) for row in await conn.fetch(_SQL["load"], job_ids, indexes)]
     return {row.key: row for row in rows}
+
+
+async def find(conn: Connection, keys: Iterable[JobKey]) -> dict[JobKey, JobRow]:
+    """Jobs by key, live ones and those that are history."""
+    wanted = set(keys)
+    found = await load(conn, wanted)
+    if missing := wanted - found.keys():
+        rows = await conn.fetch(_ALL["load"], *_columns(missing))
+        found |= {row.key: row for row in map(_row, rows)}
+    return found
 
 
 async def load_children(conn: Connection, job_ids: Sequence[uuid.UUID]) -> list[JobRow]:
@@ -234,6 +245,8 @@ async def details(conn: Connection, job_ids: Iterable[uuid.UUID]) -> dict[uuid.U
 async def finished_children(
     conn: Connection, job_ids: Sequence[uuid.UUID]
 ) -> dict[JobKey, JobStatus]:
-    """The final children of some arrays."""
+    """The final children of some arrays, live ones and those that are history."""
     rows = await conn.fetch(_SQL["finished_children"], list(job_ids))
+    if missing := set(job_ids) - {row["job_id"] for row in rows}:
+        rows += await conn.fetch(_ALL["finished_children"], list(missing))
     return {JobKey(row["job_id"], row["array_index"]): JobStatus(row["status"]) for row in rows}

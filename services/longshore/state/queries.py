@@ -4,6 +4,9 @@ import functools
 import re
 from importlib import resources
 
+_LIVE = r"(jobs|job_specs|array_jobs|attempts|job_events)"
+_TABLE = re.compile(rf"\b(FROM|JOIN|UPDATE) {_LIVE}\b")
+_QUALIFIED = re.compile(rf"\b{_LIVE}\.")
 _NAME = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
 
 
@@ -13,6 +16,17 @@ def load_queries(table: str) -> dict[str, str]:
     text = resources.files("longshore.state").joinpath("sql", f"{table}.sql").read_text("utf-8")
     parts = _NAME.split(text)
     return {name: body.strip() for name, body in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+def load_history_queries(table: str) -> dict[str, str]:
+    """The queries of `sql/<table>.sql` by name, over live jobs and those that are history.
+
+    They read every week of history: whoever looks for a job first looks among the live ones.
+    """
+    return {
+        name: _QUALIFIED.sub(r"all_\1.", _TABLE.sub(r"\1 all_\2", query))
+        for name, query in load_queries(table).items()
+    }
 
 
 def all_queries() -> dict[str, str]:

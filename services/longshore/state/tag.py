@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from longshore.state.pool import Connection
-from longshore.state.queries import load_queries
+from longshore.state.queries import load_history_queries
 
-_SQL = load_queries("tag")
+#: A job may be history.
+_SQL = load_history_queries("tag")
 
 
 @dataclass(frozen=True, slots=True)

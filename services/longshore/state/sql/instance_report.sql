@@ -86,13 +86,13 @@ WHERE $1::text[] IS NULL OR q.name = ANY($1)
 ORDER BY q.name
 
 -- name: job_costs
--- What jobs' attempts held of instances: of one child, or of all there are of a job.
+-- What jobs' attempts held of instances: of one child, or of all there are of a job. Jobs may be history.
 -- $1 jobs, $2 indexes of children or -1 for all, $3 now
 SELECT n.ordinal, coalesce(sum(held_cost(i, t.vcpu_milli, t.memory_mib, t.gpus,
     coalesce(t.stopped_at, $3::timestamptz, now()) - t.placed_at)), 0)::float8 AS cost
 FROM unnest($1::uuid[], $2::integer[]) WITH ORDINALITY AS n (job_id, array_index, ordinal)
-JOIN jobs j ON j.job_id = n.job_id AND j.array_index = -1
-LEFT JOIN attempts t ON t.job_id = n.job_id AND (n.array_index = -1 OR t.array_index = n.array_index)
+JOIN all_jobs j ON j.job_id = n.job_id AND j.array_index = -1
+LEFT JOIN all_attempts t ON t.job_id = n.job_id AND (n.array_index = -1 OR t.array_index = n.array_index)
 LEFT JOIN instances i USING (instance_id)
 WHERE n.array_index < coalesce(j.array_size, 0)
 GROUP BY n.ordinal

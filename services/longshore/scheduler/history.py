@@ -1,0 +1,90 @@
+"""Finished jobs leave the live tables after a while, and the database after their time.
+
+Both in bounded parts, besides the ticks: what is live is found quickly whatever was, and a week of
+history is dropped whole. A job stays while something live needs it: an attempt that still ends, a
+request, an unfinished job that depends on it.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from longshore.state import job_history
+from longshore.state.job_history import START, WEEK, OverJob
+from longshore.state.leadership import Leadership
+
+log = structlog.get_logger()
+
+#: How long a finished job stays among the live ones: whoever submitted it asks for it there.
+LINGER = timedelta(hours=1)
+#: Jobs looked at in one transaction, and children moved in one, of one job at least.
+BATCH = 500
+CHILDREN = 5_000
+#: Transactions of a pass.
+BATCHES_MOST = 20
+
+
+class History:
+    """Moves finished jobs to history and drops what is older than is kept."""
+
+    def __init__(self, leadership: Leadership, kept: timedelta, linger: timedelta = LINGER) -> None:
+        """Makes a keeper.
+
+        Args:
+            leadership: the lease of the domain.
+            kept: for how long finished jobs are kept.
+            linger: for how long they stay among the live ones.
+        """
+        self._leadership = leadership
+        self._kept = kept
+        self._linger = linger
+        #: After which job the next pass goes on: those before it that were needed come later again.
+        self._after = START
+
+    async def tick(self) -> None:
+        """Moves some and drops what is due; what is left is for the next pass."""
+        if not self._leadership.held:
+            return
+        now = datetime.now(UTC)
+        moved = 0
+        for _ in range(BATCHES_MOST):
+            count, is_last = await self._move(now - self._linger)
+            moved += count
+            if is_last:
+                break
+        if moved:
+            log.info("history.moved", jobs=moved)
+        await self._drop(now - self._kept)
+
+    async def _move(self, before: datetime) -> tuple[int, bool]:
+        """Moves a batch; returns how many, and whether the end was reached."""
+        async with self._leadership.transaction() as conn:
+            found = await job_history.over(conn, before, self._after, BATCH)
+            batch = bounded(found)
+            moving = [job for job in batch if not job.is_needed]
+            await job_history.move(conn, moving)
+        is_last = len(batch) == len(found) < BATCH
+        self._after = START if is_last else (batch[-1].stopped_at, batch[-1].job_id)
+        return len(moving), is_last
+
+    async def _drop(self, before: datetime) -> None:
+        """Drops the weeks that ended before a time."""
+        async with self._leadership.transaction() as conn:
+            weeks = await job_history.weeks(conn)
+            await job_history.prune_costs(conn, before.date())
+        for week in weeks:
+            if week + WEEK > before.date():
+                break
+            async with self._leadership.transaction() as conn:
+                dropped = await job_history.drop(conn, week)
+            log.info("history.dropped" if dropped else "history.needed", week=week.isoformat())
+
+
+def bounded(jobs: list[OverJob]) -> list[OverJob]:
+    """The first of some jobs that together have no more children than a transaction moves."""
+    children = 0
+    for number, job in enumerate(jobs):
+        children += job.size
+        if number and children > CHILDREN:
+            return jobs[:number]
+    return jobs
