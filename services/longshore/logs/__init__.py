@@ -9,5 +9,7 @@ It is forced to the disk when a log is complete, before that is answered, becaus
 deletes its own copy. What a crash of the machine takes away of a log that is not complete, the
 agent still has: it is refused with OUT_OF_RANGE, asks what is stored, and sends from there.
 
+Logs are deleted once they are older than jobs become (`history`).
+
 It never looks into jobs: a log is a name, and whoever may call may read it.
 """

@@ -6,21 +6,28 @@ import sys
 import structlog
 
 from longshore.logs.config import LogsConfig
+from longshore.logs.history import History
 from longshore.logs.service import LogsService
 from longshore.logs.servicer import LogServicer
 from longshore.logs.store import LogStore
 from longshore.rpc.server import GrpcServer
+from longshore.runtime.loop import Loop
 from longshore.runtime.metrics import serve_metrics
 from longshore.runtime.process import run_until_stopped
 from longshore.v1 import log_service_pb2, log_service_pb2_grpc
 
 log = structlog.get_logger()
 
+#: Seconds between passes that delete the logs of long ago.
+HISTORY_SECONDS = 3_600.0
+
 
 async def main(stop: asyncio.Event) -> None:
     """Serves until stopped."""
     config = LogsConfig.from_environment()
-    service = LogsService(LogStore(config.directory))
+    store = LogStore(config.directory)
+    service = LogsService(store)
+    history = Loop("history", History(store, config.history).tick, HISTORY_SECONDS)
     server = GrpcServer(config.address)
     server.add(
         log_service_pb2_grpc.add_LogServiceServicer_to_server,
@@ -31,7 +38,10 @@ async def main(stop: asyncio.Event) -> None:
         async with server:
             await server.set_serving(True)
             log.info("logs.serving", address=config.address, directory=str(config.directory))
-            await stop.wait()
+            async with asyncio.TaskGroup() as group:
+                task = group.create_task(history.run())
+                await stop.wait()
+                task.cancel()
             service.stop()
 
 

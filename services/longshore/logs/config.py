@@ -3,10 +3,11 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Self
 
-from longshore.runtime.config import Settings
+from longshore.runtime.config import HISTORY, Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,13 +17,20 @@ class LogsConfig:
     address: str
     metrics_address: str
     directory: Path
+    history: timedelta = HISTORY
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """Reads LONGSHORE_LOGS_ADDRESS, LONGSHORE_LOGS_METRICS_ADDRESS and LONGSHORE_LOGS_DIR."""
+        """Reads the settings.
+
+        - LONGSHORE_LOGS_ADDRESS, LONGSHORE_LOGS_METRICS_ADDRESS and LONGSHORE_LOGS_DIR;
+        - LONGSHORE_HISTORY_DAYS (90): for how long finished jobs are kept, and their logs a week
+          longer.
+        """
         settings = Settings(environ)
         return cls(
             address=settings.listen_address("logs"),
             metrics_address=settings.metrics_address("logs"),
             directory=settings.path("LONGSHORE_LOGS_DIR", Path("~/.longshore/logs")),
+            history=settings.history(),
         )

@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import os
 from collections import OrderedDict
+from collections.abc import Collection
 from pathlib import Path
 from urllib.parse import quote
 
@@ -103,6 +104,22 @@ class LogStore:
             self._forget_some()
         self._logs.move_to_end(name)
         return log
+
+    @property
+    def folders(self) -> list[Path]:
+        """Where the files are."""
+        return sorted(path for path in self._directory.iterdir() if path.is_dir())
+
+    def forget(self, paths: Collection[Path]) -> set[Path]:
+        """Forgets logs whose files are about to go; returns those of which nobody reads."""
+        free = set(paths)
+        for name, log in list(self._logs.items()):
+            if log.path in free:
+                if log.readers:
+                    free.discard(log.path)
+                else:
+                    del self._logs[name]
+        return free
 
     def _forget_some(self) -> None:
         # A log that is being read must stay the one object that an append wakes.

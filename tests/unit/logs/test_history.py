@@ -1,0 +1,57 @@
+"""Logs of long ago are deleted, those that are read last."""
+
+import os
+import time
+from datetime import timedelta
+from pathlib import Path
+
+from longshore.logs.history import History
+from longshore.logs.service import LogsService
+from longshore.logs.store import LogStore
+from longshore.v1 import log_service_pb2 as pb
+
+DAY = 86_400
+
+
+async def stored(service: LogsService, name: str) -> None:
+    """A log that is complete."""
+    await service.append(pb.AppendLogsRequest(log_stream_name=name, data=b"x\n", complete=True))
+
+
+def age(path: Path, days: float) -> None:
+    """Lets a log have ended so many days ago."""
+    for each in (path, path.with_suffix(".complete")):
+        os.utime(each, (time.time() - days * DAY,) * 2)
+
+
+def files(folder: Path) -> list[str]:
+    """Suffixes of all files."""
+    return sorted(path.suffix for path in folder.rglob("*.*"))
+
+
+async def test_a_log_goes_a_week_after_its_job_could_have(tmp_path: Path) -> None:
+    store = LogStore(tmp_path)
+    service, history = LogsService(store), History(store, timedelta(days=90))
+    for name, days in (("a/default/1", 98), ("b/default/1.2", 96), ("c/default/1", 98)):
+        await stored(service, name)
+        age(store.log(name).path, days)
+    read = store.log("c/default/1")
+    read.readers = 1
+    await history.tick()
+    known = ("a/default/1", "b/default/1.2", "c/default/1")
+    assert [store.log(name).known for name in known] == [False, True, True]
+    assert store.log("c/default/1") is read
+    assert not store.log("a/default/1").complete
+    read.readers = 0
+    await history.tick()
+    assert files(tmp_path) == [".complete", ".log"]
+
+
+async def test_what_is_still_written_stays(tmp_path: Path) -> None:
+    """However long ago it began."""
+    store = LogStore(tmp_path)
+    service = LogsService(store)
+    await stored(service, "a")
+    os.utime(store.log("a").path, (time.time() - 98 * DAY,) * 2)
+    await History(store, timedelta(days=90)).tick()
+    assert store.log("a").known
