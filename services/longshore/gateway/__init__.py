@@ -12,7 +12,8 @@ existence) in the submission service, because gRPC callers do not pass through h
 
 Identity: requests are not authenticated yet. The signature names the region that the caller wants
 its ARNs in, and nothing else is read from it. A page in a browser must not submit jobs behind its
-reader's back, so requests sent by other sites' pages are refused (`origin`).
+reader's back nor read what is there, so requests sent by other sites' pages, or to a name that is
+not the gateway's, are refused (`origin`).
 
 When the submission service is away, each call is answered with 503 at once and health says so; the
 gateway recovers by itself. On SIGTERM no connection is taken any more and calls in flight end

@@ -23,6 +23,9 @@ class GatewayConfig:
     timeout_seconds: float = 30.0
     #: Time that requests in hand get to end when the gateway stops: LONGSHORE_GATEWAY_GRACE.
     grace_seconds: float = 10.0
+    #: Names by which the gateway is reached beside loopback's and its own address:
+    #: LONGSHORE_GATEWAY_HOSTS, with commas between them.
+    hosts: tuple[str, ...] = ()
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Self:
@@ -37,7 +40,13 @@ class GatewayConfig:
             concurrency=settings.integer("LONGSHORE_GATEWAY_CONCURRENCY", 512, 1, 100_000),
             timeout_seconds=settings.seconds("LONGSHORE_GATEWAY_TIMEOUT", 30.0, 0.1, 600.0),
             grace_seconds=settings.seconds("LONGSHORE_GATEWAY_GRACE", 10.0, 0.0, 600.0),
+            hosts=settings.hosts("LONGSHORE_GATEWAY_HOSTS"),
         )
+
+    @property
+    def known_hosts(self) -> frozenset[str]:
+        """What a request may name the gateway by, beside loopback's names, in lower case."""
+        return frozenset(name.lower() for name in (self.host, *self.hosts))
 
     @property
     def host(self) -> str:

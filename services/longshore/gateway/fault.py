@@ -87,6 +87,16 @@ def too_slow(seconds: float) -> Fault:
     return Fault(408, "RequestTimeoutException", f"The request did not arrive in {seconds:g} s.")
 
 
+def misdirected() -> Fault:
+    """For a request to a name that is not the gateway's."""
+    return Fault(
+        421,
+        "MisdirectedRequestException",
+        "The gateway does not answer to the name in the Host header. Use 127.0.0.1 or localhost, "
+        "or list the name in LONGSHORE_GATEWAY_HOSTS where the gateway is started.",
+    )
+
+
 def foreign_origin() -> Fault:
     """For a request that another site's page made a browser send."""
     return Fault(403, "AccessDeniedException", "Requests from other sites' pages are refused.")

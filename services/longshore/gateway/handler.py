@@ -20,7 +20,7 @@ from longshore.gateway import fault
 from longshore.gateway.config import GatewayConfig
 from longshore.gateway.fault import Fault
 from longshore.gateway.operation import Operation, RouteTable
-from longshore.gateway.origin import is_loopback, is_own
+from longshore.gateway.origin import is_known, is_own
 from longshore.gateway.signature import signed_region
 from longshore.rpc.errors import from_rpc_error
 
@@ -58,7 +58,7 @@ class Gateway:
     ) -> None:
         self._config = config
         self._routes = RouteTable(service)
-        self._on_loopback = is_loopback(config.host)
+        self._hosts = config.known_hosts
         self._health = health_pb2_grpc.HealthStub(channel)
         self._calls: dict[str, _Call] = {
             operation.name: channel.unary_unary(
@@ -78,8 +78,10 @@ class Gateway:
         application.router.add_route("*", "/{path:.*}", self.answer)
         return application
 
-    async def health(self, _: web.Request) -> web.Response:
+    async def health(self, request: web.Request) -> web.Response:
         """Whether requests can be answered at present: 200 SERVING or 503 NOT_SERVING."""
+        if not self._is_meant(request):
+            return _refusal(fault.misdirected())
         serving = await self._submission_serves()
         return web.json_response(
             {"status": "SERVING" if serving else "NOT_SERVING"}, status=200 if serving else 503
@@ -94,8 +96,10 @@ class Gateway:
             return False
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
-    async def metrics(self, _: web.Request) -> web.Response:
+    async def metrics(self, request: web.Request) -> web.Response:
         """Prometheus metrics of this process."""
+        if not self._is_meant(request):
+            return _refusal(fault.misdirected())
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def answer(self, request: web.Request) -> web.Response:
@@ -142,10 +146,15 @@ class Gateway:
         """Why a request is not even read, if so."""
         if self._in_hand > self._config.concurrency:
             return fault.too_many_requests()
-        origin = request.headers.get("Origin")
-        if not is_own(origin, request.headers.get("Host", ""), on_loopback=self._on_loopback):
+        if not self._is_meant(request):
+            return fault.misdirected()
+        if not is_own(request.headers.get("Origin"), request.headers["Host"]):
             return fault.foreign_origin()
         return None
+
+    def _is_meant(self, request: web.Request) -> bool:
+        """Whether a request was sent to one of the gateway's names."""
+        return is_known(request.headers.get("Host", ""), self._hosts)
 
     async def _serve(
         self,

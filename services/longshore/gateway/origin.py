@@ -1,14 +1,23 @@
 """Who may call from a browser.
 
 The gateway runs on developers' own machines and starts containers, and any page that they read can
-make their browser send it a request. Programs send no `Origin`; browsers always do with POST and
-DELETE. So a request with an origin must come from a page of the gateway itself; and while it
-listens on loopback, that page's name must be loopback's, since a name that an attacker owns may
-point there as well.
+make their browser send it a request. Two headers tell such a request, and no page can forge them:
+
+- `Host` is the name that the browser was told to go to. An attacker's own name may point at
+  loopback by the time of the request, and its page then reads every answer as its own. So a request
+  must name the gateway as those do who know it: by loopback's names, by the address that it is set
+  to listen on, or by a name that its settings list.
+- `Origin` is the site of the page. Programs send none; browsers always do with POST and DELETE. So
+  a request with an origin must come from a page of the gateway itself.
 """
 
 import ipaddress
+import re
+from collections.abc import Collection
 from urllib.parse import urlsplit
+
+#: A name or an address (an IPv6 address in brackets), and maybe a port.
+_HOST = re.compile(r"(?:([^\s:/?#@\[\]]+)|\[([^\s\[\]]+)\])(?::[0-9]{1,5})?")
 
 
 def is_loopback(host: str) -> bool:
@@ -21,20 +30,26 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def is_own(origin: str | None, host_header: str, *, on_loopback: bool) -> bool:
-    """Whether a request with this `Origin` and `Host` is taken.
+def is_known(host_header: str, known: Collection[str]) -> bool:
+    """Whether a request is for the gateway by one of its names.
 
     Args:
-        origin: the header's text, None when there is none.
-        host_header: the request's `Host`.
-        on_loopback: whether the gateway listens on loopback only.
+        host_header: the request's `Host`; '' if it has none. One with two does not get this far.
+        known: names and addresses beside loopback's, in lower case, without brackets.
     """
+    match = _HOST.fullmatch(host_header)
+    if match is None:
+        return False
+    host = (match[1] or match[2]).lower()
+    return is_loopback(host) or host in known
+
+
+def is_own(origin: str | None, host_header: str) -> bool:
+    """Whether a request with this `Origin`, None for none, is from a page of its `Host`."""
     if origin is None:
         return True
     try:
-        page = urlsplit(origin)
+        site = urlsplit(origin).netloc
     except ValueError:
         return False
-    if not page.netloc or page.netloc != host_header:
-        return False
-    return not on_loopback or is_loopback(page.hostname or "")
+    return bool(site) and site == host_header

@@ -26,6 +26,8 @@ DEFAULT_PORT_BASE = 7070
 HISTORY = timedelta(days=90)
 #: A name or address (an IPv6 address in brackets), and a port.
 _HOST_PORT = re.compile(r"(?:[^:\[\]\s]+|\[[^\]\s]+\]):([0-9]{1,5})")
+#: A name, an IPv4 address or an IPv6 address without brackets.
+_HOST = re.compile(r"[0-9A-Za-z._-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 _PORT_MAX = 65_535
 
 
@@ -83,6 +85,18 @@ class Settings:
         if text not in ("true", "false", "1", "0"):
             raise ConfigError(f"{name} is {text!r}; it must be true or false.")
         return text in ("true", "1")
+
+    def hosts(self, name: str) -> tuple[str, ...]:
+        """Names and addresses without ports, separated by commas; none by default."""
+        texts = [text.strip() for text in self._environ.get(name, "").split(",")]
+        found = tuple(text.strip("[]") for text in texts if text)
+        for text in found:
+            if _HOST.fullmatch(text) is None:
+                raise ConfigError(
+                    f"{name} has {text!r}; it must be names or addresses without ports, separated "
+                    "by commas."
+                )
+        return found
 
     def path(self, name: str, default: Path | None = None) -> Path:
         """A path, `~` expanded, made absolute."""

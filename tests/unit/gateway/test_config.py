@@ -24,11 +24,20 @@ def test_everything_can_be_set() -> None:
             "LONGSHORE_GATEWAY_CONCURRENCY": "7",
             "LONGSHORE_GATEWAY_TIMEOUT": "1.5",
             "LONGSHORE_GATEWAY_GRACE": "0",
+            "LONGSHORE_GATEWAY_HOSTS": "Batch.internal, [fe80::1],10.0.0.1",
         }
     )
 
     assert (config.host, config.port) == ("::1", 80)
-    assert config == GatewayConfig("[::1]:80", "127.0.0.1:9000", 65_536, 7, 1.5, 0.0)
+    assert config == GatewayConfig("[::1]:80", "127.0.0.1:9000", 65_536, 7, 1.5, 0.0, config.hosts)
+    assert config.hosts == ("Batch.internal", "fe80::1", "10.0.0.1")
+    assert config.known_hosts == {"::1", "batch.internal", "fe80::1", "10.0.0.1"}
+
+
+@pytest.mark.parametrize("hosts", ["a:80", "http://a", "a b", "*"])
+def test_names_of_the_gateway_have_no_ports(hosts: str) -> None:
+    with pytest.raises(ConfigError, match="LONGSHORE_GATEWAY_HOSTS"):
+        GatewayConfig.from_environment({"LONGSHORE_GATEWAY_HOSTS": hosts})
 
 
 def test_a_bad_value_names_its_variable() -> None:
