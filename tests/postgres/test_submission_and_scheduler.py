@@ -71,3 +71,24 @@ async def test_cancel_and_terminate_end_jobs_with_the_reason_given(database_url:
             await other.until(job, "FAILED")
             shown = await stand.describe(job)
             assert (shown[flag], shown["statusReason"]) == (True, reason)
+
+
+async def test_propagated_tags_reach_the_agent_and_the_jobs_win(database_url: str) -> None:
+    tags: dict[str, dict[str, str]] = {}
+
+    def keep(assignment: pb.Assignment) -> Ended:
+        tags[assignment.job_name] = dict(assignment.tags)
+        return Ended(exit_code=0)
+
+    async with scheduler_stand(database_url) as other, submission_stand(database_url) as stand:
+        await stand.prepare()
+        await stand.register("t", tags={"a": "definition", "b": "definition"}, propagateTags=True)
+        own = {"b": "job", "c": "job"}
+        jobs = [
+            await stand.submit(jobName="on", jobDefinition="t", tags=own),
+            await stand.submit(jobName="off", jobDefinition="t", tags=own, propagateTags=False),
+        ]
+        await other.agent(environment="ce", answers=keep)
+        for job in jobs:
+            await other.until(job, "SUCCEEDED")
+    assert tags == {"on": {"a": "definition", "b": "job", "c": "job"}, "off": {}}

@@ -220,10 +220,6 @@ async def test_nothing_is_asked_of_a_job_that_is_over(stand: Stand) -> None:
 async def test_single_requests_name_what_is_wrong(stand: Stand) -> None:
     job = await stand.submit()
     for operation in ("CancelJob", "TerminateJob"):
-        with pytest.raises(NotFound, match="not found"):
-            await stand(operation, jobId=str(uuid.uuid4()), reason="x")
-        with pytest.raises(NotFound):
-            await stand(operation, jobId=f"{job}:0", reason="x")
         with pytest.raises(InvalidRequest, match="'jobId' is a required field"):
             await stand(operation, jobId="", reason="x")
         with pytest.raises(InvalidRequest, match="'reason' is a required field"):
@@ -232,6 +228,14 @@ async def test_single_requests_name_what_is_wrong(stand: Stand) -> None:
             await stand(operation, jobId=job)
         with pytest.raises(InvalidRequest, match="1024"):
             await stand(operation, jobId=job, reason="x" * 1025)
+
+
+@pytest.mark.parametrize("operation", ["CancelJob", "TerminateJob"])
+async def test_what_is_no_job_is_passed_over(stand: Stand, operation: str) -> None:
+    job = await stand.submit()
+    for text in (str(uuid.uuid4()), f"{job}:0", "bad", "arn:aws:batch:x", "é" * 2000):
+        assert await stand(operation, jobId=text, reason="x") == {}
+    assert await stand.conn.fetchval("SELECT count(*) FROM job_requests") == 0
 
 
 async def test_bulk_requests_answer_for_each_job(stand: Stand) -> None:

@@ -141,7 +141,6 @@ REFUSED: list[tuple[dict[str, Any], type[LongshoreError], str]] = [
     ({"containerOverrides": {"instanceType": "m6i.large"}}, InvalidRequest, "multi-node"),
     ({"tags": {"x": "a\0b"}}, InvalidRequest, "tags.x has a NUL character"),
     ({"tags": {"aws:x": "1"}}, InvalidRequest, "reserved prefix"),
-    ({"propagateTags": True}, Unimplemented, "propagateTags is not supported"),
     (
         {"nodeOverrides": {"numNodes": 2}},
         InvalidRequest,
@@ -177,6 +176,43 @@ async def test_a_disabled_or_deleted_queue_takes_no_jobs(stand: Stand) -> None:
     with pytest.raises(PreconditionFailed):
         await stand.submit()
     assert await stand.job_count() == 0
+
+
+async def test_a_single_job_waits_for_a_job_named_with_sequential(stand: Stand) -> None:
+    first = await stand.submit()
+    edges = [{"jobId": first, "type": "SEQUENTIAL"}, {"jobId": first}]
+    job = await stand.submit(dependsOn=edges)
+    rows = await stand.conn.fetch("SELECT * FROM job_dependencies")
+    assert [(str(row["depends_on"]), row["type"]) for row in rows] == [(first, "PLAIN")]
+    assert (await stand.describe(job))["dependsOn"] == edges
+
+
+async def test_actions_come_back_in_lower_case(stand: Stand) -> None:
+    rules = [{"action": "Retry", "onReason": "a"}, {"action": "EXIT", "onReason": "*"}]
+    lowered = [{**rule, "action": rule["action"].lower()} for rule in rules]
+    await stand.register(retryStrategy={"attempts": 2, "evaluateOnExit": rules})
+    (definition,) = (await stand("DescribeJobDefinitions", jobDefinitions=["d:2"]))[
+        "jobDefinitions"
+    ]
+    assert definition["retryStrategy"]["evaluateOnExit"] == lowered
+    job = await stand.describe(await stand.submit())
+    assert job["retryStrategy"]["evaluateOnExit"] == lowered
+
+
+async def test_tags_are_propagated_as_the_submission_or_else_the_definition_says(
+    stand: Stand,
+) -> None:
+    await stand.register("on", propagateTags=True)
+    (definition,) = (await stand("DescribeJobDefinitions", jobDefinitions=["on"]))["jobDefinitions"]
+    assert definition["propagateTags"] is True
+    for name, given, shown in (
+        ("on", {}, True),
+        ("on", {"propagateTags": False}, False),
+        ("d", {"propagateTags": True}, True),
+        ("d", {}, False),
+    ):
+        job = await stand.submit(jobDefinition=name, **given)
+        assert (await stand.describe(job))["propagateTags"] is shown
 
 
 async def test_dependencies_are_stored_once_each_and_sizes_must_agree(stand: Stand) -> None:

@@ -55,6 +55,8 @@ class Submission:
     retry: Json | None = None
     timeout: Json | None = None
     tags: Mapping[str, str] | None = None
+    #: Whether tags go on to the job's containers; None: as the definition says.
+    propagate_tags: bool | None = None
     #: The id that the caller chose for the job, so that the call can be repeated.
     request_id: uuid.UUID | None = None
 
@@ -68,7 +70,22 @@ class Submission:
             or self.retry
             or self.timeout
             or self.depends_on
+            or self.propagate_tags is not None
         )
+
+    @property
+    def waits_for(self) -> list[Dependency]:
+        """What the job waits for, in order, each once: said twice it is still one thing.
+
+        A single job has no children to run one by one: a job that it names with SEQUENTIAL is one
+        to wait for, as with no type.
+        """
+        return list(dict.fromkeys(self._effective(entry) for entry in self.depends_on))
+
+    def _effective(self, entry: Dependency) -> Dependency:
+        if self.array_size is None and entry.type == SEQUENTIAL:
+            return Dependency(entry.job, PLAIN)
+        return entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +160,8 @@ def _check_dependency(dependency: Dependency, is_array: bool, member: str) -> No
         )
     if dependency.type == PLAIN:
         require(dependency.job, f"{member} needs a jobId.", f"{member}.jobId")
+        return
+    if dependency.type == SEQUENTIAL and dependency.job:
         return
     require(
         is_array, f"{member} has type {dependency.type}, which is for array jobs.", f"{member}.type"
@@ -229,7 +248,11 @@ def resolve(definition: Definition, submission: Submission) -> ResolvedJob:
         "parameters": parameters,
         "retryStrategy": {"evaluateOnExit": [], **retry},
         "dependsOn": [_dependency_json(entry) for entry in submission.depends_on],
-        "propagateTags": False,
+        "propagateTags": (
+            detail.get("propagateTags", False)
+            if submission.propagate_tags is None
+            else submission.propagate_tags
+        ),
         "platformCapabilities": detail.get("platformCapabilities", []),
     }
     if timeout:

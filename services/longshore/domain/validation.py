@@ -161,12 +161,6 @@ def check_timeout(timeout: Json | None) -> None:
     )
 
 
-def check_propagation(propagate: bool | None) -> None:
-    """Tags reach resources alone: there is nothing of AWS's behind a job to copy them to."""
-    if propagate:
-        raise unsupported("propagateTags", ": leave it out or set it to false")
-
-
 def parse_integer(text: str) -> int | None:
     """A plain decimal number, None if it is none or larger than an integer member may be."""
     if re.fullmatch(r"[0-9]{1,10}", text) is None:

@@ -5,7 +5,6 @@ from longshore.domain.validation import (
     Json,
     check_name,
     check_priority,
-    check_propagation,
     check_retry,
     check_tags,
     check_timeout,
@@ -24,6 +23,7 @@ _KEPT = (
     "retryStrategy",
     "timeout",
     "platformCapabilities",
+    "propagateTags",
 )
 #: What each type of definition is described by.
 _DESCRIBED_BY = {"container": "containerProperties", "multinode": "nodeProperties"}
@@ -50,7 +50,6 @@ def new_definition(request: Json) -> Json:
     check_priority(request.get("schedulingPriority"), "schedulingPriority")
     check_retry(request.get("retryStrategy"))
     check_timeout(request.get("timeout"))
-    check_propagation(request.get("propagateTags"))
     detail = {name: request[name] for name in _KEPT if name in request}
     if request["type"] == "multinode":
         properties = request["nodeProperties"]

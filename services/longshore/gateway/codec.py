@@ -20,12 +20,14 @@ import functools
 import math
 import re
 from collections.abc import Callable, Collection
+from importlib.metadata import version
 from typing import Any, Self
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from longshore.domain.errors import InvalidRequest
+from longshore.v1 import options_pb2
 
 #: AWS answers most lists and maps even when they are empty: clients compare against them
 #: (Terraform's `containerProperties`) or index them without asking (`job["attempts"]`). A repeated
@@ -48,6 +50,10 @@ _DECIMAL = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][-+]?[0-9]{1,3})?")
 _INTEGER_BITS = {FieldDescriptor.TYPE_INT32: 32, FieldDescriptor.TYPE_INT64: 64}
 #: Longest part of a caller's own text that an error message repeats.
 _QUOTED_CHARACTERS = 64
+
+
+#: Of longshore, for whoever sends what only a newer one may know.
+_VERSION = version("longshore")
 
 
 class _MalformedError(Exception):
@@ -76,18 +82,44 @@ _Setter = Callable[[Any, Any], None]
 class Reader:
     """Reads decoded JSON into messages of one type."""
 
-    def __init__(self, setters: dict[str, _Setter]) -> None:
+    def __init__(
+        self,
+        setters: dict[str, _Setter],
+        required: Collection[str],
+        elsewhere: Collection[str] = (),
+    ) -> None:
+        """Makes a reader.
+
+        Args:
+            setters: of the members that may be there, by their names.
+            required: lists and maps that must be there. Here, because they are absent on the wire
+                when they are empty; the service behind checks all other required members.
+            elsewhere: members that another part of the request has.
+        """
         self._setters = setters
+        self._required = frozenset(required)
+        self._elsewhere = frozenset(elsewhere)
 
     @staticmethod
     @functools.cache
     def of(descriptor: Descriptor) -> "Reader":
         """The reader of a message type; TypeError for a field without a form in AWS's JSON."""
-        return Reader({field.json_name: _setter(field) for field in descriptor.fields})
+        return Reader(
+            {field.json_name: _setter(field) for field in descriptor.fields},
+            {
+                field.json_name
+                for field in descriptor.fields
+                if field.is_repeated and field.GetOptions().Extensions[options_pb2.required]
+            },
+        )
 
     def only(self, members: Collection[str]) -> "Reader":
         """A reader that knows some of the members and refuses the others."""
-        return Reader({name: self._setters[name] for name in members})
+        return Reader(
+            {name: self._setters[name] for name in members},
+            self._required & set(members),
+            self._setters.keys() - set(members),
+        )
 
     def read(self, message: Message, value: Any) -> None:
         """Sets a message's fields from a JSON object; raises InvalidRequest naming the member."""
@@ -109,6 +141,8 @@ class Reader:
                 continue
             setter = setters.get(name)
             if setter is None:
+                if name in self._elsewhere:
+                    raise _MalformedError("is not a member of this part of the request.", name)
                 raise _unknown(name, setters)
             try:
                 setter(message, item)
@@ -116,13 +150,21 @@ class Reader:
                 raise error.at(name) from None
             except UnicodeEncodeError:
                 raise _MalformedError("must hold valid Unicode.", name) from None
+        for name in self._required:
+            if value.get(name) is None:
+                raise _MalformedError("is required.", name)
 
 
 def _unknown(name: str, known: Collection[str]) -> _MalformedError:
     shown = name[:_QUOTED_CHARACTERS]
     near = difflib.get_close_matches(shown, known, n=1)
-    hint = f"; did you mean {near[0]}?" if near else "."
-    return _MalformedError(f"is not a known member{hint}", shown)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    return _MalformedError(
+        f"is not a known member: longshore {_VERSION} has all members that AWS Batch had when it "
+        "was made, and this is none of them. If AWS has added it since, leave it out, or look "
+        f"whether a newer longshore has it.{hint}",
+        shown,
+    )
 
 
 def _setter(field: FieldDescriptor) -> _Setter:

@@ -104,6 +104,7 @@ def assignment(live: LiveAttempt, job: JobDetails) -> pb.Assignment:
         job_definition=f"{job.definition_name}:{job.definition_revision}",
         log_stream_name=live.log_stream_name,
         stop_timeout=Duration(seconds=STOP_SECONDS),
+        tags=job.tags,
     )
     if job.nodes is not None:
         nodes = job_definition_pb2.NodeProperties.FromString(job.nodes)

@@ -68,6 +68,9 @@ class JobDetails:
     num_nodes: int | None = None
     main_node: int | None = None
     nodes: bytes | None = None
+    #: Tags that go on to the containers: of the definition, and over them the job's own. None if
+    #: tags are not propagated.
+    tags: dict[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

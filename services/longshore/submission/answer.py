@@ -82,7 +82,16 @@ def definition_to(record: DefinitionRecord, arns: Arns) -> job_definition_pb2.Jo
         "tags": dict(record.tags),
         "containerOrchestrationType": "ECS",
     }
+    _lower_actions(detail)
     return ParseDict(detail, job_definition_pb2.JobDefinition())
+
+
+def _lower_actions(detail: Json) -> None:
+    """AWS answers the actions of evaluateOnExit in lower case, however they were given."""
+    retry: Json = detail.get("retryStrategy", {})
+    if rules := retry.get("evaluateOnExit"):
+        lowered = [{**rule, "action": rule["action"].lower()} for rule in rules]
+        detail["retryStrategy"] = {**retry, "evaluateOnExit": lowered}
 
 
 def job_to(described: DescribedJob, arns: Arns) -> job_pb2.JobDetail:
@@ -114,6 +123,7 @@ def job_to(described: DescribedJob, arns: Arns) -> job_pb2.JobDetail:
         detail["container"] = _container_of_node(detail.pop("nodeProperties"), job.key.node_index)
     if "container" in detail:
         detail["container"] = {**detail["container"], **_container_state(described, arns)}
+    _lower_actions(detail)
     return ParseDict(detail, job_pb2.JobDetail())
 
 

@@ -18,7 +18,6 @@ from longshore.domain.validation import (
     Json,
     check_job_name,
     check_priority,
-    check_propagation,
     check_size,
     check_tags,
     unsupported,
@@ -56,7 +55,6 @@ def submission_from(request: job_pb2.SubmitJobRequest, request_id: uuid.UUID | N
     _refuse_other_overrides(request)
     if request.consumable_resource_properties_override.consumable_resource_list:
         raise unsupported("consumableResourcePropertiesOverride")
-    check_propagation(request.propagate_tags)
     check_priority(request.scheduling_priority_override, "schedulingPriorityOverride")
     if request.HasField("share_identifier") or request.HasField("scheduling_priority_override"):
         raise InvalidRequest(_NO_SHARE, member="shareIdentifier")
@@ -78,6 +76,7 @@ def submission_from(request: job_pb2.SubmitJobRequest, request_id: uuid.UUID | N
         retry=to_json(request.retry_strategy) if request.HasField("retry_strategy") else None,
         timeout=to_json(request.timeout) if request.HasField("timeout") else None,
         tags=dict(request.tags),
+        propagate_tags=request.propagate_tags if request.HasField("propagate_tags") else None,
         request_id=request_id,
     )
 

@@ -121,11 +121,14 @@ class Jobs:
         return Page(found[:size], encode_token("nodes", [last]) if last is not None else None)
 
     async def cancel(self, job_id: str, reason: str) -> None:
-        """Records that a job shall not run; without effect on one that is STARTING or later."""
+        """Records that a job shall not run.
+
+        Without effect on one that is STARTING or later, and, as at AWS, on what is no job's id.
+        """
         await self._request(job_id, job_request.CANCEL, reason)
 
     async def terminate(self, job_id: str, reason: str) -> None:
-        """Records that a job shall end; without effect on one that is over."""
+        """Records that a job shall end; without effect on one that is over or not there."""
         await self._request(job_id, job_request.TERMINATE, reason)
 
     async def cancel_many(
@@ -143,9 +146,9 @@ class Jobs:
     async def _request(self, text: str, kind: str, reason: str) -> None:
         check_not_empty(text, "jobId")
         check_reason(reason)
-        key = _parse_target(text)
-        if key not in await self._record([key], kind, reason):
-            raise NotFound(f"Job {text} not found.", member="jobId")
+        key = _parse_or_none(text)
+        if key is not None:
+            await self._record([_checked_target(key)], kind, reason)
 
     async def _request_many(
         self, ids: Sequence[str], kind: str, reason: str
@@ -157,7 +160,7 @@ class Jobs:
         keys: dict[JobKey, None] = {}
         for text in ids:
             try:
-                keys[_parse_target(text)] = None
+                keys[_checked_target(JobKey.parse(text))] = None
                 successful.append(text)
             except InvalidRequest as error:
                 failures.append(BulkFailure(text, "ValidationException", error.message))
@@ -168,14 +171,13 @@ class Jobs:
             successful = []
         return successful, failures
 
-    async def _record(self, keys: Sequence[JobKey], kind: str, reason: str) -> set[JobKey]:
-        """Records requests for jobs that are not over; returns those that are there."""
+    async def _record(self, keys: Sequence[JobKey], kind: str, reason: str) -> None:
+        """Records requests for those jobs that are there and not over."""
         async with transaction(self._pool) as conn:
             found = await job_request.find_targets(conn, keys)
             live = [key for key in keys if found.get(key) is False]
             if live:
                 await job_request.insert_requests(conn, live, kind, reason)
-        return set(found)
 
 
 def _after_index(token: str | None, scope: str, most: int) -> int:
@@ -183,13 +185,12 @@ def _after_index(token: str | None, scope: str, most: int) -> int:
     return int(decode_token(token, scope, [range(most)])[0]) if token else -1
 
 
-def _parse_target(text: str) -> JobKey:
+def _checked_target(key: JobKey) -> JobKey:
     """What may be cancelled or terminated.
 
     Raises:
-        InvalidRequest: it is no job id, or a node's.
+        InvalidRequest: it is a node.
     """
-    key = JobKey.parse(text)
     require(
         not key.is_node,
         f"{key} is a node of a multi-node job, whose nodes end together; give the job's id, "

@@ -19,7 +19,6 @@ from longshore.domain.errors import LongshoreError, Unavailable
 from longshore.domain.resources import Resources
 from longshore.domain.submission import (
     Definition,
-    Dependency,
     KnownJob,
     ResolvedJob,
     Submission,
@@ -308,13 +307,8 @@ def _new_job(draft: _Draft, shapes: Mapping[state.ShapeKey, int]) -> state.NewJo
         container=draft.stored.container,
         nodes=draft.stored.nodes,
         tags=call.tags or {},
-        depends_on=_once(call.depends_on),
+        depends_on=call.waits_for,
     )
-
-
-def _once(dependencies: Sequence[Dependency]) -> list[Dependency]:
-    """Each dependency once, in order: said twice it is still one thing to wait for."""
-    return list(dict.fromkeys(dependencies))
 
 
 def _complete(results: Sequence[uuid.UUID | Exception | None]) -> list[uuid.UUID | Exception]:

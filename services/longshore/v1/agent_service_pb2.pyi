@@ -287,6 +287,26 @@ class Assignment(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class TagsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     KEY_FIELD_NUMBER: _builtins.int
     ATTEMPT_ID_FIELD_NUMBER: _builtins.int
     JOB_NAME_FIELD_NUMBER: _builtins.int
@@ -300,6 +320,7 @@ class Assignment(_message.Message):
     STOP_TIMEOUT_FIELD_NUMBER: _builtins.int
     SIMULATED_DURATION_FIELD_NUMBER: _builtins.int
     NODE_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
     attempt_id: _builtins.str
     """32 hexadecimal digits, unique to the attempt; in AWS's words the id of the ECS task."""
     job_name: _builtins.str
@@ -338,6 +359,12 @@ class Assignment(_message.Message):
     def node(self) -> Global___NodeAssignment:
         """Only for a node of a multi-node job."""
 
+    @_builtins.property
+    def tags(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Tags of the job and its definition that become labels of the container, `longshore.tag.` before each key. Empty
+        unless the job propagates its tags.
+        """
+
     def __init__(
         self,
         *,
@@ -354,10 +381,11 @@ class Assignment(_message.Message):
         stop_timeout: _duration_pb2.Duration | None = ...,
         simulated_duration: _duration_pb2.Duration | None = ...,
         node: Global___NodeAssignment | None = ...,
+        tags: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_array_index", b"_array_index", "_array_size", b"_array_size", "array_index", b"array_index", "array_size", b"array_size", "container", b"container", "key", b"key", "node", b"node", "resources", b"resources", "simulated_duration", b"simulated_duration", "stop_timeout", b"stop_timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_array_index", b"_array_index", "_array_size", b"_array_size", "array_index", b"array_index", "array_size", b"array_size", "attempt_id", b"attempt_id", "container", b"container", "job_definition", b"job_definition", "job_name", b"job_name", "job_queue", b"job_queue", "key", b"key", "log_stream_name", b"log_stream_name", "node", b"node", "resources", b"resources", "simulated_duration", b"simulated_duration", "stop_timeout", b"stop_timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_array_index", b"_array_index", "_array_size", b"_array_size", "array_index", b"array_index", "array_size", b"array_size", "attempt_id", b"attempt_id", "container", b"container", "job_definition", b"job_definition", "job_name", b"job_name", "job_queue", b"job_queue", "key", b"key", "log_stream_name", b"log_stream_name", "node", b"node", "resources", b"resources", "simulated_duration", b"simulated_duration", "stop_timeout", b"stop_timeout", "tags", b"tags"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__array_index: _TypeAlias = _typing.Literal["array_index"]  # noqa: Y015
     _WhichOneofArgType__array_index: _TypeAlias = _typing.Literal["_array_index", b"_array_index"]  # noqa: Y015

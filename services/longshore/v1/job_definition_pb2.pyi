@@ -96,7 +96,8 @@ class RegisterJobDefinitionRequest(_message.Message):
     in other queues.
     """
     propagate_tags: _builtins.bool
-    """True: the tags of the job and its definition go on to each attempt, the job's winning.
+    """True: the tags of the job and its definition go on to each attempt, the job's winning: as labels
+    of its container, `longshore.tag.` before each key. A process without a container has no labels.
     Default false, or the definition's in a submission. Not for EKS.
     """
     @_builtins.property
@@ -457,7 +458,8 @@ class JobDefinition(_message.Message):
     in other queues.
     """
     propagate_tags: _builtins.bool
-    """True: the tags of the job and its definition go on to each attempt, the job's winning.
+    """True: the tags of the job and its definition go on to each attempt, the job's winning: as labels
+    of its container, `longshore.tag.` before each key. A process without a container has no labels.
     Default false, or the definition's in a submission. Not for EKS.
     """
     container_orchestration_type: _builtins.str

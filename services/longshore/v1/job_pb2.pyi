@@ -104,7 +104,8 @@ class SubmitJobRequest(_message.Message):
     newest ACTIVE one is taken, at submission and for good.
     """
     propagate_tags: _builtins.bool
-    """True: the tags of the job and its definition go on to each attempt, the job's winning.
+    """True: the tags of the job and its definition go on to each attempt, the job's winning: as labels
+    of its container, `longshore.tag.` before each key. A process without a container has no labels.
     Default false, or the definition's in a submission. Not for EKS.
     """
     @_builtins.property
@@ -846,7 +847,8 @@ class JobDetail(_message.Message):
     job_definition: _builtins.str
     """Always set. ARN of the job definition, with the revision it was made from."""
     propagate_tags: _builtins.bool
-    """True: the tags of the job and its definition go on to each attempt, the job's winning.
+    """True: the tags of the job and its definition go on to each attempt, the job's winning: as labels
+    of its container, `longshore.tag.` before each key. A process without a container has no labels.
     Default false, or the definition's in a submission. Not for EKS.
     """
     is_cancelled: _builtins.bool
@@ -1887,8 +1889,9 @@ class JobDependency(_message.Message):
     SEQUENTIAL.
     """
     type: _builtins.str
-    """For array jobs only. N_TO_N: each child waits for the child of the same index in the array
-    job named, which has the same size. SEQUENTIAL: each child waits for the child before it.
+    """For array jobs. N_TO_N: each child waits for the child of the same index in the array job
+    named, which has the same size. SEQUENTIAL: each child waits for the child before it; in a
+    single job, which then names a job, as absent.
     Absent: the whole job waits for the whole job named. One of: N_TO_N, SEQUENTIAL.
     """
     def __init__(

@@ -277,7 +277,8 @@ class SubmissionServiceServicer:
     def CancelJob(self, request, context):
         """Asks that a job which is not yet STARTING does not run: it ends FAILED with the given reason.
         A job that is STARTING, RUNNING or finished is left alone, and the call succeeds all the
-        same; TerminateJob stops those. A PENDING job ends only when its dependencies have.
+        same; TerminateJob stops those. So for an id that is no job's. A PENDING job ends only when its
+        dependencies have.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -294,7 +295,7 @@ class SubmissionServiceServicer:
     def TerminateJob(self, request, context):
         """Ends a job in whatever unfinished status it is. Its containers get SIGTERM and, 30 seconds
         later, SIGKILL; the job ends FAILED with the given reason and is not retried. Terminating an
-        array job terminates its children.
+        array job terminates its children. For an id that is no job's the call succeeds all the same.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

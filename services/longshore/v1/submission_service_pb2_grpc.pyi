@@ -86,7 +86,8 @@ class SubmissionServiceStub:
     CancelJob: _aio.UnaryUnaryMultiCallable[_job_pb2.CancelJobRequest, _job_pb2.CancelJobResponse]
     """Asks that a job which is not yet STARTING does not run: it ends FAILED with the given reason.
     A job that is STARTING, RUNNING or finished is left alone, and the call succeeds all the
-    same; TerminateJob stops those. A PENDING job ends only when its dependencies have.
+    same; TerminateJob stops those. So for an id that is no job's. A PENDING job ends only when its
+    dependencies have.
     """
     CancelJobs: _aio.UnaryUnaryMultiCallable[_job_pb2.CancelJobsRequest, _job_pb2.CancelJobsResponse]
     """As CancelJob for up to 50 jobs. The call succeeds even where single jobs fail: look at
@@ -95,7 +96,7 @@ class SubmissionServiceStub:
     TerminateJob: _aio.UnaryUnaryMultiCallable[_job_pb2.TerminateJobRequest, _job_pb2.TerminateJobResponse]
     """Ends a job in whatever unfinished status it is. Its containers get SIGTERM and, 30 seconds
     later, SIGKILL; the job ends FAILED with the given reason and is not retried. Terminating an
-    array job terminates its children.
+    array job terminates its children. For an id that is no job's the call succeeds all the same.
     """
     TerminateJobs: _aio.UnaryUnaryMultiCallable[_job_pb2.TerminateJobsRequest, _job_pb2.TerminateJobsResponse]
     """As TerminateJob for up to 50 jobs. The call succeeds even where single jobs fail: look at
@@ -266,7 +267,8 @@ class SubmissionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_job_pb2.CancelJobResponse]:
         """Asks that a job which is not yet STARTING does not run: it ends FAILED with the given reason.
         A job that is STARTING, RUNNING or finished is left alone, and the call succeeds all the
-        same; TerminateJob stops those. A PENDING job ends only when its dependencies have.
+        same; TerminateJob stops those. So for an id that is no job's. A PENDING job ends only when its
+        dependencies have.
         """
 
     @_abc_1.abstractmethod
@@ -287,7 +289,7 @@ class SubmissionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_job_pb2.TerminateJobResponse]:
         """Ends a job in whatever unfinished status it is. Its containers get SIGTERM and, 30 seconds
         later, SIGKILL; the job ends FAILED with the given reason and is not retried. Terminating an
-        array job terminates its children.
+        array job terminates its children. For an id that is no job's the call succeeds all the same.
         """
 
     @_abc_1.abstractmethod

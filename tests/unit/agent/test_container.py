@@ -50,6 +50,15 @@ def test_least_of_all() -> None:
     }
 
 
+def test_propagated_tags_are_labels_and_pass_for_no_other() -> None:
+    assignment = an_assignment()
+    assignment.tags.update({"team": "a b", "longshore.instance": "i-2"})
+    labels = config_of(assignment)["Labels"]
+    assert labels["longshore.tag.team"] == "a b"
+    assert labels["longshore.tag.longshore.instance"] == "i-2"
+    assert labels["longshore.instance"] == "i-1"
+
+
 @pytest.mark.parametrize(
     ("vcpu_milli", "shares"), [(1, 2), (250, 256), (4000, 4096), (1_000_000, 262_144)]
 )

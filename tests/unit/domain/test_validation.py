@@ -183,7 +183,6 @@ def test_variables_need_names() -> None:
         ({"ecsProperties": {}}, "ecsProperties"),
         ({"eksProperties": {}}, "eksProperties"),
         ({"platformCapabilities": ["MANAGED_INSTANCES"]}, "platformCapabilities"),
-        ({"propagateTags": True}, "propagateTags"),
         ({"consumableResourceProperties": {"consumableResourceList": [{}]}}, "consumable"),
     ],
 )

@@ -1,6 +1,7 @@
 """The codec against protobuf's own JSON, and its errors."""
 
 import json
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from longshore.domain.errors import InvalidRequest
 from longshore.gateway.codec import Reader, Writer
 from longshore.gateway.server import SERVICE
-from longshore.v1.job_pb2 import JobSummary, SubmitJobRequest
+from longshore.v1.job_pb2 import DescribeJobsRequest, JobSummary, SubmitJobRequest
 
 MESSAGES = [
     descriptor
@@ -73,7 +74,9 @@ def test_agrees_with_protobufs_json(message: Any) -> None:
     written = json.dumps(Writer.of(descriptor).write(message))
 
     assert read(descriptor, written) == message
-    assert read(descriptor, json_format.MessageToJson(message)) == message
+    # With empty lists: those that are required are told from absent ones by the reader.
+    text = json_format.MessageToJson(message, always_print_fields_with_no_presence=True)
+    assert read(descriptor, text) == message
     assert json_format.Parse(written, type(message)()) == message
 
 
@@ -123,8 +126,6 @@ def test_agrees_with_protobufs_json(message: Any) -> None:
             "must be a whole number from -2147483648 to 2147483647.",
         ),
         ('{"propagateTags": "true"}', "propagateTags", "must be true or false."),
-        ('{"jobname": "a"}', "jobname", "is not a known member; did you mean jobName?"),
-        ('{"timeout": {"zzz": 1}}', "timeout.zzz", "is not a known member."),
         ('{"jobName": "\\ud800"}', "jobName", "must hold valid Unicode."),
         ('{"tags": {"\\ud800": "a"}}', "tags", "must hold valid Unicode."),
     ],
@@ -135,6 +136,31 @@ def test_names_the_member_that_is_wrong(text: str, member: str, complaint: str) 
 
     assert raised.value.message == f"{member} {complaint}"
     assert raised.value.member == member
+
+
+@pytest.mark.parametrize(
+    ("text", "member", "end"),
+    [
+        ('{"jobname": "a"}', "jobname", "Did you mean jobName?"),
+        ('{"timeout": {"zzz": 1}}', "timeout.zzz", "look whether a newer longshore has it."),
+    ],
+)
+def test_an_unknown_member_is_none_of_awss_as_far_as_this_version_knows(
+    text: str, member: str, end: str
+) -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        read(SubmitJobRequest.DESCRIPTOR, text)
+
+    begin = f"{member} is not a known member: longshore {version('longshore')} has all members"
+    assert raised.value.message.startswith(begin)
+    assert raised.value.message.endswith(end)
+    assert raised.value.member == member
+
+
+def test_a_required_list_may_be_empty_but_not_absent() -> None:
+    assert not read(DescribeJobsRequest.DESCRIPTOR, '{"jobs": []}').jobs
+    with pytest.raises(InvalidRequest, match=r"^jobs is required\.$"):
+        read(DescribeJobsRequest.DESCRIPTOR, "{}")
 
 
 @pytest.mark.parametrize("text", ["[]", '"a"', "3", "null"])

@@ -29,6 +29,8 @@ JOB_LABEL = "longshore.job-id"
 ATTEMPT_LABEL = "longshore.attempt"
 ATTEMPT_ID_LABEL = "longshore.attempt-id"
 GPUS_LABEL = "longshore.gpus"
+#: Before the key of a propagated tag, so that no tag passes for one of the labels above.
+TAG_LABEL = "longshore.tag."
 
 Container = job_definition_pb2.ContainerProperties
 
@@ -55,6 +57,7 @@ def labels(assignment: pb.Assignment, instance_id: str) -> dict[str, str]:
         "com.amazonaws.ecs.container-name": "default",
         "com.amazonaws.ecs.task-definition-family": family,
         "com.amazonaws.ecs.task-definition-version": revision,
+        **{f"{TAG_LABEL}{key}": value for key, value in assignment.tags.items()},
     }
 
 
