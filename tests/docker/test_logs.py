@@ -74,6 +74,29 @@ async def test_output_is_there_while_it_runs(stand: Stand) -> None:
     await stand.scheduler.ended(assignment)
 
 
+def numbers(first: int, last: int) -> str:
+    return "".join(f"{number}\n" for number in range(first, last + 1))
+
+
+@pytest.mark.parametrize(
+    ("script", "printed"),
+    [
+        ("seq 1 30000; sleep 0.5; echo THE ERROR >&2; exit 3", numbers(1, 30_000) + "THE ERROR\n"),
+        ("sleep 1; printf done", "done"),
+        ("seq 1 200000; sleep 0.4; seq 200001 600000", numbers(1, 600_000)),
+    ],
+)
+async def test_the_end_is_there_though_the_engine_breaks_off(
+    stand: Stand, script: str, printed: str
+) -> None:
+    """The engine may end a followed stream before the output is over, and says nothing of it."""
+    assignment = stand.an_attempt("sh", "-c", script)
+    await stand.run(assignment)
+    output = await stand.output(assignment)
+    assert len(output) == len(printed)
+    assert output == printed
+
+
 async def test_last_lines(stand: Stand) -> None:
     assignment = stand.an_attempt("seq", "1", "1000")
     await stand.run(assignment)

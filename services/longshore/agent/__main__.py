@@ -124,7 +124,7 @@ async def _serve(
         identity = Identity(runtime.kind, version("longshore"))
         stream = SchedulerStream(config, identity, crew)
         await crew.recover()
-        spool.finish_others(crew.log_names())
+        await spool.finish_others(crew.log_names())
         works = [runtime.run(), crew.outbox.run(), shipper.run(), stream.run()]
         if config.metadata == "ec2":
             watch = MetadataWatch(

@@ -54,6 +54,8 @@ class Exit:
     exit_code: int | None
     stopped_at: datetime
     reason: str | None = None
+    #: What is known to be missing in its log, in words.
+    lost: str = ""
 
 
 class StepFailed(Exception):
@@ -140,8 +142,9 @@ class Attempt:
         change.status_reason = status_reason
         if end.exit_code is not None:
             change.exit_code = end.exit_code
-        if end.reason:
-            change.reason = end.reason[:REASON_LENGTH]
+        lost = f"LogIncomplete: {end.lost}" if end.lost else ""
+        if reason := "; ".join(filter(None, (end.reason, lost))):
+            change.reason = reason[:REASON_LENGTH]
         return change
 
     def accepted(self) -> pb.AttemptChange:

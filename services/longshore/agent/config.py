@@ -37,6 +37,10 @@ class AgentConfig:
     pull: str = "if-missing"
     pull_attempts: int = 3
     concurrent_starts: int = 6
+    container_pids: int = 4096
+    container_log_mib: int = 100
+    container_log_files: int = 3
+    spool_mib: int = 100
     process_lenient: bool = False
     log_drain_seconds: float = 30.0
     metrics_address: str = ""
@@ -64,6 +68,12 @@ class AgentConfig:
           multi-node jobs join; `host` where instances are machines, so that nodes reach each other;
         - LONGSHORE_PULL (if-missing), LONGSHORE_PULL_ATTEMPTS (3);
         - LONGSHORE_AGENT_STARTS (6): containers created and started at one time;
+        - LONGSHORE_CONTAINER_PIDS (4096): processes and threads in one container;
+        - LONGSHORE_CONTAINER_LOG_MIB (100), LONGSHORE_CONTAINER_LOG_FILES (3): size and number of
+          the files in which the engine keeps a container's output, unless its log configuration
+          says otherwise;
+        - LONGSHORE_SPOOL_MIB (100): how long an attempt's log may be; of a longer one the beginning
+          and the end are kept, with a mark between them;
         - LONGSHORE_PROCESS_LENIENT (false): processes run although they cannot have what their
           container properties ask for;
         - LONGSHORE_LOG_DRAIN_SECONDS (30): how long a drained agent waits for the log service;
@@ -103,6 +113,10 @@ class AgentConfig:
             pull=settings.choice("LONGSHORE_PULL", PULL_BEHAVIOURS, "if-missing"),
             pull_attempts=settings.integer("LONGSHORE_PULL_ATTEMPTS", 3, 1, 10),
             concurrent_starts=settings.integer("LONGSHORE_AGENT_STARTS", 6, 1, 64),
+            container_pids=settings.integer("LONGSHORE_CONTAINER_PIDS", 4096, 16, 4_194_304),
+            container_log_mib=settings.integer("LONGSHORE_CONTAINER_LOG_MIB", 100, 1, 1_000_000),
+            container_log_files=settings.integer("LONGSHORE_CONTAINER_LOG_FILES", 3, 2, 100),
+            spool_mib=settings.integer("LONGSHORE_SPOOL_MIB", 100, 1, 1_000_000),
             process_lenient=settings.flag("LONGSHORE_PROCESS_LENIENT", False),
             log_drain_seconds=settings.seconds("LONGSHORE_LOG_DRAIN_SECONDS", 30, 0, 3600),
             metrics_address=settings.text("LONGSHORE_AGENT_METRICS_ADDRESS", ""),

@@ -49,6 +49,9 @@ log = structlog.get_logger()
 KILLED = 128 + signal.SIGKILL
 #: How often output is looked at, in seconds.
 OUTPUT_SECONDS = 0.1
+#: How long the end of a log waits for room on the disk, in seconds.
+DISK_SECONDS = 60.0
+DISK_RETRY_SECONDS = 1.0
 #: Variables of the agent's own environment that a command gets as well.
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER")
 #: The command's output is its own alone: a shell that redirects outside of the subshell would tell
@@ -92,13 +95,9 @@ class ProcessRuntime:
     async def find(self) -> dict[AttemptKey, Found]:
         """The attempts that have a directory with a supervisor's mark in it."""
         found: dict[AttemptKey, Found] = {}
-        for directory in self._root.iterdir():
-            with contextlib.suppress(FileNotFoundError, ValueError):
-                job_id, attempt = (directory / "key").read_text().split()
-                started_at = _made_at(directory / "pid")
-                address = await self._address() if "#" in job_id else ""
-                key = AttemptKey(job_id, int(attempt))
-                found[key] = Found(str(directory), started_at, address)
+        for key, directory, started_at in await asyncio.to_thread(_supervised, self._root):
+            address = await self._address() if "#" in key.job_id else ""
+            found[key] = Found(str(directory), started_at, address)
         return found
 
     def adopt(self, attempt: Attempt) -> None:
@@ -152,11 +151,12 @@ class ProcessRuntime:
             await process.over.wait()
             code = _exit_code(process.directory)
             if code is not None:
-                return Exit(code, _made_at(process.directory / "exit") or now())
+                stopped_at = _made_at(process.directory / "exit") or now()
+                return Exit(code, stopped_at, lost=await self._lost(process.output))
             first = _supervisor_pid(process.directory)
             if first in (0, process.pid):
                 _kill_group(process.pid, process.directory)
-                return Exit(KILLED, now())
+                return Exit(KILLED, now(), lost=await self._lost(process.output))
             # Ours found another supervisor there before it: that one counts.
             self._watch(attempt, process.directory, first, None)
             process = self._process(attempt)
@@ -174,35 +174,32 @@ class ProcessRuntime:
     async def collect(self, attempt: Attempt) -> None:
         """Takes the rest of the output and closes the log."""
         process = self._processes.get(attempt.key)
+        name = attempt.assignment.log_stream_name
         if process is not None:
-            try:
-                process.output.close()
-            except OSError as error:
-                log.warning("output.lost", job_id=attempt.key.job_id, error=str(error))
-        self._spool.finish(attempt.assignment.log_stream_name)
+            await self._take_rest(process.output)
+        elif not self._spool.finished(name):
+            # Of what ran and left nothing behind the end is not known.
+            self._spool.finish(name, whole=attempt.started_at is None)
 
     async def remove(self, attempt: Attempt) -> None:
         """Removes the attempt's directory."""
         self._processes.pop(attempt.key, None)
         if attempt.handle:
-            shutil.rmtree(attempt.handle, ignore_errors=True)
+            await asyncio.to_thread(shutil.rmtree, attempt.handle, ignore_errors=True)
 
     async def discard(self, key: AttemptKey, found: Found) -> None:  # noqa: ARG002
         """Kills and removes what belongs to no attempt."""
         directory = Path(found.handle)
         _kill_group(_supervisor_pid(directory), directory)
-        shutil.rmtree(directory, ignore_errors=True)
+        await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 
     async def run(self) -> None:
         """Takes output as it comes, until cancelled."""
         while True:
             await asyncio.sleep(OUTPUT_SECONDS)
-            for process in list(self._processes.values()):
-                try:
-                    process.output.take()
-                except OSError as error:
-                    # The disk is full, most likely; what is not taken now is taken later.
-                    log.warning("output.not_taken", error=str(error))
+            outputs = [process.output for process in self._processes.values()]
+            for name in await asyncio.to_thread(_take_new, outputs):
+                self._spool.touch(name)
 
     async def close(self, *, last: bool) -> None:  # noqa: ARG002 - nothing is the instance's alone
         """Lets go of the processes; they run on."""
@@ -217,6 +214,29 @@ class ProcessRuntime:
         except OSError as error:
             log.warning("address.unknown", error=str(error))
             return ""
+
+    async def _lost(self, output: ProcessOutput) -> str:
+        """What is known to be missing in the log of what has ended, in words."""
+        if output.full and not await self._take_rest(output):
+            return "the rest of the output could not be kept"
+        missing = output.left_out
+        return f"{missing} bytes of the output are left out of the log" if missing else ""
+
+    async def _take_rest(self, output: ProcessOutput) -> bool:
+        """Takes the rest of an output and closes its log; returns whether there was room for it."""
+        clock = asyncio.get_running_loop().time
+        patience_ends = clock() + DISK_SECONDS
+        while not output.closed and clock() < patience_ends:
+            try:
+                await asyncio.to_thread(output.close)
+            except OSError as error:
+                log.warning("output.not_taken", log=output.log_name, error=str(error))
+                await asyncio.sleep(DISK_RETRY_SECONDS)
+            else:
+                self._spool.finish(output.log_name)
+        if not output.closed:
+            self._spool.finish(output.log_name, whole=False)
+        return output.closed
 
     def _process(self, attempt: Attempt) -> _Process:
         process = self._processes.get(attempt.key)
@@ -235,7 +255,9 @@ class ProcessRuntime:
         if earlier is not None:
             output = earlier.output
         else:
-            output = ProcessOutput(self._spool, attempt.assignment.log_stream_name, directory)
+            name = attempt.assignment.log_stream_name
+            kept = self._config.spool_mib * 1024 * 1024
+            output = ProcessOutput(self._spool, name, directory, kept)
         process = _Process(directory, output, pid, child)
         self._processes[attempt.key] = process
         if attempt.phase >= Phase.ENDED or not (child or _is_supervisor(pid, directory)):
@@ -259,6 +281,30 @@ class ProcessRuntime:
             asyncio.get_running_loop().remove_reader(process.pidfd)
             os.close(process.pidfd)
             process.pidfd = -1
+
+
+def _supervised(root: Path) -> list[tuple[AttemptKey, Path, datetime | None]]:
+    """The attempts of which there is a directory, and when each started."""
+    found: list[tuple[AttemptKey, Path, datetime | None]] = []
+    for directory in root.iterdir():
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            job_id, attempt = (directory / "key").read_text().split()
+            key = AttemptKey(job_id, int(attempt))
+            found.append((key, directory, _made_at(directory / "pid")))
+    return found
+
+
+def _take_new(outputs: list[ProcessOutput]) -> list[str]:
+    """Takes what is new of each output; returns the names of the logs that have more now."""
+    names: list[str] = []
+    for output in outputs:
+        try:
+            if output.take():
+                names.append(output.log_name)
+        except OSError as error:
+            # The disk is full, most likely; what is not taken now is taken later.
+            log.warning("output.not_taken", error=str(error))
+    return names
 
 
 def refuse_unsupported(assignment: pb.Assignment) -> None:

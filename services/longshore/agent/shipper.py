@@ -92,7 +92,7 @@ class Shipper:
                     await self._wait_for_more()
                 continue
             del self._waiting[name]
-            request = self._chunk(name)
+            request = await self._chunk(name)
             if request is not None:
                 self._in_flight.add(name)
                 await call.write(request)
@@ -107,10 +107,10 @@ class Shipper:
             room.cancel()
         self._room.set()
 
-    def _chunk(self, name: str) -> pb.AppendLogsRequest | None:
+    async def _chunk(self, name: str) -> pb.AppendLogsRequest | None:
         """The next chunk of a log, or None if there is nothing new."""
         stored = self._stored.get(name)
-        data, complete = self._spool.read(name, stored or 0, CHUNK_BYTES)
+        data, complete = await asyncio.to_thread(self._spool.read, name, stored or 0, CHUNK_BYTES)
         if stored is None and len(data) > CHUNK_BYTES // 2:
             # A large log of which the service may have most: ask first.
             return pb.AppendLogsRequest(log_stream_name=name)

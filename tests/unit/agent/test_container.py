@@ -5,12 +5,17 @@ from typing import Any
 import pytest
 
 from longshore.agent.attempt import StepFailed
-from longshore.agent.docker.container import container_config, shared_volumes
+from longshore.agent.docker.container import Limits, container_config, log_bounds, shared_volumes
+from longshore.agent.docker.intake import Bounds
 from longshore.v1 import agent_service_pb2 as pb
 from longshore.v1 import container_pb2, job_definition_pb2, resources_pb2
 
 MIB = 1024 * 1024
 Linux = container_pb2.LinuxParameters
+
+
+LIMITS = Limits(pids=100, log_file_mib=8, log_files=3, spool_mib=50)
+BOUNDED = {"max-size": "8m", "max-file": "3"}
 
 
 def an_assignment(vcpu_milli: int = 1000, memory_mib: int = 128, **container: Any) -> pb.Assignment:
@@ -30,6 +35,7 @@ def config_of(assignment: pb.Assignment, gpu_ids: list[str] | None = None) -> di
         compute_environment="ce",
         network_mode="container:abc",
         gpu_ids=gpu_ids or [],
+        limits=LIMITS,
     )
 
 
@@ -46,7 +52,9 @@ def test_least_of_all() -> None:
         "NetworkMode": "container:abc",
         "Memory": 128 * MIB,
         "CpuShares": 1024,
-        "LogConfig": {"Type": "json-file", "Config": {}},
+        "LogConfig": {"Type": "json-file", "Config": BOUNDED},
+        "PidsLimit": 100,
+        "SecurityOpt": ["no-new-privileges"],
     }
 
 
@@ -138,14 +146,43 @@ def test_gpus() -> None:
 @pytest.mark.parametrize(
     ("driver", "options", "expected"),
     [
-        ("awslogs", {"awslogs-stream-prefix": "x"}, {"Type": "json-file", "Config": {}}),
-        ("json-file", {"max-size": "1m"}, {"Type": "json-file", "Config": {"max-size": "1m"}}),
-        ("syslog", {"tag": "x"}, {"Type": "syslog", "Config": {"tag": "x"}}),
+        ("awslogs", {"awslogs-stream-prefix": "x"}, ("json-file", BOUNDED)),
+        ("json-file", {"max-size": "1m"}, ("json-file", BOUNDED | {"max-size": "1m"})),
+        ("json-file", {"max-file": "1"}, ("json-file", BOUNDED | {"max-file": "2"})),
+        ("local", {"max-file": "1"}, ("local", {"max-file": "2"})),
+        ("syslog", {"tag": "x"}, ("syslog", {"tag": "x"})),
     ],
 )
-def test_log_drivers(driver: str, options: dict[str, str], expected: dict[str, Any]) -> None:
+def test_log_drivers(
+    driver: str, options: dict[str, str], expected: tuple[str, dict[str, str]]
+) -> None:
     log = container_pb2.LogConfiguration(log_driver=driver, options=options)
-    assert host_of(an_assignment(log_configuration=log))["LogConfig"] == expected
+    config = host_of(an_assignment(log_configuration=log))["LogConfig"]
+    assert (config["Type"], config["Config"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("driver", "options", "file_bytes", "files"),
+    [
+        ("", {}, 8 * MIB, 3),
+        ("awslogs", {"max-size": "1m"}, 8 * MIB, 3),
+        ("json-file", {"max-size": "512k", "max-file": "1"}, 512 * 1024, 2),
+        ("json-file", {"max-size": "1.5MB"}, 3 * MIB // 2, 3),
+        ("json-file", {"max-size": "-1"}, None, 3),
+        ("local", {}, 20 * MIB, 5),
+        ("syslog", {"tag": "x"}, 20 * MIB, 5),
+        ("syslog", {"cache-max-size": "1g", "cache-max-file": "2"}, 1024 * MIB, 2),
+    ],
+)
+def test_log_bounds_are_what_the_engine_keeps(
+    driver: str, options: dict[str, str], file_bytes: int | None, files: int
+) -> None:
+    log = container_pb2.LogConfiguration(log_driver=driver, options=options)
+    assert log_bounds(log, LIMITS) == Bounds(50 * MIB, file_bytes, files)
+
+
+def test_a_privileged_container_may_gain_privileges() -> None:
+    assert "SecurityOpt" not in host_of(an_assignment(privileged=True))
 
 
 def test_volumes() -> None:

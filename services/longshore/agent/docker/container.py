@@ -7,12 +7,19 @@ earlier, so this is the last line of defence against accepting something and the
 Logs: the default and `awslogs` are `json-file` (which puts U+FFFD for bytes that are not UTF-8)
 with our own collection on top (the awslogs options have no meaning here); `json-file` keeps its
 options; other drivers get the output themselves, and what we collect is what the engine still lets
-us read.
+us read. What an engine's file may grow to is bounded, and there are at least two: a single one is
+emptied under whoever reads it.
+
+Bounds that no job definition can name are set by the instance: processes, and the files above. A
+process gains no privileges by what it executes unless the container is privileged itself.
 """
 
+import re
+from dataclasses import dataclass
 from typing import Any
 
 from longshore.agent.attempt import AttemptKey, StepFailed
+from longshore.agent.docker.intake import Bounds
 from longshore.agent.environment import environment
 from longshore.v1 import agent_service_pb2 as pb
 from longshore.v1 import container_pb2, job_definition_pb2
@@ -22,6 +29,9 @@ MIB = 1024 * 1024
 LEAST_SHARES, MOST_SHARES = 2, 262_144
 #: AWS Batch allows 4 MiB, which today's engines refuse.
 LEAST_MEMORY_MIB = 6
+#: What the engine's `local` driver keeps unless it is told otherwise.
+_LOCAL_SIZE, _LOCAL_FILES = "20m", "5"
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kmgtp]?)(?:i?b)?")
 _PERMISSIONS = {"READ": "r", "WRITE": "w", "MKNOD": "m"}
 
 INSTANCE_LABEL = "longshore.instance"
@@ -33,6 +43,16 @@ GPUS_LABEL = "longshore.gpus"
 TAG_LABEL = "longshore.tag."
 
 Container = job_definition_pb2.ContainerProperties
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an instance allows each container."""
+
+    pids: int
+    log_file_mib: int
+    log_files: int
+    spool_mib: int
 
 
 def refused(member: str, why: str) -> StepFailed:
@@ -68,6 +88,7 @@ def container_config(
     compute_environment: str,
     network_mode: str,
     gpu_ids: list[str],
+    limits: Limits,
 ) -> dict[str, Any]:
     """The container of an attempt.
 
@@ -77,6 +98,7 @@ def container_config(
         compute_environment: for the environment.
         network_mode: the engine's NetworkMode: `bridge`, `host`, `none` or `container:ID`.
         gpu_ids: the GPUs that the attempt holds alone.
+        limits: the instance's own.
 
     Raises:
         StepFailed: a member cannot be honoured.
@@ -91,7 +113,7 @@ def container_config(
         "Image": container.image,
         "Env": [f"{name}={value}" for name, value in variables.items()],
         "Labels": own_labels,
-        "HostConfig": _host_config(assignment, instance_id, network_mode, gpu_ids),
+        "HostConfig": _host_config(assignment, instance_id, network_mode, gpu_ids, limits),
     }
     if container.command:
         config["Cmd"] = list(container.command)
@@ -126,7 +148,11 @@ def refuse_impossible(container: Container) -> None:
 
 
 def _host_config(
-    assignment: pb.Assignment, instance_id: str, network_mode: str, gpu_ids: list[str]
+    assignment: pb.Assignment,
+    instance_id: str,
+    network_mode: str,
+    gpu_ids: list[str],
+    limits: Limits,
 ) -> dict[str, Any]:
     container = assignment.container
     shares = assignment.resources.vcpu_milli * 1024 // 1000
@@ -135,10 +161,13 @@ def _host_config(
         "NetworkMode": network_mode,
         "Memory": memory,
         "CpuShares": min(max(shares, LEAST_SHARES), MOST_SHARES),
-        "LogConfig": _log_config(container.log_configuration),
+        "LogConfig": _log_config(container.log_configuration, limits),
+        "PidsLimit": limits.pids,
     }
     if container.privileged:
         host["Privileged"] = True
+    else:
+        host["SecurityOpt"] = ["no-new-privileges"]
     if container.readonly_root_filesystem:
         host["ReadonlyRootfs"] = True
     if container.ulimits:
@@ -159,12 +188,37 @@ def _host_config(
     return host
 
 
-def _log_config(log: container_pb2.LogConfiguration) -> dict[str, Any]:
-    match log.log_driver:
-        case "" | "awslogs":
-            return {"Type": "json-file", "Config": {}}
-        case driver:
-            return {"Type": driver, "Config": dict(log.options)}
+def _log_config(log: container_pb2.LogConfiguration, limits: Limits) -> dict[str, Any]:
+    driver, options = log.log_driver, dict(log.options)
+    if driver in ("", "awslogs"):
+        driver, options = "json-file", {}
+    if driver == "json-file":
+        options.setdefault("max-size", f"{limits.log_file_mib}m")
+        options.setdefault("max-file", str(limits.log_files))
+    if options.get("max-file") == "1" and driver in ("json-file", "local"):
+        options["max-file"] = "2"
+    return {"Type": driver, "Config": options}
+
+
+def log_bounds(log: container_pb2.LogConfiguration, limits: Limits) -> Bounds:
+    """How much of a container's output is kept, by us and by the engine."""
+    config = _log_config(log, limits)
+    options = config["Config"]
+    if config["Type"] in ("json-file", "local"):
+        size, files = options.get("max-size", _LOCAL_SIZE), options.get("max-file", _LOCAL_FILES)
+    else:
+        # The engine keeps a copy for readers in the form of its `local` driver.
+        size = options.get("cache-max-size", _LOCAL_SIZE)
+        files = options.get("cache-max-file", _LOCAL_FILES)
+    return Bounds(limits.spool_mib * MIB, _size(size), int(files) if files.isdecimal() else 1)
+
+
+def _size(text: str) -> int | None:
+    """A size as the engine reads it, in bytes; None if it bounds nothing."""
+    match = _SIZE.fullmatch(text.lower())
+    if match is None:
+        return None
+    return int(float(match[1]) * 1024 ** "bkmgtp".index(match[2] or "b")) or None
 
 
 def _linux(linux: container_pb2.LinuxParameters, memory: int) -> dict[str, Any]:

@@ -25,8 +25,10 @@ from longshore.agent.docker.container import (
     GPUS_LABEL,
     INSTANCE_LABEL,
     JOB_LABEL,
+    Limits,
     container_config,
     container_name,
+    log_bounds,
     shared_volumes,
 )
 from longshore.agent.docker.engine import (
@@ -59,6 +61,8 @@ LAUNCH_TRIES = 4
 KILLED = 137
 #: Time that word of a lack of memory may come after the end that it caused.
 OOM_SECONDS = 1.0
+#: How long the end of an attempt is not told for the sake of its log, which may be incomplete.
+LOG_SECONDS = 5.0
 OUT_OF_MEMORY = "OutOfMemoryError: Container killed due to memory usage"
 _NEVER = "0001-01-01T00:00:00Z"
 
@@ -84,6 +88,12 @@ class DockerRuntime:
         self._config = config
         self._engine = engine
         self._spool = spool
+        self._limits = Limits(
+            pids=config.container_pids,
+            log_file_mib=config.container_log_mib,
+            log_files=config.container_log_files,
+            spool_mib=config.spool_mib,
+        )
         self._images = Images(engine, config.pull, config.pull_attempts)
         self._network = Network(engine, config)
         self._containers: dict[str, _Container] = {}
@@ -154,10 +164,13 @@ class DockerRuntime:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(OOM_SECONDS):
                     out_of_memory = await container.out_of_memory.wait()
+        if container.output.followed:
+            await container.output.finish_within(LOG_SECONDS)
         return Exit(
             code,
             _time(state["FinishedAt"]) or now(),
             OUT_OF_MEMORY if out_of_memory else None,
+            container.output.lost,
         )
 
     async def stop(self, attempt: Attempt) -> None:
@@ -177,9 +190,12 @@ class DockerRuntime:
         # The attempt is over for the scheduler, which may place the next one on its GPUs.
         self._release_gpus(attempt.key)
         container = self._containers.get(attempt.handle)
+        name = attempt.assignment.log_stream_name
         if container is not None and attempt.started_at is not None:
             await container.output.finish()
-        self._spool.finish(attempt.assignment.log_stream_name)
+        elif not self._spool.finished(name):
+            # Of what ran and left no container the end is not known.
+            self._spool.finish(name, whole=attempt.started_at is None)
 
     async def remove(self, attempt: Attempt) -> None:
         """Removes the container and its volumes without a host path."""
@@ -268,6 +284,7 @@ class DockerRuntime:
             compute_environment=self._config.compute_environment,
             network_mode=network_mode,
             gpu_ids=gpu_ids,
+            limits=self._limits,
         )
         name = container_name(self._config.instance_id, attempt.key)
         containers = self._engine.docker.containers
@@ -330,7 +347,11 @@ class DockerRuntime:
 
     def _track(self, attempt: Attempt) -> None:
         output = Output(
-            self._engine, self._spool, attempt.handle, attempt.assignment.log_stream_name
+            self._engine,
+            self._spool,
+            attempt.handle,
+            attempt.assignment.log_stream_name,
+            log_bounds(attempt.assignment.container.log_configuration, self._limits),
         )
         self._containers[attempt.handle] = _Container(output)
 
