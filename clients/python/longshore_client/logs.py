@@ -1,6 +1,7 @@
 """Reading what attempts print."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,12 +9,14 @@ from typing import Any
 
 from longshore.v1 import job_pb2, log_service_pb2
 from longshore_client.call import Backoff
-from longshore_client.errors import InvalidRequest, NotFound, Unavailable
+from longshore_client.errors import InvalidRequest, NotFound, Timeout, Unavailable
 from longshore_client.jobs import FINAL, POLL_FIRST_SECONDS, POLL_LAST_SECONDS, JobCalls
 
-#: Seconds to wait for the rest of a log after its attempt has ended: its agent may be gone for
-#: good.
+#: Seconds without a line after which no more is expected of a log whose attempt has ended: its
+#: agent may be gone for good.
 REST_SECONDS = 5.0
+#: What is said in the place of the rest then.
+NO_REST = "longshore: the rest of this log has not arrived; its instance may be lost"
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class LogCalls(JobCalls):
         Raises:
             NotFound: nothing is known of that log, and `follow` is not set.
             Unavailable: the log service is away; while following, only after several tries.
+            Timeout: the log service said nothing for as long as a call may take.
         """
         request = log_service_pb2.TailLogsRequest(
             log_stream_name=log_stream_name, follow=follow, tail_lines=tail_lines
@@ -67,12 +71,12 @@ class LogCalls(JobCalls):
         backoff = Backoff()
         failures = 0
         while True:
+            offset = request.offset
             try:
                 timeout = None if follow else self._caller.timeout
                 async for part in self._caller.stream(
                     self._logs.TailLogs, request, timeout=timeout
                 ):
-                    failures = 0
                     backoff.reset()
                     for entry in part.entries:
                         yield LogLine.from_entry(entry, attempt)
@@ -80,9 +84,10 @@ class LogCalls(JobCalls):
                     request.tail_lines = 0
                     if part.complete:
                         return
-            except Unavailable:
-                failures += 1
-                if failures > 8:
+            except (Unavailable, Timeout) as error:
+                failures = 0 if request.offset > offset else failures + 1
+                # A long log takes longer than one call may, and goes on as long as it gets on.
+                if failures > (0 if isinstance(error, Timeout) else 8):
                     raise
                 await asyncio.sleep(backoff.delay())
             else:
@@ -118,10 +123,14 @@ class LogCalls(JobCalls):
                 name = streams[read]
                 read += 1
                 if name and attempt in (None, read):
-                    async for line in self._attempt_lines(
-                        job_id, name, read, follow=follow, tail_lines=tail_lines
-                    ):
-                        yield line
+                    lines = (
+                        self._followed_lines(job_id, name, read, tail_lines)
+                        if follow
+                        else self._stored_lines(name, read, tail_lines)
+                    )
+                    async with contextlib.aclosing(lines):
+                        async for line in lines:
+                            yield line
                 continue
             if final or not follow:
                 if attempt is not None and attempt > read:
@@ -150,22 +159,40 @@ class LogCalls(JobCalls):
             return await self.describe_job(f"{job_id}#{job.node_properties.main_node}"), final
         return job, final
 
-    async def _attempt_lines(
-        self, job_id: str, name: str, attempt: int, *, follow: bool, tail_lines: int
+    async def _stored_lines(
+        self, name: str, attempt: int, tail_lines: int
     ) -> AsyncGenerator[LogLine, None]:
-        """Lines of one attempt; its log may stay without an end when its instance was lost."""
-        lines = self.tail_logs(name, follow=follow, tail_lines=tail_lines, attempt=attempt)
+        """What there is of an attempt's log; nothing if it is not known."""
+        lines = self.tail_logs(name, tail_lines=tail_lines, attempt=attempt)
+        async with contextlib.aclosing(lines):
+            with contextlib.suppress(NotFound):
+                async for line in lines:
+                    yield line
+
+    async def _followed_lines(
+        self, job_id: str, name: str, attempt: int, tail_lines: int
+    ) -> AsyncGenerator[LogLine, None]:
+        """Lines of one attempt to the end of its log.
+
+        That may never come, if its instance was lost: then the last line says so.
+        """
+        lines = self.tail_logs(name, follow=True, tail_lines=tail_lines, attempt=attempt)
         ended = asyncio.create_task(self._attempt_ended(job_id, attempt))
         line: asyncio.Future[LogLine] | None = None
+        printed_at = datetime.now(UTC)
         try:
             while True:
                 line = asyncio.ensure_future(anext(lines))
                 await asyncio.wait({line, ended}, return_when=asyncio.FIRST_COMPLETED)
                 if not line.done():
                     ended.result()
+                    await asyncio.wait({line}, timeout=REST_SECONDS)
+                if not line.done():
+                    yield LogLine(printed_at, True, NO_REST, False, attempt)
                     return
+                printed_at = line.result().printed_at
                 yield line.result()
-        except (StopAsyncIteration, NotFound):
+        except StopAsyncIteration:
             return
         finally:
             # The generator can be closed only when nobody reads from it, also after an interrupt.
@@ -176,11 +203,10 @@ class LogCalls(JobCalls):
             await lines.aclose()
 
     async def _attempt_ended(self, job_id: str, attempt: int) -> None:
-        """Returns when the rest of an ended attempt's log has had time enough to arrive."""
+        """Returns when an attempt has ended."""
         async for (job,) in self.watch([job_id]):
             if len(job.attempts) >= attempt:
                 break
-        await asyncio.sleep(REST_SECONDS)
 
 
 def _streams(job: job_pb2.JobDetail) -> list[str]:

@@ -8,7 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from unit.client.service import Script
 
 from longshore.v1 import job_pb2, log_service_pb2
-from longshore_client import Client, InvalidRequest, NotFound, logs
+from longshore_client import Client, InvalidRequest, NotFound, Timeout, logs
 
 
 def _part(*texts: str, end: int, complete: bool = False) -> log_service_pb2.TailLogsResponse:
@@ -98,13 +98,39 @@ async def test_following_waits_for_the_job_to_start(client: Client, script: Scri
 async def test_log_without_an_end_is_left_after_its_attempt(
     client: Client, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An instance that is lost never sends the rest of its logs."""
+    """An instance that is lost never sends the rest of its logs, and that is said."""
     monkeypatch.setattr(logs, "REST_SECONDS", 0.1)
     script.on("DescribeJobs", _job("RUNNING", current="one"), _job("FAILED", "one"))
-    script.tails = [[_part(str(number), end=number)] for number in range(200)]
+    script.tails = [[_part("a", end=1)], *([] for _ in range(100))]
     read = [line.text async for line in client.job_logs("j", follow=True)]
-    assert read[0] == "0"
-    assert len(read) < 100
+    assert read == ["a", logs.NO_REST]
+
+
+@pytest.mark.parametrize("follow", [True, False])
+async def test_an_ended_log_is_read_to_its_end_however_long_that_takes(
+    client: Client, script: Script, monkeypatch: pytest.MonkeyPatch, follow: bool
+) -> None:
+    """Only silence ends it early."""
+    monkeypatch.setattr(logs, "REST_SECONDS", 0.1)
+    script.on("DescribeJobs", _job("SUCCEEDED", "one"))
+    parts = [_part(str(number), end=number + 1, complete=number == 39) for number in range(40)]
+    script.tails = [parts]
+    read = []
+    async for line in client.job_logs("j", follow=follow):
+        read.append(line.text)
+        await asyncio.sleep(0.01)
+    assert read == [str(number) for number in range(40)]
+
+
+async def test_reading_goes_on_when_one_call_takes_too_long(client: Client, script: Script) -> None:
+    script.tails = [
+        [_part("1", end=10), grpc.StatusCode.DEADLINE_EXCEEDED],
+        [_part("2", end=20, complete=True)],
+    ]
+    assert [line.text async for line in client.tail_logs("log")] == ["1", "2"]
+    script.tails = [[grpc.StatusCode.DEADLINE_EXCEEDED]]
+    with pytest.raises(Timeout):
+        [line async for line in client.tail_logs("log")]
 
 
 async def test_following_can_be_cancelled_while_nothing_is_printed(
