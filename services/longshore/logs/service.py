@@ -33,10 +33,8 @@ class LogsService:
             raise InvalidRequest(f"A chunk has at most {CHUNK_BYTES} bytes.", member="data")
         if request.offset < 0:
             raise InvalidRequest("A position is not negative.", member="offset")
-        log = self._store.log(request.log_stream_name)
-        log.append(request.offset, request.data)
-        if request.complete:
-            await log.finish()
+        log = await self._store.log(request.log_stream_name)
+        await log.append(request.offset, request.data, complete=request.complete)
         return pb.AppendLogsResponse(
             log_stream_name=request.log_stream_name,
             stored_bytes=log.stored,
@@ -52,7 +50,7 @@ class LogsService:
         """
         if request.offset < 0 or request.tail_lines < 0:
             raise InvalidRequest("Neither offset nor tailLines may be negative.", member="offset")
-        log = self._store.log(request.log_stream_name)
+        log = await self._store.log(request.log_stream_name)
         if not log.known and not request.follow:
             raise NotFound(f"Log {request.log_stream_name} is not known.")
         log.readers += 1

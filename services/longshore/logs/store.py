@@ -10,6 +10,7 @@ import hashlib
 import os
 from collections import OrderedDict
 from collections.abc import Collection
+from itertools import islice
 from pathlib import Path
 from urllib.parse import quote
 
@@ -24,20 +25,30 @@ REMEMBERED = 4096
 
 
 class Log:
-    """One log: how much of it is stored, and whether that is all."""
+    """One log: how much of it is stored, and whether that is all.
+
+    Every look at the disk is taken on a thread, and changes come one after another.
+    """
 
     def __init__(self, path: Path) -> None:
+        """Looks at what is stored; to be called on a thread."""
         self.path = path
         self.complete_path = path.with_name(path.name.removesuffix(".log") + ".complete")
         self.complete = self.complete_path.exists()
         self.size = path.stat().st_size if path.exists() else -1
         self.readers = 0
+        self._changing = asyncio.Lock()
         self._changed = asyncio.Event()
 
     @property
     def known(self) -> bool:
         """Whether anything was ever said of it."""
         return self.size >= 0
+
+    @property
+    def in_use(self) -> bool:
+        """Whether somebody reads or writes it."""
+        return self.readers > 0 or self._changing.locked()
 
     @property
     def stored(self) -> int:
@@ -49,12 +60,20 @@ class Log:
         while self.stored <= size and not self.complete:
             await self._changed.wait()
 
-    def append(self, offset: int, data: bytes) -> None:
-        """Stores what is new of a chunk.
+    async def append(self, offset: int, data: bytes, *, complete: bool = False) -> None:
+        """Stores what is new of a chunk; if it is the last one, durably, and marks that.
 
         Raises:
             OutOfRange: the chunk begins after the end.
         """
+        async with self._changing:
+            await self._store(offset, data)
+            if complete and not self.complete:
+                await asyncio.to_thread(_make_durable, self.path, self.complete_path)
+                self.complete = True
+                self._wake()
+
+    async def _store(self, offset: int, data: bytes) -> None:
         if offset > self.stored:
             raise OutOfRange(
                 f"The chunk begins at {offset}, but only {self.stored} bytes are stored.",
@@ -63,21 +82,10 @@ class Log:
         fresh = data[self.stored - offset :]
         if self.complete or (self.known and not fresh):
             return
-        self.path.parent.mkdir(exist_ok=True)
-        file = os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o640)
-        try:
-            _write_at(file, fresh, self.stored)
-        finally:
-            os.close(file)
+        # A call that is broken off meanwhile leaves the bytes, and the next one writes them again.
+        await asyncio.to_thread(_write, self.path, fresh, self.stored)
         self.size = self.stored + len(fresh)
         self._wake()
-
-    async def finish(self) -> None:
-        """Makes the log durable, then marks it complete."""
-        if not self.complete:
-            await asyncio.to_thread(_make_durable, self.path, self.complete_path)
-            self.complete = True
-            self._wake()
 
     def _wake(self) -> None:
         self._changed.set()
@@ -91,8 +99,9 @@ class LogStore:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._directory = directory
         self._logs: OrderedDict[str, Log] = OrderedDict()
+        self._looking: dict[str, asyncio.Future[Log]] = {}
 
-    def log(self, name: str) -> Log:
+    async def log(self, name: str) -> Log:
         """The log of a name, whether or not anything is known of it.
 
         Raises:
@@ -100,7 +109,9 @@ class LogStore:
         """
         log = self._logs.get(name)
         if log is None:
-            log = self._logs[name] = Log(self._path(name))
+            # Whoever asks meanwhile waits for the same look: there is one object of each log, and
+            # calls go on in the order of asking.
+            log = self._logs.setdefault(name, await asyncio.shield(self._look(name)))
             self._forget_some()
         self._logs.move_to_end(name)
         return log
@@ -115,16 +126,25 @@ class LogStore:
         free = set(paths)
         for name, log in list(self._logs.items()):
             if log.path in free:
-                if log.readers:
+                if log.in_use:
                     free.discard(log.path)
                 else:
                     del self._logs[name]
         return free
 
+    def _look(self, name: str) -> asyncio.Future[Log]:
+        looking = self._looking.get(name)
+        if looking is None:
+            path = self._path(name)
+            looking = asyncio.ensure_future(asyncio.to_thread(Log, path))
+            self._looking[name] = looking
+            looking.add_done_callback(lambda _: self._looking.pop(name))
+        return looking
+
     def _forget_some(self) -> None:
-        # A log that is being read must stay the one object that an append wakes.
-        for name in list(self._logs)[: max(0, len(self._logs) - REMEMBERED)]:
-            if self._logs[name].readers == 0:
+        # A log that is read or written must stay the one object that all know.
+        for name in list(islice(self._logs, max(0, len(self._logs) - REMEMBERED))):
+            if not self._logs[name].in_use:
                 del self._logs[name]
 
     def _path(self, name: str) -> Path:
@@ -139,11 +159,16 @@ class LogStore:
         return self._directory / digest[:2] / f"{quoted}.log"
 
 
-def _write_at(file: int, data: bytes, offset: int) -> None:
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(file, view, offset)
-        view, offset = view[written:], offset + written
+def _write(path: Path, data: bytes, offset: int) -> None:
+    path.parent.mkdir(exist_ok=True)
+    file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o640)
+    try:
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(file, view, offset)
+            view, offset = view[written:], offset + written
+    finally:
+        os.close(file)
 
 
 def _make_durable(path: Path, complete_path: Path) -> None:

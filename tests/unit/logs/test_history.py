@@ -34,14 +34,14 @@ async def test_a_log_goes_a_week_after_its_job_could_have(tmp_path: Path) -> Non
     service, history = LogsService(store), History(store, timedelta(days=90))
     for name, days in (("a/default/1", 98), ("b/default/1.2", 96), ("c/default/1", 98)):
         await stored(service, name)
-        age(store.log(name).path, days)
-    read = store.log("c/default/1")
+        age((await store.log(name)).path, days)
+    read = await store.log("c/default/1")
     read.readers = 1
     await history.tick()
     known = ("a/default/1", "b/default/1.2", "c/default/1")
-    assert [store.log(name).known for name in known] == [False, True, True]
-    assert store.log("c/default/1") is read
-    assert not store.log("a/default/1").complete
+    assert [(await store.log(name)).known for name in known] == [False, True, True]
+    assert (await store.log("c/default/1")) is read
+    assert not (await store.log("a/default/1")).complete
     read.readers = 0
     await history.tick()
     assert files(tmp_path) == [".complete", ".log"]
@@ -52,6 +52,6 @@ async def test_what_is_still_written_stays(tmp_path: Path) -> None:
     store = LogStore(tmp_path)
     service = LogsService(store)
     await stored(service, "a")
-    os.utime(store.log("a").path, (time.time() - 98 * DAY,) * 2)
+    os.utime((await store.log("a")).path, (time.time() - 98 * DAY,) * 2)
     await History(store, timedelta(days=90)).tick()
-    assert store.log("a").known
+    assert (await store.log("a")).known

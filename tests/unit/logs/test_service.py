@@ -1,6 +1,8 @@
 """The log service keeps each byte once and hands it out to whoever waits for it."""
 
 import asyncio
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,38 @@ async def test_a_chunk_sent_twice_is_stored_once(service: LogsService) -> None:
     assert (await append(service, data)).stored_bytes == len(data)
     assert (await append(service, b"")).stored_bytes == len(data)
     assert texts(await tail(service)) == [f"line {index}" for index in range(1, 11)]
+
+
+async def test_chunks_that_come_at_once_are_stored_in_order(service: LogsService) -> None:
+    data = lines(1, 1000)
+    step = len(data) // 10
+    answers = await asyncio.gather(
+        *(append(service, data[at : at + step], at) for at in range(0, len(data), step))
+    )
+    assert max(answer.stored_bytes for answer in answers) == len(data)
+    assert texts(await tail(service)) == [f"line {index}" for index in range(1, 1001)]
+
+
+async def test_a_disk_that_waits_holds_up_nobody_else(
+    service: LogsService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the disk is at one log, others are stored and read."""
+    await append(service, lines(1, 1), name="other")
+    waiting = threading.Event()
+    pwrite = os.pwrite
+
+    def slow(file: int, data: bytes, offset: int) -> int:
+        if Path(f"/proc/self/fd/{file}").readlink().name == "slow.log":
+            waiting.wait(10)
+        return pwrite(file, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", slow)
+    stored = asyncio.create_task(append(service, lines(1, 1), name="slow"))
+    assert (await append(service, lines(1, 2), name="other")).stored_bytes == len(lines(1, 2))
+    assert texts(await tail(service, "other")) == ["line 1", "line 2"]
+    assert not stored.done()
+    waiting.set()
+    assert (await stored).stored_bytes == len(lines(1, 1))
 
 
 async def test_a_chunk_after_the_end_is_refused(service: LogsService) -> None:
