@@ -224,13 +224,10 @@ class LocalProvider:
         if self._remains is None:
             self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             await self._processes.adopt()
-            running = self._processes.running().keys()
-            self._remains = [
-                path.name
-                for path in self._directory.glob("i-*")
-                if path.name not in running and not _is_only_log(path)
-            ]
-            _prune(self._directory, running)
+            running = frozenset(self._processes.running())
+            remains = await asyncio.to_thread(_remains, self._directory, running)
+            # Of two who look at once the first counts: what it found may be dealt with by now.
+            self._remains = remains if self._remains is None else self._remains
         return self._remains
 
     def _agent_environment(self, instance: InstanceRecord) -> dict[str, str]:
@@ -253,6 +250,17 @@ class LocalProvider:
             "LONGSHORE_INSTANCE_ID": instance_id,
             "LONGSHORE_DATA_DIR": str(self._directory / instance_id),
         }
+
+
+def _remains(directory: Path, running: Collection[str]) -> list[str]:
+    """The instances that do not run and left more than a log; of the others few logs are kept."""
+    remains = [
+        path.name
+        for path in directory.glob("i-*")
+        if path.name not in running and not _is_only_log(path)
+    ]
+    _prune(directory, running)
+    return remains
 
 
 def _prune(directory: Path, running: Collection[str]) -> None:

@@ -16,6 +16,8 @@ log = structlog.get_logger()
 
 #: A log that is larger when its service starts is put aside.
 LOG_BYTES = 16 * 1024 * 1024
+#: Of a log so much is looked at for its last lines.
+LAST_BYTES = 64 * 1024
 BACKOFF_FIRST_SECONDS = 0.5
 BACKOFF_LAST_SECONDS = 30.0
 #: After so long a life the next death is a new story, restarted without a long pause.
@@ -111,7 +113,9 @@ class ServiceProcess:
     def last_words(self, lines: int = 5) -> str:
         """The end of its log."""
         try:
-            text = self.log_path.read_text(errors="replace")
+            with self.log_path.open("rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - LAST_BYTES))
+                text = file.read(LAST_BYTES).decode(errors="replace")
         except OSError:
             return ""
         return "\n".join(text.splitlines()[-lines:])

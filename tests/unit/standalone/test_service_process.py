@@ -46,3 +46,13 @@ async def test_down_needs_no_room_for_the_record(tmp_path: Path) -> None:
         await stack.down()
         stack.tell_end()
     assert "record.not_written" in [entry["event"] for entry in logs]
+
+
+def test_the_last_words_of_a_long_log_are_read_alone(tmp_path: Path) -> None:
+    path = tmp_path / "service.log"
+    with path.open("wb") as file:
+        file.truncate(2**40)  # all of it would not fit into memory
+        file.seek(0, os.SEEK_END)
+        file.write(b"\none\ntwo\nthree\n")
+    process = ServiceProcess("service", os.environ, path, lambda: None)
+    assert process.last_words(2) == "two\nthree"
