@@ -62,6 +62,8 @@ class Journal:
         self._file: int | None = None
         #: Records, or the rest of one, that the disk had no room for.
         self._unwritten = bytearray()
+        #: Records that a new file, which is being written, does not have yet.
+        self._behind: bytearray | None = None
         self._size = 0
         self._compacted_size = 0
         self._flushing = asyncio.Lock()
@@ -112,7 +114,7 @@ class Journal:
             if self._size > COMPACT_BYTES and self._size > 4 * self._compacted_size:
                 # Without room for a new file the old one goes on.
                 with contextlib.suppress(OSError):
-                    self._compact(self._path, self._file)
+                    await self._compact(self._path, self._file)
                     return
             await asyncio.to_thread(os.fdatasync, self._file)
 
@@ -132,7 +134,10 @@ class Journal:
 
     def _append(self, kind: _Kind, message: "_Message") -> None:
         if self._file is not None:
-            self._unwritten += _record(kind, message.SerializeToString())
+            record = _record(kind, message.SerializeToString())
+            self._unwritten += record
+            if self._behind is not None:
+                self._behind += record
             # The next flush tells.
             with contextlib.suppress(OSError):
                 self._write(self._file)
@@ -196,27 +201,55 @@ class Journal:
         for report in self.reports.values():
             yield _record(_Kind.REPORT, report.SerializeToString())
 
-    def _compact(self, path: Path, old: int) -> None:
-        # Done in one go, without giving up the loop: what is live is small, and nothing may be
-        # appended to the old file while the new one takes its place.
+    async def _compact(self, path: Path, old: int) -> None:
+        """Writes what is live to a new file, which takes the place of the old one.
+
+        The loop goes on meanwhile: what is appended goes to the old file, which counts until the
+        new one has that, too.
+
+        Raises:
+            OSError: there is no room for a new file; the old one goes on.
+        """
         fresh = path.with_suffix(".new")
         data = b"".join(self._live())
-        with contextlib.suppress(FileNotFoundError):
-            fresh.unlink()
-        file = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        behind = self._behind = bytearray()
         try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(file, view) :]
-            os.fsync(file)
-            fresh.replace(path)
-        except OSError:
-            os.close(file)
-            fresh.unlink(missing_ok=True)
-            raise
+            file = await asyncio.to_thread(_write_anew, fresh, data)
+            try:
+                _write_all(file, behind)
+                fresh.replace(path)
+            except OSError:
+                os.close(file)
+                fresh.unlink(missing_ok=True)
+                raise
+        finally:
+            self._behind = None
         os.close(old)
-        self._file, self._size, self._compacted_size = file, len(data), len(data)
-        _make_name_durable(path)
+        self._unwritten.clear()  # it is in the new file
+        self._file, self._size, self._compacted_size = file, len(data) + len(behind), len(data)
+        await asyncio.to_thread(os.fdatasync, file)
+        await asyncio.to_thread(_make_name_durable, path)
+
+
+def _write_anew(path: Path, data: bytes) -> int:
+    """Makes a file that holds something for good; returns it open, to be appended to."""
+    path.unlink(missing_ok=True)
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        _write_all(file, data)
+        os.fsync(file)
+    except OSError:
+        os.close(file)
+        path.unlink(missing_ok=True)
+        raise
+    return file
+
+
+def _write_all(file: int, data: bytes | bytearray) -> None:
+    with memoryview(data) as view:
+        written = 0
+        while written < len(view):
+            written += os.write(file, view[written:])
 
 
 def _make_name_durable(path: Path) -> None:

@@ -1,5 +1,8 @@
 """The journal keeps what it was given through any end of the process."""
 
+import asyncio
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -105,6 +108,38 @@ async def test_compaction_keeps_what_is_live(
     assert ended.change.status == pb.ATTEMPT_STATUS_ENDED
     assert again.reports == {waiting.sequence: waiting}
     assert again.sequence == waiting.sequence
+    again.close()
+
+
+async def test_what_is_appended_during_compaction_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop goes on while the disk takes its time."""
+    monkeypatch.setattr(journal_module, "COMPACT_BYTES", 1000)
+    waiting, go_on = threading.Event(), threading.Event()
+    fsync = os.fsync
+
+    def slow(file: int) -> None:
+        waiting.set()
+        go_on.wait(10)
+        fsync(file)
+
+    journal = Journal(tmp_path / "journal")
+    for number in range(100):
+        journal.assigned(an_assignment(f"past-{number}"))
+        journal.forgotten(AttemptKey(f"past-{number}", 1))
+    journal.assigned(an_assignment("live"))
+    monkeypatch.setattr(os, "fsync", slow)
+    flushing = asyncio.create_task(journal.flush())
+    await asyncio.to_thread(waiting.wait, 10)
+    journal.assigned(an_assignment("meanwhile"))
+    go_on.set()
+    await flushing
+    assert (tmp_path / "journal").stat().st_size < 1000
+    journal.assigned(an_assignment("after"))
+    journal.close()
+    again = Journal(tmp_path / "journal")
+    assert {key.job_id for key in again.entries} == {"live", "meanwhile", "after"}
     again.close()
 
 
