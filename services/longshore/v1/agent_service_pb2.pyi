@@ -649,7 +649,9 @@ class AttemptChange(_message.Message):
     exit_code: _builtins.int
     """Exit code, if a process ended and told one."""
     reason: _builtins.str
-    """Container's reason, `Name: text`, at most 255 characters; absent after a plain exit."""
+    """Container's reason, `Name: text`, at most 255 characters; absent after a plain exit. `LogIncomplete: text`, after
+    any other reason, where part of the attempt's output is known to be missing in its log.
+    """
     status_reason: _builtins.str
     """Attempt's status reason, for instance `Essential container in task exited`."""
     address: _builtins.str
