@@ -22,7 +22,7 @@ async def test_a_shape_is_known_after_a_takeover_although_no_job_of_it_ever_ran(
     async with simulation(database_url) as world:
         await world.stand.queue()
         world.scheduler.note_topology()
-        agent = await world.join("i-1", 8)
+        agent = await world.join("i-00000000000000001", 8)
         first = await world.stand.submit(vcpus=1)
         second = await world.stand.submit(vcpus=2, depends_on=[(first, "PLAIN")])
         await world.settle()
@@ -92,7 +92,7 @@ async def test_room_kept_for_a_job_is_given_back_when_the_job_is_cancelled(
     async with simulation(database_url) as world:
         await world.stand.queue()
         world.scheduler.note_topology()
-        agent = await world.join("i-1", 4)
+        agent = await world.join("i-00000000000000001", 4)
         busy = await world.stand.submit(vcpus=2)
         await world.settle()
         large = await world.stand.submit(vcpus=4)
@@ -148,3 +148,12 @@ async def test_heads_of_many_shapes_keep_the_order_of_the_queue(database_url: st
         agent = await stand.agent(vcpus=1, answers=lambda _: Ended())
         await stand.until(jobs[-1], "SUCCEEDED")
         assert [job for job, _ in agent.seen] == jobs
+
+
+async def test_a_job_that_is_faster_than_word_of_its_queue_is_admitted(database_url: str) -> None:
+    async with simulation(database_url) as world:
+        await world.settle()
+        await world.stand.queue()
+        job = await world.stand.submit()
+        await world.settle()
+        assert (await world.stand.row(job))["status"] == "RUNNABLE"

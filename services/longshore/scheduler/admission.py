@@ -12,7 +12,7 @@ from longshore.domain.job import DEPENDENCY_FAILED, QUEUE_DELETED, JobStatus
 from longshore.scheduler.changes import Changes
 from longshore.scheduler.following import make_ready
 from longshore.scheduler.memory import Memory
-from longshore.state import job_dependency, job_transition
+from longshore.state import job_dependency, job_transition, topology
 from longshore.state.job_dependency import Dependency
 from longshore.state.job_transition import JobRow
 from longshore.state.pool import Connection
@@ -26,6 +26,9 @@ async def admit(conn: Connection, changes: Changes, memory: Memory) -> bool:
     rows = await job_transition.submitted(conn, ADMISSION_LIMIT)
     if not rows:
         return False
+    if any(row.job_queue not in memory.topology.queues for row in rows):
+        # A queue may be younger than what is known of queues: word of it may come after its jobs.
+        memory.topology = await topology.load(conn)
     edges: dict[uuid.UUID, list[Dependency]] = defaultdict(list)
     for edge in await job_dependency.of_jobs(conn, [row.key.job_id for row in rows]):
         edges[edge.job_id].append(edge)
