@@ -153,7 +153,7 @@ async def test_a_timeout_that_came_first_stays_one(database_url: str) -> None:
     async with simulation(database_url) as world:
         await world.stand.queue()
         world.scheduler.note_topology()
-        agent = await world.join("i-1", 4)
+        agent = await world.join("i-00000000000000001", 4)
         job = await world.stand.submit(attempts=3, timeout_seconds=3600)
         await world.settle()
         await agent.start((job, 1))
@@ -162,7 +162,7 @@ async def test_a_timeout_that_came_first_stays_one(database_url: str) -> None:
         await world.settle()
         memory = world.scheduler._memory
         assert memory is not None
-        memory.drains["i-1"] = datetime.min.replace(tzinfo=UTC)
+        memory.drains["i-00000000000000001"] = datetime.min.replace(tzinfo=UTC)
         await world.settle()
         await agent.end((job, 1), Ended(143))
         await world.settle()
@@ -244,7 +244,7 @@ async def test_a_machine_of_ones_own_is_empty_before_its_notice_is_over(database
     """Nobody keeps a record of it; its attempts are stopped in time all the same."""
     async with scheduler_stand(database_url) as stand:
         await stand.queue("q", await stand.environment())
-        agent = Agent(stand.port, "a-machine", "machines", 4)
+        agent = Agent(stand.port, "i-00000000000000abc", "machines", 4)
         stand.agents.append(agent)
         await agent.connect()
         job = await running(stand, agent, attempts=2)

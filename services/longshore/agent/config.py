@@ -8,6 +8,7 @@ from typing import Self
 
 from longshore.agent import machine
 from longshore.agent.notice import EC2_ENDPOINT
+from longshore.domain.instance import is_instance_id
 from longshore.runtime.config import ConfigError, Settings
 
 RUNTIMES = ("auto", "docker", "process", "simulated")
@@ -85,7 +86,7 @@ class AgentConfig:
         settings = Settings(environ)
         data_dir = settings.path("LONGSHORE_DATA_DIR", Path("~/.longshore/agent"))
         instance_id = settings.text("LONGSHORE_INSTANCE_ID", "") or machine.instance_id(data_dir)
-        if not machine.is_instance_id(instance_id):
+        if not is_instance_id(instance_id):
             raise ConfigError(
                 f"LONGSHORE_INSTANCE_ID is {instance_id!r}; "
                 "it must be `i-` and 17 hexadecimal digits."

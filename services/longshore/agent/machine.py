@@ -4,7 +4,6 @@ import asyncio
 import ipaddress
 import os
 import platform
-import re
 import secrets
 import socket
 from pathlib import Path
@@ -15,12 +14,6 @@ import psutil
 RESERVE_MIB = 32
 #: Longest time for finding what a name means, in seconds.
 RESOLVE_SECONDS = 10.0
-_INSTANCE_ID = re.compile(r"i-[0-9a-f]{17}")
-
-
-def is_instance_id(text: str) -> bool:
-    """Whether a text has the form of an instance id."""
-    return _INSTANCE_ID.fullmatch(text) is not None
 
 
 def instance_id(data_dir: Path) -> str:

@@ -15,6 +15,7 @@ Two times bound the wait where there is no time to wait. From `drain_until` on t
 what still runs. At `ends_at`, the end of a notice, the instance ends whatever runs.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -23,6 +24,13 @@ from enum import StrEnum
 STOP_TIMEOUT = timedelta(seconds=30)
 #: Before the end of a notice attempts are told to stop: their time for that, and a little to tell.
 NOTICE_MARGIN = STOP_TIMEOUT + timedelta(seconds=5)
+
+_INSTANCE_ID = re.compile(r"i-[0-9a-f]{17}")
+
+
+def is_instance_id(text: str) -> bool:
+    """Whether a text has the form of an instance id."""
+    return _INSTANCE_ID.fullmatch(text) is not None
 
 
 class InstanceStatus(StrEnum):

@@ -28,6 +28,11 @@ Only after the commit are reports acknowledged and assignments and stops sent. W
   run and get the complete set of what should be live; reports not acknowledged come again and those
   known are ignored;
 - the transaction fails: the mirror is thrown away and loaded again, the reports are applied again;
+- a report, notice or registration cannot be: it is refused or cut to what can be where it is read
+  (`convert`), and what an agent says counts for its own instance alone;
+- one fails in the database all the same: it is set aside with an error line, its attempt ended as
+  failed, and all others go on, with the mirror as it is (`apart`);
+- an agent is silent, whether its stream is open or not: its instance is lost;
 - the lease is lost: every transaction checks its token, so nothing is written; streams are closed;
 - PostgreSQL is away: ticks fail and are tried again, agents keep their reports;
 - an assignment is lost on the way: the agent's stream broke, and its next registration names it

@@ -3,7 +3,8 @@
 import uuid
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 
 from longshore.domain.job import WHOLE, JobKey, JobStatus, Stop
@@ -77,6 +78,17 @@ class Changes:
         """Makes jobs dispatchable and counts them as demand."""
         self.ready.append(entry)
         self.demand[entry.shape_id] += entry.end_index - entry.next_index
+
+    def save(self) -> "Changes":
+        """What is gathered so far, to go back to."""
+        saved = replace(self, **{f.name: copy(getattr(self, f.name)) for f in fields(self)})
+        saved.arrays = {job_id: Counter(counts) for job_id, counts in self.arrays.items()}
+        return saved
+
+    def restore(self, saved: "Changes") -> None:
+        """Goes back to what was gathered then; to be done once with what was saved."""
+        for member in fields(self):
+            setattr(self, member.name, getattr(saved, member.name))
 
     async def flush(self, conn: Connection) -> list[ArrayCounts]:
         """Writes everything but demand and finished jobs.

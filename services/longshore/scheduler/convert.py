@@ -1,13 +1,19 @@
-"""Between the agents' wire and the scheduler's records."""
+"""Between the agents' wire and the scheduler's records.
+
+Whatever an agent may say is checked here, so that the tables can hold it. A registration with
+something wrong is refused. Of a report what cannot be so is left out or cut to what can: an attempt
+that ended has ended, whatever else is said of it.
+"""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from longshore.domain.errors import InvalidRequest
+from longshore.domain.instance import is_instance_id
 from longshore.domain.job import JobKey
 from longshore.domain.nodes import range_of_each, ranges_of
 from longshore.domain.resources import Resources
@@ -21,10 +27,42 @@ from longshore.v1 import job_definition_pb2, resources_pb2
 
 #: Seconds between SIGTERM and SIGKILL (AWS Batch User Guide, "Job timeouts").
 STOP_SECONDS = 30
+#: Most attempts that an agent's registration names.
+KEYS_LIMIT = 50_000
+#: Longest texts, in characters; AWS's reason of a container has 255, a user's reason 1,024.
+NAME_MAX = 128
+TEXT_MAX = 255
+STATUS_REASON_MAX = 1024
+#: More than any instance has: vCPUs in thousandths, memory in MiB, GPUs.
+VCPU_MILLI_MAX = 10_000_000
+MEMORY_MIB_MAX = 1024 * 1024 * 1024
+GPUS_MAX = 10_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+#: Seconds from then to the last day that a time may be of.
+_LAST_SECOND = int((datetime(9999, 12, 31, tzinfo=UTC) - _EPOCH).total_seconds())
 _RUNTIMES = {
     resources_pb2.RUNTIME_DOCKER: "docker",
     resources_pb2.RUNTIME_PROCESS: "process",
     resources_pb2.RUNTIME_SIMULATED: "simulated",
+}
+_STATUSES = (
+    pb.ATTEMPT_STATUS_STARTING,
+    pb.ATTEMPT_STATUS_RUNNING,
+    pb.ATTEMPT_STATUS_ENDED,
+)
+#: Members of a registration that are texts, with their longest.
+_TEXTS = {
+    "compute_environment": NAME_MAX,
+    "instance_type": NAME_MAX,
+    "architecture": NAME_MAX,
+    "address": TEXT_MAX,
+    "agent_version": TEXT_MAX,
+}
+#: What an instance offers at least and at most.
+_AMOUNTS = {
+    "vcpu_milli": (1, VCPU_MILLI_MAX),
+    "memory_mib": (1, MEMORY_MIB_MAX),
+    "gpus": (0, GPUS_MAX),
 }
 
 
@@ -34,13 +72,28 @@ def registration(message: pb.AgentRegister) -> Registration:
     Raises:
         InvalidRequest: a member is missing or out of range.
     """
-    for member in ("instance_id", "compute_environment"):
-        if not getattr(message, member):
-            raise InvalidRequest(f"{member} is empty.", member=member)
+    if not is_instance_id(message.instance_id):
+        raise InvalidRequest(
+            "instance_id is not `i-` and 17 hexadecimal digits.", member="instance_id"
+        )
+    if not message.compute_environment:
+        raise InvalidRequest("compute_environment is empty.", member="compute_environment")
+    for member, longest in _TEXTS.items():
+        text = getattr(message, member)
+        if "\0" in text or len(text) > longest:
+            raise InvalidRequest(
+                f"{member} has a NUL character or more than {longest} characters.", member=member
+            )
     if message.runtime not in _RUNTIMES:
         raise InvalidRequest("runtime is not known.", member="runtime")
-    if message.resources.vcpu_milli <= 0 or message.resources.memory_mib <= 0:
-        raise InvalidRequest("resources are not above zero.", member="resources")
+    for member, (least, most) in _AMOUNTS.items():
+        if not least <= getattr(message.resources, member) <= most:
+            raise InvalidRequest(
+                f"resources.{member} is not from {least:,} to {most:,}.",
+                member=f"resources.{member}",
+            )
+    if len(message.attempts) > KEYS_LIMIT:
+        raise InvalidRequest(f"attempts are more than {KEYS_LIMIT:,}.", member="attempts")
     return Registration(
         instance_id=message.instance_id,
         compute_environment=message.compute_environment,
@@ -60,38 +113,49 @@ def notice(message: pb.AgentNotice, instance_id: str) -> Notice:
     """Reads why an instance will be taken away, and when, if that is known."""
     return Notice(
         instance_id=instance_id,
-        reason=message.reason[:255] or "The instance will be taken away.",
+        reason=_text(message.reason, TEXT_MAX) or "The instance will be taken away.",
         ends_at=_time(message.end_time) if message.HasField("end_time") else None,
     )
 
 
-def reports(message: pb.AgentReport) -> list[AttemptReport]:
-    """Reads a batch of changes.
-
-    Raises:
-        InvalidRequest: a job id or status is not one.
-    """
-    return [_report(change) for change in message.changes]
+def reports(message: pb.AgentReport, instance_id: str) -> list[AttemptReport]:
+    """Reads a batch of changes; those that name no attempt or no status are left out."""
+    read = (_report(change, instance_id) for change in message.changes)
+    return [report for report in read if report is not None]
 
 
-def _report(change: pb.AttemptChange) -> AttemptReport:
-    if change.status == pb.ATTEMPT_STATUS_UNSPECIFIED:
-        raise InvalidRequest("status is not set.", member="status")
+def _report(change: pb.AttemptChange, instance_id: str) -> AttemptReport | None:
+    if change.status not in _STATUSES:
+        return None
+    try:
+        key = JobKey.parse(change.key.job_id)
+    except InvalidRequest:
+        return None
     return AttemptReport(
-        key=JobKey.parse(change.key.job_id),
+        key=key,
         attempt=change.key.attempt,
         ended=change.status == pb.ATTEMPT_STATUS_ENDED,
         started_at=_time(change.start_time) if change.HasField("start_time") else None,
         stopped_at=_time(change.stop_time) if change.HasField("stop_time") else None,
         exit_code=change.exit_code if change.HasField("exit_code") else None,
-        reason=change.reason[:255] if change.HasField("reason") else None,
-        status_reason=change.status_reason or None,
-        address=change.address[:255] or None,
+        reason=_text(change.reason, TEXT_MAX) if change.HasField("reason") else None,
+        status_reason=_text(change.status_reason, STATUS_REASON_MAX) or None,
+        address=_text(change.address, TEXT_MAX) or None,
+        instance_id=instance_id,
     )
 
 
+def _text(said: str, longest: int) -> str:
+    """A text as the database can hold it."""
+    return said.replace("\0", "\N{REPLACEMENT CHARACTER}")[:longest]
+
+
 def _time(stamp: Timestamp) -> datetime:
-    return stamp.ToDatetime(UTC)
+    """A time as the database can hold it: nothing before the epoch, nothing past the year 9999."""
+    seconds = min(max(stamp.seconds, 0), _LAST_SECOND)
+    return _EPOCH + timedelta(
+        seconds=seconds, microseconds=min(max(stamp.nanos, 0), 999_999_999) // 1000
+    )
 
 
 def assignment(live: LiveAttempt, job: JobDetails) -> pb.Assignment:

@@ -1,10 +1,17 @@
-"""Reports of agents: attempts that started and ended, and what that makes of their jobs."""
+"""Reports of agents: attempts that started and ended, and what that makes of their jobs.
 
-from collections import OrderedDict
-from collections.abc import Iterable
-from dataclasses import dataclass
+What an agent says counts for the attempts on its own instance alone, and its times as far as they
+can be: between placement and now, by the scheduler's clock. A report that fails all the same is set
+aside, and its attempt ended as failed.
+"""
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
+
+import structlog
 
 from longshore.domain.job import (
     MAIN_NODE_ENDED,
@@ -19,14 +26,20 @@ from longshore.domain.job import (
     judge,
 )
 from longshore.domain.retry import ExitRule
+from longshore.scheduler.apart import SET_ASIDE, apart
 from longshore.scheduler.changes import Changes
-from longshore.scheduler.memory import Memory
+from longshore.scheduler.following import follow
+from longshore.scheduler.memory import AttemptRef, Memory
 from longshore.state import job_transition
 from longshore.state.attempt import AttemptMove, LiveAttempt, MainEnd
 from longshore.state.job_transition import JobDetails, JobMove
 from longshore.state.pool import Connection
 from longshore.state.ready import NewEntry
 
+log = structlog.get_logger()
+
+#: Status reason of an attempt whose report was set aside.
+UNSTORABLE = "What the agent reported of the attempt could not be stored"
 #: Jobs whose unchanging details are kept in memory.
 DETAILS_KEPT = 20_000
 
@@ -45,6 +58,8 @@ class AttemptReport:
     status_reason: str | None = None
     #: Under which other nodes reach it; with the start of a node of a multi-node job.
     address: str | None = None
+    #: Whose agent says so; None: the scheduler itself.
+    instance_id: str | None = None
 
 
 class DetailsCache:
@@ -67,6 +82,72 @@ class DetailsCache:
         return found
 
 
+async def take_reports(
+    conn: Connection,
+    changes: Changes,
+    memory: Memory,
+    details: DetailsCache,
+    reports: Sequence[AttemptReport],
+) -> set[str]:
+    """Moves attempts and jobs as reported, and what follows from that.
+
+    Returns the instances with an attempt that was ended because its report was set aside: their
+    agents do not know that. An attempt that cannot be ended either stays as it is.
+    """
+
+    async def apply(part: Sequence[AttemptReport]) -> None:
+        await apply_reports(conn, changes, memory, details, part)
+        await follow(conn, changes)
+
+    def save(part: Sequence[AttemptReport]) -> Callable[[], None]:
+        lives, gathered = memory.save((r.key, r.attempt) for r in part), changes.save()
+
+        def undo() -> None:
+            memory.restore(lives)
+            changes.restore(gathered)
+
+        return undo
+
+    ends: dict[AttemptRef, tuple[str, AttemptReport]] = {}
+    for report, error in await apart(conn, reports, apply, save):
+        live = memory.live.get((report.key, report.attempt))
+        _note_aside("report", report, live, error)
+        if live is not None:
+            end = failed_report(live, UNSTORABLE)
+            ends[live.key, live.attempt] = live.instance_id, end
+    for end, error in await apart(conn, [end for _, end in ends.values()], apply, save):
+        _note_aside("end", end, memory.live.get((end.key, end.attempt)), error)
+    return {instance_id for ref, (instance_id, _) in ends.items() if ref not in memory.live}
+
+
+def _note_aside(
+    kind: str, report: AttemptReport, live: LiveAttempt | None, error: Exception
+) -> None:
+    SET_ASIDE.labels(kind).inc()
+    log.error(
+        "report.set_aside",
+        kind=kind,
+        job_id=str(report.key),
+        attempt=report.attempt,
+        instance_id=live.instance_id if live else report.instance_id,
+        exc_info=error,
+    )
+
+
+def failed_report(
+    live: LiveAttempt, status_reason: str, reason: str | None = None
+) -> AttemptReport:
+    """What the scheduler says of an attempt that cannot go on."""
+    return AttemptReport(
+        live.key,
+        live.attempt,
+        ended=True,
+        started_at=live.started_at,
+        reason=reason,
+        status_reason=status_reason,
+    )
+
+
 async def apply_reports(
     conn: Connection,
     changes: Changes,
@@ -74,8 +155,11 @@ async def apply_reports(
     details: DetailsCache,
     reports: Iterable[AttemptReport],
 ) -> None:
-    """Moves attempts and jobs as reported; what is known or no longer wanted is ignored."""
-    pending = list(reports)
+    """Moves attempts and jobs as reported; what is known or no longer wanted is ignored.
+
+    So is what an agent says of an attempt that is not on its instance, or that it was not told of.
+    """
+    pending = _own(memory, reports)
     asking = {
         live.key.job_id
         for r in pending
@@ -89,6 +173,7 @@ async def apply_reports(
         live = memory.live.get((report.key, report.attempt))
         if live is None:
             continue
+        report = _possible(report, live, changes.now)  # noqa: PLW2901 - the other is not used again
         if report.started_at is not None and not live.running:
             _start(changes, memory, live, report.started_at, report.address)
         if report.ended:
@@ -100,6 +185,33 @@ async def apply_reports(
                 _end(changes, memory, live, report, rules)
 
 
+def _own(memory: Memory, reports: Iterable[AttemptReport]) -> list[AttemptReport]:
+    """Reports of what an agent was given to run, and the scheduler's own."""
+    own, foreign = [], Counter[str]()
+    for report in reports:
+        live = memory.live.get((report.key, report.attempt))
+        says = report.instance_id
+        if live is not None and says is not None and (says != live.instance_id or live.held_back):
+            foreign[says] += 1
+        else:
+            own.append(report)
+    for instance_id, count in foreign.items():
+        log.warning("report.foreign", instance_id=instance_id, changes=count)
+    return own
+
+
+def _possible(report: AttemptReport, live: LiveAttempt, now: datetime) -> AttemptReport:
+    """A report with its times between the attempt's placement and now."""
+    started_at = report.started_at
+    if started_at is not None:
+        started_at = min(max(started_at, live.placed_at), now)
+    stopped_at = report.stopped_at
+    if stopped_at is not None:
+        since = live.started_at or started_at or live.placed_at
+        stopped_at = min(max(stopped_at, since), now)
+    return replace(report, started_at=started_at, stopped_at=stopped_at)
+
+
 def _start(
     changes: Changes,
     memory: Memory,
@@ -109,10 +221,11 @@ def _start(
 ) -> None:
     live.running = True
     live.started_at = started_at
+    live.running_at = changes.now
     live.address = address
     memory.watch_deadline(live)
     changes.attempt_moves[live.key, live.attempt] = AttemptMove(
-        live.key, live.attempt, "RUNNING", started_at, address=address
+        live.key, live.attempt, "RUNNING", started_at, address=address, running_at=changes.now
     )
     if not live.key.is_node:
         changes.count(live.key, JobStatus.STARTING, JobStatus.RUNNING)

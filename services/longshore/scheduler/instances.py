@@ -1,15 +1,16 @@
 """What the tables say of instances, checked and kept beside the agents' streams."""
 
-import time
-from collections.abc import Iterable, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import partial
 
 import structlog
 
 from longshore.domain.errors import NotFound, PreconditionFailed
 from longshore.domain.opening import is_slot
 from longshore.domain.waiting import EnvironmentFacts
+from longshore.scheduler.apart import SET_ASIDE, apart
 from longshore.scheduler.ending import AttemptReport, lost_reports
 from longshore.scheduler.memory import Memory
 from longshore.scheduler.session import Session
@@ -111,11 +112,23 @@ async def take_notices(
 
     Returns those of which that is news, and those whose agents are to be told.
     """
-    news = await agent.notice(conn, notices)
+    news: list[str] = []
+
+    async def store(part: Sequence[Notice]) -> None:
+        news.extend(await agent.notice(conn, part))
+
+    def save(_: Sequence[Notice]) -> Callable[[], None]:
+        return partial(news.__delitem__, slice(len(news), None))
+
+    refused = set()
+    for notice, error in await apart(conn, notices, store, save):
+        refused.add(notice.instance_id)
+        SET_ASIDE.labels("notice").inc()
+        log.error("notice.set_aside", instance_id=notice.instance_id, exc_info=error)
     for notice in notices:
         if notice.instance_id in news:
             log.warning("instance.noticed", **asdict(notice))
-    return news, _drain(memory, [notice.instance_id for notice in notices])
+    return news, _drain(memory, [n.instance_id for n in notices if n.instance_id not in refused])
 
 
 def _drain(memory: Memory, instance_ids: Iterable[str]) -> list[str]:
@@ -135,16 +148,19 @@ async def find_lost(
     memory: Memory,
     sessions: MutableMapping[str, Session],
     silence: Silence,
+    heard_until: float,
     now: datetime,
 ) -> list[AttemptReport]:
-    """Gives up instances that were silent for too long, and those that are over on record."""
-    monotonic = time.monotonic()
+    """Gives up instances that were silent for too long, and those that are over on record.
+
+    An open stream is no sign of life, only what comes on it. All that agents said until
+    `heard_until` is known.
+    """
     environments = memory.topology.environments
     lost = [
         i.instance_id
         for i in memory.instances.values()
-        if i.seen < monotonic - silence.borne(environments.get(i.compute_environment))
-        and (i.instance_id not in sessions or i.seen == OVER)
+        if i.seen < heard_until - silence.borne(environments.get(i.compute_environment))
     ]
     reports: list[AttemptReport] = []
     for instance_id in lost:

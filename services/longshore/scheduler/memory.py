@@ -2,13 +2,14 @@
 
 Instances with what they have free, live attempts, RUNNABLE jobs counted by shape, queues and
 environments. It is loaded whole when the lease is taken and changed along with each transaction;
-when a transaction fails, it is thrown away and loaded again. Its size goes with capacity and
-shapes, never with the backlog.
+when a transaction fails, it is thrown away and loaded again. What comes from outside is tried in a
+savepoint: where that is undone, `Saved` undoes what it meant for the attempts in question. Its size
+goes with capacity and shapes, never with the backlog.
 """
 
 import heapq
 from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -45,6 +46,14 @@ class Instance:
     seen: float
     instance_type: str = ""
     attempts: dict[AttemptRef, LiveAttempt] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """Attempts as they were before something was tried: themselves, and copies of then."""
+
+    lives: list[tuple[LiveAttempt, LiveAttempt]]
+    main_ends: dict[UUID, MainEnd | None]
 
 
 @dataclass(slots=True)
@@ -148,16 +157,21 @@ class Memory:
 
         One on an instance that is no longer there counts too, until it is ended.
         """
+        if not self._hold(live):
+            self.orphans.append(live)
+
+    def _hold(self, live: LiveAttempt) -> bool:
+        """Counts a live attempt; whether its instance is there."""
         ref = (live.key, live.attempt)
         self.live[ref] = live
         self.by_job.setdefault(live.key.job_id, {})[ref] = live
         instance = self.instances.get(live.instance_id)
-        if instance is not None:
-            instance.attempts[ref] = live
-            instance.free = instance.free - live.held
-            self.loads.add(live.instance_id)
-        else:
-            self.orphans.append(live)
+        if instance is None:
+            return False
+        instance.attempts[ref] = live
+        instance.free = instance.free - live.held
+        self.loads.add(live.instance_id)
+        return True
 
     def release(self, live: LiveAttempt) -> None:
         """Gives back what an ended attempt held."""
@@ -211,12 +225,13 @@ class Memory:
     def watch_deadline(self, live: LiveAttempt) -> None:
         """Notes when a running attempt must end, if it has a timeout.
 
-        The time of a multi-node job is its main node's.
+        It counts from when the scheduler learned that it runs, as agents' clocks may be wrong. The
+        time of a multi-node job is its main node's.
         """
         if live.key.is_node and not live.is_main:
             return
-        if live.timeout_seconds is not None and live.started_at is not None:
-            deadline = live.started_at + timedelta(seconds=live.timeout_seconds)
+        if live.timeout_seconds is not None and live.running_at is not None:
+            deadline = live.running_at + timedelta(seconds=live.timeout_seconds)
             heapq.heappush(self.deadlines, (deadline, live.key, live.attempt))
 
     def overdue(self, now: datetime) -> Iterator[LiveAttempt]:
@@ -224,8 +239,45 @@ class Memory:
         while self.deadlines and self.deadlines[0][0] <= now:
             _, key, number = heapq.heappop(self.deadlines)
             live = self.live.get((key, number))
-            if live is not None and live.stop is None:
+            # Of one whose start was undone the note stays.
+            if live is not None and live.running and live.stop is None:
                 yield live
+
+    def save(self, refs: Iterable[AttemptRef]) -> "Saved":
+        """What attempts are like now, and the other nodes of their jobs."""
+        lives: dict[AttemptRef, LiveAttempt] = {}
+        for ref in refs:
+            live = self.live.get(ref)
+            if live is not None:
+                of_job = self.live_of_array(ref[0].job_id) if live.key.is_node else (live,)
+                lives |= {(one.key, one.attempt): one for one in of_job}
+        jobs = {live.key.job_id for live in lives.values() if live.key.is_node}
+        return Saved(
+            [(live, replace(live)) for live in lives.values()],
+            {job_id: self.main_ends.get(job_id) for job_id in jobs},
+        )
+
+    def restore(self, saved: "Saved") -> None:
+        """Makes attempts again what they were, also those that were released since.
+
+        What only costs another look stays: shapes that try again, loads that are stored again.
+        """
+        for live, before in saved.lives:
+            for member in fields(LiveAttempt):
+                setattr(live, member.name, getattr(before, member.name))
+            if (live.key, live.attempt) not in self.live:
+                self._hold(live)
+        for job_id, end in saved.main_ends.items():
+            self.main_ends.pop(job_id, None)
+            if end is not None:
+                self.main_ends[job_id] = end
+
+    def told_of(self, instance_id: str) -> list[LiveAttempt]:
+        """The attempts on an instance of which its agent is told."""
+        instance = self.instances.get(instance_id)
+        return (
+            [] if instance is None else [a for a in instance.attempts.values() if not a.held_back]
+        )
 
     def holds_back(self, instance_id: str) -> bool:
         """Whether a node is placed on an instance of which its agent does not know yet."""

@@ -7,6 +7,7 @@ is no longer RUNNABLE is dropped from the plan and gives back what it was to hol
 import uuid
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.job import WHOLE, JobStatus
@@ -120,14 +121,16 @@ async def _apply(
     for p in proposal.placements:
         number = numbers.get(p.key.job, 0)
         if number:
-            live = _attempt(p, number, known[p.entry.job_id], memory)
+            live = _attempt(p, number, known[p.entry.job_id], memory, changes.now)
             memory.hold(live)
             lives.append((live, known[p.entry.job_id]))
     await attempt.insert(conn, [live for live, _ in lives], changes.now)
     return [(live, job) for live, job in lives if not live.held_back]
 
 
-def _attempt(placement: Placement, number: int, job: JobDetails, memory: Memory) -> LiveAttempt:
+def _attempt(
+    placement: Placement, number: int, job: JobDetails, memory: Memory, now: datetime
+) -> LiveAttempt:
     attempt_id = uuid.uuid4().hex
     key, shape = placement.key, memory.shapes[placement.entry.shape_id]
     return LiveAttempt(
@@ -139,6 +142,7 @@ def _attempt(placement: Placement, number: int, job: JobDetails, memory: Memory)
         # A node has its instance to itself.
         held=memory.instances[placement.instance_id].total if key.is_node else shape.need,
         log_stream_name=f"{job.definition_name}/default/{attempt_id}",
+        placed_at=now,
         seq=placement.entry.seq,
         job_queue=job.job_queue,
         shape_id=shape.shape_id,

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -12,15 +12,18 @@ import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
 from longshore.domain.catalogue import Catalogue
-from longshore.domain.errors import NotFound, PreconditionFailed
+from longshore.domain.errors import Unavailable
+from longshore.domain.job import FAILED_TO_START
 from longshore.scheduler import convert
 from longshore.scheduler.admission import admit
+from longshore.scheduler.apart import SET_ASIDE
 from longshore.scheduler.changes import Changes
 from longshore.scheduler.ending import (
     AttemptReport,
     DetailsCache,
-    apply_reports,
+    failed_report,
     stop_overdue,
+    take_reports,
 )
 from longshore.scheduler.following import follow
 from longshore.scheduler.instances import (
@@ -50,6 +53,10 @@ log = structlog.get_logger()
 INBOX_LIMIT = 2_000
 #: Changes applied in one transaction.
 REPORT_LIMIT = 2_000
+#: Seconds after which all that has arrived was read, also where this process stood still before.
+LISTEN_SECONDS = 1.0
+#: Reason of an attempt that no agent can be told of.
+UNSENDABLE = "AssignmentError: the job's properties cannot be read"
 
 TICKS = Histogram(
     "longshore_scheduler_tick_seconds",
@@ -82,6 +89,8 @@ class _Outcome:
     placed: Placed = field(default_factory=Placed)
     #: Instances that take no more attempts from now on.
     drained: list[str] = field(default_factory=list)
+    #: Instances whose agents run what is over on record.
+    astray: set[str] = field(default_factory=set)
     more: bool = False
 
 
@@ -134,6 +143,9 @@ class Scheduler:
         self._topology_changed = False
         self._capacity_changed = False
         self._seed = 0
+        #: When silence was looked for at last, and the time before.
+        self._looked = self._looked_before = time.monotonic()
+        self._seen_stored = time.monotonic()
         self.wake: Callable[[], None] = lambda: None
 
     @property
@@ -177,7 +189,7 @@ class Scheduler:
     async def _leading_transaction(self) -> AsyncIterator[tuple[Connection, Memory]]:
         """A transaction of the holder, with the mirror loaded.
 
-        The mirror does not outlive a failure.
+        The mirror does not outlive the lease, nor a connection that broke.
         """
         try:
             async with self._leadership.transaction() as conn:
@@ -190,10 +202,7 @@ class Scheduler:
                         live=len(self._memory.live),
                     )
                 yield conn, self._memory
-        except (NotFound, PreconditionFailed):
-            # An agent was refused, before anything was changed.
-            raise
-        except BaseException:
+        except Unavailable:
             self._memory = None
             if not self._leadership.held:
                 self._step_down()
@@ -226,6 +235,8 @@ class Scheduler:
             try:
                 outcome, changed = await self._pass(reports)
             except BaseException:
+                # How much of it a pass changed that came to nothing is not known.
+                self._memory = None
                 self._again = reports
                 raise
             self._send(reports, outcome)
@@ -252,10 +263,18 @@ class Scheduler:
             notices = list(self._notices.values())
             noticed, drained = await take_notices(conn, memory, notices)
             outcome.drained += drained
-            lost = await find_lost(conn, memory, self._sessions, self._silence, changes.now)
+            lost = await find_lost(
+                conn,
+                memory,
+                self._sessions,
+                self._silence,
+                self._heard_until(),
+                changes.now,
+            )
             moved = [change for report in reports for change in report.changes]
-            await apply_reports(conn, changes, memory, self._details, [*moved, *lost])
-            await follow(conn, changes)
+            outcome.astray = await take_reports(
+                conn, changes, memory, self._details, [*moved, *lost]
+            )
             stop_overdue(changes, memory)
             outcome.more |= await admit(conn, changes, memory)
             await follow(conn, changes)
@@ -318,8 +337,21 @@ class Scheduler:
         memory.forget_shortages(now)
         return drained
 
+    def _heard_until(self) -> float:
+        """Up to when all that agents said was read: since then this process may have stood still.
+
+        That is the last look but one, as looks are apart for as long as reading may take.
+        """
+        now = time.monotonic()
+        if now - self._looked >= LISTEN_SECONDS:
+            self._looked_before, self._looked = self._looked, now
+        return self._looked_before
+
     def _send(self, reports: list[Report], outcome: _Outcome) -> None:
-        """After the commit: acknowledges, assigns, drains, stops."""
+        """After the commit: acknowledges, assigns, drains, stops.
+
+        Agents whose attempts were ended without them register anew: what is over is stopped then.
+        """
         for report in reports:
             if report.session is not None:
                 report.session.acknowledge(report.sequence)
@@ -332,6 +364,8 @@ class Scheduler:
         for instance_id, lives in stopped.items():
             if instance_id in self._sessions:
                 self._sessions[instance_id].stop(convert.stops(lives))
+        for instance_id in outcome.astray & self._sessions.keys():
+            self._sessions.pop(instance_id).close()
 
     def _send_drains(self) -> None:
         """Tells agents to drain. They exit once they know of no attempt: not before they may."""
@@ -347,12 +381,34 @@ class Scheduler:
         assigned: dict[str, list[pb.Assignment]] = defaultdict(list)
         for live, job in placed.attempts:
             if live.instance_id in self._sessions:
-                assigned[live.instance_id].append(convert.assignment(live, job))
+                assigned[live.instance_id] += self._assignments([(live, job)])
         for instance_id, assignments in assigned.items():
             self._sessions[instance_id].assign(assignments)
         for instance_id in placed.slots:
             if instance_id in self._sessions:
                 self._sessions[instance_id].drain("The slot is for one attempt.")
+
+    def _assignments(
+        self, attempts: Iterable[tuple[LiveAttempt, JobDetails]]
+    ) -> list[pb.Assignment]:
+        """What agents are told of attempts.
+
+        One of which nobody can be told has failed, by the next pass.
+        """
+        told = []
+        for live, job in attempts:
+            try:
+                told.append(convert.assignment(live, job))
+            except Exception:
+                SET_ASIDE.labels("assignment").inc()
+                log.exception(
+                    "assignment.set_aside",
+                    job_id=str(live.key),
+                    attempt=live.attempt,
+                    instance_id=live.instance_id,
+                )
+                self._again.append(Report([failed_report(live, FAILED_TO_START, UNSENDABLE)]))
+        return told
 
     # ------------------------------------------------------------------ agents
 
@@ -370,27 +426,30 @@ class Scheduler:
         """
         # Already now: with many agents at one time, as after a takeover, the turn may come late.
         self.seen(session)
-        async with self._lock, self._leading_transaction() as (conn, memory):
-            environments = memory.topology.environments
-            if self._topology_changed or registration.compute_environment not in environments:
-                memory.topology = await topology.load(conn)
-            draining = await check_instance(conn, memory, registration)
-            await agent.register(conn, registration, draining=draining)
-            instance = memory.add_instance(
-                registration.instance_id,
-                registration.compute_environment,
-                registration.runtime,
-                registration.resources,
-                draining=draining,
-                seen=time.monotonic(),
-                instance_type=registration.instance_type,
-            )
-            lives = [live for live in instance.attempts.values() if not live.held_back]
-            holds_back = memory.holds_back(registration.instance_id)
-            known = await self._details.get(conn, {live.key.job_id for live in lives})
-            await listen.notify(conn, listen.CAPACITY)
-            # When its attempts are to be stopped is read with the next tick.
-            self._capacity_changed = True
+        instance_id = registration.instance_id
+        async with self._lock:
+            draining = True
+            try:
+                async with self._leading_transaction() as (conn, memory):
+                    environments = memory.topology.environments
+                    name = registration.compute_environment
+                    if self._topology_changed or name not in environments:
+                        memory.topology = await topology.load(conn)
+                    draining = await check_instance(conn, memory, registration)
+                    lives = memory.told_of(instance_id)
+                    known = await self._details.get(conn, {live.key.job_id for live in lives})
+                    await agent.register(conn, registration, draining=draining)
+                    await listen.notify(conn, listen.CAPACITY)
+            except asyncio.CancelledError:
+                # Perhaps it was stored: then it is on record until it is lost.
+                if self._memory is not None and instance_id not in self._memory.instances:
+                    self._mirror(self._memory, registration, draining=draining)
+                raise
+            # The mirror follows once all went well: a registration that fails costs no reload.
+            self._mirror(memory, registration, draining=draining)
+            holds_back = memory.holds_back(instance_id)
+        # When its attempts are to be stopped is read with the next tick.
+        self._capacity_changed = True
         # Nothing is awaited from the commit on: a stream that breaks meanwhile leaves no session.
         old = self._sessions.pop(registration.instance_id, None)
         if old is not None:
@@ -405,8 +464,20 @@ class Scheduler:
             live=len(lives),
         )
         self.wake()
-        assignments = [convert.assignment(live, known[live.key.job_id]) for live in lives]
+        assignments = self._assignments((live, known[live.key.job_id]) for live in lives)
         return assignments, convert.stops(lives), draining and not holds_back
+
+    @staticmethod
+    def _mirror(memory: Memory, registration: Registration, *, draining: bool) -> None:
+        memory.add_instance(
+            registration.instance_id,
+            registration.compute_environment,
+            registration.runtime,
+            registration.resources,
+            draining=draining,
+            seen=time.monotonic(),
+            instance_type=registration.instance_type,
+        )
 
     def notice(self, notice: Notice) -> None:
         """An agent was told that its instance will be taken away: nothing new goes there.
@@ -432,7 +503,11 @@ class Scheduler:
             instance.seen = time.monotonic()
 
     async def store_seen(self) -> None:
-        """Stores that connected agents are alive."""
-        if self.leading and self._sessions:
-            async with self._leadership.transaction() as conn:
-                await agent.seen(conn, list(self._sessions))
+        """Stores which agents gave a sign of life since this was done before."""
+        if not self.leading or self._memory is None:
+            return
+        since, now = self._seen_stored, time.monotonic()
+        alive = [i.instance_id for i in self._memory.instances.values() if i.seen >= since]
+        async with self._leadership.transaction() as conn:
+            await agent.seen(conn, alive)
+        self._seen_stored = now

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import structlog
 from google.protobuf.duration_pb2 import Duration
+from prometheus_client import Counter
 
 from longshore.domain.errors import InvalidRequest
 from longshore.domain.job import JobKey
@@ -22,6 +23,11 @@ log = structlog.get_logger()
 REGISTER_SECONDS = 10.0
 #: Most changes in one report.
 CHANGES_LIMIT = 1_000
+
+LEFT_OUT = Counter(
+    "longshore_scheduler_changes_left_out_total",
+    "Changes in reports that name no attempt or no status.",
+)
 
 
 class AgentServicer(agent_service_pb2_grpc.AgentServiceServicer):
@@ -71,6 +77,7 @@ class AgentServicer(agent_service_pb2_grpc.AgentServiceServicer):
 
     async def _read(self, requests: AsyncIterator[pb.ConnectRequest], session: Session) -> None:
         """Takes reports and heartbeats until the agent's side ends, then ends ours."""
+        is_told = False
         try:
             async for request in requests:
                 self._scheduler.seen(session)
@@ -82,9 +89,19 @@ class AgentServicer(agent_service_pb2_grpc.AgentServiceServicer):
                         raise InvalidRequest(
                             f"A report has at most {CHANGES_LIMIT} changes.", member="changes"
                         )
-                    await self._scheduler.report(
-                        Report(convert.reports(request.report), session, request.report.sequence)
-                    )
+                    changes = convert.reports(request.report, session.instance_id)
+                    if left_out := len(request.report.changes) - len(changes):
+                        LEFT_OUT.inc(left_out)
+                        if not is_told:  # once a stream
+                            log.warning(
+                                "report.left_out",
+                                instance_id=session.instance_id,
+                                changes=left_out,
+                            )
+                        is_told = True
+                    await self._scheduler.report(Report(changes, session, request.report.sequence))
+                    # It was not listened to while its report waited for its turn.
+                    self._scheduler.seen(session)
         finally:
             session.close()
 

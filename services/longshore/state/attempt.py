@@ -25,6 +25,7 @@ class LiveAttempt:
     compute_environment: str
     held: Resources
     log_stream_name: str
+    placed_at: datetime
     seq: int
     job_queue: str
     shape_id: int
@@ -32,7 +33,10 @@ class LiveAttempt:
     timeout_seconds: int | None
     array_size: int | None
     running: bool = False
+    #: As its agent says, within what can be.
     started_at: datetime | None = None
+    #: When the scheduler learned that it runs, by its own clock.
+    running_at: datetime | None = None
     stop: Stop | None = None
     #: Of nodes of multi-node jobs: how many there are, and which is the main one.
     num_nodes: int | None = None
@@ -63,6 +67,8 @@ class AttemptMove:
     reason: str | None = None
     status_reason: str | None = None
     address: str | None = None
+    #: With RUNNING: when the scheduler learned of it.
+    running_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +136,7 @@ async def move(conn: Connection, moves: Sequence[AttemptMove]) -> None:
             [m.reason for m in moves],
             [m.status_reason for m in moves],
             [m.address for m in moves],
+            [m.running_at for m in moves],
         )
 
 
@@ -157,6 +164,7 @@ async def live(conn: Connection) -> list[LiveAttempt]:
             compute_environment=row["compute_environment"],
             held=Resources(row["vcpu_milli"], row["memory_mib"], row["gpus"]),
             log_stream_name=row["log_stream_name"],
+            placed_at=row["placed_at"],
             seq=row["seq"],
             job_queue=row["job_queue"],
             shape_id=row["shape_id"],
@@ -165,6 +173,7 @@ async def live(conn: Connection) -> list[LiveAttempt]:
             array_size=row["array_size"],
             running=row["status"] == "RUNNING",
             started_at=row["started_at"],
+            running_at=row["running_at"],
             stop=(
                 Stop(StopKind(row["stop_kind"]), row["stop_reason"])
                 if row["stop_kind"] is not None

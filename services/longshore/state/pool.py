@@ -69,10 +69,16 @@ async def open_pool(database_url: str, *, maximum: int = 8) -> Pool:
 
 @contextlib.contextmanager
 def away_is_unavailable() -> Any:
-    """Turns the many ways in which PostgreSQL can be away into `Unavailable`."""
+    """Turns the many ways in which PostgreSQL can be away into `Unavailable`.
+
+    A value that has no place in a column's type is the value's fault, although the driver, which
+    finds that out itself, says so by an error of its interface.
+    """
     try:
         yield
     except _AWAY as error:
+        if isinstance(error, ValueError):
+            raise
         raise Unavailable(f"The database does not answer ({type(error).__name__}).") from error
 
 
@@ -90,3 +96,15 @@ async def transaction(pool: Pool) -> AsyncIterator[Connection]:
     with away_is_unavailable():
         async with pool.acquire(timeout=ACQUIRE_SECONDS) as conn, conn.transaction():
             yield conn
+
+
+@contextlib.asynccontextmanager
+async def savepoint(conn: Connection) -> AsyncIterator[None]:
+    """A part of a transaction that is undone by itself when it fails.
+
+    Raises:
+        Unavailable: the database is away, and with it the whole transaction.
+    """
+    with away_is_unavailable():
+        async with conn.transaction():
+            yield

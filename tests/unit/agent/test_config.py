@@ -6,6 +6,7 @@ import pytest
 
 from longshore.agent import machine
 from longshore.agent.config import AgentConfig
+from longshore.domain.instance import is_instance_id
 from longshore.runtime.config import ConfigError
 
 
@@ -32,7 +33,7 @@ def test_machine_that_joins_by_itself_is_detected_and_keeps_its_id(tmp_path: Pat
     config = AgentConfig.from_environment(environ)
     assert config.unmanaged
     assert config.instance_type == "unmanaged"
-    assert machine.is_instance_id(config.instance_id)
+    assert is_instance_id(config.instance_id)
     assert config.vcpu_milli % 1000 == 0
     assert config.memory_mib == machine.memory_mib()
     assert AgentConfig.from_environment(environ).instance_id == config.instance_id

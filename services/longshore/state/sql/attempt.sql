@@ -13,14 +13,15 @@ FROM unnest($1::uuid[], $2::integer[], $3::integer[], $4::text[], $5::text[], $6
 -- name: move
 -- Moves attempts on. What those that end held of instances is added to the costs of their queues.
 -- $1 job ids, $2 indexes, $3 attempts, $4 statuses, $5 started, $6 stopped, $7 exit codes, $8 reasons,
--- $9 status reasons, $10 addresses
+-- $9 status reasons, $10 addresses, $11 when that was learned of those that run
 WITH moved AS (
     UPDATE attempts a SET status = c.status, started_at = coalesce(a.started_at, c.started_at),
         stopped_at = c.stopped_at, exit_code = c.exit_code, reason = c.reason, status_reason = c.status_reason,
-        address = coalesce(c.address, a.address)
+        address = coalesce(c.address, a.address), running_at = coalesce(a.running_at, c.running_at)
     FROM unnest($1::uuid[], $2::integer[], $3::integer[], $4::text[], $5::timestamptz[], $6::timestamptz[],
-        $7::integer[], $8::text[], $9::text[], $10::text[])
-        AS c (job_id, array_index, attempt, status, started_at, stopped_at, exit_code, reason, status_reason, address)
+        $7::integer[], $8::text[], $9::text[], $10::text[], $11::timestamptz[])
+        AS c (job_id, array_index, attempt, status, started_at, stopped_at, exit_code, reason, status_reason, address,
+            running_at)
     WHERE a.job_id = c.job_id AND a.array_index = c.array_index AND a.attempt = c.attempt AND a.status <> 'ENDED'
     RETURNING a.job_id, a.instance_id, a.status, a.vcpu_milli, a.memory_mib, a.gpus, a.placed_at, a.stopped_at
 )
@@ -47,8 +48,8 @@ WHERE a.job_id = c.job_id AND a.array_index = c.array_index AND a.attempt = c.at
 -- name: live
 -- Every live attempt, with what the scheduler keeps in memory of it.
 SELECT a.job_id, a.array_index, a.attempt, a.attempt_id, a.instance_id, a.compute_environment, a.status, a.vcpu_milli,
-    a.memory_mib, a.gpus, a.log_stream_name, a.started_at, a.stop_kind, a.stop_reason,
-    a.address, j.seq, j.job_queue, j.shape_id, j.attempts_max, j.timeout_seconds, j.array_size, j.num_nodes,
+    a.memory_mib, a.gpus, a.log_stream_name, a.placed_at, a.started_at,
+    coalesce(a.running_at, a.started_at) AS running_at, a.stop_kind, a.stop_reason, a.address, j.seq, j.job_queue, j.shape_id, j.attempts_max, j.timeout_seconds, j.array_size, j.num_nodes,
     j.main_node
 FROM attempts a
 JOIN jobs j ON j.job_id = a.job_id AND j.array_index = -1
