@@ -604,4 +604,12 @@ async def test_many_registrations_at_one_time_cost_others_nothing(database_url: 
                     for first in range(0, 1000, 100):
                         group.create_task(flood(first))
                     group.create_task(others_end(stand, logs))
+            async with asyncio.timeout(15):
+                while stand.scheduler._sessions:
+                    await asyncio.sleep(0.01)
             assert not events(logs, "memory.loaded")
+        # Also those whose stream broke meanwhile: what is on record is lost in time.
+        rows = await stand.conn.fetch("SELECT instance_id FROM agents WHERE status <> 'LOST'")
+        memory = stand.scheduler._memory
+        assert memory is not None
+        assert {row["instance_id"] for row in rows} <= memory.instances.keys()
