@@ -11,6 +11,7 @@ from support.submission import Json, Stand, a_container, a_queue, submission_sta
 
 from longshore.domain.errors import (
     InvalidRequest,
+    LimitExceeded,
     LongshoreError,
     NotFound,
     PreconditionFailed,
@@ -452,6 +453,38 @@ async def test_a_crafted_token_is_refused(stand: Stand, operation: str, token: s
     """Of the right form, with a position that the query could not take."""
     with pytest.raises(InvalidRequest, match="nextToken"):
         await stand(operation, nextToken=token)
+
+
+@pytest.mark.parametrize(
+    ("operation", "members"),
+    [
+        ("CreateComputeEnvironment", {"computeEnvironmentName": "m", "type": "UNMANAGED"}),
+        ("UpdateComputeEnvironment", {"computeEnvironment": "m"}),
+        ("CreateJobQueue", a_queue("q", "m")),
+        ("UpdateJobQueue", {"jobQueue": "q"}),
+    ],
+)
+async def test_requests_have_a_size_that_they_may_not_pass(
+    stand: Stand, operation: str, members: Json
+) -> None:
+    member, value = {
+        "CreateComputeEnvironment": ("context", "x" * 31_000),
+        "UpdateComputeEnvironment": ("context", "x" * 31_000),
+        "CreateJobQueue": ("tags", {"x" * 31_000: ""}),
+        "UpdateJobQueue": ("schedulingPolicyArn", "x" * 31_000),
+    }[operation]
+    with pytest.raises(LimitExceeded, match=f"{operation} request has .* 30720 are allowed"):
+        await stand(operation, **members, **{member: value})
+
+
+async def test_all_tags_that_may_be_go_into_one_request(stand: Stand) -> None:
+    await stand("CreateComputeEnvironment", computeEnvironmentName="m", type="UNMANAGED")
+    arn = (await environment(stand))["computeEnvironmentArn"]
+    tags = {f"{n:02}" + "\U00020000" * 126: "\U00020000" * 256 for n in range(50)}
+    await stand("TagResource", resourceArn=arn, tags=tags)
+    assert (await environment(stand))["tags"] == tags
+    with pytest.raises(LimitExceeded, match="TagResource request has"):
+        await stand("TagResource", resourceArn=arn, tags={"a": "b" * 90_000})
 
 
 async def test_a_queue_keeps_its_order_of_environments(stand: Stand) -> None:

@@ -5,6 +5,7 @@ what is checked here is what the wire's descriptors cannot say.
 """
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,11 +22,17 @@ EXIT_RULES_MAX = 5
 PATTERN_MAX = 512
 PRIORITY_MAX = 9999
 TIMEOUT_MIN_SECONDS = 60
-REGISTER_BYTES_MAX = 24 * 1024
-SUBMIT_BYTES_MAX = 30 * 1024
+#: Bytes of a request: AWS's for SubmitJob, which hold for all that have no limit of their own.
+REQUEST_BYTES_MAX = 30 * 1024
+_BYTES_MAX = {
+    "RegisterJobDefinition": 24 * 1024,
+    # As many tags as there may be, of the longest characters.
+    "TagResource": 80 * 1024,
+}
 NAMES_MAX = 100
 INT32_MAX = 2**31 - 1
 
+_TAG_SIGNS = "_.:/=+-@"
 _EXIT_CODE_PATTERN = re.compile(r"[0-9]*\*?")
 _REASON_PATTERN = re.compile(r"[0-9A-Za-z.:\s]*\*?")
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]{1,512}")
@@ -67,12 +74,13 @@ def check_reason(reason: str) -> None:
     require(len(reason) <= REASON_MAX, f"reason is longer than {REASON_MAX} characters.", "reason")
 
 
-def check_size(size: int, limit: int, operation: str) -> None:
-    """The size of a request on the wire, in bytes as serialized.
+def check_size(size: int, operation: str) -> None:
+    """The size of a request of an operation on the wire, in bytes as serialized.
 
     Raises:
         LimitExceeded: it is too large.
     """
+    limit = _BYTES_MAX.get(operation, REQUEST_BYTES_MAX)
     if size > limit:
         raise LimitExceeded(
             f"The {operation} request has {size} bytes; at most {limit} are allowed."
@@ -88,10 +96,23 @@ def check_tags(tags: Mapping[str, str], member: str = "tags") -> None:
     """Tags as AWS allows them."""
     require(len(tags) <= TAGS_MAX, f"{member} has more than {TAGS_MAX} tags.", member)
     for key, value in tags.items():
+        for text in (key, value):
+            strange = next((char for char in text if not _fits_tag(char)), None)
+            require(
+                strange is None,
+                f"{member} has the character {strange!r}; keys and values may have letters, "
+                f"digits, spaces and {_TAG_SIGNS}",
+                member,
+            )
         require(1 <= len(key) <= 128, f"{member} has a key that is not 1 to 128 long.", member)
         require(len(value) <= 256, f"{member} has a value longer than 256.", member)
         reserved = key.lower().startswith("aws:") or value.lower().startswith("aws:")
         require(not reserved, f"{member} uses the reserved prefix aws:.", member)
+
+
+def _fits_tag(char: str) -> bool:
+    """Whether AWS takes a character in tags: letters, numbers and separators, and some signs."""
+    return char in _TAG_SIGNS or unicodedata.category(char)[0] in "LNZ"
 
 
 def check_role(arn: str | None, member: str) -> None:

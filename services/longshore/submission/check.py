@@ -1,4 +1,4 @@
-"""What the wire's descriptors say of a request: required members and enumerations.
+"""What is checked of every request: its size, and what the wire's descriptors say of its members.
 
 The options on the fields are compiled once, at import, into a plan per message type: which members
 must be there, which have a set of values, which lead to messages that have either. A check then
@@ -14,6 +14,7 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from longshore.domain.errors import InvalidRequest
+from longshore.domain.validation import check_size
 from longshore.v1 import options_pb2
 
 #: Members whose values may have any letter case.
@@ -59,13 +60,15 @@ def _plan(descriptor: Descriptor) -> _Plan:
 
 
 def check_request(message: Message) -> None:
-    """Checks a request against the options on its fields, all the way down.
+    """Checks a request's size, and it against the options on its fields, all the way down.
 
     Raises:
+        LimitExceeded: it has more bytes than its operation takes.
         InvalidRequest: a required member is missing, a value is not among those allowed, or a text
             has a NUL character, which the database cannot hold; it names the member by its JSON
             path.
     """
+    check_size(message.ByteSize(), message.DESCRIPTOR.name.removesuffix("Request"))
     if b"\0" in message.SerializeToString():  # rarely, and mostly a number
         _check_texts(MessageToDict(message), "")
     descriptor: Descriptor = message.DESCRIPTOR  # type: ignore[assignment] # the same by two names

@@ -14,11 +14,9 @@ from longshore.domain.merge import Overrides
 from longshore.domain.node_overrides import NodeOverrides, RangeOverrides
 from longshore.domain.submission import PLAIN, Dependency, Submission
 from longshore.domain.validation import (
-    SUBMIT_BYTES_MAX,
     Json,
     check_job_name,
     check_priority,
-    check_size,
     check_tags,
     unsupported,
 )
@@ -50,7 +48,6 @@ def encode_nodes(properties: Json) -> bytes:
 
 def submission_from(request: job_pb2.SubmitJobRequest, request_id: uuid.UUID | None) -> Submission:
     """A SubmitJob request, its form checked as far as the wire knows it."""
-    check_size(request.ByteSize(), SUBMIT_BYTES_MAX, "SubmitJob")
     check_job_name(request.job_name)
     _refuse_other_overrides(request)
     if request.consumable_resource_properties_override.consumable_resource_list:

@@ -16,7 +16,7 @@ from longshore.domain.arn import (
 )
 from longshore.domain.errors import InvalidRequest
 from longshore.domain.submission import check_submission
-from longshore.domain.validation import REGISTER_BYTES_MAX, check_size, require
+from longshore.domain.validation import require
 from longshore.submission import answer, convert
 from longshore.submission.check import check_request
 from longshore.submission.definitions import Definitions
@@ -101,6 +101,7 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
         self, request: ce.DescribeComputeEnvironmentsRequest, context: Context
     ) -> ce.DescribeComputeEnvironmentsResponse:
         """Answers the named compute environments, or a page of all."""
+        check_request(request)
         page = await self._environments.describe(
             [_environment_name(text) for text in request.compute_environments],
             request.max_results if request.HasField("max_results") else None,
@@ -143,6 +144,7 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
         self, request: jq.DescribeJobQueuesRequest, context: Context
     ) -> jq.DescribeJobQueuesResponse:
         """Answers the named job queues, or a page of all."""
+        check_request(request)
         page = await self._queues.describe(
             [_queue_name(text) for text in request.job_queues],
             request.max_results if request.HasField("max_results") else None,
@@ -158,7 +160,6 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
         self, request: jd.RegisterJobDefinitionRequest, context: Context
     ) -> jd.RegisterJobDefinitionResponse:
         """Registers the next revision of a name."""
-        check_size(request.ByteSize(), REGISTER_BYTES_MAX, "RegisterJobDefinition")
         check_request(request)
         arns = self._arns_for(context)
         name, revision = await self._definitions.register(convert.to_json(request))
@@ -182,6 +183,7 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
         self, request: jd.DescribeJobDefinitionsRequest, context: Context
     ) -> jd.DescribeJobDefinitionsResponse:
         """Answers the named revisions, or a page of those that match."""
+        check_request(request)
         arns = self._arns_for(context)
         if request.job_definitions:
             require(
@@ -228,6 +230,7 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
         self, request: jb.DescribeJobsRequest, context: Context
     ) -> jb.DescribeJobsResponse:
         """Answers jobs by id; unknown ids are left out."""
+        check_request(request)
         arns = self._arns_for(context)
         described = await self._jobs.describe(request.jobs)
         return jb.DescribeJobsResponse(jobs=[answer.job_to(entry, arns) for entry in described])
