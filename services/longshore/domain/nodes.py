@@ -1,8 +1,8 @@
 """Nodes of multi-node jobs: which range each one belongs to, and where each one is in its life.
 
 Simple meaning: a job's nodes are 0 to numNodes - 1. Ranges say what runs on which of them: `a:b`
-with both ends included, `:b` from 0, `a:` to the last, `:` all. Where one range lies within another
-the narrower one holds.
+with both ends included, `:b` from 0, `a:` to the last, `:` all, `a` that node alone. Where one
+range lies within another the narrower one holds.
 """
 
 import re
@@ -13,8 +13,8 @@ from longshore.domain.errors import InvalidRequest
 from longshore.domain.job import JobStatus
 
 NODES_MAX = 1000
-_INDEX = "(0|[1-9][0-9]{0,3})?"
-_TARGETS = re.compile(f"{_INDEX}:{_INDEX}")
+_INDEX = "(0|[1-9][0-9]{0,3})"
+_TARGETS = re.compile(f"{_INDEX}?(?P<colon>:{_INDEX}?)?")
 #: Statuses in which a job has no node anywhere.
 _NOWHERE = (JobStatus.SUBMITTED, JobStatus.PENDING, JobStatus.RUNNABLE)
 
@@ -34,12 +34,15 @@ class NodeRange:
             InvalidRequest: it has another form, or ends before it begins; it names the member.
         """
         match = _TARGETS.fullmatch(text)
-        if match is None:
+        if match is None or not text:
             raise InvalidRequest(
-                f"{member} is {text[:64]!r}; it must be a range of nodes such as 0:3, :3, 4: or :.",
+                f"{member} is {text[:64]!r}; it must be a range of nodes such as 0:3, :3, 4: or :, "
+                "or one node such as 0.",
                 member=member,
             )
-        first, last = match.groups()
+        first, last = match[1], match[3]
+        if match["colon"] is None:
+            last = first
         found = cls(int(first or 0), None if last is None else int(last))
         if found.last is not None and found.last < found.first:
             raise InvalidRequest(

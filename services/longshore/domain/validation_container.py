@@ -10,8 +10,8 @@ from longshore.domain.validation import Json, check_role, parse_integer, require
 from longshore.domain.validation_fargate import check_fargate_container, check_fargate_size
 
 MEMORY_MIN_MIB = 4
-#: Parts of a vCPU that Fargate has.
-FRACTIONS = ("0.25", "0.5", ".25", ".5")
+#: vCPUs as Fargate's sizes may be written; which of them there are is the sizes' to say.
+_FRACTION = re.compile(r"[0-9]{0,4}\.[0-9]{1,3}")
 _IMAGE = re.compile(r"[A-Za-z0-9@:._/#-]{1,255}")
 _VOLUME = re.compile(r"[A-Za-z0-9_-]{1,255}")
 _ACCOUNT_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}"
@@ -149,14 +149,14 @@ def check_resources(
 ) -> None:
     """Checks a list of resource requirements, each type at most once.
 
-    `with_fractions` allows the parts of a vCPU that Fargate has.
+    `with_fractions` allows parts of a vCPU, for Fargate.
     """
     seen = set()
     for index, requirement in enumerate(requirements):
         kind, text, member = requirement["type"], requirement["value"], f"{path}[{index}].value"
         require(kind not in seen, f"{path} has more than one entry of type {kind}.", path)
         seen.add(kind)
-        if with_fractions and kind == "VCPU" and text in FRACTIONS:
+        if with_fractions and kind == "VCPU" and _FRACTION.fullmatch(text):
             continue
         value = parse_integer(text)
         smallest = MEMORY_MIN_MIB if kind == "MEMORY" else 1

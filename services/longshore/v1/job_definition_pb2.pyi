@@ -841,7 +841,7 @@ class NodeRangeProperty(_message.Message):
     CONSUMABLE_RESOURCE_PROPERTIES_FIELD_NUMBER: _builtins.int
     target_nodes: _builtins.str
     """Required. Indices of the nodes: `a:b` with both ends included, `:b` from 0, `a:` to the last,
-    `:` all. In an override it equals a range of the definition.
+    `:` all, `a` that node alone. In an override it equals a range of the definition.
     """
     @_builtins.property
     def container(self) -> Global___ContainerProperties:

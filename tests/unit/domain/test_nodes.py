@@ -49,9 +49,30 @@ def register(properties: dict[str, Any], **members: Any) -> dict[str, Any]:
 
 
 def test_the_grammar_of_ranges() -> None:
-    for text, first, last in ((":", 0, None), ("2:", 2, None), (":3", 0, 3), ("1:2", 1, 2)):
+    for text, first, last in (
+        (":", 0, None),
+        ("2:", 2, None),
+        (":3", 0, 3),
+        ("1:2", 1, 2),
+        ("0", 0, 0),
+        ("12", 12, 12),
+    ):
         assert NodeRange.parse(text, "m") == NodeRange(first, last)
-    for text in ("", "1", "a:b", "1:2:3", "-1:2", "01:2", "1 :2", "2:1", "10000:", "\u0661:2"):
+    for text in (
+        "",
+        "a",
+        "00",
+        "-1",
+        "10000",
+        "a:b",
+        "1:2:3",
+        "-1:2",
+        "01:2",
+        "1 :2",
+        "2:1",
+        "10000:",
+        "\u0661:2",
+    ):
         with pytest.raises(InvalidRequest) as caught:
             NodeRange.parse(text, "m.targetNodes")
         assert caught.value.member == "m.targetNodes"

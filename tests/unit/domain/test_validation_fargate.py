@@ -67,7 +67,12 @@ def test_wrong_sizes_are_named_in_awss_words() -> None:
         "Fargate resource requirements (1.00 vCPU, 4000 MiB) not valid.",
     )
     refused({"resourceRequirements": sized("3", 8192)}, "(3.00 vCPU, 8192 MiB) not valid.")
-    refused({"resourceRequirements": sized("0.75", 2048)}, "must be a whole number")
+    for text, shown in (("0.75", "0.75"), ("0.3", "0.30"), (".1", "0.10")):
+        refused(
+            {"resourceRequirements": sized(text, 2048)},
+            f"Fargate resource requirements ({shown} vCPU, 2048 MiB) not valid.",
+        )
+    refused({"resourceRequirements": sized("0.2501", 512)}, "must be a whole number")
     refused(
         {"resourceRequirements": [*sized("0.25", 512), {"type": "GPU", "value": "1"}]},
         "GPU is not applicable for Fargate.",

@@ -1,6 +1,7 @@
 """Makes images present, as the pull behaviour says. Attempts with one image share a pull."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -19,6 +20,16 @@ log = structlog.get_logger()
 INSPECT_SECONDS = 30.0
 PULL_SECONDS = 2 * 3600.0
 RETRY_FIRST_SECONDS = 1.0
+#: What the engine takes for an image, by the grammar of github.com/distribution/reference: a name
+#: with or without its registry, a tag, a digest. Others make addresses that mean something else.
+_LABEL = r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)"
+_REGISTRY = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
+_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_TAG = r"\w[\w.-]{0,127}"
+_DIGEST = r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}"
+_REFERENCE = re.compile(
+    rf"(?:{_REGISTRY}/)?{_PART}(?:/{_PART})*(?::{_TAG})?(?:@{_DIGEST})?", re.ASCII
+)
 
 
 class Images:
@@ -52,6 +63,8 @@ class Images:
         """
         if self.known(image):
             return
+        if _REFERENCE.fullmatch(image) is None:
+            raise StepFailed("CannotPullContainerError", "invalid reference format")
         if self._behaviour in ("if-missing", "prefer-cached") and await self._present(image):
             self._seen.add(image)
             return
