@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import pytest
 from botocore.model import ListShape, MapShape, ServiceModel, Shape, StringShape, StructureShape
-from google.api import annotations_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, ServiceDescriptor
 
 from longshore.v1 import options_pb2
@@ -107,7 +106,7 @@ def test_the_operations_of_the_nouns_are_complete(
 def test_routes_are_awss(aws: ServiceModel, service: ServiceDescriptor) -> None:
     routes = set()
     for method in service.methods:
-        rule = method.GetOptions().Extensions[annotations_pb2.http]
+        rule = method.GetOptions().Extensions[options_pb2.http]
         verb = rule.WhichOneof("pattern")
         http = aws.operation_model(method.name).http
         label = http["requestUri"].replace("{resourceArn}", "{resource_arn}")
@@ -122,7 +121,7 @@ def test_members_outside_the_body_are_where_the_routes_take_them_from(
 ) -> None:
     """Only labels named in the path, and the query of requests without body."""
     for method in service.methods:
-        rule = method.GetOptions().Extensions[annotations_pb2.http]
+        rule = method.GetOptions().Extensions[options_pb2.http]
         path = getattr(rule, rule.WhichOneof("pattern"))
         shape = aws.operation_model(method.name).input_shape
         fields = {field.json_name: field.name for field in method.input_type.fields}

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
-from google.api import annotations_pb2
 from google.protobuf.descriptor import Descriptor, MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from longshore.domain.errors import InvalidRequest
 from longshore.gateway.codec import Reader, Writer
+from longshore.v1 import options_pb2
 
 #: Most parameters of one query string; AWS's operations take up to 50.
 QUERY_PARAMETERS = 200
@@ -19,17 +19,17 @@ _SIGNATURE_PREFIX = "X-Amz-"
 
 
 class Operation:
-    """One rpc with its HTTP route (`google.api.http`).
+    """One rpc with its HTTP route (`longshore.v1.http`).
 
     Members in the path's template come from the path; the others from the body when the route has
     one, else from the query string, where a list repeats its name.
     """
 
     def __init__(self, method: MethodDescriptor) -> None:
-        rule = method.GetOptions().Extensions[annotations_pb2.http]
+        rule = method.GetOptions().Extensions[options_pb2.http]
         pattern = rule.WhichOneof("pattern")
         if pattern is None or rule.body not in ("", "*"):
-            raise TypeError(f"{method.full_name}: google.api.http is missing or not supported")
+            raise TypeError(f"{method.full_name}: longshore.v1.http is missing or not supported")
         service = method.containing_service
         self.name = method.name
         self.rpc = f"/{service.full_name}/{method.name}"

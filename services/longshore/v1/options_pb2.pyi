@@ -5,15 +5,62 @@ Options that let one descriptor-driven validator and transcoder serve every AWS-
 
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pb2 as _descriptor_pb2
+from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import extension_dict as _extension_dict
 import builtins as _builtins
+import sys
+import typing as _typing
+
+if sys.version_info >= (3, 10):
+    from typing import TypeAlias as _TypeAlias
+else:
+    from typing_extensions import TypeAlias as _TypeAlias
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+@_typing.final
+class HttpRoute(_message.Message):
+    """Where an operation is reached over HTTP."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GET_FIELD_NUMBER: _builtins.int
+    POST_FIELD_NUMBER: _builtins.int
+    DELETE_FIELD_NUMBER: _builtins.int
+    BODY_FIELD_NUMBER: _builtins.int
+    get: _builtins.str
+    """Path of a GET."""
+    post: _builtins.str
+    """Path of a POST."""
+    delete: _builtins.str
+    """Path of a DELETE."""
+    body: _builtins.str
+    """`*`: the fields that are not in the path are the members of the JSON body. Empty: there is no
+    body, and they come from the query string.
+    """
+    def __init__(
+        self,
+        *,
+        get: _builtins.str = ...,
+        post: _builtins.str = ...,
+        delete: _builtins.str = ...,
+        body: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delete", b"delete", "get", b"get", "pattern", b"pattern", "post", b"post"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "delete", b"delete", "get", b"get", "pattern", b"pattern", "post", b"post"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_pattern: _TypeAlias = _typing.Literal["get", "post", "delete"]  # noqa: Y015
+    _WhichOneofArgType_pattern: _TypeAlias = _typing.Literal["pattern", b"pattern"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_pattern) -> _WhichOneofReturnType_pattern | None: ...
+
+Global___HttpRoute: _TypeAlias = HttpRoute  # noqa: Y015
 
 REQUIRED_FIELD_NUMBER: _builtins.int
 ALLOWED_FIELD_NUMBER: _builtins.int
 ANY_CASE_FIELD_NUMBER: _builtins.int
+HTTP_FIELD_NUMBER: _builtins.int
 required: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
 """The caller must send this member, as AWS's model demands; in responses, the service always
 fills it unless the field's comment says otherwise. Default false. A string that is present but
@@ -27,3 +74,7 @@ None given: any string, as far as this option is concerned.
 """
 any_case: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
 """The allowed values may be written in any letter case; what was given is kept. Default false."""
+http: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, Global___HttpRoute]
+"""The rpc's route over HTTP. In a form of our own, and with the members of `google.api.http` that
+are needed, so that these files need no others.
+"""

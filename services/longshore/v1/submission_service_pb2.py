@@ -22,15 +22,15 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from longshore.v1 import compute_environment_pb2 as longshore_dot_v1_dot_compute__environment__pb2
 from longshore.v1 import job_pb2 as longshore_dot_v1_dot_job__pb2
 from longshore.v1 import job_definition_pb2 as longshore_dot_v1_dot_job__definition__pb2
 from longshore.v1 import job_queue_pb2 as longshore_dot_v1_dot_job__queue__pb2
+from longshore.v1 import options_pb2 as longshore_dot_v1_dot_options__pb2
 from longshore.v1 import tag_pb2 as longshore_dot_v1_dot_tag__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%longshore/v1/submission_service.proto\x12\x0clongshore.v1\x1a\x1cgoogle/api/annotations.proto\x1a&longshore/v1/compute_environment.proto\x1a\x16longshore/v1/job.proto\x1a!longshore/v1/job_definition.proto\x1a\x1clongshore/v1/job_queue.proto\x1a\x16longshore/v1/tag.proto2\x88\x16\n\x11SubmissionService\x12\xa2\x01\n\x18\x43reateComputeEnvironment\x12-.longshore.v1.CreateComputeEnvironmentRequest\x1a..longshore.v1.CreateComputeEnvironmentResponse\"\'\x82\xd3\xe4\x93\x02!\"\x1c/v1/createcomputeenvironment:\x01*\x12\xa2\x01\n\x18UpdateComputeEnvironment\x12-.longshore.v1.UpdateComputeEnvironmentRequest\x1a..longshore.v1.UpdateComputeEnvironmentResponse\"\'\x82\xd3\xe4\x93\x02!\"\x1c/v1/updatecomputeenvironment:\x01*\x12\xa2\x01\n\x18\x44\x65leteComputeEnvironment\x12-.longshore.v1.DeleteComputeEnvironmentRequest\x1a..longshore.v1.DeleteComputeEnvironmentResponse\"\'\x82\xd3\xe4\x93\x02!\"\x1c/v1/deletecomputeenvironment:\x01*\x12\xae\x01\n\x1b\x44\x65scribeComputeEnvironments\x12\x30.longshore.v1.DescribeComputeEnvironmentsRequest\x1a\x31.longshore.v1.DescribeComputeEnvironmentsResponse\"*\x82\xd3\xe4\x93\x02$\"\x1f/v1/describecomputeenvironments:\x01*\x12z\n\x0e\x43reateJobQueue\x12#.longshore.v1.CreateJobQueueRequest\x1a$.longshore.v1.CreateJobQueueResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\"\x12/v1/createjobqueue:\x01*\x12z\n\x0eUpdateJobQueue\x12#.longshore.v1.UpdateJobQueueRequest\x1a$.longshore.v1.UpdateJobQueueResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\"\x12/v1/updatejobqueue:\x01*\x12z\n\x0e\x44\x65leteJobQueue\x12#.longshore.v1.DeleteJobQueueRequest\x1a$.longshore.v1.DeleteJobQueueResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\"\x12/v1/deletejobqueue:\x01*\x12\x86\x01\n\x11\x44\x65scribeJobQueues\x12&.longshore.v1.DescribeJobQueuesRequest\x1a\'.longshore.v1.DescribeJobQueuesResponse\" \x82\xd3\xe4\x93\x02\x1a\"\x15/v1/describejobqueues:\x01*\x12\x96\x01\n\x15RegisterJobDefinition\x12*.longshore.v1.RegisterJobDefinitionRequest\x1a+.longshore.v1.RegisterJobDefinitionResponse\"$\x82\xd3\xe4\x93\x02\x1e\"\x19/v1/registerjobdefinition:\x01*\x12\x9e\x01\n\x17\x44\x65registerJobDefinition\x12,.longshore.v1.DeregisterJobDefinitionRequest\x1a-.longshore.v1.DeregisterJobDefinitionResponse\"&\x82\xd3\xe4\x93\x02 \"\x1b/v1/deregisterjobdefinition:\x01*\x12\x9a\x01\n\x16\x44\x65scribeJobDefinitions\x12+.longshore.v1.DescribeJobDefinitionsRequest\x1a,.longshore.v1.DescribeJobDefinitionsResponse\"%\x82\xd3\xe4\x93\x02\x1f\"\x1a/v1/describejobdefinitions:\x01*\x12\x66\n\tSubmitJob\x12\x1e.longshore.v1.SubmitJobRequest\x1a\x1f.longshore.v1.SubmitJobResponse\"\x18\x82\xd3\xe4\x93\x02\x12\"\r/v1/submitjob:\x01*\x12r\n\x0c\x44\x65scribeJobs\x12!.longshore.v1.DescribeJobsRequest\x1a\".longshore.v1.DescribeJobsResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/v1/describejobs:\x01*\x12\x62\n\x08ListJobs\x12\x1d.longshore.v1.ListJobsRequest\x1a\x1e.longshore.v1.ListJobsResponse\"\x17\x82\xd3\xe4\x93\x02\x11\"\x0c/v1/listjobs:\x01*\x12\x66\n\tCancelJob\x12\x1e.longshore.v1.CancelJobRequest\x1a\x1f.longshore.v1.CancelJobResponse\"\x18\x82\xd3\xe4\x93\x02\x12\"\r/v1/canceljob:\x01*\x12j\n\nCancelJobs\x12\x1f.longshore.v1.CancelJobsRequest\x1a .longshore.v1.CancelJobsResponse\"\x19\x82\xd3\xe4\x93\x02\x13\"\x0e/v1/canceljobs:\x01*\x12r\n\x0cTerminateJob\x12!.longshore.v1.TerminateJobRequest\x1a\".longshore.v1.TerminateJobResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/v1/terminatejob:\x01*\x12v\n\rTerminateJobs\x12\".longshore.v1.TerminateJobsRequest\x1a#.longshore.v1.TerminateJobsResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\"\x11/v1/terminatejobs:\x01*\x12v\n\x0bTagResource\x12 .longshore.v1.TagResourceRequest\x1a!.longshore.v1.TagResourceResponse\"\"\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/tags/{resource_arn}:\x01*\x12y\n\rUntagResource\x12\".longshore.v1.UntagResourceRequest\x1a#.longshore.v1.UntagResourceResponse\"\x1f\x82\xd3\xe4\x93\x02\x19*\x17/v1/tags/{resource_arn}\x12\x8b\x01\n\x13ListTagsForResource\x12(.longshore.v1.ListTagsForResourceRequest\x1a).longshore.v1.ListTagsForResourceResponse\"\x1f\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/tags/{resource_arn}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%longshore/v1/submission_service.proto\x12\x0clongshore.v1\x1a&longshore/v1/compute_environment.proto\x1a\x16longshore/v1/job.proto\x1a!longshore/v1/job_definition.proto\x1a\x1clongshore/v1/job_queue.proto\x1a\x1alongshore/v1/options.proto\x1a\x16longshore/v1/tag.proto2\xde\x15\n\x11SubmissionService\x12\xa0\x01\n\x18\x43reateComputeEnvironment\x12-.longshore.v1.CreateComputeEnvironmentRequest\x1a..longshore.v1.CreateComputeEnvironmentResponse\"%\x8a\xb5\x18!\x12\x1c/v1/createcomputeenvironment\"\x01*\x12\xa0\x01\n\x18UpdateComputeEnvironment\x12-.longshore.v1.UpdateComputeEnvironmentRequest\x1a..longshore.v1.UpdateComputeEnvironmentResponse\"%\x8a\xb5\x18!\x12\x1c/v1/updatecomputeenvironment\"\x01*\x12\xa0\x01\n\x18\x44\x65leteComputeEnvironment\x12-.longshore.v1.DeleteComputeEnvironmentRequest\x1a..longshore.v1.DeleteComputeEnvironmentResponse\"%\x8a\xb5\x18!\x12\x1c/v1/deletecomputeenvironment\"\x01*\x12\xac\x01\n\x1b\x44\x65scribeComputeEnvironments\x12\x30.longshore.v1.DescribeComputeEnvironmentsRequest\x1a\x31.longshore.v1.DescribeComputeEnvironmentsResponse\"(\x8a\xb5\x18$\x12\x1f/v1/describecomputeenvironments\"\x01*\x12x\n\x0e\x43reateJobQueue\x12#.longshore.v1.CreateJobQueueRequest\x1a$.longshore.v1.CreateJobQueueResponse\"\x1b\x8a\xb5\x18\x17\x12\x12/v1/createjobqueue\"\x01*\x12x\n\x0eUpdateJobQueue\x12#.longshore.v1.UpdateJobQueueRequest\x1a$.longshore.v1.UpdateJobQueueResponse\"\x1b\x8a\xb5\x18\x17\x12\x12/v1/updatejobqueue\"\x01*\x12x\n\x0e\x44\x65leteJobQueue\x12#.longshore.v1.DeleteJobQueueRequest\x1a$.longshore.v1.DeleteJobQueueResponse\"\x1b\x8a\xb5\x18\x17\x12\x12/v1/deletejobqueue\"\x01*\x12\x84\x01\n\x11\x44\x65scribeJobQueues\x12&.longshore.v1.DescribeJobQueuesRequest\x1a\'.longshore.v1.DescribeJobQueuesResponse\"\x1e\x8a\xb5\x18\x1a\x12\x15/v1/describejobqueues\"\x01*\x12\x94\x01\n\x15RegisterJobDefinition\x12*.longshore.v1.RegisterJobDefinitionRequest\x1a+.longshore.v1.RegisterJobDefinitionResponse\"\"\x8a\xb5\x18\x1e\x12\x19/v1/registerjobdefinition\"\x01*\x12\x9c\x01\n\x17\x44\x65registerJobDefinition\x12,.longshore.v1.DeregisterJobDefinitionRequest\x1a-.longshore.v1.DeregisterJobDefinitionResponse\"$\x8a\xb5\x18 \x12\x1b/v1/deregisterjobdefinition\"\x01*\x12\x98\x01\n\x16\x44\x65scribeJobDefinitions\x12+.longshore.v1.DescribeJobDefinitionsRequest\x1a,.longshore.v1.DescribeJobDefinitionsResponse\"#\x8a\xb5\x18\x1f\x12\x1a/v1/describejobdefinitions\"\x01*\x12\x64\n\tSubmitJob\x12\x1e.longshore.v1.SubmitJobRequest\x1a\x1f.longshore.v1.SubmitJobResponse\"\x16\x8a\xb5\x18\x12\x12\r/v1/submitjob\"\x01*\x12p\n\x0c\x44\x65scribeJobs\x12!.longshore.v1.DescribeJobsRequest\x1a\".longshore.v1.DescribeJobsResponse\"\x19\x8a\xb5\x18\x15\x12\x10/v1/describejobs\"\x01*\x12`\n\x08ListJobs\x12\x1d.longshore.v1.ListJobsRequest\x1a\x1e.longshore.v1.ListJobsResponse\"\x15\x8a\xb5\x18\x11\x12\x0c/v1/listjobs\"\x01*\x12\x64\n\tCancelJob\x12\x1e.longshore.v1.CancelJobRequest\x1a\x1f.longshore.v1.CancelJobResponse\"\x16\x8a\xb5\x18\x12\x12\r/v1/canceljob\"\x01*\x12h\n\nCancelJobs\x12\x1f.longshore.v1.CancelJobsRequest\x1a .longshore.v1.CancelJobsResponse\"\x17\x8a\xb5\x18\x13\x12\x0e/v1/canceljobs\"\x01*\x12p\n\x0cTerminateJob\x12!.longshore.v1.TerminateJobRequest\x1a\".longshore.v1.TerminateJobResponse\"\x19\x8a\xb5\x18\x15\x12\x10/v1/terminatejob\"\x01*\x12t\n\rTerminateJobs\x12\".longshore.v1.TerminateJobsRequest\x1a#.longshore.v1.TerminateJobsResponse\"\x1a\x8a\xb5\x18\x16\x12\x11/v1/terminatejobs\"\x01*\x12t\n\x0bTagResource\x12 .longshore.v1.TagResourceRequest\x1a!.longshore.v1.TagResourceResponse\" \x8a\xb5\x18\x1c\x12\x17/v1/tags/{resource_arn}\"\x01*\x12w\n\rUntagResource\x12\".longshore.v1.UntagResourceRequest\x1a#.longshore.v1.UntagResourceResponse\"\x1d\x8a\xb5\x18\x19\x1a\x17/v1/tags/{resource_arn}\x12\x89\x01\n\x13ListTagsForResource\x12(.longshore.v1.ListTagsForResourceRequest\x1a).longshore.v1.ListTagsForResourceResponse\"\x1d\x8a\xb5\x18\x19\n\x17/v1/tags/{resource_arn}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,47 +38,47 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'longshore.v1.submission_ser
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SUBMISSIONSERVICE'].methods_by_name['CreateComputeEnvironment']._loaded_options = None
-  _globals['_SUBMISSIONSERVICE'].methods_by_name['CreateComputeEnvironment']._serialized_options = b'\202\323\344\223\002!\"\034/v1/createcomputeenvironment:\001*'
+  _globals['_SUBMISSIONSERVICE'].methods_by_name['CreateComputeEnvironment']._serialized_options = b'\212\265\030!\022\034/v1/createcomputeenvironment\"\001*'
   _globals['_SUBMISSIONSERVICE'].methods_by_name['UpdateComputeEnvironment']._loaded_options = None
-  _globals['_SUBMISSIONSERVICE'].methods_by_name['UpdateComputeEnvironment']._serialized_options = b'\202\323\344\223\002!\"\034/v1/updatecomputeenvironment:\001*'
+  _globals['_SUBMISSIONSERVICE'].methods_by_name['UpdateComputeEnvironment']._serialized_options = b'\212\265\030!\022\034/v1/updatecomputeenvironment\"\001*'
   _globals['_SUBMISSIONSERVICE'].methods_by_name['DeleteComputeEnvironment']._loaded_options = None
-  _globals['_SUBMISSIONSERVICE'].methods_by_name['DeleteComputeEnvironment']._serialized_options = b'\202\323\344\223\002!\"\034/v1/deletecomputeenvironment:\001*'
+  _globals['_SUBMISSIONSERVICE'].methods_by_name['DeleteComputeEnvironment']._serialized_options = b'\212\265\030!\022\034/v1/deletecomputeenvironment\"\001*'
   _globals['_SUBMISSIONSERVICE'].methods_by_name['DescribeComputeEnvironments']._loaded_options = None
-  _globals['_SUBMISSIONSERVICE'].methods_by_name['DescribeComputeEnvironments']._serialized_options = b'\202\323\344\223\002$\"\037/v1/describecomputeenvironments:\001*'
+  _globals['_SUBMISSIONSERVICE'].methods_by_name['DescribeComputeEnvironments']._serialized_options = b'\212\265\030$\022\037/v1/describecomputeenvironments\"\001*'
   _globals['_SUBMISSIONSERVICE'].methods_by_name['CreateJobQueue']._loaded_options = None
-  _globals['_SUBMISSIONSERVICE'].methods_by_name['CreateJobQueue']._serialized_options = b'\202\323\344\223\002\027\"\022/v1/createjobqueue:\001*'
+  _globals['_SUBMISSIONSERVICE'].methods_by_name['CreateJobQueue']._serialized_options = b'\212\265\030\027\022\022/v1/createjobqueue\"\001*'
   _globals['_SUBMISSIONSERVICE'].methods_by_name['UpdateJobQueue']._loaded_options = None
-  _globals['_SUBMISSIONSERVICE'].methods_by_name['UpdateJobQueue']._serialized_options = b'\202\323\344\223\002\027\"\022/v1/updatejobqueue:\001*'
+  _globals['_SUBMISSIONSERVICE'].methods_by_name['UpdateJobQueue']._serialized_options = b'\212\265\030\027\022\022/v1/updatejobqueue\"\001*'
   _globals['_SUBMISSIONSERVICE'].methods_by_name['DeleteJobQueue']._loaded_options = None
-  _globals['_SUBMISSIONSERVICE'].methods_by_name['DeleteJobQueue']._serialized_options = b'\202\323\344\223\002\027\"\022/v1/deletejobqueue:\001*'
+  _globals['_SUBMISSIONSERVICE'].methods_by_name['DeleteJobQueue']._serialized_options = b'\212\265\030\027\022\022/v1/deletejobqueue\"\001*'
   _globals['_SUBMISSIONSERVICE'].methods_by_name['DescribeJobQueues']._loaded_options = None
-  _globals['_SUBMISSIONSERVICE'].methods_by_name['DescribeJobQueues']._serialized_options = b'\202\323\344\223\002\032\"\025/v1/describejobqueues:\001*'
+  _globals['_SUBMISSIONSERVICE'].methods_by_name['DescribeJobQueues']._serialized_options = b'\212\265\030\032\022\025/v1/describejobqueues\"\001*'
   _globals['_SUBMISSIONSERVICE'].methods_by_name['RegisterJobDefinition']._loaded_options = None
-  _globals['_SUBMISSIONSERVICE'].methods_by_name['RegisterJobDefinition']._serialized_options = b'\202\323\344\223\002\036\"\031/v1/registerjobdefinition:\001*'
+  _globals['_SUBMISSIONSERVICE'].methods_by_name['RegisterJobDefinition']._serialized_options = b'\212\265\030\036\022\031/v1/registerjobdefinition\"\001*'
   _globals['_SUBMISSIONSERVICE'].methods_by_name['DeregisterJobDefinition']._loaded_options = None
-  _globals['_SUBMISSIONSERVICE'].methods_by_name['DeregisterJobDefinition']._serialized_options = b'\202\323\344\223\002 \"\033/v1/deregisterjobdefinition:\001*'
+  _globals['_SUBMISSIONSERVICE'].methods_by_name['DeregisterJobDefinition']._serialized_options = b'\212\265\030 \022\033/v1/deregisterjobdefinition\"\001*'
   _globals['_SUBMISSIONSERVICE'].methods_by_name['DescribeJobDefinitions']._loaded_options = None
-  _globals['_SUBMISSIONSERVICE'].methods_by_name['DescribeJobDefinitions']._serialized_options = b'\202\323\344\223\002\037\"\032/v1/describejobdefinitions:\001*'
+  _globals['_SUBMISSIONSERVICE'].methods_by_name['DescribeJobDefinitions']._serialized_options = b'\212\265\030\037\022\032/v1/describejobdefinitions\"\001*'
   _globals['_SUBMISSIONSERVICE'].methods_by_name['SubmitJob']._loaded_options = None
-  _globals['_SUBMISSIONSERVICE'].methods_by_name['SubmitJob']._serialized_options = b'\202\323\344\223\002\022\"\r/v1/submitjob:\001*'
+  _globals['_SUBMISSIONSERVICE'].methods_by_name['SubmitJob']._serialized_options = b'\212\265\030\022\022\r/v1/submitjob\"\001*'
   _globals['_SUBMISSIONSERVICE'].methods_by_name['DescribeJobs']._loaded_options = None
-  _globals['_SUBMISSIONSERVICE'].methods_by_name['DescribeJobs']._serialized_options = b'\202\323\344\223\002\025\"\020/v1/describejobs:\001*'
+  _globals['_SUBMISSIONSERVICE'].methods_by_name['DescribeJobs']._serialized_options = b'\212\265\030\025\022\020/v1/describejobs\"\001*'
   _globals['_SUBMISSIONSERVICE'].methods_by_name['ListJobs']._loaded_options = None
-  _globals['_SUBMISSIONSERVICE'].methods_by_name['ListJobs']._serialized_options = b'\202\323\344\223\002\021\"\014/v1/listjobs:\001*'
+  _globals['_SUBMISSIONSERVICE'].methods_by_name['ListJobs']._serialized_options = b'\212\265\030\021\022\014/v1/listjobs\"\001*'
   _globals['_SUBMISSIONSERVICE'].methods_by_name['CancelJob']._loaded_options = None
-  _globals['_SUBMISSIONSERVICE'].methods_by_name['CancelJob']._serialized_options = b'\202\323\344\223\002\022\"\r/v1/canceljob:\001*'
+  _globals['_SUBMISSIONSERVICE'].methods_by_name['CancelJob']._serialized_options = b'\212\265\030\022\022\r/v1/canceljob\"\001*'
   _globals['_SUBMISSIONSERVICE'].methods_by_name['CancelJobs']._loaded_options = None
-  _globals['_SUBMISSIONSERVICE'].methods_by_name['CancelJobs']._serialized_options = b'\202\323\344\223\002\023\"\016/v1/canceljobs:\001*'
+  _globals['_SUBMISSIONSERVICE'].methods_by_name['CancelJobs']._serialized_options = b'\212\265\030\023\022\016/v1/canceljobs\"\001*'
   _globals['_SUBMISSIONSERVICE'].methods_by_name['TerminateJob']._loaded_options = None
-  _globals['_SUBMISSIONSERVICE'].methods_by_name['TerminateJob']._serialized_options = b'\202\323\344\223\002\025\"\020/v1/terminatejob:\001*'
+  _globals['_SUBMISSIONSERVICE'].methods_by_name['TerminateJob']._serialized_options = b'\212\265\030\025\022\020/v1/terminatejob\"\001*'
   _globals['_SUBMISSIONSERVICE'].methods_by_name['TerminateJobs']._loaded_options = None
-  _globals['_SUBMISSIONSERVICE'].methods_by_name['TerminateJobs']._serialized_options = b'\202\323\344\223\002\026\"\021/v1/terminatejobs:\001*'
+  _globals['_SUBMISSIONSERVICE'].methods_by_name['TerminateJobs']._serialized_options = b'\212\265\030\026\022\021/v1/terminatejobs\"\001*'
   _globals['_SUBMISSIONSERVICE'].methods_by_name['TagResource']._loaded_options = None
-  _globals['_SUBMISSIONSERVICE'].methods_by_name['TagResource']._serialized_options = b'\202\323\344\223\002\034\"\027/v1/tags/{resource_arn}:\001*'
+  _globals['_SUBMISSIONSERVICE'].methods_by_name['TagResource']._serialized_options = b'\212\265\030\034\022\027/v1/tags/{resource_arn}\"\001*'
   _globals['_SUBMISSIONSERVICE'].methods_by_name['UntagResource']._loaded_options = None
-  _globals['_SUBMISSIONSERVICE'].methods_by_name['UntagResource']._serialized_options = b'\202\323\344\223\002\031*\027/v1/tags/{resource_arn}'
+  _globals['_SUBMISSIONSERVICE'].methods_by_name['UntagResource']._serialized_options = b'\212\265\030\031\032\027/v1/tags/{resource_arn}'
   _globals['_SUBMISSIONSERVICE'].methods_by_name['ListTagsForResource']._loaded_options = None
-  _globals['_SUBMISSIONSERVICE'].methods_by_name['ListTagsForResource']._serialized_options = b'\202\323\344\223\002\031\022\027/v1/tags/{resource_arn}'
-  _globals['_SUBMISSIONSERVICE']._serialized_start=239
-  _globals['_SUBMISSIONSERVICE']._serialized_end=3063
+  _globals['_SUBMISSIONSERVICE'].methods_by_name['ListTagsForResource']._serialized_options = b'\212\265\030\031\n\027/v1/tags/{resource_arn}'
+  _globals['_SUBMISSIONSERVICE']._serialized_start=237
+  _globals['_SUBMISSIONSERVICE']._serialized_end=3019
 # @@protoc_insertion_point(module_scope)

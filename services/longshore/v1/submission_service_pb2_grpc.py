@@ -35,7 +35,7 @@ class SubmissionServiceStub:
     FAILED_PRECONDITION with a `google.rpc.ErrorInfo`, which is AWS's ClientException over HTTP; a
     failed call has changed nothing. UNAVAILABLE: retry with backoff. No operation takes an
     idempotency token, as in AWS: a create that is repeated after a lost answer is a new create.
-    Each rpc's HTTP route is its `google.api.http` option; path labels are percent-encoded.
+    Each rpc's HTTP route is its `longshore.v1.http` option; path labels are percent-encoded.
     """
 
     def __init__(self, channel):
@@ -157,7 +157,7 @@ class SubmissionServiceServicer:
     FAILED_PRECONDITION with a `google.rpc.ErrorInfo`, which is AWS's ClientException over HTTP; a
     failed call has changed nothing. UNAVAILABLE: retry with backoff. No operation takes an
     idempotency token, as in AWS: a create that is repeated after a lost answer is a new create.
-    Each rpc's HTTP route is its `google.api.http` option; path labels are percent-encoded.
+    Each rpc's HTTP route is its `longshore.v1.http` option; path labels are percent-encoded.
     """
 
     def CreateComputeEnvironment(self, request, context):
@@ -452,7 +452,7 @@ class SubmissionService:
     FAILED_PRECONDITION with a `google.rpc.ErrorInfo`, which is AWS's ClientException over HTTP; a
     failed call has changed nothing. UNAVAILABLE: retry with backoff. No operation takes an
     idempotency token, as in AWS: a create that is repeated after a lost answer is a new create.
-    Each rpc's HTTP route is its `google.api.http` option; path labels are percent-encoded.
+    Each rpc's HTTP route is its `longshore.v1.http` option; path labels are percent-encoded.
     """
 
     @staticmethod

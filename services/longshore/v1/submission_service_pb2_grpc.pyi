@@ -22,7 +22,7 @@ class SubmissionServiceStub:
     FAILED_PRECONDITION with a `google.rpc.ErrorInfo`, which is AWS's ClientException over HTTP; a
     failed call has changed nothing. UNAVAILABLE: retry with backoff. No operation takes an
     idempotency token, as in AWS: a create that is repeated after a lost answer is a new create.
-    Each rpc's HTTP route is its `google.api.http` option; path labels are percent-encoded.
+    Each rpc's HTTP route is its `longshore.v1.http` option; path labels are percent-encoded.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -115,7 +115,7 @@ class SubmissionServiceServicer(metaclass=_abc_1.ABCMeta):
     FAILED_PRECONDITION with a `google.rpc.ErrorInfo`, which is AWS's ClientException over HTTP; a
     failed call has changed nothing. UNAVAILABLE: retry with backoff. No operation takes an
     idempotency token, as in AWS: a create that is repeated after a lost answer is a new create.
-    Each rpc's HTTP route is its `google.api.http` option; path labels are percent-encoded.
+    Each rpc's HTTP route is its `longshore.v1.http` option; path labels are percent-encoded.
     """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,47 @@
+"""The protos are complete in themselves: a stranger makes a client of them with plain tools."""
+
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from types import ModuleType
+
+
+def test_plain_protoc_makes_python_that_imports(script: ModuleType, tmp_path: Path) -> None:
+    """In an empty folder, with nothing on the path but what protoc made there."""
+    made = tmp_path / "made"
+    made.mkdir()
+    subprocess.run(
+        [
+            sys.executable,
+            *("-m", "grpc_tools.protoc", "-I", str(script.PROTOS)),
+            *(f"--python_out={made}", f"--grpc_python_out={made}"),
+            *script.sources(),
+        ],
+        check=True,
+        timeout=60,
+    )
+    modules = sorted(path.stem for path in (made / script.PACKAGE).glob("*_pb2*.py"))
+    assert len(modules) >= 2 * len(script.sources())
+    program = f"""
+import importlib, pathlib, sys
+sys.path += [{str(made)!r}, {sysconfig.get_path("purelib")!r}]
+for name in {modules!r}:
+    module = importlib.import_module("longshore.v1." + name)
+    assert pathlib.Path(module.__file__).is_relative_to({str(made)!r}), module.__file__
+stubs = importlib.import_module("longshore.v1.submission_service_pb2_grpc")
+assert stubs.SubmissionServiceStub
+"""
+    # Without `site`, whose .pth files lead to the longshore that is installed here for editing.
+    subprocess.run([sys.executable, "-I", "-S", "-c", program], check=True, timeout=60)
+
+
+def test_no_file_is_imported_that_is_not_here_or_protocs(script: ModuleType) -> None:
+    imported = {
+        line.split('"')[1]
+        for source in script.sources()
+        for line in (script.PROTOS / source).read_text().splitlines()
+        if line.startswith("import ")
+    }
+    others = imported - set(script.sources())
+    assert all(name.startswith("google/protobuf/") for name in others), others
