@@ -1,10 +1,21 @@
 """The protos are complete in themselves: a stranger makes a client of them with plain tools."""
 
+import os
 import subprocess
 import sys
 import sysconfig
 from pathlib import Path
 from types import ModuleType
+
+import pytest
+
+_LOAD_ALL = """
+const loader = require(process.argv[1]);
+for (const file of process.argv.slice(3)) {
+    const found = loader.loadSync(file, {includeDirs: [process.argv[2]]});
+    if (Object.keys(found).length === 0) throw new Error(file + " is empty");
+}
+"""
 
 
 def test_plain_protoc_makes_python_that_imports(script: ModuleType, tmp_path: Path) -> None:
@@ -34,6 +45,18 @@ assert stubs.SubmissionServiceStub
 """
     # Without `site`, whose .pth files lead to the longshore that is installed here for editing.
     subprocess.run([sys.executable, "-I", "-S", "-c", program], check=True, timeout=60)
+
+
+@pytest.mark.skipif(
+    os.environ.get("LONGSHORE_TEST_NODE") == "none", reason="LONGSHORE_TEST_NODE says so"
+)
+@pytest.mark.timeout(120)
+def test_nodes_proto_loader_reads_every_file(script: ModuleType, tmp_path: Path) -> None:
+    """In an empty folder; left out only where the environment says that there is no Node."""
+    subprocess.run([script.ROOT / "scripts" / "ensure-proto-loader"], check=True, timeout=110)
+    loader = script.ROOT / ".venv" / "node" / "node_modules" / "@grpc" / "proto-loader"
+    command = ["node", "-e", _LOAD_ALL, str(loader), str(script.PROTOS), *script.sources()]
+    subprocess.run(command, check=True, timeout=60, cwd=tmp_path)
 
 
 def test_no_file_is_imported_that_is_not_here_or_protocs(script: ModuleType) -> None:
