@@ -1,10 +1,29 @@
 """Settings from the environment.
 
-Every variable is `LONGSHORE_*`, every bad value names its variable.
+Every variable is `LONGSHORE_*`, every bad value names its variable. What follows is for several
+services; `docs/settings.md` is made of it, of the like in each `config.py`, and of what is read.
+
+- LONGSHORE_HOST (127.0.0.1), LONGSHORE_PORT_BASE (7070): where services are, each at a fixed
+  distance from the port base;
+- LONGSHORE_SUBMISSION_ADDRESS, LONGSHORE_SCHEDULER_ADDRESS, LONGSHORE_SCALER_ADDRESS,
+  LONGSHORE_PROVISIONING_ADDRESS, LONGSHORE_LOGS_ADDRESS, LONGSHORE_GATEWAY_ADDRESS: `host:port` of
+  one of them, for itself and for those who speak to it;
+- LONGSHORE_SUBMISSION_METRICS_ADDRESS, LONGSHORE_SCHEDULER_METRICS_ADDRESS,
+  LONGSHORE_SCALER_METRICS_ADDRESS, LONGSHORE_PROVISIONING_METRICS_ADDRESS,
+  LONGSHORE_LOGS_METRICS_ADDRESS: `host:port` of its Prometheus metrics; 20 ports above its own;
+- LONGSHORE_INSECURE (false): listen elsewhere than on loopback, without any access control;
+- LONGSHORE_DATABASE_URL: the PostgreSQL that holds all truth;
+- LONGSHORE_LOCAL_VCPUS (four for each core), LONGSHORE_LOCAL_MEMORY_MIB (three quarters of what
+  there is), LONGSHORE_LOCAL_GPUS (0): what this machine is declared to be, for instances on it;
+- LONGSHORE_CATALOGUE: a file of instance types in place of the built-in ones;
+- LONGSHORE_HISTORY_DAYS (90): how long what is over is kept.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -37,6 +56,37 @@ class ConfigError(LongshoreError):
     reason = "CONFIGURATION"
 
 
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What is known of a variable where it is read."""
+
+    #: What it may be, in words.
+    takes: str
+    #: What it is if nothing is said; None where it must be said.
+    default: str | None
+
+
+_record: ContextVar[dict[str, Setting] | None] = ContextVar("_record", default=None)
+
+
+@contextmanager
+def recording() -> Iterator[dict[str, Setting]]:
+    """Collects, by name and in order, the variables that are read meanwhile: the reference does."""
+    found: dict[str, Setting] = {}
+    token = _record.set(found)
+    try:
+        yield found
+    finally:
+        _record.reset(token)
+
+
+def _note(name: str, takes: str, default: str | None) -> None:
+    found = _record.get()
+    if found is not None:
+        # What is read as a number is read as a text on the way: the first word is the exact one.
+        found.setdefault(name, Setting(takes, default))
+
+
 class Settings:
     """Reads `LONGSHORE_*` from a mapping, by default values and within bounds."""
 
@@ -45,6 +95,7 @@ class Settings:
 
     def text(self, name: str, default: str | None = None) -> str:
         """The variable's text; without a default it must be there."""
+        _note(name, "text", default)
         value = self._environ.get(name) or default
         if value is None:
             raise ConfigError(f"{name} is not set; set it in the environment.")
@@ -52,6 +103,7 @@ class Settings:
 
     def choice(self, name: str, choices: tuple[str, ...], default: str) -> str:
         """One of a few words."""
+        _note(name, ", ".join(choices), default)
         value = self.text(name, default)
         if value not in choices:
             raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(choices)}.")
@@ -59,6 +111,7 @@ class Settings:
 
     def integer(self, name: str, default: int, minimum: int, maximum: int) -> int:
         """A whole number within bounds, both included."""
+        _note(name, f"{minimum:,} to {maximum:,}", str(default))
         text = self.text(name, str(default))
         try:
             value = int(text)
@@ -70,6 +123,7 @@ class Settings:
 
     def seconds(self, name: str, default: float, minimum: float, maximum: float) -> float:
         """A time in seconds within bounds, both included."""
+        _note(name, f"seconds, {minimum:,g} to {maximum:,g}", f"{default:g}")
         text = self.text(name, str(default))
         try:
             value = float(text)
@@ -81,6 +135,7 @@ class Settings:
 
     def flag(self, name: str, default: bool) -> bool:
         """`true` or `false` (also 1 and 0)."""
+        _note(name, "true, false", "true" if default else "false")
         text = self.text(name, "true" if default else "false").lower()
         if text not in ("true", "false", "1", "0"):
             raise ConfigError(f"{name} is {text!r}; it must be true or false.")
@@ -100,9 +155,19 @@ class Settings:
 
     def path(self, name: str, default: Path | None = None) -> Path:
         """A path, `~` expanded, made absolute."""
-        return (
-            Path(self.text(name, None if default is None else str(default))).expanduser().absolute()
-        )
+        _note(name, "path", None if default is None else str(default))
+        text = self.text(name, None if default is None else str(default))
+        try:
+            return Path(text).expanduser().absolute()
+        except RuntimeError:
+            raise ConfigError(f"{name} is {text!r}; there is no such user's home.") from None
+
+    def directory(self, name: str, default: Path | None = None) -> Path:
+        """The path of a directory, which need not be there yet."""
+        found = self.path(name, default)
+        if found.exists() and not found.is_dir():
+            raise ConfigError(f"{name} is {str(found)!r}; it must be a directory.")
+        return found
 
     def history(self) -> timedelta:
         """How long what is over is kept: LONGSHORE_HISTORY_DAYS, a week at least."""
@@ -116,7 +181,7 @@ class Settings:
         """`host:port` of a service: LONGSHORE_<SERVICE>_ADDRESS, else host and port base."""
         name = f"LONGSHORE_{service.upper()}_ADDRESS"
         host = self.text("LONGSHORE_HOST", "127.0.0.1")
-        return self._host_port(name, f"{host}:{self.port_base() + PORT_OFFSETS[service]}")
+        return self.host_port(name, f"{host}:{self.port_base() + PORT_OFFSETS[service]}")
 
     def listen_address(self, service: str) -> str:
         """`host:port` at which a service itself listens: only loopback, unless told otherwise.
@@ -127,7 +192,8 @@ class Settings:
         address = self.address(service)
         host = address.rpartition(":")[0].strip("[]")
         is_loopback = host in ("localhost", "::1") or host.startswith("127.")
-        if not is_loopback and not self.flag("LONGSHORE_INSECURE", False):
+        is_insecure = self.flag("LONGSHORE_INSECURE", False)
+        if not is_loopback and not is_insecure:
             raise ConfigError(
                 f"{service} would listen on {address}, and there is no access control yet: anyone "
                 "who reaches it could run containers. Set LONGSHORE_INSECURE=true if only machines "
@@ -144,11 +210,15 @@ class Settings:
         host, _, text = self.address(service).rpartition(":")
         port = int(text)
         default = f"{host}:{port + METRICS_OFFSET if port else 0}"
-        return self._host_port(f"LONGSHORE_{service.upper()}_METRICS_ADDRESS", default)
+        return self.host_port(f"LONGSHORE_{service.upper()}_METRICS_ADDRESS", default)
 
-    def _host_port(self, name: str, default: str) -> str:
+    def host_port(self, name: str, default: str) -> str:
+        """`host:port`; empty only where that is the default."""
+        _note(name, "HOST:PORT", default)
         value = self.text(name, default)
         match = _HOST_PORT.fullmatch(value)
+        if not value and not default:
+            return ""
         if match is None or int(match.group(1)) > _PORT_MAX:
             raise ConfigError(f"{name} is {value!r}; it must be HOST:PORT.")
         return value

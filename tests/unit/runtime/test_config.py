@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from longshore.runtime.config import ConfigError, Settings
+from longshore.runtime.config import ConfigError, Setting, Settings, recording
 
 NAME = "LONGSHORE_X"
 Read = Callable[[Settings], Any]
@@ -76,3 +76,24 @@ def test_any_free_port_for_the_service_means_any_for_its_metrics() -> None:
 def test_a_path_is_made_absolute() -> None:
     path = Settings({NAME: "~/x"}).path(NAME)
     assert path == Path.home() / "x"
+
+
+def test_paths_that_cannot_be_name_their_variable(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ConfigError, match=f"{NAME}.*no such user"):
+        Settings({NAME: "~nobody-of-this-name/x"}).path(NAME)
+    with pytest.raises(ConfigError, match=f"{NAME}.*must be a directory"):
+        Settings({NAME: str(tmp_path / "file")}).directory(NAME)
+    assert Settings({NAME: str(tmp_path)}).directory(NAME) == tmp_path
+    assert Settings({}).directory(NAME, tmp_path / "later") == tmp_path / "later"
+
+
+def test_what_is_read_is_collected_once_with_its_bounds() -> None:
+    with recording() as found:
+        Settings({NAME: "3"}).integer(NAME, 1, 0, 9999)
+        Settings({}).listen_address("logs")
+    Settings({}).integer("LONGSHORE_Y", 1, 0, 9)
+    assert found[NAME] == Setting("0 to 9,999", "1")
+    assert found["LONGSHORE_LOGS_ADDRESS"] == Setting("HOST:PORT", "127.0.0.1:7074")
+    assert found["LONGSHORE_INSECURE"] == Setting("true, false", "false")
+    assert "LONGSHORE_Y" not in found
