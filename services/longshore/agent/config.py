@@ -60,8 +60,7 @@ class AgentConfig:
         - LONGSHORE_COMPUTE_ENVIRONMENT (default), LONGSHORE_INSTANCE_TYPE (unmanaged),
           LONGSHORE_UNMANAGED (true without an instance type);
         - LONGSHORE_VCPU_MILLI, LONGSHORE_MEMORY_MIB, LONGSHORE_GPUS: declared resources; what is
-          not
-          declared is detected, memory less a reserve of 32 MiB;
+          not declared is detected, memory less a reserve of 32 MiB;
         - LONGSHORE_RUNTIME (auto): docker where its socket answers, else process; or one of docker,
           process, simulated;
         - LONGSHORE_NETWORK (sandbox): what containers join: the network that all of the instance
@@ -84,7 +83,7 @@ class AgentConfig:
           is, and how often it is asked.
         """
         settings = Settings(environ)
-        data_dir = settings.path("LONGSHORE_DATA_DIR", Path("~/.longshore/agent"))
+        data_dir = settings.directory("LONGSHORE_DATA_DIR", Path("~/.longshore/agent"))
         instance_id = settings.text("LONGSHORE_INSTANCE_ID", "") or machine.instance_id(data_dir)
         if not is_instance_id(instance_id):
             raise ConfigError(
@@ -120,7 +119,7 @@ class AgentConfig:
             spool_mib=settings.integer("LONGSHORE_SPOOL_MIB", 100, 1, 1_000_000),
             process_lenient=settings.flag("LONGSHORE_PROCESS_LENIENT", False),
             log_drain_seconds=settings.seconds("LONGSHORE_LOG_DRAIN_SECONDS", 30, 0, 3600),
-            metrics_address=settings.text("LONGSHORE_AGENT_METRICS_ADDRESS", ""),
+            metrics_address=settings.host_port("LONGSHORE_AGENT_METRICS_ADDRESS", ""),
             metadata=settings.choice("LONGSHORE_METADATA", METADATA, "none"),
             metadata_endpoint=settings.text("LONGSHORE_METADATA_ENDPOINT", EC2_ENDPOINT),
             metadata_seconds=settings.seconds("LONGSHORE_METADATA_SECONDS", 5, 0.05, 60),
