@@ -23,7 +23,8 @@ class LogsConfig:
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """Reads the settings.
 
-        - LONGSHORE_LOGS_ADDRESS, LONGSHORE_LOGS_METRICS_ADDRESS and LONGSHORE_LOGS_DIR;
+        - LONGSHORE_LOGS_ADDRESS, LONGSHORE_LOGS_METRICS_ADDRESS;
+        - LONGSHORE_LOGS_DIR (~/.longshore/logs): where the files are;
         - LONGSHORE_HISTORY_DAYS (90): for how long finished jobs are kept, and their logs a week
           longer.
         """
@@ -31,6 +32,6 @@ class LogsConfig:
         return cls(
             address=settings.listen_address("logs"),
             metrics_address=settings.metrics_address("logs"),
-            directory=settings.path("LONGSHORE_LOGS_DIR", Path("~/.longshore/logs")),
+            directory=settings.directory("LONGSHORE_LOGS_DIR", Path("~/.longshore/logs")),
             history=settings.history(),
         )
