@@ -67,7 +67,7 @@ class ProvisioningConfig:
           quoting, for a local instance and once it is gone.
         """
         settings = Settings(environ)
-        data_dir = settings.path("LONGSHORE_DATA_DIR", Path("~/.longshore"))
+        data_dir = settings.directory("LONGSHORE_DATA_DIR", Path("~/.longshore"))
         provider = settings.choice("LONGSHORE_PROVIDER", ("local", "ec2"), "local")
         return cls(
             provider=provider,
@@ -75,7 +75,7 @@ class ProvisioningConfig:
             address=settings.listen_address("provisioning"),
             metrics_address=settings.metrics_address("provisioning"),
             database_url=settings.database_url(),
-            instances_dir=settings.path("LONGSHORE_INSTANCES_DIR", data_dir / "instances"),
+            instances_dir=settings.directory("LONGSHORE_INSTANCES_DIR", data_dir / "instances"),
             catalogue=open_catalogue(settings),
             scheduler_address=settings.address("scheduler"),
             logs_address=settings.address("logs"),
