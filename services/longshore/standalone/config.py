@@ -37,7 +37,7 @@ class StandaloneConfig:
         """
         settings = Settings(environ)
         return cls(
-            data_dir=settings.path("LONGSHORE_DATA_DIR", Path("~/.longshore")),
+            data_dir=settings.directory("LONGSHORE_DATA_DIR", Path("~/.longshore")),
             runtime=settings.choice("LONGSHORE_RUNTIME", RUNTIMES, "auto"),
             port_base=settings.port_base(),
             database_url=settings.text("LONGSHORE_DATABASE_URL", ""),
