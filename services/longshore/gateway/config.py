@@ -29,7 +29,15 @@ class GatewayConfig:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Self:
-        """Reads `LONGSHORE_*`; raises ConfigError for bad values."""
+        """Reads the settings.
+
+        - LONGSHORE_GATEWAY_ADDRESS, LONGSHORE_SUBMISSION_ADDRESS;
+        - LONGSHORE_GATEWAY_BODY_BYTES (1 MiB): most bytes of a request's body;
+        - LONGSHORE_GATEWAY_CONCURRENCY (512): most requests in hand at once; more are told to slow
+          down;
+        - LONGSHORE_GATEWAY_TIMEOUT (30): time for reading a request, and again for the call behind;
+        - LONGSHORE_GATEWAY_GRACE (10): time that requests in hand get when the gateway stops.
+        """
         settings = Settings(environ)
         return cls(
             address=settings.listen_address("gateway"),
