@@ -26,10 +26,12 @@ class SubmissionConfig:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """Reads LONGSHORE_DATABASE_URL, LONGSHORE_ACCOUNT, LONGSHORE_REGION and the addresses.
+        """Reads the settings.
 
-        LONGSHORE_SUBMISSION_CONNECTIONS is how many connections to the database there are at most,
-        LONGSHORE_CATALOGUE the instance types that there are, as for scaler and provisioning.
+        - LONGSHORE_SUBMISSION_ADDRESS, LONGSHORE_SUBMISSION_METRICS_ADDRESS;
+        - LONGSHORE_DATABASE_URL; LONGSHORE_SUBMISSION_CONNECTIONS (8): most connections to it;
+        - LONGSHORE_ACCOUNT (123456789012), LONGSHORE_REGION (us-east-1): what stands in ARNs;
+        - LONGSHORE_CATALOGUE: the instance types that there are, as for scaler and provisioning.
         """
         settings = Settings(environ)
         account = settings.text("LONGSHORE_ACCOUNT", "123456789012")
