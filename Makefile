@@ -6,7 +6,7 @@ RUNTIME ?= auto
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock docker busybox protos protos-check fmt lint types imports test test-unit \
+.PHONY: help setup lock docker busybox protos protos-check settings fmt lint types imports test test-unit \
 	test-pg test-ec2 test-docker sim acceptance demo bench check up status down dist clean
 
 help: ## list the targets
@@ -33,6 +33,10 @@ protos: .venv/.ready ## generate services/longshore/v1 from protos/
 protos-check: .venv/.ready ## lint the protos; fail if the generated code is not current
 	@$(BIN)/python scripts/protos lint
 	@$(BIN)/python scripts/protos check
+
+settings: .venv/.ready ## write docs/settings.md anew, from the code that reads settings
+	@$(BIN)/python scripts/settings > docs/settings.md.new
+	@mv docs/settings.md.new docs/settings.md
 
 fmt: .venv/.ready ## format, and mend what ruff can mend
 	@$(BIN)/ruff format -q .
