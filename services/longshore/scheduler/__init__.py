@@ -17,6 +17,10 @@ its tables (`memory`) and works in ticks. A tick is one transaction, in this ord
 Besides the ticks, finished jobs become history after a while, and history leaves a week at a time
 (`history`): the tables of ticks hold what is live.
 
+However much follows from one event, a tick does a bounded part of it: what is left of ended jobs is
+kept in `happenings`, of requests on large arrays in `job_requests`, attempts of lost instances in
+the mirror, where a successor finds them again; and the next tick goes on at once.
+
 An instance is drained, so that it takes no more attempts, when provisioning has it TERMINATING,
 when its agent says that the provider will take it away (a notice), and when it is a slot that got
 its one attempt: with the placement, so that no slot is ever used again. It is stored, and so is

@@ -2,18 +2,18 @@
 
 A job whose dependencies have all succeeded, or that has none, is RUNNABLE at once (an array is
 spawned); one that still waits is PENDING; one with a failed dependency fails. Only the scheduler
-ends jobs, so nothing can end between this look and the edges' next firing.
+ends jobs, so nothing can end between this look and the next time that ended jobs are followed.
 """
 
 import uuid
 from collections import defaultdict
 
 from longshore.domain.job import DEPENDENCY_FAILED, QUEUE_DELETED, JobStatus
+from longshore.domain.life import Dependency, outlook
 from longshore.scheduler.changes import Changes
 from longshore.scheduler.following import make_ready
 from longshore.scheduler.memory import Memory
 from longshore.state import job_dependency, job_transition, topology
-from longshore.state.job_dependency import Dependency
 from longshore.state.job_transition import JobRow
 from longshore.state.pool import Connection
 
@@ -36,11 +36,11 @@ async def admit(conn: Connection, changes: Changes, memory: Memory) -> bool:
     now_ready: list[JobRow] = []
     for row in rows:
         queue = memory.topology.queues.get(row.job_queue)
-        left, failed = _look(edges[row.key.job_id])
+        left, failed = outlook(edges[row.key.job_id])
         if queue is None or queue.deleting:
-            changes.fail(row.key, QUEUE_DELETED, 0, spawned=False)
+            changes.fail(row.key, QUEUE_DELETED, 0)
         elif failed:
-            changes.fail(row.key, DEPENDENCY_FAILED, 0, spawned=False)
+            changes.fail(row.key, DEPENDENCY_FAILED, 0)
         elif left:
             admitted.append((row.key.job_id, JobStatus.PENDING, left))
             changes.event(row.key, 0, JobStatus.PENDING)
@@ -53,21 +53,3 @@ async def admit(conn: Connection, changes: Changes, memory: Memory) -> bool:
     await job_transition.admit(conn, admitted)
     await make_ready(conn, changes, now_ready)
     return len(rows) == ADMISSION_LIMIT
-
-
-def _look(edges: list[Dependency]) -> tuple[int, bool]:
-    """How many dependencies of the whole job are outstanding, and whether any has failed."""
-    left, failed = 0, False
-    for edge in edges:
-        if edge.depends_on is None:
-            continue
-        status = edge.status
-        if status is None and (edge.parent_status is None or edge.parent_status.final):
-            status = JobStatus.FAILED  # a child that never came to be
-        if edge.type == "N_TO_N":
-            # Children are looked at one by one, unless there never were any.
-            failed = failed or (status is JobStatus.FAILED and not edge.spawned)
-            continue
-        failed = failed or status is JobStatus.FAILED
-        left += status is not JobStatus.SUCCEEDED
-    return left, failed

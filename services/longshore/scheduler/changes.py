@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 
 from longshore.domain.job import WHOLE, JobKey, JobStatus, Stop
+from longshore.domain.life import Ended, Happening
 from longshore.state import array_job, attempt, demand, job_event, job_transition, ready
 from longshore.state.array_job import ArrayCounts
 from longshore.state.attempt import AttemptMove, LiveAttempt
@@ -15,15 +16,6 @@ from longshore.state.job_event import JobEvent
 from longshore.state.job_transition import JobFlag, JobMove
 from longshore.state.pool import Connection
 from longshore.state.ready import NewEntry
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A job became final. `spawned` is False for an array parent whose children never existed."""
-
-    key: JobKey
-    succeeded: bool
-    spawned: bool = True
 
 
 @dataclass(slots=True)
@@ -41,7 +33,8 @@ class Changes:
     ready: list[NewEntry] = field(default_factory=list)
     stops: dict[tuple[JobKey, int], tuple[LiveAttempt, Stop]] = field(default_factory=dict)
     flags: list[JobFlag] = field(default_factory=list)
-    finished: list[Finished] = field(default_factory=list)
+    #: What is still to be followed.
+    happenings: list[Happening] = field(default_factory=list)
     #: Nodes that may start now that their main node runs.
     released: list[LiveAttempt] = field(default_factory=list)
     demand: Counter[int] = field(default_factory=Counter)
@@ -49,11 +42,11 @@ class Changes:
     arrays: dict[uuid.UUID, Counter[JobStatus]] = field(default_factory=dict)
 
     def move(self, move: JobMove, attempt_number: int) -> None:
-        """Moves a job, with its event; final jobs are noted as finished."""
+        """Moves a job, with its event; what follows from final ones is to be followed."""
         self.moves[move.key] = move
         self.event(move.key, attempt_number, move.status, move.status_reason)
         if move.status.final:
-            self.finished.append(Finished(move.key, move.status is JobStatus.SUCCEEDED))
+            self.happenings.append(Ended(move.key, move.status is JobStatus.SUCCEEDED))
 
     def event(
         self, key: JobKey, attempt_number: int, status: JobStatus, reason: str | None = None
@@ -61,11 +54,11 @@ class Changes:
         """Adds to the event log."""
         self.events.append(JobEvent(key, attempt_number, status, reason, self.now))
 
-    def fail(self, key: JobKey, reason: str, attempt_number: int, *, spawned: bool = True) -> None:
+    def fail(self, key: JobKey, reason: str, attempt_number: int) -> None:
         """Moves a job that is not running to FAILED."""
         self.moves[key] = JobMove(key, JobStatus.FAILED, reason, stopped_at=self.now)
         self.event(key, attempt_number, JobStatus.FAILED, reason)
-        self.finished.append(Finished(key, succeeded=False, spawned=spawned))
+        self.happenings.append(Ended(key, succeeded=False))
 
     def count(self, key: JobKey, before: JobStatus, after: JobStatus, number: int = 1) -> None:
         """Counts children of an array from one status to another; nothing for a single job."""
@@ -91,7 +84,7 @@ class Changes:
             setattr(self, member.name, getattr(saved, member.name))
 
     async def flush(self, conn: Connection) -> list[ArrayCounts]:
-        """Writes everything but demand and finished jobs.
+        """Writes everything but demand and what is still to be followed.
 
         Returns the counts of arrays that changed.
         """

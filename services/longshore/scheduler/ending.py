@@ -25,6 +25,7 @@ from longshore.domain.job import (
     host_terminated,
     judge,
 )
+from longshore.domain.life import Allowance
 from longshore.domain.retry import ExitRule
 from longshore.scheduler.apart import SET_ASIDE, apart
 from longshore.scheduler.changes import Changes
@@ -87,6 +88,7 @@ async def take_reports(
     changes: Changes,
     memory: Memory,
     details: DetailsCache,
+    allowance: Allowance,
     reports: Sequence[AttemptReport],
 ) -> set[str]:
     """Moves attempts and jobs as reported, and what follows from that.
@@ -97,14 +99,16 @@ async def take_reports(
 
     async def apply(part: Sequence[AttemptReport]) -> None:
         await apply_reports(conn, changes, memory, details, part)
-        await follow(conn, changes)
+        await follow(conn, changes, allowance)
 
     def save(part: Sequence[AttemptReport]) -> Callable[[], None]:
         lives, gathered = memory.save((r.key, r.attempt) for r in part), changes.save()
+        allowed = replace(allowance)
 
         def undo() -> None:
             memory.restore(lives)
             changes.restore(gathered)
+            allowance.restore(allowed)
 
         return undo
 

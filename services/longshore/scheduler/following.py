@@ -1,13 +1,16 @@
 """What follows from jobs that became final, for parents, dependents and waiting children.
 
-A worklist: each round looks at the jobs that became final, moves what depends on them, and goes on
-with what became final thereby. Rounds are as many as a chain of dependencies is long; each is a
-handful of statements.
+The decisions are `longshore.domain.life`'s; here what they need is read and what they say is
+written. Each round takes what happened, moves what depends on it, and goes on with what became
+final thereby, as far as the tick's allowance goes: the rest is kept in a table, and the next tick
+begins with it. A parent ends in the transaction of its last child whatever is left.
 """
 
 import uuid
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from prometheus_client import Histogram
 
 from longshore.domain.arrays import ArrayRules, ranges
 from longshore.domain.job import (
@@ -17,126 +20,347 @@ from longshore.domain.job import (
     JobKey,
     JobStatus,
 )
-from longshore.scheduler.changes import Changes, Finished
-from longshore.state import array_job, job_dependency, job_transition
+from longshore.domain.life import (
+    STEPS_LIMIT,
+    Allowance,
+    Child,
+    Dependency,
+    Ended,
+    Happening,
+    Spawned,
+    decide,
+    outlook,
+)
+from longshore.scheduler.changes import Changes
+from longshore.scheduler.memory import Memory
+from longshore.state import array_job, happening, job_dependency, job_transition, ready
 from longshore.state.array_job import ArrayCounts, NewArray
 from longshore.state.job_dependency import Dependent
 from longshore.state.job_transition import JobMove, JobRow
 from longshore.state.pool import Connection
 from longshore.state.ready import NewEntry
 
+#: Least dependents read of one ended job at a time. One may come three times.
+PAGE_LEAST = 8
+#: Happenings of earlier ticks taken up in one.
+RESUME_LIMIT = STEPS_LIMIT // 4
 
-async def follow(conn: Connection, changes: Changes) -> None:
-    """Writes the gathered changes and everything that follows from jobs that became final."""
+STEPS = Histogram(
+    "longshore_scheduler_follow_steps",
+    "Happenings, edges and children looked at in a tick.",
+    buckets=(1, 10, 100, 1_000, 5_000, 10_000, 20_000),
+)
+
+
+async def resume(conn: Connection, changes: Changes, memory: Memory) -> None:
+    """Takes up what earlier ticks left."""
+    if memory.has_happenings:
+        changes.happenings = await happening.take(conn, RESUME_LIMIT)
+        memory.has_happenings = len(changes.happenings) == RESUME_LIMIT
+
+
+async def suspend(conn: Connection, changes: Changes, memory: Memory, allowance: Allowance) -> bool:
+    """Keeps what is left for a later tick; True if there is anything."""
+    await happening.keep(conn, changes.happenings)
+    memory.has_happenings = memory.has_happenings or bool(changes.happenings)
+    if allowance.taken:
+        STEPS.observe(allowance.taken)
+    return memory.has_happenings
+
+
+async def follow(conn: Connection, changes: Changes, allowance: Allowance) -> None:
+    """Writes the gathered changes, and what follows as far as the allowance goes."""
     while True:
-        counts = await changes.flush(conn)
-        await _finish_arrays(conn, changes, counts)
-        finished, changes.finished = changes.finished, []
-        if not finished:
+        while counts := await changes.flush(conn):
+            _finish_arrays(changes, counts)
+        if not changes.happenings or allowance.spent:
             return
-        await _move_dependents(conn, changes, finished)
+        await _follow_once(conn, changes, allowance)
 
 
-async def _finish_arrays(conn: Connection, changes: Changes, counts: Iterable[ArrayCounts]) -> None:
+def _finish_arrays(changes: Changes, counts: Iterable[ArrayCounts]) -> None:
     """Ends parents whose last child has ended."""
-    finished = [array for array in counts if array.finished]
-    for array in finished:
-        failed = array.counts[JobStatus.FAILED] > 0
-        changes.move(
-            JobMove(
-                JobKey(array.job_id),
-                JobStatus.FAILED if failed else JobStatus.SUCCEEDED,
-                ARRAY_CHILD_FAILED if failed else None,
-                stopped_at=changes.now,
-            ),
-            0,
-        )
-    # Those that failed while they still waited for others left what they waited for behind.
-    await array_job.drop_all_waits(conn, [array.job_id for array in finished])
+    for array in counts:
+        if array.finished:
+            failed = array.counts[JobStatus.FAILED] > 0
+            changes.move(
+                JobMove(
+                    JobKey(array.job_id),
+                    JobStatus.FAILED if failed else JobStatus.SUCCEEDED,
+                    ARRAY_CHILD_FAILED if failed else None,
+                    stopped_at=changes.now,
+                ),
+                0,
+            )
 
 
-async def _move_dependents(conn: Connection, changes: Changes, finished: list[Finished]) -> None:
-    by_key = {f.key: f for f in finished}
-    children: dict[uuid.UUID, list[Finished]] = defaultdict(list)
-    for f in finished:
-        if f.key.array_index != WHOLE:
-            children[f.key.job_id].append(f)
-    edges = await job_dependency.dependents(conn, {key.job_id for key in by_key})
-    rows = await job_transition.load(conn, {JobKey(edge.job_id) for edge in edges})
-    whole: dict[uuid.UUID, Counter[bool]] = defaultdict(Counter)
-    fired: Counter[JobKey] = Counter()
-    failed: set[JobKey] = set()
-    for edge in edges:
-        _fire(edge, rows, by_key, children, whole, fired, failed)
-    await _settle_whole(conn, changes, whole, rows)
-    rules = await _rules_of(conn, children, fired, failed)
-    for job_id, ended in children.items():
-        if job_id in rules and rules[job_id].sequential:
-            _fire_sequence(job_id, rules[job_id], ended, fired, failed)
-    await move_children(conn, changes, rules, fired, failed)
-
-
-def _fire(
-    edge: Dependent,
-    rows: Mapping[JobKey, JobRow],
-    by_key: Mapping[JobKey, Finished],
-    children: Mapping[uuid.UUID, list[Finished]],
-    whole: dict[uuid.UUID, Counter[bool]],
-    fired: Counter[JobKey],
-    failed: set[JobKey],
-) -> None:
-    """Sorts what an edge means: for the whole dependent, or for single children of it."""
-    target = by_key.get(JobKey(edge.depends_on, edge.depends_on_index))
-    if target is None:
-        parent = by_key.get(JobKey(edge.depends_on))
-        if parent is not None and not parent.spawned:
-            target = parent  # the child never comes to be
-    if edge.type != "N_TO_N":
-        if target is not None:
-            whole[edge.job_id][target.succeeded] += 1
-        return
-    dependent = rows[JobKey(edge.job_id)]
-    if target is not None and not target.spawned:
-        if dependent.dependencies_left > 0:
-            whole[edge.job_id][False] += 1
-        else:  # spawned already: every child waits for one that never comes to be
-            failed.update(JobKey(edge.job_id, i) for i in range(dependent.array_size or 0))
-        return
-    if dependent.dependencies_left > 0:
-        return  # not spawned: the children's state is read when it is
-    for child in children.get(edge.depends_on, ()):
-        key = JobKey(edge.job_id, child.key.array_index)
-        if child.succeeded:
-            fired[key] += 1
+async def _follow_once(conn: Connection, changes: Changes, allowance: Allowance) -> None:
+    """One round: moves what depends on what happened."""
+    allowance.rounds -= 1
+    happenings, changes.happenings = changes.happenings, []
+    followed, rules = await _choose(conn, happenings)
+    most = max(allowance.steps // PAGE_LEAST, 1)
+    batch, rest = followed[:most], followed[most:]
+    allowance.take(len(batch))
+    ended = [h for h in batch if isinstance(h, Ended)]
+    children: set[JobKey] = set()
+    if ended:
+        children |= await _move_dependents(conn, changes, allowance, ended)
+        children |= await _next_in_sequence(conn, allowance, ended, rules)
+    for spawned in (h for h in batch if isinstance(h, Spawned)):
+        if allowance.steps > 0:
+            children |= await _reached(conn, changes, allowance, spawned)
         else:
-            failed.add(key)
+            changes.happenings.append(spawned)
+    await _move_children(conn, changes, allowance, children)
+    changes.happenings[:0] = rest
+
+
+async def _choose(
+    conn: Connection, happenings: Sequence[Happening]
+) -> tuple[list[Happening], dict[uuid.UUID, ArrayRules]]:
+    """Those from which anything follows, and the rules of the arrays whose children ended."""
+    ended = [h for h in happenings if isinstance(h, Ended)]
+    upstream = await job_dependency.depended_on(conn, {h.key.job_id for h in ended})
+    arrays = {h.key.job_id for h in ended if h.key.is_child}
+    rules = await job_dependency.rules(conn, arrays) if arrays else {}
+    sequential = {job_id for job_id, rule in rules.items() if rule.sequential}
+    return [
+        h
+        for h in happenings
+        if isinstance(h, Spawned)
+        or h.key.job_id in upstream
+        or (h.key.is_child and h.key.job_id in sequential)
+    ], rules
+
+
+async def _move_dependents(
+    conn: Connection, changes: Changes, allowance: Allowance, ended: Sequence[Ended]
+) -> set[JobKey]:
+    """Moves those who wait for whole jobs; returns the children that wait for children."""
+    page = max(allowance.steps // (4 * len(ended)), PAGE_LEAST)
+    found = await job_dependency.dependents(conn, ended, page)
+    allowance.take(len(found))
+    edges: list[Dependent] = []
+    for this, read in zip(ended, _by_position(found, len(ended)), strict=True):
+        whole_read = read
+        if len(read) == page:
+            # The last one may go on behind the page.
+            whole_read = [edge for edge in read if edge.job_id != read[-1].job_id]
+            changes.happenings.append(Ended(this.key, this.succeeded, whole_read[-1].job_id))
+        edges += whole_read
+    rows = await job_transition.load(conn, {JobKey(edge.job_id) for edge in edges})
+    whole: set[uuid.UUID] = set()
+    children: set[JobKey] = set()
+    for edge in edges:
+        row = rows.get(JobKey(edge.job_id))
+        if row is None or row.status is not JobStatus.PENDING:
+            continue
+        key = ended[edge.position].key
+        if row.dependencies_left > 0:
+            # The children of an array are looked at when they exist.
+            if not (edge.paired and key.is_child):
+                whole.add(edge.job_id)
+        elif edge.paired and row.array_size is not None:
+            if key.is_child:
+                children.add(JobKey(edge.job_id, key.array_index))
+            else:
+                changes.happenings.append(Spawned(edge.job_id))
+    await _settle_whole(
+        conn, changes, allowance, {job_id: rows[JobKey(job_id)] for job_id in whole}
+    )
+    return children
+
+
+def _by_position(found: Iterable[Dependent], number: int) -> list[list[Dependent]]:
+    edges: list[list[Dependent]] = [[] for _ in range(number)]
+    for edge in found:
+        edges[edge.position].append(edge)
+    return edges
 
 
 async def _settle_whole(
-    conn: Connection,
-    changes: Changes,
-    whole: Mapping[uuid.UUID, Counter[bool]],
-    rows: Mapping[JobKey, JobRow],
+    conn: Connection, changes: Changes, allowance: Allowance, rows: Mapping[uuid.UUID, JobRow]
 ) -> None:
-    """Fails dependents of failed jobs, and makes those ready whose last dependency succeeded."""
-    left: list[tuple[uuid.UUID, int]] = []
-    now_ready: list[JobRow] = []
-    for job_id, outcomes in whole.items():
-        row = rows[JobKey(job_id)]
-        remaining = row.dependencies_left - outcomes[True]
-        if outcomes[False]:
-            changes.fail(row.key, _failure(row), row.attempt, spawned=False)
-        elif remaining > 0:
-            left.append((job_id, remaining))
-        else:
-            left.append((job_id, 0))
-            now_ready.append(row)
-    await job_transition.set_dependencies(conn, left)
-    await make_ready(conn, changes, now_ready)
+    """Fails dependents of failed jobs, and makes those ready whose dependencies all succeeded."""
+    if not rows:
+        return
+    edges: dict[uuid.UUID, list[Dependency]] = defaultdict(list)
+    for edge in await job_dependency.of_jobs(conn, rows):
+        edges[edge.job_id].append(edge)
+    looks = {job_id: outlook(edges[job_id]) for job_id in rows}
+    failing = {row.key: row for job_id, row in rows.items() if looks[job_id].failed}
+    failing |= await _downstream(conn, allowance, {key.job_id for key in failing})
+    for key, row in failing.items():
+        changes.fail(key, _failure(row), row.attempt)
+    waiting = {job_id: row for job_id, row in rows.items() if row.key not in failing}
+    await job_transition.set_dependencies(
+        conn, [(job_id, looks[job_id].left) for job_id in waiting]
+    )
+    await make_ready(
+        conn, changes, [row for job_id, row in waiting.items() if not looks[job_id].left]
+    )
+
+
+async def _downstream(
+    conn: Connection, allowance: Allowance, failing: set[uuid.UUID]
+) -> dict[JobKey, JobRow]:
+    """Those who fail with some jobs because they wait for them through others: a chain of them.
+
+    They need no round for each link. Behind the bound the last ones' own ends go on.
+    """
+    if not failing:
+        return {}
+    found = await job_dependency.downstream(conn, failing, max(allowance.steps // 4, 1))
+    allowance.take(len(found))
+    return await job_transition.load(conn, [JobKey(job_id) for job_id in found])
 
 
 def _failure(row: JobRow) -> str:
     return row.request_reason if row.is_cancelled and row.request_reason else DEPENDENCY_FAILED
+
+
+async def _next_in_sequence(
+    conn: Connection,
+    allowance: Allowance,
+    ended: Iterable[Ended],
+    rules: Mapping[uuid.UUID, ArrayRules],
+) -> set[JobKey]:
+    """The children of SEQUENTIAL arrays to look at.
+
+    Behind one that succeeded the next; behind one that failed all that wait, up to the next that
+    does not: those behind that one are its own to fail. Of a long run the last one goes on.
+    """
+    succeeded: set[JobKey] = set()
+    failed: set[JobKey] = set()
+    for this in ended:
+        rule = rules.get(this.key.job_id)
+        if this.key.is_child and rule is not None and rule.sequential:
+            following = JobKey(this.key.job_id, this.key.array_index + 1)
+            if following.array_index < rule.size:
+                (succeeded if this.succeeded else failed).add(following)
+    failed -= {this.key for this in ended}
+    settled = await job_transition.next_settled(conn, sorted(failed))
+    most = max(allowance.steps // (2 * len(failed)), 1) if failed else 0
+    children = succeeded
+    for key in failed:
+        end = min(settled.get(key, rules[key.job_id].size), key.array_index + most)
+        children |= {JobKey(key.job_id, index) for index in range(key.array_index, end)}
+    return children
+
+
+async def _reached(
+    conn: Connection, changes: Changes, allowance: Allowance, spawned: Spawned
+) -> set[JobKey]:
+    """The children of an array of which any that they wait for is over; the rest waits on."""
+    pairs = [e for e in await job_dependency.of_jobs(conn, [spawned.job_id]) if e.type == "N_TO_N"]
+    rules = await job_dependency.rules(conn, [spawned.job_id])
+    size = rules[spawned.job_id].size
+    most = max(allowance.steps // (2 + len(pairs)), 1)
+    if any(edge.never for edge in pairs):
+        indexes = list(range(spawned.first, min(spawned.first + most, size)))
+    else:
+        upstream = [edge.depends_on for edge in pairs if edge.depends_on is not None]
+        indexes = await job_transition.finished_indexes(conn, upstream, spawned.first, most)
+    if len(indexes) == most and indexes[-1] + 1 < size:
+        changes.happenings.append(Spawned(spawned.job_id, indexes[-1] + 1))
+    return {JobKey(spawned.job_id, index) for index in indexes if index < size}
+
+
+async def _move_children(
+    conn: Connection, changes: Changes, allowance: Allowance, keys: set[JobKey]
+) -> None:
+    """Moves those of some children that wait, as what they wait for says."""
+    if not keys:
+        return
+    job_ids = {key.job_id for key in keys}
+    rules = await job_dependency.rules(conn, job_ids)
+    pairs = await _pairs(conn, [job_id for job_id in job_ids if rules[job_id].n_to_n])
+    children = [Child(key, _waits_for(key, rules, pairs)) for key in keys]
+    others = {key for child in children for key in child.waits_for}
+    allowance.take(len(keys | others))
+    rows = await job_transition.load(conn, keys | others | {k.parent for k in keys | others})
+    # What is waited for may be over for so long that it is history.
+    if past := {key for key in others if key.parent not in rows}:
+        rows |= await job_transition.load_past(conn, past | {key.parent for key in past})
+    runnable = await ready.containing(conn, [key for key in keys if key not in rows])
+    decided = decide(
+        [
+            child
+            for child in children
+            if child.key not in runnable
+            and (child.key not in rows or rows[child.key].status is JobStatus.PENDING)
+        ],
+        {key: status for key in others if (status := _final(key, rows)) is not None},
+    )
+    await fail_waiting(conn, changes, set(decided.failed), DEPENDENCY_FAILED, rows)
+    await _make_children_ready(conn, changes, decided.ready, rows)
+
+
+async def _pairs(
+    conn: Connection, job_ids: Sequence[uuid.UUID]
+) -> dict[uuid.UUID, list[uuid.UUID]]:
+    """The arrays whose children those of some arrays wait for, index by index."""
+    pairs: dict[uuid.UUID, list[uuid.UUID]] = defaultdict(list)
+    if job_ids:
+        for edge in await job_dependency.of_jobs(conn, job_ids):
+            if edge.type == "N_TO_N" and edge.depends_on is not None:
+                pairs[edge.job_id].append(edge.depends_on)
+    return pairs
+
+
+def _waits_for(
+    key: JobKey,
+    rules: Mapping[uuid.UUID, ArrayRules],
+    pairs: Mapping[uuid.UUID, Sequence[uuid.UUID]],
+) -> tuple[JobKey, ...]:
+    others = [JobKey(job_id, key.array_index) for job_id in pairs.get(key.job_id, ())]
+    if rules[key.job_id].sequential and key.array_index > 0:
+        others.append(JobKey(key.job_id, key.array_index - 1))
+    return tuple(others)
+
+
+def _final(key: JobKey, rows: Mapping[JobKey, JobRow]) -> JobStatus | None:
+    """How a child ended, if it has; one that never comes to be has failed."""
+    if key in rows:
+        return rows[key].status if rows[key].status.final else None
+    parent = rows.get(key.parent)
+    return JobStatus.FAILED if parent is None or parent.status.final else None
+
+
+async def _make_children_ready(
+    conn: Connection, changes: Changes, keys: Iterable[JobKey], rows: Mapping[JobKey, JobRow]
+) -> None:
+    """Makes children dispatchable. What was cancelled fails, also with its whole array."""
+    free: dict[uuid.UUID, list[int]] = defaultdict(list)
+    over: dict[uuid.UUID, set[JobKey]] = defaultdict(set)
+    for key in keys:
+        parent = rows[key.parent]
+        if parent.is_cancelled or parent.is_terminated:
+            over[key.job_id].add(key)
+        elif key in rows and rows[key].is_cancelled:
+            changes.count(key, JobStatus.PENDING, JobStatus.FAILED)
+            changes.fail(key, rows[key].request_reason or DEPENDENCY_FAILED, 0)
+        else:
+            free[key.job_id].append(key.array_index)
+    for job_id, failing in over.items():
+        parent = rows[JobKey(job_id)]
+        await fail_waiting(
+            conn,
+            changes,
+            failing,
+            parent.request_reason or DEPENDENCY_FAILED,
+            rows,
+            cancelled=parent.is_cancelled,
+            terminated=parent.is_terminated,
+        )
+    for job_id, indexes in free.items():
+        row = rows[JobKey(job_id)]
+        changes.count(
+            JobKey(job_id, indexes[0]), JobStatus.PENDING, JobStatus.RUNNABLE, len(indexes)
+        )
+        for first, end in ranges(indexes):
+            changes.make_ready(NewEntry(row.job_queue, job_id, row.shape_id, row.seq, first, end))
 
 
 async def make_ready(conn: Connection, changes: Changes, rows: Iterable[JobRow]) -> None:
@@ -144,7 +368,7 @@ async def make_ready(conn: Connection, changes: Changes, rows: Iterable[JobRow])
     arrays = []
     for row in rows:
         if row.is_cancelled:
-            changes.fail(row.key, row.request_reason or DEPENDENCY_FAILED, 0, spawned=False)
+            changes.fail(row.key, row.request_reason or DEPENDENCY_FAILED, 0)
         elif row.array_size is not None:
             arrays.append(row)
         else:
@@ -169,109 +393,7 @@ async def _spawn(conn: Connection, changes: Changes, rows: list[JobRow]) -> None
                 NewEntry(row.job_queue, row.key.job_id, row.shape_id, row.seq, first, end)
             )
     await array_job.insert(conn, spawned, changes.now)
-    paired = [row.key.job_id for row in rows if rules[row.key.job_id].n_to_n]
-    if paired:
-        await _catch_up(conn, changes, paired, rules)
-
-
-async def _catch_up(
-    conn: Connection,
-    changes: Changes,
-    job_ids: list[uuid.UUID],
-    rules: Mapping[uuid.UUID, ArrayRules],
-) -> None:
-    """Fires the N_TO_N edges of new arrays whose other ends are final already."""
-    edges = [edge for edge in await job_dependency.of_jobs(conn, job_ids) if edge.type == "N_TO_N"]
-    upstream = [edge.depends_on for edge in edges if edge.depends_on is not None]
-    ended = await job_transition.finished_children(conn, upstream)
-    by_parent: dict[uuid.UUID, list[tuple[int, JobStatus]]] = defaultdict(list)
-    for key, status in ended.items():
-        by_parent[key.job_id].append((key.array_index, status))
-    fired: Counter[JobKey] = Counter()
-    failed: set[JobKey] = set()
-    for edge in edges:
-        if edge.depends_on is None:
-            continue
-        for index, status in by_parent[edge.depends_on]:
-            key = JobKey(edge.job_id, index)
-            if status is JobStatus.SUCCEEDED:
-                fired[key] += 1
-            else:
-                failed.add(key)
-    await move_children(conn, changes, rules, fired, failed)
-
-
-async def _rules_of(
-    conn: Connection,
-    children: Mapping[uuid.UUID, list[Finished]],
-    fired: Iterable[JobKey],
-    failed: Iterable[JobKey],
-) -> dict[uuid.UUID, ArrayRules]:
-    job_ids = {*children, *(k.job_id for k in fired), *(k.job_id for k in failed)}
-    return await job_dependency.rules(conn, job_ids) if job_ids else {}
-
-
-def _fire_sequence(
-    job_id: uuid.UUID,
-    rule: ArrayRules,
-    ended: list[Finished],
-    fired: Counter[JobKey],
-    failed: set[JobKey],
-) -> None:
-    """In a SEQUENTIAL array a child lets the next one go, or fails all that come after it."""
-    for child in ended:
-        following = child.key.array_index + 1
-        if child.succeeded and following < rule.size:
-            fired[JobKey(job_id, following)] += 1
-        elif not child.succeeded:
-            failed.update(JobKey(job_id, index) for index in range(following, rule.size))
-
-
-async def move_children(
-    conn: Connection,
-    changes: Changes,
-    rules: Mapping[uuid.UUID, ArrayRules],
-    fired: Mapping[JobKey, int],
-    failed: set[JobKey],
-) -> None:
-    """Moves waiting children.
-
-    Those with a failed edge fail, those without a waiting one are ready.
-    """
-    rows = await job_transition.load(conn, {*fired, *failed})
-    parents = await job_transition.load(conn, {key.parent for key in (*fired, *failed)})
-    await fail_waiting(
-        conn,
-        changes,
-        {k for k in failed if k not in rows or rows[k].status is JobStatus.PENDING},
-        DEPENDENCY_FAILED,
-        rows,
-    )
-    candidates = {
-        key: count
-        for key, count in fired.items()
-        if key not in failed and (key not in rows or rows[key].status is JobStatus.PENDING)
-    }
-    waits = await array_job.load_waits(conn, candidates)
-    left = {
-        key: waits.get(key, rules[key.job_id].waits(key.array_index)) - count
-        for key, count in candidates.items()
-    }
-    await array_job.set_waits(conn, {key: n for key, n in left.items() if n > 0 or key in waits})
-    free: dict[uuid.UUID, list[int]] = defaultdict(list)
-    for key in (key for key, n in left.items() if n <= 0):
-        if key in rows and rows[key].is_cancelled:
-            changes.count(key, JobStatus.PENDING, JobStatus.FAILED)
-            changes.fail(key, rows[key].request_reason or DEPENDENCY_FAILED, 0)
-        else:
-            free[key.job_id].append(key.array_index)
-    for job_id, indexes in free.items():
-        row = parents[JobKey(job_id)]
-        changes.count(
-            JobKey(job_id, indexes[0]), JobStatus.PENDING, JobStatus.RUNNABLE, len(indexes)
-        )
-        for first, end in ranges(indexes):
-            changes.make_ready(NewEntry(row.job_queue, job_id, row.shape_id, row.seq, first, end))
+    changes.happenings += [Spawned(row.key.job_id) for row in rows if rules[row.key.job_id].n_to_n]
 
 
 async def fail_waiting(
@@ -301,4 +423,4 @@ async def fail_waiting(
             changes.fail(key, reason, rows[key].attempt)
         else:
             changes.event(key, 0, JobStatus.FAILED, reason)
-            changes.finished.append(Finished(key, succeeded=False))
+            changes.happenings.append(Ended(key, succeeded=False))

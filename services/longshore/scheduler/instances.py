@@ -22,6 +22,8 @@ log = structlog.get_logger()
 
 #: `seen` of an instance that is over on record, whatever its agent says.
 OVER = float("-inf")
+#: Attempts of lost instances that are ended in one tick.
+LOST_LIMIT = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +156,8 @@ async def find_lost(
     """Gives up instances that were silent for too long, and those that are over on record.
 
     An open stream is no sign of life, only what comes on it. All that agents said until
-    `heard_until` is known.
+    `heard_until` is known. Of the attempts so many are ended in one tick; the others are found
+    again in the mirror, or when it is loaded.
     """
     environments = memory.topology.environments
     lost = [
@@ -162,11 +165,10 @@ async def find_lost(
         for i in memory.instances.values()
         if i.seen < heard_until - silence.borne(environments.get(i.compute_environment))
     ]
-    reports: list[AttemptReport] = []
     for instance_id in lost:
         instance = memory.instances.pop(instance_id)
         lives = list(instance.attempts.values())
-        reports += lost_reports(lives, now)
+        memory.orphans += lives
         if lives or instance.seen != OVER:
             log.warning("instance.lost", instance_id=instance_id, attempts=len(lives))
         else:
@@ -175,5 +177,5 @@ async def find_lost(
             sessions.pop(instance_id).close()
         memory.unpark_environment(instance.compute_environment)
     await agent.set_status(conn, lost, "LOST")
-    orphans, memory.orphans = memory.orphans, []
-    return reports + lost_reports(orphans, now)
+    ended, memory.orphans = memory.orphans[:LOST_LIMIT], memory.orphans[LOST_LIMIT:]
+    return lost_reports(ended, now)

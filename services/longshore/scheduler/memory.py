@@ -69,7 +69,7 @@ class Memory:
     reasons: dict[int, Reason]
     instances: dict[str, Instance] = field(default_factory=dict)
     live: dict[AttemptRef, LiveAttempt] = field(default_factory=dict)
-    by_job: dict[UUID, dict[AttemptRef, LiveAttempt]] = field(default_factory=dict)
+    by_job: dict[UUID, dict[JobKey, LiveAttempt]] = field(default_factory=dict)
     parking: Parking = field(default_factory=Parking)
     deadlines: list[tuple[datetime, JobKey, int]] = field(default_factory=list)
     #: Instances that are taken away, with the time from which attempts on them are stopped.
@@ -82,7 +82,9 @@ class Memory:
     loads: set[str] = field(default_factory=set)
     #: How the main nodes ended of the multi-node jobs of which other nodes are live.
     main_ends: dict[UUID, MainEnd] = field(default_factory=dict)
-    #: Live attempts on instances that are no longer there: to be ended.
+    #: Whether earlier ticks left something to follow.
+    has_happenings: bool = True
+    #: Live attempts on instances that are no longer there: to be ended, so many a tick.
     orphans: list[LiveAttempt] = field(default_factory=list)
     #: Instances on which an attempt ended since the last placement.
     freed: set[str] = field(default_factory=set)
@@ -131,9 +133,20 @@ class Memory:
         seen: float,
         instance_type: str,
     ) -> Instance:
-        """Adds an instance, or takes over what it newly says of itself; its attempts stay."""
+        """Adds an instance, or takes over what it newly says of itself; its attempts stay.
+
+        So do those of one that was lost and is there again, as far as they were not ended yet.
+        """
         known = self.instances.get(instance_id)
-        attempts = {} if known is None else known.attempts
+        if known is not None:
+            attempts = known.attempts
+        else:
+            back = [live for live in self.orphans if live.instance_id == instance_id]
+            self.orphans = [live for live in self.orphans if live.instance_id != instance_id]
+            attempts = {
+                ref: live for live in back if (ref := (live.key, live.attempt)) in self.live
+            }
+            self.loads.add(instance_id)
         free = total
         for live in attempts.values():
             free = free - live.held
@@ -164,7 +177,7 @@ class Memory:
         """Counts a live attempt; whether its instance is there."""
         ref = (live.key, live.attempt)
         self.live[ref] = live
-        self.by_job.setdefault(live.key.job_id, {})[ref] = live
+        self.by_job.setdefault(live.key.job_id, {})[live.key] = live
         instance = self.instances.get(live.instance_id)
         if instance is None:
             return False
@@ -178,7 +191,7 @@ class Memory:
         ref = (live.key, live.attempt)
         del self.live[ref]
         siblings = self.by_job[live.key.job_id]
-        del siblings[ref]
+        del siblings[live.key]
         if not siblings:
             del self.by_job[live.key.job_id]
         instance = self.instances.get(live.instance_id)
@@ -189,11 +202,10 @@ class Memory:
 
     def live_of(self, key: JobKey) -> list[LiveAttempt]:
         """The live attempt of a job or child, if it has one; those of all nodes of a job."""
-        return [live for live in self.live_of_array(key.job_id) if key in (live.key, live.key.job)]
-
-    def live_of_array(self, job_id: UUID) -> list[LiveAttempt]:
-        """The live attempts of an array's children, or of a job's nodes."""
-        return list(self.by_job.get(job_id, {}).values())
+        lives = self.by_job.get(key.job_id, {})
+        if key in lives:
+            return [lives[key]]
+        return [] if key.is_child else [live for live in lives.values() if live.key.job == key]
 
     async def learn_shapes(self, conn: Connection, shape_ids: Iterable[int]) -> None:
         """Reads shapes that the mirror does not know: no job of theirs waited lately."""
@@ -246,12 +258,17 @@ class Memory:
     def save(self, refs: Iterable[AttemptRef]) -> "Saved":
         """What attempts are like now, and the other nodes of their jobs."""
         lives: dict[AttemptRef, LiveAttempt] = {}
+        jobs: set[UUID] = set()
         for ref in refs:
             live = self.live.get(ref)
-            if live is not None:
-                of_job = self.live_of_array(ref[0].job_id) if live.key.is_node else (live,)
-                lives |= {(one.key, one.attempt): one for one in of_job}
-        jobs = {live.key.job_id for live in lives.values() if live.key.is_node}
+            if live is None:
+                continue
+            if live.key.is_node:
+                jobs.add(live.key.job_id)
+            else:
+                lives[ref] = live
+        for job_id in jobs:
+            lives |= {(one.key, one.attempt): one for one in self.live_of(JobKey(job_id))}
         return Saved(
             [(live, replace(live)) for live in lives.values()],
             {job_id: self.main_ends.get(job_id) for job_id in jobs},

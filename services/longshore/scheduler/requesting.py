@@ -2,12 +2,13 @@
 
 Cancel: a job that waits for capacity fails; one that waits for dependencies is marked and fails
 when they are met; one that is placed runs on. Terminate: what waits fails at once, what is placed
-is stopped. On an array parent both mean every child. Final jobs stay as they are.
+is stopped. On an array parent both mean every child: so many a tick, and of the others none is
+placed meanwhile. Final jobs stay as they are.
 """
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from longshore.domain.job import QUEUE_DELETED, WHOLE, JobKey, JobStatus, Stop, StopKind
@@ -23,6 +24,8 @@ from longshore.state.ready import NewEntry, Waiter
 
 #: Most requests acted on in one transaction.
 REQUEST_LIMIT = 500
+#: Most children of arrays that were asked for as a whole, acted on in one transaction.
+CHILDREN_LIMIT = 2_000
 _WAITING = (JobStatus.SUBMITTED, JobStatus.PENDING, JobStatus.RUNNABLE)
 
 
@@ -33,9 +36,10 @@ async def apply_requests(conn: Connection, changes: Changes, memory: Memory) -> 
         return False
     unique, acted = _choose(requests)
     rows = await job_transition.load(conn, [k for key in unique for k in (key, key.parent)])
-    await _act(conn, changes, memory, unique, rows)
+    left = await _act(conn, changes, memory, unique, rows)
     await job_request.done(conn, acted)
-    return len(acted) < len(requests) or len(requests) == REQUEST_LIMIT
+    await job_request.keep(conn, left)
+    return bool(left) or len(acted) < len(requests) or len(requests) == REQUEST_LIMIT
 
 
 def _choose(requests: Iterable[JobRequest]) -> tuple[dict[JobKey, JobRequest], list[int]]:
@@ -55,9 +59,16 @@ def _choose(requests: Iterable[JobRequest]) -> tuple[dict[JobKey, JobRequest], l
             deferred.add(key.job_id)
             continue
         acted.append(request.request_id)
-        if key not in chosen or (request.terminate and not chosen[key].terminate):
+        if key not in chosen or _goes_further(request, chosen[key]):
             chosen[key] = request
     return chosen, acted
+
+
+def _goes_further(request: JobRequest, other: JobRequest) -> bool:
+    """Whether a request asks for all that another one still asks for, and more."""
+    if request.terminate is not other.terminate:
+        return request.terminate
+    return request.first_index < other.first_index
 
 
 async def _act(
@@ -66,7 +77,8 @@ async def _act(
     memory: Memory,
     requests: dict[JobKey, JobRequest],
     rows: dict[JobKey, JobRow],
-) -> None:
+) -> list[JobRequest]:
+    """Acts on requests; returns what is left of those on large arrays."""
     arrays = await array_job.load(
         conn, [key.job_id for key in requests if _row_is_array(rows.get(key.parent))]
     )
@@ -86,8 +98,7 @@ async def _act(
             singles.append((request, parent))
     await _act_on_singles(conn, changes, memory, singles)
     await _act_on_children(conn, changes, memory, children, rows)
-    for request, parent in whole:
-        await _act_on_array(conn, changes, memory, request, parent)
+    return await _act_on_arrays(conn, changes, memory, whole)
 
 
 def _row_is_array(row: JobRow | None) -> bool:
@@ -107,7 +118,7 @@ async def _act_on_singles(
             if row.status is JobStatus.RUNNABLE:
                 failing.append(row.key.job_id)
             changes.flags.append(_flag(request))
-            changes.fail(row.key, request.reason, row.attempt, spawned=False)
+            changes.fail(row.key, request.reason, row.attempt)
         elif row.status is JobStatus.PENDING:
             changes.flags.append(_flag(request))
         elif request.terminate:
@@ -146,19 +157,15 @@ async def _act_on_children(
     """Children of arrays whose children exist."""
     if not requests:
         return
-    waiters: dict[uuid.UUID, list[Waiter]] = defaultdict(list)
-    for waiter in await ready.of_jobs(conn, list({r.key.job_id for r, _ in requests})):
-        waiters[waiter.entry.job_id].append(waiter)
-    taken: dict[uuid.UUID, set[int]] = defaultdict(set)
+    waiters = await ready.containing(conn, [request.key for request, _ in requests])
+    taken: dict[Waiter, list[int]] = defaultdict(list)
     for request, parent in requests:
         key, row = request.key, rows.get(request.key)
         if parent.array_size is None or key.array_index >= parent.array_size:
             continue
-        runnable = any(
-            w.entry.next_index <= key.array_index < w.entry.end_index for w in waiters[key.job_id]
-        )
-        if runnable:
-            taken[key.job_id].add(key.array_index)
+        waiter = waiters.get(key)
+        if waiter is not None:
+            taken[waiter].append(key.array_index)
             await _fail_child(conn, changes, request, row, JobStatus.RUNNABLE)
         elif row is None or row.status is JobStatus.PENDING:
             if request.terminate:
@@ -169,8 +176,7 @@ async def _act_on_children(
                 )
         elif request.terminate:
             _stop_live(changes, memory, request)
-    for job_id, indexes in taken.items():
-        await _cut(conn, changes, waiters[job_id], indexes)
+    await _cut(conn, changes, taken)
 
 
 async def _fail_child(
@@ -195,19 +201,14 @@ async def _fail_child(
     changes.fail(request.key, request.reason, 0 if row is None else row.attempt)
 
 
-async def _cut(
-    conn: Connection, changes: Changes, waiters: list[Waiter], indexes: set[int]
-) -> None:
+async def _cut(conn: Connection, changes: Changes, taken: Mapping[Waiter, Iterable[int]]) -> None:
     """Takes children out of the middle of an array's entries; the others wait as long as before."""
-    for waiter in waiters:
+    await ready.take(conn, [(w.job_queue, w.entry, w.entry.end_index) for w in taken])
+    for waiter, indexes in taken.items():
         entry = waiter.entry
-        gone = sorted(i for i in indexes if entry.next_index <= i < entry.end_index)
-        if not gone:
-            continue
-        await ready.take(conn, [(waiter.job_queue, entry, entry.end_index)])
         changes.demand[entry.shape_id] -= entry.end_index - entry.next_index
         first = entry.next_index
-        for index in [*gone, entry.end_index]:
+        for index in [*sorted(indexes), entry.end_index]:
             if first < index:
                 changes.make_ready(
                     NewEntry(
@@ -224,28 +225,49 @@ async def _cut(
             first = index + 1
 
 
+async def _act_on_arrays(
+    conn: Connection,
+    changes: Changes,
+    memory: Memory,
+    requests: Iterable[tuple[JobRequest, JobRow]],
+) -> list[JobRequest]:
+    """Arrays whose children exist, child by child up to a bound; returns what is left."""
+    allowed = CHILDREN_LIMIT
+    left: list[JobRequest] = []
+    for request, parent in requests:
+        if parent.status.final or parent.array_size is None:
+            continue
+        end = min(request.first_index + allowed, parent.array_size)
+        if end > request.first_index:
+            await _act_on_array(conn, changes, memory, request, end)
+            allowed -= end - request.first_index
+        if end < parent.array_size:
+            left.append(replace(request, first_index=end))
+    return left
+
+
 async def _act_on_array(
-    conn: Connection, changes: Changes, memory: Memory, request: JobRequest, parent: JobRow
+    conn: Connection, changes: Changes, memory: Memory, request: JobRequest, end: int
 ) -> None:
-    """An array whose children exist: those not placed fail, and on terminate those placed stop."""
-    if parent.status.final or parent.array_size is None:
-        return
-    job_id = parent.key.job_id
+    """Some children of an array: those not placed fail, and on terminate those placed stop.
+
+    From the first of them on no child of the array is placed that never was.
+    """
+    job_id = request.key.job_id
     await job_transition.flag(conn, [_flag(request)])
-    rows = {row.key: row for row in await job_transition.load_children(conn, [job_id])}
-    runnable = {
-        JobKey(job_id, index)
-        for waiter in await ready.of_jobs(conn, [job_id])
-        for index in range(waiter.entry.next_index, waiter.entry.end_index)
-    }
-    await _unready(conn, changes, [job_id])
-    await array_job.drop_all_waits(conn, [job_id])
-    waiting = {JobKey(job_id, index) for index in range(parent.array_size)} - {
-        key for key, row in rows.items() if row.status not in _WAITING
-    }
+    for shape_id, count in (await ready.remove_new(conn, job_id)).items():
+        changes.demand[shape_id] -= count
+        changes.count(JobKey(job_id, 0), JobStatus.RUNNABLE, JobStatus.PENDING, count)
+    rows = await job_transition.load_children(conn, job_id, request.first_index, end)
+    keys = [JobKey(job_id, index) for index in range(request.first_index, end)]
+    waiting = {key for key in keys if key not in rows or rows[key].status in _WAITING}
+    retried = await ready.containing(
+        conn, [k for k, row in rows.items() if row.status is JobStatus.RUNNABLE]
+    )
+    await _cut(conn, changes, {waiter: [key.array_index] for key, waiter in retried.items()})
     # Counted as PENDING first, so that all that fail are moved in one way.
-    if runnable:
-        changes.count(next(iter(runnable)), JobStatus.RUNNABLE, JobStatus.PENDING, len(runnable))
+    for key in retried:
+        changes.count(key, JobStatus.RUNNABLE, JobStatus.PENDING)
     # Flags are noted on unfinished rows: before the moves that finish them.
     await job_transition.flag(
         conn, [_flag(replace(request, key=key)) for key in sorted(waiting & rows.keys())]
@@ -260,9 +282,8 @@ async def _act_on_array(
         terminated=request.terminate,
     )
     if request.terminate:
-        for live in memory.live_of_array(job_id):
-            changes.flags.append(_flag(replace(request, key=live.key)))
-            stop(changes, memory, live, Stop(StopKind.TERMINATED, request.reason))
+        for key in keys:
+            _stop_live(changes, memory, replace(request, key=key))
 
 
 async def apply_deletions(conn: Connection, changes: Changes, memory: Memory) -> bool:
@@ -276,9 +297,11 @@ async def apply_deletions(conn: Connection, changes: Changes, memory: Memory) ->
         requests = {
             row.key: JobRequest(0, row.key, terminate=True, reason=QUEUE_DELETED) for row in rows
         }
-        await _act(conn, changes, memory, requests, {row.key: row for row in rows})
+        left = await _act(conn, changes, memory, requests, {row.key: row for row in rows})
+        # An array that was not begun is found again.
+        await job_request.keep(conn, [request for request in left if request.first_index > 0])
         if rows:
-            more = more or len(rows) == REQUEST_LIMIT
+            more = more or bool(left) or len(rows) == REQUEST_LIMIT
         elif await topology.delete_queue(conn, queue.name):
             del memory.topology.queues[queue.name]
     return more

@@ -14,6 +14,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.errors import Unavailable
 from longshore.domain.job import FAILED_TO_START
+from longshore.domain.life import Allowance
 from longshore.scheduler import convert
 from longshore.scheduler.admission import admit
 from longshore.scheduler.apart import SET_ASIDE
@@ -25,7 +26,7 @@ from longshore.scheduler.ending import (
     stop_overdue,
     take_reports,
 )
-from longshore.scheduler.following import follow
+from longshore.scheduler.following import follow, resume, suspend
 from longshore.scheduler.instances import (
     OVER,
     Silence,
@@ -258,7 +259,9 @@ class Scheduler:
     async def _pass(self, reports: list[Report]) -> tuple[_Outcome, bool]:
         outcome = _Outcome()
         async with self._leading_transaction() as (conn, memory):
-            changes = Changes(datetime.now(UTC))
+            changes, allowance = Changes(datetime.now(UTC)), Allowance()
+            await resume(conn, changes, memory)
+            await follow(conn, changes, allowance)
             outcome.drained += await self._refresh(conn, memory, changes.now)
             notices = list(self._notices.values())
             noticed, drained = await take_notices(conn, memory, notices)
@@ -273,15 +276,15 @@ class Scheduler:
             )
             moved = [change for report in reports for change in report.changes]
             outcome.astray = await take_reports(
-                conn, changes, memory, self._details, [*moved, *lost]
+                conn, changes, memory, self._details, allowance, [*moved, *lost]
             )
             stop_overdue(changes, memory)
             outcome.more |= await admit(conn, changes, memory)
-            await follow(conn, changes)
+            await follow(conn, changes, allowance)
             outcome.more |= await apply_requests(conn, changes, memory)
-            await follow(conn, changes)
+            await follow(conn, changes, allowance)
             outcome.more |= await apply_deletions(conn, changes, memory)
-            await follow(conn, changes)
+            await follow(conn, changes, allowance)
             short = await memory.add_demand(conn, changes.settle_demand())
             outcome.placed = await place(
                 conn,
@@ -295,10 +298,11 @@ class Scheduler:
             self._seed += 1
             await changes.flush(conn)
             await memory.add_demand(conn, changes.settle_demand())
-            outcome.more |= bool(memory.hungry())
+            outcome.more |= await suspend(conn, changes, memory, allowance)
+            outcome.more |= bool(memory.hungry() or memory.orphans)
             outcome.placed.attempts += await self._released(conn, changes, memory)
             outcome.stops = [live for live, _ in changes.stops.values()]
-            busy = bool(changes.events or changes.stops or lost or noticed)
+            busy = bool(changes.events or changes.stops or lost or noticed or allowance.taken)
             await changes.close(conn)
             await store_loads(conn, memory, changes.now)
             if short or outcome.placed.short or lost or noticed:

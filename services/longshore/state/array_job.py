@@ -1,12 +1,12 @@
-"""Array parents: how many children are in which status, and what single children wait for."""
+"""Array parents: how many children are in which status."""
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from longshore.domain.job import JobKey, JobStatus
+from longshore.domain.job import JobStatus
 from longshore.state.pool import Connection
 from longshore.state.queries import load_queries
 
@@ -78,43 +78,6 @@ async def load(conn: Connection, job_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID
         return {}
     rows = await conn.fetch(_SQL["load"], list(job_ids))
     return {row["job_id"]: _counts(row) for row in rows}
-
-
-async def load_waits(conn: Connection, keys: Iterable[JobKey]) -> dict[JobKey, int]:
-    """How many edges children still wait for; those of which none has fired are absent."""
-    pairs = list(keys)
-    if not pairs:
-        return {}
-    rows = await conn.fetch(
-        _SQL["load_waits"], [k.job_id for k in pairs], [k.array_index for k in pairs]
-    )
-    return {JobKey(row["job_id"], row["array_index"]): row["dependencies_left"] for row in rows}
-
-
-async def set_waits(conn: Connection, waits: Mapping[JobKey, int]) -> None:
-    """Stores how many edges children still wait for.
-
-    Nothing is kept of those that wait for none.
-    """
-    left = [(key, n) for key, n in waits.items() if n > 0]
-    done = [key for key, n in waits.items() if n <= 0]
-    if left:
-        await conn.execute(
-            _SQL["set_waits"],
-            [key.job_id for key, _ in left],
-            [key.array_index for key, _ in left],
-            [n for _, n in left],
-        )
-    if done:
-        await conn.execute(
-            _SQL["drop_waits"], [k.job_id for k in done], [k.array_index for k in done]
-        )
-
-
-async def drop_all_waits(conn: Connection, job_ids: Sequence[uuid.UUID]) -> None:
-    """Forgets what the children of some arrays wait for."""
-    if job_ids:
-        await conn.execute(_SQL["drop_all_waits"], list(job_ids))
 
 
 def _counts(row: Any) -> ArrayCounts:

@@ -1,40 +1,28 @@
 """Edges between jobs, stored at submission."""
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from longshore.domain.arrays import ArrayRules
 from longshore.domain.job import JobStatus
+from longshore.domain.life import Dependency, Ended
 from longshore.state.pool import Connection
 from longshore.state.queries import load_history_queries, load_queries
 
 _SQL = load_queries("job_dependency")
 _ALL = load_history_queries("job_dependency")
-
-
-@dataclass(frozen=True, slots=True)
-class Dependency:
-    """An edge with the present status of what is depended on; None: a child without a row."""
-
-    job_id: uuid.UUID
-    depends_on: uuid.UUID | None
-    depends_on_index: int
-    type: str
-    status: JobStatus | None
-    parent_status: JobStatus | None
-    #: Whether what is depended on is an array whose children exist.
-    spawned: bool
+#: Comes before every id.
+_FIRST = uuid.UUID(int=0)
 
 
 @dataclass(frozen=True, slots=True)
 class Dependent:
-    """An edge seen from what is depended on."""
+    """Who waits for one of some jobs, by the position of that; `paired` child by child."""
 
+    position: int
     job_id: uuid.UUID
-    depends_on: uuid.UUID
-    depends_on_index: int
-    type: str
+    paired: bool
 
 
 async def of_jobs(conn: Connection, job_ids: Iterable[uuid.UUID]) -> list[Dependency]:
@@ -58,9 +46,32 @@ async def of_jobs(conn: Connection, job_ids: Iterable[uuid.UUID]) -> list[Depend
     ]
 
 
-async def dependents(conn: Connection, job_ids: Iterable[uuid.UUID]) -> list[Dependent]:
-    """Edges of admitted, unfinished jobs onto some jobs."""
-    return [Dependent(**row) for row in await conn.fetch(_SQL["dependents"], list(job_ids))]
+async def depended_on(conn: Connection, job_ids: Iterable[uuid.UUID]) -> set[uuid.UUID]:
+    """Those of some jobs on which others depend, as a whole or on their children."""
+    return {row["job_id"] for row in await conn.fetch(_SQL["depended_on"], list(job_ids))}
+
+
+async def dependents(conn: Connection, ended: Sequence[Ended], limit: int) -> list[Dependent]:
+    """A page of those who wait for each of some jobs, in order, whatever their own status."""
+    rows = await conn.fetch(
+        _SQL["dependents"],
+        [e.key.job_id for e in ended],
+        [e.key.array_index for e in ended],
+        [e.after or _FIRST for e in ended],
+        limit,
+    )
+    return [Dependent(**row) for row in rows]
+
+
+async def downstream(
+    conn: Connection, job_ids: Collection[uuid.UUID], limit: int
+) -> list[uuid.UUID]:
+    """The waiting jobs that depend on some as a whole, directly or through others.
+
+    Nearest first; at most `limit` of them.
+    """
+    rows = await conn.fetch(_SQL["downstream"], list(job_ids), len(job_ids) + limit)
+    return [row["job_id"] for row in rows if row["job_id"] not in job_ids]
 
 
 async def rules(conn: Connection, job_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, ArrayRules]:

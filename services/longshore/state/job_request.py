@@ -22,6 +22,8 @@ class JobRequest:
     key: JobKey
     terminate: bool
     reason: str
+    #: On an array: from which child on it is still to be acted on.
+    first_index: int = 0
 
 
 async def find_targets(conn: Connection, keys: Sequence[JobKey]) -> dict[JobKey, bool]:
@@ -59,6 +61,7 @@ async def pending(conn: Connection, limit: int) -> list[JobRequest]:
             JobKey(row["job_id"], row["array_index"]),
             row["kind"] == TERMINATE,
             row["reason"],
+            row["first_index"],
         )
         for row in await conn.fetch(_SQL["pending"], limit)
     ]
@@ -68,3 +71,15 @@ async def done(conn: Connection, request_ids: Sequence[int]) -> None:
     """Deletes requests that were acted on."""
     if request_ids:
         await conn.execute(_SQL["done"], list(request_ids))
+
+
+async def keep(conn: Connection, requests: Sequence[JobRequest]) -> None:
+    """Keeps what is left of requests on arrays for a later tick."""
+    if requests:
+        await conn.execute(
+            _SQL["keep"],
+            [r.key.job_id for r in requests],
+            [TERMINATE if r.terminate else CANCEL for r in requests],
+            [r.reason for r in requests],
+            [r.first_index for r in requests],
+        )

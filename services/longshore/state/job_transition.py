@@ -127,14 +127,21 @@ async def find(conn: Connection, keys: Iterable[JobKey]) -> dict[JobKey, JobRow]
     wanted = set(keys)
     found = await load(conn, wanted)
     if missing := wanted - found.keys():
-        rows = await conn.fetch(_ALL["load"], *_columns(missing))
-        found |= {row.key: row for row in map(_row, rows)}
+        found |= await load_past(conn, missing)
     return found
 
 
-async def load_children(conn: Connection, job_ids: Sequence[uuid.UUID]) -> list[JobRow]:
-    """Children of some arrays that have a row."""
-    return [_row(row) for row in await conn.fetch(_SQL["load_children"], list(job_ids))]
+async def load_past(conn: Connection, keys: Iterable[JobKey]) -> dict[JobKey, JobRow]:
+    """Jobs by key that are history; live ones may be among them."""
+    return {row.key: row for row in map(_row, await conn.fetch(_ALL["load"], *_columns(keys)))}
+
+
+async def load_children(
+    conn: Connection, job_id: uuid.UUID, first: int, end: int
+) -> dict[JobKey, JobRow]:
+    """Children of an array that have a row, from an index up to another, exclusive."""
+    rows = [_row(row) for row in await conn.fetch(_SQL["load_children"], job_id, first, end)]
+    return {row.key: row for row in rows}
 
 
 async def unfinished_of_queue(conn: Connection, queue: str, limit: int) -> list[JobRow]:
@@ -245,11 +252,28 @@ async def details(conn: Connection, job_ids: Iterable[uuid.UUID]) -> dict[uuid.U
     }
 
 
-async def finished_children(
-    conn: Connection, job_ids: Sequence[uuid.UUID]
-) -> dict[JobKey, JobStatus]:
-    """The final children of some arrays, live ones and those that are history."""
-    rows = await conn.fetch(_SQL["finished_children"], list(job_ids))
-    if missing := set(job_ids) - {row["job_id"] for row in rows}:
-        rows += await conn.fetch(_ALL["finished_children"], list(missing))
-    return {JobKey(row["job_id"], row["array_index"]): JobStatus(row["status"]) for row in rows}
+async def finished_indexes(
+    conn: Connection, job_ids: Sequence[uuid.UUID], first: int, limit: int
+) -> list[int]:
+    """The first indexes of which a child of any of some arrays is final, in order.
+
+    The arrays may be history.
+    """
+    rows = await conn.fetch(_ALL["finished_indexes"], list(job_ids), first, limit)
+    return [row["array_index"] for row in rows]
+
+
+async def next_settled(conn: Connection, keys: Iterable[JobKey]) -> dict[JobKey, int]:
+    """From children on, the index of the first that has a row and does not wait for others.
+
+    Children of arrays where none does are absent.
+    """
+    job_ids, indexes = _columns(keys)
+    if not job_ids:
+        return {}
+    rows = await conn.fetch(_SQL["next_settled"], job_ids, indexes)
+    return {
+        JobKey(row["job_id"], row["array_index"]): row["settled"]
+        for row in rows
+        if row["settled"] is not None
+    }

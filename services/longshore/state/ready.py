@@ -2,10 +2,11 @@
 
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from longshore.domain.job import JobKey
 from longshore.domain.shapes import Entry
 from longshore.state.pool import Connection
 from longshore.state.queries import load_queries
@@ -113,6 +114,30 @@ async def of_jobs(conn: Connection, job_ids: Sequence[uuid.UUID]) -> list[Waiter
         values = dict(row)
         waiters.append(Waiter(values.pop("job_queue"), Entry(**values)))
     return waiters
+
+
+async def remove_new(conn: Connection, job_id: uuid.UUID) -> dict[int, int]:
+    """Deletes the entries of an array's children that were never placed.
+
+    Returns how many children they stood for, by shape.
+    """
+    counts: dict[int, int] = {}
+    for row in await conn.fetch(_SQL["remove_new"], job_id):
+        counts[row["shape_id"]] = counts.get(row["shape_id"], 0) + row["count"]
+    return counts
+
+
+async def containing(conn: Connection, keys: Iterable[JobKey]) -> dict[JobKey, Waiter]:
+    """The entries that jobs or children are in; those that are not dispatchable are absent."""
+    pairs = [(key.job_id, key.array_index) for key in keys]
+    if not pairs:
+        return {}
+    found = {}
+    for row in await conn.fetch(_SQL["containing"], [j for j, _ in pairs], [i for _, i in pairs]):
+        values = dict(row)
+        key = JobKey(values["job_id"], values.pop("array_index"))
+        found[key] = Waiter(values.pop("job_queue"), Entry(**values))
+    return found
 
 
 async def ahead(conn: Connection, queue: str, rank: int, seq: int, index: int) -> int:

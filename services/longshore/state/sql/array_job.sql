@@ -22,25 +22,3 @@ RETURNING a.job_id, a.size, a.pending, a.runnable, a.starting, a.running, a.succ
 -- $1 job ids
 SELECT job_id, size, pending, runnable, starting, running, succeeded, failed, sequential
 FROM array_jobs WHERE job_id = ANY($1::uuid[])
-
--- name: load_waits
--- $1 job ids, $2 indexes
-SELECT w.job_id, w.array_index, w.dependencies_left
-FROM unnest($1::uuid[], $2::integer[]) AS c (job_id, array_index)
-JOIN array_waits w ON w.job_id = c.job_id AND w.array_index = c.array_index
-
--- name: set_waits
--- $1 job ids, $2 indexes, $3 dependencies left
-INSERT INTO array_waits (job_id, array_index, dependencies_left)
-SELECT * FROM unnest($1::uuid[], $2::integer[], $3::integer[])
-ON CONFLICT (job_id, array_index) DO UPDATE SET dependencies_left = excluded.dependencies_left
-
--- name: drop_waits
--- $1 job ids, $2 indexes
-DELETE FROM array_waits w
-USING unnest($1::uuid[], $2::integer[]) AS c (job_id, array_index)
-WHERE w.job_id = c.job_id AND w.array_index = c.array_index
-
--- name: drop_all_waits
--- $1 job ids
-DELETE FROM array_waits WHERE job_id = ANY($1::uuid[])

@@ -10,13 +10,62 @@ LEFT JOIN jobs p ON p.job_id = d.depends_on AND p.array_index = -1
 LEFT JOIN array_jobs a ON a.job_id = d.depends_on
 WHERE d.job_id = ANY($1::uuid[])
 
--- name: dependents
--- Who waits for some jobs: admitted jobs that are not final.
+-- name: depended_on
+-- On which of some jobs others depend.
 -- $1 job ids
-SELECT d.job_id, d.depends_on, d.depends_on_index, d.type
-FROM job_dependencies d
-JOIN jobs j ON j.job_id = d.job_id AND j.array_index = -1
-WHERE d.depends_on = ANY($1::uuid[]) AND j.status = 'PENDING'
+SELECT u.job_id FROM unnest($1::uuid[]) AS u (job_id)
+CROSS JOIN LATERAL (
+    (SELECT d.job_id FROM job_dependencies d WHERE d.depends_on = u.job_id AND d.type <> 'N_TO_N'
+    ORDER BY d.depends_on_index, d.job_id LIMIT 1)
+    UNION ALL
+    (SELECT d.job_id FROM job_dependencies d WHERE d.depends_on = u.job_id AND d.type = 'N_TO_N'
+    ORDER BY d.job_id LIMIT 1)
+    LIMIT 1
+) AS any_of_them
+
+-- name: dependents
+-- Who waits for jobs that became final: a page of each, by the dependent's id. Of an array that never came to have
+-- children also those who wait for its children.
+-- $1 job ids, $2 indexes, $3 after which dependents, $4 limit of each
+SELECT e.ordinal::integer - 1 AS position, d.job_id, d.paired
+FROM unnest($1::uuid[], $2::integer[], $3::uuid[]) WITH ORDINALITY AS e (job_id, array_index, after, ordinal)
+CROSS JOIN LATERAL (SELECT e.array_index = -1
+    AND NOT EXISTS (SELECT FROM array_jobs a WHERE a.job_id = e.job_id) AS childless) AS p
+CROSS JOIN LATERAL (
+    (SELECT DISTINCT x.job_id, false AS paired FROM job_dependencies x
+    WHERE x.depends_on = e.job_id AND x.depends_on_index = e.array_index AND x.type <> 'N_TO_N'
+        AND x.job_id > e.after
+    ORDER BY x.job_id LIMIT $4)
+    UNION ALL
+    (SELECT DISTINCT x.job_id, true FROM job_dependencies x
+    WHERE x.depends_on = e.job_id AND x.type = 'N_TO_N' AND x.job_id > e.after
+        AND (e.array_index >= 0 OR p.childless)
+    ORDER BY x.job_id LIMIT $4)
+    UNION ALL
+    (SELECT DISTINCT x.job_id, false FROM job_dependencies x
+    WHERE x.depends_on = e.job_id AND x.depends_on_index >= 0 AND x.type <> 'N_TO_N' AND p.childless
+        AND x.job_id > e.after
+    ORDER BY x.job_id LIMIT $4)
+    ORDER BY job_id LIMIT $4
+) AS d
+ORDER BY e.ordinal, d.job_id
+
+-- name: downstream
+-- Some jobs, and the waiting jobs that depend on them as a whole, directly or through others, up to a limit. The parts
+-- are written so that each is looked up by index for each job, whatever the planner believes.
+-- $1 job ids, $2 limit
+WITH RECURSIVE found AS (
+    SELECT u.job_id FROM unnest($1::uuid[]) AS u (job_id)
+    UNION
+    SELECT e.job_id FROM found CROSS JOIN LATERAL (
+        SELECT d.job_id FROM job_dependencies d
+        WHERE d.depends_on = found.job_id AND d.depends_on_index = -1 AND d.type <> 'N_TO_N'
+        ORDER BY d.job_id
+    ) AS e
+    WHERE (SELECT j.status = 'PENDING' AND j.dependencies_left > 0
+        FROM jobs j WHERE j.job_id = e.job_id AND j.array_index = -1)
+)
+SELECT job_id FROM found LIMIT $2
 
 -- name: rules
 -- How the children of arrays wait.

@@ -5,6 +5,7 @@
 SELECT j.job_id, j.stopped_at, coalesce(j.array_size, j.num_nodes, 1) AS size,
     EXISTS (SELECT FROM attempts a WHERE a.job_id = j.job_id AND a.status <> 'ENDED')
     OR EXISTS (SELECT FROM job_requests r WHERE r.job_id = j.job_id)
+    OR EXISTS (SELECT FROM happenings h WHERE h.job_id = j.job_id)
     OR EXISTS (
         SELECT FROM job_dependencies d JOIN jobs w ON w.job_id = d.job_id AND w.array_index = -1
         WHERE d.depends_on = j.job_id AND w.stopped_at IS NULL

@@ -15,11 +15,11 @@ FROM unnest($1::uuid[], $2::integer[]) AS k (job_id, array_index)
 JOIN jobs j ON j.job_id = k.job_id AND j.array_index = k.array_index
 
 -- name: load_children
--- Children of some arrays that have a row.
--- $1 job ids
+-- Children of an array that have a row, from an index up to another, exclusive.
+-- $1 job id, $2 first, $3 end
 SELECT job_id, array_index, seq, job_queue, shape_id, status, array_size, attempt, attempts_max,
     dependencies_left, is_cancelled, is_terminated, request_reason, created_at, num_nodes, main_node
-FROM jobs WHERE job_id = ANY($1::uuid[]) AND array_index >= 0
+FROM jobs WHERE job_id = $1 AND array_index >= greatest($2, 0) AND array_index < $3
 
 -- name: unfinished_of_queue
 -- Jobs and array parents of a queue that are not final.
@@ -112,8 +112,22 @@ FROM jobs j JOIN job_specs s USING (job_id)
 LEFT JOIN job_definitions d ON d.name = j.definition_name AND d.revision = j.definition_revision
 WHERE j.job_id = ANY($1::uuid[]) AND j.array_index = -1
 
--- name: finished_children
--- Which children of some arrays are final.
--- $1 job ids
-SELECT job_id, array_index, status FROM jobs
-WHERE job_id = ANY($1::uuid[]) AND array_index >= 0 AND status IN ('SUCCEEDED', 'FAILED')
+-- name: finished_indexes
+-- The first indexes of which a child of any of some arrays is final.
+-- $1 job ids, $2 from which index on, $3 limit
+SELECT DISTINCT c.array_index
+FROM unnest($1::uuid[]) AS u (job_id)
+CROSS JOIN LATERAL (
+    SELECT j.array_index FROM jobs j
+    WHERE j.job_id = u.job_id AND j.array_index >= greatest($2, 0) AND j.status IN ('SUCCEEDED', 'FAILED')
+    ORDER BY j.array_index LIMIT $3
+) AS c
+ORDER BY c.array_index LIMIT $3
+
+-- name: next_settled
+-- From some children on, the first of each array that has a row and does not wait for others.
+-- $1 job ids, $2 indexes
+SELECT c.job_id, c.array_index, (
+    SELECT min(j.array_index) FROM jobs j
+    WHERE j.job_id = c.job_id AND j.array_index >= c.array_index AND j.status <> 'PENDING') AS settled
+FROM unnest($1::uuid[], $2::integer[]) AS c (job_id, array_index)

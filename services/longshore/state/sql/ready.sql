@@ -58,3 +58,20 @@ SELECT coalesce((
     SELECT sum(least(end_index, CASE WHEN seq = $3 THEN $4::integer ELSE end_index END) - next_index) FROM ready
     WHERE job_queue = $1 AND rank = $2 AND seq >= ready_block($3) AND (seq, next_index) < ($3, $4)
 ), 0)::bigint
+
+-- name: containing
+-- The entries that some jobs or children are in.
+-- $1 job ids, $2 indexes
+SELECT c.array_index, r.job_id, r.shape_id, r.rank, r.seq, r.next_index, r.end_index, r.ready_at, r.job_queue
+FROM unnest($1::uuid[], $2::integer[]) AS c (job_id, array_index)
+CROSS JOIN LATERAL (
+    SELECT * FROM ready WHERE ready.job_id = c.job_id AND ready.next_index <= c.array_index
+    ORDER BY ready.next_index DESC LIMIT 1
+) AS r
+WHERE c.array_index < r.end_index
+
+-- name: remove_new
+-- Deletes the entries of an array's children that were never placed and says how many they stood for.
+-- $1 job id
+DELETE FROM ready WHERE job_id = $1 AND rank >= 0
+RETURNING shape_id, end_index - next_index AS count

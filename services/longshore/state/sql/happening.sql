@@ -1,0 +1,15 @@
+-- name: take
+-- Takes out the oldest happenings.
+-- $1 limit
+DELETE FROM happenings
+WHERE happening_id IN (SELECT happening_id FROM happenings ORDER BY happening_id LIMIT $1)
+RETURNING happening_id, kind, job_id, array_index, succeeded, after
+
+-- name: keep
+-- Keeps happenings for a later tick, in order.
+-- $1 kinds, $2 job ids, $3 indexes, $4 succeeded or NULL, $5 after or NULL
+INSERT INTO happenings (kind, job_id, array_index, succeeded, after)
+SELECT h.kind, h.job_id, h.array_index, h.succeeded, h.after
+FROM unnest($1::text[], $2::uuid[], $3::integer[], $4::boolean[], $5::uuid[])
+    WITH ORDINALITY AS h (kind, job_id, array_index, succeeded, after, ordinal)
+ORDER BY h.ordinal
