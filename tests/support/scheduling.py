@@ -63,6 +63,8 @@ class Agent:
         self.stops: list[pb.AttemptStop] = []
         self.draining = asyncio.Event()
         self.acknowledged = 0
+        #: Bytes of the largest message after the registration.
+        self.largest = 0
         self.answers: Callable[[pb.Assignment], Ended | None] = lambda _: None
         self._port = port
         self._sequence = 0
@@ -90,15 +92,22 @@ class Agent:
         )
         first = await asyncio.wait_for(self._call.read(), DEADLINE)
         assert first is not grpc.aio.EOF
-        await self._take(first.registered.assignments)
-        self.stops.extend(first.registered.stops)
+        registered = part = first.registered
+        while part.more:
+            message = await asyncio.wait_for(self._call.read(), DEADLINE)
+            assert message is not grpc.aio.EOF
+            part = message.registered
+            registered.MergeFrom(part)
+        await self._take(registered.assignments)
+        self.stops.extend(registered.stops)
         self._reader = asyncio.create_task(self._read())
-        return first.registered
+        return registered
 
     async def _read(self) -> None:
         with contextlib.suppress(grpc.aio.AioRpcError, asyncio.CancelledError):
             while (message := await self._call.read()) is not grpc.aio.EOF:
                 kind = message.WhichOneof("message")
+                self.largest = max(self.largest, message.ByteSize())
                 if kind == "assign":
                     await self._take(message.assign.assignments)
                 elif kind == "stop":

@@ -20,8 +20,9 @@ from longshore.domain.errors import Unavailable
 from longshore.domain.job import JobKey
 from longshore.rpc.channel import open_channel
 from longshore.rpc.server import GrpcServer
+from longshore.scheduler.inbox import Report
 from longshore.scheduler.memory import Memory
-from longshore.scheduler.service import Report, Scheduler
+from longshore.scheduler.service import Scheduler
 from longshore.scheduler.servicer import AgentServicer
 from longshore.scheduler.session import Session
 from longshore.state import agent as agent_table
@@ -135,6 +136,7 @@ class SimulatedAgent:
         async with asyncio.timeout(ARRIVE):
             first = await self._call.read()
         assert first is not grpc.aio.EOF, await self._call.details()
+        assert not first.registered.more
         wanted = {(a.key.job_id, a.key.attempt) for a in first.registered.assignments}
         # What is not wanted any more is over: it is stopped without a report.
         self.running = {ref: on for ref, on in self.running.items() if ref in wanted}

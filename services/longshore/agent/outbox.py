@@ -7,11 +7,12 @@ import structlog
 
 from longshore.agent.attempt import AttemptKey
 from longshore.agent.journal import Journal
+from longshore.rpc.batch import fitting
 from longshore.v1 import agent_service_pb2 as pb
 
 log = structlog.get_logger()
 
-#: Changes in one report.
+#: Most changes in one report, whatever their bytes.
 BATCH_CHANGES = 1000
 #: How long a change waits for company, in seconds.
 GATHER_SECONDS = 0.003
@@ -80,7 +81,7 @@ class Outbox:
             self._arrived.clear()
 
     async def _seal(self) -> None:
-        keys = list(self._pending)[:BATCH_CHANGES]
+        keys = list(self._pending)[: fitting(self._pending.values(), BATCH_CHANGES)]
         report = pb.AgentReport(
             sequence=self._journal.sequence + 1,
             changes=[self._pending.pop(key) for key in keys],

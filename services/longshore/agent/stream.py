@@ -13,6 +13,7 @@ from longshore.agent import machine, metrics
 from longshore.agent.config import AgentConfig
 from longshore.agent.crew import Crew
 from longshore.domain.errors import LongshoreError, PreconditionFailed, Unavailable
+from longshore.rpc.batch import fitting
 from longshore.rpc.channel import open_channel
 from longshore.rpc.errors import from_rpc_error
 from longshore.v1 import agent_service_pb2 as pb
@@ -81,6 +82,10 @@ class SchedulerStream:
         call: Call = stub.Connect()  # type: ignore[call-arg] # written to, not iterated
         try:
             registered = await self._register(call)
+            part = registered
+            while part.more:
+                part = await self._next_answer(call)
+                registered.MergeFrom(part)
             self._failures = 0
             metrics.CONNECTED.set(1)
             log.info(
@@ -112,6 +117,7 @@ class SchedulerStream:
 
     async def _register(self, call: Call) -> pb.AgentRegistered:
         config = self._config
+        known = [key.message() for key in self._crew.known_keys()]
         register = pb.AgentRegister(
             instance_id=config.instance_id,
             compute_environment=config.compute_environment,
@@ -122,11 +128,16 @@ class SchedulerStream:
             instance_type=config.instance_type,
             architecture=machine.architecture(),
             agent_version=self._identity.version,
-            attempts=[key.message() for key in self._crew.known_keys()],
+            attempts=known[: fitting(known, len(known))],
             unmanaged=config.unmanaged,
         )
         async with asyncio.timeout(REGISTER_SECONDS):
             await call.write(pb.ConnectRequest(register=register))
+        return await self._next_answer(call)
+
+    async def _next_answer(self, call: Call) -> pb.AgentRegistered:
+        """The answer to the registration, or a further part of it."""
+        async with asyncio.timeout(REGISTER_SECONDS):
             response = await call.read()
         if not isinstance(response, pb.ConnectResponse):
             raise await _reason(call)
@@ -177,8 +188,6 @@ class SchedulerStream:
                 case "drain":
                     log.info("agent.draining", reason=response.drain.reason)
                     self.draining.set()
-                case "registered":
-                    self._apply_registered(response.registered)
 
     def _stop(self, stops: Iterable[pb.AttemptStop]) -> None:
         for stop in stops:

@@ -41,8 +41,10 @@ log = structlog.get_logger()
 
 #: Status reason of an attempt whose report was set aside.
 UNSTORABLE = "What the agent reported of the attempt could not be stored"
-#: Jobs whose unchanging details are kept in memory.
-DETAILS_KEPT = 20_000
+#: Bytes of jobs' unchanging details that are kept in memory.
+DETAILS_BYTES = 64 * 1024 * 1024
+#: What the details of a job take besides its container or nodes, about.
+_DETAILS_LEAST = 2 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,22 +66,32 @@ class AttemptReport:
 
 
 class DetailsCache:
-    """Unchanging details of jobs, those used last kept."""
+    """Unchanging details of jobs, those used last kept as far as their bytes go."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_bytes: int = DETAILS_BYTES) -> None:
+        self._most_bytes = most_bytes
         self._known: OrderedDict[UUID, JobDetails] = OrderedDict()
+        self._bytes = 0
+
+    @property
+    def bytes(self) -> int:
+        """What is kept."""
+        return self._bytes
 
     async def get(self, conn: Connection, job_ids: Iterable[UUID]) -> dict[UUID, JobDetails]:
         """Details of jobs by the id of the single job or parent."""
         wanted = set(job_ids)
         missing = wanted - self._known.keys()
         if missing:
-            self._known.update(await job_transition.details(conn, missing))
+            new = await job_transition.details(conn, missing)
+            self._known.update(new)
+            self._bytes += sum(map(_size, new.values()))
         for job_id in wanted:
             self._known.move_to_end(job_id)
         found = {job_id: self._known[job_id] for job_id in wanted}
-        while len(self._known) > DETAILS_KEPT:
-            self._known.popitem(last=False)
+        while self._bytes > self._most_bytes:
+            _, dropped = self._known.popitem(last=False)
+            self._bytes -= _size(dropped)
         return found
 
 
@@ -150,6 +162,10 @@ def failed_report(
         reason=reason,
         status_reason=status_reason,
     )
+
+
+def _size(job: JobDetails) -> int:
+    return _DETAILS_LEAST + len(job.container or b"") + len(job.nodes or b"")
 
 
 async def apply_reports(

@@ -20,13 +20,13 @@ from longshore.scheduler.admission import admit
 from longshore.scheduler.apart import SET_ASIDE
 from longshore.scheduler.changes import Changes
 from longshore.scheduler.ending import (
-    AttemptReport,
     DetailsCache,
     failed_report,
     stop_overdue,
     take_reports,
 )
 from longshore.scheduler.following import follow, resume, suspend
+from longshore.scheduler.inbox import Inbox, Report
 from longshore.scheduler.instances import (
     OVER,
     Silence,
@@ -50,8 +50,6 @@ from longshore.v1 import agent_service_pb2 as pb
 
 log = structlog.get_logger()
 
-#: Reports of agents that wait for a tick; more make the streams wait.
-INBOX_LIMIT = 2_000
 #: Changes applied in one transaction.
 REPORT_LIMIT = 2_000
 #: Seconds after which all that has arrived was read, also where this process stood still before.
@@ -68,18 +66,6 @@ PLACED = Counter("longshore_scheduler_attempts_placed_total", "Attempts placed."
 ENDED = Counter("longshore_scheduler_attempts_reported_total", "Changes of attempts reported.")
 LIVE = Gauge("longshore_scheduler_attempts_live", "Attempts that have not ended.")
 INSTANCES = Gauge("longshore_scheduler_instances", "Instances whose agent is not lost.")
-
-
-@dataclass(slots=True)
-class Report:
-    """A batch of changes and where to acknowledge it.
-
-    Without a session: made by the scheduler itself.
-    """
-
-    changes: list[AttemptReport]
-    session: Session | None = None
-    sequence: int = 0
 
 
 @dataclass(slots=True)
@@ -133,7 +119,7 @@ class Scheduler:
         )
         self._cool_down = cool_down
         self._lock = asyncio.Lock()
-        self._inbox: asyncio.Queue[Report] = asyncio.Queue(INBOX_LIMIT)
+        self._inbox = Inbox()
         self._again: list[Report] = []
         self._memory: Memory | None = None
         self._details = DetailsCache()
@@ -231,7 +217,7 @@ class Scheduler:
         if not self.leading:
             return False
         async with self._lock:
-            reports = self._take_reports()
+            reports = await self._take_reports()
             started = time.perf_counter()
             try:
                 outcome, changed = await self._pass(reports)
@@ -247,14 +233,10 @@ class Scheduler:
             self.wake()
         return changed
 
-    def _take_reports(self) -> list[Report]:
+    async def _take_reports(self) -> list[Report]:
         reports, self._again = self._again, []
         count = sum(len(report.changes) for report in reports)
-        while count < REPORT_LIMIT and not self._inbox.empty():
-            report = self._inbox.get_nowait()
-            reports.append(report)
-            count += len(report.changes)
-        return reports
+        return reports + await self._inbox.take(REPORT_LIMIT - count)
 
     async def _pass(self, reports: list[Report]) -> tuple[_Outcome, bool]:
         outcome = _Outcome()

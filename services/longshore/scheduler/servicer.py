@@ -9,10 +9,12 @@ from prometheus_client import Counter
 
 from longshore.domain.errors import InvalidRequest
 from longshore.domain.job import JobKey
+from longshore.rpc.batch import BATCH_BYTES
 from longshore.scheduler import convert
 from longshore.scheduler.explaining import explain_job
-from longshore.scheduler.service import Report, Scheduler
-from longshore.scheduler.session import Session
+from longshore.scheduler.inbox import Report
+from longshore.scheduler.service import Scheduler
+from longshore.scheduler.session import Session, answers
 from longshore.state.pool import Pool, connection
 from longshore.v1 import agent_service_pb2 as pb
 from longshore.v1 import agent_service_pb2_grpc, scheduler_service_pb2, scheduler_service_pb2_grpc
@@ -23,6 +25,8 @@ log = structlog.get_logger()
 REGISTER_SECONDS = 10.0
 #: Most changes in one report.
 CHANGES_LIMIT = 1_000
+#: Most bytes of a message of an agent. Agents stay below a quarter of it.
+REQUEST_BYTES = 4 * BATCH_BYTES
 
 LEFT_OUT = Counter(
     "longshore_scheduler_changes_left_out_total",
@@ -51,20 +55,19 @@ class AgentServicer(agent_service_pb2_grpc.AgentServiceServicer):
             first = None
         if first is None or first.WhichOneof("message") != "register":
             raise InvalidRequest("The first message of a stream is `register`.", member="register")
+        _check_size(first)
         registration = convert.registration(first.register)
         session = Session(registration.instance_id)
         assignments, stops, draining = await self._scheduler.register(registration, session)
         reader = asyncio.create_task(self._read(requests, session))
         try:
-            yield pb.ConnectResponse(
-                registered=pb.AgentRegistered(
-                    session_id=session.session_id,
-                    heartbeat_interval=_duration(self._heartbeat_seconds),
-                    assignments=assignments,
-                    stops=stops,
-                    draining=draining,
-                )
+            registered = pb.AgentRegistered(
+                session_id=session.session_id,
+                heartbeat_interval=_duration(self._heartbeat_seconds),
+                draining=draining,
             )
+            for answer in answers(registered, assignments, stops):
+                yield answer
             async for message in session.messages():
                 yield message
             if reader.done() and not reader.cancelled():
@@ -80,6 +83,7 @@ class AgentServicer(agent_service_pb2_grpc.AgentServiceServicer):
         is_told = False
         try:
             async for request in requests:
+                _check_size(request)
                 self._scheduler.seen(session)
                 kind = request.WhichOneof("message")
                 if kind == "notice":
@@ -99,7 +103,9 @@ class AgentServicer(agent_service_pb2_grpc.AgentServiceServicer):
                                 changes=left_out,
                             )
                         is_told = True
-                    await self._scheduler.report(Report(changes, session, request.report.sequence))
+                    await self._scheduler.report(
+                        Report(changes, session, request.report.sequence, request.ByteSize())
+                    )
                     # It was not listened to while its report waited for its turn.
                     self._scheduler.seen(session)
         finally:
@@ -137,6 +143,20 @@ class SchedulerServicer(scheduler_service_pb2_grpc.SchedulerServiceServicer):
                 )
                 for placed in explained.attempts
             ],
+        )
+
+
+def _check_size(request: pb.ConnectRequest) -> None:
+    """Refuses a message that no agent of ours sends.
+
+    Raises:
+        InvalidRequest: it has too many bytes.
+    """
+    if (size := request.ByteSize()) > REQUEST_BYTES:
+        kind = request.WhichOneof("message") or "message"
+        raise InvalidRequest(
+            f"{kind} has {size} bytes; at most {REQUEST_BYTES} are allowed: send it in parts.",
+            member=kind,
         )
 
 

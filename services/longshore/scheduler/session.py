@@ -2,11 +2,12 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 
+from longshore.rpc.batch import BATCH_BYTES, fitting
 from longshore.v1 import agent_service_pb2 as pb
 
-#: Assignments or stops sent in one message.
+#: Most assignments or stops sent in one message, whatever their bytes.
 MESSAGE_LIMIT = 500
 
 
@@ -73,16 +74,44 @@ class Session:
             while self._assignments or self._stops:
                 # More of both may come while one is sent.
                 if self._assignments:
-                    new, self._assignments = (
-                        self._assignments[:MESSAGE_LIMIT],
-                        self._assignments[MESSAGE_LIMIT:],
-                    )
+                    number = fitting(self._assignments, MESSAGE_LIMIT)
+                    new, self._assignments = self._assignments[:number], self._assignments[number:]
                     yield pb.ConnectResponse(assign=pb.AgentAssign(assignments=new))
                 else:
-                    part, self._stops = self._stops[:MESSAGE_LIMIT], self._stops[MESSAGE_LIMIT:]
+                    number = fitting(self._stops, MESSAGE_LIMIT)
+                    part, self._stops = self._stops[:number], self._stops[number:]
                     yield pb.ConnectResponse(stop=pb.AgentStop(stops=part))
             if self._drain is not None:
                 reason, self._drain = self._drain, None
                 yield pb.ConnectResponse(drain=pb.AgentDrain(reason=reason))
             if self._closed:
                 return
+
+
+def answers(
+    registered: pb.AgentRegistered,
+    assignments: Sequence[pb.Assignment],
+    stops: Sequence[pb.AttemptStop],
+) -> Iterator[pb.ConnectResponse]:
+    """The answer to a registration with the complete set, in as many messages as that takes.
+
+    Each but the last says that more follows.
+    """
+    assigned = stopped = 0
+    while True:
+        part = pb.AgentRegistered()
+        part.CopyFrom(registered)
+        number = fitting(assignments[assigned : assigned + MESSAGE_LIMIT], MESSAGE_LIMIT)
+        part.assignments.extend(assignments[assigned : assigned + number])
+        assigned += number
+        if assigned == len(assignments):
+            room = BATCH_BYTES - part.ByteSize()
+            rest = stops[stopped : stopped + MESSAGE_LIMIT]
+            # Of an answer that is full already not one more.
+            number = fitting(rest, MESSAGE_LIMIT, room) if room > 0 else 0
+            part.stops.extend(rest[:number])
+            stopped += number
+        part.more = assigned < len(assignments) or stopped < len(stops)
+        yield pb.ConnectResponse(registered=part)
+        if not part.more:
+            return

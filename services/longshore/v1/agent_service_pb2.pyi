@@ -108,7 +108,7 @@ class ConnectResponse(_message.Message):
     DRAIN_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def registered(self) -> Global___AgentRegistered:
-        """Answer to `register`."""
+        """Answer to `register`, in several messages if the set is large."""
 
     @_builtins.property
     def assign(self) -> Global___AgentAssign:
@@ -183,7 +183,7 @@ class AgentRegister(_message.Message):
 
     @_builtins.property
     def attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___AttemptKey]:
-        """Attempts that the agent's journal knows, whatever their status."""
+        """Attempts that the agent's journal knows, whatever their status: as many as the message has room for."""
 
     def __init__(
         self,
@@ -218,18 +218,23 @@ class AgentRegistered(_message.Message):
     ASSIGNMENTS_FIELD_NUMBER: _builtins.int
     STOPS_FIELD_NUMBER: _builtins.int
     DRAINING_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """Names this stream in logs."""
     draining: _builtins.bool
     """True if the instance takes no more attempts."""
+    more: _builtins.bool
+    """True if the answer goes on in another `registered`, the very next message. Its assignments and stops add to these;
+    the other fields are the same in each. The agent does nothing with the set before it is complete.
+    """
     @_builtins.property
     def heartbeat_interval(self) -> _duration_pb2.Duration:
         """Time between two signs of life of the agent. The scheduler gives an instance up for lost after several are missed."""
 
     @_builtins.property
     def assignments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Assignment]:
-        """Every attempt that should be live on this instance: the complete set. The agent starts those it does not know and
-        stops those it has that are not in the set: they are over on record.
+        """Every attempt that should be live on this instance: the complete set, once all of the answer is there. The agent
+        then starts those it does not know and stops those it has that are not in the set: they are over on record.
         """
 
     @_builtins.property
@@ -244,10 +249,11 @@ class AgentRegistered(_message.Message):
         assignments: _abc.Iterable[Global___Assignment] | None = ...,
         stops: _abc.Iterable[Global___AttemptStop] | None = ...,
         draining: _builtins.bool = ...,
+        more: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat_interval", b"heartbeat_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "draining", b"draining", "heartbeat_interval", b"heartbeat_interval", "session_id", b"session_id", "stops", b"stops"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "draining", b"draining", "heartbeat_interval", b"heartbeat_interval", "more", b"more", "session_id", b"session_id", "stops", b"stops"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -48,7 +48,9 @@ class AgentServiceServicer:
 
     def Connect(self, request_iterator, context):
         """One stream per agent, for the agent's whole life. The agent sends `register` first and nothing else before the
-        scheduler's `registered`; then reports and heartbeats go up, assignments, stops and acknowledgements come down.
+        scheduler's `registered` is complete; then reports and heartbeats go up, assignments, stops and acknowledgements come down.
+        Each message holds at most about 1 MiB of items; what is more comes in further messages. The scheduler refuses
+        one of more than 4 MiB.
         When the stream breaks the agent connects again and registers again: containers keep running meanwhile.
         UNAVAILABLE: this scheduler does not hold the lease, or is stopping; try again with backoff.
         FAILED_PRECONDITION: the instance is over on record; the agent stops what it runs and exits.

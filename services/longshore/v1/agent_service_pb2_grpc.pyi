@@ -18,7 +18,9 @@ class AgentServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     Connect: _aio.StreamStreamMultiCallable[_agent_service_pb2.ConnectRequest, _agent_service_pb2.ConnectResponse]
     """One stream per agent, for the agent's whole life. The agent sends `register` first and nothing else before the
-    scheduler's `registered`; then reports and heartbeats go up, assignments, stops and acknowledgements come down.
+    scheduler's `registered` is complete; then reports and heartbeats go up, assignments, stops and acknowledgements come down.
+    Each message holds at most about 1 MiB of items; what is more comes in further messages. The scheduler refuses
+    one of more than 4 MiB.
     When the stream breaks the agent connects again and registers again: containers keep running meanwhile.
     UNAVAILABLE: this scheduler does not hold the lease, or is stopping; try again with backoff.
     FAILED_PRECONDITION: the instance is over on record; the agent stops what it runs and exits.
@@ -34,7 +36,9 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_abc.AsyncIterator[_agent_service_pb2.ConnectRequest], _abc.AsyncIterator[_agent_service_pb2.ConnectResponse]],
     ) -> _abc.AsyncIterator[_agent_service_pb2.ConnectResponse]:
         """One stream per agent, for the agent's whole life. The agent sends `register` first and nothing else before the
-        scheduler's `registered`; then reports and heartbeats go up, assignments, stops and acknowledgements come down.
+        scheduler's `registered` is complete; then reports and heartbeats go up, assignments, stops and acknowledgements come down.
+        Each message holds at most about 1 MiB of items; what is more comes in further messages. The scheduler refuses
+        one of more than 4 MiB.
         When the stream breaks the agent connects again and registers again: containers keep running meanwhile.
         UNAVAILABLE: this scheduler does not hold the lease, or is stopping; try again with backoff.
         FAILED_PRECONDITION: the instance is over on record; the agent stops what it runs and exits.

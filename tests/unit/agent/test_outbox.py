@@ -10,6 +10,7 @@ from support.disk import a_full_disk
 
 from longshore.agent.journal import Journal
 from longshore.agent.outbox import BATCH_CHANGES, Outbox
+from longshore.rpc.batch import BATCH_BYTES
 from longshore.v1 import agent_service_pb2 as pb
 
 
@@ -57,6 +58,19 @@ async def test_reports_are_bounded_and_numbered_without_gaps() -> None:
         assert not outbox.empty
         outbox.acknowledge(second.sequence)
         assert outbox.empty
+
+
+async def test_reports_are_bounded_by_bytes() -> None:
+    async with an_outbox() as (outbox, _):
+        last = asyncio.Event()
+        for number in range(25):
+            change = a_change(str(number), pb.ATTEMPT_STATUS_ENDED)
+            change.status_reason = "x" * (BATCH_BYTES // 10)
+            outbox.add(change, last if number == 24 else None)
+        await last.wait()
+        reports = list(outbox.unsent(0))
+        assert [len(report.changes) for report in reports] == [9, 9, 7]
+        assert all(report.ByteSize() < 1.1 * BATCH_BYTES for report in reports)
 
 
 async def test_what_the_journal_held_is_sent_first() -> None:
