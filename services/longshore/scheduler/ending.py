@@ -331,7 +331,7 @@ def _end_node(
         )
         for node in memory.live_of(live.key.parent):
             stop(changes, memory, node, Stop(StopKind.MAIN_NODE_ENDED, MAIN_NODE_ENDED))
-    if job_id in memory.main_ends and not memory.live_of(live.key.parent):
+    if job_id in memory.main_ends and job_id not in memory.by_job:
         _end_job(changes, memory, live, rules)
 
 

@@ -255,6 +255,8 @@ async def _reached(
     """The children of an array of which any that they wait for is over; the rest waits on."""
     pairs = [e for e in await job_dependency.of_jobs(conn, [spawned.job_id]) if e.type == "N_TO_N"]
     rules = await job_dependency.rules(conn, [spawned.job_id])
+    if spawned.job_id not in rules:
+        return set()
     size = rules[spawned.job_id].size
     most = max(allowance.steps // (2 + len(pairs)), 1)
     if any(edge.never for edge in pairs):
