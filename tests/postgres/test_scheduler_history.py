@@ -200,6 +200,27 @@ async def test_a_week_leaves_whole_after_its_time(database_url: str) -> None:
         await stand.until(late, "FAILED")
 
 
+async def test_shapes_go_with_their_last_job(database_url: str) -> None:
+    """Those that submission may still know of, and those of live jobs, stay."""
+    async with scheduler_stand(database_url) as stand:
+        await stand.environment()
+        await stand.queue()
+        await stand.agent(vcpus=8, answers=lambda _: Ended())
+        over, young = await stand.submit(memory_mib=1), await stand.submit(memory_mib=2)
+        for job in (over, young):
+            await stand.until(job, "SUCCEEDED")
+        waiting = await stand.submit(memory_mib=1_000_000)
+        await stand.until(waiting, "RUNNABLE")
+        await stand.conn.execute(
+            "UPDATE shapes SET used_on = used_on - 4 WHERE memory_mib IN (1, 1000000)"
+        )
+        before = await job_reading.describe_jobs(stand.conn, [JobKey.parse(over)])
+        await keeper(stand).tick()
+        sizes = await stand.conn.fetch("SELECT memory_mib FROM shapes ORDER BY 1")
+        assert [row["memory_mib"] for row in sizes] == [2, 1_000_000]
+        assert await job_reading.describe_jobs(stand.conn, [JobKey.parse(over)]) == before
+
+
 async def test_a_pass_is_in_bounded_parts(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ import json
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from longshore.domain.submission import Submission
 from longshore.state.embedded import EmbeddedPostgres
 from longshore.state.migrate import migrate
 from longshore.state.pool import open_pool
+from longshore.submission import submit
 from longshore.submission.convert import encode_container, encode_nodes
 from longshore.submission.submit import TRANSACTIONS, Submitter
 from longshore.v1 import job_definition_pb2
@@ -339,3 +341,22 @@ async def test_with_the_database_away_calls_are_unavailable_until_it_is_back(
             await stand.submit()
     finally:
         server.stop()
+
+
+async def test_a_shape_is_noted_as_used_each_day(stand: Stand) -> None:
+    """So that it is not forgotten while it is known here, nor used when it is."""
+    await stand.submit()
+    await stand.conn.execute("UPDATE shapes SET used_on = used_on - 1")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(submit, "datetime", Tomorrow)
+        await stand.submit()
+    assert await stand.conn.fetchval("SELECT used_on = current_date FROM shapes")
+    assert await stand.job_count() == 2
+
+
+class Tomorrow(datetime):
+    """A clock a day ahead."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> "Tomorrow":
+        return super().now(tz) + timedelta(days=1)

@@ -33,7 +33,7 @@ GATHER_SECONDS = 0.002
 GATHER_MOST_SECONDS = 0.02
 
 #: Seconds between passes that move finished jobs to history.
-HISTORY_SECONDS = 10.0
+HISTORY_SECONDS = 5.0
 
 
 async def serve(stop: asyncio.Event) -> None:

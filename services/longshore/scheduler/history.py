@@ -5,7 +5,7 @@ history is dropped whole. A job stays while something live needs it: an attempt 
 request, an unfinished job that depends on it.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import structlog
 
@@ -20,6 +20,9 @@ LINGER = timedelta(hours=1)
 #: Jobs looked at in one transaction, and children moved in one, of one job at least.
 BATCH = 500
 CHILDREN = 5_000
+#: Shapes forgotten on a day, and how long submission has not used them: it knows some for a day.
+SHAPES_MOST = 10_000
+SHAPES_KEPT = timedelta(days=3)
 #: Transactions of a pass.
 BATCHES_MOST = 20
 
@@ -40,6 +43,8 @@ class History:
         self._linger = linger
         #: After which job the next pass goes on: those before it that were needed come later again.
         self._after = START
+        #: The day on which shapes were last looked through: that reads all live jobs.
+        self._shapes_on: date | None = None
 
     async def tick(self) -> None:
         """Moves some and drops what is due; what is left is for the next pass."""
@@ -55,6 +60,11 @@ class History:
         if moved:
             log.info("history.moved", jobs=moved)
         await self._drop(now - self._kept)
+        if self._shapes_on != now.date():
+            async with self._leadership.transaction() as conn:
+                before = (now - SHAPES_KEPT).date()
+                await job_history.prune_shapes(conn, before, SHAPES_MOST)
+            self._shapes_on = now.date()
 
     async def _move(self, before: datetime) -> tuple[int, bool]:
         """Moves a batch; returns how many, and whether the end was reached."""

@@ -80,6 +80,11 @@ async def prune_costs(conn: Connection, before: date) -> None:
     await conn.execute(_SQL["prune_costs"], before)
 
 
+async def prune_shapes(conn: Connection, before: date, limit: int) -> None:
+    """Forgets shapes of no live job that submission last used before a day, so many at most."""
+    await conn.execute(_SQL["prune_shapes"], before, limit)
+
+
 def monday(day: date) -> date:
     """The first day of a day's week."""
     return day - timedelta(days=day.weekday())

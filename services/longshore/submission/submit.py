@@ -10,6 +10,7 @@ import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import structlog
 from prometheus_client import Counter, Histogram
@@ -116,9 +117,11 @@ class Submitter:
         self._encode_container = encode_container
         self._encode_nodes = encode_nodes
         self._batcher: Batcher[Submission, uuid.UUID] = Batcher(self._write)
-        # Revisions never change and shapes are never deleted, so both are cached without a doubt.
+        # Revisions never change, so they are cached without a doubt; a shape stays for days after
+        # it was last looked up.
         self._definitions: dict[state.Reference, _Cached] = {}
         self._shapes: dict[state.ShapeKey, int] = {}
+        self._shapes_on = datetime.now(UTC).date()
 
     async def run(self) -> None:
         """Writes batches until cancelled."""
@@ -250,6 +253,10 @@ class Submitter:
     async def _add_shapes(
         self, conn: Connection, drafts: Sequence[_Draft]
     ) -> dict[state.ShapeKey, int]:
+        today = datetime.now(UTC).date()
+        if self._shapes_on != today:
+            self._shapes_on = today
+            self._shapes.clear()
         missing = {key for draft in drafts if (key := _shape_key(draft)) not in self._shapes}
         if not missing:
             return {}

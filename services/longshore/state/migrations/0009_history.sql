@@ -72,3 +72,8 @@ BEGIN
     END LOOP;
 END
 $$;
+
+-- Shapes go too once no job among the live ones has them: those that submission did not use for days, so that none that
+-- it knows of is missing. Checking each reference would read all jobs for each shape.
+ALTER TABLE jobs DROP CONSTRAINT jobs_shape_id_fkey;
+ALTER TABLE shapes ADD COLUMN used_on date NOT NULL DEFAULT current_date;

@@ -64,3 +64,12 @@ DELETE FROM job_dependencies WHERE job_id = ANY($1::uuid[])
 -- name: prune_costs
 -- Forgets what attempts held that ended on days before one; $1 the day
 DELETE FROM queue_costs WHERE day < $1
+
+-- name: prune_shapes
+-- Forgets shapes that no job among the live ones has.
+-- $1 last used before this day, $2 how many at most
+DELETE FROM shapes WHERE used_on < $1 AND shape_id IN (
+    SELECT s.shape_id FROM shapes s
+    WHERE s.used_on < $1 AND NOT EXISTS (SELECT FROM jobs j WHERE j.shape_id = s.shape_id)
+        AND NOT EXISTS (SELECT FROM demand d WHERE d.shape_id = s.shape_id)
+    LIMIT $2)

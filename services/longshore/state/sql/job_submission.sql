@@ -33,7 +33,7 @@ SELECT job_id, name, job_queue, definition_name, definition_revision, array_size
 FROM jobs WHERE array_index = -1 AND job_id = ANY ($1::uuid[]);
 
 -- name: add_shapes
--- Makes the shapes that are not there.
+-- Makes the shapes that are not there, and notes that all are used.
 -- $1 queues
 -- $2 vCPU in thousandths
 -- $3 memory in MiB
@@ -42,7 +42,8 @@ FROM jobs WHERE array_index = -1 AND job_id = ANY ($1::uuid[]);
 -- $6 instance types, '' for any
 INSERT INTO shapes (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type)
 SELECT DISTINCT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::integer[], $5::integer[], $6::text[])
-ON CONFLICT DO NOTHING;
+ON CONFLICT (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type, priority)
+    DO UPDATE SET used_on = current_date WHERE shapes.used_on < current_date;
 
 -- name: find_shapes
 -- Ids of shapes of priority 0.
