@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from support.scheduling import Ended, Stand, scheduler_stand
 
+from longshore.domain.errors import Unavailable
 from longshore.domain.job import JobKey
 from longshore.domain.reading import JobFilter
 from longshore.scheduler import history
@@ -198,6 +199,25 @@ async def test_a_week_leaves_whole_after_its_time(database_url: str) -> None:
         # What was never there, and what left, is no job any more.
         late = await stand.submit(depends_on=[(old, "PLAIN")])
         await stand.until(late, "FAILED")
+
+
+async def test_a_reader_holds_a_week_and_is_not_held_by_it(database_url: str) -> None:
+    """It goes once nobody reads history, with all of its tables or none."""
+    async with scheduler_stand(database_url) as stand:
+        await stand.environment()
+        await stand.queue()
+        await stand.agent(vcpus=8, answers=lambda _: Ended())
+        old = await stand.submit()
+        await stand.until(old, "SUCCEEDED")
+        await age(stand, old, 110)
+        async with stand.conn.transaction():
+            assert await stand.conn.fetchval("SELECT count(*) FROM all_job_events") > 0
+            with pytest.raises(Unavailable):
+                await keeper(stand).tick()
+            assert len(await job_history.weeks(stand.conn)) == 1
+        await stand.until(await stand.submit(), "SUCCEEDED")
+        await keeper(stand).tick()
+        assert await job_reading.describe_jobs(stand.conn, [JobKey.parse(old)]) == []
 
 
 async def test_shapes_go_with_their_last_job(database_url: str) -> None:

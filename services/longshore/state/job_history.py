@@ -69,8 +69,9 @@ async def drop(conn: Connection, week: date) -> bool:
     """
     if await conn.fetchval(_SQL["is_needed"], week):
         return False
-    # Whoever reads meanwhile waits behind this: not for long.
-    await conn.execute("SET LOCAL lock_timeout = '1s'")
+    # Whoever reads history meanwhile waits behind this, and of two that wait for each other this
+    # one gives way: it is over before PostgreSQL looks for deadlocks.
+    await conn.execute("SET LOCAL lock_timeout = '500ms'")
     await conn.execute(_SQL["drop_week"], week)
     return True
 

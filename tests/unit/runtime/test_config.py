@@ -1,6 +1,7 @@
 """Settings: defaults, bounds, and every bad value names its variable."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -97,3 +98,9 @@ def test_what_is_read_is_collected_once_with_its_bounds() -> None:
     assert found["LONGSHORE_LOGS_ADDRESS"] == Setting("HOST:PORT", "127.0.0.1:7074")
     assert found["LONGSHORE_INSECURE"] == Setting("true, false", "false")
     assert "LONGSHORE_Y" not in found
+
+
+def test_history_is_a_week_at_least() -> None:
+    assert Settings({"LONGSHORE_HISTORY_DAYS": "7"}).history() == timedelta(days=7)
+    with pytest.raises(ConfigError, match="LONGSHORE_HISTORY_DAYS"):
+        Settings({"LONGSHORE_HISTORY_DAYS": "6"}).history()
