@@ -123,6 +123,45 @@ async def test_how_long_silence_is_borne_is_its_environments(database_url: str) 
         assert row["status_reason"] == f"Host EC2 (instance {away.instance_id}) terminated."
 
 
+@pytest.mark.parametrize(("exit_code", "status"), [(0, "SUCCEEDED"), (1, "RUNNABLE")])
+async def test_what_a_returning_agent_knows_stands(
+    database_url: str, exit_code: int, status: str
+) -> None:
+    """Of what nobody has started again; what goes on elsewhere, or is final, stays that."""
+    async with scheduler_stand(database_url, lost_seconds=0.5) as stand:
+        await stand.environment()
+        await stand.queue()
+        agent = await stand.agent()
+        single = await stand.submit(attempts=2)
+        array = await stand.submit(size=2, attempts=2)
+        once = await stand.submit(attempts=1)
+        child = f"{array}:1"
+        names = (single, f"{array}:0", child, once)
+        await agent.until(lambda: set(names) <= agent.assigned.keys())
+        await agent.start(single)
+        await stand.until(single, "RUNNING")
+        await agent.close()
+        await stand.until(once, "FAILED")
+        await stand.until(single, "RUNNABLE")
+        await stand.until(child, "RUNNABLE")
+        await stand.conn.execute("UPDATE compute_environments SET state = 'DISABLED'")
+        await stand.conn.execute(f"NOTIFY {ENVIRONMENTS}")
+        keys = [pb.AttemptKey(job_id=name, attempt=1) for name in (single, child, once)]
+        registered = await agent.connect(keys)
+        assert {a.key.job_id for a in registered.assignments} == {single, child}
+        assert (await stand.row(single))["status"] == "RUNNING"
+        assert (await stand.row(child))["status"] == "STARTING"
+        assert (await stand.row(f"{array}:0"))["status"] == "RUNNABLE"
+        for name in (single, child):
+            await agent.end(name, Ended(exit_code), started=True)
+            await stand.until(name, status)
+        assert (await stand.row(once))["status"] == "FAILED"
+        assert (await stand.row(single))["attempt"] == 1
+        waiting = await stand.conn.fetchval("SELECT sum(end_index - next_index) FROM ready")
+        assert waiting == await stand.conn.fetchval("SELECT sum(runnable) FROM demand")
+        assert waiting == (1 if status == "SUCCEEDED" else 3)
+
+
 async def test_a_report_that_comes_twice_counts_once(database_url: str) -> None:
     async with scheduler_stand(database_url) as stand:
         await stand.environment()

@@ -70,7 +70,7 @@ def registration(message: pb.AgentRegister) -> Registration:
     """Reads what an agent says of itself.
 
     Raises:
-        InvalidRequest: a member is missing or out of range.
+        InvalidRequest: a member is missing or out of range, or a job id is none.
     """
     if not is_instance_id(message.instance_id):
         raise InvalidRequest(
@@ -106,6 +106,7 @@ def registration(message: pb.AgentRegister) -> Registration:
         ),
         address=message.address,
         agent_version=message.agent_version,
+        attempts=tuple((JobKey.parse(key.job_id), key.attempt) for key in message.attempts),
     )
 
 

@@ -216,6 +216,10 @@ class Memory:
     async def add_demand(self, conn: Connection, differences: Mapping[int, int]) -> bool:
         """Adds to the counts of RUNNABLE jobs; True if more wait of a shape that has no room."""
         await self.learn_shapes(conn, differences)
+        return self.count_demand(differences)
+
+    def count_demand(self, differences: Mapping[int, int]) -> bool:
+        """The same for shapes that the mirror knows."""
         for shape_id, difference in differences.items():
             count = self.runnable.get(shape_id, 0) + difference
             if count:

@@ -39,6 +39,7 @@ from longshore.scheduler.instances import (
 from longshore.scheduler.memory import Memory
 from longshore.scheduler.placing import Placed, place
 from longshore.scheduler.requesting import apply_deletions, apply_requests
+from longshore.scheduler.returning import hold_again, take_back
 from longshore.scheduler.session import Session
 from longshore.state import agent, listen, topology
 from longshore.state.agent import Notice, Registration
@@ -415,6 +416,7 @@ class Scheduler:
         instance_id = registration.instance_id
         async with self._lock:
             draining = True
+            returned: list[LiveAttempt] = []
             try:
                 async with self._leading_transaction() as (conn, memory):
                     environments = memory.topology.environments
@@ -422,17 +424,27 @@ class Scheduler:
                     if self._topology_changed or name not in environments:
                         memory.topology = await topology.load(conn)
                     draining = await check_instance(conn, memory, registration)
-                    lives = memory.told_of(instance_id)
-                    known = await self._details.get(conn, {live.key.job_id for live in lives})
                     await agent.register(conn, registration, draining=draining)
+                    returned = await take_back(
+                        conn,
+                        Changes(datetime.now(UTC)),
+                        memory,
+                        instance_id,
+                        registration.attempts,
+                    )
+                    lives = [*memory.told_of(instance_id), *returned]
+                    known = await self._details.get(conn, {live.key.job_id for live in lives})
                     await listen.notify(conn, listen.CAPACITY)
             except asyncio.CancelledError:
                 # Perhaps it was stored: then it is on record until it is lost.
-                if self._memory is not None and instance_id not in self._memory.instances:
+                if returned:
+                    self._memory = None
+                elif self._memory is not None and instance_id not in self._memory.instances:
                     self._mirror(self._memory, registration, draining=draining)
                 raise
             # The mirror follows once all went well: a registration that fails costs no reload.
             self._mirror(memory, registration, draining=draining)
+            hold_again(memory, returned)
             holds_back = memory.holds_back(instance_id)
         # When its attempts are to be stopped is read with the next tick.
         self._capacity_changed = True

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from longshore.domain.instance import NOTICE_MARGIN
+from longshore.domain.job import JobKey
 from longshore.domain.resources import Resources
 from longshore.state.pool import Connection
 from longshore.state.queries import load_queries
@@ -25,6 +26,8 @@ class Registration:
     resources: Resources
     address: str
     agent_version: str
+    #: Attempts that the agent knows: what runs, and what has ended and is not acknowledged.
+    attempts: tuple[tuple[JobKey, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

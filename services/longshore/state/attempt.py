@@ -4,8 +4,9 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from longshore.domain.job import JobKey, Stop, StopKind
+from longshore.domain.job import JobKey, Stop, StopKind, host_terminated
 from longshore.domain.resources import Resources
 from longshore.state.pool import Connection
 from longshore.state.queries import load_history_queries, load_queries
@@ -155,36 +156,27 @@ async def stop(conn: Connection, stops: Sequence[tuple[LiveAttempt, Stop]]) -> N
 
 async def live(conn: Connection) -> list[LiveAttempt]:
     """Every attempt that has not ended."""
-    return [
-        LiveAttempt(
-            key=JobKey(row["job_id"], row["array_index"]),
-            attempt=row["attempt"],
-            attempt_id=row["attempt_id"],
-            instance_id=row["instance_id"],
-            compute_environment=row["compute_environment"],
-            held=Resources(row["vcpu_milli"], row["memory_mib"], row["gpus"]),
-            log_stream_name=row["log_stream_name"],
-            placed_at=row["placed_at"],
-            seq=row["seq"],
-            job_queue=row["job_queue"],
-            shape_id=row["shape_id"],
-            attempts_max=row["attempts_max"],
-            timeout_seconds=row["timeout_seconds"],
-            array_size=row["array_size"],
-            running=row["status"] == "RUNNING",
-            started_at=row["started_at"],
-            running_at=row["running_at"],
-            stop=(
-                Stop(StopKind(row["stop_kind"]), row["stop_reason"])
-                if row["stop_kind"] is not None
-                else None
-            ),
-            num_nodes=row["num_nodes"],
-            main_node=row["main_node"],
-            address=row["address"],
-        )
-        for row in await conn.fetch(_SQL["live"])
-    ]
+    return [_live(row) for row in await conn.fetch(_SQL["live"])]
+
+
+async def take_back(
+    conn: Connection, instance_id: str, known: Sequence[tuple[JobKey, int]]
+) -> list[LiveAttempt]:
+    """Makes attempts live again that ended with the loss of an instance which is back.
+
+    Of those that its agent knows: where the job waits for its next attempt. It waits no longer.
+    """
+    if not known:
+        return []
+    rows = await conn.fetch(
+        _SQL["take_back"],
+        instance_id,
+        [key.job_id for key, _ in known],
+        [key.array_index for key, _ in known],
+        [number for _, number in known],
+        host_terminated(instance_id),
+    )
+    return [_live(row) for row in rows]
 
 
 async def ended_main_nodes(conn: Connection) -> dict[uuid.UUID, MainEnd]:
@@ -213,3 +205,33 @@ async def placed(conn: Connection, key: JobKey) -> list[PlacedAttempt]:
     if not rows:
         rows = await conn.fetch(_ALL["placed"], key.job_id, key.array_index)
     return [PlacedAttempt(**row) for row in rows]
+
+
+def _live(row: Any) -> LiveAttempt:
+    return LiveAttempt(
+        key=JobKey(row["job_id"], row["array_index"]),
+        attempt=row["attempt"],
+        attempt_id=row["attempt_id"],
+        instance_id=row["instance_id"],
+        compute_environment=row["compute_environment"],
+        held=Resources(row["vcpu_milli"], row["memory_mib"], row["gpus"]),
+        log_stream_name=row["log_stream_name"],
+        placed_at=row["placed_at"],
+        seq=row["seq"],
+        job_queue=row["job_queue"],
+        shape_id=row["shape_id"],
+        attempts_max=row["attempts_max"],
+        timeout_seconds=row["timeout_seconds"],
+        array_size=row["array_size"],
+        running=row["status"] == "RUNNING",
+        started_at=row["started_at"],
+        running_at=row["running_at"],
+        stop=(
+            Stop(StopKind(row["stop_kind"]), row["stop_reason"])
+            if row["stop_kind"] is not None
+            else None
+        ),
+        num_nodes=row["num_nodes"],
+        main_node=row["main_node"],
+        address=row["address"],
+    )

@@ -49,11 +49,47 @@ WHERE a.job_id = c.job_id AND a.array_index = c.array_index AND a.attempt = c.at
 -- Every live attempt, with what the scheduler keeps in memory of it.
 SELECT a.job_id, a.array_index, a.attempt, a.attempt_id, a.instance_id, a.compute_environment, a.status, a.vcpu_milli,
     a.memory_mib, a.gpus, a.log_stream_name, a.placed_at, a.started_at,
-    coalesce(a.running_at, a.started_at) AS running_at, a.stop_kind, a.stop_reason, a.address, j.seq, j.job_queue, j.shape_id, j.attempts_max, j.timeout_seconds, j.array_size, j.num_nodes,
-    j.main_node
+    coalesce(a.running_at, a.started_at) AS running_at, a.stop_kind, a.stop_reason, a.address, j.seq,
+    j.job_queue, j.shape_id, j.attempts_max, j.timeout_seconds, j.array_size, j.num_nodes, j.main_node
 FROM attempts a
 JOIN jobs j ON j.job_id = a.job_id AND j.array_index = -1
 WHERE a.status <> 'ENDED'
+
+-- name: take_back
+-- Makes attempts live again that ended with the loss of their instance, if their jobs still wait for the next one.
+-- What else ended has an exit code, a reason, a stop, or another status reason.
+-- $1 instance, $2 job ids, $3 indexes, $4 attempts, $5 status reason of the loss
+WITH waiting AS (
+    DELETE FROM ready r
+    USING unnest($2::uuid[], $3::integer[], $4::integer[]) AS k (job_id, array_index, attempt)
+    JOIN attempts a ON a.job_id = k.job_id AND a.array_index = k.array_index AND a.attempt = k.attempt
+    JOIN jobs j ON j.job_id = k.job_id AND j.array_index = k.array_index AND j.attempt = k.attempt
+    WHERE r.job_id = k.job_id AND r.rank = -1 AND r.next_index = k.array_index AND r.end_index = k.array_index + 1
+        AND a.instance_id = $1 AND a.status = 'ENDED' AND a.exit_code IS NULL AND a.reason IS NULL
+        AND a.stop_kind IS NULL AND a.status_reason = $5
+        AND j.status = 'RUNNABLE' AND NOT j.is_terminated AND NOT j.is_cancelled
+    RETURNING a.job_id, a.array_index, a.attempt, a.instance_id, a.vcpu_milli, a.memory_mib, a.gpus, a.placed_at,
+        a.stopped_at, j.job_queue
+), refunded AS (
+    -- What they held until they were given up counts once, when they really end.
+    UPDATE queue_costs q SET cost = q.cost - c.cost
+    FROM (
+        SELECT w.job_queue, (w.stopped_at AT TIME ZONE 'UTC')::date AS day,
+            sum(held_cost(i, w.vcpu_milli, w.memory_mib, w.gpus, w.stopped_at - w.placed_at)) AS cost
+        FROM waiting w JOIN instances i USING (instance_id)
+        WHERE i.price_per_hour > 0
+        GROUP BY 1, 2
+    ) AS c
+    WHERE q.job_queue = c.job_queue AND q.day = c.day
+)
+UPDATE attempts a SET status = CASE WHEN a.started_at IS NULL THEN 'STARTING' ELSE 'RUNNING' END,
+    stopped_at = NULL, status_reason = NULL
+FROM waiting w JOIN jobs j ON j.job_id = w.job_id AND j.array_index = -1
+WHERE a.job_id = w.job_id AND a.array_index = w.array_index AND a.attempt = w.attempt
+RETURNING a.job_id, a.array_index, a.attempt, a.attempt_id, a.instance_id, a.compute_environment, a.status,
+    a.vcpu_milli, a.memory_mib, a.gpus, a.log_stream_name, a.placed_at, a.started_at,
+    coalesce(a.running_at, a.started_at) AS running_at, a.stop_kind, a.stop_reason, a.address, j.seq, j.job_queue, j.shape_id, j.attempts_max, j.timeout_seconds, j.array_size, j.num_nodes,
+    j.main_node
 
 -- name: ended_main_nodes
 -- How the main nodes ended of the jobs of which other nodes are live.
