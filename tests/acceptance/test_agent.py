@@ -4,6 +4,7 @@ import signal
 import subprocess
 from pathlib import Path
 
+from acceptance.aws import Gate
 from acceptance.stand import LONGSHORE, Stack, eventually
 
 
@@ -29,3 +30,40 @@ def test_machine_joins_runs_jobs_and_leaves(stack: Stack, tmp_path: Path) -> Non
         lambda: stack.cli("env", "delete", "--force", "lan").returncode == 0,
         "the queue is gone and the compute environment can go",
     )
+
+
+def test_what_a_lost_machine_knows_stands_when_it_is_back(own_stack: Stack, gate: Gate) -> None:
+    """Its container ended well while it was away, and nobody has run the job again."""
+    own_stack.up()
+    own_stack.cli(
+        *("env", "create", "lan", "--type", "UNMANAGED", "--lost-after", "10"), check=True
+    )
+    own_stack.cli("queue", "create", "lan", "--env", "lan", check=True)
+    command = ("--image", "busybox:latest", "--", "sh", "-c", gate.script())
+    own_stack.cli("definition", "register", "waiting", *command, check=True)
+    job = own_stack.json(
+        *("submit", "once", "--definition", "waiting", "--queue", "lan", "--attempts", "2")
+    )["jobId"]
+    data_dir = str(own_stack.data_dir / "agent")
+    agent = (
+        *(LONGSHORE, "agent", "--compute-environment", "lan", "--runtime", "process"),
+        *("--scheduler", f"127.0.0.1:{own_stack.port_base + 1}", "--data-dir", data_dir),
+    )
+
+    def status() -> str:
+        return str(own_stack.json("jobs", "--queue", "lan")[0]["status"])
+
+    with subprocess.Popen(agent, env=own_stack.environ, stderr=subprocess.DEVNULL) as first:
+        eventually(lambda: status() == "RUNNING", "it runs")
+        first.kill()
+    gate.open()
+    eventually(lambda: status() == "RUNNABLE", "the machine is lost")
+    with subprocess.Popen(agent, env=own_stack.environ, stderr=subprocess.DEVNULL) as second:
+        try:
+            eventually(lambda: status() == "SUCCEEDED", "what it knows is told")
+        finally:
+            second.send_signal(signal.SIGTERM)
+            assert second.wait(timeout=30) == 0
+    (described,) = own_stack.json("describe", job)
+    (attempt,) = described["attempts"]
+    assert attempt["container"]["exitCode"] == 0
