@@ -92,9 +92,12 @@ class Shipper:
                     await self._wait_for_more()
                 continue
             del self._waiting[name]
+            # From here on, so that a stream that breaks while the disk is read does not lose it.
+            self._in_flight.add(name)
             request = await self._chunk(name)
-            if request is not None:
-                self._in_flight.add(name)
+            if request is None:
+                self._in_flight.discard(name)
+            else:
                 await call.write(request)
 
     async def _wait_for_more(self) -> None:
