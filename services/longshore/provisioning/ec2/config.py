@@ -63,7 +63,9 @@ class Ec2Config:
         - LONGSHORE_EC2_PLACEMENT_SCORES (false): ask EC2 how deep its spot pools are;
         - LONGSHORE_EC2_CALL_SECONDS (15): longest time for one try of a call;
         - LONGSHORE_NETWORK, LONGSHORE_NODE_NETWORK, LONGSHORE_PULL, LONGSHORE_PULL_ATTEMPTS,
-          LONGSHORE_AGENT_STARTS, LONGSHORE_LOG_DRAIN_SECONDS: passed on to agents.
+          LONGSHORE_AGENT_STARTS, LONGSHORE_CONTAINER_PIDS, LONGSHORE_CONTAINER_LOG_MIB,
+          LONGSHORE_CONTAINER_LOG_FILES, LONGSHORE_SPOOL_MIB, LONGSHORE_LOG_DRAIN_SECONDS: passed on
+          to agents.
 
         Raises:
             ConfigError: a setting is wrong, or instances could not reach the services.
