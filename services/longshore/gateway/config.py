@@ -37,8 +37,8 @@ class GatewayConfig:
           down;
         - LONGSHORE_GATEWAY_TIMEOUT (30): time for reading a request, and again for the call behind;
         - LONGSHORE_GATEWAY_GRACE (10): time that requests in hand get when the gateway stops;
-        - LONGSHORE_GATEWAY_HOSTS: names by which it is reached beside loopback's and its own address,
-          with commas between.
+        - LONGSHORE_GATEWAY_HOSTS (none): names by which it is reached beside loopback's and its own
+          address, with commas between.
         """
         settings = Settings(environ)
         return cls(

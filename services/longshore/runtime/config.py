@@ -143,6 +143,7 @@ class Settings:
 
     def hosts(self, name: str) -> tuple[str, ...]:
         """Names and addresses without ports, separated by commas; none by default."""
+        _note(name, "names, with commas between", "")
         texts = [text.strip() for text in self._environ.get(name, "").split(",")]
         found = tuple(text.strip("[]") for text in texts if text)
         for text in found:
