@@ -22,13 +22,13 @@ from pathlib import Path
 from large import INSTANCES, JOBS, NOW, SHAPES, TYPES, a_large_snapshot, a_rolling_snapshot
 from mixes import Mix, a_mix, least_bill
 
-from longshore.domain import plan
-from longshore.domain import shapes as placing
-from longshore.domain.capacity import QueueDemand, Snapshot
-from longshore.domain.decision import Decision, ScalingSettings
-from longshore.domain.opening import Room
+from longshore.domain.placing import plan
+from longshore.domain.placing import shapes as placing
+from longshore.domain.placing.opening import Room
 from longshore.domain.resources import Resources
-from longshore.domain.scaling import decide
+from longshore.domain.scaling.capacity import QueueDemand, Snapshot
+from longshore.domain.scaling.decision import Decision, ScalingSettings
+from longshore.domain.scaling.scaling import decide
 
 MIXES = 64
 

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 from mixes import an_environment
 
-from longshore.domain.capacity import (
+from longshore.domain.resources import Resources
+from longshore.domain.scaling.capacity import (
     Environment,
     Instance,
     InstanceState,
@@ -14,7 +15,6 @@ from longshore.domain.capacity import (
     ShapeDemand,
     Snapshot,
 )
-from longshore.domain.resources import Resources
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SHAPES, JOBS, INSTANCES, TYPES = 1_000, 1_000_000, 10_000, 100

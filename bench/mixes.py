@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import highspy
 
-from longshore.domain.capacity import Environment, Offer, ShapeDemand
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.resources import Resources
+from longshore.domain.scaling.capacity import Environment, Offer, ShapeDemand
 
 _KINDS = ("CPU-heavy", "memory-heavy", "mixed", "GPU-heavy")
 #: GiB of memory for a vCPU.

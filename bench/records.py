@@ -17,13 +17,14 @@ from pathlib import Path
 from harness import summary
 
 from longshore.domain.catalogue import Catalogue
-from longshore.domain.job import JobKey
+from longshore.domain.job.job import JobKey
 from longshore.scheduler.explaining import explain_job
 from longshore.scheduler.memory import Memory
-from longshore.state import instance_report, scaling
 from longshore.state.embedded import EmbeddedPostgres
 from longshore.state.migrate import migrate
 from longshore.state.pool import Connection, open_pool
+from longshore.state.scaler import scaling
+from longshore.state.views import instance_report
 
 ROUNDS = 20
 INSTANCES = 10_000

@@ -15,12 +15,12 @@ import asyncpg
 import psutil
 
 from longshore.domain.catalogue import Catalogue, local_types
-from longshore.domain.decision import ScalingSettings
 from longshore.domain.instance import RestartPolicy
-from longshore.provisioning.fulfilling import Fulfilling
-from longshore.provisioning.local import LocalProvider
-from longshore.provisioning.loop import Reconciler
-from longshore.provisioning.reporting import Reports
+from longshore.domain.scaling.decision import ScalingSettings
+from longshore.provisioning.instances.loop import Reconciler
+from longshore.provisioning.instances.reporting import Reports
+from longshore.provisioning.local.provider import LocalProvider
+from longshore.provisioning.orders.fulfilling import Fulfilling
 from longshore.provisioning.service import LEASE_DOMAIN, LEASE_SECONDS, Provisioning
 from longshore.provisioning.servicer import ProvisioningServicer
 from longshore.rpc.channel import open_channel

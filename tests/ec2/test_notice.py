@@ -9,7 +9,7 @@ import pytest
 from support.agent import Stand
 from support.metadata import MetadataService
 
-from longshore.agent.notice import MetadataWatch
+from longshore.agent.reporting.notice import MetadataWatch
 from longshore.v1 import agent_service_pb2 as pb
 
 ACTION = "spot/instance-action"

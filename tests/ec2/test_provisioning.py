@@ -16,8 +16,8 @@ from support.agent import free_port
 from support.cloud import CloudWorld, a_cloud_world
 
 from longshore.domain.errors import Unavailable
-from longshore.provisioning.loop import TAKEN
-from longshore.state import capacity_order
+from longshore.provisioning.instances.loop import TAKEN
+from longshore.state.provisioning import capacity_order
 
 
 async def _set_resources(

@@ -13,7 +13,7 @@ import pytest
 from capacity_world import World, a_world, kill
 
 from longshore.domain.errors import InvalidRequest, NotFound, Unavailable
-from longshore.provisioning import stray
+from longshore.provisioning.instances import stray
 from longshore.rpc.errors import from_rpc_error
 from longshore.v1 import provisioning_service_pb2 as pb
 

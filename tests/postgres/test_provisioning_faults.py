@@ -10,11 +10,18 @@ from support.cloud import AWAY, Cloud, CloudWorld, a_cloud_world, add_environmen
 
 from longshore.domain.errors import Unavailable
 from longshore.domain.order import CapacityOrder
-from longshore.provisioning import fulfilling
-from longshore.provisioning.fulfilling import GIVEN_UP, ORDERS_AT_ONCE
-from longshore.provisioning.loop import DRAINED, ENDED_BOOTING, NEVER_SHOWN, TAKEN, TAKEN_BOOTING
+from longshore.provisioning.instances.loop import (
+    DRAINED,
+    ENDED_BOOTING,
+    NEVER_SHOWN,
+    TAKEN,
+    TAKEN_BOOTING,
+)
+from longshore.provisioning.orders import fulfilling
+from longshore.provisioning.orders.fulfilling import GIVEN_UP, ORDERS_AT_ONCE
 from longshore.provisioning.provider import Fulfilment
-from longshore.state import capacity_order, compute_environment
+from longshore.state.provisioning import capacity_order
+from longshore.state.submission import compute_environment
 
 
 @pytest.fixture

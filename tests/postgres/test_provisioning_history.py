@@ -6,10 +6,10 @@ from datetime import timedelta
 import pytest
 from support.cloud import Cloud, CloudWorld, a_cloud_world, add_environment, an_order
 
-from longshore.provisioning import history
-from longshore.provisioning.history import History
-from longshore.provisioning.reporting import Reports, Wanted
-from longshore.state.instance_report import InstanceDetail
+from longshore.provisioning.instances import history
+from longshore.provisioning.instances.history import History
+from longshore.provisioning.instances.reporting import Reports, Wanted
+from longshore.state.views.instance_report import InstanceDetail
 
 
 @pytest.fixture

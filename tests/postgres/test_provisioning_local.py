@@ -10,7 +10,7 @@ import psutil
 import pytest
 from capacity_world import World, a_world
 
-from longshore.provisioning.reporting import Reports, Wanted
+from longshore.provisioning.instances.reporting import Reports, Wanted
 from longshore.v1 import provisioning_service_pb2 as pb
 
 STUBBORN = ("/bin/sh", "-c", "trap '' TERM; while :; do /bin/sleep 0.1; done")

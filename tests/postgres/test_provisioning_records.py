@@ -13,17 +13,18 @@ from support.cloud import KIND, Cloud, CloudWorld, a_cloud_world, add_environmen
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.errors import InvalidRequest, LongshoreError, NotFound, PreconditionFailed
 from longshore.domain.instance import InstanceStatus
-from longshore.domain.job import JobKey
-from longshore.domain.market import Quote
+from longshore.domain.job.job import JobKey
 from longshore.domain.page import encode_token
-from longshore.provisioning.quoting import Quotes
-from longshore.provisioning.reporting import Reports
+from longshore.domain.scaling.market import Quote
+from longshore.provisioning.instances.reporting import Reports
+from longshore.provisioning.orders.quoting import Quotes
 from longshore.provisioning.servicer import ProvisioningServicer
 from longshore.rpc.channel import open_channel
 from longshore.rpc.errors import from_rpc_error
 from longshore.rpc.server import GrpcServer
-from longshore.state import attempt, instance
-from longshore.state.attempt import AttemptMove
+from longshore.state.provisioning import instance
+from longshore.state.scheduler import attempt
+from longshore.state.scheduler.attempt import AttemptMove
 from longshore.v1 import provisioning_service_pb2 as pb
 from longshore.v1 import provisioning_service_pb2_grpc as pb_grpc
 

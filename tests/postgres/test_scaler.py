@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 from capacity_world import CATALOGUE, World, a_world
 
-from longshore.domain.decision import ScalingSettings
 from longshore.domain.errors import Unavailable
 from longshore.domain.instance import InstanceStatus
 from longshore.domain.order import CapacityOrder, OrderEntry
+from longshore.domain.scaling.decision import ScalingSettings
 from longshore.scaler import convert, service
-from longshore.state import capacity_order, instance, lease
+from longshore.state import lease
 from longshore.state.pool import transaction
+from longshore.state.provisioning import capacity_order, instance
 
 
 @pytest.fixture

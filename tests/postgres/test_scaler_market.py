@@ -12,7 +12,6 @@ from capacity_world import CATALOGUE, World, a_world
 from structlog.testing import capture_logs
 
 from longshore.domain.catalogue import InstanceType
-from longshore.domain.decision import ScalingSettings
 from longshore.domain.errors import InvalidRequest, Unavailable
 from longshore.domain.order import (
     INSTANCE_LIMIT,
@@ -24,8 +23,9 @@ from longshore.domain.order import (
     allot,
     instance_ids,
 )
-from longshore.provisioning.fulfilling import ORDERS_AT_ONCE
-from longshore.provisioning.local import LocalProvider
+from longshore.domain.scaling.decision import ScalingSettings
+from longshore.provisioning.local.provider import LocalProvider
+from longshore.provisioning.orders.fulfilling import ORDERS_AT_ONCE
 from longshore.provisioning.provider import Fulfilment
 from longshore.runtime.loop import Loop
 from longshore.scaler import service

@@ -12,12 +12,12 @@ from support.scheduling import DEADLINE, Agent, Ended, Stand, scheduler_stand
 from support.simulation import simulation
 
 from longshore.domain.instance import NOTICE_MARGIN
-from longshore.domain.job import JobKey
-from longshore.domain.waiting import MAX_RESOURCE, NO_CAPACITY
+from longshore.domain.job.job import JobKey
+from longshore.domain.placing.waiting import MAX_RESOURCE, NO_CAPACITY
 from longshore.scheduler.explaining import explain_job
 from longshore.scheduler.instances import take_notices
-from longshore.state import agent as agent_table
 from longshore.state.listen import CAPACITY
+from longshore.state.scheduler import agent as agent_table
 
 ERROR = {
     "instanceType": "local.host",

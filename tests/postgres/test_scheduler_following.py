@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from support.scheduling import Ended, Stand, scheduler_stand
 
-from longshore.domain.job import JobKey
-from longshore.domain.life import STEPS_LIMIT, Allowance
+from longshore.domain.job.job import JobKey
+from longshore.domain.job.life import STEPS_LIMIT, Allowance
 from longshore.scheduler import following, instances, requesting, service
 from longshore.scheduler.changes import Changes
 from longshore.state.pool import Connection

@@ -8,21 +8,16 @@ import pytest
 from support.scheduling import Ended, Stand, scheduler_stand
 
 from longshore.domain.errors import Unavailable
-from longshore.domain.job import JobKey
-from longshore.domain.reading import JobFilter
+from longshore.domain.job.job import JobKey
+from longshore.domain.request.reading import JobFilter
 from longshore.scheduler import history
 from longshore.scheduler.explaining import explain_job
 from longshore.scheduler.history import History
-from longshore.state import (
-    instance_report,
-    job_history,
-    job_reading,
-    job_request,
-    job_submission,
-    tag,
-)
-from longshore.state.job_history import OverJob
-from longshore.state.tag import Tagged
+from longshore.state.scheduler import job_history, job_request
+from longshore.state.scheduler.job_history import OverJob
+from longshore.state.submission import job_submission, tag
+from longshore.state.submission.tag import Tagged
+from longshore.state.views import instance_report, job_reading
 
 KEPT = timedelta(days=90)
 HISTORY = ("jobs", "job_specs", "array_jobs", "attempts", "job_events")

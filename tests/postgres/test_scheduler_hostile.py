@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from support.scheduling import Agent, Ended, Stand, scheduler_stand
 
-from longshore.domain.job import JobKey
+from longshore.domain.job.job import JobKey
 from longshore.rpc.channel import open_channel
 from longshore.scheduler import convert
-from longshore.state import agent as agent_table
-from longshore.state import attempt, job_dependency
+from longshore.state.scheduler import agent as agent_table
+from longshore.state.scheduler import attempt, job_dependency
 from longshore.v1 import agent_service_pb2 as pb
 from longshore.v1 import agent_service_pb2_grpc, resources_pb2
 

@@ -3,7 +3,7 @@
 import pytest
 from support.scheduling import Ended, scheduler_stand
 
-from longshore.domain.job import JobKey
+from longshore.domain.job.job import JobKey
 from longshore.scheduler.explaining import explain_job
 
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from support.scheduling import DEADLINE, Agent, Ended, Stand, scheduler_stand
 
 from longshore.domain.errors import NotFound
-from longshore.domain.job import MAIN_NODE_ENDED, TIMED_OUT, JobKey, host_terminated
-from longshore.domain.waiting import MAX_RESOURCE, UNSUPPORTED
+from longshore.domain.job.job import MAIN_NODE_ENDED, TIMED_OUT, JobKey, host_terminated
+from longshore.domain.placing.waiting import MAX_RESOURCE, UNSUPPORTED
 from longshore.scheduler.explaining import explain_job
 from longshore.v1 import agent_service_pb2 as pb
 

@@ -16,7 +16,7 @@ from support.submission import (
 )
 
 from longshore.domain.errors import InvalidRequest, LongshoreError, NotFound, Unimplemented
-from longshore.domain.job import JobKey
+from longshore.domain.job.job import JobKey
 from longshore.v1 import job_definition_pb2
 
 Json = dict[str, Any]

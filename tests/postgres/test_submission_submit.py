@@ -22,7 +22,7 @@ from longshore.domain.errors import (
     Unavailable,
     Unimplemented,
 )
-from longshore.domain.submission import Submission
+from longshore.domain.request.submission import Submission
 from longshore.state.embedded import EmbeddedPostgres
 from longshore.state.migrate import migrate
 from longshore.state.pool import open_pool

@@ -12,7 +12,7 @@ import pytest
 from support.scheduling import Ended
 from support.simulation import SimulatedAgent, Simulation, simulation
 
-from longshore.domain.life import Allowance
+from longshore.domain.job.life import Allowance
 from longshore.scheduler import following, instances, requesting, service
 
 STEPS = 120

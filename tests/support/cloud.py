@@ -11,9 +11,9 @@ from datetime import timedelta
 import asyncpg
 
 from longshore.domain.catalogue import Catalogue, InstanceType
+from longshore.domain.checks import Json
 from longshore.domain.errors import Unavailable
 from longshore.domain.instance import InstanceRecord
-from longshore.domain.market import Quote
 from longshore.domain.order import (
     INSUFFICIENT_INSTANCE_CAPACITY,
     CapacityError,
@@ -23,11 +23,11 @@ from longshore.domain.order import (
     allot,
     instance_ids,
 )
-from longshore.domain.validation import Json
-from longshore.provisioning.fulfilling import Fulfilling
-from longshore.provisioning.loop import Reconciler
+from longshore.domain.scaling.market import Quote
+from longshore.provisioning.instances.loop import Reconciler
+from longshore.provisioning.instances.reporting import Reports, Wanted
+from longshore.provisioning.orders.fulfilling import Fulfilling
 from longshore.provisioning.provider import Found, Fulfilment, LaunchError
-from longshore.provisioning.reporting import Reports, Wanted
 from longshore.provisioning.service import LEASE_DOMAIN, LEASE_SECONDS, Provisioning
 from longshore.state.leadership import Leadership
 from longshore.state.pool import Pool, open_pool

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from longshore.domain.capacity import (
+from longshore.domain.catalogue import Catalogue
+from longshore.domain.resources import Resources
+from longshore.domain.scaling.capacity import (
     Environment,
     Instance,
     InstanceState,
@@ -13,10 +15,8 @@ from longshore.domain.capacity import (
     ShapeDemand,
     Snapshot,
 )
-from longshore.domain.catalogue import Catalogue
-from longshore.domain.decision import Decision, ScalingSettings
-from longshore.domain.resources import Resources
-from longshore.domain.scaling import decide
+from longshore.domain.scaling.decision import Decision, ScalingSettings
+from longshore.domain.scaling.scaling import decide
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SETTINGS = ScalingSettings(idle=timedelta(seconds=60), boot=timedelta(seconds=300))

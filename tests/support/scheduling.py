@@ -13,7 +13,7 @@ import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from longshore.domain.catalogue import Catalogue, local_types
-from longshore.domain.job import JobKey
+from longshore.domain.job.job import JobKey
 from longshore.rpc.channel import open_channel
 from longshore.rpc.server import GrpcServer
 from longshore.runtime.loop import Loop

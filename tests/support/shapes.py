@@ -4,9 +4,9 @@ import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from longshore.domain.opening import Room
+from longshore.domain.placing.opening import Room
+from longshore.domain.placing.shapes import Entry, Plan, Queue, Shape, Snapshot, Waiting
 from longshore.domain.resources import Resources
-from longshore.domain.shapes import Entry, Plan, Queue, Shape, Snapshot, Waiting
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

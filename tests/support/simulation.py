@@ -17,7 +17,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from support.scheduling import Ended, Stand, local_catalogue
 
 from longshore.domain.errors import Unavailable
-from longshore.domain.job import JobKey
+from longshore.domain.job.job import JobKey
 from longshore.rpc.channel import open_channel
 from longshore.rpc.server import GrpcServer
 from longshore.scheduler.inbox import Report
@@ -25,9 +25,9 @@ from longshore.scheduler.memory import Memory
 from longshore.scheduler.service import Scheduler
 from longshore.scheduler.servicer import AgentServicer
 from longshore.scheduler.session import Session
-from longshore.state import agent as agent_table
-from longshore.state.agent import Notice
 from longshore.state.pool import Connection, Pool, open_pool
+from longshore.state.scheduler import agent as agent_table
+from longshore.state.scheduler.agent import Notice
 from longshore.v1 import agent_service_pb2 as pb
 from longshore.v1 import agent_service_pb2_grpc, resources_pb2
 

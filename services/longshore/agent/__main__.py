@@ -9,20 +9,20 @@ from pathlib import Path
 
 import structlog
 
+from longshore.agent.attempts.crew import Crew
 from longshore.agent.config import AgentConfig
-from longshore.agent.crew import Crew
 from longshore.agent.docker.engine import Engine, engine_address
 from longshore.agent.docker.runtime import DockerRuntime
-from longshore.agent.journal import Journal
-from longshore.agent.notice import MetadataWatch
-from longshore.agent.process_runtime import ProcessRuntime
+from longshore.agent.logs.shipper import Shipper
+from longshore.agent.logs.spool import Spool
+from longshore.agent.process.runtime import ProcessRuntime
+from longshore.agent.reporting.journal import Journal
+from longshore.agent.reporting.notice import MetadataWatch
+from longshore.agent.reporting.stream import Identity, SchedulerStream
 from longshore.agent.runtime import Runtime
-from longshore.agent.shipper import Shipper
 from longshore.agent.simulated_runtime import SimulatedRuntime
-from longshore.agent.spool import Spool
-from longshore.agent.stream import Identity, SchedulerStream
 from longshore.domain.errors import Unavailable
-from longshore.domain.job import host_terminated
+from longshore.domain.job.job import host_terminated
 from longshore.runtime.lock import Lock
 from longshore.runtime.metrics import serve_metrics
 from longshore.runtime.process import run_until_stopped

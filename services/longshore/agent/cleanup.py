@@ -17,8 +17,8 @@ from aiodocker.containers import DockerContainer
 from longshore.agent.config import AgentConfig
 from longshore.agent.docker.container import INSTANCE_LABEL
 from longshore.agent.docker.engine import Engine, EngineError, engine_address, filters
-from longshore.agent.process_runtime import ProcessRuntime
-from longshore.agent.spool import Spool
+from longshore.agent.logs.spool import Spool
+from longshore.agent.process.runtime import ProcessRuntime
 from longshore.runtime.process import run_until_stopped
 
 log = structlog.get_logger()

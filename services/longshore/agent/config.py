@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from longshore.agent import machine
-from longshore.agent.notice import EC2_ENDPOINT
+from longshore.agent.reporting.notice import EC2_ENDPOINT
 from longshore.domain.instance import is_instance_id
 from longshore.runtime.config import ConfigError, Settings
 

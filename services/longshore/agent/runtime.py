@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from longshore.agent.attempt import Attempt, AttemptKey, Exit
+from longshore.agent.attempts.attempt import Attempt, AttemptKey, Exit
 from longshore.v1 import resources_pb2
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from datetime import datetime
 
-from longshore.agent.attempt import Attempt, AttemptKey, Exit, now
+from longshore.agent.attempts.attempt import Attempt, AttemptKey, Exit, now
 from longshore.agent.runtime import Found
 from longshore.v1 import resources_pb2
 

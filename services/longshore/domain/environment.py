@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from longshore.domain.validation import Json
+from longshore.domain.checks import Json
 
 #: How long attempts may go on after an infrastructure update, where nothing is said.
 JOB_EXECUTION_TIMEOUT_MINUTES = 30

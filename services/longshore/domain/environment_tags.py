@@ -7,7 +7,7 @@ stay as they are. A tag under the prefix that means nothing is refused: it would
 import re
 from collections.abc import Iterable, Mapping
 
-from longshore.domain.validation import require
+from longshore.domain.checks import require
 
 PREFIX = "longshore:"
 #: Seconds of silence of an agent that are borne before its instance is given up as lost.

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from longshore.provisioning.config import ProvisioningConfig
-from longshore.provisioning.fulfilling import Fulfilling
-from longshore.provisioning.history import History
-from longshore.provisioning.local import LocalProvider
-from longshore.provisioning.loop import Reconciler
+from longshore.provisioning.instances.history import History
+from longshore.provisioning.instances.loop import Reconciler
+from longshore.provisioning.instances.reporting import Reports
+from longshore.provisioning.local.provider import LocalProvider
+from longshore.provisioning.orders.fulfilling import Fulfilling
+from longshore.provisioning.orders.quoting import Quotes
 from longshore.provisioning.provider import Provider
-from longshore.provisioning.quoting import Quotes
-from longshore.provisioning.reporting import Reports
 from longshore.provisioning.service import LEASE_DOMAIN, LEASE_SECONDS, Provisioning
 from longshore.provisioning.servicer import ProvisioningServicer
 from longshore.rpc.server import GrpcServer
@@ -24,11 +24,11 @@ from longshore.runtime.loop import Loop
 from longshore.runtime.machine import boot_identity, machine_identity
 from longshore.runtime.metrics import serve_metrics
 from longshore.runtime.process import run_until_stopped
-from longshore.state import instance
 from longshore.state import stack as stack_table
 from longshore.state.leadership import Leadership
 from longshore.state.listen import CAPACITY, ENVIRONMENTS, Listener
 from longshore.state.pool import Pool, connection, open_pool
+from longshore.state.provisioning import instance
 from longshore.v1 import provisioning_service_pb2_grpc as pb_grpc
 
 SERVICE = "longshore.v1.ProvisioningService"

@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from longshore.domain.errors import InvalidRequest
-from longshore.domain.job import JobKey
+from longshore.domain.job.job import JobKey
 from longshore.domain.order import ON_DEMAND, SPOT, CapacityOrder, OrderEntry
 from longshore.domain.page import page_size
-from longshore.provisioning.fulfilling import Provisioned
-from longshore.provisioning.reporting import Costs, Wanted
-from longshore.state.instance_report import Cost, InstanceDetail
+from longshore.provisioning.instances.reporting import Costs, Wanted
+from longshore.provisioning.orders.fulfilling import Provisioned
+from longshore.state.views.instance_report import Cost, InstanceDetail
 from longshore.v1 import provisioning_service_pb2 as pb
 
 ENTRIES_LIMIT = 300

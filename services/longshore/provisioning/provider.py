@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from longshore.domain.catalogue import InstanceType
+from longshore.domain.checks import Json
 from longshore.domain.errors import LongshoreError
 from longshore.domain.instance import InstanceRecord
-from longshore.domain.market import Quote
 from longshore.domain.order import CapacityError, CapacityOrder, Ordered
-from longshore.domain.validation import Json
+from longshore.domain.scaling.market import Quote
 
 
 class LaunchError(LongshoreError):

@@ -8,11 +8,11 @@ import structlog
 from longshore.domain.errors import LongshoreError, NotFound, PreconditionFailed, Unavailable
 from longshore.domain.instance import NOTICE_MARGIN, InstanceStatus
 from longshore.domain.order import CapacityOrder
-from longshore.provisioning.fulfilling import ANSWER_SECONDS, Fulfilling, Provisioned
-from longshore.provisioning.watch import run_all
-from longshore.state import capacity_order, instance
+from longshore.provisioning.instances.watch import run_all
+from longshore.provisioning.orders.fulfilling import ANSWER_SECONDS, Fulfilling, Provisioned
 from longshore.state.leadership import Leadership
 from longshore.state.pool import Pool, transaction
+from longshore.state.provisioning import capacity_order, instance
 
 log = structlog.get_logger()
 

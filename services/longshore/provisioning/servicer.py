@@ -6,8 +6,8 @@ from typing import Any
 import grpc
 
 from longshore.provisioning import convert
-from longshore.provisioning.fulfilling import ANSWER_SECONDS
-from longshore.provisioning.reporting import Reports
+from longshore.provisioning.instances.reporting import Reports
+from longshore.provisioning.orders.fulfilling import ANSWER_SECONDS
 from longshore.provisioning.service import Provisioning
 from longshore.v1 import provisioning_service_pb2 as pb
 from longshore.v1 import provisioning_service_pb2_grpc as pb_grpc

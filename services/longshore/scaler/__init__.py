@@ -13,7 +13,7 @@ one pass, prolonged while it takes, and given back. A pass:
 2. Writes down what orders of earlier passes got that took long (`flight`).
 3. Reads demand, environments, instances, quotes and shortages as of one moment. Instances count
    from ORDERED on.
-4. Decides: `longshore.domain.scaling.decide`, a pure function.
+4. Decides: `longshore.domain.scaling.scaling.decide`, a pure function.
 5. For all environments side by side: records the order, places it, gives instances back, then
    settles `desiredvCpus` at what was really had, with an activity that says why. What a client
    raised it to stands while the provider is short of that. Every transaction checks the lease.

@@ -8,14 +8,16 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from longshore.domain.capacity import Environment
-from longshore.domain.decision import Decision, order_for
 from longshore.domain.errors import LongshoreError
+from longshore.domain.scaling.capacity import Environment
+from longshore.domain.scaling.decision import Decision, order_for
 from longshore.runtime.loop import backoff
 from longshore.scaler.flight import Flights, Landed
 from longshore.scaler.ordering import Got, Ordering
-from longshore.state import capacity_order, compute_environment, scaling
 from longshore.state.leadership import Leadership
+from longshore.state.provisioning import capacity_order
+from longshore.state.scaler import scaling
+from longshore.state.submission import compute_environment
 
 log = structlog.get_logger()
 

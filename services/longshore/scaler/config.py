@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Self
 
 from longshore.domain.catalogue import Catalogue
-from longshore.domain.decision import ScalingSettings
+from longshore.domain.scaling.decision import ScalingSettings
 from longshore.runtime.config import HISTORY, Settings
 from longshore.runtime.host import open_catalogue
 

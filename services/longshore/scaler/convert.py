@@ -5,10 +5,10 @@ from datetime import datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from longshore.domain.decision import Decision
 from longshore.domain.order import ON_DEMAND, SPOT, CapacityError, CapacityOrder
 from longshore.domain.page import Page
-from longshore.state.capacity_report import Activity, EnvironmentCapacity, InstanceSum
+from longshore.domain.scaling.decision import Decision
+from longshore.state.views.capacity_report import Activity, EnvironmentCapacity, InstanceSum
 from longshore.v1 import provisioning_service_pb2 as provisioning_pb
 from longshore.v1 import scaler_service_pb2 as pb
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import structlog
 
-from longshore.domain.decision import Decision
 from longshore.domain.errors import LongshoreError, Unavailable
 from longshore.domain.order import CapacityOrder
+from longshore.domain.scaling.decision import Decision
 from longshore.scaler.ordering import Got, Ordering
 
 log = structlog.get_logger()

@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from longshore.state import scaling
 from longshore.state.pool import Pool, transaction
+from longshore.state.scaler import scaling
 
 #: Activities that a pass forgets.
 PRUNE_BATCH = 1_000

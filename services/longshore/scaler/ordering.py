@@ -8,9 +8,9 @@ from typing import Self
 
 import grpc
 
-from longshore.domain.decision import Decision, GiveBack
 from longshore.domain.order import CapacityError, CapacityOrder
-from longshore.domain.reason import leave
+from longshore.domain.scaling.decision import Decision, GiveBack
+from longshore.domain.scaling.words import leave
 from longshore.rpc.errors import from_rpc_error
 from longshore.scaler import convert
 from longshore.v1 import provisioning_service_pb2_grpc as pb_grpc

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
+from longshore.domain.checks import NAMES_MAX, check_count
 from longshore.domain.page import NUMBER_64, Page, decode_token, encode_token, page_size
-from longshore.domain.validation import NAMES_MAX, check_count
-from longshore.state import capacity_report
-from longshore.state.capacity_report import Activity, EnvironmentCapacity
 from longshore.state.pool import Pool, connection
+from longshore.state.views import capacity_report
+from longshore.state.views.capacity_report import Activity, EnvironmentCapacity
 
 PAGE_MOST = 1_000
 PAGE_DEFAULT = 100

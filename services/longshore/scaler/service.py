@@ -8,17 +8,18 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from longshore.domain.capacity import Snapshot
 from longshore.domain.catalogue import Catalogue
-from longshore.domain.decision import Decision, ScalingSettings
 from longshore.domain.errors import Unavailable
-from longshore.domain.scaling import decide, next_due
+from longshore.domain.scaling.capacity import Snapshot
+from longshore.domain.scaling.decision import Decision, ScalingSettings
+from longshore.domain.scaling.scaling import decide, next_due
 from longshore.scaler.applying import Applying, Troubles
 from longshore.scaler.flight import Flights
 from longshore.scaler.ordering import Ordering
-from longshore.state import capacity_order, scaling
 from longshore.state.leadership import Leadership
 from longshore.state.pool import Pool, transaction
+from longshore.state.provisioning import capacity_order
+from longshore.state.scaler import scaling
 
 log = structlog.get_logger()
 

@@ -8,14 +8,14 @@ ends jobs, so nothing can end between this look and the next time that ended job
 import uuid
 from collections import defaultdict
 
-from longshore.domain.job import DEPENDENCY_FAILED, QUEUE_DELETED, JobStatus
-from longshore.domain.life import Dependency, outlook
+from longshore.domain.job.job import DEPENDENCY_FAILED, QUEUE_DELETED, JobStatus
+from longshore.domain.job.life import Dependency, outlook
 from longshore.scheduler.changes import Changes
 from longshore.scheduler.following import make_ready
 from longshore.scheduler.memory import Memory
-from longshore.state import job_dependency, job_transition, topology
-from longshore.state.job_transition import JobRow
 from longshore.state.pool import Connection
+from longshore.state.scheduler import job_dependency, job_transition, topology
+from longshore.state.scheduler.job_transition import JobRow
 
 #: Most jobs admitted in one transaction.
 ADMISSION_LIMIT = 1_000

@@ -7,15 +7,15 @@ from copy import copy
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 
-from longshore.domain.job import WHOLE, JobKey, JobStatus, Stop
-from longshore.domain.life import Ended, Happening
-from longshore.state import array_job, attempt, demand, job_event, job_transition, ready
-from longshore.state.array_job import ArrayCounts
-from longshore.state.attempt import AttemptMove, LiveAttempt
-from longshore.state.job_event import JobEvent
-from longshore.state.job_transition import JobFlag, JobMove
+from longshore.domain.job.job import WHOLE, JobKey, JobStatus, Stop
+from longshore.domain.job.life import Ended, Happening
 from longshore.state.pool import Connection
-from longshore.state.ready import NewEntry
+from longshore.state.scheduler import array_job, attempt, demand, job_event, job_transition, ready
+from longshore.state.scheduler.array_job import ArrayCounts
+from longshore.state.scheduler.attempt import AttemptMove, LiveAttempt
+from longshore.state.scheduler.job_event import JobEvent
+from longshore.state.scheduler.job_transition import JobFlag, JobMove
+from longshore.state.scheduler.ready import NewEntry
 
 
 @dataclass(slots=True)

@@ -14,14 +14,14 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from longshore.domain.errors import InvalidRequest
 from longshore.domain.instance import is_instance_id
-from longshore.domain.job import JobKey
-from longshore.domain.nodes import range_of_each, ranges_of
+from longshore.domain.job.job import JobKey
+from longshore.domain.job.nodes import range_of_each, ranges_of
+from longshore.domain.request.container import needs_of
 from longshore.domain.resources import Resources
-from longshore.domain.validation_container import needs_of
 from longshore.scheduler.ending import AttemptReport
-from longshore.state.agent import Notice, Registration
-from longshore.state.attempt import LiveAttempt
-from longshore.state.job_transition import JobDetails
+from longshore.state.scheduler.agent import Notice, Registration
+from longshore.state.scheduler.attempt import LiveAttempt
+from longshore.state.scheduler.job_transition import JobDetails
 from longshore.v1 import agent_service_pb2 as pb
 from longshore.v1 import job_definition_pb2, resources_pb2
 

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import structlog
 
-from longshore.domain.job import (
+from longshore.domain.job.job import (
     MAIN_NODE_ENDED,
     TIMED_OUT,
     AttemptEnd,
@@ -25,17 +25,17 @@ from longshore.domain.job import (
     host_terminated,
     judge,
 )
-from longshore.domain.life import Allowance
-from longshore.domain.retry import ExitRule
+from longshore.domain.job.life import Allowance
+from longshore.domain.job.retry import ExitRule
 from longshore.scheduler.apart import SET_ASIDE, apart
 from longshore.scheduler.changes import Changes
 from longshore.scheduler.following import follow
 from longshore.scheduler.memory import AttemptRef, Memory
-from longshore.state import job_transition
-from longshore.state.attempt import AttemptMove, LiveAttempt, MainEnd
-from longshore.state.job_transition import JobDetails, JobMove
 from longshore.state.pool import Connection
-from longshore.state.ready import NewEntry
+from longshore.state.scheduler import job_transition
+from longshore.state.scheduler.attempt import AttemptMove, LiveAttempt, MainEnd
+from longshore.state.scheduler.job_transition import JobDetails, JobMove
+from longshore.state.scheduler.ready import NewEntry
 
 log = structlog.get_logger()
 

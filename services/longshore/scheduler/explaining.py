@@ -4,12 +4,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from longshore.domain.errors import NotFound
-from longshore.domain.job import WHOLE, JobKey, JobStatus
-from longshore.domain.lacking import NONE_YET
-from longshore.domain.nodes import node_status
-from longshore.domain.opening import is_slot
-from longshore.domain.waiting import HINTS
-from longshore.state import (
+from longshore.domain.job.job import WHOLE, JobKey, JobStatus
+from longshore.domain.job.nodes import node_status
+from longshore.domain.placing.lacking import NONE_YET
+from longshore.domain.placing.opening import is_slot
+from longshore.domain.placing.waiting import HINTS
+from longshore.state.pool import Connection
+from longshore.state.scheduler import (
     array_job,
     attempt,
     demand,
@@ -18,9 +19,8 @@ from longshore.state import (
     ready,
     topology,
 )
-from longshore.state.attempt import PlacedAttempt
-from longshore.state.job_transition import JobRow
-from longshore.state.pool import Connection
+from longshore.state.scheduler.attempt import PlacedAttempt
+from longshore.state.scheduler.job_transition import JobRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """What follows from jobs that became final, for parents, dependents and waiting children.
 
-The decisions are `longshore.domain.life`'s; here what they need is read and what they say is
+The decisions are `longshore.domain.job.life`'s; here what they need is read and what they say is
 written. Each round takes what happened, moves what depends on it, and goes on with what became
 final thereby, as far as the tick's allowance goes: the rest is kept in a table, and the next tick
 begins with it. A parent ends in the transaction of its last child whatever is left.
@@ -12,15 +12,15 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from prometheus_client import Histogram
 
-from longshore.domain.arrays import ArrayRules, ranges
-from longshore.domain.job import (
+from longshore.domain.job.arrays import ArrayRules, ranges
+from longshore.domain.job.job import (
     ARRAY_CHILD_FAILED,
     DEPENDENCY_FAILED,
     WHOLE,
     JobKey,
     JobStatus,
 )
-from longshore.domain.life import (
+from longshore.domain.job.life import (
     STEPS_LIMIT,
     Allowance,
     Child,
@@ -33,12 +33,12 @@ from longshore.domain.life import (
 )
 from longshore.scheduler.changes import Changes
 from longshore.scheduler.memory import Memory
-from longshore.state import array_job, happening, job_dependency, job_transition, ready
-from longshore.state.array_job import ArrayCounts, NewArray
-from longshore.state.job_dependency import Dependent
-from longshore.state.job_transition import JobMove, JobRow
 from longshore.state.pool import Connection
-from longshore.state.ready import NewEntry
+from longshore.state.scheduler import array_job, happening, job_dependency, job_transition, ready
+from longshore.state.scheduler.array_job import ArrayCounts, NewArray
+from longshore.state.scheduler.job_dependency import Dependent
+from longshore.state.scheduler.job_transition import JobMove, JobRow
+from longshore.state.scheduler.ready import NewEntry
 
 #: Least dependents read of one ended job at a time. One may come three times.
 PAGE_LEAST = 8

@@ -9,9 +9,9 @@ from datetime import UTC, date, datetime, timedelta
 
 import structlog
 
-from longshore.state import job_history
-from longshore.state.job_history import START, WEEK, OverJob
 from longshore.state.leadership import Leadership
+from longshore.state.scheduler import job_history
+from longshore.state.scheduler.job_history import START, WEEK, OverJob
 
 log = structlog.get_logger()
 

@@ -8,15 +8,15 @@ from functools import partial
 import structlog
 
 from longshore.domain.errors import NotFound, PreconditionFailed
-from longshore.domain.opening import is_slot
-from longshore.domain.waiting import EnvironmentFacts
+from longshore.domain.placing.opening import is_slot
+from longshore.domain.placing.waiting import EnvironmentFacts
 from longshore.scheduler.apart import SET_ASIDE, apart
 from longshore.scheduler.ending import AttemptReport, lost_reports
 from longshore.scheduler.memory import Memory
 from longshore.scheduler.session import Session
-from longshore.state import agent
-from longshore.state.agent import Notice, Registration
 from longshore.state.pool import Connection
+from longshore.state.scheduler import agent
+from longshore.state.scheduler.agent import Notice, Registration
 
 log = structlog.get_logger()
 

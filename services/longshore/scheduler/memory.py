@@ -13,17 +13,17 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from longshore.domain.job import JobKey
-from longshore.domain.opening import Room, is_slot
-from longshore.domain.parking import Parking
+from longshore.domain.job.job import JobKey
+from longshore.domain.placing.opening import Room, is_slot
+from longshore.domain.placing.parking import Parking
+from longshore.domain.placing.shapes import Queue, Shape
+from longshore.domain.placing.waiting import Supply
 from longshore.domain.resources import Resources
-from longshore.domain.shapes import Queue, Shape
-from longshore.domain.waiting import Supply
-from longshore.state import agent, attempt, demand, topology
-from longshore.state.attempt import LiveAttempt, MainEnd
-from longshore.state.demand import Reason
 from longshore.state.pool import Connection
-from longshore.state.topology import Topology
+from longshore.state.scheduler import agent, attempt, demand, topology
+from longshore.state.scheduler.attempt import LiveAttempt, MainEnd
+from longshore.state.scheduler.demand import Reason
+from longshore.state.scheduler.topology import Topology
 
 #: Shapes remembered of which no job waits: most come back.
 SHAPES_KEPT = 1_000

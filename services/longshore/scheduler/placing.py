@@ -1,6 +1,6 @@
 """Placement in three steps: the heads of the queues are read, a plan is made, the plan is applied.
 
-The plan is pure (`longshore.domain.plan`). Applying it is guarded by each job's status: what
+The plan is pure (`longshore.domain.placing`). Applying it is guarded by each job's status: what
 is no longer RUNNABLE is dropped from the plan and gives back what it was to hold.
 """
 
@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from longshore.domain.catalogue import Catalogue
-from longshore.domain.job import WHOLE, JobStatus
-from longshore.domain.lacking import NO_NODES, explain, lacks
-from longshore.domain.opening import Room, is_slot
-from longshore.domain.plan import plan
-from longshore.domain.shapes import Entry, Placement, Plan, Shape, Snapshot
-from longshore.domain.waiting import (
+from longshore.domain.job.job import WHOLE, JobStatus
+from longshore.domain.placing.lacking import NO_NODES, explain, lacks
+from longshore.domain.placing.opening import Room, is_slot
+from longshore.domain.placing.plan import plan
+from longshore.domain.placing.shapes import Entry, Placement, Plan, Shape, Snapshot
+from longshore.domain.placing.waiting import (
     EnvironmentFacts,
     blocked_reason,
     explain_shortages,
@@ -24,11 +24,11 @@ from longshore.domain.waiting import (
 from longshore.scheduler.changes import Changes
 from longshore.scheduler.ending import DetailsCache
 from longshore.scheduler.memory import Memory
-from longshore.state import agent, attempt, demand, job_transition, ready
-from longshore.state.attempt import LiveAttempt
-from longshore.state.demand import Reason
-from longshore.state.job_transition import JobDetails
 from longshore.state.pool import Connection
+from longshore.state.scheduler import agent, attempt, demand, job_transition, ready
+from longshore.state.scheduler.attempt import LiveAttempt
+from longshore.state.scheduler.demand import Reason
+from longshore.state.scheduler.job_transition import JobDetails
 
 #: Entries read of one queue for one plan.
 HEADS_LIMIT = 500

@@ -11,16 +11,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from longshore.domain.job import QUEUE_DELETED, WHOLE, JobKey, JobStatus, Stop, StopKind
+from longshore.domain.job.job import QUEUE_DELETED, WHOLE, JobKey, JobStatus, Stop, StopKind
 from longshore.scheduler.changes import Changes
 from longshore.scheduler.ending import stop
 from longshore.scheduler.following import fail_waiting
 from longshore.scheduler.memory import Memory
-from longshore.state import array_job, job_request, job_transition, ready, topology
-from longshore.state.job_request import JobRequest
-from longshore.state.job_transition import JobFlag, JobRow
 from longshore.state.pool import Connection
-from longshore.state.ready import NewEntry, Waiter
+from longshore.state.scheduler import array_job, job_request, job_transition, ready, topology
+from longshore.state.scheduler.job_request import JobRequest
+from longshore.state.scheduler.job_transition import JobFlag, JobRow
+from longshore.state.scheduler.ready import NewEntry, Waiter
 
 #: Most requests acted on in one transaction.
 REQUEST_LIMIT = 500

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 
 import structlog
 
-from longshore.domain.job import JobKey, JobStatus
+from longshore.domain.job.job import JobKey, JobStatus
 from longshore.scheduler.changes import Changes
 from longshore.scheduler.memory import Memory
-from longshore.state import attempt
-from longshore.state.attempt import LiveAttempt
-from longshore.state.job_transition import JobMove
 from longshore.state.pool import Connection
+from longshore.state.scheduler import attempt
+from longshore.state.scheduler.attempt import LiveAttempt
+from longshore.state.scheduler.job_transition import JobMove
 
 log = structlog.get_logger()
 

@@ -13,8 +13,8 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.errors import Unavailable
-from longshore.domain.job import FAILED_TO_START
-from longshore.domain.life import Allowance
+from longshore.domain.job.job import FAILED_TO_START
+from longshore.domain.job.life import Allowance
 from longshore.scheduler import convert
 from longshore.scheduler.admission import admit
 from longshore.scheduler.apart import SET_ASIDE
@@ -41,12 +41,13 @@ from longshore.scheduler.placing import Placed, place
 from longshore.scheduler.requesting import apply_deletions, apply_requests
 from longshore.scheduler.returning import hold_again, take_back
 from longshore.scheduler.session import Session
-from longshore.state import agent, listen, topology
-from longshore.state.agent import Notice, Registration
-from longshore.state.attempt import LiveAttempt
-from longshore.state.job_transition import JobDetails
+from longshore.state import listen
 from longshore.state.leadership import Leadership
 from longshore.state.pool import Connection, Pool
+from longshore.state.scheduler import agent, topology
+from longshore.state.scheduler.agent import Notice, Registration
+from longshore.state.scheduler.attempt import LiveAttempt
+from longshore.state.scheduler.job_transition import JobDetails
 from longshore.v1 import agent_service_pb2 as pb
 
 log = structlog.get_logger()

@@ -8,7 +8,7 @@ from google.protobuf.duration_pb2 import Duration
 from prometheus_client import Counter
 
 from longshore.domain.errors import InvalidRequest
-from longshore.domain.job import JobKey
+from longshore.domain.job.job import JobKey
 from longshore.rpc.batch import BATCH_BYTES
 from longshore.scheduler import convert
 from longshore.scheduler.explaining import explain_job

@@ -1,8 +1,8 @@
 """Simulation: a workload in virtual time, on compute environments that cost nothing to try.
 
-The decisions are the production ones: `longshore.domain.plan.plan` places jobs,
-`longshore.domain.scaling.decide` orders and gives back instances, `longshore.domain.waiting` says
-what can never run. What is simulated is everything around them, with the services' own settings:
+The decisions are the production ones: `longshore.domain.placing` places jobs and says what can
+never run, `longshore.domain.scaling` orders and gives back instances. What is simulated is
+everything around them, with the services' own settings:
 
 - `backlog`: jobs, arrays, dependencies and retries, as the scheduler keeps them in tables;
 - `placing`: the scheduler's pass over waiting jobs;
@@ -10,7 +10,7 @@ what can never run. What is simulated is everything around them, with the servic
 - `environment`, `scaling`: the scaler's pass;
 - `driver`: the clock and the order of events.
 
-Instances come from `longshore.provisioning.simulated`, through the interface that every provider
+Instances come from `longshore.simulation.provider`, through the interface that every provider
 has. Everything follows from the workload and its seed: the same file gives the same figures, and
 how long a job runs and when it comes does not depend on what is decided, so that two strategies are
 compared on the same jobs.

@@ -16,9 +16,9 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from longshore.domain.arrays import ArrayRules
-from longshore.domain.retry import ExitRule, should_retry
-from longshore.domain.shapes import Entry, Placement, Shape
+from longshore.domain.job.arrays import ArrayRules
+from longshore.domain.job.retry import ExitRule, should_retry
+from longshore.domain.placing.shapes import Entry, Placement, Shape
 from longshore.simulation.clock import Clock
 from longshore.simulation.workload import JobPart
 

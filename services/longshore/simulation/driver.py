@@ -15,14 +15,13 @@ import itertools
 from dataclasses import dataclass
 from datetime import timedelta
 
-from longshore.domain.capacity import InstanceState
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.errors import LimitExceeded
 from longshore.domain.order import SPOT
-from longshore.domain.shapes import Queue
-from longshore.domain.validation_environment import compute_resources
-from longshore.domain.waiting import blocked_reason
-from longshore.provisioning.simulated import Event, Happening, SimulatedProvider
+from longshore.domain.placing.shapes import Queue
+from longshore.domain.placing.waiting import blocked_reason
+from longshore.domain.request.compute_environment import compute_resources
+from longshore.domain.scaling.capacity import InstanceState
 from longshore.simulation.backlog import Backlog, Outcome
 from longshore.simulation.clock import Clock, since_epoch
 from longshore.simulation.duration import microseconds
@@ -30,6 +29,7 @@ from longshore.simulation.environment import EnvironmentState, facts
 from longshore.simulation.fleet import Attempt, Fleet, Member
 from longshore.simulation.placing import Placer
 from longshore.simulation.prepare import Prepared
+from longshore.simulation.provider import Event, Happening, SimulatedProvider
 from longshore.simulation.scaling import Patience, Scaler
 from longshore.simulation.timeline import Timeline
 

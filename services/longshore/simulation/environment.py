@@ -1,18 +1,18 @@
 """A compute environment in virtual time, as the scaler keeps it and as decisions see it.
 
-As `longshore.state.scaling` reads it from tables.
+As `longshore.state.scaler.scaling` reads it from tables.
 """
 
 from dataclasses import dataclass
 from datetime import timedelta
 
-from longshore.domain.capacity import BEST_FIT, Environment
 from longshore.domain.catalogue import Catalogue, InstanceType
 from longshore.domain.environment import ComputeEnvironment, is_fargate
-from longshore.domain.market import Market
 from longshore.domain.order import ON_DEMAND, SPOT
-from longshore.domain.validation_environment import compute_resources
-from longshore.domain.waiting import EnvironmentFacts
+from longshore.domain.placing.waiting import EnvironmentFacts
+from longshore.domain.request.compute_environment import compute_resources
+from longshore.domain.scaling.capacity import BEST_FIT, Environment
+from longshore.domain.scaling.market import Market
 
 
 @dataclass(slots=True)

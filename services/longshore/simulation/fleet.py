@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from longshore.domain.capacity import Instance, InstanceState
 from longshore.domain.catalogue import InstanceType
-from longshore.domain.opening import Room
+from longshore.domain.placing.opening import Room
 from longshore.domain.resources import Resources
+from longshore.domain.scaling.capacity import Instance, InstanceState
 from longshore.simulation.backlog import Job
 from longshore.simulation.clock import Clock
 

@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from longshore.domain.capacity import InstanceState
 from longshore.domain.catalogue import Catalogue
-from longshore.domain.opening import Room
-from longshore.domain.parking import Parking
-from longshore.domain.plan import HOLD_AFTER, plan
+from longshore.domain.placing.opening import Room
+from longshore.domain.placing.parking import Parking
+from longshore.domain.placing.plan import HOLD_AFTER, plan
+from longshore.domain.placing.shapes import Placement, Queue, Shape, Snapshot
+from longshore.domain.placing.waiting import Supply, blocked_reason
 from longshore.domain.resources import Resources
-from longshore.domain.shapes import Placement, Queue, Shape, Snapshot
-from longshore.domain.waiting import Supply, blocked_reason
+from longshore.domain.scaling.capacity import InstanceState
 from longshore.simulation.backlog import Backlog
 from longshore.simulation.clock import Clock
 from longshore.simulation.environment import EnvironmentState, facts

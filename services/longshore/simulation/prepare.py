@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from longshore.domain.catalogue import Catalogue
-from longshore.domain.decision import ScalingSettings
+from longshore.domain.checks import Json
 from longshore.domain.environment import ComputeEnvironment
 from longshore.domain.errors import LongshoreError
-from longshore.domain.shapes import Queue, Shape
-from longshore.domain.validation import Json
-from longshore.domain.validation_environment import new_environment
-from longshore.provisioning.simulated_market import Market, PoolRule, Shortage
+from longshore.domain.placing.shapes import Queue, Shape
+from longshore.domain.request.compute_environment import new_environment
+from longshore.domain.scaling.decision import ScalingSettings
 from longshore.simulation.backlog import Job
 from longshore.simulation.clock import moment
 from longshore.simulation.duration import microseconds
+from longshore.simulation.market import Market, PoolRule, Shortage
 from longshore.simulation.submitting import check_named, draw_jobs, wrong
 from longshore.simulation.workload import (
     ComputeEnvironmentPart,

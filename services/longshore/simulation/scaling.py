@@ -1,7 +1,7 @@
 """The scaler's pass in virtual time: the production decision, applied to simulated instances.
 
-As `longshore.scaler.service` and `longshore.state.scaling` do it: environments with the offers that
-the provider quotes, instances with what is free on them, demand by shape in dispatch order; what is
+As `longshore.scaler` and `longshore.state.scaler` do it: environments with the offers that the
+provider quotes, instances with what is free on them, demand by shape in dispatch order; what is
 decided is ordered and given back, what the provider was short of is left alone for a while, and
 `desiredvCpus` is settled at what was had.
 """
@@ -13,21 +13,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from longshore.domain.capacity import (
+from longshore.domain.catalogue import Catalogue, InstanceType
+from longshore.domain.order import SPOT, CapacityOrder
+from longshore.domain.placing.shapes import Entry, Queue, Shape
+from longshore.domain.placing.waiting import Launched, Shortage, Supply
+from longshore.domain.request.compute_environment import compute_resources
+from longshore.domain.scaling.capacity import (
     Environment,
     InstanceState,
     QueueDemand,
     ShapeDemand,
     Snapshot,
 )
-from longshore.domain.catalogue import Catalogue, InstanceType
-from longshore.domain.decision import Decision, ScalingSettings, order_for
-from longshore.domain.market import Market, PoolName, Quote
-from longshore.domain.order import SPOT, CapacityOrder
-from longshore.domain.scaling import decide, next_due
-from longshore.domain.shapes import Entry, Queue, Shape
-from longshore.domain.validation_environment import compute_resources
-from longshore.domain.waiting import Launched, Shortage, Supply
+from longshore.domain.scaling.decision import Decision, ScalingSettings, order_for
+from longshore.domain.scaling.market import Market, PoolName, Quote
+from longshore.domain.scaling.scaling import decide, next_due
 from longshore.provisioning.provider import Fulfilment, Provider
 from longshore.simulation.backlog import Backlog
 from longshore.simulation.clock import EPOCH, Clock

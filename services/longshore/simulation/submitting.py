@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 
 from longshore.domain.catalogue import Catalogue, fargate_type
+from longshore.domain.checks import check_name, check_retry
 from longshore.domain.environment import EC2
 from longshore.domain.errors import InvalidRequest, LimitExceeded, LongshoreError
+from longshore.domain.job.retry import ExitRule
+from longshore.domain.placing.shapes import Shape
 from longshore.domain.resources import Resources
-from longshore.domain.retry import ExitRule
-from longshore.domain.shapes import Shape
-from longshore.domain.validation import check_name, check_retry
 from longshore.simulation.backlog import Job
 from longshore.simulation.duration import SECOND, draw, microseconds, source
 from longshore.simulation.workload import COUNT_MAX, JobPart, Workload

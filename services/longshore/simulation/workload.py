@@ -12,7 +12,7 @@ import msgspec
 import yaml
 
 from longshore.domain.errors import InvalidRequest
-from longshore.domain.nodes import NODES_MAX
+from longshore.domain.job.nodes import NODES_MAX
 from longshore.simulation.duration import Duration, Span, microseconds, seconds
 
 FILE_BYTES_MAX = 4 * 1024 * 1024

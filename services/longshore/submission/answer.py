@@ -7,13 +7,13 @@ from typing import Any
 from google.protobuf.json_format import ParseDict
 
 from longshore.domain.arn import Arns
+from longshore.domain.checks import Json
 from longshore.domain.environment import ComputeEnvironment, JobQueue
-from longshore.domain.job import JobStatus
-from longshore.domain.nodes import range_of_each, ranges_of
-from longshore.domain.reading import AttemptRecord, DescribedJob, JobRecord, NodeCount
-from longshore.domain.validation import Json
-from longshore.domain.validation_environment import compute_resources
-from longshore.state.job_definition import DefinitionRecord
+from longshore.domain.job.job import JobStatus
+from longshore.domain.job.nodes import range_of_each, ranges_of
+from longshore.domain.request.compute_environment import compute_resources
+from longshore.domain.request.reading import AttemptRecord, DescribedJob, JobRecord, NodeCount
+from longshore.state.submission.job_definition import DefinitionRecord
 from longshore.v1 import (
     compute_environment_pb2,
     job_definition_pb2,

@@ -13,8 +13,8 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
+from longshore.domain.checks import check_size
 from longshore.domain.errors import InvalidRequest
-from longshore.domain.validation import check_size
 from longshore.v1 import options_pb2
 
 #: Members whose values may have any letter case.

@@ -7,19 +7,19 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.message import Message
 
 from longshore.domain.arn import JOB_QUEUE, parse_definition, parse_name
-from longshore.domain.errors import InvalidRequest
-from longshore.domain.job import JobKey
-from longshore.domain.listing import ListRequest
-from longshore.domain.merge import Overrides
-from longshore.domain.node_overrides import NodeOverrides, RangeOverrides
-from longshore.domain.submission import PLAIN, Dependency, Submission
-from longshore.domain.validation import (
+from longshore.domain.checks import (
     Json,
     check_job_name,
     check_priority,
     check_tags,
     unsupported,
 )
+from longshore.domain.errors import InvalidRequest
+from longshore.domain.job.job import JobKey
+from longshore.domain.request.listing import ListRequest
+from longshore.domain.request.merge import Overrides
+from longshore.domain.request.node_overrides import NodeOverrides, RangeOverrides
+from longshore.domain.request.submission import PLAIN, Dependency, Submission
 from longshore.v1 import (
     job_definition_pb2,
     job_pb2,

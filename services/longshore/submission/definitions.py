@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 from longshore.domain.arn import NAME, DefinitionName
+from longshore.domain.checks import NAMES_MAX, Json, check_count, require
 from longshore.domain.errors import InvalidRequest, NotFound
 from longshore.domain.page import NUMBER_32, Page, decode_token, encode_token, page_size
-from longshore.domain.validation import NAMES_MAX, Json, check_count, require
-from longshore.domain.validation_definition import new_definition
-from longshore.state import job_definition
-from longshore.state.job_definition import DefinitionRecord
+from longshore.domain.request.definition import new_definition
 from longshore.state.pool import Pool, connection, transaction
+from longshore.state.submission import job_definition
+from longshore.state.submission.job_definition import DefinitionRecord
 
 _SCOPE = "definitions"
 _BEYOND_REVISIONS = 2**31 - 1

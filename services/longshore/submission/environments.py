@@ -6,14 +6,7 @@ from datetime import UTC, datetime
 
 from longshore.domain.arn import NAME
 from longshore.domain.catalogue import Catalogue
-from longshore.domain.environment import (
-    QUEUE_HEALTHY,
-    ComputeEnvironment,
-    JobQueue,
-)
-from longshore.domain.errors import NotFound, PreconditionFailed
-from longshore.domain.page import Page, decode_token, encode_token, page_size
-from longshore.domain.validation import (
+from longshore.domain.checks import (
     NAMES_MAX,
     Json,
     check_count,
@@ -21,14 +14,21 @@ from longshore.domain.validation import (
     check_tags,
     require,
 )
-from longshore.domain.validation_environment import new_environment, updated_environment
-from longshore.domain.validation_queue import (
+from longshore.domain.environment import (
+    QUEUE_HEALTHY,
+    ComputeEnvironment,
+    JobQueue,
+)
+from longshore.domain.errors import NotFound, PreconditionFailed
+from longshore.domain.page import Page, decode_token, encode_token, page_size
+from longshore.domain.request.compute_environment import new_environment, updated_environment
+from longshore.domain.request.queue import (
     check_environments,
     check_queue_request,
     environments_of,
 )
-from longshore.state import compute_environment, job_queue
 from longshore.state.pool import Connection, Pool, connection, transaction
+from longshore.state.submission import compute_environment, job_queue
 
 #: AWS's text is not published; this is believed to be it.
 _EXISTS = "Object already exists"

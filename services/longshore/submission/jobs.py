@@ -4,21 +4,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from longshore.domain.arn import JOB_QUEUE, parse_name
-from longshore.domain.errors import InvalidRequest, LongshoreError, NotFound
-from longshore.domain.job import JobKey, JobStatus
-from longshore.domain.listing import ListRequest, job_filter
-from longshore.domain.nodes import NODES_MAX
-from longshore.domain.page import NUMBER_64, Page, decode_token, encode_token, page_size
-from longshore.domain.reading import DescribedJob, JobRecord
-from longshore.domain.submission import ARRAY_MAX
-from longshore.domain.validation import (
+from longshore.domain.checks import (
     check_count,
     check_not_empty,
     check_reason,
     require,
 )
-from longshore.state import job_queue, job_reading, job_request
+from longshore.domain.errors import InvalidRequest, LongshoreError, NotFound
+from longshore.domain.job.job import JobKey, JobStatus
+from longshore.domain.job.nodes import NODES_MAX
+from longshore.domain.page import NUMBER_64, Page, decode_token, encode_token, page_size
+from longshore.domain.request.listing import ListRequest, job_filter
+from longshore.domain.request.reading import DescribedJob, JobRecord
+from longshore.domain.request.submission import ARRAY_MAX
 from longshore.state.pool import Pool, connection, transaction
+from longshore.state.scheduler import job_request
+from longshore.state.submission import job_queue
+from longshore.state.views import job_reading
 
 DESCRIBE_MAX = 100
 LIST_MAX = 1000

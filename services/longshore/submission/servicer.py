@@ -14,9 +14,9 @@ from longshore.domain.arn import (
     parse_definition,
     parse_name,
 )
+from longshore.domain.checks import require
 from longshore.domain.errors import InvalidRequest
-from longshore.domain.submission import check_submission
-from longshore.domain.validation import require
+from longshore.domain.request.submission import check_submission
 from longshore.submission import answer, convert
 from longshore.submission.check import check_request
 from longshore.submission.definitions import Definitions

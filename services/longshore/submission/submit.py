@@ -15,10 +15,10 @@ from datetime import UTC, datetime
 import structlog
 from prometheus_client import Counter, Histogram
 
+from longshore.domain.checks import Json
 from longshore.domain.environment import QueueFacts
 from longshore.domain.errors import LongshoreError, Unavailable
-from longshore.domain.resources import Resources
-from longshore.domain.submission import (
+from longshore.domain.request.submission import (
     Definition,
     KnownJob,
     ResolvedJob,
@@ -32,9 +32,9 @@ from longshore.domain.submission import (
     missing_definition,
     resolve,
 )
-from longshore.domain.validation import Json
-from longshore.state import job_submission as state
+from longshore.domain.resources import Resources
 from longshore.state.pool import Connection, Pool, transaction
+from longshore.state.submission import job_submission as state
 from longshore.submission.batcher import Batcher
 
 log = structlog.get_logger()

@@ -11,13 +11,13 @@ from longshore.domain.arn import (
     parse_name,
     parse_resource,
 )
+from longshore.domain.checks import TAGS_MAX, check_tags, require, unsupported
 from longshore.domain.environment_tags import check_settings, has_settings
 from longshore.domain.errors import InvalidRequest, NotFound
-from longshore.domain.job import JobKey
-from longshore.domain.validation import TAGS_MAX, check_tags, require, unsupported
+from longshore.domain.job.job import JobKey
 from longshore.state import listen
 from longshore.state.pool import Connection, Pool, transaction
-from longshore.state.tag import Tagged, lock_tags, write_tags
+from longshore.state.submission.tag import Tagged, lock_tags, write_tags
 
 _MEMBER = "resourceArn"
 

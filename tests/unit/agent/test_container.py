@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from longshore.agent.attempt import StepFailed
+from longshore.agent.attempts.attempt import StepFailed
 from longshore.agent.docker.container import Limits, container_config, log_bounds, shared_volumes
 from longshore.agent.docker.intake import Bounds
 from longshore.v1 import agent_service_pb2 as pb

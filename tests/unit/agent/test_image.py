@@ -4,7 +4,7 @@ from typing import cast
 
 import pytest
 
-from longshore.agent.attempt import StepFailed
+from longshore.agent.attempts.attempt import StepFailed
 from longshore.agent.docker.engine import Engine, EngineAwayError
 from longshore.agent.docker.image import Images
 

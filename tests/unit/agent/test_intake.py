@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from longshore.agent.docker.intake import Bounds, Intake, Missing
-from longshore.agent.spool import STDERR, STDOUT, Spool, SpoolFile, format_time
+from longshore.agent.logs.spool import STDERR, STDOUT, Spool, SpoolFile, format_time
 
 NAME = "definition/default/0123456789abcdef"
 PLENTY = Bounds(100 * 1024 * 1024)

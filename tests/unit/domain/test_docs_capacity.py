@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from longshore.domain.capacity import Environment, Offer, QueueDemand, ShapeDemand, Snapshot
 from longshore.domain.catalogue import Catalogue
-from longshore.domain.decision import Decision, ScalingSettings
 from longshore.domain.resources import Resources
-from longshore.domain.scaling import decide
+from longshore.domain.scaling.capacity import Environment, Offer, QueueDemand, ShapeDemand, Snapshot
+from longshore.domain.scaling.decision import Decision, ScalingSettings
+from longshore.domain.scaling.scaling import decide
 from longshore.simulation.workload import ComputeEnvironmentPart, JobPart, Workload, parse
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "capacity.md"

@@ -7,13 +7,13 @@ from typing import Any, cast
 import pytest
 from structlog.testing import capture_logs
 
-from longshore.domain.decision import Decision
 from longshore.domain.errors import Unavailable
 from longshore.domain.order import CapacityOrder
+from longshore.domain.scaling.decision import Decision
 from longshore.scaler.applying import Applying, Troubles
 from longshore.scaler.flight import Flights, Landed
 from longshore.scaler.ordering import Got, Ordering
-from longshore.state import scaling
+from longshore.state.scaler import scaling
 
 DECISION = cast("Decision", None)
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from longshore.domain.capacity import Offer
 from longshore.domain.catalogue import Catalogue
-from longshore.domain.decision import Decision, GiveBack, Launch, Leave
 from longshore.domain.errors import Unavailable
 from longshore.domain.order import CapacityError, CapacityOrder, OrderEntry
+from longshore.domain.scaling.capacity import Offer
+from longshore.domain.scaling.decision import Decision, GiveBack, Launch, Leave
 from longshore.rpc.channel import open_channel
 from longshore.rpc.server import GrpcServer
 from longshore.scaler import ordering

@@ -7,9 +7,9 @@ from typing import cast
 import pytest
 
 from longshore.scheduler.ending import DetailsCache
-from longshore.state import job_transition
-from longshore.state.job_transition import JobDetails
 from longshore.state.pool import Connection
+from longshore.state.scheduler import job_transition
+from longshore.state.scheduler.job_transition import JobDetails
 
 IDS = [uuid.UUID(int=n) for n in range(10)]
 NOWHERE = cast("Connection", None)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from longshore.domain.job import JobKey
+from longshore.domain.job.job import JobKey
 from longshore.scheduler.ending import AttemptReport
 from longshore.scheduler.inbox import Inbox, Report
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import msgspec
 
-from longshore.domain.capacity import BEST_FIT
 from longshore.domain.order import ON_DEMAND
 from longshore.domain.resources import Resources
+from longshore.domain.scaling.capacity import BEST_FIT
 from longshore.simulation.driver import Simulation
 from longshore.simulation.duration import microseconds
 from longshore.simulation.fleet import Attempt

@@ -5,7 +5,7 @@ from typing import Any
 
 from unit.simulation.building import a_workload, jobs
 
-from longshore.domain.shapes import Entry, Placement
+from longshore.domain.placing.shapes import Entry, Placement
 from longshore.simulation.backlog import Backlog, Job, Outcome
 from longshore.simulation.clock import Clock
 from longshore.simulation.prepare import prepare

@@ -10,9 +10,9 @@ from longshore.domain.catalogue import Catalogue
 from longshore.domain.instance import InstanceRecord, InstanceStatus
 from longshore.domain.order import ON_DEMAND, SPOT, CapacityOrder, OrderEntry
 from longshore.provisioning.provider import Fulfilment, LaunchError, Provider
-from longshore.provisioning.simulated import Happening, SimulatedProvider
-from longshore.provisioning.simulated_market import Market, PoolRule, Shortage
 from longshore.simulation.clock import EPOCH, Clock
+from longshore.simulation.market import Market, PoolRule, Shortage
+from longshore.simulation.provider import Happening, SimulatedProvider
 
 CATALOGUE = Catalogue()
 MINUTE = 60_000_000

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from longshore.domain.errors import Unavailable
-from longshore.domain.submission import Submission
+from longshore.domain.request.submission import Submission
 from longshore.submission.submit import Submitter
 
 

@@ -18,9 +18,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from longshore.agent.attempt import AttemptKey, StepFailed
+from longshore.agent.attempts.attempt import AttemptKey, StepFailed
+from longshore.agent.attempts.environment import environment
 from longshore.agent.docker.intake import Bounds
-from longshore.agent.environment import environment
 from longshore.v1 import agent_service_pb2 as pb
 from longshore.v1 import container_pb2, job_definition_pb2
 

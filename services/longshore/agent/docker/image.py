@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from longshore.agent.attempt import StepFailed
+from longshore.agent.attempts.attempt import StepFailed
 from longshore.agent.docker.engine import (
     Engine,
     EngineAwayError,

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from longshore.agent.spool import (
+from longshore.agent.logs.spool import (
     STDERR,
     STDOUT,
     SpoolFile,

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from longshore.agent import machine
-from longshore.agent.attempt import StepFailed
+from longshore.agent.attempts.attempt import StepFailed
 from longshore.agent.config import AgentConfig
 from longshore.agent.docker.engine import Engine, EngineAwayError, EngineTimeoutError
 from longshore.agent.docker.sandbox import Sandbox, SandboxError, addresses

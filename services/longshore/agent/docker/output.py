@@ -19,7 +19,7 @@ from longshore.agent.docker.engine import (
     EngineTimeoutError,
 )
 from longshore.agent.docker.intake import Bounds, Intake, Missing
-from longshore.agent.spool import Spool, SpoolFile
+from longshore.agent.logs.spool import Spool, SpoolFile
 
 log = structlog.get_logger()
 

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from longshore.agent import metrics
-from longshore.agent.attempt import (
+from longshore.agent.attempts.attempt import (
     Attempt,
     AttemptKey,
     Exit,
@@ -43,8 +43,8 @@ from longshore.agent.docker.image import Images
 from longshore.agent.docker.network import Network
 from longshore.agent.docker.output import Output
 from longshore.agent.docker.sandbox import SANDBOX_LABEL
+from longshore.agent.logs.spool import Spool
 from longshore.agent.runtime import Found
-from longshore.agent.spool import Spool
 from longshore.v1 import resources_pb2
 
 log = structlog.get_logger()

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from longshore.domain.catalogue import ARM64, InstanceType
+from longshore.domain.checks import Json
 from longshore.domain.errors import InvalidRequest
-from longshore.domain.validation import Json
 from longshore.provisioning.ec2.api import Api
 from longshore.provisioning.ec2.config import Ec2Config
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import structlog
 
 from longshore.domain.catalogue import LOCAL_FAMILY, InstanceType
+from longshore.domain.checks import Json
 from longshore.domain.errors import InvalidRequest, Unavailable
 from longshore.domain.order import (
     PROVIDER_ERROR,
@@ -13,7 +14,6 @@ from longshore.domain.order import (
     CapacityOrder,
     OrderEntry,
 )
-from longshore.domain.validation import Json
 from longshore.provisioning.ec2.api import Api, Refused
 from longshore.provisioning.ec2.fleet import (
     Got,

@@ -12,8 +12,8 @@ import structlog
 
 from longshore.domain.catalogue import InstanceType
 from longshore.domain.errors import Unavailable
-from longshore.domain.market import Quote
 from longshore.domain.order import ON_DEMAND, SPOT
+from longshore.domain.scaling.market import Quote
 from longshore.provisioning.ec2.api import Api, Refused, chunks
 from longshore.provisioning.ec2.config import Ec2Config
 

@@ -10,9 +10,9 @@ from typing import Any
 import structlog
 
 from longshore.domain.catalogue import InstanceType
+from longshore.domain.checks import Json
 from longshore.domain.errors import Unavailable
 from longshore.domain.instance import InstanceRecord
-from longshore.domain.market import Quote
 from longshore.domain.order import (
     INSTANCE_LIMIT,
     CapacityError,
@@ -20,7 +20,7 @@ from longshore.domain.order import (
     Ordered,
     OrderEntry,
 )
-from longshore.domain.validation import Json
+from longshore.domain.scaling.market import Quote
 from longshore.provisioning.ec2.api import Api, Refused, chunks, open_api
 from longshore.provisioning.ec2.config import Ec2Config
 from longshore.provisioning.ec2.fleet import Got, by_rank, entry_for

@@ -22,8 +22,8 @@ import botocore.session
 import structlog
 from botocore.model import ListShape, Shape, StructureShape
 
+from longshore.domain.checks import Json
 from longshore.domain.errors import InvalidRequest, Unavailable
-from longshore.domain.validation import Json
 from longshore.provisioning.ec2.api import Api, Refused
 from longshore.provisioning.ec2.config import Ec2Config
 from longshore.provisioning.ec2.image import Images, InstanceClass

@@ -1,0 +1,157 @@
+"""Moves an attempt one step toward what is desired."""
+
+import asyncio
+
+import structlog
+
+from longshore.agent.attempts.attempt import (
+    EXITED,
+    FAILED_TO_START,
+    Attempt,
+    Exit,
+    Phase,
+    StepFailed,
+    now,
+)
+from longshore.agent.runtime import Runtime
+from longshore.v1 import agent_service_pb2 as pb
+
+log = structlog.get_logger()
+
+#: Seconds until what failed after the start of an attempt is tried again.
+RETRY_SECONDS = 2.0
+#: Seconds between two tries to stop what has not ended.
+STOP_AGAIN_SECONDS = 5.0
+#: Containers removed at one time; more would only take processor time from those that start.
+CONCURRENT_REMOVALS = 3
+
+
+class Controller:
+    """The steps, over a runtime. How far an attempt is stands in the attempt alone."""
+
+    def __init__(self, runtime: Runtime, concurrent_starts: int) -> None:
+        self._runtime = runtime
+        self._starts = asyncio.Semaphore(concurrent_starts)
+        self._removals = asyncio.Semaphore(CONCURRENT_REMOVALS)
+
+    async def step(self, attempt: Attempt) -> pb.AttemptChange | None:
+        """Takes the next step of an attempt.
+
+        Returns:
+            What the scheduler should know of it, if anything.
+        """
+        match attempt.phase:
+            case Phase.ACCEPTED:
+                return await self._prepare(attempt)
+            case Phase.READY:
+                return await self._launch(attempt)
+            case Phase.RUNNING:
+                return await self._watch(attempt)
+            case Phase.ENDED:
+                await self._collect(attempt)
+            case Phase.COLLECTED:
+                await self._remove(attempt)
+        return None
+
+    async def recover(self, attempt: Attempt) -> pb.AttemptChange | None:
+        """Goes on after a step that failed for a reason nobody foresaw.
+
+        What does not run yet fails; what runs, or has run, is looked at again after a while.
+        """
+        if attempt.phase in (Phase.ACCEPTED, Phase.READY):
+            return _failed_to_start(
+                attempt, StepFailed("CannotStartContainerError", "the agent's log says why")
+            )
+        await asyncio.sleep(RETRY_SECONDS)
+        return None
+
+    async def _prepare(self, attempt: Attempt) -> pb.AttemptChange | None:
+        if attempt.stopping:
+            return _stopped_early(attempt)
+        try:
+            if not self._runtime.prepared(attempt):
+                await self._prepare_unless_stopped(attempt)
+        except StepFailed as error:
+            return _failed_to_start(attempt, error)
+        attempt.phase = Phase.READY
+        return None
+
+    async def _prepare_unless_stopped(self, attempt: Attempt) -> None:
+        preparing = asyncio.ensure_future(self._runtime.prepare(attempt))
+        attempt.on_stop = preparing.cancel
+        try:
+            await asyncio.wait({preparing})
+            if not preparing.cancelled():
+                preparing.result()
+        finally:
+            attempt.on_stop = None
+            preparing.cancel()
+
+    async def _launch(self, attempt: Attempt) -> pb.AttemptChange | None:
+        async with self._starts:
+            if attempt.stopping:
+                return _stopped_early(attempt)
+            try:
+                started_at = await self._runtime.launch(attempt)
+            except StepFailed as error:
+                return _failed_to_start(attempt, error)
+        return attempt.started(started_at)
+
+    async def _watch(self, attempt: Attempt) -> pb.AttemptChange:
+        stops: list[asyncio.Task[None]] = []
+        attempt.on_stop = lambda: stops.append(asyncio.create_task(self._stop(attempt)))
+        if attempt.stopping:
+            attempt.on_stop()
+        try:
+            end = await self._runtime.wait(attempt)
+        except StepFailed as error:
+            end = Exit(None, now(), error.reason)
+        finally:
+            attempt.on_stop = None
+            for stop in stops:
+                stop.cancel()
+            await asyncio.gather(*stops, return_exceptions=True)
+        return attempt.ended(end, attempt.stop_reason or EXITED)
+
+    async def _stop(self, attempt: Attempt) -> None:
+        """Stops it, and again if word of its end got lost, until cancelled because it has ended."""
+        while True:
+            try:
+                await self._runtime.stop(attempt)
+            except StepFailed as error:
+                log.warning("attempt.not_stopped", job_id=attempt.key.job_id, error=str(error))
+            await asyncio.sleep(STOP_AGAIN_SECONDS)
+
+    async def _collect(self, attempt: Attempt) -> None:
+        try:
+            await self._runtime.collect(attempt)
+        except (StepFailed, OSError) as error:
+            log.warning("attempt.log_incomplete", job_id=attempt.key.job_id, error=str(error))
+        attempt.phase = Phase.COLLECTED
+
+    async def _remove(self, attempt: Attempt) -> None:
+        # Only what is on record for good may leave no trace.
+        await attempt.journaled.wait()
+        async with self._removals:
+            try:
+                await self._runtime.remove(attempt)
+            except StepFailed as error:
+                log.warning("attempt.not_removed", job_id=attempt.key.job_id, error=str(error))
+            else:
+                attempt.phase = Phase.REMOVED
+                return
+        await asyncio.sleep(RETRY_SECONDS)
+
+
+def _stopped_early(attempt: Attempt) -> pb.AttemptChange:
+    return attempt.ended(Exit(None, now()), attempt.stop_reason or FAILED_TO_START)
+
+
+def _failed_to_start(attempt: Attempt, error: StepFailed) -> pb.AttemptChange:
+    log.info(
+        "attempt.failed_to_start",
+        job_id=attempt.key.job_id,
+        attempt=attempt.key.attempt,
+        reason=error.reason,
+    )
+    return attempt.ended(Exit(None, now(), error.reason), attempt.stop_reason or FAILED_TO_START)

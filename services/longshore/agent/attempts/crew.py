@@ -1,0 +1,232 @@
+"""The set of attempts on this instance, each driven by a task of its own."""
+
+import asyncio
+import contextlib
+from collections import OrderedDict
+from collections.abc import Iterable
+from datetime import UTC
+
+import structlog
+
+from longshore.agent import metrics
+from longshore.agent.attempts.attempt import Attempt, AttemptKey, Phase, now
+from longshore.agent.attempts.controller import Controller
+from longshore.agent.reporting.journal import Entry, Journal
+from longshore.agent.reporting.outbox import Outbox
+from longshore.agent.runtime import Found, Runtime
+from longshore.v1 import agent_service_pb2 as pb
+from longshore.v1 import resources_pb2
+
+log = structlog.get_logger()
+
+#: Attempts remembered after they are forgotten, so that an assignment said twice runs once.
+REMEMBERED = 10_000
+
+
+class Crew:
+    """Takes attempts on, brings them to their end, and forgets them when nobody needs them."""
+
+    def __init__(
+        self, runtime: Runtime, journal: Journal, concurrent_starts: int, group: asyncio.TaskGroup
+    ) -> None:
+        self._runtime = runtime
+        self._journal = journal
+        self._controller = Controller(runtime, concurrent_starts)
+        self._group = group
+        self._attempts: dict[AttemptKey, Attempt] = {}
+        self._tasks: dict[AttemptKey, asyncio.Task[None]] = {}
+        self._past: OrderedDict[AttemptKey, None] = OrderedDict()
+        self._found: dict[AttemptKey, Found] = {}
+        self._unconfirmed: set[AttemptKey] = set()
+        self.outbox = Outbox(journal, self._acknowledged)
+        #: Set when an attempt was forgotten.
+        self.changed = asyncio.Event()
+
+    def known_keys(self) -> list[AttemptKey]:
+        """Every attempt that is known or was found, for the registration."""
+        return [*self._attempts, *(key for key in self._found if key not in self._attempts)]
+
+    def live(self) -> int:
+        """How many attempts have not ended."""
+        return sum(attempt.live for attempt in self._attempts.values())
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing left to do or to tell."""
+        return not self._attempts and self.outbox.empty
+
+    async def recover(self) -> None:
+        """Goes on where an earlier life of this agent ended.
+
+        Attempts that have something running are watched at once. Attempts that never started wait
+        until the scheduler has confirmed that they are still wanted.
+        """
+        self._found = await self._runtime.find()
+        unacknowledged = {
+            AttemptKey.of(change.key)
+            for report in self._journal.reports.values()
+            for change in report.changes
+        }
+        for key, entry in list(self._journal.entries.items()):
+            attempt = _recovered(key, entry, self._found.pop(key, None))
+            attempt.acknowledged = attempt.phase is Phase.ENDED and key not in unacknowledged
+            self._attempts[key] = attempt
+            self._runtime.adopt(attempt)
+            if attempt.phase is Phase.RUNNING and (
+                entry.change is None or entry.change.status != pb.ATTEMPT_STATUS_RUNNING
+            ):
+                self.outbox.add(attempt.started(attempt.started_at or now()))
+            if attempt.phase is Phase.ACCEPTED:
+                self._unconfirmed.add(key)
+            else:
+                self._drive(attempt)
+        if self._attempts or self._found:
+            log.info("agent.recovered", attempts=len(self._attempts), unknown=len(self._found))
+
+    def apply_set(
+        self, assignments: Iterable[pb.Assignment], stops: Iterable[pb.AttemptStop]
+    ) -> None:
+        """Makes the complete set of a registration the set of this agent."""
+        wanted = {AttemptKey.of(assignment.key) for assignment in assignments}
+        for key, attempt in list(self._attempts.items()):
+            if key not in wanted and attempt.live:
+                log.info("attempt.unwanted", job_id=key.job_id, attempt=key.attempt)
+                attempt.stop("The attempt is over on record")
+        stops = list(stops)
+        for stop in stops:
+            self.stop(stop)
+        for key in self._unconfirmed:
+            self._drive(self._attempts[key])
+        self._unconfirmed.clear()
+        self.assign(assignments)
+        for stop in stops:
+            self.stop(stop)
+        for key, found in self._found.items():
+            log.warning("container.unknown", job_id=key.job_id, attempt=key.attempt)
+            self._group.create_task(self._runtime.discard(key, found))
+        self._found.clear()
+
+    def assign(self, assignments: Iterable[pb.Assignment]) -> None:
+        """Takes attempts on; those that are known already are left as they are."""
+        for assignment in assignments:
+            key = AttemptKey.of(assignment.key)
+            if key in self._attempts or key in self._past:
+                continue
+            attempt = Attempt(key, assignment)
+            self._attempts[key] = attempt
+            self._journal.assigned(assignment)
+            if (found := self._found.pop(key, None)) is not None:
+                attempt.handle, attempt.address = found.handle, found.address
+                if found.started_at is not None:
+                    self.outbox.add(attempt.started(found.started_at))
+                self._runtime.adopt(attempt)
+            elif self._runtime.kind != resources_pb2.RUNTIME_SIMULATED:
+                self.outbox.add(attempt.accepted())
+            metrics.ASSIGNED.inc()
+            self._drive(attempt)
+
+    def stop(self, stop: pb.AttemptStop) -> None:
+        """Asks for the end of an attempt; of one that is not known there is nothing to end."""
+        attempt = self._attempts.get(AttemptKey.of(stop.key))
+        if attempt is not None and attempt.live and attempt.stop_reason is None:
+            self._journal.stop_wanted(stop)
+            attempt.stop(stop.status_reason)
+
+    def stop_all(self, status_reason: str) -> None:
+        """Asks for the end of all attempts."""
+        for attempt in self._attempts.values():
+            attempt.stop(status_reason)
+        for key in self._unconfirmed:
+            self._drive(self._attempts[key])
+        self._unconfirmed.clear()
+
+    def log_names(self) -> set[str]:
+        """The logs of all attempts."""
+        return {attempt.assignment.log_stream_name for attempt in self._attempts.values()}
+
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """What drives the attempts."""
+        return list(self._tasks.values())
+
+    async def told(self, seconds: float) -> None:
+        """Waits until the scheduler has all reports, for at most so long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not self.outbox.empty:
+                    self.changed.clear()
+                    await self.changed.wait()
+
+    async def wait_until_over(self) -> None:
+        """Waits until nothing is left on the instance, whether acknowledged or not."""
+        while self._tasks:
+            await asyncio.wait(self._tasks.values())
+
+    def _drive(self, attempt: Attempt) -> None:
+        task = self._group.create_task(self._run(attempt))
+        self._tasks[attempt.key] = task
+
+    async def _run(self, attempt: Attempt) -> None:
+        metrics.LIVE.inc()
+        try:
+            while attempt.phase is not Phase.REMOVED:
+                was_live = attempt.live
+                try:
+                    change = await self._controller.step(attempt)
+                except Exception:
+                    # A mistake of ours in one attempt is not to end the others with the agent.
+                    log.exception(
+                        "attempt.step_failed",
+                        job_id=attempt.key.job_id,
+                        attempt=attempt.key.attempt,
+                        phase=attempt.phase.name,
+                    )
+                    change = await self._controller.recover(attempt)
+                if change is None:
+                    continue
+                if attempt.live:
+                    self.outbox.add(change)
+                elif was_live:
+                    metrics.ENDED.inc()
+                    self.outbox.add(change, attempt.journaled)
+        finally:
+            metrics.LIVE.dec()
+            del self._tasks[attempt.key]
+        self._forget_if_done(attempt)
+
+    def _acknowledged(self, change: pb.AttemptChange) -> None:
+        attempt = self._attempts.get(AttemptKey.of(change.key))
+        if attempt is not None and change.status == pb.ATTEMPT_STATUS_ENDED:
+            attempt.acknowledged = True
+            self._forget_if_done(attempt)
+        self.changed.set()
+
+    def _forget_if_done(self, attempt: Attempt) -> None:
+        if attempt.acknowledged and attempt.phase is Phase.REMOVED:
+            del self._attempts[attempt.key]
+            self._journal.forgotten(attempt.key)
+            self._past[attempt.key] = None
+            if len(self._past) > REMEMBERED:
+                self._past.popitem(last=False)
+            self.changed.set()
+
+
+def _recovered(key: AttemptKey, entry: Entry, found: Found | None) -> Attempt:
+    """An attempt as far as the journal and what was found say that it is."""
+    attempt = Attempt(key, entry.assignment)
+    if entry.stop is not None:
+        attempt.stop(entry.stop.status_reason)
+    if found is not None:
+        attempt.handle, attempt.started_at = found.handle, found.started_at
+        attempt.address = found.address
+    change = entry.change
+    if change is not None and change.HasField("start_time"):
+        # What was said once stays said, even where the engine knows it more exactly.
+        attempt.started_at = change.start_time.ToDatetime(UTC)
+        attempt.address = change.address
+    if change is not None and change.status == pb.ATTEMPT_STATUS_ENDED:
+        attempt.phase = Phase.ENDED
+        attempt.journaled.set()
+    elif attempt.started_at is not None:
+        # If nothing of it is left, watching it will say so.
+        attempt.phase = Phase.RUNNING
+    return attempt

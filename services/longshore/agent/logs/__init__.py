@@ -1,0 +1,1 @@
+"""What attempts print: on this machine's disk, and on its way to the log service."""

@@ -1,0 +1,1 @@
+"""Attempts as child processes, for machines without Docker and for measuring all but Docker."""

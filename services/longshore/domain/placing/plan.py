@@ -1,0 +1,191 @@
+"""Placement: which waiting jobs go to which instances now.
+
+Simple meaning: queues in descending priority, those of equal priority in turn; in each queue jobs
+in dispatch order; each job goes to the first of the queue's compute environments, in order, that
+has an instance with room. A job that does not fit is passed over, and smaller ones behind it may go
+ahead, but not for ever: once the first job of a shape has waited past `hold_after`, the instance
+where it would fit soonest is held for it and takes nothing else of later order. A slot takes one
+job, of exactly its size, and is never held.
+
+A multi-node job goes to as many empty instances of one type as it has nodes, all at once, and has
+each to itself. Until there are enough, the empty ones are held for it: else jobs of later order
+would take each as it comes, and it would never have all. Once it has waited past `hold_after`,
+those in use are held too; and where the environment is at its maximum, so are so many of other
+types that, given back, they make room for what is missing.
+
+How the code differs: jobs of one shape are alike, so a shape that was found not to fit is not tried
+again in the same pass, and entries stand for ranges of array children. The cost is in shapes,
+entries and instances, never in the length of the backlog.
+"""
+
+import itertools
+from collections import deque
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+
+from longshore.domain.job.job import JobKey
+from longshore.domain.placing.holding import hold, takers_of_nodes
+from longshore.domain.placing.opening import OpenRooms, Room
+from longshore.domain.placing.shapes import Entry, Placement, Plan, Shape, Snapshot, Waiting
+
+#: Most placements of one plan: bounds the transaction that applies it.
+PLAN_LIMIT = 1_000
+HOLD_AFTER = timedelta(seconds=60)
+
+
+def plan(
+    snapshot: Snapshot,
+    now: datetime,
+    seed: int,
+    *,
+    limit: int = PLAN_LIMIT,
+    hold_after: timedelta = HOLD_AFTER,
+) -> Plan:
+    """Proposes placements for the heads of all queues.
+
+    Args:
+        snapshot: queues, shapes, instances and the first waiting jobs.
+        now: the time of the decision.
+        seed: shifts which of equally good instances is taken, so that load spreads from pass to
+            pass, and which of the queues of equal priority goes first.
+        limit: most placements.
+        hold_after: how long a job waits before an instance is held for it.
+    """
+    rooms: dict[str, list[Room]] = {}
+    for room in snapshot.rooms:
+        if not room.draining and not room.away:
+            rooms.setdefault(room.compute_environment, []).append(room)
+    by_environment = {
+        name: OpenRooms(found[seed % len(found) :] + found[: seed % len(found)])
+        for name, found in rooms.items()
+    }
+    result = Plan()
+    long_since = now - hold_after
+    for turn in _turns(snapshot, by_environment, seed):
+        waiting = _wait(snapshot, turn, long_since)
+        for queue_name, environments in turn.items():
+            for entry in snapshot.heads.get(queue_name, ()):
+                while waiting and (waiting[0].rank, waiting[0].seq) < (entry.rank, entry.seq):
+                    hold(snapshot, turn, waiting.popleft(), long_since)
+                _fill(result, entry, snapshot, environments, limit, long_since)
+        for left in waiting:
+            hold(snapshot, turn, left, long_since)
+    result.held = {held for fleet in by_environment.values() for held in fleet.held()}
+    return result
+
+
+def _turns(
+    snapshot: Snapshot, by_environment: Mapping[str, OpenRooms], seed: int
+) -> Iterator[dict[str, list[OpenRooms]]]:
+    """Queues in the order in which they may take room, each with the instances it may use.
+
+    Those of equal priority come together.
+    """
+    ordered = sorted(snapshot.queues, key=lambda queue: (-queue.priority, queue.name))
+    for _, equals in itertools.groupby(ordered, key=lambda queue: queue.priority):
+        queues = list(equals)
+        shift = seed % len(queues)
+        yield {
+            queue.name: [
+                by_environment[name]
+                for name in queue.compute_environments
+                if name in by_environment
+            ]
+            for queue in queues[shift:] + queues[:shift]
+        }
+
+
+def _wait(
+    snapshot: Snapshot, turn: Mapping[str, list[OpenRooms]], long_since: datetime
+) -> deque[Waiting]:
+    """What did not fit before, of queues of one priority.
+
+    For single jobs that wait since `long_since` or longer instances are held before the queues take
+    anything. Multi-node jobs are returned, in dispatch order: what comes before them there goes
+    first, as it does in scaling. Else each would be left what the other is to have.
+    """
+    waiting = [w for w in snapshot.parked if snapshot.shapes[w.shape_id].job_queue in turn]
+    for late in sorted(waiting, key=lambda w: w.ready_at):
+        if late.ready_at <= long_since and not snapshot.shapes[late.shape_id].nodes:
+            hold(snapshot, turn, late, long_since)
+    nodes = (w for w in waiting if snapshot.shapes[w.shape_id].nodes)
+    return deque(sorted(nodes, key=lambda w: (w.rank, w.seq, w.ready_at)))
+
+
+def _fill(
+    result: Plan,
+    entry: Entry,
+    snapshot: Snapshot,
+    environments: list[OpenRooms],
+    limit: int,
+    long_since: datetime,
+) -> None:
+    """Places what fits of an entry, and notes what is left: as more to do, or as unplaced."""
+    shape = snapshot.shapes[entry.shape_id]
+    if result.partial or shape.shape_id in result.unplaced:
+        return
+    if len(result.placements) >= limit:
+        result.partial = True
+        return
+    # A multi-node job goes into one plan whole, also where that takes the plan past its limit.
+    if shape.nodes:
+        done = _place_nodes(entry, shape, takers_of_nodes(snapshot, environments), result)
+    else:
+        done = _place(entry, shape, environments, result, limit)
+    if done == entry.end_index - entry.next_index:
+        return
+    if not shape.nodes and len(result.placements) >= limit:
+        result.partial = True
+        return
+    waiting = Waiting(shape.shape_id, entry.ready_at, entry.rank, entry.seq)
+    result.unplaced[shape.shape_id] = waiting
+    hold(snapshot, {shape.job_queue: environments}, waiting, long_since)
+
+
+def _place(
+    entry: Entry, shape: Shape, environments: list[OpenRooms], result: Plan, limit: int
+) -> int:
+    """Places as many of an entry as fit and returns how many.
+
+    In each environment slots come first, then shared instances (see `opening`).
+    """
+    index = entry.next_index
+    for fleet in environments:
+        slots = fleet.slots.get(shape.need)
+        while slots and index < entry.end_index and len(result.placements) < limit:
+            room = slots.pop()
+            result.placements.append(
+                Placement(entry, index, room.instance_id, room.compute_environment)
+            )
+            index += 1
+        while index < entry.end_index and len(result.placements) < limit:
+            best = fleet.best(shape.shape_id, shape.need)
+            if best is None:
+                break
+            room = fleet.rooms[best]
+            bound = min(entry.end_index - index, limit - len(result.placements))
+            for _ in range(fleet.take(best, shape.need, bound)):
+                result.placements.append(
+                    Placement(entry, index, room.instance_id, room.compute_environment)
+                )
+                index += 1
+        if index == entry.end_index:
+            break
+    return index - entry.next_index
+
+
+def _place_nodes(entry: Entry, shape: Shape, environments: list[OpenRooms], result: Plan) -> int:
+    """Places all nodes of a multi-node job, or none; returns how many jobs it placed."""
+    for fleet in environments:
+        found = fleet.together(shape.shape_id, shape.need, shape.nodes, shape.instance_type)
+        if len(found) < shape.nodes:
+            continue
+        for node_index, index in enumerate(found):
+            room = fleet.rooms[index]
+            fleet.take_whole(index)
+            key = JobKey.node(entry.job_id, node_index)
+            result.placements.append(
+                Placement(entry, key.array_index, room.instance_id, room.compute_environment)
+            )
+        return 1
+    return 0

@@ -1,0 +1,110 @@
+"""What placement speaks of: shapes and their waiting jobs, what a plan is made from, a plan."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from longshore.domain.job.job import JobKey
+from longshore.domain.placing.opening import Room
+from longshore.domain.resources import Resources
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Jobs of one queue with the same needs."""
+
+    shape_id: int
+    job_queue: str
+    need: Resources
+    #: Above 0: multi-node jobs of so many nodes, of which each needs so much.
+    nodes: int = 0
+    #: The only type that will do for nodes; empty for any.
+    instance_type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A single job, or some children of an array.
+
+    Of an array the children from `next_index` up to `end_index`, exclusive; -1 and 0 for a single
+    job.
+    """
+
+    job_id: uuid.UUID
+    shape_id: int
+    rank: int
+    seq: int
+    next_index: int
+    end_index: int
+    ready_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A queue, and the environments that may take its jobs (enabled and valid ones, in order)."""
+
+    name: str
+    priority: int
+    compute_environments: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A shape that did not fit before.
+
+    Its entries are not in the snapshot's heads, unless it is tried again now and instances were
+    held for it until then.
+    """
+
+    shape_id: int
+    ready_at: datetime
+    #: Place of its first job in dispatch order.
+    rank: int = 0
+    seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a plan is made from. `heads` are in dispatch order: rank, seq, next_index."""
+
+    queues: tuple[Queue, ...]
+    shapes: dict[int, Shape]
+    rooms: tuple[Room, ...]
+    heads: dict[str, tuple[Entry, ...]]
+    parked: tuple[Waiting, ...] = ()
+    #: The environments that take multi-node jobs, with their maxvCpus.
+    node_environments: Mapping[str, int] = field(default_factory=dict)
+    #: Shapes of multi-node jobs that get no more instances soon, or ever: nothing is held for them
+    #: unless there are enough already.
+    hopeless: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """One job, child or node, and the instance it goes to."""
+
+    entry: Entry
+    array_index: int
+    instance_id: str
+    compute_environment: str
+
+    @property
+    def key(self) -> JobKey:
+        """The job, child or node."""
+        return JobKey(self.entry.job_id, self.array_index)
+
+
+@dataclass(slots=True)
+class Plan:
+    """What is proposed.
+
+    `unplaced` are the shapes that found no room, as they wait now.
+    """
+
+    placements: list[Placement] = field(default_factory=list)
+    unplaced: dict[int, Waiting] = field(default_factory=dict)
+    #: True if the plan is full and another pass may place more.
+    partial: bool = False
+    #: Shapes for which an instance is held, so that others found less room than there is.
+    held: set[int] = field(default_factory=set)

@@ -1,0 +1,293 @@
+"""Checks of a job definition's container, and of the parts that overrides share with it."""
+
+import re
+from collections.abc import Sequence
+
+from longshore.domain.checks import Json, check_role, parse_integer, require, unsupported
+from longshore.domain.environment import EC2, FARGATE
+from longshore.domain.errors import InvalidRequest
+from longshore.domain.request.fargate import check_fargate_container, check_fargate_size
+from longshore.domain.resources import Resources
+
+MEMORY_MIN_MIB = 4
+#: vCPUs as Fargate's sizes may be written; which of them there are is the sizes' to say.
+_FRACTION = re.compile(r"[0-9]{0,4}\.[0-9]{1,3}")
+_IMAGE = re.compile(r"[A-Za-z0-9@:._/#-]{1,255}")
+_VOLUME = re.compile(r"[A-Za-z0-9_-]{1,255}")
+_ACCOUNT_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}"
+_USER = re.compile(rf"{_ACCOUNT_NAME}(:{_ACCOUNT_NAME})?")
+_ULIMITS = frozenset(
+    [
+        "core",
+        "cpu",
+        "data",
+        "fsize",
+        "locks",
+        "memlock",
+        "msgqueue",
+        "nice",
+        "nofile",
+        "nproc",
+        "rss",
+        "rtprio",
+        "rttime",
+        "sigpending",
+        "stack",
+    ]
+)
+_MOUNT_OPTIONS = frozenset(
+    [
+        "defaults",
+        "ro",
+        "rw",
+        "suid",
+        "nosuid",
+        "dev",
+        "nodev",
+        "exec",
+        "noexec",
+        "sync",
+        "async",
+        "dirsync",
+        "remount",
+        "mand",
+        "nomand",
+        "atime",
+        "noatime",
+        "diratime",
+        "nodiratime",
+        "bind",
+        "rbind",
+        "unbindable",
+        "runbindable",
+        "private",
+        "rprivate",
+        "shared",
+        "rshared",
+        "slave",
+        "rslave",
+        "relatime",
+        "norelatime",
+        "strictatime",
+        "nostrictatime",
+        "mode",
+        "uid",
+        "gid",
+        "nr_inodes",
+        "nr_blocks",
+        "mpol",
+    ]
+)
+#: Members that AWS has for Fargate alone.
+_FARGATE_ONLY = (
+    "networkConfiguration",
+    "fargatePlatformConfiguration",
+    "ephemeralStorage",
+    "runtimePlatform",
+)
+
+
+def check_container(
+    container: Json,
+    path: str = "containerProperties",
+    platform: str = EC2,
+    *,
+    of_node: bool = False,
+) -> None:
+    """Checks the container of a job definition for a platform.
+
+    `of_node` allows what only nodes of multi-node jobs may have.
+    """
+    image = container.get("image", "")
+    require(image, f"{path}.image is required.", f"{path}.image")
+    require(
+        _IMAGE.fullmatch(image),
+        f"{path}.image must have 1 to 255 letters, digits and the characters - _ : . / # @.",
+        f"{path}.image",
+    )
+    require(
+        of_node or not container.get("instanceType"),
+        "instanceType is for multi-node jobs alone.",
+        f"{path}.instanceType",
+    )
+    _check_unsupported(container, path)
+    is_fargate = platform == FARGATE
+    check_resources(
+        container.get("resourceRequirements", []),
+        f"{path}.resourceRequirements",
+        with_fractions=is_fargate,
+    )
+    if is_fargate:
+        check_fargate_container(container, path)
+        check_fargate_size(needs_of(container, path), f"{path}.resourceRequirements")
+    else:
+        for name in _FARGATE_ONLY:
+            require(name not in container, f"{name} not applicable for EC2.", f"{path}.{name}")
+        needs_of(container, path)
+    check_environment(container.get("environment", []), f"{path}.environment")
+    check_role(container.get("jobRoleArn"), f"{path}.jobRoleArn")
+    check_role(container.get("executionRoleArn"), f"{path}.executionRoleArn")
+    user = container.get("user", "")
+    require(
+        not user or _USER.fullmatch(user), f"User '{user}' does not match regex", f"{path}.user"
+    )
+    _check_volumes(container, path)
+    _check_ulimits(container.get("ulimits", []), f"{path}.ulimits")
+    _check_linux(container.get("linuxParameters", {}), f"{path}.linuxParameters")
+
+
+def _check_unsupported(container: Json, path: str) -> None:
+    for name in ("secrets", "repositoryCredentials", "enableExecuteCommand"):
+        if container.get(name):
+            raise unsupported(f"{path}.{name}")
+    if container.get("logConfiguration", {}).get("secretOptions"):
+        raise unsupported(f"{path}.logConfiguration.secretOptions")
+
+
+def check_resources(
+    requirements: Sequence[Json], path: str, *, with_fractions: bool = False
+) -> None:
+    """Checks a list of resource requirements, each type at most once.
+
+    `with_fractions` allows parts of a vCPU, for Fargate.
+    """
+    seen = set()
+    for index, requirement in enumerate(requirements):
+        kind, text, member = requirement["type"], requirement["value"], f"{path}[{index}].value"
+        require(kind not in seen, f"{path} has more than one entry of type {kind}.", path)
+        seen.add(kind)
+        if with_fractions and kind == "VCPU" and _FRACTION.fullmatch(text):
+            continue
+        value = parse_integer(text)
+        smallest = MEMORY_MIN_MIB if kind == "MEMORY" else 1
+        require(
+            value is not None and value >= smallest,
+            f"{member} is {text[:64]!r}; {kind} must be a whole number of at least {smallest}.",
+            member,
+        )
+
+
+def needs_of(container: Json, path: str = "containerProperties") -> Resources:
+    """What an attempt takes: resource requirements first, then the deprecated pair.
+
+    Raises:
+        InvalidRequest: there is no vCPU or memory, or too little.
+    """
+    given = {r["type"]: float(r["value"]) for r in container.get("resourceRequirements", [])}
+    vcpus = given.get("VCPU", container.get("vcpus"))
+    memory_mib = given.get("MEMORY", container.get("memory"))
+    if vcpus is None:
+        raise InvalidRequest("vCPU is not provided.", member=f"{path}.vcpus")
+    if memory_mib is None:
+        raise InvalidRequest("Memory is not provided.", member=f"{path}.memory")
+    require(vcpus > 0, f"vcpus is {vcpus}; it must be at least 1.", f"{path}.vcpus")
+    require(
+        memory_mib >= MEMORY_MIN_MIB,
+        f"memory is {memory_mib}; it must be at least {MEMORY_MIN_MIB} MiB.",
+        f"{path}.memory",
+    )
+    return Resources(round(vcpus * 1000), int(memory_mib), int(given.get("GPU", 0)))
+
+
+def check_environment(environment: Sequence[Json], path: str) -> None:
+    """Checks names of environment variables."""
+    for index, variable in enumerate(environment):
+        name = variable.get("name", "")
+        good = name and "=" not in name and "\0" not in name + variable.get("value", "")
+        require(
+            good,
+            f"{path}[{index}] needs a name without = and no NUL character.",
+            f"{path}[{index}].name",
+        )
+
+
+def _check_volumes(container: Json, path: str) -> None:
+    names = set()
+    for index, volume in enumerate(container.get("volumes", [])):
+        member = f"{path}.volumes[{index}]"
+        for name in ("efsVolumeConfiguration", "s3filesVolumeConfiguration"):
+            if name in volume:
+                raise unsupported(f"{member}.{name}")
+        name = volume.get("name", "")
+        require(
+            _VOLUME.fullmatch(name),
+            f"{member}.name must have 1 to 255 letters, digits, - and _.",
+            f"{member}.name",
+        )
+        require(name not in names, f"{path}.volumes names {name!r} twice.", f"{member}.name")
+        names.add(name)
+        source = volume.get("host", {}).get("sourcePath", "")
+        require(
+            not source or _is_path(source),
+            f"{member}.host.sourcePath must be an absolute path without a colon.",
+            f"{member}.host.sourcePath",
+        )
+    targets = set()
+    for index, mount in enumerate(container.get("mountPoints", [])):
+        member = f"{path}.mountPoints[{index}]"
+        source = mount.get("sourceVolume", "")
+        require(
+            source in names,
+            f"{member}.sourceVolume is {source[:255]!r}, which is not the name of a volume.",
+            f"{member}.sourceVolume",
+        )
+        target = mount.get("containerPath", "")
+        require(
+            _is_path(target),
+            f"{member}.containerPath must be an absolute path without a colon.",
+            f"{member}.containerPath",
+        )
+        require(target not in targets, f"{path}.mountPoints has {target!r} twice.", member)
+        targets.add(target)
+
+
+def _is_path(path: str) -> bool:
+    return path.startswith("/") and ":" not in path and "\0" not in path
+
+
+def _check_ulimits(ulimits: Sequence[Json], path: str) -> None:
+    seen = set()
+    for index, ulimit in enumerate(ulimits):
+        member, name = f"{path}[{index}]", ulimit["name"]
+        require(name in _ULIMITS, f"{member}.name is no ulimit: {name[:64]!r}.", f"{member}.name")
+        require(name not in seen, f"{path} has {name} twice.", f"{member}.name")
+        seen.add(name)
+        soft, hard = ulimit["softLimit"], ulimit["hardLimit"]
+        unlimited = hard == -1
+        require(
+            soft >= -1 and hard >= -1 and (unlimited or 0 <= soft <= hard),
+            f"{member} needs softLimit at most hardLimit; -1 is without limit.",
+            f"{member}.softLimit",
+        )
+
+
+def _check_linux(linux: Json, path: str) -> None:
+    for index, device in enumerate(linux.get("devices", [])):
+        member = f"{path}.devices[{index}]"
+        require(_is_path(device["hostPath"]), f"{member}.hostPath must be absolute.", member)
+        inside = device.get("containerPath", device["hostPath"])
+        require(_is_path(inside), f"{member}.containerPath must be absolute.", member)
+    for index, tmpfs in enumerate(linux.get("tmpfs", [])):
+        member = f"{path}.tmpfs[{index}]"
+        require(
+            _is_path(tmpfs["containerPath"]), f"{member}.containerPath must be absolute.", member
+        )
+        require(tmpfs["size"] >= 1, f"{member}.size must be at least 1 MiB.", f"{member}.size")
+        for option in tmpfs.get("mountOptions", []):
+            require(
+                option.partition("=")[0] in _MOUNT_OPTIONS,
+                f"{member}.mountOptions has an unknown option: {option[:64]!r}.",
+                f"{member}.mountOptions",
+            )
+    shared = linux.get("sharedMemorySize")
+    require(
+        shared is None or shared >= 1,
+        f"{path}.sharedMemorySize must be at least 1 MiB.",
+        f"{path}.sharedMemorySize",
+    )
+    require(linux.get("maxSwap", 0) >= 0, f"{path}.maxSwap must be 0 or more.", f"{path}.maxSwap")
+    require(
+        0 <= linux.get("swappiness", 0) <= 100,
+        f"{path}.swappiness must be from 0 to 100.",
+        f"{path}.swappiness",
+    )

@@ -1,0 +1,94 @@
+"""Checks of job definitions, and the form in which they are stored."""
+
+from longshore.domain.checks import (
+    Json,
+    check_name,
+    check_priority,
+    check_retry,
+    check_tags,
+    check_timeout,
+    require,
+    unsupported,
+)
+from longshore.domain.environment import EC2, FARGATE, platform_of
+from longshore.domain.request.container import check_container
+from longshore.domain.request.fargate import with_platform_version
+from longshore.domain.request.node_properties import check_nodes
+
+_KEPT = (
+    "parameters",
+    "schedulingPriority",
+    "containerProperties",
+    "nodeProperties",
+    "retryStrategy",
+    "timeout",
+    "platformCapabilities",
+    "propagateTags",
+)
+#: What each type of definition is described by.
+_DESCRIBED_BY = {"container": "containerProperties", "multinode": "nodeProperties"}
+
+
+def new_definition(request: Json) -> Json:
+    """What a RegisterJobDefinition request stores; variables without a value are dropped.
+
+    Raises:
+        InvalidRequest: a member is wrong.
+        Unimplemented: it asks for a kind that longshore does not do.
+    """
+    check_name(request["jobDefinitionName"], "jobDefinitionName")
+    check_tags(request.get("tags", {}))
+    _check_kind(request)
+    if request.get("consumableResourceProperties", {}).get("consumableResourceList"):
+        raise unsupported("consumableResourceProperties")
+    capabilities = request.get("platformCapabilities", [])
+    if capabilities not in ([], [EC2], [FARGATE]):
+        raise unsupported(
+            "platformCapabilities", f" with the value {capabilities}: use EC2 or FARGATE"
+        )
+    platform = platform_of(request)
+    check_priority(request.get("schedulingPriority"), "schedulingPriority")
+    check_retry(request.get("retryStrategy"))
+    check_timeout(request.get("timeout"))
+    detail = {name: request[name] for name in _KEPT if name in request}
+    if request["type"] == "multinode":
+        properties = request["nodeProperties"]
+        check_nodes(properties, platform)
+        return {**detail, "nodeProperties": _kept_nodes(properties)}
+    container: Json = request["containerProperties"]
+    check_container(container, platform=platform)
+    if platform == FARGATE:
+        container = with_platform_version(container)
+    return {**detail, "containerProperties": _kept_container(container)}
+
+
+def _check_kind(request: Json) -> None:
+    """Checks that a definition is described by what its type asks for, and nothing else."""
+    kind = request["type"]
+    wanted = _DESCRIBED_BY[kind]
+    for name in ("ecsProperties", "eksProperties"):
+        if name in request:
+            raise unsupported(name, f": use {wanted}")
+    for other, name in _DESCRIBED_BY.items():
+        require(
+            other == kind or name not in request,
+            f"{name} is for job definitions of type {other}, not {kind}.",
+            name,
+        )
+    require(wanted in request, f"{wanted} is required for type {kind}.", wanted)
+
+
+def _kept_container(container: Json) -> Json:
+    if "environment" not in container:
+        return container
+    return {**container, "environment": [v for v in container["environment"] if v.get("value")]}
+
+
+def _kept_nodes(properties: Json) -> Json:
+    return {
+        **properties,
+        "nodeRangeProperties": [
+            {**entry, "container": _kept_container(entry["container"])}
+            for entry in properties["nodeRangeProperties"]
+        ],
+    }

@@ -1,0 +1,101 @@
+"""Checks of containers that are for Fargate: each job in a slot of its own size.
+
+Of what AWS has for Fargate alone, a job's size has its effect here. The other members
+(networkConfiguration, fargatePlatformConfiguration, ephemeralStorage, executionRoleArn) mean
+something inside AWS: they are checked for form and kept.
+"""
+
+import re
+
+from longshore.domain.catalogue import FARGATE_SIZES
+from longshore.domain.checks import Json, require, unsupported
+from longshore.domain.resources import Resources
+
+EPHEMERAL_STORAGE_GIB = (21, 200)
+LATEST = "LATEST"
+_PLATFORM_VERSION = re.compile(r"LATEST|[0-9]+\.[0-9]+\.[0-9]+")
+_LOG_DRIVERS = ("awslogs", "splunk")
+_LINUX = "initProcessEnabled"
+_ULIMIT = "nofile"
+
+
+def check_fargate_container(container: Json, path: str) -> None:
+    """Checks what is different from a container that runs on an instance."""
+    check_not_deprecated(container.get("vcpus"), container.get("memory"), path)
+    require(
+        container.get("executionRoleArn"),
+        "executionRoleArn is required for Fargate.",
+        f"{path}.executionRoleArn",
+    )
+    _refuse(container.get("privileged"), "privileged", path)
+    for index, volume in enumerate(container.get("volumes", [])):
+        _refuse(volume.get("host", {}).get("sourcePath"), "host", f"{path}.volumes[{index}]")
+    for index, ulimit in enumerate(container.get("ulimits", [])):
+        _refuse(ulimit["name"] != _ULIMIT, ulimit["name"], f"{path}.ulimits[{index}]")
+    for name in container.get("linuxParameters", {}):
+        _refuse(name != _LINUX, name, f"{path}.linuxParameters")
+    driver = container.get("logConfiguration", {}).get("logDriver")
+    _refuse(driver not in (None, *_LOG_DRIVERS), str(driver), f"{path}.logConfiguration.logDriver")
+    _check_fargate_only(container, path)
+
+
+def _check_fargate_only(container: Json, path: str) -> None:
+    network = container.get("networkConfiguration", {})
+    require(
+        network.get("assignPublicIp", "DISABLED") in ("ENABLED", "DISABLED"),
+        "assignPublicIp must be ENABLED or DISABLED.",
+        f"{path}.networkConfiguration.assignPublicIp",
+    )
+    version = container.get("fargatePlatformConfiguration", {}).get("platformVersion", LATEST)
+    require(
+        _PLATFORM_VERSION.fullmatch(version),
+        f"platformVersion must be {LATEST} or three numbers, as in 1.4.0.",
+        f"{path}.fargatePlatformConfiguration.platformVersion",
+    )
+    smallest, largest = EPHEMERAL_STORAGE_GIB
+    storage = container.get("ephemeralStorage")
+    require(
+        storage is None or smallest <= storage.get("sizeInGiB", 0) <= largest,
+        f"ephemeralStorage.sizeInGiB must be from {smallest} to {largest}.",
+        f"{path}.ephemeralStorage.sizeInGiB",
+    )
+    runtime = container.get("runtimePlatform", {})
+    for name, only in (("operatingSystemFamily", "LINUX"), ("cpuArchitecture", "X86_64")):
+        if runtime.get(name, only) != only:
+            raise unsupported(
+                f"{path}.runtimePlatform.{name}",
+                f" with the value {str(runtime[name])[:64]}: use {only}",
+            )
+
+
+def check_fargate_size(needs: Resources, member: str) -> None:
+    """Checks that a job is of one of Fargate's sizes, with AWS's text."""
+    require(not needs.gpus, "GPU is not applicable for Fargate.", member)
+    require(
+        needs.memory_mib in FARGATE_SIZES.get(needs.vcpu_milli, ()),
+        f"Fargate resource requirements ({needs.vcpu_milli / 1000:.2f} vCPU, "
+        f"{needs.memory_mib} MiB) not valid.",
+        member,
+    )
+
+
+def check_not_deprecated(
+    vcpus: int | None, memory: int | None, path: str = "containerOverrides"
+) -> None:
+    """The deprecated pair is for EC2 alone; AWS's text."""
+    for name, value in (("vcpus", vcpus), ("memory", memory)):
+        require(
+            value is None,
+            f"{name} is not applicable for Fargate. Use resource requirements instead.",
+            f"{path}.{name}",
+        )
+
+
+def with_platform_version(container: Json) -> Json:
+    """The container as AWS gives it back: with the platform version that holds."""
+    given = container.get("fargatePlatformConfiguration", {})
+    return {**container, "fargatePlatformConfiguration": {"platformVersion": LATEST, **given}}
+
+
+def _refuse(condition: object, name: str, path: str) -> None:
+    require(not condition, f"{name} is not applicable for Fargate.", f"{path}.{name}")

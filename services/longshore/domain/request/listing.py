@@ -1,0 +1,85 @@
+"""ListJobs: what a request asks of the jobs of a queue."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from longshore.domain.arn import parse_definition
+from longshore.domain.checks import require
+from longshore.domain.errors import InvalidRequest
+from longshore.domain.job.job import JobStatus
+from longshore.domain.request.reading import JobFilter
+
+_ALL = tuple(str(status) for status in JobStatus)
+
+
+@dataclass(frozen=True, slots=True)
+class ListRequest:
+    """A ListJobs request; filters as name and values."""
+
+    job_queue: str | None
+    array_job_id: str | None
+    multi_node_job_id: str | None
+    status: str | None
+    max_results: int | None
+    token: str | None
+    filters: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+def job_filter(request: ListRequest) -> JobFilter | None:
+    """What a listing of a queue asks for; None if no job can match.
+
+    Raises:
+        InvalidRequest: a filter is not known or its value is wrong.
+    """
+    chosen = (request.status or str(JobStatus.RUNNING),)
+    if not request.filters:
+        return JobFilter(chosen)
+    require(len(request.filters) == 1, "filters has more than one entry.", "filters")
+    name, values = request.filters[0]
+    require(
+        len(values) == 1 and values[0], "filters[0].values needs one value.", "filters[0].values"
+    )
+    value = values[0]
+    match name:
+        case "JOB_NAME":
+            return JobFilter(_ALL, name_pattern=_like(value.lower()))
+        case "JOB_DEFINITION":
+            return _definition_filter(value)
+        case "BEFORE_CREATED_AT":
+            return JobFilter(_ALL, created_before=_instant(value))
+        case "AFTER_CREATED_AT":
+            # To a caller, all that was created within a millisecond was created at its beginning.
+            return JobFilter(_ALL, created_after=_instant(value) + timedelta(microseconds=999))
+        case "SHARE_IDENTIFIER":
+            return None  # all queues are FIFO: no job has a share
+    raise InvalidRequest(
+        f"filters[0].name is {name[:64]!r}; it must be one of JOB_NAME, JOB_DEFINITION, "
+        "BEFORE_CREATED_AT, AFTER_CREATED_AT, SHARE_IDENTIFIER.",
+        member="filters[0].name",
+    )
+
+
+def _definition_filter(value: str) -> JobFilter:
+    if value.endswith("*") and re.fullmatch(r"[0-9A-Za-z_-]{0,128}\*", value):
+        return JobFilter(_ALL, definition_pattern=_like(value))
+    definition = parse_definition(value, member="filters[0].values[0]")
+    return JobFilter(
+        _ALL,
+        definition_pattern=_like(definition.name),
+        definition_revision=definition.revision,
+    )
+
+
+def _like(value: str) -> str:
+    """A LIKE pattern for a value in which only a `*` at the end is special."""
+    stem, star = (value[:-1], "%") if value.endswith("*") else (value, "")
+    return re.sub(r"([\\%_])", r"\\\1", stem) + star
+
+
+def _instant(value: str) -> datetime:
+    member = "filters[0].values[0]"
+    require(
+        re.fullmatch(r"[0-9]{1,14}", value), f"{member} is no time in epoch milliseconds.", member
+    )
+    return datetime.fromtimestamp(int(value) / 1000, UTC)

@@ -1,0 +1,169 @@
+"""`nodeOverrides` of a submission over the `nodeProperties` of its definition."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from longshore.domain.checks import Json, check_count, require
+from longshore.domain.errors import InvalidRequest
+from longshore.domain.job.nodes import NodeRange, range_of_each, ranges_of
+from longshore.domain.request.container import check_environment, check_resources, needs_of
+from longshore.domain.request.merge import Overrides, merge_container
+from longshore.domain.request.node_properties import (
+    RANGES_MAX,
+    check_changed_count,
+    check_one_type,
+    check_types,
+    types_of,
+)
+from longshore.domain.resources import Resources
+
+_PATH = "nodeOverrides.nodePropertyOverrides"
+
+
+@dataclass(frozen=True, slots=True)
+class RangeOverrides:
+    """What a submission changes for one range of the definition."""
+
+    target_nodes: str
+    container: Overrides | None = None
+    instance_types: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NodeOverrides:
+    """`nodeOverrides`; a number of nodes that is None leaves the definition's."""
+
+    num_nodes: int | None = None
+    ranges: tuple[RangeOverrides, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedNodes:
+    """The nodes of a job as they are stored."""
+
+    #: AWS-shaped nodeProperties: what each range runs, overrides merged, placeholders replaced.
+    properties: Json
+    #: Of vCPU, memory and GPUs, each, what the node takes that takes most of it.
+    needs: Resources
+    num_nodes: int
+    main_node: int
+    #: That every node runs on; '' for any.
+    instance_type: str
+
+
+def check_node_overrides(overrides: NodeOverrides) -> None:
+    """Checks what can be checked without the definition.
+
+    Raises:
+        InvalidRequest: the first member found wrong.
+    """
+    check_count(overrides.ranges, RANGES_MAX, _PATH)
+    for position, given in enumerate(overrides.ranges):
+        member = f"{_PATH}[{position}]"
+        NodeRange.parse(given.target_nodes, f"{member}.targetNodes")
+        container = given.container or Overrides()
+        path = f"{member}.containerOverrides"
+        check_resources(container.resource_requirements, f"{path}.resourceRequirements")
+        check_environment(container.environment, f"{path}.environment")
+        check_types(_entry(given), f"{member}.instanceTypes")
+
+
+def _entry(given: RangeOverrides) -> Json:
+    """What a range's overrides say of instance types, as a range says it."""
+    own = given.container.instance_type if given.container else None
+    return {"instanceTypes": list(given.instance_types), "container": {"instanceType": own}}
+
+
+def resolve_nodes(
+    properties: Json, overrides: NodeOverrides | None, parameters: Mapping[str, str]
+) -> ResolvedNodes:
+    """The nodes that run.
+
+    Args:
+        properties: nodeProperties of the definition; not changed.
+        overrides: of the submission.
+        parameters: of the definition and the submission, merged already.
+
+    Raises:
+        InvalidRequest: overrides do not go with the definition, a placeholder has no parameter, or
+            resources are too small.
+    """
+    overrides = overrides or NodeOverrides()
+    num_nodes = properties["numNodes"]
+    if overrides.num_nodes is not None:
+        check_changed_count(overrides.num_nodes, properties)
+        num_nodes = overrides.num_nodes
+    entries = properties["nodeRangeProperties"]
+    ranges = ranges_of([entry["targetNodes"] for entry in entries])
+    changes = _by_range(overrides.ranges, ranges)
+    merged = [
+        _merge_entry(entry, *changes[position], parameters)
+        if position in changes
+        else {**entry, "container": merge_container(entry["container"], None, parameters)}
+        for position, entry in enumerate(entries)
+    ]
+    kind = check_one_type([types_of(entry) for entry in merged], _PATH)
+    return ResolvedNodes(
+        properties={**properties, "numNodes": num_nodes, "nodeRangeProperties": merged},
+        needs=_largest(merged, ranges, num_nodes),
+        num_nodes=num_nodes,
+        main_node=properties["mainNode"],
+        instance_type=kind,
+    )
+
+
+def _by_range(
+    given: Sequence[RangeOverrides], ranges: Sequence[NodeRange]
+) -> dict[int, tuple[RangeOverrides, str]]:
+    """Overrides, with their member, by the position of the range that they are for."""
+    positions = {span: position for position, span in enumerate(ranges)}
+    found: dict[int, tuple[RangeOverrides, str]] = {}
+    unknown: list[str] = []
+    for number, change in enumerate(given):
+        member = f"{_PATH}[{number}]"
+        position = positions.get(NodeRange.parse(change.target_nodes, f"{member}.targetNodes"))
+        if position is None:
+            unknown.append(change.target_nodes)
+            continue
+        require(
+            position not in found,
+            f"{member}.targetNodes is {change.target_nodes}, which has overrides already.",
+            f"{member}.targetNodes",
+        )
+        found[position] = change, member
+    if unknown:
+        raise InvalidRequest(
+            "NodeOverride targets should match job definition. Non matching targets - "
+            + ",".join(unknown),
+            member=_PATH,
+        )
+    return found
+
+
+def _merge_entry(
+    entry: Json, change: RangeOverrides, member: str, parameters: Mapping[str, str]
+) -> Json:
+    container = merge_container(
+        entry["container"], change.container, parameters, f"{member}.containerOverrides"
+    )
+    merged = {**entry, "container": container}
+    if new := types_of(_entry(change)):
+        # Said in one way, the type holds for both: the definition may have used the other one.
+        if change.instance_types or "instanceTypes" in entry:
+            merged["instanceTypes"] = new[:1]
+        if "instanceType" in container:
+            container["instanceType"] = new[0]
+    return merged
+
+
+def _largest(entries: Sequence[Json], ranges: Sequence[NodeRange], num_nodes: int) -> Resources:
+    """What fits every node; ranges that have none left do not count."""
+    needs = [
+        needs_of(entries[position]["container"], f"{_PATH}.containerOverrides")
+        for position in sorted(set(range_of_each(ranges, num_nodes)))
+    ]
+    return Resources(
+        max(need.vcpu_milli for need in needs),
+        max(need.memory_mib for need in needs),
+        max(need.gpus for need in needs),
+    )

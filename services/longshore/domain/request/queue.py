@@ -1,0 +1,128 @@
+"""Checks of job queues."""
+
+from collections.abc import Mapping, Sequence
+
+from longshore.domain.arn import COMPUTE_ENVIRONMENT, parse_name
+from longshore.domain.catalogue import Catalogue
+from longshore.domain.checks import Json, require, unsupported
+from longshore.domain.environment import EC2, FARGATE, ComputeEnvironment
+from longshore.domain.errors import NotFound, PreconditionFailed
+
+ENVIRONMENTS_MAX = 3
+#: What AWS calls a queue by the platform of its compute environments.
+QUEUE_TYPES = {EC2: "ECS", FARGATE: "ECS_FARGATE"}
+_MEMBER = "computeEnvironmentOrder"
+_UNSUPPORTED = ("schedulingPolicyArn", "serviceEnvironmentOrder", "jobStateTimeLimitActions")
+
+
+def check_queue_request(request: Json) -> None:
+    """Checks what creating and updating a queue have in common.
+
+    Raises:
+        InvalidRequest: a member is wrong.
+        Unimplemented: it asks for a kind of queue that longshore does not do.
+    """
+    for name in _UNSUPPORTED:
+        if request.get(name):
+            raise unsupported(name)
+    if request.get("jobQueueType", "ECS") not in QUEUE_TYPES.values():
+        raise unsupported(
+            "jobQueueType", f" with the value {request['jobQueueType']}: use ECS or ECS_FARGATE"
+        )
+    require(request.get("priority", 0) >= 0, "priority must not be below 0.", "priority")
+
+
+def environments_of(request: Json) -> tuple[tuple[int, str], ...]:
+    """Order and names of the compute environments in a request, ascending; empty if it has none.
+
+    Raises:
+        InvalidRequest: there are too many, or one or a place occurs twice.
+    """
+    member = "computeEnvironmentOrder"
+    entries: Sequence[Json] = request.get(member, [])
+    require(
+        len(entries) <= ENVIRONMENTS_MAX,
+        f"{member} has more than {ENVIRONMENTS_MAX} entries.",
+        member,
+    )
+    found = sorted(
+        (
+            entry["order"],
+            parse_name(
+                COMPUTE_ENVIRONMENT,
+                entry["computeEnvironment"],
+                member=f"{member}[{index}].computeEnvironment",
+            ),
+        )
+        for index, entry in enumerate(entries)
+    )
+    require(
+        len({order for order, _ in found}) == len(found),
+        f"{member} has the same order twice.",
+        member,
+    )
+    require(
+        len({name for _, name in found}) == len(found),
+        f"{member} names a compute environment twice.",
+        member,
+    )
+    return tuple(found)
+
+
+def check_environments(
+    names: Sequence[str],
+    found: Mapping[str, ComputeEnvironment],
+    queue_type: str | None,
+    catalogue: Catalogue,
+) -> str:
+    """Checks that the compute environments of a queue are there, VALID and of one kind.
+
+    Args:
+        names: of the compute environments.
+        found: those that there are.
+        queue_type: what the queue is or is asked to be; None: what they make it.
+        catalogue: the instance types that there are.
+
+    Returns:
+        The type of the queue.
+
+    Raises:
+        NotFound: one is not there.
+        PreconditionFailed: one is not VALID.
+        InvalidRequest: they mix platforms or CPU architectures, or do not fit the queue.
+    """
+    for name in names:
+        if name not in found:
+            raise NotFound(f"ComputeEnvironment {name} not found.", member=_MEMBER)
+        if found[name].status != "VALID":
+            raise PreconditionFailed(
+                f"ComputeEnvironment {name} is {found[name].status}, not VALID."
+            )
+    platforms = sorted({found[name].platform for name in names})
+    require(
+        len(platforms) == 1,
+        "The compute environments of a job queue must all be EC2 and SPOT, or all be FARGATE and "
+        "FARGATE_SPOT.",
+        _MEMBER,
+    )
+    kind = QUEUE_TYPES[platforms[0]]
+    require(
+        queue_type in (None, kind),
+        f"A job queue of type {queue_type} cannot have compute environments of {platforms[0]}.",
+        _MEMBER,
+    )
+    architectures = {arch for name in names for arch in _architectures(found[name], catalogue)}
+    require(
+        len(architectures) <= 1,
+        "The compute environments of a job queue must have one CPU architecture; these have "
+        f"{' and '.join(sorted(architectures))}.",
+        _MEMBER,
+    )
+    return kind
+
+
+def _architectures(environment: ComputeEnvironment, catalogue: Catalogue) -> set[str]:
+    """As far as the names of instance types tell; those of machines that join are not known."""
+    resources: Json = environment.detail.get("computeResources", {})
+    names = resources.get("instanceTypes", [])
+    return {kind.architecture for kind in catalogue.resolve(names)}

@@ -1,0 +1,384 @@
+"""What a submission asks for, and the job that it becomes."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from longshore.domain.arn import DefinitionName
+from longshore.domain.checks import Json, check_retry, check_timeout, require
+from longshore.domain.environment import FARGATE, QueueFacts, platform_of
+from longshore.domain.errors import InvalidRequest, NotFound, PreconditionFailed
+from longshore.domain.job.job import WHOLE, JobKey
+from longshore.domain.request.container import check_environment, check_resources, needs_of
+from longshore.domain.request.fargate import check_fargate_size, check_not_deprecated
+from longshore.domain.request.merge import Overrides, merge_container
+from longshore.domain.request.node_overrides import (
+    NodeOverrides,
+    ResolvedNodes,
+    check_node_overrides,
+    resolve_nodes,
+)
+from longshore.domain.request.queue import QUEUE_TYPES
+from longshore.domain.request.reference import has_references
+from longshore.domain.resources import Resources
+
+DEPENDENCIES_MAX = 20
+ARRAY_MIN = 2
+ARRAY_MAX = 10_000
+
+PLAIN = "PLAIN"
+N_TO_N = "N_TO_N"
+SEQUENTIAL = "SEQUENTIAL"
+_OVERRIDDEN = "containerOverrides.resourceRequirements"
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """One entry of dependsOn; no job for the children's own sequence."""
+
+    job: JobKey | None
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A SubmitJob request, its form checked, nothing looked up."""
+
+    job_name: str
+    job_queue: str
+    definition: DefinitionName
+    array_size: int | None = None
+    depends_on: tuple[Dependency, ...] = ()
+    parameters: Mapping[str, str] | None = None
+    overrides: Overrides | None = None
+    node_overrides: NodeOverrides | None = None
+    retry: Json | None = None
+    timeout: Json | None = None
+    tags: Mapping[str, str] | None = None
+    #: Whether tags go on to the job's containers; None: as the definition says.
+    propagate_tags: bool | None = None
+    #: The id that the caller chose for the job, so that the call can be repeated.
+    request_id: uuid.UUID | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether everything about how the job runs is the definition's."""
+        return not (
+            self.parameters
+            or self.overrides
+            or self.node_overrides
+            or self.retry
+            or self.timeout
+            or self.depends_on
+            or self.propagate_tags is not None
+        )
+
+    @property
+    def waits_for(self) -> list[Dependency]:
+        """What the job waits for, in order, each once: said twice it is still one thing.
+
+        A single job has no children to run one by one: a job that it names with SEQUENTIAL is one
+        to wait for, as with no type.
+        """
+        return list(dict.fromkeys(self._effective(entry) for entry in self.depends_on))
+
+    def _effective(self, entry: Dependency) -> Dependency:
+        if self.array_size is None and entry.type == SEQUENTIAL:
+            return Dependency(entry.job, PLAIN)
+        return entry
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One revision, which never changes."""
+
+    name: str
+    revision: int
+    detail: Json
+
+
+@dataclass(frozen=True, slots=True)
+class KnownJob:
+    """What a submission needs to know of a job that is there already."""
+
+    name: str
+    job_queue: str
+    definition_name: str
+    definition_revision: int
+    array_size: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedJob:
+    """A job as it is stored: everything that never changes again."""
+
+    #: AWS-shaped members of JobDetail.
+    detail: Json
+    needs: Resources
+    attempts_max: int
+    timeout_seconds: int | None
+    #: Of a multi-node job.
+    nodes: ResolvedNodes | None = None
+
+
+def check_submission(submission: Submission) -> None:
+    """Checks what can be checked without looking anything up.
+
+    Raises:
+        InvalidRequest: the first member found wrong.
+    """
+    size = submission.array_size
+    require(
+        size is None or ARRAY_MIN <= size <= ARRAY_MAX,
+        f"arrayProperties.size must be from {ARRAY_MIN} to {ARRAY_MAX}.",
+        "arrayProperties.size",
+    )
+    require(
+        len(submission.depends_on) <= DEPENDENCIES_MAX,
+        f"Job cannot have more than {DEPENDENCIES_MAX} dependencies",
+        "dependsOn",
+    )
+    for index, dependency in enumerate(submission.depends_on):
+        _check_dependency(dependency, size is not None, f"dependsOn[{index}]")
+    check_retry(submission.retry)
+    check_timeout(submission.timeout)
+    if submission.overrides:
+        check_resources(
+            submission.overrides.resource_requirements, _OVERRIDDEN, with_fractions=True
+        )
+        check_environment(submission.overrides.environment, "containerOverrides.environment")
+    if submission.node_overrides:
+        check_node_overrides(submission.node_overrides)
+
+
+def _check_dependency(dependency: Dependency, is_array: bool, member: str) -> None:
+    if dependency.job is not None and dependency.job.is_node:
+        raise InvalidRequest(
+            f"{member}.jobId is a node; give {dependency.job.parent}, the id of its multi-node "
+            "job.",
+            member=f"{member}.jobId",
+        )
+    if dependency.type == PLAIN:
+        require(dependency.job, f"{member} needs a jobId.", f"{member}.jobId")
+        return
+    if dependency.type == SEQUENTIAL and dependency.job:
+        return
+    require(
+        is_array, f"{member} has type {dependency.type}, which is for array jobs.", f"{member}.type"
+    )
+    if dependency.type == N_TO_N:
+        require(dependency.job, f"{member} has type N_TO_N and needs a jobId.", f"{member}.jobId")
+        require(
+            dependency.job and dependency.job.array_index == WHOLE,
+            f"{member} has type N_TO_N and needs the id of an array job, not of a child.",
+            f"{member}.jobId",
+        )
+
+
+def check_dependencies(submission: Submission, known: Mapping[uuid.UUID, KnownJob]) -> None:
+    """Checks that dependencies are there, and of the same size where they go side by side.
+
+    Raises:
+        NotFound: one is not there.
+        InvalidRequest: sizes differ.
+    """
+    for index, dependency in enumerate(submission.depends_on):
+        key, member = dependency.job, f"dependsOn[{index}].jobId"
+        if key is None:
+            continue
+        job = known.get(key.job_id)
+        exists = job is not None and (
+            key.array_index == WHOLE or key.array_index < (job.array_size or 0)
+        )
+        if not exists:
+            raise NotFound(f"Job {key} not found, on which the job depends.", member=member)
+        if dependency.type == N_TO_N:
+            size = job.array_size if job else None
+            require(
+                size == submission.array_size,
+                f"An N_TO_N dependency needs an array job of size {submission.array_size}; "
+                f"{key} has {size or 'no children'}.",
+                member,
+            )
+
+
+def check_repetition(submission: Submission, job: KnownJob) -> None:
+    """Checks that a call which repeats a request id asks for the job that is there.
+
+    Raises:
+        PreconditionFailed: it asks for another one.
+    """
+    revision = submission.definition.revision
+    if (
+        job.name != submission.job_name
+        or job.job_queue != submission.job_queue
+        or job.definition_name != submission.definition.name
+        or revision not in (None, job.definition_revision)
+        or job.array_size != submission.array_size
+    ):
+        raise PreconditionFailed(
+            f"Job {submission.request_id} exists already with another name, queue, definition or "
+            "size; use a new x-longshore-request-id for another job."
+        )
+
+
+def is_constant(definition: Definition) -> bool:
+    """Whether all plain submissions of a definition resolve to the same."""
+    return not any(has_references(c.get("command", ())) for c in _containers(definition.detail))
+
+
+def _containers(detail: Json) -> list[Json]:
+    if "nodeProperties" in detail:
+        return [entry["container"] for entry in detail["nodeProperties"]["nodeRangeProperties"]]
+    return [detail["containerProperties"]]
+
+
+def resolve(definition: Definition, submission: Submission) -> ResolvedJob:
+    """Makes a submission and its definition one.
+
+    Raises:
+        InvalidRequest: a placeholder has no parameter, resources are too small, or what the
+            submission asks for is for definitions of the other type.
+    """
+    detail = definition.detail
+    parameters = {**detail.get("parameters", {}), **(submission.parameters or {})}
+    retry = submission.retry or detail.get("retryStrategy") or {"attempts": 1}
+    timeout = submission.timeout or detail.get("timeout")
+    resolved: Json = {
+        "parameters": parameters,
+        "retryStrategy": {"evaluateOnExit": [], **retry},
+        "dependsOn": [_dependency_json(entry) for entry in submission.depends_on],
+        "propagateTags": (
+            detail.get("propagateTags", False)
+            if submission.propagate_tags is None
+            else submission.propagate_tags
+        ),
+        "platformCapabilities": detail.get("platformCapabilities", []),
+    }
+    if timeout:
+        resolved["timeout"] = timeout
+    if "schedulingPriority" in detail:
+        resolved["schedulingPriority"] = detail["schedulingPriority"]
+    nodes = None
+    if "nodeProperties" in detail:
+        nodes = _resolve_nodes(detail["nodeProperties"], submission, parameters)
+        resolved["nodeProperties"], needs = nodes.properties, nodes.needs
+    else:
+        resolved["container"], needs = _resolve_container(detail, submission, parameters)
+    return ResolvedJob(
+        detail=resolved,
+        needs=needs,
+        attempts_max=retry["attempts"],
+        timeout_seconds=timeout["attemptDurationSeconds"] if timeout else None,
+        nodes=nodes,
+    )
+
+
+def _resolve_container(
+    detail: Json, submission: Submission, parameters: Mapping[str, str]
+) -> tuple[Json, Resources]:
+    require(
+        submission.node_overrides in (None, NodeOverrides()),
+        "nodeOverrides is for job definitions of type multinode; use containerOverrides.",
+        "nodeOverrides",
+    )
+    overrides = submission.overrides
+    require(
+        overrides is None or not overrides.instance_type,
+        "containerOverrides.instanceType is for multi-node jobs alone.",
+        "containerOverrides.instanceType",
+    )
+    is_fargate = platform_of(detail) == FARGATE
+    if overrides:
+        _check_overrides(overrides, is_fargate=is_fargate)
+    container = merge_container(detail["containerProperties"], overrides, parameters)
+    needs = needs_of(container)
+    if is_fargate:
+        check_fargate_size(needs, _OVERRIDDEN)
+    return container, needs
+
+
+def _resolve_nodes(
+    properties: Json, submission: Submission, parameters: Mapping[str, str]
+) -> ResolvedNodes:
+    require(
+        submission.overrides in (None, Overrides()),
+        "containerOverrides is for job definitions of type container; use nodeOverrides.",
+        "containerOverrides",
+    )
+    return resolve_nodes(properties, submission.node_overrides, parameters)
+
+
+def _check_overrides(overrides: Overrides, *, is_fargate: bool) -> None:
+    """What only the definition tells to be wrong."""
+    if is_fargate:
+        check_not_deprecated(overrides.vcpus, overrides.memory)
+    else:
+        check_resources(overrides.resource_requirements, _OVERRIDDEN)
+
+
+def _dependency_json(dependency: Dependency) -> Json:
+    entry: Json = {}
+    if dependency.job is not None:
+        entry["jobId"] = str(dependency.job)
+    if dependency.type != PLAIN:
+        entry["type"] = dependency.type
+    return entry
+
+
+def missing_definition(name: DefinitionName) -> NotFound:
+    """The refusal of a definition that is not there or not ACTIVE, in AWS's words."""
+    if name.is_arn:
+        return NotFound(f"JobDefinition {name.text} not found.", member="jobDefinition")
+    return NotFound(
+        f"JobDefinition name {name.text} does not exist or is not in ACTIVE status",
+        member="jobDefinition",
+    )
+
+
+def check_queue(name: str, found: QueueFacts | None) -> QueueFacts:
+    """Checks that a queue takes jobs, and returns it.
+
+    Args:
+        name: of the queue.
+        found: the queue, None if there is no such queue.
+
+    Raises:
+        NotFound: there is no such queue.
+        PreconditionFailed: it is DISABLED or not VALID.
+    """
+    if found is None:
+        raise NotFound(f"JobQueue {name} not found.", member="jobQueue")
+    if found.state != "ENABLED":
+        raise PreconditionFailed(f"JobQueue {name} is {found.state} and takes no jobs.")
+    if found.status != "VALID":
+        raise PreconditionFailed(f"JobQueue {name} is {found.status} and takes no jobs.")
+    return found
+
+
+def check_array(definition: Definition, submission: Submission) -> None:
+    """Checks that jobs of a definition may be an array, if that is what is asked for.
+
+    Raises:
+        InvalidRequest: it is of type multinode.
+    """
+    require(
+        submission.array_size is None or "nodeProperties" not in definition.detail,
+        "arrayProperties is not applicable for multi-node parallel jobs.",
+        "arrayProperties",
+    )
+
+
+def check_platform(definition: Definition, queue: QueueFacts) -> None:
+    """Checks that the compute environments of a queue run jobs of a definition.
+
+    Raises:
+        InvalidRequest: it is for the other platform.
+    """
+    platform = platform_of(definition.detail)
+    require(
+        QUEUE_TYPES[platform] == queue.type,
+        "Job Queue is attached to Compute Environment that can not run Jobs with capability "
+        f"{platform}.",
+        "jobQueue",
+    )

@@ -1,0 +1,1 @@
+"""Instances from their order to their end: records brought together with what the provider has."""

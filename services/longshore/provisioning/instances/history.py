@@ -1,0 +1,62 @@
+"""Forgets what was over long ago, so that what is there now is found quickly."""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from longshore.state.leadership import Leadership
+from longshore.state.pool import Connection
+from longshore.state.provisioning import capacity_order, instance
+from longshore.state.scheduler import agent
+
+log = structlog.get_logger()
+
+#: Rows that a transaction forgets, and transactions of a pass for each table.
+BATCH = 1_000
+BATCHES_MOST = 20
+
+
+class History:
+    """Keeps instances that are over, what they cost, their orders and lost machines for a time.
+
+    Agents of instances that are over are forgotten at once: what of them is worth keeping is on
+    their instances' records by then.
+    """
+
+    def __init__(self, leadership: Leadership, kept: timedelta) -> None:
+        """Makes a keeper.
+
+        Args:
+            leadership: the lease of provisioning.
+            kept: for how long what is over is kept.
+        """
+        self._leadership = leadership
+        self._kept = kept
+
+    async def tick(self) -> None:
+        """Forgets some; what is left is for the next pass."""
+        if not await self._leadership.hold():
+            return
+        before = datetime.now(UTC) - self._kept
+        # Instances before the orders that they are of.
+        await self._forget("instances", instance.prune, before)
+        await self._forget("capacity_orders", capacity_order.prune, before)
+        await self._forget("agents", agent.prune, before)
+        await self._forget("environment_costs", instance.prune_costs, before)
+
+    async def _forget(
+        self,
+        what: str,
+        prune: Callable[[Connection, datetime, int], Awaitable[int]],
+        before: datetime,
+    ) -> None:
+        count = 0
+        for _ in range(BATCHES_MOST):
+            async with self._leadership.transaction() as conn:
+                some = await prune(conn, before, BATCH)
+            count += some
+            if some < BATCH:
+                break
+        if count:
+            log.info("history.forgotten", what=what, count=count)

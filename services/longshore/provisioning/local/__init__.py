@@ -1,0 +1,1 @@
+"""The local provider: each instance is an agent process on this machine."""

@@ -1,0 +1,1 @@
+"""Capacity orders: what a provider is asked for, what it answers, and what it quotes before."""

@@ -1,0 +1,1 @@
+"""What provisioning writes: capacity orders from recorded to closed, instances, offers."""

@@ -1,0 +1,1 @@
+"""What the scaler reads to decide, and what it writes once it has."""

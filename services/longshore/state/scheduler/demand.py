@@ -1,0 +1,85 @@
+"""How many jobs of each shape are RUNNABLE, and why they wait."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from longshore.domain.placing.shapes import Shape
+from longshore.domain.resources import Resources
+from longshore.state.pool import Connection
+from longshore.state.queries import load_queries
+
+_SQL = load_queries("demand")
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a shape waits: AWS's words if they have some, and ours."""
+
+    blocked_reason: str | None
+    explanation: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """RUNNABLE jobs of a shape."""
+
+    shape: Shape
+    runnable: int
+    reason: Reason
+
+
+async def change(conn: Connection, differences: Mapping[int, int]) -> None:
+    """Adds to the counts of shapes; one of which nothing waits any more has none."""
+    changed = sorted((shape_id, diff) for shape_id, diff in differences.items() if diff)
+    if risen := [shape_id for shape_id, diff in changed if diff > 0]:
+        await conn.execute(_SQL["ensure"], risen)
+    if changed:
+        await conn.execute(_SQL["change"], [s for s, _ in changed], [d for _, d in changed])
+    if fallen := [shape_id for shape_id, diff in differences.items() if diff <= 0]:
+        await conn.execute(_SQL["drop"], fallen)
+
+
+async def say(conn: Connection, reasons: Mapping[int, Reason]) -> None:
+    """Stores why shapes wait."""
+    if reasons:
+        shapes = sorted(reasons)
+        await conn.execute(_SQL["ensure"], shapes)
+        await conn.execute(
+            _SQL["say"],
+            shapes,
+            [reasons[s].blocked_reason for s in shapes],
+            [reasons[s].explanation for s in shapes],
+        )
+
+
+async def load(conn: Connection) -> dict[int, Demand]:
+    """Every shape with RUNNABLE jobs."""
+    return {
+        row["shape_id"]: Demand(
+            _shape(row), row["runnable"], Reason(row["blocked_reason"], row["explanation"])
+        )
+        for row in await conn.fetch(_SQL["load"])
+    }
+
+
+async def shapes(conn: Connection, shape_ids: Iterable[int]) -> dict[int, Shape]:
+    """Shapes by id."""
+    rows = await conn.fetch(_SQL["shapes"], list(shape_ids))
+    return {row["shape_id"]: _shape(row) for row in rows}
+
+
+async def of_shape(conn: Connection, shape_id: int) -> Reason | None:
+    """Why a shape waits, None if nothing of it does."""
+    row = await conn.fetchrow(_SQL["of_shape"], shape_id)
+    return None if row is None else Reason(row["blocked_reason"], row["explanation"])
+
+
+def _shape(row: Any) -> Shape:
+    return Shape(
+        shape_id=row["shape_id"],
+        job_queue=row["job_queue"],
+        need=Resources(row["vcpu_milli"], row["memory_mib"], row["gpus"]),
+        nodes=row["nodes"],
+        instance_type=row["instance_type"],
+    )

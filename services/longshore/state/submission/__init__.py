@@ -1,0 +1,1 @@
+"""What submission writes: compute environments, queues, definitions, new jobs, tags."""

@@ -1,0 +1,1 @@
+"""What is read across the owners of tables, for whoever asks. Nothing here writes."""

@@ -1,0 +1,100 @@
+"""The set of attempts: one attempt's trouble stays its own."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+
+from longshore.agent.attempts.attempt import Attempt, AttemptKey, Exit
+from longshore.agent.attempts.crew import Crew
+from longshore.agent.reporting.journal import Journal
+from longshore.agent.runtime import Found
+from longshore.agent.simulated_runtime import SimulatedRuntime
+from longshore.v1 import agent_service_pb2 as pb
+
+
+class MistakenRuntime(SimulatedRuntime):
+    """Makes mistakes: with `launch` at its start, with `wait` once while it runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits = 0
+
+    async def launch(self, attempt: Attempt) -> datetime:
+        if attempt.key.job_id == "launch":
+            raise RuntimeError("a mistake of ours")
+        return await super().launch(attempt)
+
+    async def wait(self, attempt: Attempt) -> Exit:
+        if attempt.key.job_id == "wait":
+            self.waits += 1
+            if self.waits == 1:
+                raise RuntimeError("another one")
+        return await super().wait(attempt)
+
+
+async def test_a_mistake_in_one_attempt_ends_neither_the_others_nor_the_agent() -> None:
+    journal = Journal(None)
+    runtime = MistakenRuntime()
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        crew = Crew(runtime, journal, 4, group)
+        sending = group.create_task(crew.outbox.run())
+        crew.assign(
+            pb.Assignment(key=pb.AttemptKey(job_id=name, attempt=1))
+            for name in ("launch", "wait", "fine")
+        )
+        await crew.wait_until_over()
+        ends: dict[str, pb.AttemptChange] = {}
+        while len(ends) < 3:
+            await crew.outbox.ready.wait()
+            for report in crew.outbox.unsent(0):
+                for change in report.changes:
+                    if change.status == pb.ATTEMPT_STATUS_ENDED:
+                        ends[AttemptKey.of(change.key).job_id] = change
+            await asyncio.sleep(0)
+        sending.cancel()
+    assert {name: change.exit_code for name, change in ends.items()} == {
+        "launch": 0,
+        "wait": 0,
+        "fine": 0,
+    }
+    assert not ends["launch"].HasField("exit_code")
+    assert ends["launch"].reason.startswith("CannotStartContainerError: ")
+    assert ends["launch"].status_reason == "Task failed to start"
+    assert ends["wait"].HasField("exit_code")
+
+
+class LongRunningRuntime(SimulatedRuntime):
+    """Has something running already when it begins."""
+
+    def __init__(self, key: AttemptKey, found: Found) -> None:
+        super().__init__()
+        self.found = {key: found}
+
+    async def find(self) -> dict[AttemptKey, Found]:
+        return self.found
+
+
+@pytest.mark.parametrize("told_before", [False, True])
+async def test_a_node_s_address_is_told_by_the_next_agent(told_before: bool) -> None:
+    """The last one died between the start and its report; or it reported, and the end is new."""
+    started_at = datetime(2026, 1, 1, tzinfo=UTC)
+    key = AttemptKey("job#1", 1)
+    journal = Journal(None)
+    journal.assigned(pb.Assignment(key=key.message(), node=pb.NodeAssignment(index=1, num_nodes=2)))
+    if told_before:
+        attempt = Attempt(key, journal.entries[key].assignment, address="10.0.0.1")
+        change = attempt.started(started_at)
+        journal.report(pb.AgentReport(sequence=journal.sequence + 1, changes=[change]))
+    found = Found("handle", started_at, "" if told_before else "10.0.0.1")
+    told: list[pb.AttemptChange] = []
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        crew = Crew(LongRunningRuntime(key, found), journal, 4, group)
+        sending = group.create_task(crew.outbox.run())
+        await crew.recover()
+        await crew.wait_until_over()
+        while not told or told[-1].status != pb.ATTEMPT_STATUS_ENDED:
+            await asyncio.sleep(0)
+            told = [change for report in crew.outbox.unsent(0) for change in report.changes]
+        sending.cancel()
+    assert told[-1].address == "10.0.0.1"

@@ -1,0 +1,198 @@
+from typing import Any
+
+import pytest
+
+from longshore.domain.checks import check_retry, check_size, check_tags, check_timeout
+from longshore.domain.errors import InvalidRequest, LimitExceeded, LongshoreError, Unimplemented
+from longshore.domain.request.container import check_container, needs_of
+from longshore.domain.request.definition import new_definition
+
+CONTAINER = {
+    "image": "busybox",
+    "resourceRequirements": [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "4"}],
+}
+
+
+def refused(
+    members: dict[str, Any], text: str, kind: type[LongshoreError] = InvalidRequest
+) -> None:
+    with pytest.raises(kind) as caught:
+        check_container(CONTAINER | members)
+    assert text in caught.value.message
+
+
+def test_tags_at_their_limits() -> None:
+    check_tags({f"{n}".ljust(128, "k"): "v" * 256 for n in range(50)})
+    check_tags({"Cost Centre_.:/=+-@": "Zürich 東京 \u0663", "k": ""})
+    for tags in (
+        {f"k{n}": "" for n in range(51)},
+        {"": "v"},
+        {"k" * 129: "v"},
+        {"k": "v" * 257},
+        {"AWS:k": "v"},
+        {"k": "aws:v"},
+        {"k": "a\nb"},
+        {"k": "100%"},
+        {"k!": "v"},
+        {"k": "\U0001f600"},
+    ):
+        with pytest.raises(InvalidRequest):
+            check_tags(tags)
+
+
+def test_retries_at_their_limits() -> None:
+    rule = {"action": "RETRY", "onReason": "x" * 512, "onExitCode": "1*", "onStatusReason": "H E*"}
+    check_retry({"attempts": 1})
+    check_retry({"attempts": 10, "evaluateOnExit": [rule] * 5})
+    for retry in (
+        {"attempts": 0},
+        {"attempts": 11},
+        {"attempts": 1, "evaluateOnExit": [rule] * 6},
+        {"attempts": 1, "evaluateOnExit": [rule | {"onReason": "x" * 513}]},
+        {"attempts": 1, "evaluateOnExit": [rule | {"onReason": ""}]},
+        {"attempts": 1, "evaluateOnExit": [rule | {"onReason": "a*b"}]},
+        {"attempts": 1, "evaluateOnExit": [rule | {"onStatusReason": "Host (i)"}]},
+        {"attempts": 1, "evaluateOnExit": [rule | {"onExitCode": "x"}]},
+    ):
+        with pytest.raises(InvalidRequest):
+            check_retry(retry)
+    with pytest.raises(InvalidRequest) as caught:
+        check_retry({"evaluateOnExit": [rule]})
+    assert caught.value.message == "RetryAttempts must be provided with retry strategy"
+
+
+def test_timeouts_have_a_least() -> None:
+    check_timeout({"attemptDurationSeconds": 60})
+    for timeout in ({"attemptDurationSeconds": 59}, {}):
+        with pytest.raises(InvalidRequest):
+            check_timeout(timeout)
+
+
+def test_sizes_at_their_limits() -> None:
+    check_size(30 * 1024, "SubmitJob")
+    with pytest.raises(LimitExceeded):
+        check_size(30 * 1024 + 1, "SubmitJob")
+
+
+def test_the_smallest_container_passes_and_needs_its_resources() -> None:
+    check_container(CONTAINER)
+    needs = needs_of(CONTAINER)
+    assert (needs.vcpu_milli, needs.memory_mib, needs.gpus) == (1000, 4, 0)
+
+
+def test_requirements_win_over_the_deprecated_pair() -> None:
+    mixed = {
+        "vcpus": 4,
+        "memory": 8,
+        "resourceRequirements": [{"type": "VCPU", "value": "2"}, {"type": "GPU", "value": "1"}],
+    }
+    needs = needs_of(mixed)
+    assert (needs.vcpu_milli, needs.memory_mib, needs.gpus) == (2000, 8, 1)
+
+
+def test_resources_must_be_there_and_whole() -> None:
+    refused({"resourceRequirements": []}, "vCPU is not provided.")
+    refused({"resourceRequirements": [], "vcpus": 1}, "Memory is not provided.")
+    refused({"resourceRequirements": [], "vcpus": 0, "memory": 4}, "at least 1")
+    refused({"resourceRequirements": [], "vcpus": 1, "memory": 3}, "at least 4")
+    for kind, value in (
+        ("VCPU", "0"),
+        ("VCPU", "0.5"),
+        ("VCPU", "-1"),
+        ("VCPU", "1" * 11),
+        ("VCPU", "\N{ARABIC-INDIC DIGIT ONE}"),
+        ("MEMORY", "3"),
+        ("GPU", "0"),
+        ("GPU", ""),
+    ):
+        refused(
+            {"resourceRequirements": [{"type": kind, "value": value}]}, "must be a whole number"
+        )
+    twice = [{"type": "VCPU", "value": "1"}] * 2
+    refused({"resourceRequirements": twice}, "more than one entry of type VCPU")
+
+
+def test_images_and_users_have_a_form() -> None:
+    for image in ("a" * 255, "r.io:5000/a/b-c_d:1.0", "a@sha256:0f", "x#y"):
+        check_container(CONTAINER | {"image": image})
+    for image in ("a" * 256, "a b", "a;b"):
+        refused({"image": image}, "containerProperties.image must have")
+    refused({"image": ""}, "containerProperties.image is required")
+    for user in ("root", "1000", "app:app", "1000:0", ""):
+        check_container(CONTAINER | {"user": user})
+    refused({"user": "a b"}, "User 'a b' does not match regex")
+
+
+def test_mount_points_need_their_volumes() -> None:
+    volume = {"name": "v", "host": {"sourcePath": "/x"}}
+    mount = {"sourceVolume": "v", "containerPath": "/y"}
+    check_container(CONTAINER | {"volumes": [volume], "mountPoints": [mount]})
+    refused({"mountPoints": [mount]}, "which is not the name of a volume")
+    refused({"volumes": [volume, volume]}, "names 'v' twice")
+    refused({"volumes": [{"name": "a b"}]}, "volumes[0].name")
+    refused({"volumes": [volume | {"host": {"sourcePath": "x"}}]}, "must be an absolute path")
+    both = {"volumes": [volume], "mountPoints": [mount, mount]}
+    refused(both, "has '/y' twice")
+    relative = {"volumes": [volume], "mountPoints": [mount | {"containerPath": "y"}]}
+    refused(relative, "containerPath must be an absolute path")
+
+
+def test_limits_of_linux_members() -> None:
+    good = {"name": "nofile", "softLimit": 1, "hardLimit": 1}
+    check_container(CONTAINER | {"ulimits": [good]})
+    refused({"ulimits": [good | {"softLimit": 2}]}, "softLimit at most hardLimit")
+    refused({"ulimits": [good | {"name": "odd"}]}, "is no ulimit")
+    refused({"ulimits": [good, good]}, "nofile twice")
+    for linux, text in (
+        ({"maxSwap": -1}, "maxSwap"),
+        ({"swappiness": 101}, "swappiness"),
+        ({"sharedMemorySize": 0}, "sharedMemorySize"),
+        ({"devices": [{"hostPath": "x"}]}, "hostPath must be absolute"),
+        ({"tmpfs": [{"containerPath": "t", "size": 1}]}, "must be absolute"),
+        ({"tmpfs": [{"containerPath": "/t", "size": 0}]}, "at least 1 MiB"),
+        (
+            {"tmpfs": [{"containerPath": "/t", "size": 1, "mountOptions": ["odd"]}]},
+            "unknown option",
+        ),
+    ):
+        refused({"linuxParameters": linux}, text)
+    fine = {"tmpfs": [{"containerPath": "/t", "size": 1, "mountOptions": ["ro", "mode=700"]}]}
+    check_container(CONTAINER | {"linuxParameters": fine})
+
+
+def test_what_is_for_fargate_or_not_supported_is_refused() -> None:
+    refused({"networkConfiguration": {}}, "networkConfiguration not applicable for EC2.")
+    refused({"ephemeralStorage": {"sizeInGiB": 21}}, "ephemeralStorage not applicable for EC2.")
+    refused({"instanceType": "m6i"}, "multi-node jobs alone")
+    refused({"jobRoleArn": "me"}, "jobRoleArn is not the ARN of a role")
+    secret = [{"name": "n", "valueFrom": "v"}]
+    for members, text in (
+        ({"secrets": secret}, "containerProperties.secrets"),
+        ({"logConfiguration": {"logDriver": "awslogs", "secretOptions": secret}}, "secretOptions"),
+        ({"repositoryCredentials": {"credentialsParameter": "x"}}, "repositoryCredentials"),
+        ({"enableExecuteCommand": True}, "enableExecuteCommand"),
+        ({"volumes": [{"efsVolumeConfiguration": {}}]}, "efsVolumeConfiguration"),
+        ({"volumes": [{"s3filesVolumeConfiguration": {}}]}, "s3filesVolumeConfiguration"),
+    ):
+        refused(members, text, Unimplemented)
+
+
+def test_variables_need_names() -> None:
+    for variable in ({"value": "x"}, {"name": "a=b"}, {"name": "a", "value": "\0"}):
+        refused({"environment": [variable]}, "needs a name")
+
+
+@pytest.mark.parametrize(
+    ("members", "text"),
+    [
+        ({"ecsProperties": {}}, "ecsProperties"),
+        ({"eksProperties": {}}, "eksProperties"),
+        ({"platformCapabilities": ["MANAGED_INSTANCES"]}, "platformCapabilities"),
+        ({"consumableResourceProperties": {"consumableResourceList": [{}]}}, "consumable"),
+    ],
+)
+def test_definitions_of_other_kinds_are_refused(members: dict[str, Any], text: str) -> None:
+    request = {"jobDefinitionName": "d", "type": "container", "containerProperties": CONTAINER}
+    assert new_definition(request)["containerProperties"] == CONTAINER
+    with pytest.raises(Unimplemented, match=text):
+        new_definition(request | members)
