@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import secrets
 import statistics
+import sys
 import time
 from typing import Any
 
@@ -138,6 +139,8 @@ async def our_start(client: Client, definition: str) -> float:
 async def sandbox_id(docker: aiodocker.Docker) -> str:
     """The network sandbox of the agent that started last."""
     found = await docker.containers.list(filters={"label": ["longshore.sandbox"]})
+    if not found:
+        sys.exit("no agent on this engine has a network sandbox: its log says sandbox.unavailable")
     return max(found, key=lambda c: c["Created"]).id
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from longshore.agent.docker.bridge import oldest_first
 from longshore.agent.docker.sandbox import SandboxError, image_archive, program
 
 
@@ -51,3 +52,14 @@ def test_other_machines_are_refused() -> None:
 
 def test_image_is_the_same_every_time() -> None:
     assert image_archive("x86_64") == image_archive("x86_64")
+
+
+def test_the_oldest_network_of_exactly_that_name_wins() -> None:
+    # The engine leaves zeros at the end of a fraction out, so the text has another order.
+    listed = [
+        {"Name": "longshore", "Id": "c", "Created": "2026-01-01T00:00:00.51Z"},
+        {"Name": "longshore", "Id": "b", "Created": "2026-01-01T00:00:00.5Z"},
+        {"Name": "longshore", "Id": "a", "Created": "2026-01-01T01:00:00.5+01:00"},
+        {"Name": "longshore-2", "Id": "d", "Created": "2025-01-01T00:00:00Z"},
+    ]
+    assert [network["Id"] for network in oldest_first(listed, "longshore")] == ["a", "b", "c"]

@@ -54,8 +54,12 @@ class Engine:
 
     def __init__(self, address: str) -> None:
         connector: aiohttp.BaseConnector
+        #: Where the engine's socket is; None for one that is reached over TCP.
+        self.directory: Path | None = None
         if address.startswith("unix://"):
-            connector = aiohttp.UnixConnector(address.removeprefix("unix://"), limit=0)
+            path = address.removeprefix("unix://")
+            self.directory = Path(path).parent
+            connector = aiohttp.UnixConnector(path, limit=0)
         else:
             connector = aiohttp.TCPConnector(limit=0)
         self._session = aiohttp.ClientSession(connector=connector)

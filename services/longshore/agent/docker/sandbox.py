@@ -17,6 +17,7 @@ from typing import Any
 
 import structlog
 
+from longshore.agent.docker.bridge import make_bridge
 from longshore.agent.docker.container import INSTANCE_LABEL
 from longshore.agent.docker.engine import (
     Engine,
@@ -188,8 +189,8 @@ class Sandbox:
             if found:
                 return found
             await self._make_image()
-            await self._make_network()
-            container_id = await self._start()
+            network_id = await make_bridge(self._engine, NETWORK)
+            container_id = await self._start(network_id)
         except EngineError as error:
             raise SandboxError(error.message) from error
         log.info("sandbox.started", container_id=container_id[:12])
@@ -219,27 +220,12 @@ class Sandbox:
             archive = image_archive(platform.machine())
             await self._engine.call(images.import_image(archive), CALL_SECONDS)
 
-    async def _make_network(self) -> None:
-        networks = self._engine.docker.networks
-        wanted: dict[str, Any] = {"Name": NETWORK, "Driver": "bridge", "CheckDuplicate": True}
-        try:
-            await self._engine.call(networks.get(NETWORK), CALL_SECONDS)
-        except EngineError as error:
-            if error.status != 404:
-                raise
-            try:
-                await self._engine.call(networks.create(wanted), CALL_SECONDS)
-            except EngineError as conflict:
-                # Another agent on this engine was faster.
-                if conflict.status != 409:
-                    raise
-
-    async def _start(self) -> str:
+    async def _start(self, network_id: str) -> str:
         config: dict[str, Any] = {
             "Image": IMAGE,
             "Labels": {SANDBOX_LABEL: self._instance_id, INSTANCE_LABEL: self._instance_id},
             "HostConfig": {
-                "NetworkMode": NETWORK,
+                "NetworkMode": network_id,
                 "ReadonlyRootfs": True,
                 "CapDrop": ["ALL"],
                 "LogConfig": {"Type": "none", "Config": {}},
