@@ -6,6 +6,7 @@ One vCPU at least is wanted all the time, so the instance stays warm.
 """
 
 import asyncio
+from collections.abc import Awaitable
 
 import grpc
 
@@ -48,6 +49,18 @@ async def make_defaults(submission: str, machine: InstanceType) -> None:
         await channel.close(None)
 
 
+async def _made(call: Awaitable[object]) -> None:
+    """Waits for a creation; one that was sent again because its answer was lost is there already.
+
+    Whoever waits for it to become VALID finds out if it is not.
+    """
+    try:
+        await call
+    except grpc.aio.AioRpcError as error:
+        if error.code() is not grpc.StatusCode.FAILED_PRECONDITION:
+            raise
+
+
 async def _environment(
     stub: submission_service_pb2_grpc.SubmissionServiceStub, machine: InstanceType
 ) -> None:
@@ -69,7 +82,7 @@ async def _environment(
                 instance_role="local",
             ),
         )
-        await stub.CreateComputeEnvironment(request, timeout=_CALL_SECONDS)
+        await _made(stub.CreateComputeEnvironment(request, timeout=_CALL_SECONDS))
     while True:
         found = await stub.DescribeComputeEnvironments(describe, timeout=_CALL_SECONDS)
         if found.compute_environments and found.compute_environments[0].status == "VALID":
@@ -89,7 +102,7 @@ async def _queue(stub: submission_service_pb2_grpc.SubmissionServiceStub) -> Non
                 job_queue_pb2.ComputeEnvironmentOrder(order=1, compute_environment=NAME)
             ],
         )
-        await stub.CreateJobQueue(request, timeout=_CALL_SECONDS)
+        await _made(stub.CreateJobQueue(request, timeout=_CALL_SECONDS))
     while True:
         found = await stub.DescribeJobQueues(describe, timeout=_CALL_SECONDS)
         if found.job_queues and found.job_queues[0].status == "VALID":
