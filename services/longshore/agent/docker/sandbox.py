@@ -17,7 +17,7 @@ from typing import Any
 
 import structlog
 
-from longshore.agent.docker.bridge import make_bridge
+from longshore.agent.docker.bridge import CALL_SECONDS, make_bridge
 from longshore.agent.docker.container import INSTANCE_LABEL
 from longshore.agent.docker.engine import (
     Engine,
@@ -31,7 +31,6 @@ log = structlog.get_logger()
 IMAGE = "longshore-sandbox:1"
 NETWORK = "longshore"
 SANDBOX_LABEL = "longshore.sandbox"
-CALL_SECONDS = 60.0
 _LOAD_ADDRESS = 0x400000
 #: Per machine: ELF's number for it, the engine's name, and a loop around a call that never returns.
 _MACHINES = {
