@@ -110,6 +110,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, prog="demo")
     parser.add_argument("--runtime", choices=("auto", "docker", "process"), default="auto")
     parser.add_argument("--data-dir", type=Path, help="a new directory for the stack and results")
+    parser.add_argument("--port-base", type=int, help="of the stack; otherwise one that is free")
     parser.add_argument("--children", type=int, default=Workload.children)
     parser.add_argument("--paths", type=int, default=Workload.paths, help="paths of each child")
     arguments = parser.parse_args()
@@ -118,7 +119,8 @@ def main() -> int:
     results.mkdir(parents=True)
     workload = Workload(results, children=arguments.children, paths=arguments.paths)
     command = (str(LONGSHORE), "up", "--detach", "--data-dir", str(directory))
-    settings = ("--runtime", arguments.runtime, "--port-base", str(free_port_base()))
+    port_base = arguments.port_base or free_port_base()
+    settings = ("--runtime", arguments.runtime, "--port-base", str(port_base))
     right = False
     try:
         subprocess.run([*command, *settings], check=True, env=os.environ | fleet.SETTINGS)

@@ -11,6 +11,7 @@ from acceptance.aws import Aws, Gate, Lasting
 from acceptance.stand import Stack, directory
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist's own reads the groups.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Everything here starts processes and containers, so the usual limit is too short.
 

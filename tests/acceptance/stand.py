@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from support.ports import free_port_base
 
 from longshore_client import Addresses, Client
 
 RUNTIME = os.environ.get("LONGSHORE_TEST_RUNTIME", "docker")
 LONGSHORE = str(Path(sys.executable).parent / "longshore")
-_PORT_OFFSETS = (0, 1, 2, 3, 4, 10, 20, 21, 22, 23, 24)
-_taken_bases: set[int] = set()
 
 
 @contextmanager
@@ -29,28 +27,6 @@ def directory() -> Iterator[Path]:
     """A place for stacks; not in pytest's own, which a second session closes to PostgreSQL."""
     with tempfile.TemporaryDirectory(prefix="longshore-test-", ignore_cleanup_errors=True) as made:
         yield Path(made)
-
-
-def free_port_base() -> int:
-    """A port base whose ports nobody has now and no earlier call gave out."""
-    # Sessions that run at one time begin at different places.
-    first = os.getpid() % 200
-    for number in (*range(first, 200), *range(first)):
-        base = 10_000 + 50 * number
-        if base in _taken_bases:
-            continue
-        probes = [socket.socket() for _ in _PORT_OFFSETS]
-        try:
-            for probe, offset in zip(probes, _PORT_OFFSETS, strict=True):
-                probe.bind(("127.0.0.1", base + offset))
-        except OSError:
-            continue
-        finally:
-            for probe in probes:
-                probe.close()
-        _taken_bases.add(base)
-        return base
-    raise RuntimeError("no free range of ports")
 
 
 def eventually(condition: Callable[[], Any], what: str, seconds: float = 30) -> Any:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from acceptance.stand import RUNTIME, Stack
+from support.ports import free_port_base
 
 ROOT = Path(__file__).parents[2]
 CHILDREN = 24
@@ -22,7 +23,8 @@ def _demo(directory: Path) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
         [
             *(sys.executable, "-m", "examples.monte_carlo"),
-            *("--runtime", RUNTIME, "--data-dir", str(directory), *sizes),
+            *("--runtime", RUNTIME, "--data-dir", str(directory)),
+            *("--port-base", str(free_port_base()), *sizes),
         ],
         cwd=ROOT,
         stdout=subprocess.PIPE,

@@ -13,6 +13,7 @@ from longshore.agent.docker.engine import Engine, engine_address
 PROCESS_ONLY = os.environ.get("LONGSHORE_TEST_RUNTIME") == "process"
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist's own reads the groups.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Containers are left out only where the environment says that there is no engine.
 

@@ -5,7 +5,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -17,26 +16,13 @@ import psutil
 import pytest
 from capacity_world import kill_all
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from support.ports import free_port_base
 
 from longshore.rpc.channel import open_channel
 from longshore.v1 import scaler_service_pb2 as pb
 from longshore.v1 import scaler_service_pb2_grpc as pb_grpc
 
 Start = Callable[..., Awaitable[subprocess.Popen[bytes]]]
-
-
-def free_port_base() -> int:
-    """A port base whose scaler and provisioning ports are free, metrics included."""
-    for base in range(21_000 + os.getpid() % 8_000, 60_000, 40):
-        with contextlib.ExitStack() as stack:
-            try:
-                for offset in (2, 3, 22, 23):
-                    listener = stack.enter_context(socket.socket())
-                    listener.bind(("127.0.0.1", base + offset))
-            except OSError:
-                continue
-        return base
-    raise AssertionError("no free ports")
 
 
 @pytest.fixture

@@ -1,0 +1,41 @@
+"""Ports that a test gives to a process before that process binds them."""
+
+import fcntl
+import os
+import socket
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+#: Every port of a stack, counted from its port base.
+STACK_OFFSETS = (0, 1, 2, 3, 4, 10, 20, 21, 22, 23, 24)
+#: Below those that the kernel gives out itself.
+_BASES = range(10_000, 20_000, 50)
+_LOCKS = Path(tempfile.gettempdir()) / "longshore-test-ports"
+#: Open until this process ends, so that no other test session or worker takes the same ports.
+_held: list[int] = []
+
+
+def free_port_base(offsets: Sequence[int] = STACK_OFFSETS) -> int:
+    """A port base whose ports nobody has, and no other test of this machine gets."""
+    _LOCKS.mkdir(exist_ok=True)
+    for base in _BASES:
+        descriptor = os.open(_LOCKS / str(base), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            continue
+        _held.append(descriptor)
+        if all(_is_free(base + offset) for offset in offsets):
+            return base
+    raise RuntimeError("no free range of ports")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
