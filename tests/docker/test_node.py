@@ -156,6 +156,12 @@ async def test_a_restart_finds_the_node_and_says_what_it_said(runtime: str, tmp_
         assert (await stand.scheduler.running(node)).address
         register = stand.scheduler.registrations[-1]
         assert [key_of(key) for key in register.attempts] == [key_of(node.key)]
+
+        async def said() -> bool:
+            return [entry.text for entry in await stand.entries_so_far(node)] == [b"one"]
+
+        # It may have been killed before it got a turn otherwise.
+        await until(said)
         await stand.scheduler.stop(node)
         await stand.scheduler.ended(node)
         assert await stand.output(node) == "one\n"
