@@ -21,7 +21,7 @@ from support.scheduling import Agent, Ended, Stand, scheduler_stand
 
 from longshore.domain.job.job import JobKey
 from longshore.rpc.channel import open_channel
-from longshore.scheduler import convert
+from longshore.scheduler.wire import convert
 from longshore.state.scheduler import agent as agent_table
 from longshore.state.scheduler import attempt, job_dependency
 from longshore.v1 import agent_service_pb2 as pb

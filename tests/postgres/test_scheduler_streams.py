@@ -8,7 +8,7 @@ import pytest
 from support.scheduling import Agent, Ended, Stand, scheduler_stand
 
 from longshore.rpc.batch import BATCH_BYTES
-from longshore.scheduler.servicer import REQUEST_BYTES
+from longshore.scheduler.wire.servicer import REQUEST_BYTES
 from longshore.v1 import agent_service_pb2 as pb
 from longshore.v1 import job_definition_pb2
 

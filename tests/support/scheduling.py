@@ -18,7 +18,7 @@ from longshore.rpc.channel import open_channel
 from longshore.rpc.server import GrpcServer
 from longshore.runtime.loop import Loop
 from longshore.scheduler.service import Scheduler
-from longshore.scheduler.servicer import AgentServicer
+from longshore.scheduler.wire.servicer import AgentServicer
 from longshore.state.listen import CAPACITY, ENVIRONMENTS, JOBS, Listener
 from longshore.state.pool import open_pool
 from longshore.v1 import agent_service_pb2 as pb

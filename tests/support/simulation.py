@@ -23,8 +23,8 @@ from longshore.rpc.server import GrpcServer
 from longshore.scheduler.inbox import Report
 from longshore.scheduler.memory import Memory
 from longshore.scheduler.service import Scheduler
-from longshore.scheduler.servicer import AgentServicer
-from longshore.scheduler.session import Session
+from longshore.scheduler.wire.servicer import AgentServicer
+from longshore.scheduler.wire.session import Session
 from longshore.state.pool import Connection, Pool, open_pool
 from longshore.state.scheduler import agent as agent_table
 from longshore.state.scheduler.agent import Notice

@@ -14,7 +14,7 @@ from longshore.runtime.process import run_until_stopped
 from longshore.scheduler.config import SchedulerConfig
 from longshore.scheduler.history import History
 from longshore.scheduler.service import Scheduler
-from longshore.scheduler.servicer import AgentServicer, SchedulerServicer
+from longshore.scheduler.wire.servicer import AgentServicer, SchedulerServicer
 from longshore.state import listen
 from longshore.state.listen import Listener
 from longshore.state.pool import open_pool

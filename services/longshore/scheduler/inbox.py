@@ -5,7 +5,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from longshore.scheduler.ending import AttemptReport
-from longshore.scheduler.session import Session
+from longshore.scheduler.wire.session import Session
 
 #: Most reports and bytes of reports that wait; more make the streams wait.
 INBOX_LIMIT = 2_000

@@ -13,7 +13,7 @@ from longshore.domain.placing.waiting import EnvironmentFacts
 from longshore.scheduler.apart import SET_ASIDE, apart
 from longshore.scheduler.ending import AttemptReport, lost_reports
 from longshore.scheduler.memory import Memory
-from longshore.scheduler.session import Session
+from longshore.scheduler.wire.session import Session
 from longshore.state.pool import Connection
 from longshore.state.scheduler import agent
 from longshore.state.scheduler.agent import Notice, Registration

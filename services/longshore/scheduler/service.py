@@ -15,7 +15,6 @@ from longshore.domain.catalogue import Catalogue
 from longshore.domain.errors import Unavailable
 from longshore.domain.job.job import FAILED_TO_START
 from longshore.domain.job.life import Allowance
-from longshore.scheduler import convert
 from longshore.scheduler.admission import admit
 from longshore.scheduler.apart import SET_ASIDE
 from longshore.scheduler.changes import Changes
@@ -40,7 +39,8 @@ from longshore.scheduler.memory import Memory
 from longshore.scheduler.placing import Placed, place
 from longshore.scheduler.requesting import apply_deletions, apply_requests
 from longshore.scheduler.returning import hold_again, take_back
-from longshore.scheduler.session import Session
+from longshore.scheduler.wire import convert
+from longshore.scheduler.wire.session import Session
 from longshore.state import listen
 from longshore.state.leadership import Leadership
 from longshore.state.pool import Connection, Pool

@@ -1,7 +1,7 @@
 """What waits for an agent, and in which order it is told."""
 
 from longshore.rpc.batch import BATCH_BYTES
-from longshore.scheduler.session import MESSAGE_LIMIT, Session, answers
+from longshore.scheduler.wire.session import MESSAGE_LIMIT, Session, answers
 from longshore.v1 import agent_service_pb2 as pb
 
 

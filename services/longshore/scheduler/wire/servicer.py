@@ -10,11 +10,11 @@ from prometheus_client import Counter
 from longshore.domain.errors import InvalidRequest
 from longshore.domain.job.job import JobKey
 from longshore.rpc.batch import BATCH_BYTES
-from longshore.scheduler import convert
 from longshore.scheduler.explaining import explain_job
 from longshore.scheduler.inbox import Report
 from longshore.scheduler.service import Scheduler
-from longshore.scheduler.session import Session, answers
+from longshore.scheduler.wire import convert
+from longshore.scheduler.wire.session import Session, answers
 from longshore.state.pool import Pool, connection
 from longshore.v1 import agent_service_pb2 as pb
 from longshore.v1 import agent_service_pb2_grpc, scheduler_service_pb2, scheduler_service_pb2_grpc
