@@ -72,6 +72,6 @@ async def test_what_nobody_waits_for_is_not_kept(
         for number in range(1, 9):
             await stand.until(await stand.submit(memory_mib=number), "SUCCEEDED")
         assert await stand.conn.fetchval("SELECT count(*) FROM demand") == 0
-        mirror = stand.scheduler._memory
+        mirror = stand.scheduler.lead.memory
         assert mirror is not None
         assert len(mirror.shapes) <= 2

@@ -160,7 +160,7 @@ async def test_a_timeout_that_came_first_stays_one(database_url: str) -> None:
         await world.settle()
         await world.pass_timeouts()
         await world.settle()
-        memory = world.scheduler._memory
+        memory = world.scheduler.lead.memory
         assert memory is not None
         memory.drains["i-00000000000000001"] = datetime.min.replace(tzinfo=UTC)
         await world.settle()
@@ -192,7 +192,7 @@ async def test_the_next_scheduler_knows_what_was_stopped_and_what_is_to_be(
         assert not agents[1].stops
         await world.restart()
         await world.settle()
-        memory = world.scheduler._memory
+        memory = world.scheduler.lead.memory
         assert memory is not None
         assert memory.drains == {
             agents[0].instance_id: at_once,
@@ -391,11 +391,11 @@ async def test_who_waits_to_register_is_not_lost(database_url: str) -> None:
         await a_fleet(stand)
         agent = await stand.join()
         job = await running(stand, agent)
-        async with stand.scheduler._lock:
-            memory = stand.scheduler._memory
+        async with stand.scheduler.lead.turn:
+            memory = stand.scheduler.lead.memory
             assert memory is not None
             await agent.close()
-            await until(lambda: not stand.scheduler._sessions)
+            await until(lambda: not stand.scheduler.agents.sessions)
             instance = memory.instances[agent.instance_id]
             instance.seen = time.monotonic() - 3600
             connecting = asyncio.create_task(agent.connect())
@@ -415,11 +415,11 @@ async def test_a_sign_of_life_does_not_bring_back_what_is_over(
         agent = await stand.join()
 
         async def meanwhile(*args: Any) -> tuple[list[str], list[str]]:
-            for session in list(stand.scheduler._sessions.values()):
-                stand.scheduler.seen(session)
+            for session in list(stand.scheduler.agents.sessions.values()):
+                stand.scheduler.agents.seen(session)
             return await take_notices(*args)
 
-        monkeypatch.setattr("longshore.scheduler.service.take_notices", meanwhile)
+        monkeypatch.setattr("longshore.scheduler.tick.take_notices", meanwhile)
         await stand.conn.execute("UPDATE instances SET status = 'TERMINATED', ended_at = now()")
         await stand.conn.execute(f"NOTIFY {CAPACITY}")
         lost = "SELECT EXISTS (SELECT FROM agents WHERE instance_id = $1 AND status = 'LOST')"
@@ -440,7 +440,7 @@ async def test_where_jobs_are_placed(database_url: str, status: str, placed: boo
         await stand.conn.execute("NOTIFY longshore_environments")
         await until(
             lambda: (
-                (memory := stand.scheduler._memory) is not None
+                (memory := stand.scheduler.lead.memory) is not None
                 and memory.topology.environments["fleet"].placeable is placed
             )
         )
@@ -460,7 +460,7 @@ async def test_nothing_is_placed_on_an_instance_from_before_an_update(database_u
         await stand.conn.execute("NOTIFY longshore_environments")
         await until(
             lambda: (
-                (memory := stand.scheduler._memory) is not None
+                (memory := stand.scheduler.lead.memory) is not None
                 and memory.topology.outdated == {old.instance_id}
             )
         )

@@ -119,7 +119,7 @@ async def test_a_stream_that_breaks_leaves_no_session(database_url: str) -> None
             await agent._call.done_writing()
             agent._call.cancel()
         async with asyncio.timeout(5):
-            while stand.scheduler._sessions:
+            while stand.scheduler.agents.sessions:
                 await asyncio.sleep(0.01)
 
 

@@ -219,7 +219,7 @@ async def test_who_lost_the_lease_changes_nothing(database_url: str) -> None:
         await pool.close()
         job = await stand.submit()
         async with asyncio.timeout(5):
-            while stand.scheduler.leading:
+            while stand.scheduler.lead.held:
                 await asyncio.sleep(0.01)
         assert await stand.scheduler.tick() is False
         assert not await stand.scheduler.hold_lease()

@@ -14,7 +14,7 @@ from support.scheduling import Ended, Stand, scheduler_stand
 
 from longshore.domain.job.job import JobKey
 from longshore.domain.job.life import STEPS_LIMIT, Allowance
-from longshore.scheduler import following, instances, requesting, service
+from longshore.scheduler import following, instances, requesting, tick
 from longshore.scheduler.changes import Changes
 from longshore.state.pool import Connection
 
@@ -247,7 +247,7 @@ async def test_what_is_left_to_follow_outlives_the_scheduler(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And a job that is admitted in between is moved once."""
-    monkeypatch.setattr(service, "Allowance", lambda: Allowance(steps=2, rounds=1))
+    monkeypatch.setattr(tick, "Allowance", lambda: Allowance(steps=2, rounds=1))
     async with scheduler_stand(database_url, lease_seconds=300) as stand:
         await stand.environment()
         await stand.queue()

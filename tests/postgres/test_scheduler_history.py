@@ -25,7 +25,7 @@ HISTORY = ("jobs", "job_specs", "array_jobs", "attempts", "job_events")
 
 def keeper(stand: Stand, kept: timedelta = KEPT) -> History:
     """One that lets no finished job linger."""
-    return History(stand.scheduler.leadership, kept, timedelta(0))
+    return History(stand.scheduler.lead.leadership, kept, timedelta(0))
 
 
 async def live(stand: Stand) -> set[str]:
@@ -253,7 +253,7 @@ async def test_a_pass_is_in_bounded_parts(
         assert await live(stand) == {jobs[2]}
         await kept.tick()
         assert await live(stand) == set()
-        await History(stand.scheduler.leadership, KEPT).tick()
+        await History(stand.scheduler.lead.leadership, KEPT).tick()
 
 
 def test_large_arrays_fill_a_part() -> None:

@@ -218,7 +218,7 @@ async def test_the_schedulers_clock_decides_about_timeouts(
         await agent.until(lambda: {long, short} <= agent.assigned.keys())
         # Its image took long to come: what is between placement and now is no bound.
         await stand.conn.execute("UPDATE attempts SET placed_at = now() - interval '1 hour'")
-        for live in stand.scheduler._memory.live.values():
+        for live in stand.scheduler.lead.memory.live.values():
             live.placed_at -= timedelta(hours=1)
         start = a_stamp(datetime.now(UTC) + skew)
         await say(
@@ -245,7 +245,7 @@ async def test_a_timeout_counts_on_after_a_takeover(database_url: str) -> None:
         await agent.start(job)
         await stand.until(job, "RUNNING")
         await stand.conn.execute("UPDATE attempts SET running_at = now() - interval '400 s'")
-        stand.scheduler._memory = None
+        stand.scheduler.lead.memory = None
         await agent.until(lambda: bool(agent.stops))
         assert agent.stops[0].status_reason == "Job attempt duration exceeded timeout"
 
@@ -283,11 +283,11 @@ async def test_only_those_who_gave_a_sign_of_life_are_noted_as_seen(database_url
     async with scheduler_stand(database_url) as stand:
         await stand.environment()
         one, other = await stand.agent(), await stand.agent()
-        await stand.scheduler.store_seen()
+        await stand.scheduler.agents.store_seen()
         await stand.conn.execute("UPDATE agents SET last_seen_at = 'epoch'")
         await other.notice("a sign of life")
         await asyncio.wait_for(other.draining.wait(), 15)
-        await stand.scheduler.store_seen()
+        await stand.scheduler.agents.store_seen()
         seen = await stand.conn.fetch("SELECT instance_id FROM agents WHERE last_seen_at > 'epoch'")
         assert [row["instance_id"] for row in seen] == [other.instance_id]
         assert one.instance_id != other.instance_id
@@ -394,7 +394,7 @@ async def test_what_follows_from_a_report_may_fail_with_it_alone(
             await stand.until(after, "FAILED")
             # What ends it fails as well: it stays, loudly, and costs nobody anything.
             assert [e["kind"] for e in events(logs, "report.set_aside")] == ["report", "end"]
-            memory = stand.scheduler._memory
+            memory = stand.scheduler.lead.memory
             assert memory is not None
             assert [str(live.key) for live in memory.live.values()] == [bad]
             instance = memory.instances[agent.instance_id]
@@ -447,7 +447,7 @@ async def test_a_registration_that_fails_in_the_database_costs_no_reload(
                 error = await refusal(stand, a_registration())
                 assert error.code() is grpc.StatusCode.INTERNAL
             await others_end(stand, logs)
-        assert "i-00000000000000bad" not in stand.scheduler._memory.instances
+        assert "i-00000000000000bad" not in stand.scheduler.lead.memory.instances
 
 
 async def test_an_attempt_of_which_no_agent_can_be_told_has_failed(
@@ -605,11 +605,11 @@ async def test_many_registrations_at_one_time_cost_others_nothing(database_url: 
                         group.create_task(flood(first))
                     group.create_task(others_end(stand, logs))
             async with asyncio.timeout(15):
-                while stand.scheduler._sessions:
+                while stand.scheduler.agents.sessions:
                     await asyncio.sleep(0.01)
             assert not events(logs, "memory.loaded")
         # Also those whose stream broke meanwhile: what is on record is lost in time.
         rows = await stand.conn.fetch("SELECT instance_id FROM agents WHERE status <> 'LOST'")
-        memory = stand.scheduler._memory
+        memory = stand.scheduler.lead.memory
         assert memory is not None
         assert {row["instance_id"] for row in rows} <= memory.instances.keys()

@@ -54,6 +54,25 @@ class WatchedScheduler(Scheduler):
         self.noticed: set[str] = set()
         self.fail_before_commit = False
         self.dies_after_commit = False
+        self._watch()
+
+    def _watch(self) -> None:
+        transaction, forget = self.lead.transaction, self.agents.forget
+
+        @contextlib.asynccontextmanager
+        async def failing() -> AsyncIterator[tuple[Connection, Memory]]:
+            async with transaction() as (conn, memory):
+                yield conn, memory
+                if self.fail_before_commit:
+                    self.fail_before_commit = False
+                    raise Unavailable("The database went away before the commit.")
+
+        def forgetting(session: Session) -> None:
+            forget(session)
+            self._arrived.set()
+
+        self.lead.transaction = failing
+        self.agents.forget = forgetting
 
     async def report(self, report: Report) -> None:
         await super().report(report)
@@ -65,18 +84,6 @@ class WatchedScheduler(Scheduler):
         super().notice(notice)
         self.noticed.add(notice.instance_id)
         self._arrived.set()
-
-    def forget(self, session: Session) -> None:
-        super().forget(session)
-        self._arrived.set()
-
-    @contextlib.asynccontextmanager
-    async def _leading_transaction(self) -> AsyncIterator[tuple[Connection, Memory]]:
-        async with super()._leading_transaction() as (conn, memory):
-            yield conn, memory
-            if self.fail_before_commit:
-                self.fail_before_commit = False
-                raise Unavailable("The database went away before the commit.")
 
     def _send(self, reports: list[Report], outcome: object) -> None:
         if not self.dies_after_commit:
@@ -273,7 +280,7 @@ class Simulation:
 
     async def tick(self) -> None:
         """One tick, and the arrival of what it sent."""
-        if (memory := self.scheduler._memory) is not None:
+        if (memory := self.scheduler.lead.memory) is not None:
             for instance_id in (self._silent & memory.instances.keys()) - self._connected():
                 memory.instances[instance_id].seen = float("-inf")
         with contextlib.suppress(Unavailable):
@@ -284,8 +291,8 @@ class Simulation:
                 agent.check()
 
     def _told(self, agent: SimulatedAgent) -> bool:
-        memory = self.scheduler._memory
-        if memory is None or agent.instance_id not in self.scheduler._sessions:
+        memory = self.scheduler.lead.memory
+        if memory is None or agent.instance_id not in self.scheduler.agents.sessions:
             return True
         lives = memory.instances[agent.instance_id].attempts.values()
         return all(
@@ -299,16 +306,16 @@ class Simulation:
         """Ticks until nothing more follows and everything is acknowledged."""
         for _ in range(1_000):
             await self.tick()
-            if not self.scheduler._inbox.empty() or self.scheduler._again:
+            if not self.scheduler.inbox.empty():
                 continue
             # A report may still be on its way; once it is here, it is for the next tick.
             await self.until(
                 lambda: (
-                    not self.scheduler._inbox.empty()
+                    not self.scheduler.inbox.empty()
                     or not any(a.connected and a.journal for a in self.agents.values())
                 )
             )
-            if self.scheduler._inbox.empty() and not await self.scheduler.tick():
+            if self.scheduler.inbox.empty() and not await self.scheduler.tick():
                 return
         raise AssertionError("The scheduler never comes to rest.")
 
@@ -371,7 +378,7 @@ class Simulation:
     async def cut(self, agent: SimulatedAgent) -> None:
         """Breaks an agent's stream; the scheduler notices."""
         await agent.disconnect()
-        await self.until(lambda: agent.instance_id not in self.scheduler._sessions)
+        await self.until(lambda: agent.instance_id not in self.scheduler.agents.sessions)
 
     async def lose(self, agent: SimulatedAgent) -> None:
         """An instance is gone for longer than the scheduler waits, and what ran on it too."""
@@ -392,13 +399,13 @@ class Simulation:
         dead = self.scheduler
         for agent in self.agents.values():
             await agent.disconnect()
-        await self.until(lambda: not dead._sessions)
+        await self.until(lambda: not dead.agents.sessions)
         self.scheduler = WatchedScheduler(self.pool, self.changed)
         await self.lead()
         before = await self._digest()
         with contextlib.suppress(Unavailable):
             await dead.tick()
-        assert not dead.leading
+        assert not dead.lead.held
         assert await self._digest() == before
         for agent in self.agents.values():
             await agent.connect()
@@ -441,7 +448,7 @@ class Simulation:
 
     async def _check_stopped(self) -> None:
         """Whatever runs on an instance whose time is over was told to stop with the tick."""
-        if self.scheduler._memory is None or self.scheduler._capacity_changed:
+        if self.scheduler.lead.memory is None or self.scheduler.lead.capacity_changed:
             return
         forgotten = await self.stand.conn.fetch(
             "SELECT a.* FROM attempts a JOIN instances i USING (instance_id) "
@@ -478,10 +485,10 @@ class Simulation:
 
     async def pass_timeouts(self) -> None:
         """Time passes until every running attempt with a timeout is overdue."""
-        if self.scheduler._memory is not None:
-            self.scheduler._memory.deadlines[:] = [
+        if self.scheduler.lead.memory is not None:
+            self.scheduler.lead.memory.deadlines[:] = [
                 (datetime.min.replace(tzinfo=UTC), key, number)
-                for _, key, number in self.scheduler._memory.deadlines
+                for _, key, number in self.scheduler.lead.memory.deadlines
             ]
 
     # ------------------------------------------------------------------ truth
@@ -519,7 +526,7 @@ class Simulation:
 
     async def _check_mirror(self) -> None:
         """The scheduler's memory says what the tables say."""
-        memory = self.scheduler._memory
+        memory = self.scheduler.lead.memory
         if memory is None:
             return
         fresh = await _load(self.pool)

@@ -5,7 +5,8 @@ records, and is their sole writer. It offers agents their stream (AgentService) 
 is where it is (SchedulerService). It never decides about instances.
 
 One process holds a scheduling domain by a lease; the others stand by. The holder keeps a mirror of
-its tables (`memory`) and works in ticks. A tick is one transaction, in this order:
+its tables (`leading`, `memory`) and a registry of the agents that are connected (`agents`, on the
+wire `wire`), and works in ticks (`service`). A tick is one transaction, in this order (`tick`):
 
 1. reports of agents: attempts started and ended, jobs succeed, fail or go back to the front of
    their queue (`ending`), and whatever follows: parents, dependents, children (`following`);
@@ -33,7 +34,7 @@ Only after the commit are reports acknowledged and assignments and stops sent. W
   known are ignored;
 - the transaction fails: the mirror is thrown away and loaded again, the reports are applied again;
 - a report, notice or registration cannot be: it is refused or cut to what can be where it is read
-  (`convert`), and what an agent says counts for its own instance alone;
+  (`wire.convert`), and what an agent says counts for its own instance alone;
 - one fails in the database all the same: it is set aside with an error line, its attempt ended as
   failed, and all others go on, with the mirror as it is (`apart`);
 - an agent is silent, whether its stream is open or not: its instance is lost;

@@ -73,7 +73,7 @@ async def serve(stop: asyncio.Event) -> None:
         async def hold() -> None:
             await server.set_serving(await scheduler.hold_lease())
 
-        history = History(scheduler.leadership, config.history)
+        history = History(scheduler.lead.leadership, config.history)
         ticks = Loop(
             "tick",
             scheduler.tick,
@@ -86,7 +86,7 @@ async def serve(stop: asyncio.Event) -> None:
             ticks,
             Loop("lease", hold, config.lease_seconds / 4),
             Loop("history", history.tick, HISTORY_SECONDS),
-            Loop("seen", scheduler.store_seen, config.heartbeat_seconds),
+            Loop("seen", scheduler.agents.store_seen, config.heartbeat_seconds),
         ]
         listener = Listener(
             config.database_url,

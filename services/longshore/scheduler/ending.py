@@ -5,11 +5,10 @@ can be: between placement and now, by the scheduler's clock. A report that fails
 aside, and its attempt ended as failed.
 """
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from uuid import UUID
 
 import structlog
 
@@ -17,7 +16,6 @@ from longshore.domain.job.job import (
     MAIN_NODE_ENDED,
     TIMED_OUT,
     AttemptEnd,
-    JobKey,
     JobStatus,
     Stop,
     StopKind,
@@ -29,70 +27,19 @@ from longshore.domain.job.life import Allowance
 from longshore.domain.job.retry import ExitRule
 from longshore.scheduler.apart import SET_ASIDE, apart
 from longshore.scheduler.changes import Changes
+from longshore.scheduler.details import DetailsCache
 from longshore.scheduler.following import follow
 from longshore.scheduler.memory import AttemptRef, Memory
+from longshore.scheduler.report import AttemptReport, failed_report
 from longshore.state.pool import Connection
-from longshore.state.scheduler import job_transition
 from longshore.state.scheduler.attempt import AttemptMove, LiveAttempt, MainEnd
-from longshore.state.scheduler.job_transition import JobDetails, JobMove
+from longshore.state.scheduler.job_transition import JobMove
 from longshore.state.scheduler.ready import NewEntry
 
 log = structlog.get_logger()
 
 #: Status reason of an attempt whose report was set aside.
 UNSTORABLE = "What the agent reported of the attempt could not be stored"
-#: Bytes of jobs' unchanging details that are kept in memory.
-DETAILS_BYTES = 64 * 1024 * 1024
-#: What the details of a job take besides its container or nodes, about.
-_DETAILS_LEAST = 2 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class AttemptReport:
-    """An attempt moved on: it runs, or it ended. `started_at` is None if no process ever ran."""
-
-    key: JobKey
-    attempt: int
-    ended: bool
-    started_at: datetime | None
-    stopped_at: datetime | None = None
-    exit_code: int | None = None
-    reason: str | None = None
-    status_reason: str | None = None
-    #: Under which other nodes reach it; with the start of a node of a multi-node job.
-    address: str | None = None
-    #: Whose agent says so; None: the scheduler itself.
-    instance_id: str | None = None
-
-
-class DetailsCache:
-    """Unchanging details of jobs, those used last kept as far as their bytes go."""
-
-    def __init__(self, most_bytes: int = DETAILS_BYTES) -> None:
-        self._most_bytes = most_bytes
-        self._known: OrderedDict[UUID, JobDetails] = OrderedDict()
-        self._bytes = 0
-
-    @property
-    def bytes(self) -> int:
-        """What is kept."""
-        return self._bytes
-
-    async def get(self, conn: Connection, job_ids: Iterable[UUID]) -> dict[UUID, JobDetails]:
-        """Details of jobs by the id of the single job or parent."""
-        wanted = set(job_ids)
-        missing = wanted - self._known.keys()
-        if missing:
-            new = await job_transition.details(conn, missing)
-            self._known.update(new)
-            self._bytes += sum(map(_size, new.values()))
-        for job_id in wanted:
-            self._known.move_to_end(job_id)
-        found = {job_id: self._known[job_id] for job_id in wanted}
-        while self._bytes > self._most_bytes:
-            _, dropped = self._known.popitem(last=False)
-            self._bytes -= _size(dropped)
-        return found
 
 
 async def take_reports(
@@ -148,24 +95,6 @@ def _note_aside(
         instance_id=live.instance_id if live else report.instance_id,
         exc_info=error,
     )
-
-
-def failed_report(
-    live: LiveAttempt, status_reason: str, reason: str | None = None
-) -> AttemptReport:
-    """What the scheduler says of an attempt that cannot go on."""
-    return AttemptReport(
-        live.key,
-        live.attempt,
-        ended=True,
-        started_at=live.started_at,
-        reason=reason,
-        status_reason=status_reason,
-    )
-
-
-def _size(job: JobDetails) -> int:
-    return _DETAILS_LEAST + len(job.container or b"") + len(job.nodes or b"")
 
 
 async def apply_reports(
@@ -372,21 +301,6 @@ def _again(changes: Changes, memory: Memory, live: LiveAttempt, verdict: Verdict
     # The shape's first job is another one now.
     memory.parking.parked.pop(live.shape_id, None)
     changes.move(JobMove(key, JobStatus.RUNNABLE, verdict.status_reason), live.attempt)
-
-
-def lost_reports(lives: Iterable[LiveAttempt], now: datetime) -> list[AttemptReport]:
-    """What the loss of their instance means for attempts: they ended, and nobody knows how."""
-    return [
-        AttemptReport(
-            live.key,
-            live.attempt,
-            ended=True,
-            started_at=live.started_at,
-            stopped_at=now,
-            status_reason=host_terminated(live.instance_id),
-        )
-        for live in lives
-    ]
 
 
 def stop_overdue(changes: Changes, memory: Memory) -> None:

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from longshore.scheduler.ending import AttemptReport
+from longshore.scheduler.report import AttemptReport
 from longshore.scheduler.wire.session import Session
 
 #: Most reports and bytes of reports that wait; more make the streams wait.
@@ -58,6 +59,11 @@ class Inbox:
                 taken.append(report)
             self._taken.notify_all()
         return taken
+
+    def put_back(self, reports: Sequence[Report]) -> None:
+        """Adds reports that come before all others, whatever room there is."""
+        self._reports.extendleft(reversed(reports))
+        self._bytes += sum(report.size for report in reports)
 
     def _has_room(self, report: Report) -> bool:
         return not self._reports or (

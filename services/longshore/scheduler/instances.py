@@ -11,8 +11,8 @@ from longshore.domain.errors import NotFound, PreconditionFailed
 from longshore.domain.placing.opening import is_slot
 from longshore.domain.placing.waiting import EnvironmentFacts
 from longshore.scheduler.apart import SET_ASIDE, apart
-from longshore.scheduler.ending import AttemptReport, lost_reports
 from longshore.scheduler.memory import Memory
+from longshore.scheduler.report import AttemptReport, lost_reports
 from longshore.scheduler.wire.session import Session
 from longshore.state.pool import Connection
 from longshore.state.scheduler import agent

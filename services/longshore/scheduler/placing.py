@@ -22,7 +22,7 @@ from longshore.domain.placing.waiting import (
     shortages_of,
 )
 from longshore.scheduler.changes import Changes
-from longshore.scheduler.ending import DetailsCache
+from longshore.scheduler.details import DetailsCache
 from longshore.scheduler.memory import Memory
 from longshore.state.pool import Connection
 from longshore.state.scheduler import agent, attempt, demand, job_transition, ready

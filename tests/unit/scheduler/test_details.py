@@ -6,7 +6,7 @@ from typing import cast
 
 import pytest
 
-from longshore.scheduler.ending import DetailsCache
+from longshore.scheduler.details import DetailsCache
 from longshore.state.pool import Connection
 from longshore.state.scheduler import job_transition
 from longshore.state.scheduler.job_transition import JobDetails

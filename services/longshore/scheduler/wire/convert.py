@@ -18,7 +18,7 @@ from longshore.domain.job.job import JobKey
 from longshore.domain.job.nodes import range_of_each, ranges_of
 from longshore.domain.request.container import needs_of
 from longshore.domain.resources import Resources
-from longshore.scheduler.ending import AttemptReport
+from longshore.scheduler.report import AttemptReport
 from longshore.state.scheduler.agent import Notice, Registration
 from longshore.state.scheduler.attempt import LiveAttempt
 from longshore.state.scheduler.job_transition import JobDetails

@@ -74,7 +74,7 @@ class AgentServicer(agent_service_pb2_grpc.AgentServiceServicer):
                 reader.result()
         finally:
             # First, without awaiting: the cancellation of a broken stream may come at any await.
-            self._scheduler.forget(session)
+            self._scheduler.agents.forget(session)
             reader.cancel()
             await asyncio.gather(reader, return_exceptions=True)
 
@@ -84,7 +84,7 @@ class AgentServicer(agent_service_pb2_grpc.AgentServiceServicer):
         try:
             async for request in requests:
                 _check_size(request)
-                self._scheduler.seen(session)
+                self._scheduler.agents.seen(session)
                 kind = request.WhichOneof("message")
                 if kind == "notice":
                     self._scheduler.notice(convert.notice(request.notice, session.instance_id))
@@ -107,7 +107,7 @@ class AgentServicer(agent_service_pb2_grpc.AgentServiceServicer):
                         Report(changes, session, request.report.sequence, request.ByteSize())
                     )
                     # It was not listened to while its report waited for its turn.
-                    self._scheduler.seen(session)
+                    self._scheduler.agents.seen(session)
         finally:
             session.close()
 

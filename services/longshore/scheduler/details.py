@@ -1,0 +1,48 @@
+"""What never changes of jobs, kept while it is used."""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from uuid import UUID
+
+from longshore.state.pool import Connection
+from longshore.state.scheduler import job_transition
+from longshore.state.scheduler.job_transition import JobDetails
+
+#: Bytes of jobs' unchanging details that are kept in memory.
+DETAILS_BYTES = 64 * 1024 * 1024
+#: What the details of a job take besides its container or nodes, about.
+_DETAILS_LEAST = 2 * 1024
+
+
+class DetailsCache:
+    """Unchanging details of jobs, those used last kept as far as their bytes go."""
+
+    def __init__(self, most_bytes: int = DETAILS_BYTES) -> None:
+        self._most_bytes = most_bytes
+        self._known: OrderedDict[UUID, JobDetails] = OrderedDict()
+        self._bytes = 0
+
+    @property
+    def bytes(self) -> int:
+        """What is kept."""
+        return self._bytes
+
+    async def get(self, conn: Connection, job_ids: Iterable[UUID]) -> dict[UUID, JobDetails]:
+        """Details of jobs by the id of the single job or parent."""
+        wanted = set(job_ids)
+        missing = wanted - self._known.keys()
+        if missing:
+            new = await job_transition.details(conn, missing)
+            self._known.update(new)
+            self._bytes += sum(map(_size, new.values()))
+        for job_id in wanted:
+            self._known.move_to_end(job_id)
+        found = {job_id: self._known[job_id] for job_id in wanted}
+        while self._bytes > self._most_bytes:
+            _, dropped = self._known.popitem(last=False)
+            self._bytes -= _size(dropped)
+        return found
+
+
+def _size(job: JobDetails) -> int:
+    return _DETAILS_LEAST + len(job.container or b"") + len(job.nodes or b"")

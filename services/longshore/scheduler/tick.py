@@ -1,0 +1,153 @@
+"""One pass over everything, in its order of parts: one transaction of the holder."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from prometheus_client import Counter, Gauge
+
+from longshore.domain.catalogue import Catalogue
+from longshore.domain.job.life import Allowance
+from longshore.scheduler.admission import admit
+from longshore.scheduler.agents import Agents
+from longshore.scheduler.changes import Changes
+from longshore.scheduler.details import DetailsCache
+from longshore.scheduler.ending import stop_overdue, take_reports
+from longshore.scheduler.following import follow, resume, suspend
+from longshore.scheduler.instances import Silence, find_lost, store_loads, take_notices
+from longshore.scheduler.leading import Lead
+from longshore.scheduler.memory import Memory
+from longshore.scheduler.placing import Placed, place
+from longshore.scheduler.report import AttemptReport
+from longshore.scheduler.requesting import apply_deletions, apply_requests
+from longshore.state import listen
+from longshore.state.pool import Connection
+from longshore.state.scheduler.attempt import LiveAttempt
+from longshore.state.scheduler.job_transition import JobDetails
+
+#: Seconds after which all that has arrived was read, also where this process stood still before.
+LISTEN_SECONDS = 1.0
+
+PLACED = Counter("longshore_scheduler_attempts_placed_total", "Attempts placed.")
+ENDED = Counter("longshore_scheduler_attempts_reported_total", "Changes of attempts reported.")
+LIVE = Gauge("longshore_scheduler_attempts_live", "Attempts that have not ended.")
+INSTANCES = Gauge("longshore_scheduler_instances", "Instances whose agent is not lost.")
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a tick did and what is to be sent after its commit."""
+
+    stops: list[LiveAttempt] = field(default_factory=list)
+    placed: Placed = field(default_factory=Placed)
+    #: Instances that take no more attempts from now on.
+    drained: list[str] = field(default_factory=list)
+    #: Instances whose agents run what is over on record.
+    astray: set[str] = field(default_factory=set)
+    #: Whether something is left for the next tick.
+    more: bool = False
+    #: Whether something changed.
+    busy: bool = False
+
+
+class Tick:
+    """The parts of a pass, with what they keep from one to the next."""
+
+    def __init__(
+        self,
+        lead: Lead,
+        agents: Agents,
+        details: DetailsCache,
+        catalogue: Catalogue,
+        silence: Silence,
+    ) -> None:
+        """Makes a tick.
+
+        Args:
+            lead: the lease and the mirror.
+            agents: who is connected.
+            details: of the jobs whose attempts move.
+            catalogue: instance types, to tell jobs that no instance can hold.
+            silence: how long agents may be silent.
+        """
+        self._lead = lead
+        self._agents = agents
+        self._details = details
+        self._catalogue = catalogue
+        self._silence = silence
+        self._seed = 0
+        #: When silence was looked for at last, and the time before.
+        self._looked = self._looked_before = time.monotonic()
+
+    async def run(self, moved: Sequence[AttemptReport]) -> Outcome:
+        """Takes in what agents said, and whatever else there is to do.
+
+        Raises:
+            Unavailable: the database is away, or this process does not lead.
+        """
+        outcome = Outcome()
+        sessions = self._agents.sessions
+        async with self._lead.transaction() as (conn, memory):
+            changes, allowance = Changes(datetime.now(UTC)), Allowance()
+            await resume(conn, changes, memory)
+            await follow(conn, changes, allowance)
+            outcome.drained += await self._lead.refresh(conn, memory, changes.now)
+            notices = self._agents.notices()
+            noticed, drained = await take_notices(conn, memory, notices)
+            outcome.drained += drained
+            lost = await find_lost(
+                conn, memory, sessions, self._silence, self._heard_until(), changes.now
+            )
+            outcome.astray = await take_reports(
+                conn, changes, memory, self._details, allowance, [*moved, *lost]
+            )
+            stop_overdue(changes, memory)
+            outcome.more |= await admit(conn, changes, memory)
+            await follow(conn, changes, allowance)
+            outcome.more |= await apply_requests(conn, changes, memory)
+            await follow(conn, changes, allowance)
+            outcome.more |= await apply_deletions(conn, changes, memory)
+            await follow(conn, changes, allowance)
+            short = await memory.add_demand(conn, changes.settle_demand())
+            outcome.placed = await place(
+                conn, changes, memory, self._details, self._catalogue, self._seed, sessions
+            )
+            self._seed += 1
+            await changes.flush(conn)
+            await memory.add_demand(conn, changes.settle_demand())
+            outcome.more |= await suspend(conn, changes, memory, allowance)
+            outcome.more |= bool(memory.hungry() or memory.orphans)
+            outcome.placed.attempts += await self._released(conn, changes, memory)
+            outcome.stops = [live for live, _ in changes.stops.values()]
+            outcome.busy = bool(
+                changes.events or changes.stops or lost or noticed or allowance.taken
+            )
+            await changes.close(conn)
+            await store_loads(conn, memory, changes.now)
+            if short or outcome.placed.short or lost or noticed:
+                await listen.notify(conn, listen.CAPACITY)
+        self._agents.settle_notices(notices)
+        ENDED.inc(len(moved))
+        PLACED.inc(len(outcome.placed.attempts))
+        LIVE.set(len(memory.live))
+        INSTANCES.set(len(memory.instances))
+        return outcome
+
+    async def _released(
+        self, conn: Connection, changes: Changes, memory: Memory
+    ) -> list[tuple[LiveAttempt, JobDetails]]:
+        """Nodes that their agents are told of now: their main node runs."""
+        lives = [n for n in changes.released if (n.key, n.attempt) in memory.live]
+        known = await self._details.get(conn, {live.key.job_id for live in lives})
+        return [(live, known[live.key.job_id]) for live in lives]
+
+    def _heard_until(self) -> float:
+        """Up to when all that agents said was read: since then this process may have stood still.
+
+        That is the last look but one, as looks are apart for as long as reading may take.
+        """
+        now = time.monotonic()
+        if now - self._looked >= LISTEN_SECONDS:
+            self._looked_before, self._looked = self._looked, now
+        return self._looked_before
