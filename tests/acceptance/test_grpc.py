@@ -65,3 +65,11 @@ def test_refusal_has_a_code_and_a_sentence(aws: Aws) -> None:
     refused = json.loads(done.stderr)
     assert refused["code"] == "not_found"
     assert refused["message"] == "JobQueue nowhere not found."
+
+
+def test_an_operation_that_is_not_there_says_so(aws: Aws) -> None:
+    done = _curl(aws, f"{_SERVICE}/ListServiceJobs", "-d", "{}")
+    assert done.returncode != 0
+    refused = json.loads(done.stderr)
+    assert refused["code"] == "unimplemented"
+    assert "ListServiceJobs is not supported: service environments" in refused["message"]

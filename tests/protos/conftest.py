@@ -13,6 +13,7 @@ from botocore.loaders import Loader
 from botocore.model import ListShape, MapShape, ServiceModel, Shape, StructureShape
 from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import ServiceDescriptor
+from support.contract import built
 
 from longshore.v1 import submission_service_pb2
 
@@ -53,7 +54,7 @@ def service() -> ServiceDescriptor:
 def aws_structures(aws: ServiceModel, service: ServiceDescriptor) -> dict[str, StructureShape]:
     """Every structure of AWS's model that our operations reach, by name."""
     found = {}
-    for method in service.methods:
+    for method in built(service):
         operation = aws.operation_model(method.name)
         for top in (operation.input_shape, operation.output_shape):
             found.update({shape.name: shape for shape in structures(top)})

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from botocore.model import ListShape, MapShape, ServiceModel, Shape, StringShape, StructureShape
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, ServiceDescriptor
+from support.contract import built
 
 from longshore.v1 import options_pb2
 
@@ -40,7 +41,7 @@ def is_map(field: FieldDescriptor) -> bool:
 
 def messages(service: ServiceDescriptor) -> dict[str, Descriptor]:
     """Every message that the operations reach, by name, map entries left out."""
-    waiting = [part for m in service.methods for part in (m.input_type, m.output_type)]
+    waiting = [part for m in built(service) for part in (m.input_type, m.output_type)]
     found: dict[str, Descriptor] = {}
     while waiting:
         message = waiting.pop()
@@ -78,7 +79,7 @@ def snake(member: str) -> str:
 def test_every_rpc_is_an_operation_with_its_own_request_and_response(
     aws: ServiceModel, service: ServiceDescriptor
 ) -> None:
-    for method in service.methods:
+    for method in built(service):
         operation = aws.operation_model(method.name)
         assert method.input_type.name == operation.input_shape.name == f"{method.name}Request"
         assert method.output_type.name == operation.output_shape.name == f"{method.name}Response"
@@ -100,7 +101,17 @@ def test_the_operations_of_the_nouns_are_complete(
     expected |= {verb + noun for verb in ("Cancel", "Terminate") for noun in ("Job", "Jobs")}
     expected |= {"SubmitJob", "DescribeJobs", "ListJobs"}
     expected |= {"TagResource", "UntagResource", "ListTagsForResource"}
-    assert {method.name for method in service.methods} == expected
+    assert {method.name for method in built(service)} == expected
+
+
+def test_what_is_refused_is_service_jobs_and_quota_shares(
+    aws: ServiceModel, service: ServiceDescriptor
+) -> None:
+    nouns = ("ServiceJob", "ServiceEnvironment", "QuotaShare")
+    expected = {name for name in aws.operation_names if any(noun in name for noun in nouns)}
+    there = {method.name for method in built(service)}
+    assert {method.name for method in service.methods} - there == expected
+    assert len(expected) == 15
 
 
 def test_routes_are_awss(aws: ServiceModel, service: ServiceDescriptor) -> None:
@@ -120,7 +131,7 @@ def test_members_outside_the_body_are_where_the_routes_take_them_from(
     aws: ServiceModel, service: ServiceDescriptor
 ) -> None:
     """Only labels named in the path, and the query of requests without body."""
-    for method in service.methods:
+    for method in built(service):
         rule = method.GetOptions().Extensions[options_pb2.http]
         path = getattr(rule, rule.WhichOneof("pattern"))
         shape = aws.operation_model(method.name).input_shape

@@ -164,6 +164,8 @@ class Gateway:
         query: str,
         request_id: str,
     ) -> web.Response:
+        if operation.refusal is not None:
+            raise operation.refusal.with_traceback(None)
         body = _decoded(await self._body(request))
         message = operation.read(segments, query, body)
         metadata = [("x-request-id", request_id)]

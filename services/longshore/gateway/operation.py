@@ -10,6 +10,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from longshore.domain.errors import InvalidRequest
 from longshore.gateway.codec import Reader, Writer
+from longshore.rpc.refused import refusal_of
 from longshore.v1 import options_pb2
 
 #: Most parameters of one query string; AWS's operations take up to 50.
@@ -32,6 +33,8 @@ class Operation:
             raise TypeError(f"{method.full_name}: longshore.v1.http is missing or not supported")
         service = method.containing_service
         self.name = method.name
+        #: Of an operation that is not there; nothing of its requests is read.
+        self.refusal = refusal_of(method)
         self.rpc = f"/{service.full_name}/{method.name}"
         self.http_method = pattern.upper()
         #: Segments of the path; those in braces are the names of fields.

@@ -39,7 +39,7 @@ async def serving(config: SubmissionConfig, pool: Pool) -> AsyncIterator[GrpcSer
     server = GrpcServer(config.address)
     server.add(
         submission_service_pb2_grpc.add_SubmissionServiceServicer_to_server,
-        SubmissionServicer(
+        SubmissionServicer(  # type: ignore[abstract]  # Those refused are set by `refuse`.
             Arns(config.account, config.region),
             Environments(pool, config.catalogue),
             Queues(pool, config.catalogue),

@@ -17,6 +17,7 @@ from longshore.domain.arn import (
 from longshore.domain.checks import require
 from longshore.domain.errors import InvalidRequest
 from longshore.domain.request.submission import check_submission
+from longshore.rpc.refused import refuse
 from longshore.submission import answer, convert
 from longshore.submission.check import check_request
 from longshore.submission.definitions import Definitions
@@ -28,7 +29,7 @@ from longshore.v1 import compute_environment_pb2 as ce
 from longshore.v1 import job_definition_pb2 as jd
 from longshore.v1 import job_pb2 as jb
 from longshore.v1 import job_queue_pb2 as jq
-from longshore.v1 import submission_service_pb2_grpc, tag_pb2
+from longshore.v1 import submission_service_pb2, submission_service_pb2_grpc, tag_pb2
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -311,6 +312,9 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
         """Answers all tags of a resource."""
         check_request(request)
         return tag_pb2.ListTagsForResourceResponse(tags=await self._tags.read(request.resource_arn))
+
+
+refuse(SubmissionServicer, submission_service_pb2.DESCRIPTOR.services_by_name["SubmissionService"])
 
 
 @functools.lru_cache(maxsize=256)

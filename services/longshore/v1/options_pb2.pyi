@@ -61,6 +61,7 @@ REQUIRED_FIELD_NUMBER: _builtins.int
 ALLOWED_FIELD_NUMBER: _builtins.int
 ANY_CASE_FIELD_NUMBER: _builtins.int
 HTTP_FIELD_NUMBER: _builtins.int
+REFUSED_FIELD_NUMBER: _builtins.int
 required: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
 """The caller must send this member, as AWS's model demands; in responses, the service always
 fills it unless the field's comment says otherwise. Default false. A string that is present but
@@ -77,4 +78,9 @@ any_case: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions
 http: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, Global___HttpRoute]
 """The rpc's route over HTTP. In a form of our own, and with the members of `google.api.http` that
 are needed, so that these files need no others.
+"""
+refused: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, _builtins.str]
+"""Why there is no such operation here, and what to do instead. Whatever is sent, every call is
+answered UNIMPLEMENTED, over HTTP with a ClientException, with this in the message. Not set: the
+operation is there.
 """

@@ -7,6 +7,8 @@ from longshore.v1 import compute_environment_pb2 as longshore_dot_v1_dot_compute
 from longshore.v1 import job_definition_pb2 as longshore_dot_v1_dot_job__definition__pb2
 from longshore.v1 import job_pb2 as longshore_dot_v1_dot_job__pb2
 from longshore.v1 import job_queue_pb2 as longshore_dot_v1_dot_job__queue__pb2
+from longshore.v1 import quota_share_pb2 as longshore_dot_v1_dot_quota__share__pb2
+from longshore.v1 import service_job_pb2 as longshore_dot_v1_dot_service__job__pb2
 from longshore.v1 import tag_pb2 as longshore_dot_v1_dot_tag__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -148,6 +150,81 @@ class SubmissionServiceStub:
                 '/longshore.v1.SubmissionService/ListTagsForResource',
                 request_serializer=longshore_dot_v1_dot_tag__pb2.ListTagsForResourceRequest.SerializeToString,
                 response_deserializer=longshore_dot_v1_dot_tag__pb2.ListTagsForResourceResponse.FromString,
+                _registered_method=True)
+        self.CreateServiceEnvironment = channel.unary_unary(
+                '/longshore.v1.SubmissionService/CreateServiceEnvironment',
+                request_serializer=longshore_dot_v1_dot_service__job__pb2.CreateServiceEnvironmentRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_service__job__pb2.CreateServiceEnvironmentResponse.FromString,
+                _registered_method=True)
+        self.UpdateServiceEnvironment = channel.unary_unary(
+                '/longshore.v1.SubmissionService/UpdateServiceEnvironment',
+                request_serializer=longshore_dot_v1_dot_service__job__pb2.UpdateServiceEnvironmentRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_service__job__pb2.UpdateServiceEnvironmentResponse.FromString,
+                _registered_method=True)
+        self.DeleteServiceEnvironment = channel.unary_unary(
+                '/longshore.v1.SubmissionService/DeleteServiceEnvironment',
+                request_serializer=longshore_dot_v1_dot_service__job__pb2.DeleteServiceEnvironmentRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_service__job__pb2.DeleteServiceEnvironmentResponse.FromString,
+                _registered_method=True)
+        self.DescribeServiceEnvironments = channel.unary_unary(
+                '/longshore.v1.SubmissionService/DescribeServiceEnvironments',
+                request_serializer=longshore_dot_v1_dot_service__job__pb2.DescribeServiceEnvironmentsRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_service__job__pb2.DescribeServiceEnvironmentsResponse.FromString,
+                _registered_method=True)
+        self.SubmitServiceJob = channel.unary_unary(
+                '/longshore.v1.SubmissionService/SubmitServiceJob',
+                request_serializer=longshore_dot_v1_dot_service__job__pb2.SubmitServiceJobRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_service__job__pb2.SubmitServiceJobResponse.FromString,
+                _registered_method=True)
+        self.UpdateServiceJob = channel.unary_unary(
+                '/longshore.v1.SubmissionService/UpdateServiceJob',
+                request_serializer=longshore_dot_v1_dot_service__job__pb2.UpdateServiceJobRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_service__job__pb2.UpdateServiceJobResponse.FromString,
+                _registered_method=True)
+        self.DescribeServiceJob = channel.unary_unary(
+                '/longshore.v1.SubmissionService/DescribeServiceJob',
+                request_serializer=longshore_dot_v1_dot_service__job__pb2.DescribeServiceJobRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_service__job__pb2.DescribeServiceJobResponse.FromString,
+                _registered_method=True)
+        self.ListServiceJobs = channel.unary_unary(
+                '/longshore.v1.SubmissionService/ListServiceJobs',
+                request_serializer=longshore_dot_v1_dot_service__job__pb2.ListServiceJobsRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_service__job__pb2.ListServiceJobsResponse.FromString,
+                _registered_method=True)
+        self.TerminateServiceJob = channel.unary_unary(
+                '/longshore.v1.SubmissionService/TerminateServiceJob',
+                request_serializer=longshore_dot_v1_dot_service__job__pb2.TerminateServiceJobRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_service__job__pb2.TerminateServiceJobResponse.FromString,
+                _registered_method=True)
+        self.TerminateServiceJobs = channel.unary_unary(
+                '/longshore.v1.SubmissionService/TerminateServiceJobs',
+                request_serializer=longshore_dot_v1_dot_service__job__pb2.TerminateServiceJobsRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_service__job__pb2.TerminateServiceJobsResponse.FromString,
+                _registered_method=True)
+        self.CreateQuotaShare = channel.unary_unary(
+                '/longshore.v1.SubmissionService/CreateQuotaShare',
+                request_serializer=longshore_dot_v1_dot_quota__share__pb2.CreateQuotaShareRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_quota__share__pb2.CreateQuotaShareResponse.FromString,
+                _registered_method=True)
+        self.UpdateQuotaShare = channel.unary_unary(
+                '/longshore.v1.SubmissionService/UpdateQuotaShare',
+                request_serializer=longshore_dot_v1_dot_quota__share__pb2.UpdateQuotaShareRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_quota__share__pb2.UpdateQuotaShareResponse.FromString,
+                _registered_method=True)
+        self.DeleteQuotaShare = channel.unary_unary(
+                '/longshore.v1.SubmissionService/DeleteQuotaShare',
+                request_serializer=longshore_dot_v1_dot_quota__share__pb2.DeleteQuotaShareRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_quota__share__pb2.DeleteQuotaShareResponse.FromString,
+                _registered_method=True)
+        self.DescribeQuotaShare = channel.unary_unary(
+                '/longshore.v1.SubmissionService/DescribeQuotaShare',
+                request_serializer=longshore_dot_v1_dot_quota__share__pb2.DescribeQuotaShareRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_quota__share__pb2.DescribeQuotaShareResponse.FromString,
+                _registered_method=True)
+        self.ListQuotaShares = channel.unary_unary(
+                '/longshore.v1.SubmissionService/ListQuotaShares',
+                request_serializer=longshore_dot_v1_dot_quota__share__pb2.ListQuotaSharesRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_quota__share__pb2.ListQuotaSharesResponse.FromString,
                 _registered_method=True)
 
 
@@ -330,6 +407,111 @@ class SubmissionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateServiceEnvironment(self, request, context):
+        """Refused.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateServiceEnvironment(self, request, context):
+        """Refused.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteServiceEnvironment(self, request, context):
+        """Refused.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DescribeServiceEnvironments(self, request, context):
+        """Refused.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SubmitServiceJob(self, request, context):
+        """Refused.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateServiceJob(self, request, context):
+        """Refused.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DescribeServiceJob(self, request, context):
+        """Refused.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListServiceJobs(self, request, context):
+        """Refused.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TerminateServiceJob(self, request, context):
+        """Refused.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TerminateServiceJobs(self, request, context):
+        """Refused.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateQuotaShare(self, request, context):
+        """Refused.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateQuotaShare(self, request, context):
+        """Refused.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteQuotaShare(self, request, context):
+        """Refused.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DescribeQuotaShare(self, request, context):
+        """Refused.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListQuotaShares(self, request, context):
+        """Refused.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SubmissionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -437,6 +619,81 @@ def add_SubmissionServiceServicer_to_server(servicer, server):
                     servicer.ListTagsForResource,
                     request_deserializer=longshore_dot_v1_dot_tag__pb2.ListTagsForResourceRequest.FromString,
                     response_serializer=longshore_dot_v1_dot_tag__pb2.ListTagsForResourceResponse.SerializeToString,
+            ),
+            'CreateServiceEnvironment': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateServiceEnvironment,
+                    request_deserializer=longshore_dot_v1_dot_service__job__pb2.CreateServiceEnvironmentRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_service__job__pb2.CreateServiceEnvironmentResponse.SerializeToString,
+            ),
+            'UpdateServiceEnvironment': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateServiceEnvironment,
+                    request_deserializer=longshore_dot_v1_dot_service__job__pb2.UpdateServiceEnvironmentRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_service__job__pb2.UpdateServiceEnvironmentResponse.SerializeToString,
+            ),
+            'DeleteServiceEnvironment': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteServiceEnvironment,
+                    request_deserializer=longshore_dot_v1_dot_service__job__pb2.DeleteServiceEnvironmentRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_service__job__pb2.DeleteServiceEnvironmentResponse.SerializeToString,
+            ),
+            'DescribeServiceEnvironments': grpc.unary_unary_rpc_method_handler(
+                    servicer.DescribeServiceEnvironments,
+                    request_deserializer=longshore_dot_v1_dot_service__job__pb2.DescribeServiceEnvironmentsRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_service__job__pb2.DescribeServiceEnvironmentsResponse.SerializeToString,
+            ),
+            'SubmitServiceJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.SubmitServiceJob,
+                    request_deserializer=longshore_dot_v1_dot_service__job__pb2.SubmitServiceJobRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_service__job__pb2.SubmitServiceJobResponse.SerializeToString,
+            ),
+            'UpdateServiceJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateServiceJob,
+                    request_deserializer=longshore_dot_v1_dot_service__job__pb2.UpdateServiceJobRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_service__job__pb2.UpdateServiceJobResponse.SerializeToString,
+            ),
+            'DescribeServiceJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.DescribeServiceJob,
+                    request_deserializer=longshore_dot_v1_dot_service__job__pb2.DescribeServiceJobRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_service__job__pb2.DescribeServiceJobResponse.SerializeToString,
+            ),
+            'ListServiceJobs': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListServiceJobs,
+                    request_deserializer=longshore_dot_v1_dot_service__job__pb2.ListServiceJobsRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_service__job__pb2.ListServiceJobsResponse.SerializeToString,
+            ),
+            'TerminateServiceJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.TerminateServiceJob,
+                    request_deserializer=longshore_dot_v1_dot_service__job__pb2.TerminateServiceJobRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_service__job__pb2.TerminateServiceJobResponse.SerializeToString,
+            ),
+            'TerminateServiceJobs': grpc.unary_unary_rpc_method_handler(
+                    servicer.TerminateServiceJobs,
+                    request_deserializer=longshore_dot_v1_dot_service__job__pb2.TerminateServiceJobsRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_service__job__pb2.TerminateServiceJobsResponse.SerializeToString,
+            ),
+            'CreateQuotaShare': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateQuotaShare,
+                    request_deserializer=longshore_dot_v1_dot_quota__share__pb2.CreateQuotaShareRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_quota__share__pb2.CreateQuotaShareResponse.SerializeToString,
+            ),
+            'UpdateQuotaShare': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateQuotaShare,
+                    request_deserializer=longshore_dot_v1_dot_quota__share__pb2.UpdateQuotaShareRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_quota__share__pb2.UpdateQuotaShareResponse.SerializeToString,
+            ),
+            'DeleteQuotaShare': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteQuotaShare,
+                    request_deserializer=longshore_dot_v1_dot_quota__share__pb2.DeleteQuotaShareRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_quota__share__pb2.DeleteQuotaShareResponse.SerializeToString,
+            ),
+            'DescribeQuotaShare': grpc.unary_unary_rpc_method_handler(
+                    servicer.DescribeQuotaShare,
+                    request_deserializer=longshore_dot_v1_dot_quota__share__pb2.DescribeQuotaShareRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_quota__share__pb2.DescribeQuotaShareResponse.SerializeToString,
+            ),
+            'ListQuotaShares': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListQuotaShares,
+                    request_deserializer=longshore_dot_v1_dot_quota__share__pb2.ListQuotaSharesRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_quota__share__pb2.ListQuotaSharesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1012,6 +1269,411 @@ class SubmissionService:
             '/longshore.v1.SubmissionService/ListTagsForResource',
             longshore_dot_v1_dot_tag__pb2.ListTagsForResourceRequest.SerializeToString,
             longshore_dot_v1_dot_tag__pb2.ListTagsForResourceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateServiceEnvironment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.SubmissionService/CreateServiceEnvironment',
+            longshore_dot_v1_dot_service__job__pb2.CreateServiceEnvironmentRequest.SerializeToString,
+            longshore_dot_v1_dot_service__job__pb2.CreateServiceEnvironmentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateServiceEnvironment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.SubmissionService/UpdateServiceEnvironment',
+            longshore_dot_v1_dot_service__job__pb2.UpdateServiceEnvironmentRequest.SerializeToString,
+            longshore_dot_v1_dot_service__job__pb2.UpdateServiceEnvironmentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteServiceEnvironment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.SubmissionService/DeleteServiceEnvironment',
+            longshore_dot_v1_dot_service__job__pb2.DeleteServiceEnvironmentRequest.SerializeToString,
+            longshore_dot_v1_dot_service__job__pb2.DeleteServiceEnvironmentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DescribeServiceEnvironments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.SubmissionService/DescribeServiceEnvironments',
+            longshore_dot_v1_dot_service__job__pb2.DescribeServiceEnvironmentsRequest.SerializeToString,
+            longshore_dot_v1_dot_service__job__pb2.DescribeServiceEnvironmentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SubmitServiceJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.SubmissionService/SubmitServiceJob',
+            longshore_dot_v1_dot_service__job__pb2.SubmitServiceJobRequest.SerializeToString,
+            longshore_dot_v1_dot_service__job__pb2.SubmitServiceJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateServiceJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.SubmissionService/UpdateServiceJob',
+            longshore_dot_v1_dot_service__job__pb2.UpdateServiceJobRequest.SerializeToString,
+            longshore_dot_v1_dot_service__job__pb2.UpdateServiceJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DescribeServiceJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.SubmissionService/DescribeServiceJob',
+            longshore_dot_v1_dot_service__job__pb2.DescribeServiceJobRequest.SerializeToString,
+            longshore_dot_v1_dot_service__job__pb2.DescribeServiceJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListServiceJobs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.SubmissionService/ListServiceJobs',
+            longshore_dot_v1_dot_service__job__pb2.ListServiceJobsRequest.SerializeToString,
+            longshore_dot_v1_dot_service__job__pb2.ListServiceJobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TerminateServiceJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.SubmissionService/TerminateServiceJob',
+            longshore_dot_v1_dot_service__job__pb2.TerminateServiceJobRequest.SerializeToString,
+            longshore_dot_v1_dot_service__job__pb2.TerminateServiceJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TerminateServiceJobs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.SubmissionService/TerminateServiceJobs',
+            longshore_dot_v1_dot_service__job__pb2.TerminateServiceJobsRequest.SerializeToString,
+            longshore_dot_v1_dot_service__job__pb2.TerminateServiceJobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateQuotaShare(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.SubmissionService/CreateQuotaShare',
+            longshore_dot_v1_dot_quota__share__pb2.CreateQuotaShareRequest.SerializeToString,
+            longshore_dot_v1_dot_quota__share__pb2.CreateQuotaShareResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateQuotaShare(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.SubmissionService/UpdateQuotaShare',
+            longshore_dot_v1_dot_quota__share__pb2.UpdateQuotaShareRequest.SerializeToString,
+            longshore_dot_v1_dot_quota__share__pb2.UpdateQuotaShareResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteQuotaShare(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.SubmissionService/DeleteQuotaShare',
+            longshore_dot_v1_dot_quota__share__pb2.DeleteQuotaShareRequest.SerializeToString,
+            longshore_dot_v1_dot_quota__share__pb2.DeleteQuotaShareResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DescribeQuotaShare(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.SubmissionService/DescribeQuotaShare',
+            longshore_dot_v1_dot_quota__share__pb2.DescribeQuotaShareRequest.SerializeToString,
+            longshore_dot_v1_dot_quota__share__pb2.DescribeQuotaShareResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListQuotaShares(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.SubmissionService/ListQuotaShares',
+            longshore_dot_v1_dot_quota__share__pb2.ListQuotaSharesRequest.SerializeToString,
+            longshore_dot_v1_dot_quota__share__pb2.ListQuotaSharesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -9,6 +9,8 @@ from longshore.v1 import compute_environment_pb2 as _compute_environment_pb2
 from longshore.v1 import job_definition_pb2 as _job_definition_pb2
 from longshore.v1 import job_pb2 as _job_pb2
 from longshore.v1 import job_queue_pb2 as _job_queue_pb2
+from longshore.v1 import quota_share_pb2 as _quota_share_pb2
+from longshore.v1 import service_job_pb2 as _service_job_pb2
 from longshore.v1 import tag_pb2 as _tag_pb2
 import abc as _abc_1
 
@@ -108,6 +110,36 @@ class SubmissionServiceStub:
     """Removes the tags with the given keys from a resource. Keys it does not have are passed over."""
     ListTagsForResource: _aio.UnaryUnaryMultiCallable[_tag_pb2.ListTagsForResourceRequest, _tag_pb2.ListTagsForResourceResponse]
     """Answers all tags of a resource."""
+    CreateServiceEnvironment: _aio.UnaryUnaryMultiCallable[_service_job_pb2.CreateServiceEnvironmentRequest, _service_job_pb2.CreateServiceEnvironmentResponse]
+    """Refused."""
+    UpdateServiceEnvironment: _aio.UnaryUnaryMultiCallable[_service_job_pb2.UpdateServiceEnvironmentRequest, _service_job_pb2.UpdateServiceEnvironmentResponse]
+    """Refused."""
+    DeleteServiceEnvironment: _aio.UnaryUnaryMultiCallable[_service_job_pb2.DeleteServiceEnvironmentRequest, _service_job_pb2.DeleteServiceEnvironmentResponse]
+    """Refused."""
+    DescribeServiceEnvironments: _aio.UnaryUnaryMultiCallable[_service_job_pb2.DescribeServiceEnvironmentsRequest, _service_job_pb2.DescribeServiceEnvironmentsResponse]
+    """Refused."""
+    SubmitServiceJob: _aio.UnaryUnaryMultiCallable[_service_job_pb2.SubmitServiceJobRequest, _service_job_pb2.SubmitServiceJobResponse]
+    """Refused."""
+    UpdateServiceJob: _aio.UnaryUnaryMultiCallable[_service_job_pb2.UpdateServiceJobRequest, _service_job_pb2.UpdateServiceJobResponse]
+    """Refused."""
+    DescribeServiceJob: _aio.UnaryUnaryMultiCallable[_service_job_pb2.DescribeServiceJobRequest, _service_job_pb2.DescribeServiceJobResponse]
+    """Refused."""
+    ListServiceJobs: _aio.UnaryUnaryMultiCallable[_service_job_pb2.ListServiceJobsRequest, _service_job_pb2.ListServiceJobsResponse]
+    """Refused."""
+    TerminateServiceJob: _aio.UnaryUnaryMultiCallable[_service_job_pb2.TerminateServiceJobRequest, _service_job_pb2.TerminateServiceJobResponse]
+    """Refused."""
+    TerminateServiceJobs: _aio.UnaryUnaryMultiCallable[_service_job_pb2.TerminateServiceJobsRequest, _service_job_pb2.TerminateServiceJobsResponse]
+    """Refused."""
+    CreateQuotaShare: _aio.UnaryUnaryMultiCallable[_quota_share_pb2.CreateQuotaShareRequest, _quota_share_pb2.CreateQuotaShareResponse]
+    """Refused."""
+    UpdateQuotaShare: _aio.UnaryUnaryMultiCallable[_quota_share_pb2.UpdateQuotaShareRequest, _quota_share_pb2.UpdateQuotaShareResponse]
+    """Refused."""
+    DeleteQuotaShare: _aio.UnaryUnaryMultiCallable[_quota_share_pb2.DeleteQuotaShareRequest, _quota_share_pb2.DeleteQuotaShareResponse]
+    """Refused."""
+    DescribeQuotaShare: _aio.UnaryUnaryMultiCallable[_quota_share_pb2.DescribeQuotaShareRequest, _quota_share_pb2.DescribeQuotaShareResponse]
+    """Refused."""
+    ListQuotaShares: _aio.UnaryUnaryMultiCallable[_quota_share_pb2.ListQuotaSharesRequest, _quota_share_pb2.ListQuotaSharesResponse]
+    """Refused."""
 
 class SubmissionServiceServicer(metaclass=_abc_1.ABCMeta):
     """AWS Batch's operations with AWS's meaning. A caller's mistake (a missing or malformed member,
@@ -325,5 +357,125 @@ class SubmissionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_tag_pb2.ListTagsForResourceRequest, _abc.Awaitable[_tag_pb2.ListTagsForResourceResponse]],
     ) -> _abc.Awaitable[_tag_pb2.ListTagsForResourceResponse]:
         """Answers all tags of a resource."""
+
+    @_abc_1.abstractmethod
+    def CreateServiceEnvironment(
+        self,
+        request: _service_job_pb2.CreateServiceEnvironmentRequest,
+        context: _aio.ServicerContext[_service_job_pb2.CreateServiceEnvironmentRequest, _abc.Awaitable[_service_job_pb2.CreateServiceEnvironmentResponse]],
+    ) -> _abc.Awaitable[_service_job_pb2.CreateServiceEnvironmentResponse]:
+        """Refused."""
+
+    @_abc_1.abstractmethod
+    def UpdateServiceEnvironment(
+        self,
+        request: _service_job_pb2.UpdateServiceEnvironmentRequest,
+        context: _aio.ServicerContext[_service_job_pb2.UpdateServiceEnvironmentRequest, _abc.Awaitable[_service_job_pb2.UpdateServiceEnvironmentResponse]],
+    ) -> _abc.Awaitable[_service_job_pb2.UpdateServiceEnvironmentResponse]:
+        """Refused."""
+
+    @_abc_1.abstractmethod
+    def DeleteServiceEnvironment(
+        self,
+        request: _service_job_pb2.DeleteServiceEnvironmentRequest,
+        context: _aio.ServicerContext[_service_job_pb2.DeleteServiceEnvironmentRequest, _abc.Awaitable[_service_job_pb2.DeleteServiceEnvironmentResponse]],
+    ) -> _abc.Awaitable[_service_job_pb2.DeleteServiceEnvironmentResponse]:
+        """Refused."""
+
+    @_abc_1.abstractmethod
+    def DescribeServiceEnvironments(
+        self,
+        request: _service_job_pb2.DescribeServiceEnvironmentsRequest,
+        context: _aio.ServicerContext[_service_job_pb2.DescribeServiceEnvironmentsRequest, _abc.Awaitable[_service_job_pb2.DescribeServiceEnvironmentsResponse]],
+    ) -> _abc.Awaitable[_service_job_pb2.DescribeServiceEnvironmentsResponse]:
+        """Refused."""
+
+    @_abc_1.abstractmethod
+    def SubmitServiceJob(
+        self,
+        request: _service_job_pb2.SubmitServiceJobRequest,
+        context: _aio.ServicerContext[_service_job_pb2.SubmitServiceJobRequest, _abc.Awaitable[_service_job_pb2.SubmitServiceJobResponse]],
+    ) -> _abc.Awaitable[_service_job_pb2.SubmitServiceJobResponse]:
+        """Refused."""
+
+    @_abc_1.abstractmethod
+    def UpdateServiceJob(
+        self,
+        request: _service_job_pb2.UpdateServiceJobRequest,
+        context: _aio.ServicerContext[_service_job_pb2.UpdateServiceJobRequest, _abc.Awaitable[_service_job_pb2.UpdateServiceJobResponse]],
+    ) -> _abc.Awaitable[_service_job_pb2.UpdateServiceJobResponse]:
+        """Refused."""
+
+    @_abc_1.abstractmethod
+    def DescribeServiceJob(
+        self,
+        request: _service_job_pb2.DescribeServiceJobRequest,
+        context: _aio.ServicerContext[_service_job_pb2.DescribeServiceJobRequest, _abc.Awaitable[_service_job_pb2.DescribeServiceJobResponse]],
+    ) -> _abc.Awaitable[_service_job_pb2.DescribeServiceJobResponse]:
+        """Refused."""
+
+    @_abc_1.abstractmethod
+    def ListServiceJobs(
+        self,
+        request: _service_job_pb2.ListServiceJobsRequest,
+        context: _aio.ServicerContext[_service_job_pb2.ListServiceJobsRequest, _abc.Awaitable[_service_job_pb2.ListServiceJobsResponse]],
+    ) -> _abc.Awaitable[_service_job_pb2.ListServiceJobsResponse]:
+        """Refused."""
+
+    @_abc_1.abstractmethod
+    def TerminateServiceJob(
+        self,
+        request: _service_job_pb2.TerminateServiceJobRequest,
+        context: _aio.ServicerContext[_service_job_pb2.TerminateServiceJobRequest, _abc.Awaitable[_service_job_pb2.TerminateServiceJobResponse]],
+    ) -> _abc.Awaitable[_service_job_pb2.TerminateServiceJobResponse]:
+        """Refused."""
+
+    @_abc_1.abstractmethod
+    def TerminateServiceJobs(
+        self,
+        request: _service_job_pb2.TerminateServiceJobsRequest,
+        context: _aio.ServicerContext[_service_job_pb2.TerminateServiceJobsRequest, _abc.Awaitable[_service_job_pb2.TerminateServiceJobsResponse]],
+    ) -> _abc.Awaitable[_service_job_pb2.TerminateServiceJobsResponse]:
+        """Refused."""
+
+    @_abc_1.abstractmethod
+    def CreateQuotaShare(
+        self,
+        request: _quota_share_pb2.CreateQuotaShareRequest,
+        context: _aio.ServicerContext[_quota_share_pb2.CreateQuotaShareRequest, _abc.Awaitable[_quota_share_pb2.CreateQuotaShareResponse]],
+    ) -> _abc.Awaitable[_quota_share_pb2.CreateQuotaShareResponse]:
+        """Refused."""
+
+    @_abc_1.abstractmethod
+    def UpdateQuotaShare(
+        self,
+        request: _quota_share_pb2.UpdateQuotaShareRequest,
+        context: _aio.ServicerContext[_quota_share_pb2.UpdateQuotaShareRequest, _abc.Awaitable[_quota_share_pb2.UpdateQuotaShareResponse]],
+    ) -> _abc.Awaitable[_quota_share_pb2.UpdateQuotaShareResponse]:
+        """Refused."""
+
+    @_abc_1.abstractmethod
+    def DeleteQuotaShare(
+        self,
+        request: _quota_share_pb2.DeleteQuotaShareRequest,
+        context: _aio.ServicerContext[_quota_share_pb2.DeleteQuotaShareRequest, _abc.Awaitable[_quota_share_pb2.DeleteQuotaShareResponse]],
+    ) -> _abc.Awaitable[_quota_share_pb2.DeleteQuotaShareResponse]:
+        """Refused."""
+
+    @_abc_1.abstractmethod
+    def DescribeQuotaShare(
+        self,
+        request: _quota_share_pb2.DescribeQuotaShareRequest,
+        context: _aio.ServicerContext[_quota_share_pb2.DescribeQuotaShareRequest, _abc.Awaitable[_quota_share_pb2.DescribeQuotaShareResponse]],
+    ) -> _abc.Awaitable[_quota_share_pb2.DescribeQuotaShareResponse]:
+        """Refused."""
+
+    @_abc_1.abstractmethod
+    def ListQuotaShares(
+        self,
+        request: _quota_share_pb2.ListQuotaSharesRequest,
+        context: _aio.ServicerContext[_quota_share_pb2.ListQuotaSharesRequest, _abc.Awaitable[_quota_share_pb2.ListQuotaSharesResponse]],
+    ) -> _abc.Awaitable[_quota_share_pb2.ListQuotaSharesResponse]:
+        """Refused."""
 
 def add_SubmissionServiceServicer_to_server(servicer: SubmissionServiceServicer, server: _aio.Server) -> None: ...

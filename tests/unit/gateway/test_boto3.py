@@ -21,12 +21,19 @@ from longshore.domain.errors import (
 )
 from longshore.gateway.codec import Writer
 from longshore.gateway.server import SERVICE
+from longshore.v1 import options_pb2
 from longshore.v1.job_pb2 import DescribeJobsResponse
 
 MODEL = botocore.session.get_session().get_service_model("batch")
+REFUSED = {
+    method.name: method.GetOptions().Extensions[options_pb2.refused]
+    for method in SERVICE.methods
+    if method.GetOptions().Extensions[options_pb2.refused]
+}
 METHOD_NAMES = {
-    operation: botocore.xform_name(operation)
-    for operation in (method.name for method in SERVICE.methods)
+    method.name: botocore.xform_name(method.name)
+    for method in SERVICE.methods
+    if method.name not in REFUSED
 }
 SCALARS = {
     "integer": 2**31 - 1,
@@ -96,6 +103,19 @@ async def test_every_member_comes_back(stack: Any, operation: str) -> None:
     assert found == expected
     assert metadata["HTTPStatusCode"] == 200
     assert metadata["RequestId"] == stack.last.metadata["x-request-id"]
+
+
+@pytest.mark.parametrize("operation", REFUSED)
+async def test_what_is_not_there_is_refused_by_name(stack: Any, operation: str) -> None:
+    shape = MODEL.operation_model(operation).input_shape
+
+    with pytest.raises(ClientError) as refused:
+        await stack.boto(botocore.xform_name(operation), **a_full(shape))
+
+    error = refused.value.response["Error"]
+    assert error["Code"] == "ClientException"
+    assert error["Message"] == f"{operation} is not supported: {REFUSED[operation]}"
+    assert stack.submission.received == []
 
 
 async def test_region_is_the_one_signed_for(stack: Any) -> None:
