@@ -4,12 +4,12 @@ import asyncio
 import itertools
 import os
 import signal
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import asyncpg
 import pytest
+from support.scratch import scratch_directory
 
 from longshore.state.embedded import EmbeddedPostgres, ensure_database
 from longshore.state.migrate import migrate
@@ -25,8 +25,8 @@ _numbers = itertools.count(1)
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
     """A server for the session, in a directory of its own, with a migrated template database."""
-    with tempfile.TemporaryDirectory(prefix="longshore-test-") as directory:
-        server = EmbeddedPostgres(Path(directory) / "postgres", durable=False)
+    with scratch_directory() as directory:
+        server = EmbeddedPostgres(directory / "postgres", durable=False)
         server.start()
         try:
             asyncio.run(_make_template(server))
@@ -42,13 +42,9 @@ async def _make_template(server: EmbeddedPostgres) -> None:
 
 @pytest.fixture
 def postgres_directory() -> Iterator[Path]:
-    """A directory for a server of the test's own.
-
-    Not tmp_path: every session of pytest closes the directory above it to all others, and a server
-    started by root runs as somebody else.
-    """
-    with tempfile.TemporaryDirectory(prefix="longshore-test-") as directory:
-        yield Path(directory)
+    """A directory for a server of the test's own."""
+    with scratch_directory() as directory:
+        yield directory
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from acceptance.aws import Aws, Gate, Lasting
-from acceptance.stand import Stack, directory
+from acceptance.stand import Stack
+from support.scratch import scratch_directory
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist's own reads the groups.
@@ -32,14 +33,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def place() -> Iterator[Path]:
     """A directory for whatever the test starts."""
-    with directory() as made:
+    with scratch_directory() as made:
         yield made
 
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
     """One longshore for all tests that only use it."""
-    with directory() as made:
+    with scratch_directory() as made:
         shared = Stack(made / "stack")
         shared.up()
         yield shared

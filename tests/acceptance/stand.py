@@ -5,10 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,13 +18,6 @@ from longshore_client import Addresses, Client
 
 RUNTIME = os.environ.get("LONGSHORE_TEST_RUNTIME", "docker")
 LONGSHORE = str(Path(sys.executable).parent / "longshore")
-
-
-@contextmanager
-def directory() -> Iterator[Path]:
-    """A place for stacks; not in pytest's own, which a second session closes to PostgreSQL."""
-    with tempfile.TemporaryDirectory(prefix="longshore-test-", ignore_cleanup_errors=True) as made:
-        yield Path(made)
 
 
 def eventually(condition: Callable[[], Any], what: str, seconds: float = 30) -> Any:

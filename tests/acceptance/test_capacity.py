@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from acceptance.aws import Aws, Gate, Json
-from acceptance.stand import LONGSHORE, Stack, directory, eventually
+from acceptance.stand import LONGSHORE, Stack, eventually
+from support.scratch import scratch_directory
 
 from longshore_cli import exit_code
 
@@ -29,7 +30,7 @@ def user() -> Iterator[Aws]:
         "LONGSHORE_IDLE_SECONDS": str(IDLE_SECONDS),
         "LONGSHORE_SCALE_INTERVAL": str(INTERVAL_SECONDS),
     }
-    with directory() as place:
+    with scratch_directory() as place:
         stack = Stack(place / "stack", settings=settings)
         stack.up()
         made = Aws(stack)

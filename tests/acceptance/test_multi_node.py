@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from acceptance import tour
 from acceptance.aws import IMAGE, Aws, Gate, Json
-from acceptance.stand import RUNTIME, Stack, directory, eventually
+from acceptance.stand import RUNTIME, Stack, eventually
+from support.scratch import scratch_directory
 
 ROOT = Path(__file__).parents[2]
 TYPE = "c6i.large"
@@ -37,7 +38,7 @@ do sleep 0.05; done
 def user() -> Iterator[Aws]:
     """A user of a stack that gives idle instances back soon."""
     settings = {"LONGSHORE_IDLE_SECONDS": "2", "LONGSHORE_SCALE_INTERVAL": "2"}
-    with directory() as place:
+    with scratch_directory() as place:
         stack = Stack(place / "stack", settings=settings)
         stack.up()
         made = Aws(stack)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from acceptance.stand import Stack, directory
+from acceptance.stand import Stack
+from support.scratch import scratch_directory
 
 ROOT = Path(__file__).parents[2]
 #: Building fetches the build backend, where it is not in uv's cache.
@@ -31,7 +32,7 @@ def _uv(*arguments: str | Path, **environ: str) -> None:
 @pytest.fixture(scope="module")
 def dist() -> Iterator[Path]:
     """The source archive, and the wheel that is built from it."""
-    with directory() as made:
+    with scratch_directory() as made:
         _uv("build", "--quiet", "--out-dir", made)
         yield made
 

@@ -16,7 +16,8 @@ from typing import Any
 import boto3
 import pytest
 import requests
-from acceptance.stand import Stack, directory, eventually
+from acceptance.stand import Stack, eventually
+from support.scratch import scratch_directory
 
 REGION = "us-east-1"
 _CURL = """#!/bin/bash
@@ -43,7 +44,7 @@ def stack(moto_url: str) -> Iterator[Stack]:
         "LONGSHORE_SCALE_INTERVAL": "1",
         "LONGSHORE_PROVISION_INTERVAL": "0.5",
     }
-    with directory() as place:
+    with scratch_directory() as place:
         made = Stack(place / "stack", runtime="process", settings=settings)
         made.up()
         yield made
