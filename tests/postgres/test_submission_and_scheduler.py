@@ -1,8 +1,10 @@
 """Submission and scheduler on one database: what users see of jobs that the scheduler moves."""
 
+import pytest
 from support.scheduling import Ended, scheduler_stand
 from support.submission import Stand, a_container, submission_stand
 
+from longshore.domain.errors import NotFound
 from longshore.v1 import agent_service_pb2 as pb
 
 
@@ -92,3 +94,41 @@ async def test_propagated_tags_reach_the_agent_and_the_jobs_win(database_url: st
         for job in jobs:
             await other.until(job, "SUCCEEDED")
     assert tags == {"on": {"a": "definition", "b": "job", "c": "job"}, "off": {}}
+
+
+async def test_a_queues_front_is_in_dispatch_order_and_moves_up(database_url: str) -> None:
+    async with scheduler_stand(database_url) as other, submission_stand(database_url) as stand:
+        await stand.prepare()
+        array = await stand.submit(arrayProperties={"size": 150})
+        last = await stand.submit()
+        await other.until(last, "RUNNABLE")
+
+        before = await stand("GetJobQueueSnapshot", jobQueue="q")
+        agent = await other.agent(vcpus=2, environment="ce", answers=lambda _: None)
+        await other.until(f"{array}:1", "STARTING")
+        after = await stand("GetJobQueueSnapshot", jobQueue="q")
+
+        front = before["frontOfQueue"]["jobs"]
+        assert [job["jobArn"].partition("job/")[2] for job in front] == [
+            f"{array}:{index}" for index in range(100)
+        ]
+        moved = after["frontOfQueue"]["jobs"]
+        assert [job["jobArn"].partition("job/")[2] for job in moved[:2]] == [
+            f"{array}:2",
+            f"{array}:3",
+        ]
+        assert int(moved[0]["earliestTimeAtPosition"]) > int(front[2]["earliestTimeAtPosition"])
+        assert before["queueUtilization"]["totalCapacityUsage"] == [
+            {"capacityUnit": "VCPU", "quantity": 0}
+        ]
+        assert after["queueUtilization"]["totalCapacityUsage"][0]["quantity"] == 2
+        assert agent
+
+
+async def test_a_front_is_that_of_a_queue_that_is_there(database_url: str) -> None:
+    async with submission_stand(database_url) as stand:
+        await stand.prepare()
+        empty = await stand("GetJobQueueSnapshot", jobQueue="q")
+        assert "jobs" not in empty["frontOfQueue"]
+        with pytest.raises(NotFound, match="JobQueue nowhere not found"):
+            await stand("GetJobQueueSnapshot", jobQueue="nowhere")

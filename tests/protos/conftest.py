@@ -9,11 +9,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from botocore.loaders import Loader
 from botocore.model import ListShape, MapShape, ServiceModel, Shape, StructureShape
 from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import ServiceDescriptor
-from support.contract import built
+from support.contract import aws_model, built
 
 from longshore.v1 import submission_service_pb2
 
@@ -40,8 +39,8 @@ def structures(shape: Shape) -> Iterator[StructureShape]:
 
 @pytest.fixture(scope="session")
 def aws() -> ServiceModel:
-    """AWS's own model of the service, as botocore ships it."""
-    return ServiceModel(Loader().load_service_model("batch", "service-2", "2016-08-10"), "batch")
+    """AWS's own model of the service."""
+    return aws_model()
 
 
 @pytest.fixture(scope="session")

@@ -65,6 +65,26 @@ async def list_(json: Json = False) -> None:
 
 @app.command()
 @coroutine
+async def front(name: Name, json: Json = False) -> None:
+    """Show which jobs a queue dispatches next, and since when each has been at its place."""
+    async with settings.connect() as client:
+        found = await client.queue_snapshot(name)
+    if json:
+        console.print_json(console.plain(found))
+        return
+    console.table(
+        ("", "JOB", "THERE SINCE"),
+        [
+            (str(place), console.short(job.job_arn), console.when(job.earliest_time_at_position))
+            for place, job in enumerate(found.front_of_queue.jobs, 1)
+        ],
+    )
+    held = sum(usage.quantity for usage in found.queue_utilization.total_capacity_usage)
+    console.say(f"jobs of queue {name} hold {held:g} vCPUs")
+
+
+@app.command()
+@coroutine
 async def update(
     name: Name,
     state: Annotated[

@@ -113,6 +113,13 @@ class ResourceCalls(Connection):
                 return
             request.next_token = response.next_token
 
+    async def queue_snapshot(self, name: str) -> job_queue_pb2.GetJobQueueSnapshotResponse:
+        """The first RUNNABLE jobs of a queue in dispatch order, and what its jobs hold."""
+        return await self._caller.unary(
+            self._submission.GetJobQueueSnapshot,
+            job_queue_pb2.GetJobQueueSnapshotRequest(job_queue=name),
+        )
+
     async def update_queue(
         self,
         queue: str,

@@ -14,6 +14,7 @@ from longshore.domain.job.nodes import range_of_each, ranges_of
 from longshore.domain.request.compute_environment import compute_resources
 from longshore.domain.request.reading import AttemptRecord, DescribedJob, JobRecord, NodeCount
 from longshore.state.submission.job_definition import DefinitionRecord
+from longshore.state.views.queue_snapshot import QueueSnapshot
 from longshore.v1 import (
     compute_environment_pb2,
     job_definition_pb2,
@@ -65,6 +66,33 @@ def queue_to(queue: JobQueue, arns: Arns) -> job_queue_pb2.JobQueueDetail:
         ],
         job_queue_type=queue.detail.get("jobQueueType", "ECS"),
         tags=queue.tags,
+    )
+
+
+def snapshot_to(
+    snapshot: QueueSnapshot, arns: Arns, now: datetime
+) -> job_queue_pb2.GetJobQueueSnapshotResponse:
+    """The front of a queue."""
+    at = _milliseconds(now)
+    return job_queue_pb2.GetJobQueueSnapshotResponse(
+        front_of_queue=job_queue_pb2.FrontOfQueueDetail(
+            jobs=[
+                job_queue_pb2.FrontOfQueueJobSummary(
+                    job_arn=arns.job(str(job.key)),
+                    earliest_time_at_position=_milliseconds(job.since),
+                )
+                for job in snapshot.front
+            ],
+            last_updated_at=at,
+        ),
+        queue_utilization=job_queue_pb2.QueueSnapshotUtilizationDetail(
+            total_capacity_usage=[
+                job_queue_pb2.QueueSnapshotCapacityUsage(
+                    capacity_unit="VCPU", quantity=snapshot.held_vcpus
+                )
+            ],
+            last_updated_at=at,
+        ),
     )
 
 

@@ -29,7 +29,11 @@ from longshore.domain.request.queue import (
 )
 from longshore.state.pool import Connection, Pool, connection, transaction
 from longshore.state.submission import compute_environment, job_queue
+from longshore.state.views import queue_snapshot
+from longshore.state.views.queue_snapshot import QueueSnapshot
 
+#: Jobs of a queue's snapshot.
+FRONT_MAX = 100
 #: AWS's text is not published; this is believed to be it.
 _EXISTS = "Object already exists"
 
@@ -171,6 +175,13 @@ class Queues:
             size, after = page_size(asked, NAMES_MAX), _after(token, "queues")
             found = await job_queue.list_queues(conn, after=after, limit=size + 1)
         return Page(found[:size], _next(found, size, "queues"))
+
+    async def snapshot(self, name: str) -> QueueSnapshot:
+        """The front of a queue."""
+        async with connection(self._pool) as conn:
+            if not await job_queue.read_queues(conn, [name]):
+                raise NotFound(f"JobQueue {name} not found.", member="jobQueue")
+            return await queue_snapshot.read_snapshot(conn, name, FRONT_MAX)
 
     async def _check_environments(
         self,

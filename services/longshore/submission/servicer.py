@@ -2,6 +2,7 @@
 
 import functools
 import uuid
+from datetime import UTC, datetime
 from typing import Any
 
 import grpc
@@ -156,6 +157,15 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
             job_queues=[answer.queue_to(entry, arns) for entry in page.items],
             next_token=page.next_token,
         )
+
+    async def GetJobQueueSnapshot(
+        self, request: jq.GetJobQueueSnapshotRequest, context: Context
+    ) -> jq.GetJobQueueSnapshotResponse:
+        """Answers the front of a job queue."""
+        check_request(request)
+        arns = self._arns_for(context)
+        found = await self._queues.snapshot(_queue_name(request.job_queue))
+        return answer.snapshot_to(found, arns, datetime.now(UTC))
 
     async def RegisterJobDefinition(
         self, request: jd.RegisterJobDefinitionRequest, context: Context

@@ -654,3 +654,298 @@ class JobStateTimeLimitAction(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__state) -> _WhichOneofReturnType__state | None: ...
 
 Global___JobStateTimeLimitAction: _TypeAlias = JobStateTimeLimitAction  # noqa: Y015
+
+@_typing.final
+class GetJobQueueSnapshotRequest(_message.Message):
+    """Asks what stands at the front of a job queue."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_QUEUE_FIELD_NUMBER: _builtins.int
+    job_queue: _builtins.str
+    """Required. Name or ARN of the job queue."""
+    def __init__(
+        self,
+        *,
+        job_queue: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_job_queue", b"_job_queue", "job_queue", b"job_queue"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_job_queue", b"_job_queue", "job_queue", b"job_queue"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__job_queue: _TypeAlias = _typing.Literal["job_queue"]  # noqa: Y015
+    _WhichOneofArgType__job_queue: _TypeAlias = _typing.Literal["_job_queue", b"_job_queue"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__job_queue) -> _WhichOneofReturnType__job_queue | None: ...
+
+Global___GetJobQueueSnapshotRequest: _TypeAlias = GetJobQueueSnapshotRequest  # noqa: Y015
+
+@_typing.final
+class GetJobQueueSnapshotResponse(_message.Message):
+    """The front of a job queue, and what its jobs use. What AWS says of quota shares is left out."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FRONT_OF_QUEUE_FIELD_NUMBER: _builtins.int
+    QUEUE_UTILIZATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def front_of_queue(self) -> Global___FrontOfQueueDetail:
+        """The first RUNNABLE jobs in dispatch order."""
+
+    @_builtins.property
+    def queue_utilization(self) -> Global___QueueSnapshotUtilizationDetail:
+        """What the queue's jobs hold of instances."""
+
+    def __init__(
+        self,
+        *,
+        front_of_queue: Global___FrontOfQueueDetail | None = ...,
+        queue_utilization: Global___QueueSnapshotUtilizationDetail | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_front_of_queue", b"_front_of_queue", "_queue_utilization", b"_queue_utilization", "front_of_queue", b"front_of_queue", "queue_utilization", b"queue_utilization"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_front_of_queue", b"_front_of_queue", "_queue_utilization", b"_queue_utilization", "front_of_queue", b"front_of_queue", "queue_utilization", b"queue_utilization"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__front_of_queue: _TypeAlias = _typing.Literal["front_of_queue"]  # noqa: Y015
+    _WhichOneofArgType__front_of_queue: _TypeAlias = _typing.Literal["_front_of_queue", b"_front_of_queue"]  # noqa: Y015
+    _WhichOneofReturnType__queue_utilization: _TypeAlias = _typing.Literal["queue_utilization"]  # noqa: Y015
+    _WhichOneofArgType__queue_utilization: _TypeAlias = _typing.Literal["_queue_utilization", b"_queue_utilization"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__front_of_queue) -> _WhichOneofReturnType__front_of_queue | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__queue_utilization) -> _WhichOneofReturnType__queue_utilization | None: ...
+
+Global___GetJobQueueSnapshotResponse: _TypeAlias = GetJobQueueSnapshotResponse  # noqa: Y015
+
+@_typing.final
+class FrontOfQueueDetail(_message.Message):
+    """The first jobs of a queue."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOBS_FIELD_NUMBER: _builtins.int
+    LAST_UPDATED_AT_FIELD_NUMBER: _builtins.int
+    last_updated_at: _builtins.int
+    """When this was read, in milliseconds since 1970."""
+    @_builtins.property
+    def jobs(self) -> _containers.RepeatedCompositeFieldContainer[Global___FrontOfQueueJobSummary]:
+        """Up to 100 RUNNABLE jobs and children of array jobs, the next to be dispatched first. One that does not fit
+        is passed over by those behind it that do.
+        """
+
+    def __init__(
+        self,
+        *,
+        jobs: _abc.Iterable[Global___FrontOfQueueJobSummary] | None = ...,
+        last_updated_at: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_last_updated_at", b"_last_updated_at", "last_updated_at", b"last_updated_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_last_updated_at", b"_last_updated_at", "jobs", b"jobs", "last_updated_at", b"last_updated_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__last_updated_at: _TypeAlias = _typing.Literal["last_updated_at"]  # noqa: Y015
+    _WhichOneofArgType__last_updated_at: _TypeAlias = _typing.Literal["_last_updated_at", b"_last_updated_at"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__last_updated_at) -> _WhichOneofReturnType__last_updated_at | None: ...
+
+Global___FrontOfQueueDetail: _TypeAlias = FrontOfQueueDetail  # noqa: Y015
+
+@_typing.final
+class FrontOfQueueJobSummary(_message.Message):
+    """A job at the front of a queue."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ARN_FIELD_NUMBER: _builtins.int
+    EARLIEST_TIME_AT_POSITION_FIELD_NUMBER: _builtins.int
+    job_arn: _builtins.str
+    """ARN of the job; of a child with its index."""
+    earliest_time_at_position: _builtins.int
+    """Since when the job has been at its place, in milliseconds since 1970: since it became RUNNABLE, or since a
+    job last left the queue, whichever is later.
+    """
+    def __init__(
+        self,
+        *,
+        job_arn: _builtins.str | None = ...,
+        earliest_time_at_position: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_earliest_time_at_position", b"_earliest_time_at_position", "_job_arn", b"_job_arn", "earliest_time_at_position", b"earliest_time_at_position", "job_arn", b"job_arn"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_earliest_time_at_position", b"_earliest_time_at_position", "_job_arn", b"_job_arn", "earliest_time_at_position", b"earliest_time_at_position", "job_arn", b"job_arn"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__earliest_time_at_position: _TypeAlias = _typing.Literal["earliest_time_at_position"]  # noqa: Y015
+    _WhichOneofArgType__earliest_time_at_position: _TypeAlias = _typing.Literal["_earliest_time_at_position", b"_earliest_time_at_position"]  # noqa: Y015
+    _WhichOneofReturnType__job_arn: _TypeAlias = _typing.Literal["job_arn"]  # noqa: Y015
+    _WhichOneofArgType__job_arn: _TypeAlias = _typing.Literal["_job_arn", b"_job_arn"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__earliest_time_at_position) -> _WhichOneofReturnType__earliest_time_at_position | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__job_arn) -> _WhichOneofReturnType__job_arn | None: ...
+
+Global___FrontOfQueueJobSummary: _TypeAlias = FrontOfQueueJobSummary  # noqa: Y015
+
+@_typing.final
+class QueueSnapshotUtilizationDetail(_message.Message):
+    """What the jobs of a queue hold of instances."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOTAL_CAPACITY_USAGE_FIELD_NUMBER: _builtins.int
+    FAIRSHARE_UTILIZATION_FIELD_NUMBER: _builtins.int
+    LAST_UPDATED_AT_FIELD_NUMBER: _builtins.int
+    last_updated_at: _builtins.int
+    """When this was read, in milliseconds since 1970."""
+    @_builtins.property
+    def total_capacity_usage(self) -> _containers.RepeatedCompositeFieldContainer[Global___QueueSnapshotCapacityUsage]:
+        """By unit: VCPU."""
+
+    @_builtins.property
+    def fairshare_utilization(self) -> Global___FairshareUtilizationDetail:
+        """By share, of a queue with a scheduling policy."""
+
+    def __init__(
+        self,
+        *,
+        total_capacity_usage: _abc.Iterable[Global___QueueSnapshotCapacityUsage] | None = ...,
+        fairshare_utilization: Global___FairshareUtilizationDetail | None = ...,
+        last_updated_at: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_fairshare_utilization", b"_fairshare_utilization", "_last_updated_at", b"_last_updated_at", "fairshare_utilization", b"fairshare_utilization", "last_updated_at", b"last_updated_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_fairshare_utilization", b"_fairshare_utilization", "_last_updated_at", b"_last_updated_at", "fairshare_utilization", b"fairshare_utilization", "last_updated_at", b"last_updated_at", "total_capacity_usage", b"total_capacity_usage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__fairshare_utilization: _TypeAlias = _typing.Literal["fairshare_utilization"]  # noqa: Y015
+    _WhichOneofArgType__fairshare_utilization: _TypeAlias = _typing.Literal["_fairshare_utilization", b"_fairshare_utilization"]  # noqa: Y015
+    _WhichOneofReturnType__last_updated_at: _TypeAlias = _typing.Literal["last_updated_at"]  # noqa: Y015
+    _WhichOneofArgType__last_updated_at: _TypeAlias = _typing.Literal["_last_updated_at", b"_last_updated_at"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__fairshare_utilization) -> _WhichOneofReturnType__fairshare_utilization | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__last_updated_at) -> _WhichOneofReturnType__last_updated_at | None: ...
+
+Global___QueueSnapshotUtilizationDetail: _TypeAlias = QueueSnapshotUtilizationDetail  # noqa: Y015
+
+@_typing.final
+class QueueSnapshotCapacityUsage(_message.Message):
+    """How much is used of a unit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAPACITY_UNIT_FIELD_NUMBER: _builtins.int
+    QUANTITY_FIELD_NUMBER: _builtins.int
+    capacity_unit: _builtins.str
+    """VCPU."""
+    quantity: _builtins.float
+    """How many, parts of one included."""
+    def __init__(
+        self,
+        *,
+        capacity_unit: _builtins.str | None = ...,
+        quantity: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_capacity_unit", b"_capacity_unit", "_quantity", b"_quantity", "capacity_unit", b"capacity_unit", "quantity", b"quantity"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_capacity_unit", b"_capacity_unit", "_quantity", b"_quantity", "capacity_unit", b"capacity_unit", "quantity", b"quantity"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__capacity_unit: _TypeAlias = _typing.Literal["capacity_unit"]  # noqa: Y015
+    _WhichOneofArgType__capacity_unit: _TypeAlias = _typing.Literal["_capacity_unit", b"_capacity_unit"]  # noqa: Y015
+    _WhichOneofReturnType__quantity: _TypeAlias = _typing.Literal["quantity"]  # noqa: Y015
+    _WhichOneofArgType__quantity: _TypeAlias = _typing.Literal["_quantity", b"_quantity"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__capacity_unit) -> _WhichOneofReturnType__capacity_unit | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__quantity) -> _WhichOneofReturnType__quantity | None: ...
+
+Global___QueueSnapshotCapacityUsage: _TypeAlias = QueueSnapshotCapacityUsage  # noqa: Y015
+
+@_typing.final
+class FairshareUtilizationDetail(_message.Message):
+    """What the shares of a queue hold of instances."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTIVE_SHARE_COUNT_FIELD_NUMBER: _builtins.int
+    TOP_CAPACITY_UTILIZATION_FIELD_NUMBER: _builtins.int
+    active_share_count: _builtins.int
+    """Shares that have jobs at work."""
+    @_builtins.property
+    def top_capacity_utilization(self) -> _containers.RepeatedCompositeFieldContainer[Global___FairshareCapacityUtilization]:
+        """Up to 20 shares, the one that holds most first."""
+
+    def __init__(
+        self,
+        *,
+        active_share_count: _builtins.int | None = ...,
+        top_capacity_utilization: _abc.Iterable[Global___FairshareCapacityUtilization] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_active_share_count", b"_active_share_count", "active_share_count", b"active_share_count"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_active_share_count", b"_active_share_count", "active_share_count", b"active_share_count", "top_capacity_utilization", b"top_capacity_utilization"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__active_share_count: _TypeAlias = _typing.Literal["active_share_count"]  # noqa: Y015
+    _WhichOneofArgType__active_share_count: _TypeAlias = _typing.Literal["_active_share_count", b"_active_share_count"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__active_share_count) -> _WhichOneofReturnType__active_share_count | None: ...
+
+Global___FairshareUtilizationDetail: _TypeAlias = FairshareUtilizationDetail  # noqa: Y015
+
+@_typing.final
+class FairshareCapacityUtilization(_message.Message):
+    """What a share holds of instances."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHARE_IDENTIFIER_FIELD_NUMBER: _builtins.int
+    CAPACITY_USAGE_FIELD_NUMBER: _builtins.int
+    share_identifier: _builtins.str
+    """The share's name."""
+    @_builtins.property
+    def capacity_usage(self) -> _containers.RepeatedCompositeFieldContainer[Global___FairshareCapacityUsage]:
+        """By unit: VCPU."""
+
+    def __init__(
+        self,
+        *,
+        share_identifier: _builtins.str | None = ...,
+        capacity_usage: _abc.Iterable[Global___FairshareCapacityUsage] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_share_identifier", b"_share_identifier", "share_identifier", b"share_identifier"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_share_identifier", b"_share_identifier", "capacity_usage", b"capacity_usage", "share_identifier", b"share_identifier"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__share_identifier: _TypeAlias = _typing.Literal["share_identifier"]  # noqa: Y015
+    _WhichOneofArgType__share_identifier: _TypeAlias = _typing.Literal["_share_identifier", b"_share_identifier"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__share_identifier) -> _WhichOneofReturnType__share_identifier | None: ...
+
+Global___FairshareCapacityUtilization: _TypeAlias = FairshareCapacityUtilization  # noqa: Y015
+
+@_typing.final
+class FairshareCapacityUsage(_message.Message):
+    """How much a share uses of a unit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAPACITY_UNIT_FIELD_NUMBER: _builtins.int
+    QUANTITY_FIELD_NUMBER: _builtins.int
+    capacity_unit: _builtins.str
+    """VCPU."""
+    quantity: _builtins.float
+    """How many, parts of one included."""
+    def __init__(
+        self,
+        *,
+        capacity_unit: _builtins.str | None = ...,
+        quantity: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_capacity_unit", b"_capacity_unit", "_quantity", b"_quantity", "capacity_unit", b"capacity_unit", "quantity", b"quantity"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_capacity_unit", b"_capacity_unit", "_quantity", b"_quantity", "capacity_unit", b"capacity_unit", "quantity", b"quantity"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__capacity_unit: _TypeAlias = _typing.Literal["capacity_unit"]  # noqa: Y015
+    _WhichOneofArgType__capacity_unit: _TypeAlias = _typing.Literal["_capacity_unit", b"_capacity_unit"]  # noqa: Y015
+    _WhichOneofReturnType__quantity: _TypeAlias = _typing.Literal["quantity"]  # noqa: Y015
+    _WhichOneofArgType__quantity: _TypeAlias = _typing.Literal["_quantity", b"_quantity"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__capacity_unit) -> _WhichOneofReturnType__capacity_unit | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__quantity) -> _WhichOneofReturnType__quantity | None: ...
+
+Global___FairshareCapacityUsage: _TypeAlias = FairshareCapacityUsage  # noqa: Y015

@@ -86,6 +86,11 @@ class SubmissionServiceStub:
                 request_serializer=longshore_dot_v1_dot_job__queue__pb2.DescribeJobQueuesRequest.SerializeToString,
                 response_deserializer=longshore_dot_v1_dot_job__queue__pb2.DescribeJobQueuesResponse.FromString,
                 _registered_method=True)
+        self.GetJobQueueSnapshot = channel.unary_unary(
+                '/longshore.v1.SubmissionService/GetJobQueueSnapshot',
+                request_serializer=longshore_dot_v1_dot_job__queue__pb2.GetJobQueueSnapshotRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_job__queue__pb2.GetJobQueueSnapshotResponse.FromString,
+                _registered_method=True)
         self.RegisterJobDefinition = channel.unary_unary(
                 '/longshore.v1.SubmissionService/RegisterJobDefinition',
                 request_serializer=longshore_dot_v1_dot_job__definition__pb2.RegisterJobDefinitionRequest.SerializeToString,
@@ -297,6 +302,13 @@ class SubmissionServiceServicer:
     def DescribeJobQueues(self, request, context):
         """Answers the named job queues, or all of them page by page. Unknown names are left out without
         an error.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetJobQueueSnapshot(self, request, context):
+        """Answers the jobs at the front of a job queue, and what its jobs use.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -554,6 +566,11 @@ def add_SubmissionServiceServicer_to_server(servicer, server):
                     servicer.DescribeJobQueues,
                     request_deserializer=longshore_dot_v1_dot_job__queue__pb2.DescribeJobQueuesRequest.FromString,
                     response_serializer=longshore_dot_v1_dot_job__queue__pb2.DescribeJobQueuesResponse.SerializeToString,
+            ),
+            'GetJobQueueSnapshot': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetJobQueueSnapshot,
+                    request_deserializer=longshore_dot_v1_dot_job__queue__pb2.GetJobQueueSnapshotRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_job__queue__pb2.GetJobQueueSnapshotResponse.SerializeToString,
             ),
             'RegisterJobDefinition': grpc.unary_unary_rpc_method_handler(
                     servicer.RegisterJobDefinition,
@@ -918,6 +935,33 @@ class SubmissionService:
             '/longshore.v1.SubmissionService/DescribeJobQueues',
             longshore_dot_v1_dot_job__queue__pb2.DescribeJobQueuesRequest.SerializeToString,
             longshore_dot_v1_dot_job__queue__pb2.DescribeJobQueuesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetJobQueueSnapshot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.SubmissionService/GetJobQueueSnapshot',
+            longshore_dot_v1_dot_job__queue__pb2.GetJobQueueSnapshotRequest.SerializeToString,
+            longshore_dot_v1_dot_job__queue__pb2.GetJobQueueSnapshotResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -60,6 +60,8 @@ class SubmissionServiceStub:
     """Answers the named job queues, or all of them page by page. Unknown names are left out without
     an error.
     """
+    GetJobQueueSnapshot: _aio.UnaryUnaryMultiCallable[_job_queue_pb2.GetJobQueueSnapshotRequest, _job_queue_pb2.GetJobQueueSnapshotResponse]
+    """Answers the jobs at the front of a job queue, and what its jobs use."""
     RegisterJobDefinition: _aio.UnaryUnaryMultiCallable[_job_definition_pb2.RegisterJobDefinitionRequest, _job_definition_pb2.RegisterJobDefinitionResponse]
     """Registers a job definition. A known name gets the next revision; nothing already registered
     ever changes. Requests of more than 24 KiB are refused.
@@ -229,6 +231,14 @@ class SubmissionServiceServicer(metaclass=_abc_1.ABCMeta):
         """Answers the named job queues, or all of them page by page. Unknown names are left out without
         an error.
         """
+
+    @_abc_1.abstractmethod
+    def GetJobQueueSnapshot(
+        self,
+        request: _job_queue_pb2.GetJobQueueSnapshotRequest,
+        context: _aio.ServicerContext[_job_queue_pb2.GetJobQueueSnapshotRequest, _abc.Awaitable[_job_queue_pb2.GetJobQueueSnapshotResponse]],
+    ) -> _abc.Awaitable[_job_queue_pb2.GetJobQueueSnapshotResponse]:
+        """Answers the jobs at the front of a job queue, and what its jobs use."""
 
     @_abc_1.abstractmethod
     def RegisterJobDefinition(

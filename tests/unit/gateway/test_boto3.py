@@ -3,12 +3,13 @@
 import json
 from typing import Any
 
-import botocore.session
+import botocore
 import pytest
 from botocore.exceptions import ClientError
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 from google.protobuf import json_format
 from google.protobuf.message_factory import GetMessageClass
+from support.contract import aws_model, built
 
 from longshore.domain.errors import (
     InvalidRequest,
@@ -24,16 +25,12 @@ from longshore.gateway.server import SERVICE
 from longshore.v1 import options_pb2
 from longshore.v1.job_pb2 import DescribeJobsResponse
 
-MODEL = botocore.session.get_session().get_service_model("batch")
+MODEL = aws_model()
+METHOD_NAMES = {method.name: botocore.xform_name(method.name) for method in built(SERVICE)}
 REFUSED = {
     method.name: method.GetOptions().Extensions[options_pb2.refused]
     for method in SERVICE.methods
-    if method.GetOptions().Extensions[options_pb2.refused]
-}
-METHOD_NAMES = {
-    method.name: botocore.xform_name(method.name)
-    for method in SERVICE.methods
-    if method.name not in REFUSED
+    if method.name not in METHOD_NAMES
 }
 SCALARS = {
     "integer": 2**31 - 1,

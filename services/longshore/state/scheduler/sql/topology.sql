@@ -18,10 +18,15 @@ WHERE i.ended_at IS NULL AND i.generation < e.generation
 -- name: delete_queue
 -- Removes a queue that is being deleted and has no unfinished job.
 -- $1 queue
-DELETE FROM job_queues q WHERE q.name = $1 AND q.status = 'DELETING' AND NOT EXISTS (
-    SELECT FROM jobs j WHERE j.job_queue = $1 AND j.array_index = -1
-        AND j.status IN ('SUBMITTED', 'PENDING', 'RUNNABLE', 'STARTING', 'RUNNING'))
-RETURNING q.name
+WITH deleted AS (
+    DELETE FROM job_queues q WHERE q.name = $1 AND q.status = 'DELETING' AND NOT EXISTS (
+        SELECT FROM jobs j WHERE j.job_queue = $1 AND j.array_index = -1
+            AND j.status IN ('SUBMITTED', 'PENDING', 'RUNNABLE', 'STARTING', 'RUNNING'))
+    RETURNING q.name
+), forgotten AS (
+    DELETE FROM queue_departures d USING deleted WHERE d.job_queue = deleted.name
+)
+SELECT name FROM deleted
 
 -- name: shortages
 -- What the provider could not give, and when it last said so. Its own bound on instances is lifted by the end of any.
