@@ -21,13 +21,14 @@ from longshore.provisioning.instances.loop import Reconciler
 from longshore.provisioning.instances.reporting import Reports
 from longshore.provisioning.local.provider import LocalProvider
 from longshore.provisioning.orders.fulfilling import Fulfilling
-from longshore.provisioning.service import LEASE_DOMAIN, LEASE_SECONDS, Provisioning
+from longshore.provisioning.service import LEASE_SECONDS, Provisioning
 from longshore.provisioning.servicer import ProvisioningServicer
 from longshore.rpc.channel import open_channel
 from longshore.rpc.server import GrpcServer
 from longshore.runtime.host import host_architecture
 from longshore.scaler.ordering import Ordering
 from longshore.scaler.service import Scaler
+from longshore.state import lease
 from longshore.state.leadership import Leadership
 from longshore.state.pool import Pool, open_pool
 from longshore.v1 import provisioning_service_pb2_grpc as provisioning_grpc
@@ -218,7 +219,9 @@ async def a_world(
         )
         stack.callback(kill_all, directory)
         stack.callback(provider.close)
-        leadership = Leadership(pool, LEASE_DOMAIN, f"local:{machine}:{directory}", LEASE_SECONDS)
+        leadership = Leadership(
+            pool, lease.PROVISIONING, f"local:{machine}:{directory}", LEASE_SECONDS
+        )
         reconciler = Reconciler(
             pool,
             provider,

@@ -111,6 +111,8 @@ async def test_what_is_there_comes_along(empty_url: str, monkeypatch: pytest.Mon
         assert await connection.fetchval("SELECT sum(cost) FROM queue_costs") == pytest.approx(7.5)
         assert await connection.fetchval("SELECT sum(cost) FROM environment_costs") == 3
         assert await connection.fetchval("SELECT count(*) FROM all_jobs") == 10
+        # No order is open that nobody is answering.
+        assert await connection.fetchval("SELECT closed_at FROM capacity_orders") is not None
         assert (
             await connection.fetchval(
                 "INSERT INTO job_events (job_id, array_index, attempt, status) "

@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
+import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from support.cloud import AWAY, Cloud, CloudWorld, a_cloud_world, add_environment, an_order
 
-from longshore.domain.errors import Unavailable
+from longshore.domain.errors import PreconditionFailed, Unavailable
 from longshore.domain.order import CapacityOrder
 from longshore.provisioning.instances.loop import (
     DRAINED,
@@ -18,9 +19,10 @@ from longshore.provisioning.instances.loop import (
     TAKEN_BOOTING,
 )
 from longshore.provisioning.orders import fulfilling
-from longshore.provisioning.orders.fulfilling import GIVEN_UP, ORDERS_AT_ONCE
+from longshore.provisioning.orders.fulfilling import ORDERS_AT_ONCE
 from longshore.provisioning.provider import Fulfilment
-from longshore.state.provisioning import capacity_order
+from longshore.state import lease
+from longshore.state.leadership import Leadership
 from longshore.state.submission import compute_environment
 
 
@@ -49,6 +51,12 @@ async def answering(world: CloudWorld, order: CapacityOrder) -> AsyncIterator[as
     held.set()
     with contextlib.suppress(asyncio.CancelledError, Unavailable):
         await task
+
+
+async def open_orders(world: CloudWorld) -> list[uuid.UUID]:
+    """Orders that are being answered, the first one first."""
+    query = "SELECT order_id FROM capacity_orders WHERE closed_at IS NULL ORDER BY created_at"
+    return [row["order_id"] for row in await world.db.fetch(query)]
 
 
 async def one_running(world: CloudWorld) -> str:
@@ -84,13 +92,13 @@ async def test_a_cloud_that_throttles_is_asked_again(world: CloudWorld, fault: s
     assert set(await world.statuses()) == set(world.cloud.running)
 
 
-async def test_a_cloud_that_is_away_leaves_the_order_open(world: CloudWorld) -> None:
-    """The scaler may give it up at once."""
+async def test_an_order_is_given_up_when_the_cloud_is_away(world: CloudWorld) -> None:
+    """At once, so that another one may be made; it gets nothing more, whoever asks for it."""
     world.cloud.refuses = 1000
     order = an_order()
     with pytest.raises(Unavailable):
         await world.provisioning.provision(order, 0.5)
-    assert await capacity_order.abandon(world.db) == [order.order_id]
+    assert await open_orders(world) == []
     world.cloud.refuses = 0
     await world.provisioning.resume()
     assert (await world.provisioning.provision(order)).instances == []
@@ -102,7 +110,7 @@ async def test_a_slow_order_holds_up_nobody_else(world: CloudWorld) -> None:
     async with answering(world, an_order()) as slow:
         (early,) = world.cloud.running
         assert len((await world.provisioning.provision(an_order(2, "other"))).instances) == 2
-        assert await capacity_order.abandon(world.db) == []
+        await world.provisioning.resume()
         await world.reconciler.tick()
         assert early in world.cloud.running
         assert not slow.done()
@@ -117,12 +125,11 @@ async def test_orders_wait_for_each_other(
     held = world.cloud.slow["default"] = asyncio.Event()
     orders = [an_order() for _ in range(ORDERS_AT_ONCE + 3)]
     tasks = [asyncio.create_task(world.provisioning.provision(order, 10)) for order in orders]
-    query = "SELECT count(*) FROM capacity_orders WHERE answering_until IS NOT NULL"
     async with asyncio.timeout(5):
-        while await world.db.fetchval(query) < len(orders):
+        while len(await open_orders(world)) < len(orders):
             await world.cloud.launched.wait()
     assert len(world.cloud.running) == ORDERS_AT_ONCE
-    assert await capacity_order.abandon(world.db) == []
+    await world.provisioning.resume()
     await world.reconciler.tick()
     monkeypatch.setattr(fulfilling, "ORDERS_WAITING", len(orders))
     with pytest.raises(Unavailable, match="11 orders"):
@@ -143,13 +150,13 @@ async def test_the_same_order_twice_at_one_time_is_asked_for_once(world: CloudWo
     assert world.cloud.launches == {order.order_id: 1}
 
 
-async def test_a_second_caller_that_gives_up_takes_no_note_back(world: CloudWorld) -> None:
-    """The first is still asking: its order is not given up, and what it has is no stray."""
+async def test_a_second_caller_that_goes_gives_up_nothing(world: CloudWorld) -> None:
+    """The first is still asking: its order stays open, and what it has is no stray."""
     order = an_order()
     async with answering(world, order):
         with pytest.raises(Unavailable):
             await world.provisioning.provision(order, 0.1)
-        assert await capacity_order.abandon(world.db) == []
+        assert await open_orders(world) == [order.order_id]
         await world.reconciler.tick()
         assert len(world.cloud.running) == 1
     assert set(await world.statuses()) == set(world.cloud.running)
@@ -186,7 +193,7 @@ async def test_a_caller_that_goes_away_loses_no_instance(world: CloudWorld) -> N
     async with answering(world, order) as task:
         task.cancel()
         await asyncio.wait([task])
-        assert await capacity_order.abandon(world.db) == []
+        assert await open_orders(world) == [order.order_id]
         await world.reconciler.tick()
     await world.provisioning.resume()
     assert set(await world.statuses()) == set(world.cloud.running)
@@ -210,20 +217,40 @@ async def test_who_comes_after_a_crash_takes_orders_up(url: str, world: CloudWor
     assert len(await world.statuses()) == 1
 
 
-async def test_an_order_given_up_meanwhile_leaves_nothing_running(world: CloudWorld) -> None:
-    """What it got all the same is on record, on its way out, and ended."""
+async def test_who_comes_too_long_after_a_crash_gives_orders_up(world: CloudWorld) -> None:
+    """Others were decided meanwhile: what the cloud launched for them is ended."""
     order = an_order()
     async with answering(world, order) as task:
-        (instance_id,) = world.cloud.running
-        await world.db.execute("UPDATE capacity_orders SET answering_until = now()")
-        assert await capacity_order.abandon(world.db) == [order.order_id]
-    assert task.result().instances == []  # type: ignore[attr-defined]
-    assert await world.statuses() == {instance_id: ("DRAINING", GIVEN_UP)}
-    for _ in range(2):
-        await world.reconciler.tick()
-    assert world.cloud.running == {}
+        task.cancel()
+        await asyncio.wait([task])
+    await world.db.execute("UPDATE capacity_orders SET answering_until = now()")
+    await world.provisioning.resume()
+    assert await open_orders(world) == []
     await world.reconciler.tick()
-    assert await world.statuses() == {instance_id: ("TERMINATED", GIVEN_UP)}
+    assert world.cloud.running == {}
+    assert (await world.provisioning.provision(order)).instances == []
+    assert await world.statuses() == {}
+
+
+async def test_an_order_counts_while_the_pass_that_decided_it_goes_on(world: CloudWorld) -> None:
+    """One that comes late gets nothing; the same again is answered, however late."""
+    scaler = Leadership(world.pool, lease.SCALER, "the scaler", 30)
+    assert await scaler.hold()
+    token = scaler.token
+    order = an_order()
+    answer = await world.provisioning.provision(order, decision_token=token)
+    assert len(answer.instances) == 1
+    await scaler.release()
+    assert await scaler.hold()
+    late = an_order()
+    with pytest.raises(PreconditionFailed, match="Decide anew"):
+        await world.provisioning.provision(late, decision_token=token)
+    assert await world.provisioning.provision(order, decision_token=token) == answer
+    assert world.cloud.launches == {order.order_id: 1}
+    query = "SELECT array_agg(order_id) FROM capacity_orders"
+    assert await world.db.fetchval(query) == [order.order_id]
+    # It was not a word about provisioning's own lease.
+    assert world.leadership.held
 
 
 async def test_what_is_launched_after_the_deadline_is_a_stray(world: CloudWorld) -> None:
@@ -233,7 +260,7 @@ async def test_what_is_launched_after_the_deadline_is_a_stray(world: CloudWorld)
     with pytest.raises(Unavailable):
         await world.provisioning.provision(order, 0.2)
     assert len(world.cloud.running) == 1
-    assert await capacity_order.abandon(world.db) == [order.order_id]
+    assert await open_orders(world) == []
     await world.provisioning.resume()
     await world.reconciler.tick()
     assert world.cloud.running == {}

@@ -1,22 +1,25 @@
 """The scaler on a real database, with provisioning over gRPC and real processes."""
 
 import asyncio
-import uuid
+import unittest.mock
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
+import grpc
 import pytest
 from capacity_world import CATALOGUE, World, a_world
 
 from longshore.domain.errors import Unavailable
 from longshore.domain.instance import InstanceStatus
-from longshore.domain.order import CapacityOrder, OrderEntry
 from longshore.domain.scaling.decision import ScalingSettings
-from longshore.scaler import convert, service
+from longshore.scaler import service
+from longshore.scaler.ordering import Ordering
+from longshore.scaler.service import Scaler
 from longshore.state import lease
 from longshore.state.pool import transaction
-from longshore.state.provisioning import capacity_order, instance
+from longshore.state.provisioning import instance
+from longshore.v1 import provisioning_service_pb2 as pb
 
 
 @pytest.fixture
@@ -68,25 +71,28 @@ async def test_idle_instances_go(world: World) -> None:
     assert decision.terminate == ()
 
 
-async def test_an_order_left_open_gets_nothing_later(world: World) -> None:
-    """A pass died between recording and placing: it is closed, and placing it is too late."""
-    await world.environment()
-    entry = OrderEntry(
-        instance_type="local.quarter", weight=2, max_count=2, price_per_hour=0, rank=0
-    )
-    order = CapacityOrder(
-        order_id=uuid.uuid4(),
-        compute_environment="default",
-        target_vcpus=4,
-        entries=(entry,),
-        reason="",
-    )
-    async with transaction(world.pool) as conn:
-        await capacity_order.record(conn, order)
+async def test_an_order_that_comes_late_gets_nothing(world: World) -> None:
+    """It was on its way when the pass that decided it failed; the next one decided anew."""
+    await world.environment(minv_cpus=4)
+    stuck: list[pb.ProvisionRequest] = []
+
+    async def away(request: pb.ProvisionRequest, **_: object) -> pb.ProvisionResponse:
+        stuck.append(request)
+        raise grpc.aio.AioRpcError(
+            grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata()
+        )
+
+    scaler = Scaler(world.pool, Ordering(world.provisioning), CATALOGUE, ScalingSettings())
+    with unittest.mock.patch.object(world.provisioning, "Provision", away):
+        await scaler.evaluate()
     await world.scaler.evaluate()
-    response = await world.provisioning.Provision(convert.order_to_request(order), timeout=5)
-    assert list(response.instances) == []
-    assert await world.instances() == {}
+    assert len(await world.instances()) == 2
+    (request,) = stuck
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await world.provisioning.Provision(request, timeout=5)
+    assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert len(await world.instances()) == 2
+    assert await world.db.fetchval("SELECT count(*) FROM capacity_orders") == 1
 
 
 async def test_an_order_whose_answer_was_lost_counts(world: World) -> None:
@@ -136,7 +142,7 @@ async def test_one_scaler_at_a_time(world: World) -> None:
     """While another holds the lease nothing is decided."""
     await world.environment(minv_cpus=2)
     async with transaction(world.pool) as conn:
-        assert await lease.acquire(conn, service.LEASE_DOMAIN, "other", 60)
+        assert await lease.acquire(conn, lease.SCALER, "other", 60)
     with pytest.raises(Unavailable):
         await world.scaler.evaluate()
     assert await world.instances() == {}

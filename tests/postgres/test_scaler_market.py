@@ -24,6 +24,7 @@ from longshore.domain.order import (
     instance_ids,
 )
 from longshore.domain.scaling.decision import ScalingSettings
+from longshore.provisioning import servicer
 from longshore.provisioning.local.provider import LocalProvider
 from longshore.provisioning.orders.fulfilling import ORDERS_AT_ONCE
 from longshore.provisioning.provider import Fulfilment
@@ -360,8 +361,11 @@ async def reached(world: World, *desired: int) -> bool:
     return tuple([await world.desired(name) for name in "abc"]) == desired
 
 
-async def test_history_does_not_claim_what_was_not_had(world: World, market: Market) -> None:
-    """An order without an answer, and one that was given up before the provider answered."""
+async def test_history_does_not_claim_what_was_not_had(
+    world: World, market: Market, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An order without an answer so far, and then given up."""
+    monkeypatch.setattr(servicer, "ANSWER_SECONDS", 0.5)
     await world.environment(types=["local.half", "local.quarter"], strategy=PROGRESSIVE)
     await world.queue(on=["default"])
     await world.demand(1)
@@ -378,9 +382,7 @@ async def test_history_does_not_claim_what_was_not_had(world: World, market: Mar
     assert (latest["ordered"], latest["terminated"]) == (0, 1)
     assert "ordering 1 x local.half" in latest["reason"]
     assert latest["reason"].endswith(NOTHING_YET)
-    await world.db.execute("UPDATE capacity_orders SET closed_at = now()")
     await world.demand(0, vcpus=4)
-    market.away.clear()
     await market.until(lambda: asyncio.sleep(0, scaler._flights.any_landed))
     await scaler.evaluate()
     assert len(await world.db.fetch(query)) == 2

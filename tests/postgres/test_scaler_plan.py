@@ -6,8 +6,9 @@ import pytest
 from longshore.state.queries import load_queries
 
 FILL = """
-INSERT INTO capacity_orders (order_id, compute_environment, target_vcpus, entries, reason)
-    VALUES ('00000000-0000-0000-0000-000000000001', 'e', 2, '[]', 'a test');
+INSERT INTO capacity_orders
+    (order_id, compute_environment, target_vcpus, entries, reason, closed_at)
+    VALUES ('00000000-0000-0000-0000-000000000001', 'e', 2, '[]', 'a test', now());
 INSERT INTO instances (instance_id, order_id, compute_environment, provider, instance_type,
     purchase_option, vcpus, memory_mib, price_per_hour, status, ended_at)
     SELECT 'i-' || lpad(to_hex(n), 17, '0'), '00000000-0000-0000-0000-000000000001', 'e', 'cloud',

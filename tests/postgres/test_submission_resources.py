@@ -403,8 +403,8 @@ async def test_an_environment_with_instances_waits_for_them(stand: Stand) -> Non
     await stand("UpdateComputeEnvironment", computeEnvironment="m", state="DISABLED")
     await stand.conn.execute(
         """WITH o AS (INSERT INTO capacity_orders
-            (order_id, compute_environment, target_vcpus, entries, reason)
-            VALUES (gen_random_uuid(), 'm', 1, '[]', '') RETURNING order_id)
+            (order_id, compute_environment, target_vcpus, entries, reason, closed_at)
+            VALUES (gen_random_uuid(), 'm', 1, '[]', '', now()) RETURNING order_id)
         INSERT INTO instances (instance_id, order_id, compute_environment, provider, instance_type,
             purchase_option, vcpus, memory_mib, price_per_hour, status)
         SELECT 'i-0123456789abcdef0', order_id, 'm', 'local', 'c6i.large', 'ON_DEMAND', 2, 4096, 0,

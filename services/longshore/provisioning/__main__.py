@@ -15,7 +15,7 @@ from longshore.provisioning.local.provider import LocalProvider
 from longshore.provisioning.orders.fulfilling import Fulfilling
 from longshore.provisioning.orders.quoting import Quotes
 from longshore.provisioning.provider import Provider
-from longshore.provisioning.service import LEASE_DOMAIN, LEASE_SECONDS, Provisioning
+from longshore.provisioning.service import LEASE_SECONDS, Provisioning
 from longshore.provisioning.servicer import ProvisioningServicer
 from longshore.rpc.server import GrpcServer
 from longshore.runtime.config import ConfigError
@@ -24,6 +24,7 @@ from longshore.runtime.loop import Loop
 from longshore.runtime.machine import boot_identity, machine_identity
 from longshore.runtime.metrics import serve_metrics
 from longshore.runtime.process import run_until_stopped
+from longshore.state import lease
 from longshore.state import stack as stack_table
 from longshore.state.leadership import Leadership
 from longshore.state.listen import CAPACITY, ENVIRONMENTS, Listener
@@ -66,7 +67,7 @@ async def serve(stop: asyncio.Event, config: ProvisioningConfig) -> None:
 
         provider = await _open_provider(stack, config, pool, on_exit)
         machine = "" if config.provider != "local" else machine_identity(config.instances_dir)
-        leadership = Leadership(pool, LEASE_DOMAIN, _holder(config, machine), LEASE_SECONDS)
+        leadership = Leadership(pool, lease.PROVISIONING, _holder(config, machine), LEASE_SECONDS)
         reconciler = Reconciler(
             pool,
             provider,

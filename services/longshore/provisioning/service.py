@@ -12,12 +12,11 @@ from longshore.provisioning.instances.watch import run_all
 from longshore.provisioning.orders.fulfilling import ANSWER_SECONDS, Fulfilling, Provisioned
 from longshore.state.leadership import Leadership
 from longshore.state.pool import Pool, transaction
-from longshore.state.provisioning import capacity_order, instance
+from longshore.state.provisioning import instance
 
 log = structlog.get_logger()
 
-#: Who may launch, end, and write down what came of it.
-LEASE_DOMAIN = "provisioning"
+#: Of who may launch, end, and write down what came of it.
 LEASE_SECONDS = 30.0
 INTERRUPTED = "Spot interruption: the provider takes the instance back at {:%H:%M:%S} UTC."
 
@@ -49,27 +48,19 @@ class Provisioning:
         self._provider_name = provider_name
         self._wake = wake
 
-    async def provision(self, order: CapacityOrder, seconds: float = ANSWER_SECONDS) -> Provisioned:
+    async def provision(
+        self,
+        order: CapacityOrder,
+        seconds: float = ANSWER_SECONDS,
+        decision_token: int | None = None,
+    ) -> Provisioned:
         """Gets what may be had of an order, once, however often it is asked.
 
-        Args:
-            order: what to get.
-            seconds: how long that may take.
-
-        Raises:
-            InvalidRequest: an entry names an unknown type.
-            NotFound: there is no such compute environment.
-            Unavailable: the provider does not answer, and the order stays open; or another
-                service has the lease.
+        Args and errors are those of `Fulfilling.answer`.
         """
-        self._fulfilling.check(order)
         if not self._leadership.held and not await self._leadership.hold():
             raise Unavailable("Another provisioning service is at work; try again.")
-        async with self._leadership.transaction() as conn:
-            if not await instance.environment_exists(conn, order.compute_environment):
-                raise NotFound(f"There is no compute environment {order.compute_environment!r}.")
-            await capacity_order.record(conn, order)
-        answer = await self._fulfilling.answer(order, seconds)
+        answer = await self._fulfilling.answer(order, seconds, decision_token)
         self._wake()
         return answer
 

@@ -32,7 +32,9 @@ class ProvisioningServicer(pb_grpc.ProvisioningServiceServicer):
         order = convert.order_from_request(request)
         left = context.time_remaining()
         seconds = ANSWER_SECONDS if left is None else min(left - ANSWER_MARGIN, ANSWER_SECONDS)
-        answer = await self._provisioning.provision(order, max(seconds, ANSWER_MARGIN))
+        answer = await self._provisioning.provision(
+            order, max(seconds, ANSWER_MARGIN), request.decision_token or None
+        )
         return convert.provisioned_to_response(answer)
 
     async def TerminateInstances(

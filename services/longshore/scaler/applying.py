@@ -15,7 +15,6 @@ from longshore.runtime.loop import backoff
 from longshore.scaler.flight import Flights, Landed
 from longshore.scaler.ordering import Got, Ordering
 from longshore.state.leadership import Leadership
-from longshore.state.provisioning import capacity_order
 from longshore.state.scaler import scaling
 from longshore.state.submission import compute_environment
 
@@ -147,12 +146,10 @@ class Applying:
         return bool(got.errors)
 
     async def _order(self, env: Environment, decision: Decision) -> Got:
-        """Records an order, then places it; nothing, so far, if it is not answered soon."""
+        """Places an order; nothing, so far, if it is not answered soon."""
         order = order_for(decision, env, uuid.uuid4())
-        async with self._leadership.transaction() as conn:
-            await capacity_order.record(conn, order)
         try:
-            got = await self._flights.place(order, decision)
+            got = await self._flights.place(order, decision, self._leadership.token)
         except LongshoreError as error:
             self._troubles.note("order.unanswered", env.name, error)
             return Got.nothing(decision)

@@ -19,9 +19,12 @@ _OPTIONS = {
 _NAMES = {option: name for name, option in _OPTIONS.items()}
 
 
-def order_to_request(order: CapacityOrder) -> provisioning_pb.ProvisionRequest:
-    """An order for provisioning."""
+def order_to_request(
+    order: CapacityOrder, decision_token: int | None = None
+) -> provisioning_pb.ProvisionRequest:
+    """An order for provisioning, decided under a lease of that token."""
     return provisioning_pb.ProvisionRequest(
+        decision_token=decision_token or 0,
         order=provisioning_pb.CapacityOrder(
             order_id=str(order.order_id),
             compute_environment=order.compute_environment,
@@ -42,7 +45,7 @@ def order_to_request(order: CapacityOrder) -> provisioning_pb.ProvisionRequest:
                 )
                 for entry in order.entries
             ],
-        )
+        ),
     )
 
 

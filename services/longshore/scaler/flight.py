@@ -44,13 +44,15 @@ class Flights:
         self._answered = answered
         self._tasks: dict[asyncio.Task[Got], CapacityOrder] = {}
 
-    async def place(self, order: CapacityOrder, decision: Decision) -> Got | None:
-        """What an order that is on record got; None if that is not known soon.
+    async def place(
+        self, order: CapacityOrder, decision: Decision, token: int | None
+    ) -> Got | None:
+        """What an order got; None if that is not known soon.
 
         Raises:
             LongshoreError: it was refused, or provisioning does not answer.
         """
-        task = asyncio.create_task(self._ordering.place(order, decision))
+        task = asyncio.create_task(self._ordering.place(order, decision, token))
         try:
             await asyncio.wait({task}, timeout=self._patience)
         except asyncio.CancelledError:
@@ -61,6 +63,14 @@ class Flights:
         self._tasks[task] = order
         task.add_done_callback(lambda _: self._answered())
         return None
+
+    @property
+    def environments(self) -> frozenset[str]:
+        """Those with an order of which what it got is not written down.
+
+        It may not be on record yet, if provisioning is slow.
+        """
+        return frozenset(order.compute_environment for order in self._tasks.values())
 
     @property
     def any_landed(self) -> bool:

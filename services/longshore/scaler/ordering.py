@@ -46,15 +46,20 @@ class Ordering:
     def __init__(self, provisioning: pb_grpc.ProvisioningServiceStub) -> None:
         self._provisioning = provisioning
 
-    async def place(self, order: CapacityOrder, decision: Decision) -> Got:
-        """Places an order that is on record.
+    async def place(self, order: CapacityOrder, decision: Decision, token: int | None) -> Got:
+        """Places an order, which provisioning puts on record.
+
+        Args:
+            order: what is ordered.
+            decision: of which it is the order.
+            token: of the lease under which that was decided.
 
         Raises:
             LongshoreError: it was refused, or not answered in time.
         """
         try:
             response = await self._provisioning.Provision(
-                convert.order_to_request(order), timeout=PROVISION_SECONDS
+                convert.order_to_request(order, token), timeout=PROVISION_SECONDS
             )
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from error

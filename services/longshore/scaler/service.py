@@ -16,14 +16,13 @@ from longshore.domain.scaling.scaling import decide, next_due
 from longshore.scaler.applying import Applying, Troubles
 from longshore.scaler.flight import Flights
 from longshore.scaler.ordering import Ordering
+from longshore.state import lease
 from longshore.state.leadership import Leadership
 from longshore.state.pool import Pool, transaction
-from longshore.state.provisioning import capacity_order
 from longshore.state.scaler import scaling
 
 log = structlog.get_logger()
 
-LEASE_DOMAIN = "scaler"
 LEASE_SECONDS = 30.0
 RENEW_SECONDS = 10.0
 PASS_SECONDS = 240.0
@@ -74,7 +73,7 @@ class Scaler:
         self._provider = provider
         self._wake_at = wake_at
         self._leadership = Leadership(
-            pool, LEASE_DOMAIN, f"scaler:{uuid.uuid4()}", LEASE_SECONDS, is_brief=True
+            pool, lease.SCALER, f"scaler:{uuid.uuid4()}", LEASE_SECONDS, is_brief=True
         )
         self._turn = asyncio.Lock()
         self._troubles = Troubles()
@@ -113,20 +112,24 @@ class Scaler:
                 raise Unavailable("Another scaler has gone ahead; try again.")
 
     async def _pass(self) -> list[Decision]:
-        async with self._leadership.transaction() as conn:
-            if abandoned := await capacity_order.abandon(conn):
-                log.warning("orders.abandoned", order_ids=[str(order) for order in abandoned])
+        started = datetime.now(UTC)
         await self._applying.take_landed()
-        first, was_short = await self._round()
+        first, was_short = await self._round(started)
         for _ in range(ROUNDS_MOST - 1):
             if not was_short:
                 break
-            _, was_short = await self._round()
+            _, was_short = await self._round(started)
         return first
 
-    async def _round(self) -> tuple[list[Decision], bool]:
-        """Decides once and applies it; also whether the provider was short of something."""
+    async def _round(self, started: datetime) -> tuple[list[Decision], bool]:
+        """Decides once and applies it; also whether the provider was short of something.
+
+        An environment that a round of the pass had trouble with is left alone until the pass is
+        over: what it ordered may still get through before that, and not after.
+        """
         now = datetime.now(UTC)
+        # Before what is on record is read: an order that lands after that is not in the snapshot.
+        unanswered = self._flights.environments
         async with transaction(self._pool) as conn:
             seen = await scaling.load_snapshot(
                 conn,
@@ -141,7 +144,8 @@ class Scaler:
         due = await asyncio.to_thread(next_due, snapshot, now, self._settings)
         environments = {env.name: env for env in snapshot.environments}
         self._troubles.keep(environments)
-        waiting = seen.in_flight | self._troubles.waiting(now)
+        in_flight = seen.in_flight | unanswered
+        waiting = in_flight | self._troubles.waiting(started)
         limit = asyncio.Semaphore(AT_ONCE)
 
         async def apply(decision: Decision) -> bool:
@@ -160,7 +164,7 @@ class Scaler:
                 self._idle_at_first(snapshot, now),
                 seen.cool_down_ends_at,
                 datetime.now(UTC) + self._cool_down if was_short else None,
-                now + timedelta(seconds=IN_FLIGHT_SECONDS) if seen.in_flight else None,
+                now + timedelta(seconds=IN_FLIGHT_SECONDS) if in_flight else None,
                 now if self._flights.any_landed else None,
                 *self._troubles.times(),
             ]

@@ -46,6 +46,11 @@ class Leadership:
         """Whether this process holds the domain, as far as it knows."""
         return self._token is not None
 
+    @property
+    def token(self) -> int | None:
+        """The token of the lease: who else is shown it can check that it is still held."""
+        return self._token
+
     async def hold(self) -> bool:
         """Takes or prolongs the lease; True if it is held afterwards.
 

@@ -6,6 +6,10 @@ from longshore.state.queries import load_queries
 
 _SQL = load_queries("lease")
 
+#: Domains of those who lead one at a time whatever there is to schedule.
+SCALER = "scaler"
+PROVISIONING = "provisioning"
+
 
 async def acquire(conn: Connection, domain: str, holder: str, seconds: float) -> int | None:
     """Takes the domain and returns the new token; None while another holder has it."""

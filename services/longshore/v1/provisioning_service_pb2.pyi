@@ -151,6 +151,12 @@ class ProvisionRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ORDER_FIELD_NUMBER: _builtins.int
+    DECISION_TOKEN_FIELD_NUMBER: _builtins.int
+    decision_token: _builtins.int
+    """Token of the scaler's lease under which the order was decided: a new order is put on record only while that is
+    held, so one that comes late, after others have decided anew, gets nothing. 0: no pass of the scaler decided it,
+    and nothing is checked.
+    """
     @_builtins.property
     def order(self) -> Global___CapacityOrder:
         """What is ordered."""
@@ -159,10 +165,11 @@ class ProvisionRequest(_message.Message):
         self,
         *,
         order: Global___CapacityOrder | None = ...,
+        decision_token: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_token", b"decision_token", "order", b"order"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -68,9 +68,11 @@ class ProvisioningServiceServicer:
 
     def Provision(self, request, context):
         """Orders capacity. Idempotent by order id: the same order again answers what the first one got.
-        The order is on record when the call returns; instances boot afterwards.
-        INVALID_ARGUMENT: an entry names an unknown type. RESOURCE_EXHAUSTED is never answered: what could not be had
-        is in the response, per entry.
+        The order is put on record here, and only here, before the provider is asked; instances boot afterwards.
+        INVALID_ARGUMENT: an entry names an unknown type. NOT_FOUND: there is no such compute environment.
+        FAILED_PRECONDITION: the order comes too late, see decision_token. UNAVAILABLE: the provider did not answer in
+        time, and the order is given up: it gets nothing more; decide anew. RESOURCE_EXHAUSTED is never answered: what
+        could not be had is in the response, per entry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -18,9 +18,11 @@ class ProvisioningServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     Provision: _aio.UnaryUnaryMultiCallable[_provisioning_service_pb2.ProvisionRequest, _provisioning_service_pb2.ProvisionResponse]
     """Orders capacity. Idempotent by order id: the same order again answers what the first one got.
-    The order is on record when the call returns; instances boot afterwards.
-    INVALID_ARGUMENT: an entry names an unknown type. RESOURCE_EXHAUSTED is never answered: what could not be had
-    is in the response, per entry.
+    The order is put on record here, and only here, before the provider is asked; instances boot afterwards.
+    INVALID_ARGUMENT: an entry names an unknown type. NOT_FOUND: there is no such compute environment.
+    FAILED_PRECONDITION: the order comes too late, see decision_token. UNAVAILABLE: the provider did not answer in
+    time, and the order is given up: it gets nothing more; decide anew. RESOURCE_EXHAUSTED is never answered: what
+    could not be had is in the response, per entry.
     """
     TerminateInstances: _aio.UnaryUnaryMultiCallable[_provisioning_service_pb2.TerminateInstancesRequest, _provisioning_service_pb2.TerminateInstancesResponse]
     """Gives instances back. Unknown and already terminated ones are ignored."""
@@ -45,9 +47,11 @@ class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_provisioning_service_pb2.ProvisionRequest, _abc.Awaitable[_provisioning_service_pb2.ProvisionResponse]],
     ) -> _abc.Awaitable[_provisioning_service_pb2.ProvisionResponse]:
         """Orders capacity. Idempotent by order id: the same order again answers what the first one got.
-        The order is on record when the call returns; instances boot afterwards.
-        INVALID_ARGUMENT: an entry names an unknown type. RESOURCE_EXHAUSTED is never answered: what could not be had
-        is in the response, per entry.
+        The order is put on record here, and only here, before the provider is asked; instances boot afterwards.
+        INVALID_ARGUMENT: an entry names an unknown type. NOT_FOUND: there is no such compute environment.
+        FAILED_PRECONDITION: the order comes too late, see decision_token. UNAVAILABLE: the provider did not answer in
+        time, and the order is given up: it gets nothing more; decide anew. RESOURCE_EXHAUSTED is never answered: what
+        could not be had is in the response, per entry.
         """
 
     @_abc_1.abstractmethod

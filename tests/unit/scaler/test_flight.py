@@ -25,7 +25,7 @@ class Slow:
         self.answer = answer
         self.answered = asyncio.Event()
 
-    async def place(self, _: CapacityOrder, __: Decision) -> Got:
+    async def place(self, _: CapacityOrder, __: Decision, ___: int | None) -> Got:
         """What an order got."""
         await self.answered.wait()
         if isinstance(self.answer, Exception):
@@ -67,7 +67,7 @@ async def _landed(answer: Got | Exception, *names: str) -> Flights:
             entries=(),
             reason="a test",
         )
-        assert await flights.place(order, DECISION) is None
+        assert await flights.place(order, DECISION, 1) is None
     slow.answered.set()
     await told.wait()
     await asyncio.sleep(0)
@@ -90,8 +90,10 @@ async def test_what_a_late_order_got_is_kept_until_it_is_stored(
     with pytest.raises(Unavailable):
         await writer.take_landed()
     assert (stored, flights.any_landed) == ([], True)
+    assert flights.environments == {"a", "b"}
     await writer.take_landed()
     assert (stored, flights.any_landed) == (["a", "b"], False)
+    assert flights.environments == frozenset()
     await writer.take_landed()
     assert stored == ["a", "b"]
 

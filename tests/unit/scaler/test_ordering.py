@@ -28,6 +28,7 @@ class Provisioning(pb_grpc.ProvisioningServiceServicer):
 
     def __init__(self) -> None:
         self.terminations: list[pb.TerminateInstancesRequest] = []
+        self.orders: list[pb.ProvisionRequest] = []
         self.is_away = False
 
     async def Provision(  # noqa: N802 - the rpc's name
@@ -36,6 +37,7 @@ class Provisioning(pb_grpc.ProvisioningServiceServicer):
         del context
         if self.is_away:
             raise Unavailable("Away.")
+        self.orders.append(request)
         return pb.ProvisionResponse(
             order_id=request.order.order_id,
             instances=[pb.ProvisionedInstance(instance_id="i-1", instance_type="c6i.xlarge")],
@@ -107,7 +109,7 @@ def an_order() -> tuple[CapacityOrder, Decision]:
 
 async def test_what_an_order_got_is_counted_in_vcpus(placing: Ordering) -> None:
     order, decision = an_order()
-    got = await placing.place(order, decision)
+    got = await placing.place(order, decision, 7)
     assert (got.order_id, got.ordered, got.vcpus, got.vcpus_missed) == (order.order_id, 1, 4, 2)
     assert got.errors == [
         CapacityError("c6i.large", "z", "SPOT", "INSUFFICIENT_INSTANCE_CAPACITY", "None left.")
@@ -119,7 +121,7 @@ async def test_an_order_that_is_not_answered_is_an_error(
 ) -> None:
     provisioning.is_away = True
     with pytest.raises(Unavailable):
-        await placing.place(*an_order())
+        await placing.place(*an_order(), 7)
 
 
 async def test_instances_are_given_back_by_reason_and_time(

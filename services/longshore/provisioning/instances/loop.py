@@ -104,7 +104,7 @@ class Reconciler:
         # In this order, and after what the provider said: an instance that it has and that is not
         # on record then belongs to an order that is being answered, or to none.
         async with connection(self._pool) as conn:
-            answering = {order.order_id for order in await capacity_order.begun(conn)}
+            answering = {order.order_id for order in await capacity_order.open_orders(conn)}
             live = {r.instance_id: r for r in await records.live(conn, self._provider.name)}
         current = Pass(frozenset(entry.instance_id for entry in found), datetime.now(UTC))
         await self._note_seen(live.values(), current)

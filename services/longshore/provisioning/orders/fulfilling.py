@@ -2,18 +2,19 @@
 
 An order is answered without an open transaction, since a cloud may take a minute:
 
-1. It is noted that the order is being answered, and until when at the longest. So long the scaler
-   does not give it up, and instances that the provider has for it are no strays. It may have to
-   wait: a provider is asked for so many orders at one time.
+1. One transaction puts the order on record, and until when it is being answered at the longest.
+   From there on its environment gets no other one, and instances that the provider has for it are
+   no strays. Nobody else records orders, so that is the one moment at which it is decided whether
+   an order counts: what comes later than the pass of the scaler that decided it does not.
+   It may then have to wait: a provider is asked for so many orders at one time.
 2. The provider is asked, by the order's id: it launches once, however often it is asked.
 3. One transaction puts the instances on record and closes the order.
 
-A crash between 2 and 3, or a caller that went away, leaves the note: the order is taken up again,
-by the next holder of the lease if need be (`left_over`), and gets the same instances. Where the
-provider did not answer in time the note is taken back: the scaler gives the order up and makes a
-new one, and what the provider may still launch for the old one is not on record, and ended as a
-stray. An order that was given up in step 2 is closed in step 3: what it got is put on record on its
-way out.
+A crash between 2 and 3, or a caller that went away, leaves the order open: it is taken up again, by
+the next holder of the lease if need be (`left_over`), and gets the same instances. Where the
+provider did not answer in time, or nobody took the order up in that time, it is given up: closed
+with nothing. The scaler makes a new one, and what the provider may still launch for the old one is
+not on record, and ended as a stray.
 """
 
 import asyncio
@@ -22,15 +23,14 @@ import math
 import random
 import uuid
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import structlog
 
 from longshore.domain.catalogue import Catalogue, InstanceType
 from longshore.domain.checks import Json
-from longshore.domain.errors import InvalidRequest, Unavailable
+from longshore.domain.errors import InvalidRequest, NotFound, Unavailable
 from longshore.domain.order import CapacityError, CapacityOrder
 from longshore.provisioning.provider import Fulfilment, Provider
 from longshore.state.leadership import Leadership
@@ -48,9 +48,8 @@ ORDERS_WAITING = 1_000
 #: Delay after the first try at which the provider did not answer, doubled with each further one.
 FIRST_DELAY = 0.25
 LAST_DELAY = 5.0
-#: How long it may take to note that an order is not asked for any more.
-LET_GO_SECONDS = 2.0
-GIVEN_UP = "Its order had been given up when the provider answered."
+#: How long it may take to note that an order is given up.
+GIVE_UP_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +80,7 @@ class Fulfilling:
             weakref.WeakValueDictionary()
         )
 
-    def check(self, order: CapacityOrder) -> Mapping[str, InstanceType]:
+    def _kinds(self, order: CapacityOrder) -> Mapping[str, InstanceType]:
         """The types of an order's entries.
 
         Raises:
@@ -98,13 +97,24 @@ class Fulfilling:
             kinds[kind.name] = kind
         return kinds
 
-    async def answer(self, order: CapacityOrder, seconds: float) -> Provisioned:
-        """What a recorded order got; asks the provider unless that was done before.
+    async def answer(
+        self, order: CapacityOrder, seconds: float, decision_token: int | None = None
+    ) -> Provisioned:
+        """What an order got; asks the provider unless that was done before.
+
+        Args:
+            order: what to get.
+            seconds: how long that may take.
+            decision_token: see `capacity_order.accept`.
 
         Raises:
-            Unavailable: the provider does not answer, or another holder answers orders now.
+            InvalidRequest: an entry names an unknown type.
+            NotFound: there is no such compute environment.
+            PreconditionFailed: the order comes too late.
+            Unavailable: the provider does not answer, and the order is given up; or another holder
+                answers orders now.
         """
-        kinds = self.check(order)
+        kinds = self._kinds(order)
         if len(self._turns) >= ORDERS_WAITING and order.order_id not in self._turns:
             raise Unavailable(f"{len(self._turns):,} orders are being answered; try again.")
         turn = self._turns.setdefault(order.order_id, asyncio.Lock())
@@ -113,10 +123,17 @@ class Fulfilling:
             async with asyncio.timeout_at(until):
                 await turn.acquire()
         except TimeoutError:
-            # Who has the turn goes on: its note is not ours to take back.
+            # Who has the turn goes on: the order is not ours to give up.
             raise Unavailable(f"The provider did not answer in {seconds:.0f} s.") from None
         try:
-            return await self._answer(order, kinds, seconds, until)
+            async with asyncio.timeout_at(until):
+                return await self._answer(order, kinds, seconds, decision_token)
+        except TimeoutError:
+            await self._give_up(order.order_id)
+            raise Unavailable(f"The provider did not answer in {seconds:.0f} s.") from None
+        except Exception:
+            await self._give_up(order.order_id)
+            raise
         finally:
             turn.release()
 
@@ -125,42 +142,27 @@ class Fulfilling:
         order: CapacityOrder,
         kinds: Mapping[str, InstanceType],
         seconds: float,
-        until: float,
+        decision_token: int | None,
     ) -> Provisioned:
         """Answers an order, of which nobody else does at this time."""
-        try:
-            async with asyncio.timeout_at(until):
-                async with self._leadership.transaction() as conn:
-                    if answer := await self._answered(conn, order.order_id):
-                        return answer
-                    await capacity_order.begin(conn, order.order_id, seconds)
-                async with self._places:
-                    return await self._fulfil(order, kinds)
-        except TimeoutError:
-            await self._let_go(order.order_id)
-            raise Unavailable(f"The provider did not answer in {seconds:.0f} s.") from None
-        except Exception:
-            await self._let_go(order.order_id)
-            raise
+        async with self._leadership.transaction() as conn:
+            if not await instance.environment_exists(conn, order.compute_environment):
+                raise NotFound(f"There is no compute environment {order.compute_environment!r}.")
+            if not await capacity_order.accept(conn, order, seconds, decision_token):
+                errors = await capacity_order.errors(conn, order.order_id)
+                return await _provisioned(conn, order.order_id, errors)
+        async with self._places:
+            return await self._fulfil(order, kinds)
 
     async def _fulfil(self, order: CapacityOrder, kinds: Mapping[str, InstanceType]) -> Provisioned:
         """Asks the provider for an order that has its place, and puts on record what it got."""
         with self._asking_for(order) as ahead:
             async with self._leadership.transaction() as conn:
-                if answer := await self._answered(conn, order.order_id):
-                    return answer
                 live = await instance.count_live(conn, self._provider.name, self._machine)
                 resources = await instance.compute_resources(conn, order.compute_environment)
             fulfilment = await self._ask(order, kinds, resources, live + ahead)
             async with self._leadership.transaction() as conn:
                 return await self._close(conn, order, kinds, fulfilment)
-
-    async def _answered(self, conn: Connection, order_id: uuid.UUID) -> Provisioned | None:
-        """What an order got that is closed; None while it is open."""
-        is_closed, errors = await capacity_order.lock(conn, order_id)
-        if not is_closed:
-            return None
-        return Provisioned(order_id, await instance.of_order(conn, order_id), errors)
 
     @contextlib.contextmanager
     def _asking_for(self, order: CapacityOrder) -> Iterator[int]:
@@ -177,12 +179,15 @@ class Fulfilling:
             del self._asked_for[order.order_id]
 
     async def left_over(self) -> list[CapacityOrder]:
-        """Open orders that are noted as being answered, although nobody does."""
+        """Open orders that nobody answers; those that are too old by now are given up first."""
         if not await self._leadership.hold():
             return []
         async with self._leadership.transaction() as conn:
-            begun = await capacity_order.begun(conn)
-        return [order for order in begun if order.order_id not in self._turns]
+            given_up = await capacity_order.give_up_lapsed(conn, list(self._turns))
+            still_open = await capacity_order.open_orders(conn)
+        if given_up:
+            log.warning("orders.given_up", order_ids=[str(order_id) for order_id in given_up])
+        return [order for order in still_open if order.order_id not in self._turns]
 
     async def _ask(
         self,
@@ -214,15 +219,7 @@ class Fulfilling:
         got: Fulfilment,
     ) -> Provisioned:
         """Puts on record what an order got, and closes it."""
-        is_closed, errors = await capacity_order.lock(conn, order.order_id)
         ordered = [(one, kinds[one.entry.instance_type]) for one in got.instances]
-        if is_closed:
-            there = [pair for pair in ordered if pair[0].provider_id is not None]
-            await instance.insert(conn, order, self._provider.name, there, self._machine)
-            ids = [one.instance_id for one, _ in there]
-            await instance.terminating(conn, ids, GIVEN_UP, drain_until=datetime.now(UTC))
-            log.warning("order.given_up", order_id=str(order.order_id), instance_ids=ids)
-            return Provisioned(order.order_id, [], errors)
         await instance.insert(conn, order, self._provider.name, ordered, self._machine)
         await capacity_order.close(conn, order.order_id, got.errors)
         log.info(
@@ -232,11 +229,17 @@ class Fulfilling:
             instances=len(ordered),
             errors=len(got.errors),
         )
-        instances = await instance.of_order(conn, order.order_id)
-        return Provisioned(order.order_id, instances, list(got.errors))
+        return await _provisioned(conn, order.order_id, got.errors)
 
-    async def _let_go(self, order_id: uuid.UUID) -> None:
-        """Takes back the note that an order is being answered; if that fails, it lapses."""
+    async def _give_up(self, order_id: uuid.UUID) -> None:
+        """Closes an order that is not asked for any more; if that fails, it lapses."""
         with contextlib.suppress(TimeoutError, Unavailable):
-            async with asyncio.timeout(LET_GO_SECONDS), self._leadership.transaction() as conn:
-                await capacity_order.let_go(conn, order_id)
+            async with asyncio.timeout(GIVE_UP_SECONDS), self._leadership.transaction() as conn:
+                await capacity_order.give_up(conn, order_id)
+
+
+async def _provisioned(
+    conn: Connection, order_id: uuid.UUID, errors: Sequence[CapacityError]
+) -> Provisioned:
+    """What a closed order got."""
+    return Provisioned(order_id, await instance.of_order(conn, order_id), list(errors))

@@ -1,20 +1,41 @@
-"""Capacity orders: recorded before they are placed, closed once and for ever when answered."""
+"""Capacity orders: put on record when provisioning takes one on, closed once and for ever.
+
+Provisioning alone writes them. An open order is being answered, until `answering_until` at the
+longest; who finds one that is open after that gives it up.
+"""
 
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from longshore.domain.errors import NotFound
+from longshore.domain.errors import PreconditionFailed, StaleLease
 from longshore.domain.order import CapacityError, CapacityOrder, OrderEntry
+from longshore.state import lease
 from longshore.state.pool import Connection
 from longshore.state.queries import load_queries
 
 _SQL = load_queries("capacity_order")
 
 
-async def record(conn: Connection, order: CapacityOrder) -> None:
-    """Records an order as open; an order already known stays as it is."""
+async def accept(
+    conn: Connection, order: CapacityOrder, seconds: float, decision_token: int | None = None
+) -> bool:
+    """Puts an order on record, as being answered for so long at most; one already known stays.
+
+    Args:
+        conn: a connection in a transaction.
+        order: what is ordered.
+        seconds: how long it may take to answer it.
+        decision_token: of the scaler's lease under which it was decided; a new order is put on
+            record only while that is held. None: not decided by a scaler.
+
+    Returns:
+        Whether it is open; False if it was answered, or given up.
+
+    Raises:
+        PreconditionFailed: it comes after the pass that decided it.
+    """
     entries = [
         {
             "instanceType": entry.instance_type,
@@ -28,8 +49,8 @@ async def record(conn: Connection, order: CapacityOrder) -> None:
         }
         for entry in order.entries
     ]
-    await conn.execute(
-        _SQL["open"],
+    is_new = await conn.fetchval(
+        _SQL["accept"],
         order.order_id,
         order.compute_environment,
         float(order.target_vcpus),
@@ -37,27 +58,35 @@ async def record(conn: Connection, order: CapacityOrder) -> None:
         order.reason,
         order.generation,
         order.allocation_strategy,
+        seconds,
     )
+    if is_new and decision_token is not None:
+        try:
+            await lease.check(conn, lease.SCALER, decision_token)
+        except StaleLease:
+            raise PreconditionFailed(
+                f"Capacity order {order.order_id} comes too late: the pass of the scaler that "
+                "decided it is over. Decide anew."
+            ) from None
+    return is_new is not None
 
 
-async def begin(conn: Connection, order_id: uuid.UUID, seconds: float) -> None:
-    """Notes that a provider is asked for an open order, for so long at most."""
-    await conn.execute(_SQL["begin"], order_id, seconds)
+async def give_up(conn: Connection, order_id: uuid.UUID) -> None:
+    """Closes an order, if it is open, for which nobody asks the provider any more."""
+    await conn.execute(_SQL["give_up"], order_id)
 
 
-async def let_go(conn: Connection, order_id: uuid.UUID) -> None:
-    """Notes that nobody asks for an open order any more: it may be given up."""
-    await conn.execute(_SQL["let_go"], order_id)
+async def give_up_lapsed(
+    conn: Connection, answering: Sequence[uuid.UUID], now: datetime | None = None
+) -> list[uuid.UUID]:
+    """Closes orders that were to be answered by now, but for some; returns which."""
+    rows = await conn.fetch(_SQL["give_up_lapsed"], list(answering), now)
+    return [row["order_id"] for row in rows]
 
 
-async def begun(conn: Connection) -> list[CapacityOrder]:
-    """Open orders that a provider is asked for, or was by somebody who died over it."""
-    return [_order(row) for row in await conn.fetch(_SQL["begun"])]
-
-
-async def abandon(conn: Connection, now: datetime | None = None) -> list[uuid.UUID]:
-    """Closes open orders and returns which; leaves alone those that are being answered."""
-    return [row["order_id"] for row in await conn.fetch(_SQL["abandon"], now)]
+async def open_orders(conn: Connection) -> list[CapacityOrder]:
+    """Orders that the provider is being asked for, or was by somebody who died over it."""
+    return [_order(row) for row in await conn.fetch(_SQL["open"])]
 
 
 async def prune(conn: Connection, before: datetime, limit: int) -> int:
@@ -69,19 +98,9 @@ async def prune(conn: Connection, before: datetime, limit: int) -> int:
     return len(await conn.fetch(_SQL["prune"], before, limit))
 
 
-async def lock(conn: Connection, order_id: uuid.UUID) -> tuple[bool, list[CapacityError]]:
-    """Locks an order until the transaction ends.
-
-    Returns:
-        Whether it is closed, and what it could not get.
-
-    Raises:
-        NotFound: it was not recorded.
-    """
-    row = await conn.fetchrow(_SQL["lock"], order_id)
-    if row is None:
-        raise NotFound(f"There is no capacity order {order_id}.")
-    errors = [
+async def errors(conn: Connection, order_id: uuid.UUID) -> list[CapacityError]:
+    """What a closed order could not get."""
+    return [
         CapacityError(
             error["instanceType"],
             error["zone"],
@@ -89,18 +108,12 @@ async def lock(conn: Connection, order_id: uuid.UUID) -> tuple[bool, list[Capaci
             error["reason"],
             error["message"],
         )
-        for error in row["errors"]
+        for error in await conn.fetchval(_SQL["errors"], order_id)
     ]
-    return row["is_closed"], errors
 
 
-async def close(
-    conn: Connection,
-    order_id: uuid.UUID,
-    errors: Sequence[CapacityError],
-    now: datetime | None = None,
-) -> None:
-    """Closes an order with what could not be had."""
+async def close(conn: Connection, order_id: uuid.UUID, short: Sequence[CapacityError]) -> None:
+    """Closes an open order with what could not be had."""
     rows = [
         {
             "instanceType": error.instance_type,
@@ -109,9 +122,9 @@ async def close(
             "reason": error.reason,
             "message": error.message,
         }
-        for error in errors
+        for error in short
     ]
-    await conn.execute(_SQL["close"], order_id, rows, now)
+    await conn.execute(_SQL["close"], order_id, rows)
 
 
 def _order(row: Any) -> CapacityOrder:

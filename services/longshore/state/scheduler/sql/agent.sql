@@ -59,7 +59,7 @@ RETURNING a.instance_id
 SELECT i.compute_environment, i.status, a.status AS agent_status,
     coalesce(a.notice IS NOT NULL AND a.status <> 'LOST', false) AS is_noticed,
     i.instance_id IS NULL AND EXISTS (SELECT FROM capacity_orders o WHERE o.closed_at IS NULL
-        AND o.answering_until IS NOT NULL AND o.compute_environment = $2) AS is_awaited
+        AND o.compute_environment = $2) AS is_awaited
 FROM (VALUES ($1::text)) AS k (instance_id)
 LEFT JOIN instances i USING (instance_id) LEFT JOIN agents a USING (instance_id)
 
