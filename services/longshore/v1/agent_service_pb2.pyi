@@ -32,7 +32,9 @@ class _AttemptStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Attempt
     ATTEMPT_STATUS_UNSPECIFIED: _AttemptStatus.ValueType  # 0
     """Not said; never valid on the wire."""
     ATTEMPT_STATUS_STARTING: _AttemptStatus.ValueType  # 1
-    """Accepted by the agent: image, container and start are under way."""
+    """Placed: image, container and start are under way. An attempt is that from its assignment on, so agents do not
+    report it; older ones may, and nothing follows.
+    """
     ATTEMPT_STATUS_RUNNING: _AttemptStatus.ValueType  # 2
     """The container's main process is up."""
     ATTEMPT_STATUS_ENDED: _AttemptStatus.ValueType  # 3
@@ -44,7 +46,9 @@ class AttemptStatus(_AttemptStatus, metaclass=_AttemptStatusEnumTypeWrapper):
 ATTEMPT_STATUS_UNSPECIFIED: AttemptStatus.ValueType  # 0
 """Not said; never valid on the wire."""
 ATTEMPT_STATUS_STARTING: AttemptStatus.ValueType  # 1
-"""Accepted by the agent: image, container and start are under way."""
+"""Placed: image, container and start are under way. An attempt is that from its assignment on, so agents do not
+report it; older ones may, and nothing follows.
+"""
 ATTEMPT_STATUS_RUNNING: AttemptStatus.ValueType  # 2
 """The container's main process is up."""
 ATTEMPT_STATUS_ENDED: AttemptStatus.ValueType  # 3

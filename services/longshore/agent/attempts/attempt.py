@@ -147,10 +147,6 @@ class Attempt:
             change.reason = reason[:REASON_LENGTH]
         return change
 
-    def accepted(self) -> pb.AttemptChange:
-        """The change for an attempt that was taken on."""
-        return self._change(pb.ATTEMPT_STATUS_STARTING)
-
     def _change(self, status: pb.AttemptStatus.ValueType) -> pb.AttemptChange:
         return pb.AttemptChange(key=self.assignment.key, status=status, address=self.address)
 

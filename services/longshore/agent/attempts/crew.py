@@ -15,7 +15,6 @@ from longshore.agent.reporting.journal import Entry, Journal
 from longshore.agent.reporting.outbox import Outbox
 from longshore.agent.runtime import Found, Runtime
 from longshore.v1 import agent_service_pb2 as pb
-from longshore.v1 import resources_pb2
 
 log = structlog.get_logger()
 
@@ -120,8 +119,6 @@ class Crew:
                 if found.started_at is not None:
                     self.outbox.add(attempt.started(found.started_at))
                 self._runtime.adopt(attempt)
-            elif self._runtime.kind != resources_pb2.RUNTIME_SIMULATED:
-                self.outbox.add(attempt.accepted())
             metrics.ASSIGNED.inc()
             self._drive(attempt)
 

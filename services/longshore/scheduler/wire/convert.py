@@ -45,11 +45,8 @@ _RUNTIMES = {
     resources_pb2.RUNTIME_PROCESS: "process",
     resources_pb2.RUNTIME_SIMULATED: "simulated",
 }
-_STATUSES = (
-    pb.ATTEMPT_STATUS_STARTING,
-    pb.ATTEMPT_STATUS_RUNNING,
-    pb.ATTEMPT_STATUS_ENDED,
-)
+#: Statuses that say something new.
+_STATUSES = (pb.ATTEMPT_STATUS_RUNNING, pb.ATTEMPT_STATUS_ENDED)
 #: Members of a registration that are texts, with their longest.
 _TEXTS = {
     "compute_environment": NAME_MAX,
@@ -120,7 +117,7 @@ def notice(message: pb.AgentNotice, instance_id: str) -> Notice:
 
 
 def reports(message: pb.AgentReport, instance_id: str) -> list[AttemptReport]:
-    """Reads a batch of changes; those that name no attempt or no status are left out."""
+    """Reads a batch of changes; those that name no attempt, or say nothing new, are left out."""
     read = (_report(change, instance_id) for change in message.changes)
     return [report for report in read if report is not None]
 

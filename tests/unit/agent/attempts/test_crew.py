@@ -11,6 +11,7 @@ from longshore.agent.reporting.journal import Journal
 from longshore.agent.runtime import Found
 from longshore.agent.simulated_runtime import SimulatedRuntime
 from longshore.v1 import agent_service_pb2 as pb
+from longshore.v1 import resources_pb2
 
 
 class MistakenRuntime(SimulatedRuntime):
@@ -62,6 +63,40 @@ async def test_a_mistake_in_one_attempt_ends_neither_the_others_nor_the_agent() 
     assert ends["launch"].reason.startswith("CannotStartContainerError: ")
     assert ends["launch"].status_reason == "Task failed to start"
     assert ends["wait"].HasField("exit_code")
+
+
+class PullingRuntime(SimulatedRuntime):
+    """Takes its time before anything runs."""
+
+    kind = resources_pb2.RUNTIME_DOCKER
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pulling, self.pulled = asyncio.Event(), asyncio.Event()
+
+    def prepared(self, _: Attempt) -> bool:
+        return False
+
+    async def prepare(self, _: Attempt) -> None:
+        self.pulling.set()
+        await self.pulled.wait()
+
+
+async def test_nothing_is_reported_of_an_attempt_before_it_runs() -> None:
+    """That it was taken on is what the scheduler assumes of it."""
+    runtime = PullingRuntime()
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        crew = Crew(runtime, Journal(None), 4, group)
+        sending = group.create_task(crew.outbox.run())
+        crew.assign([pb.Assignment(key=pb.AttemptKey(job_id="job", attempt=1))])
+        await runtime.pulling.wait()
+        assert crew.outbox.empty
+        runtime.pulled.set()
+        await crew.wait_until_over()
+        await crew.outbox.ready.wait()
+        told = [change.status for report in crew.outbox.unsent(0) for change in report.changes]
+        sending.cancel()
+    assert pb.ATTEMPT_STATUS_STARTING not in told
 
 
 class LongRunningRuntime(SimulatedRuntime):
