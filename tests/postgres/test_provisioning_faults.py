@@ -23,7 +23,7 @@ from longshore.provisioning.orders.fulfilling import ORDERS_AT_ONCE
 from longshore.provisioning.provider import Fulfilment
 from longshore.state import lease
 from longshore.state.leadership import Leadership
-from longshore.state.submission import compute_environment
+from longshore.state.submission import environment_scaling
 
 
 @pytest.fixture
@@ -182,9 +182,9 @@ async def test_orders_at_one_time_do_not_each_take_the_last_room(world: CloudWor
 async def test_an_environment_stays_until_its_order_is_answered(world: CloudWorld) -> None:
     """What the order gets would belong to nobody, and cost for ever."""
     async with answering(world, an_order()):
-        assert not await compute_environment.delete_unused(world.db, "default")
-        assert await compute_environment.delete_unused(world.db, "other")
-    assert not await compute_environment.delete_unused(world.db, "default")
+        assert not await environment_scaling.delete_unused(world.db, "default")
+        assert await environment_scaling.delete_unused(world.db, "other")
+    assert not await environment_scaling.delete_unused(world.db, "default")
 
 
 async def test_a_caller_that_goes_away_loses_no_instance(world: CloudWorld) -> None:

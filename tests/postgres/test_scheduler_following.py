@@ -223,6 +223,7 @@ async def test_a_queue_full_of_arrays_is_emptied_part_by_part(
             while await stand.conn.fetchval("SELECT count(*) FROM job_queues"):
                 await asyncio.sleep(0.01)
         assert await stand.conn.fetchval("SELECT count(*) FROM job_requests") == 0
+        assert await stand.conn.fetchval("SELECT count(*) FROM queue_departures") == 0
 
 
 async def test_attempts_of_a_lost_instance_end_so_many_a_tick(

@@ -13,9 +13,9 @@ from longshore.domain.request.reading import JobFilter
 from longshore.scheduler import history
 from longshore.scheduler.explaining import explain_job
 from longshore.scheduler.history import History
-from longshore.state.scheduler import job_history, job_request
+from longshore.state.scheduler import job_history
 from longshore.state.scheduler.job_history import OverJob
-from longshore.state.submission import job_submission, tag
+from longshore.state.submission import job_control, job_submission, tag
 from longshore.state.submission.tag import Tagged
 from longshore.state.views import instance_report, job_reading
 
@@ -79,7 +79,7 @@ async def told(stand: Stand, job: str) -> list[Any]:
         await job_reading.is_array(conn, whole.job_id),
         await job_reading.is_multi_node(conn, whole.job_id),
         await explain_job(conn, whole),
-        await job_request.find_targets(conn, keys),
+        await job_control.find_targets(conn, keys),
         await job_submission.find_jobs(conn, [whole.job_id]),
         await instance_report.job_costs(conn, [whole]),
         await tag.lock_tags(conn, Tagged.job(whole.job_id)),

@@ -2,8 +2,7 @@
 
 Owns `capacity_orders`, `instances`, from ordered to terminated, and `offers`. Never decides how
 many. One process at a time is at work: all that it does to orders and instances is guarded by a
-lease. What was over long ago is forgotten (`history`), and with it the rows that the scheduler made
-for agents whose instances are over.
+lease. What was over long ago is forgotten (`history`).
 
 An order is answered once, whatever fails (`fulfilling`): the provider is asked by the order's own
 id, and a single transaction puts instances on record and closes the order. A cloud launches while

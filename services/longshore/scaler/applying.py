@@ -16,7 +16,7 @@ from longshore.scaler.flight import Flights, Landed
 from longshore.scaler.ordering import Got, Ordering
 from longshore.state.leadership import Leadership
 from longshore.state.scaler import scaling
-from longshore.state.submission import compute_environment
+from longshore.state.submission import environment_scaling
 
 log = structlog.get_logger()
 
@@ -98,7 +98,7 @@ class Applying:
     async def _apply(self, env: Environment, decision: Decision, *, may_order: bool) -> bool:
         if decision.is_gone:
             async with self._leadership.transaction() as conn:
-                await compute_environment.delete_unused(conn, env.name)
+                await environment_scaling.delete_unused(conn, env.name)
             return False
         if not decision.changes(env):
             return False
@@ -117,9 +117,9 @@ class Applying:
         )
         async with self._leadership.transaction() as conn:
             if not _is_raise_pending(env, decision, got, desired):
-                await scaling.settle(conn, env.name, env.desiredv_cpus, desired)
+                await environment_scaling.settle(conn, env.name, env.desiredv_cpus, desired)
             if decision.status != env.status:
-                await scaling.set_status(
+                await environment_scaling.set_status(
                     conn, env.name, env.status, decision.status, decision.status_reason
                 )
             if is_history:
@@ -203,7 +203,7 @@ class Applying:
         for env in environments:
             if env.status == "DELETING" and not env.is_managed:
                 async with self._leadership.transaction() as conn:
-                    await compute_environment.delete_unused(conn, env.name)
+                    await environment_scaling.delete_unused(conn, env.name)
 
 
 def _is_raise_pending(env: Environment, decision: Decision, got: Got, desired: int) -> bool:

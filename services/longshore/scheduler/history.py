@@ -3,6 +3,10 @@
 Both in bounded parts, besides the ticks: what is live is found quickly whatever was, and a week of
 history is dropped whole. A job stays while something live needs it: an attempt that still ends, a
 request, an unfinished job that depends on it.
+
+Lost agents of instances that are over are forgotten at once: what of them is worth keeping is on
+their instances' records by then. Machines that joined by themselves have no other record, and are
+kept as long as jobs.
 """
 
 from datetime import UTC, date, datetime, timedelta
@@ -10,7 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 import structlog
 
 from longshore.state.leadership import Leadership
-from longshore.state.scheduler import job_history
+from longshore.state.scheduler import agent, job_history
 from longshore.state.scheduler.job_history import START, WEEK, OverJob
 
 log = structlog.get_logger()
@@ -23,7 +27,9 @@ CHILDREN = 5_000
 #: Shapes forgotten on a day, and how long submission has not used them: it knows some for a day.
 SHAPES_MOST = 10_000
 SHAPES_KEPT = timedelta(days=3)
-#: Transactions of a pass.
+#: Agents forgotten in one transaction.
+AGENTS = 1_000
+#: Transactions of a pass, for jobs and for agents.
 BATCHES_MOST = 20
 
 
@@ -59,6 +65,7 @@ class History:
                 break
         if moved:
             log.info("history.moved", jobs=moved)
+        await self._forget_agents(now - self._kept)
         await self._drop(now - self._kept)
         if self._shapes_on != now.date():
             async with self._leadership.transaction() as conn:
@@ -76,6 +83,18 @@ class History:
         is_last = len(batch) == len(found) < BATCH
         self._after = START if is_last else (batch[-1].stopped_at, batch[-1].job_id)
         return len(moving), is_last
+
+    async def _forget_agents(self, before: datetime) -> None:
+        """Forgets agents that are lost for good; machines of ours, if they were so at a time."""
+        forgotten = 0
+        for _ in range(BATCHES_MOST):
+            async with self._leadership.transaction() as conn:
+                count = await agent.prune(conn, before, AGENTS)
+            forgotten += count
+            if count < AGENTS:
+                break
+        if forgotten:
+            log.info("history.forgotten", what="agents", count=forgotten)
 
     async def _drop(self, before: datetime) -> None:
         """Drops the weeks that ended before a time."""

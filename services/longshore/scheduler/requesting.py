@@ -17,10 +17,11 @@ from longshore.scheduler.ending import stop
 from longshore.scheduler.following import fail_waiting
 from longshore.scheduler.memory import Memory
 from longshore.state.pool import Connection
-from longshore.state.scheduler import array_job, job_request, job_transition, ready, topology
+from longshore.state.scheduler import array_job, job_request, job_transition, ready
 from longshore.state.scheduler.job_request import JobRequest
 from longshore.state.scheduler.job_transition import JobFlag, JobRow
 from longshore.state.scheduler.ready import NewEntry, Waiter
+from longshore.state.submission import queue_deletion
 
 #: Most requests acted on in one transaction.
 REQUEST_LIMIT = 500
@@ -302,6 +303,6 @@ async def apply_deletions(conn: Connection, changes: Changes, memory: Memory) ->
         await job_request.keep(conn, [request for request in left if request.first_index > 0])
         if rows:
             more = more or bool(left) or len(rows) == REQUEST_LIMIT
-        elif await topology.delete_queue(conn, queue.name):
+        elif await queue_deletion.delete_unused(conn, queue.name):
             del memory.topology.queues[queue.name]
     return more

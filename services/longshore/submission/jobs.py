@@ -18,8 +18,7 @@ from longshore.domain.request.listing import ListRequest, job_filter
 from longshore.domain.request.reading import DescribedJob, JobRecord
 from longshore.domain.request.submission import ARRAY_MAX
 from longshore.state.pool import Pool, connection, transaction
-from longshore.state.scheduler import job_request
-from longshore.state.submission import job_queue
+from longshore.state.submission import job_control, job_queue
 from longshore.state.views import job_reading
 
 DESCRIBE_MAX = 100
@@ -127,23 +126,23 @@ class Jobs:
 
         Without effect on one that is STARTING or later, and, as at AWS, on what is no job's id.
         """
-        await self._request(job_id, job_request.CANCEL, reason)
+        await self._request(job_id, job_control.CANCEL, reason)
 
     async def terminate(self, job_id: str, reason: str) -> None:
         """Records that a job shall end; without effect on one that is over or not there."""
-        await self._request(job_id, job_request.TERMINATE, reason)
+        await self._request(job_id, job_control.TERMINATE, reason)
 
     async def cancel_many(
         self, ids: Sequence[str], reason: str
     ) -> tuple[list[str], list[BulkFailure]]:
         """As `cancel` for many jobs; unknown ones count as successful."""
-        return await self._request_many(ids, job_request.CANCEL, reason)
+        return await self._request_many(ids, job_control.CANCEL, reason)
 
     async def terminate_many(
         self, ids: Sequence[str], reason: str
     ) -> tuple[list[str], list[BulkFailure]]:
         """As `terminate` for many jobs."""
-        return await self._request_many(ids, job_request.TERMINATE, reason)
+        return await self._request_many(ids, job_control.TERMINATE, reason)
 
     async def _request(self, text: str, kind: str, reason: str) -> None:
         check_not_empty(text, "jobId")
@@ -176,10 +175,10 @@ class Jobs:
     async def _record(self, keys: Sequence[JobKey], kind: str, reason: str) -> None:
         """Records requests for those jobs that are there and not over."""
         async with transaction(self._pool) as conn:
-            found = await job_request.find_targets(conn, keys)
+            found = await job_control.find_targets(conn, keys)
             live = [key for key in keys if found.get(key) is False]
             if live:
-                await job_request.insert_requests(conn, live, kind, reason)
+                await job_control.insert_requests(conn, live, kind, reason)
 
 
 def _after_index(token: str | None, scope: str, most: int) -> int:

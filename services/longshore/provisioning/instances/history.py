@@ -8,7 +8,6 @@ import structlog
 from longshore.state.leadership import Leadership
 from longshore.state.pool import Connection
 from longshore.state.provisioning import capacity_order, instance
-from longshore.state.scheduler import agent
 
 log = structlog.get_logger()
 
@@ -18,11 +17,7 @@ BATCHES_MOST = 20
 
 
 class History:
-    """Keeps instances that are over, what they cost, their orders and lost machines for a time.
-
-    Agents of instances that are over are forgotten at once: what of them is worth keeping is on
-    their instances' records by then.
-    """
+    """Keeps instances that are over, what they cost and their orders for a time."""
 
     def __init__(self, leadership: Leadership, kept: timedelta) -> None:
         """Makes a keeper.
@@ -42,7 +37,6 @@ class History:
         # Instances before the orders that they are of.
         await self._forget("instances", instance.prune, before)
         await self._forget("capacity_orders", capacity_order.prune, before)
-        await self._forget("agents", agent.prune, before)
         await self._forget("environment_costs", instance.prune_costs, before)
 
     async def _forget(

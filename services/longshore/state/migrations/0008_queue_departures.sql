@@ -16,3 +16,11 @@ CREATE TRIGGER note_taken AFTER UPDATE ON ready
     REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION note_departure();
 CREATE TRIGGER note_removed AFTER DELETE ON ready
     REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION note_departure();
+
+CREATE FUNCTION forget_departure() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM queue_departures WHERE job_queue = OLD.name;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER forget_departure AFTER DELETE ON job_queues FOR EACH ROW EXECUTE FUNCTION forget_departure();

@@ -104,18 +104,6 @@ async def load_snapshot(
     )
 
 
-async def settle(conn: Connection, environment: str, expected: int, desiredv_cpus: int) -> None:
-    """Sets `desiredvCpus`; what a client changed since it was read stays."""
-    await conn.execute(_SQL["settle"], environment, expected, desiredv_cpus)
-
-
-async def set_status(
-    conn: Connection, environment: str, expected: str, status: str, reason: str
-) -> None:
-    """Changes the status of an environment that still has the one that was read."""
-    await conn.execute(_SQL["set_status"], environment, expected, status, reason)
-
-
 async def add_activity(
     conn: Connection,
     environment: str,

@@ -101,8 +101,3 @@ async def launched(
         )
         for row in await conn.fetch(_SQL["launched"], since, queue)
     )
-
-
-async def delete_queue(conn: Connection, queue: str) -> bool:
-    """Removes a queue that is being deleted, once no job of it is unfinished."""
-    return await conn.fetchval(_SQL["delete_queue"], queue) is not None

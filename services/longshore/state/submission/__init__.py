@@ -1,1 +1,1 @@
-"""What submission writes: compute environments, queues, definitions, new jobs, tags."""
+"""What submission writes: environments, queues, definitions, new jobs, requests of jobs, tags."""

@@ -7,6 +7,7 @@ import asyncpg
 from longshore.domain.environment import ComputeEnvironment
 from longshore.state.pool import Connection
 from longshore.state.queries import load_queries
+from longshore.state.submission.environment_scaling import delete_unused
 
 _SQL = load_queries("compute_environment")
 
@@ -80,19 +81,11 @@ async def count_queues(conn: Connection, name: str) -> int:
     return count
 
 
-async def delete_unused(conn: Connection, name: str) -> bool:
-    """Removes a compute environment if nothing is left in it; whether it did."""
-    if await conn.fetchval(_SQL["delete_unused"], name) is None:
-        return False
-    await conn.execute(_SQL["notify_environments"])
-    return True
-
-
 async def delete_environment(conn: Connection, name: str) -> None:
     """Removes a compute environment that is empty; marks one whose instances have to go first."""
-    if await conn.fetchval(_SQL["delete_unused"], name) is None:
+    if not await delete_unused(conn, name):
         await conn.execute(_SQL["begin_deletion"], name)
-    await conn.execute(_SQL["notify_environments"])
+        await conn.execute(_SQL["notify_environments"])
 
 
 def _environment(row: asyncpg.Record) -> ComputeEnvironment:

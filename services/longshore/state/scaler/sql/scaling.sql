@@ -29,15 +29,10 @@ ORDER BY e.name
 SELECT DISTINCT compute_environment FROM capacity_orders WHERE closed_at IS NULL
 
 -- name: shortages
--- Pools that the provider was short of, and when it last said so. Its own bound on instances is
--- lifted by the end of any of them.
+-- Pools that the provider was short of, and when it last said so.
 -- $1 since when
-SELECT e.value ->> 'instanceType' AS instance_type, e.value ->> 'zone' AS zone,
-    e.value ->> 'purchaseOption' AS purchase_option, max(o.closed_at) AS at
-FROM capacity_orders o, jsonb_array_elements(o.errors) e
-WHERE o.errors <> '[]' AND o.closed_at >= $1
-    AND (e.value ->> 'reason' <> 'INSTANCE_LIMIT' OR o.closed_at >=
-        coalesce((SELECT max(i.ended_at) FROM instances i), '-infinity'))
+SELECT instance_type, zone, purchase_option, max(at) AS at FROM shortages
+WHERE at >= $1
 GROUP BY 1, 2, 3
 
 -- name: offers
@@ -104,21 +99,6 @@ LEFT JOIN LATERAL (SELECT r.rank, r.seq FROM ready r WHERE r.shape_id = d.shape_
     ORDER BY r.rank, r.seq LIMIT 1) r ON true
 WHERE d.runnable > 0
 ORDER BY r.rank, r.seq, d.shape_id
-
--- name: settle
--- Sets desiredvCpus, unless a client changed it meanwhile.
--- $1 environment, $2 what was read, $3 new
-UPDATE compute_environments SET desiredv_cpus = $3
-WHERE name = $1 AND coalesce(desiredv_cpus, 0) = $2
-
--- name: set_status
--- Whoever places jobs in the environment is told.
--- $1 environment, $2 what was read, $3 new, $4 reason
-WITH changed AS (
-    UPDATE compute_environments SET status = $3, status_reason = $4
-    WHERE name = $1 AND status = $2
-    RETURNING name)
-SELECT pg_notify('longshore_environments', '') FROM changed
 
 -- name: prune
 -- Forgets old activities, the oldest first. The last one of each environment stays, and those from

@@ -15,28 +15,11 @@ GROUP BY q.name
 SELECT i.instance_id FROM instances i JOIN compute_environments e ON e.name = i.compute_environment
 WHERE i.ended_at IS NULL AND i.generation < e.generation
 
--- name: delete_queue
--- Removes a queue that is being deleted and has no unfinished job.
--- $1 queue
-WITH deleted AS (
-    DELETE FROM job_queues q WHERE q.name = $1 AND q.status = 'DELETING' AND NOT EXISTS (
-        SELECT FROM jobs j WHERE j.job_queue = $1 AND j.array_index = -1
-            AND j.status IN ('SUBMITTED', 'PENDING', 'RUNNABLE', 'STARTING', 'RUNNING'))
-    RETURNING q.name
-), forgotten AS (
-    DELETE FROM queue_departures d USING deleted WHERE d.job_queue = deleted.name
-)
-SELECT name FROM deleted
-
 -- name: shortages
--- What the provider could not give, and when it last said so. Its own bound on instances is lifted by the end of any.
+-- What the provider could not give, and when it last said so.
 -- $1 since when
-SELECT e.value ->> 'instanceType' AS instance_type, e.value ->> 'zone' AS zone,
-    e.value ->> 'purchaseOption' AS purchase_option, e.value ->> 'reason' AS reason, max(o.closed_at) AS at
-FROM capacity_orders o, jsonb_array_elements(o.errors) e
-WHERE o.errors <> '[]' AND o.closed_at > $1
-    AND (e.value ->> 'reason' <> 'INSTANCE_LIMIT' OR o.closed_at >=
-        coalesce((SELECT max(i.ended_at) FROM instances i), '-infinity'))
+SELECT instance_type, zone, purchase_option, reason, max(at) AS at FROM shortages
+WHERE at > $1
 GROUP BY 1, 2, 3, 4
 ORDER BY at DESC, 1, 2
 

@@ -67,23 +67,6 @@ SELECT count(*) FROM job_queue_environments WHERE compute_environment = $1;
 -- $1 name
 UPDATE compute_environments SET status = 'DELETING', status_reason = '' WHERE name = $1;
 
--- name: delete_unused
--- Removes a compute environment with nothing left in it, and says whether it did.
--- $1 name
-DELETE FROM compute_environments
-WHERE name = $1
-    AND NOT EXISTS (
-        SELECT FROM instances WHERE instances.compute_environment = $1 AND instances.ended_at IS NULL
-    )
-    AND NOT EXISTS (
-        SELECT FROM agents WHERE agents.compute_environment = $1 AND agents.status <> 'LOST'
-    )
-    -- What an open order gets would belong to nobody.
-    AND NOT EXISTS (
-        SELECT FROM capacity_orders o WHERE o.compute_environment = $1 AND o.closed_at IS NULL
-    )
-RETURNING name;
-
 -- name: notify_environments
 -- Wakes who watches environments and queues when the transaction is committed.
 SELECT pg_notify('longshore_environments', '');
