@@ -218,7 +218,7 @@ async def test_a_notice_is_taken_up_at_once(
         "'DRAINING', 'It goes.', now() + interval '1 s')",
         noticed,
     )
-    await db.execute("NOTIFY longshore_capacity")
+    await db.execute("NOTIFY longshore_demand")
     async with asyncio.timeout(10):
         while not await db.fetchval(
             "SELECT status = 'TERMINATED' FROM instances WHERE instance_id = $1", noticed

@@ -16,7 +16,7 @@ from longshore.domain.job.job import JobKey
 from longshore.domain.placing.waiting import MAX_RESOURCE, NO_CAPACITY
 from longshore.scheduler.explaining import explain_job
 from longshore.scheduler.instances import take_notices
-from longshore.state.listen import CAPACITY
+from longshore.state.listen import CAPACITY, DEMAND
 from longshore.state.scheduler import agent as agent_table
 
 ERROR = {
@@ -260,6 +260,34 @@ async def test_a_machine_of_ones_own_is_empty_before_its_notice_is_over(database
         assert await attempts(stand, job) == [(1, "ENDED", 143, host(agent))]
 
 
+async def test_a_machine_with_a_short_notice_is_emptied_at_once(database_url: str) -> None:
+    """Nobody else tells the scheduler, which has the notice, that there is one."""
+    async with scheduler_stand(database_url) as stand:
+        await stand.queue("q", await stand.environment())
+        agent = Agent(stand.port, "i-00000000000000abc", "machines", 4)
+        stand.agents.append(agent)
+        await agent.connect()
+        job = await running(stand, agent, attempts=2)
+        await agent.notice("Shutdown", datetime.now(UTC) + NOTICE_MARGIN)
+        await agent.until(lambda: bool(agent.stops))
+        await agent.end(job, Ended(143))
+        await stand.until(job, "RUNNABLE")
+
+
+async def test_nobody_is_woken_by_what_he_said(database_url: str) -> None:
+    """That jobs wait is for those who order instances; the scheduler looks when these changed."""
+    async with scheduler_stand(database_url) as stand:
+        await a_fleet(stand)
+        said: list[str] = []
+        for channel in (DEMAND, CAPACITY):
+            await stand.conn.add_listener(channel, lambda *heard: said.append(heard[2]))
+        await stand.submit()
+        async with asyncio.timeout(DEADLINE):
+            while not said:
+                await stand.conn.execute("SELECT 1")
+        assert said == [DEMAND]
+
+
 async def test_a_notice_wakes_who_decides_about_instances_once(database_url: str) -> None:
     async with simulation(database_url) as world:
         await world.stand.managed()
@@ -268,7 +296,7 @@ async def test_a_notice_wakes_who_decides_about_instances_once(database_url: str
         agent = await world.join_managed("i-00000000000000001", 4)
         await world.settle()
         heard: list[object] = []
-        await world.stand.conn.add_listener("longshore_capacity", lambda *_: heard.append(1))
+        await world.stand.conn.add_listener("longshore_demand", lambda *_: heard.append(1))
         for _ in range(3):
             await world.give_notice(agent)
             await world.settle()

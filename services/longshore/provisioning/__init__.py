@@ -27,7 +27,7 @@ could not end or launch something does all the rest, and comes again soon.
 Giving an instance back, step by step:
 
 1. The scaler names it, or its agent was told by the provider that it will be taken away, or a user
-   interrupts it; it is TERMINATING, and `longshore_capacity` notified.
+   interrupts it; it is TERMINATING, and scheduler and scaler are notified.
 2. The scheduler reads TERMINATING instances when notified and in every refresh: it treats their
    agents as DRAINING, places nothing more on them, stores that status and sends `drain` down the
    stream. An attempt placed in the moment between runs to its end. Where there is a time by which

@@ -27,7 +27,7 @@ from longshore.runtime.process import run_until_stopped
 from longshore.state import lease
 from longshore.state import stack as stack_table
 from longshore.state.leadership import Leadership
-from longshore.state.listen import CAPACITY, ENVIRONMENTS, Listener
+from longshore.state.listen import DEMAND, ENVIRONMENTS, Listener
 from longshore.state.pool import Pool, connection, open_pool
 from longshore.state.provisioning import instance
 from longshore.v1 import provisioning_service_pb2_grpc as pb_grpc
@@ -97,9 +97,7 @@ async def serve(stop: asyncio.Event, config: ProvisioningConfig) -> None:
         history = History(leadership, config.history)
         forgetting = Loop("provisioning.history", history.tick, HISTORY_SECONDS)
         offers = Loop("provisioning.offers", quotes.tick, config.quote_interval.total_seconds())
-        listener = Listener(
-            config.database_url, {CAPACITY: notices.wake, ENVIRONMENTS: offers.wake}
-        )
+        listener = Listener(config.database_url, {DEMAND: notices.wake, ENVIRONMENTS: offers.wake})
         server = GrpcServer(config.address)
         server.add(
             pb_grpc.add_ProvisioningServiceServicer_to_server,

@@ -27,7 +27,7 @@ grows, and the others are served; an order that takes long stays in flight, and 
 no second one meanwhile. What a provider was short of is not asked for again during a cool-down, in
 any environment; its own bound on instances is forgotten as soon as one of them ends.
 
-A pass runs when `longshore_capacity` or `longshore_environments` is notified, when asked through
-ScalerService, when a cool-down, an idle delay, a boot limit or a delay after a failure ends
-(`alarm`), and at the latest every LONGSHORE_SCALE_INTERVAL.
+A pass runs when the scheduler notifies of demand, provisioning of capacity, or anybody of changed
+environments, when asked through ScalerService, when a cool-down, an idle delay, a boot limit or a
+delay after a failure ends (`alarm`), and at the latest every LONGSHORE_SCALE_INTERVAL.
 """

@@ -99,7 +99,7 @@ class Agents:
                     )
                     lives = [*memory.told_of(instance_id), *returned]
                     known = await self._details.get(conn, {live.key.job_id for live in lives})
-                    await listen.notify(conn, listen.CAPACITY)
+                    await listen.notify(conn, listen.DEMAND)
             except asyncio.CancelledError:
                 # Perhaps it was stored: then it is on record until it is lost.
                 if returned:

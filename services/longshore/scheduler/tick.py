@@ -92,10 +92,11 @@ class Tick:
             changes, allowance = Changes(datetime.now(UTC)), Allowance()
             await resume(conn, changes, memory)
             await follow(conn, changes, allowance)
-            outcome.drained += await self._lead.refresh(conn, memory, changes.now)
             notices = self._agents.notices()
-            noticed, drained = await take_notices(conn, memory, notices)
-            outcome.drained += drained
+            noticed, outcome.drained = await take_notices(conn, memory, notices)
+            # When attempts on machines that joined by themselves are to be stopped is read now.
+            self._lead.capacity_changed |= bool(noticed)
+            outcome.drained += await self._lead.refresh(conn, memory, changes.now)
             lost = await find_lost(
                 conn, memory, sessions, self._silence, self._heard_until(), changes.now
             )
@@ -126,7 +127,7 @@ class Tick:
             await changes.close(conn)
             await store_loads(conn, memory, changes.now)
             if short or outcome.placed.short or lost or noticed:
-                await listen.notify(conn, listen.CAPACITY)
+                await listen.notify(conn, listen.DEMAND)
         self._agents.settle_notices(notices)
         ENDED.inc(len(moved))
         PLACED.inc(len(outcome.placed.attempts))

@@ -12,7 +12,10 @@ log = structlog.get_logger()
 
 #: Jobs were submitted, or requests to cancel or terminate were recorded.
 JOBS = "longshore_jobs"
-#: Demand or agents changed: the scaler should look.
+#: The scheduler says: demand, or what is known of agents, changed. Who decides about instances
+#: should look.
+DEMAND = "longshore_demand"
+#: Provisioning says: instances are on their way out or over, or may be had otherwise than before.
 CAPACITY = "longshore_capacity"
 #: Compute environments or queues changed.
 ENVIRONMENTS = "longshore_environments"

@@ -222,6 +222,9 @@ class Fulfilling:
         ordered = [(one, kinds[one.entry.instance_type]) for one in got.instances]
         await instance.insert(conn, order, self._provider.name, ordered, self._machine)
         await capacity_order.close(conn, order.order_id, got.errors)
+        if got.errors:
+            # The scheduler says of jobs that wait what the provider is short of.
+            await instance.notify_capacity(conn)
         log.info(
             "order.accepted",
             order_id=str(order.order_id),
