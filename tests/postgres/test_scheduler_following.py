@@ -14,7 +14,7 @@ from support.scheduling import Ended, Stand, scheduler_stand
 
 from longshore.domain.job.job import JobKey
 from longshore.domain.job.life import STEPS_LIMIT, Allowance
-from longshore.scheduler import following, instances, requesting, tick
+from longshore.scheduler import instances, requesting, resuming, tick
 from longshore.scheduler.changes import Changes
 from longshore.state.pool import Connection
 
@@ -35,7 +35,7 @@ class Steps:
 def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
     """The steps of each tick."""
     recorded = Steps()
-    monkeypatch.setattr(following, "STEPS", recorded)
+    monkeypatch.setattr(resuming, "STEPS", recorded)
     return recorded
 
 

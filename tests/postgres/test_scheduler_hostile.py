@@ -339,7 +339,7 @@ async def test_a_report_that_fails_in_the_database_is_set_aside(
             for job in jobs:
                 await stand.until(job, "RUNNABLE" if job == bad else "SUCCEEDED", "STARTING")
             await asyncio.wait_for(agent._reader, 15)
-            [aside] = events(logs, "report.set_aside")
+            [aside] = events(logs, "item.set_aside")
             assert (aside["job_id"], aside["log_level"]) == (bad, "error")
             poison.clear()
             await agent.connect()
@@ -356,7 +356,7 @@ async def test_a_report_that_fails_in_the_database_is_set_aside(
         )
 
 
-async def test_what_follows_from_a_report_may_fail_with_it_alone(
+async def test_what_follows_from_a_report_may_fail_without_it(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nodes of a job, arrays and instances are in the mirror what they are in the tables."""
@@ -392,17 +392,18 @@ async def test_what_follows_from_a_report_may_fail_with_it_alone(
             await stand.until(array, "FAILED")
             await stand.until(good, "FAILED")
             await stand.until(after, "FAILED")
-            # What ends it fails as well: it stays, loudly, and costs nobody anything.
-            assert [e["kind"] for e in events(logs, "report.set_aside")] == ["report", "end"]
+            # It ended as it ended: only what follows is set aside.
+            await stand.until(bad, "FAILED")
+            async with asyncio.timeout(15):
+                while not (aside := events(logs, "item.set_aside")):
+                    await asyncio.sleep(0.01)
+            assert {e["kind"] for e in aside} == {"happening"}
             memory = stand.scheduler.lead.memory
             assert memory is not None
-            assert [str(live.key) for live in memory.live.values()] == [bad]
+            assert not memory.live
             instance = memory.instances[agent.instance_id]
-            assert instance.free.vcpu_milli == 15_000
-            poisoned.clear()
-            await agent.end(bad, Ended(), started=True)
-            await stand.until(bad, "SUCCEEDED")
             assert instance.free == instance.total
+            poisoned.clear()
             await others_end(stand, logs)
 
 
@@ -425,7 +426,7 @@ async def test_a_notice_that_fails_in_the_database_is_set_aside(
             await good.notice("good")
             await asyncio.wait_for(good.draining.wait(), 15)
             await others_end(stand, logs)
-        assert [e["instance_id"] for e in events(logs, "notice.set_aside")] == [bad.instance_id]
+        assert [e["instance_id"] for e in events(logs, "item.set_aside")] == [bad.instance_id]
 
 
 async def test_a_registration_that_fails_in_the_database_costs_no_reload(
@@ -471,7 +472,7 @@ async def test_an_attempt_of_which_no_agent_can_be_told_has_failed(
             for job in (jobs[0], jobs[2]):
                 await stand.until(job, "SUCCEEDED")
             await others_end(stand, logs)
-        assert len(events(logs, "assignment.set_aside")) == 1
+        assert len(events(logs, "item.set_aside")) == 1
         assert {job for job, _ in agent.seen} == {jobs[0], jobs[2]}
 
 

@@ -13,7 +13,7 @@ from support.scheduling import Ended
 from support.simulation import SimulatedAgent, Simulation, simulation
 
 from longshore.domain.job.life import Allowance
-from longshore.scheduler import following, instances, requesting, tick
+from longshore.scheduler import following, instances, requesting, resuming, tick
 
 STEPS = 120
 _SEED = os.environ.get("LONGSHORE_TEST_SEED")
@@ -48,7 +48,7 @@ async def test_jobs_live_and_end(
 def carry_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets a tick do so little that most of what follows from anything is for later ones."""
     monkeypatch.setattr(tick, "Allowance", lambda: Allowance(steps=3, rounds=2))
-    monkeypatch.setattr(following, "RESUME_LIMIT", 2)
+    monkeypatch.setattr(resuming, "RESUME_LIMIT", 2)
     monkeypatch.setattr(following, "PAGE_LEAST", 4)
     monkeypatch.setattr(requesting, "CHILDREN_LIMIT", 2)
     monkeypatch.setattr(instances, "LOST_LIMIT", 1)

@@ -8,6 +8,7 @@ One process holds a scheduling domain by a lease; the others stand by. The holde
 its tables (`leading`, `memory`) and a registry of the agents that are connected (`agents`, on the
 wire `wire`), and works in ticks (`service`). A tick is one transaction, in this order (`tick`):
 
+0. what earlier ticks left to follow (`resuming`);
 1. reports of agents: attempts started and ended, jobs succeed, fail or go back to the front of
    their queue (`ending`), and whatever follows: parents, dependents, children (`following`);
 2. attempts are told to stop that are overdue, or whose instance's time is over;
@@ -32,11 +33,17 @@ Only after the commit are reports acknowledged and assignments and stops sent. W
 - the process dies: the lease lapses or the successor waits for it; agents reconnect, say what they
   run and get the complete set of what should be live; reports not acknowledged come again and those
   known are ignored;
-- the transaction fails: the mirror is thrown away and loaded again, the reports are applied again;
+- the transaction fails as a whole, with the database, the lease or the sums at its end: the mirror
+  is thrown away and loaded again, the reports are applied again;
 - a report, notice or registration cannot be: it is refused or cut to what can be where it is read
   (`wire.convert`), and what an agent says counts for its own instance alone;
 - one fails in the database all the same: it is set aside with an error line, its attempt ended as
   failed, and all others go on, with the mirror as it is (`apart`);
+- so with whatever else a tick takes up, each part by itself (`isolating`): a job to admit, a
+  request, a job of a deleted queue, a stop, an entry to place, what follows from an end. It stays
+  in its table and is passed over for a pause that doubles each time it fails; how often a part
+  tries is bounded, and the rest waits for the next tick. What follows from an item is not its
+  fault: it is kept, and found out about in the next tick (`resuming`);
 - an agent is silent, whether its stream is open or not: its instance is lost;
 - the lease is lost: every transaction checks its token, so nothing is written; streams are closed;
 - PostgreSQL is away: ticks fail and are tried again, agents keep their reports;

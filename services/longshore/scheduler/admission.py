@@ -7,13 +7,12 @@ ends jobs, so nothing can end between this look and the next time that ended job
 
 import uuid
 from collections import defaultdict
+from collections.abc import Sequence
 
 from longshore.domain.job.job import DEPENDENCY_FAILED, QUEUE_DELETED, JobStatus
 from longshore.domain.job.life import Dependency, outlook
-from longshore.scheduler.changes import Changes
 from longshore.scheduler.following import make_ready
-from longshore.scheduler.memory import Memory
-from longshore.state.pool import Connection
+from longshore.scheduler.isolating import Pass
 from longshore.state.scheduler import job_dependency, job_transition, topology
 from longshore.state.scheduler.job_transition import JobRow
 
@@ -21,21 +20,34 @@ from longshore.state.scheduler.job_transition import JobRow
 ADMISSION_LIMIT = 1_000
 
 
-async def admit(conn: Connection, changes: Changes, memory: Memory) -> bool:
+async def admit(this: Pass) -> bool:
     """Admits the oldest SUBMITTED jobs; True if there may be more."""
-    rows = await job_transition.submitted(conn, ADMISSION_LIMIT)
-    if not rows:
-        return False
+    memory = this.memory
+    paused = memory.aside.paused("job")
+    found = await job_transition.submitted(this.conn, ADMISSION_LIMIT + len(paused))
+    rows = [row for row in found if row.key not in paused][:ADMISSION_LIMIT]
     if any(row.job_queue not in memory.topology.queues for row in rows):
         # A queue may be younger than what is known of queues: word of it may come after its jobs.
-        memory.topology = await topology.load(conn)
+        memory.topology = await topology.load(this.conn)
+
+    async def act(part: Sequence[JobRow]) -> None:
+        await _admit(this, part)
+
+    tried = await this.act(rows, act)
+    for row, error in tried.failed:
+        memory.aside.add("job", row.key, error, job_id=str(row.key))
+    return bool(tried.left) or len(rows) == ADMISSION_LIMIT
+
+
+async def _admit(this: Pass, rows: Sequence[JobRow]) -> None:
+    conn, changes = this.conn, this.changes
     edges: dict[uuid.UUID, list[Dependency]] = defaultdict(list)
     for edge in await job_dependency.of_jobs(conn, [row.key.job_id for row in rows]):
         edges[edge.job_id].append(edge)
     admitted: list[tuple[uuid.UUID, JobStatus, int]] = []
     now_ready: list[JobRow] = []
     for row in rows:
-        queue = memory.topology.queues.get(row.job_queue)
+        queue = this.memory.topology.queues.get(row.job_queue)
         left, failed = outlook(edges[row.key.job_id])
         if queue is None or queue.deleting:
             changes.fail(row.key, QUEUE_DELETED, 0)
@@ -52,4 +64,3 @@ async def admit(conn: Connection, changes: Changes, memory: Memory) -> bool:
             now_ready.append(row)
     await job_transition.admit(conn, admitted)
     await make_ready(conn, changes, now_ready)
-    return len(rows) == ADMISSION_LIMIT

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import structlog
 
 from longshore.domain.job.job import FAILED_TO_START
-from longshore.scheduler.apart import SET_ASIDE
+from longshore.scheduler.apart import note
 from longshore.scheduler.changes import Changes
 from longshore.scheduler.details import DetailsCache
 from longshore.scheduler.inbox import Inbox, Report
@@ -202,10 +202,10 @@ class Agents:
         for live, job in attempts:
             try:
                 told.append(convert.assignment(live, job))
-            except Exception:
-                SET_ASIDE.labels("assignment").inc()
-                log.exception(
-                    "assignment.set_aside",
+            except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to this one
+                note(
+                    "assignment",
+                    error,
                     job_id=str(live.key),
                     attempt=live.attempt,
                     instance_id=live.instance_id,

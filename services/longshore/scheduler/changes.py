@@ -32,6 +32,8 @@ class Changes:
     events: list[JobEvent] = field(default_factory=list)
     ready: list[NewEntry] = field(default_factory=list)
     stops: dict[tuple[JobKey, int], tuple[LiveAttempt, Stop]] = field(default_factory=dict)
+    #: Those of the stops that are not written yet.
+    new_stops: list[tuple[LiveAttempt, Stop]] = field(default_factory=list)
     flags: list[JobFlag] = field(default_factory=list)
     #: What is still to be followed.
     happenings: list[Happening] = field(default_factory=list)
@@ -39,6 +41,8 @@ class Changes:
     released: list[LiveAttempt] = field(default_factory=list)
     demand: Counter[int] = field(default_factory=Counter)
     settled: Counter[int] = field(default_factory=Counter)
+    #: Whether the event log says anything of this transaction.
+    is_told: bool = False
     arrays: dict[uuid.UUID, Counter[JobStatus]] = field(default_factory=dict)
 
     def move(self, move: JobMove, attempt_number: int) -> None:
@@ -59,6 +63,11 @@ class Changes:
         self.moves[key] = JobMove(key, JobStatus.FAILED, reason, stopped_at=self.now)
         self.event(key, attempt_number, JobStatus.FAILED, reason)
         self.happenings.append(Ended(key, succeeded=False))
+
+    def stop(self, live: LiveAttempt, why: Stop) -> None:
+        """Tells an attempt to stop; its agent hears of it after the commit."""
+        self.stops[live.key, live.attempt] = (live, why)
+        self.new_stops.append((live, why))
 
     def count(self, key: JobKey, before: JobStatus, after: JobStatus, number: int = 1) -> None:
         """Counts children of an array from one status to another; nothing for a single job."""
@@ -90,8 +99,13 @@ class Changes:
         """
         await attempt.move(conn, list(self.attempt_moves.values()))
         self.attempt_moves.clear()
+        await attempt.stop(conn, self.new_stops)
+        self.new_stops.clear()
         await job_transition.move(conn, list(self.moves.values()))
         self.moves.clear()
+        await job_event.insert(conn, self.events)
+        self.is_told = self.is_told or bool(self.events)
+        self.events.clear()
         await job_transition.flag(conn, self.flags)
         self.flags.clear()
         await ready.add(conn, self.ready, self.now)
@@ -110,6 +124,4 @@ class Changes:
 
     async def close(self, conn: Connection) -> None:
         """Writes what is written once, at the end."""
-        await attempt.stop(conn, list(self.stops.values()))
-        await job_event.insert(conn, self.events)
         await demand.change(conn, self.settled)

@@ -6,8 +6,8 @@ aside, and its attempt ended as failed.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import structlog
@@ -23,12 +23,11 @@ from longshore.domain.job.job import (
     host_terminated,
     judge,
 )
-from longshore.domain.job.life import Allowance
 from longshore.domain.job.retry import ExitRule
-from longshore.scheduler.apart import SET_ASIDE, apart
+from longshore.scheduler.apart import note
 from longshore.scheduler.changes import Changes
 from longshore.scheduler.details import DetailsCache
-from longshore.scheduler.following import follow
+from longshore.scheduler.isolating import Pass
 from longshore.scheduler.memory import AttemptRef, Memory
 from longshore.scheduler.report import AttemptReport, failed_report
 from longshore.state.pool import Connection
@@ -42,59 +41,61 @@ log = structlog.get_logger()
 UNSTORABLE = "What the agent reported of the attempt could not be stored"
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of reports besides what they say."""
+
+    #: Instances with an attempt that was ended although their agents do not know that.
+    astray: set[str]
+    #: Those for the next tick: the last ones.
+    left: list[AttemptReport]
+
+
 async def take_reports(
-    conn: Connection,
-    changes: Changes,
-    memory: Memory,
-    details: DetailsCache,
-    allowance: Allowance,
-    reports: Sequence[AttemptReport],
-) -> set[str]:
+    this: Pass, details: DetailsCache, reports: Sequence[AttemptReport]
+) -> Taken:
     """Moves attempts and jobs as reported, and what follows from that.
 
-    Returns the instances with an attempt that was ended because its report was set aside: their
-    agents do not know that. An attempt that cannot be ended either stays as it is.
+    An attempt whose report was set aside ends as failed. Where that fails as well, it stays as it
+    is, and its end is tried again later.
     """
+    memory = this.memory
 
-    async def apply(part: Sequence[AttemptReport]) -> None:
-        await apply_reports(conn, changes, memory, details, part)
-        await follow(conn, changes, allowance)
+    async def act(part: Sequence[AttemptReport]) -> None:
+        await apply_reports(this.conn, this.changes, memory, details, part)
 
-    def save(part: Sequence[AttemptReport]) -> Callable[[], None]:
-        lives, gathered = memory.save((r.key, r.attempt) for r in part), changes.save()
-        allowed = replace(allowance)
-
-        def undo() -> None:
-            memory.restore(lives)
-            changes.restore(gathered)
-            allowance.restore(allowed)
-
-        return undo
-
-    ends: dict[AttemptRef, tuple[str, AttemptReport]] = {}
-    for report, error in await apart(conn, reports, apply, save):
-        live = memory.live.get((report.key, report.attempt))
-        _note_aside("report", report, live, error)
-        if live is not None:
-            end = failed_report(live, UNSTORABLE)
-            ends[live.key, live.attempt] = live.instance_id, end
-    for end, error in await apart(conn, [end for _, end in ends.values()], apply, save):
-        _note_aside("end", end, memory.live.get((end.key, end.attempt)), error)
-    return {instance_id for ref, (instance_id, _) in ends.items() if ref not in memory.live}
+    tried = await this.act(reports, act, _touches)
+    for report, error in tried.failed:
+        note("report", error, **_what(memory, report))
+    paused = memory.aside.paused("end")
+    refs: set[AttemptRef] = {(report.key, report.attempt) for report, _ in tried.failed}
+    refs = (refs - paused) | set(memory.aside.due("end"))
+    ends = {
+        ref: (live.instance_id, failed_report(live, UNSTORABLE))
+        for ref in refs
+        if (live := memory.live.get(ref)) is not None
+    }
+    ended = await this.act([end for _, end in ends.values()], act, _touches)
+    for end, error in ended.failed:
+        memory.aside.add("end", (end.key, end.attempt), error, **_what(memory, end))
+    for ref in refs:
+        if ref not in memory.live:
+            memory.aside.forget("end", ref)
+    gone = {instance_id for ref, (instance_id, _) in ends.items() if ref not in memory.live}
+    return Taken(gone, tried.left)
 
 
-def _note_aside(
-    kind: str, report: AttemptReport, live: LiveAttempt | None, error: Exception
-) -> None:
-    SET_ASIDE.labels(kind).inc()
-    log.error(
-        "report.set_aside",
-        kind=kind,
-        job_id=str(report.key),
-        attempt=report.attempt,
-        instance_id=live.instance_id if live else report.instance_id,
-        exc_info=error,
-    )
+def _touches(report: AttemptReport) -> list[AttemptRef]:
+    return [(report.key, report.attempt)]
+
+
+def _what(memory: Memory, report: AttemptReport) -> dict[str, object]:
+    live = memory.live.get((report.key, report.attempt))
+    return {
+        "job_id": str(report.key),
+        "attempt": report.attempt,
+        "instance_id": live.instance_id if live else report.instance_id,
+    }
 
 
 async def apply_reports(
@@ -303,14 +304,39 @@ def _again(changes: Changes, memory: Memory, live: LiveAttempt, verdict: Verdict
     changes.move(JobMove(key, JobStatus.RUNNABLE, verdict.status_reason), live.attempt)
 
 
-def stop_overdue(changes: Changes, memory: Memory) -> None:
+async def stop_overdue(this: Pass) -> None:
     """Tells attempts to stop whose time is over, or that of their instance."""
-    for overdue in memory.overdue(changes.now):
+    memory = this.memory
+
+    async def act(part: Sequence[tuple[LiveAttempt, Stop]]) -> None:
+        for live, why in part:
+            stop(this.changes, memory, live, why)
+
+    tried = await this.act(_due_stops(this), act, lambda one: [(one[0].key, one[0].attempt)])
+    for (live, _), error in tried.failed:
+        ref = (live.key, live.attempt)
+        memory.aside.add("stop", ref, error, job_id=str(live.key), attempt=live.attempt)
+    for live, why in [*(one for one, _ in tried.failed), *tried.left]:
+        if why.kind is StopKind.TIMED_OUT:
+            memory.watch_deadline(live)
+
+
+def _due_stops(this: Pass) -> list[tuple[LiveAttempt, Stop]]:
+    """Attempts to stop now, and why."""
+    memory, now = this.memory, this.changes.now
+    paused = memory.aside.paused("stop")
+    stops: dict[AttemptRef, tuple[LiveAttempt, Stop]] = {}
+    for overdue in list(memory.overdue(now)):
+        if (overdue.key, overdue.attempt) in paused:
+            memory.watch_deadline(overdue)
+            continue
         for live in memory.live_of(overdue.key.job):
-            stop(changes, memory, live, Stop(StopKind.TIMED_OUT, TIMED_OUT))
-    for live in memory.on_gone_instances(changes.now):
-        reason = host_terminated(live.instance_id)
-        stop(changes, memory, live, Stop(StopKind.HOST_TERMINATED, reason))
+            stops[live.key, live.attempt] = live, Stop(StopKind.TIMED_OUT, TIMED_OUT)
+    for live in memory.on_gone_instances(now):
+        why = Stop(StopKind.HOST_TERMINATED, host_terminated(live.instance_id))
+        if _is_news(live, why):
+            stops.setdefault((live.key, live.attempt), (live, why))
+    return [one for ref, one in stops.items() if ref not in paused]
 
 
 def stop(changes: Changes, memory: Memory, live: LiveAttempt, why: Stop) -> None:
@@ -324,6 +350,10 @@ def stop(changes: Changes, memory: Memory, live: LiveAttempt, why: Stop) -> None
         )
         _end_attempt(changes, live, never)
         memory.release(live)
-    elif live.stop is None or live.stop.gives_way(why):
+    elif _is_news(live, why):
         live.stop = why
-        changes.stops[live.key, live.attempt] = (live, why)
+        changes.stop(live, why)
+
+
+def _is_news(live: LiveAttempt, why: Stop) -> bool:
+    return live.stop is None or live.stop.gives_way(why)

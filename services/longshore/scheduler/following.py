@@ -10,8 +10,6 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from prometheus_client import Histogram
-
 from longshore.domain.job.arrays import ArrayRules, ranges
 from longshore.domain.job.job import (
     ARRAY_CHILD_FAILED,
@@ -21,7 +19,6 @@ from longshore.domain.job.job import (
     JobStatus,
 )
 from longshore.domain.job.life import (
-    STEPS_LIMIT,
     Allowance,
     Child,
     Dependency,
@@ -32,9 +29,8 @@ from longshore.domain.job.life import (
     outlook,
 )
 from longshore.scheduler.changes import Changes
-from longshore.scheduler.memory import Memory
 from longshore.state.pool import Connection
-from longshore.state.scheduler import array_job, happening, job_dependency, job_transition, ready
+from longshore.state.scheduler import array_job, job_dependency, job_transition, ready
 from longshore.state.scheduler.array_job import ArrayCounts, NewArray
 from longshore.state.scheduler.job_dependency import Dependent
 from longshore.state.scheduler.job_transition import JobMove, JobRow
@@ -42,40 +38,21 @@ from longshore.state.scheduler.ready import NewEntry
 
 #: Least dependents read of one ended job at a time. One may come three times.
 PAGE_LEAST = 8
-#: Happenings of earlier ticks taken up in one.
-RESUME_LIMIT = STEPS_LIMIT // 4
-
-STEPS = Histogram(
-    "longshore_scheduler_follow_steps",
-    "Happenings, edges and children looked at in a tick.",
-    buckets=(1, 10, 100, 1_000, 5_000, 10_000, 20_000),
-)
-
-
-async def resume(conn: Connection, changes: Changes, memory: Memory) -> None:
-    """Takes up what earlier ticks left."""
-    if memory.has_happenings:
-        changes.happenings = await happening.take(conn, RESUME_LIMIT)
-        memory.has_happenings = len(changes.happenings) == RESUME_LIMIT
-
-
-async def suspend(conn: Connection, changes: Changes, memory: Memory, allowance: Allowance) -> bool:
-    """Keeps what is left for a later tick; True if there is anything."""
-    await happening.keep(conn, changes.happenings)
-    memory.has_happenings = memory.has_happenings or bool(changes.happenings)
-    if allowance.taken:
-        STEPS.observe(allowance.taken)
-    return memory.has_happenings
 
 
 async def follow(conn: Connection, changes: Changes, allowance: Allowance) -> None:
     """Writes the gathered changes, and what follows as far as the allowance goes."""
     while True:
-        while counts := await changes.flush(conn):
-            _finish_arrays(changes, counts)
+        await write(conn, changes)
         if not changes.happenings or allowance.spent:
             return
         await _follow_once(conn, changes, allowance)
+
+
+async def write(conn: Connection, changes: Changes) -> None:
+    """Writes the gathered changes, and the ends of parents whose last child ended with them."""
+    while counts := await changes.flush(conn):
+        _finish_arrays(changes, counts)
 
 
 def _finish_arrays(changes: Changes, counts: Iterable[ArrayCounts]) -> None:

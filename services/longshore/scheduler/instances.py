@@ -10,7 +10,8 @@ import structlog
 from longshore.domain.errors import NotFound, PreconditionFailed
 from longshore.domain.placing.opening import is_slot
 from longshore.domain.placing.waiting import EnvironmentFacts
-from longshore.scheduler.apart import SET_ASIDE, apart
+from longshore.scheduler.apart import apart, note, nothing
+from longshore.scheduler.isolating import Pass
 from longshore.scheduler.memory import Memory
 from longshore.scheduler.report import AttemptReport, lost_reports
 from longshore.scheduler.wire.session import Session
@@ -87,7 +88,30 @@ async def store_loads(conn: Connection, memory: Memory, now: datetime) -> None:
         if instance_id in memory.instances
     }
     memory.loads.clear()
-    await agent.set_load(conn, loads, now)
+
+    async def store(part: Sequence[str]) -> None:
+        await agent.set_load(conn, {instance_id: loads[instance_id] for instance_id in part}, now)
+
+    tried = await apart(conn, list(loads), store, nothing)
+    for instance_id, error in tried.failed:
+        note("load", error, instance_id=instance_id)
+    memory.loads.update(tried.left)
+
+
+async def _set_status(
+    conn: Connection, memory: Memory, instance_ids: Sequence[str], status: str
+) -> list[str]:
+    """Stores the status of instances; returns those of which it is stored."""
+    paused = memory.aside.paused(status)
+
+    async def store(part: Sequence[str]) -> None:
+        await agent.set_status(conn, part, status)
+
+    tried = await apart(conn, [i for i in instance_ids if i not in paused], store, nothing)
+    for instance_id, error in tried.failed:
+        memory.aside.add(status, instance_id, error, instance_id=instance_id)
+    missing = {*paused, *tried.left, *(instance_id for instance_id, _ in tried.failed)}
+    return [i for i in instance_ids if i not in missing]
 
 
 async def drain_leaving(conn: Connection, memory: Memory) -> list[str]:
@@ -97,7 +121,7 @@ async def drain_leaving(conn: Connection, memory: Memory) -> list[str]:
     """
     leaving = await agent.leaving(conn, list(memory.instances))
     draining = [i for i, leaves in leaving.items() if leaves.status == "TERMINATING"]
-    await agent.set_status(conn, draining, "DRAINING")
+    await _set_status(conn, memory, draining, "DRAINING")
     memory.drains = {
         i: leaves.drain_until for i, leaves in leaving.items() if leaves.drain_until is not None
     }
@@ -109,10 +133,11 @@ async def drain_leaving(conn: Connection, memory: Memory) -> list[str]:
 
 async def take_notices(
     conn: Connection, memory: Memory, notices: Sequence[Notice]
-) -> tuple[list[str], list[str]]:
+) -> tuple[list[str], list[str], list[Notice]]:
     """Drains the instances that will be taken away.
 
-    Returns those of which that is news, and those whose agents are to be told.
+    Returns those of which that is news, those whose agents are to be told, and the notices that
+    are left for the next tick.
     """
     news: list[str] = []
 
@@ -122,15 +147,15 @@ async def take_notices(
     def save(_: Sequence[Notice]) -> Callable[[], None]:
         return partial(news.__delitem__, slice(len(news), None))
 
-    refused = set()
-    for notice, error in await apart(conn, notices, store, save):
-        refused.add(notice.instance_id)
-        SET_ASIDE.labels("notice").inc()
-        log.error("notice.set_aside", instance_id=notice.instance_id, exc_info=error)
+    tried = await apart(conn, notices, store, save)
+    for notice, error in tried.failed:
+        note("notice", error, instance_id=notice.instance_id)
+    refused = {n.instance_id for n in (*(notice for notice, _ in tried.failed), *tried.left)}
     for notice in notices:
         if notice.instance_id in news:
             log.warning("instance.noticed", **asdict(notice))
-    return news, _drain(memory, [n.instance_id for n in notices if n.instance_id not in refused])
+    stored = [n.instance_id for n in notices if n.instance_id not in refused]
+    return news, _drain(memory, stored), tried.left
 
 
 def _drain(memory: Memory, instance_ids: Iterable[str]) -> list[str]:
@@ -146,12 +171,10 @@ def _drain(memory: Memory, instance_ids: Iterable[str]) -> list[str]:
 
 
 async def find_lost(
-    conn: Connection,
-    memory: Memory,
+    this: Pass,
     sessions: MutableMapping[str, Session],
     silence: Silence,
     heard_until: float,
-    now: datetime,
 ) -> list[AttemptReport]:
     """Gives up instances that were silent for too long, and those that are over on record.
 
@@ -159,13 +182,14 @@ async def find_lost(
     `heard_until` is known. Of the attempts so many are ended in one tick; the others are found
     again in the mirror, or when it is loaded.
     """
+    memory = this.memory
     environments = memory.topology.environments
-    lost = [
+    silent = [
         i.instance_id
         for i in memory.instances.values()
         if i.seen < heard_until - silence.borne(environments.get(i.compute_environment))
     ]
-    for instance_id in lost:
+    for instance_id in await _set_status(this.conn, memory, silent, "LOST"):
         instance = memory.instances.pop(instance_id)
         lives = list(instance.attempts.values())
         memory.orphans += lives
@@ -176,6 +200,5 @@ async def find_lost(
         if instance_id in sessions:
             sessions.pop(instance_id).close()
         memory.unpark_environment(instance.compute_environment)
-    await agent.set_status(conn, lost, "LOST")
     ended, memory.orphans = memory.orphans[:LOST_LIMIT], memory.orphans[LOST_LIMIT:]
-    return lost_reports(ended, now)
+    return lost_reports(ended, this.changes.now)

@@ -19,6 +19,7 @@ from longshore.domain.placing.parking import Parking
 from longshore.domain.placing.shapes import Queue, Shape
 from longshore.domain.placing.waiting import Supply
 from longshore.domain.resources import Resources
+from longshore.scheduler.apart import Aside
 from longshore.state.pool import Connection
 from longshore.state.scheduler import agent, attempt, demand, topology
 from longshore.state.scheduler.attempt import LiveAttempt, MainEnd
@@ -88,6 +89,8 @@ class Memory:
     orphans: list[LiveAttempt] = field(default_factory=list)
     #: Instances on which an attempt ended since the last placement.
     freed: set[str] = field(default_factory=set)
+    #: What of the tables is passed over for a while.
+    aside: Aside = field(default_factory=Aside)
 
     @classmethod
     async def load(cls, conn: Connection, seen: float) -> "Memory":
@@ -206,6 +209,10 @@ class Memory:
         if key in lives:
             return [lives[key]]
         return [] if key.is_child else [live for live in lives.values() if live.key.job == key]
+
+    def refs_of(self, job_id: UUID) -> list[AttemptRef]:
+        """The live attempts of a job, its nodes or its children."""
+        return [(live.key, live.attempt) for live in self.by_job.get(job_id, {}).values()]
 
     async def learn_shapes(self, conn: Connection, shape_ids: Iterable[int]) -> None:
         """Reads shapes that the mirror does not know: no job of theirs waited lately."""

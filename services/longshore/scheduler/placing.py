@@ -5,24 +5,28 @@ is no longer RUNNABLE is dropped from the plan and gives back what it was to hol
 """
 
 import uuid
-from collections.abc import Container, Iterable
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import structlog
+
 from longshore.domain.catalogue import Catalogue
-from longshore.domain.job.job import WHOLE, JobStatus
+from longshore.domain.job.job import WHOLE, JobKey, JobStatus
 from longshore.domain.placing.lacking import NO_NODES, explain, lacks
 from longshore.domain.placing.opening import Room, is_slot
 from longshore.domain.placing.plan import plan
-from longshore.domain.placing.shapes import Entry, Placement, Plan, Shape, Snapshot
+from longshore.domain.placing.shapes import Entry, Placement, Plan, Shape, Snapshot, Waiting
 from longshore.domain.placing.waiting import (
     EnvironmentFacts,
     blocked_reason,
     explain_shortages,
     shortages_of,
 )
-from longshore.scheduler.changes import Changes
+from longshore.scheduler.apart import apart, note, nothing
 from longshore.scheduler.details import DetailsCache
+from longshore.scheduler.isolating import Pass
 from longshore.scheduler.memory import Memory
 from longshore.state.pool import Connection
 from longshore.state.scheduler import agent, attempt, demand, job_transition, ready
@@ -30,8 +34,12 @@ from longshore.state.scheduler.attempt import LiveAttempt
 from longshore.state.scheduler.demand import Reason
 from longshore.state.scheduler.job_transition import JobDetails
 
+log = structlog.get_logger()
+
 #: Entries read of one queue for one plan.
 HEADS_LIMIT = 500
+#: As what entries are set aside.
+PLACEMENT = "placement"
 
 
 @dataclass(slots=True)
@@ -43,47 +51,122 @@ class Placed:
     short: bool = False
     #: Slots that got their attempt.
     slots: list[str] = field(default_factory=list)
+    #: Whether another pass is to try entries that this one did not.
+    more: bool = False
 
 
 async def place(
-    conn: Connection,
-    changes: Changes,
-    memory: Memory,
+    this: Pass,
     details: DetailsCache,
     catalogue: Catalogue,
     seed: int,
     connected: Container[str],
 ) -> Placed:
-    """Plans and applies one pass, on the instances whose agents are connected."""
+    """Plans and applies one pass, on the instances whose agents are connected.
+
+    An entry that fails by itself is set aside. Of one that stands for several children the halves
+    are tried for themselves from the next pass on, until the child stands alone.
+    """
+    conn, memory = this.conn, this.memory
     memory.unpark_freed()
     memory.parking.unpark_after_holds(memory.runnable)
     hungry = memory.hungry()
+    placed = Placed()
     if not hungry:
         await _explain_again(conn, memory, catalogue, connected)
-        return Placed()
-    heads = {
-        queue: await ready.heads(conn, shapes, HEADS_LIMIT) for queue, shapes in hungry.items()
-    }
-    snapshot = Snapshot(
-        queues=memory.queues(),
-        shapes=memory.shapes,
-        rooms=memory.rooms(connected),
-        heads=heads,
-        parked=memory.parking.waiting(memory.runnable),
-        node_environments=memory.node_environments(),
-        hopeless=_hopeless(memory, catalogue, [s for ids in hungry.values() for s in ids]),
-    )
-    proposal = plan(snapshot, changes.now, seed)
-    memory.parking.take_in(proposal, memory.runnable)
-    placed = Placed()
-    if proposal.placements:
-        placed.attempts = await _apply(conn, changes, memory, details, proposal)
-        placed.slots = await _use_slots(conn, memory, placed.attempts)
-    if proposal.unplaced:
-        _look(memory, proposal.unplaced, memory.rooms(connected))
-        placed.short = await _say(conn, memory, catalogue, proposal.unplaced)
+        return placed
+    heads = await _heads(conn, memory, hungry)
+    hopeless = _hopeless(memory, catalogue, [s for ids in hungry.values() for s in ids])
+    unplaced: dict[int, Waiting] = {}
+
+    async def act(part: Sequence[Entry]) -> None:
+        chosen = {entry.job_id: set[int]() for entry in part}
+        for entry in part:
+            chosen[entry.job_id].add(entry.next_index)
+        snapshot = Snapshot(
+            queues=memory.queues(),
+            shapes=memory.shapes,
+            rooms=memory.rooms(connected),
+            heads={
+                queue: tuple(e for e in entries if e.next_index in chosen.get(e.job_id, ()))
+                for queue, entries in heads.items()
+            },
+            parked=memory.parking.waiting(memory.runnable),
+            node_environments=memory.node_environments(),
+            hopeless=hopeless,
+        )
+        proposal = plan(snapshot, this.changes.now, seed)
+        lives, jobs = await _apply(this, details, proposal)
+        slots = _slots(memory, lives)
+        await agent.set_status(conn, slots, "DRAINING")
+        # The mirror follows once all went well.
+        memory.parking.take_in(proposal, memory.runnable)
+        for live in lives:
+            memory.hold(live)
+        for instance_id in slots:
+            memory.instances[instance_id].draining = True
+        placed.attempts += [(live, jobs[live.key.job_id]) for live in lives if not live.held_back]
+        placed.slots += slots
+        unplaced.update(proposal.unplaced)
+
+    entries = [entry for found in heads.values() for entry in found]
+    tried = await apart(conn, entries, act, lambda _: this.save())
+    await _set_aside(conn, memory, tried.failed)
+    placed.more = bool(tried.left)
+    if unplaced:
+        _look(memory, unplaced, memory.rooms(connected))
+        placed.short = await _say(conn, memory, catalogue, unplaced)
     await _explain_again(conn, memory, catalogue, connected)
     return placed
+
+
+async def _heads(
+    conn: Connection, memory: Memory, hungry: Mapping[str, Sequence[int]]
+) -> dict[str, tuple[Entry, ...]]:
+    """The first entries of each queue, without those that were set aside."""
+    paused = memory.aside.paused(PLACEMENT)
+    heads = {}
+    for queue, shapes in hungry.items():
+        found = await ready.heads(conn, shapes, HEADS_LIMIT, len(paused))
+        heads[queue] = tuple(entry for entry in found if _name(entry) not in paused)
+    return heads
+
+
+def _name(entry: Entry) -> tuple[int, uuid.UUID, int]:
+    """What an entry is known by while it is set aside; `all_aside` counts its shape."""
+    return (entry.shape_id, entry.job_id, entry.next_index)
+
+
+async def _set_aside(
+    conn: Connection, memory: Memory, failed: Iterable[tuple[Entry, Exception]]
+) -> None:
+    """Sets entries aside that hold one job or child, and cuts the others in two."""
+
+    async def cut(entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            await ready.cut(conn, memory.shapes[entry.shape_id].job_queue, entry)
+
+    for entry, error in failed:
+        if (
+            entry.end_index - entry.next_index > 1
+            and not (await apart(conn, [entry], cut, nothing)).failed
+        ):
+            log.warning("entry.cut", job_id=str(entry.job_id), exc_info=error)
+            continue
+        # No instance is held for it meanwhile.
+        memory.parking.forget(entry.shape_id)
+        child = JobKey(entry.job_id, entry.next_index)
+        memory.aside.add(PLACEMENT, _name(entry), error, job_id=str(child))
+
+
+def may_place_more(memory: Memory) -> bool:
+    """Whether jobs wait that may find room, besides those that were set aside."""
+    aside = Counter(shape_id for shape_id, _, _ in memory.aside.paused(PLACEMENT))
+    return any(
+        memory.runnable[shape_id] > aside[shape_id]
+        for shapes in memory.hungry().values()
+        for shape_id in shapes
+    )
 
 
 def _hopeless(memory: Memory, catalogue: Catalogue, hungry: Iterable[int]) -> frozenset[int]:
@@ -98,9 +181,12 @@ def _hopeless(memory: Memory, catalogue: Catalogue, hungry: Iterable[int]) -> fr
 
 
 async def _apply(
-    conn: Connection, changes: Changes, memory: Memory, details: DetailsCache, proposal: Plan
-) -> list[tuple[LiveAttempt, JobDetails]]:
-    """Stores what still holds of a plan; returns what agents are to be told of."""
+    this: Pass, details: DetailsCache, proposal: Plan
+) -> tuple[list[LiveAttempt], dict[uuid.UUID, JobDetails]]:
+    """Stores what still holds of a plan; returns the attempts, and the details of their jobs."""
+    if not proposal.placements:
+        return [], {}
+    conn, changes, memory = this.conn, this.changes, this.memory
     taken: dict[int, tuple[str, Entry, int]] = {}
     for p in proposal.placements:
         key = p.key
@@ -117,15 +203,14 @@ async def _apply(
     for job, number in sorted(numbers.items()):
         changes.count(job, JobStatus.RUNNABLE, JobStatus.STARTING)
         changes.event(job, number, JobStatus.STARTING)
-    lives = []
-    for p in proposal.placements:
-        number = numbers.get(p.key.job, 0)
-        if number:
-            live = _attempt(p, number, known[p.entry.job_id], memory, changes.now)
-            memory.hold(live)
-            lives.append((live, known[p.entry.job_id]))
-    await attempt.insert(conn, [live for live, _ in lives], changes.now)
-    return [(live, job) for live, job in lives if not live.held_back]
+    lives = [
+        _attempt(p, number, known[p.entry.job_id], memory, changes.now)
+        for p in proposal.placements
+        if (number := numbers.get(p.key.job, 0))
+    ]
+    await attempt.insert(conn, lives, changes.now)
+    await changes.flush(conn)
+    return lives, known
 
 
 def _attempt(
@@ -155,18 +240,13 @@ def _attempt(
     )
 
 
-async def _use_slots(
-    conn: Connection, memory: Memory, attempts: Iterable[tuple[LiveAttempt, JobDetails]]
-) -> list[str]:
-    """Drains the slots that got their attempt, in the same transaction: none is used again."""
-    used = []
-    for live, _ in attempts:
-        instance = memory.instances.get(live.instance_id)
-        if instance is not None and is_slot(instance.instance_type):
-            instance.draining = True
-            used.append(live.instance_id)
-    await agent.set_status(conn, used, "DRAINING")
-    return used
+def _slots(memory: Memory, lives: Iterable[LiveAttempt]) -> list[str]:
+    """The slots that got their attempt: they drain, so that none is used again."""
+    return [
+        live.instance_id
+        for live in lives
+        if is_slot(memory.instances[live.instance_id].instance_type)
+    ]
 
 
 async def _explain_again(
@@ -218,6 +298,16 @@ async def _say(
         reason = Reason(blocked_reason(shape, environments, catalogue, memory.supply), text)
         if memory.reasons.get(shape_id) != reason:
             news[shape_id] = reason
+
+    async def store(part: Sequence[int]) -> None:
+        await demand.say(conn, {shape_id: news[shape_id] for shape_id in part})
+
+    tried = await apart(conn, list(news), store, nothing)
+    for shape_id, error in tried.failed:
+        # It is said again once there is something else to say.
+        note("reason", error, shape_id=shape_id)
+    for shape_id in tried.left:
+        del news[shape_id]
+    memory.reasons_stale |= bool(tried.left)
     memory.reasons.update(news)
-    await demand.say(conn, news)
     return bool(news)

@@ -8,13 +8,14 @@ placed meanwhile. Final jobs stay as they are.
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from longshore.domain.job.job import QUEUE_DELETED, WHOLE, JobKey, JobStatus, Stop, StopKind
 from longshore.scheduler.changes import Changes
 from longshore.scheduler.ending import stop
 from longshore.scheduler.following import fail_waiting
+from longshore.scheduler.isolating import Pass
 from longshore.scheduler.memory import Memory
 from longshore.state.pool import Connection
 from longshore.state.scheduler import array_job, job_request, job_transition, ready
@@ -30,27 +31,50 @@ CHILDREN_LIMIT = 2_000
 _WAITING = (JobStatus.SUBMITTED, JobStatus.PENDING, JobStatus.RUNNABLE)
 
 
-async def apply_requests(conn: Connection, changes: Changes, memory: Memory) -> bool:
+@dataclass(slots=True)
+class _Asked:
+    """What is asked of a job: the request that goes furthest, and the ids of all."""
+
+    request: JobRequest
+    ids: list[int] = field(default_factory=list)
+
+    @property
+    def job_id(self) -> uuid.UUID:
+        return self.request.key.job_id
+
+
+async def apply_requests(this: Pass) -> bool:
     """Acts on the oldest requests; True if there may be more."""
-    requests = await job_request.pending(conn, REQUEST_LIMIT)
-    if not requests:
-        return False
-    unique, acted = _choose(requests)
-    rows = await job_transition.load(conn, [k for key in unique for k in (key, key.parent)])
-    left = await _act(conn, changes, memory, unique, rows)
-    await job_request.done(conn, acted)
-    await job_request.keep(conn, left)
-    return bool(left) or len(acted) < len(requests) or len(requests) == REQUEST_LIMIT
+    memory = this.memory
+    paused = memory.aside.paused("request")
+    found = await job_request.pending(this.conn, REQUEST_LIMIT + len(paused))
+    requests = [one for one in found if one.request_id not in paused][:REQUEST_LIMIT]
+    asked = _choose(requests)
+    goes_on = sum(len(one.ids) for one in asked) < len(requests) or len(requests) == REQUEST_LIMIT
+
+    async def act(part: Sequence[_Asked]) -> None:
+        unique = {one.request.key: one.request for one in part}
+        keys = [key for one in unique for key in (one, one.parent)]
+        rows = await job_transition.load(this.conn, keys)
+        left = await _act(this.conn, this.changes, memory, unique, rows)
+        await job_request.done(this.conn, [request_id for one in part for request_id in one.ids])
+        await job_request.keep(this.conn, left)
+        nonlocal goes_on
+        goes_on = goes_on or bool(left)
+
+    tried = await this.act(asked, act, lambda one: memory.refs_of(one.job_id))
+    for one, error in tried.failed:
+        for request_id in one.ids:
+            memory.aside.add("request", request_id, error, job_id=str(one.request.key))
+    return goes_on or bool(tried.left)
 
 
-def _choose(requests: Iterable[JobRequest]) -> tuple[dict[JobKey, JobRequest], list[int]]:
-    """Those that can be acted on together: of one job either the whole or children.
+def _choose(requests: Iterable[JobRequest]) -> list[_Asked]:
+    """What can be acted on together: of one job either the whole or children.
 
-    Terminate beats cancel. Returns the requests by job, and the ids of all that are acted on
-    thereby; the rest waits for the next transaction.
+    Terminate beats cancel. The rest waits for the next transaction.
     """
-    chosen: dict[JobKey, JobRequest] = {}
-    acted: list[int] = []
+    chosen: dict[JobKey, _Asked] = {}
     whole: dict[uuid.UUID, bool] = {}
     deferred: set[uuid.UUID] = set()
     for request in requests:
@@ -59,10 +83,11 @@ def _choose(requests: Iterable[JobRequest]) -> tuple[dict[JobKey, JobRequest], l
         if key.job_id in deferred or whole.setdefault(key.job_id, is_whole) is not is_whole:
             deferred.add(key.job_id)
             continue
-        acted.append(request.request_id)
-        if key not in chosen or _goes_further(request, chosen[key]):
-            chosen[key] = request
-    return chosen, acted
+        asked = chosen.setdefault(key, _Asked(request))
+        asked.ids.append(request.request_id)
+        if _goes_further(request, asked.request):
+            asked.request = request
+    return list(chosen.values())
 
 
 def _goes_further(request: JobRequest, other: JobRequest) -> bool:
@@ -287,22 +312,45 @@ async def _act_on_array(
             _stop_live(changes, memory, replace(request, key=key))
 
 
-async def apply_deletions(conn: Connection, changes: Changes, memory: Memory) -> bool:
+async def apply_deletions(this: Pass) -> bool:
     """Ends the jobs of queues that are being deleted, and removes those that are empty.
 
     True if more is to do.
     """
     more = False
-    for queue in [q for q in memory.topology.queues.values() if q.deleting]:
-        rows = await job_transition.unfinished_of_queue(conn, queue.name, REQUEST_LIMIT)
-        requests = {
-            row.key: JobRequest(0, row.key, terminate=True, reason=QUEUE_DELETED) for row in rows
-        }
-        left = await _act(conn, changes, memory, requests, {row.key: row for row in rows})
-        # An array that was not begun is found again.
-        await job_request.keep(conn, [request for request in left if request.first_index > 0])
-        if rows:
-            more = more or bool(left) or len(rows) == REQUEST_LIMIT
-        elif await queue_deletion.delete_unused(conn, queue.name):
-            del memory.topology.queues[queue.name]
+    for queue in [q for q in this.memory.topology.queues.values() if q.deleting]:
+        more |= await _end_jobs(this, queue.name)
     return more
+
+
+async def _end_jobs(this: Pass, queue: str) -> bool:
+    """Ends some jobs of a queue, or removes it if there are none; True if more is to do."""
+    memory = this.memory
+    paused = memory.aside.paused("deletion")
+    found = await job_transition.unfinished_of_queue(this.conn, queue, REQUEST_LIMIT + len(paused))
+    rows = [row for row in found if row.key not in paused][:REQUEST_LIMIT]
+    goes_on = len(rows) == REQUEST_LIMIT
+
+    async def end(part: Sequence[JobRow]) -> None:
+        requests = {
+            row.key: JobRequest(0, row.key, terminate=True, reason=QUEUE_DELETED) for row in part
+        }
+        keyed = {row.key: row for row in part}
+        left = await _act(this.conn, this.changes, memory, requests, keyed)
+        # An array that was not begun is found again.
+        begun = [request for request in left if request.first_index > 0]
+        await job_request.keep(this.conn, begun)
+        nonlocal goes_on
+        goes_on = goes_on or bool(left)
+
+    async def remove(_: Sequence[str]) -> None:
+        if await queue_deletion.delete_unused(this.conn, queue):
+            del memory.topology.queues[queue]
+
+    tried = await this.act(rows, end, lambda row: memory.refs_of(row.key.job_id))
+    for row, error in tried.failed:
+        memory.aside.add("deletion", row.key, error, job_id=str(row.key))
+    if not found and queue not in paused:
+        for name, error in (await this.act([queue], remove)).failed:
+            memory.aside.add("deletion", name, error, job_queue=name)
+    return goes_on or bool(tried.left)

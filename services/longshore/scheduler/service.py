@@ -111,7 +111,9 @@ class Scheduler:
                 self.lead.discard()
                 self.inbox.put_back(reports)
                 raise
-            self._send(reports, outcome)
+            taken = _taken(reports, outcome.left)
+            self.inbox.put_back(reports[len(taken) :])
+            self._send(taken, outcome)
         if outcome.busy:
             TICKS.observe(time.perf_counter() - started)
         if outcome.more or not self.inbox.empty():
@@ -151,3 +153,13 @@ class Scheduler:
         """
         self.agents.notice(notice)
         self.wake()
+
+
+def _taken(reports: list[Report], left: int) -> list[Report]:
+    """The first reports, of which no change is among the last ones that are left."""
+    taken = sum(len(report.changes) for report in reports) - left
+    for number, report in enumerate(reports):
+        taken -= len(report.changes)
+        if taken < 0:
+            return reports[:number]
+    return reports

@@ -14,13 +14,14 @@ from longshore.scheduler.agents import Agents
 from longshore.scheduler.changes import Changes
 from longshore.scheduler.details import DetailsCache
 from longshore.scheduler.ending import stop_overdue, take_reports
-from longshore.scheduler.following import follow, resume, suspend
 from longshore.scheduler.instances import Silence, find_lost, store_loads, take_notices
+from longshore.scheduler.isolating import Pass
 from longshore.scheduler.leading import Lead
 from longshore.scheduler.memory import Memory
-from longshore.scheduler.placing import Placed, place
+from longshore.scheduler.placing import Placed, may_place_more, place
 from longshore.scheduler.report import AttemptReport
 from longshore.scheduler.requesting import apply_deletions, apply_requests
+from longshore.scheduler.resuming import resume, suspend
 from longshore.state import listen
 from longshore.state.pool import Connection
 from longshore.state.scheduler.attempt import LiveAttempt
@@ -45,7 +46,9 @@ class Outcome:
     drained: list[str] = field(default_factory=list)
     #: Instances whose agents run what is over on record.
     astray: set[str] = field(default_factory=set)
-    #: Whether something is left for the next tick.
+    #: How many of the reported changes are left for the next tick: the last ones.
+    left: int = 0
+    #: Whether there is something to do for the next tick at once.
     more: bool = False
     #: Whether something changed.
     busy: bool = False
@@ -90,45 +93,39 @@ class Tick:
         sessions = self._agents.sessions
         async with self._lead.transaction() as (conn, memory):
             changes, allowance = Changes(datetime.now(UTC)), Allowance()
-            await resume(conn, changes, memory)
-            await follow(conn, changes, allowance)
+            this = Pass(conn, changes, memory, allowance)
+            await resume(this)
             notices = self._agents.notices()
-            noticed, outcome.drained = await take_notices(conn, memory, notices)
+            noticed, outcome.drained, late = await take_notices(conn, memory, notices)
             # When attempts on machines that joined by themselves are to be stopped is read now.
             self._lead.capacity_changed |= bool(noticed)
             outcome.drained += await self._lead.refresh(conn, memory, changes.now)
-            lost = await find_lost(
-                conn, memory, sessions, self._silence, self._heard_until(), changes.now
-            )
-            outcome.astray = await take_reports(
-                conn, changes, memory, self._details, allowance, [*moved, *lost]
-            )
-            stop_overdue(changes, memory)
-            outcome.more |= await admit(conn, changes, memory)
-            await follow(conn, changes, allowance)
-            outcome.more |= await apply_requests(conn, changes, memory)
-            await follow(conn, changes, allowance)
-            outcome.more |= await apply_deletions(conn, changes, memory)
-            await follow(conn, changes, allowance)
+            lost = await find_lost(this, sessions, self._silence, self._heard_until())
+            taken = await take_reports(this, self._details, [*moved, *lost])
+            outcome.astray = taken.astray
+            outcome.left = max(len(taken.left) - len(lost), 0)
+            memory.orphans += _not_ended(memory, lost, len(taken.left))
+            await stop_overdue(this)
+            outcome.more |= await admit(this)
+            outcome.more |= await apply_requests(this)
+            outcome.more |= await apply_deletions(this)
             short = await memory.add_demand(conn, changes.settle_demand())
-            outcome.placed = await place(
-                conn, changes, memory, self._details, self._catalogue, self._seed, sessions
-            )
+            outcome.placed = await place(this, self._details, self._catalogue, self._seed, sessions)
             self._seed += 1
-            await changes.flush(conn)
             await memory.add_demand(conn, changes.settle_demand())
-            outcome.more |= await suspend(conn, changes, memory, allowance)
-            outcome.more |= bool(memory.hungry() or memory.orphans)
+            outcome.more |= await suspend(this)
+            outcome.more |= outcome.placed.more or may_place_more(memory)
+            outcome.more |= bool(late or memory.orphans)
             outcome.placed.attempts += await self._released(conn, changes, memory)
             outcome.stops = [live for live, _ in changes.stops.values()]
             outcome.busy = bool(
-                changes.events or changes.stops or lost or noticed or allowance.taken
+                changes.is_told or changes.stops or lost or noticed or allowance.taken
             )
             await changes.close(conn)
             await store_loads(conn, memory, changes.now)
             if short or outcome.placed.short or lost or noticed:
                 await listen.notify(conn, listen.DEMAND)
-        self._agents.settle_notices(notices)
+        self._agents.settle_notices(notice for notice in notices if notice not in late)
         ENDED.inc(len(moved))
         PLACED.inc(len(outcome.placed.attempts))
         LIVE.set(len(memory.live))
@@ -152,3 +149,12 @@ class Tick:
         if now - self._looked >= LISTEN_SECONDS:
             self._looked_before, self._looked = self._looked, now
         return self._looked_before
+
+
+def _not_ended(memory: Memory, lost: Sequence[AttemptReport], left: int) -> list[LiveAttempt]:
+    """Attempts on lost instances that are still to be ended: reports of them are the last ones."""
+    return [
+        live
+        for report in lost[max(len(lost) - left, 0) :]
+        if (live := memory.live.get((report.key, report.attempt))) is not None
+    ]

@@ -1,6 +1,7 @@
 """Happenings whose consequences are for a later tick. Written by the scheduler alone."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from longshore.domain.job.job import JobKey
 from longshore.domain.job.life import Ended, Happening, Spawned
@@ -10,15 +11,30 @@ from longshore.state.queries import load_queries
 _SQL = load_queries("happening")
 
 
-async def take(conn: Connection, limit: int) -> list[Happening]:
-    """Takes out the oldest happenings, in order."""
-    rows = await conn.fetch(_SQL["take"], limit)
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A happening as it is kept."""
+
+    happening_id: int
+    happening: Happening
+
+
+async def kept(conn: Connection, limit: int) -> list[Kept]:
+    """The oldest happenings, in order."""
     return [
-        Ended(JobKey(row["job_id"], row["array_index"]), row["succeeded"], row["after"])
-        if row["kind"] == "ENDED"
-        else Spawned(row["job_id"], row["array_index"])
-        for row in sorted(rows, key=lambda row: row["happening_id"])
+        Kept(
+            row["happening_id"],
+            Ended(JobKey(row["job_id"], row["array_index"]), row["succeeded"], row["after"])
+            if row["kind"] == "ENDED"
+            else Spawned(row["job_id"], row["array_index"]),
+        )
+        for row in await conn.fetch(_SQL["kept"], limit)
     ]
+
+
+async def done(conn: Connection, happening_ids: Sequence[int]) -> None:
+    """Deletes happenings that were followed."""
+    await conn.execute(_SQL["done"], list(happening_ids))
 
 
 async def keep(conn: Connection, happenings: Sequence[Happening]) -> None:

@@ -41,12 +41,15 @@ class NewEntry:
     ready_at: datetime | None = None
 
 
-async def heads(conn: Connection, shape_ids: Sequence[int], limit: int) -> tuple[Entry, ...]:
+async def heads(
+    conn: Connection, shape_ids: Sequence[int], limit: int, besides: int = 0
+) -> tuple[Entry, ...]:
     """First entries of some shapes of one queue, together in dispatch order.
 
-    About `limit` of them; no entry comes before one that is left out.
+    About `limit` of them, and of each shape so many `besides`; no entry comes before one that is
+    left out.
     """
-    share = max(limit // len(shape_ids), SHARE_LEAST)
+    share = max(limit // len(shape_ids), SHARE_LEAST) + besides
     entries = [Entry(**row) for row in await conn.fetch(_SQL["heads"], list(shape_ids), share)]
     counts = Counter(entry.shape_id for entry in entries)
     # A shape with as many as asked for may have more, from its last one on.
@@ -97,6 +100,28 @@ async def take(conn: Connection, taken: Sequence[tuple[str, Entry, int]]) -> Non
             [entry.next_index for _, entry, _ in part],
             [end for _, _, end in part],
         )
+
+
+async def cut(conn: Connection, queue: str, entry: Entry) -> None:
+    """Cuts an entry of several children in two, in its place."""
+    middle = (entry.next_index + entry.end_index) // 2
+    await take(conn, [(queue, entry, entry.end_index)])
+    await add(
+        conn,
+        [
+            NewEntry(
+                queue,
+                entry.job_id,
+                entry.shape_id,
+                entry.seq,
+                first,
+                end,
+                entry.rank,
+                entry.ready_at,
+            )
+            for first, end in ((entry.next_index, middle), (middle, entry.end_index))
+        ],
+    )
 
 
 async def remove_jobs(conn: Connection, job_ids: Sequence[uuid.UUID]) -> dict[int, int]:

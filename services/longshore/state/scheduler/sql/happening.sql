@@ -1,9 +1,12 @@
--- name: take
--- Takes out the oldest happenings.
+-- name: kept
+-- The oldest happenings.
 -- $1 limit
-DELETE FROM happenings
-WHERE happening_id IN (SELECT happening_id FROM happenings ORDER BY happening_id LIMIT $1)
-RETURNING happening_id, kind, job_id, array_index, succeeded, after
+SELECT happening_id, kind, job_id, array_index, succeeded, after FROM happenings ORDER BY happening_id LIMIT $1
+
+-- name: done
+-- Deletes happenings that were followed.
+-- $1 ids
+DELETE FROM happenings WHERE happening_id = ANY($1::bigint[])
 
 -- name: keep
 -- Keeps happenings for a later tick, in order.

@@ -1,0 +1,81 @@
+"""A part of the tick acts on items of one kind, and one that fails undoes nothing of the others."""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from longshore.domain.job.life import Allowance
+from longshore.scheduler.apart import Apart, apart
+from longshore.scheduler.changes import Changes
+from longshore.scheduler.following import follow, write
+from longshore.scheduler.memory import AttemptRef, Memory
+from longshore.state.pool import Connection
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What the parts of a tick share: a transaction, and what is undone with a part of it."""
+
+    conn: Connection
+    changes: Changes
+    memory: Memory
+    allowance: Allowance
+
+    async def act(
+        self,
+        items: Sequence[T],
+        act: Callable[[Sequence[T]], Awaitable[None]],
+        touches: Callable[[T], Iterable[AttemptRef]] = lambda _: (),
+    ) -> Apart[T]:
+        """Acts on items, writes what that changes, and follows it as far as the allowance goes.
+
+        What follows is not an item's fault: where that fails, it is kept for the next tick, which
+        finds out what of it (`resuming`), and the items are acted on without it.
+
+        Args:
+            items: all of them wait for nothing else in this tick.
+            act: acts on some; what it awaits may fail.
+            touches: the live attempts that acting on an item may change in the mirror.
+        """
+        if not items:
+            return Apart()
+
+        async def all_at_once(parts: Sequence[Sequence[T]]) -> None:
+            await some(parts[0], follows=True)
+
+        async def some(part: Sequence[T], *, follows: bool = False) -> None:
+            earlier, self.changes.happenings = self.changes.happenings, []
+            await act(part)
+            await (self.follow() if follows else write(self.conn, self.changes))
+            self.changes.happenings[:0] = earlier
+
+        def save_all(parts: Sequence[Sequence[T]]) -> Callable[[], None]:
+            return self.save(ref for item in parts[0] for ref in touches(item))
+
+        def save(part: Sequence[T]) -> Callable[[], None]:
+            return self.save(ref for item in part for ref in touches(item))
+
+        if (await apart(self.conn, [items], all_at_once, save_all)).failed:
+            return await apart(self.conn, items, some, save)
+        return Apart()
+
+    async def follow(self) -> None:
+        """Writes what is gathered, and what follows as far as the allowance goes."""
+        await follow(self.conn, self.changes, self.allowance)
+
+    def save(self, refs: Iterable[AttemptRef] = ()) -> Callable[[], None]:
+        """Notes what some live attempts, the changes and the allowance are now.
+
+        Returns what goes back to that.
+        """
+        lives, gathered = self.memory.save(refs), self.changes.save()
+        allowed = replace(self.allowance)
+
+        def undo() -> None:
+            self.memory.restore(lives)
+            self.changes.restore(gathered)
+            self.allowance.restore(allowed)
+
+        return undo

@@ -1,0 +1,53 @@
+"""What earlier ticks left to follow: taken up first, and one that fails is set aside by itself."""
+
+from collections.abc import Sequence
+
+from prometheus_client import Histogram
+
+from longshore.domain.job.life import STEPS_LIMIT
+from longshore.scheduler.apart import apart
+from longshore.scheduler.isolating import Pass
+from longshore.state.scheduler import happening
+from longshore.state.scheduler.happening import Kept
+
+#: Happenings of earlier ticks taken up in one.
+RESUME_LIMIT = STEPS_LIMIT // 4
+
+STEPS = Histogram(
+    "longshore_scheduler_follow_steps",
+    "Happenings, edges and children looked at in a tick.",
+    buckets=(1, 10, 100, 1_000, 5_000, 10_000, 20_000),
+)
+
+
+async def resume(this: Pass) -> None:
+    """Follows what earlier ticks left."""
+    memory = this.memory
+    if not memory.has_happenings:
+        return
+    paused = memory.aside.paused("happening")
+    found = await happening.kept(this.conn, RESUME_LIMIT + len(paused))
+    kept = [one for one in found if one.happening_id not in paused][:RESUME_LIMIT]
+
+    async def follow(part: Sequence[Kept]) -> None:
+        earlier, this.changes.happenings = this.changes.happenings, [one.happening for one in part]
+        await happening.done(this.conn, [one.happening_id for one in part])
+        await this.follow()
+        this.changes.happenings[:0] = earlier
+
+    tried = await apart(this.conn, kept, follow, lambda _: this.save())
+    for one, error in tried.failed:
+        memory.aside.add("happening", one.happening_id, error, happening=str(one.happening))
+    memory.has_happenings = bool(tried.left) or len(kept) == RESUME_LIMIT
+
+
+async def suspend(this: Pass) -> bool:
+    """Keeps what is left for a later tick; True if there is anything to follow now."""
+    memory, left = this.memory, this.changes.happenings
+    await happening.keep(this.conn, left)
+    goes_on = memory.has_happenings or bool(left)
+    # What is passed over is looked for again, without haste.
+    memory.has_happenings = goes_on or memory.aside.holds("happening")
+    if this.allowance.taken:
+        STEPS.observe(this.allowance.taken)
+    return goes_on
