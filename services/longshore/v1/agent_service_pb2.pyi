@@ -151,7 +151,9 @@ Global___ConnectResponse: _TypeAlias = ConnectResponse  # noqa: Y015
 
 @_typing.final
 class AgentRegister(_message.Message):
-    """Who the agent is and what it already runs."""
+    """Who the agent is and what it already runs. INVALID_ARGUMENT names a member that is out of range, or a text that is too
+    long or has a NUL: the agent is not taken in.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -168,26 +170,28 @@ class AgentRegister(_message.Message):
     instance_id: _builtins.str
     """Instance id, `i-` and 17 hexadecimal digits: given by provisioning, or made once by an agent that joins by itself."""
     compute_environment: _builtins.str
-    """Name of the compute environment that the instance belongs to."""
+    """Name of the compute environment that the instance belongs to, at most 128 characters."""
     runtime: _resources_pb2.Runtime.ValueType
     """How it runs containers."""
     instance_type: _builtins.str
-    """Declared instance type, or `unmanaged`."""
+    """Declared instance type, or `unmanaged`; at most 128 characters."""
     architecture: _builtins.str
-    """`x86_64` or `arm64`."""
+    """`x86_64` or `arm64`; at most 128 characters."""
     agent_version: _builtins.str
-    """Version of the agent's software."""
+    """Version of the agent's software, at most 255 characters."""
     unmanaged: _builtins.bool
     """True for a machine that joined an unmanaged compute environment by itself."""
     address: _builtins.str
-    """Address under which attempts of the instance are reached, if known."""
+    """Address under which attempts of the instance are reached, if known; at most 255 characters."""
     @_builtins.property
     def resources(self) -> _resources_pb2.Resources:
-        """What the instance offers to attempts, after its reserve."""
+        """What the instance offers to attempts, after its reserve: 0.001 to 10,000 vCPUs, 1 MiB to 1 PiB, 0 to 10,000 GPUs."""
 
     @_builtins.property
     def attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___AttemptKey]:
-        """Attempts that the agent's journal knows, whatever their status: as many as the message has room for."""
+        """Attempts that the agent's journal knows, whatever their status: as many as the message has room for, at
+        most 50,000.
+        """
 
     def __init__(
         self,
@@ -593,10 +597,12 @@ class AgentNotice(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
-    """Why, for a person."""
+    """Why, for a person. The scheduler keeps the first 255 characters, and U+FFFD for each NUL."""
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
-        """When the instance ends; absent if the provider only advises to leave (a rebalance recommendation)."""
+        """When the instance ends; absent if the provider only advises to leave (a rebalance recommendation). A time before
+        1970 or past 9999 counts as the first or last that there is.
+        """
 
     def __init__(
         self,
@@ -642,7 +648,13 @@ Global___AgentReport: _TypeAlias = AgentReport  # noqa: Y015
 
 @_typing.final
 class AttemptChange(_message.Message):
-    """One attempt moved on. Statuses never go backwards; a change that is already known or no longer wanted is ignored."""
+    """One attempt moved on. Statuses never go backwards; a change that is already known or no longer wanted is ignored, and
+    so is one of an attempt that is not on the sender's instance. One whose key is none, or whose status is not known, is
+    left out. Whatever else is said, an attempt that ended has ended: what cannot be is cut to what can.
+    - Texts are kept as far as their length goes, with U+FFFD for each NUL.
+    - Times are the agent's clock, and count as far as they can be by the scheduler's: one before the attempt's placement
+      as the placement, one in the future as now, an end before the start as the start.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -663,20 +675,24 @@ class AttemptChange(_message.Message):
     any other reason, where part of the attempt's output is known to be missing in its log.
     """
     status_reason: _builtins.str
-    """Attempt's status reason, for instance `Essential container in task exited`."""
+    """Attempt's status reason, for instance `Essential container in task exited`; at most 1,024 characters."""
     address: _builtins.str
-    """Address under which other nodes reach the attempt. Set from RUNNING on, for nodes of multi-node jobs."""
+    """Address under which other nodes reach the attempt, at most 255 characters. Set from RUNNING on, for nodes of
+    multi-node jobs.
+    """
     @_builtins.property
     def key(self) -> Global___AttemptKey:
         """Which attempt."""
 
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
-        """When the container's main process started. Set from RUNNING on, if it ever started."""
+        """When the container's main process started. Set from RUNNING on, if it ever started. A job's timeout does not count
+        from it, but from when the scheduler was told.
+        """
 
     @_builtins.property
     def stop_time(self) -> _timestamp_pb2.Timestamp:
-        """When the attempt ended."""
+        """When the attempt ended; absent: when the scheduler was told."""
 
     def __init__(
         self,

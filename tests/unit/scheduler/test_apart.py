@@ -14,6 +14,8 @@ from longshore.scheduler.apart import Apart, Aside, apart
 
 
 class Connection:
+    """As much of one as savepoints need."""
+
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
         yield
