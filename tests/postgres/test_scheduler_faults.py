@@ -162,6 +162,25 @@ async def test_what_a_returning_agent_knows_stands(
         assert waiting == (1 if status == "SUCCEEDED" else 3)
 
 
+async def test_what_a_returning_agent_said_has_ended_stays_so(database_url: str) -> None:
+    """Whatever words it has for that: also those for attempts on instances that were given up."""
+    async with scheduler_stand(database_url) as stand:
+        await stand.environment()
+        await stand.queue()
+        agent = await stand.agent()
+        job = await stand.submit(attempts=2)
+        await agent.until(lambda: job in agent.assigned)
+        await stand.conn.execute("UPDATE compute_environments SET state = 'DISABLED'")
+        await stand.conn.execute(f"NOTIFY {ENVIRONMENTS}")
+        words = f"Host EC2 (instance {agent.instance_id}) terminated."
+        await agent.end(job, Ended(None, status_reason=words))
+        await stand.until(job, "RUNNABLE")
+        await agent.close()
+        registered = await agent.connect([pb.AttemptKey(job_id=job, attempt=1)])
+        assert not registered.assignments
+        assert (await stand.row(job))["status"] == "RUNNABLE"
+
+
 async def test_a_report_that_comes_twice_counts_once(database_url: str) -> None:
     async with scheduler_stand(database_url) as stand:
         await stand.environment()

@@ -231,6 +231,7 @@ def _end_attempt(changes: Changes, live: LiveAttempt, report: AttemptReport) -> 
         report.reason,
         report.status_reason if live.stop is None else live.stop.reason,
         live.address,
+        is_lost=report.is_lost,
     )
 
 

@@ -24,6 +24,8 @@ class AttemptReport:
     address: str | None = None
     #: Whose agent says so; None: the scheduler itself.
     instance_id: str | None = None
+    #: Its instance was given up: nobody knows how it ended, if it has.
+    is_lost: bool = False
 
 
 def failed_report(
@@ -50,6 +52,7 @@ def lost_reports(lives: Iterable[LiveAttempt], now: datetime) -> list[AttemptRep
             started_at=live.started_at,
             stopped_at=now,
             status_reason=host_terminated(live.instance_id),
+            is_lost=True,
         )
         for live in lives
     ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from longshore.domain.job.job import JobKey, Stop, StopKind, host_terminated
+from longshore.domain.job.job import JobKey, Stop, StopKind
 from longshore.domain.resources import Resources
 from longshore.state.pool import Connection
 from longshore.state.queries import load_history_queries, load_queries
@@ -70,6 +70,8 @@ class AttemptMove:
     address: str | None = None
     #: With RUNNING: when the scheduler learned of it.
     running_at: datetime | None = None
+    #: With ENDED: its instance was given up, and nobody knows how it ended.
+    is_lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,7 @@ async def move(conn: Connection, moves: Sequence[AttemptMove]) -> None:
             [m.status_reason for m in moves],
             [m.address for m in moves],
             [m.running_at for m in moves],
+            [m.is_lost for m in moves],
         )
 
 
@@ -174,7 +177,6 @@ async def take_back(
         [key.job_id for key, _ in known],
         [key.array_index for key, _ in known],
         [number for _, number in known],
-        host_terminated(instance_id),
     )
     return [_live(row) for row in rows]
 

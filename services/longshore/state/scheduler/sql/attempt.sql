@@ -13,15 +13,16 @@ FROM unnest($1::uuid[], $2::integer[], $3::integer[], $4::text[], $5::text[], $6
 -- name: move
 -- Moves attempts on. What those that end held of instances is added to the costs of their queues.
 -- $1 job ids, $2 indexes, $3 attempts, $4 statuses, $5 started, $6 stopped, $7 exit codes, $8 reasons,
--- $9 status reasons, $10 addresses, $11 when that was learned of those that run
+-- $9 status reasons, $10 addresses, $11 when that was learned of those that run, $12 whether it ended with its instance
 WITH moved AS (
     UPDATE attempts a SET status = c.status, started_at = coalesce(a.started_at, c.started_at),
         stopped_at = c.stopped_at, exit_code = c.exit_code, reason = c.reason, status_reason = c.status_reason,
-        address = coalesce(c.address, a.address), running_at = coalesce(a.running_at, c.running_at)
+        address = coalesce(c.address, a.address), running_at = coalesce(a.running_at, c.running_at),
+        is_lost = c.is_lost
     FROM unnest($1::uuid[], $2::integer[], $3::integer[], $4::text[], $5::timestamptz[], $6::timestamptz[],
-        $7::integer[], $8::text[], $9::text[], $10::text[], $11::timestamptz[])
+        $7::integer[], $8::text[], $9::text[], $10::text[], $11::timestamptz[], $12::boolean[])
         AS c (job_id, array_index, attempt, status, started_at, stopped_at, exit_code, reason, status_reason, address,
-            running_at)
+            running_at, is_lost)
     WHERE a.job_id = c.job_id AND a.array_index = c.array_index AND a.attempt = c.attempt AND a.status <> 'ENDED'
     RETURNING a.job_id, a.instance_id, a.status, a.vcpu_milli, a.memory_mib, a.gpus, a.placed_at, a.stopped_at
 )
@@ -57,16 +58,15 @@ WHERE a.status <> 'ENDED'
 
 -- name: take_back
 -- Makes attempts live again that ended with the loss of their instance, if their jobs still wait for the next one.
--- What else ended has an exit code, a reason, a stop, or another status reason.
--- $1 instance, $2 job ids, $3 indexes, $4 attempts, $5 status reason of the loss
+-- What was told to stop is not wanted any more.
+-- $1 instance, $2 job ids, $3 indexes, $4 attempts
 WITH waiting AS (
     DELETE FROM ready r
     USING unnest($2::uuid[], $3::integer[], $4::integer[]) AS k (job_id, array_index, attempt)
     JOIN attempts a ON a.job_id = k.job_id AND a.array_index = k.array_index AND a.attempt = k.attempt
     JOIN jobs j ON j.job_id = k.job_id AND j.array_index = k.array_index AND j.attempt = k.attempt
     WHERE r.job_id = k.job_id AND r.rank = -1 AND r.next_index = k.array_index AND r.end_index = k.array_index + 1
-        AND a.instance_id = $1 AND a.status = 'ENDED' AND a.exit_code IS NULL AND a.reason IS NULL
-        AND a.stop_kind IS NULL AND a.status_reason = $5
+        AND a.instance_id = $1 AND a.is_lost AND a.stop_kind IS NULL
         AND j.status = 'RUNNABLE' AND NOT j.is_terminated AND NOT j.is_cancelled
     RETURNING a.job_id, a.array_index, a.attempt, a.instance_id, a.vcpu_milli, a.memory_mib, a.gpus, a.placed_at,
         a.stopped_at, j.job_queue
@@ -83,7 +83,7 @@ WITH waiting AS (
     WHERE q.job_queue = c.job_queue AND q.day = c.day
 )
 UPDATE attempts a SET status = CASE WHEN a.started_at IS NULL THEN 'STARTING' ELSE 'RUNNING' END,
-    stopped_at = NULL, status_reason = NULL
+    stopped_at = NULL, status_reason = NULL, is_lost = false
 FROM waiting w JOIN jobs j ON j.job_id = w.job_id AND j.array_index = -1
 WHERE a.job_id = w.job_id AND a.array_index = w.array_index AND a.attempt = w.attempt
 RETURNING a.job_id, a.array_index, a.attempt, a.attempt_id, a.instance_id, a.compute_environment, a.status,
