@@ -311,7 +311,7 @@ async def test_cleanup_after_an_agent_that_is_gone(own_containers: Stand, engine
 
 
 async def test_an_engine_that_breaks_off_at_the_start(tmp_path: Path) -> None:
-    """The agent stays and waits for it: only attempts that would start now fail."""
+    """It answers, but nothing starts: the attempt fails in the end, and the agent stays."""
 
     async def version_alone(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         request = await reader.readuntil(b"\r\n\r\n")

@@ -394,7 +394,7 @@ async def ensure_busybox(engine: Engine) -> None:
         url = f"{engine.docker.docker_host}/{engine.docker.api_version}/images/create"
         params = {"fromSrc": "-", "repo": "busybox", "tag": "latest", "changes": 'CMD ["sh"]'}
         async with engine.docker.session.post(
-            url, params=params, data=busybox_archive()
+            url, params=params, data=io.BytesIO(busybox_archive())
         ) as response:
             assert response.status == 200, await response.text()
             await response.read()

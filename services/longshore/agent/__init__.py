@@ -15,8 +15,8 @@ What happens at each failure:
   again;
 - the agent is killed: containers run on; the next start finds them by label (or by their directory,
   for processes), reads their exits and goes on where the journal ends;
-- the engine is away: attempts about to start fail with `DockerStateError`, running ones are watched
-  again as soon as it answers;
+- the engine is away: attempts about to start wait for it, running ones are watched again as soon
+  as it answers;
 - the log service is away: output stays in the spool and is sent later, each byte once;
 - the instance is over on record: the agent stops what it runs and exits.
 

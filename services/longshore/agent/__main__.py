@@ -13,6 +13,7 @@ from longshore.agent.attempts.crew import Crew
 from longshore.agent.config import AgentConfig
 from longshore.agent.docker.engine import Engine, engine_address
 from longshore.agent.docker.runtime import DockerRuntime
+from longshore.agent.health import Health
 from longshore.agent.logs.shipper import Shipper
 from longshore.agent.logs.spool import Spool
 from longshore.agent.process.runtime import ProcessRuntime
@@ -120,12 +121,19 @@ async def _serve(
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, terminate.set)
     shipper = Shipper(config.logs_address, spool)
     async with asyncio.TaskGroup() as group:
-        crew = Crew(runtime, journal, config.concurrent_starts, group)
+        health = Health(runtime)
+        crew = Crew(runtime, health, journal, config.concurrent_starts, group)
         identity = Identity(runtime.kind, version("longshore"))
         stream = SchedulerStream(config, identity, crew)
         await crew.recover()
         await spool.finish_others(crew.log_names())
-        works = [runtime.run(), crew.outbox.run(), shipper.run(), stream.run()]
+        works = [
+            runtime.run(health.suspect),
+            health.run(),
+            crew.outbox.run(),
+            shipper.run(),
+            stream.run(),
+        ]
         if config.metadata == "ec2":
             watch = MetadataWatch(
                 stream.give_notice, config.metadata_endpoint, config.metadata_seconds

@@ -1,5 +1,6 @@
 """What the agent asks of whatever runs containers."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -20,11 +21,16 @@ class Found:
 
 
 class Runtime(Protocol):
-    """Runs attempts. Every method may raise `StepFailed`; none is called twice at once for one
-    attempt, save `stop`, which comes while `wait` waits.
+    """Runs attempts. Every method may raise `StepFailed`; `prepare`, `started`, `launch` and
+    `remove` raise `RuntimeAway` where there is no answer, and are called again. None is called
+    twice at once for one attempt, save `stop`, which comes while `wait` waits.
     """  # noqa: D205
 
     kind: resources_pb2.Runtime.ValueType
+
+    async def answers(self) -> bool:
+        """Whether it is there."""
+        ...
 
     async def find(self) -> dict[AttemptKey, Found]:
         """What is there already, called once before anything else."""
@@ -40,6 +46,10 @@ class Runtime(Protocol):
 
     async def prepare(self, attempt: Attempt) -> None:
         """Makes the image present."""
+        ...
+
+    async def started(self, attempt: Attempt) -> datetime | None:
+        """When an attempt with a handle started, if it did; then it is as after `launch`."""
         ...
 
     async def launch(self, attempt: Attempt) -> datetime:
@@ -69,8 +79,12 @@ class Runtime(Protocol):
         """Stops and removes what was found and belongs to no attempt."""
         ...
 
-    async def run(self) -> None:
-        """Whatever must go on in the background, until cancelled."""
+    async def run(self, suspect: Callable[[], object]) -> None:
+        """Whatever must go on in the background, until cancelled.
+
+        Args:
+            suspect: called when it seems to be away.
+        """
         ...
 
     async def close(self, *, last: bool) -> None:

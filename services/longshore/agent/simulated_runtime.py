@@ -1,6 +1,7 @@
 """The simulated runtime: nothing runs, time passes. For measuring and for simulation."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import datetime
 
 from longshore.agent.attempts.attempt import Attempt, AttemptKey, Exit, now
@@ -20,6 +21,10 @@ class SimulatedRuntime:
     def __init__(self) -> None:
         self._stopped: dict[AttemptKey, asyncio.Event] = {}
 
+    async def answers(self) -> bool:
+        """Always."""
+        return True
+
     async def find(self) -> dict[AttemptKey, Found]:
         """Nothing: what is simulated ends with the agent."""
         return {}
@@ -33,6 +38,10 @@ class SimulatedRuntime:
 
     async def prepare(self, attempt: Attempt) -> None:
         """Images are not looked at."""
+
+    async def started(self, attempt: Attempt) -> datetime | None:  # noqa: ARG002
+        """Nothing is ever found."""
+        return None
 
     async def launch(self, attempt: Attempt) -> datetime:
         """Begins now."""
@@ -69,7 +78,7 @@ class SimulatedRuntime:
     async def discard(self, key: AttemptKey, found: Found) -> None:
         """Nothing is ever found."""
 
-    async def run(self) -> None:
+    async def run(self, suspect: Callable[[], object]) -> None:
         """Nothing goes on in the background."""
 
     async def close(self, *, last: bool) -> None:

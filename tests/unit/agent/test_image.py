@@ -4,7 +4,7 @@ from typing import cast
 
 import pytest
 
-from longshore.agent.attempts.attempt import StepFailed
+from longshore.agent.attempts.attempt import RuntimeAway, StepFailed
 from longshore.agent.docker.engine import Engine, EngineAwayError
 from longshore.agent.docker.image import Images
 
@@ -64,5 +64,5 @@ async def test_what_is_no_reference_cannot_be_pulled(image: str) -> None:
     ],
 )
 async def test_the_engine_is_asked_for_a_reference(image: str) -> None:
-    with pytest.raises(StepFailed, match="DockerStateError"):
+    with pytest.raises(RuntimeAway):
         await _images().make_present(image)

@@ -66,6 +66,10 @@ class StepFailed(Exception):
         self.reason = f"{name}: {text}"[:REASON_LENGTH]
 
 
+class RuntimeAway(Exception):
+    """What runs containers did not answer. Of the attempt that says nothing: it is tried again."""
+
+
 def no_network(why: str) -> StepFailed:
     """The failure of a node that others could not reach."""
     return StepFailed(
@@ -92,6 +96,8 @@ class Attempt:
     journaled: asyncio.Event = field(default_factory=asyncio.Event)
     #: The scheduler has the last report.
     acknowledged: bool = False
+    #: Times that the runtime broke off on its way to the start.
+    broken_off: int = 0
 
     @property
     def live(self) -> bool:

@@ -1,6 +1,8 @@
 """Moves an attempt one step toward what is desired."""
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any
 
 import structlog
 
@@ -10,9 +12,11 @@ from longshore.agent.attempts.attempt import (
     Attempt,
     Exit,
     Phase,
+    RuntimeAway,
     StepFailed,
     now,
 )
+from longshore.agent.health import Health
 from longshore.agent.runtime import Runtime
 from longshore.v1 import agent_service_pb2 as pb
 
@@ -22,6 +26,8 @@ log = structlog.get_logger()
 RETRY_SECONDS = 2.0
 #: Seconds between two tries to stop what has not ended.
 STOP_AGAIN_SECONDS = 5.0
+#: Times that the runtime may break off on an attempt's way to its start and answer again.
+BROKEN_OFF_LIMIT = 10
 #: Containers removed at one time; more would only take processor time from those that start.
 CONCURRENT_REMOVALS = 3
 
@@ -29,8 +35,9 @@ CONCURRENT_REMOVALS = 3
 class Controller:
     """The steps, over a runtime. How far an attempt is stands in the attempt alone."""
 
-    def __init__(self, runtime: Runtime, concurrent_starts: int) -> None:
+    def __init__(self, runtime: Runtime, health: Health, concurrent_starts: int) -> None:
         self._runtime = runtime
+        self._health = health
         self._starts = asyncio.Semaphore(concurrent_starts)
         self._removals = asyncio.Semaphore(CONCURRENT_REMOVALS)
 
@@ -70,32 +77,42 @@ class Controller:
             return _stopped_early(attempt)
         try:
             if not self._runtime.prepared(attempt):
-                await self._prepare_unless_stopped(attempt)
+                await _unless_stopped(attempt, self._runtime.prepare(attempt))
         except StepFailed as error:
             return _failed_to_start(attempt, error)
+        except RuntimeAway as error:
+            return await self._wait_for_runtime(attempt, error)
         attempt.phase = Phase.READY
         return None
 
-    async def _prepare_unless_stopped(self, attempt: Attempt) -> None:
-        preparing = asyncio.ensure_future(self._runtime.prepare(attempt))
-        attempt.on_stop = preparing.cancel
-        try:
-            await asyncio.wait({preparing})
-            if not preparing.cancelled():
-                preparing.result()
-        finally:
-            attempt.on_stop = None
-            preparing.cancel()
-
     async def _launch(self, attempt: Attempt) -> pb.AttemptChange | None:
-        async with self._starts:
-            if attempt.stopping:
-                return _stopped_early(attempt)
-            try:
-                started_at = await self._runtime.launch(attempt)
-            except StepFailed as error:
-                return _failed_to_start(attempt, error)
+        try:
+            async with self._starts:
+                # A start that was broken off may have come to pass.
+                started_at = await self._runtime.started(attempt) if attempt.handle else None
+                if started_at is None:
+                    if attempt.stopping:
+                        return _stopped_early(attempt)
+                    started_at = await self._runtime.launch(attempt)
+        except StepFailed as error:
+            return _failed_to_start(attempt, error)
+        except RuntimeAway as error:
+            return await self._wait_for_runtime(attempt, error)
         return attempt.started(started_at)
+
+    async def _wait_for_runtime(
+        self, attempt: Attempt, error: RuntimeAway
+    ) -> pb.AttemptChange | None:
+        """Waits for a runtime that is away; what has not reached it does not once it is stopped."""
+        attempt.broken_off += 1
+        if attempt.broken_off > BROKEN_OFF_LIMIT:
+            return _failed_to_start(attempt, StepFailed("DockerStateError", str(error)))
+        self._health.suspect()
+        if attempt.handle:
+            await self._health.fit()
+        elif not attempt.stopping:
+            await _unless_stopped(attempt, self._health.fit())
+        return None
 
     async def _watch(self, attempt: Attempt) -> pb.AttemptChange:
         stops: list[asyncio.Task[None]] = []
@@ -135,12 +152,25 @@ class Controller:
         async with self._removals:
             try:
                 await self._runtime.remove(attempt)
-            except StepFailed as error:
+            except (StepFailed, RuntimeAway) as error:
                 log.warning("attempt.not_removed", job_id=attempt.key.job_id, error=str(error))
             else:
                 attempt.phase = Phase.REMOVED
                 return
         await asyncio.sleep(RETRY_SECONDS)
+
+
+async def _unless_stopped(attempt: Attempt, work: Coroutine[Any, Any, None]) -> None:
+    """Awaits what is given up once the attempt's end is asked for."""
+    working = asyncio.ensure_future(work)
+    attempt.on_stop = working.cancel
+    try:
+        await asyncio.wait({working})
+        if not working.cancelled():
+            working.result()
+    finally:
+        attempt.on_stop = None
+        working.cancel()
 
 
 def _stopped_early(attempt: Attempt) -> pb.AttemptChange:

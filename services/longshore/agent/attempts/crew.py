@@ -11,6 +11,7 @@ import structlog
 from longshore.agent import metrics
 from longshore.agent.attempts.attempt import Attempt, AttemptKey, Phase, now
 from longshore.agent.attempts.controller import Controller
+from longshore.agent.health import Health
 from longshore.agent.reporting.journal import Entry, Journal
 from longshore.agent.reporting.outbox import Outbox
 from longshore.agent.runtime import Found, Runtime
@@ -26,11 +27,16 @@ class Crew:
     """Takes attempts on, brings them to their end, and forgets them when nobody needs them."""
 
     def __init__(
-        self, runtime: Runtime, journal: Journal, concurrent_starts: int, group: asyncio.TaskGroup
+        self,
+        runtime: Runtime,
+        health: Health,
+        journal: Journal,
+        concurrent_starts: int,
+        group: asyncio.TaskGroup,
     ) -> None:
         self._runtime = runtime
         self._journal = journal
-        self._controller = Controller(runtime, concurrent_starts)
+        self._controller = Controller(runtime, health, concurrent_starts)
         self._group = group
         self._attempts: dict[AttemptKey, Attempt] = {}
         self._tasks: dict[AttemptKey, asyncio.Task[None]] = {}

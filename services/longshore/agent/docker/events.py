@@ -26,6 +26,7 @@ async def watch_events(
     instance_id: str,
     handle: Callable[[dict[str, Any]], None],
     reconcile: Callable[[], Awaitable[None]],
+    suspect: Callable[[], object],
 ) -> None:
     """Hands on the events of an instance's containers, until cancelled.
 
@@ -35,6 +36,7 @@ async def watch_events(
         handle: takes one event.
         reconcile: looks at all containers; called whenever the stream is (again) in place, so that
             what happened in between is seen. Its own failures break the stream.
+        suspect: called when the stream broke.
     """
     params = {
         "filters": filters(
@@ -53,8 +55,10 @@ async def watch_events(
                 broken = False
                 while line := await body.readline():
                     handle(json.loads(line))
+            suspect()
         except (EngineError, EngineAwayError, EngineTimeoutError) as error:
             if not broken:
                 log.warning("events.broken", error=str(error))
+                suspect()
             broken = True
         await asyncio.sleep(RETRY_SECONDS)

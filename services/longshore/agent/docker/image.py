@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from longshore.agent.attempts.attempt import StepFailed
+from longshore.agent.attempts.attempt import RuntimeAway, StepFailed
 from longshore.agent.docker.engine import (
     Engine,
     EngineAwayError,
@@ -60,6 +60,7 @@ class Images:
 
         Raises:
             StepFailed: with `CannotPullContainerError` and what the engine or registry said.
+            RuntimeAway: the engine did not answer.
         """
         if self.known(image):
             return
@@ -84,7 +85,7 @@ class Images:
                 return False
             raise StepFailed("CannotPullContainerError", _said(error)) from error
         except EngineAwayError as error:
-            raise StepFailed("DockerStateError", str(error)) from error
+            raise RuntimeAway(str(error)) from error
         except EngineTimeoutError as error:
             raise StepFailed(
                 "DockerTimeoutError", f"Could not inspect the image; {error}"
@@ -115,7 +116,7 @@ class Images:
                 if error.status < 500 or tries == self._attempts:
                     raise StepFailed("CannotPullContainerError", _said(error)) from error
             except EngineAwayError as error:
-                raise StepFailed("DockerStateError", str(error)) from error
+                raise RuntimeAway(str(error)) from error
             except EngineTimeoutError as error:
                 raise StepFailed(
                     "DockerTimeoutError", f"Could not transition to pulled; {error}"

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from longshore.agent import machine
-from longshore.agent.attempts.attempt import StepFailed
+from longshore.agent.attempts.attempt import RuntimeAway, StepFailed
 from longshore.agent.config import AgentConfig
 from longshore.agent.docker.engine import Engine, EngineAwayError, EngineTimeoutError
 from longshore.agent.docker.sandbox import Sandbox, SandboxError, addresses
@@ -44,6 +44,7 @@ class Network:
 
         Raises:
             StepFailed: there is none at present.
+            RuntimeAway: the engine did not answer.
         """
         wanted = self._config.node_network if node else self._config.network
         if wanted != "sandbox":
@@ -54,8 +55,12 @@ class Network:
             except SandboxError as error:
                 log.warning("sandbox.unavailable", error=str(error), instead="bridge")
                 self._sandbox_refused = True
-            except (EngineAwayError, EngineTimeoutError) as error:
-                raise StepFailed("DockerStateError", str(error)) from error
+            except EngineAwayError as error:
+                raise RuntimeAway(str(error)) from error
+            except EngineTimeoutError as error:
+                raise StepFailed(
+                    "DockerTimeoutError", f"Could not make the sandbox; {error}"
+                ) from error
         return "bridge"
 
     async def address(self, shown: dict[str, Any]) -> str:

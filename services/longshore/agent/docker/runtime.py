@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +16,7 @@ from longshore.agent.attempts.attempt import (
     AttemptKey,
     Exit,
     Phase,
+    RuntimeAway,
     StepFailed,
     no_network,
     now,
@@ -100,6 +102,10 @@ class DockerRuntime:
         self._free_gpus = [str(index) for index in range(config.gpus)]
         self._gpus_of: dict[AttemptKey, list[str]] = {}
 
+    async def answers(self) -> bool:
+        """Whether the engine is there."""
+        return await self._engine.answers()
+
     async def find(self) -> dict[AttemptKey, Found]:
         """The containers with this instance's label."""
         found: dict[AttemptKey, Found] = {}
@@ -137,6 +143,25 @@ class DockerRuntime:
     async def prepare(self, attempt: Attempt) -> None:
         """Pulls the image as the pull behaviour says."""
         await self._images.make_present(attempt.assignment.container.image)
+
+    async def started(self, attempt: Attempt) -> datetime | None:
+        """Whether a container runs whose start was not answered; a wrong guess would run it twice.
+
+        One that is gone is forgotten.
+        """
+        try:
+            shown = await self._show(attempt.handle)
+        except (EngineError, EngineAwayError, EngineTimeoutError) as error:
+            raise RuntimeAway(str(error)) from error
+        if shown is None:
+            self._forget_container(attempt)
+            return None
+        started_at = _time(shown["State"]["StartedAt"])
+        if started_at is not None:
+            self._containers[attempt.handle].output.follow_soon()
+            if attempt.is_node:
+                await self._find_address(attempt)
+        return started_at
 
     async def launch(self, attempt: Attempt) -> datetime:
         """Creates and starts the container."""
@@ -211,20 +236,22 @@ class DockerRuntime:
         while True:
             try:
                 await self._delete(found.handle)
-            except StepFailed as error:
+            except (StepFailed, RuntimeAway) as error:
                 log.warning("container.not_removed", error=str(error))
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 self._release_gpus(key)
                 return
 
-    async def run(self) -> None:
+    async def run(self, suspect: Callable[[], object]) -> None:
         """Makes the sandbox and watches events until cancelled."""
         async with asyncio.TaskGroup() as group:
             if self._network.wants_sandbox:
                 group.create_task(self._prepare_sandbox())
             group.create_task(
-                watch_events(self._engine, self._config.instance_id, self._seen, self._reconcile)
+                watch_events(
+                    self._engine, self._config.instance_id, self._seen, self._reconcile, suspect
+                )
             )
 
     async def close(self, *, last: bool) -> None:
@@ -254,12 +281,17 @@ class DockerRuntime:
                     log.warning("sandbox.gone", error=error.message)
                     self._network.sandbox.invalidate()
                     await self._delete(attempt.handle)
-                    self._containers.pop(attempt.handle, None)
-                    attempt.handle = ""
+                    self._forget_container(attempt)
                     continue
                 raise StepFailed("CannotStartContainerError", _said(error)) from error
-            except (EngineAwayError, EngineTimeoutError) as error:
-                return await self._started_after_all(attempt, error)
+            except EngineAwayError as error:
+                raise RuntimeAway(str(error)) from error
+            except EngineTimeoutError as error:
+                if (started_at := await self.started(attempt)) is not None:
+                    return started_at
+                raise StepFailed(
+                    "DockerTimeoutError", f"Could not transition to started; {error}"
+                ) from error
         container = self._containers[attempt.handle]
         container.output.follow_soon()
         return container.started_at or now()
@@ -308,7 +340,7 @@ class DockerRuntime:
                 else:
                     raise StepFailed("CannotCreateContainerError", _said(error)) from error
             except EngineAwayError as error:
-                raise StepFailed("DockerStateError", str(error)) from error
+                raise RuntimeAway(str(error)) from error
             except EngineTimeoutError as error:
                 raise StepFailed(
                     "DockerTimeoutError", f"Could not transition to created; {error}"
@@ -317,24 +349,9 @@ class DockerRuntime:
                 return created.id
         raise StepFailed("CannotCreateContainerError", f"gave up after {LAUNCH_TRIES} tries")
 
-    async def _started_after_all(self, attempt: Attempt, error: Exception) -> datetime:
-        """Whether a container runs whose start was not answered; a wrong guess would run it twice.
-
-        Raises:
-            StepFailed: it does not run and never will.
-        """
-        shown = await self._show_patiently(attempt.handle)
-        started_at = None if shown is None else _time(shown["State"]["StartedAt"])
-        if started_at is not None:
-            self._containers[attempt.handle].output.follow_soon()
-            return started_at
-        if isinstance(error, EngineTimeoutError):
-            raise StepFailed("DockerTimeoutError", f"Could not transition to started; {error}")
-        raise StepFailed("DockerStateError", str(error))
-
     async def _prepare_sandbox(self) -> None:
         # Only so that the first attempt need not wait for it: each one asks for it again.
-        with contextlib.suppress(StepFailed):
+        with contextlib.suppress(StepFailed, RuntimeAway):
             await self._network.mode(node=False)
 
     async def _address(self, shown: dict[str, Any]) -> str:
@@ -344,6 +361,10 @@ class DockerRuntime:
         except (EngineError, EngineAwayError, EngineTimeoutError, OSError) as error:
             log.warning("address.unknown", error=str(error))
             return ""
+
+    def _forget_container(self, attempt: Attempt) -> None:
+        self._containers.pop(attempt.handle, None)
+        attempt.handle = ""
 
     def _track(self, attempt: Attempt) -> None:
         output = Output(
@@ -415,7 +436,9 @@ class DockerRuntime:
             # 409: a removal is under way already.
             if error.status not in (404, 409):
                 raise StepFailed("CannotRemoveContainerError", error.message) from error
-        except (EngineAwayError, EngineTimeoutError) as error:
+        except EngineAwayError as error:
+            raise RuntimeAway(str(error)) from error
+        except EngineTimeoutError as error:
             raise StepFailed("CannotRemoveContainerError", str(error)) from error
 
     async def _delete_volume(self, name: str) -> None:

@@ -19,6 +19,7 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -92,6 +93,10 @@ class ProcessRuntime:
         self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._processes: dict[AttemptKey, _Process] = {}
 
+    async def answers(self) -> bool:
+        """Always: there is nothing in between."""
+        return True
+
     async def find(self) -> dict[AttemptKey, Found]:
         """The attempts that have a directory with a supervisor's mark in it."""
         found: dict[AttemptKey, Found] = {}
@@ -115,6 +120,10 @@ class ProcessRuntime:
 
     async def prepare(self, attempt: Attempt) -> None:
         """There is nothing to pull."""
+
+    async def started(self, attempt: Attempt) -> datetime | None:  # noqa: ARG002
+        """None: a start is never broken off, and a second supervisor runs nothing."""
+        return None
 
     async def launch(self, attempt: Attempt) -> datetime:
         """Starts the supervisor."""
@@ -193,7 +202,7 @@ class ProcessRuntime:
         _kill_group(_supervisor_pid(directory), directory)
         await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 
-    async def run(self) -> None:
+    async def run(self, suspect: Callable[[], object]) -> None:  # noqa: ARG002 - always there
         """Takes output as it comes, until cancelled."""
         while True:
             await asyncio.sleep(OUTPUT_SECONDS)

@@ -7,6 +7,7 @@ import pytest
 
 from longshore.agent.attempts.attempt import Attempt, AttemptKey, Exit
 from longshore.agent.attempts.crew import Crew
+from longshore.agent.health import Health
 from longshore.agent.reporting.journal import Journal
 from longshore.agent.runtime import Found
 from longshore.agent.simulated_runtime import SimulatedRuntime
@@ -38,7 +39,7 @@ async def test_a_mistake_in_one_attempt_ends_neither_the_others_nor_the_agent() 
     journal = Journal(None)
     runtime = MistakenRuntime()
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
-        crew = Crew(runtime, journal, 4, group)
+        crew = Crew(runtime, Health(runtime), journal, 4, group)
         sending = group.create_task(crew.outbox.run())
         crew.assign(
             pb.Assignment(key=pb.AttemptKey(job_id=name, attempt=1))
@@ -124,7 +125,8 @@ async def test_a_node_s_address_is_told_by_the_next_agent(told_before: bool) -> 
     found = Found("handle", started_at, "" if told_before else "10.0.0.1")
     told: list[pb.AttemptChange] = []
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
-        crew = Crew(LongRunningRuntime(key, found), journal, 4, group)
+        runtime = LongRunningRuntime(key, found)
+        crew = Crew(runtime, Health(runtime), journal, 4, group)
         sending = group.create_task(crew.outbox.run())
         await crew.recover()
         await crew.wait_until_over()
