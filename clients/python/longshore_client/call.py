@@ -1,7 +1,6 @@
 """How a call is made: its deadline, and what is tried again."""
 
 import asyncio
-import random
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any, TypeVar
@@ -9,6 +8,7 @@ from typing import Any, TypeVar
 import grpc
 from google.protobuf.message import Message
 
+from longshore.backoff import Backoff
 from longshore_client.errors import Timeout, Unavailable
 from longshore_client.refusal import error_info, from_rpc_error
 
@@ -36,26 +36,6 @@ def open_channel(target: str) -> grpc.aio.Channel:
             ("grpc.enable_http_proxy", 0),
         ],
     )
-
-
-class Backoff:
-    """Growing, jittered delays."""
-
-    def __init__(
-        self, first: float = BACKOFF_FIRST_SECONDS, last: float = BACKOFF_LAST_SECONDS
-    ) -> None:
-        self._first = first
-        self._last = last
-        self.reset()
-
-    def reset(self) -> None:
-        """Begins again with the shortest delay."""
-        self._next = self._first
-
-    def delay(self) -> float:
-        """The next delay in seconds."""
-        current, self._next = self._next, min(self._last, self._next * 1.7)
-        return current * random.uniform(0.7, 1.0)
 
 
 class Caller:
@@ -99,7 +79,7 @@ class Caller:
         clock = asyncio.get_running_loop().time
         start = clock()
         deadline = start + (self.timeout if timeout is None else timeout)
-        backoff = Backoff()
+        backoff = Backoff(BACKOFF_FIRST_SECONDS, BACKOFF_LAST_SECONDS)
         while True:
             try:
                 response = await method(

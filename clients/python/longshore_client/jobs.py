@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
+from longshore.backoff import Backoff
 from longshore.v1 import job_pb2, key_value_pb2, scheduler_service_pb2
 from longshore_client import build
-from longshore_client.call import Backoff, new_request_id
+from longshore_client.call import new_request_id
 from longshore_client.connection import Connection
 from longshore_client.errors import NotFound, Timeout
 

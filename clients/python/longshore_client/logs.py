@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from longshore.backoff import Backoff
 from longshore.v1 import job_pb2, log_service_pb2
-from longshore_client.call import Backoff
+from longshore_client.call import BACKOFF_FIRST_SECONDS, BACKOFF_LAST_SECONDS
 from longshore_client.errors import InvalidRequest, NotFound, Timeout, Unavailable
 from longshore_client.jobs import FINAL, POLL_FIRST_SECONDS, POLL_LAST_SECONDS, JobCalls
 
@@ -68,7 +69,7 @@ class LogCalls(JobCalls):
         request = log_service_pb2.TailLogsRequest(
             log_stream_name=log_stream_name, follow=follow, tail_lines=tail_lines
         )
-        backoff = Backoff()
+        backoff = Backoff(BACKOFF_FIRST_SECONDS, BACKOFF_LAST_SECONDS)
         failures = 0
         while True:
             offset = request.offset

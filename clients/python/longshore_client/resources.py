@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
+from longshore.backoff import Backoff
 from longshore.v1 import compute_environment_pb2, job_definition_pb2, job_queue_pb2
-from longshore_client.call import Backoff
 from longshore_client.connection import Connection
 from longshore_client.errors import NotFound, PreconditionFailed, Timeout
 

@@ -2,7 +2,17 @@
 
 import grpc
 
+from longshore.backoff import Backoff
 from longshore.rpc.server import MESSAGE_BYTES
+
+#: Between tries to open a stream again that broke.
+RECONNECT_FIRST_SECONDS = 0.2
+RECONNECT_LAST_SECONDS = 10.0
+
+
+def reconnect_backoff() -> Backoff:
+    """Pauses before a stream that broke is opened again."""
+    return Backoff(RECONNECT_FIRST_SECONDS, RECONNECT_LAST_SECONDS)
 
 
 def open_channel(target: str) -> grpc.aio.Channel:

@@ -8,17 +8,14 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from longshore.backoff import Backoff
 from longshore.domain.errors import Unavailable
 
 log = structlog.get_logger()
 
-BACKOFF_FIRST_SECONDS = 0.1
+#: Between tries of what is away: a pass that failed, or what a pass left alone.
+BACKOFF_FIRST_SECONDS = 0.2
 BACKOFF_LAST_SECONDS = 5.0
-
-
-def backoff(failures: int) -> float:
-    """Most seconds to wait after so many failures in a row."""
-    return min(BACKOFF_LAST_SECONDS, BACKOFF_FIRST_SECONDS * 2.0 ** min(failures, 10))
 
 
 class Loop:
@@ -67,7 +64,7 @@ class Loop:
 
     async def run(self) -> None:
         """Runs passes until stopped or cancelled."""
-        failures = 0
+        backoff = Backoff(BACKOFF_FIRST_SECONDS, BACKOFF_LAST_SECONDS)
         gather = self._gather
         self._event.set()
         while True:
@@ -80,20 +77,24 @@ class Loop:
                 await asyncio.sleep(gather)
             self._event.clear()
             started = time.monotonic()
+            delay = 0.0
             try:
                 await self._tick()
-                failures = 0
+                backoff.reset()
             except (Unavailable, OSError, TimeoutError) as error:
-                failures += 1
+                delay = backoff.delay()
                 log.warning(
-                    "loop.unavailable", loop=self._name, error=str(error), failures=failures
+                    "loop.unavailable",
+                    loop=self._name,
+                    error=str(error),
+                    failures=backoff.failures,
                 )
             except Exception:
-                failures += 1
-                log.exception("loop.failed", loop=self._name, failures=failures)
+                delay = backoff.delay()
+                log.exception("loop.failed", loop=self._name, failures=backoff.failures)
             gather = max(self._gather, min(time.monotonic() - started, self._gather_most))
-            if failures:
+            if backoff.failures:
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(backoff(failures) * random.uniform(0.5, 1.0)):
+                    async with asyncio.timeout(delay):
                         await self._stopped.wait()
                 self._event.set()

@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
+from longshore.backoff import Backoff
 from longshore.domain.errors import LongshoreError
 from longshore.domain.scaling.capacity import Environment
 from longshore.domain.scaling.decision import Decision, order_for
-from longshore.runtime.loop import backoff
+from longshore.runtime.loop import BACKOFF_FIRST_SECONDS, BACKOFF_LAST_SECONDS
 from longshore.scaler.flight import Flights, Landed
 from longshore.scaler.ordering import Got, Ordering
 from longshore.state.leadership import Leadership
@@ -26,9 +27,9 @@ NOTHING_YET = "Nothing of that was had so far."
 
 @dataclass(slots=True)
 class _Absence:
-    """An environment whose orders are not answered: how often, and when to try again."""
+    """An environment whose orders are not answered, and when to try again."""
 
-    failures: int
+    backoff: Backoff
     retry_at: datetime
 
 
@@ -41,10 +42,15 @@ class Troubles:
     def note(self, event: str, environment: str, error: LongshoreError) -> None:
         """Leaves an environment alone for a while, longer each time; the others go on."""
         known = self._absences.get(environment)
-        failures = known.failures + 1 if known else 1
-        delay = timedelta(seconds=backoff(failures))
-        self._absences[environment] = _Absence(failures, datetime.now(UTC) + delay)
-        log.warning(event, compute_environment=environment, failures=failures, error=error.message)
+        backoff = known.backoff if known else Backoff(BACKOFF_FIRST_SECONDS, BACKOFF_LAST_SECONDS)
+        delay = timedelta(seconds=backoff.delay())
+        self._absences[environment] = _Absence(backoff, datetime.now(UTC) + delay)
+        log.warning(
+            event,
+            compute_environment=environment,
+            failures=backoff.failures,
+            error=error.message,
+        )
 
     def of(self, environment: str) -> object:
         """What is the matter with an environment, to compare it later; None: nothing."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import structlog
 
+from longshore.backoff import Backoff
 from longshore.standalone.record import ProcessRecord
 
 log = structlog.get_logger()
@@ -77,15 +78,15 @@ class ServiceProcess:
     async def supervise(self) -> None:
         """Starts the process again whenever it ends, until cancelled."""
         clock = asyncio.get_running_loop().time
-        pause = BACKOFF_FIRST_SECONDS
+        backoff = Backoff(BACKOFF_FIRST_SECONDS, BACKOFF_LAST_SECONDS)
         while True:
             began = clock()
             code = await self.ended()
             if clock() - began > SETTLED_SECONDS:
-                pause = BACKOFF_FIRST_SECONDS
+                backoff.reset()
+            pause = backoff.delay()
             log.warning("service.died", name=self.name, code=code, restart_seconds=pause)
             await asyncio.sleep(pause)
-            pause = min(BACKOFF_LAST_SECONDS, pause * 2)
             try:
                 await self.start()
             except OSError as error:

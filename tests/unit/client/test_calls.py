@@ -23,7 +23,7 @@ from longshore_client import (
     Unimplemented,
     refusal,
 )
-from longshore_client.call import Backoff, check_health
+from longshore_client.call import check_health
 
 
 def _accepted(request: job_pb2.SubmitJobRequest) -> job_pb2.SubmitJobResponse:
@@ -138,12 +138,3 @@ async def test_slow_service_is_a_timeout(client: Client, script: Script) -> None
     script.on("SubmitJob", grpc.StatusCode.DEADLINE_EXCEEDED)
     with pytest.raises(Timeout):
         await _submit(client)
-
-
-def test_backoff_grows_to_its_last_delay() -> None:
-    backoff = Backoff(0.1, 1.0)
-    delays = [backoff.delay() for _ in range(20)]
-    assert 0.07 <= delays[0] <= 0.1
-    assert 0.7 <= delays[-1] <= 1.0
-    backoff.reset()
-    assert backoff.delay() <= 0.1

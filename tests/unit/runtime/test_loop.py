@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from longshore.domain.errors import Unavailable
 from longshore.runtime import loop as loop_module
-from longshore.runtime.loop import BACKOFF_LAST_SECONDS, Loop, backoff
+from longshore.runtime.loop import Loop
 
 HOUR = 3600.0
 
@@ -93,13 +93,6 @@ async def test_wakes_that_gather_fold_into_one() -> None:
         await passes.until(2)
         await idle()
         assert passes.count == 2
-
-
-def test_delays_grow_to_a_bound() -> None:
-    delays = [backoff(failures) for failures in range(1, 100)]
-    assert delays == sorted(delays)
-    assert delays[0] == pytest.approx(0.2)
-    assert delays[-1] == BACKOFF_LAST_SECONDS
 
 
 async def test_a_pass_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:

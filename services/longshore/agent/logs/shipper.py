@@ -2,14 +2,13 @@
 
 import asyncio
 import contextlib
-import random
 
 import grpc
 import structlog
 
 from longshore.agent import metrics
 from longshore.agent.logs.spool import Spool
-from longshore.rpc.channel import open_channel
+from longshore.rpc.channel import open_channel, reconnect_backoff
 from longshore.v1 import log_service_pb2 as pb
 from longshore.v1 import log_service_pb2_grpc as pb_grpc
 
@@ -19,8 +18,6 @@ log = structlog.get_logger()
 CHUNK_BYTES = 256 * 1024
 #: Chunks sent and not answered yet, over all logs; with the size of a chunk it bounds the memory.
 IN_FLIGHT = 32
-BACKOFF_FIRST_SECONDS = 0.2
-BACKOFF_LAST_SECONDS = 10.0
 
 Call = grpc.aio.StreamStreamCall[pb.AppendLogsRequest, pb.AppendLogsResponse]
 
@@ -39,7 +36,7 @@ class Shipper:
         self._in_flight: set[str] = set()
         self._waiting: dict[str, None] = {}
         self._room = asyncio.Event()
-        self._failures = 0
+        self._backoff = reconnect_backoff()
         #: Set whenever the spool is empty.
         self.idle = asyncio.Event()
 
@@ -54,12 +51,9 @@ class Shipper:
                 try:
                     await self._session(stub)
                 except grpc.aio.AioRpcError as error:
-                    log.info("logs.unreachable", code=error.code().name, failures=self._failures)
-                longest = min(
-                    BACKOFF_LAST_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** min(self._failures, 8)
-                )
-                self._failures += 1
-                await asyncio.sleep(random.uniform(longest / 2, longest))
+                    failures = self._backoff.failures
+                    log.info("logs.unreachable", code=error.code().name, failures=failures)
+                await asyncio.sleep(self._backoff.delay())
 
     async def _session(self, stub: "pb_grpc.LogServiceStub") -> None:
         call: Call = stub.AppendLogs()  # type: ignore[call-arg] # written to, not iterated
@@ -128,7 +122,7 @@ class Shipper:
             response = await call.read()
             if not isinstance(response, pb.AppendLogsResponse):
                 return
-            self._failures = 0
+            self._backoff.reset()
             name = response.log_stream_name
             metrics.LOG_BYTES.inc(max(0, response.stored_bytes - self._stored.get(name, 0)))
             self._in_flight.discard(name)

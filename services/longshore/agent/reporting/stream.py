@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ from longshore.agent.attempts.crew import Crew
 from longshore.agent.config import AgentConfig
 from longshore.domain.errors import LongshoreError, PreconditionFailed, Unavailable
 from longshore.rpc.batch import fitting
-from longshore.rpc.channel import open_channel
+from longshore.rpc.channel import open_channel, reconnect_backoff
 from longshore.rpc.errors import from_rpc_error
 from longshore.v1 import agent_service_pb2 as pb
 from longshore.v1 import agent_service_pb2_grpc as pb_grpc
@@ -23,8 +22,6 @@ from longshore.v1 import resources_pb2
 log = structlog.get_logger()
 
 REGISTER_SECONDS = 15.0
-BACKOFF_FIRST_SECONDS = 0.2
-BACKOFF_LAST_SECONDS = 10.0
 DEFAULT_HEARTBEAT_SECONDS = 5.0
 
 Call = grpc.aio.StreamStreamCall[pb.ConnectRequest, pb.ConnectResponse]
@@ -45,7 +42,7 @@ class SchedulerStream:
         self._config = config
         self._identity = identity
         self._crew = crew
-        self._failures = 0
+        self._backoff = reconnect_backoff()
         self._heartbeat_seconds = DEFAULT_HEARTBEAT_SECONDS
         self._notice: pb.AgentNotice | None = None
         #: Set when the scheduler wants no more attempts here.
@@ -64,19 +61,14 @@ class SchedulerStream:
                     log.warning("agent.over", error=error.message)
                     self.over.set()
                 except (LongshoreError, TimeoutError) as error:
-                    log.info("stream.broken", error=str(error), failures=self._failures)
+                    log.info("stream.broken", error=str(error), failures=self._backoff.failures)
                 if not self.over.is_set():
-                    await self._back_off()
+                    await asyncio.sleep(self._backoff.delay())
 
     def give_notice(self, notice: pb.AgentNotice) -> None:
         """Tells the scheduler that the instance will go: now, and after each registration."""
         self._notice = notice
         self._crew.outbox.ready.set()
-
-    async def _back_off(self) -> None:
-        longest = min(BACKOFF_LAST_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** min(self._failures, 8))
-        self._failures += 1
-        await asyncio.sleep(random.uniform(longest / 2, longest))
 
     async def _session(self, stub: "pb_grpc.AgentServiceStub") -> None:
         call: Call = stub.Connect()  # type: ignore[call-arg] # written to, not iterated
@@ -86,7 +78,7 @@ class SchedulerStream:
             while part.more:
                 part = await self._next_answer(call)
                 registered.MergeFrom(part)
-            self._failures = 0
+            self._backoff.reset()
             metrics.CONNECTED.set(1)
             log.info(
                 "agent.registered",

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import functools
-import random
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
@@ -12,14 +11,15 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 from botocore.exceptions import BotoCoreError, ClientError
 
+from longshore.backoff import Backoff
 from longshore.domain.errors import LongshoreError, Unavailable
 from longshore.provisioning.ec2.config import Ec2Config
 
 log = structlog.get_logger()
 
-#: Tries of one call, and the longest pauses between them: full jitter, twice as long each time.
+#: Tries of one call, and the longest pauses between them.
 TRIES = 5
-PAUSE_FIRST_SECONDS = 0.25
+PAUSE_FIRST_SECONDS = 0.5
 PAUSE_LAST_SECONDS = 5.0
 #: Most pages that are read of one answer.
 PAGES_MAXIMUM = 200
@@ -70,10 +70,10 @@ class Api:
             Unavailable: AWS does not answer; what the call did is not known.
         """
         failure: LongshoreError = Unavailable(f"{operation} was never tried")
+        backoff = Backoff(PAUSE_FIRST_SECONDS, PAUSE_LAST_SECONDS)
         for number in range(TRIES):
             if number:
-                longest = min(PAUSE_FIRST_SECONDS * 2**number, PAUSE_LAST_SECONDS)
-                await asyncio.sleep(random.uniform(0, longest))
+                await asyncio.sleep(backoff.delay())
             try:
                 async with asyncio.timeout(self._call_seconds):
                     return await getattr(self._client, operation)(**members)

@@ -20,7 +20,6 @@ not on record, and ended as a stray.
 import asyncio
 import contextlib
 import math
-import random
 import uuid
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,11 +27,13 @@ from dataclasses import dataclass
 
 import structlog
 
+from longshore.backoff import Backoff
 from longshore.domain.catalogue import Catalogue, InstanceType
 from longshore.domain.checks import Json
 from longshore.domain.errors import InvalidRequest, NotFound, Unavailable
 from longshore.domain.order import CapacityError, CapacityOrder
 from longshore.provisioning.provider import Fulfilment, Provider
+from longshore.runtime.loop import BACKOFF_FIRST_SECONDS, BACKOFF_LAST_SECONDS
 from longshore.state.leadership import Leadership
 from longshore.state.pool import Connection
 from longshore.state.provisioning import capacity_order, instance
@@ -45,9 +46,6 @@ ANSWER_SECONDS = 50.0
 ORDERS_AT_ONCE = 8
 #: Orders that wait for that at the most. A scaler has one on its way for each environment.
 ORDERS_WAITING = 1_000
-#: Delay after the first try at which the provider did not answer, doubled with each further one.
-FIRST_DELAY = 0.25
-LAST_DELAY = 5.0
 #: How long it may take to note that an order is given up.
 GIVE_UP_SECONDS = 2.0
 
@@ -197,7 +195,7 @@ class Fulfilling:
         live: int,
     ) -> Fulfilment:
         """Asks the provider until it answers; the caller's deadline bounds that."""
-        delay = FIRST_DELAY
+        backoff = Backoff(BACKOFF_FIRST_SECONDS, BACKOFF_LAST_SECONDS)
         while True:
             try:
                 return await self._provider.fulfil(order, kinds, resources, live)
@@ -208,8 +206,7 @@ class Fulfilling:
                     order_id=str(order.order_id),
                     error=str(error),
                 )
-            await asyncio.sleep(delay * random.uniform(0.5, 1.0))
-            delay = min(delay * 2, LAST_DELAY)
+            await asyncio.sleep(backoff.delay())
 
     async def _close(
         self,
