@@ -81,7 +81,7 @@ async def main(stop: asyncio.Event) -> int:
     """
     config = AgentConfig.from_environment()
     config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    lock = Lock(config.data_dir)
+    lock = Lock.of(config.data_dir)
     if not lock.take():
         raise Unavailable(
             f"{config.data_dir} is in use by another agent; "

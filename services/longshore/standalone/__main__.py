@@ -33,7 +33,7 @@ DOWN_SECONDS = 180.0
 async def _up(stop: asyncio.Event) -> int:
     config = StandaloneConfig.from_environment(os.environ)
     config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    lock = Lock(config.data_dir)
+    lock = Lock.of(config.data_dir)
     if not lock.take():
         return ALREADY_RUNNING
     stack = Stack(config, os.environ)
@@ -79,7 +79,7 @@ async def _down(_stop: asyncio.Event) -> int:
     running = leftovers.supervisor(config.data_dir)
     if running is not None:
         await asyncio.to_thread(leftovers.stop, [running], DOWN_SECONDS)
-    lock = Lock(config.data_dir)
+    lock = Lock.of(config.data_dir)
     if not lock.take():
         log.error("stack.locked", data_dir=str(config.data_dir))
         return 1

@@ -4,9 +4,6 @@ The engine lets several networks have the same name, and from then on refuses th
 take turns to look and make, and know the network by its id ever after.
 """
 
-import asyncio
-import fcntl
-import os
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -17,6 +14,7 @@ import structlog
 from aiodocker.networks import DockerNetwork
 
 from longshore.agent.docker.engine import Engine, EngineError
+from longshore.runtime.lock import Lock
 
 log = structlog.get_logger()
 
@@ -24,7 +22,6 @@ CALL_SECONDS = 60.0
 TURN_SECONDS = 60.0
 #: How many names are tried.
 NAMES = 4
-_PAUSE_SECONDS = 0.05
 
 
 def oldest_first(listed: Iterable[dict[str, Any]], name: str) -> list[dict[str, Any]]:
@@ -116,32 +113,16 @@ async def _turn(directory: Path | None) -> AsyncIterator[None]:
     Who does not get it in time, or may not open it, goes on without: at worst there is one network
     too many, which the next agent removes.
     """
-    try:
-        descriptor = None if directory is None else os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        log.warning("network.no_turn", directory=str(directory), error=str(error))
-        descriptor = None
-    if descriptor is None:
+    if directory is None:
         yield
         return
+    lock = Lock(directory)
     try:
-        if not await _locked(descriptor):
+        if not await lock.wait(TURN_SECONDS):
             log.warning("network.no_turn", directory=str(directory), error="held by another")
+    except OSError as error:
+        log.warning("network.no_turn", directory=str(directory), error=str(error))
+    try:
         yield
     finally:
-        # The kernel frees the lock with it.
-        os.close(descriptor)
-
-
-async def _locked(descriptor: int) -> bool:
-    try:
-        async with asyncio.timeout(TURN_SECONDS):
-            while True:
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    await asyncio.sleep(_PAUSE_SECONDS)
-                else:
-                    return True
-    except TimeoutError:
-        return False
+        lock.release()
