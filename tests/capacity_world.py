@@ -21,7 +21,7 @@ from longshore.provisioning.instances.loop import Reconciler
 from longshore.provisioning.instances.reporting import Reports
 from longshore.provisioning.local.provider import LocalProvider
 from longshore.provisioning.orders.fulfilling import Fulfilling
-from longshore.provisioning.service import LEASE_SECONDS, Provisioning
+from longshore.provisioning.service import Provisioning
 from longshore.provisioning.servicer import ProvisioningServicer
 from longshore.rpc.channel import open_channel
 from longshore.rpc.server import GrpcServer
@@ -220,7 +220,7 @@ async def a_world(
         stack.callback(kill_all, directory)
         stack.callback(provider.close)
         leadership = Leadership(
-            pool, lease.PROVISIONING, f"local:{machine}:{directory}", LEASE_SECONDS
+            pool, lease.PROVISIONING, f"local:{machine}:{directory}", lease.SERVICE_SECONDS
         )
         reconciler = Reconciler(
             pool,

@@ -28,7 +28,7 @@ from longshore.provisioning.instances.loop import Reconciler
 from longshore.provisioning.instances.reporting import Reports, Wanted
 from longshore.provisioning.orders.fulfilling import Fulfilling
 from longshore.provisioning.provider import Found, Fulfilment, LaunchError
-from longshore.provisioning.service import LEASE_SECONDS, Provisioning
+from longshore.provisioning.service import Provisioning
 from longshore.state import lease
 from longshore.state.leadership import Leadership
 from longshore.state.pool import Pool, open_pool
@@ -197,7 +197,7 @@ async def a_cloud_world(
         stack.push_async_callback(pool.close)
         db = await asyncpg.connect(database_url)
         stack.push_async_callback(db.close)
-        leadership = Leadership(pool, lease.PROVISIONING, "the machine", LEASE_SECONDS)
+        leadership = Leadership(pool, lease.PROVISIONING, "the machine", lease.SERVICE_SECONDS)
         due: list[float] = []
         reconciler = Reconciler(
             pool,

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import psutil
 
-#: Memory kept for the machine itself, in MiB: what AWS's own image reserves.
-RESERVE_MIB = 32
+from longshore.domain.catalogue import RESERVE_MIB
+
 #: Longest time for finding what a name means, in seconds.
 RESOLVE_SECONDS = 10.0
 

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 
 ON_DEMAND = "ON_DEMAND"
 SPOT = "SPOT"
+#: Entries of an order, instances of an entry, and instances given back in one call, at most.
+ENTRIES_LIMIT = 300
+COUNT_LIMIT = 10_000
+GIVE_BACK_LIMIT = 1_000
 
 #: Reasons of capacity errors. The provider has none left of that pool.
 INSUFFICIENT_INSTANCE_CAPACITY = "INSUFFICIENT_INSTANCE_CAPACITY"

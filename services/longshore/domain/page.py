@@ -17,6 +17,9 @@ Part = range | re.Pattern[str]
 #: Numbers that a column of 32 and of 64 bits holds, from 0; no column has a number below.
 NUMBER_32 = range(2**31)
 NUMBER_64 = range(2**63)
+#: Entries of a page of our own lists, if nothing is asked, and at most.
+LIST_DEFAULT = 100
+LIST_MOST = 1_000
 #: Names of things whose names have no form of their own here: what the database can hold.
 ANY_NAME = re.compile(r"[^\0\ud800-\udfff]{1,512}")
 

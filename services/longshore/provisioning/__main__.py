@@ -15,7 +15,7 @@ from longshore.provisioning.local.provider import LocalProvider
 from longshore.provisioning.orders.fulfilling import Fulfilling
 from longshore.provisioning.orders.quoting import Quotes
 from longshore.provisioning.provider import Provider
-from longshore.provisioning.service import LEASE_SECONDS, Provisioning
+from longshore.provisioning.service import Provisioning
 from longshore.provisioning.servicer import ProvisioningServicer
 from longshore.rpc.server import GrpcServer
 from longshore.runtime.config import ConfigError
@@ -67,7 +67,9 @@ async def serve(stop: asyncio.Event, config: ProvisioningConfig) -> None:
 
         provider = await _open_provider(stack, config, pool, on_exit)
         machine = "" if config.provider != "local" else machine_identity(config.instances_dir)
-        leadership = Leadership(pool, lease.PROVISIONING, _holder(config, machine), LEASE_SECONDS)
+        leadership = Leadership(
+            pool, lease.PROVISIONING, _holder(config, machine), lease.SERVICE_SECONDS
+        )
         reconciler = Reconciler(
             pool,
             provider,

@@ -1,33 +1,35 @@
 """Capacity orders, instances and costs between the wire and the domain."""
 
-import re
 import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from longshore.domain.checks import NAMES_MAX
 from longshore.domain.errors import InvalidRequest
+from longshore.domain.instance import is_instance_id
 from longshore.domain.job.job import JobKey
-from longshore.domain.order import ON_DEMAND, SPOT, CapacityOrder, OrderEntry
-from longshore.domain.page import page_size
+from longshore.domain.order import (
+    COUNT_LIMIT,
+    ENTRIES_LIMIT,
+    GIVE_BACK_LIMIT,
+    ON_DEMAND,
+    SPOT,
+    CapacityOrder,
+    OrderEntry,
+)
+from longshore.domain.page import LIST_DEFAULT, LIST_MOST, page_size
 from longshore.provisioning.instances.reporting import Costs, Wanted
 from longshore.provisioning.orders.fulfilling import Provisioned
 from longshore.state.views.instance_report import Cost, InstanceDetail
 from longshore.v1 import provisioning_service_pb2 as pb
 
-ENTRIES_LIMIT = 300
-COUNT_LIMIT = 10_000
-TERMINATE_LIMIT = 1_000
 REASON_LIMIT = 2_000
-PAGE_LIMIT = 1_000
-PAGE_DEFAULT = 100
-NAMES_LIMIT = 100
 NOTICE_LIMIT = 600
 NOTICE_DEFAULT = 120
 _OPTIONS = {pb.PURCHASE_OPTION_ON_DEMAND: ON_DEMAND, pb.PURCHASE_OPTION_SPOT: SPOT}
 _WIRE_OPTIONS = {name: option for option, name in _OPTIONS.items()}
-_INSTANCE_ID = re.compile(r"i-[0-9a-f]{17}")
 
 
 def order_from_request(request: pb.ProvisionRequest) -> CapacityOrder:
@@ -64,9 +66,9 @@ def ids_from_request(request: pb.TerminateInstancesRequest) -> list[str]:
     Raises:
         InvalidRequest: too many, or not instance ids.
     """
-    if len(request.instance_ids) > TERMINATE_LIMIT:
+    if len(request.instance_ids) > GIVE_BACK_LIMIT:
         raise InvalidRequest(
-            f"instanceIds: at most {TERMINATE_LIMIT} at one time.", member="instanceIds"
+            f"instanceIds: at most {GIVE_BACK_LIMIT} at one time.", member="instanceIds"
         )
     for number, instance_id in enumerate(request.instance_ids):
         _check_id(instance_id, f"instanceIds[{number}]")
@@ -81,9 +83,9 @@ def wanted_from_request(request: pb.ListInstancesRequest) -> tuple[Wanted, int]:
     """
     if request.instance_id:
         _check_id(request.instance_id, "instanceId")
-    asked = request.max_results if request.HasField("max_results") else PAGE_DEFAULT
+    asked = request.max_results if request.HasField("max_results") else LIST_DEFAULT
     wanted = Wanted(request.compute_environment, request.instance_id, request.ended)
-    return wanted, page_size(asked, PAGE_LIMIT)
+    return wanted, page_size(asked, LIST_MOST)
 
 
 def interrupt_from_request(request: pb.InterruptInstanceRequest) -> tuple[str, timedelta]:
@@ -115,8 +117,8 @@ def costs_from_request(
         ("jobQueues", request.job_queues),
         ("jobIds", request.job_ids),
     ):
-        if len(names) > NAMES_LIMIT:
-            raise InvalidRequest(f"{member}: at most {NAMES_LIMIT} at one time.", member=member)
+        if len(names) > NAMES_MAX:
+            raise InvalidRequest(f"{member}: at most {NAMES_MAX} at one time.", member=member)
     keys = [JobKey.parse(text, f"jobIds[{n}]") for n, text in enumerate(request.job_ids)]
     return list(request.compute_environments), list(request.job_queues), keys
 
@@ -209,7 +211,7 @@ def _entry(number: int, entry: pb.CapacityOrderEntry) -> OrderEntry:
 
 
 def _check_id(text: str, member: str) -> None:
-    if not _INSTANCE_ID.fullmatch(text):
+    if not is_instance_id(text):
         raise InvalidRequest(
             f"{text[:64]!r} is not an instance id (`i-` and 17 hexadecimal digits).", member=member
         )

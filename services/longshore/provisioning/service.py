@@ -16,8 +16,6 @@ from longshore.state.provisioning import instance
 
 log = structlog.get_logger()
 
-#: Of who may launch, end, and write down what came of it.
-LEASE_SECONDS = 30.0
 INTERRUPTED = "Spot interruption: the provider takes the instance back at {:%H:%M:%S} UTC."
 
 

@@ -8,7 +8,7 @@ from typing import Self
 
 import grpc
 
-from longshore.domain.order import CapacityError, CapacityOrder
+from longshore.domain.order import GIVE_BACK_LIMIT, CapacityError, CapacityOrder
 from longshore.domain.scaling.decision import Decision, GiveBack
 from longshore.domain.scaling.words import leave
 from longshore.rpc.errors import from_rpc_error
@@ -18,8 +18,6 @@ from longshore.v1 import provisioning_service_pb2_grpc as pb_grpc
 #: A cloud takes its time over a large order, and over a throttled one.
 PROVISION_SECONDS = 60.0
 TERMINATE_SECONDS = 20.0
-#: Instances named in one call to give them back.
-TERMINATE_BATCH = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,9 +82,9 @@ class Ordering:
         for give in instances:
             alike.setdefault((leave(give), give.drain_until), []).append(give.instance_id)
         for (reason, drain_until), ids in alike.items():
-            for start in range(0, len(ids), TERMINATE_BATCH):
+            for start in range(0, len(ids), GIVE_BACK_LIMIT):
                 request = convert.termination_to_request(
-                    ids[start : start + TERMINATE_BATCH],
+                    ids[start : start + GIVE_BACK_LIMIT],
                     reason,
                     drain_until,
                 )

@@ -3,13 +3,19 @@
 from collections.abc import Sequence
 
 from longshore.domain.checks import NAMES_MAX, check_count
-from longshore.domain.page import NUMBER_64, Page, decode_token, encode_token, page_size
+from longshore.domain.page import (
+    LIST_DEFAULT,
+    LIST_MOST,
+    NUMBER_64,
+    Page,
+    decode_token,
+    encode_token,
+    page_size,
+)
 from longshore.state.pool import Pool, connection
 from longshore.state.views import capacity_report
 from longshore.state.views.capacity_report import Activity, EnvironmentCapacity
 
-PAGE_MOST = 1_000
-PAGE_DEFAULT = 100
 _SCOPE = "scaling-activities"
 _BEYOND_ACTIVITIES = 2**63 - 1
 
@@ -41,7 +47,7 @@ class Report:
         Raises:
             InvalidRequest: a page of that size or of that token cannot be.
         """
-        size = PAGE_DEFAULT if asked is None else page_size(asked, PAGE_MOST)
+        size = LIST_DEFAULT if asked is None else page_size(asked, LIST_MOST)
         before = int(decode_token(token, _SCOPE, [NUMBER_64])[0]) if token else _BEYOND_ACTIVITIES
         async with connection(self._pool) as conn:
             found = await capacity_report.activities(

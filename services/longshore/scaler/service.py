@@ -23,7 +23,6 @@ from longshore.state.scaler import scaling
 
 log = structlog.get_logger()
 
-LEASE_SECONDS = 30.0
 RENEW_SECONDS = 10.0
 PASS_SECONDS = 240.0
 #: For how long a round waits for an order.
@@ -73,7 +72,7 @@ class Scaler:
         self._provider = provider
         self._wake_at = wake_at
         self._leadership = Leadership(
-            pool, lease.SCALER, f"scaler:{uuid.uuid4()}", LEASE_SECONDS, is_brief=True
+            pool, lease.SCALER, f"scaler:{uuid.uuid4()}", lease.SERVICE_SECONDS, is_brief=True
         )
         self._turn = asyncio.Lock()
         self._troubles = Troubles()

@@ -13,6 +13,7 @@ import yaml
 
 from longshore.domain.errors import InvalidRequest
 from longshore.domain.job.nodes import NODES_MAX
+from longshore.domain.request.submission import ARRAY_MAX
 from longshore.simulation.duration import Duration, Span, microseconds, seconds
 
 FILE_BYTES_MAX = 4 * 1024 * 1024
@@ -21,7 +22,6 @@ DEPTH_MAX = 32
 ENVIRONMENTS_MAX = 50
 QUEUES_MAX = 50
 JOBS_MAX = 1_000
-ARRAY_MAX = 10_000
 COUNT_MAX = 1_000_000
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]

@@ -9,6 +9,8 @@ _SQL = load_queries("lease")
 #: Domains of those who lead one at a time whatever there is to schedule.
 SCALER = "scaler"
 PROVISIONING = "provisioning"
+#: How long a silent holder keeps one of these, in seconds.
+SERVICE_SECONDS = 30.0
 
 
 async def acquire(conn: Connection, domain: str, holder: str, seconds: float) -> int | None:

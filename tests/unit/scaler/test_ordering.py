@@ -128,7 +128,7 @@ async def test_instances_are_given_back_by_reason_and_time(
     placing: Ordering, provisioning: Provisioning, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One call for those that leave alike, and not too many in one; what was live is counted."""
-    monkeypatch.setattr(ordering, "TERMINATE_BATCH", 2)
+    monkeypatch.setattr(ordering, "GIVE_BACK_LIMIT", 2)
     leaving = [
         GiveBack("i-1", Leave.LOST),
         GiveBack("i-2", Leave.LATE, SOON),

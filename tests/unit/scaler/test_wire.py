@@ -5,7 +5,14 @@ import uuid
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longshore.domain.order import ON_DEMAND, SPOT, CapacityOrder, OrderEntry
+from longshore.domain.order import (
+    COUNT_LIMIT,
+    ENTRIES_LIMIT,
+    ON_DEMAND,
+    SPOT,
+    CapacityOrder,
+    OrderEntry,
+)
 from longshore.provisioning import convert as provisioning
 from longshore.scaler import convert as scaler
 from longshore.v1 import provisioning_service_pb2 as pb
@@ -17,12 +24,12 @@ ENTRIES = st.builds(
     OrderEntry,
     instance_type=NAMES,
     weight=AMOUNTS,
-    max_count=st.integers(1, provisioning.COUNT_LIMIT),
+    max_count=st.integers(1, COUNT_LIMIT),
     price_per_hour=PRICES,
     max_price_per_hour=st.none() | PRICES,
     purchase_option=st.sampled_from([ON_DEMAND, SPOT]),
     zone=st.just("") | NAMES,
-    rank=st.integers(0, provisioning.ENTRIES_LIMIT),
+    rank=st.integers(0, ENTRIES_LIMIT),
 )
 ORDERS = st.builds(
     CapacityOrder,

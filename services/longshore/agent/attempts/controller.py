@@ -8,7 +8,6 @@ import structlog
 
 from longshore.agent.attempts.attempt import (
     EXITED,
-    FAILED_TO_START,
     Attempt,
     Exit,
     Phase,
@@ -18,6 +17,7 @@ from longshore.agent.attempts.attempt import (
 )
 from longshore.agent.health import Health
 from longshore.agent.runtime import Runtime
+from longshore.domain.job.job import FAILED_TO_START
 from longshore.v1 import agent_service_pb2 as pb
 
 log = structlog.get_logger()

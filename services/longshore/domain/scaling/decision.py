@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
 
-from longshore.domain.order import ON_DEMAND, SPOT, CapacityOrder, OrderEntry
+from longshore.domain.order import (
+    COUNT_LIMIT,
+    ENTRIES_LIMIT,
+    ON_DEMAND,
+    SPOT,
+    CapacityOrder,
+    OrderEntry,
+)
 from longshore.domain.scaling.capacity import Environment, Offer
 from longshore.domain.scaling.strategy import PROVIDER_CHOOSES
-
-#: Entries of an order, and instances of one entry, at most: what provisioning accepts.
-ENTRIES_LIMIT = 300
-COUNT_LIMIT = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

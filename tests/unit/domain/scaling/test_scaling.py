@@ -5,9 +5,10 @@ from datetime import timedelta
 
 from support.scaling import NOW, decided, env, given, instance, jobs, ordered, queue
 
+from longshore.domain.order import COUNT_LIMIT
 from longshore.domain.resources import Resources
 from longshore.domain.scaling.capacity import InstanceState
-from longshore.domain.scaling.decision import COUNT_LIMIT, order_for
+from longshore.domain.scaling.decision import order_for
 from longshore.domain.scaling.scaling import HEALTHY, NO_TYPES, NONE_JOINED
 
 

@@ -7,8 +7,9 @@ import pytest
 from support.scaling import bill, decided, env, jobs, ordered, pools, progressive, queue
 
 from longshore.domain.catalogue import Catalogue
+from longshore.domain.order import ENTRIES_LIMIT
 from longshore.domain.scaling.capacity import Environment
-from longshore.domain.scaling.decision import ENTRIES_LIMIT, Decision, order_for
+from longshore.domain.scaling.decision import Decision, order_for
 
 PRICE = "SPOT_PRICE_CAPACITY_OPTIMIZED"
 DEPTH = "SPOT_CAPACITY_OPTIMIZED"
