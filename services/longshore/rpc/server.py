@@ -8,6 +8,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from longshore.domain.errors import Unavailable
 from longshore.rpc.interceptor import CallInterceptor
 
 #: Largest message in bytes that is sent or taken; callers' own limits are lower.
@@ -19,7 +20,8 @@ DRAIN_SECONDS = 5.0
 class GrpcServer:
     """Serves the added servicers at an address from entering to leaving the context.
 
-    Health answers NOT_SERVING until `set_serving(True)`.
+    Health answers NOT_SERVING until `set_serving(True)`. Entering raises Unavailable where the
+    address cannot be listened on.
     """
 
     def __init__(self, address: str) -> None:
@@ -60,7 +62,13 @@ class GrpcServer:
 
     async def __aenter__(self) -> Self:
         reflection.enable_server_reflection([*self._names, reflection.SERVICE_NAME], self._server)
-        self.port = self._server.add_insecure_port(self._address)
+        try:
+            self.port = self._server.add_insecure_port(self._address)
+        except RuntimeError as error:
+            raise Unavailable(
+                f"Cannot listen on {self._address}: another process does, or it is no address of "
+                "this machine."
+            ) from error
         await self.set_serving(False)
         await self._server.start()
         return self

@@ -8,9 +8,12 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import psutil
 import structlog
 
 from longshore.backoff import Backoff
+from longshore.domain.errors import Unavailable
+from longshore.standalone.health import is_serving
 from longshore.standalone.record import ProcessRecord
 
 log = structlog.get_logger()
@@ -21,6 +24,7 @@ LOG_BYTES = 16 * 1024 * 1024
 LAST_BYTES = 64 * 1024
 BACKOFF_FIRST_SECONDS = 0.5
 BACKOFF_LAST_SECONDS = 30.0
+HEALTH_POLL_SECONDS = 0.1
 #: After so long a life the next death is a new story, restarted without a long pause.
 SETTLED_SECONDS = 60.0
 
@@ -74,6 +78,39 @@ class ServiceProcess:
         """Waits until the process ends; its exit code, negative for a signal."""
         assert self._process is not None  # noqa: S101 - started before
         return await self._process.wait()
+
+    async def until_serving(self, address: str) -> None:
+        """Waits until this very process serves at its address.
+
+        Raises:
+            Unavailable: it ended before; the message has its last words.
+        """
+        ended = asyncio.create_task(self.ended())
+        try:
+            while not (
+                await is_serving(self.name, address)
+                # Another stack's service at the same address would answer as well.
+                and await asyncio.to_thread(self._listens, int(address.rpartition(":")[2]))
+            ):
+                await asyncio.wait({ended}, timeout=HEALTH_POLL_SECONDS)
+                if ended.done():
+                    raise Unavailable(
+                        f"The {self.name} service ended with exit code {ended.result()}; "
+                        f"its log {self.log_path} ends:\n{self.last_words()}"
+                    )
+        finally:
+            ended.cancel()
+
+    def _listens(self, port: int) -> bool:
+        """Whether it is this process that is connected to when one connects to a port."""
+        assert self._process is not None  # noqa: S101 - started before
+        try:
+            sockets = psutil.Process(self._process.pid).net_connections("tcp")
+        except psutil.NoSuchProcess:
+            return False
+        except psutil.AccessDenied:
+            return True  # this system does not tell
+        return any(s.status == psutil.CONN_LISTEN and s.laddr.port == port for s in sockets)
 
     async def supervise(self) -> None:
         """Starts the process again whenever it ends, until cancelled."""

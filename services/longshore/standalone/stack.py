@@ -18,7 +18,6 @@ from longshore.standalone import leftovers
 from longshore.standalone.config import SERVICES, StandaloneConfig
 from longshore.standalone.defaults import make_defaults
 from longshore.standalone.engine import engine_version
-from longshore.standalone.health import is_serving
 from longshore.standalone.record import ProcessRecord, Record
 from longshore.standalone.service_process import ServiceProcess
 from longshore.state.embedded import EmbeddedPostgres, ensure_database
@@ -27,7 +26,6 @@ from longshore.state.migrate import migrate
 log = structlog.get_logger()
 
 DATABASE = "longshore"
-HEALTH_POLL_SECONDS = 0.1
 POSTGRES_POLL_SECONDS = 2.0
 STOP_SECONDS = 15.0
 #: Provisioning ends its instances before it ends: their agents, then what runs on them.
@@ -200,8 +198,8 @@ class Stack:
             await self._services[name].start()
         try:
             async with asyncio.TaskGroup() as group:
-                for service in self._services.values():
-                    group.create_task(self._until_serving(service))
+                for name, service in self._services.items():
+                    group.create_task(service.until_serving(self._config.addresses[name]))
         except ExceptionGroup as group_error:
             raise group_error.exceptions[0] from group_error
 
@@ -240,20 +238,6 @@ class Stack:
         except OSError as error:
             # The disk is full, most likely. What runs matters more than what is told of it.
             log.warning("record.not_written", error=str(error))
-
-    async def _until_serving(self, service: ServiceProcess) -> None:
-        """Waits for a service to say SERVING; its death before that ends the start."""
-        ended = asyncio.create_task(service.ended())
-        try:
-            while not await is_serving(service.name, self._config.addresses[service.name]):
-                await asyncio.wait({ended}, timeout=HEALTH_POLL_SECONDS)
-                if ended.done():
-                    raise Unavailable(
-                        f"The {service.name} service ended with exit code {ended.result()}; "
-                        f"its log {service.log_path} ends:\n{service.last_words()}"
-                    )
-        finally:
-            ended.cancel()
 
 
 async def stop_orphans(data_dir: Path) -> None:

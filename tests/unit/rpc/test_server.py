@@ -8,6 +8,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from longshore.domain.errors import Unavailable
 from longshore.rpc.channel import open_channel
 from longshore.rpc.server import GrpcServer
 
@@ -93,5 +94,5 @@ async def test_a_call_under_way_ends_before_the_server_does() -> None:
 
 async def test_a_port_that_is_taken_is_an_error() -> None:
     async with a_server(Slow()) as server:
-        with pytest.raises(RuntimeError):
+        with pytest.raises(Unavailable):
             await GrpcServer(f"127.0.0.1:{server.port}").__aenter__()

@@ -10,6 +10,7 @@ import urllib.request
 import pytest
 from prometheus_client import Counter
 
+from longshore.domain.errors import Unavailable
 from longshore.runtime.metrics import serve_metrics
 
 _PROGRAM = """
@@ -94,3 +95,15 @@ def test_metrics_are_served_while_the_context_is_open() -> None:
         assert "longshore_test_things_total 3.0" in text
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(url, timeout=5)
+
+
+def test_metrics_that_cannot_be_served_are_told_of_in_a_sentence() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with (
+            pytest.raises(Unavailable, match=f"Cannot listen on {address}: Address already in use"),
+            serve_metrics(address),
+        ):
+            pass

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from longshore.domain.errors import Unavailable
+from longshore.rpc.server import GrpcServer
 from longshore.standalone import service_process
 from longshore.standalone.config import StandaloneConfig
 from longshore.standalone.service_process import ServiceProcess
@@ -56,3 +58,15 @@ def test_the_last_words_of_a_long_log_are_read_alone(tmp_path: Path) -> None:
         file.write(b"\none\ntwo\nthree\n")
     process = ServiceProcess("service", os.environ, path, lambda: None)
     assert process.last_words(2) == "two\nthree"
+
+
+async def test_another_process_at_the_address_is_not_taken_for_the_service(
+    tmp_path: Path,
+) -> None:
+    """Of two stacks that start on the same ports at once one fails, and says why."""
+    async with GrpcServer("127.0.0.1:0") as other:
+        await other.set_serving(True)
+        process = ServiceProcess("nothing", os.environ, tmp_path / "nothing.log", lambda: None)
+        await process.start()
+        with pytest.raises(Unavailable, match="The nothing service ended with exit code 1"):
+            await process.until_serving(f"127.0.0.1:{other.port}")
