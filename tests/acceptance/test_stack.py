@@ -7,8 +7,11 @@ import subprocess
 from pathlib import Path
 
 import psutil
+import pytest
 from acceptance.aws import Gate
 from acceptance.stand import LONGSHORE, Stack, eventually
+
+from longshore_cli.settings import is_watched
 
 CHILDREN = 4
 
@@ -153,7 +156,9 @@ def test_down_stops_what_a_killed_supervisor_left(own_stack: Stack) -> None:
     assert not (own_stack.data_dir / "postgres" / "postmaster.pid").exists()
 
 
-def test_foreground_up_stops_on_interrupt(own_stack: Stack) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_foreground_up_stops_on_a_signal(own_stack: Stack, number: signal.Signals) -> None:
+    """Ctrl-C, a service manager's stop, a terminal that is closed."""
     with subprocess.Popen(
         [LONGSHORE, "up", "--runtime", "process"],
         env=own_stack.environ,
@@ -163,9 +168,33 @@ def test_foreground_up_stops_on_interrupt(own_stack: Stack) -> None:
     ) as running:
         assert running.stdout is not None
         assert "is ready" in running.stdout.readline()
-        running.send_signal(signal.SIGINT)
+        running.send_signal(number)
         assert running.wait(timeout=60) == 0
     assert own_stack.record["status"] == "stopped"
+
+
+def test_a_second_up_waits_until_the_first_is_ready(own_stack: Stack) -> None:
+    command = [LONGSHORE, "up", "--detach", "--runtime", "process"]
+    with subprocess.Popen(
+        command, env=own_stack.environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as first:
+        eventually(lambda: is_watched(own_stack.data_dir), "the first has the directory")
+        second = own_stack.cli(*command[1:], check=True)
+        assert "runs already" in second.stderr
+        assert "is ready" in second.stdout
+        assert own_stack.cli("run", "busybox", "--", "echo", "1", check=True).stdout == "1\n"
+        assert first.wait(timeout=10) == 0
+
+
+def test_a_stack_whose_record_is_damaged_can_be_stopped(own_stack: Stack) -> None:
+    own_stack.up()
+    processes = [psutil.Process(item["pid"]) for item in own_stack.record["services"].values()]
+    (own_stack.data_dir / "longshore.json").write_bytes(b"\xff")
+    refused = own_stack.cli("up", "--detach")
+    assert refused.returncode == 1
+    assert "longshore.json is damaged; stop it with `longshore down`" in refused.stderr
+    assert "is down" in own_stack.cli("down", check=True).stderr
+    assert not any(process.is_running() for process in processes)
 
 
 def test_taken_port_is_told_in_a_sentence(own_stack: Stack) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -25,6 +26,8 @@ from longshore_client.jobs import STATUSES
 POLL_SECONDS = 0.1
 #: Longest time to wait for a supervisor, which has deadlines of its own.
 START_SECONDS = 600.0
+#: Longest time in which a supervisor that holds the directory tells of itself.
+RECORD_SECONDS = 15.0
 #: Exit code of a supervisor that finds another one.
 ALREADY_RUNNING = 4
 #: Shown in place of the status of a stack that has lost its supervisor.
@@ -66,6 +69,10 @@ def up(
 
     All services and an embedded PostgreSQL; without --detach they stop with this command.
     """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # Whoever ignores a closed terminal, as nohup does, has a reason to.
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
     directory = data_directory(data_dir)
     environ = _environ(directory)
     if runtime is not None:
@@ -94,8 +101,7 @@ def down(data_dir: DataDir = None) -> None:
     Jobs, definitions and history stay in its data directory.
     """
     directory = data_directory(data_dir)
-    record = read_record(directory)
-    if record is None:
+    if read_record(directory) is None and not is_watched(directory):
         console.say(f"Nothing to stop: {directory} holds no longshore.")
         return
     with _log_file(directory).open("ab") as output:
@@ -298,12 +304,10 @@ def _until_ready(supervisor: subprocess.Popen[bytes], directory: Path) -> int | 
     told = ""
     while time.monotonic() < deadline:
         code = supervisor.poll()
+        if code == ALREADY_RUNNING:
+            return _until_other_ready(directory, deadline)
         record = read_record(directory) or {}
         mine = record.get("supervisor", {}).get("pid") == supervisor.pid
-        if code == ALREADY_RUNNING:
-            console.say(f"longshore runs already on {directory}.")
-            _announce(record, directory)
-            return exit_code.OK
         if code is not None:
             why = record.get("message") if mine else ""
             console.fail(why or f"The start failed; see {_log_file(directory)}.")
@@ -318,6 +322,47 @@ def _until_ready(supervisor: subprocess.Popen[bytes], directory: Path) -> int | 
     supervisor.terminate()
     console.fail(f"The start takes too long; see {_log_file(directory)}.")
     return exit_code.TOO_LATE
+
+
+def _until_other_ready(directory: Path, deadline: float) -> int:
+    """Waits for the stack that has the directory already; the exit code to leave with."""
+    console.say(f"longshore runs already on {directory}.")
+    unknown_until = time.monotonic() + RECORD_SECONDS
+    while time.monotonic() < deadline:
+        watched = is_watched(directory)
+        record = read_record(directory) or {}
+        if not watched:
+            why = record.get("message") if record.get("status") == "failed" else ""
+            console.fail(why or "It has stopped meanwhile; start it again.")
+            return exit_code.NEGATIVE
+        # What a killed one has left says nothing of the one that runs now.
+        status = record["status"] if _is_there(record) else ""
+        if status == "ready":
+            _announce(record, directory)
+            return exit_code.OK
+        if status == "stopping":
+            console.fail("It is being stopped; start it again once it is down.")
+            return exit_code.NEGATIVE
+        if not status and time.monotonic() > unknown_until:
+            console.fail(
+                f"What it has written of itself in {directory / 'longshore.json'} is damaged; "
+                "stop it with `longshore down`, and start it again."
+            )
+            return exit_code.NEGATIVE
+        time.sleep(POLL_SECONDS)
+    console.fail(f"Its start takes too long; see {_log_file(directory)}.")
+    return exit_code.TOO_LATE
+
+
+def _is_there(record: Mapping[str, Any]) -> bool:
+    """Whether the supervisor that wrote a record still runs."""
+    try:
+        os.kill(int(record["supervisor"]["pid"]), 0)
+    except PermissionError:
+        return True
+    except (KeyError, TypeError, ValueError, OSError, OverflowError):
+        return False
+    return True
 
 
 def _stay(supervisor: subprocess.Popen[bytes], directory: Path) -> int:

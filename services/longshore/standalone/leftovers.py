@@ -25,9 +25,22 @@ def orphans(data_dir: Path, names: Collection[str] = SERVICES) -> list[psutil.Pr
 
 
 def supervisor(data_dir: Path) -> psutil.Process | None:
-    """The supervisor of the data directory by its record, if that process is still there."""
+    """The supervisor of the data directory, if it is still there."""
     record = read_supervisor(data_dir)
-    return None if record is None else record.process()
+    recorded = None if record is None else record.process()
+    return recorded or _unrecorded_supervisor(data_dir)
+
+
+def _unrecorded_supervisor(data_dir: Path) -> psutil.Process | None:
+    """One whose record is damaged, or not yet written."""
+    for process in psutil.process_iter(["cmdline"]):
+        if (process.info["cmdline"] or ())[-2:] != ["longshore.standalone", "up"]:
+            continue
+        with contextlib.suppress(psutil.Error, OSError):
+            own = process.environ().get("LONGSHORE_DATA_DIR", "")
+            if own and Path(own).resolve() == data_dir.resolve():
+                return process
+    return None
 
 
 def instances(data_dir: Path) -> list[psutil.Process]:
@@ -43,7 +56,7 @@ def instances(data_dir: Path) -> list[psutil.Process]:
             environ = process.environ()
             own = environ.get("LONGSHORE_DATA_DIR", "")
             is_users = environ.get("LONGSHORE_UNMANAGED") == "true"
-            if own and data_dir in Path(own).parents and not is_users:
+            if own and data_dir.resolve() in Path(own).resolve().parents and not is_users:
                 found.append(process)
     return found
 
