@@ -55,6 +55,8 @@ class World:
     scaler: Scaler
     due: list[float] = field(default_factory=list)
     exited: asyncio.Event = field(default_factory=asyncio.Event)
+    #: Where provisioning is served.
+    port: int = 0
 
     async def environment(
         self, name: str = "default", *, types: Sequence[str] = ("local.quarter",), **members: Any
@@ -260,6 +262,7 @@ async def a_world(
             scaler,
             due,
             exited,
+            server.port,
         )
 
 

@@ -2,10 +2,11 @@
 
 import uuid
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from longshore.domain.arn import COMPUTE_ENVIRONMENT, JOB_QUEUE, parse_name
 from longshore.domain.checks import NAMES_MAX
 from longshore.domain.errors import InvalidRequest
 from longshore.domain.instance import is_instance_id
@@ -84,8 +85,27 @@ def wanted_from_request(request: pb.ListInstancesRequest) -> tuple[Wanted, int]:
     if request.instance_id:
         _check_id(request.instance_id, "instanceId")
     asked = request.max_results if request.HasField("max_results") else LIST_DEFAULT
-    wanted = Wanted(request.compute_environment, request.instance_id, request.ended)
+    environment = request.compute_environment
+    if environment:
+        environment = parse_name(COMPUTE_ENVIRONMENT, environment, member="computeEnvironment")
+    wanted = Wanted(environment, request.instance_id, request.ended)
     return wanted, page_size(asked, LIST_MOST)
+
+
+def drain_from_request(request: pb.TerminateInstancesRequest) -> datetime | None:
+    """From when on attempts on the instances are stopped; None: they run to their end.
+
+    Raises:
+        InvalidRequest: it is no time of the years 1 to 9999.
+    """
+    if not request.HasField("drain_until"):
+        return None
+    try:
+        return request.drain_until.ToDatetime(UTC)
+    except (ValueError, OverflowError):
+        raise InvalidRequest(
+            "drainUntil is no time of the years 1 to 9999.", member="drainUntil"
+        ) from None
 
 
 def interrupt_from_request(request: pb.InterruptInstanceRequest) -> tuple[str, timedelta]:
@@ -110,7 +130,7 @@ def costs_from_request(
     """Compute environments, queues and jobs whose costs are asked for.
 
     Raises:
-        InvalidRequest: too many, or a job's id is none.
+        InvalidRequest: too many, a name that cannot be one, or a job's id that is none.
     """
     for member, names in (
         ("computeEnvironments", request.compute_environments),
@@ -120,7 +140,15 @@ def costs_from_request(
         if len(names) > NAMES_MAX:
             raise InvalidRequest(f"{member}: at most {NAMES_MAX} at one time.", member=member)
     keys = [JobKey.parse(text, f"jobIds[{n}]") for n, text in enumerate(request.job_ids)]
-    return list(request.compute_environments), list(request.job_queues), keys
+    environments = [
+        parse_name(COMPUTE_ENVIRONMENT, text, member=f"computeEnvironments[{n}]")
+        for n, text in enumerate(request.compute_environments)
+    ]
+    queues = [
+        parse_name(JOB_QUEUE, text, member=f"jobQueues[{n}]")
+        for n, text in enumerate(request.job_queues)
+    ]
+    return environments, queues, keys
 
 
 def instance_to(detail: InstanceDetail) -> pb.InstanceDetail:

@@ -1,6 +1,5 @@
 """ProvisioningService on the wire: check, call, convert."""
 
-from datetime import UTC
 from typing import Any
 
 import grpc
@@ -43,9 +42,7 @@ class ProvisioningServicer(pb_grpc.ProvisioningServiceServicer):
         """Gives instances back."""
         del context
         ids = convert.ids_from_request(request)
-        drain_until = None
-        if request.HasField("drain_until"):
-            drain_until = request.drain_until.ToDatetime(UTC)
+        drain_until = convert.drain_from_request(request)
         reason = request.reason[: convert.REASON_LIMIT]
         return pb.TerminateInstancesResponse(
             instance_ids=await self._provisioning.terminate(ids, reason, drain_until)

@@ -19,6 +19,7 @@ from structlog.contextvars import bound_contextvars
 
 from longshore.domain.errors import InvalidRequest, LongshoreError
 from longshore.rpc.errors import code_of, to_status
+from longshore.rpc.texts import check_texts
 
 log = structlog.get_logger()
 
@@ -56,10 +57,6 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
 
 
 def _wrap(method: str, handler: grpc.RpcMethodHandler[Any, Any]) -> grpc.RpcMethodHandler[Any, Any]:
-    codecs = {
-        "request_deserializer": handler.request_deserializer,
-        "response_serializer": handler.response_serializer,
-    }
     if handler.unary_unary is not None:
         # Requests are read within the behaviour: gRPC itself tells the caller of our insides when
         # it cannot read one.
@@ -68,11 +65,17 @@ def _wrap(method: str, handler: grpc.RpcMethodHandler[Any, Any]) -> grpc.RpcMeth
             behaviour, response_serializer=handler.response_serializer
         )
     if handler.unary_stream is not None:
-        behaviour = _streaming(method, handler.unary_stream)
-        return grpc.unary_stream_rpc_method_handler(behaviour, **codecs)
+        behaviour = _streaming(method, handler.unary_stream, handler.request_deserializer)
+        return grpc.unary_stream_rpc_method_handler(
+            behaviour, response_serializer=handler.response_serializer
+        )
     if handler.stream_stream is not None:
-        behaviour = _streaming(method, handler.stream_stream)
-        return grpc.stream_stream_rpc_method_handler(behaviour, **codecs)
+        behaviour = _streaming(method, handler.stream_stream, None)
+        return grpc.stream_stream_rpc_method_handler(
+            behaviour,
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
     return handler
 
 
@@ -93,18 +96,26 @@ def _unary(
 
 
 def _message(request: bytes, read: Callable[[bytes], Any] | None) -> Any:
+    if read is None:
+        return request
     try:
-        return request if read is None else read(request)
+        message = read(request)
     except DecodeError:
         raise InvalidRequest(
             "The request is not a message of the type that the rpc takes."
         ) from None
+    check_texts(message, request)
+    return message
 
 
-def _streaming(method: str, behaviour: Callable[..., Any]) -> Callable[..., Any]:
+def _streaming(
+    method: str, behaviour: Callable[..., Any], read: Callable[[bytes], Any] | None
+) -> Callable[..., Any]:
+    """A stream of answers; requests that come as a stream (`read` is None) are its own to check."""
+
     async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
         async with _watched(method, context):
-            async for response in behaviour(request, context):
+            async for response in behaviour(_message(request, read), context):
                 yield response
 
     return call

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from longshore.domain.arn import COMPUTE_ENVIRONMENT, parse_name
 from longshore.domain.checks import NAMES_MAX, check_count
 from longshore.domain.page import (
     LIST_DEFAULT,
@@ -27,26 +28,32 @@ class Report:
         self._pool = pool
 
     async def capacity(self, environments: Sequence[str]) -> list[EnvironmentCapacity]:
-        """What the named compute environments have, or all of them; unknown ones are left out.
+        """What compute environments have, by name or ARN, or all; unknown ones are left out.
 
         Raises:
-            InvalidRequest: too many names.
+            InvalidRequest: too many names, or one that cannot be a name.
         """
         check_count(environments, NAMES_MAX, "computeEnvironments")
+        names = [
+            parse_name(COMPUTE_ENVIRONMENT, text, member=f"computeEnvironments[{number}]")
+            for number, text in enumerate(environments)
+        ]
         async with connection(self._pool) as conn:
-            return await capacity_report.capacity(conn, environments)
+            return await capacity_report.capacity(conn, names)
 
     async def activities(self, environment: str, asked: int | None, token: str) -> Page[Activity]:
         """Decisions that changed something, newest first.
 
         Args:
-            environment: only those about this one; empty: all.
+            environment: name or ARN; only those about this one; empty: all.
             asked: how many at most.
             token: from the page before; empty: from the newest on.
 
         Raises:
             InvalidRequest: a page of that size or of that token cannot be.
         """
+        if environment:
+            environment = parse_name(COMPUTE_ENVIRONMENT, environment, member="computeEnvironment")
         size = LIST_DEFAULT if asked is None else page_size(asked, LIST_MOST)
         before = int(decode_token(token, _SCOPE, [NUMBER_64])[0]) if token else _BEYOND_ACTIVITIES
         async with connection(self._pool) as conn:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from longshore.domain.checks import check_size
@@ -64,27 +63,12 @@ def check_request(message: Message) -> None:
 
     Raises:
         LimitExceeded: it has more bytes than its operation takes.
-        InvalidRequest: a required member is missing, a value is not among those allowed, or a text
-            has a NUL character, which the database cannot hold; it names the member by its JSON
-            path.
+        InvalidRequest: a required member is missing, or a value is not among those allowed; it
+            names the member by its JSON path.
     """
     check_size(message.ByteSize(), message.DESCRIPTOR.name.removesuffix("Request"))
-    if b"\0" in message.SerializeToString():  # rarely, and mostly a number
-        _check_texts(MessageToDict(message), "")
     descriptor: Descriptor = message.DESCRIPTOR  # type: ignore[assignment] # the same by two names
     _check(message, _plan(descriptor), "")
-
-
-def _check_texts(value: Any, path: str) -> None:
-    if isinstance(value, dict):
-        for name, entry in value.items():
-            _check_texts(name, path)
-            _check_texts(entry, f"{path}.{name}" if path else name)
-    elif isinstance(value, list):
-        for index, entry in enumerate(value):
-            _check_texts(entry, f"{path}[{index}]")
-    elif isinstance(value, str) and "\0" in value:
-        raise InvalidRequest(f"{path} has a NUL character.", member=path)
 
 
 def _check(message: Message, plan: _Plan, path: str) -> None:

@@ -347,7 +347,7 @@ class ListInstancesRequest(_message.Message):
     NEXT_TOKEN_FIELD_NUMBER: _builtins.int
     INSTANCE_ID_FIELD_NUMBER: _builtins.int
     compute_environment: _builtins.str
-    """Only those of this compute environment; empty: all."""
+    """Only those of this compute environment, by name or ARN; empty: all."""
     ended: _builtins.bool
     """True: also those that are over, newest end first, as long as they are on record."""
     max_results: _builtins.int
@@ -586,11 +586,11 @@ class DescribeCostsRequest(_message.Message):
     JOB_IDS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def compute_environments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Compute environments, at most 100."""
+        """Names or ARNs of compute environments, at most 100."""
 
     @_builtins.property
     def job_queues(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Job queues, at most 100."""
+        """Names or ARNs of job queues, at most 100."""
 
     @_builtins.property
     def job_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

@@ -109,7 +109,7 @@ class DescribeCapacityRequest(_message.Message):
     COMPUTE_ENVIRONMENTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def compute_environments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Their names, at most 100; empty: all. Unknown ones are left out."""
+        """Their names or ARNs, at most 100; empty: all. Unknown ones are left out."""
 
     def __init__(
         self,
@@ -280,7 +280,7 @@ class ListScalingActivitiesRequest(_message.Message):
     MAX_RESULTS_FIELD_NUMBER: _builtins.int
     NEXT_TOKEN_FIELD_NUMBER: _builtins.int
     compute_environment: _builtins.str
-    """Only those about this compute environment; empty: all."""
+    """Only those about this compute environment, by name or ARN; empty: all."""
     max_results: _builtins.int
     """From 1 to 1,000; absent: 100."""
     next_token: _builtins.str
