@@ -13,6 +13,8 @@ from longshore.agent.attempts.crew import Crew
 from longshore.agent.config import AgentConfig
 from longshore.agent.docker.engine import Engine, engine_address
 from longshore.agent.docker.runtime import DockerRuntime
+from longshore.agent.endpoint.endpoint import Endpoint, open_endpoint
+from longshore.agent.endpoint.role import Issuer
 from longshore.agent.health import Health
 from longshore.agent.logs.shipper import Shipper
 from longshore.agent.logs.spool import Spool
@@ -35,7 +37,7 @@ log = structlog.get_logger()
 TELL_SECONDS = 10.0
 
 
-async def open_runtime(config: AgentConfig, spool: Spool) -> Runtime:
+async def open_runtime(config: AgentConfig, spool: Spool, endpoint: Endpoint) -> Runtime:
     """The runtime that the settings name; for `auto`, Docker where it answers, else processes.
 
     What `auto` took stays as long as attempts may be left of it: an engine that is away for a while
@@ -45,9 +47,10 @@ async def open_runtime(config: AgentConfig, spool: Spool) -> Runtime:
         Unavailable: Docker is asked for and does not answer.
     """
     if config.runtime != "auto":
-        return await _open_runtime(config, config.runtime, spool)
+        return await _open_runtime(config, config.runtime, spool, endpoint)
     taken = _taken_runtime(config)
-    runtime = await _open_runtime(config, taken.read_text() if taken.exists() else "auto", spool)
+    wanted = taken.read_text() if taken.exists() else "auto"
+    runtime = await _open_runtime(config, wanted, spool, endpoint)
     taken.write_text("docker" if runtime.kind == resources_pb2.RUNTIME_DOCKER else "process")
     return runtime
 
@@ -56,7 +59,9 @@ def _taken_runtime(config: AgentConfig) -> Path:
     return config.data_dir / "runtime"
 
 
-async def _open_runtime(config: AgentConfig, wanted: str, spool: Spool) -> Runtime:
+async def _open_runtime(
+    config: AgentConfig, wanted: str, spool: Spool, endpoint: Endpoint
+) -> Runtime:
     if wanted == "simulated":
         return SimulatedRuntime()
     if wanted != "process":
@@ -64,13 +69,13 @@ async def _open_runtime(config: AgentConfig, wanted: str, spool: Spool) -> Runti
         if address is not None:
             engine = Engine(address)
             if await engine.answers():
-                return DockerRuntime(config, engine, spool)
+                return DockerRuntime(config, engine, spool, endpoint)
             await engine.close()
         if wanted == "docker":
             raise Unavailable(
                 "No Docker engine answers; start one, or set LONGSHORE_RUNTIME=process."
             )
-    return ProcessRuntime(config, spool)
+    return ProcessRuntime(config, spool, endpoint)
 
 
 async def main(stop: asyncio.Event) -> int:
@@ -88,7 +93,24 @@ async def main(stop: asyncio.Event) -> int:
             "choose another one with LONGSHORE_DATA_DIR."
         )
     spool = Spool(config.data_dir / "logs")
-    runtime = await open_runtime(config, spool)
+    async with contextlib.AsyncExitStack() as stack:
+        endpoint = open_endpoint(config, await _open_issuer(config, stack))
+        stack.push_async_callback(endpoint.close)
+        return await _run(config, spool, endpoint, lock, stop)
+
+
+async def _open_issuer(config: AgentConfig, stack: contextlib.AsyncExitStack) -> Issuer | None:
+    if config.job_roles == "none":
+        return None
+    from longshore.agent.endpoint.sts import open_sts  # noqa: PLC0415 - slow to load
+
+    return await stack.enter_async_context(open_sts(config.sts_region, config.sts_endpoint_url))
+
+
+async def _run(
+    config: AgentConfig, spool: Spool, endpoint: Endpoint, lock: Lock, stop: asyncio.Event
+) -> int:
+    runtime = await open_runtime(config, spool, endpoint)
     simulated = runtime.kind == resources_pb2.RUNTIME_SIMULATED
     journal = Journal(None if simulated else config.data_dir / "journal")
     last = False
@@ -105,7 +127,7 @@ async def main(stop: asyncio.Event) -> int:
             memory_mib=config.memory_mib,
         )
         try:
-            last = await _serve(config, runtime, journal, spool, stop)
+            last = await _serve(config, runtime, journal, spool, endpoint, stop)
         finally:
             await runtime.close(last=last)
             if last:
@@ -114,7 +136,12 @@ async def main(stop: asyncio.Event) -> int:
 
 
 async def _serve(
-    config: AgentConfig, runtime: Runtime, journal: Journal, spool: Spool, stop: asyncio.Event
+    config: AgentConfig,
+    runtime: Runtime,
+    journal: Journal,
+    spool: Spool,
+    endpoint: Endpoint,
+    stop: asyncio.Event,
 ) -> bool:
     """Returns whether nothing is left for a next agent of the instance to find."""
     terminate = asyncio.Event()
@@ -130,6 +157,7 @@ async def _serve(
         works = [
             runtime.run(health.suspect),
             health.run(),
+            endpoint.run(),
             crew.outbox.run(),
             shipper.run(),
             stream.run(),

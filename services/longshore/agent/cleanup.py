@@ -17,6 +17,7 @@ from aiodocker.containers import DockerContainer
 from longshore.agent.config import AgentConfig
 from longshore.agent.docker.container import INSTANCE_LABEL
 from longshore.agent.docker.engine import Engine, EngineError, engine_address, filters
+from longshore.agent.endpoint.endpoint import open_endpoint
 from longshore.agent.logs.spool import Spool
 from longshore.agent.process.runtime import ProcessRuntime
 from longshore.runtime.process import run_until_stopped
@@ -63,7 +64,8 @@ async def main(stop: asyncio.Event) -> int:
     config = AgentConfig.from_environment()
     processes = containers = 0
     if (config.data_dir / "attempts").is_dir():
-        runtime = ProcessRuntime(config, Spool(config.data_dir / "logs"))
+        endpoint = open_endpoint(config, None)
+        runtime = ProcessRuntime(config, Spool(config.data_dir / "logs"), endpoint)
         for key, found in (await runtime.find()).items():
             await runtime.discard(key, found)
             processes += 1

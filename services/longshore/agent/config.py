@@ -9,11 +9,12 @@ from typing import Self
 from longshore.agent import machine
 from longshore.agent.reporting.notice import EC2_ENDPOINT
 from longshore.domain.instance import is_instance_id
-from longshore.runtime.config import ConfigError, Settings
+from longshore.runtime.config import ConfigError, Settings, installation
 
 RUNTIMES = ("auto", "docker", "process", "simulated")
 NETWORKS = ("sandbox", "bridge", "host", "none")
 METADATA = ("none", "ec2")
+JOB_ROLES = ("none", "sts")
 #: Our two first, then AWS's four; `prefer-cached` and `if-missing` are the same.
 PULL_BEHAVIOURS = ("if-missing", "default", "always", "once", "prefer-cached")
 
@@ -48,6 +49,11 @@ class AgentConfig:
     metadata: str = "none"
     metadata_endpoint: str = EC2_ENDPOINT
     metadata_seconds: float = 5.0
+    account: str = "123456789012"
+    region: str = "us-east-1"
+    job_roles: str = "none"
+    sts_region: str = "us-east-1"
+    sts_endpoint_url: str = ""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -80,7 +86,14 @@ class AgentConfig:
         - LONGSHORE_AGENT_METRICS_ADDRESS: `host:port` of Prometheus metrics; none unless set;
         - LONGSHORE_METADATA (none): `ec2` where EC2's metadata service says when the instance will
           be taken away; LONGSHORE_METADATA_ENDPOINT and LONGSHORE_METADATA_SECONDS (5): where it
-          is, and how often it is asked.
+          is, and how often it is asked;
+        - LONGSHORE_ACCOUNT, LONGSHORE_REGION: what stands in ARNs, as for submission: jobs are told
+          theirs;
+        - LONGSHORE_JOB_ROLES (none): `sts` where the roles of jobs (`jobRoleArn`) are assumed by
+          AWS's Security Token Service or one like it, with the agent's own credentials, which AWS's
+          chain finds; with `none` a job with a role fails at its start and says so;
+        - LONGSHORE_STS_REGION (AWS_REGION, AWS_DEFAULT_REGION, else LONGSHORE_REGION) and
+          LONGSHORE_STS_ENDPOINT_URL (AWS's own): whose service that is, and where.
         """
         settings = Settings(environ)
         data_dir = settings.directory("LONGSHORE_DATA_DIR", Path("~/.longshore/agent"))
@@ -92,6 +105,10 @@ class AgentConfig:
             )
         instance_type = settings.text("LONGSHORE_INSTANCE_TYPE", "")
         network = settings.choice("LONGSHORE_NETWORK", NETWORKS, "sandbox")
+        account, region = installation(settings)
+        sts_region = region
+        for name in ("AWS_DEFAULT_REGION", "AWS_REGION", "LONGSHORE_STS_REGION"):
+            sts_region = settings.text(name, sts_region)
         return cls(
             scheduler_address=settings.address("scheduler"),
             logs_address=settings.address("logs"),
@@ -123,4 +140,16 @@ class AgentConfig:
             metadata=settings.choice("LONGSHORE_METADATA", METADATA, "none"),
             metadata_endpoint=settings.text("LONGSHORE_METADATA_ENDPOINT", EC2_ENDPOINT),
             metadata_seconds=settings.seconds("LONGSHORE_METADATA_SECONDS", 5, 0.05, 60),
+            account=account,
+            region=region,
+            job_roles=settings.choice("LONGSHORE_JOB_ROLES", JOB_ROLES, "none"),
+            sts_region=sts_region,
+            sts_endpoint_url=_url(settings, "LONGSHORE_STS_ENDPOINT_URL"),
         )
+
+
+def _url(settings: Settings, name: str) -> str:
+    url = settings.text(name, "")
+    if url and not url.startswith(("http://", "https://")):
+        raise ConfigError(f"{name} is {url!r}; it must begin with http:// or https://.")
+    return url

@@ -116,7 +116,7 @@ def _fits_tag(char: str) -> bool:
 
 
 def check_role(arn: str | None, member: str) -> None:
-    """The form of a role's ARN; it has a meaning inside AWS alone and is kept as given."""
+    """The form of a role's ARN; whether it can be assumed shows when a job starts."""
     if arn:
         require(_ROLE.fullmatch(arn), f"{member} is not the ARN of a role.", member)
 

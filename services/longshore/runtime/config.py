@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from longshore.domain.arn import ACCOUNT, REGION
 from longshore.domain.errors import LongshoreError
 
 #: Offset of each service's port from LONGSHORE_PORT_BASE.
@@ -227,3 +228,18 @@ class Settings:
     def database_url(self) -> str:
         """The PostgreSQL that holds all truth."""
         return self.text("LONGSHORE_DATABASE_URL")
+
+
+def installation(settings: Settings) -> tuple[str, str]:
+    """Account and region that stand in ARNs: LONGSHORE_ACCOUNT, LONGSHORE_REGION.
+
+    Raises:
+        ConfigError: one has another form.
+    """
+    account = settings.text("LONGSHORE_ACCOUNT", "123456789012")
+    if ACCOUNT.fullmatch(account) is None:
+        raise ConfigError(f"LONGSHORE_ACCOUNT is {account!r}; it must have 12 digits.")
+    region = settings.text("LONGSHORE_REGION", "us-east-1")
+    if REGION.fullmatch(region) is None:
+        raise ConfigError(f"LONGSHORE_REGION is {region!r}; it must look like us-east-1.")
+    return account, region

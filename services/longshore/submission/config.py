@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from longshore.domain.arn import ACCOUNT, REGION
 from longshore.domain.catalogue import Catalogue
-from longshore.runtime.config import ConfigError, Settings
+from longshore.runtime.config import Settings, installation
 from longshore.runtime.host import catalogue_types
 
 
@@ -34,12 +33,7 @@ class SubmissionConfig:
         - LONGSHORE_CATALOGUE: the instance types that there are, as for scaler and provisioning.
         """
         settings = Settings(environ)
-        account = settings.text("LONGSHORE_ACCOUNT", "123456789012")
-        if ACCOUNT.fullmatch(account) is None:
-            raise ConfigError(f"LONGSHORE_ACCOUNT is {account!r}; it must have 12 digits.")
-        region = settings.text("LONGSHORE_REGION", "us-east-1")
-        if REGION.fullmatch(region) is None:
-            raise ConfigError(f"LONGSHORE_REGION is {region!r}; it must look like us-east-1.")
+        account, region = installation(settings)
         return cls(
             address=settings.listen_address("submission"),
             metrics_address=settings.metrics_address("submission"),

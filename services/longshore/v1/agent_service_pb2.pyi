@@ -335,6 +335,7 @@ class Assignment(_message.Message):
     SIMULATED_DURATION_FIELD_NUMBER: _builtins.int
     NODE_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
+    COMPUTE_ENVIRONMENT_UUID_FIELD_NUMBER: _builtins.int
     attempt_id: _builtins.str
     """32 hexadecimal digits, unique to the attempt; in AWS's words the id of the ECS task."""
     job_name: _builtins.str
@@ -349,6 +350,10 @@ class Assignment(_message.Message):
     """Size of the array that the child belongs to."""
     log_stream_name: _builtins.str
     """Name of the attempt's log in the log service."""
+    compute_environment_uuid: _builtins.str
+    """UUID of the compute environment: it stands in the ARNs by which the attempt knows itself. Empty if the environment
+    is not on record any more.
+    """
     @_builtins.property
     def key(self) -> Global___AttemptKey:
         """Which attempt."""
@@ -396,10 +401,11 @@ class Assignment(_message.Message):
         simulated_duration: _duration_pb2.Duration | None = ...,
         node: Global___NodeAssignment | None = ...,
         tags: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        compute_environment_uuid: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_array_index", b"_array_index", "_array_size", b"_array_size", "array_index", b"array_index", "array_size", b"array_size", "container", b"container", "key", b"key", "node", b"node", "resources", b"resources", "simulated_duration", b"simulated_duration", "stop_timeout", b"stop_timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_array_index", b"_array_index", "_array_size", b"_array_size", "array_index", b"array_index", "array_size", b"array_size", "attempt_id", b"attempt_id", "container", b"container", "job_definition", b"job_definition", "job_name", b"job_name", "job_queue", b"job_queue", "key", b"key", "log_stream_name", b"log_stream_name", "node", b"node", "resources", b"resources", "simulated_duration", b"simulated_duration", "stop_timeout", b"stop_timeout", "tags", b"tags"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_array_index", b"_array_index", "_array_size", b"_array_size", "array_index", b"array_index", "array_size", b"array_size", "attempt_id", b"attempt_id", "compute_environment_uuid", b"compute_environment_uuid", "container", b"container", "job_definition", b"job_definition", "job_name", b"job_name", "job_queue", b"job_queue", "key", b"key", "log_stream_name", b"log_stream_name", "node", b"node", "resources", b"resources", "simulated_duration", b"simulated_duration", "stop_timeout", b"stop_timeout", "tags", b"tags"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__array_index: _TypeAlias = _typing.Literal["array_index"]  # noqa: Y015
     _WhichOneofArgType__array_index: _TypeAlias = _typing.Literal["_array_index", b"_array_index"]  # noqa: Y015

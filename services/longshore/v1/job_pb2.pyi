@@ -1310,8 +1310,8 @@ class ContainerDetail(_message.Message):
     were used.
     """
     job_role_arn: _builtins.str
-    """Role, as name or ARN, that the job's own process acts as. Kept and returned; means something
-    only inside AWS.
+    """ARN of the role that the job's own process acts as: SDKs in the container find its credentials
+    by themselves. An attempt whose agent cannot assume it fails at its start and says why.
     """
     execution_role_arn: _builtins.str
     """Role, as name or ARN, used to pull images, write logs and read secrets. Kept and returned;

@@ -36,6 +36,7 @@ def config_of(assignment: pb.Assignment, gpu_ids: list[str] | None = None) -> di
         network_mode="container:abc",
         gpu_ids=gpu_ids or [],
         limits=LIMITS,
+        variables={"OWN": "agent"},
     )
 
 

@@ -108,6 +108,7 @@ def test_a_machine_installs_and_joins(machine: Machine) -> None:
         "LONGSHORE_METADATA": "ec2",
         "LONGSHORE_DATA_DIR": "/var/lib/longshore-agent",
         "LONGSHORE_NODE_NETWORK": "host",
+        "LONGSHORE_STS_REGION": "us-east-1",
         "LONGSHORE_INSTANCE_ID": "i-0123456789abcdef0",
         "LONGSHORE_INSTANCE_TYPE": "c6i.large",
     }

@@ -27,6 +27,8 @@ from longshore.v1 import container_pb2, job_definition_pb2
 MIB = 1024 * 1024
 #: The engine's bounds of CPU shares.
 LEAST_SHARES, MOST_SHARES = 2, 262_144
+#: When, in the engine's words, something happened that never did.
+NEVER = "0001-01-01T00:00:00Z"
 #: AWS Batch allows 4 MiB, which today's engines refuse.
 LEAST_MEMORY_MIB = 6
 #: What the engine's `local` driver keeps unless it is told otherwise.
@@ -89,6 +91,7 @@ def container_config(
     network_mode: str,
     gpu_ids: list[str],
     limits: Limits,
+    variables: dict[str, str],
 ) -> dict[str, Any]:
     """The container of an attempt.
 
@@ -99,6 +102,7 @@ def container_config(
         network_mode: the engine's NetworkMode: `bridge`, `host`, `none` or `container:ID`.
         gpu_ids: the GPUs that the attempt holds alone.
         limits: the instance's own.
+        variables: by which the container finds the agent's endpoint; nothing else may set them.
 
     Raises:
         StepFailed: a member cannot be honoured.
@@ -108,10 +112,10 @@ def container_config(
     own_labels = labels(assignment, instance_id)
     if gpu_ids:
         own_labels[GPUS_LABEL] = ",".join(gpu_ids)
-    variables = environment(assignment, compute_environment)
+    env = environment(assignment, compute_environment) | variables
     config: dict[str, Any] = {
         "Image": container.image,
-        "Env": [f"{name}={value}" for name, value in variables.items()],
+        "Env": [f"{name}={value}" for name, value in env.items()],
         "Labels": own_labels,
         "HostConfig": _host_config(assignment, instance_id, network_mode, gpu_ids, limits),
     }

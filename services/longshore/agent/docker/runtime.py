@@ -27,12 +27,14 @@ from longshore.agent.docker.container import (
     GPUS_LABEL,
     INSTANCE_LABEL,
     JOB_LABEL,
+    NEVER,
     Limits,
     container_config,
     container_name,
     log_bounds,
     shared_volumes,
 )
+from longshore.agent.docker.door import Door
 from longshore.agent.docker.engine import (
     Engine,
     EngineAwayError,
@@ -41,10 +43,14 @@ from longshore.agent.docker.engine import (
     filters,
 )
 from longshore.agent.docker.events import watch_events
+from longshore.agent.docker.facts import facts_of
 from longshore.agent.docker.image import Images
 from longshore.agent.docker.network import Network
 from longshore.agent.docker.output import Output
 from longshore.agent.docker.sandbox import SANDBOX_LABEL
+from longshore.agent.endpoint.document import Facts
+from longshore.agent.endpoint.endpoint import Endpoint
+from longshore.agent.endpoint.server import NotFetched
 from longshore.agent.logs.spool import Spool
 from longshore.agent.runtime import Found
 from longshore.v1 import resources_pb2
@@ -66,7 +72,6 @@ OOM_SECONDS = 1.0
 #: How long the end of an attempt is not told for the sake of its log, which may be incomplete.
 LOG_SECONDS = 5.0
 OUT_OF_MEMORY = "OutOfMemoryError: Container killed due to memory usage"
-_NEVER = "0001-01-01T00:00:00Z"
 
 
 @dataclass(slots=True)
@@ -86,7 +91,9 @@ class DockerRuntime:
 
     kind = resources_pb2.RUNTIME_DOCKER
 
-    def __init__(self, config: AgentConfig, engine: Engine, spool: Spool) -> None:
+    def __init__(
+        self, config: AgentConfig, engine: Engine, spool: Spool, endpoint: Endpoint
+    ) -> None:
         self._config = config
         self._engine = engine
         self._spool = spool
@@ -98,6 +105,9 @@ class DockerRuntime:
         )
         self._images = Images(engine, config.pull, config.pull_attempts)
         self._network = Network(engine, config)
+        self._endpoint = endpoint
+        self._door = Door(engine, self._network.sandbox, endpoint)
+        endpoint.tell_of(self)
         self._containers: dict[str, _Container] = {}
         self._free_gpus = [str(index) for index in range(config.gpus)]
         self._gpus_of: dict[AttemptKey, list[str]] = {}
@@ -131,6 +141,7 @@ class DockerRuntime:
         if not attempt.handle:
             return
         self._track(attempt)
+        self._endpoint.take_up(attempt)
         if attempt.phase is Phase.RUNNING:
             self._containers[attempt.handle].output.follow_soon(0)
 
@@ -138,10 +149,13 @@ class DockerRuntime:
         """Whether the image is known to be there."""
         if attempt.is_node and self._config.node_network == "none":
             raise no_network("LONGSHORE_NODE_NETWORK (or else LONGSHORE_NETWORK) is none")
-        return self._images.known(attempt.assignment.container.image)
+        return self._endpoint.prepared(attempt) and self._images.known(
+            attempt.assignment.container.image
+        )
 
     async def prepare(self, attempt: Attempt) -> None:
-        """Pulls the image as the pull behaviour says."""
+        """Assumes the role, and pulls the image as the pull behaviour says."""
+        await self._endpoint.prepare(attempt)
         await self._images.make_present(attempt.assignment.container.image)
 
     async def started(self, attempt: Attempt) -> datetime | None:
@@ -212,6 +226,7 @@ class DockerRuntime:
 
     async def collect(self, attempt: Attempt) -> None:
         """Reads the rest of the output and closes the log."""
+        self._endpoint.shut_out(attempt)
         # The attempt is over for the scheduler, which may place the next one on its GPUs.
         self._release_gpus(attempt.key)
         container = self._containers.get(attempt.handle)
@@ -256,6 +271,7 @@ class DockerRuntime:
 
     async def close(self, *, last: bool) -> None:
         """Stops reading; containers run on unless this was the end of the instance."""
+        await self._door.close()
         for container in self._containers.values():
             await container.output.close()
         await self._images.close()
@@ -310,14 +326,7 @@ class DockerRuntime:
 
     async def _create(self, attempt: Attempt, network_mode: str, gpu_ids: list[str]) -> str:
         assignment = attempt.assignment
-        config = container_config(
-            assignment,
-            instance_id=self._config.instance_id,
-            compute_environment=self._config.compute_environment,
-            network_mode=network_mode,
-            gpu_ids=gpu_ids,
-            limits=self._limits,
-        )
+        config = await self._container_config(attempt, network_mode, gpu_ids)
         name = container_name(self._config.instance_id, attempt.key)
         containers = self._engine.docker.containers
         for _ in range(LAUNCH_TRIES):
@@ -331,9 +340,8 @@ class DockerRuntime:
                     await self._images.make_present(assignment.container.image)
                 elif error.status == 404 and _sandbox_gone(error, network_mode):
                     self._network.sandbox.invalidate()
-                    config["HostConfig"]["NetworkMode"] = await self._network.mode(
-                        node=attempt.is_node
-                    )
+                    network_mode = await self._network.mode(node=attempt.is_node)
+                    config = await self._container_config(attempt, network_mode, gpu_ids)
                 elif error.status == 409 and "name" in error.message:
                     # Left by a creation whose answer never came; it was never started.
                     await self._delete(name)
@@ -349,10 +357,25 @@ class DockerRuntime:
                 return created.id
         raise StepFailed("CannotCreateContainerError", f"gave up after {LAUNCH_TRIES} tries")
 
+    async def _container_config(
+        self, attempt: Attempt, network_mode: str, gpu_ids: list[str]
+    ) -> dict[str, Any]:
+        way = await self._door.way(network_mode)
+        return container_config(
+            attempt.assignment,
+            instance_id=self._config.instance_id,
+            compute_environment=self._config.compute_environment,
+            network_mode=network_mode,
+            gpu_ids=gpu_ids,
+            limits=self._limits,
+            variables=await self._endpoint.let_in(attempt, way),
+        )
+
     async def _prepare_sandbox(self) -> None:
-        # Only so that the first attempt need not wait for it: each one asks for it again.
+        # Only so that the first attempt need not wait for it: each one asks for it again. What
+        # runs already goes on asking the endpoint.
         with contextlib.suppress(StepFailed, RuntimeAway):
-            await self._network.mode(node=False)
+            await self._door.way(await self._network.mode(node=False))
 
     async def _address(self, shown: dict[str, Any]) -> str:
         """Where other nodes reach a container; empty if it has ended, or cannot be told."""
@@ -375,6 +398,27 @@ class DockerRuntime:
             log_bounds(attempt.assignment.container.log_configuration, self._limits),
         )
         self._containers[attempt.handle] = _Container(output)
+
+    # What containers are told of themselves
+
+    async def facts(self, attempt: Attempt) -> Facts:
+        """What the engine says of an attempt's container."""
+        try:
+            shown = await self._show(attempt.handle)
+        except (EngineError, EngineAwayError, EngineTimeoutError) as error:
+            raise NotFetched(str(error)) from error
+        if shown is None:
+            raise NotFetched("the container is gone")
+        return facts_of(shown, filter(None, [await self._address(shown)]))
+
+    async def statistics(self, attempt: Attempt) -> Any:
+        """What the engine counted of an attempt's container."""
+        work = self._container(attempt).stats(stream=False)
+        try:
+            [statistics] = await self._engine.call(work, INSPECT_SECONDS)
+        except (EngineError, EngineAwayError, EngineTimeoutError) as error:
+            raise NotFetched(str(error)) from error
+        return statistics
 
     # What happens to containers
 
@@ -484,7 +528,7 @@ def _said(error: EngineError) -> str:
 
 def _time(text: str) -> datetime | None:
     """The engine's time, cut to microseconds; None for a thing that never happened."""
-    if text == _NEVER:
+    if text == NEVER:
         return None
     head, _, fraction = text.rstrip("Z").partition(".")
     micros = fraction[:6].ljust(6, "0")

@@ -117,10 +117,13 @@ class Sandbox:
         self._name = f"longshore-{instance_id}-sandbox"
         self._container_id = ""
         self._address = ""
+        #: How often it was said that it may be gone.
+        self.doubts = 0
         self._making: asyncio.Task[str] | None = None
 
     def invalidate(self) -> None:
         """It may be gone: the next to need it looks again."""
+        self.doubts += 1
         self._container_id = ""
         self._address = ""
 

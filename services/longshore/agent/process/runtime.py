@@ -23,6 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -39,6 +40,9 @@ from longshore.agent.attempts.attempt import (
 from longshore.agent.attempts.environment import environment
 from longshore.agent.config import AgentConfig
 from longshore.agent.docker.container import refuse_impossible, refused
+from longshore.agent.endpoint.document import Facts
+from longshore.agent.endpoint.endpoint import Endpoint, Way
+from longshore.agent.endpoint.server import NotFetched
 from longshore.agent.logs.spool import Spool
 from longshore.agent.process.output import ProcessOutput
 from longshore.agent.runtime import Found
@@ -55,6 +59,8 @@ DISK_SECONDS = 60.0
 DISK_RETRY_SECONDS = 1.0
 #: Variables of the agent's own environment that a command gets as well.
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER")
+#: Variables that name files of credentials.
+MACHINE_CREDENTIALS = ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE")
 #: The command's output is its own alone: a shell that redirects outside of the subshell would tell
 #: there of the command's end by a signal.
 _SUPERVISOR = """
@@ -86,9 +92,11 @@ class ProcessRuntime:
 
     kind = resources_pb2.RUNTIME_PROCESS
 
-    def __init__(self, config: AgentConfig, spool: Spool) -> None:
+    def __init__(self, config: AgentConfig, spool: Spool, endpoint: Endpoint) -> None:
         self._config = config
         self._spool = spool
+        self._endpoint = endpoint
+        endpoint.tell_of(self)
         self._root = config.data_dir / "attempts"
         self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._processes: dict[AttemptKey, _Process] = {}
@@ -108,6 +116,7 @@ class ProcessRuntime:
     def adopt(self, attempt: Attempt) -> None:
         """Watches a supervisor that an earlier life of the agent started."""
         if attempt.handle and attempt.started_at is not None:
+            self._endpoint.take_up(attempt)
             directory = Path(attempt.handle)
             self._watch(attempt, directory, _supervisor_pid(directory), None)
 
@@ -116,10 +125,11 @@ class ProcessRuntime:
         refuse_impossible(attempt.assignment.container)
         if not self._config.process_lenient:
             refuse_unsupported(attempt.assignment)
-        return True
+        return self._endpoint.prepared(attempt)
 
     async def prepare(self, attempt: Attempt) -> None:
-        """There is nothing to pull."""
+        """Assumes the role; there is nothing to pull."""
+        await self._endpoint.prepare(attempt)
 
     async def started(self, attempt: Attempt) -> datetime | None:  # noqa: ARG002
         """None: a start is never broken off, and a second supervisor runs nothing."""
@@ -129,7 +139,11 @@ class ProcessRuntime:
         """Starts the supervisor."""
         assignment = attempt.assignment
         variables = {name: os.environ[name] for name in INHERITED if name in os.environ}
+        if assignment.container.job_role_arn:
+            # SDKs look there first, and what is there is the machine's and not the job's.
+            variables |= dict.fromkeys(MACHINE_CREDENTIALS, os.devnull)
         variables |= environment(assignment, self._config.compute_environment)
+        variables |= await self._endpoint.let_in(attempt, Way.LOOPBACK)
         command = list(assignment.container.command)
         if not command:
             raise StepFailed(
@@ -182,6 +196,7 @@ class ProcessRuntime:
 
     async def collect(self, attempt: Attempt) -> None:
         """Takes the rest of the output and closes the log."""
+        self._endpoint.shut_out(attempt)
         process = self._processes.get(attempt.key)
         name = attempt.assignment.log_stream_name
         if process is not None:
@@ -215,6 +230,27 @@ class ProcessRuntime:
         for process in self._processes.values():
             process.output.suspend()
             self._forget(process)
+
+    async def facts(self, attempt: Attempt) -> Facts:
+        """What is known of an attempt's processes."""
+        started_at = (attempt.started_at or now()).isoformat().replace("+00:00", "Z")
+        return Facts(
+            id=attempt.assignment.attempt_id,
+            name=f"longshore-{self._config.instance_id}-{attempt.key.path()}",
+            image_id="",
+            created_at=started_at,
+            started_at=started_at if attempt.started_at else "",
+            network_mode="host",
+            addresses=tuple(filter(None, [await self._address()])),
+        )
+
+    async def statistics(self, attempt: Attempt) -> Any:  # noqa: ARG002 - of none there are any
+        """There are none: nothing counts what processes use.
+
+        Raises:
+            NotFetched: always.
+        """
+        raise NotFetched("processes have no statistics")
 
     async def _address(self) -> str:
         """The machine's address, which is that of its processes; empty if it cannot be told."""

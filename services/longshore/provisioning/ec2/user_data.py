@@ -118,6 +118,7 @@ def agent_environment(config: Ec2Config, compute_environment: str) -> dict[str, 
         "LONGSHORE_DATA_DIR": "/var/lib/longshore-agent",
         # Nodes of a multi-node job reach each other by the addresses of their machines.
         "LONGSHORE_NODE_NETWORK": "host",
+        "LONGSHORE_STS_REGION": config.region,
         **dict(config.agent_settings),
     }
 
