@@ -179,10 +179,12 @@ async def test_a_job_learns_what_it_is(containers: Stand) -> None:
     assignment = containers.an_attempt(
         "sh",
         "-c",
-        FETCH + "fetch $ECS_CONTAINER_METADATA_URI_V4; fetch $ECS_CONTAINER_METADATA_URI_V4/task",
+        FETCH + "for path in '' /task /taskWithTags; do "
+        "fetch $ECS_CONTAINER_METADATA_URI_V4$path; done",
     )
+    assignment.tags.update({"team": "a"})
     assignment.compute_environment_uuid = "6d6f2b32-0000-4000-8000-000000000001"
-    container, task = await documents(containers, assignment)
+    container, task, tagged = await documents(containers, assignment)
     cluster = "arn:aws:ecs:us-east-1:123456789012:cluster/AWSBatch-ce-" + (
         assignment.compute_environment_uuid
     )
@@ -214,6 +216,8 @@ async def test_a_job_learns_what_it_is(containers: Stand) -> None:
     assert (task["Family"], task["Revision"]) == ("definition", "3")
     assert task["Limits"] == {"CPU": 0.5, "Memory": 64}
     assert task["Containers"] == [container]
+    assert tagged == {**task, "TaskTags": {"team": "a"}}
+    assert labels["longshore.tag.team"] == "a"
 
 
 async def documents(stand: Stand, assignment: pb.Assignment) -> list[Any]:

@@ -326,6 +326,44 @@ async def test_a_gpu_counts_where_there_is_one(world: CloudWorld) -> None:
     assert costs.jobs[0].cost == pytest.approx(9 * (0.25 + 0.25 + 1) / 3, rel=1e-3)
 
 
+async def test_a_slot_has_the_tags_that_its_job_propagates(
+    world: CloudWorld, stub: pb_grpc.ProvisioningServiceStub
+) -> None:
+    """While the job's attempt lives there; an instance that others share has none."""
+    (instance_id,) = await running(world)
+    await world.db.execute(
+        "INSERT INTO shapes (job_queue, vcpu_milli, memory_mib, gpus) VALUES ('q', 1, 1, 0);"
+        "INSERT INTO job_definitions (name, revision, status, type, detail, tags) "
+        """VALUES ('d', 1, 'ACTIVE', 'container', '{}', '{"a": "theirs", "b": "theirs"}');"""
+        "INSERT INTO jobs (job_id, seq, job_queue, shape_id, name, definition_name, "
+        "definition_revision, status) SELECT gen_random_uuid(), 1, 'q', shape_id, 'j', 'd', 1, "
+        "'RUNNING' FROM shapes;"
+        "INSERT INTO job_specs (job_id, detail, container, tags) "
+        """SELECT job_id, '{"propagateTags": true}', '', '{"b": "job"}' FROM jobs"""
+    )
+    await world.db.execute(
+        "INSERT INTO attempts (job_id, array_index, attempt, attempt_id, instance_id, "
+        "compute_environment, status, vcpu_milli, memory_mib, gpus, log_stream_name) "
+        "SELECT job_id, -1, 1, 'a', $1, 'default', 'RUNNING', 1000, 2048, 0, 'log' FROM jobs",
+        instance_id,
+    )
+
+    async def tags() -> dict[str, str]:
+        answer = await stub.ListInstances(
+            pb.ListInstancesRequest(instance_id=instance_id), timeout=5
+        )
+        return dict(answer.instances[0].tags)
+
+    assert await tags() == {}
+    await world.db.execute("UPDATE instances SET instance_type = 'fargate.1x2048'")
+    assert await tags() == {"a": "theirs", "b": "job"}
+    await world.db.execute("""UPDATE job_specs SET detail = '{"propagateTags": false}'""")
+    assert await tags() == {}
+    await world.db.execute("""UPDATE job_specs SET detail = '{"propagateTags": true}'""")
+    await world.db.execute("UPDATE attempts SET status = 'ENDED', stopped_at = now()")
+    assert await tags() == {}
+
+
 async def test_offers_follow_what_the_cloud_says(world: CloudWorld) -> None:
     """Kept, changed, forgotten; who follows capacity is woken when something changed."""
     woken = asyncio.Queue[str]()

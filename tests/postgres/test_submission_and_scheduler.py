@@ -4,7 +4,10 @@ import pytest
 from support.scheduling import Ended, scheduler_stand
 from support.submission import Stand, a_container, submission_stand
 
+from longshore.agent.endpoint.document import Place
+from longshore.domain.arn import Arns
 from longshore.domain.errors import NotFound
+from longshore.domain.job.job import TOO_MANY_TAGS
 from longshore.v1 import agent_service_pb2 as pb
 
 
@@ -132,3 +135,82 @@ async def test_a_front_is_that_of_a_queue_that_is_there(database_url: str) -> No
         assert "jobs" not in empty["frontOfQueue"]
         with pytest.raises(NotFound, match="JobQueue nowhere not found"):
             await stand("GetJobQueueSnapshot", jobQueue="nowhere")
+
+
+def some_tags(count: int, kind: str) -> dict[str, str]:
+    return {f"{kind}{n}": kind for n in range(count)}
+
+
+async def test_more_than_fifty_tags_together_fail_a_job_that_propagates_them(
+    database_url: str,
+) -> None:
+    async with scheduler_stand(database_url) as other, submission_stand(database_url) as stand:
+        await stand.prepare()
+        await stand.register("t", tags=some_tags(30, "d"), propagateTags=True)
+        fits = {**some_tags(20, "j"), "d0": "job"}
+        too_many = some_tags(21, "j")
+        jobs = {
+            "fits": await stand.submit(jobDefinition="t", tags=fits),
+            "too many": await stand.submit(jobDefinition="t", tags=too_many),
+            "array": await stand.submit(
+                jobDefinition="t", tags=too_many, arrayProperties={"size": 3}
+            ),
+            "not propagated": await stand.submit(
+                jobDefinition="t", tags=too_many, propagateTags=False
+            ),
+        }
+        dependent = await stand.submit(dependsOn=[{"jobId": jobs["too many"]}])
+        agent = await other.agent(environment="ce", answers=lambda _: Ended(exit_code=0))
+        for name in ("fits", "not propagated"):
+            await other.until(jobs[name], "SUCCEEDED")
+        for name in ("too many", "array"):
+            await other.until(jobs[name], "FAILED")
+            shown = await stand.describe(jobs[name])
+            assert shown["statusReason"] == TOO_MANY_TAGS
+            assert shown.get("attempts", []) == []
+            assert "startedAt" not in shown
+        await other.until(dependent, "FAILED")
+        assert len(agent.assigned[jobs["fits"]].tags) == 50
+        assert agent.assigned[jobs["fits"]].tags["d0"] == "job"
+
+
+async def test_tags_are_those_of_when_an_attempt_is_made(database_url: str) -> None:
+    """Too many by then, it fails; what is added while it runs changes nothing."""
+    async with scheduler_stand(database_url) as other, submission_stand(database_url) as stand:
+        await stand.prepare()
+        await stand.register("t", tags=some_tags(30, "d"), propagateTags=True)
+        retried = await stand.submit(
+            jobDefinition="t", tags={"j": "1"}, retryStrategy={"attempts": 2}
+        )
+        waiting = await stand.submit(jobDefinition="t", tags={"j": "1"})
+        for job in (retried, waiting):
+            await other.until(job, "RUNNABLE")
+        arn = (await stand.describe(waiting))["jobArn"]
+        await stand("TagResource", resourceArn=arn, tags=some_tags(20, "more"))
+        agent = await other.agent(environment="ce")
+        row = await other.until(waiting, "FAILED")
+        assert row["status_reason"] == TOO_MANY_TAGS
+        assert waiting not in agent.assigned
+        await agent.until(lambda: retried in agent.assigned)
+        assert agent.assigned[retried].tags["j"] == "1"
+        arn = (await stand.describe(retried))["jobArn"]
+        await stand("TagResource", resourceArn=arn, tags={"j": "2"})
+        await agent.end(retried, Ended(exit_code=1))
+        await agent.until(lambda: agent.assigned[retried].key.attempt == 2)
+        assert agent.assigned[retried].tags["j"] == "2"
+
+
+async def test_an_attempt_is_told_whose_environment_it_is_in(database_url: str) -> None:
+    """So that it knows itself by the ARN that DescribeJobs shows."""
+    async with scheduler_stand(database_url) as other, submission_stand(database_url) as stand:
+        await stand.prepare()
+        job = await stand.submit()
+        agent = await other.agent(environment="ce")
+        await agent.until(lambda: job in agent.assigned)
+        assignment = agent.assigned[job]
+        await agent.start(job)
+        await other.until(job, "RUNNING")
+        place = Place(Arns("123456789012", "us-east-1"), "ce")
+        shown = (await stand.describe(job))["container"]["taskArn"]
+        assert place.task_arn(assignment) == shown
+        assert assignment.compute_environment_uuid in shown

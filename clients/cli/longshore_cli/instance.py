@@ -112,6 +112,7 @@ async def describe(instance: InstanceId, json: Json = False) -> None:
             ("cost", f"{console.dollars(item.cost)} USD so far"),
             ("ordered", console.moment(item.order_time)),
             ("why", item.order_reason),
+            ("tags", ", ".join(f"{key}={value}" for key, value in sorted(item.tags.items()))),
             ("launched", console.moment(item.launch_time)),
             ("registered", console.moment(item.register_time)),
             ("drained", console.moment(item.drain_time)),

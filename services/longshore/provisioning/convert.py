@@ -177,6 +177,7 @@ def instance_to(detail: InstanceDetail) -> pb.InstanceDetail:
         drain_time=_timestamp(detail.terminating_at),
         end_time=_timestamp(detail.ended_at),
         order_reason=detail.order_reason,
+        tags=detail.tags,
     )
 
 

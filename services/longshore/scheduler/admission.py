@@ -1,7 +1,8 @@
 """Admission: the scheduler's first look at submitted jobs.
 
 A job whose dependencies have all succeeded, or that has none, is RUNNABLE at once (an array is
-spawned); one that still waits is PENDING; one with a failed dependency fails. Only the scheduler
+spawned); one that still waits is PENDING; one with a failed dependency fails, and so does one that
+propagates more tags than an attempt may have. Only the scheduler
 ends jobs, so nothing can end between this look and the next time that ended jobs are followed.
 """
 
@@ -9,7 +10,13 @@ import uuid
 from collections import defaultdict
 from collections.abc import Sequence
 
-from longshore.domain.job.job import DEPENDENCY_FAILED, QUEUE_DELETED, JobStatus
+from longshore.domain.checks import TAGS_MAX
+from longshore.domain.job.job import (
+    DEPENDENCY_FAILED,
+    QUEUE_DELETED,
+    TOO_MANY_TAGS,
+    JobStatus,
+)
 from longshore.domain.job.life import Dependency, outlook
 from longshore.scheduler.following import make_ready
 from longshore.scheduler.isolating import Pass
@@ -44,6 +51,7 @@ async def _admit(this: Pass, rows: Sequence[JobRow]) -> None:
     edges: dict[uuid.UUID, list[Dependency]] = defaultdict(list)
     for edge in await job_dependency.of_jobs(conn, [row.key.job_id for row in rows]):
         edges[edge.job_id].append(edge)
+    tagged = await job_transition.with_more_tags(conn, [row.key.job_id for row in rows], TAGS_MAX)
     admitted: list[tuple[uuid.UUID, JobStatus, int]] = []
     now_ready: list[JobRow] = []
     for row in rows:
@@ -53,6 +61,8 @@ async def _admit(this: Pass, rows: Sequence[JobRow]) -> None:
             changes.fail(row.key, QUEUE_DELETED, 0)
         elif failed:
             changes.fail(row.key, DEPENDENCY_FAILED, 0)
+        elif row.key.job_id in tagged:
+            changes.fail(row.key, TOO_MANY_TAGS, 0)
         elif left:
             admitted.append((row.key.job_id, JobStatus.PENDING, left))
             changes.event(row.key, 0, JobStatus.PENDING)

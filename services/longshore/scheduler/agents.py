@@ -5,10 +5,12 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from uuid import UUID
 
 import structlog
 
-from longshore.domain.job.job import FAILED_TO_START
+from longshore.domain.checks import TAGS_MAX
+from longshore.domain.job.job import FAILED_TO_START, TOO_MANY_TAGS
 from longshore.scheduler.apart import note
 from longshore.scheduler.changes import Changes
 from longshore.scheduler.details import DetailsCache
@@ -183,10 +185,15 @@ class Agents:
     # ------------------------------------------------------------------ what they are told
 
     def assign(self, attempts: Iterable[tuple[LiveAttempt, JobDetails]]) -> None:
-        """Tells agents of new attempts."""
+        """Tells agents of new attempts.
+
+        One that would have too many tags, as some were added since its job was admitted, fails.
+        """
         assigned: dict[str, list[pb.Assignment]] = defaultdict(list)
         for live, job in attempts:
-            if live.instance_id in self.sessions:
+            if len(job.tags or ()) > TAGS_MAX:
+                self._inbox.put_back([Report([failed_report(live, TOO_MANY_TAGS)])])
+            elif live.instance_id in self.sessions:
                 assigned[live.instance_id] += self._assignments([(live, job)])
         for instance_id, assignments in assigned.items():
             self.sessions[instance_id].assign(assignments)
@@ -201,7 +208,7 @@ class Agents:
         told = []
         for live, job in attempts:
             try:
-                told.append(convert.assignment(live, job))
+                told.append(convert.assignment(live, job, self._environment_id(live)))
             except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to this one
                 note(
                     "assignment",
@@ -212,6 +219,12 @@ class Agents:
                 )
                 self._inbox.put_back([Report([failed_report(live, FAILED_TO_START, UNSENDABLE)])])
         return told
+
+    def _environment_id(self, live: LiveAttempt) -> UUID | None:
+        memory = self._lead.memory
+        if memory is None or live.compute_environment not in memory.topology.environments:
+            return None
+        return memory.topology.environments[live.compute_environment].environment_id
 
     def use_slots(self, instance_ids: Iterable[str]) -> None:
         """Tells slots that they take no other attempt: their agents exit after the one."""

@@ -1,4 +1,4 @@
-"""What never changes of jobs, kept while it is used."""
+"""What assignments need to know of jobs, kept while it is used as far as it never changes."""
 
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -15,7 +15,11 @@ _DETAILS_LEAST = 2 * 1024
 
 
 class DetailsCache:
-    """Unchanging details of jobs, those used last kept as far as their bytes go."""
+    """Details of jobs, those used last kept as far as their bytes go.
+
+    Tags may change at any time and are read when an attempt is made, as AWS has it: jobs that
+    propagate some are not kept.
+    """
 
     def __init__(self, most_bytes: int = DETAILS_BYTES) -> None:
         self._most_bytes = most_bytes
@@ -31,13 +35,15 @@ class DetailsCache:
         """Details of jobs by the id of the single job or parent."""
         wanted = set(job_ids)
         missing = wanted - self._known.keys()
+        found = {job_id: self._known[job_id] for job_id in wanted - missing}
+        for job_id in found:
+            self._known.move_to_end(job_id)
         if missing:
             new = await job_transition.details(conn, missing)
-            self._known.update(new)
-            self._bytes += sum(map(_size, new.values()))
-        for job_id in wanted:
-            self._known.move_to_end(job_id)
-        found = {job_id: self._known[job_id] for job_id in wanted}
+            found |= new
+            kept = {job_id: job for job_id, job in new.items() if job.tags is None}
+            self._known.update(kept)
+            self._bytes += sum(map(_size, kept.values()))
         while self._bytes > self._most_bytes:
             _, dropped = self._known.popitem(last=False)
             self._bytes -= _size(dropped)

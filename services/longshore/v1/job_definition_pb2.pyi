@@ -97,7 +97,8 @@ class RegisterJobDefinitionRequest(_message.Message):
     """
     propagate_tags: _builtins.bool
     """True: the tags of the job and its definition go on to each attempt, the job's winning: as labels
-    of its container, `longshore.tag.` before each key. A process without a container has no labels.
+    of its container, `longshore.tag.` before each key, of a slot of its own, and in its metadata.
+    They are those of when the attempt is made; more than 50 together fail the job.
     Default false, or the definition's in a submission. Not for EKS.
     """
     @_builtins.property
@@ -459,7 +460,8 @@ class JobDefinition(_message.Message):
     """
     propagate_tags: _builtins.bool
     """True: the tags of the job and its definition go on to each attempt, the job's winning: as labels
-    of its container, `longshore.tag.` before each key. A process without a container has no labels.
+    of its container, `longshore.tag.` before each key, of a slot of its own, and in its metadata.
+    They are those of when the attempt is made; more than 50 together fail the job.
     Default false, or the definition's in a submission. Not for EKS.
     """
     container_orchestration_type: _builtins.str

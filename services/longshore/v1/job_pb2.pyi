@@ -105,7 +105,8 @@ class SubmitJobRequest(_message.Message):
     """
     propagate_tags: _builtins.bool
     """True: the tags of the job and its definition go on to each attempt, the job's winning: as labels
-    of its container, `longshore.tag.` before each key. A process without a container has no labels.
+    of its container, `longshore.tag.` before each key, of a slot of its own, and in its metadata.
+    They are those of when the attempt is made; more than 50 together fail the job.
     Default false, or the definition's in a submission. Not for EKS.
     """
     @_builtins.property
@@ -848,7 +849,8 @@ class JobDetail(_message.Message):
     """Always set. ARN of the job definition, with the revision it was made from."""
     propagate_tags: _builtins.bool
     """True: the tags of the job and its definition go on to each attempt, the job's winning: as labels
-    of its container, `longshore.tag.` before each key. A process without a container has no labels.
+    of its container, `longshore.tag.` before each key, of a slot of its own, and in its metadata.
+    They are those of when the attempt is made; more than 50 together fail the job.
     Default false, or the definition's in a submission. Not for EKS.
     """
     is_cancelled: _builtins.bool

@@ -409,6 +409,26 @@ class InstanceDetail(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class TagsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     INSTANCE_ID_FIELD_NUMBER: _builtins.int
     COMPUTE_ENVIRONMENT_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
@@ -432,6 +452,7 @@ class InstanceDetail(_message.Message):
     DRAIN_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     ORDER_REASON_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
     instance_id: _builtins.str
     """`i-` and 17 hexadecimal digits."""
     compute_environment: _builtins.str
@@ -488,6 +509,10 @@ class InstanceDetail(_message.Message):
     def end_time(self) -> _timestamp_pb2.Timestamp:
         """When it ended."""
 
+    @_builtins.property
+    def tags(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Of a slot with a job that propagates its tags, the tags of the job and its definition, the job's winning. Else empty."""
+
     def __init__(
         self,
         *,
@@ -514,10 +539,11 @@ class InstanceDetail(_message.Message):
         drain_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         order_reason: _builtins.str = ...,
+        tags: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["drain_time", b"drain_time", "end_time", b"end_time", "launch_time", b"launch_time", "order_time", b"order_time", "register_time", b"register_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_environment", b"compute_environment", "cost", b"cost", "drain_time", b"drain_time", "end_time", b"end_time", "gpus", b"gpus", "held_memory_mib", b"held_memory_mib", "held_vcpus", b"held_vcpus", "instance_id", b"instance_id", "instance_type", b"instance_type", "launch_time", b"launch_time", "live_attempts", b"live_attempts", "memory_mib", b"memory_mib", "order_reason", b"order_reason", "order_time", b"order_time", "price_per_hour", b"price_per_hour", "provider", b"provider", "provider_id", b"provider_id", "purchase_option", b"purchase_option", "register_time", b"register_time", "status", b"status", "status_reason", b"status_reason", "vcpus", b"vcpus", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_environment", b"compute_environment", "cost", b"cost", "drain_time", b"drain_time", "end_time", b"end_time", "gpus", b"gpus", "held_memory_mib", b"held_memory_mib", "held_vcpus", b"held_vcpus", "instance_id", b"instance_id", "instance_type", b"instance_type", "launch_time", b"launch_time", "live_attempts", b"live_attempts", "memory_mib", b"memory_mib", "order_reason", b"order_reason", "order_time", b"order_time", "price_per_hour", b"price_per_hour", "provider", b"provider", "provider_id", b"provider_id", "purchase_option", b"purchase_option", "register_time", b"register_time", "status", b"status", "status_reason", b"status_reason", "tags", b"tags", "vcpus", b"vcpus", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -52,3 +53,18 @@ async def test_more_than_there_is_room_for_is_answered_and_not_kept(
     assert set(await cache.get(NOWHERE, IDS)) == set(IDS)
     assert asked == IDS
     assert 0 < cache.bytes <= 100_000
+
+
+async def test_what_may_change_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[uuid.UUID] = []
+
+    async def details(_: Connection, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, JobDetails]:
+        read.extend(ids)
+        return {job_id: replace(a_job(job_id, 0), tags={"n": str(len(read))}) for job_id in ids}
+
+    monkeypatch.setattr(job_transition, "details", details)
+    cache = DetailsCache()
+    for number in ("1", "2"):
+        found = await cache.get(NOWHERE, IDS[:1])
+        assert found[IDS[0]].tags == {"n": number}
+    assert cache.bytes == 0

@@ -126,6 +126,13 @@ def task_document(assignment: pb.Assignment, facts: Facts, place: Place) -> dict
     }
 
 
+def task_document_with_tags(
+    assignment: pb.Assignment, facts: Facts, place: Place
+) -> dict[str, Any]:
+    """The answer to `/taskWithTags`: the attempt, and the tags that its job propagates."""
+    return {**task_document(assignment, facts, place), "TaskTags": dict(assignment.tags)}
+
+
 def _definition(assignment: pb.Assignment) -> tuple[str, str]:
     family, _, revision = assignment.job_definition.partition(":")
     return family, revision

@@ -13,7 +13,13 @@ import structlog
 
 from longshore.agent.attempts.attempt import Attempt, StepFailed
 from longshore.agent.config import AgentConfig
-from longshore.agent.endpoint.document import Facts, Place, container_document, task_document
+from longshore.agent.endpoint.document import (
+    Facts,
+    Place,
+    container_document,
+    task_document,
+    task_document_with_tags,
+)
 from longshore.agent.endpoint.identity import Identity
 from longshore.agent.endpoint.namespace import ADDRESS
 from longshore.agent.endpoint.role import Credentials, Issuer, Roles
@@ -28,6 +34,11 @@ from longshore.domain.arn import Arns
 
 log = structlog.get_logger()
 
+_DOCUMENTS: dict[str, Callable[..., dict[str, Any]]] = {
+    "": container_document,
+    "/task": task_document,
+    "/taskWithTags": task_document_with_tags,
+}
 #: How long statistics are kept: a job that asks for them again and again costs the engine no more.
 STATISTICS_SECONDS = 1.0
 #: Statistics asked of the engine at one time; each such call lasts more than a second.
@@ -219,8 +230,7 @@ class Endpoint:
             if what.endswith("/stats"):
                 statistics = await self._statistics_of(guest, self._source)
                 return {facts.id: statistics} if what == "/task/stats" else statistics
-        make: Callable[..., Any] = task_document if what else container_document
-        return make(guest.attempt.assignment, facts, self._place)
+        return _DOCUMENTS[what](guest.attempt.assignment, facts, self._place)
 
     async def _facts(self, guest: _Guest, source: Source) -> Facts:
         # What has started does not change any more.

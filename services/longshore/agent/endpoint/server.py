@@ -49,7 +49,7 @@ class Guest(Protocol):
         ...
 
     async def metadata(self, what: str) -> Any:
-        """A document: `` for the container, `/task`, `/stats`, `/task/stats`.
+        """A document: empty for the container, or `/task` and its like, without anything else.
 
         Raises:
             NotFetched: it cannot be had.
@@ -157,6 +157,7 @@ class EndpointServer:
 _HANDLERS = {
     "": "container metadata",
     "/task": "task metadata",
+    "/taskWithTags": "task metadata",
     "/stats": "container stats",
     "/task/stats": "task stats",
 }

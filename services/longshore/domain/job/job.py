@@ -42,6 +42,7 @@ FAILED_TO_START = "Task failed to start"
 DEPENDENCY_FAILED = "Dependent Job failed"
 ARRAY_CHILD_FAILED = "Array Child Job failed"
 QUEUE_DELETED = "JobQueue deleted"
+TOO_MANY_TAGS = "The total number of combined tags from the job and job definition is over 50"
 TIMED_OUT = "Job attempt duration exceeded timeout"
 MAIN_NODE_ENDED = "Main node has ended"
 

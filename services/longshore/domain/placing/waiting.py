@@ -4,6 +4,7 @@ AWS Batch User Guide, "blocked job queues".
 """
 
 import functools
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -69,6 +70,8 @@ class EnvironmentFacts:
     purchase_option: str = ON_DEMAND
     #: Silence after which an instance is lost; None: the scheduler's for its type.
     lost_after_seconds: int | None = None
+    #: What stands in the ARNs of its attempts.
+    environment_id: uuid.UUID | None = None
 
     @property
     def placeable(self) -> bool:

@@ -5,6 +5,7 @@ something wrong is refused. Of a report what cannot be so is left out or cut to 
 that ended has ended, whatever else is said of it.
 """
 
+import uuid
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
@@ -156,8 +157,16 @@ def _time(stamp: Timestamp) -> datetime:
     )
 
 
-def assignment(live: LiveAttempt, job: JobDetails) -> pb.Assignment:
-    """What an agent needs to run an attempt."""
+def assignment(
+    live: LiveAttempt, job: JobDetails, environment_id: uuid.UUID | None
+) -> pb.Assignment:
+    """What an agent needs to run an attempt.
+
+    Args:
+        live: the attempt.
+        job: its job.
+        environment_id: of its compute environment, where that is still there.
+    """
     message = pb.Assignment(
         key=key(live),
         attempt_id=live.attempt_id,
@@ -167,6 +176,7 @@ def assignment(live: LiveAttempt, job: JobDetails) -> pb.Assignment:
         log_stream_name=live.log_stream_name,
         stop_timeout=Duration(seconds=STOP_SECONDS),
         tags=job.tags,
+        compute_environment_uuid=str(environment_id or ""),
     )
     if job.nodes is not None:
         nodes = job_definition_pb2.NodeProperties.FromString(job.nodes)

@@ -160,6 +160,14 @@ async def admit(conn: Connection, admitted: Sequence[tuple[uuid.UUID, JobStatus,
         )
 
 
+async def with_more_tags(
+    conn: Connection, job_ids: Iterable[uuid.UUID], most: int
+) -> set[uuid.UUID]:
+    """Jobs that propagate more tags, their own and their definitions' together, than so many."""
+    rows = await conn.fetch(_SQL["with_more_tags"], list(job_ids), most)
+    return {row["job_id"] for row in rows}
+
+
 async def start(conn: Connection, keys: Iterable[JobKey]) -> dict[JobKey, int]:
     """Moves RUNNABLE single jobs to STARTING.
 

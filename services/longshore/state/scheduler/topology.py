@@ -48,6 +48,7 @@ async def load(conn: Connection) -> Topology:
             creating=row["status"] == "CREATING",
             fargate=row["resource_type"] in ("FARGATE", "FARGATE_SPOT"),
             lost_after_seconds=lost_after(row["tags"]),
+            environment_id=row["uuid"],
             purchase_option=SPOT if row["resource_type"] in ("SPOT", "FARGATE_SPOT") else ON_DEMAND,
         )
         for row in await conn.fetch(_SQL["environments"])

@@ -1,6 +1,6 @@
 """Instances as users see them, and what they cost."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -41,6 +41,8 @@ class InstanceDetail:
     terminating_at: datetime | None
     ended_at: datetime | None
     order_reason: str
+    #: Propagated by the job whose slot it is.
+    tags: Mapping[str, str]
     #: Where a page that ends with it does.
     position: Position
 
@@ -131,5 +133,6 @@ def _detail(row: Any) -> InstanceDetail:
         terminating_at=row["terminating_at"],
         ended_at=row["ended_at"],
         order_reason=row["order_reason"],
+        tags=row["tags"] or {},
         position=[row["end_micros"], row["order_micros"], row["instance_id"]],
     )

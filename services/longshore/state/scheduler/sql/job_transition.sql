@@ -38,6 +38,15 @@ UPDATE jobs j SET status = c.status, dependencies_left = c.dependencies_left
 FROM unnest($1::uuid[], $2::text[], $3::integer[]) AS c (job_id, status, dependencies_left)
 WHERE j.job_id = c.job_id AND j.array_index = -1 AND j.status = 'SUBMITTED'
 
+-- name: with_more_tags
+-- Jobs that propagate more than so many tags: their own, and those of their definition that they have not.
+-- $1 job ids, $2 how many
+SELECT s.job_id
+FROM job_specs s JOIN jobs j ON j.job_id = s.job_id AND j.array_index = -1
+JOIN job_definitions d ON d.name = j.definition_name AND d.revision = j.definition_revision
+WHERE s.job_id = ANY($1::uuid[]) AND s.tags <> '{}' AND d.tags <> '{}' AND (s.detail ->> 'propagateTags')::boolean
+    AND (SELECT count(*) FROM jsonb_object_keys(d.tags || s.tags)) > $2
+
 -- name: start
 -- Places single jobs and children that have a row; returns the numbers of their attempts.
 -- $1 job ids, $2 indexes

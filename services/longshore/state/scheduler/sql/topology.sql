@@ -1,5 +1,5 @@
 -- name: environments
-SELECT name, type, state, status, resource_type, maxv_cpus, tags,
+SELECT name, uuid, type, state, status, resource_type, maxv_cpus, tags,
     coalesce(detail -> 'computeResources' -> 'instanceTypes', '[]'::jsonb) AS instance_types
 FROM compute_environments
 

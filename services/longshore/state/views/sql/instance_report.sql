@@ -1,6 +1,7 @@
 -- name: list_instances
 -- Instances on record and machines that joined by themselves: those that are not over, the newest order first, then
--- those that are, the newest end first. Times are microseconds since 1970; not over counts as the end of time.
+-- those that are, the newest end first. Times are microseconds since 1970; not over counts as the end of time. A slot
+-- has the tags that its one attempt's job propagates.
 -- $1 environment or NULL, $2 instance or NULL, $3 whether also those that are over, $4 limit,
 -- $5 end, $6 order and $7 id after which to go on, or NULLs, $8 now
 WITH held AS (
@@ -33,7 +34,14 @@ WITH held AS (
 SELECT p.*, coalesce(h.attempts, 0) AS live_attempts, coalesce(h.vcpu_milli, 0) AS held_vcpu_milli,
     coalesce(h.memory_mib, 0) AS held_memory_mib,
     coalesce(p.price_per_hour * extract(epoch FROM coalesce(p.ended_at, $8::timestamptz, now()) - p.launched_at)
-        / 3600, 0)::float8 AS cost
+        / 3600, 0)::float8 AS cost,
+    CASE WHEN p.instance_type LIKE 'fargate.%' THEN (
+        SELECT coalesce(d.tags, '{}') || s.tags
+        FROM attempts t JOIN jobs j ON j.job_id = t.job_id AND j.array_index = -1
+        JOIN job_specs s ON s.job_id = t.job_id
+        LEFT JOIN job_definitions d ON d.name = j.definition_name AND d.revision = j.definition_revision
+        WHERE t.instance_id = p.instance_id AND t.status <> 'ENDED' AND (s.detail ->> 'propagateTags')::boolean
+    ) END AS tags
 FROM placed p LEFT JOIN held h USING (instance_id)
 WHERE $7::text IS NULL OR (p.end_micros, p.order_micros, p.instance_id) < ($5::bigint, $6::bigint, $7)
 ORDER BY p.end_micros DESC, p.order_micros DESC, p.instance_id DESC
