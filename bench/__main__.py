@@ -4,7 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHES = ("control_plane.py", "containers.py", "scaling.py", "capacity.py", "records.py")
+BENCHES = (
+    "control_plane.py",
+    "containers.py",
+    "scaling.py",
+    "capacity.py",
+    "records.py",
+    "endpoint.py",
+)
 
 if __name__ == "__main__":
     for name in BENCHES:
