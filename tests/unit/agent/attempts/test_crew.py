@@ -87,7 +87,7 @@ async def test_nothing_is_reported_of_an_attempt_before_it_runs() -> None:
     """That it was taken on is what the scheduler assumes of it."""
     runtime = PullingRuntime()
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
-        crew = Crew(runtime, Journal(None), 4, group)
+        crew = Crew(runtime, Health(runtime), Journal(None), 4, group)
         sending = group.create_task(crew.outbox.run())
         crew.assign([pb.Assignment(key=pb.AttemptKey(job_id="job", attempt=1))])
         await runtime.pulling.wait()
