@@ -17,6 +17,7 @@ from longshore_cli.environment_options import (
     LaunchTemplate,
     LostAfter,
     Name,
+    NewLostAfter,
     ResourceType,
     ScaleDownDelay,
     SecurityGroup,
@@ -26,6 +27,7 @@ from longshore_cli.environment_options import (
 )
 from longshore_cli.settings import settings
 from longshore_cli.switch import State
+from longshore_client import Client, NotFound
 
 app = typer.Typer(no_args_is_help=True, help="Compute environments.", rich_markup_mode=None)
 
@@ -223,6 +225,7 @@ async def update(  # noqa: PLR0913, PLR0917 - each is an option
     instance_role: InstanceRole = None,
     launch_template: LaunchTemplate = None,
     unmanaged_vcpus: UnmanagedVcpus = None,
+    lost_after: NewLostAfter = None,
     terminate_jobs: Annotated[
         bool | None,
         typer.Option(
@@ -244,7 +247,7 @@ async def update(  # noqa: PLR0913, PLR0917 - each is an option
 ) -> None:
     """Change a compute environment; what is not given stays.
 
-    Vcpus, delay and state change in place. Anything else replaces the instances: new ones come
+    Vcpus, delays and state change in place. Anything else replaces the instances: new ones come
     beside the old, which go when their jobs have ended or the time given to those is over.
     """
     request = compute_environment_pb2.UpdateComputeEnvironmentRequest(
@@ -274,7 +277,11 @@ async def update(  # noqa: PLR0913, PLR0917 - each is an option
     if policy.ByteSize():
         request.update_policy.CopyFrom(policy)
     async with settings.connect() as client:
-        await client.update_environment(request)
+        if lost_after is not None:
+            await _set_lost_after(client, name, lost_after)
+        is_more_given = len(request.ListFields()) > 1
+        if is_more_given or lost_after is None:
+            await client.update_environment(request)
         found = [item async for item in client.list_environments([name])]
     if any(item.status == "UPDATING" for item in found):
         console.say(
@@ -283,6 +290,18 @@ async def update(  # noqa: PLR0913, PLR0917 - each is an option
         )
     else:
         console.say(f"compute environment {name} is updated")
+
+
+async def _set_lost_after(client: Client, name: str, seconds: int) -> None:
+    """Sets the tag that AWS's update of an environment has no member for; 0 removes it."""
+    found = [item async for item in client.list_environments([name])]
+    if not found:
+        raise NotFound(f"There is no compute environment {name}.")
+    arn = found[0].compute_environment_arn
+    if seconds:
+        await client.tag(arn, {LOST_AFTER_TAG: str(seconds)})
+    else:
+        await client.untag(arn, [LOST_AFTER_TAG])
 
 
 @app.command()

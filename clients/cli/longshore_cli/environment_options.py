@@ -7,6 +7,9 @@ import typer
 
 from longshore_cli.command import WIRE_MAX
 
+#: Of the silence that is borne, in seconds.
+LOST_AFTER_MAX = 604_800
+
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The compute environment's name.")]
 InstanceType = Annotated[
     list[str] | None,
@@ -74,16 +77,25 @@ UnmanagedVcpus = Annotated[
         min=0, max=WIRE_MAX, help="UNMANAGED: what its machines have in all.", show_default=False
     ),
 ]
-
-
 LostAfter = Annotated[
     int | None,
     typer.Option(
         min=10,
-        max=604_800,
+        max=LOST_AFTER_MAX,
         metavar="SECONDS",
         help="Silence after which an instance is given up, and its jobs with it; by default 30, "
         "600 for UNMANAGED. It is the tag longshore:lost-after-seconds.",
+        show_default=False,
+    ),
+]
+NewLostAfter = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=LOST_AFTER_MAX,
+        metavar="SECONDS",
+        help="Silence after which an instance is given up, and its jobs with it, 10 to 604800; 0: "
+        "as the stack's. It is the tag longshore:lost-after-seconds.",
         show_default=False,
     ),
 ]

@@ -1,11 +1,16 @@
 """Job definitions, job queues and compute environments."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from longshore.backoff import Backoff
-from longshore.v1 import compute_environment_pb2, job_definition_pb2, job_queue_pb2
+from longshore.v1 import (
+    compute_environment_pb2,
+    job_definition_pb2,
+    job_queue_pb2,
+    tag_pb2,
+)
 from longshore_client.connection import Connection
 from longshore_client.errors import NotFound, PreconditionFailed, Timeout
 
@@ -186,6 +191,21 @@ class ResourceCalls(Connection):
             compute_environment_pb2.DeleteComputeEnvironmentRequest(
                 compute_environment=environment
             ),
+        )
+
+    # Tags
+
+    async def tag(self, arn: str, tags: Mapping[str, str]) -> None:
+        """Sets tags of a resource; its others stay."""
+        await self._caller.unary(
+            self._submission.TagResource, tag_pb2.TagResourceRequest(resource_arn=arn, tags=tags)
+        )
+
+    async def untag(self, arn: str, keys: Iterable[str]) -> None:
+        """Removes tags of a resource, where it has them."""
+        await self._caller.unary(
+            self._submission.UntagResource,
+            tag_pb2.UntagResourceRequest(resource_arn=arn, tag_keys=keys),
         )
 
     # Waiting

@@ -10,14 +10,14 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from unit.client.service import Script, start
 
-from longshore.v1 import compute_environment_pb2
+from longshore.v1 import compute_environment_pb2, tag_pb2
 from longshore_cli import settings
 from longshore_cli.main import main
 
 VALID = compute_environment_pb2.DescribeComputeEnvironmentsResponse(
     compute_environments=[
         compute_environment_pb2.ComputeEnvironmentDetail(
-            compute_environment_name="lab", status="VALID"
+            compute_environment_name="lab", compute_environment_arn="arn:lab", status="VALID"
         )
     ]
 )
@@ -32,6 +32,8 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
         "UpdateComputeEnvironment",
         lambda _: compute_environment_pb2.UpdateComputeEnvironmentResponse(),
     )
+    made.on("TagResource", lambda _: tag_pb2.TagResourceResponse())
+    made.on("UntagResource", lambda _: tag_pb2.UntagResourceResponse())
     made.on("DescribeComputeEnvironments", lambda _: VALID)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
@@ -148,3 +150,44 @@ def test_update_that_replaces_instances_says_where_to_look(
         "updatePolicy": {"jobExecutionTimeoutMinutes": "5"},
     }
     assert "longshore capacity lab --watch" in capsys.readouterr().err
+
+
+LOST_AFTER = "longshore:lost-after-seconds"
+
+
+def test_the_silence_that_is_borne_is_a_tag(
+    script: Script, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Set when the environment is made, changed later, and taken back."""
+    _run(monkeypatch, "create", "lab", "--type", "UNMANAGED", "--lost-after", "60")
+    assert _asked(script, "CreateComputeEnvironment")["tags"] == {LOST_AFTER: "60"}
+    _run(monkeypatch, "update", "lab", "--lost-after", "90")
+    assert _asked(script, "TagResource") == {"resourceArn": "arn:lab", "tags": {LOST_AFTER: "90"}}
+    assert "lab is updated" in capsys.readouterr().err
+    _run(monkeypatch, "update", "lab", "--lost-after", "0")
+    assert _asked(script, "UntagResource") == {"resourceArn": "arn:lab", "tagKeys": [LOST_AFTER]}
+    # Nothing else was to change.
+    assert script.sent("UpdateComputeEnvironment") == []
+
+
+def test_the_silence_that_is_borne_and_something_else(
+    script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _run(monkeypatch, "update", "lab", "--lost-after", "90", "--state", "DISABLED")
+    assert len(script.sent("TagResource")) == 1
+    assert _asked(script, "UpdateComputeEnvironment") == {
+        "computeEnvironment": "lab",
+        "state": "DISABLED",
+    }
+
+
+def test_the_silence_of_an_unknown_environment(
+    script: Script, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nothing = compute_environment_pb2.DescribeComputeEnvironmentsResponse()
+    script.on("DescribeComputeEnvironments", lambda _: nothing)
+    monkeypatch.setattr(sys, "argv", ["longshore", "env", "update", "lab", "--lost-after", "90"])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code
+    assert "There is no compute environment lab" in capsys.readouterr().err
