@@ -18,7 +18,7 @@ from longshore.domain.catalogue import Catalogue, local_types
 from longshore.domain.instance import RestartPolicy
 from longshore.domain.scaling.decision import ScalingSettings
 from longshore.provisioning.instances.loop import Reconciler
-from longshore.provisioning.instances.reporting import Reports
+from longshore.provisioning.instances.reporting import InstanceReports
 from longshore.provisioning.local.provider import LocalProvider
 from longshore.provisioning.orders.fulfilling import Fulfilling
 from longshore.provisioning.service import Provisioning
@@ -243,7 +243,7 @@ async def a_world(
         server = GrpcServer("127.0.0.1:0")
         server.add(
             provisioning_grpc.add_ProvisioningServiceServicer_to_server,
-            ProvisioningServicer(service, Reports(pool)),
+            ProvisioningServicer(service, InstanceReports(pool)),
             "longshore.v1.ProvisioningService",
         )
         await stack.enter_async_context(server)

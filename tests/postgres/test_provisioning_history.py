@@ -7,8 +7,8 @@ import pytest
 from support.cloud import Cloud, CloudWorld, a_cloud_world, add_environment, an_order
 
 from longshore.provisioning.instances import history
-from longshore.provisioning.instances.history import History
-from longshore.provisioning.instances.reporting import Reports, Wanted
+from longshore.provisioning.instances.history import InstanceHistory
+from longshore.provisioning.instances.reporting import InstanceFilter, InstanceReports
 from longshore.scheduler import history as scheduler_history
 from longshore.state.leadership import Leadership
 from longshore.state.views.instance_report import InstanceDetail
@@ -64,7 +64,7 @@ async def test_what_is_over_is_forgotten_after_its_time(
     await world.db.execute(
         "UPDATE capacity_orders SET closed_at = '2020-01-01' WHERE order_id = $1", answer.order_id
     )
-    keeper = History(world.leadership, timedelta(days=30))
+    keeper = InstanceHistory(world.leadership, timedelta(days=30))
     await keeper.tick()
     assert len(await known(world)) == 3
     for _ in range(3):
@@ -107,7 +107,9 @@ async def test_a_lost_agent_is_forgotten_with_its_instance(world: CloudWorld) ->
 
 async def detail(world: CloudWorld, instance_id: str) -> list[InstanceDetail]:
     """What users are told of an instance."""
-    page = await Reports(world.pool).instances(Wanted("", instance_id, ended=True), 10, "")
+    page = await InstanceReports(world.pool).instances(
+        InstanceFilter("", instance_id, ended=True), 10, ""
+    )
     return list(page.items)
 
 
@@ -115,5 +117,5 @@ async def test_who_does_not_lead_forgets_nothing(world: CloudWorld) -> None:
     """Another provisioning service is at work."""
     await over(world, 1, days=100)
     await world.db.execute("UPDATE leases SET token = token + 1, holder = 'other'")
-    await History(world.leadership, timedelta(days=30)).tick()
+    await InstanceHistory(world.leadership, timedelta(days=30)).tick()
     assert len(await known(world)) == 1

@@ -10,7 +10,7 @@ import psutil
 import pytest
 from capacity_world import World, a_world
 
-from longshore.provisioning.instances.reporting import Reports, Wanted
+from longshore.provisioning.instances.reporting import InstanceFilter, InstanceReports
 from longshore.v1 import provisioning_service_pb2 as pb
 
 STUBBORN = ("/bin/sh", "-c", "trap '' TERM; while :; do /bin/sleep 0.1; done")
@@ -84,7 +84,7 @@ async def test_a_slot_whose_agent_has_gone_is_over(world: World) -> None:
     await world.end_attempt(attempt)
     psutil.Process((await world.pids())[instance_id]).kill()
     await until(world, instance_id, "TERMINATED")
-    page = await Reports(world.pool).instances(Wanted("", "", ended=True), 10, "")
+    page = await InstanceReports(world.pool).instances(InstanceFilter("", "", ended=True), 10, "")
     assert [(item.status, item.status_reason) for item in page.items] == [
         ("TERMINATED", "It was drained.")
     ]

@@ -16,7 +16,7 @@ from longshore.domain.instance import InstanceStatus
 from longshore.domain.job.job import JobKey
 from longshore.domain.page import encode_token
 from longshore.domain.scaling.market import Quote
-from longshore.provisioning.instances.reporting import Reports
+from longshore.provisioning.instances.reporting import InstanceReports
 from longshore.provisioning.orders.quoting import Quotes
 from longshore.provisioning.servicer import ProvisioningServicer
 from longshore.rpc.channel import open_channel
@@ -43,7 +43,7 @@ async def stub(world: CloudWorld) -> AsyncIterator[pb_grpc.ProvisioningServiceSt
     server = GrpcServer("127.0.0.1:0")
     server.add(
         pb_grpc.add_ProvisioningServiceServicer_to_server,
-        ProvisioningServicer(world.provisioning, Reports(world.pool)),
+        ProvisioningServicer(world.provisioning, InstanceReports(world.pool)),
         "longshore.v1.ProvisioningService",
     )
     async with server, open_channel(f"127.0.0.1:{server.port}") as channel:
@@ -322,7 +322,7 @@ async def test_a_gpu_counts_where_there_is_one(world: CloudWorld) -> None:
         instance_id,
     )
     job_id = await world.db.fetchval("SELECT job_id FROM jobs")
-    costs = await Reports(world.pool).costs(["default"], [], [JobKey(job_id)])
+    costs = await InstanceReports(world.pool).costs(["default"], [], [JobKey(job_id)])
     assert costs.jobs[0].cost == pytest.approx(9 * (0.25 + 0.25 + 1) / 3, rel=1e-3)
 
 

@@ -14,8 +14,8 @@ from longshore.rpc.channel import open_channel
 from longshore.rpc.errors import from_rpc_error
 from longshore.rpc.server import GrpcServer
 from longshore.scaler import history
-from longshore.scaler.history import History
-from longshore.scaler.report import Report
+from longshore.scaler.history import ActivityHistory
+from longshore.scaler.report import CapacityReports
 from longshore.scaler.servicer import ScalerServicer
 from longshore.v1 import scaler_service_pb2 as pb
 from longshore.v1 import scaler_service_pb2_grpc as pb_grpc
@@ -32,7 +32,7 @@ async def scaler(world: World) -> AsyncIterator[pb_grpc.ScalerServiceStub]:
     server = GrpcServer("127.0.0.1:0")
     server.add(
         pb_grpc.add_ScalerServiceServicer_to_server,
-        ScalerServicer(world.scaler, Report(world.pool)),
+        ScalerServicer(world.scaler, CapacityReports(world.pool)),
         "longshore.v1.ScalerService",
     )
     async with contextlib.AsyncExitStack() as stack:
@@ -161,7 +161,7 @@ async def test_old_activities_are_forgotten(world: World) -> None:
             reason,
             is_invalidated,
         )
-    await History(world.pool, timedelta(days=42)).tick()
+    await ActivityHistory(world.pool, timedelta(days=42)).tick()
     left = await world.db.fetch("SELECT reason FROM scaling_activities ORDER BY activity_id")
     assert [row["reason"] for row in left] == ["two", "four", "five"]
 
@@ -179,7 +179,7 @@ async def test_activities_that_stay_do_not_keep_others(
             name,
             str(number),
         )
-    keeper = History(world.pool, timedelta(days=42))
+    keeper = ActivityHistory(world.pool, timedelta(days=42))
     await keeper.tick()
     await keeper.tick()
     left = await world.db.fetch("SELECT reason FROM scaling_activities ORDER BY activity_id")

@@ -25,9 +25,9 @@ from longshore.domain.order import (
 )
 from longshore.domain.scaling.market import Quote
 from longshore.provisioning.instances.loop import Reconciler
-from longshore.provisioning.instances.reporting import Reports, Wanted
+from longshore.provisioning.instances.reporting import InstanceFilter, InstanceReports
 from longshore.provisioning.orders.fulfilling import Fulfilling
-from longshore.provisioning.provider import Found, Fulfilment, LaunchError
+from longshore.provisioning.provider import Fulfilment, LaunchError, ProviderInstance
 from longshore.provisioning.service import Provisioning
 from longshore.state import lease
 from longshore.state.leadership import Leadership
@@ -109,7 +109,7 @@ class Cloud:
         reason = INSUFFICIENT_INSTANCE_CAPACITY
         return (CapacityError(entry.instance_type, "", entry.purchase_option, reason, "none left"),)
 
-    async def launch(self, instance: InstanceRecord) -> Found:
+    async def launch(self, instance: InstanceRecord) -> ProviderInstance:
         raise LaunchError(f"{instance.instance_id} is gone.")
 
     async def terminate(self, instance_ids: Sequence[str], *, force: bool) -> None:
@@ -120,11 +120,13 @@ class Cloud:
             if not self.keeps_all or force:
                 self.running.pop(instance_id, None)
 
-    async def describe(self) -> list[Found]:
+    async def describe(self) -> list[ProviderInstance]:
         if self.is_blind:
             raise Unavailable(AWAY)
         return [
-            Found(key, key, order) for key, order in self.running.items() if key not in self.hidden
+            ProviderInstance(key, key, order)
+            for key, order in self.running.items()
+            if key not in self.hidden
         ]
 
     async def taken_back(self, instance_ids: Sequence[str]) -> Mapping[str, str]:
@@ -157,7 +159,9 @@ class CloudWorld:
 
     async def statuses(self) -> dict[str, tuple[str, str]]:
         """What users are told of every instance on record: status and reason."""
-        page = await Reports(self.pool).instances(Wanted("", "", ended=True), 1000, "")
+        page = await InstanceReports(self.pool).instances(
+            InstanceFilter("", "", ended=True), 1000, ""
+        )
         return {item.instance_id: (str(item.status), item.status_reason) for item in page.items}
 
     async def register(self, instance_id: str, status: str = "READY") -> None:

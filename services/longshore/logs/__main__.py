@@ -6,7 +6,7 @@ import sys
 import structlog
 
 from longshore.logs.config import LogsConfig
-from longshore.logs.history import History
+from longshore.logs.history import LogHistory
 from longshore.logs.service import LogsService
 from longshore.logs.servicer import LogServicer
 from longshore.logs.store import LogStore
@@ -27,7 +27,7 @@ async def main(stop: asyncio.Event) -> None:
     config = LogsConfig.from_environment()
     store = LogStore(config.directory)
     service = LogsService(store)
-    history = Loop("history", History(store, config.history).tick, HISTORY_SECONDS)
+    history = Loop("history", LogHistory(store, config.history).tick, HISTORY_SECONDS)
     server = GrpcServer(config.address)
     server.add(
         log_service_pb2_grpc.add_LogServiceServicer_to_server,

@@ -23,7 +23,7 @@ log = structlog.get_logger()
 LONGER = timedelta(days=7)
 
 
-class History:
+class LogHistory:
     """Keeps logs for a time."""
 
     def __init__(self, store: LogStore, kept: timedelta) -> None:

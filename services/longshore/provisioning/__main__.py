@@ -8,9 +8,9 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from longshore.provisioning.config import ProvisioningConfig
-from longshore.provisioning.instances.history import History
+from longshore.provisioning.instances.history import InstanceHistory
 from longshore.provisioning.instances.loop import Reconciler
-from longshore.provisioning.instances.reporting import Reports
+from longshore.provisioning.instances.reporting import InstanceReports
 from longshore.provisioning.local.provider import LocalProvider
 from longshore.provisioning.orders.fulfilling import Fulfilling
 from longshore.provisioning.orders.quoting import Quotes
@@ -96,14 +96,14 @@ async def serve(stop: asyncio.Event, config: ProvisioningConfig) -> None:
         notices = Loop(
             "provisioning.notices", provisioning.take_notices, interval, gather=GATHER_SECONDS
         )
-        history = History(leadership, config.history)
+        history = InstanceHistory(leadership, config.history)
         forgetting = Loop("provisioning.history", history.tick, HISTORY_SECONDS)
         offers = Loop("provisioning.offers", quotes.tick, config.quote_interval.total_seconds())
         listener = Listener(config.database_url, {DEMAND: notices.wake, ENVIRONMENTS: offers.wake})
         server = GrpcServer(config.address)
         server.add(
             pb_grpc.add_ProvisioningServiceServicer_to_server,
-            ProvisioningServicer(provisioning, Reports(pool)),
+            ProvisioningServicer(provisioning, InstanceReports(pool)),
             SERVICE,
         )
         async with server, asyncio.TaskGroup() as group:

@@ -21,7 +21,7 @@ from longshore.domain.order import (
     OrderEntry,
 )
 from longshore.domain.page import LIST_DEFAULT, LIST_MOST, page_size
-from longshore.provisioning.instances.reporting import Costs, Wanted
+from longshore.provisioning.instances.reporting import Costs, InstanceFilter
 from longshore.provisioning.orders.fulfilling import Provisioned
 from longshore.state.views.instance_report import Cost, InstanceDetail
 from longshore.v1 import provisioning_service_pb2 as pb
@@ -76,7 +76,7 @@ def ids_from_request(request: pb.TerminateInstancesRequest) -> list[str]:
     return list(request.instance_ids)
 
 
-def wanted_from_request(request: pb.ListInstancesRequest) -> tuple[Wanted, int]:
+def wanted_from_request(request: pb.ListInstancesRequest) -> tuple[InstanceFilter, int]:
     """Which instances are asked for, and how many at most.
 
     Raises:
@@ -88,7 +88,7 @@ def wanted_from_request(request: pb.ListInstancesRequest) -> tuple[Wanted, int]:
     environment = request.compute_environment
     if environment:
         environment = parse_name(COMPUTE_ENVIRONMENT, environment, member="computeEnvironment")
-    wanted = Wanted(environment, request.instance_id, request.ended)
+    wanted = InstanceFilter(environment, request.instance_id, request.ended)
     return wanted, page_size(asked, LIST_MOST)
 
 

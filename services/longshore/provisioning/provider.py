@@ -20,7 +20,7 @@ class LaunchError(LongshoreError):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ProviderInstance:
     """An instance that the provider has; `provider_id` is its own name for it.
 
     `order_id`, where the provider keeps it, is the order that `fulfil` got it for: an instance of
@@ -68,7 +68,7 @@ class Provider(Protocol):
         """
         ...
 
-    async def launch(self, instance: InstanceRecord) -> Found:
+    async def launch(self, instance: InstanceRecord) -> ProviderInstance:
         """Starts an instance, or finds that it runs already.
 
         Raises:
@@ -80,7 +80,7 @@ class Provider(Protocol):
         """Ends instances: by asking, or at once. Those it does not have are ignored."""
         ...
 
-    async def describe(self) -> list[Found]:
+    async def describe(self) -> list[ProviderInstance]:
         """Every instance that the provider has now, whoever ordered it."""
         ...
 

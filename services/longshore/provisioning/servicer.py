@@ -5,7 +5,7 @@ from typing import Any
 import grpc
 
 from longshore.provisioning import convert
-from longshore.provisioning.instances.reporting import Reports
+from longshore.provisioning.instances.reporting import InstanceReports
 from longshore.provisioning.orders.fulfilling import ANSWER_SECONDS
 from longshore.provisioning.service import Provisioning
 from longshore.v1 import provisioning_service_pb2 as pb
@@ -20,7 +20,7 @@ ANSWER_MARGIN = 0.5
 class ProvisioningServicer(pb_grpc.ProvisioningServiceServicer):
     """Answers the scaler, and whoever looks."""
 
-    def __init__(self, provisioning: Provisioning, reports: Reports) -> None:
+    def __init__(self, provisioning: Provisioning, reports: InstanceReports) -> None:
         self._provisioning = provisioning
         self._reports = reports
 

@@ -11,9 +11,9 @@ from longshore.runtime.metrics import serve_metrics
 from longshore.runtime.process import run_until_stopped
 from longshore.scaler.alarm import Alarm
 from longshore.scaler.config import ScalerConfig
-from longshore.scaler.history import History
+from longshore.scaler.history import ActivityHistory
 from longshore.scaler.ordering import Ordering
-from longshore.scaler.report import Report
+from longshore.scaler.report import CapacityReports
 from longshore.scaler.service import Scaler
 from longshore.scaler.servicer import ScalerServicer
 from longshore.state.listen import CAPACITY, DEMAND, ENVIRONMENTS, Listener
@@ -57,7 +57,9 @@ async def serve(stop: asyncio.Event, config: ScalerConfig) -> None:
             gather=GATHER_SECONDS,
             gather_most=GATHER_MOST_SECONDS,
         )
-        history = Loop("scaler.history", History(pool, config.history).tick, HISTORY_SECONDS)
+        history = Loop(
+            "scaler.history", ActivityHistory(pool, config.history).tick, HISTORY_SECONDS
+        )
         alarm.rings(loop.wake)
         listener = Listener(
             config.database_url, dict.fromkeys((DEMAND, CAPACITY, ENVIRONMENTS), loop.wake)
@@ -65,7 +67,7 @@ async def serve(stop: asyncio.Event, config: ScalerConfig) -> None:
         server = GrpcServer(config.address)
         server.add(
             pb_grpc.add_ScalerServiceServicer_to_server,
-            ScalerServicer(scaler, Report(pool)),
+            ScalerServicer(scaler, CapacityReports(pool)),
             SERVICE,
         )
         async with server, asyncio.TaskGroup() as group:

@@ -14,7 +14,7 @@ from longshore.domain.scaling.capacity import Environment
 from longshore.domain.scaling.decision import Decision, order_for
 from longshore.runtime.loop import BACKOFF_FIRST_SECONDS, BACKOFF_LAST_SECONDS
 from longshore.scaler.flight import Flights, Landed
-from longshore.scaler.ordering import Got, Ordering
+from longshore.scaler.ordering import Ordering, OrderResult
 from longshore.state.leadership import Leadership
 from longshore.state.scaler import scaling
 from longshore.state.submission import environment_scaling
@@ -108,9 +108,9 @@ class Applying:
             return False
         if not decision.changes(env):
             return False
-        got = Got()
+        got = OrderResult()
         if decision.launches:
-            got = await self._order(env, decision) if may_order else Got.nothing(decision)
+            got = await self._order(env, decision) if may_order else OrderResult.nothing(decision)
         desired = max(math.ceil(decision.desiredv_cpus - got.vcpus_missed), 0)
         reason = _with_errors(decision.reason, got)
         terminated = await self._terminate(env, decision)
@@ -151,17 +151,17 @@ class Applying:
             )
         return bool(got.errors)
 
-    async def _order(self, env: Environment, decision: Decision) -> Got:
+    async def _order(self, env: Environment, decision: Decision) -> OrderResult:
         """Places an order; nothing, so far, if it is not answered soon."""
         order = order_for(decision, env, uuid.uuid4())
         try:
             got = await self._flights.place(order, decision, self._leadership.token)
         except LongshoreError as error:
             self._troubles.note("order.unanswered", env.name, error)
-            return Got.nothing(decision)
+            return OrderResult.nothing(decision)
         if got is None:
             log.info("order.slow", compute_environment=env.name, order_id=str(order.order_id))
-        return got or Got.nothing(decision)
+        return got or OrderResult.nothing(decision)
 
     async def take_landed(self) -> None:
         """Writes down what orders of earlier passes got meanwhile.
@@ -212,7 +212,7 @@ class Applying:
                     await environment_scaling.delete_unused(conn, env.name)
 
 
-def _is_raise_pending(env: Environment, decision: Decision, got: Got, desired: int) -> bool:
+def _is_raise_pending(env: Environment, decision: Decision, got: OrderResult, desired: int) -> bool:
     """Whether a client's raise of desiredvCpus stands, as more is to be had for it.
 
     The provider was short, or has not answered, or instances on their way out take the room: there
@@ -234,7 +234,7 @@ def _is_raise_pending(env: Environment, decision: Decision, got: Got, desired: i
     return is_short or is_leaving or any(offer.is_short for offer in env.offers)
 
 
-def _with_errors(reason: str, got: Got) -> str:
+def _with_errors(reason: str, got: OrderResult) -> str:
     """Why something was ordered, and each thing once that could not be had."""
     unanswered = () if got.is_answered else (NOTHING_YET,)
     return " ".join((reason, *dict.fromkeys(error.message for error in got.errors), *unanswered))

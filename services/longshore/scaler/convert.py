@@ -8,7 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from longshore.domain.order import ON_DEMAND, SPOT, CapacityError, CapacityOrder
 from longshore.domain.page import Page
 from longshore.domain.scaling.decision import Decision
-from longshore.state.views.capacity_report import Activity, EnvironmentCapacity, InstanceSum
+from longshore.state.views.capacity_report import EnvironmentCapacity, InstanceSum, ScalingActivity
 from longshore.v1 import provisioning_service_pb2 as provisioning_pb
 from longshore.v1 import scaler_service_pb2 as pb
 
@@ -96,7 +96,7 @@ def capacity_to_response(
     return pb.DescribeCapacityResponse(compute_environments=[_capacity(e) for e in environments])
 
 
-def activities_to_response(page: Page[Activity]) -> pb.ListScalingActivitiesResponse:
+def activities_to_response(page: Page[ScalingActivity]) -> pb.ListScalingActivitiesResponse:
     """A page of the history of decisions."""
     return pb.ListScalingActivitiesResponse(
         activities=[_activity(activity) for activity in page.items],
@@ -132,7 +132,7 @@ def _sum(instances: InstanceSum) -> pb.InstanceSum:
     return pb.InstanceSum(instances=instances.instances, vcpus=instances.vcpus)
 
 
-def _activity(activity: Activity) -> pb.ScalingActivity:
+def _activity(activity: ScalingActivity) -> pb.ScalingActivity:
     time = Timestamp()
     time.FromDatetime(activity.at)
     return pb.ScalingActivity(

@@ -15,7 +15,7 @@ import structlog
 from longshore.domain.errors import LongshoreError, Unavailable
 from longshore.domain.order import CapacityOrder
 from longshore.domain.scaling.decision import Decision
-from longshore.scaler.ordering import Got, Ordering
+from longshore.scaler.ordering import Ordering, OrderResult
 
 log = structlog.get_logger()
 
@@ -25,7 +25,7 @@ class Landed:
     """An order that was answered after the pass that placed it."""
 
     order: CapacityOrder
-    outcome: Got | LongshoreError
+    outcome: OrderResult | LongshoreError
 
 
 class Flights:
@@ -42,11 +42,11 @@ class Flights:
         self._ordering = ordering
         self._patience = patience
         self._answered = answered
-        self._tasks: dict[asyncio.Task[Got], CapacityOrder] = {}
+        self._tasks: dict[asyncio.Task[OrderResult], CapacityOrder] = {}
 
     async def place(
         self, order: CapacityOrder, decision: Decision, token: int | None
-    ) -> Got | None:
+    ) -> OrderResult | None:
         """What an order got; None if that is not known soon.
 
         Raises:
@@ -95,7 +95,7 @@ class Flights:
         self._tasks.clear()
 
 
-def _outcome(task: asyncio.Task[Got]) -> Got | LongshoreError:
+def _outcome(task: asyncio.Task[OrderResult]) -> OrderResult | LongshoreError:
     error = task.exception() if not task.cancelled() else Unavailable("The order was not awaited.")
     if error is None:
         return task.result()

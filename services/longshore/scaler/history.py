@@ -9,7 +9,7 @@ from longshore.state.scaler import scaling
 PRUNE_BATCH = 1_000
 
 
-class History:
+class ActivityHistory:
     """Keeps activities for a time; several may do so side by side."""
 
     def __init__(self, pool: Pool, kept: timedelta) -> None:

@@ -21,7 +21,7 @@ TERMINATE_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Got:
+class OrderResult:
     """What an order got."""
 
     order_id: uuid.UUID | None = None
@@ -44,7 +44,9 @@ class Ordering:
     def __init__(self, provisioning: pb_grpc.ProvisioningServiceStub) -> None:
         self._provisioning = provisioning
 
-    async def place(self, order: CapacityOrder, decision: Decision, token: int | None) -> Got:
+    async def place(
+        self, order: CapacityOrder, decision: Decision, token: int | None
+    ) -> OrderResult:
         """Places an order, which provisioning puts on record.
 
         Args:
@@ -63,7 +65,7 @@ class Ordering:
             raise from_rpc_error(error) from error
         weights = {entry.instance_type: entry.weight for entry in order.entries}
         had = sum(weights.get(instance.instance_type, 0) for instance in response.instances)
-        return Got(
+        return OrderResult(
             order_id=order.order_id,
             ordered=len(response.instances),
             vcpus=had,

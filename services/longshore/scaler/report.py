@@ -15,13 +15,13 @@ from longshore.domain.page import (
 )
 from longshore.state.pool import Pool, connection
 from longshore.state.views import capacity_report
-from longshore.state.views.capacity_report import Activity, EnvironmentCapacity
+from longshore.state.views.capacity_report import EnvironmentCapacity, ScalingActivity
 
 _SCOPE = "scaling-activities"
 _BEYOND_ACTIVITIES = 2**63 - 1
 
 
-class Report:
+class CapacityReports:
     """Reads what whoever watches capacity wants to know."""
 
     def __init__(self, pool: Pool) -> None:
@@ -41,7 +41,9 @@ class Report:
         async with connection(self._pool) as conn:
             return await capacity_report.capacity(conn, names)
 
-    async def activities(self, environment: str, asked: int | None, token: str) -> Page[Activity]:
+    async def activities(
+        self, environment: str, asked: int | None, token: str
+    ) -> Page[ScalingActivity]:
         """Decisions that changed something, newest first.
 
         Args:

@@ -96,14 +96,14 @@ class Scaler:
             try:
                 with _first_of_group():
                     async with asyncio.TaskGroup() as group:
-                        keeping = group.create_task(self._keep())
+                        keeping = group.create_task(self._renew_lease())
                         decisions = await self._pass()
                         keeping.cancel()
                 return decisions
             finally:
                 await self._leadership.release()
 
-    async def _keep(self) -> None:
+    async def _renew_lease(self) -> None:
         """Prolongs the lease for as long as the pass takes."""
         while True:
             await asyncio.sleep(RENEW_SECONDS)

@@ -5,7 +5,7 @@ from typing import Any
 import grpc
 
 from longshore.scaler import convert
-from longshore.scaler.report import Report
+from longshore.scaler.report import CapacityReports
 from longshore.scaler.service import Scaler
 from longshore.v1 import scaler_service_pb2 as pb
 from longshore.v1 import scaler_service_pb2_grpc as pb_grpc
@@ -14,7 +14,7 @@ from longshore.v1 import scaler_service_pb2_grpc as pb_grpc
 class ScalerServicer(pb_grpc.ScalerServiceServicer):
     """Answers whoever watches capacity, or does not want to wait for the next pass."""
 
-    def __init__(self, scaler: Scaler, report: Report) -> None:
+    def __init__(self, scaler: Scaler, report: CapacityReports) -> None:
         self._scaler = scaler
         self._report = report
 

@@ -26,7 +26,7 @@ from longshore.domain.order import (
     instance_ids,
 )
 from longshore.domain.scaling.market import Quote
-from longshore.provisioning.provider import Found, Fulfilment, LaunchError
+from longshore.provisioning.provider import Fulfilment, LaunchError, ProviderInstance
 from longshore.simulation.market import Market, Pool, preferred
 
 SHORT = "INSUFFICIENT_INSTANCE_CAPACITY"
@@ -121,7 +121,7 @@ class SimulatedProvider:
         answer = self._orders[order.order_id] = Fulfilment(tuple(instances), tuple(errors))
         return answer
 
-    async def launch(self, instance: InstanceRecord) -> Found:
+    async def launch(self, instance: InstanceRecord) -> ProviderInstance:
         """Finds an instance; all are launched by their order.
 
         Raises:
@@ -130,7 +130,7 @@ class SimulatedProvider:
         known = self._instances.get(instance.instance_id)
         if known is None:
             raise LaunchError(f"Instance {instance.instance_id} is gone.")
-        return Found(instance.instance_id, known.provider_id)
+        return ProviderInstance(instance.instance_id, known.provider_id)
 
     async def terminate(self, instance_ids: Sequence[str], *, force: bool) -> None:
         """Ends instances, at once or after the time that ending takes."""
@@ -142,9 +142,9 @@ class SimulatedProvider:
             delay = timedelta(0) if force else self._market.shutdown
             self._at(delay, instance_id, Happening.ENDED)
 
-    async def describe(self) -> list[Found]:
+    async def describe(self) -> list[ProviderInstance]:
         """Every instance that is there."""
-        return [Found(key, value.provider_id) for key, value in self._instances.items()]
+        return [ProviderInstance(key, value.provider_id) for key, value in self._instances.items()]
 
     async def taken_back(self, instance_ids: Sequence[str]) -> Mapping[str, str]:
         """None that are not known: `take_due` tells of each."""

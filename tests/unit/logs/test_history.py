@@ -5,7 +5,7 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-from longshore.logs.history import History
+from longshore.logs.history import LogHistory
 from longshore.logs.service import LogsService
 from longshore.logs.store import LogStore
 from longshore.v1 import log_service_pb2 as pb
@@ -31,7 +31,7 @@ def files(folder: Path) -> list[str]:
 
 async def test_a_log_goes_a_week_after_its_job_could_have(tmp_path: Path) -> None:
     store = LogStore(tmp_path)
-    service, history = LogsService(store), History(store, timedelta(days=90))
+    service, history = LogsService(store), LogHistory(store, timedelta(days=90))
     for name, days in (("a/default/1", 98), ("b/default/1.2", 96), ("c/default/1", 98)):
         await stored(service, name)
         age((await store.log(name)).path, days)
@@ -53,5 +53,5 @@ async def test_what_is_still_written_stays(tmp_path: Path) -> None:
     service = LogsService(store)
     await stored(service, "a")
     os.utime((await store.log("a")).path, (time.time() - 98 * DAY,) * 2)
-    await History(store, timedelta(days=90)).tick()
+    await LogHistory(store, timedelta(days=90)).tick()
     assert (await store.log("a")).known

@@ -12,7 +12,7 @@ from longshore.domain.order import CapacityOrder
 from longshore.domain.scaling.decision import Decision
 from longshore.scaler.applying import Applying, Troubles
 from longshore.scaler.flight import Flights, Landed
-from longshore.scaler.ordering import Got, Ordering
+from longshore.scaler.ordering import Ordering, OrderResult
 from longshore.state.scaler import scaling
 
 DECISION = cast("Decision", None)
@@ -21,11 +21,11 @@ DECISION = cast("Decision", None)
 class Slow:
     """Answers orders when told to."""
 
-    def __init__(self, answer: Got | Exception) -> None:
+    def __init__(self, answer: OrderResult | Exception) -> None:
         self.answer = answer
         self.answered = asyncio.Event()
 
-    async def place(self, _: CapacityOrder, __: Decision, ___: int | None) -> Got:
+    async def place(self, _: CapacityOrder, __: Decision, ___: int | None) -> OrderResult:
         """What an order got."""
         await self.answered.wait()
         if isinstance(self.answer, Exception):
@@ -52,7 +52,7 @@ class Storing:
         pass
 
 
-async def _landed(answer: Got | Exception, *names: str) -> Flights:
+async def _landed(answer: OrderResult | Exception, *names: str) -> Flights:
     """Flights with an answered order for each of some environments."""
     slow = Slow(answer)
     told = asyncio.Event()
@@ -84,7 +84,7 @@ async def test_what_a_late_order_got_is_kept_until_it_is_stored(
         stored.append(name)
 
     monkeypatch.setattr(scaling, "add_late", add_late)
-    flights = await _landed(Got(ordered=1, vcpus=1), "a", "b")
+    flights = await _landed(OrderResult(ordered=1, vcpus=1), "a", "b")
     lease = cast("Any", Storing(failures=1))
     writer = Applying(lease, cast("Ordering", None), flights, Troubles())
     with pytest.raises(Unavailable):

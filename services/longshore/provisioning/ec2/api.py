@@ -36,7 +36,7 @@ THROTTLES = frozenset(
 )
 
 
-class Refused(LongshoreError):
+class RefusedByAws(LongshoreError):
     """AWS refused a call: asking again the same would not help, or not soon."""
 
     reason = "REFUSED_BY_AWS"
@@ -66,7 +66,7 @@ class Api:
         it did nothing.
 
         Raises:
-            Refused: AWS says no.
+            RefusedByAws: AWS says no.
             Unavailable: AWS does not answer; what the call did is not known.
         """
         failure: LongshoreError = Unavailable(f"{operation} was never tried")
@@ -87,7 +87,7 @@ class Api:
                 failure = Unavailable(f"{operation} took longer than {self._call_seconds:g} s")
             except BotoCoreError as error:
                 failure = Unavailable(f"{operation}: {error}")
-            is_known = isinstance(failure, Refused)
+            is_known = isinstance(failure, RefusedByAws)
             log.info("aws.failed", operation=operation, number=number + 1, error=str(failure))
             if not repeatable and not is_known:
                 break
@@ -97,7 +97,7 @@ class Api:
         """The items of all pages of an answer.
 
         Raises:
-            Refused: AWS says no.
+            RefusedByAws: AWS says no.
             Unavailable: AWS does not answer, or has more pages than can be.
         """
         found: list[Any] = []
@@ -117,9 +117,9 @@ def chunks(items: Sequence[str], size: int) -> Iterator[list[str]]:
         yield list(items[start : start + size])
 
 
-def _refused(error: ClientError) -> Refused:
+def _refused(error: ClientError) -> RefusedByAws:
     detail = error.response.get("Error", {})
-    return Refused(detail.get("Code") or "Unknown", detail.get("Message") or str(error))
+    return RefusedByAws(detail.get("Code") or "Unknown", detail.get("Message") or str(error))
 
 
 @functools.cache

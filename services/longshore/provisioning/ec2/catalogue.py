@@ -60,7 +60,7 @@ async def refresh(
         today: the date to put on it.
 
     Raises:
-        Refused: AWS does not show its types.
+        RefusedByAws: AWS does not show its types.
         Unavailable: AWS does not answer.
     """
     prices: Mapping[str, float] = {}

@@ -68,7 +68,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Got:
+class FleetInstance:
     """An instance that a fleet launched."""
 
     instance_id: str
@@ -162,14 +162,16 @@ def _fraction(number: float) -> Fraction:
     return Fraction(number).limit_denominator(64)
 
 
-def fleet_instances(answer: Mapping[str, Any], zones: Mapping[str, str]) -> list[Got]:
+def fleet_instances(answer: Mapping[str, Any], zones: Mapping[str, str]) -> list[FleetInstance]:
     """What a fleet launched; `zones` are those of subnets."""
     found = []
     for group in answer.get("Instances") or ():
         override = group.get("LaunchTemplateAndOverrides", {}).get("Overrides", {})
         zone = override.get("AvailabilityZone") or zones.get(override.get("SubnetId", ""), "")
         kind = group.get("InstanceType") or override.get("InstanceType", "")
-        found += [Got(instance_id, kind, zone) for instance_id in group.get("InstanceIds") or ()]
+        found += [
+            FleetInstance(instance_id, kind, zone) for instance_id in group.get("InstanceIds") or ()
+        ]
     return found
 
 
@@ -200,7 +202,7 @@ def reason_of(code: str) -> str:
     return _REASONS.get(code, PROVIDER_ERROR)
 
 
-def entry_for(got: Got, entries: Sequence[OrderEntry]) -> OrderEntry:
+def entry_for(got: FleetInstance, entries: Sequence[OrderEntry]) -> OrderEntry:
     """The entry that an instance was launched for."""
     of_type = [entry for entry in entries if entry.instance_type == got.instance_type]
     by_zone = [entry for entry in of_type if entry.zone == got.zone]

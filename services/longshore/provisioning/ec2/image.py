@@ -37,7 +37,7 @@ class InstanceClass:
         return cls(kind.architecture, bool(kind.gpus))
 
 
-class Images:
+class MachineImages:
     """Finds images; parameters are read once and kept, as a compute environment's image is."""
 
     def __init__(self, ssm: Api, config: Ec2Config) -> None:
@@ -60,7 +60,7 @@ class Images:
 
         Raises:
             InvalidRequest: there is no image of that type for the class.
-            Refused: AWS does not say which its newest is.
+            RefusedByAws: AWS does not say which its newest is.
             Unavailable: AWS does not answer.
         """
         kind = _configured(resources, has_gpus=instance_class.has_gpus)

@@ -14,9 +14,9 @@ from longshore.domain.order import (
     CapacityOrder,
     OrderEntry,
 )
-from longshore.provisioning.ec2.api import Api, Refused
+from longshore.provisioning.ec2.api import Api, RefusedByAws
 from longshore.provisioning.ec2.fleet import (
-    Got,
+    FleetInstance,
     Target,
     fleet_errors,
     fleet_instances,
@@ -57,7 +57,7 @@ class Launcher:
         kinds: Mapping[str, InstanceType],
         resources: Json,
         left: float,
-    ) -> tuple[list[Got], list[CapacityError]]:
+    ) -> tuple[list[FleetInstance], list[CapacityError]]:
         """Asks for a rank's instances, once.
 
         Args:
@@ -85,7 +85,7 @@ class Launcher:
             answer = await self._ec2.call("create_fleet", repeatable=False, **request)
         except InvalidRequest as error:
             return [], [failed(entry, PROVIDER_ERROR, error.message) for entry in group]
-        except Refused as error:
+        except RefusedByAws as error:
             if error.code == "IdempotentParameterMismatch":
                 # Asked before with less known; what that launched is about to show.
                 raise Unavailable(str(error)) from error

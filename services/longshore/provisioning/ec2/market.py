@@ -14,7 +14,7 @@ from longshore.domain.catalogue import InstanceType
 from longshore.domain.errors import Unavailable
 from longshore.domain.order import ON_DEMAND, SPOT
 from longshore.domain.scaling.market import Quote
-from longshore.provisioning.ec2.api import Api, Refused, chunks
+from longshore.provisioning.ec2.api import Api, RefusedByAws, chunks
 from longshore.provisioning.ec2.config import Ec2Config
 
 log = structlog.get_logger()
@@ -30,7 +30,7 @@ _SCORE_BEST = 10
 _SCORE_INSTANCES = 20
 
 
-class Market:
+class Ec2Prices:
     """Quotes, kept for a while."""
 
     def __init__(self, ec2: Api, config: Ec2Config, now: Callable[[], datetime]) -> None:
@@ -92,7 +92,7 @@ class Market:
                     # From now on: the price that holds now, of each type and zone.
                     StartTime=now,
                 )
-            except Refused as error:
+            except RefusedByAws as error:
                 if error.is_throttle:
                     raise Unavailable(str(error)) from error
                 log.warning("spot_prices.refused", error=str(error))
@@ -132,7 +132,7 @@ class Market:
                         if score.get("AvailabilityZoneId") in zones
                     },
                 )
-        except Refused as error:
+        except RefusedByAws as error:
             # Not permitted, or asked too much for today: all pools count as deep.
             self._no_scores_until = now + SCORES_KEPT
             log.info("placement_scores.refused", error=str(error))

@@ -21,19 +21,19 @@ from longshore.domain.order import (
     OrderEntry,
 )
 from longshore.domain.scaling.market import Quote
-from longshore.provisioning.ec2.api import Api, Refused, chunks, open_api
+from longshore.provisioning.ec2.api import Api, RefusedByAws, chunks, open_api
 from longshore.provisioning.ec2.config import Ec2Config
-from longshore.provisioning.ec2.fleet import Got, by_rank, entry_for
-from longshore.provisioning.ec2.image import Images
+from longshore.provisioning.ec2.fleet import FleetInstance, by_rank, entry_for
+from longshore.provisioning.ec2.image import MachineImages
 from longshore.provisioning.ec2.launching import ORDER_TAG, Launcher, failed, is_of_ec2
-from longshore.provisioning.ec2.market import Market
+from longshore.provisioning.ec2.market import Ec2Prices
 from longshore.provisioning.ec2.template import (
     ENVIRONMENT_TAG,
     GENERATION_TAG,
     STACK_TAG,
     Templates,
 )
-from longshore.provisioning.provider import Found, Fulfilment, LaunchError
+from longshore.provisioning.provider import Fulfilment, LaunchError, ProviderInstance
 
 log = structlog.get_logger()
 
@@ -97,9 +97,9 @@ class Ec2Provider:
         self._config = config
         self._stack = holder
         self._now = now
-        self._templates = Templates(ec2, Images(ssm, config), config, holder)
+        self._templates = Templates(ec2, MachineImages(ssm, config), config, holder)
         self._launcher = Launcher(ec2, self._templates, holder)
-        self._market = Market(ec2, config, now)
+        self._market = Ec2Prices(ec2, config, now)
         self._swept_at = now()
 
     async def fulfil(
@@ -141,14 +141,14 @@ class Ec2Provider:
                 left -= entry.weight
         return Fulfilment(tuple(instances), tuple(errors))
 
-    async def launch(self, instance: InstanceRecord) -> Found:
+    async def launch(self, instance: InstanceRecord) -> ProviderInstance:
         """Finds an instance, which runs since its order was answered.
 
         Raises:
             LaunchError: it is gone.
         """
         if await self._live_ids([instance.instance_id]):
-            return Found(instance.instance_id, instance.instance_id)
+            return ProviderInstance(instance.instance_id, instance.instance_id)
         raise LaunchError(f"EC2 has no instance {instance.instance_id} any more.")
 
     async def terminate(self, instance_ids: Sequence[str], *, force: bool) -> None:
@@ -158,21 +158,21 @@ class Ec2Provider:
             Unavailable: AWS does not answer, or refuses to end some of them, when the others were
                 ended; asking again does no harm.
         """
-        failure: Refused | None = None
+        failure: RefusedByAws | None = None
         for some in chunks(instance_ids, TERMINATE_AT_ONCE):
             failure = await self._end(some) or failure
         if failure is not None:
             raise Unavailable(f"EC2 does not end instances: {failure}") from failure
         log.info("instances.ended", instance_ids=list(instance_ids), force=force)
 
-    async def _end(self, instance_ids: list[str]) -> Refused | None:
+    async def _end(self, instance_ids: list[str]) -> RefusedByAws | None:
         """Ends instances; returns why that is refused, if only for some of them.
 
         One that is not known, or may not be ended, spoils the whole request.
         """
         try:
             await self._ec2.call("terminate_instances", InstanceIds=instance_ids)
-        except Refused as error:
+        except RefusedByAws as error:
             refused = error
         else:
             return None
@@ -188,16 +188,16 @@ class Ec2Provider:
         failures = [await self._end(part) for part in (instance_ids[:half], instance_ids[half:])]
         return failures[0] or failures[1]
 
-    async def describe(self) -> list[Found]:
+    async def describe(self) -> list[ProviderInstance]:
         """Every instance of this stack that EC2 has now."""
-        found: list[Found] = []
+        found: list[ProviderInstance] = []
         used = set()
         for instance in await self._instances({f"tag:{STACK_TAG}": [self._stack]}):
             tags = _tags(instance)
             used.add((tags.get(ENVIRONMENT_TAG, ""), tags.get(GENERATION_TAG, "")))
             match = _ORDER.fullmatch(tags.get(ORDER_TAG, ""))
             order_id = uuid.UUID(match.group(1)) if match else None
-            found.append(Found(instance["InstanceId"], instance["InstanceId"], order_id))
+            found.append(ProviderInstance(instance["InstanceId"], instance["InstanceId"], order_id))
         if self._now() - self._swept_at >= SWEEP_EVERY:
             self._swept_at = self._now()
             await self._templates.sweep(used, self._now())
@@ -214,7 +214,7 @@ class Ec2Provider:
         return taken
 
     async def quote(self, kinds: Sequence[InstanceType]) -> list[Quote]:
-        """Prices and depths of the pools of types. See `Market`."""
+        """Prices and depths of the pools of types. See `Ec2Prices`."""
         return await self._market.quote([kind for kind in kinds if is_of_ec2(kind)])
 
     async def clean(self, instance_id: str) -> None:
@@ -224,14 +224,14 @@ class Ec2Provider:
         """Nothing is left behind."""
         return []
 
-    async def _launched_for(self, order_id: uuid.UUID) -> dict[int, list[Got]]:
+    async def _launched_for(self, order_id: uuid.UUID) -> dict[int, list[FleetInstance]]:
         """What an earlier try launched for an order, by rank."""
-        found: dict[int, list[Got]] = {}
+        found: dict[int, list[FleetInstance]] = {}
         filters = {f"tag:{ORDER_TAG}": [f"{order_id}/*"], f"tag:{STACK_TAG}": [self._stack]}
         for instance in await self._instances(filters):
             if match := _ORDER.fullmatch(_tags(instance)[ORDER_TAG]):
                 zone = instance.get("Placement", {}).get("AvailabilityZone", "")
-                got = Got(instance["InstanceId"], instance["InstanceType"], zone)
+                got = FleetInstance(instance["InstanceId"], instance["InstanceType"], zone)
                 found.setdefault(int(match.group(2)), []).append(got)
         return found
 
@@ -253,7 +253,7 @@ class Ec2Provider:
             reservations = await self._ec2.pages(
                 "describe_instances", "Reservations", Filters=wanted, MaxResults=1000
             )
-        except Refused as error:
+        except RefusedByAws as error:
             raise Unavailable(f"EC2 does not show instances: {error}") from error
         return [instance for reservation in reservations for instance in reservation["Instances"]]
 

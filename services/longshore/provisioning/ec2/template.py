@@ -24,9 +24,9 @@ from botocore.model import ListShape, Shape, StructureShape
 
 from longshore.domain.checks import Json
 from longshore.domain.errors import InvalidRequest, Unavailable
-from longshore.provisioning.ec2.api import Api, Refused
+from longshore.provisioning.ec2.api import Api, RefusedByAws
 from longshore.provisioning.ec2.config import Ec2Config
-from longshore.provisioning.ec2.image import Images, InstanceClass
+from longshore.provisioning.ec2.image import InstanceClass, MachineImages
 from longshore.provisioning.ec2.user_data import boot_script, merged
 
 log = structlog.get_logger()
@@ -43,7 +43,7 @@ DELETIONS_MAXIMUM = 20
 class Templates:
     """Makes templates, and removes those that nothing uses."""
 
-    def __init__(self, ec2: Api, images: Images, config: Ec2Config, stack: str) -> None:
+    def __init__(self, ec2: Api, images: MachineImages, config: Ec2Config, stack: str) -> None:
         self._ec2 = ec2
         self._images = images
         self._config = config
@@ -61,7 +61,7 @@ class Templates:
 
         Raises:
             InvalidRequest: what the environment says cannot be made a template.
-            Refused: AWS says no, for example to an unknown launch template.
+            RefusedByAws: AWS says no, for example to an unknown launch template.
             Unavailable: AWS does not answer.
         """
         digest = hashlib.sha256(json.dumps(resources, sort_keys=True).encode()).hexdigest()
@@ -92,7 +92,7 @@ class Templates:
                 LaunchTemplateData=data,
                 TagSpecifications=[tagged("launch-template", tags)],
             )
-        except Refused as error:
+        except RefusedByAws as error:
             if error.code != _EXISTS:
                 raise
         else:
@@ -226,7 +226,7 @@ class Templates:
                 deleted += 1
                 if deleted == DELETIONS_MAXIMUM:
                     break
-        except (Refused, Unavailable) as error:
+        except (RefusedByAws, Unavailable) as error:
             log.info("launch_templates.not_swept", error=str(error))
         if deleted:
             log.info("launch_templates.deleted", count=deleted)

@@ -16,7 +16,7 @@ BATCH = 1_000
 BATCHES_MOST = 20
 
 
-class History:
+class InstanceHistory:
     """Keeps instances that are over, what they cost and their orders for a time."""
 
     def __init__(self, leadership: Leadership, kept: timedelta) -> None:

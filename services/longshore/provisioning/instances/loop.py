@@ -18,7 +18,7 @@ from longshore.domain.instance import (
 from longshore.provisioning.instances.giving import TERMINATE_SECONDS, GivingBack
 from longshore.provisioning.instances.stray import Strays
 from longshore.provisioning.instances.watch import Over, Pass, Watch, run_all
-from longshore.provisioning.provider import Found, LaunchError, Provider
+from longshore.provisioning.provider import LaunchError, Provider, ProviderInstance
 from longshore.state.leadership import Leadership
 from longshore.state.pool import Pool, connection
 from longshore.state.provisioning import capacity_order
@@ -269,7 +269,7 @@ class Reconciler:
 
     async def _start(self, record: InstanceRecord, watch: Watch, current: Pass) -> None:
         """Has the provider start an instance; it is over if that cannot be."""
-        found: Found | None = None
+        found: ProviderInstance | None = None
         async with self._launchers:
             with current.asking("launch"):
                 try:

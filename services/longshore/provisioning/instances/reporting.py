@@ -14,7 +14,7 @@ _POSITION = (NUMBER_64, NUMBER_64, ANY_NAME)
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class InstanceFilter:
     """Which instances to list; empty members hold for all."""
 
     environment: str
@@ -36,13 +36,15 @@ class Costs:
     jobs: list[Cost]
 
 
-class Reports:
+class InstanceReports:
     """Reads what is on record."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def instances(self, wanted: Wanted, limit: int, token: str) -> Page[InstanceDetail]:
+    async def instances(
+        self, wanted: InstanceFilter, limit: int, token: str
+    ) -> Page[InstanceDetail]:
         """A page of instances.
 
         Raises:

@@ -33,7 +33,7 @@ from longshore.domain.order import (
 )
 from longshore.domain.scaling.market import Quote
 from longshore.provisioning.local.process import Processes
-from longshore.provisioning.provider import Found, Fulfilment, LaunchError
+from longshore.provisioning.provider import Fulfilment, LaunchError, ProviderInstance
 
 log = structlog.get_logger()
 
@@ -165,7 +165,7 @@ class LocalProvider:
             return None
         return CapacityError(kind.name, entry.zone, entry.purchase_option, reason, message)
 
-    async def launch(self, instance: InstanceRecord) -> Found:
+    async def launch(self, instance: InstanceRecord) -> ProviderInstance:
         """Starts the agent of an instance unless it runs."""
         await self._look()
         process = self._processes.get(instance.instance_id)
@@ -175,7 +175,7 @@ class LocalProvider:
                 process = self._processes.start(instance.instance_id, command, environment)
             except (OSError, psutil.Error) as error:
                 raise LaunchError(f"The agent could not be started: {error}.") from error
-        return Found(instance.instance_id, str(process.pid))
+        return ProviderInstance(instance.instance_id, str(process.pid))
 
     async def terminate(self, instance_ids: Sequence[str], *, force: bool) -> None:
         """Sends SIGTERM, or SIGKILL to the agent alone: its containers are left to `clean`."""
@@ -187,10 +187,10 @@ class LocalProvider:
                 except psutil.NoSuchProcess:
                     continue
 
-    async def describe(self) -> list[Found]:
+    async def describe(self) -> list[ProviderInstance]:
         """Every agent that runs."""
         await self._look()
-        return [Found(key, str(pid)) for key, pid in self._processes.running().items()]
+        return [ProviderInstance(key, str(pid)) for key, pid in self._processes.running().items()]
 
     async def clean(self, instance_id: str) -> None:
         """Removes what the agent left running, then everything of its directory but its log.

@@ -13,7 +13,7 @@ _SQL = load_queries("capacity_report")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Activity:
+class ScalingActivity:
     """A scaling activity: what was decided and done, and why."""
 
     activity_id: int
@@ -55,15 +55,16 @@ class EnvironmentCapacity:
     held_vcpus: float
     runnable_jobs: int
     cost_per_hour: float
-    last_activity: Activity | None
+    last_activity: ScalingActivity | None
 
 
 async def activities(
     conn: Connection, environment: str | None, *, before: int, limit: int
-) -> list[Activity]:
+) -> list[ScalingActivity]:
     """Activities of one or all environments with ids below one, newest first."""
     return [
-        Activity(**row) for row in await conn.fetch(_SQL["activities"], environment, before, limit)
+        ScalingActivity(**row)
+        for row in await conn.fetch(_SQL["activities"], environment, before, limit)
     ]
 
 
@@ -91,7 +92,7 @@ def _capacity(row: Any) -> EnvironmentCapacity:
         held_vcpus=float(row["held_vcpus"] or 0),
         runnable_jobs=row["runnable"] or 0,
         cost_per_hour=row["cost_per_hour"] or 0.0,
-        last_activity=Activity(
+        last_activity=ScalingActivity(
             activity_id=row["activity_id"],
             compute_environment=row["name"],
             order_id=row["order_id"],
