@@ -27,6 +27,7 @@ from longshore.domain.placing.waiting import (
 from longshore.scheduler.apart import apart, note, nothing
 from longshore.scheduler.details import DetailsCache
 from longshore.scheduler.isolating import Pass
+from longshore.scheduler.log_stream import log_stream_name
 from longshore.scheduler.memory import Memory
 from longshore.state.pool import Connection
 from longshore.state.scheduler import agent, attempt, demand, job_transition, ready
@@ -226,7 +227,7 @@ def _attempt(
         compute_environment=placement.compute_environment,
         # A node has its instance to itself.
         held=memory.instances[placement.instance_id].total if key.is_node else shape.need,
-        log_stream_name=f"{job.definition_name}/default/{attempt_id}",
+        log_stream_name=log_stream_name(job, key, attempt_id),
         placed_at=now,
         seq=placement.entry.seq,
         job_queue=job.job_queue,

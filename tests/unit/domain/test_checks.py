@@ -177,6 +177,16 @@ def test_what_is_for_fargate_or_not_supported_is_refused() -> None:
         refused(members, text, Unimplemented)
 
 
+def test_the_prefix_of_a_logs_name_is_one_that_a_log_may_have() -> None:
+    def logging(prefix: str) -> dict[str, Any]:
+        options = {"awslogs-stream-prefix": prefix}
+        return {"logConfiguration": {"logDriver": "awslogs", "options": options}}
+
+    for prefix in ("", "a:b", "a*", "a\n", "\x1b[31m", "x" * 472):
+        refused(logging(prefix), "options.awslogs-stream-prefix must have 1 to 471 characters")
+    check_container(CONTAINER | logging("team/" + "x" * 466))
+
+
 def test_variables_need_names() -> None:
     for variable in ({"value": "x"}, {"name": "a=b"}, {"name": "a", "value": "\0"}):
         refused({"environment": [variable]}, "needs a name")

@@ -5,8 +5,8 @@ honoured is refused with `CannotCreateContainerError` naming the member; submiss
 earlier, so this is the last line of defence against accepting something and then ignoring it.
 
 Logs: the default and `awslogs` are `json-file` (which puts U+FFFD for bytes that are not UTF-8)
-with our own collection on top (the awslogs options have no meaning here); `json-file` keeps its
-options; other drivers get the output themselves, and what we collect is what the engine still lets
+with our own collection on top (of the awslogs options the stream prefix alone has a meaning, for
+the scheduler, which names logs); `json-file` keeps its options; other drivers get the output themselves, and what we collect is what the engine still lets
 us read. What an engine's file may grow to is bounded, and there are at least two: a single one is
 emptied under whoever reads it.
 

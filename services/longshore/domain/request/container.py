@@ -78,6 +78,11 @@ _MOUNT_OPTIONS = frozenset(
         "mpol",
     ]
 )
+#: What stands first in the name of an attempt's log, in place of the definition's name.
+LOG_PREFIX_OPTION = "awslogs-stream-prefix"
+#: CloudWatch's names have at most 512 characters; `/default/` and an attempt's id are part of them.
+LOG_PREFIX_MAX = 512 - len("/default/") - 32
+_LOG_PREFIX = re.compile(rf"[^:*\x00-\x1f\x7f]{{1,{LOG_PREFIX_MAX}}}")
 #: Members that AWS has for Fargate alone.
 _FARGATE_ONLY = (
     "networkConfiguration",
@@ -134,6 +139,18 @@ def check_container(
     _check_volumes(container, path)
     _check_ulimits(container.get("ulimits", []), f"{path}.ulimits")
     _check_linux(container.get("linuxParameters", {}), f"{path}.linuxParameters")
+    _check_log(container.get("logConfiguration", {}), f"{path}.logConfiguration")
+
+
+def _check_log(configuration: Json, path: str) -> None:
+    member = f"{path}.options.{LOG_PREFIX_OPTION}"
+    prefix = configuration.get("options", {}).get(LOG_PREFIX_OPTION)
+    require(
+        prefix is None or _LOG_PREFIX.fullmatch(prefix),
+        f"{member} must have 1 to {LOG_PREFIX_MAX} characters, none of them : or * or a control "
+        "character.",
+        member,
+    )
 
 
 def _check_unsupported(container: Json, path: str) -> None:
