@@ -1,8 +1,25 @@
 """Requests from plain values: what is used most, without knowing the messages."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 
 from longshore.v1 import container_pb2, job_definition_pb2, job_pb2, key_value_pb2
+from longshore_client.errors import InvalidRequest
+
+
+@contextlib.contextmanager
+def well_formed(member: str = "") -> Iterator[None]:
+    """Refuses what no message can hold, as the service refuses what a message holds amiss.
+
+    Raises:
+        InvalidRequest: a number is beyond the range of its member, or a text is no Unicode.
+    """
+    try:
+        yield
+    except (ValueError, OverflowError) as error:
+        raise InvalidRequest(
+            f"{member or 'The request'} cannot be sent: {error}.", member=member
+        ) from error
 
 
 def environment(values: Mapping[str, str]) -> list[key_value_pb2.KeyValuePair]:
@@ -30,7 +47,8 @@ def requirements(
 
 def _decimal(value: float) -> str:
     """A number with all its digits, and none that it does not have."""
-    return str(int(value)) if value == int(value) else str(value)
+    with well_formed("vcpus"):
+        return str(int(value)) if value == int(value) else str(value)
 
 
 def dependencies(

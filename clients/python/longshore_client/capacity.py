@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 
 from longshore.v1 import provisioning_service_pb2, scaler_service_pb2
+from longshore_client import build
 from longshore_client.connection import Connection
 from longshore_client.errors import NotFound
 
@@ -33,9 +34,10 @@ class CapacityCalls(Connection):
             environment: only those about this compute environment.
             page_size: entries of a page.
         """
-        request = scaler_service_pb2.ListScalingActivitiesRequest(
-            compute_environment=environment or "", max_results=page_size
-        )
+        with build.well_formed():
+            request = scaler_service_pb2.ListScalingActivitiesRequest(
+                compute_environment=environment or "", max_results=page_size
+            )
         while True:
             response = await self._caller.unary(self._scaler.ListScalingActivities, request)
             for activity in response.activities:
@@ -61,9 +63,10 @@ class CapacityCalls(Connection):
             ended: whether to include those that are over.
             page_size: entries of a page.
         """
-        request = provisioning_service_pb2.ListInstancesRequest(
-            compute_environment=environment or "", ended=ended, max_results=page_size
-        )
+        with build.well_formed():
+            request = provisioning_service_pb2.ListInstancesRequest(
+                compute_environment=environment or "", ended=ended, max_results=page_size
+            )
         while True:
             response = await self._caller.unary(self._provisioning.ListInstances, request)
             for instance in response.instances:
@@ -102,12 +105,12 @@ class CapacityCalls(Connection):
             NotFound: no such instance.
             PreconditionFailed: it is over, or on its way out already.
         """
-        response = await self._caller.unary(
-            self._provisioning.InterruptInstance,
-            provisioning_service_pb2.InterruptInstanceRequest(
+        with build.well_formed():
+            request = provisioning_service_pb2.InterruptInstanceRequest(
                 instance_id=instance_id, notice_seconds=notice_seconds
-            ),
-            repeatable=False,
+            )
+        response = await self._caller.unary(
+            self._provisioning.InterruptInstance, request, repeatable=False
         )
         return response.end_time.ToDatetime(UTC)
 

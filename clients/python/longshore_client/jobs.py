@@ -78,29 +78,34 @@ class JobCalls(Connection):
         Returns:
             The job's id.
         """
-        request = job_pb2.SubmitJobRequest(
-            job_name=name,
-            job_queue=queue,
-            job_definition=definition,
-            parameters=parameters,
-            depends_on=build.dependencies(depends_on),
-            tags=tags,
-        )
-        overrides = job_pb2.ContainerOverrides(
-            command=command or (),
-            environment=build.environment(env or {}),
-            resource_requirements=build.requirements(vcpus, memory_mib),
-        )
+        with build.well_formed():
+            request = job_pb2.SubmitJobRequest(
+                job_name=name,
+                job_queue=queue,
+                job_definition=definition,
+                parameters=parameters,
+                depends_on=build.dependencies(depends_on),
+                tags=tags,
+            )
+            overrides = job_pb2.ContainerOverrides(
+                command=command or (),
+                environment=build.environment(env or {}),
+                resource_requirements=build.requirements(vcpus, memory_mib),
+            )
         if overrides.ByteSize():
             request.container_overrides.CopyFrom(overrides)
         if array_size is not None:
-            request.array_properties.size = array_size
+            with build.well_formed("arrayProperties.size"):
+                request.array_properties.size = array_size
         if num_nodes is not None:
-            request.node_overrides.num_nodes = num_nodes
+            with build.well_formed("nodeOverrides.numNodes"):
+                request.node_overrides.num_nodes = num_nodes
         if attempts is not None:
-            request.retry_strategy.attempts = attempts
+            with build.well_formed("retryStrategy.attempts"):
+                request.retry_strategy.attempts = attempts
         if timeout_seconds is not None:
-            request.timeout.attempt_duration_seconds = timeout_seconds
+            with build.well_formed("timeout.attemptDurationSeconds"):
+                request.timeout.attempt_duration_seconds = timeout_seconds
         return (await self.submit(request)).job_id
 
     async def describe_jobs(self, job_ids: Iterable[str]) -> list[job_pb2.JobDetail]:
@@ -145,17 +150,18 @@ class JobCalls(Connection):
             filters: at most one, by name: JOB_NAME, JOB_DEFINITION, BEFORE_CREATED_AT, ...
             page_size: entries of a page.
         """
-        request = job_pb2.ListJobsRequest(
-            job_queue=queue,
-            array_job_id=array_job,
-            multi_node_job_id=multi_node_job,
-            job_status=status,
-            max_results=page_size,
-            filters=[
-                key_value_pb2.KeyValuesPair(name=name, values=[value])
-                for name, value in (filters or {}).items()
-            ],
-        )
+        with build.well_formed():
+            request = job_pb2.ListJobsRequest(
+                job_queue=queue,
+                array_job_id=array_job,
+                multi_node_job_id=multi_node_job,
+                job_status=status,
+                max_results=page_size,
+                filters=[
+                    key_value_pb2.KeyValuesPair(name=name, values=[value])
+                    for name, value in (filters or {}).items()
+                ],
+            )
         while True:
             response = await self._caller.unary(self._submission.ListJobs, request)
             for job in response.job_summary_list:

@@ -9,6 +9,7 @@ from typing import Any
 
 from longshore.backoff import Backoff
 from longshore.v1 import job_pb2, log_service_pb2
+from longshore_client import build
 from longshore_client.call import BACKOFF_FIRST_SECONDS, BACKOFF_LAST_SECONDS
 from longshore_client.errors import InvalidRequest, NotFound, Timeout, Unavailable
 from longshore_client.jobs import FINAL, POLL_FIRST_SECONDS, POLL_LAST_SECONDS, JobCalls
@@ -66,9 +67,10 @@ class LogCalls(JobCalls):
             Unavailable: the log service is away; while following, only after several tries.
             Timeout: the log service said nothing for as long as a call may take.
         """
-        request = log_service_pb2.TailLogsRequest(
-            log_stream_name=log_stream_name, follow=follow, tail_lines=tail_lines
-        )
+        with build.well_formed():
+            request = log_service_pb2.TailLogsRequest(
+                log_stream_name=log_stream_name, follow=follow, tail_lines=tail_lines
+            )
         backoff = Backoff(BACKOFF_FIRST_SECONDS, BACKOFF_LAST_SECONDS)
         failures = 0
         while True:

@@ -11,6 +11,7 @@ from longshore.v1 import (
     job_queue_pb2,
     tag_pb2,
 )
+from longshore_client import build
 from longshore_client.connection import Connection
 from longshore_client.errors import NotFound, PreconditionFailed, Timeout
 
@@ -40,17 +41,20 @@ class ResourceCalls(Connection):
         tags: Mapping[str, str] | None = None,
     ) -> str:
         """Registers a revision of a single container (see `build.container`)."""
-        request = job_definition_pb2.RegisterJobDefinitionRequest(
-            job_definition_name=name,
-            type="container",
-            container_properties=container,
-            parameters=parameters,
-            tags=tags,
-        )
+        with build.well_formed():
+            request = job_definition_pb2.RegisterJobDefinitionRequest(
+                job_definition_name=name,
+                type="container",
+                container_properties=container,
+                parameters=parameters,
+                tags=tags,
+            )
         if attempts is not None:
-            request.retry_strategy.attempts = attempts
+            with build.well_formed("retryStrategy.attempts"):
+                request.retry_strategy.attempts = attempts
         if timeout_seconds is not None:
-            request.timeout.attempt_duration_seconds = timeout_seconds
+            with build.well_formed("timeout.attemptDurationSeconds"):
+                request.timeout.attempt_duration_seconds = timeout_seconds
         return await self.register_definition(request)
 
     async def list_definitions(
@@ -92,16 +96,17 @@ class ResourceCalls(Connection):
         tags: Mapping[str, str] | None = None,
     ) -> str:
         """Creates a job queue on compute environments, tried in that order; returns its ARN."""
-        response = await self._caller.unary(
-            self._submission.CreateJobQueue,
-            job_queue_pb2.CreateJobQueueRequest(
+        with build.well_formed():
+            request = job_queue_pb2.CreateJobQueueRequest(
                 job_queue_name=name,
                 state=state,
-                priority=priority,
                 compute_environment_order=_order(compute_environments),
                 tags=tags,
-            ),
-            repeatable=False,
+            )
+        with build.well_formed("priority"):
+            request.priority = priority
+        response = await self._caller.unary(
+            self._submission.CreateJobQueue, request, repeatable=False
         )
         return response.job_queue_arn
 
@@ -134,15 +139,16 @@ class ResourceCalls(Connection):
         compute_environments: Sequence[str] = (),
     ) -> None:
         """Changes what is given and keeps the rest."""
-        await self._caller.unary(
-            self._submission.UpdateJobQueue,
-            job_queue_pb2.UpdateJobQueueRequest(
+        with build.well_formed():
+            request = job_queue_pb2.UpdateJobQueueRequest(
                 job_queue=queue,
                 state=state,
-                priority=priority,
                 compute_environment_order=_order(compute_environments),
-            ),
-        )
+            )
+        if priority is not None:
+            with build.well_formed("priority"):
+                request.priority = priority
+        await self._caller.unary(self._submission.UpdateJobQueue, request)
 
     async def delete_queue(self, queue: str) -> None:
         """Begins to delete a DISABLED job queue."""

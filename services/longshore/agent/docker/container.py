@@ -6,9 +6,9 @@ earlier, so this is the last line of defence against accepting something and the
 
 Logs: the default and `awslogs` are `json-file` (which puts U+FFFD for bytes that are not UTF-8)
 with our own collection on top (of the awslogs options the stream prefix alone has a meaning, for
-the scheduler, which names logs); `json-file` keeps its options; other drivers get the output themselves, and what we collect is what the engine still lets
-us read. What an engine's file may grow to is bounded, and there are at least two: a single one is
-emptied under whoever reads it.
+the scheduler, which names logs); `json-file` keeps its options; other drivers get the output
+themselves, and what we collect is what the engine still lets us read. What an engine's file may
+grow to is bounded, and there are at least two: a single one is emptied under whoever reads it.
 
 Bounds that no job definition can name are set by the instance: processes, and the files above. A
 process gains no privileges by what it executes unless the container is privileged itself.
