@@ -164,6 +164,15 @@ async def test_renewal_is_tried_until_it_works_and_what_there_is_stays_good() ->
     assert found.access_key_id == "2"
 
 
+async def test_an_answer_that_nobody_understands_is_a_refusal() -> None:
+    class Strange:
+        async def issue(self, role: str, session: str) -> Credentials:  # noqa: ARG002
+            raise KeyError("Credentials")
+
+    with pytest.raises(StepFailed, match=r"not understood \(KeyError"):
+        await Roles(Strange()).assume(ROLE, "s")
+
+
 async def test_a_session_of_an_earlier_life_gets_credentials_soon() -> None:
     clock = Clock()
     roles = Roles(FakeIssuer(clock), clock)
@@ -329,8 +338,21 @@ async def test_connections_are_bounded(served: Served, monkeypatch: pytest.Monke
     reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
     writer.write(b"GET /v4/known HTTP/1.1\r\nHost: h\r\n\r\n")
     assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
-    assert await served.send(b"") == b""
+    assert await served.get("/v4/known") == (200, {"Name": "default"})
+    rest = await reader.read()
+    assert rest.endswith(b'{"Name": "default"}')
     writer.close()
+
+
+async def test_answers_come_at_a_bounded_rate(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "RATE", 50.0)
+    monkeypatch.setattr(server, "AHEAD", 5)
+    begin = asyncio.get_running_loop().time()
+    answers = await asyncio.gather(*(served.get("/v4/known") for _ in range(25)))
+    assert {status for status, _ in answers} == {200}
+    assert asyncio.get_running_loop().time() - begin >= 19 / 50
 
 
 def test_another_log_driver_is_told_as_it_is() -> None:

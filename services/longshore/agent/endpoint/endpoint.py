@@ -85,7 +85,7 @@ class _Guest:
     facts: Facts | None = None
     statistics: Any = None
     statistics_until: float = 0.0
-    #: Held while the engine is asked, so that it is asked once.
+    #: Held while the engine is asked, so that it is asked for one thing at a time.
     asking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def credentials(self) -> Credentials | None:
@@ -118,6 +118,7 @@ class Endpoint:
         self._statistics = asyncio.Semaphore(CONCURRENT_STATISTICS)
         self._server = EndpointServer(self._by_credentials.get, self._by_metadata.get)
         self._loopback: asyncio.Server | None = None
+        self._binding = asyncio.Lock()
 
     # What a runtime calls in the life of an attempt
 
@@ -183,7 +184,10 @@ class Endpoint:
     async def run(self) -> None:
         """Listens where an earlier life did, and renews credentials, until cancelled."""
         if self._identity.port:
-            await self._listen_on_loopback()
+            try:
+                await self._listen_on_loopback()
+            except StepFailed as error:
+                log.warning("endpoint.no_way", error=str(error))
         await self.roles.run()
 
     async def close(self) -> None:
@@ -193,10 +197,9 @@ class Endpoint:
         await self._server.close()
 
     async def _listen_on_loopback(self) -> None:
-        if self._loopback is not None:
-            return
-        listening = self._bound()
-        self._loopback = await self._server.serve(listening)
+        async with self._binding:
+            if self._loopback is None:
+                self._loopback = await self._server.serve(self._bound())
 
     def _bound(self) -> socket.socket:
         """A socket on loopback, at the port of before if there was one."""
@@ -225,18 +228,16 @@ class Endpoint:
         """
         if self._source is None:
             raise NotFetched("nothing runs here")
-        async with guest.asking:
-            facts = await self._facts(guest, self._source)
-            if what.endswith("/stats"):
-                statistics = await self._statistics_of(guest, self._source)
-                return {facts.id: statistics} if what == "/task/stats" else statistics
-        return _DOCUMENTS[what](guest.attempt.assignment, facts, self._place)
-
-    async def _facts(self, guest: _Guest, source: Source) -> Facts:
+        facts = guest.facts
         # What has started does not change any more.
-        if guest.facts is None or not guest.facts.started_at:
-            guest.facts = await source.facts(guest.attempt)
-        return guest.facts
+        if facts is None or not facts.started_at:
+            async with guest.asking:
+                facts = guest.facts = await self._source.facts(guest.attempt)
+        if what.endswith("/stats"):
+            async with guest.asking:
+                statistics = await self._statistics_of(guest, self._source)
+            return {facts.id: statistics} if what == "/task/stats" else statistics
+        return _DOCUMENTS[what](guest.attempt.assignment, facts, self._place)
 
     async def _statistics_of(self, guest: _Guest, source: Source) -> Any:
         if time.monotonic() >= guest.statistics_until:

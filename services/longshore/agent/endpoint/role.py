@@ -159,6 +159,13 @@ class Roles:
                     return await issuer.issue(role, session)
             except TimeoutError:
                 raise RoleRefused(f"{role} was not assumed within {ASSUME_SECONDS:g} s") from None
+            except RoleRefused:
+                raise
+            except Exception as error:
+                # What speaks like AWS's service may still answer what AWS never would.
+                log.exception("role.not_understood", role=role, session=session)
+                text = f"{role}: the answer was not understood ({type(error).__name__})"
+                raise RoleRefused(text) from error
 
     def _renewal(self, credentials: Credentials) -> datetime:
         """When to renew credentials: not all at one time."""

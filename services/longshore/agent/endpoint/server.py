@@ -1,6 +1,10 @@
-"""The HTTP server of the endpoint, bounded in connections, time and size.
+"""The HTTP server of the endpoint, bounded in connections, rate, time and size.
 
 It is aiohttp's server without an application: there are two paths, and nothing else is answered.
+Jobs of one sandbox cannot be told apart before they have asked. So that none takes the endpoint
+away from the others, where there are too many connections the oldest is closed for a new one:
+who only asks is answered before it is the oldest. And so that they do not take the agent's time
+from its other work, answers come at no more than a certain rate, and later rather than never.
 """
 
 import asyncio
@@ -10,15 +14,16 @@ import socket
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import structlog
 from aiohttp import web
 
 from longshore.agent.endpoint.role import Credentials
 
-log = structlog.get_logger()
-
 #: Connections at one time; a job opens one, now and then.
 CONNECTIONS = 512
+#: Answers in a second on average, and how many may be ahead of that. With all connections asking,
+#: one waits for a quarter of a second.
+RATE = 2000.0
+AHEAD = 500
 #: Longest time from a connection to its first whole request, and from one request to the next.
 REQUEST_SECONDS = 5.0
 IDLE_SECONDS = 15.0
@@ -83,6 +88,8 @@ class EndpointServer:
         )
         #: Connections on which nothing was asked yet, with what will end them.
         self._silent: dict[Any, asyncio.TimerHandle] = {}
+        #: By when all answers so far would have been given at the rate.
+        self._paced = 0.0
 
     async def serve(self, listening: socket.socket) -> asyncio.Server:
         """Serves a socket, which is the server's from now on, until what is returned is closed."""
@@ -94,8 +101,12 @@ class EndpointServer:
         await self._server.shutdown(SHUTDOWN_SECONDS)
 
     def _connected(self) -> asyncio.BaseProtocol:
-        if len(self._server.connections) >= CONNECTIONS:
-            return _Refusal()
+        connections = self._server.connections
+        if len(connections) >= CONNECTIONS:
+            # One that was closed just now is still among them, without a transport.
+            oldest = next((each for each in connections if each.transport is not None), None)
+            if oldest is not None:
+                oldest.force_close()
         handler = self._server()
         self._silent[handler] = asyncio.get_running_loop().call_later(
             REQUEST_SECONDS, self._end_silent, handler
@@ -109,6 +120,7 @@ class EndpointServer:
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if (timer := self._silent.pop(request.protocol, None)) is not None:
             timer.cancel()
+        await self._pace()
         path = request.path
         if request.method != "GET":
             return _answer(405, "only GET is answered")
@@ -118,6 +130,13 @@ class EndpointServer:
             guest_id, _, what = path.removeprefix(f"{METADATA_PATH}/").partition("/")
             return await self._metadata(guest_id, f"/{what}".rstrip("/"))
         return _answer(404, "404 page not found")
+
+    async def _pace(self) -> None:
+        """Waits as long as the rate of answers asks for."""
+        present = asyncio.get_running_loop().time()
+        self._paced = max(self._paced, present - AHEAD / RATE) + 1 / RATE
+        if self._paced > present:
+            await asyncio.sleep(self._paced - present)
 
     def _credentials(self, request: web.BaseRequest, guest_id: str) -> web.Response:
         if not guest_id:
@@ -161,15 +180,6 @@ _HANDLERS = {
     "/stats": "container stats",
     "/task/stats": "task stats",
 }
-
-
-class _Refusal(asyncio.Protocol):
-    """One connection too many."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Closes it."""
-        log.warning("endpoint.crowded", connections=CONNECTIONS)
-        transport.close()
 
 
 def _is_let_in(request: web.BaseRequest, guest: Guest) -> bool:
