@@ -165,6 +165,25 @@ async def test_containers_that_run_go_on_asking_a_new_agent(
         await stand.close()
 
 
+@pytest.mark.docker
+@pytest.mark.parametrize("again", [False, True])
+async def test_a_sandbox_that_comes_back_has_the_endpoint(
+    engine: Engine, sts: str, tmp_path: Path, again: bool
+) -> None:
+    """As another container, or as the same one with another network namespace."""
+    stand = Stand(tmp_path, "docker", **agent_settings(sts))
+    sandbox = engine.docker.containers.container(f"longshore-{stand.instance_id}-sandbox")
+    try:
+        await stand.open()
+        for last in (False, True):
+            [found] = await answers(stand, f'fetch "{CREDENTIALS}"', job_role_arn=ROLE)
+            assert found["RoleArn"] == ROLE
+            if not last:
+                await engine.call(sandbox.restart(t=0) if again else sandbox.kill(), 30)
+    finally:
+        await stand.close()
+
+
 async def touch(engine: Engine, stand: Stand, path: str) -> None:
     label = f"longshore.instance={stand.instance_id}"
     listed = await engine.call(
@@ -260,6 +279,9 @@ async def test_a_process_finds_the_credentials_of_its_role(
     assert arn.startswith("arn:aws:sts::123456789012:assumed-role/job/")
     assert not {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} & environment.keys()
     assert environment["AWS_CONTAINER_CREDENTIALS_FULL_URI"].startswith("http://127.0.0.1:")
+    assert (
+        environment["AWS_SHARED_CREDENTIALS_FILE"] == environment["AWS_CONFIG_FILE"] == "/dev/null"
+    )
 
 
 async def test_on_loopback_an_id_alone_is_not_enough(processes_with_roles: Stand) -> None:

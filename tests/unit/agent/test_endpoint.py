@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from structlog.testing import capture_logs
 
 from longshore.agent.attempts.attempt import StepFailed
 from longshore.agent.endpoint import role, server
@@ -73,7 +74,9 @@ def test_ids_are_the_same_for_a_next_life_and_for_nobody_else(tmp_path: Path) ->
 def test_what_is_no_identity_is_none(tmp_path: Path, left: str) -> None:
     path = tmp_path / "endpoint"
     path.write_text(left)
-    assert len(Identity.load(path).key) == 64
+    with capture_logs() as logs:
+        assert len(Identity.load(path).key) == 64
+    assert [entry["event"] for entry in logs] == ["endpoint.identity_lost"]
 
 
 async def test_a_role_is_assumed_once_and_forgotten_with_its_session() -> None:
@@ -202,11 +205,19 @@ class FakeGuest:
 
     def __init__(self) -> None:
         self.given: Credentials | None = Credentials("key", "secret", "session", BEGIN)
+        #: Of a document that never comes.
+        self.asked, self.let_go = asyncio.Event(), asyncio.Event()
 
     def credentials(self) -> Credentials | None:
         return self.given
 
     async def metadata(self, what: str) -> Any:
+        if what == "/task":
+            self.asked.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.let_go.set()
         if what:
             raise NotFetched("gone")
         return {"Name": "default"}
@@ -342,6 +353,14 @@ async def test_connections_are_bounded(served: Served, monkeypatch: pytest.Monke
     rest = await reader.read()
     assert rest.endswith(b'{"Name": "default"}')
     writer.close()
+
+
+async def test_who_goes_away_waits_no_more(served: Served) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", served.port)
+    writer.write(b"GET /v4/known/task HTTP/1.1\r\nHost: h\r\n\r\n")
+    await served.guest.asked.wait()
+    writer.close()
+    await served.guest.let_go.wait()
 
 
 async def test_answers_come_at_a_bounded_rate(

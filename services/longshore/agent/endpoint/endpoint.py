@@ -41,8 +41,8 @@ _DOCUMENTS: dict[str, Callable[..., dict[str, Any]]] = {
 }
 #: How long statistics are kept: a job that asks for them again and again costs the engine no more.
 STATISTICS_SECONDS = 1.0
-#: Statistics asked of the engine at one time; each such call lasts more than a second.
-CONCURRENT_STATISTICS = 4
+#: Statistics asked of the engine at one time: such a call costs little and lasts a second or two.
+CONCURRENT_STATISTICS = 32
 _BACKLOG = 256
 
 

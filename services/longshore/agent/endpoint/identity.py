@@ -10,6 +10,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
+import structlog
+
+log = structlog.get_logger()
+
 _KEY_BYTES = 32
 
 
@@ -29,8 +33,13 @@ class Identity:
             found = cls(key=str(kept["key"]), port=int(kept["port"]))
             if len(bytes.fromhex(found.key)) == _KEY_BYTES and 0 <= found.port <= 65_535:
                 return found
-        except (OSError, ValueError, KeyError, TypeError):
-            pass
+            error = "out of range"
+        except FileNotFoundError:
+            return cls(key=secrets.token_hex(_KEY_BYTES))
+        except (OSError, ValueError, KeyError, TypeError) as unreadable:
+            error = repr(unreadable)
+        # What runs already cannot ask any more.
+        log.warning("endpoint.identity_lost", path=str(path), error=error)
         return cls(key=secrets.token_hex(_KEY_BYTES))
 
     def save(self, path: Path) -> None:

@@ -79,6 +79,8 @@ class EndpointServer:
         self._by_metadata = by_metadata
         self._server = web.Server(
             self._handle,
+            # Who has gone waits for nothing any more.
+            handler_cancellation=True,
             access_log=None,
             keepalive_timeout=IDLE_SECONDS,
             lingering_time=0,
