@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 
+from longshore.contract import PORT_OFFSETS
 from longshore_cli import console, exit_code
 from longshore_cli.settings import directory
 from longshore_cli.stack import Runtime
-from longshore_client.address import PORT_OFFSETS, split_address
+from longshore_client.address import split_address
 
 
 def register(app: typer.Typer) -> None:

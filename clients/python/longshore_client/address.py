@@ -5,19 +5,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from longshore.contract import DEFAULT_PORT_BASE, PORT_OFFSETS
 from longshore_client.errors import InvalidRequest
 
-DEFAULT_PORT_BASE = 7070
 PORT_MAX = 65_535
-#: Offset of each service's port from the port base, which is submission's own port.
-PORT_OFFSETS = {
-    "submission": 0,
-    "scheduler": 1,
-    "scaler": 2,
-    "provisioning": 3,
-    "logs": 4,
-    "gateway": 10,
-}
 
 
 def split_address(target: str, origin: str) -> tuple[str, int]:

@@ -9,11 +9,10 @@ import grpc
 from google.protobuf.message import Message
 
 from longshore.backoff import Backoff
+from longshore.contract import MESSAGE_BYTES
 from longshore_client.errors import Timeout, Unavailable
 from longshore_client.refusal import error_info, from_rpc_error
 
-#: Largest message that is sent or taken, the services' own limit.
-MESSAGE_BYTES = 16 * 1024 * 1024
 BACKOFF_FIRST_SECONDS = 0.05
 BACKOFF_LAST_SECONDS = 2.0
 

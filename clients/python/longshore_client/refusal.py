@@ -9,6 +9,7 @@ from grpc import StatusCode
 from grpc.aio import AioRpcError
 from grpc_status import rpc_status
 
+from longshore.contract import ERROR_DOMAIN
 from longshore_client.errors import (
     InternalError,
     InvalidRequest,
@@ -20,8 +21,6 @@ from longshore_client.errors import (
     Unavailable,
     Unimplemented,
 )
-
-DOMAIN = "longshore"
 
 _REASONED: tuple[type[LongshoreError], ...] = (
     InvalidRequest,
@@ -60,7 +59,7 @@ def error_info(error: AioRpcError) -> error_details_pb2.ErrorInfo | None:
         return None
     info = error_details_pb2.ErrorInfo()
     for detail in status.details if status is not None else ():
-        if detail.Unpack(info) and info.domain == DOMAIN:
+        if detail.Unpack(info) and info.domain == ERROR_DOMAIN:
             return info
     return None
 

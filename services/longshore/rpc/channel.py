@@ -3,7 +3,7 @@
 import grpc
 
 from longshore.backoff import Backoff
-from longshore.rpc.server import MESSAGE_BYTES
+from longshore.contract import MESSAGE_BYTES
 
 #: Between tries to open a stream again that broke.
 RECONNECT_FIRST_SECONDS = 0.2

@@ -14,9 +14,9 @@ from grpc import StatusCode
 from grpc.aio import AioRpcError
 from grpc_status import rpc_status
 
+from longshore.contract import ERROR_DOMAIN
 from longshore.domain import errors
 
-DOMAIN = "longshore"
 #: Longest message and longest field told, in bytes of UTF-8. A client refuses trailers beyond
 #: 8 KiB, at first by chance: the message goes once percent-encoded (up to three times as long),
 #: and once with the fields in base64.
@@ -48,7 +48,9 @@ def to_status(error: errors.LongshoreError) -> status_pb2.Status:
     """The rich status of an error."""
     fields = {name: _clip(value, FIELD_LIMIT) for name, value in error.fields.items()}
     detail = any_pb2.Any()
-    detail.Pack(error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=fields))
+    detail.Pack(
+        error_details_pb2.ErrorInfo(reason=error.reason, domain=ERROR_DOMAIN, metadata=fields)
+    )
     code = code_pb2.Code.Value(code_of(error).name)
     return status_pb2.Status(
         code=code, message=_clip(error.message, MESSAGE_LIMIT), details=[detail]
@@ -70,7 +72,7 @@ def from_rpc_error(error: AioRpcError) -> errors.LongshoreError:
     if status is not None:
         info = error_details_pb2.ErrorInfo()
         for detail in status.details:
-            if detail.Unpack(info) and info.domain == DOMAIN and info.reason in _CLASSES:
+            if detail.Unpack(info) and info.domain == ERROR_DOMAIN and info.reason in _CLASSES:
                 return _CLASSES[info.reason](message, **dict(info.metadata))
     if error.code() in (StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED):
         return errors.Unavailable(message)

@@ -8,11 +8,10 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from longshore.contract import MESSAGE_BYTES
 from longshore.domain.errors import Unavailable
 from longshore.rpc.interceptor import CallInterceptor
 
-#: Largest message in bytes that is sent or taken; callers' own limits are lower.
-MESSAGE_BYTES = 16 * 1024 * 1024
 #: Seconds that calls in flight get to finish when the server stops.
 DRAIN_SECONDS = 5.0
 

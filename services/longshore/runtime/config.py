@@ -27,21 +27,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from longshore.contract import DEFAULT_PORT_BASE, PORT_OFFSETS
 from longshore.domain.arn import ACCOUNT, REGION
 from longshore.domain.errors import LongshoreError
 
-#: Offset of each service's port from LONGSHORE_PORT_BASE.
-PORT_OFFSETS = {
-    "submission": 0,
-    "scheduler": 1,
-    "scaler": 2,
-    "provisioning": 3,
-    "logs": 4,
-    "gateway": 10,
-}
 #: Prometheus metrics of a gRPC service are served this far above its own port.
 METRICS_OFFSET = 20
-DEFAULT_PORT_BASE = 7070
 #: How long what is over is kept.
 HISTORY = timedelta(days=90)
 #: A name or address (an IPv6 address in brackets), and a port.

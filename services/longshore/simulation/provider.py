@@ -17,6 +17,8 @@ from longshore.domain.catalogue import InstanceType
 from longshore.domain.checks import Json
 from longshore.domain.instance import InstanceRecord
 from longshore.domain.order import (
+    INSUFFICIENT_INSTANCE_CAPACITY,
+    PRICE_TOO_LOW,
     SPOT,
     CapacityError,
     CapacityOrder,
@@ -28,9 +30,6 @@ from longshore.domain.order import (
 from longshore.domain.scaling.market import Quote
 from longshore.provisioning.provider import Fulfilment, LaunchError, ProviderInstance
 from longshore.simulation.market import Market, Pool, preferred
-
-SHORT = "INSUFFICIENT_INSTANCE_CAPACITY"
-TOO_DEAR = "PRICE_TOO_LOW"
 
 
 class Happening(StrEnum):
@@ -237,7 +236,7 @@ class SimulatedProvider:
                 least = min(pool.price_per_hour(now) for pool in pools)
                 message = f"{kind.name} costs {least:.4f} an hour, {bound:.4f} at most is paid."
                 return CapacityError(
-                    kind.name, entry.zone, entry.purchase_option, TOO_DEAR, message
+                    kind.name, entry.zone, entry.purchase_option, PRICE_TOO_LOW, message
                 )
             pools = cheap
         with_room = [pool for pool in pools if pool.has_room(now)]
@@ -245,7 +244,9 @@ class SimulatedProvider:
             return min(with_room, key=lambda pool: pool.price_per_hour(now))
         where = f" in {entry.zone}" if entry.zone else ""
         message = f"There is no more {kind.name}{where} just now."
-        return CapacityError(kind.name, entry.zone, entry.purchase_option, SHORT, message)
+        return CapacityError(
+            kind.name, entry.zone, entry.purchase_option, INSUFFICIENT_INSTANCE_CAPACITY, message
+        )
 
     def _launch(self, instance_id: str, pool: Pool) -> None:
         market = self._market

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from longshore.runtime.config import PORT_OFFSETS, Settings
+from longshore.contract import PORT_OFFSETS
+from longshore.runtime.config import Settings
 
 RUNTIMES = ("auto", "docker", "process")
 #: Every service, in the order in which they are started.

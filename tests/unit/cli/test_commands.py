@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import typer
 
+from longshore.contract import PORT_OFFSETS
 from longshore.v1 import job_pb2
 from longshore_cli import exit_code, loading, settings
 from longshore_cli.command import mounts, pairs
@@ -17,7 +18,6 @@ from longshore_cli.main import main
 from longshore_cli.run import definition_name, outcome
 from longshore_cli.submit import dependency
 from longshore_client import Addresses, InvalidRequest, NotFound, Timeout, Unavailable
-from longshore_client.address import PORT_OFFSETS
 
 
 @pytest.fixture(autouse=True)

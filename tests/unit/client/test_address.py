@@ -2,13 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from longshore.runtime import config
+from longshore.contract import PORT_OFFSETS
 from longshore_client import Addresses, InvalidRequest
-from longshore_client.address import PORT_OFFSETS
-
-
-def test_ports_are_the_services_own() -> None:
-    assert PORT_OFFSETS == config.PORT_OFFSETS
 
 
 def test_everything_follows_from_submission() -> None:

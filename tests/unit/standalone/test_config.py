@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from longshore.runtime.config import PORT_OFFSETS, ConfigError
+from longshore.contract import PORT_OFFSETS
+from longshore.runtime.config import ConfigError
 from longshore.standalone.config import SERVICES, StandaloneConfig
 
 

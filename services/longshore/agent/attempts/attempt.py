@@ -11,7 +11,6 @@ from longshore.v1 import agent_service_pb2 as pb
 
 #: AWS cuts a container's reason here, in characters.
 REASON_LENGTH = 255
-EXITED = "Essential container in task exited"
 STOP_SECONDS = 30.0
 
 

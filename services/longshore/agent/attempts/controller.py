@@ -7,7 +7,6 @@ from typing import Any
 import structlog
 
 from longshore.agent.attempts.attempt import (
-    EXITED,
     Attempt,
     Exit,
     Phase,
@@ -17,7 +16,7 @@ from longshore.agent.attempts.attempt import (
 )
 from longshore.agent.health import Health
 from longshore.agent.runtime import Runtime
-from longshore.domain.job.job import FAILED_TO_START
+from longshore.domain.job.job import ESSENTIAL_EXITED, FAILED_TO_START
 from longshore.v1 import agent_service_pb2 as pb
 
 log = structlog.get_logger()
@@ -128,7 +127,7 @@ class Controller:
             for stop in stops:
                 stop.cancel()
             await asyncio.gather(*stops, return_exceptions=True)
-        return attempt.ended(end, attempt.stop_reason or EXITED)
+        return attempt.ended(end, attempt.stop_reason or ESSENTIAL_EXITED)
 
     async def _stop(self, attempt: Attempt) -> None:
         """Stops it, and again if word of its end got lost, until cancelled because it has ended."""

@@ -22,6 +22,7 @@ from longshore.domain.order import (
     CapacityOrder,
     OrderEntry,
 )
+from longshore.domain.scaling.capacity import ORDERED
 
 #: Most launch specifications of one fleet.
 OVERRIDES_MAXIMUM = 300
@@ -32,7 +33,6 @@ _SPOT_STRATEGIES = {
     "SPOT_PRICE_CAPACITY_OPTIMIZED": "price-capacity-optimized",
     "SPOT_CAPACITY_OPTIMIZED_PRIORITIZED": "capacity-optimized-prioritized",
 }
-_ORDERED = "BEST_FIT_PROGRESSIVE_ORDERED"
 
 _REASONS = {
     "InsufficientInstanceCapacity": INSUFFICIENT_INSTANCE_CAPACITY,
@@ -127,7 +127,7 @@ def fleet_request(
             "InstanceInterruptionBehavior": "terminate",
         }
     else:
-        strategy = "prioritized" if order.allocation_strategy == _ORDERED else "lowest-price"
+        strategy = "prioritized" if order.allocation_strategy == ORDERED else "lowest-price"
         request["OnDemandOptions"] = {"AllocationStrategy": strategy}
     return request
 
