@@ -60,7 +60,7 @@ class Troubles:
         """It was served."""
         self._absences.pop(environment, None)
 
-    def keep(self, environments: Iterable[str]) -> None:
+    def forget_others(self, environments: Iterable[str]) -> None:
         """Forgets environments that are there no more."""
         left = set(environments)
         self._absences = {name: a for name, a in self._absences.items() if name in left}

@@ -142,7 +142,7 @@ class Scaler:
         decisions = await asyncio.to_thread(decide, snapshot, now, self._settings)
         due = await asyncio.to_thread(next_due, snapshot, now, self._settings)
         environments = {env.name: env for env in snapshot.environments}
-        self._troubles.keep(environments)
+        self._troubles.forget_others(environments)
         in_flight = seen.in_flight | unanswered
         waiting = in_flight | self._troubles.waiting(started)
         limit = asyncio.Semaphore(AT_ONCE)

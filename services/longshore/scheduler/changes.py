@@ -11,7 +11,7 @@ from longshore.domain.job.job import WHOLE, JobKey, JobStatus, Stop
 from longshore.domain.job.life import Ended, Happening
 from longshore.state.pool import Connection
 from longshore.state.scheduler import array_job, attempt, demand, job_event, job_transition, ready
-from longshore.state.scheduler.array_job import ArrayCounts
+from longshore.state.scheduler.array_job import ChildCounts
 from longshore.state.scheduler.attempt import AttemptMove, LiveAttempt
 from longshore.state.scheduler.job_event import JobEvent
 from longshore.state.scheduler.job_transition import JobFlag, JobMove
@@ -92,7 +92,7 @@ class Changes:
         for member in fields(self):
             setattr(self, member.name, getattr(saved, member.name))
 
-    async def flush(self, conn: Connection) -> list[ArrayCounts]:
+    async def flush(self, conn: Connection) -> list[ChildCounts]:
         """Writes everything but demand and what is still to be followed.
 
         Returns the counts of arrays that changed.

@@ -31,7 +31,7 @@ from longshore.domain.job.life import (
 from longshore.scheduler.changes import Changes
 from longshore.state.pool import Connection
 from longshore.state.scheduler import array_job, job_dependency, job_transition, ready
-from longshore.state.scheduler.array_job import ArrayCounts, NewArray
+from longshore.state.scheduler.array_job import ChildCounts, NewArray
 from longshore.state.scheduler.job_dependency import Dependent
 from longshore.state.scheduler.job_transition import JobMove, JobRow
 from longshore.state.scheduler.ready import NewEntry
@@ -55,7 +55,7 @@ async def write(conn: Connection, changes: Changes) -> None:
         _finish_arrays(changes, counts)
 
 
-def _finish_arrays(changes: Changes, counts: Iterable[ArrayCounts]) -> None:
+def _finish_arrays(changes: Changes, counts: Iterable[ChildCounts]) -> None:
     """Ends parents whose last child has ended."""
     for array in counts:
         if array.finished:

@@ -7,7 +7,7 @@ from datetime import timedelta
 import structlog
 
 from longshore.domain.instance import Asked, InstanceRecord, InstanceStatus, Step, next_step
-from longshore.provisioning.instances.watch import Over, Pass, Watch, run_all
+from longshore.provisioning.instances.watch import ReconcilePass, RecordEnd, Watch, run_all
 from longshore.provisioning.provider import Provider
 from longshore.state.leadership import Leadership
 from longshore.state.provisioning import instance as records
@@ -29,7 +29,7 @@ class GivingBack:
         self._grace = grace
 
     def advance(
-        self, record: InstanceRecord, watch: Watch, current: Pass, *, is_running: bool
+        self, record: InstanceRecord, watch: Watch, current: ReconcilePass, *, is_running: bool
     ) -> bool:
         """Takes note of the next step of an instance; True if it is to be started again."""
         step, due = next_step(
@@ -50,10 +50,10 @@ class GivingBack:
             # One that was to go at a time of its own, as after a notice, did not fail to join.
             never_joined = record.agent is None and record.launched_at and not record.drain_until
             status = InstanceStatus.FAILED if never_joined else InstanceStatus.TERMINATED
-            current.over.append(Over(record.instance_id, status))
+            current.over.append(RecordEnd(record.instance_id, status))
         return step is Step.REVIVE
 
-    async def end(self, current: Pass, watches: Mapping[str, Watch]) -> None:
+    async def end(self, current: ReconcilePass, watches: Mapping[str, Watch]) -> None:
         """Has the provider end what the steps of this pass said."""
         for ids, force in ((current.stop, False), (current.kill, True)):
             if not ids:
@@ -70,11 +70,11 @@ class GivingBack:
                     log.info("instance.stopping", instance_id=instance_id, force=force)
                 current.due.append(current.now + self._grace)
 
-    async def finish(self, current: Pass) -> None:
+    async def finish(self, current: ReconcilePass) -> None:
         """Cleans up after instances that are over, then ends their records."""
         cleaners = asyncio.Semaphore(CLEANERS)
 
-        async def finish(over: Over) -> None:
+        async def finish(over: RecordEnd) -> None:
             async with cleaners:
                 if not over.is_elsewhere:
                     await self._provider.clean(over.instance_id)

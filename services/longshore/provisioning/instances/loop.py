@@ -17,7 +17,7 @@ from longshore.domain.instance import (
 )
 from longshore.provisioning.instances.giving import TERMINATE_SECONDS, GivingBack
 from longshore.provisioning.instances.stray import Strays
-from longshore.provisioning.instances.watch import Over, Pass, Watch, run_all
+from longshore.provisioning.instances.watch import ReconcilePass, RecordEnd, Watch, run_all
 from longshore.provisioning.provider import LaunchError, Provider, ProviderInstance
 from longshore.state.leadership import Leadership
 from longshore.state.pool import Pool, connection
@@ -106,7 +106,7 @@ class Reconciler:
         async with connection(self._pool) as conn:
             answering = {order.order_id for order in await capacity_order.open_orders(conn)}
             live = {r.instance_id: r for r in await records.live(conn, self._provider.name)}
-        current = Pass(frozenset(entry.instance_id for entry in found), datetime.now(UTC))
+        current = ReconcilePass(frozenset(entry.instance_id for entry in found), datetime.now(UTC))
         await self._note_seen(live.values(), current)
         for record in live.values():
             if self._is_elsewhere(record):
@@ -153,15 +153,15 @@ class Reconciler:
             async with asyncio.timeout(TERMINATE_SECONDS):
                 await self._provider.terminate(ids, force=True)
             log.warning("instances.killed", after_seconds=STOP_SECONDS)
-        current = Pass(frozenset(), datetime.now(UTC))
+        current = ReconcilePass(frozenset(), datetime.now(UTC))
         current.over = [
-            Over(record.instance_id, InstanceStatus.TERMINATED, STOPPED, asked_at=current.now)
+            RecordEnd(record.instance_id, InstanceStatus.TERMINATED, STOPPED, asked_at=current.now)
             for record in live
             if not self._is_elsewhere(record)
         ]
         await self._giving.finish(current)
 
-    async def _note_seen(self, live: Iterable[InstanceRecord], current: Pass) -> None:
+    async def _note_seen(self, live: Iterable[InstanceRecord], current: ReconcilePass) -> None:
         """Writes down which instances the provider shows for the first time."""
         new = [
             r.instance_id for r in live if r.seen_at is None and r.instance_id in current.running
@@ -170,7 +170,7 @@ class Reconciler:
             async with self._leadership.transaction() as conn:
                 await records.seen(conn, new)
 
-    def _advance(self, record: InstanceRecord, current: Pass) -> None:
+    def _advance(self, record: InstanceRecord, current: ReconcilePass) -> None:
         """Moves one instance a step on; what takes time goes to the group."""
         watch = self._watches.setdefault(record.instance_id, Watch(current.now))
         is_running = record.instance_id in current.running
@@ -183,7 +183,7 @@ class Reconciler:
         elif record.status is InstanceStatus.ORDERED:
             current.work.append(self._start(record, watch, current))
         elif not is_running:
-            self._gone(record, watch, current)
+            self._end_or_revive(record, watch, current)
         elif record.agent is AgentStatus.DRAINING and not record.live_attempts:
             # Its agent is to exit by itself, as that of a slot that was used: one that hangs is
             # ended as if the instance had been given back.
@@ -192,7 +192,7 @@ class Reconciler:
     def _is_elsewhere(self, record: InstanceRecord) -> bool:
         return record.machine not in ("", self._machine)
 
-    def _advance_elsewhere(self, record: InstanceRecord, current: Pass) -> None:
+    def _advance_elsewhere(self, record: InstanceRecord, current: ReconcilePass) -> None:
         """Ends the record of another machine's instance once it is of no use."""
         step, due = next_step_elsewhere(record, now=current.now, grace=self._grace)
         if due is not None:
@@ -200,7 +200,7 @@ class Reconciler:
         if step is Step.RECORD:
             is_wanted = record.status is not InstanceStatus.TERMINATING
             current.over.append(
-                Over(
+                RecordEnd(
                     record.instance_id,
                     # None of its environment's failures: the machine that had it went away.
                     InstanceStatus.TERMINATED,
@@ -215,22 +215,22 @@ class Reconciler:
             return datetime.min.replace(tzinfo=UTC)
         return record.launched_at + self._show_patience
 
-    def _gone(self, record: InstanceRecord, watch: Watch, current: Pass) -> None:
+    def _end_or_revive(self, record: InstanceRecord, watch: Watch, current: ReconcilePass) -> None:
         """Starts an instance again that the provider does not have any more, or ends it."""
         status = InstanceStatus.TERMINATED
         if record.agent is AgentStatus.LOST:
-            current.over.append(Over(record.instance_id, status, AGENT_LOST))
+            current.over.append(RecordEnd(record.instance_id, status, AGENT_LOST))
         elif record.agent is AgentStatus.DRAINING and not record.live_attempts:
             since = record.idle_since or current.now
-            current.over.append(Over(record.instance_id, status, DRAINED, asked_at=since))
+            current.over.append(RecordEnd(record.instance_id, status, DRAINED, asked_at=since))
         elif self._provider.revives:
             self._revive(record, watch, current)
         elif record.agent is not None:
-            current.over.append(Over(record.instance_id, status, TAKEN))
+            current.over.append(RecordEnd(record.instance_id, status, TAKEN))
         else:
             current.unborn.append(record)
 
-    async def _end_unborn(self, current: Pass) -> None:
+    async def _end_unborn(self, current: ReconcilePass) -> None:
         """Ends instances that went before their agents registered.
 
         Those that the provider took back are none of its environment's failures.
@@ -246,9 +246,9 @@ class Reconciler:
                     status, text = InstanceStatus.TERMINATED, TAKEN_BOOTING.format(words)
                 elif record.seen_at:
                     text = ENDED_BOOTING
-                current.over.append(Over(record.instance_id, status, text))
+                current.over.append(RecordEnd(record.instance_id, status, text))
 
-    def _revive(self, record: InstanceRecord, watch: Watch, current: Pass) -> None:
+    def _revive(self, record: InstanceRecord, watch: Watch, current: ReconcilePass) -> None:
         """Starts an instance again whose process is gone, with growing delays."""
         if watch.restart_at is None:
             settled = current.now - watch.started_at >= self._restarts.settled
@@ -259,7 +259,7 @@ class Reconciler:
             )
             if delay is None:
                 text = f"Its agent ended {watch.deaths} times in a row; see its log."
-                current.over.append(Over(record.instance_id, InstanceStatus.FAILED, text))
+                current.over.append(RecordEnd(record.instance_id, InstanceStatus.FAILED, text))
                 return
             watch.restart_at = current.now + delay
         if current.now < watch.restart_at:
@@ -267,7 +267,7 @@ class Reconciler:
             return
         current.work.append(self._start(record, watch, current))
 
-    async def _start(self, record: InstanceRecord, watch: Watch, current: Pass) -> None:
+    async def _start(self, record: InstanceRecord, watch: Watch, current: ReconcilePass) -> None:
         """Has the provider start an instance; it is over if that cannot be."""
         found: ProviderInstance | None = None
         async with self._launchers:
@@ -276,7 +276,7 @@ class Reconciler:
                     async with asyncio.timeout(LAUNCH_SECONDS):
                         found = await self._provider.launch(record)
                 except LaunchError as error:
-                    over = Over(record.instance_id, InstanceStatus.FAILED, error.message)
+                    over = RecordEnd(record.instance_id, InstanceStatus.FAILED, error.message)
                     current.over.append(over)
         if found is None:
             return

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from longshore.provisioning.instances.giving import CLEANERS, TERMINATE_SECONDS
-from longshore.provisioning.instances.watch import Pass
+from longshore.provisioning.instances.watch import ReconcilePass
 from longshore.provisioning.provider import Provider
 
 log = structlog.get_logger()
@@ -26,7 +26,7 @@ class Strays:
         self._known: dict[str, datetime] = {}
         self._cleaned_at: datetime | None = None
 
-    async def end(self, strays: Collection[str], current: Pass) -> None:
+    async def end(self, strays: Collection[str], current: ReconcilePass) -> None:
         """Asks strays to end when they are new, and makes them end after a grace time."""
         gone = self._known.keys() - set(strays)
         for instance_id in gone:

@@ -29,7 +29,7 @@ class Watch:
 
 
 @dataclass(frozen=True, slots=True)
-class Over:
+class RecordEnd:
     """An instance whose record is to end."""
 
     instance_id: str
@@ -43,14 +43,14 @@ class Over:
 
 
 @dataclass(slots=True)
-class Pass:
+class ReconcilePass:
     """What one pass saw, and what is to be done at its end."""
 
     running: frozenset[str]
     now: datetime
     #: When something will be due again.
     due: list[datetime] = field(default_factory=list)
-    over: list[Over] = field(default_factory=list)
+    over: list[RecordEnd] = field(default_factory=list)
     #: Instances that are gone and whose agents never registered.
     unborn: list[InstanceRecord] = field(default_factory=list)
     #: Instances that are asked to end, and those that are made to.

@@ -167,7 +167,7 @@ class LocalProvider:
 
     async def launch(self, instance: InstanceRecord) -> ProviderInstance:
         """Starts the agent of an instance unless it runs."""
-        await self._look()
+        await self._found_remains()
         process = self._processes.get(instance.instance_id)
         if process is None or not process.is_running():
             command, environment = self._agent_command, self._agent_environment(instance)
@@ -179,7 +179,7 @@ class LocalProvider:
 
     async def terminate(self, instance_ids: Sequence[str], *, force: bool) -> None:
         """Sends SIGTERM, or SIGKILL to the agent alone: its containers are left to `clean`."""
-        await self._look()
+        await self._found_remains()
         for instance_id in instance_ids:
             if process := self._processes.get(instance_id):
                 try:
@@ -189,7 +189,7 @@ class LocalProvider:
 
     async def describe(self) -> list[ProviderInstance]:
         """Every agent that runs."""
-        await self._look()
+        await self._found_remains()
         return [ProviderInstance(key, str(pid)) for key, pid in self._processes.running().items()]
 
     async def clean(self, instance_id: str) -> None:
@@ -198,7 +198,7 @@ class LocalProvider:
         If the first does not work, the directory stays as it is: it tells that, and of what.
         """
         directory = self._directory / instance_id
-        remains = await self._look()
+        remains = await self._found_remains()
         if instance_id in remains:
             remains.remove(instance_id)
         if not directory.is_dir():
@@ -210,7 +210,7 @@ class LocalProvider:
 
     async def remains(self) -> list[str]:
         """Instances whose directory holds more than a log, the longest untried first."""
-        return list(await self._look())
+        return list(await self._found_remains())
 
     def close(self) -> None:
         """Stops watching; instances go on."""
@@ -235,7 +235,7 @@ class LocalProvider:
             log.warning("instance.cleanup_failed", instance_id=instance_id, code=code)
         return code == 0
 
-    async def _look(self) -> list[str]:
+    async def _found_remains(self) -> list[str]:
         """What remains to be cleaned up; the first time, finds what a process before this left."""
         if self._remains is None:
             self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -23,7 +23,7 @@ COUNTED = (
 
 
 @dataclass(frozen=True, slots=True)
-class ArrayCounts:
+class ChildCounts:
     """Children of an array by status."""
 
     job_id: uuid.UUID
@@ -63,7 +63,7 @@ async def change(
     conn: Connection,
     differences: Mapping[uuid.UUID, Mapping[JobStatus, int]],
     now: datetime | None = None,
-) -> list[ArrayCounts]:
+) -> list[ChildCounts]:
     """Moves children between statuses and returns the arrays' new counts."""
     job_ids = sorted(job_id for job_id, diff in differences.items() if any(diff.values()))
     if not job_ids:
@@ -72,7 +72,7 @@ async def change(
     return [_counts(row) for row in await conn.fetch(_SQL["change"], job_ids, *columns, now)]
 
 
-async def load(conn: Connection, job_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, ArrayCounts]:
+async def load(conn: Connection, job_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, ChildCounts]:
     """Counts of arrays that are spawned."""
     if not job_ids:
         return {}
@@ -80,8 +80,8 @@ async def load(conn: Connection, job_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID
     return {row["job_id"]: _counts(row) for row in rows}
 
 
-def _counts(row: Any) -> ArrayCounts:
-    return ArrayCounts(
+def _counts(row: Any) -> ChildCounts:
+    return ChildCounts(
         job_id=row["job_id"],
         size=row["size"],
         counts={status: row[status.value.lower()] for status in COUNTED},

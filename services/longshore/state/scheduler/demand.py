@@ -21,7 +21,7 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True)
-class Demand:
+class ShapeBacklog:
     """RUNNABLE jobs of a shape."""
 
     shape: Shape
@@ -53,10 +53,10 @@ async def say(conn: Connection, reasons: Mapping[int, Reason]) -> None:
         )
 
 
-async def load(conn: Connection) -> dict[int, Demand]:
+async def load(conn: Connection) -> dict[int, ShapeBacklog]:
     """Every shape with RUNNABLE jobs."""
     return {
-        row["shape_id"]: Demand(
+        row["shape_id"]: ShapeBacklog(
             _shape(row), row["runnable"], Reason(row["blocked_reason"], row["explanation"])
         )
         for row in await conn.fetch(_SQL["load"])
