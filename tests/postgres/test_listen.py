@@ -50,7 +50,7 @@ async def test_a_broken_connection_is_made_anew_and_wakes(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was notified of meanwhile is lost, so whoever listens looks again."""
-    monkeypatch.setattr(listen, "RECONNECT_SECONDS", 0.0)
+    monkeypatch.setattr(listen, "RECONNECT_FIRST_SECONDS", 0.0)
     jobs = Woken()
     listener = asyncio.create_task(Listener(database_url, {JOBS: jobs}).run())
     conn = await asyncpg.connect(database_url)
@@ -73,7 +73,7 @@ async def test_a_broken_connection_is_made_anew_and_wakes(
 
 
 async def test_a_database_that_is_away_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listen, "RECONNECT_SECONDS", 0.0)
+    monkeypatch.setattr(listen, "RECONNECT_FIRST_SECONDS", 0.0)
     with capture_logs() as logs:
         listener = asyncio.create_task(
             Listener("postgresql://nobody@127.0.0.1:1/none", {JOBS: Woken()}).run()

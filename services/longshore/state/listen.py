@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 import asyncpg
 import structlog
 
+from longshore.backoff import Backoff
 from longshore.state.pool import ACQUIRE_SECONDS, Connection
 
 log = structlog.get_logger()
@@ -20,7 +21,9 @@ CAPACITY = "longshore_capacity"
 #: Compute environments or queues changed.
 ENVIRONMENTS = "longshore_environments"
 
-RECONNECT_SECONDS = 1.0
+#: Between tries to connect again.
+RECONNECT_FIRST_SECONDS = 0.5
+RECONNECT_LAST_SECONDS = 5.0
 
 
 class Listener:
@@ -29,6 +32,7 @@ class Listener:
     def __init__(self, database_url: str, wakes: Mapping[str, Callable[[], None]]) -> None:
         self._database_url = database_url
         self._wakes = wakes
+        self._backoff = Backoff(RECONNECT_FIRST_SECONDS, RECONNECT_LAST_SECONDS)
 
     async def run(self) -> None:
         """Listens until cancelled; connects again when the connection breaks."""
@@ -37,7 +41,7 @@ class Listener:
                 await self._listen()
             except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 log.warning("listener.broken", error=str(error))
-            await asyncio.sleep(RECONNECT_SECONDS)
+            await asyncio.sleep(self._backoff.delay())
 
     async def _listen(self) -> None:
         broken = asyncio.Event()
@@ -46,6 +50,7 @@ class Listener:
             connection.add_termination_listener(lambda _: broken.set())
             for channel, wake in self._wakes.items():
                 await connection.add_listener(channel, lambda *_, wake=wake: wake())
+            self._backoff.reset()
             for wake in self._wakes.values():
                 wake()
             await broken.wait()
