@@ -43,7 +43,8 @@ class SchedulerConfig:
           `longshore:lost-after-seconds` says otherwise;
         - LONGSHORE_COOL_DOWN_SECONDS (60): how long the scaler leaves alone what the provider was
           short of, to say when it asks again;
-        - LONGSHORE_HISTORY_DAYS (90): for how long finished jobs are kept, to the end of the week;
+        - LONGSHORE_HISTORY_DAYS (90): for how long finished jobs are kept, to the end of the week,
+          and lost machines that had joined by themselves;
         - LONGSHORE_LOCAL_*: see `longshore.runtime.host`.
         """
         settings = Settings(environ)
