@@ -1,0 +1,224 @@
+"""Two schedulers on one database, whose lease changes hands at any moment while agents stream.
+
+Whatever comes between them, every job runs once and ends as it ran: none is started twice, none is
+lost.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import random
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import asyncpg
+import grpc
+import pytest
+from support.scheduling import Ended, Stand, local_catalogue
+from support.simulation import Ref, SimulatedAgent
+
+from longshore.domain.errors import Unavailable
+from longshore.rpc.server import GrpcServer
+from longshore.runtime.loop import Loop
+from longshore.scheduler.service import Scheduler
+from longshore.scheduler.wire.servicer import AgentServicer
+from longshore.state.listen import CAPACITY, ENVIRONMENTS, JOBS, Listener
+from longshore.state.pool import open_pool
+from longshore.v1 import agent_service_pb2_grpc
+
+LEASE_SECONDS = 0.4
+AGENTS = 3
+#: How often something comes between.
+BLOWS = 25
+#: Seconds for all that is left once nothing comes between any more.
+SETTLE = 15.0
+
+
+class Peer:
+    """One of the schedulers."""
+
+    def __init__(self, scheduler: Scheduler, port: int) -> None:
+        self.scheduler = scheduler
+        self.port = port
+        self.is_stalled = False
+        self.led = 0
+
+    async def hold(self) -> None:
+        """Prolongs the lease, unless this process stands still meanwhile."""
+        if not self.is_stalled:
+            before = self.scheduler.lead.held
+            after = await self.scheduler.hold_lease()
+            self.led += after and not before
+
+
+@contextlib.asynccontextmanager
+async def a_peer(database_url: str) -> AsyncIterator[Peer]:
+    """A scheduler with its loops, as its `__main__` builds it."""
+    async with contextlib.AsyncExitStack() as stack:
+        pool = await open_pool(database_url)
+        stack.push_async_callback(pool.close)
+        scheduler = Scheduler(
+            pool,
+            domain="default",
+            holder=str(uuid.uuid4()),
+            catalogue=local_catalogue(),
+            lease_seconds=LEASE_SECONDS,
+            lost_seconds=300,
+        )
+        server = GrpcServer("127.0.0.1:0")
+        server.add(
+            agent_service_pb2_grpc.add_AgentServiceServicer_to_server,
+            AgentServicer(scheduler, 0.2),
+            "longshore.v1.AgentService",
+        )
+        await stack.enter_async_context(server)
+        peer = Peer(scheduler, server.port)
+        ticks = Loop("tick", scheduler.tick, 0.05, gather=0.002)
+        scheduler.wake = ticks.wake
+        wakes = {
+            JOBS: ticks.wake,
+            CAPACITY: scheduler.note_capacity,
+            ENVIRONMENTS: scheduler.note_topology,
+        }
+        runners = [
+            asyncio.create_task(run())
+            for run in (
+                ticks.run,
+                Loop("lease", peer.hold, LEASE_SECONDS / 4).run,
+                Listener(database_url, wakes).run,
+            )
+        ]
+        try:
+            yield peer
+        finally:
+            for runner in runners:
+                runner.cancel()
+            await asyncio.gather(*runners, return_exceptions=True)
+
+
+class Machine(SimulatedAgent):
+    """Runs what it is told to, and looks for whoever leads when its stream breaks."""
+
+    def __init__(self, instance_id: str, ports: list[int], chance: random.Random) -> None:
+        super().__init__(0, instance_id, 8, asyncio.Event())
+        self._ports = itertools.cycle(ports)
+        self._chance = chance
+        #: Reports go up in their order, on one stream at a time.
+        self._turn = asyncio.Lock()
+        self.begun: Counter[Ref] = Counter()
+        #: What the leader did not want any more although it never ended.
+        self.dropped: set[Ref] = set()
+
+    async def live(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                self._port = next(self._ports)
+                before = set(self.running)
+                try:
+                    async with self._turn, asyncio.timeout(2):
+                        await self.connect()
+                except (AssertionError, TimeoutError, grpc.aio.AioRpcError):
+                    self.connected = False
+                    await self._channel.close()
+                    await asyncio.sleep(0.02)
+                    continue
+                self.dropped |= before - self.running.keys() - self.ended
+                while self.connected:
+                    self._changed.clear()
+                    for ref in self.running.keys() - self.begun.keys():
+                        self.begun[ref] += 1
+                        group.create_task(self._run(ref))
+                    await self._changed.wait()
+                self.check()
+                await self._channel.close()
+
+    async def _run(self, ref: Ref) -> None:
+        for step in (self.start(ref), self._end(ref)):
+            await asyncio.sleep(self._chance.uniform(0, 0.1))
+            async with self._turn:
+                # What could not be said now is in the journal.
+                with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                    await step
+
+    async def _end(self, ref: Ref) -> None:
+        await self.end(ref, Ended(0))
+
+
+async def come_between(
+    stand: Stand, peers: list[Peer], machines: list[Machine], chance: random.Random
+) -> None:
+    """Something that takes the lease from whoever has it, or a stream from an agent."""
+    blow = chance.choice(["lapse", "stall", "release", "kill", "cut", "cut"])
+    leaders = [peer for peer in peers if peer.scheduler.lead.held]
+    if blow == "lapse":
+        await stand.conn.execute("UPDATE leases SET expires_at = '-infinity'")
+    elif blow == "stall":
+        for peer in leaders:
+            peer.is_stalled = True
+        await asyncio.sleep(2 * LEASE_SECONDS)
+        for peer in leaders:
+            peer.is_stalled = False
+    elif blow == "release":
+        with contextlib.suppress(Unavailable):
+            for peer in leaders:
+                await peer.scheduler.release_lease()
+    elif blow == "kill":
+        await stand.conn.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND application_name = 'longshore'"
+        )
+    else:
+        machine = chance.choice(machines)
+        if machine.connected:
+            machine._call.cancel()
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("seed", range(3))
+async def test_no_job_runs_twice_and_none_is_lost(database_url: str, seed: int) -> None:
+    chance = random.Random(seed)
+    async with contextlib.AsyncExitStack() as stack:
+        conn = await asyncpg.connect(database_url)
+        stack.push_async_callback(conn.close)
+        await conn.set_type_codec(
+            "jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads
+        )
+        peers = [await stack.enter_async_context(a_peer(database_url)) for _ in range(2)]
+        stand = Stand(peers[0].scheduler, peers[0].port, conn)
+        await stand.environment()
+        await stand.queue()
+        ports = [peer.port for peer in peers]
+        machines = [Machine(f"i-{n:017x}", ports, chance) for n in range(AGENTS)]
+        living = [asyncio.create_task(machine.live()) for machine in machines]
+        jobs: list[str] = []
+        for number in range(BLOWS):
+            first = await stand.submit()
+            jobs += [
+                first,
+                await stand.submit(size=4),
+                await stand.submit(depends_on=[(first, "PLAIN")]),
+            ]
+            await come_between(stand, peers, machines, chance)
+            await asyncio.sleep(chance.uniform(0, 0.15))
+            assert not any(task.done() for task in living), number
+        async with asyncio.timeout(SETTLE):
+            for job in jobs:
+                await stand.until(job, "SUCCEEDED")
+        for task in living:
+            task.cancel()
+        await asyncio.gather(*living, return_exceptions=True)
+        for machine in machines:
+            await machine.disconnect()
+        assert not [ref for machine in machines for ref in machine.dropped]
+        begun = sum((machine.begun for machine in machines), Counter())
+        assert set(begun.values()) == {1}
+        assert {number for _, number in begun} == {1}
+        # An array is its children.
+        assert len(begun) == BLOWS * (1 + 4 + 1)
+        assert await conn.fetchval("SELECT count(*) FROM attempts") == len(begun)
+        assert await conn.fetchval("SELECT count(*) FROM attempts WHERE status <> 'ENDED'") == 0
+        await stand.check()
+        assert all(peer.led for peer in peers)
