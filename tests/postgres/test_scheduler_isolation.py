@@ -246,20 +246,57 @@ async def test_a_dependent_that_cannot_be_moved(database_url: str) -> None:
     async with a_stand(database_url) as (stand, logs):
         agent = await stand.agent()
         first, second = await stand.submit(), await stand.submit()
-        bad = await stand.submit(depends_on=[(first, "PLAIN")])
+        beside = [await stand.submit(depends_on=[(first, "PLAIN")]) for _ in range(5)]
+        bad = beside.pop(2)
         good = await stand.submit(depends_on=[(second, "PLAIN")])
-        for job in (bad, good):
+        for job in (bad, good, *beside):
             await stand.until(job, "PENDING")
         await agent.until(lambda: {first, second} <= agent.assigned.keys())
         async with refusing(stand, of(bad)):
             for job in (first, second):
                 await agent.end(job, Ended(), started=True)
                 await stand.until(job, "SUCCEEDED")
-            await agent.until(lambda: good in agent.assigned)
+            await agent.until(lambda: {good, *beside} <= agent.assigned.keys())
             await others_end(stand)
             await until_aside(logs, "happening", 2)
             assert agent.acknowledged == 2
         await agent.until(lambda: bad in agent.assigned)
+
+
+async def test_a_link_of_a_chain_that_cannot_fail(database_url: str) -> None:
+    """Those before it fail, those beside it too, and those behind it once it can."""
+    async with a_stand(database_url) as (stand, logs):
+        agent = await stand.agent()
+        first = await stand.submit()
+        second = await stand.submit(depends_on=[(first, "PLAIN")])
+        bad = await stand.submit(depends_on=[(second, "PLAIN")])
+        last = await stand.submit(depends_on=[(bad, "PLAIN")])
+        beside = await stand.submit(depends_on=[(second, "PLAIN")], size=2)
+        for job in (second, bad, last, beside):
+            await stand.until(job, "PENDING")
+        await agent.until(lambda: first in agent.assigned)
+        async with refusing(stand, of(bad)):
+            await agent.end(first, Ended(1), started=True)
+            for job in (first, second, beside):
+                await stand.until(job, "FAILED")
+            await others_end(stand)
+            await until_aside(logs, "happening")
+            assert (await stand.row(last))["status"] == "PENDING"
+        for job in (bad, last):
+            await stand.until(job, "FAILED")
+
+
+async def test_a_pair_of_arrays_of_which_one_cannot_be_moved(database_url: str) -> None:
+    async with a_stand(database_url) as (stand, logs):
+        await stand.agent(answers=lambda _: Ended(1))
+        first = await stand.submit("q", size=3)
+        bad, good = [await stand.submit(size=3, depends_on=[(first, "N_TO_N")]) for _ in range(2)]
+        async with refusing(stand, f"NEW.job_id = '{bad}' AND NEW.array_index = 1"):
+            await stand.until(first, "FAILED")
+            await stand.until(good, "FAILED")
+            await others_end(stand)
+            await until_aside(logs, "happening")
+        await stand.until(bad, "FAILED")
 
 
 async def test_what_earlier_ticks_left_to_follow(

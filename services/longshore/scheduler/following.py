@@ -9,6 +9,7 @@ begins with it. A parent ends in the transaction of its last child whatever is l
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from longshore.domain.job.arrays import ArrayRules, ranges
 from longshore.domain.job.job import (
@@ -25,6 +26,7 @@ from longshore.domain.job.life import (
     Ended,
     Happening,
     Spawned,
+    Waits,
     decide,
     outlook,
 )
@@ -38,6 +40,10 @@ from longshore.state.scheduler.ready import NewEntry
 
 #: Least dependents read of one ended job at a time. One may come three times.
 PAGE_LEAST = 8
+#: Dependents of one ended job that are looked at each by itself.
+PARTS = 200
+#: Behind every dependent.
+_LAST = uuid.UUID(int=2**128 - 1)
 
 
 async def follow(conn: Connection, changes: Changes, allowance: Allowance) -> None:
@@ -84,6 +90,7 @@ async def _follow_once(conn: Connection, changes: Changes, allowance: Allowance)
     if ended:
         children |= await _move_dependents(conn, changes, allowance, ended)
         children |= await _next_in_sequence(conn, allowance, ended, rules)
+    await _look_at(conn, changes, allowance, [h.job_id for h in batch if isinstance(h, Waits)])
     for spawned in (h for h in batch if isinstance(h, Spawned)):
         if allowance.steps > 0:
             children |= await _reached(conn, changes, allowance, spawned)
@@ -105,7 +112,7 @@ async def _choose(
     return [
         h
         for h in happenings
-        if isinstance(h, Spawned)
+        if not isinstance(h, Ended)
         or h.key.job_id in upstream
         or (h.key.is_child and h.key.job_id in sequential)
     ], rules
@@ -156,10 +163,58 @@ def _by_position(found: Iterable[Dependent], number: int) -> list[list[Dependent
     return edges
 
 
-async def _settle_whole(
-    conn: Connection, changes: Changes, allowance: Allowance, rows: Mapping[uuid.UUID, JobRow]
+async def _look_at(
+    conn: Connection, changes: Changes, allowance: Allowance, job_ids: Sequence[uuid.UUID]
 ) -> None:
-    """Fails dependents of failed jobs, and makes those ready whose dependencies all succeeded."""
+    """Looks at waiting jobs, each by itself: not at those that wait for them."""
+    rows = await job_transition.load(conn, [JobKey(job_id) for job_id in job_ids])
+    allowance.take(len(rows))
+    waiting = {
+        key.job_id: row
+        for key, row in rows.items()
+        if row.status is JobStatus.PENDING and row.dependencies_left > 0
+    }
+    await _settle_whole(conn, changes, allowance, waiting, is_alone=True)
+
+
+async def parts_of(conn: Connection, ended: Ended) -> list[Happening]:
+    """The same as what happened, for each of the dependents by itself, and for the rest.
+
+    Empty if it has no parts.
+    """
+    if ended.after == _LAST:
+        return []
+    found = await job_dependency.dependents(conn, [ended], PARTS)
+    if not found:
+        return []
+    rows = await job_transition.load(conn, {JobKey(edge.job_id) for edge in found})
+    parts: dict[Happening, None] = {}
+    for edge in found:
+        row = rows.get(JobKey(edge.job_id))
+        if row is None or row.status is not JobStatus.PENDING:
+            continue
+        if row.dependencies_left > 0:
+            parts[Waits(edge.job_id)] = None
+        elif edge.paired and row.array_size is not None:
+            parts[Spawned(edge.job_id, max(ended.key.array_index, 0))] = None
+    after = found[-1].job_id if len(found) == PARTS else _LAST
+    if after != _LAST or ended.key.is_child:
+        parts[replace(ended, after=after)] = None
+    return list(parts)
+
+
+async def _settle_whole(
+    conn: Connection,
+    changes: Changes,
+    allowance: Allowance,
+    rows: Mapping[uuid.UUID, JobRow],
+    *,
+    is_alone: bool = False,
+) -> None:
+    """Fails dependents of failed jobs, and makes those ready whose dependencies all succeeded.
+
+    With those that fail all that wait for them, unless each is looked at by itself.
+    """
     if not rows:
         return
     edges: dict[uuid.UUID, list[Dependency]] = defaultdict(list)
@@ -167,7 +222,8 @@ async def _settle_whole(
         edges[edge.job_id].append(edge)
     looks = {job_id: outlook(edges[job_id]) for job_id in rows}
     failing = {row.key: row for job_id, row in rows.items() if looks[job_id].failed}
-    failing |= await _downstream(conn, allowance, {key.job_id for key in failing})
+    if not is_alone:
+        failing |= await _downstream(conn, allowance, {key.job_id for key in failing})
     for key, row in failing.items():
         changes.fail(key, _failure(row), row.attempt)
     waiting = {job_id: row for job_id, row in rows.items() if row.key not in failing}

@@ -1,11 +1,13 @@
 """What earlier ticks left to follow: taken up first, and one that fails is set aside by itself."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from prometheus_client import Histogram
 
-from longshore.domain.job.life import STEPS_LIMIT
-from longshore.scheduler.apart import apart
+from longshore.domain.job.life import STEPS_LIMIT, Ended
+from longshore.scheduler.apart import apart, nothing
+from longshore.scheduler.following import parts_of
 from longshore.scheduler.isolating import Pass
 from longshore.state.scheduler import happening
 from longshore.state.scheduler.happening import Kept
@@ -30,15 +32,58 @@ async def resume(this: Pass) -> None:
     kept = [one for one in found if one.happening_id not in paused][:RESUME_LIMIT]
 
     async def follow(part: Sequence[Kept]) -> None:
-        earlier, this.changes.happenings = this.changes.happenings, [one.happening for one in part]
-        await happening.done(this.conn, [one.happening_id for one in part])
-        await this.follow()
-        this.changes.happenings[:0] = earlier
+        await _follow(this, part)
 
     tried = await apart(this.conn, kept, follow, lambda _: this.save())
+    more = bool(tried.left) or len(kept) == RESUME_LIMIT
     for one, error in tried.failed:
-        memory.aside.add("happening", one.happening_id, error, happening=str(one.happening))
-    memory.has_happenings = bool(tried.left) or len(kept) == RESUME_LIMIT
+        if await _follow_one_round(this, one) or await _split(this, one):
+            more = True
+        else:
+            memory.aside.add("happening", one.happening_id, error, happening=str(one.happening))
+    memory.has_happenings = more
+
+
+async def _follow(this: Pass, part: Sequence[Kept]) -> None:
+    earlier, this.changes.happenings = this.changes.happenings, [one.happening for one in part]
+    await happening.done(this.conn, [one.happening_id for one in part])
+    await this.follow()
+    this.changes.happenings[:0] = earlier
+
+
+async def _follow_one_round(this: Pass, kept: Kept) -> bool:
+    """Follows what happened, but not what follows from that: it may be what fails.
+
+    That is for the next tick. False if this fails as well.
+    """
+    allowance = replace(this.allowance, rounds=1)
+
+    async def follow(part: Sequence[Kept]) -> None:
+        await _follow(replace(this, allowance=allowance), part)
+
+    tried = await apart(this.conn, [kept], follow, lambda _: this.save())
+    this.allowance.take(allowance.taken - this.allowance.taken)
+    return not tried.failed
+
+
+async def _split(this: Pass, kept: Kept) -> bool:
+    """Keeps an end by each of its dependents instead, to find out which fails; False if it cannot.
+
+    They are for the next tick.
+    """
+    is_split = False
+
+    async def split(part: Sequence[Ended]) -> None:
+        nonlocal is_split
+        for ended in part:
+            parts = await parts_of(this.conn, ended)
+            if parts:
+                await happening.keep(this.conn, parts)
+                await happening.done(this.conn, [kept.happening_id])
+            is_split = bool(parts)
+
+    ends = [kept.happening] if isinstance(kept.happening, Ended) else []
+    return not (await apart(this.conn, ends, split, nothing)).failed and is_split
 
 
 async def suspend(this: Pass) -> bool:

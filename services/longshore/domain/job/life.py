@@ -41,7 +41,14 @@ class Spawned:
     first: int = 0
 
 
-Happening = Ended | Spawned
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """Something that a job waits for is over: it alone is to be looked at."""
+
+    job_id: uuid.UUID
+
+
+Happening = Ended | Spawned | Waits
 
 
 @dataclass(slots=True)

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from longshore.domain.job.job import JobKey
-from longshore.domain.job.life import Ended, Happening, Spawned
+from longshore.domain.job.job import WHOLE, JobKey
+from longshore.domain.job.life import Ended, Happening, Spawned, Waits
 from longshore.state.pool import Connection
 from longshore.state.queries import load_queries
 
@@ -22,13 +23,7 @@ class Kept:
 async def kept(conn: Connection, limit: int) -> list[Kept]:
     """The oldest happenings, in order."""
     return [
-        Kept(
-            row["happening_id"],
-            Ended(JobKey(row["job_id"], row["array_index"]), row["succeeded"], row["after"])
-            if row["kind"] == "ENDED"
-            else Spawned(row["job_id"], row["array_index"]),
-        )
-        for row in await conn.fetch(_SQL["kept"], limit)
+        Kept(row["happening_id"], _happening(row)) for row in await conn.fetch(_SQL["kept"], limit)
     ]
 
 
@@ -47,4 +42,15 @@ def _columns(happening: Happening) -> tuple[object, ...]:
     if isinstance(happening, Ended):
         key = happening.key
         return ("ENDED", key.job_id, key.array_index, happening.succeeded, happening.after)
+    if isinstance(happening, Waits):
+        return ("WAITS", happening.job_id, WHOLE, None, None)
     return ("SPAWNED", happening.job_id, happening.first, None, None)
+
+
+def _happening(row: Any) -> Happening:
+    if row["kind"] == "ENDED":
+        key = JobKey(row["job_id"], row["array_index"])
+        return Ended(key, row["succeeded"], row["after"])
+    if row["kind"] == "WAITS":
+        return Waits(row["job_id"])
+    return Spawned(row["job_id"], row["array_index"])
