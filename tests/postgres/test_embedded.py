@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import asyncpg
+import pytest
 
 from longshore.state.embedded import EmbeddedPostgres, ensure_database
 
@@ -43,6 +44,23 @@ def test_a_file_left_by_a_crash_is_not_taken_for_a_server(postgres_directory: Pa
     assert not server.is_running()
     assert server.start()
     server.stop()
+
+
+@pytest.mark.parametrize(
+    "name", ["a b+c", "a&b=%41#c?", "it's", 'a"b', "a,b", "$(touch x)`touch x`\\", "dä🙂"]
+)
+async def test_any_name_of_a_directory_will_do(postgres_directory: Path, name: str) -> None:
+    server = EmbeddedPostgres(postgres_directory / name / "data", durable=False)
+    assert server.start()
+    try:
+        assert server.is_running()
+        connection = await asyncpg.connect(server.url())
+        assert await connection.fetchval("SELECT 1") == 1
+        await connection.close()
+    finally:
+        server.stop()
+    assert not server.is_running()
+    assert "x" not in os.listdir(postgres_directory / name / "data")  # noqa: PTH208 - no loop waits
 
 
 async def test_a_path_too_long_for_a_socket_still_works(postgres_directory: Path) -> None:

@@ -16,6 +16,7 @@ import hashlib
 import importlib.util
 import os
 import pwd
+import re
 import shlex
 import stat
 import subprocess
@@ -23,6 +24,7 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 import asyncpg
 import psutil
@@ -34,6 +36,8 @@ _USERS: Final = ("longshore", "postgres", "nobody")
 _SUPERUSER: Final = "postgres"
 #: Longest path of a unix socket, less the name of PostgreSQL's own.
 _SOCKET_DIRECTORY_BYTES: Final = 107 - len("/.s.PGSQL.65535")
+#: What a list of directories in PostgreSQL's settings cannot hold as it is.
+_NO_SOCKET_DIRECTORY: Final = re.compile(r"[,\"]")
 _START_SECONDS: Final = 60
 _STOP_SECONDS: Final = 60
 _SEARCH: Final = stat.S_IXOTH
@@ -84,7 +88,8 @@ class EmbeddedPostgres:
         """What to connect to."""
         if self._port is not None:
             return f"postgresql://{_SUPERUSER}@127.0.0.1:{self._port}/{database}"
-        return f"postgresql://{_SUPERUSER}@/{database}?host={self._socket_directory()}"
+        host = quote(str(self._socket_directory()), errors="surrogateescape")
+        return f"postgresql://{_SUPERUSER}@/{database}?host={host}"
 
     def is_running(self) -> bool:
         """Whether a server runs on the data directory, whoever started it."""
@@ -116,8 +121,10 @@ class EmbeddedPostgres:
         self._pid_path.unlink(missing_ok=True)
         self._run(
             "pg_ctl",
-            *("start", "--wait", f"--timeout={_START_SECONDS}", "-D", str(self._directory)),
-            *("-l", str(self.log_path), "-o", shlex.join(self._options())),
+            # It is run in the directory. pg_ctl gives what it is given to a shell, in quotes that
+            # do not hold everything: `.` says the same without any.
+            *("start", "--wait", f"--timeout={_START_SECONDS}", "-D", "."),
+            *("-l", self.log_path.name, "-o", shlex.join(self._options())),
         )
         return True
 
@@ -159,8 +166,9 @@ class EmbeddedPostgres:
         )
 
     def _socket_directory(self) -> Path:
-        """The data directory, or a short stand-in where its path is too long for a socket."""
-        if len(os.fsencode(self._directory)) <= _SOCKET_DIRECTORY_BYTES:
+        """The data directory, or a stand-in where its path is too long or too odd for a socket."""
+        is_short = len(os.fsencode(self._directory)) <= _SOCKET_DIRECTORY_BYTES
+        if is_short and not _NO_SOCKET_DIRECTORY.search(str(self._directory)):
             return self._directory
         digest = hashlib.sha256(os.fsencode(self._directory)).hexdigest()[:16]
         return Path(tempfile.gettempdir()) / f"longshore-{digest}"
