@@ -5,7 +5,8 @@ One file per log, in the CRI form: `2026-11-22T11:47:16.123456789Z stdout F mess
 missing there. Its name is the log's name, quoted; it ends in `.log` while the attempt runs, in
 `.done` once nothing follows, and in `.cut` if something should have followed that could not be
 kept: that needs no room on the disk, and such a log is read as if it ended in a mark. So the spool
-tells its state by itself.
+tells its state by itself. A name that is too long for a file is cut there, ends in its hash, and
+stands whole in a file beside it (`.name`).
 
 Beside a log lies a note (`.at`) of whoever writes it, from which on to look when it is taken up
 again: without one, or with one that is not true, that is its beginning. The same bytes come out
@@ -17,6 +18,7 @@ Opening and reading may wait for the disk and belong on a thread, as all that lo
 
 import asyncio
 import contextlib
+import hashlib
 import heapq
 import os
 import time
@@ -34,7 +36,11 @@ STDOUT, STDERR = b"stdout", b"stderr"
 #: What stands after the last line of a log whose end could not be kept.
 CUT = b"longshore: the rest of the output could not be kept"
 _MARK = b"F:mark"
-_LIVE, _DONE, _CUT, _NOTE = ".log", ".done", ".cut", ".at"
+_LIVE, _DONE, _CUT, _NOTE, _NAME = ".log", ".done", ".cut", ".at", ".name"
+#: Longest quoted name of a log that is a file's as it is; the suffixes fit in what is left of 255.
+_STEM_LENGTH = 240
+#: Between a name that is cut and its hash; in quoted names there is none.
+_HASH = "@"
 _NOTE_BYTES = 256
 
 
@@ -238,6 +244,7 @@ class Spool:
 
     def open(self, name: str) -> SpoolFile:
         """Opens a log to write to, at its end; one that was finished goes on."""
+        self._keep_name(name)
         for suffix in (_DONE, _CUT):
             with contextlib.suppress(FileNotFoundError):
                 self._path(name, suffix).rename(self._path(name, _LIVE))
@@ -266,6 +273,7 @@ class Spool:
                 SpoolFile(live).close()  # a torn line would stand before the mark
             live.rename(end)
         elif not self.finished(name):
+            self._keep_name(name)
             end.touch(0o600)
         self._path(name, _NOTE).unlink(missing_ok=True)
         self.touch(name)
@@ -274,7 +282,8 @@ class Spool:
         """Closes every log that is not named: its attempt is known no more, nor is its end."""
         left = await asyncio.to_thread(lambda: list(self._directory.glob(f"*{_LIVE}")))
         for path in left:
-            if (name := unquote(path.name.removesuffix(_LIVE))) not in names:
+            name = self._name(path)
+            if name is not None and name not in names:
                 self.finish(name, whole=False)
 
     def take_dirty(self) -> list[str]:
@@ -311,6 +320,7 @@ class Spool:
         for suffix in (_DONE, _CUT):
             self._path(name, suffix).unlink(missing_ok=True)
         if not self._path(name, _LIVE).exists():
+            self._path(name, _NAME).unlink(missing_ok=True)
             self._names.discard(name)
 
     @property
@@ -321,7 +331,35 @@ class Spool:
     def _names_on_disk(self) -> Iterator[str]:
         for path in self._directory.iterdir():
             if path.suffix in (_LIVE, _DONE, _CUT):
-                yield unquote(path.name.removesuffix(path.suffix))
+                name = self._name(path)
+                if name is not None:
+                    yield name
 
     def _path(self, name: str, suffix: str) -> Path:
-        return self._directory / f"{quote(name, safe='')}{suffix}"
+        return self._directory / f"{_stem(name)}{suffix}"
+
+    def _keep_name(self, name: str) -> None:
+        """Writes down a name that its file cannot tell."""
+        path = self._path(name, _NAME)
+        if _HASH in path.name and not path.exists():
+            scratch = path.with_suffix(".new")
+            scratch.write_text(name)
+            scratch.replace(path)
+
+    def _name(self, path: Path) -> str | None:
+        """The name of the log that a file is of; None if nothing tells."""
+        stem = path.name.removesuffix(path.suffix)
+        if _HASH not in stem:
+            return unquote(stem)
+        try:
+            return path.with_suffix(_NAME).read_text()
+        except FileNotFoundError:
+            return None
+
+
+def _stem(name: str) -> str:
+    quoted = quote(name, safe="")
+    if len(quoted) <= _STEM_LENGTH:
+        return quoted
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    return f"{quoted[: _STEM_LENGTH - len(digest) - 1]}{_HASH}{digest}"

@@ -1,5 +1,6 @@
 """The spool keeps lines in CRI form and knows by itself what is finished."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,29 @@ def test_end_is_told_with_the_last_bytes(tmp_path: Path) -> None:
     assert spool.read(NAME, len(data), 1000) == (b"", True)
     spool.delete(NAME)
     assert spool.empty
+
+
+async def test_a_name_too_long_for_a_file_is_kept(tmp_path: Path) -> None:
+    """As a log configuration may give one: 471 characters before the attempt's id."""
+    long = {f"{'ä' * 470}{n}/default/0123456789abcdef" for n in range(3)}
+    first = Spool(tmp_path)
+    for name in long:
+        file = first.open(name)
+        file.write(TIME, STDOUT, name.encode(), partial=False)
+        file.close()
+    spool = Spool(tmp_path)
+    assert set(spool.take_dirty()) == long
+    one, *others = sorted(long)
+    await spool.finish_others({one})
+    assert not spool.finished(one)
+    for name in others:
+        assert spool.finished(name)
+        assert name.encode() in spool.read(name, 0, 10_000)[0]
+    for name in long:
+        spool.finish(name)
+        spool.delete(name)
+    assert spool.empty
+    assert not os.listdir(tmp_path)  # noqa: PTH208 - no loop waits
 
 
 def test_chunks_hold_whole_lines(tmp_path: Path) -> None:
