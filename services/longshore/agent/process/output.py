@@ -2,10 +2,14 @@
 
 Of a log that grows past its bound the beginning is kept, and the end with a mark before it, which
 is read when the process has ended; what lies between is never looked at.
+
+So the files need no more room than the log: what the spool has, and what it will never have, is
+given back to the disk as the files grow, by holes in them.
 """
 
 import contextlib
 import os
+import sys
 import threading
 import time
 from pathlib import Path
@@ -23,11 +27,14 @@ from longshore.agent.logs.spool import (
     left_out,
     tail_bytes,
 )
+from longshore.agent.process.hole import punch
 
 #: Bytes taken from one file at a time; what is left waits for the next look.
 _READ_BYTES = 1024 * 1024
 #: Bytes of the spool after which the positions are noted again.
 _NOTE_BYTES = 1024 * 1024
+#: Bytes of a file that are given back at a time.
+_FREE_BYTES = 1024 * 1024
 
 
 class _Source:
@@ -37,6 +44,31 @@ class _Source:
         self._path = path
         self.name = name
         self.position = position
+        #: Where what is on the disk of the spool ends, and what may still come there.
+        self._kept = (position, sys.maxsize)
+        self._freed = [0, 0]
+        self._has_holes = True
+
+    def keep(self, room: int) -> None:
+        """Notes that all taken so far is on the disk, and that there is so much room in the log."""
+        # Its last line may reach past the bound.
+        self._kept = (self.position, self.position + room + 2 * TEXT_BYTES)
+
+    def free(self, tail: int) -> None:
+        """Gives back to the disk what the log has, and what lies between its beginning and end.
+
+        Args:
+            tail: bytes of the end that are kept.
+
+        Raises:
+            OSError: the disk does not take part.
+        """
+        taken, may_come = self._kept
+        for number, (first, end) in enumerate(((0, taken), (may_come, self._size() - tail))):
+            begin = max(first, self._freed[number])
+            if self._has_holes and end - begin >= _FREE_BYTES:
+                self._has_holes = punch(self._path, begin, end)
+                self._freed[number] = end
 
     def take(self, file: SpoolFile, bound: int, *, last: bool) -> bool:
         """Writes the whole lines that are new; with `last` also a line without an end.
@@ -143,11 +175,18 @@ class ProcessOutput:
             if self._over:
                 return False
             file = self._opened()
-            flushed = file.flush()
-            for source in self._sources:
-                source.take(file, self._head, last=False)
-            flushed = file.flush() or flushed
-            self._note(file)
+            try:
+                flushed = file.flush()
+                for source in self._sources:
+                    source.take(file, self._head, last=False)
+                flushed = file.flush() or flushed
+                for source in self._sources:
+                    source.keep(max(0, self._head - file.size))
+                self._note(file)
+            finally:
+                # On a full disk above all.
+                for source in self._sources:
+                    source.free(self._kept - self._head)
             return flushed
 
     def close(self) -> None:

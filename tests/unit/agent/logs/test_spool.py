@@ -183,6 +183,34 @@ def test_a_process_that_prints_too_much_keeps_beginning_and_end(tmp_path: Path) 
     assert lines[mark + 1].text == b"line %d" % first
 
 
+def test_what_a_process_prints_needs_no_more_room_than_its_log(tmp_path: Path) -> None:
+    """However much it is, and whether the log keeps up with it or not."""
+    spool = Spool(tmp_path / "spool")
+    (tmp_path / "err").write_bytes(b"the error\n")
+    kept, printed = 8 * KEPT, 0
+    output = ProcessOutput(spool, NAME, tmp_path, kept)
+    with (tmp_path / "out").open("wb", buffering=0) as out:
+        for size in (1, 1, 1, 64, 64, 64):
+            block = b"".join(b"line %d\n" % number for number in range(printed, printed + 120_000))
+            for _ in range(size):
+                printed += out.write(block)
+            output.take()
+            on_disk = (tmp_path / "out").stat().st_blocks * 512
+            assert on_disk <= 2 * kept
+            output.suspend()
+            output = ProcessOutput(spool, NAME, tmp_path, kept)
+        out.write(b"the end\n")
+    assert printed > 20 * kept
+    output.close()
+    file = spool.open(NAME)
+    lines = [line.text for line in file.lines()]
+    file.close()
+    assert lines[0] == b"line 0"
+    assert b"the error" in lines
+    assert lines[-1] == b"the end"
+    assert not any(b"\0" in line for line in lines)
+
+
 def test_process_output_goes_on_where_it_was_noted(tmp_path: Path) -> None:
     """Lines before the note are not looked at again."""
     spool = Spool(tmp_path / "spool")
