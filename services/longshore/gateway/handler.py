@@ -184,6 +184,11 @@ class Gateway:
 
     async def _body(self, request: web.Request) -> bytes:
         """The whole body, within the limits of size and time."""
+        encoding = request.headers.get("Content-Encoding", "identity")
+        if encoding.strip().lower() != "identity":
+            raise InvalidRequest(
+                f"The request body must be sent as it is, not in Content-Encoding {encoding[:64]}."
+            )
         limit = self._config.body_bytes
         if (request.content_length or 0) > limit:
             raise _FaultError(fault.oversize(limit))

@@ -38,6 +38,8 @@ async def serve(
             access_log=None,
             shutdown_timeout=config.grace_seconds,
             lingering_time=min(LINGER_SECONDS, config.timeout_seconds),
+            # A small body may come out a thousand times as large, and all wait meanwhile.
+            auto_decompress=False,
         )
         await runner.setup()
         try:

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import time
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -227,6 +229,24 @@ async def test_a_broken_body_breaks_nothing(stack: Any, headers: bytes, body: by
 
     assert [call.operation for call in stack.submission.received] == ["ListJobs"]
     assert not [line for line in logs if line["log_level"] == "error"]
+
+
+@pytest.mark.parametrize("host", ["localhost", "elsewhere.example"])
+async def test_a_compressed_body_stays_as_it_is(stack: Any, host: str) -> None:
+    """A megabyte may come out as a gigabyte, even for a request that is refused anyway."""
+    packing = zlib.compressobj(9, zlib.DEFLATED, 31)
+    block = b"a" * 1024 * 1024
+    packed = b"".join(packing.compress(block) for _ in range(900)) + packing.flush()
+    assert len(packed) < 1024 * 1024
+    headers = {"Host": host, "Content-Encoding": "gzip"}
+    before = time.process_time()
+    status, _, message = await stack.refused("POST", "/v1/submitjob", data=packed, headers=headers)
+    async with stack.http("GET", "/healthz") as response:
+        assert response.status == 200
+    assert time.process_time() - before < 1.0
+    assert status == (400 if host == "localhost" else 421)
+    assert ("must be sent as it is" in message) == (host == "localhost")
+    assert not stack.submission.received
 
 
 async def test_a_body_that_never_ends_is_given_up(start: Callable[..., Any]) -> None:
