@@ -47,7 +47,7 @@ class Door:
             network_mode: what the container joins, as the engine has it.
 
         Raises:
-            RuntimeAway: the engine is.
+            RuntimeAway: the engine is, or the sandbox has just gone.
         """
         if network_mode == "host":
             return Way.LOOPBACK
@@ -76,11 +76,23 @@ class Door:
 
     async def _open(self, container_id: str) -> None:
         container = self._engine.docker.containers.container(container_id)
-        shown = await self._engine.call(container.show(), CALL_SECONDS)
+        try:
+            shown = await self._engine.call(container.show(), CALL_SECONDS)
+        except EngineError as error:
+            if error.status == 404:
+                raise self._gone() from error
+            raise
         life = container_id, int(shown["State"]["Pid"])
+        if not life[1]:
+            raise self._gone()
         if life in self._servers:
             return
         listening = await listen_in(life[1], next(addresses(shown), ""))
         self._servers[life] = await self._endpoint.serve(listening)
         if len(self._servers) > KEPT:
             self._servers.popitem(last=False)[1].close()
+
+    def _gone(self) -> RuntimeAway:
+        """The next to need the sandbox makes another."""
+        self._sandbox.invalidate()
+        return RuntimeAway("The sandbox is gone")
