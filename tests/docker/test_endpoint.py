@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from support.agent import Stand
+from support.agent import Stand, until
 from support.sts import REFUSAL, ROLE, agent_settings, refusing_sts, serving_moto
 
 from longshore.agent.docker.engine import Engine, filters
@@ -150,7 +150,7 @@ async def test_containers_that_run_go_on_asking_a_new_agent(
         )
         assignment = stand.an_attempt("sh", "-c", script, job_role_arn=ROLE)
         await stand.scheduler.assign(assignment)
-        await stand.scheduler.running(assignment)
+        await until(lambda: stand.entries_so_far(assignment))
         assert stand.agent is not None
         await stand.agent.kill()
         await stand.start_agent()
@@ -294,6 +294,33 @@ async def test_on_loopback_an_id_alone_is_not_enough(processes_with_roles: Stand
     )
     assert lines[0] == "400 Bad Request"
     assert lines[1]["RoleArn"] == ROLE
+
+
+async def test_processes_that_run_go_on_asking_a_new_agent(sts: str, tmp_path: Path) -> None:
+    stand = Stand(tmp_path, "process", **agent_settings(sts))
+    go = tmp_path / "go"
+    ask = (
+        'busybox wget -q -O - --header "Authorization: $AWS_CONTAINER_AUTHORIZATION_TOKEN" '
+        "$AWS_CONTAINER_CREDENTIALS_FULL_URI"
+    )
+    script = (
+        f"{ask}; echo; while [ ! -e {go} ]; do sleep 0.1; done; "
+        f"for i in 1 2 3 4 5 6 7 8 9; do {ask} && break; sleep 1; done"
+    )
+    try:
+        await stand.open()
+        assignment = stand.an_attempt("sh", "-c", script, job_role_arn=ROLE)
+        await stand.scheduler.assign(assignment)
+        await until(lambda: stand.entries_so_far(assignment))
+        assert stand.agent is not None
+        await stand.agent.kill()
+        await stand.start_agent()
+        go.touch()
+        assert (await stand.scheduler.ended(assignment)).exit_code == 0
+        output = await stand.output(assignment)
+        assert [json.loads(line)["RoleArn"] for line in output.splitlines()] == [ROLE, ROLE]
+    finally:
+        await stand.close()
 
 
 async def test_a_process_learns_what_it_is(processes: Stand) -> None:

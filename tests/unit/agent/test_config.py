@@ -48,6 +48,10 @@ def test_machine_that_joins_by_itself_is_detected_and_keeps_its_id(tmp_path: Pat
         ("LONGSHORE_NODE_NETWORK", "overlay"),
         ("LONGSHORE_PULL", "never"),
         ("LONGSHORE_VCPU_MILLI", "many"),
+        ("LONGSHORE_JOB_ROLES", "yes"),
+        ("LONGSHORE_STS_ENDPOINT_URL", "minio:9000"),
+        ("LONGSHORE_ACCOUNT", "12"),
+        ("LONGSHORE_REGION", "Europe"),
     ],
 )
 def test_bad_values_name_their_variable(tmp_path: Path, name: str, value: str) -> None:
@@ -69,3 +73,20 @@ def test_nodes_join_the_same_network_unless_told_otherwise(
 ) -> None:
     config = AgentConfig.from_environment({"LONGSHORE_DATA_DIR": str(tmp_path), **environ})
     assert (config.network, config.node_network) == expected
+
+
+def test_roles_are_assumed_where_it_is_said(tmp_path: Path) -> None:
+    environ = {"LONGSHORE_DATA_DIR": str(tmp_path)}
+    assert AgentConfig.from_environment(environ).job_roles == "none"
+    environ |= {"LONGSHORE_JOB_ROLES": "sts", "LONGSHORE_REGION": "eu-west-1"}
+    config = AgentConfig.from_environment(environ)
+    assert (config.job_roles, config.sts_endpoint_url) == ("sts", "")
+    assert (config.region, config.sts_region) == ("eu-west-1", "eu-west-1")
+    for name, region in (
+        ("AWS_DEFAULT_REGION", "eu-west-2"),
+        ("AWS_REGION", "eu-west-3"),
+        ("LONGSHORE_STS_REGION", "eu-north-1"),
+    ):
+        environ[name] = region
+        config = AgentConfig.from_environment(environ)
+        assert (config.region, config.sts_region) == ("eu-west-1", region)

@@ -176,14 +176,23 @@ async def test_an_answer_that_nobody_understands_is_a_refusal() -> None:
         await Roles(Strange()).assume(ROLE, "s")
 
 
-async def test_a_session_of_an_earlier_life_gets_credentials_soon() -> None:
+async def test_a_session_of_an_earlier_life_gets_credentials_soon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     clock = Clock()
-    roles = Roles(FakeIssuer(clock), clock)
+    issuer = FakeIssuer(clock)
+    roles = Roles(issuer, clock)
     running = asyncio.create_task(roles.run())
     await turn()
     roles.resume(ROLE, "s")
-    await turn()
-    assert roles.holds("s")
+    found = await roles.credentials_soon("s")
+    assert found is not None
+    assert found.access_key_id == "1"
+    monkeypatch.setattr(role, "MOMENT_SECONDS", 0.01)
+    issuer.refusing = True
+    roles.resume(ROLE, "later")
+    assert await roles.credentials_soon("later") is None
+    assert await roles.credentials_soon("unknown") is None
     running.cancel()
 
 
@@ -208,7 +217,7 @@ class FakeGuest:
         #: Of a document that never comes.
         self.asked, self.let_go = asyncio.Event(), asyncio.Event()
 
-    def credentials(self) -> Credentials | None:
+    async def credentials(self) -> Credentials | None:
         return self.given
 
     async def metadata(self, what: str) -> Any:

@@ -88,9 +88,9 @@ class _Guest:
     #: Held while the engine is asked, so that it is asked for one thing at a time.
     asking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    def credentials(self) -> Credentials | None:
+    async def credentials(self) -> Credentials | None:
         """Of its role."""
-        return self.endpoint.roles.credentials(self.attempt.assignment.attempt_id)
+        return await self.endpoint.roles.credentials_soon(self.attempt.assignment.attempt_id)
 
     async def metadata(self, what: str) -> Any:
         """A document of its metadata."""

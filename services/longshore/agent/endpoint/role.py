@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -23,6 +23,8 @@ RETRY_FIRST = timedelta(seconds=5)
 RETRY_LAST = timedelta(minutes=2)
 #: Roles assumed at one time.
 CONCURRENT = 8
+#: Less than the two seconds that SDKs wait for an answer.
+MOMENT_SECONDS = 1.5
 #: Longest time for the assuming of one, all tries of it together.
 ASSUME_SECONDS = 60.0
 
@@ -59,6 +61,8 @@ class _Session:
     due: datetime
     credentials: Credentials | None = None
     failures: int = 0
+    #: Set once there were credentials.
+    assumed: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Roles:
@@ -87,6 +91,15 @@ class Roles:
         if found is None or found.credentials is None:
             return None
         return found.credentials if found.credentials.expiration > self._clock() else None
+
+    async def credentials_soon(self, session: str) -> Credentials | None:
+        """The credentials of a session; those that are on their way are waited for a moment."""
+        found = self._sessions.get(session)
+        if found is not None and found.credentials is None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(MOMENT_SECONDS):
+                    await found.assumed.wait()
+        return self.credentials(session)
 
     async def assume(self, role: str, session: str) -> None:
         """Assumes a role for a session.
@@ -151,6 +164,7 @@ class Roles:
             log.warning("role.not_renewed", role=session.role, session=name, error=str(error))
         else:
             session.due, session.failures = self._renewal(session.credentials), 0
+            session.assumed.set()
 
     async def _issue(self, issuer: Issuer, role: str, session: str) -> Credentials:
         async with self._calls:

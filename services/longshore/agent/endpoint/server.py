@@ -49,7 +49,7 @@ class Guest(Protocol):
     role: str
     token: str
 
-    def credentials(self) -> Credentials | None:
+    async def credentials(self) -> Credentials | None:
         """Of its role; None if there are none at present."""
         ...
 
@@ -127,7 +127,7 @@ class EndpointServer:
         if request.method != "GET":
             return _answer(405, "only GET is answered")
         if path == CREDENTIALS_PATH or path.startswith(f"{CREDENTIALS_PATH}/"):
-            return self._credentials(request, path.removeprefix(CREDENTIALS_PATH).strip("/"))
+            return await self._credentials(request, path.removeprefix(CREDENTIALS_PATH).strip("/"))
         if path.startswith(f"{METADATA_PATH}/"):
             guest_id, _, what = path.removeprefix(f"{METADATA_PATH}/").partition("/")
             return await self._metadata(guest_id, f"/{what}".rstrip("/"))
@@ -140,13 +140,13 @@ class EndpointServer:
         if self._paced > present:
             await asyncio.sleep(self._paced - present)
 
-    def _credentials(self, request: web.BaseRequest, guest_id: str) -> web.Response:
+    async def _credentials(self, request: web.BaseRequest, guest_id: str) -> web.Response:
         if not guest_id:
             return _refusal(400, "NoIdInRequest", "No Credential ID in the request")
         guest = self._by_credentials(guest_id)
         if guest is None or not _is_let_in(request, guest):
             return _refusal(400, "InvalidIdInRequest", "Credentials not found")
-        credentials = guest.credentials()
+        credentials = await guest.credentials()
         if credentials is None:
             return _refusal(
                 503, "CredentialsUninitialized", "The role's credentials are being fetched"
