@@ -1,6 +1,9 @@
 """What the log of an attempt is called."""
 
+import contextlib
 import functools
+
+from google.protobuf.message import DecodeError
 
 from longshore.domain.job.job import JobKey
 from longshore.domain.job.nodes import range_of_each, ranges_of
@@ -14,10 +17,13 @@ KEPT = 16
 
 def log_stream_name(job: JobDetails, key: JobKey, attempt_id: str) -> str:
     """`NAME/default/ATTEMPT` by the definition, or what its log configuration has for NAME."""
-    if job.nodes is not None:
-        prefix = _of_nodes(job.nodes)[key.node_index]
-    else:
-        prefix = _of_container(job.container or b"")
+    prefix = ""
+    # Properties that cannot be read fail the attempt when its agent is to be told of them.
+    with contextlib.suppress(DecodeError):
+        if job.nodes is not None:
+            prefix = _of_nodes(job.nodes)[key.node_index]
+        else:
+            prefix = _of_container(job.container or b"")
     return f"{prefix or job.definition_name}/default/{attempt_id}"
 
 
