@@ -88,3 +88,5 @@ async def test_duplicates_in_use_stay_and_cost_nobody_the_sandbox(
     [joined] = {await network_of(engine, mode) for mode in modes}
     networks = {network["Id"]: network["Name"] for network in await named(engine, name)}
     assert networks == {used: name, younger.id: name, labelled.id: name, joined: f"{name}-2"}
+    assert {sandbox.network_name for sandbox in rest} == {f"{name}-2"}
+    assert first.network_name == name

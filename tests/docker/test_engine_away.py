@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from support.agent import Stand
-from support.engine import PrivateEngine
+from support.engine import PrivateEngine, needs_own_engine
 
 from longshore.v1 import agent_service_pb2 as pb
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="session"),
     pytest.mark.docker,
+    needs_own_engine,
     pytest.mark.timeout(180),
 ]
 
@@ -52,12 +53,57 @@ async def test_an_array_waits_and_runs_through_a_restart(
     await asyncio.gather(*map(stand.scheduler.running, long))
     await own_engine.stop(number)
     await stand.scheduler.assign(*waiting, stopped)
-    await stand.scheduler.reached(waiting[-1], pb.ATTEMPT_STATUS_STARTING)
     await stand.scheduler.stop(stopped, "Terminated")
     end = await stand.scheduler.ended(stopped)
     assert (end.status_reason, end.reason) == ("Terminated", "")
     await asyncio.sleep(1)  # time in which the others would fail
-    assert all(stand.scheduler.last(a).status == pb.ATTEMPT_STATUS_STARTING for a in waiting)
+    assert not any(map(stand.scheduler.last, waiting))
     await own_engine.start()
     ends = await asyncio.gather(*map(stand.scheduler.ended, [*long, *waiting]))
     assert {(end.exit_code, end.reason) for end in ends} == {(0, "")}
+
+
+async def test_what_never_reached_it_is_given_back_and_may_come_again(
+    own_engine: PrivateEngine, stand: Stand
+) -> None:
+    """The scheduler is told that the engine is away, gets back what it placed, and places anew."""
+    await own_engine.stop()
+    await stand.scheduler.until(
+        lambda: stand.scheduler.health.condition == pb.AGENT_CONDITION_ENGINE_AWAY
+    )
+    attempts = [stand.an_attempt("true") for _ in range(3)]
+    await stand.scheduler.assign(*attempts)
+    for attempt in attempts:
+        change = await stand.scheduler.reached(attempt, pb.ATTEMPT_STATUS_RETURNED)
+        assert change.status_reason == "Given back: The Docker engine does not answer."
+    await own_engine.start()
+    await stand.scheduler.until(
+        lambda: stand.scheduler.health.condition == pb.AGENT_CONDITION_HEALTHY
+    )
+    for attempt in attempts:
+        stand.scheduler.changes.clear()
+        end = await stand.run(attempt)
+        assert (end.exit_code, end.reason) == (0, "")
+
+
+async def test_a_machine_on_which_nothing_starts_is_quarantined_until_something_does(
+    own_engine: PrivateEngine, stand: Stand
+) -> None:
+    """A handful of attempts fail by it, the others of a hundred do not."""
+    await own_engine.break_down()
+    attempts = [stand.an_attempt("true") for _ in range(100)]
+    await stand.scheduler.assign(*attempts)
+    await stand.scheduler.until(
+        lambda: stand.scheduler.health.condition == pb.AGENT_CONDITION_QUARANTINED
+    )
+    assert "CannotStartContainerError" in stand.scheduler.health.detail
+    ends = await asyncio.gather(
+        *(stand.scheduler.reached(a, pb.ATTEMPT_STATUS_ENDED) for a in attempts)
+    )
+    failed = [end for end in ends if end.status == pb.ATTEMPT_STATUS_ENDED]
+    assert 5 <= len(failed) <= 15
+    own_engine.mend()
+    await stand.scheduler.until(
+        lambda: stand.scheduler.health.condition == pb.AGENT_CONDITION_HEALTHY
+    )
+    assert (await stand.run(stand.an_attempt("true"))).exit_code == 0

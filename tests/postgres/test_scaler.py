@@ -71,6 +71,32 @@ async def test_idle_instances_go(world: World) -> None:
     assert decision.terminate == ()
 
 
+async def test_an_instance_that_can_start_nothing_is_replaced(world: World) -> None:
+    """Nothing is free on it: what waits gets another one, and it goes once it is idle.
+
+    Not so where the other one would be on the same machine.
+    """
+    await world.environment()
+    await world.queue(on=["default"])
+    await world.demand(1)
+    await world.scaler.evaluate()
+    await world.reconciler.tick()
+    (unfit,) = await world.instances()
+    await world.register(unfit, idle=1)
+    (decision,) = await world.scaler.evaluate()
+    assert decision.launches == ()
+    await world.db.execute("UPDATE agents SET health = 'DISK_FULL'")
+    (decision,) = await world.scaler.evaluate()
+    assert (decision.launches, decision.terminate) == ((), ())
+    await world.db.execute("UPDATE instances SET provider = 'cloud'")
+    (decision,) = await world.scaler.evaluate()
+    assert (sum(launch.count for launch in decision.launches), decision.terminate) == (1, ())
+    await world.register(unfit, idle=100)
+    await world.db.execute("UPDATE agents SET health = 'DISK_FULL'")
+    (decision,) = await world.scaler.evaluate()
+    assert [give.instance_id for give in decision.terminate] == [unfit]
+
+
 async def test_an_order_that_comes_late_gets_nothing(world: World) -> None:
     """It was on its way when the pass that decided it failed; the next one decided anew."""
     await world.environment(minv_cpus=4)

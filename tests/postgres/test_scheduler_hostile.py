@@ -495,7 +495,7 @@ def changes(draw: st.DrawFn) -> pb.AttemptChange:
             job_id=draw(KEYS) + draw(st.sampled_from(["", "", "", ":0", "#0", ":99999"])),
             attempt=draw(st.just(1) | INT32),
         ),
-        status=draw(st.integers(-1, 4)),
+        status=draw(st.integers(-1, 5)),
         status_reason=draw(TEXTS),
         address=draw(TEXTS),
     )
@@ -515,10 +515,20 @@ REPORTS = st.builds(
     sequence=st.integers(-(2**63), 2**63 - 1),
     changes=st.lists(changes(), max_size=6),
 )
+HEALTHS = st.builds(
+    pb.AgentHealth,
+    condition=st.integers(-1, 6),
+    detail=TEXTS,
+    network=TEXTS | st.just("bridge"),
+    network_detail=TEXTS,
+)
 MESSAGES = st.one_of(
     st.builds(pb.ConnectRequest, report=REPORTS),
     st.builds(pb.ConnectRequest, notice=st.builds(pb.AgentNotice, reason=TEXTS, end_time=STAMPS)),
-    st.builds(pb.ConnectRequest, heartbeat=st.builds(pb.AgentHeartbeat, live_attempts=INT32)),
+    st.builds(
+        pb.ConnectRequest,
+        heartbeat=st.builds(pb.AgentHeartbeat, live_attempts=INT32, health=st.none() | HEALTHS),
+    ),
     st.builds(pb.ConnectRequest, register=st.just(a_registration(agent_version="\0"))),
     st.just(pb.ConnectRequest()),
 )

@@ -42,6 +42,7 @@ class Scheduler(pb_grpc.AgentServiceServicer):
         self.sequences: list[int] = []
         self.registrations: list[pb.AgentRegister] = []
         self.heartbeats = 0
+        self.health = pb.AgentHealth()
         self.notices: list[pb.AgentNotice] = []
         self.acknowledging = True
         self.over = False
@@ -82,6 +83,7 @@ class Scheduler(pb_grpc.AgentServiceServicer):
     async def _take(self, context: Any, request: pb.ConnectRequest) -> None:
         if request.WhichOneof("message") == "heartbeat":
             self.heartbeats += 1
+            self.health = request.heartbeat.health
             await self._notify()
             return
         if request.WhichOneof("message") == "notice":
@@ -96,7 +98,7 @@ class Scheduler(pb_grpc.AgentServiceServicer):
             self.stored = report.sequence
             for change in report.changes:
                 self.changes.setdefault(key_of(change.key), []).append(change)
-                if change.status == pb.ATTEMPT_STATUS_ENDED:
+                if change.status >= pb.ATTEMPT_STATUS_ENDED:
                     self.wanted.pop(key_of(change.key), None)
         acknowledge = pb.AgentAcknowledge(sequence=report.sequence)
         await self._write(context, pb.ConnectResponse(acknowledge=acknowledge))

@@ -1,14 +1,21 @@
 """A Docker engine of a test's own, to be stopped and broken."""
 
 import asyncio
+import os
 import shutil
 import signal
 import subprocess
 from pathlib import Path
 
+import pytest
 from support.agent import ensure_busybox
 
 from longshore.agent.docker.engine import Engine
+
+needs_own_engine = pytest.mark.skipif(
+    os.geteuid() != 0 or not all(map(shutil.which, ("dockerd", "containerd", "unshare"))),
+    reason="an engine of the test's own needs root, dockerd, containerd and unshare",
+)
 
 
 class PrivateEngine:
@@ -26,23 +33,14 @@ class PrivateEngine:
 
     async def start(self) -> None:
         """Starts it, and waits until it answers and has the image."""
-        socket = self.directory / "containerd.sock"
         if self._containerd is None:
-            config = self.directory / "containerd.toml"
-            config.write_text('version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n')
-            self._containerd = self._run(
-                "containerd",
-                f"--config={config}",
-                f"--root={self.directory}/containerd",
-                f"--state={self.directory}/containerd-state",
-                f"--address={socket}",
-            )
+            self.mend()
         self._dockerd = self._run(
             # Of one network it would take the bridge `docker0` away from the machine's engine.
             "unshare",
             "--net",
             "dockerd",
-            f"--containerd={socket}",
+            f"--containerd={self.directory}/containerd.sock",
             f"--data-root={self.directory}/data",
             f"--exec-root={self.directory}/exec",
             f"--pidfile={self.directory}/pid",
@@ -68,12 +66,29 @@ class PrivateEngine:
             await asyncio.to_thread(self._dockerd.wait, 60)
             self._dockerd = None
 
-    async def close(self) -> None:
-        """Ends all of it. There must be no containers left."""
-        await self.stop()
+    async def break_down(self) -> None:
+        """From now on it answers, and can start nothing."""
         if self._containerd is not None:
             self._containerd.terminate()
             await asyncio.to_thread(self._containerd.wait, 60)
+            self._containerd = None
+
+    def mend(self) -> None:
+        """It can start containers, again or for the first time."""
+        config = self.directory / "containerd.toml"
+        config.write_text('version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n')
+        self._containerd = self._run(
+            "containerd",
+            f"--config={config}",
+            f"--root={self.directory}/containerd",
+            f"--state={self.directory}/containerd-state",
+            f"--address={self.directory}/containerd.sock",
+        )
+
+    async def close(self) -> None:
+        """Ends all of it. There must be no containers left."""
+        await self.stop()
+        await self.break_down()
         unmount = self._run("umount", "--lazy", "--quiet", f"{self.directory}/data")
         await asyncio.to_thread(unmount.wait, 60)
         shutil.rmtree(self.directory, ignore_errors=True)

@@ -62,6 +62,7 @@ class Agent:
         self.seen: list[tuple[str, int]] = []
         self.stops: list[pb.AttemptStop] = []
         self.draining = asyncio.Event()
+        self.health: pb.AgentHealth | None = None
         self.acknowledged = 0
         #: Bytes of the largest message after the registration.
         self.largest = 0
@@ -87,6 +88,7 @@ class Agent:
                     architecture="x86_64",
                     attempts=attempts,
                     unmanaged=self.instance_type == "unmanaged",
+                    health=self.health,
                 )
             )
         )
@@ -144,6 +146,25 @@ class Agent:
         if ends_at is not None:
             message.end_time.FromDatetime(ends_at)
         await self._call.write(pb.ConnectRequest(notice=message))
+
+    async def fare(self, condition: int, detail: str = "", **more: str) -> None:
+        """Says how the instance fares."""
+        health = pb.AgentHealth(condition=condition, detail=detail, **more)
+        await self._call.write(pb.ConnectRequest(heartbeat=pb.AgentHeartbeat(health=health)))
+
+    async def give_back(self, *job_ids: str) -> None:
+        """Reports that jobs' attempts never reached the engine; waits until that is stored."""
+        self._sequence += 1
+        sequence = self._sequence
+        report = pb.AgentReport(sequence=sequence)
+        for job_id in job_ids:
+            report.changes.add(
+                key=self.assigned[job_id].key,
+                status=pb.ATTEMPT_STATUS_RETURNED,
+                status_reason="Given back: the engine is away",
+            )
+        await self._call.write(pb.ConnectRequest(report=report))
+        await self.until(lambda: self.acknowledged >= sequence)
 
     async def start(self, job_id: str, address: str = "") -> None:
         """Reports that a job runs, a node with its address."""

@@ -137,7 +137,7 @@ def _remarks(found: Sequence[scaler_service_pb2.EnvironmentCapacity]) -> list[st
         f"{item.compute_environment} is {item.status}: {item.status_reason}"
         for item in found
         if item.status != "VALID" and item.status_reason
-    ]
+    ] + [f"{item.compute_environment}: {remark}" for item in found for remark in item.remarks]
 
 
 async def watch_live(client: Client, names: Sequence[str]) -> None:

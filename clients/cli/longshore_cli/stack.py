@@ -212,6 +212,10 @@ def _show(
                 for item in environments
             ],
         )
+    for item in environments:
+        for remark in item["remarks"]:
+            console.line()
+            console.line(f"{item['name']}: {remark}")
 
 
 async def _health(addresses: Mapping[str, str]) -> dict[str, str]:
@@ -242,6 +246,8 @@ async def _load(addresses: Mapping[str, str]) -> tuple[dict[str, Any], list[dict
     jobs: dict[str, Any] = {}
     try:
         async with Client(Addresses.from_mapping(addresses), patience=1) as client:
+            capacity = await client.describe_capacity()
+            remarks = {item.compute_environment: list(item.remarks) for item in capacity}
             async for queue in client.list_queues():
                 jobs[queue.job_queue_name] = {
                     status: await _count(client, queue.job_queue_name, status)
@@ -254,6 +260,7 @@ async def _load(addresses: Mapping[str, str]) -> tuple[dict[str, Any], list[dict
                     "type": item.type,
                     "desiredvCpus": item.compute_resources.desiredv_cpus,
                     "maxvCpus": item.compute_resources.maxv_cpus,
+                    "remarks": remarks.get(item.compute_environment_name, []),
                 }
                 async for item in client.list_environments()
             ]

@@ -148,10 +148,10 @@ async def _serve(
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, terminate.set)
     shipper = Shipper(config.logs_address, spool)
     async with asyncio.TaskGroup() as group:
-        health = Health(runtime)
+        health = Health(runtime, config.disk_free_mib)
         crew = Crew(runtime, health, journal, config.concurrent_starts, group)
         identity = Identity(runtime.kind, version("longshore"))
-        stream = SchedulerStream(config, identity, crew)
+        stream = SchedulerStream(config, identity, crew, health)
         await crew.recover()
         await spool.finish_others(crew.log_names())
         works = [

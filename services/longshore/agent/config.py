@@ -43,6 +43,7 @@ class AgentConfig:
     container_log_mib: int = 100
     container_log_files: int = 3
     spool_mib: int = 100
+    disk_free_mib: int = 512
     process_lenient: bool = False
     log_drain_seconds: float = 30.0
     metrics_address: str = ""
@@ -80,6 +81,8 @@ class AgentConfig:
           says otherwise;
         - LONGSHORE_SPOOL_MIB (100): how long an attempt's log may be; of a longer one the beginning
           and the end are kept, with a mark between them;
+        - LONGSHORE_DISK_FREE_MIB (512): room that the data directory and, where the agent sees it,
+          the engine's own must have for attempts to start; 0: they are not looked at;
         - LONGSHORE_PROCESS_LENIENT (false): processes run although they cannot have what their
           container properties ask for;
         - LONGSHORE_LOG_DRAIN_SECONDS (30): how long a drained agent waits for the log service;
@@ -134,6 +137,7 @@ class AgentConfig:
             container_log_mib=settings.integer("LONGSHORE_CONTAINER_LOG_MIB", 100, 1, 1_000_000),
             container_log_files=settings.integer("LONGSHORE_CONTAINER_LOG_FILES", 3, 2, 100),
             spool_mib=settings.integer("LONGSHORE_SPOOL_MIB", 100, 1, 1_000_000),
+            disk_free_mib=settings.integer("LONGSHORE_DISK_FREE_MIB", 512, 0, 1_000_000_000),
             process_lenient=settings.flag("LONGSHORE_PROCESS_LENIENT", False),
             log_drain_seconds=settings.seconds("LONGSHORE_LOG_DRAIN_SECONDS", 30, 0, 3600),
             metrics_address=settings.host_port("LONGSHORE_AGENT_METRICS_ADDRESS", ""),

@@ -1,11 +1,14 @@
 """What this machine is and has, for agents whose provider declares nothing."""
 
 import asyncio
+import contextlib
 import ipaddress
 import os
 import platform
 import secrets
+import shutil
 import socket
+from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
@@ -40,6 +43,22 @@ def memory_mib() -> int:
 def gpus() -> int:
     """Whole NVIDIA GPUs whose device files are here."""
     return sum(1 for path in Path("/dev").glob("nvidia*") if path.name[6:].isdigit())
+
+
+async def least_room(directories: Iterable[Path]) -> tuple[str, int] | None:
+    """Which of some directories has the least room left, and how many MiB; None: none is there."""
+    rooms = await asyncio.to_thread(_rooms, list(directories))
+    return min(rooms, key=lambda room: room[1], default=None)
+
+
+def _rooms(directories: list[Path]) -> list[tuple[str, int]]:
+    rooms = []
+    for directory in directories:
+        # The engine's may be that of another machine, or out of our sight.
+        with contextlib.suppress(OSError):
+            free = shutil.disk_usage(directory).free
+            rooms.append((str(directory), free // (1024 * 1024)))
+    return rooms
 
 
 async def address_toward(address: str) -> str:

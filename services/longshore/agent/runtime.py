@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from longshore.agent.attempts.attempt import Attempt, AttemptKey, Exit
 from longshore.v1 import resources_pb2
@@ -20,9 +20,16 @@ class Found:
     address: str = ""
 
 
+class Joined(NamedTuple):
+    """What containers join, and why that is not quite what the settings name."""
+
+    network: str = ""
+    detail: str = ""
+
+
 class Runtime(Protocol):
-    """Runs attempts. Every method may raise `StepFailed`; `prepare`, `started`, `launch` and
-    `remove` raise `RuntimeAway` where there is no answer, and are called again. None is called
+    """Runs attempts. Every method may raise `StepFailed`; `prepare`, `started`, `launch`, `trial`
+    and `remove` raise `RuntimeAway` where there is no answer, and are called again. None is called
     twice at once for one attempt, save `stop`, which comes while `wait` waits.
     """  # noqa: D205
 
@@ -30,6 +37,18 @@ class Runtime(Protocol):
 
     async def answers(self) -> bool:
         """Whether it is there."""
+        ...
+
+    def joined(self) -> Joined:
+        """What containers join, as far as that is known."""
+        ...
+
+    async def trial(self) -> None:
+        """Starts something of its own as it would an attempt, and removes it."""
+        ...
+
+    async def room(self) -> tuple[str, int] | None:
+        """The directory it writes to where the least room is left, and how many MiB; None: none."""
         ...
 
     async def find(self) -> dict[AttemptKey, Found]:
@@ -54,6 +73,8 @@ class Runtime(Protocol):
 
     async def launch(self, attempt: Attempt) -> datetime:
         """Creates and starts it, sets its handle at once when there is one, returns its start.
+
+        `reached` is set while the runtime may have something of it.
 
         Of a node of a multi-node job it sets the address, too.
         """

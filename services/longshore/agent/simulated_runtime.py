@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from longshore.agent.attempts.attempt import Attempt, AttemptKey, Exit, now
-from longshore.agent.runtime import Found
+from longshore.agent.runtime import Found, Joined
 from longshore.v1 import resources_pb2
 
 STOPPED = 143
@@ -24,6 +24,17 @@ class SimulatedRuntime:
     async def answers(self) -> bool:
         """Always."""
         return True
+
+    def joined(self) -> Joined:
+        """There are no containers."""
+        return Joined()
+
+    async def trial(self) -> None:
+        """It would start."""
+
+    async def room(self) -> tuple[str, int] | None:
+        """Nothing is written."""
+        return None
 
     async def find(self) -> dict[AttemptKey, Found]:
         """Nothing: what is simulated ends with the agent."""

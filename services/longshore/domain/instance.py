@@ -54,6 +54,17 @@ class AgentStatus(StrEnum):
     LOST = "LOST"
 
 
+class Condition(StrEnum):
+    """Whether an instance can start attempts, as its agent says."""
+
+    HEALTHY = "HEALTHY"
+    #: What runs containers does not answer.
+    ENGINE_AWAY = "ENGINE_AWAY"
+    DISK_FULL = "DISK_FULL"
+    #: Attempts failed one after the other at their start.
+    QUARANTINED = "QUARANTINED"
+
+
 class ShownStatus(StrEnum):
     """Where an instance is, as users are told: its record and its agent in one word."""
 
@@ -63,6 +74,10 @@ class ShownStatus(StrEnum):
     #: It is there, and its agent has not registered yet.
     BOOTING = "BOOTING"
     READY = "READY"
+    #: Its agent is there and takes no attempts: see `Condition`.
+    ENGINE_AWAY = "ENGINE_AWAY"
+    DISK_FULL = "DISK_FULL"
+    QUARANTINED = "QUARANTINED"
     DRAINING = "DRAINING"
     TERMINATED = "TERMINATED"
     FAILED = "FAILED"
@@ -71,13 +86,19 @@ class ShownStatus(StrEnum):
 
 
 def shown_status(
-    status: InstanceStatus, agent: AgentStatus | None, *, is_seen: bool, was_asked: bool
+    status: InstanceStatus,
+    agent: AgentStatus | None,
+    condition: Condition,
+    *,
+    is_seen: bool,
+    was_asked: bool,
 ) -> ShownStatus:
     """What users are told of an instance.
 
     Args:
         status: of its record.
         agent: of its agent; None before it first registered.
+        condition: as its agent said last.
         is_seen: whether the provider has shown it.
         was_asked: whether it is, or was, on its way out by our own wish.
     """
@@ -90,12 +111,82 @@ def shown_status(
     elif status is InstanceStatus.TERMINATING or agent is AgentStatus.DRAINING:
         shown = ShownStatus.DRAINING
     elif agent is AgentStatus.READY:
-        shown = ShownStatus.READY
+        healthy = condition is Condition.HEALTHY
+        shown = ShownStatus.READY if healthy else ShownStatus(condition.value)
     elif status is InstanceStatus.ORDERED:
         shown = ShownStatus.ORDERED
     else:
         shown = ShownStatus.BOOTING if is_seen else ShownStatus.LAUNCHING
     return shown
+
+
+#: Where an agent is there and what it says of its instance holds.
+_PRESENT = (
+    ShownStatus.READY,
+    ShownStatus.ENGINE_AWAY,
+    ShownStatus.DISK_FULL,
+    ShownStatus.QUARANTINED,
+    ShownStatus.DRAINING,
+)
+
+
+def shown_reason(
+    status: ShownStatus,
+    status_reason: str,
+    *,
+    health_detail: str,
+    network: str,
+    network_detail: str,
+) -> str:
+    """Why an instance is where it is, and what else its agent says of it."""
+    parts = [status_reason]
+    if status in _PRESENT:
+        parts.append(health_detail)
+        if network_detail:
+            parts.append(f"Containers join {_joined(network)}: {network_detail}")
+    return "; ".join(filter(None, parts))
+
+
+_UNFIT_WORDS = {
+    Condition.ENGINE_AWAY: "its engine does not answer",
+    Condition.DISK_FULL: "its disk is full",
+    Condition.QUARANTINED: "it is quarantined after failed starts",
+}
+
+
+def unfit_remark(condition: Condition, count: int, instance_id: str, detail: str) -> str:
+    """A sentence about instances of a compute environment that take no attempts.
+
+    Args:
+        condition: of all of them.
+        count: how many.
+        instance_id: one of them.
+        detail: what its agent says.
+    """
+    if count == 1:
+        which = f"Instance {instance_id} takes no jobs: {_UNFIT_WORDS[condition]}"
+    else:
+        which = f"{count} instances take no jobs, {instance_id} for one: {_UNFIT_WORDS[condition]}"
+    return f"{which} ({detail.rstrip('.')})." if detail else f"{which}."
+
+
+def network_remark(network: str, count: int, instance_id: str, detail: str) -> str:
+    """A sentence about instances whose containers do not join what the settings name.
+
+    Args:
+        network: what they join.
+        count: how many instances.
+        instance_id: one of them.
+        detail: what its agent says.
+    """
+    which = f"instance {instance_id}"
+    if count > 1:
+        which = f"{count} instances, {instance_id} for one,"
+    return f"Containers on {which} join {_joined(network)}: {detail.rstrip('.')}."
+
+
+def _joined(network: str) -> str:
+    return "the sandbox" if network == "sandbox" else network or "no network"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

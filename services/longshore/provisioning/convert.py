@@ -178,6 +178,7 @@ def instance_to(detail: InstanceDetail) -> pb.InstanceDetail:
         end_time=_timestamp(detail.ended_at),
         order_reason=detail.order_reason,
         tags=detail.tags,
+        network=detail.network,
     )
 
 

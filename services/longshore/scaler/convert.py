@@ -119,9 +119,11 @@ def _capacity(environment: EnvironmentCapacity) -> pb.EnvironmentCapacity:
         idle=_sum(environment.idle),
         booting=_sum(environment.booting),
         draining=_sum(environment.draining),
+        unfit=_sum(environment.unfit),
         held_vcpus=environment.held_vcpus,
         runnable_jobs=environment.runnable_jobs,
         cost_per_hour=environment.cost_per_hour,
+        remarks=environment.remarks,
     )
     if environment.last_activity is not None:
         message.last_activity.CopyFrom(_activity(environment.last_activity))

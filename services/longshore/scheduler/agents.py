@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -24,7 +24,7 @@ from longshore.scheduler.wire import convert
 from longshore.scheduler.wire.session import Session
 from longshore.state import listen
 from longshore.state.scheduler import agent, topology
-from longshore.state.scheduler.agent import Notice, Registration
+from longshore.state.scheduler.agent import Health, Notice, Registration
 from longshore.state.scheduler.attempt import LiveAttempt
 from longshore.state.scheduler.job_transition import JobDetails
 from longshore.v1 import agent_service_pb2 as pb
@@ -51,6 +51,7 @@ class Agents:
         self._inbox = inbox
         self.sessions: dict[str, Session] = {}
         self._notices: dict[str, Notice] = {}
+        self._healths: dict[str, Health] = {}
         #: Instances that drain, whose agents are told once they know of all that is placed there.
         self._to_drain: set[str] = set()
         self._seen_stored = time.monotonic()
@@ -58,6 +59,7 @@ class Agents:
     def clear(self) -> None:
         """Lets all agents look for the next leader."""
         self._notices.clear()
+        self._healths.clear()
         self._to_drain.clear()
         for session in self.sessions.values():
             session.close()
@@ -141,7 +143,27 @@ class Agents:
             draining=draining,
             seen=time.monotonic(),
             instance_type=registration.instance_type,
+            health=registration.health,
         )
+
+    def health(self, instance_id: str, health: Health) -> bool:
+        """An agent said how its instance fares; whether that is news."""
+        memory = self._lead.memory
+        known = None if memory is None else memory.instances.get(instance_id)
+        if known is None or (instance_id not in self._healths and health == known.health):
+            return False
+        self._healths[instance_id] = health
+        return True
+
+    def healths(self) -> dict[str, Health]:
+        """What was not stored yet, by instance."""
+        return dict(self._healths)
+
+    def settle_healths(self, healths: Mapping[str, Health]) -> None:
+        """Drops what was stored, unless the agents have said something else since."""
+        for instance_id, health in healths.items():
+            if self._healths.get(instance_id) is health:
+                del self._healths[instance_id]
 
     def notice(self, notice: Notice) -> None:
         """An agent was told that its instance will be taken away."""

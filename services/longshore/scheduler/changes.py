@@ -39,6 +39,8 @@ class Changes:
     happenings: list[Happening] = field(default_factory=list)
     #: Nodes that may start now that their main node runs.
     released: list[LiveAttempt] = field(default_factory=list)
+    #: Attempts that were none: they never reached what runs containers.
+    returned: list[LiveAttempt] = field(default_factory=list)
     demand: Counter[int] = field(default_factory=Counter)
     settled: Counter[int] = field(default_factory=Counter)
     #: Whether the event log says anything of this transaction.
@@ -97,6 +99,9 @@ class Changes:
 
         Returns the counts of arrays that changed.
         """
+        await attempt.remove(conn, self.returned)
+        await job_transition.take_attempt_back(conn, [live.key for live in self.returned])
+        self.returned.clear()
         await attempt.move(conn, list(self.attempt_moves.values()))
         self.attempt_moves.clear()
         await attempt.stop(conn, self.new_stops)

@@ -37,6 +37,8 @@ from longshore.state.scheduler.ready import NewEntry
 
 log = structlog.get_logger()
 
+#: Status reason of a job whose attempt was given back.
+RETURNED = "Its instance gave it back before it started"
 #: Status reason of an attempt whose report was set aside.
 UNSTORABLE = "What the agent reported of the attempt could not be stored"
 
@@ -109,7 +111,7 @@ async def apply_reports(
 
     So is what an agent says of an attempt that is not on its instance, or that it was not told of.
     """
-    pending = _own(memory, reports)
+    pending = [_returnable(memory, report) for report in _own(memory, reports)]
     asking = {
         live.key.job_id
         for r in pending
@@ -124,6 +126,9 @@ async def apply_reports(
         if live is None:
             continue
         report = _possible(report, live, changes.now)  # noqa: PLW2901 - the other is not used again
+        if report.returned:
+            _give_back(changes, memory, live, report.status_reason or RETURNED)
+            continue
         if report.started_at is not None and not live.running:
             _start(changes, memory, live, report.started_at, report.address)
         if report.ended:
@@ -148,6 +153,20 @@ def _own(memory: Memory, reports: Iterable[AttemptReport]) -> list[AttemptReport
     for instance_id, count in foreign.items():
         log.warning("report.foreign", instance_id=instance_id, changes=count)
     return own
+
+
+def _returnable(memory: Memory, report: AttemptReport) -> AttemptReport:
+    """A report of what is given back, or of its end where that cannot be.
+
+    What runs on record cannot, a node would leave the others of its try alone, and what was told to
+    stop is not wanted any more.
+    """
+    live = memory.live.get((report.key, report.attempt))
+    if not report.returned or live is None:
+        return report
+    if not live.running and not live.key.is_node and live.stop is None:
+        return report
+    return replace(report, returned=False, ended=True, started_at=None)
 
 
 def _possible(report: AttemptReport, live: LiveAttempt, now: datetime) -> AttemptReport:
@@ -303,6 +322,14 @@ def _again(changes: Changes, memory: Memory, live: LiveAttempt, verdict: Verdict
     # The shape's first job is another one now.
     memory.parking.parked.pop(live.shape_id, None)
     changes.move(JobMove(key, JobStatus.RUNNABLE, verdict.status_reason), live.attempt)
+
+
+def _give_back(changes: Changes, memory: Memory, live: LiveAttempt, status_reason: str) -> None:
+    """Puts a job to the front of its queue, as if this attempt had never been placed."""
+    changes.returned.append(live)
+    changes.count(live.key, JobStatus.STARTING, JobStatus.RUNNABLE)
+    _again(changes, memory, live, Verdict(JobStatus.RUNNABLE, status_reason))
+    memory.release(live)
 
 
 async def stop_overdue(this: Pass) -> None:

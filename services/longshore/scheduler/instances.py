@@ -1,6 +1,6 @@
 """What the tables say of instances, checked and kept beside the agents' streams."""
 
-from collections.abc import Callable, Iterable, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import partial
@@ -17,7 +17,7 @@ from longshore.scheduler.report import AttemptReport, lost_reports
 from longshore.scheduler.wire.session import Session
 from longshore.state.pool import Connection
 from longshore.state.scheduler import agent
-from longshore.state.scheduler.agent import Notice, Registration
+from longshore.state.scheduler.agent import Health, Notice, Registration
 
 log = structlog.get_logger()
 
@@ -112,6 +112,30 @@ async def _set_status(
         memory.aside.add(status, instance_id, error, instance_id=instance_id)
     missing = {*paused, *tried.left, *(instance_id for instance_id, _ in tried.failed)}
     return [i for i in instance_ids if i not in missing]
+
+
+async def store_healths(
+    conn: Connection, memory: Memory, healths: Mapping[str, Health]
+) -> list[str]:
+    """Takes in how instances fare; returns those that can start something now, or no longer can."""
+    news = {
+        instance_id: health
+        for instance_id, health in healths.items()
+        if (instance := memory.instances.get(instance_id)) is not None and instance.health != health
+    }
+    await agent.set_health(conn, news)
+    changed = []
+    for instance_id, health in news.items():
+        instance = memory.instances[instance_id]
+        if health.fit is not instance.health.fit:
+            changed.append(instance_id)
+        if health.condition is not instance.health.condition:
+            note = log.info if health.fit else log.warning
+            note("instance.health", instance_id=instance_id, condition=health.condition.value)
+            # What waits may go there now, or is to be told anew why it waits.
+            memory.unpark_environment(instance.compute_environment)
+        instance.health = health
+    return changed
 
 
 async def drain_leaving(conn: Connection, memory: Memory) -> list[str]:

@@ -22,6 +22,7 @@ from longshore.domain.resources import Resources
 from longshore.scheduler.apart import Aside
 from longshore.state.pool import Connection
 from longshore.state.scheduler import agent, attempt, demand, topology
+from longshore.state.scheduler.agent import Health
 from longshore.state.scheduler.attempt import LiveAttempt, MainEnd
 from longshore.state.scheduler.demand import Reason
 from longshore.state.scheduler.topology import Topology
@@ -46,6 +47,7 @@ class Instance:
     #: When the agent last gave a sign of life, by the scheduler's own monotonic clock.
     seen: float
     instance_type: str = ""
+    health: Health = field(default_factory=Health)
     attempts: dict[AttemptRef, LiveAttempt] = field(default_factory=dict)
 
 
@@ -111,6 +113,7 @@ class Memory:
                 draining=row.draining,
                 seen=seen,
                 instance_type=row.instance_type,
+                health=row.health,
             )
         lives = await attempt.live(conn)
         mains = {live.key.job_id: live for live in lives if live.is_main}
@@ -135,6 +138,7 @@ class Memory:
         draining: bool,
         seen: float,
         instance_type: str,
+        health: Health,
     ) -> Instance:
         """Adds an instance, or takes over what it newly says of itself; its attempts stay.
 
@@ -162,6 +166,7 @@ class Memory:
             draining,
             seen,
             instance_type,
+            health,
             attempts,
         )
         self.instances[instance_id] = instance
@@ -345,7 +350,9 @@ class Memory:
         freed = [
             (instance.free, not instance.attempts)
             for i in self.freed
-            if (instance := self.instances.get(i)) is not None and not instance.draining
+            if (instance := self.instances.get(i)) is not None
+            and not instance.draining
+            and instance.health.fit
         ]
         self.freed.clear()
         self.parking.unpark_freed(freed, self.shapes)
@@ -374,6 +381,7 @@ class Memory:
                 i.instance_id not in connected,
                 is_slot(i.instance_type),
                 i.instance_type,
+                i.health.condition,
             )
             for i in self.instances.values()
         )

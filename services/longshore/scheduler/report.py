@@ -26,6 +26,8 @@ class AttemptReport:
     instance_id: str | None = None
     #: Its instance was given up: nobody knows how it ended, if it has.
     is_lost: bool = False
+    #: It never reached what runs containers, and never will there: it was no attempt.
+    returned: bool = False
 
 
 def failed_report(

@@ -16,7 +16,7 @@ from longshore.scheduler.tick import Outcome, Tick
 from longshore.scheduler.wire.session import Session
 from longshore.state.leadership import Leadership
 from longshore.state.pool import Pool
-from longshore.state.scheduler.agent import Notice, Registration
+from longshore.state.scheduler.agent import Health, Notice, Registration
 from longshore.v1 import agent_service_pb2 as pb
 
 #: Changes applied in one transaction.
@@ -145,6 +145,14 @@ class Scheduler:
         """Takes a batch of changes; waits while too many are waiting already."""
         await self.inbox.put(report)
         self.wake()
+
+    def health(self, instance_id: str, health: Health) -> None:
+        """An agent said how its instance fares: stored with the next tick if that is news.
+
+        Whoever takes over before hears it from the agent again.
+        """
+        if self.agents.health(instance_id, health):
+            self.wake()
 
     def notice(self, notice: Notice) -> None:
         """An agent was told that its instance will be taken away: nothing new goes there.

@@ -14,7 +14,13 @@ from longshore.scheduler.agents import Agents
 from longshore.scheduler.changes import Changes
 from longshore.scheduler.details import DetailsCache
 from longshore.scheduler.ending import stop_overdue, take_reports
-from longshore.scheduler.instances import Silence, find_lost, store_loads, take_notices
+from longshore.scheduler.instances import (
+    Silence,
+    find_lost,
+    store_healths,
+    store_loads,
+    take_notices,
+)
 from longshore.scheduler.isolating import Pass
 from longshore.scheduler.leading import Lead
 from longshore.scheduler.memory import Memory
@@ -100,6 +106,8 @@ class Tick:
             # When attempts on machines that joined by themselves are to be stopped is read now.
             self._lead.capacity_changed |= bool(noticed)
             outcome.drained += await self._lead.refresh(conn, memory, changes.now)
+            healths = self._agents.healths()
+            fared = await store_healths(conn, memory, healths)
             lost = await find_lost(this, sessions, self._silence, self._heard_until())
             taken = await take_reports(this, self._details, [*moved, *lost])
             outcome.astray = taken.astray
@@ -119,13 +127,14 @@ class Tick:
             outcome.placed.attempts += await self._released(conn, changes, memory)
             outcome.stops = [live for live, _ in changes.stops.values()]
             outcome.busy = bool(
-                changes.is_told or changes.stops or lost or noticed or allowance.taken
+                changes.is_told or changes.stops or lost or noticed or fared or allowance.taken
             )
             await changes.close(conn)
             await store_loads(conn, memory, changes.now)
-            if short or outcome.placed.short or lost or noticed:
+            if short or outcome.placed.short or lost or noticed or fared:
                 await listen.notify(conn, listen.DEMAND)
         self._agents.settle_notices(notice for notice in notices if notice not in late)
+        self._agents.settle_healths(healths)
         ENDED.inc(len(moved))
         PLACED.inc(len(outcome.placed.attempts))
         LIVE.set(len(memory.live))

@@ -23,6 +23,42 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _AgentCondition:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AgentConditionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AgentCondition.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    AGENT_CONDITION_UNSPECIFIED: _AgentCondition.ValueType  # 0
+    """Not said: healthy."""
+    AGENT_CONDITION_HEALTHY: _AgentCondition.ValueType  # 1
+    """It can."""
+    AGENT_CONDITION_ENGINE_AWAY: _AgentCondition.ValueType  # 2
+    """What runs containers does not answer."""
+    AGENT_CONDITION_DISK_FULL: _AgentCondition.ValueType  # 3
+    """Too little room is left on one of its disks."""
+    AGENT_CONDITION_QUARANTINED: _AgentCondition.ValueType  # 4
+    """Attempts failed one after the other at their start, and a container of the agent's own does, too. The agent tries
+    again in steps.
+    """
+
+class AgentCondition(_AgentCondition, metaclass=_AgentConditionEnumTypeWrapper):
+    """Whether an instance can start attempts."""
+
+AGENT_CONDITION_UNSPECIFIED: AgentCondition.ValueType  # 0
+"""Not said: healthy."""
+AGENT_CONDITION_HEALTHY: AgentCondition.ValueType  # 1
+"""It can."""
+AGENT_CONDITION_ENGINE_AWAY: AgentCondition.ValueType  # 2
+"""What runs containers does not answer."""
+AGENT_CONDITION_DISK_FULL: AgentCondition.ValueType  # 3
+"""Too little room is left on one of its disks."""
+AGENT_CONDITION_QUARANTINED: AgentCondition.ValueType  # 4
+"""Attempts failed one after the other at their start, and a container of the agent's own does, too. The agent tries
+again in steps.
+"""
+Global___AgentCondition: _TypeAlias = AgentCondition  # noqa: Y015
+
 class _AttemptStatus:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -39,6 +75,10 @@ class _AttemptStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Attempt
     """The container's main process is up."""
     ATTEMPT_STATUS_ENDED: _AttemptStatus.ValueType  # 3
     """Over: see exit_code, reason and status_reason."""
+    ATTEMPT_STATUS_RETURNED: _AttemptStatus.ValueType  # 4
+    """Given back: it never reached what runs containers, and never will here. Its job waits again, and its next attempt
+    has the same number.
+    """
 
 class AttemptStatus(_AttemptStatus, metaclass=_AttemptStatusEnumTypeWrapper):
     """How far an attempt is."""
@@ -53,6 +93,10 @@ ATTEMPT_STATUS_RUNNING: AttemptStatus.ValueType  # 2
 """The container's main process is up."""
 ATTEMPT_STATUS_ENDED: AttemptStatus.ValueType  # 3
 """Over: see exit_code, reason and status_reason."""
+ATTEMPT_STATUS_RETURNED: AttemptStatus.ValueType  # 4
+"""Given back: it never reached what runs containers, and never will here. Its job waits again, and its next attempt
+has the same number.
+"""
 Global___AttemptStatus: _TypeAlias = AttemptStatus  # noqa: Y015
 
 @_typing.final
@@ -167,6 +211,7 @@ class AgentRegister(_message.Message):
     ATTEMPTS_FIELD_NUMBER: _builtins.int
     UNMANAGED_FIELD_NUMBER: _builtins.int
     ADDRESS_FIELD_NUMBER: _builtins.int
+    HEALTH_FIELD_NUMBER: _builtins.int
     instance_id: _builtins.str
     """Instance id, `i-` and 17 hexadecimal digits: given by provisioning, or made once by an agent that joins by itself."""
     compute_environment: _builtins.str
@@ -193,6 +238,10 @@ class AgentRegister(_message.Message):
         most 50,000.
         """
 
+    @_builtins.property
+    def health(self) -> Global___AgentHealth:
+        """How the instance fares. Absent: healthy."""
+
     def __init__(
         self,
         *,
@@ -206,14 +255,53 @@ class AgentRegister(_message.Message):
         attempts: _abc.Iterable[Global___AttemptKey] | None = ...,
         unmanaged: _builtins.bool = ...,
         address: _builtins.str = ...,
+        health: Global___AgentHealth | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["resources", b"resources"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["health", b"health", "resources", b"resources"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "agent_version", b"agent_version", "architecture", b"architecture", "attempts", b"attempts", "compute_environment", b"compute_environment", "instance_id", b"instance_id", "instance_type", b"instance_type", "resources", b"resources", "runtime", b"runtime", "unmanaged", b"unmanaged"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "agent_version", b"agent_version", "architecture", b"architecture", "attempts", b"attempts", "compute_environment", b"compute_environment", "health", b"health", "instance_id", b"instance_id", "instance_type", b"instance_type", "resources", b"resources", "runtime", b"runtime", "unmanaged", b"unmanaged"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AgentRegister: _TypeAlias = AgentRegister  # noqa: Y015
+
+@_typing.final
+class AgentHealth(_message.Message):
+    """How an instance fares, as its agent sees it. The scheduler places nothing on one that is not healthy; what runs there
+    goes on. Said with the registration and each heartbeat, and at once when it changes.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONDITION_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    NETWORK_FIELD_NUMBER: _builtins.int
+    NETWORK_DETAIL_FIELD_NUMBER: _builtins.int
+    condition: Global___AgentCondition.ValueType
+    """Whether it can start attempts."""
+    detail: _builtins.str
+    """Why not, for a person, at most 255 characters."""
+    network: _builtins.str
+    """What containers of attempts join: `sandbox`, `bridge`, `host` or `none`; empty if that is not known, or there are
+    no containers.
+    """
+    network_detail: _builtins.str
+    """Why that is not quite what the settings name, for a person, at most 255 characters; empty if it is."""
+    def __init__(
+        self,
+        *,
+        condition: Global___AgentCondition.ValueType = ...,
+        detail: _builtins.str = ...,
+        network: _builtins.str = ...,
+        network_detail: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["condition", b"condition", "detail", b"detail", "network", b"network", "network_detail", b"network_detail"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AgentHealth: _TypeAlias = AgentHealth  # noqa: Y015
 
 @_typing.final
 class AgentRegistered(_message.Message):
@@ -579,16 +667,22 @@ class AgentHeartbeat(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     LIVE_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    HEALTH_FIELD_NUMBER: _builtins.int
     live_attempts: _builtins.int
     """Attempts live on the instance."""
+    @_builtins.property
+    def health(self) -> Global___AgentHealth:
+        """How the instance fares. Absent: as was said before."""
+
     def __init__(
         self,
         *,
         live_attempts: _builtins.int = ...,
+        health: Global___AgentHealth | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["health", b"health"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["live_attempts", b"live_attempts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["health", b"health", "live_attempts", b"live_attempts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -681,7 +775,9 @@ class AttemptChange(_message.Message):
     any other reason, where part of the attempt's output is known to be missing in its log.
     """
     status_reason: _builtins.str
-    """Attempt's status reason, for instance `Essential container in task exited`; at most 1,024 characters."""
+    """Attempt's status reason, for instance `Essential container in task exited`; of one that is given back, why. At
+    most 1,024 characters.
+    """
     address: _builtins.str
     """Address under which other nodes reach the attempt, at most 255 characters. Set from RUNNING on, for nodes of
     multi-node jobs.

@@ -453,14 +453,17 @@ class InstanceDetail(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     ORDER_REASON_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
+    NETWORK_FIELD_NUMBER: _builtins.int
     instance_id: _builtins.str
     """`i-` and 17 hexadecimal digits."""
     compute_environment: _builtins.str
     """Its compute environment."""
     status: _builtins.str
-    """ORDERED, LAUNCHING, BOOTING, READY, DRAINING, TERMINATED, FAILED or LOST."""
+    """ORDERED, LAUNCHING, BOOTING, READY, DRAINING, TERMINATED, FAILED or LOST; in place of READY while it takes no attempts
+    ENGINE_AWAY, DISK_FULL or QUARANTINED.
+    """
     status_reason: _builtins.str
-    """Why."""
+    """Why. Of one that is there also, why its containers do not join the network that the settings name."""
     provider: _builtins.str
     """`local`, `ec2`, `simulated`; empty for a machine that joined by itself."""
     provider_id: _builtins.str
@@ -489,6 +492,8 @@ class InstanceDetail(_message.Message):
     """Memory that live attempts hold, in MiB."""
     order_reason: _builtins.str
     """In plain words, why it was ordered."""
+    network: _builtins.str
+    """What containers on it join: `sandbox`, `bridge`, `host` or `none`; empty if that is not known, or there are none."""
     @_builtins.property
     def order_time(self) -> _timestamp_pb2.Timestamp:
         """When it was ordered."""
@@ -540,10 +545,11 @@ class InstanceDetail(_message.Message):
         end_time: _timestamp_pb2.Timestamp | None = ...,
         order_reason: _builtins.str = ...,
         tags: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        network: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["drain_time", b"drain_time", "end_time", b"end_time", "launch_time", b"launch_time", "order_time", b"order_time", "register_time", b"register_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_environment", b"compute_environment", "cost", b"cost", "drain_time", b"drain_time", "end_time", b"end_time", "gpus", b"gpus", "held_memory_mib", b"held_memory_mib", "held_vcpus", b"held_vcpus", "instance_id", b"instance_id", "instance_type", b"instance_type", "launch_time", b"launch_time", "live_attempts", b"live_attempts", "memory_mib", b"memory_mib", "order_reason", b"order_reason", "order_time", b"order_time", "price_per_hour", b"price_per_hour", "provider", b"provider", "provider_id", b"provider_id", "purchase_option", b"purchase_option", "register_time", b"register_time", "status", b"status", "status_reason", b"status_reason", "tags", b"tags", "vcpus", b"vcpus", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_environment", b"compute_environment", "cost", b"cost", "drain_time", b"drain_time", "end_time", b"end_time", "gpus", b"gpus", "held_memory_mib", b"held_memory_mib", "held_vcpus", b"held_vcpus", "instance_id", b"instance_id", "instance_type", b"instance_type", "launch_time", b"launch_time", "live_attempts", b"live_attempts", "memory_mib", b"memory_mib", "network", b"network", "order_reason", b"order_reason", "order_time", b"order_time", "price_per_hour", b"price_per_hour", "provider", b"provider", "provider_id", b"provider_id", "purchase_option", b"purchase_option", "register_time", b"register_time", "status", b"status", "status_reason", b"status_reason", "tags", b"tags", "vcpus", b"vcpus", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -171,6 +171,8 @@ class EnvironmentCapacity(_message.Message):
     RUNNABLE_JOBS_FIELD_NUMBER: _builtins.int
     COST_PER_HOUR_FIELD_NUMBER: _builtins.int
     LAST_ACTIVITY_FIELD_NUMBER: _builtins.int
+    UNFIT_FIELD_NUMBER: _builtins.int
+    REMARKS_FIELD_NUMBER: _builtins.int
     compute_environment: _builtins.str
     """Its name."""
     type: _builtins.str
@@ -215,6 +217,14 @@ class EnvironmentCapacity(_message.Message):
     def last_activity(self) -> Global___ScalingActivity:
         """The last decision about it that changed something."""
 
+    @_builtins.property
+    def unfit(self) -> Global___InstanceSum:
+        """Instances that are there and take no attempts at present: the remarks say why."""
+
+    @_builtins.property
+    def remarks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Sentences about instances that do not fare as they should."""
+
     def __init__(
         self,
         *,
@@ -235,10 +245,12 @@ class EnvironmentCapacity(_message.Message):
         runnable_jobs: _builtins.int = ...,
         cost_per_hour: _builtins.float = ...,
         last_activity: Global___ScalingActivity | None = ...,
+        unfit: Global___InstanceSum | None = ...,
+        remarks: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["booting", b"booting", "busy", b"busy", "draining", b"draining", "idle", b"idle", "last_activity", b"last_activity"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["booting", b"booting", "busy", b"busy", "draining", b"draining", "idle", b"idle", "last_activity", b"last_activity", "unfit", b"unfit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["booting", b"booting", "busy", b"busy", "compute_environment", b"compute_environment", "cost_per_hour", b"cost_per_hour", "desired_vcpus", b"desired_vcpus", "draining", b"draining", "held_vcpus", b"held_vcpus", "idle", b"idle", "last_activity", b"last_activity", "max_vcpus", b"max_vcpus", "min_vcpus", b"min_vcpus", "resource_type", b"resource_type", "runnable_jobs", b"runnable_jobs", "state", b"state", "status", b"status", "status_reason", b"status_reason", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["booting", b"booting", "busy", b"busy", "compute_environment", b"compute_environment", "cost_per_hour", b"cost_per_hour", "desired_vcpus", b"desired_vcpus", "draining", b"draining", "held_vcpus", b"held_vcpus", "idle", b"idle", "last_activity", b"last_activity", "max_vcpus", b"max_vcpus", "min_vcpus", b"min_vcpus", "remarks", b"remarks", "resource_type", b"resource_type", "runnable_jobs", b"runnable_jobs", "state", b"state", "status", b"status", "status_reason", b"status_reason", "type", b"type", "unfit", b"unfit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

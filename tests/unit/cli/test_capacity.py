@@ -67,6 +67,12 @@ def test_without_a_decision_and_out_of_order(capsys: pytest.CaptureFixture[str])
     assert "lab is INVALID: CLIENT_ERROR - why" in out
 
 
+def test_what_ails_instances_is_said_in_sentences(capsys: pytest.CaptureFixture[str]) -> None:
+    remark = "Instance i-1 takes no jobs: its disk is full (/data has 3 MiB free)."
+    capacity.show([_environment(remarks=[remark])], json=False)
+    assert capsys.readouterr().out.endswith(f"\n\nlab: {remark}\n")
+
+
 def test_json_has_zeros_and_times(capsys: pytest.CaptureFixture[str]) -> None:
     capacity.show([_environment(runnable_jobs=0)], json=True)
     [found] = json.loads(capsys.readouterr().out)

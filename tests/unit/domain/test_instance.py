@@ -7,12 +7,17 @@ import pytest
 from longshore.domain.instance import (
     AgentStatus,
     Asked,
+    Condition,
     InstanceRecord,
     InstanceStatus,
     RestartPolicy,
+    ShownStatus,
     Step,
+    network_remark,
     next_step,
+    shown_reason,
     shown_status,
+    unfit_remark,
 )
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -142,10 +147,58 @@ def test_shown_status(
     found = shown_status(
         InstanceStatus(status),
         AgentStatus(agent) if agent else None,
+        Condition.HEALTHY,
         is_seen=is_seen,
         was_asked=was_asked,
     )
     assert found == shown
+
+
+@pytest.mark.parametrize(
+    ("status", "agent", "shown"),
+    [
+        ("LAUNCHED", "READY", "DISK_FULL"),
+        ("LAUNCHED", "DRAINING", "DRAINING"),
+        ("LAUNCHED", "LOST", "LOST"),
+        ("TERMINATING", "READY", "DRAINING"),
+        ("LAUNCHED", None, "BOOTING"),
+    ],
+)
+def test_what_ails_a_ready_instance_is_shown_as_its_status(
+    status: str, agent: str | None, shown: str
+) -> None:
+    found = shown_status(
+        InstanceStatus(status),
+        AgentStatus(agent) if agent else None,
+        Condition.DISK_FULL,
+        is_seen=True,
+        was_asked=False,
+    )
+    assert found == shown
+
+
+def test_an_instance_s_reason_is_all_that_is_said_of_it() -> None:
+    said = {"health_detail": "full", "network": "bridge", "network_detail": "refused"}
+    assert shown_reason(ShownStatus.DISK_FULL, "because", **said) == (
+        "because; full; Containers join bridge: refused"
+    )
+    assert shown_reason(ShownStatus.TERMINATED, "because", **said) == "because"
+    assert (
+        shown_reason(ShownStatus.READY, "", health_detail="", network="sandbox", network_detail="")
+        == ""
+    )
+
+
+def test_remarks_name_one_of_many() -> None:
+    assert unfit_remark(Condition.ENGINE_AWAY, 1, "i-1", "It is off.") == (
+        "Instance i-1 takes no jobs: its engine does not answer (It is off)."
+    )
+    assert unfit_remark(Condition.QUARANTINED, 3, "i-1", "") == (
+        "3 instances take no jobs, i-1 for one: it is quarantined after failed starts."
+    )
+    assert network_remark("bridge", 2, "i-1", "refused.") == (
+        "Containers on 2 instances, i-1 for one, join bridge: refused."
+    )
 
 
 def test_restarts_wait_longer_and_end() -> None:

@@ -59,8 +59,10 @@ class Exit:
 class StepFailed(Exception):
     """A step went wrong; `name` is one of AWS's reasons, as in `CannotPullContainerError`."""
 
-    def __init__(self, name: str, text: str) -> None:
+    def __init__(self, name: str, text: str, *, may_be_machine: bool = False) -> None:
         super().__init__(f"{name}: {text}")
+        #: Whether that may lie in the machine, and not in what is to start.
+        self.may_be_machine = may_be_machine
         self.reason = f"{name}: {text}"[:REASON_LENGTH]
 
 
@@ -94,6 +96,10 @@ class Attempt:
     journaled: asyncio.Event = field(default_factory=asyncio.Event)
     #: The scheduler has the last report.
     acknowledged: bool = False
+    #: Given back: it may come again under the same number.
+    given_back: bool = False
+    #: Whether the runtime may have something of it.
+    reached: bool = False
     #: Times that the runtime broke off on its way to the start.
     broken_off: int = 0
 
@@ -149,6 +155,13 @@ class Attempt:
         lost = f"LogIncomplete: {end.lost}" if end.lost else ""
         if reason := "; ".join(filter(None, (end.reason, lost))):
             change.reason = reason[:REASON_LENGTH]
+        return change
+
+    def returned(self, status_reason: str) -> pb.AttemptChange:
+        """The change for one that is given back: nothing of it is, or ever was, on this machine."""
+        self.phase, self.given_back = Phase.REMOVED, True
+        change = self._change(pb.ATTEMPT_STATUS_RETURNED)
+        change.status_reason = status_reason
         return change
 
     def _change(self, status: pb.AttemptStatus.ValueType) -> pb.AttemptChange:

@@ -74,6 +74,8 @@ class Controller:
     async def _prepare(self, attempt: Attempt) -> pb.AttemptChange | None:
         if attempt.stopping:
             return _stopped_early(attempt)
+        if not self._health.is_fit:
+            return await self._wait_until_fit(attempt)
         try:
             if not self._runtime.prepared(attempt):
                 await _unless_stopped(attempt, self._runtime.prepare(attempt))
@@ -85,6 +87,8 @@ class Controller:
         return None
 
     async def _launch(self, attempt: Attempt) -> pb.AttemptChange | None:
+        if not (attempt.stopping or self._health.is_fit):
+            return await self._wait_until_fit(attempt)
         try:
             async with self._starts:
                 # A start that was broken off may have come to pass.
@@ -92,25 +96,45 @@ class Controller:
                 if started_at is None:
                     if attempt.stopping:
                         return _stopped_early(attempt)
+                    if not self._health.is_fit:
+                        return None
                     started_at = await self._runtime.launch(attempt)
         except StepFailed as error:
+            self._health.failed(error)
             return _failed_to_start(attempt, error)
         except RuntimeAway as error:
             return await self._wait_for_runtime(attempt, error)
+        self._health.started()
         return attempt.started(started_at)
 
     async def _wait_for_runtime(
         self, attempt: Attempt, error: RuntimeAway
     ) -> pb.AttemptChange | None:
-        """Waits for a runtime that is away; what has not reached it does not once it is stopped."""
+        """Waits for a runtime that is away, unless it breaks off again and again."""
         attempt.broken_off += 1
         if attempt.broken_off > BROKEN_OFF_LIMIT:
             return _failed_to_start(attempt, StepFailed("DockerStateError", str(error)))
         self._health.suspect()
+        return await self._wait_until_fit(attempt)
+
+    async def _wait_until_fit(self, attempt: Attempt) -> pb.AttemptChange | None:
+        """Waits until attempts can start here.
+
+        What never reached the runtime does not once it is stopped, and is given back after a while;
+        but not a node, without which the others of its job would wait in vain.
+        """
         if attempt.handle:
             await self._health.fit()
-        elif not attempt.stopping:
+        elif attempt.stopping:
+            return None
+        elif attempt.reached or attempt.is_node:
             await _unless_stopped(attempt, self._health.fit())
+        else:
+            try:
+                async with asyncio.timeout_at(self._health.gives_back_at):
+                    await _unless_stopped(attempt, self._health.fit())
+            except TimeoutError:
+                return attempt.returned(self._health.why_given_back())
         return None
 
     async def _watch(self, attempt: Attempt) -> pb.AttemptChange:

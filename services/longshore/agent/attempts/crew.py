@@ -19,6 +19,8 @@ from longshore.v1 import agent_service_pb2 as pb
 
 log = structlog.get_logger()
 
+#: What an attempt ends with.
+_LAST = (pb.ATTEMPT_STATUS_ENDED, pb.ATTEMPT_STATUS_RETURNED)
 #: Attempts remembered after they are forgotten, so that an assignment said twice runs once.
 REMEMBERED = 10_000
 
@@ -74,14 +76,17 @@ class Crew:
         }
         for key, entry in list(self._journal.entries.items()):
             attempt = _recovered(key, entry, self._found.pop(key, None))
-            attempt.acknowledged = attempt.phase is Phase.ENDED and key not in unacknowledged
+            attempt.acknowledged = not attempt.live and key not in unacknowledged
             self._attempts[key] = attempt
             self._runtime.adopt(attempt)
             if attempt.phase is Phase.RUNNING and (
                 entry.change is None or entry.change.status != pb.ATTEMPT_STATUS_RUNNING
             ):
                 self.outbox.add(attempt.started(attempt.started_at or now()))
-            if attempt.phase is Phase.ACCEPTED:
+            if attempt.phase is Phase.REMOVED:
+                # Given back: there is nothing to do but to tell, if that.
+                self._forget_if_done(attempt)
+            elif attempt.phase is Phase.ACCEPTED:
                 self._unconfirmed.add(key)
             else:
                 self._drive(attempt)
@@ -198,7 +203,7 @@ class Crew:
 
     def _acknowledged(self, change: pb.AttemptChange) -> None:
         attempt = self._attempts.get(AttemptKey.of(change.key))
-        if attempt is not None and change.status == pb.ATTEMPT_STATUS_ENDED:
+        if attempt is not None and change.status in _LAST:
             attempt.acknowledged = True
             self._forget_if_done(attempt)
         self.changed.set()
@@ -207,7 +212,8 @@ class Crew:
         if attempt.acknowledged and attempt.phase is Phase.REMOVED:
             del self._attempts[attempt.key]
             self._journal.forgotten(attempt.key)
-            self._past[attempt.key] = None
+            if not attempt.given_back:
+                self._past[attempt.key] = None
             if len(self._past) > REMEMBERED:
                 self._past.popitem(last=False)
             self.changed.set()
@@ -226,7 +232,9 @@ def _recovered(key: AttemptKey, entry: Entry, found: Found | None) -> Attempt:
         # What was said once stays said, even where the engine knows it more exactly.
         attempt.started_at = change.start_time.ToDatetime(UTC)
         attempt.address = change.address
-    if change is not None and change.status == pb.ATTEMPT_STATUS_ENDED:
+    if change is not None and change.status == pb.ATTEMPT_STATUS_RETURNED:
+        attempt.phase, attempt.given_back = Phase.REMOVED, True
+    elif change is not None and change.status == pb.ATTEMPT_STATUS_ENDED:
         attempt.phase = Phase.ENDED
         attempt.journaled.set()
     elif attempt.started_at is not None:

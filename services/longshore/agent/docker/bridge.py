@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 from aiodocker.networks import DockerNetwork
@@ -37,8 +37,15 @@ def oldest_first(listed: Iterable[dict[str, Any]], name: str) -> list[dict[str, 
     )
 
 
-async def make_bridge(engine: Engine, name: str) -> str:
-    """The id of the engine's one network of that name, made if there is none.
+class Bridge(NamedTuple):
+    """A network by its id, and the name that it goes by."""
+
+    network_id: str
+    name: str
+
+
+async def make_bridge(engine: Engine, name: str) -> Bridge:
+    """The engine's one network of that name, made if there is none.
 
     Others of that name are removed unless containers use them. While some stay, the engine starts
     no container on any of them, not even by id: then it is one with a number after the name.
@@ -53,7 +60,7 @@ async def make_bridge(engine: Engine, name: str) -> str:
             numbered = name if number == 1 else f"{name}-{number}"
             [network, *others] = await _healed(engine, numbered)
             if not others:
-                return str(network["Id"])
+                return Bridge(str(network["Id"]), numbered)
             log.warning("network.ambiguous", name=numbered, networks=1 + len(others))
     raise EngineError(
         409,

@@ -83,6 +83,16 @@ def labels(assignment: pb.Assignment, instance_id: str) -> dict[str, str]:
     }
 
 
+def trial_config(
+    *, image: str, labels: dict[str, str], network_mode: str, gpus: bool
+) -> dict[str, Any]:
+    """A container that does nothing, made as those of attempts are."""
+    host: dict[str, Any] = {"NetworkMode": network_mode, "LogConfig": {"Type": "json-file"}}
+    if gpus:
+        host["DeviceRequests"] = [{"Driver": "", "Count": -1, "Capabilities": [["gpu"]]}]
+    return {"Image": image, "Labels": labels, "HostConfig": host}
+
+
 def container_config(
     assignment: pb.Assignment,
     *,

@@ -33,6 +33,10 @@ class EngineAwayError(Exception):
     """The engine did not answer."""
 
 
+class EngineUnreachableError(EngineAwayError):
+    """There was nobody to ask: the engine knows nothing of the call."""
+
+
 class EngineTimeoutError(Exception):
     """The engine did not finish in time."""
 
@@ -87,7 +91,9 @@ class Engine:
                 return await work
         except aiodocker.DockerError as error:
             if error.status == _UNREACHABLE:
-                raise EngineAwayError("Cannot connect to the Docker engine") from error
+                refused = isinstance(error.__cause__, aiohttp.ClientConnectorError)
+                kind = EngineUnreachableError if refused else EngineAwayError
+                raise kind("Cannot connect to the Docker engine") from error
             raise EngineError(error.status, error.message) from error
         except (aiohttp.ClientError, ConnectionError) as error:
             raise EngineAwayError("The Docker engine closed the connection") from error

@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import structlog
 
-from longshore.agent import metrics
+from longshore.agent import machine, metrics
 from longshore.agent.attempts.attempt import (
     Attempt,
     AttemptKey,
@@ -33,6 +34,7 @@ from longshore.agent.docker.container import (
     container_name,
     log_bounds,
     shared_volumes,
+    trial_config,
 )
 from longshore.agent.docker.door import Door
 from longshore.agent.docker.engine import (
@@ -40,6 +42,7 @@ from longshore.agent.docker.engine import (
     EngineAwayError,
     EngineError,
     EngineTimeoutError,
+    EngineUnreachableError,
     filters,
 )
 from longshore.agent.docker.events import watch_events
@@ -47,12 +50,12 @@ from longshore.agent.docker.facts import facts_of
 from longshore.agent.docker.image import Images
 from longshore.agent.docker.network import Network
 from longshore.agent.docker.output import Output
-from longshore.agent.docker.sandbox import SANDBOX_LABEL
+from longshore.agent.docker.sandbox import IMAGE, SANDBOX_LABEL, SandboxError
 from longshore.agent.endpoint.document import Facts
 from longshore.agent.endpoint.endpoint import Endpoint
 from longshore.agent.endpoint.server import NotFetched
 from longshore.agent.logs.spool import Spool
-from longshore.agent.runtime import Found
+from longshore.agent.runtime import Found, Joined
 from longshore.v1 import resources_pb2
 
 log = structlog.get_logger()
@@ -109,12 +112,58 @@ class DockerRuntime:
         self._door = Door(engine, self._network.sandbox, endpoint)
         endpoint.tell_of(self)
         self._containers: dict[str, _Container] = {}
+        #: Where the engine keeps images and containers, once it was asked.
+        self._root: Path | None = None
         self._free_gpus = [str(index) for index in range(config.gpus)]
         self._gpus_of: dict[AttemptKey, list[str]] = {}
 
     async def answers(self) -> bool:
         """Whether the engine is there."""
         return await self._engine.answers()
+
+    def joined(self) -> Joined:
+        """The sandbox, or what else."""
+        return self._network.joined()
+
+    async def trial(self) -> None:
+        """Starts and removes a container of our own, with the network and the GPUs of attempts."""
+        instance_id = self._config.instance_id
+        name = f"longshore-{instance_id}-trial"
+        containers = self._engine.docker.containers
+        await self._delete(name)
+        try:
+            await self._network.sandbox.make_image()
+            config = trial_config(
+                image=IMAGE,
+                labels={SANDBOX_LABEL: instance_id, INSTANCE_LABEL: instance_id},
+                network_mode=await self._network.mode(node=False),
+                gpus=self._config.gpus > 0,
+            )
+            created = await self._engine.call(containers.create(config, name=name), CREATE_SECONDS)
+            await self._engine.call(created.start(), START_SECONDS)
+        except SandboxError as error:
+            # Without a program for this machine nothing can be said against it.
+            log.warning("trial.impossible", error=str(error))
+        except EngineError as error:
+            raise StepFailed("CannotStartContainerError", _said(error)) from error
+        except EngineAwayError as error:
+            raise RuntimeAway(str(error)) from error
+        except EngineTimeoutError as error:
+            raise StepFailed("DockerTimeoutError", str(error)) from error
+        finally:
+            with contextlib.suppress(StepFailed, RuntimeAway):
+                await self._delete(name)
+
+    async def room(self) -> tuple[str, int] | None:
+        """What is left in the data directory, or where the engine keeps its own, if we see that."""
+        directories = [self._config.data_dir]
+        if self._root is None:
+            with contextlib.suppress(EngineError, EngineAwayError, EngineTimeoutError):
+                info = await self._engine.call(self._engine.docker.system.info(), INSPECT_SECONDS)
+                self._root = Path(info["DockerRootDir"])
+        if self._root is not None:
+            directories.append(self._root)
+        return await machine.least_room(directories)
 
     async def find(self) -> dict[AttemptKey, Found]:
         """The containers with this instance's label."""
@@ -180,7 +229,12 @@ class DockerRuntime:
     async def launch(self, attempt: Attempt) -> datetime:
         """Creates and starts the container."""
         begun = time.perf_counter()
-        started_at = await self._launch(attempt)
+        try:
+            started_at = await self._launch(attempt)
+        except RuntimeAway:
+            if not attempt.reached:
+                self._release_gpus(attempt.key)
+            raise
         if attempt.is_node:
             await self._find_address(attempt)
         metrics.LAUNCH_SECONDS.observe(time.perf_counter() - begun)
@@ -259,10 +313,11 @@ class DockerRuntime:
                 return
 
     async def run(self, suspect: Callable[[], object]) -> None:
-        """Makes the sandbox and watches events until cancelled."""
+        """Keeps the sandbox and watches events until cancelled."""
         async with asyncio.TaskGroup() as group:
             if self._network.wants_sandbox:
-                group.create_task(self._prepare_sandbox())
+                group.create_task(self._network.keep())
+                group.create_task(self._open_door())
             group.create_task(
                 watch_events(
                     self._engine, self._config.instance_id, self._seen, self._reconcile, suspect
@@ -299,14 +354,16 @@ class DockerRuntime:
                     await self._delete(attempt.handle)
                     self._forget_container(attempt)
                     continue
-                raise StepFailed("CannotStartContainerError", _said(error)) from error
+                raise _refused("CannotStartContainerError", error) from error
             except EngineAwayError as error:
                 raise RuntimeAway(str(error)) from error
             except EngineTimeoutError as error:
                 if (started_at := await self.started(attempt)) is not None:
                     return started_at
                 raise StepFailed(
-                    "DockerTimeoutError", f"Could not transition to started; {error}"
+                    "DockerTimeoutError",
+                    f"Could not transition to started; {error}",
+                    may_be_machine=True,
                 ) from error
         container = self._containers[attempt.handle]
         container.output.follow_soon()
@@ -330,6 +387,7 @@ class DockerRuntime:
         name = container_name(self._config.instance_id, attempt.key)
         containers = self._engine.docker.containers
         for _ in range(LAUNCH_TRIES):
+            was_reached, attempt.reached = attempt.reached, True
             try:
                 created = await self._engine.call(
                     containers.create(config, name=name), CREATE_SECONDS
@@ -346,12 +404,17 @@ class DockerRuntime:
                     # Left by a creation whose answer never came; it was never started.
                     await self._delete(name)
                 else:
-                    raise StepFailed("CannotCreateContainerError", _said(error)) from error
+                    raise _refused("CannotCreateContainerError", error) from error
+            except EngineUnreachableError as error:
+                attempt.reached = was_reached
+                raise RuntimeAway(str(error)) from error
             except EngineAwayError as error:
                 raise RuntimeAway(str(error)) from error
             except EngineTimeoutError as error:
                 raise StepFailed(
-                    "DockerTimeoutError", f"Could not transition to created; {error}"
+                    "DockerTimeoutError",
+                    f"Could not transition to created; {error}",
+                    may_be_machine=True,
                 ) from error
             else:
                 return created.id
@@ -371,9 +434,8 @@ class DockerRuntime:
             variables=await self._endpoint.let_in(attempt, way),
         )
 
-    async def _prepare_sandbox(self) -> None:
-        # Only so that the first attempt need not wait for it: each one asks for it again. What
-        # runs already goes on asking the endpoint.
+    async def _open_door(self) -> None:
+        # What runs already goes on asking the endpoint.
         with contextlib.suppress(StepFailed, RuntimeAway):
             await self._door.way(await self._network.mode(node=False))
 
@@ -520,6 +582,11 @@ def _sandbox_gone(error: EngineError, network_mode: str) -> bool:
     return network_mode.startswith("container:") and (
         "cannot join network" in error.message or "No such container" in error.message
     )
+
+
+def _refused(name: str, error: EngineError) -> StepFailed:
+    """The failure for what the engine refused; where it blames itself it may be the machine's."""
+    return StepFailed(name, _said(error), may_be_machine=error.status >= 500)
 
 
 def _said(error: EngineError) -> str:

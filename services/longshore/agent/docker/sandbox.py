@@ -120,6 +120,8 @@ class Sandbox:
         #: How often it was said that it may be gone.
         self.doubts = 0
         self._making: asyncio.Task[str] | None = None
+        #: Name of its network, once it was made or found.
+        self.network_name = ""
 
     def invalidate(self) -> None:
         """It may be gone: the next to need it looks again."""
@@ -190,9 +192,10 @@ class Sandbox:
             found = await self._running()
             if found:
                 return found
-            await self._make_image()
-            network_id = await make_bridge(self._engine, NETWORK)
-            container_id = await self._start(network_id)
+            await self.make_image()
+            bridge = await make_bridge(self._engine, NETWORK)
+            container_id = await self._start(bridge.network_id)
+            self.network_name = bridge.name
         except EngineError as error:
             raise SandboxError(error.message) from error
         log.info("sandbox.started", container_id=container_id[:12])
@@ -208,11 +211,17 @@ class Sandbox:
                 return ""
             raise
         if shown["State"]["Running"]:
+            self.network_name = next(iter(shown["NetworkSettings"]["Networks"] or {}), "")
             return str(shown["Id"])
         await self._delete()
         return ""
 
-    async def _make_image(self) -> None:
+    async def make_image(self) -> None:
+        """Gives the engine the image, unless it has it.
+
+        Raises:
+            SandboxError: the machine is not one of those we know.
+        """
         images = self._engine.docker.images
         try:
             await self._engine.call(images.inspect(IMAGE), CALL_SECONDS)

@@ -45,7 +45,7 @@ from longshore.agent.endpoint.endpoint import Endpoint, Way
 from longshore.agent.endpoint.server import NotFetched
 from longshore.agent.logs.spool import Spool
 from longshore.agent.process.output import ProcessOutput
-from longshore.agent.runtime import Found
+from longshore.agent.runtime import Found, Joined
 from longshore.v1 import agent_service_pb2 as pb
 from longshore.v1 import resources_pb2
 
@@ -105,6 +105,21 @@ class ProcessRuntime:
         """Always: there is nothing in between."""
         return True
 
+    def joined(self) -> Joined:
+        """There are no containers."""
+        return Joined()
+
+    async def trial(self) -> None:
+        """Runs a process in a directory of its own."""
+        try:
+            await asyncio.to_thread(_try, self._root / "trial")
+        except OSError as error:
+            raise StepFailed("CannotStartContainerError", str(error)) from error
+
+    async def room(self) -> tuple[str, int] | None:
+        """What is left in the data directory."""
+        return await machine.least_room([self._config.data_dir])
+
     async def find(self) -> dict[AttemptKey, Found]:
         """The attempts that have a directory with a supervisor's mark in it."""
         found: dict[AttemptKey, Found] = {}
@@ -163,7 +178,9 @@ class ProcessRuntime:
         try:
             child = _start(directory, attempt.key, command, variables)
         except OSError as error:
-            raise StepFailed("CannotStartContainerError", str(error)) from error
+            raise StepFailed(
+                "CannotStartContainerError", str(error), may_be_machine=True
+            ) from error
         self._watch(attempt, directory, child.pid, child)
         return now()
 
@@ -402,6 +419,16 @@ def _start(
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+
+
+def _try(directory: Path) -> None:
+    """Does what a start does; an OSError says that it cannot be done."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (directory / "key").write_text("trial\n")
+        subprocess.run(["/bin/sh", "-c", ":"], cwd=directory, check=False)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _supervisor_pid(directory: Path) -> int:

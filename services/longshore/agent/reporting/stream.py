@@ -11,6 +11,7 @@ import structlog
 from longshore.agent import machine, metrics
 from longshore.agent.attempts.crew import Crew
 from longshore.agent.config import AgentConfig
+from longshore.agent.health import Health
 from longshore.domain.errors import LongshoreError, PreconditionFailed, Unavailable
 from longshore.rpc.batch import fitting
 from longshore.rpc.channel import open_channel, reconnect_backoff
@@ -38,11 +39,15 @@ class Identity:
 class SchedulerStream:
     """Registers, tells, listens; connects again for ever when the stream breaks."""
 
-    def __init__(self, config: AgentConfig, identity: Identity, crew: Crew) -> None:
+    def __init__(self, config: AgentConfig, identity: Identity, crew: Crew, health: Health) -> None:
         self._config = config
         self._identity = identity
         self._crew = crew
         self._backoff = reconnect_backoff()
+        self._health = health
+        #: What was said of it last on this stream.
+        self._said = health.message()
+        health.on_change = crew.outbox.ready.set
         self._heartbeat_seconds = DEFAULT_HEARTBEAT_SECONDS
         self._notice: pb.AgentNotice | None = None
         #: Set when the scheduler wants no more attempts here.
@@ -122,7 +127,9 @@ class SchedulerStream:
             agent_version=self._identity.version,
             attempts=known[: fitting(known, len(known))],
             unmanaged=config.unmanaged,
+            health=self._health.message(),
         )
+        self._said = register.health
         async with asyncio.timeout(REGISTER_SECONDS):
             await call.write(pb.ConnectRequest(register=register))
         return await self._next_answer(call)
@@ -154,6 +161,10 @@ class SchedulerStream:
                     await outbox.ready.wait()
             outbox.ready.clear()
             told = False
+            if self._health.message() != self._said:
+                # First: what is given back is not to come again.
+                await self._beat(call)
+                told = True
             if self._notice is not None and self._notice is not noticed:
                 noticed, told = self._notice, True
                 await call.write(pb.ConnectRequest(notice=noticed))
@@ -162,8 +173,12 @@ class SchedulerStream:
                 sent, told = report.sequence, True
                 metrics.REPORTS.inc()
             if not told:
-                heartbeat = pb.AgentHeartbeat(live_attempts=self._crew.live())
-                await call.write(pb.ConnectRequest(heartbeat=heartbeat))
+                await self._beat(call)
+
+    async def _beat(self, call: Call) -> None:
+        self._said = self._health.message()
+        heartbeat = pb.AgentHeartbeat(live_attempts=self._crew.live(), health=self._said)
+        await call.write(pb.ConnectRequest(heartbeat=heartbeat))
 
     async def _receive(self, call: Call) -> None:
         while True:

@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 
+from longshore.domain.instance import Condition
 from longshore.domain.placing.opening import Room
 from longshore.domain.placing.shapes import Shape
 
@@ -17,6 +18,9 @@ class Lack(StrEnum):
 
     DRAINING = "DRAINING"
     AWAY = "OUT_OF_TOUCH"
+    ENGINE_AWAY = "ENGINE_AWAY"
+    DISK_FULL = "DISK_FULL"
+    QUARANTINED = "QUARANTINED"
     VCPU = "SHORT_OF_VCPU"
     MEMORY = "SHORT_OF_MEMORY"
     GPU = "SHORT_OF_GPU"
@@ -30,6 +34,9 @@ class Lack(StrEnum):
 _LACK_WORDS = {
     Lack.DRAINING: "draining",
     Lack.AWAY: "out of touch",
+    Lack.ENGINE_AWAY: "without an engine that answers",
+    Lack.DISK_FULL: "out of disk space",
+    Lack.QUARANTINED: "quarantined after failed starts",
     Lack.VCPU: "short of vCPU",
     Lack.MEMORY: "short of memory",
     Lack.GPU: "short of GPUs",
@@ -72,6 +79,8 @@ def _lack(shape: Shape, room: Room) -> Lack:
         return Lack.SLOT_SIZE
     if room.away:
         return Lack.AWAY
+    if room.condition is not Condition.HEALTHY:
+        return Lack(room.condition.value)
     if shape.nodes and shape.instance_type not in ("", room.instance_type):
         return Lack.OTHER_TYPE
     # A node has its instance to itself: what there is in all counts, and whether it is in use.

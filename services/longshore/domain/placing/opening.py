@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from longshore.domain.catalogue import FARGATE_FAMILY
+from longshore.domain.instance import Condition
 from longshore.domain.resources import Resources
 
 Amounts = NDArray[np.int64]
@@ -45,6 +46,13 @@ class Room:
     #: It takes one attempt in all, of exactly its size. One that has its attempt is draining.
     slot: bool = False
     instance_type: str = ""
+    #: As its agent says. One that is not healthy could start nothing.
+    condition: Condition = Condition.HEALTHY
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anything may be placed there."""
+        return not self.draining and not self.away and self.condition is Condition.HEALTHY
 
 
 class OpenRooms:

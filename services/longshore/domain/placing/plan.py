@@ -53,7 +53,7 @@ def plan(
     """
     rooms: dict[str, list[Room]] = {}
     for room in snapshot.rooms:
-        if not room.draining and not room.away:
+        if room.is_open:
             rooms.setdefault(room.compute_environment, []).append(room)
     by_environment = {
         name: OpenRooms(found[seed % len(found) :] + found[: seed % len(found)])

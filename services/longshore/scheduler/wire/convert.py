@@ -14,13 +14,13 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from longshore.domain.errors import InvalidRequest
-from longshore.domain.instance import is_instance_id
+from longshore.domain.instance import Condition, is_instance_id
 from longshore.domain.job.job import JobKey
 from longshore.domain.job.nodes import range_of_each, ranges_of
 from longshore.domain.request.container import needs_of
 from longshore.domain.resources import Resources
 from longshore.scheduler.report import AttemptReport
-from longshore.state.scheduler.agent import Notice, Registration
+from longshore.state.scheduler.agent import Health, Notice, Registration
 from longshore.state.scheduler.attempt import LiveAttempt
 from longshore.state.scheduler.job_transition import JobDetails
 from longshore.v1 import agent_service_pb2 as pb
@@ -47,7 +47,19 @@ _RUNTIMES = {
     resources_pb2.RUNTIME_SIMULATED: "simulated",
 }
 #: Statuses that say something new.
-_STATUSES = (pb.ATTEMPT_STATUS_RUNNING, pb.ATTEMPT_STATUS_ENDED)
+_STATUSES = (
+    pb.ATTEMPT_STATUS_RUNNING,
+    pb.ATTEMPT_STATUS_ENDED,
+    pb.ATTEMPT_STATUS_RETURNED,
+)
+_CONDITIONS = {
+    pb.AGENT_CONDITION_UNSPECIFIED: Condition.HEALTHY,
+    pb.AGENT_CONDITION_HEALTHY: Condition.HEALTHY,
+    pb.AGENT_CONDITION_ENGINE_AWAY: Condition.ENGINE_AWAY,
+    pb.AGENT_CONDITION_DISK_FULL: Condition.DISK_FULL,
+    pb.AGENT_CONDITION_QUARANTINED: Condition.QUARANTINED,
+}
+_NETWORKS = ("sandbox", "bridge", "host", "none")
 #: Members of a registration that are texts, with their longest.
 _TEXTS = {
     "compute_environment": NAME_MAX,
@@ -105,6 +117,18 @@ def registration(message: pb.AgentRegister) -> Registration:
         address=message.address,
         agent_version=message.agent_version,
         attempts=tuple((JobKey.parse(key.job_id), key.attempt) for key in message.attempts),
+        health=health(message.health),
+    )
+
+
+def health(message: pb.AgentHealth) -> Health:
+    """Reads how an instance fares; what only a newer agent can say means that it takes nothing."""
+    condition = _CONDITIONS.get(message.condition, Condition.QUARANTINED)
+    return Health(
+        condition,
+        "" if condition is Condition.HEALTHY else _text(message.detail, TEXT_MAX),
+        message.network if message.network in _NETWORKS else "",
+        _text(message.network_detail, TEXT_MAX),
     )
 
 
@@ -134,6 +158,7 @@ def _report(change: pb.AttemptChange, instance_id: str) -> AttemptReport | None:
         key=key,
         attempt=change.key.attempt,
         ended=change.status == pb.ATTEMPT_STATUS_ENDED,
+        returned=change.status == pb.ATTEMPT_STATUS_RETURNED,
         started_at=_time(change.start_time) if change.HasField("start_time") else None,
         stopped_at=_time(change.stop_time) if change.HasField("stop_time") else None,
         exit_code=change.exit_code if change.HasField("exit_code") else None,

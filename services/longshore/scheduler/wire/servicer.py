@@ -88,6 +88,9 @@ class AgentServicer(agent_service_pb2_grpc.AgentServiceServicer):
                 kind = request.WhichOneof("message")
                 if kind == "notice":
                     self._scheduler.notice(convert.notice(request.notice, session.instance_id))
+                elif kind == "heartbeat" and request.heartbeat.HasField("health"):
+                    health = convert.health(request.heartbeat.health)
+                    self._scheduler.health(session.instance_id, health)
                 elif kind == "report":
                     if len(request.report.changes) > CHANGES_LIMIT:
                         raise InvalidRequest(

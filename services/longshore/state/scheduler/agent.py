@@ -1,16 +1,31 @@
 """Agents that registered: one per instance, kept by the scheduler."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from longshore.domain.instance import NOTICE_MARGIN
+from longshore.domain.instance import NOTICE_MARGIN, Condition
 from longshore.domain.job.job import JobKey
 from longshore.domain.resources import Resources
 from longshore.state.pool import Connection
 from longshore.state.queries import load_queries
 
 _SQL = load_queries("agent")
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How an instance fares, as its agent says; see its namesake on the wire."""
+
+    condition: Condition = Condition.HEALTHY
+    detail: str = ""
+    network: str = ""
+    network_detail: str = ""
+
+    @property
+    def fit(self) -> bool:
+        """Whether attempts may be placed there."""
+        return self.condition is Condition.HEALTHY
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +43,7 @@ class Registration:
     agent_version: str
     #: Attempts that the agent knows: what runs, and what has ended and is not acknowledged.
     attempts: tuple[tuple[JobKey, int], ...] = ()
+    health: Health = field(default_factory=Health)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +57,7 @@ class PresentAgent:
     instance_type: str
     draining: bool
     last_seen_at: datetime
+    health: Health
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +109,25 @@ async def register(conn: Connection, registration: Registration, *, draining: bo
         registration.address,
         registration.agent_version,
         "DRAINING" if draining else "READY",
+        registration.health.condition,
+        registration.health.detail,
+        registration.health.network,
+        registration.health.network_detail,
     )
+
+
+async def set_health(conn: Connection, healths: Mapping[str, Health]) -> None:
+    """Stores how instances fare."""
+    if healths:
+        said = healths.values()
+        await conn.execute(
+            _SQL["set_health"],
+            list(healths),
+            [health.condition for health in said],
+            [health.detail for health in said],
+            [health.network for health in said],
+            [health.network_detail for health in said],
+        )
 
 
 async def set_status(conn: Connection, instance_ids: Sequence[str], status: str) -> None:
@@ -124,6 +159,12 @@ async def present(conn: Connection) -> list[PresentAgent]:
             instance_type=row["instance_type"],
             draining=row["status"] == "DRAINING",
             last_seen_at=row["last_seen_at"],
+            health=Health(
+                Condition(row["health"]),
+                row["health_detail"],
+                row["network"],
+                row["network_detail"],
+            ),
         )
         for row in await conn.fetch(_SQL["present"])
     ]

@@ -144,6 +144,17 @@ async def move(conn: Connection, moves: Sequence[AttemptMove]) -> None:
         )
 
 
+async def remove(conn: Connection, lives: Sequence[LiveAttempt]) -> None:
+    """Forgets attempts that were none: nothing of them ever started."""
+    if lives:
+        await conn.execute(
+            _SQL["remove"],
+            [live.key.job_id for live in lives],
+            [live.key.array_index for live in lives],
+            [live.attempt for live in lives],
+        )
+
+
 async def stop(conn: Connection, stops: Sequence[tuple[LiveAttempt, Stop]]) -> None:
     """Notes on the record why attempts were told to stop."""
     if stops:

@@ -189,6 +189,12 @@ async def _start(conn: Connection, query: str, keys: Iterable[JobKey]) -> dict[J
     return {JobKey(row["job_id"], row["array_index"]): row["attempt"] for row in rows}
 
 
+async def take_attempt_back(conn: Connection, keys: Sequence[JobKey]) -> None:
+    """Counts the last attempt of STARTING jobs back: it was none."""
+    if keys:
+        await conn.execute(_SQL["take_attempt_back"], *_columns(keys))
+
+
 async def insert_children(
     conn: Connection,
     keys: Iterable[JobKey],

@@ -1,11 +1,13 @@
 """What compute environments have, and the history of decisions about them, for whoever looks."""
 
 import uuid
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from longshore.domain.instance import Condition, network_remark, unfit_remark
 from longshore.state.pool import Connection
 from longshore.state.queries import load_queries
 
@@ -52,10 +54,13 @@ class EnvironmentCapacity:
     idle: InstanceSum
     booting: InstanceSum
     draining: InstanceSum
+    unfit: InstanceSum
     held_vcpus: float
     runnable_jobs: int
     cost_per_hour: float
     last_activity: ScalingActivity | None
+    #: Sentences about instances that do not fare as they should.
+    remarks: tuple[str, ...] = ()
 
 
 async def activities(
@@ -70,13 +75,31 @@ async def activities(
 
 async def capacity(conn: Connection, environments: Sequence[str]) -> list[EnvironmentCapacity]:
     """What the named compute environments have, or all of them, in order of their names."""
-    return [_capacity(row) for row in await conn.fetch(_SQL["capacity"], list(environments))]
+    remarks = defaultdict[str, list[str]](list)
+    for row in await conn.fetch(_SQL["remarked"], list(environments)):
+        remarks[row["compute_environment"]] += _remarks(row)
+    rows = await conn.fetch(_SQL["capacity"], list(environments))
+    return [_capacity(row, tuple(remarks[row["name"]])) for row in rows]
 
 
-def _capacity(row: Any) -> EnvironmentCapacity:
+def _remarks(row: Any) -> list[str]:
+    found = []
+    condition = Condition(row["health"])
+    if condition is not Condition.HEALTHY:
+        found.append(
+            unfit_remark(condition, row["count"], row["instance_id"], row["health_detail"])
+        )
+    if row["is_elsewhere"]:
+        found.append(
+            network_remark(row["network"], row["count"], row["instance_id"], row["network_detail"])
+        )
+    return found
+
+
+def _capacity(row: Any, remarks: tuple[str, ...]) -> EnvironmentCapacity:
     sums = {
         doing: InstanceSum(row[f"{doing}_instances"] or 0, float(row[f"{doing}_vcpus"] or 0))
-        for doing in ("busy", "idle", "booting", "draining")
+        for doing in ("busy", "idle", "booting", "draining", "unfit")
     }
     return EnvironmentCapacity(
         compute_environment=row["name"],
@@ -104,4 +127,5 @@ def _capacity(row: Any) -> EnvironmentCapacity:
         )
         if row["activity_id"] is not None
         else None,
+        remarks=remarks,
     )

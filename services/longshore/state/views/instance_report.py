@@ -5,7 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from longshore.domain.instance import AgentStatus, InstanceStatus, ShownStatus, shown_status
+from longshore.domain.instance import (
+    AgentStatus,
+    Condition,
+    InstanceStatus,
+    ShownStatus,
+    shown_reason,
+    shown_status,
+)
 from longshore.domain.job.job import JobKey
 from longshore.domain.page import Position
 from longshore.state.pool import Connection
@@ -43,6 +50,7 @@ class InstanceDetail:
     order_reason: str
     #: Propagated by the job whose slot it is.
     tags: Mapping[str, str]
+    network: str
     #: Where a page that ends with it does.
     position: Position
 
@@ -104,16 +112,24 @@ async def job_costs(
 
 def _detail(row: Any) -> InstanceDetail:
     agent = AgentStatus(row["agent_status"]) if row["agent_status"] else None
+    status = shown_status(
+        InstanceStatus(row["status"]),
+        agent,
+        Condition(row["health"] or Condition.HEALTHY),
+        is_seen=row["seen_at"] is not None,
+        was_asked=row["terminating_at"] is not None,
+    )
     return InstanceDetail(
         instance_id=row["instance_id"],
         compute_environment=row["compute_environment"],
-        status=shown_status(
-            InstanceStatus(row["status"]),
-            agent,
-            is_seen=row["seen_at"] is not None,
-            was_asked=row["terminating_at"] is not None,
+        status=status,
+        status_reason=shown_reason(
+            status,
+            row["status_reason"],
+            health_detail=row["health_detail"] or "",
+            network=row["network"] or "",
+            network_detail=row["network_detail"] or "",
         ),
-        status_reason=row["status_reason"],
         provider=row["provider"],
         provider_id=row["provider_id"] or "",
         instance_type=row["instance_type"],
@@ -134,5 +150,6 @@ def _detail(row: Any) -> InstanceDetail:
         ended_at=row["ended_at"],
         order_reason=row["order_reason"],
         tags=row["tags"] or {},
+        network=row["network"] or "",
         position=[row["end_micros"], row["order_micros"], row["instance_id"]],
     )

@@ -86,9 +86,8 @@ async def test_attempts_wait_together_and_outside_of_the_starts(step: str) -> No
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         looking = group.create_task(health.run())
         runs = [group.create_task(_run(controller, attempt)) for attempt in attempts]
-        while any(attempt.broken_off == 0 for attempt in attempts):
-            await runtime.probed.wait()
-            runtime.probed.clear()
+        await runtime.probed.wait()
+        await asyncio.sleep(0.05)
         assert not any(run.done() for run in runs)
         runtime.come_back()
         changes = await asyncio.gather(*runs)
@@ -153,3 +152,42 @@ async def test_a_runtime_that_answers_and_breaks_off_fails_the_attempt_in_the_en
         looking.cancel()
     assert change.reason == "DockerStateError: away"
     assert runtime.launches == BROKEN_OFF_LIMIT + 1
+
+
+@pytest.mark.parametrize("step", ["prepare", "create"])
+async def test_what_never_reached_the_runtime_is_given_back(
+    step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(healths, "GIVE_BACK_SECONDS", 0.05)
+    runtime = Leaving(step)
+    health = Health(runtime)
+    controller = Controller(runtime, health, concurrent_starts=1)
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        looking = group.create_task(health.run())
+        change = await _run(controller, _attempt())
+        late = await _run(controller, _attempt(1))
+        looking.cancel()
+    assert change.status == late.status == pb.ATTEMPT_STATUS_RETURNED
+    assert change.status_reason == "Given back: The Docker engine does not answer."
+
+
+@pytest.mark.parametrize("kind", ["handle", "reached", "node"])
+async def test_what_may_be_there_and_nodes_are_not_given_back(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(healths, "GIVE_BACK_SECONDS", 0.01)
+    runtime = Leaving("start" if kind == "handle" else "create")
+    health = Health(runtime)
+    attempt = _attempt()
+    attempt.reached = kind == "reached"
+    if kind == "node":
+        attempt.assignment.node.num_nodes = 2
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        looking = group.create_task(health.run())
+        run = group.create_task(_run(Controller(runtime, health, 1), attempt))
+        await runtime.probed.wait()
+        await asyncio.sleep(0.1)
+        assert not run.done()
+        runtime.come_back()
+        assert (await run).status == pb.ATTEMPT_STATUS_RUNNING
+        looking.cancel()

@@ -2,9 +2,11 @@
 
 import asyncio
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
+from longshore.agent import health as healths
 from longshore.agent.attempts.attempt import Attempt, AttemptKey, Exit
 from longshore.agent.attempts.crew import Crew
 from longshore.agent.health import Health
@@ -135,3 +137,51 @@ async def test_a_node_s_address_is_told_by_the_next_agent(told_before: bool) -> 
             told = [change for report in crew.outbox.unsent(0) for change in report.changes]
         sending.cancel()
     assert told[-1].address == "10.0.0.1"
+
+
+class AwayRuntime(SimulatedRuntime):
+    """Does not answer."""
+
+    async def answers(self) -> bool:
+        return False
+
+
+async def test_what_was_given_back_stays_so_over_a_restart_and_may_come_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(healths, "GIVE_BACK_SECONDS", 0.0)
+    assignment = pb.Assignment(key=pb.AttemptKey(job_id="job", attempt=1))
+    journal = Journal(tmp_path / "journal")
+    away = AwayRuntime()
+    health = Health(away)
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        crew = Crew(away, health, journal, 4, group)
+        tasks = [group.create_task(crew.outbox.run()), group.create_task(health.run())]
+        health.suspect()
+        crew.assign([assignment])
+        await crew.outbox.ready.wait()
+        for task in tasks:
+            task.cancel()
+    [report] = crew.outbox.unsent(0)
+    assert [change.status for change in report.changes] == [pb.ATTEMPT_STATUS_RETURNED]
+    journal.close()
+
+    journal = Journal(tmp_path / "journal")
+    runtime = SimulatedRuntime()
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        crew = Crew(runtime, Health(runtime), journal, 4, group)
+        await crew.recover()
+        # The scheduler has not read it yet: the attempt is still in its set.
+        crew.apply_set([assignment], [])
+        assert [report.sequence for report in crew.outbox.unsent(0)] == [report.sequence]
+        crew.outbox.acknowledge(report.sequence)
+        await crew.wait_until_over()
+        assert crew.empty
+        sending = group.create_task(crew.outbox.run())
+        crew.assign([assignment])
+        await crew.outbox.ready.wait()
+        await crew.wait_until_over()
+        sending.cancel()
+    told = [change.status for report in crew.outbox.unsent(0) for change in report.changes]
+    assert told == [pb.ATTEMPT_STATUS_ENDED]
+    journal.close()

@@ -59,6 +59,8 @@ WITH serving AS (
         CASE WHEN a.instance_id IS NULL THEN greatest(i.ordered_at, (SELECT since FROM serving)) ELSE i.ordered_at END
             AS ordered_at,
         i.vcpus, i.price_per_hour, i.generation, s.is_slot, a.status AS agent_status, true AS is_ours,
+        -- Where instances are processes of one machine another one would fare no better.
+        i.provider = 'local' OR coalesce(a.health, 'HEALTHY') = 'HEALTHY' AS is_fit,
         coalesce(a.vcpu_milli, round(i.vcpus * 1000)::bigint) AS vcpu_milli,
         -- All of a slot is for its job; of other instances we keep a reserve.
         coalesce(a.memory_mib, i.memory_mib - CASE WHEN s.is_slot THEN 0 ELSE $1 END) AS memory_mib,
@@ -70,7 +72,7 @@ WITH serving AS (
     UNION ALL
     SELECT a.instance_id, a.compute_environment, a.instance_type, 'LAUNCHED', a.registered_at, 0,
         0, 1, false,
-        a.status, false, a.vcpu_milli, a.memory_mib, a.gpus, a.idle_since,
+        a.status, false, a.health = 'HEALTHY', a.vcpu_milli, a.memory_mib, a.gpus, a.idle_since,
         coalesce(a.idle_since > a.registered_at, false)
     FROM agents a
     WHERE a.unmanaged AND a.status <> 'LOST'
@@ -78,9 +80,10 @@ WITH serving AS (
 SELECT t.instance_id, t.compute_environment, t.instance_type, t.status, t.ordered_at, t.vcpus,
     t.price_per_hour, h.each_holds AS held, t.generation, t.is_slot, t.agent_status, t.is_ours, t.idle_since, t.has_run,
     coalesce(h.attempts, 0) AS live_attempts,
-    t.vcpu_milli - coalesce(h.vcpu_milli, 0) AS vcpu_milli,
-    t.memory_mib - coalesce(h.memory_mib, 0) AS memory_mib,
-    t.gpus - coalesce(h.gpus, 0) AS gpus
+    -- On one that takes nothing nothing is free.
+    CASE WHEN t.is_fit THEN t.vcpu_milli - coalesce(h.vcpu_milli, 0) ELSE 0 END AS vcpu_milli,
+    CASE WHEN t.is_fit THEN t.memory_mib - coalesce(h.memory_mib, 0) ELSE 0 END AS memory_mib,
+    CASE WHEN t.is_fit THEN t.gpus - coalesce(h.gpus, 0) ELSE 0 END AS gpus
 FROM there t LEFT JOIN held h USING (instance_id)
 ORDER BY t.ordered_at, t.instance_id
 

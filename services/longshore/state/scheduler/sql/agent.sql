@@ -1,12 +1,14 @@
 -- name: register
 -- $1 instance, $2 environment, $3 type, $4 architecture, $5 runtime, $6 unmanaged, $7 vCPU, $8 memory, $9 gpus,
--- $10 address, $11 version, $12 status
+-- $10 address, $11 version, $12 status, $13 health, $14 its detail, $15 network, $16 its detail
 INSERT INTO agents AS a (instance_id, compute_environment, instance_type, architecture, runtime, unmanaged,
-    vcpu_milli, memory_mib, gpus, address, agent_version, status, idle_since)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, now())
+    vcpu_milli, memory_mib, gpus, address, agent_version, status, health, health_detail, network, network_detail,
+    idle_since)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, now())
 ON CONFLICT (instance_id) DO UPDATE SET compute_environment = $2, instance_type = $3, architecture = $4,
     runtime = $5, unmanaged = $6, vcpu_milli = $7, memory_mib = $8, gpus = $9, address = $10,
-    agent_version = $11, status = $12, last_seen_at = now(),
+    agent_version = $11, status = $12, health = $13, health_detail = $14, network = $15, network_detail = $16,
+    last_seen_at = now(),
     registered_at = CASE WHEN a.status = 'LOST' THEN now() ELSE a.registered_at END,
     idle_since = CASE WHEN a.status = 'LOST' THEN now() ELSE a.idle_since END,
     notice = CASE WHEN a.status <> 'LOST' THEN a.notice END,
@@ -15,6 +17,14 @@ ON CONFLICT (instance_id) DO UPDATE SET compute_environment = $2, instance_type 
 -- name: set_status
 -- $1 instances, $2 status
 UPDATE agents SET status = $2 WHERE instance_id = ANY($1::text[]) AND status <> 'LOST'
+
+-- name: set_health
+-- $1 instances, $2 conditions, $3 their details, $4 networks, $5 their details
+UPDATE agents a SET health = c.health, health_detail = c.health_detail, network = c.network,
+    network_detail = c.network_detail
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[])
+    AS c (instance_id, health, health_detail, network, network_detail)
+WHERE a.instance_id = c.instance_id
 
 -- name: seen
 -- $1 instances
@@ -30,7 +40,7 @@ WHERE a.instance_id = c.instance_id
 -- name: present
 -- Agents that are not lost.
 SELECT instance_id, compute_environment, instance_type, architecture, runtime, unmanaged, vcpu_milli,
-    memory_mib, gpus, status, last_seen_at
+    memory_mib, gpus, status, last_seen_at, health, health_detail, network, network_detail
 FROM agents WHERE status <> 'LOST'
 
 -- name: leaving

@@ -36,6 +36,12 @@ WHERE m.status = 'ENDED' AND i.price_per_hour > 0
 GROUP BY 1, 2
 ON CONFLICT (job_queue, day) DO UPDATE SET cost = q.cost + excluded.cost
 
+-- name: remove
+-- Forgets attempts that were none.
+-- $1 job ids, $2 indexes, $3 attempts
+DELETE FROM attempts a USING unnest($1::uuid[], $2::integer[], $3::integer[]) AS c (job_id, array_index, attempt)
+WHERE a.job_id = c.job_id AND a.array_index = c.array_index AND a.attempt = c.attempt AND a.status = 'STARTING'
+
 -- name: stop
 -- Notes that attempts were told to stop. The first stop stays, but a user's takes the place of the instance's and of
 -- the main node's end.

@@ -56,6 +56,13 @@ FROM unnest($1::uuid[], $2::integer[]) AS c (job_id, array_index)
 WHERE j.job_id = c.job_id AND j.array_index = c.array_index AND j.status = 'RUNNABLE'
 RETURNING j.job_id, j.array_index, j.attempt
 
+-- name: take_attempt_back
+-- The last attempt of jobs was none: the next one has its number.
+-- $1 job ids, $2 indexes
+UPDATE jobs j SET attempt = j.attempt - 1
+FROM unnest($1::uuid[], $2::integer[]) AS c (job_id, array_index)
+WHERE j.job_id = c.job_id AND j.array_index = c.array_index AND j.status = 'STARTING'
+
 -- name: start_children
 -- Places children; those without a row get one.
 -- $1 job ids, $2 indexes

@@ -20,6 +20,7 @@ WITH held AS (
             WHEN i.instance_type LIKE 'fargate.%' AND h.vcpus > 0 THEN 'busy'
             WHEN i.status = 'TERMINATING' OR a.status <> 'READY' THEN 'draining'
             WHEN a.status IS NULL THEN 'booting'
+            WHEN a.health <> 'HEALTHY' THEN 'unfit'
             WHEN h.vcpus > 0 THEN 'busy'
             ELSE 'idle'
         END AS doing
@@ -27,7 +28,8 @@ WITH held AS (
     WHERE i.ended_at IS NULL
     UNION ALL
     SELECT a.compute_environment, a.vcpu_milli / 1000.0, 0, h.vcpus,
-        CASE WHEN a.status <> 'READY' THEN 'draining' WHEN h.vcpus > 0 THEN 'busy' ELSE 'idle' END
+        CASE WHEN a.status <> 'READY' THEN 'draining' WHEN a.health <> 'HEALTHY' THEN 'unfit'
+            WHEN h.vcpus > 0 THEN 'busy' ELSE 'idle' END
     FROM agents a LEFT JOIN held h USING (instance_id)
     WHERE a.unmanaged AND a.status <> 'LOST'
 ), sums AS (
@@ -40,6 +42,8 @@ WITH held AS (
         sum(vcpus) FILTER (WHERE doing = 'booting') AS booting_vcpus,
         count(*) FILTER (WHERE doing = 'draining') AS draining_instances,
         sum(vcpus) FILTER (WHERE doing = 'draining') AS draining_vcpus,
+        count(*) FILTER (WHERE doing = 'unfit') AS unfit_instances,
+        sum(vcpus) FILTER (WHERE doing = 'unfit') AS unfit_vcpus,
         sum(held) AS held_vcpus, sum(price_per_hour) AS cost_per_hour
     FROM there GROUP BY compute_environment
 ), waiting AS (
@@ -50,7 +54,8 @@ WITH held AS (
 SELECT e.name, e.type, e.resource_type, e.state, e.status, e.status_reason, e.minv_cpus,
     e.desiredv_cpus, coalesce(e.maxv_cpus, e.unmanagedv_cpus) AS maxv_cpus,
     s.busy_instances, s.busy_vcpus, s.idle_instances, s.idle_vcpus, s.booting_instances,
-    s.booting_vcpus, s.draining_instances, s.draining_vcpus, s.held_vcpus, s.cost_per_hour,
+    s.booting_vcpus, s.draining_instances, s.draining_vcpus, s.unfit_instances, s.unfit_vcpus,
+    s.held_vcpus, s.cost_per_hour,
     w.runnable, a.activity_id, a.order_id, a.desiredv_cpus AS settledv_cpus, a.ordered,
     a.terminated, a.reason, a.at
 FROM compute_environments e
@@ -60,3 +65,17 @@ LEFT JOIN LATERAL (SELECT * FROM scaling_activities x WHERE x.compute_environmen
     ORDER BY x.activity_id DESC LIMIT 1) a ON true
 WHERE e.status <> 'DELETED' AND (cardinality($1::text[]) = 0 OR e.name = ANY ($1))
 ORDER BY e.name
+
+-- name: remarked
+-- Agents with something to remark, alike ones together: with one of them and what it says.
+-- $1 environments, empty for all
+SELECT a.compute_environment, a.health, a.network, a.network_detail <> '' AS is_elsewhere, count(*) AS count,
+    min(a.instance_id) AS instance_id,
+    (array_agg(a.health_detail ORDER BY a.instance_id))[1] AS health_detail,
+    (array_agg(a.network_detail ORDER BY a.instance_id))[1] AS network_detail
+FROM agents a
+WHERE a.status <> 'LOST' AND (a.health <> 'HEALTHY' OR a.network_detail <> '')
+    AND (cardinality($1::text[]) = 0 OR a.compute_environment = ANY ($1))
+    AND NOT EXISTS (SELECT FROM instances i WHERE i.instance_id = a.instance_id AND i.ended_at IS NOT NULL)
+GROUP BY 1, 2, 3, 4
+ORDER BY 1, 2, 3, 4
