@@ -10,6 +10,8 @@ from typing import Any
 
 import aiohttp
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from longshore.agent.attempts.attempt import StepFailed
@@ -323,6 +325,18 @@ async def test_metadata_that_cannot_be_had(
     assert await served.get("/v4/known/") == (200, {"Name": "default"})
 
 
+async def test_a_mistake_of_ours_is_told_of(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(what: str) -> Any:
+        raise KeyError(what)
+
+    monkeypatch.setattr(served.guest, "metadata", fail)
+    with capture_logs() as logs:
+        assert await served.get("/v4/known") == (500, "the agent's log says why")
+    assert [entry["event"] for entry in logs] == ["endpoint.failed"]
+
+
 async def test_only_get_is_answered(served: Served) -> None:
     answer = await served.send(
         b"POST /v4/known HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -340,10 +354,43 @@ async def test_only_get_is_answered(served: Served) -> None:
     ],
 )
 async def test_what_is_too_long_or_no_request_is_refused(
-    served: Served, request_head: bytes
+    served: Served, request_head: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Without a word in the agent's log, which no job is to fill."""
     answer = await served.send(request_head)
+    assert caplog.records == []
     assert answer.startswith((b"HTTP/1.0 400 ", b"HTTP/1.1 400 "))
+
+
+#: What a request may hold where it should hold something else.
+HOSTILE = st.one_of(
+    st.binary(max_size=40),
+    st.text(max_size=20).map(lambda text: text.encode(errors="replace")),
+    st.sampled_from(
+        [b"%00", b"%ff%fe", b"..", b"/../v4/known", b"known%2f..", b"\xff", b"//", b"?#"]
+    ),
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    method=st.sampled_from([b"GET", b"get", b"HEAD", b"PUT", b"\xff"]),
+    prefix=st.sampled_from(
+        [b"", b"/v2/credentials/", b"/v2/credentials/known", b"/v4/", b"http://h/v4/"]
+    ),
+    rest=HOSTILE,
+    authorization=HOSTILE,
+    body=st.binary(max_size=20),
+)
+@example(method=b"GET", prefix=b"/v2/credentials/known", rest=b"", authorization=b"\xff", body=b"")
+async def test_whatever_is_sent_opens_nothing_and_ends_nothing(
+    served: Served, method: bytes, prefix: bytes, rest: bytes, authorization: bytes, body: bytes
+) -> None:
+    head = b"%s %s%s HTTP/1.1\r\nHost: h\r\nAuthorization: %s\r\nConnection: close\r\n\r\n%s"
+    answer = await served.send(head % (method, prefix, rest, authorization, body))
+    assert b"secret" not in answer
+    assert b" 500 " not in answer.split(b"\r\n", 1)[0]
+    assert (await served.get("/v4/known"))[0] == 200
 
 
 async def test_a_connection_that_asks_nothing_is_closed(

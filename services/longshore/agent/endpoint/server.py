@@ -10,13 +10,17 @@ from its other work, answers come at no more than a certain rate, and later rath
 import asyncio
 import hmac
 import json
+import logging
 import socket
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import structlog
 from aiohttp import web
 
 from longshore.agent.endpoint.role import Credentials
+
+log = structlog.get_logger()
 
 #: Connections at one time; a job opens one, now and then.
 CONNECTIONS = 512
@@ -32,6 +36,10 @@ FIELD_BYTES = 4096
 FIELDS = 64
 BACKLOG = 256
 SHUTDOWN_SECONDS = 1.0
+
+#: Every broken request would be worth a traceback to aiohttp, and jobs may send what they like.
+_UNHEARD = logging.getLogger(f"{__name__}.unheard")
+_UNHEARD.disabled = True
 
 CREDENTIALS_PATH = "/v2/credentials"
 METADATA_PATH = "/v4"
@@ -82,6 +90,7 @@ class EndpointServer:
             # Who has gone waits for nothing any more.
             handler_cancellation=True,
             access_log=None,
+            logger=_UNHEARD,
             keepalive_timeout=IDLE_SECONDS,
             lingering_time=0,
             max_line_size=LINE_BYTES,
@@ -123,6 +132,13 @@ class EndpointServer:
         if (timer := self._silent.pop(request.protocol, None)) is not None:
             timer.cancel()
         await self._pace()
+        try:
+            return await self._route(request)
+        except Exception:
+            log.exception("endpoint.failed")
+            return _answer(500, "the agent's log says why")
+
+    async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.path
         if request.method != "GET":
             return _answer(405, "only GET is answered")
@@ -190,7 +206,8 @@ def _is_let_in(request: web.BaseRequest, guest: Guest) -> bool:
     if address is not None and address[0] != LOOPBACK:
         return True
     given = request.headers.get("Authorization", "")
-    return hmac.compare_digest(given.encode(), guest.token.encode())
+    # Bytes that are no text come as surrogates.
+    return hmac.compare_digest(given.encode(errors="surrogateescape"), guest.token.encode())
 
 
 def _answer(status: int, document: Any) -> web.Response:
