@@ -49,9 +49,8 @@ class Issuer:
         return Credentials("ASIA" + "X" * 16, "s" * 40, "t" * 350, expiration)
 
 
-async def serve_endpoint() -> list[Asking]:
+async def serve_endpoint(directory: Path) -> list[Asking]:
     """The agent's endpoint with all attempts; returns how each asks."""
-    directory = Path(tempfile.mkdtemp(prefix="longshore-bench-"))
     roles = Roles(Issuer())
     endpoint = Endpoint(directory, Place(Arns("123456789012", "us-east-1"), "ce"), roles)
     ways = []
@@ -98,9 +97,10 @@ async def serve_bare() -> list[Asking]:
 
 async def serve(what: str) -> None:
     """Says how attempts ask, and serves until its input ends."""
-    ways = await (serve_endpoint() if what == "endpoint" else serve_bare())
-    print(json.dumps(ways), flush=True)
-    await asyncio.to_thread(sys.stdin.read)
+    with tempfile.TemporaryDirectory(prefix="longshore-bench-") as made:
+        ways = await (serve_endpoint(Path(made)) if what == "endpoint" else serve_bare())
+        print(json.dumps(ways), flush=True)
+        await asyncio.to_thread(sys.stdin.read)
 
 
 async def ask(way: Asking) -> None:
