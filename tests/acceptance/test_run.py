@@ -85,10 +85,11 @@ def test_unknown_queue_is_told_in_a_sentence(stack: Stack) -> None:
     assert done.stderr.startswith("longshore: ")
 
 
-def test_interrupt_terminates_the_job(stack: Stack) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_terminates_the_job(stack: Stack, number: signal.Signals) -> None:
     script = "trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.1; done"
     with subprocess.Popen(
-        [LONGSHORE, "run", "--name", "interrupted", IMAGE, "--", "sh", "-c", script],
+        [LONGSHORE, "run", "--name", number.name, IMAGE, "--", "sh", "-c", script],
         env=stack.environ,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -96,9 +97,9 @@ def test_interrupt_terminates_the_job(stack: Stack) -> None:
     ) as running:
         assert running.stdout is not None
         assert running.stdout.readline() == "up\n"
-        os.kill(running.pid, signal.SIGINT)
+        os.kill(running.pid, number)
         out, _ = running.communicate(timeout=60)
     assert (out, running.returncode) == ("bye\n", 130)
-    (job,) = stack.json("jobs", "--name", "interrupted")
+    (job,) = stack.json("jobs", "--name", number.name)
     assert job["status"] == "FAILED"
     assert job["statusReason"] == "Interrupted by the user."

@@ -32,6 +32,8 @@ from longshore_client.jobs import FINAL
 DEFAULT_MEMORY_MIB = 512
 #: A job that waits longer is worth a word on what it waits for.
 REMARK_SECONDS = 3.0
+#: Signals that end the job with the command.
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 def register(app: typer.Typer) -> None:
@@ -62,7 +64,7 @@ async def run(  # noqa: PLR0913, PLR0917 - each is an option
 ) -> int:
     """Submit a job, follow its log, and leave with its exit code.
 
-    Ctrl-C asks to terminate the job and waits for its end; a second one does not wait.
+    Ctrl-C or SIGTERM asks to terminate the job and waits for its end; a second one does not wait.
     """
     container = build.container(
         image, vcpus=1, memory_mib=DEFAULT_MEMORY_MIB, mounts=mounts(volume)
@@ -168,7 +170,10 @@ async def _show_array(client: Client, job_id: str, progress: Progress) -> None:
 def _interrupt(
     client: Client, job_id: str, say: Callable[[str], None]
 ) -> Iterator[list[asyncio.Task[None]]]:
-    """Turns Ctrl-C into a request to terminate the job; yields a list that then is not empty."""
+    """Turns Ctrl-C and SIGTERM into a request to terminate the job.
+
+    Yields a list that is not empty from then on.
+    """
     interrupts: list[asyncio.Task[None]] = []
     loop = asyncio.get_running_loop()
     main = asyncio.current_task()
@@ -188,7 +193,9 @@ def _interrupt(
         say("terminating the job; Ctrl-C again does not wait for its end")
         interrupts.append(loop.create_task(terminate()))
 
-    loop.add_signal_handler(signal.SIGINT, on_interrupt)
+    # Ctrl-C of a person, SIGTERM of what runs the command for one: a pipeline, or `timeout`.
+    for number in _ENDING:
+        loop.add_signal_handler(number, on_interrupt)
     try:
         yield interrupts
     except asyncio.CancelledError:
@@ -196,7 +203,8 @@ def _interrupt(
             raise
         raise typer.Exit(exit_code.INTERRUPTED) from None
     finally:
-        loop.remove_signal_handler(signal.SIGINT)
+        for number in _ENDING:
+            loop.remove_signal_handler(number)
 
 
 def outcome(job: job_pb2.JobDetail) -> int:
