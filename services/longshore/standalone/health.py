@@ -1,6 +1,7 @@
-"""Whether each service says that it is serving."""
+"""Whether each service says that it is serving, or anything at all."""
 
 import asyncio
+from http import HTTPStatus
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -8,35 +9,50 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from longshore.rpc.channel import open_channel
 
 CHECK_SECONDS = 2.0
+_SILENCE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
 
 
 async def is_serving(service: str, address: str) -> bool:
     """Asks one service: the gateway over HTTP, all others over gRPC."""
     if service == "gateway":
-        return await _http_ok(address)
+        return await _http_status(address, "/healthz") == HTTPStatus.OK
+    return bool(await _grpc_status(address) == health_pb2.HealthCheckResponse.SERVING)
+
+
+async def answers(service: str, address: str) -> bool:
+    """Whether a service says anything, be it that it is not serving."""
+    if service == "gateway":
+        # Of its health the gateway has to ask another service.
+        return await _http_status(address, "/metrics") is not None
+    return await _grpc_status(address) is not None
+
+
+async def _grpc_status(address: str) -> int | None:
     channel = open_channel(address)
     try:
         answer = await health_pb2_grpc.HealthStub(channel).Check(
             health_pb2.HealthCheckRequest(), timeout=CHECK_SECONDS
         )
-    except grpc.aio.AioRpcError:
-        return False
+    except grpc.aio.AioRpcError as error:
+        silent = error.code() in _SILENCE
+        return None if silent else health_pb2.HealthCheckResponse.UNKNOWN
     finally:
         await channel.close(None)
-    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+    return int(answer.status)
 
 
-async def _http_ok(address: str) -> bool:
+async def _http_status(address: str, path: str) -> int | None:
     host, _, port = address.rpartition(":")
     try:
         async with asyncio.timeout(CHECK_SECONDS):
             reader, writer = await asyncio.open_connection(host, int(port))
             try:
-                writer.write(b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n")
+                writer.write(f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
                 await writer.drain()
                 line = await reader.readline()
             finally:
                 writer.close()
     except (OSError, TimeoutError):
-        return False
-    return b" 200 " in line
+        return None
+    parts = line.split()
+    return int(parts[1]) if len(parts) > 1 and parts[1].isdigit() else None

@@ -1,4 +1,8 @@
-"""One service as a process: started, watched, started again, stopped."""
+"""One service as a process: started, watched, started again, stopped.
+
+A process that is there and says nothing, stopped or caught in itself, is as good as dead: it is
+ended, and started again like one that died.
+"""
 
 import asyncio
 import contextlib
@@ -13,7 +17,7 @@ import structlog
 
 from longshore.backoff import Backoff
 from longshore.domain.errors import Unavailable
-from longshore.standalone.health import is_serving
+from longshore.standalone.health import answers, is_serving
 from longshore.standalone.record import ProcessRecord
 
 log = structlog.get_logger()
@@ -25,6 +29,10 @@ LAST_BYTES = 64 * 1024
 BACKOFF_FIRST_SECONDS = 0.5
 BACKOFF_LAST_SECONDS = 30.0
 HEALTH_POLL_SECONDS = 0.1
+#: Time between two questions whether it is still there, and how many it may leave unanswered: about
+#: a minute in all. They are counted, since the time between them may be that of a sleeping laptop.
+QUESTION_SECONDS = 5.0
+UNANSWERED_MAX = 9
 #: After so long a life the next death is a new story, restarted without a long pause.
 SETTLED_SECONDS = 60.0
 
@@ -53,6 +61,8 @@ class ServiceProcess:
         self._environ = dict(environ)
         self._changed = changed
         self._process: asyncio.subprocess.Process | None = None
+        #: Whether this process has ever answered.
+        self._heard = False
 
     async def start(self) -> None:
         """Starts the process, in a session of its own: a terminal's interrupt is not for it."""
@@ -70,6 +80,7 @@ class ServiceProcess:
                 stderr=output,
                 start_new_session=True,
             )
+        self._heard = False
         restarts = 0 if self.record is None else self.record.restarts + 1
         self.record = ProcessRecord.of(self._process.pid, restarts)
         self._changed()
@@ -98,6 +109,7 @@ class ServiceProcess:
                         f"The {self.name} service ended with exit code {ended.result()}; "
                         f"its log {self.log_path} ends:\n{self.last_words()}"
                     )
+            self._heard = True
         finally:
             ended.cancel()
 
@@ -112,13 +124,13 @@ class ServiceProcess:
             return True  # this system does not tell
         return any(s.status == psutil.CONN_LISTEN and s.laddr.port == port for s in sockets)
 
-    async def supervise(self) -> None:
-        """Starts the process again whenever it ends, until cancelled."""
+    async def supervise(self, address: str) -> None:
+        """Starts the process again whenever it ends or answers no more, until cancelled."""
         clock = asyncio.get_running_loop().time
         backoff = Backoff(BACKOFF_FIRST_SECONDS, BACKOFF_LAST_SECONDS)
         while True:
             began = clock()
-            code = await self.ended()
+            code = await self._ended_or_silent(address)
             if clock() - began > SETTLED_SECONDS:
                 backoff.reset()
             pause = backoff.delay()
@@ -131,6 +143,30 @@ class ServiceProcess:
                 log.warning("service.not_restarted", name=self.name, error=str(error))
             else:
                 log.info("service.restarted", name=self.name)
+
+    async def _ended_or_silent(self, address: str) -> int:
+        """Waits for the end of the process, and ends one that answers no more; its exit code.
+
+        How long one may take until it answers at all is not for this to say.
+        """
+        assert self._process is not None  # noqa: S101 - started before
+        ended = asyncio.create_task(self.ended())
+        unanswered = 0
+        try:
+            while not ended.done():
+                await asyncio.wait({ended}, timeout=QUESTION_SECONDS)
+                if await answers(self.name, address):
+                    self._heard, unanswered = True, 0
+                elif self._heard:
+                    unanswered += 1
+                if unanswered > UNANSWERED_MAX and not ended.done():
+                    log.warning("service.silent", name=self.name, unanswered=unanswered)
+                    with contextlib.suppress(ProcessLookupError):
+                        self._process.kill()
+                    await ended
+            return ended.result()
+        finally:
+            ended.cancel()
 
     async def stop(self, grace_seconds: float, number: signal.Signals = signal.SIGTERM) -> None:
         """A signal, and SIGKILL if the process has not ended after the grace period."""

@@ -86,8 +86,8 @@ class Stack:
     async def supervise(self) -> None:
         """Restarts services that die, until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for service in self._services.values():
-                group.create_task(service.supervise(), name=service.name)
+            for name, service in self._services.items():
+                group.create_task(service.supervise(self._config.addresses[name]), name=name)
             if not self._config.database_url:
                 group.create_task(self._supervise_postgres(), name="postgres")
 

@@ -2,14 +2,16 @@
 
 import asyncio
 import os
+import signal
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
+from support.ports import free_port_base
 
 from longshore.domain.errors import Unavailable
 from longshore.rpc.server import GrpcServer
-from longshore.standalone import service_process
+from longshore.standalone import health, service_process
 from longshore.standalone.config import StandaloneConfig
 from longshore.standalone.service_process import ServiceProcess
 from longshore.standalone.stack import Stack
@@ -28,7 +30,7 @@ async def test_a_failed_restart_is_tried_again(
         (tmp_path / "log").rename(tmp_path / "aside")
         (tmp_path / "log").touch()
         started.clear()
-        supervising = asyncio.create_task(process.supervise())
+        supervising = asyncio.create_task(process.supervise("127.0.0.1:9"))
         await asyncio.sleep(0.2)
         assert not supervising.done()
         (tmp_path / "log").unlink()
@@ -70,3 +72,34 @@ async def test_another_process_at_the_address_is_not_taken_for_the_service(
         await process.start()
         with pytest.raises(Unavailable, match="The nothing service ended with exit code 1"):
             await process.until_serving(f"127.0.0.1:{other.port}")
+
+
+async def test_a_process_that_answers_no_more_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_process, "QUESTION_SECONDS", 0.05)
+    monkeypatch.setattr(health, "CHECK_SECONDS", 0.5)
+    base = free_port_base((0, 1))
+    address, metrics = f"127.0.0.1:{base}", f"127.0.0.1:{base + 1}"
+    environ = dict(os.environ) | {
+        "LONGSHORE_LOGS_DIR": str(tmp_path / "logs"),
+        "LONGSHORE_LOGS_ADDRESS": address,
+        "LONGSHORE_LOGS_METRICS_ADDRESS": metrics,
+    }
+    process = ServiceProcess("logs", environ, tmp_path / "logs.log", lambda: None)
+    with capture_logs() as logs:
+        await process.start()
+        supervising = asyncio.create_task(process.supervise(address))
+        try:
+            async with asyncio.timeout(60):
+                await process.until_serving(address)
+                assert process.record is not None
+                os.kill(process.record.pid, signal.SIGSTOP)
+                while process.record.restarts == 0:
+                    await asyncio.sleep(0.05)
+                await process.until_serving(address)
+        finally:
+            supervising.cancel()
+            await asyncio.gather(supervising, return_exceptions=True)
+            await process.stop(5)
+    assert "service.silent" in [entry["event"] for entry in logs]
