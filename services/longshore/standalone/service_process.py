@@ -7,6 +7,7 @@ ended, and started again like one that died.
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -22,7 +23,7 @@ from longshore.standalone.record import ProcessRecord
 
 log = structlog.get_logger()
 
-#: A log that is larger when its service starts is put aside.
+#: A log that is larger is put aside, in the place of the one before.
 LOG_BYTES = 16 * 1024 * 1024
 #: Of a log so much is looked at for its last lines.
 LAST_BYTES = 64 * 1024
@@ -67,9 +68,7 @@ class ServiceProcess:
     async def start(self) -> None:
         """Starts the process, in a session of its own: a terminal's interrupt is not for it."""
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):
-            if self.log_path.stat().st_size > LOG_BYTES:
-                self.log_path.replace(self.log_path.with_suffix(".log.1"))
+        await asyncio.to_thread(self._bound_log)
         with self.log_path.open("ab") as output:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -155,6 +154,7 @@ class ServiceProcess:
         try:
             while not ended.done():
                 await asyncio.wait({ended}, timeout=QUESTION_SECONDS)
+                await asyncio.to_thread(self._bound_log)
                 if await answers(self.name, address):
                     self._heard, unanswered = True, 0
                 elif self._heard:
@@ -183,6 +183,15 @@ class ServiceProcess:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)
             await process.wait()
+
+    def _bound_log(self) -> None:
+        """Puts aside a log that has grown large, under the process that writes on at its end."""
+        try:
+            if self.log_path.exists() and self.log_path.stat().st_size > LOG_BYTES:
+                shutil.copyfile(self.log_path, self.log_path.with_suffix(".log.1"))
+                os.truncate(self.log_path, 0)
+        except OSError as error:
+            log.warning("log.not_put_aside", name=self.name, error=str(error))
 
     def last_words(self, lines: int = 5) -> str:
         """The end of its log."""

@@ -1,8 +1,11 @@
 """A service is started again, whatever stands in the way for a while."""
 
 import asyncio
+import contextlib
+import json
 import os
 import signal
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -74,11 +77,8 @@ async def test_another_process_at_the_address_is_not_taken_for_the_service(
             await process.until_serving(f"127.0.0.1:{other.port}")
 
 
-async def test_a_process_that_answers_no_more_is_started_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(service_process, "QUESTION_SECONDS", 0.05)
-    monkeypatch.setattr(health, "CHECK_SECONDS", 0.5)
+def the_log_service(tmp_path: Path) -> tuple[ServiceProcess, str]:
+    """A service that needs no other, and its address."""
     base = free_port_base((0, 1))
     address, metrics = f"127.0.0.1:{base}", f"127.0.0.1:{base + 1}"
     environ = dict(os.environ) | {
@@ -86,20 +86,53 @@ async def test_a_process_that_answers_no_more_is_started_again(
         "LONGSHORE_LOGS_ADDRESS": address,
         "LONGSHORE_LOGS_METRICS_ADDRESS": metrics,
     }
-    process = ServiceProcess("logs", environ, tmp_path / "logs.log", lambda: None)
+    return ServiceProcess("logs", environ, tmp_path / "logs.log", lambda: None), address
+
+
+@contextlib.asynccontextmanager
+async def supervised(process: ServiceProcess, address: str) -> AsyncIterator[None]:
+    """Runs a service until the context is left."""
+    await process.start()
+    supervising = asyncio.create_task(process.supervise(address))
+    try:
+        async with asyncio.timeout(60):
+            await process.until_serving(address)
+            yield
+    finally:
+        supervising.cancel()
+        await asyncio.gather(supervising, return_exceptions=True)
+        await process.stop(5)
+
+
+async def test_a_process_that_answers_no_more_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_process, "QUESTION_SECONDS", 0.05)
+    monkeypatch.setattr(health, "CHECK_SECONDS", 0.5)
+    process, address = the_log_service(tmp_path)
     with capture_logs() as logs:
-        await process.start()
-        supervising = asyncio.create_task(process.supervise(address))
-        try:
-            async with asyncio.timeout(60):
-                await process.until_serving(address)
-                assert process.record is not None
-                os.kill(process.record.pid, signal.SIGSTOP)
-                while process.record.restarts == 0:
-                    await asyncio.sleep(0.05)
-                await process.until_serving(address)
-        finally:
-            supervising.cancel()
-            await asyncio.gather(supervising, return_exceptions=True)
-            await process.stop(5)
+        async with supervised(process, address):
+            assert process.record is not None
+            os.kill(process.record.pid, signal.SIGSTOP)
+            while process.record.restarts == 0:
+                await asyncio.sleep(0.05)
+            await process.until_serving(address)
     assert "service.silent" in [entry["event"] for entry in logs]
+
+
+async def test_a_log_that_grows_is_put_aside_while_its_service_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_process, "QUESTION_SECONDS", 0.05)
+    monkeypatch.setattr(service_process, "LOG_BYTES", 10_000)
+    process, address = the_log_service(tmp_path)
+    aside = tmp_path / "logs.log.1"
+    async with supervised(process, address):
+        with process.log_path.open("ab") as file:
+            file.write(b"x" * 20_000)
+        while not aside.exists() or process.log_path.stat().st_size:
+            await asyncio.sleep(0.05)
+        assert b"x" * 20_000 in aside.read_bytes()
+    written = process.log_path.read_text()
+    assert json.loads(written.splitlines()[-1])["event"] == "service.stopped"
+    assert "\0" not in written
