@@ -1,5 +1,7 @@
 """Exit codes of the command, and the one place where errors become them."""
 
+import re
+
 from longshore_client import (
     InvalidRequest,
     LimitExceeded,
@@ -37,7 +39,8 @@ def of(error: LongshoreError) -> int:
 
 def sentence(error: LongshoreError, server: str) -> str:
     """What a person is told of an error: what is wrong and, where it is not plain, what to do."""
-    if isinstance(error, Unavailable) and not error.fields and "connect" in error.message:
+    unreached = re.search("connect|resolv", error.message)
+    if isinstance(error, Unavailable) and not error.fields and unreached:
         return (
             f"No longshore answers at {server}; start one with `longshore up`, "
             "or name another with --server HOST:PORT."

@@ -18,7 +18,8 @@ def split_address(target: str, origin: str) -> tuple[str, int]:
         InvalidRequest: it is something else; `origin` says where it comes from.
     """
     host, _, port = target.rpartition(":")
-    if not host or not host.isprintable() or " " in host:
+    # A slash is a URL's, and a host's name never has one.
+    if not host or not host.isprintable() or " " in host or "/" in host:
         raise InvalidRequest(f"{origin} must be HOST:PORT, not {target!r}.")
     return host, _port(port, origin)
 

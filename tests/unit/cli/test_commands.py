@@ -270,6 +270,14 @@ def test_unreachable_service_is_one_sentence(
     assert "longshore up" in printed.err
 
 
+def test_a_name_that_nobody_has_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = "nowhere.invalid:7070"
+    assert _run(monkeypatch, "--server", target, "jobs") == exit_code.UNREACHABLE
+    assert capsys.readouterr().err.startswith(f"longshore: No longshore answers at {target};")
+
+
 def test_status_and_down_without_a_stack(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

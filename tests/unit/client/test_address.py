@@ -20,7 +20,9 @@ def test_from_a_record() -> None:
         Addresses.from_mapping(known)
 
 
-@pytest.mark.parametrize("target", ["", "9000", "host", "host:", "host:port", "host:70000"])
+@pytest.mark.parametrize(
+    "target", ["", "9000", "host", "host:", "host:port", "host:70000", "http://host:7070"]
+)
 def test_malformed_target_is_refused(target: str) -> None:
     with pytest.raises(InvalidRequest):
         Addresses.from_submission(target)
