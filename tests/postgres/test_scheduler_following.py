@@ -244,6 +244,27 @@ async def test_attempts_of_a_lost_instance_end_so_many_a_tick(
         assert sorted(row["number"] for row in ends) == [1, 3, 3, 3]
 
 
+async def test_an_agent_that_is_back_before_its_attempts_were_ended_goes_on_with_them(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(instances, "LOST_LIMIT", 0)
+    async with scheduler_stand(database_url, lost_seconds=0.3) as stand:
+        await stand.environment()
+        await stand.queue()
+        agent = await stand.agent()
+        jobs = {await stand.submit() for _ in range(3)}
+        await agent.until(lambda: jobs <= agent.assigned.keys())
+        await agent.close()
+        async with asyncio.timeout(15):
+            while agent.instance_id in stand.scheduler.lead.memory.instances:
+                await asyncio.sleep(0.01)
+        registered = await agent.connect([agent.assigned[job].key for job in jobs])
+        assert {a.key.job_id for a in registered.assignments} == jobs
+        for job in jobs:
+            await agent.end(job, Ended(), started=True)
+            await stand.until(job, "SUCCEEDED")
+
+
 async def test_what_is_left_to_follow_outlives_the_scheduler(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -122,9 +122,9 @@ class Aside:
                 del items[key]
         return {key for key, (_, until) in items.items() if until > now}
 
-    def holds(self, kind: str) -> bool:
-        """Whether anything of a kind was set aside, be it due or not."""
-        return bool(self._items.get(kind))
+    def keys(self, kind: str) -> list[Any]:
+        """The keys of all that was set aside, be it due or not."""
+        return list(self._items.get(kind, ()))
 
     def due(self, kind: str) -> list[Any]:
         """The keys of those whose pause is over."""

@@ -148,11 +148,8 @@ class Memory:
         if known is not None:
             attempts = known.attempts
         else:
-            back = [live for live in self.orphans if live.instance_id == instance_id]
+            attempts = {(live.key, live.attempt): live for live in self._adrift(instance_id)}
             self.orphans = [live for live in self.orphans if live.instance_id != instance_id]
-            attempts = {
-                ref: live for live in back if (ref := (live.key, live.attempt)) in self.live
-            }
             self.loads.add(instance_id)
         free = total
         for live in attempts.values():
@@ -308,9 +305,15 @@ class Memory:
     def told_of(self, instance_id: str) -> list[LiveAttempt]:
         """The attempts on an instance of which its agent is told."""
         instance = self.instances.get(instance_id)
-        return (
-            [] if instance is None else [a for a in instance.attempts.values() if not a.held_back]
-        )
+        if instance is None:
+            return [live for live in self._adrift(instance_id) if not live.held_back]
+        return [live for live in instance.attempts.values() if not live.held_back]
+
+    def _adrift(self, instance_id: str) -> list[LiveAttempt]:
+        """Live attempts on an instance that is not there: still to be ended, or could not be."""
+        refs = [(live.key, live.attempt) for live in self.orphans] + self.aside.keys("end")
+        found = {ref: self.live[ref] for ref in refs if ref in self.live}
+        return [live for live in found.values() if live.instance_id == instance_id]
 
     def holds_back(self, instance_id: str) -> bool:
         """Whether a node is placed on an instance of which its agent does not know yet."""

@@ -92,7 +92,7 @@ async def suspend(this: Pass) -> bool:
     await happening.keep(this.conn, left)
     goes_on = memory.has_happenings or bool(left)
     # What is passed over is looked for again, without haste.
-    memory.has_happenings = goes_on or memory.aside.holds("happening")
+    memory.has_happenings = goes_on or bool(memory.aside.keys("happening"))
     if this.allowance.taken:
         STEPS.observe(this.allowance.taken)
     return goes_on

@@ -92,7 +92,7 @@ def test_what_fails_is_passed_over_for_pauses_that_double() -> None:
         assert aside.due("job") == [7]
     now += module.PAUSE_MOST_SECONDS
     aside.paused("job")
-    assert not aside.holds("job")
+    assert not aside.keys("job")
 
 
 def test_what_is_passed_over_is_bounded() -> None:
