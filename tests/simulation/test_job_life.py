@@ -9,11 +9,12 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from structlog.testing import ReturnLogger
 from support.scheduling import Ended
 from support.simulation import SimulatedAgent, Simulation, simulation
 
 from longshore.domain.job.life import Allowance
-from longshore.scheduler import following, instances, requesting, resuming, tick
+from longshore.scheduler import apart, following, instances, requesting, resuming, tick
 
 STEPS = 120
 _SEED = os.environ.get("LONGSHORE_TEST_SEED")
@@ -34,6 +35,9 @@ async def test_jobs_live_and_end(
 ) -> None:
     number = int(seed) if seed.isdecimal() else random.SystemRandom().randrange(10**9)
     print(f"seed {number}")  # noqa: T201 - pytest shows it when the run fails
+    # What was set aside is tried again with each tick: no clock is waited for.
+    monkeypatch.setattr(apart, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(apart, "log", ReturnLogger())  # with tracebacks, again and again
     if number % 2:
         carry_over(monkeypatch)
     async with simulation(database_url) as simulated:
@@ -83,6 +87,8 @@ class Driver:
             (3, self.pass_drains),
             (4, self.leave),
             (1, self.fail_a_transaction),
+            (3, self.refuse),
+            (2, self.refuse_nothing),
             (1, self.restart),
             (1, self.die_after_commit),
             (1, self.time_out),
@@ -196,6 +202,15 @@ class Driver:
         self._world.scheduler.fail_before_commit = True
         await self._world.tick()
 
+    async def refuse(self) -> None:
+        """The database refuses what changes of one job, in one of its tables."""
+        if self._jobs:
+            table = self._rng.choice(["jobs", "attempts", "job_events", "array_jobs", "ready"])
+            await self._world.refuse(table, self._rng.choice(self._jobs[-8:]))
+
+    async def refuse_nothing(self) -> None:
+        await self._world.refuse_nothing()
+
     async def restart(self) -> None:
         await self._world.restart()
 
@@ -306,6 +321,7 @@ class Driver:
 
     async def stop_faults(self) -> None:
         """All machines are there again, among them what is large enough, and enough, for any."""
+        await self._world.refuse_nothing()
         await self._world.stand.conn.execute("UPDATE compute_environments SET state = 'ENABLED'")
         self._world.scheduler.note_topology()
         for agent in self._world.agents.values():
@@ -322,6 +338,9 @@ class Driver:
             await self._world.check()
             if not (left := await self._world.unfinished()):
                 break
+            for agent in self._world.agents.values():
+                if not agent.connected:
+                    await agent.connect()
             live = [(a, ref) for a in self._world.agents.values() for ref in a.running]
             assert live, f"nothing runs, and these wait for ever: {left}"
             for agent, ref in live:

@@ -7,13 +7,15 @@ that it never left, and how it ends, or has ended, decides.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import structlog
 
 from longshore.domain.job.job import JobKey, JobStatus
+from longshore.scheduler.apart import apart, note
 from longshore.scheduler.changes import Changes
-from longshore.scheduler.memory import Memory
+from longshore.scheduler.memory import AttemptRef, Memory
 from longshore.state.pool import Connection
 from longshore.state.scheduler import attempt
 from longshore.state.scheduler.attempt import LiveAttempt
@@ -31,24 +33,36 @@ async def take_back(
 ) -> list[LiveAttempt]:
     """Takes up again, in the tables, what an agent knows of and nobody has started again.
 
-    Nodes of multi-node jobs are not: the others of their try have ended.
+    Nodes of multi-node jobs are not: the others of their try have ended. Nor is what the database
+    refuses: it goes on from where it is, and its agent is told to stop it.
     """
     lost = [
         (key, number)
         for key, number in known
         if not key.is_node and (key, number) not in memory.live
     ]
-    lives = await attempt.take_back(conn, instance_id, lost)
+    lives: list[LiveAttempt] = []
+
+    async def act(part: Sequence[AttemptRef]) -> None:
+        found = await attempt.take_back(conn, instance_id, part)
+        await memory.learn_shapes(conn, {live.shape_id for live in found})
+        for live in found:
+            changes.count(live.key, JobStatus.RUNNABLE, _status(live))
+            move = JobMove(live.key, _status(live), started_at=live.started_at)
+            changes.move(move, live.attempt)
+            changes.demand[live.shape_id] -= 1
+        await changes.flush(conn)
+        lives.extend(found)
+
+    def save(_: Sequence[AttemptRef]) -> Callable[[], None]:
+        return partial(changes.restore, changes.save())
+
+    tried = await apart(conn, lost, act, save)
+    for (key, number), error in tried.failed:
+        note("return", error, job_id=str(key), attempt=number, instance_id=instance_id)
     if not lives:
         return []
     log.info("attempts.taken_back", instance_id=instance_id, attempts=len(lives))
-    await memory.learn_shapes(conn, {live.shape_id for live in lives})
-    for live in lives:
-        changes.count(live.key, JobStatus.RUNNABLE, _status(live))
-        move = JobMove(live.key, _status(live), started_at=live.started_at)
-        changes.move(move, live.attempt)
-        changes.demand[live.shape_id] -= 1
-    await changes.flush(conn)
     changes.settle_demand()
     await changes.close(conn)
     return lives
