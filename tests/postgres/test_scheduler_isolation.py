@@ -7,6 +7,7 @@ mirror is never thrown away, and once the database takes the change, it is made.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from support.scheduling import DEADLINE, Ended, Stand, scheduler_stand
 from longshore.domain.job.job import JobKey
 from longshore.domain.job.life import Allowance
 from longshore.scheduler import apart, tick
+from longshore.scheduler.history import History
 
 
 @pytest.fixture(autouse=True)
@@ -336,6 +338,22 @@ async def test_an_end_that_cannot_be_stored_is_tried_again(database_url: str) ->
             await until_aside(logs, "end", 2, "report")
         row = await stand.until(bad, "FAILED")
         assert row["status_reason"] == "What the agent reported of the attempt could not be stored"
+
+
+async def test_a_job_that_cannot_become_history(database_url: str) -> None:
+    async with a_stand(database_url) as (stand, logs):
+        await stand.agent(answers=ok)
+        jobs = [await stand.submit() for _ in range(5)]
+        for job in jobs:
+            await stand.until(job, "SUCCEEDED")
+        history = History(stand.scheduler.lead.leadership, timedelta(days=90), timedelta(0))
+        async with refusing(stand, of(jobs[2])):
+            await history.tick()
+            await until_aside(logs, "history")
+            assert [job for job in jobs if await stand.row(job)] == [jobs[2]]
+        await asyncio.sleep(2 * apart.PAUSE_SECONDS)
+        await history.tick()
+        assert not await stand.row(jobs[2])
 
 
 async def test_where_all_fail_a_tick_is_bounded(

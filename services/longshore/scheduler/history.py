@@ -10,9 +10,11 @@ kept as long as jobs.
 """
 
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 
 import structlog
 
+from longshore.scheduler.apart import Aside, apart, nothing
 from longshore.state.leadership import Leadership
 from longshore.state.scheduler import agent, job_history
 from longshore.state.scheduler.job_history import START, WEEK, OverJob
@@ -49,6 +51,8 @@ class History:
         self._linger = linger
         #: After which job the next pass goes on: those before it that were needed come later again.
         self._after = START
+        #: Jobs that could not be moved lately.
+        self._aside = Aside()
         #: The day on which shapes were last looked through: that reads all live jobs.
         self._shapes_on: date | None = None
 
@@ -78,11 +82,16 @@ class History:
         async with self._leadership.transaction() as conn:
             found = await job_history.over(conn, before, self._after, BATCH)
             batch = bounded(found)
-            moving = [job for job in batch if not job.is_needed]
-            await job_history.move(conn, moving)
-        is_last = len(batch) == len(found) < BATCH
+            paused = self._aside.paused("history")
+            moving = [job for job in batch if not job.is_needed and job.job_id not in paused]
+            tried = await apart(conn, moving, partial(job_history.move, conn), nothing)
+        for job, error in tried.failed:
+            self._aside.add("history", job.job_id, error, job_id=str(job.job_id))
+        if tried.left:
+            batch = batch[: batch.index(tried.left[0])]
+        is_last = not tried.left and len(batch) == len(found) < BATCH
         self._after = START if is_last else (batch[-1].stopped_at, batch[-1].job_id)
-        return len(moving), is_last
+        return len(moving) - len(tried.failed) - len(tried.left), is_last
 
     async def _forget_agents(self, before: datetime) -> None:
         """Forgets agents that are lost for good; machines of ours, if they were so at a time."""
