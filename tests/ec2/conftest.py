@@ -9,10 +9,10 @@ from ec2.stand import STACK, Stand
 from moto.server import ThreadedMotoServer
 from support.ec2 import FaultProxy
 
-from longshore.provisioning.ec2 import api
 from longshore.provisioning.ec2.api import Api, open_api
 from longshore.provisioning.ec2.config import Ec2Config
 from longshore.provisioning.ec2.provider import open_ec2_provider
+from longshore.runtime import aws
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +29,7 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setattr(api, "PAUSE_FIRST_SECONDS", 0.001)
+    monkeypatch.setattr(aws, "PAUSE_FIRST_SECONDS", 0.001)
 
 
 @pytest.fixture
