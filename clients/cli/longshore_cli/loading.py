@@ -61,6 +61,7 @@ ENTRIES = {
     "queue": Entry("queue", "Job queues.", is_group=True),
     "env": Entry("environment", "Compute environments.", is_group=True),
     "definition": Entry("definition", "Job definitions.", is_group=True),
+    "secret": Entry("secret", "Longshore's own secrets on this machine.", is_group=True),
     "catalogue": Entry("catalogue", "Instance types: what they offer and cost.", is_group=True),
 }
 

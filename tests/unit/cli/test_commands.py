@@ -48,6 +48,7 @@ def _run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
         *[("queue", name) for name in ("create", "list", "update", "delete")],
         *[("env", name) for name in ("create", "list", "update", "delete")],
         *[("definition", name) for name in ("register", "list", "deregister")],
+        *[("secret", name) for name in ("set", "list", "delete")],
     ],
 )
 def test_every_command_explains_itself(
