@@ -55,6 +55,8 @@ class Stack:
         return inherited | {
             "LONGSHORE_DATA_DIR": str(self.data_dir),
             "LONGSHORE_PORT_BASE": str(self.port_base),
+            "LONGSHORE_SECRETS_FILE": str(self.data_dir / "secrets"),
+            "LONGSHORE_SECRETS_KEY_FILE": str(self.data_dir / "secrets.key"),
             "COLUMNS": "200",
             **self.settings,
         }

@@ -217,7 +217,10 @@ def test_submit_job(aws: Aws, body: Json, words: list[str]) -> None:
             ),
             ["containerProperties.linuxParameters.devices[0].permissions[0]", "LOOK"],
         ),
-        (_definition({"secrets": [{"name": "a", "valueFrom": "b"}]}), ["secrets"]),
+        (
+            _definition({"secrets": [{"name": "a", "valueFrom": "arn:aws:s3:::b"}]}),
+            ["containerProperties.secrets[0].valueFrom", "arn:aws:s3:::b"],
+        ),
         (_definition({"privileged": "yes"}), ["containerProperties.privileged", "true or false"]),
         (_definition({"imagge": "busybox"}), ["containerProperties.imagge", "image"]),
         (_definition(platformCapabilities=["MOON"]), ["platformCapabilities[0]", "MOON"]),

@@ -205,12 +205,6 @@ async def test_mount_point_without_its_volume(containers: Stand) -> None:
     assert end.status_reason == "Task failed to start"
 
 
-async def test_secrets_are_refused_by_name(containers: Stand) -> None:
-    secret = container_pb2.Secret(name="A", value_from="b")
-    end = await containers.run(containers.an_attempt("true", secrets=[secret]))
-    assert end.reason.startswith("CannotCreateContainerError: secrets")
-
-
 @pytest.mark.parametrize("code", [1, 42, 255])
 async def test_exit_codes(containers: Stand, code: int) -> None:
     end = await containers.run(containers.an_attempt("sh", "-c", f"exit {code}"))

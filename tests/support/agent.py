@@ -19,6 +19,7 @@ import grpc
 from google.protobuf import duration_pb2
 
 from longshore.agent.docker.engine import Engine, EngineError
+from longshore.agent.secret.file import SecretsFile
 from longshore.v1 import agent_service_pb2 as pb
 from longshore.v1 import agent_service_pb2_grpc as pb_grpc
 from longshore.v1 import job_definition_pb2, log_service_pb2, log_service_pb2_grpc, resources_pb2
@@ -223,6 +224,8 @@ class Stand:
             "LONGSHORE_LOGS_METRICS_ADDRESS": f"127.0.0.1:{free_port()}",
             "LONGSHORE_LOGS_DIR": str(directory / "stored"),
             "LONGSHORE_DATA_DIR": str(directory / "agent"),
+            "LONGSHORE_SECRETS_FILE": str(directory / "secrets"),
+            "LONGSHORE_SECRETS_KEY_FILE": str(directory / "secrets.key"),
             "LONGSHORE_INSTANCE_ID": self.instance_id,
             "LONGSHORE_COMPUTE_ENVIRONMENT": "ce",
             "LONGSHORE_RUNTIME": runtime,
@@ -232,6 +235,11 @@ class Stand:
         self.agent: Process | None = None
         self.logs: Process | None = None
         self._server: grpc.aio.Server | None = None
+
+    @property
+    def secrets(self) -> SecretsFile:
+        """Longshore's own secrets, as the agent has them."""
+        return SecretsFile(self.directory / "secrets", self.directory / "secrets.key")
 
     async def open(self) -> None:
         """Starts the scheduler, the log service and the agent."""

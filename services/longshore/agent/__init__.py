@@ -3,11 +3,12 @@
 It owns nothing in the database. It keeps a small journal and a spool of logs in its data directory,
 and holds one stream to the scheduler and one to the log service.
 
-An attempt moves one step at a time (`controller`): its image is pulled if missing, its container is
-created and started, watched, its output collected, its container removed. Each step that changes
-what others can see yields a change; the outbox folds changes of a few milliseconds into a numbered
-report, the journal makes the report durable, and only then is it sent. A report stays in the
-journal until the scheduler has acknowledged it and is sent again after every reconnect.
+An attempt moves one step at a time (`controller`): its secrets are read (`secret`), its image is
+pulled if missing, its container is created and started, watched, its output collected, its
+container removed. Each step that changes what others can see yields a change; the outbox folds
+changes of a few milliseconds into a numbered report, the journal makes the report durable, and only
+then is it sent. A report stays in the journal until the scheduler has acknowledged it and is sent
+again after every reconnect.
 
 What happens at each failure:
 

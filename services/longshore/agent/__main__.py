@@ -23,6 +23,8 @@ from longshore.agent.reporting.journal import Journal
 from longshore.agent.reporting.notice import MetadataWatch
 from longshore.agent.reporting.stream import Identity, SchedulerStream
 from longshore.agent.runtime import Runtime
+from longshore.agent.secret.reading import Secrets
+from longshore.agent.secret.sources import open_sources
 from longshore.agent.simulated_runtime import SimulatedRuntime
 from longshore.domain.errors import Unavailable
 from longshore.domain.job.job import host_terminated
@@ -64,18 +66,19 @@ async def _open_runtime(
 ) -> Runtime:
     if wanted == "simulated":
         return SimulatedRuntime()
+    secrets = Secrets(open_sources(config.secrets, config.aws_region))
     if wanted != "process":
         address = engine_address()
         if address is not None:
             engine = Engine(address)
             if await engine.answers():
-                return DockerRuntime(config, engine, spool, endpoint)
+                return DockerRuntime(config, engine, spool, endpoint, secrets)
             await engine.close()
         if wanted == "docker":
             raise Unavailable(
                 "No Docker engine answers; start one, or set LONGSHORE_RUNTIME=process."
             )
-    return ProcessRuntime(config, spool, endpoint)
+    return ProcessRuntime(config, spool, endpoint, secrets)
 
 
 async def main(stop: asyncio.Event) -> int:

@@ -20,6 +20,7 @@ from longshore.agent.docker.engine import Engine, EngineError, engine_address, f
 from longshore.agent.endpoint.endpoint import open_endpoint
 from longshore.agent.logs.spool import Spool
 from longshore.agent.process.runtime import ProcessRuntime
+from longshore.agent.secret.reading import Secrets
 from longshore.runtime.process import run_until_stopped
 
 log = structlog.get_logger()
@@ -65,7 +66,8 @@ async def main(stop: asyncio.Event) -> int:
     processes = containers = 0
     if (config.data_dir / "attempts").is_dir():
         endpoint = open_endpoint(config, None)
-        runtime = ProcessRuntime(config, Spool(config.data_dir / "logs"), endpoint)
+        spool = Spool(config.data_dir / "logs")
+        runtime = ProcessRuntime(config, spool, endpoint, Secrets({}))
         for key, found in (await runtime.find()).items():
             await runtime.discard(key, found)
             processes += 1

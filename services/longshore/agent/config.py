@@ -8,6 +8,7 @@ from typing import Self
 
 from longshore.agent import machine
 from longshore.agent.reporting.notice import EC2_ENDPOINT
+from longshore.agent.secret.file import SecretsFile, secrets_file
 from longshore.domain.instance import is_instance_id
 from longshore.runtime.config import ConfigError, Settings, installation
 
@@ -55,6 +56,8 @@ class AgentConfig:
     job_roles: str = "none"
     sts_region: str = "us-east-1"
     sts_endpoint_url: str = ""
+    secrets: SecretsFile
+    aws_region: str = "us-east-1"
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -96,7 +99,11 @@ class AgentConfig:
           AWS's Security Token Service or one like it, with the agent's own credentials, which AWS's
           chain finds; with `none` a job with a role fails at its start and says so;
         - LONGSHORE_STS_REGION (AWS_REGION, AWS_DEFAULT_REGION, else LONGSHORE_REGION) and
-          LONGSHORE_STS_ENDPOINT_URL (AWS's own): whose service that is, and where.
+          LONGSHORE_STS_ENDPOINT_URL (AWS's own): whose service that is, and where;
+        - LONGSHORE_SECRETS_FILE (~/.longshore/secrets), LONGSHORE_SECRETS_KEY_FILE
+          (~/.longshore/secrets.key): longshore's own secrets and their key, which
+          `longshore secret` writes. Parameters of AWS's that are named without a region are of
+          AWS_REGION, AWS_DEFAULT_REGION, else LONGSHORE_REGION.
         """
         settings = Settings(environ)
         data_dir = settings.directory("LONGSHORE_DATA_DIR", Path("~/.longshore/agent"))
@@ -109,9 +116,9 @@ class AgentConfig:
         instance_type = settings.text("LONGSHORE_INSTANCE_TYPE", "")
         network = settings.choice("LONGSHORE_NETWORK", NETWORKS, "sandbox")
         account, region = installation(settings)
-        sts_region = region
-        for name in ("AWS_DEFAULT_REGION", "AWS_REGION", "LONGSHORE_STS_REGION"):
-            sts_region = settings.text(name, sts_region)
+        aws_region = region
+        for name in ("AWS_DEFAULT_REGION", "AWS_REGION"):
+            aws_region = settings.text(name, aws_region)
         return cls(
             scheduler_address=settings.address("scheduler"),
             logs_address=settings.address("logs"),
@@ -147,8 +154,10 @@ class AgentConfig:
             account=account,
             region=region,
             job_roles=settings.choice("LONGSHORE_JOB_ROLES", JOB_ROLES, "none"),
-            sts_region=sts_region,
+            sts_region=settings.text("LONGSHORE_STS_REGION", aws_region),
             sts_endpoint_url=_url(settings, "LONGSHORE_STS_ENDPOINT_URL"),
+            secrets=secrets_file(settings),
+            aws_region=aws_region,
         )
 
 

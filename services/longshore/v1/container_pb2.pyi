@@ -571,8 +571,9 @@ class Secret(_message.Message):
     name: _builtins.str
     """Required. Name of the environment variable or driver option that receives the value."""
     value_from: _builtins.str
-    """Required. Where the value lies: the ARN of a secret, or the name or ARN of a parameter. The
-    value itself is never stored with the job.
+    """Required. Where the value lies: the ARN of a secret (with `:KEY:STAGE:VERSION` if need be), the
+    name or ARN of a parameter, or `longshore:secret:NAME[:KEY]`. The value itself is never stored
+    with the job: the agent reads it when an attempt starts.
     """
     def __init__(
         self,
@@ -753,7 +754,9 @@ class RepositoryCredentials(_message.Message):
 
     CREDENTIALS_PARAMETER_FIELD_NUMBER: _builtins.int
     credentials_parameter: _builtins.str
-    """Required. ARN of the secret that holds user name and password."""
+    """Required. Name or ARN of the secret that holds a JSON object with `username` and `password`, or
+    `longshore:secret:NAME`.
+    """
     def __init__(
         self,
         *,

@@ -219,15 +219,6 @@ def test_volumes() -> None:
     ("member", "container"),
     [
         ("image", {"image": ""}),
-        ("secrets", {"secrets": [container_pb2.Secret(name="a", value_from="b")]}),
-        (
-            "repositoryCredentials",
-            {
-                "repository_credentials": container_pb2.RepositoryCredentials(
-                    credentials_parameter="x"
-                )
-            },
-        ),
         ("enableExecuteCommand", {"enable_execute_command": True}),
         (
             "volumes.efsVolumeConfiguration",

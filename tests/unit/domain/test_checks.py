@@ -165,11 +165,7 @@ def test_what_is_for_fargate_or_not_supported_is_refused() -> None:
     refused({"ephemeralStorage": {"sizeInGiB": 21}}, "ephemeralStorage not applicable for EC2.")
     refused({"instanceType": "m6i"}, "multi-node jobs alone")
     refused({"jobRoleArn": "me"}, "jobRoleArn is not the ARN of a role")
-    secret = [{"name": "n", "valueFrom": "v"}]
     for members, text in (
-        ({"secrets": secret}, "containerProperties.secrets"),
-        ({"logConfiguration": {"logDriver": "awslogs", "secretOptions": secret}}, "secretOptions"),
-        ({"repositoryCredentials": {"credentialsParameter": "x"}}, "repositoryCredentials"),
         ({"enableExecuteCommand": True}, "enableExecuteCommand"),
         ({"volumes": [{"efsVolumeConfiguration": {}}]}, "efsVolumeConfiguration"),
         ({"volumes": [{"s3filesVolumeConfiguration": {}}]}, "s3filesVolumeConfiguration"),
@@ -185,6 +181,38 @@ def test_the_prefix_of_a_logs_name_is_one_that_a_log_may_have() -> None:
     for prefix in ("", "a:b", "a*", "a\n", "\x1b[31m", "x" * 472):
         refused(logging(prefix), "options.awslogs-stream-prefix must have 1 to 471 characters")
     check_container(CONTAINER | logging("team/" + "x" * 466))
+
+
+def test_secrets_need_names_of_their_own_and_a_place() -> None:
+    secret = {"name": "n", "valueFrom": "v"}
+    driver = {"logDriver": "splunk", "options": {"splunk-url": "https://s"}}
+    check_container(
+        CONTAINER
+        | {
+            "secrets": [secret, {"name": "m", "valueFrom": "longshore:secret:a/b:key"}],
+            "logConfiguration": driver | {"secretOptions": [secret]},
+            "repositoryCredentials": {"credentialsParameter": "registry"},
+        }
+    )
+    for members, text in (
+        ({"secrets": [secret, secret]}, "must be unique"),
+        ({"secrets": [secret], "environment": [{"name": "n", "value": ""}]}, "must be unique"),
+        ({"secrets": [{"name": "a=b", "valueFrom": "v"}]}, "secrets[0] needs a name"),
+        ({"secrets": [{"name": "n", "valueFrom": "no such thing"}]}, "secrets[0].valueFrom is"),
+        ({"secrets": [{"name": "n", "valueFrom": ""}]}, "secrets[0].valueFrom is"),
+        (
+            {
+                "logConfiguration": driver
+                | {"secretOptions": [{"name": "splunk-url", "valueFrom": "v"}]}
+            },
+            "must be unique",
+        ),
+        (
+            {"repositoryCredentials": {"credentialsParameter": "a b"}},
+            "repositoryCredentials.credentialsParameter is 'a b'",
+        ),
+    ):
+        refused(members, text)
 
 
 def test_variables_need_names() -> None:

@@ -106,6 +106,7 @@ def test_a_machine_installs_and_joins(machine: Machine) -> None:
         "LONGSHORE_COMPUTE_ENVIRONMENT": "blue",
         "LONGSHORE_RUNTIME": "docker",
         "LONGSHORE_METADATA": "ec2",
+        "AWS_REGION": "us-east-1",
         "LONGSHORE_DATA_DIR": "/var/lib/longshore-agent",
         "LONGSHORE_NODE_NETWORK": "host",
         "LONGSHORE_STS_REGION": "us-east-1",

@@ -2,7 +2,7 @@
 
 import asyncio
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple, Self
@@ -12,6 +12,8 @@ from longshore.v1 import agent_service_pb2 as pb
 #: AWS cuts a container's reason here, in characters.
 REASON_LENGTH = 255
 STOP_SECONDS = 30.0
+#: Values that are no longer stand in many a text that has nothing to do with them.
+_SHORTEST_HIDDEN = 4
 
 
 class AttemptKey(NamedTuple):
@@ -77,6 +79,25 @@ def no_network(why: str) -> StepFailed:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class SecretValues:
+    """The values of an attempt's secrets, for its start alone: kept in memory, shown nowhere."""
+
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    log_options: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def hide(self, text: str) -> str:
+        """A text of somebody who was given the values, without them."""
+        values = {*self.environment.values(), *self.log_options.values()}
+        for value in sorted(values, key=len, reverse=True):
+            if len(value) >= _SHORTEST_HIDDEN:
+                text = text.replace(value, "***")
+        return text
+
+
+NO_SECRETS = SecretValues()
+
+
 @dataclass(slots=True, eq=False)
 class Attempt:
     """One attempt, from its assignment until it is forgotten."""
@@ -102,6 +123,8 @@ class Attempt:
     reached: bool = False
     #: Times that the runtime broke off on its way to the start.
     broken_off: int = 0
+    #: Set while the attempt is being started, if it has any.
+    secrets: SecretValues | None = field(default=None, repr=False)
 
     @property
     def live(self) -> bool:
@@ -135,6 +158,7 @@ class Attempt:
     def started(self, started_at: datetime) -> pb.AttemptChange:
         """The change for a main process that is up."""
         self.phase = Phase.RUNNING
+        self.secrets = None
         self.started_at = started_at
         change = self._change(pb.ATTEMPT_STATUS_RUNNING)
         change.start_time.FromDatetime(started_at)
@@ -143,6 +167,7 @@ class Attempt:
     def ended(self, end: Exit, status_reason: str) -> pb.AttemptChange:
         """The change for an end."""
         self.phase = Phase.ENDED
+        self.secrets = None
         change = self._change(pb.ATTEMPT_STATUS_ENDED)
         stopped_at = end.stopped_at
         if self.started_at is not None:

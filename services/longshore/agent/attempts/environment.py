@@ -1,11 +1,16 @@
 """The environment of an attempt's main process."""
 
+from collections.abc import Mapping
+
 from longshore.v1 import agent_service_pb2 as pb
 
 
-def environment(assignment: pb.Assignment, compute_environment: str) -> dict[str, str]:
-    """The job's own variables and, stronger than those, the ones that AWS Batch sets."""
+def environment(
+    assignment: pb.Assignment, compute_environment: str, secrets: Mapping[str, str]
+) -> dict[str, str]:
+    """The job's own variables, its secrets and, strongest, the ones that AWS Batch sets."""
     variables = {pair.name: pair.value for pair in assignment.container.environment if pair.name}
+    variables |= secrets
     variables |= {
         "AWS_BATCH_JOB_ID": assignment.key.job_id,
         "AWS_BATCH_JOB_ATTEMPT": str(assignment.key.attempt),

@@ -18,7 +18,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from longshore.agent.attempts.attempt import AttemptKey, StepFailed
+from longshore.agent.attempts.attempt import NO_SECRETS, AttemptKey, SecretValues, StepFailed
 from longshore.agent.attempts.environment import environment
 from longshore.agent.docker.intake import Bounds
 from longshore.v1 import agent_service_pb2 as pb
@@ -102,6 +102,7 @@ def container_config(
     gpu_ids: list[str],
     limits: Limits,
     variables: dict[str, str],
+    secrets: SecretValues = NO_SECRETS,
 ) -> dict[str, Any]:
     """The container of an attempt.
 
@@ -113,6 +114,7 @@ def container_config(
         gpu_ids: the GPUs that the attempt holds alone.
         limits: the instance's own.
         variables: by which the container finds the agent's endpoint; nothing else may set them.
+        secrets: the values of the attempt's secrets.
 
     Raises:
         StepFailed: a member cannot be honoured.
@@ -122,13 +124,14 @@ def container_config(
     own_labels = labels(assignment, instance_id)
     if gpu_ids:
         own_labels[GPUS_LABEL] = ",".join(gpu_ids)
-    env = environment(assignment, compute_environment) | variables
+    env = environment(assignment, compute_environment, secrets.environment) | variables
     config: dict[str, Any] = {
         "Image": container.image,
         "Env": [f"{name}={value}" for name, value in env.items()],
         "Labels": own_labels,
         "HostConfig": _host_config(assignment, instance_id, network_mode, gpu_ids, limits),
     }
+    config["HostConfig"]["LogConfig"]["Config"] |= secrets.log_options
     if container.command:
         config["Cmd"] = list(container.command)
     if container.user:
@@ -144,10 +147,8 @@ def refuse_impossible(container: Container) -> None:
     """
     if not container.image:
         raise refused("image", "is required")
-    if container.secrets:
-        raise refused("secrets", "secret stores are not supported")
     if container.HasField("repository_credentials"):
-        raise refused("repositoryCredentials", "secret stores are not supported")
+        raise refused("repositoryCredentials", "is not supported")
     if container.enable_execute_command:
         raise refused("enableExecuteCommand", "is not supported")
     for volume in container.volumes:
@@ -155,8 +156,6 @@ def refuse_impossible(container: Container) -> None:
             raise refused("volumes.efsVolumeConfiguration", "is not supported")
         if volume.HasField("s3files_volume_configuration"):
             raise refused("volumes.s3filesVolumeConfiguration", "is not supported")
-    if container.log_configuration.secret_options:
-        raise refused("logConfiguration.secretOptions", "secret stores are not supported")
     if container.log_configuration.log_driver == "awsfirelens":
         raise refused("logConfiguration.logDriver", "awsfirelens is not supported")
 

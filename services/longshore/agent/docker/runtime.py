@@ -13,6 +13,7 @@ import structlog
 
 from longshore.agent import machine, metrics
 from longshore.agent.attempts.attempt import (
+    NO_SECRETS,
     Attempt,
     AttemptKey,
     Exit,
@@ -56,6 +57,7 @@ from longshore.agent.endpoint.endpoint import Endpoint
 from longshore.agent.endpoint.server import NotFetched
 from longshore.agent.logs.spool import Spool
 from longshore.agent.runtime import Found, Joined
+from longshore.agent.secret.reading import Secrets
 from longshore.v1 import resources_pb2
 
 log = structlog.get_logger()
@@ -95,11 +97,17 @@ class DockerRuntime:
     kind = resources_pb2.RUNTIME_DOCKER
 
     def __init__(
-        self, config: AgentConfig, engine: Engine, spool: Spool, endpoint: Endpoint
+        self,
+        config: AgentConfig,
+        engine: Engine,
+        spool: Spool,
+        endpoint: Endpoint,
+        secrets: Secrets,
     ) -> None:
         self._config = config
         self._engine = engine
         self._spool = spool
+        self._secrets = secrets
         self._limits = Limits(
             pids=config.container_pids,
             log_file_mib=config.container_log_mib,
@@ -195,16 +203,16 @@ class DockerRuntime:
             self._containers[attempt.handle].output.follow_soon(0)
 
     def prepared(self, attempt: Attempt) -> bool:
-        """Whether the image is known to be there."""
+        """Whether the image is known to be there, and no secret is to be read."""
         if attempt.is_node and self._config.node_network == "none":
             raise no_network("LONGSHORE_NODE_NETWORK (or else LONGSHORE_NETWORK) is none")
-        return self._endpoint.prepared(attempt) and self._images.known(
-            attempt.assignment.container.image
-        )
+        known = self._images.known(attempt.assignment.container.image)
+        return known and self._endpoint.prepared(attempt) and self._secrets.ready(attempt)
 
     async def prepare(self, attempt: Attempt) -> None:
-        """Assumes the role, and pulls the image as the pull behaviour says."""
+        """Assumes the role, reads secrets, and pulls the image as the pull behaviour says."""
         await self._endpoint.prepare(attempt)
+        await self._secrets.fetch(attempt)
         await self._images.make_present(attempt.assignment.container.image)
 
     async def started(self, attempt: Attempt) -> datetime | None:
@@ -330,6 +338,7 @@ class DockerRuntime:
         for container in self._containers.values():
             await container.output.close()
         await self._images.close()
+        await self._secrets.close()
         if last and self._network.may_have_sandbox:
             await self._network.sandbox.remove()
         await self._network.sandbox.settle()
@@ -354,7 +363,7 @@ class DockerRuntime:
                     await self._delete(attempt.handle)
                     self._forget_container(attempt)
                     continue
-                raise _refused("CannotStartContainerError", error) from error
+                raise _refused("CannotStartContainerError", error, attempt) from error
             except EngineAwayError as error:
                 raise RuntimeAway(str(error)) from error
             except EngineTimeoutError as error:
@@ -404,7 +413,7 @@ class DockerRuntime:
                     # Left by a creation whose answer never came; it was never started.
                     await self._delete(name)
                 else:
-                    raise _refused("CannotCreateContainerError", error) from error
+                    raise _refused("CannotCreateContainerError", error, attempt) from error
             except EngineUnreachableError as error:
                 attempt.reached = was_reached
                 raise RuntimeAway(str(error)) from error
@@ -432,6 +441,7 @@ class DockerRuntime:
             gpu_ids=gpu_ids,
             limits=self._limits,
             variables=await self._endpoint.let_in(attempt, way),
+            secrets=attempt.secrets or NO_SECRETS,
         )
 
     async def _open_door(self) -> None:
@@ -584,9 +594,13 @@ def _sandbox_gone(error: EngineError, network_mode: str) -> bool:
     )
 
 
-def _refused(name: str, error: EngineError) -> StepFailed:
-    """The failure for what the engine refused; where it blames itself it may be the machine's."""
-    return StepFailed(name, _said(error), may_be_machine=error.status >= 500)
+def _refused(name: str, error: EngineError, attempt: Attempt) -> StepFailed:
+    """The failure for what the engine refused; where it blames itself it may be the machine's.
+
+    In its words may be the values of secrets that it was given.
+    """
+    said = (attempt.secrets or NO_SECRETS).hide(_said(error))
+    return StepFailed(name, said, may_be_machine=error.status >= 500)
 
 
 def _said(error: EngineError) -> str:

@@ -29,6 +29,7 @@ import structlog
 
 from longshore.agent import machine
 from longshore.agent.attempts.attempt import (
+    NO_SECRETS,
     Attempt,
     AttemptKey,
     Exit,
@@ -46,6 +47,7 @@ from longshore.agent.endpoint.server import NotFetched
 from longshore.agent.logs.spool import Spool
 from longshore.agent.process.output import ProcessOutput
 from longshore.agent.runtime import Found, Joined
+from longshore.agent.secret.reading import Secrets
 from longshore.v1 import agent_service_pb2 as pb
 from longshore.v1 import resources_pb2
 
@@ -92,10 +94,13 @@ class ProcessRuntime:
 
     kind = resources_pb2.RUNTIME_PROCESS
 
-    def __init__(self, config: AgentConfig, spool: Spool, endpoint: Endpoint) -> None:
+    def __init__(
+        self, config: AgentConfig, spool: Spool, endpoint: Endpoint, secrets: Secrets
+    ) -> None:
         self._config = config
         self._spool = spool
         self._endpoint = endpoint
+        self._secrets = secrets
         endpoint.tell_of(self)
         self._root = config.data_dir / "attempts"
         self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -140,11 +145,12 @@ class ProcessRuntime:
         refuse_impossible(attempt.assignment.container)
         if not self._config.process_lenient:
             refuse_unsupported(attempt.assignment)
-        return self._endpoint.prepared(attempt)
+        return self._endpoint.prepared(attempt) and self._secrets.ready(attempt)
 
     async def prepare(self, attempt: Attempt) -> None:
-        """Assumes the role; there is nothing to pull."""
+        """Assumes the role and reads secrets; there is nothing to pull."""
         await self._endpoint.prepare(attempt)
+        await self._secrets.fetch(attempt)
 
     async def started(self, attempt: Attempt) -> datetime | None:  # noqa: ARG002
         """None: a start is never broken off, and a second supervisor runs nothing."""
@@ -157,7 +163,8 @@ class ProcessRuntime:
         if assignment.container.job_role_arn:
             # SDKs look there first, and what is there is the machine's and not the job's.
             variables |= dict.fromkeys(MACHINE_CREDENTIALS, os.devnull)
-        variables |= environment(assignment, self._config.compute_environment)
+        secrets = attempt.secrets or NO_SECRETS
+        variables |= environment(assignment, self._config.compute_environment, secrets.environment)
         variables |= await self._endpoint.let_in(attempt, Way.LOOPBACK)
         command = list(assignment.container.command)
         if not command:
@@ -247,6 +254,7 @@ class ProcessRuntime:
         for process in self._processes.values():
             process.output.suspend()
             self._forget(process)
+        await self._secrets.close()
 
     async def facts(self, attempt: Attempt) -> Facts:
         """What is known of an attempt's processes."""

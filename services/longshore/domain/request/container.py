@@ -8,6 +8,7 @@ from longshore.domain.environment import EC2, FARGATE
 from longshore.domain.errors import InvalidRequest
 from longshore.domain.request.fargate import check_fargate_container, check_fargate_size
 from longshore.domain.resources import Resources
+from longshore.domain.secret import parse_login, parse_secret
 
 MEMORY_MIN_MIB = 4
 #: vCPUs as Fargate's sizes may be written; which of them there are is the sizes' to say.
@@ -130,6 +131,7 @@ def check_container(
             require(name not in container, f"{name} not applicable for EC2.", f"{path}.{name}")
         needs_of(container, path)
     check_environment(container.get("environment", []), f"{path}.environment")
+    _check_secrets(container, path)
     check_role(container.get("jobRoleArn"), f"{path}.jobRoleArn")
     check_role(container.get("executionRoleArn"), f"{path}.executionRoleArn")
     user = container.get("user", "")
@@ -154,11 +156,8 @@ def _check_log(configuration: Json, path: str) -> None:
 
 
 def _check_unsupported(container: Json, path: str) -> None:
-    for name in ("secrets", "repositoryCredentials", "enableExecuteCommand"):
-        if container.get(name):
-            raise unsupported(f"{path}.{name}")
-    if container.get("logConfiguration", {}).get("secretOptions"):
-        raise unsupported(f"{path}.logConfiguration.secretOptions")
+    if container.get("enableExecuteCommand"):
+        raise unsupported(f"{path}.enableExecuteCommand")
 
 
 def check_resources(
@@ -216,6 +215,42 @@ def check_environment(environment: Sequence[Json], path: str) -> None:
             f"{path}[{index}] needs a name without = and no NUL character.",
             f"{path}[{index}].name",
         )
+
+
+def _check_secrets(container: Json, path: str) -> None:
+    """Checks where secrets lie, and that nothing else has their names (Amazon ECS API, Secret)."""
+    log = container.get("logConfiguration", {})
+    _check_secret_names(
+        container.get("secrets", []),
+        {variable.get("name") for variable in container.get("environment", [])},
+        f"{path}.secrets",
+    )
+    _check_secret_names(
+        log.get("secretOptions", []),
+        set(log.get("options", {})),
+        f"{path}.logConfiguration.secretOptions",
+    )
+    if "repositoryCredentials" in container:
+        member = f"{path}.repositoryCredentials.credentialsParameter"
+        parse_login(container["repositoryCredentials"]["credentialsParameter"], member=member)
+
+
+def _check_secret_names(secrets: Sequence[Json], taken: set[str | None], path: str) -> None:
+    for index, secret in enumerate(secrets):
+        name, member = secret["name"], f"{path}[{index}]"
+        require(
+            name and "=" not in name and "\0" not in name,
+            f"{member} needs a name without = and no NUL character.",
+            f"{member}.name",
+        )
+        require(
+            name not in taken,
+            "The secret name must be unique and not shared with any new or existing environment "
+            f"variables set on the container, such as '{name[:255]}'.",
+            f"{member}.name",
+        )
+        taken.add(name)
+        parse_secret(secret["valueFrom"], member=f"{member}.valueFrom")
 
 
 def _check_volumes(container: Json, path: str) -> None:

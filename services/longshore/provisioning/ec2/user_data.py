@@ -115,6 +115,7 @@ def agent_environment(config: Ec2Config, compute_environment: str) -> dict[str, 
         "LONGSHORE_COMPUTE_ENVIRONMENT": compute_environment,
         "LONGSHORE_RUNTIME": "docker",
         "LONGSHORE_METADATA": "ec2",
+        "AWS_REGION": config.region,
         "LONGSHORE_DATA_DIR": "/var/lib/longshore-agent",
         # Nodes of a multi-node job reach each other by the addresses of their machines.
         "LONGSHORE_NODE_NETWORK": "host",

@@ -68,18 +68,12 @@ PASSED_ON = (
     "LONGSHORE_JOB_ROLES",
     "LONGSHORE_STS_REGION",
     "LONGSHORE_STS_ENDPOINT_URL",
-    # The agent's own credentials, by which it assumes the roles of jobs. Jobs do not get them.
-    "AWS_REGION",
-    "AWS_DEFAULT_REGION",
-    "AWS_PROFILE",
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "AWS_CONFIG_FILE",
-    "AWS_SHARED_CREDENTIALS_FILE",
-    "AWS_CA_BUNDLE",
-    "AWS_EC2_METADATA_DISABLED",
+    "LONGSHORE_SECRETS_FILE",
+    "LONGSHORE_SECRETS_KEY_FILE",
 )
+#: Begins the names of AWS's own: the credentials, region and endpoints by which an agent assumes
+#: the roles of jobs and reads their secrets. Jobs do not get them.
+AWS_PREFIX = "AWS_"
 
 
 class LocalProvider:
@@ -261,7 +255,11 @@ class LocalProvider:
         }
 
     def _base_environment(self, instance_id: str) -> dict[str, str]:
-        passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        passed_on = {
+            name: value
+            for name, value in os.environ.items()
+            if name in PASSED_ON or name.startswith(AWS_PREFIX)
+        }
         return passed_on | {
             **self._environment,
             "LONGSHORE_INSTANCE_ID": instance_id,

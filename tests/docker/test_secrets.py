@@ -1,0 +1,127 @@
+"""Secrets in real containers and processes: there when it starts, and nowhere else."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.agent import Stand, free_port
+
+from longshore.agent.attempts.attempt import AttemptKey
+from longshore.agent.docker.container import container_name
+from longshore.agent.docker.engine import Engine
+from longshore.v1 import container_pb2
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session")]
+
+VALUE = "hush-7f3a91"
+ARN = "arn:aws:secretsmanager:us-east-1:123456789012:secret:slow-AbCdEf"
+#: Says whether the variable is there, without printing it.
+LOOK = f'test "$SECRET" = {VALUE[:4]}"-7f3a91" && echo found; sleep "${{1:-0}}"'
+
+
+def _secret(value_from: str, name: str = "SECRET") -> container_pb2.Secret:
+    return container_pb2.Secret(name=name, value_from=value_from)
+
+
+def _files_with_the_value(directory: Path) -> list[Path]:
+    """What the agent and the log service wrote, where the value stands in it."""
+    return [
+        path
+        for path in directory.rglob("*")
+        if path.is_file() and VALUE.encode() in path.read_bytes()
+    ]
+
+
+@pytest.fixture(params=["containers", "processes"])
+def stand(request: pytest.FixtureRequest) -> Stand:
+    stand: Stand = request.getfixturevalue(request.param)
+    stand.secrets.set("token", VALUE)
+    stand.secrets.set("object", f'{{"key": "{VALUE}"}}')
+    return stand
+
+
+BOTH = [pytest.param("containers", marks=pytest.mark.docker), "processes"]
+
+
+@pytest.mark.parametrize("stand", BOTH, indirect=True)
+async def test_a_value_is_in_the_environment_and_in_no_file_or_report(stand: Stand) -> None:
+    for place in ("longshore:secret:token", "longshore:secret:object:key"):
+        attempt = stand.an_attempt("sh", "-c", LOOK, secrets=[_secret(place)])
+        end = await stand.run(attempt)
+        assert (end.exit_code, await stand.output(attempt)) == (0, "found\n")
+        assert VALUE not in str(stand.scheduler.changes)
+    assert _files_with_the_value(stand.directory) == []
+
+
+@pytest.mark.parametrize("stand", BOTH, indirect=True)
+async def test_a_secret_that_is_not_there_fails_the_start_by_name(stand: Stand) -> None:
+    attempt = stand.an_attempt("true", secrets=[_secret("longshore:secret:none", "DB")])
+    end = await stand.run(attempt)
+    assert end.status_reason == "Task failed to start"
+    assert end.reason.startswith(
+        "ResourceInitializationError: unable to pull secrets or registry auth: "
+        "DB (longshore:secret:none): "
+    )
+    assert "has no secret none" in end.reason or len(end.reason) == 255
+    assert not end.HasField("exit_code")
+
+
+@pytest.mark.docker
+async def test_the_engine_has_a_value_in_the_environment_and_in_no_label(
+    containers: Stand, engine: Engine
+) -> None:
+    """As on ECS, who may use the engine may see it there."""
+    containers.secrets.set("token", VALUE)
+    attempt = containers.an_attempt("sleep", "60", secrets=[_secret("longshore:secret:token")])
+    await containers.scheduler.assign(attempt)
+    await containers.scheduler.running(attempt)
+    name = container_name(containers.instance_id, AttemptKey.of(attempt.key))
+    shown = await engine.call(engine.docker.containers.container(name).show(), 30)
+    assert f"SECRET={VALUE}" in shown["Config"].pop("Env")
+    assert VALUE not in str(shown)
+    await containers.scheduler.stop(attempt)
+    await containers.scheduler.ended(attempt)
+
+
+@pytest.mark.docker
+async def test_a_value_in_the_engine_s_words_is_hidden(containers: Stand) -> None:
+    containers.secrets.set("token", VALUE)
+    log = container_pb2.LogConfiguration(
+        log_driver="json-file", secret_options=[_secret("longshore:secret:token", "max-size")]
+    )
+    end = await containers.run(containers.an_attempt("true", log_configuration=log))
+    assert end.reason.startswith(("CannotCreateContainerError", "CannotStartContainerError"))
+    assert "***" in end.reason
+    assert VALUE not in end.reason
+
+
+@pytest.fixture
+def silent_url() -> Iterator[str]:
+    """A server that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+async def test_a_start_that_waits_for_its_secret_can_be_stopped_and_outlives_its_agent(
+    own_processes: Stand, silent_url: str
+) -> None:
+    stand = own_processes
+    stand.environment |= {
+        "AWS_ENDPOINT_URL": silent_url,
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+    }
+    await stand.open()
+    stopped, kept = (stand.an_attempt("true", secrets=[_secret(ARN)]) for _ in range(2))
+    await stand.scheduler.assign(stopped, kept)
+    await stand.scheduler.stop(stopped, "enough")
+    end = await stand.scheduler.ended(stopped)
+    assert (end.status_reason, end.HasField("exit_code")) == ("enough", False)
+    assert stand.agent is not None
+    await stand.agent.kill()
+    stand.environment["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{free_port()}"
+    await stand.start_agent()
+    end = await stand.scheduler.ended(kept)
+    assert end.reason.startswith("ResourceInitializationError")
+    assert f"SECRET ({ARN}): get_secret_value: Could not connect" in end.reason
