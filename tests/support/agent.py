@@ -226,6 +226,7 @@ class Stand:
             "LONGSHORE_DATA_DIR": str(directory / "agent"),
             "LONGSHORE_SECRETS_FILE": str(directory / "secrets"),
             "LONGSHORE_SECRETS_KEY_FILE": str(directory / "secrets.key"),
+            "DOCKER_CONFIG": str(directory),
             "LONGSHORE_INSTANCE_ID": self.instance_id,
             "LONGSHORE_COMPUTE_ENVIRONMENT": "ce",
             "LONGSHORE_RUNTIME": runtime,

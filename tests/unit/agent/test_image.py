@@ -1,12 +1,20 @@
 """References of images: what is none fails as a pull, whatever the engine makes of it."""
 
-from typing import cast
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from longshore.agent.attempts.attempt import RuntimeAway, StepFailed
+from longshore.agent.docker import image as module
 from longshore.agent.docker.engine import Engine, EngineAwayError
 from longshore.agent.docker.image import Images
+from longshore.agent.docker.login import Logins
+from longshore.agent.secret.reading import Secrets
 
 
 class _Asked:
@@ -23,8 +31,12 @@ class _Asked:
         raise EngineAwayError(image)
 
 
+def _no_logins() -> Logins:
+    return Logins(Secrets({}), Path("/nowhere"))
+
+
 def _images() -> Images:
-    return Images(cast("Engine", _Asked()), "if-missing", 1)
+    return Images(cast("Engine", _Asked()), "if-missing", 1, _no_logins())
 
 
 @pytest.mark.parametrize(
@@ -66,3 +78,40 @@ async def test_what_is_no_reference_cannot_be_pulled(image: str) -> None:
 async def test_the_engine_is_asked_for_a_reference(image: str) -> None:
     with pytest.raises(RuntimeAway):
         await _images().make_present(image)
+
+
+class _Pulling(Engine):
+    """Stands for an engine that tells of each pull what a test has it tell."""
+
+    def __init__(self) -> None:
+        self.said: dict[str, asyncio.Queue[bytes | None]] = defaultdict(asyncio.Queue)
+
+    @asynccontextmanager
+    async def stream(self, path: str, params: Mapping[str, str], **_: object) -> AsyncIterator[Any]:
+        assert (path, params["tag"]) == ("images/create", "latest")
+        yield self._lines(params["fromImage"])
+
+    async def _lines(self, image: str) -> AsyncIterator[bytes]:
+        while (said := await self.said[image].get()) is not None:
+            yield said
+
+
+async def test_a_pull_that_waits_for_its_turn_is_not_given_up_while_another_moves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "PROGRESS_SECONDS", 0.5)
+    engine = _Pulling()
+    images = Images(engine, "always", 1, _no_logins())
+    waits = asyncio.create_task(images.make_present("waits"))
+    moves = asyncio.create_task(images.make_present("moves"))
+    engine.said["waits"].put_nowait(b"{}")
+    clock = asyncio.get_running_loop().time
+    end = clock() + 1.5
+    while clock() < end:
+        engine.said["moves"].put_nowait(b"{}")
+        await asyncio.sleep(0.05)
+        assert not waits.done()
+    engine.said["moves"].put_nowait(None)
+    await moves
+    with pytest.raises(StepFailed, match="inactivity time exceeded"):
+        await waits

@@ -2,7 +2,7 @@
 
 import asyncio
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple, Self
@@ -12,7 +12,7 @@ from longshore.v1 import agent_service_pb2 as pb
 #: AWS cuts a container's reason here, in characters.
 REASON_LENGTH = 255
 STOP_SECONDS = 30.0
-#: Values that are no longer stand in many a text that has nothing to do with them.
+#: Of values that are hidden, in characters.
 _SHORTEST_HIDDEN = 4
 
 
@@ -79,6 +79,14 @@ def no_network(why: str) -> StepFailed:
     )
 
 
+def hidden(text: str, values: Iterable[str]) -> str:
+    """A text without some values, but for short ones, which stand in many a text anyway."""
+    for value in sorted(set(values), key=len, reverse=True):
+        if len(value) >= _SHORTEST_HIDDEN:
+            text = text.replace(value, "***")
+    return text
+
+
 @dataclass(frozen=True, slots=True)
 class SecretValues:
     """The values of an attempt's secrets, for its start alone: kept in memory, shown nowhere."""
@@ -88,11 +96,7 @@ class SecretValues:
 
     def hide(self, text: str) -> str:
         """A text of somebody who was given the values, without them."""
-        values = {*self.environment.values(), *self.log_options.values()}
-        for value in sorted(values, key=len, reverse=True):
-            if len(value) >= _SHORTEST_HIDDEN:
-                text = text.replace(value, "***")
-        return text
+        return hidden(text, (*self.environment.values(), *self.log_options.values()))
 
 
 NO_SECRETS = SecretValues()

@@ -147,8 +147,6 @@ def refuse_impossible(container: Container) -> None:
     """
     if not container.image:
         raise refused("image", "is required")
-    if container.HasField("repository_credentials"):
-        raise refused("repositoryCredentials", "is not supported")
     if container.enable_execute_command:
         raise refused("enableExecuteCommand", "is not supported")
     for volume in container.volumes:

@@ -102,18 +102,26 @@ class Engine:
 
     @asynccontextmanager
     async def stream(
-        self, path: str, params: Mapping[str, str]
+        self,
+        path: str,
+        params: Mapping[str, str],
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
     ) -> AsyncIterator[aiohttp.StreamReader]:
-        """The body of a long answer, read as it comes.
+        """The body of a long answer, read as it comes; the connection ends with the context.
 
         aiodocker decodes logs to text and drops what tells output from errors; this keeps bytes.
+        And it leaves open what is given up: the engine would go on with it.
         """
         docker = self.docker
         await self.call(docker.version(), CONNECT_SECONDS) if docker.api_version == "auto" else None
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
         url = f"{docker.docker_host}/{docker.api_version}/{path}"
         try:
-            async with self._session.get(url, params=params, timeout=timeout) as response:
+            async with self._session.request(
+                method, url, params=params, headers=headers, timeout=timeout
+            ) as response:
                 if response.status >= 400:
                     body = await response.read()
                     raise EngineError(response.status, _message(body))

@@ -1,25 +1,49 @@
-"""Makes images present, as the pull behaviour says. Attempts with one image share a pull."""
+"""Makes images present, as the pull behaviour says.
+
+Attempts share a pull if they pull one image with one login; with another, or with none, each pull
+is the registry's to allow. What the engine has already is another matter, as on ECS: where the
+behaviour is not `always`, an image that one job pulled is there for all jobs of the instance, and
+no login is looked for. `default` asks the registry each time, with the job's own login, and takes
+what is there if that fails.
+"""
 
 import asyncio
+import json
 import re
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import Iterable
 
 import structlog
 
-from longshore.agent.attempts.attempt import RuntimeAway, StepFailed
+from longshore.agent.attempts.attempt import REASON_LENGTH, RuntimeAway, StepFailed
 from longshore.agent.docker.engine import (
     Engine,
     EngineAwayError,
     EngineError,
     EngineTimeoutError,
 )
+from longshore.agent.docker.login import Login, Logins
+from longshore.agent.sharing import Shared
 
 log = structlog.get_logger()
 
 INSPECT_SECONDS = 30.0
 PULL_SECONDS = 2 * 3600.0
+#: How long the engine may say nothing at the beginning of a pull, and later while nothing else is
+#: pulled either: what waits for its turn says nothing.
+BEGIN_SECONDS = 5 * 60.0
+PROGRESS_SECONDS = 60.0
 RETRY_FIRST_SECONDS = 1.0
+#: In the words of engine and registry, that the same pull would be refused again.
+_FINAL = (
+    "unauthorized",
+    "denied",
+    "no basic auth credentials",
+    "manifest unknown",
+    "not found",
+    "no matching manifest",
+)
+#: In the same words, that it is the login that was refused.
+_REFUSED = ("unauthorized", "denied", "no basic auth credentials", "expired")
 #: What the engine takes for an image, by the grammar of github.com/distribution/reference: a name
 #: with or without its registry, a tag, a digest. Others make addresses that mean something else.
 _LABEL = r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)"
@@ -32,6 +56,13 @@ _REFERENCE = re.compile(
 )
 
 
+class PullStalledError(Exception):
+    """A pull has not moved for so long that it is given up."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"inactivity time exceeded timeout of {seconds:g}s")
+
+
 class Images:
     """The images of an engine.
 
@@ -40,12 +71,14 @@ class Images:
     life.
     """
 
-    def __init__(self, engine: Engine, behaviour: str, attempts: int) -> None:
+    def __init__(self, engine: Engine, behaviour: str, attempts: int, logins: Logins) -> None:
         self._engine = engine
+        self._logins = logins
         self._behaviour = behaviour
         self._attempts = attempts
         self._seen: set[str] = set()
-        self._pulls: dict[str, asyncio.Task[None]] = {}
+        self._pulls: Shared[tuple[str, Login], None] = Shared()
+        self._patience: set[asyncio.Timeout] = set()
 
     def known(self, image: str) -> bool:
         """Whether the image is there for all we know, and need not be asked for again."""
@@ -55,11 +88,16 @@ class Images:
         """The engine says that it has no such image any more."""
         self._seen.discard(image)
 
-    async def make_present(self, image: str) -> None:
+    async def make_present(self, image: str, credentials_parameter: str = "") -> None:
         """Pulls an image if the behaviour asks for it.
 
+        Args:
+            image: as the job names it.
+            credentials_parameter: of the job's `repositoryCredentials`; empty if it has none.
+
         Raises:
-            StepFailed: with `CannotPullContainerError` and what the engine or registry said.
+            StepFailed: with `CannotPullContainerError` and what the engine or registry said, or the
+                login cannot be had.
             RuntimeAway: the engine did not answer.
         """
         if self.known(image):
@@ -69,8 +107,10 @@ class Images:
         if self._behaviour in ("if-missing", "prefer-cached") and await self._present(image):
             self._seen.add(image)
             return
+        of_job = await self._logins.of_job(credentials_parameter) if credentials_parameter else None
         try:
-            await self._pull_shared(image)
+            login = of_job or await self._logins.of_machine(image)
+            await self._pulls.do((image, login), lambda: self._pull(image, login))
         except StepFailed as error:
             if self._behaviour != "default" or not await self._present(image):
                 raise
@@ -92,29 +132,20 @@ class Images:
             ) from error
         return True
 
-    async def _pull_shared(self, image: str) -> None:
-        # The pull belongs to all who wait for it: one that is stopped does not end it.
-        pull = self._pulls.get(image)
-        if pull is None:
-            pull = asyncio.create_task(self._pull(image))
-            self._pulls[image] = pull
-            pull.add_done_callback(lambda done: self._pulled(image, done))
-        await asyncio.shield(pull)
-
-    def _pulled(self, image: str, pull: asyncio.Task[None]) -> None:
-        del self._pulls[image]
-        if not pull.cancelled():
-            pull.exception()  # Those who wait are told; when nobody waits any more it is no matter.
-
-    async def _pull(self, image: str) -> None:
+    async def _pull(self, image: str, login: Login) -> None:
         delay = RETRY_FIRST_SECONDS
         for tries in range(1, self._attempts + 1):
-            log.info("image.pulling", image=image, tries=tries)
+            log.info("image.pulling", image=image, tries=tries, credentials=login.source)
             try:
-                await self._engine.call(self._consume(image), PULL_SECONDS)
+                await self._engine.call(self._consume(image, login), PULL_SECONDS)
             except EngineError as error:
-                if error.status < 500 or tries == self._attempts:
-                    raise StepFailed("CannotPullContainerError", _said(error)) from error
+                if _has(error.message, _REFUSED):
+                    self._logins.refused(login)
+                if _is_final(error) or tries == self._attempts:
+                    raise _cannot_pull(_said(error), login) from error
+            except PullStalledError as error:
+                if tries == self._attempts:
+                    raise _cannot_pull(str(error), login) from error
             except EngineAwayError as error:
                 raise RuntimeAway(str(error)) from error
             except EngineTimeoutError as error:
@@ -126,20 +157,55 @@ class Images:
             await asyncio.sleep(delay)
             delay *= 2
 
-    async def _consume(self, image: str) -> None:
-        progress: AsyncIterator[dict[str, Any]] = self._engine.docker.images.pull(
-            image, stream=True
+    async def _consume(self, image: str, login: Login) -> None:
+        clock = asyncio.get_running_loop().time
+        seconds = BEGIN_SECONDS
+        patience = asyncio.timeout(seconds)
+        pull = self._engine.stream(
+            "images/create", _params(image), method="POST", headers=login.headers(image)
         )
-        async for _ in progress:
-            pass
+        try:
+            async with patience, pull as progress:
+                async for line in progress:
+                    if (said := json.loads(line)).get("error"):
+                        raise EngineError(0, str(said["error"]))
+                    seconds = PROGRESS_SECONDS
+                    self._patience.add(patience)
+                    for other in self._patience:
+                        if not other.expired():
+                            other.reschedule(clock() + seconds)
+        except TimeoutError:
+            raise PullStalledError(seconds) from None
+        finally:
+            self._patience.discard(patience)
 
     async def close(self) -> None:
         """Gives up pulls that are going on."""
-        pulls = list(self._pulls.values())
-        for pull in pulls:
-            pull.cancel()
-        await asyncio.gather(*pulls, return_exceptions=True)
+        await self._pulls.close()
+        await self._logins.close()
 
 
 def _said(error: EngineError) -> str:
     return f"Error response from daemon: {error.message}"
+
+
+def _params(image: str) -> dict[str, str]:
+    """What is pulled; without a tag the engine would pull all that there are."""
+    _, _, last = image.rpartition("/")
+    return {"fromImage": image} | ({} if ":" in last or "@" in last else {"tag": "latest"})
+
+
+def _has(text: str, words: Iterable[str]) -> bool:
+    return any(word in text.lower() for word in words)
+
+
+def _is_final(error: EngineError) -> bool:
+    """Whether a pull that failed would fail again: not for what breaks on the way."""
+    return 400 <= error.status < 500 or _has(error.message, _FINAL)
+
+
+def _cannot_pull(said: str, login: Login) -> StepFailed:
+    """What engine and registry said, and, where AWS cuts the reason, which login was used."""
+    name, used = "CannotPullContainerError", f" (credentials: {login.source})"
+    room = REASON_LENGTH - len(f"{name}: {used}")
+    return StepFailed(name, login.hide(said)[: max(room, 0)] + used)

@@ -30,6 +30,7 @@ from longshore.agent.docker.container import (
     INSTANCE_LABEL,
     JOB_LABEL,
     NEVER,
+    Container,
     Limits,
     container_config,
     container_name,
@@ -49,6 +50,7 @@ from longshore.agent.docker.engine import (
 from longshore.agent.docker.events import watch_events
 from longshore.agent.docker.facts import facts_of
 from longshore.agent.docker.image import Images
+from longshore.agent.docker.login import Logins
 from longshore.agent.docker.network import Network
 from longshore.agent.docker.output import Output
 from longshore.agent.docker.sandbox import IMAGE, SANDBOX_LABEL, SandboxError
@@ -114,7 +116,7 @@ class DockerRuntime:
             log_files=config.container_log_files,
             spool_mib=config.spool_mib,
         )
-        self._images = Images(engine, config.pull, config.pull_attempts)
+        self._images = Images(engine, config.pull, config.pull_attempts, Logins(secrets))
         self._network = Network(engine, config)
         self._endpoint = endpoint
         self._door = Door(engine, self._network.sandbox, endpoint)
@@ -213,7 +215,12 @@ class DockerRuntime:
         """Assumes the role, reads secrets, and pulls the image as the pull behaviour says."""
         await self._endpoint.prepare(attempt)
         await self._secrets.fetch(attempt)
-        await self._images.make_present(attempt.assignment.container.image)
+        await self._make_present(attempt.assignment.container)
+
+    async def _make_present(self, container: Container) -> None:
+        await self._images.make_present(
+            container.image, container.repository_credentials.credentials_parameter
+        )
 
     async def started(self, attempt: Attempt) -> datetime | None:
         """Whether a container runs whose start was not answered; a wrong guess would run it twice.
@@ -404,7 +411,7 @@ class DockerRuntime:
             except EngineError as error:
                 if error.status == 404 and "no such image" in error.message.lower():
                     self._images.forget(assignment.container.image)
-                    await self._images.make_present(assignment.container.image)
+                    await self._make_present(assignment.container)
                 elif error.status == 404 and _sandbox_gone(error, network_mode):
                     self._network.sandbox.invalidate()
                     network_mode = await self._network.mode(node=attempt.is_node)

@@ -7,6 +7,7 @@ from typing import Any
 
 from longshore.agent.attempts.attempt import Attempt, SecretValues, StepFailed
 from longshore.agent.secret.sources import Source
+from longshore.agent.sharing import Shared
 from longshore.domain.errors import LongshoreError, NotFound
 from longshore.domain.secret import SecretReference, Store, parse_login, parse_secret
 from longshore.v1 import container_pb2, job_definition_pb2
@@ -34,7 +35,7 @@ class Secrets:
     def __init__(self, sources: Mapping[Store, Source]) -> None:
         self._sources = sources
         self._turns = asyncio.Semaphore(CONCURRENT_READS)
-        self._reads: dict[SecretReference, asyncio.Task[str]] = {}
+        self._reads: Shared[SecretReference, str] = Shared()
 
     def ready(self, attempt: Attempt) -> bool:
         """Whether an attempt has all that it wants."""
@@ -88,7 +89,7 @@ class Secrets:
     async def _read(self, name: str, value_from: str, parse: Any) -> str:
         try:
             reference: SecretReference = parse(value_from, member=name)
-            text = await self._read_shared(reference)
+            text = await self._reads.do(reference, lambda: self._read_source(reference))
             value = text if reference.key is None else _member(text, reference.key)
         except LongshoreError as error:
             raise _failed(name, value_from, error.message) from error
@@ -96,30 +97,13 @@ class Secrets:
             raise _failed(name, value_from, "it has a NUL character")
         return value
 
-    async def _read_shared(self, reference: SecretReference) -> str:
-        # The read belongs to all who wait for it: one that is stopped does not end it.
-        read = self._reads.get(reference)
-        if read is None:
-            read = asyncio.create_task(self._read_source(reference))
-            self._reads[reference] = read
-            read.add_done_callback(lambda done: self._done(reference, done))
-        return await asyncio.shield(read)
-
     async def _read_source(self, reference: SecretReference) -> str:
         async with self._turns:
             return await self._sources[reference.store].read(reference)
 
-    def _done(self, reference: SecretReference, read: asyncio.Task[str]) -> None:
-        del self._reads[reference]
-        if not read.cancelled():
-            read.exception()  # Those who wait are told; when nobody waits any more it is no matter.
-
     async def close(self) -> None:
         """Gives up reads that are going on."""
-        reads = list(self._reads.values())
-        for read in reads:
-            read.cancel()
-        await asyncio.gather(*reads, return_exceptions=True)
+        await self._reads.close()
 
 
 def _results(tasks: Mapping[str, asyncio.Task[str]]) -> dict[str, str]:
