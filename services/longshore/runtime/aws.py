@@ -1,4 +1,8 @@
-"""Calls to AWS: bounded in time and number, tried again where that helps, errors of two kinds."""
+"""Calls to AWS: bounded in time and number, tried again where that helps, errors of two kinds.
+
+AWS's library takes a second and some 10 MB to load, so the first who calls loads it, in a thread:
+most agents never do.
+"""
 
 import asyncio
 import contextlib
@@ -7,14 +11,6 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 import structlog
-from aiobotocore.config import AioConfig
-from aiobotocore.session import get_session
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    NoCredentialsError,
-    PartialCredentialsError,
-)
 
 from longshore.backoff import Backoff
 from longshore.domain.errors import LongshoreError, Unavailable
@@ -78,6 +74,13 @@ class Api:
             NoCredentials: there are none to call it with.
             Unavailable: AWS does not answer; what the call did is not known.
         """
+        from botocore.exceptions import (  # noqa: PLC0415 - see the module's docstring
+            BotoCoreError,
+            ClientError,
+            NoCredentialsError,
+            PartialCredentialsError,
+        )
+
         failure: LongshoreError = Unavailable(f"{operation} was never tried")
         backoff = Backoff(PAUSE_FIRST_SECONDS, PAUSE_LAST_SECONDS)
         for number in range(TRIES):
@@ -128,7 +131,7 @@ def chunks(items: Sequence[str], size: int) -> Iterator[list[str]]:
         yield list(items[start : start + size])
 
 
-def _refused(error: ClientError) -> RefusedByAws:
+def _refused(error: Any) -> RefusedByAws:
     detail = error.response.get("Error", {})
     return RefusedByAws(detail.get("Code") or "Unknown", detail.get("Message") or str(error))
 
@@ -136,6 +139,8 @@ def _refused(error: ClientError) -> RefusedByAws:
 @functools.cache
 def _session() -> Any:
     """One for the process: it keeps what it reads of the services' models, which takes a while."""
+    from aiobotocore.session import get_session  # noqa: PLC0415 - see the module's docstring
+
     return get_session()
 
 
@@ -151,6 +156,9 @@ async def open_api(
         endpoint_url: instead of AWS's own, or what AWS_ENDPOINT_URL and its like say.
         call_seconds: longest time for one try of a call.
     """
+    session = await asyncio.to_thread(_session)
+    from aiobotocore.config import AioConfig  # noqa: PLC0415 - see the module's docstring
+
     settings = AioConfig(
         # Tries are counted here alone.
         retries={"total_max_attempts": 1, "mode": "standard"},
@@ -160,7 +168,7 @@ async def open_api(
         user_agent_extra="longshore",
     )
     # Which service is known only at run time; the operations are checked by botocore's model.
-    async with _session().create_client(
+    async with session.create_client(
         service, region_name=region, endpoint_url=endpoint_url, config=settings
     ) as client:
         yield Api(client, call_seconds)
