@@ -46,6 +46,7 @@ class Registry:
     async def start(self) -> None:
         """Starts it and waits until it answers."""
         program = shutil.which("docker-registry") or str(_UNPACKED)
+        assert shutil.which(program), "no docker-registry; scripts/ensure-registry gets one"
         (self._directory / "htpasswd").write_text(_HTPASSWD)
         config = {
             "version": "0.1",

@@ -33,7 +33,7 @@ def set_secret(name: Name) -> None:
     value = None
     if sys.stdin.isatty():
         value = typer.prompt("Value", hide_input=True, confirmation_prompt=True).encode()
-    _run(["set", name], value)
+    _run(["set", "--", name], value)
 
 
 @app.command("list")
@@ -49,7 +49,7 @@ def list_secrets(json: Json = False) -> None:
 @app.command("delete")
 def delete_secret(name: Name) -> None:
     """Delete a secret."""
-    _run(["delete", name])
+    _run(["delete", "--", name])
 
 
 def _run(arguments: list[str], value: bytes | None = None) -> str:

@@ -1,5 +1,7 @@
 """Longshore's own secrets: what is kept, who may read it, and what is said when nobody can."""
 
+import errno
+import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -122,3 +124,19 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         secrets.set("a", "1")
     with pytest.raises(LongshoreError, match="cannot be used"):
         secrets.get("a")
+
+
+def test_a_full_disk_leaves_what_was_there(
+    secrets: SecretsFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secrets.set("a", "1")
+    before = secrets.path.read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(PreconditionFailed, match="secrets cannot be used: No space left"):
+        secrets.set("a", "2")
+    assert secrets.path.read_bytes() == before
+    assert len(list(secrets.path.parent.iterdir())) == 2

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,10 @@ class _Command:
             "LONGSHORE_SECRETS_FILE": str(directory / "secrets"),
             "LONGSHORE_SECRETS_KEY_FILE": str(directory / "key"),
         }
+
+    def start(self, *arguments: str, **streams: int) -> "subprocess.Popen[bytes]":
+        program = Path(sys.executable).with_name("longshore")
+        return subprocess.Popen([program, "secret", *arguments], env=self._environ, **streams)
 
     def __call__(self, *arguments: str, given: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
         return subprocess.run(
@@ -41,6 +46,8 @@ def test_the_life_of_a_secret(secret: _Command) -> None:
     assert b"hush" not in listed.stdout
     assert [entry["name"] for entry in json.loads(secret("list", "--json").stdout)] == ["team/db"]
     assert secret("delete", "team/db").returncode == 0
+    assert secret("set", "--", "-x", given=b"hush").returncode == 0
+    assert secret("delete", "--", "-x").returncode == 0
     gone = secret("delete", "team/db")
     assert (gone.returncode, b"no secret team/db" in gone.stderr) == (4, True)
 
@@ -59,3 +66,19 @@ def test_what_cannot_be_a_secret_is_said_without_its_value(secret: _Command) -> 
         assert done.stderr.startswith(b"longshore: ")
         assert words in done.stderr
         assert b"hush" not in done.stderr + done.stdout
+
+
+@pytest.mark.timeout(60)
+def test_at_a_terminal_a_value_is_asked_for_twice_and_not_shown(secret: _Command) -> None:
+    leader, follower = pty.openpty()
+    with secret.start("set", "a", stdin=follower, stdout=follower, stderr=follower) as process:
+        os.close(follower)
+        shown = b""
+        for prompt in (b"Value: ", b"confirmation: "):
+            while prompt not in shown:
+                shown += os.read(leader, 1024)
+            os.write(leader, b"hush\n")
+        assert process.wait() == 0
+    os.close(leader)
+    assert b"hush" not in shown
+    assert b" a " in secret("list").stdout.replace(b"\n", b" ")
