@@ -1,6 +1,7 @@
 """References of images: what is none fails as a pull, whatever the engine makes of it."""
 
 import asyncio
+import json
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -115,3 +116,24 @@ async def test_a_pull_that_waits_for_its_turn_is_not_given_up_while_another_move
     await moves
     with pytest.raises(StepFailed, match="inactivity time exceeded"):
         await waits
+
+
+@pytest.mark.parametrize(
+    ("said", "tries"),
+    [
+        (b'{"error": "unexpected EOF"}', 3),
+        (b'{"errorDetail": {"message": "denied: no"}, "error": "denied: no"}', 1),
+    ],
+)
+async def test_what_breaks_in_the_engine_s_stream_is_tried_again_and_a_refusal_is_not(
+    monkeypatch: pytest.MonkeyPatch, said: bytes, tries: int
+) -> None:
+    monkeypatch.setattr(module, "RETRY_FIRST_SECONDS", 0.001)
+    engine = _Pulling()
+    images = Images(engine, "always", 3, _no_logins())
+    for _ in range(3):
+        engine.said["a"].put_nowait(said)
+    with pytest.raises(StepFailed, match=r"daemon: .* \(credentials: none\)") as caught:
+        await images.make_present("a")
+    assert json.loads(said)["error"] in caught.value.reason
+    assert engine.said["a"].qsize() == 3 - tries
