@@ -2,8 +2,9 @@
 
 import subprocess
 
+import pytest
 from acceptance.aws import Aws
-from acceptance.stand import Stack
+from acceptance.stand import RUNTIME, Stack
 
 VALUE = "hush-b83d10c4"
 #: Says whether the variable is there, without printing it.
@@ -38,4 +39,16 @@ def test_a_job_without_its_secret_fails_with_a_reason(aws: Aws) -> None:
     assert job["container"]["reason"].startswith(
         "ResourceInitializationError: unable to pull secrets or registry auth: "
         "SECRET (longshore:secret:none): "
+    )
+
+
+@pytest.mark.skipif(RUNTIME != "docker", reason="processes have no image")
+def test_the_login_for_an_image_is_the_job_s(aws: Aws) -> None:
+    login = {"credentialsParameter": "longshore:secret:no-login"}
+    image = "127.0.0.1:1/private:1"
+    job = aws.end(aws.run("no-login", "true", image=image, repositoryCredentials=login))
+    assert job["container"]["repositoryCredentials"] == login
+    assert job["container"]["reason"].startswith(
+        "ResourceInitializationError: unable to pull secrets or registry auth: "
+        "repositoryCredentials (longshore:secret:no-login): "
     )

@@ -135,14 +135,21 @@ async def test_attempts_that_start_together_share_a_read_and_later_ones_do_not()
 
 async def test_a_failure_names_the_secret_and_never_a_value() -> None:
     secrets = _secrets(
-        _Source(text="hush", json='{"key": "hush"}', nul="hush\0", deep="[" * 99_999)
+        _Source(
+            text="hush",
+            json='{"key": "hush"}',
+            nul="hush\0",
+            half='{"key": "hush\\ud800"}',
+            deep="[" * 99_999,
+        )
     )
     start = "ResourceInitializationError: unable to pull secrets or registry auth: "
     for value_from, words in (
         (f"{OWN}none", f"A ({OWN}none): there is no secret none"),
         (f"{OWN}text:key", f"A ({OWN}text:key): it is no JSON object, so it has no key 'key'"),
         (f"{OWN}json:other", "retrieved secret did not contain json key 'other'"),
-        (f"{OWN}nul", f"A ({OWN}nul): it has a NUL character"),
+        (f"{OWN}nul", f"A ({OWN}nul): it has a character that no variable can have"),
+        (f"{OWN}half:key", "it has a character that no variable can have"),
         (f"{OWN}deep:key", "it is no JSON object"),
         ("no such place", "A (no such place): A is 'no such place'; it must be"),
     ):
@@ -189,3 +196,6 @@ def test_values_are_hidden_in_the_words_of_others() -> None:
     values = SecretValues({"A": "hush", "B": "hush-hush", "C": "1"}, {"D": ""})
     assert values.hide("bad option 1: hush-hush, hush") == "bad option 1: ***, ***"
     assert "hush" not in repr(values)
+    key = SecretValues({"KEY": '--begin "key"--\nhush\nend\n'})
+    assert key.hide(r'invalid size: "--begin \"key\"--\nhush\nend\n"') == 'invalid size: "***"'
+    assert key.hide("line 2: hush") == "line 2: ***"

@@ -2,6 +2,7 @@
 
 import asyncio
 import enum
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -80,10 +81,18 @@ def no_network(why: str) -> StepFailed:
 
 
 def hidden(text: str, values: Iterable[str]) -> str:
-    """A text without some values, but for short ones, which stand in many a text anyway."""
-    for value in sorted(set(values), key=len, reverse=True):
-        if len(value) >= _SHORTEST_HIDDEN:
-            text = text.replace(value, "***")
+    """A text without some values, as they are, by line or as a program quotes them.
+
+    Short ones stay: they stand in many a text anyway, and a gap would tell of them.
+    """
+    forms = {
+        form
+        for value in values
+        for form in (value, *value.splitlines(), json.dumps(value, ensure_ascii=False)[1:-1])
+        if len(form) >= _SHORTEST_HIDDEN
+    }
+    for form in sorted(forms, key=len, reverse=True):
+        text = text.replace(form, "***")
     return text
 
 

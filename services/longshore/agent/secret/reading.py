@@ -93,8 +93,8 @@ class Secrets:
             value = text if reference.key is None else _member(text, reference.key)
         except LongshoreError as error:
             raise _failed(name, value_from, error.message) from error
-        if "\0" in value:
-            raise _failed(name, value_from, "it has a NUL character")
+        if "\0" in value or _has_surrogates(value):
+            raise _failed(name, value_from, "it has a character that no variable can have")
         return value
 
     async def _read_source(self, reference: SecretReference) -> str:
@@ -108,6 +108,15 @@ class Secrets:
 
 def _results(tasks: Mapping[str, asyncio.Task[str]]) -> dict[str, str]:
     return {name: task.result() for name, task in tasks.items()}
+
+
+def _has_surrogates(text: str) -> bool:
+    """Whether a text has no form in UTF-8: JSON can name halves of characters."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _member(text: str, key: str) -> str:
