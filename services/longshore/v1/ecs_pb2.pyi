@@ -253,7 +253,7 @@ class TaskContainerProperties(_message.Message):
 
     @_builtins.property
     def secrets(self) -> _containers.RepeatedCompositeFieldContainer[_container_pb2.Secret]:
-        """Secrets that become environment variables when the container starts; needs an execution role.
+        """Secrets that become environment variables when the container starts. AWS wants an execution role for it.
         Empty: none.
         """
 
@@ -770,7 +770,7 @@ class TaskContainerDetails(_message.Message):
 
     @_builtins.property
     def secrets(self) -> _containers.RepeatedCompositeFieldContainer[_container_pb2.Secret]:
-        """Secrets that become environment variables when the container starts; needs an execution role.
+        """Secrets that become environment variables when the container starts. AWS wants an execution role for it.
         Empty: none.
         """
 

@@ -687,7 +687,7 @@ class ContainerProperties(_message.Message):
 
     @_builtins.property
     def secrets(self) -> _containers.RepeatedCompositeFieldContainer[_container_pb2.Secret]:
-        """Secrets that become environment variables when the container starts; needs an execution role.
+        """Secrets that become environment variables when the container starts. AWS wants an execution role for it.
         Empty: none.
         """
 
