@@ -35,8 +35,8 @@ def test_a_job_has_its_secret_and_no_record_has_the_value(aws: Aws, stack: Stack
 def test_a_job_without_its_secret_fails_with_a_reason(aws: Aws) -> None:
     missing = [{"name": "SECRET", "valueFrom": "longshore:secret:none"}]
     job = aws.end(aws.run("no-secret", "true", secrets=missing))
-    assert (job["status"], job["statusReason"]) == ("FAILED", "Task failed to start")
-    assert job["container"]["reason"].startswith(
+    assert (job["status"], job["statusReason"]) == ("FAILED", job["container"]["reason"])
+    assert job["statusReason"].startswith(
         "ResourceInitializationError: unable to pull secrets or registry auth: "
         "SECRET (longshore:secret:none): "
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple, Self
 
+from longshore.domain.job.job import FAILED_TO_START
 from longshore.v1 import agent_service_pb2 as pb
 
 #: AWS cuts a container's reason here, in characters.
@@ -60,13 +61,20 @@ class Exit:
 
 
 class StepFailed(Exception):
-    """A step went wrong; `name` is one of AWS's reasons, as in `CannotPullContainerError`."""
+    """A step went wrong; `name` is one of AWS's reasons, as in `CannotPullContainerError`.
 
-    def __init__(self, name: str, text: str, *, may_be_machine: bool = False) -> None:
+    What fails before there is a container to tell of is at AWS the whole attempt's status reason;
+    here it is the container's reason too, as for all other failures.
+    """
+
+    def __init__(
+        self, name: str, text: str, *, may_be_machine: bool = False, before_container: bool = False
+    ) -> None:
         super().__init__(f"{name}: {text}")
         #: Whether that may lie in the machine, and not in what is to start.
         self.may_be_machine = may_be_machine
         self.reason = f"{name}: {text}"[:REASON_LENGTH]
+        self.status_reason = self.reason if before_container else FAILED_TO_START
 
 
 class RuntimeAway(Exception):

@@ -207,4 +207,6 @@ def _failed_to_start(attempt: Attempt, error: StepFailed) -> pb.AttemptChange:
         attempt=attempt.key.attempt,
         reason=error.reason,
     )
-    return attempt.ended(Exit(None, now(), error.reason), attempt.stop_reason or FAILED_TO_START)
+    return attempt.ended(
+        Exit(None, now(), error.reason), attempt.stop_reason or error.status_reason
+    )

@@ -138,4 +138,5 @@ def _failed(name: str, value_from: str, why: str) -> StepFailed:
     return StepFailed(
         "ResourceInitializationError",
         f"unable to pull secrets or registry auth: {name} ({shown}): {why}",
+        before_container=True,
     )
