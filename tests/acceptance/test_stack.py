@@ -207,6 +207,21 @@ def test_taken_port_is_told_in_a_sentence(own_stack: Stack) -> None:
     assert "--port-base" in refused.stderr
 
 
+def test_wrong_settings_are_told_in_a_sentence(own_stack: Stack) -> None:
+    for name, value, said in (
+        ("GATEWAY_ADDRESS", "0.0.0.0:7080", "Set LONGSHORE_INSECURE=true if only machines"),
+        (
+            "START_SECONDS",
+            "soon",
+            "LONGSHORE_START_SECONDS is 'soon'; it must be a number of seconds.",
+        ),
+        ("DATABASE_URL", "mysql://db", "LONGSHORE_DATABASE_URL cannot be used: invalid DSN"),
+    ):
+        refused = own_stack.cli("up", "--detach", **{f"LONGSHORE_{name}": value})
+        assert refused.returncode in (1, 2)
+        assert said in refused.stderr
+
+
 def test_missing_engine_is_told_in_a_sentence(own_stack: Stack) -> None:
     nowhere = "unix:///nowhere/docker.sock"
     refused = own_stack.cli("up", "--detach", "--runtime", "docker", DOCKER_HOST=nowhere)

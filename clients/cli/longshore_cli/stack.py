@@ -28,6 +28,10 @@ POLL_SECONDS = 0.1
 START_SECONDS = 600.0
 #: Longest time in which a supervisor that holds the directory tells of itself.
 RECORD_SECONDS = 15.0
+#: Most that is read of what a supervisor said.
+SAID_BYTES = 64 * 1024
+#: Exit code of a supervisor whose settings are wrong.
+WRONG_SETTINGS = 2
 #: Exit code of a supervisor that finds another one.
 ALREADY_RUNNING = 4
 #: Shown in place of the status of a stack that has lost its supervisor.
@@ -81,9 +85,10 @@ def up(
         environ["LONGSHORE_PORT_BASE"] = str(port_base)
     with contextlib.ExitStack() as cleanup:
         output = cleanup.enter_context(_log_file(directory).open("ab"))
+        begin = os.fstat(output.fileno()).st_size
         supervisor = _supervisor(("up",), environ, output)
     try:
-        code = _until_ready(supervisor, directory)
+        code = _until_ready(supervisor, directory, begin)
         if code is None and not detach:
             console.say("Press Ctrl-C to stop.")
             code = _stay(supervisor, directory)
@@ -305,8 +310,14 @@ def _supervisor(
     )
 
 
-def _until_ready(supervisor: subprocess.Popen[bytes], directory: Path) -> int | None:
-    """Tells of the start as it goes on; None when ready, else the exit code to leave with."""
+def _until_ready(supervisor: subprocess.Popen[bytes], directory: Path, begin: int) -> int | None:
+    """Tells of the start as it goes on; None when ready, else the exit code to leave with.
+
+    Args:
+        supervisor: that was started.
+        directory: where.
+        begin: where its words begin in its log.
+    """
     deadline = time.monotonic() + START_SECONDS
     told = ""
     while time.monotonic() < deadline:
@@ -315,6 +326,9 @@ def _until_ready(supervisor: subprocess.Popen[bytes], directory: Path) -> int | 
             return _until_other_ready(directory, deadline)
         record = read_record(directory) or {}
         mine = record.get("supervisor", {}).get("pid") == supervisor.pid
+        if code == WRONG_SETTINGS and (said := _said(directory, begin)):
+            console.fail(said)
+            return exit_code.USAGE
         if code is not None:
             why = record.get("message") if mine else ""
             console.fail(why or f"The start failed; see {_log_file(directory)}.")
@@ -329,6 +343,16 @@ def _until_ready(supervisor: subprocess.Popen[bytes], directory: Path) -> int | 
     supervisor.terminate()
     console.fail(f"The start takes too long; see {_log_file(directory)}.")
     return exit_code.TOO_LATE
+
+
+def _said(directory: Path, begin: int) -> str:
+    """What a supervisor said of its settings before it could keep a record."""
+    with _log_file(directory).open("rb") as log:
+        log.seek(begin)
+        lines = log.read(SAID_BYTES).decode(errors="replace").splitlines()
+    return "\n".join(
+        line.removeprefix("standalone: ") for line in lines if line.startswith("standalone: ")
+    )
 
 
 def _until_other_ready(directory: Path, deadline: float) -> int:

@@ -64,12 +64,15 @@ class ServiceProcess:
         self._process: asyncio.subprocess.Process | None = None
         #: Whether this process has ever answered.
         self._heard = False
+        #: Where in the log the words of this process begin.
+        self._words_at = 0
 
     async def start(self) -> None:
         """Starts the process, in a session of its own: a terminal's interrupt is not for it."""
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         await asyncio.to_thread(self._bound_log)
         with self.log_path.open("ab") as output:
+            self._words_at = os.fstat(output.fileno()).st_size
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 *("-m", f"longshore.{self.name}"),
@@ -194,10 +197,12 @@ class ServiceProcess:
             log.warning("log.not_put_aside", name=self.name, error=str(error))
 
     def last_words(self, lines: int = 5) -> str:
-        """The end of its log."""
+        """The end of its log, nothing of an earlier process."""
         try:
             with self.log_path.open("rb") as file:
-                file.seek(max(0, os.fstat(file.fileno()).st_size - LAST_BYTES))
+                size = os.fstat(file.fileno()).st_size
+                begin = self._words_at if self._words_at <= size else 0  # it was put aside
+                file.seek(max(begin, size - LAST_BYTES))
                 text = file.read(LAST_BYTES).decode(errors="replace")
         except OSError:
             return ""

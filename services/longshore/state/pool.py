@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
 
-from longshore.domain.errors import Unavailable
+from longshore.domain.errors import PreconditionFailed, Unavailable
 
 if TYPE_CHECKING:
     #: A connection as the functions of this package take it.
@@ -71,11 +71,15 @@ async def open_pool(database_url: str, *, maximum: int = 8) -> Pool:
 def away_is_unavailable() -> Any:
     """Turns the many ways in which PostgreSQL can be away into `Unavailable`.
 
+    A URL that names no server is not away, but wrong: PreconditionFailed.
+
     A value that has no place in a column's type is the value's fault, although the driver, which
     finds that out itself, says so by an error of its interface.
     """
     try:
         yield
+    except asyncpg.ClientConfigurationError as error:
+        raise PreconditionFailed(f"LONGSHORE_DATABASE_URL cannot be used: {error}.") from error
     except _AWAY as error:
         if isinstance(error, ValueError):
             raise

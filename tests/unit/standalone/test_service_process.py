@@ -77,6 +77,16 @@ async def test_another_process_at_the_address_is_not_taken_for_the_service(
             await process.until_serving(f"127.0.0.1:{other.port}")
 
 
+async def test_the_last_words_are_those_of_the_last_process(tmp_path: Path) -> None:
+    path = tmp_path / "nothing.log"
+    path.write_text("nothing: LONGSHORE_OLD is wrong.\n")
+    process = ServiceProcess("nothing", os.environ, path, lambda: None)
+    await process.start()
+    await process.ended()
+    assert "No module named longshore.nothing" in process.last_words()
+    assert "LONGSHORE_OLD" not in process.last_words()
+
+
 def the_log_service(tmp_path: Path) -> tuple[ServiceProcess, str]:
     """A service that needs no other, and its address."""
     base = free_port_base((0, 1))
