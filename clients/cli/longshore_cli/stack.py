@@ -331,6 +331,8 @@ def _until_ready(supervisor: subprocess.Popen[bytes], directory: Path, begin: in
             return exit_code.USAGE
         if code is not None:
             why = record.get("message") if mine else ""
+            if not why and code == 0:
+                why = "It was stopped before it was ready."
             console.fail(why or f"The start failed; see {_log_file(directory)}.")
             return exit_code.NEGATIVE
         if mine and record["status"] == "ready":
