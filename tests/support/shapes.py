@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from longshore.domain.placing.opening import Room
-from longshore.domain.placing.shapes import Entry, Plan, Queue, Shape, Snapshot, Waiting
+from longshore.domain.placing.shapes import Entry, Plan, Queue, Shape, Sharing, Snapshot, Waiting
 from longshore.domain.resources import Resources
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -27,9 +27,12 @@ def a_shape(
     gpus: int = 0,
     nodes: int = 0,
     instance_type: str = "",
+    share: str = "",
+    priority: int = 0,
 ) -> Shape:
     """Jobs of a queue with these needs."""
-    return Shape(shape_id, queue, resources(vcpus, memory_mib, gpus), nodes, instance_type)
+    need = resources(vcpus, memory_mib, gpus)
+    return Shape(shape_id, queue, need, nodes, instance_type, share, priority)
 
 
 def a_job(
@@ -87,6 +90,8 @@ def a_snapshot(
     parked: Mapping[Shape, timedelta] | None = None,
     hopeless: Sequence[Shape] = (),
     maxv_cpus: int = 256,
+    sharing: Mapping[str, Sharing] | None = None,
+    held: Sequence[Shape] = (),
 ) -> Snapshot:
     """A snapshot; entries are sorted into their queues' dispatch order, shapes parked as told."""
     by_id = {shape.shape_id: shape for shape in shapes}
@@ -107,6 +112,8 @@ def a_snapshot(
             if room.compute_environment != "spot"
         },
         hopeless=frozenset(shape.shape_id for shape in hopeless),
+        sharing=sharing or {},
+        held=frozenset(shape.shape_id for shape in held),
     )
 
 

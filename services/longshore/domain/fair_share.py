@@ -36,6 +36,9 @@ ACTIVE_GRACE_SECONDS = 300
 #: vCPUs on average below which a share's past no longer matters.
 NEGLIGIBLE = 0.001
 
+#: More jobs than are given out at one time.
+_MANY = 2**31
+
 T = TypeVar("T", bound=Hashable)
 
 
@@ -179,14 +182,15 @@ class Turns:
         """The score of the share whose turn it is."""
         return self._heap[0][0]
 
-    def most(self, milli: int) -> int:
-        """How many jobs of a size the share may have before it is another's turn; at least one."""
-        other = min((entry[0] for entry in self._heap[1:3]), default=None)
+    def most(self, milli: int, bound: float = math.inf) -> int:
+        """How many jobs of a size the share may have before it is another's turn; at least one.
+
+        Or before its score passes a bound.
+        """
+        others = min((entry[0] for entry in self._heap[1:3]), default=math.inf)
         score, share = self._heap[0]
-        step = self._standings[share].weight * milli / 1000
-        if other is None:
-            return 2**31
-        return max(math.ceil((other - score) / step), 1)
+        steps = (min(others, bound) - score) / (self._standings[share].weight * milli / 1000)
+        return max(math.ceil(min(steps, _MANY)), 1)
 
     def give(self, milli: int) -> None:
         """Counts what the share was given."""

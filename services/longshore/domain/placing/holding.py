@@ -5,6 +5,7 @@ from datetime import datetime
 
 from longshore.domain.placing.opening import OpenRooms
 from longshore.domain.placing.shapes import Shape, Snapshot, Waiting
+from longshore.domain.placing.sharing import Kind, kind_of
 
 
 def hold(
@@ -24,6 +25,36 @@ def hold(
         _gather(snapshot, takers_of_nodes(snapshot, environments), shape, is_late=is_late)
     else:
         _hold_for_one(environments, shape)
+
+
+class HoldsInTurn:
+    """Holds instances in a queue with a policy: for one single and one multi-node job at a time."""
+
+    def __init__(self, snapshot: Snapshot, queue: str, turn: Mapping[str, list[OpenRooms]]) -> None:
+        self._snapshot = snapshot
+        self._turn = turn
+        self._environments = turn[queue]
+        #: Shapes that something is held for.
+        self.shapes = {held for fleet in self._environments for held in fleet.held()}
+        of_queue = [s for s in self.shapes if snapshot.shapes[s].job_queue == queue]
+        #: Whether something is held for multi-node jobs, and for others.
+        self._done = {snapshot.shapes[s].nodes > 0 for s in of_queue}
+        self._vain: set[Kind] = set()
+
+    def hold(self, waiting: Waiting, long_since: datetime) -> None:
+        """Holds instances for a shape whose turn it is, if it is time and none are held so far."""
+        shape = self._snapshot.shapes[waiting.shape_id]
+        kind, has_nodes = kind_of(shape), shape.nodes > 0
+        if has_nodes in self._done or kind in self._vain:
+            return
+        if not has_nodes and waiting.ready_at > long_since:
+            return
+        hold(self._snapshot, self._turn, waiting, long_since)
+        if any(shape.shape_id in fleet.held() for fleet in self._environments):
+            self.shapes.add(shape.shape_id)
+            self._done.add(has_nodes)
+        else:
+            self._vain.add(kind)
 
 
 def _gather(

@@ -23,6 +23,8 @@ class Parking:
     #: Those of them that were not placed: held for in the next plan too, before others of equal
     #: priority take what was gathered.
     gathering: dict[int, Waiting] = field(default_factory=dict)
+    #: How shapes waited that found no room and were not placed since, also where they try again.
+    known: dict[int, Waiting] = field(default_factory=dict)
 
     def waiting(self, runnable: Collection[int]) -> tuple[Waiting, ...]:
         """Shapes that found no room, for holding instances."""
@@ -33,6 +35,9 @@ class Parking:
         """Notes which shapes a plan found no room for, and for which it held instances."""
         known = {w.shape_id: w for w in self.waiting(runnable)} | proposal.unplaced
         placed = {placement.entry.shape_id for placement in proposal.placements}
+        for shape_id in placed:
+            self.known.pop(shape_id, None)
+        self.known.update(proposal.unplaced)
         self.parked.update(proposal.unplaced)
         left = {s for s in proposal.held if s in self.parked or s not in placed}
         self.gathering = {shape_id: known[shape_id] for shape_id in left}
@@ -43,6 +48,7 @@ class Parking:
         """No job of a shape waits any more."""
         self.parked.pop(shape_id, None)
         self.gathering.pop(shape_id, None)
+        self.known.pop(shape_id, None)
 
     def holds_for_nodes(self, shapes: Mapping[int, Shape]) -> bool:
         """Whether instances are held for multi-node jobs."""

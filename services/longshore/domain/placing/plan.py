@@ -13,6 +13,11 @@ would take each as it comes, and it would never have all. Once it has waited pas
 those in use are held too; and where the environment is at its maximum, so are so many of other
 types that, given back, they make room for what is missing.
 
+In a queue with a fair-share policy jobs go share by share as their turns come, and within a share
+by priority (`sharing`). There instances are held for one single job and one multi-node job at a
+time, those whose turn comes first: under a policy everything waits long where much waits, and
+instances held for all of it would be given out in the order in which jobs end, not in turn.
+
 How the code differs: jobs of one shape are alike, so a shape that was found not to fit is not tried
 again in the same pass, and entries stand for ranges of array children. The cost is in shapes,
 entries and instances, never in the length of the backlog.
@@ -24,9 +29,10 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
 from longshore.domain.job.job import JobKey
-from longshore.domain.placing.holding import hold, takers_of_nodes
+from longshore.domain.placing.holding import HoldsInTurn, hold, takers_of_nodes
 from longshore.domain.placing.opening import OpenRooms, Room
 from longshore.domain.placing.shapes import Entry, Placement, Plan, Shape, Snapshot, Waiting
+from longshore.domain.placing.sharing import Line
 
 #: Most placements of one plan: bounds the transaction that applies it.
 PLAN_LIMIT = 1_000
@@ -64,6 +70,9 @@ def plan(
     for turn in _turns(snapshot, by_environment, seed):
         waiting = _wait(snapshot, turn, long_since)
         for queue_name, environments in turn.items():
+            if queue_name in snapshot.sharing:
+                _share(result, queue_name, snapshot, turn, limit, long_since)
+                continue
             for entry in snapshot.heads.get(queue_name, ()):
                 while waiting and (waiting[0].rank, waiting[0].seq) < (entry.rank, entry.seq):
                     hold(snapshot, turn, waiting.popleft(), long_since)
@@ -103,8 +112,15 @@ def _wait(
     For single jobs that wait since `long_since` or longer instances are held before the queues take
     anything. Multi-node jobs are returned, in dispatch order: what comes before them there goes
     first, as it does in scaling. Else each would be left what the other is to have.
+
+    Of queues with a policy it is what instances were held for already.
     """
-    waiting = [w for w in snapshot.parked if snapshot.shapes[w.shape_id].job_queue in turn]
+    of_turn = [w for w in snapshot.parked if snapshot.shapes[w.shape_id].job_queue in turn]
+    shared = [w for w in of_turn if snapshot.shapes[w.shape_id].job_queue in snapshot.sharing]
+    for kept in shared:
+        if kept.shape_id in snapshot.held:
+            hold(snapshot, turn, kept, long_since)
+    waiting = [w for w in of_turn if w not in shared] if shared else of_turn
     for late in sorted(waiting, key=lambda w: w.ready_at):
         if late.ready_at <= long_since and not snapshot.shapes[late.shape_id].nodes:
             hold(snapshot, turn, late, long_since)
@@ -131,7 +147,8 @@ def _fill(
     if shape.nodes:
         done = _place_nodes(entry, shape, takers_of_nodes(snapshot, environments), result)
     else:
-        done = _place(entry, shape, environments, result, limit)
+        whole = entry.next_index, entry.end_index
+        done = _place(entry, whole, shape, environments, result, limit)
     if done == entry.end_index - entry.next_index:
         return
     if not shape.nodes and len(result.placements) >= limit:
@@ -142,36 +159,90 @@ def _fill(
     hold(snapshot, {shape.job_queue: environments}, waiting, long_since)
 
 
-def _place(
-    entry: Entry, shape: Shape, environments: list[OpenRooms], result: Plan, limit: int
-) -> int:
-    """Places as many of an entry as fit and returns how many.
+def _share(
+    result: Plan,
+    queue: str,
+    snapshot: Snapshot,
+    turn: Mapping[str, list[OpenRooms]],
+    limit: int,
+    long_since: datetime,
+) -> None:
+    """Places jobs of a queue with a policy, share by share as their turns come."""
+    if result.partial:
+        return
+    line, holds = Line(snapshot, queue), HoldsInTurn(snapshot, queue, turn)
+    while line and not result.partial:
+        entry = line.item
+        if isinstance(entry, Waiting):
+            holds.hold(entry, long_since)
+            line.skip()
+        elif len(result.placements) >= limit:
+            result.partial = True
+        elif not (most := line.most(entry)):
+            line.fail(entry, is_reserved=True)
+        else:
+            done = 0
+            if entry.shape_id in holds.shapes or not line.is_vain(entry):
+                done = _place_part(result, entry, (line.index, most), snapshot, turn[queue], limit)
+                line.take(entry, done)
+            if done < most and len(result.placements) < limit:
+                holds.hold(line.fail(entry), long_since)
+    result.partial |= line.close()
+    result.unplaced |= line.unplaced
+    result.reserved |= line.reserved
 
-    In each environment slots come first, then shared instances (see `opening`).
+
+def _place_part(
+    result: Plan,
+    entry: Entry,
+    part: tuple[int, int],
+    snapshot: Snapshot,
+    environments: list[OpenRooms],
+    limit: int,
+) -> int:
+    """Places what fits of so many jobs of an entry from an index on; returns how many."""
+    shape, (first, count) = snapshot.shapes[entry.shape_id], part
+    if shape.nodes:
+        return _place_nodes(entry, shape, takers_of_nodes(snapshot, environments), result)
+    return _place(entry, (first, first + count), shape, environments, result, limit)
+
+
+def _place(
+    entry: Entry,
+    part: tuple[int, int],
+    shape: Shape,
+    environments: list[OpenRooms],
+    result: Plan,
+    limit: int,
+) -> int:
+    """Places as many of a part of an entry as fit and returns how many.
+
+    The part is from an index up to another, exclusive. In each environment slots come first, then
+    shared instances (see `opening`).
     """
-    index = entry.next_index
+    index, end = part
     for fleet in environments:
         slots = fleet.slots.get(shape.need)
-        while slots and index < entry.end_index and len(result.placements) < limit:
+        while slots and index < end and len(result.placements) < limit:
             room = slots.pop()
             result.placements.append(
                 Placement(entry, index, room.instance_id, room.compute_environment)
             )
             index += 1
-        while index < entry.end_index and len(result.placements) < limit:
+        while index < end and len(result.placements) < limit:
             best = fleet.best(shape.shape_id, shape.need)
             if best is None:
                 break
             room = fleet.rooms[best]
-            bound = min(entry.end_index - index, limit - len(result.placements))
+            bound = min(end - index, limit - len(result.placements))
             for _ in range(fleet.take(best, shape.need, bound)):
                 result.placements.append(
                     Placement(entry, index, room.instance_id, room.compute_environment)
                 )
                 index += 1
-        if index == entry.end_index:
+        if index == end:
             break
-    return index - entry.next_index
+    return index - part[0]
 
 
 def _place_nodes(entry: Entry, shape: Shape, environments: list[OpenRooms], result: Plan) -> int:

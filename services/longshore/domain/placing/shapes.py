@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from longshore.domain.fair_share import Standing
 from longshore.domain.job.job import JobKey
 from longshore.domain.placing.opening import Room
 from longshore.domain.resources import Resources
@@ -21,6 +22,14 @@ class Shape:
     nodes: int = 0
     #: The only type that will do for nodes; empty for any.
     instance_type: str = ""
+    #: Of a queue with a policy: whose jobs they are, and how soon among these.
+    share: str = ""
+    priority: int = 0
+
+    @property
+    def milli(self) -> int:
+        """The vCPUs of one job, in thousandths."""
+        return self.need.vcpu_milli * max(self.nodes, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +74,23 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class Sharing:
+    """What decides between the shares of a queue that has a policy.
+
+    Of many shares not all heads are read: those of the shares whose turn comes first are.
+    """
+
+    standings: Mapping[str, Standing]
+    #: Shapes of which more entries wait than were read.
+    cut: frozenset[int] = frozenset()
+    #: Shapes that may find room and were not read, as they waited before; None: that is not known.
+    unread: Mapping[int, Waiting | None] = field(default_factory=dict)
+    #: vCPUs, in thousandths, that may still be taken before what is reserved for shares to come;
+    #: None: nothing is.
+    usable_milli: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """What a plan is made from. `heads` are in dispatch order: rank, seq, next_index."""
 
@@ -78,6 +104,10 @@ class Snapshot:
     #: Shapes of multi-node jobs that get no more instances soon, or ever: nothing is held for them
     #: unless there are enough already.
     hopeless: frozenset[int] = frozenset()
+    #: Of queues with a policy.
+    sharing: Mapping[str, Sharing] = field(default_factory=dict)
+    #: Shapes for which the plan before held instances.
+    held: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,3 +138,5 @@ class Plan:
     partial: bool = False
     #: Shapes for which an instance is held, so that others found less room than there is.
     held: set[int] = field(default_factory=set)
+    #: Those of the unplaced for which there may be room, but it is reserved for shares to come.
+    reserved: set[int] = field(default_factory=set)

@@ -1,0 +1,194 @@
+"""The line of jobs in a queue with a fair-share policy, while a plan is made.
+
+Simple meaning: the share with the lowest score comes first, and of its jobs the one of the highest
+priority, the oldest of these. What it is given raises its score, so that it is another's turn
+before long.
+
+How the code differs: a share takes as many jobs of an array at one time as it may have until it is
+another's turn. Of many shares the heads of those alone are read whose turn comes first, and the
+line ends where it is not known who is next; another plan goes on from there. Room only shrinks
+while a plan is made, so once a kind of jobs found none, it is not looked for again for other
+shares, nor for those that were not read.
+"""
+
+import math
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping, Sequence
+
+from longshore.domain.fair_share import Standing, Turns
+from longshore.domain.placing.shapes import Entry, Shape, Snapshot, Waiting
+from longshore.domain.resources import Resources
+
+#: Shapes of one queue whose heads are read for one plan. All of a share are read together.
+SHAPES_READ = 50
+
+#: What alone decides where a job of a queue fits.
+Kind = tuple[Resources, int, str]
+
+
+def kind_of(shape: Shape) -> Kind:
+    """What is alike of shapes of one queue, whosever their jobs are."""
+    return shape.need, shape.nodes, shape.instance_type
+
+
+def first_in_turn(
+    shapes: Mapping[int, Shape],
+    hungry: Iterable[int],
+    standings: Mapping[str, Standing],
+    most: int = SHAPES_READ,
+) -> list[int]:
+    """Shapes of the shares whose turn comes first: whole shares, and no more once there are many.
+
+    Args:
+        shapes: all of them.
+        hungry: of one queue, those that may find room.
+        standings: of their shares.
+        most: after how many there are enough.
+    """
+    by_share: dict[str, list[int]] = {}
+    for shape_id in hungry:
+        by_share.setdefault(shapes[shape_id].share, []).append(shape_id)
+    found: list[int] = []
+    for share in sorted(by_share, key=lambda share: (standings[share].score, share)):
+        if len(found) >= most:
+            break
+        found += by_share[share]
+    return found
+
+
+class Line:
+    """What waits in a queue, in turn."""
+
+    def __init__(self, snapshot: Snapshot, queue: str) -> None:
+        self._shapes = snapshot.shapes
+        self._sharing = sharing = snapshot.sharing[queue]
+        entries = snapshot.heads.get(queue, ())
+        self._items = _by_share(snapshot, queue, entries)
+        self._turns = Turns({share: sharing.standings[share] for share in self._items})
+        self._left = Counter(entry.shape_id for entry in entries)
+        self._usable = sharing.usable_milli
+        self._bound = min(
+            (sharing.standings[self._shapes[s].share].score for s in sharing.unread),
+            default=math.inf,
+        )
+        #: Shares of which something waits that was not read and comes next.
+        self._blocked: set[str] = set()
+        #: Jobs that the next entry has given away already.
+        self._taken: dict[str, int] = {}
+        self._failed: set[Kind] = set()
+        self.unplaced: dict[int, Waiting] = {}
+        self.reserved: set[int] = set()
+        self._settle()
+
+    def __bool__(self) -> bool:
+        """Whether it is known who is next."""
+        return bool(self._turns) and not self._is_stopped
+
+    @property
+    def item(self) -> Entry | Waiting:
+        """Who is next: some jobs, or a shape that found no room before."""
+        return self._items[self._turns.share][0]
+
+    @property
+    def index(self) -> int:
+        """The first job or child of the entry that is next."""
+        item = self.item
+        first = item.next_index if isinstance(item, Entry) else 0
+        return first + self._taken.get(self._turns.share, 0)
+
+    def most(self, entry: Entry) -> int:
+        """How many jobs of the entry that is next may be placed before it is another's turn.
+
+        0 if what is left is reserved.
+        """
+        shape = self._shapes[entry.shape_id]
+        count = min(entry.end_index - self.index, self._turns.most(shape.milli, self._bound))
+        return count if self._usable is None else max(min(count, self._usable // shape.milli), 0)
+
+    def is_vain(self, entry: Entry) -> bool:
+        """Whether jobs like these found no room in this plan."""
+        return kind_of(self._shapes[entry.shape_id]) in self._failed
+
+    def skip(self) -> None:
+        """Passes over what is next."""
+        self._items[self._turns.share].popleft()
+        self._settle()
+
+    def take(self, entry: Entry, count: int) -> None:
+        """Counts jobs of the entry that is next as placed."""
+        share, shape = self._turns.share, self._shapes[entry.shape_id]
+        self._taken[share] = self._taken.get(share, 0) + count
+        if self._usable is not None:
+            self._usable -= count * shape.milli
+        if self.index == entry.end_index:
+            del self._taken[share]
+            self._items[share].popleft()
+            self._left[entry.shape_id] -= 1
+            if not self._left[entry.shape_id] and entry.shape_id in self._sharing.cut:
+                self._blocked.add(share)
+        self._turns.give(count * shape.milli)
+        self._settle()
+
+    def fail(self, entry: Entry, *, is_reserved: bool = False) -> Waiting:
+        """Notes that an entry found no room, or that what is left is reserved."""
+        shape = self._shapes[entry.shape_id]
+        waiting = Waiting(shape.shape_id, entry.ready_at, entry.rank, entry.seq)
+        if is_reserved:
+            self.reserved.add(shape.shape_id)
+        else:
+            self._failed.add(kind_of(shape))
+        self.unplaced[shape.shape_id] = waiting
+        self._taken.pop(shape.share, None)
+        self._settle()
+        return waiting
+
+    def close(self) -> bool:
+        """Passes over what was not read and would find no room; True if another plan is needed."""
+        is_short = bool(self._turns) and bool(self._blocked)
+        for shape_id, waiting in self._sharing.unread.items():
+            shape = self._shapes[shape_id]
+            is_reserved = self._usable is not None and self._usable < shape.milli
+            if waiting is None or not (is_reserved or kind_of(shape) in self._failed):
+                is_short = True
+                continue
+            self.unplaced[shape_id] = waiting
+            if is_reserved:
+                self.reserved.add(shape_id)
+        return is_short
+
+    @property
+    def _is_stopped(self) -> bool:
+        if self._turns.share in self._blocked:
+            return True
+        return self._turns.score > self._bound
+
+    def _settle(self) -> None:
+        """Passes over what found no room, and over shares that have nothing more waiting."""
+        while self._turns:
+            share = self._turns.share
+            items = self._items[share]
+            while items and isinstance(items[0], Entry) and items[0].shape_id in self.unplaced:
+                items.popleft()
+            if items or share in self._blocked:
+                return
+            self._turns.leave()
+
+
+def _by_share(
+    snapshot: Snapshot, queue: str, entries: Sequence[Entry]
+) -> dict[str, deque[Entry | Waiting]]:
+    """What waits of each share, in its order; shapes that instances are gathered for come first."""
+    shapes = snapshot.shapes
+    waiting: list[Entry | Waiting] = [
+        parked for parked in snapshot.parked if shapes[parked.shape_id].job_queue == queue
+    ]
+    waiting += entries
+
+    def order(item: Entry | Waiting) -> tuple[int, int, int, int]:
+        index = item.next_index if isinstance(item, Entry) else -2
+        return (-shapes[item.shape_id].priority, item.rank, item.seq, index)
+
+    items: dict[str, deque[Entry | Waiting]] = {}
+    for item in sorted(waiting, key=order):
+        items.setdefault(shapes[item.shape_id].share, deque()).append(item)
+    return items
