@@ -511,7 +511,7 @@ async def test_a_queue_keeps_its_order_of_environments(stand: Stand) -> None:
         (a_queue("p", "none"), NotFound, "ComputeEnvironment none not found"),
         (a_queue("p", computeEnvironmentOrder=[]), InvalidRequest, "at least one"),
         (a_queue("p", "c1", priority=-1), InvalidRequest, "priority"),
-        (a_queue("p", "c1", schedulingPolicyArn="x"), Unimplemented, "schedulingPolicyArn"),
+        (a_queue("p", "c1", schedulingPolicyArn="x"), NotFound, "SchedulingPolicy x"),
         (a_queue("p", "c1", jobQueueType="EKS"), Unimplemented, "jobQueueType"),
         (a_queue("-p", "c1"), InvalidRequest, "jobQueueName"),
     ):
@@ -678,7 +678,7 @@ async def test_every_kind_of_resource_has_tags(stand: Stand) -> None:
         ("job-queue/none", NotFound, "does not exist"),
         ("job-definition/d", InvalidRequest, "has no revision"),
         (f"job/{job}:0", InvalidRequest, "Children of array jobs"),
-        ("scheduling-policy/x", Unimplemented, "scheduling-policy"),
+        ("scheduling-policy/x", NotFound, "scheduling-policy"),
     ):
         with pytest.raises(kind, match=text):
             await stand("ListTagsForResource", resourceArn=prefix + rest)

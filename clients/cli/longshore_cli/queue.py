@@ -25,12 +25,24 @@ async def create(
     state: Annotated[
         State, typer.Option(case_sensitive=False, help="Whether it takes jobs.")
     ] = State.ENABLED,
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            help="Scheduling policy, name or ARN; a queue made without one never gets one.",
+            show_default=False,
+        ),
+    ] = None,
     tag: Tag = None,
 ) -> None:
     """Create a job queue on compute environments."""
     async with settings.connect() as client:
         arn = await client.create_queue(
-            name, env, priority=priority, state=state.value, tags=pairs(tag, "--tag")
+            name,
+            env,
+            priority=priority,
+            state=state.value,
+            scheduling_policy=policy,
+            tags=pairs(tag, "--tag"),
         )
         await client.wait_for_queue(name)
     console.line(arn)
@@ -46,13 +58,14 @@ async def list_(json: Json = False) -> None:
         console.print_json([console.plain(item) for item in found])
         return
     console.table(
-        ("QUEUE", "STATE", "STATUS", "PRIORITY", "COMPUTE ENVIRONMENTS"),
+        ("QUEUE", "STATE", "STATUS", "PRIORITY", "POLICY", "COMPUTE ENVIRONMENTS"),
         [
             (
                 item.job_queue_name,
                 item.state,
                 item.status,
                 str(item.priority),
+                console.short(item.scheduling_policy_arn) or "-",
                 ", ".join(
                     console.short(entry.compute_environment)
                     for entry in sorted(item.compute_environment_order, key=lambda e: e.order)
@@ -99,6 +112,10 @@ async def update(
         list[str] | None,
         typer.Option(help="Compute environments in place of the present ones; repeatable."),
     ] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(help="Scheduling policy in place of the present one.", show_default=False),
+    ] = None,
 ) -> None:
     """Change a job queue; what is not given stays."""
     async with settings.connect() as client:
@@ -107,6 +124,7 @@ async def update(
             state=None if state is None else state.value,
             priority=priority,
             compute_environments=env or (),
+            scheduling_policy=policy,
         )
     console.say(f"queue {name} is updated")
 

@@ -64,6 +64,16 @@ async def submit(  # noqa: PLR0913, PLR0917 - each is an option
     ] = None,
     attempts: Attempts = None,
     timeout_seconds: Timeout = None,
+    share: Annotated[
+        str | None,
+        typer.Option(help="Whose job it is, in a queue with a policy.", show_default=False),
+    ] = None,
+    priority: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=9999, help="The higher goes first within its share.", show_default=False
+        ),
+    ] = None,
     tag: Tag = None,
     json: Json = False,
 ) -> None:
@@ -83,6 +93,8 @@ async def submit(  # noqa: PLR0913, PLR0917 - each is an option
             depends_on=[dependency(item) for item in depends_on or ()],
             attempts=attempts,
             timeout_seconds=timeout_seconds,
+            share=share,
+            priority=priority,
             tags=pairs(tag, "--tag"),
         )
     if json:

@@ -55,6 +55,8 @@ class JobCalls(Connection):
         depends_on: Sequence[str | job_pb2.JobDependency] = (),
         attempts: int | None = None,
         timeout_seconds: int | None = None,
+        share: str | None = None,
+        priority: int | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> str:
         """Submits a job from plain values; what is not given is as in the definition.
@@ -73,6 +75,8 @@ class JobCalls(Connection):
             depends_on: ids of jobs that must have succeeded before, or dependencies with a type.
             attempts: tries in all, 1 to 10.
             timeout_seconds: longest time that an attempt may run, from 60.
+            share: whose job it is, in queues with a scheduling policy, and only there.
+            priority: how soon it goes among the jobs of its share, 0 to 9999.
             tags: the user's own labels.
 
         Returns:
@@ -85,6 +89,7 @@ class JobCalls(Connection):
                 job_definition=definition,
                 parameters=parameters,
                 depends_on=build.dependencies(depends_on),
+                share_identifier=share,
                 tags=tags,
             )
             overrides = job_pb2.ContainerOverrides(
@@ -106,6 +111,9 @@ class JobCalls(Connection):
         if timeout_seconds is not None:
             with build.well_formed("timeout.attemptDurationSeconds"):
                 request.timeout.attempt_duration_seconds = timeout_seconds
+        if priority is not None:
+            with build.well_formed("schedulingPriorityOverride"):
+                request.scheduling_priority_override = priority
         return (await self.submit(request)).job_id
 
     async def describe_jobs(self, job_ids: Iterable[str]) -> list[job_pb2.JobDetail]:

@@ -9,6 +9,7 @@ from longshore.v1 import (
     compute_environment_pb2,
     job_definition_pb2,
     job_queue_pb2,
+    scheduling_policy_pb2,
     tag_pb2,
 )
 from longshore_client import build
@@ -93,14 +94,19 @@ class ResourceCalls(Connection):
         *,
         priority: int = 1,
         state: str = "ENABLED",
+        scheduling_policy: str | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> str:
-        """Creates a job queue on compute environments, tried in that order; returns its ARN."""
+        """Creates a job queue on compute environments, tried in that order; returns its ARN.
+
+        With a scheduling policy, an ARN or a name, all its jobs name a share.
+        """
         with build.well_formed():
             request = job_queue_pb2.CreateJobQueueRequest(
                 job_queue_name=name,
                 state=state,
                 compute_environment_order=_order(compute_environments),
+                scheduling_policy_arn=scheduling_policy,
                 tags=tags,
             )
         with build.well_formed("priority"):
@@ -137,6 +143,7 @@ class ResourceCalls(Connection):
         state: str | None = None,
         priority: int | None = None,
         compute_environments: Sequence[str] = (),
+        scheduling_policy: str | None = None,
     ) -> None:
         """Changes what is given and keeps the rest."""
         with build.well_formed():
@@ -144,6 +151,7 @@ class ResourceCalls(Connection):
                 job_queue=queue,
                 state=state,
                 compute_environment_order=_order(compute_environments),
+                scheduling_policy_arn=scheduling_policy,
             )
         if priority is not None:
             with build.well_formed("priority"):
@@ -155,6 +163,95 @@ class ResourceCalls(Connection):
         await self._caller.unary(
             self._submission.DeleteJobQueue, job_queue_pb2.DeleteJobQueueRequest(job_queue=queue)
         )
+
+    # Scheduling policies
+
+    async def create_policy(
+        self,
+        name: str,
+        *,
+        weights: Mapping[str, float] | None = None,
+        decay_seconds: int | None = None,
+        reservation: int | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> str:
+        """Creates a fair-share policy; returns its ARN.
+
+        Args:
+            name: the policy's name.
+            weights: by share, or by the beginning of shares followed by `*`; the lower the more a
+                share gets.
+            decay_seconds: after which what was used counts half as much.
+            reservation: percent that a single active share leaves to those to come.
+            tags: the user's own labels.
+        """
+        with build.well_formed():
+            request = scheduling_policy_pb2.CreateSchedulingPolicyRequest(
+                name=name,
+                fairshare_policy=_fairshare(weights or {}, decay_seconds, reservation),
+                tags=tags,
+            )
+        response = await self._caller.unary(
+            self._submission.CreateSchedulingPolicy, request, repeatable=False
+        )
+        return response.arn
+
+    async def update_policy(
+        self,
+        policy: str,
+        *,
+        weights: Mapping[str, float] | None = None,
+        decay_seconds: int | None = None,
+        reservation: int | None = None,
+    ) -> None:
+        """Changes what is given of a policy (ARN or name); weights replace all there are.
+
+        Raises:
+            NotFound: there is no such policy.
+        """
+        found = [item async for item in self.list_policies([policy])]
+        if not found:
+            raise NotFound(f"There is no scheduling policy {policy}.")
+        fairshare = found[0].fairshare_policy
+        with build.well_formed():
+            changes = _fairshare(weights or {}, decay_seconds, reservation)
+        if weights is not None:
+            fairshare.ClearField("share_distribution")
+        fairshare.MergeFrom(changes)
+        await self._caller.unary(
+            self._submission.UpdateSchedulingPolicy,
+            scheduling_policy_pb2.UpdateSchedulingPolicyRequest(
+                arn=policy, fairshare_policy=fairshare
+            ),
+        )
+
+    async def delete_policy(self, policy: str) -> None:
+        """Deletes a policy (ARN or name) that no job queue uses."""
+        await self._caller.unary(
+            self._submission.DeleteSchedulingPolicy,
+            scheduling_policy_pb2.DeleteSchedulingPolicyRequest(arn=policy),
+        )
+
+    async def list_policies(
+        self, policies: Sequence[str] = ()
+    ) -> AsyncIterator[scheduling_policy_pb2.SchedulingPolicyDetail]:
+        """The named scheduling policies, or all of them; unknown ones are left out."""
+        request = scheduling_policy_pb2.ListSchedulingPoliciesRequest()
+        while True:
+            arns = list(policies)
+            if not policies:
+                page = await self._caller.unary(self._submission.ListSchedulingPolicies, request)
+                arns = [entry.arn for entry in page.scheduling_policies]
+                request.next_token = page.next_token
+            if arns:
+                response = await self._caller.unary(
+                    self._submission.DescribeSchedulingPolicies,
+                    scheduling_policy_pb2.DescribeSchedulingPoliciesRequest(arns=arns),
+                )
+                for policy in response.scheduling_policies:
+                    yield policy
+            if not request.next_token:
+                return
 
     # Compute environments
 
@@ -245,6 +342,19 @@ class ResourceCalls(Connection):
             f"compute environment {name}", lambda: self.list_environments([name]), timeout
         )
         return environment
+
+
+def _fairshare(
+    weights: Mapping[str, float], decay_seconds: int | None, reservation: int | None
+) -> scheduling_policy_pb2.FairsharePolicy:
+    return scheduling_policy_pb2.FairsharePolicy(
+        share_decay_seconds=decay_seconds,
+        compute_reservation=reservation,
+        share_distribution=[
+            scheduling_policy_pb2.ShareAttributes(share_identifier=share, weight_factor=weight)
+            for share, weight in weights.items()
+        ],
+    )
 
 
 def _order(names: Sequence[str]) -> list[job_queue_pb2.ComputeEnvironmentOrder]:

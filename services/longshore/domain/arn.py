@@ -23,6 +23,7 @@ COMPUTE_ENVIRONMENT = "compute-environment"
 JOB_QUEUE = "job-queue"
 JOB_DEFINITION = "job-definition"
 JOB = "job"
+SCHEDULING_POLICY = "scheduling-policy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,10 @@ class Arns:
     def job_queue(self, name: str) -> str:
         """ARN of a job queue."""
         return self._batch(JOB_QUEUE, name)
+
+    def scheduling_policy(self, name: str) -> str:
+        """ARN of a scheduling policy."""
+        return self._batch(SCHEDULING_POLICY, name)
 
     def job_definition(self, name: str, revision: int) -> str:
         """ARN of one revision of a job definition."""

@@ -71,6 +71,8 @@ class JobQueue:
     tags: Mapping[str, str]
     #: Order and name of its compute environments, ascending.
     environments: tuple[tuple[int, str], ...]
+    #: Name of its scheduling policy, if it has one.
+    scheduling_policy: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +82,14 @@ class QueueFacts:
     state: str
     status: str
     type: str = "ECS"
+    #: Whether it has a scheduling policy, so that all its jobs belong to shares.
+    is_shared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulingPolicy:
+    """A fair-share policy as it was given, in AWS's shape."""
+
+    name: str
+    fairshare: Json
+    tags: Mapping[str, str]

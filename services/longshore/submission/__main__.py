@@ -20,6 +20,7 @@ from longshore.submission.convert import encode_container, encode_nodes
 from longshore.submission.definitions import Definitions
 from longshore.submission.environments import Environments, Queues
 from longshore.submission.jobs import Jobs
+from longshore.submission.policies import Policies
 from longshore.submission.servicer import SubmissionServicer
 from longshore.submission.submit import Submitter
 from longshore.submission.tags import Tags
@@ -43,6 +44,7 @@ async def serving(config: SubmissionConfig, pool: Pool) -> AsyncIterator[GrpcSer
             Arns(config.account, config.region),
             Environments(pool, config.catalogue),
             Queues(pool, config.catalogue),
+            Policies(pool),
             Definitions(pool),
             Jobs(pool),
             submitter,

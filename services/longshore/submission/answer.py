@@ -8,7 +8,7 @@ from google.protobuf.json_format import ParseDict
 
 from longshore.domain.arn import Arns
 from longshore.domain.checks import Json
-from longshore.domain.environment import ComputeEnvironment, JobQueue
+from longshore.domain.environment import ComputeEnvironment, JobQueue, SchedulingPolicy
 from longshore.domain.job.job import JobStatus
 from longshore.domain.job.nodes import range_of_each, ranges_of
 from longshore.domain.request.compute_environment import compute_resources
@@ -20,6 +20,7 @@ from longshore.v1 import (
     job_definition_pb2,
     job_pb2,
     job_queue_pb2,
+    scheduling_policy_pb2,
 )
 
 _STARTED = (JobStatus.STARTING, JobStatus.RUNNING, JobStatus.SUCCEEDED, JobStatus.FAILED)
@@ -66,6 +67,9 @@ def queue_to(queue: JobQueue, arns: Arns) -> job_queue_pb2.JobQueueDetail:
         ],
         job_queue_type=queue.detail.get("jobQueueType", "ECS"),
         tags=queue.tags,
+        scheduling_policy_arn=(
+            arns.scheduling_policy(queue.scheduling_policy) if queue.scheduling_policy else None
+        ),
     )
 
 
@@ -94,6 +98,17 @@ def snapshot_to(
             last_updated_at=at,
         ),
     )
+
+
+def policy_to(policy: SchedulingPolicy, arns: Arns) -> scheduling_policy_pb2.SchedulingPolicyDetail:
+    """A scheduling policy as AWS shows it."""
+    detail: Json = {
+        "name": policy.name,
+        "arn": arns.scheduling_policy(policy.name),
+        "fairsharePolicy": policy.fairshare,
+        "tags": dict(policy.tags),
+    }
+    return ParseDict(detail, scheduling_policy_pb2.SchedulingPolicyDetail())
 
 
 def definition_to(record: DefinitionRecord, arns: Arns) -> job_definition_pb2.JobDefinition:
@@ -141,6 +156,7 @@ def job_to(described: DescribedJob, arns: Arns) -> job_pb2.JobDetail:
         **_times(job),
     }
     _put(detail, "statusReason", job.status_reason)
+    _put(detail, "shareIdentifier", job.share)
     if job.array_size is not None:
         detail["arrayProperties"] = _array_detail(job)
     if job.key.is_node:
@@ -176,6 +192,7 @@ def summary_to(job: JobRecord, arns: Arns) -> job_pb2.JobSummary:
         **_times(job),
     }
     _put(summary, "statusReason", job.status_reason)
+    _put(summary, "shareIdentifier", job.share)
     container: Json = {}
     _put(container, "exitCode", job.exit_code)
     _put(container, "reason", job.reason)

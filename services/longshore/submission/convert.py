@@ -14,7 +14,6 @@ from longshore.domain.checks import (
     check_tags,
     unsupported,
 )
-from longshore.domain.errors import InvalidRequest
 from longshore.domain.job.job import JobKey
 from longshore.domain.request.listing import ListRequest
 from longshore.domain.request.merge import Overrides
@@ -23,11 +22,6 @@ from longshore.domain.request.submission import PLAIN, Dependency, Submission
 from longshore.v1 import (
     job_definition_pb2,
     job_pb2,
-)
-
-_NO_SHARE = (
-    "Job with shareIdentifier or schedulingPriority can onlybe submitted to job queue with fair "
-    "share scheduling policy."
 )
 
 
@@ -53,8 +47,6 @@ def submission_from(request: job_pb2.SubmitJobRequest, request_id: uuid.UUID | N
     if request.consumable_resource_properties_override.consumable_resource_list:
         raise unsupported("consumableResourcePropertiesOverride")
     check_priority(request.scheduling_priority_override, "schedulingPriorityOverride")
-    if request.HasField("share_identifier") or request.HasField("scheduling_priority_override"):
-        raise InvalidRequest(_NO_SHARE, member="shareIdentifier")
     if request.tags:
         check_tags(request.tags)
     return Submission(
@@ -75,6 +67,12 @@ def submission_from(request: job_pb2.SubmitJobRequest, request_id: uuid.UUID | N
         tags=dict(request.tags),
         propagate_tags=request.propagate_tags if request.HasField("propagate_tags") else None,
         request_id=request_id,
+        share=request.share_identifier if request.HasField("share_identifier") else None,
+        priority=(
+            request.scheduling_priority_override
+            if request.HasField("scheduling_priority_override")
+            else None
+        ),
     )
 
 

@@ -26,9 +26,10 @@ from longshore.domain.request.queue import (
     check_environments,
     check_queue_request,
     environments_of,
+    policy_of,
 )
 from longshore.state.pool import Connection, Pool, connection, transaction
-from longshore.state.submission import compute_environment, job_queue
+from longshore.state.submission import compute_environment, job_queue, scheduling_policy
 from longshore.state.views import queue_snapshot
 from longshore.state.views.queue_snapshot import QueueSnapshot
 
@@ -112,7 +113,9 @@ class Queues:
             "computeEnvironmentOrder needs at least one compute environment.",
             "computeEnvironmentOrder",
         )
+        policy = policy_of(request)
         async with transaction(self._pool) as conn:
+            await _keep_policy(conn, policy)
             kind = await self._check_environments(conn, environments, request.get("jobQueueType"))
             queue = JobQueue(
                 name=request["jobQueueName"],
@@ -123,6 +126,7 @@ class Queues:
                 detail={"jobQueueType": kind},
                 tags=request.get("tags", {}),
                 environments=environments,
+                scheduling_policy=policy,
             )
             if not await job_queue.insert_queue(conn, queue):
                 raise PreconditionFailed(f"{_EXISTS}: job queue {queue.name}.")
@@ -131,8 +135,9 @@ class Queues:
     async def update(self, name: str, request: Json) -> None:
         """Changes the members given."""
         check_queue_request(request)
-        environments = environments_of(request)
+        environments, policy = environments_of(request), policy_of(request)
         async with transaction(self._pool) as conn:
+            await _keep_policy(conn, policy)
             # Environments before the queue: everybody locks them in that order.
             locked = await self._lock_environments(conn, environments)
             found = await job_queue.lock_queue(conn, name)
@@ -140,6 +145,12 @@ class Queues:
                 raise NotFound(f"{request['jobQueue']} does not exist", member="jobQueue")
             if found.status == "DELETING":
                 raise PreconditionFailed("Cannot update, resource is being modified")
+            require(
+                policy is None or found.is_shared,
+                "A job queue that was created without a scheduling policy cannot get one; create "
+                "another job queue.",
+                "schedulingPolicyArn",
+            )
             if environments:
                 check_environments(
                     [entry for _, entry in environments], locked, found.type, self._catalogue
@@ -150,6 +161,7 @@ class Queues:
                 state=request.get("state"),
                 priority=request.get("priority"),
                 environments=environments,
+                scheduling_policy=policy,
             )
 
     async def delete(self, name: str) -> None:
@@ -203,6 +215,12 @@ class Queues:
             return {}
         names = [name for _, name in environments]
         return await compute_environment.lock_environments(conn, names)
+
+
+async def _keep_policy(conn: Connection, policy: str | None) -> None:
+    """Held still, so that it is not deleted before the queue that names it is there."""
+    if policy is not None and not await scheduling_policy.keep_policy(conn, policy):
+        raise NotFound(f"SchedulingPolicy {policy} not found.", member="schedulingPolicyArn")
 
 
 def _check_describe(

@@ -75,8 +75,6 @@ class Jobs:
         async with connection(self._pool) as conn:
             if not await job_queue.read_queues(conn, [name]):
                 raise NotFound(f"JobQueue {name} not found.", member="jobQueue")
-            if wanted is None:
-                return Page([])
             found = await job_reading.list_queue(
                 conn, name, wanted, before_seq=before, limit=size + 1
             )

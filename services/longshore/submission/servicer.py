@@ -11,6 +11,7 @@ from longshore.domain.arn import (
     COMPUTE_ENVIRONMENT,
     JOB_QUEUE,
     REGION,
+    SCHEDULING_POLICY,
     Arns,
     parse_definition,
     parse_name,
@@ -24,12 +25,14 @@ from longshore.submission.check import check_request
 from longshore.submission.definitions import Definitions
 from longshore.submission.environments import Environments, Queues
 from longshore.submission.jobs import Jobs
+from longshore.submission.policies import Policies
 from longshore.submission.submit import Submitter
 from longshore.submission.tags import Tags
 from longshore.v1 import compute_environment_pb2 as ce
 from longshore.v1 import job_definition_pb2 as jd
 from longshore.v1 import job_pb2 as jb
 from longshore.v1 import job_queue_pb2 as jq
+from longshore.v1 import scheduling_policy_pb2 as sp
 from longshore.v1 import submission_service_pb2, submission_service_pb2_grpc, tag_pb2
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -48,6 +51,7 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
         arns: Arns,
         environments: Environments,
         queues: Queues,
+        policies: Policies,
         definitions: Definitions,
         jobs: Jobs,
         submitter: Submitter,
@@ -56,6 +60,7 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
         self._arns = arns
         self._environments = environments
         self._queues = queues
+        self._policies = policies
         self._definitions = definitions
         self._jobs = jobs
         self._submitter = submitter
@@ -166,6 +171,62 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
         arns = self._arns_for(context)
         found = await self._queues.snapshot(_queue_name(request.job_queue))
         return answer.snapshot_to(found, arns, datetime.now(UTC))
+
+    async def CreateSchedulingPolicy(
+        self, request: sp.CreateSchedulingPolicyRequest, context: Context
+    ) -> sp.CreateSchedulingPolicyResponse:
+        """Creates a scheduling policy."""
+        check_request(request)
+        arns = self._arns_for(context)
+        name = await self._policies.create(convert.to_json(request))
+        return sp.CreateSchedulingPolicyResponse(name=name, arn=arns.scheduling_policy(name))
+
+    async def UpdateSchedulingPolicy(
+        self, request: sp.UpdateSchedulingPolicyRequest, context: Context
+    ) -> sp.UpdateSchedulingPolicyResponse:
+        """Replaces what is given of a scheduling policy."""
+        check_request(request)
+        await self._policies.update(_policy_name(request.arn, "arn"), convert.to_json(request))
+        return sp.UpdateSchedulingPolicyResponse()
+
+    async def DeleteSchedulingPolicy(
+        self, request: sp.DeleteSchedulingPolicyRequest, context: Context
+    ) -> sp.DeleteSchedulingPolicyResponse:
+        """Deletes a scheduling policy that no queue uses."""
+        check_request(request)
+        await self._policies.delete(_policy_name(request.arn, "arn"), request.arn)
+        return sp.DeleteSchedulingPolicyResponse()
+
+    async def DescribeSchedulingPolicies(
+        self, request: sp.DescribeSchedulingPoliciesRequest, context: Context
+    ) -> sp.DescribeSchedulingPoliciesResponse:
+        """Answers the named scheduling policies."""
+        check_request(request)
+        arns = self._arns_for(context)
+        found = await self._policies.describe(
+            [_policy_name(text, f"arns[{index}]") for index, text in enumerate(request.arns)]
+        )
+        return sp.DescribeSchedulingPoliciesResponse(
+            scheduling_policies=[answer.policy_to(policy, arns) for policy in found]
+        )
+
+    async def ListSchedulingPolicies(
+        self, request: sp.ListSchedulingPoliciesRequest, context: Context
+    ) -> sp.ListSchedulingPoliciesResponse:
+        """Answers a page of all scheduling policies."""
+        check_request(request)
+        arns = self._arns_for(context)
+        page = await self._policies.list_names(
+            request.max_results if request.HasField("max_results") else None,
+            request.next_token or None,
+        )
+        return sp.ListSchedulingPoliciesResponse(
+            scheduling_policies=[
+                sp.SchedulingPolicyListingDetail(arn=arns.scheduling_policy(name))
+                for name in page.items
+            ],
+            next_token=page.next_token,
+        )
 
     async def RegisterJobDefinition(
         self, request: jd.RegisterJobDefinitionRequest, context: Context
@@ -353,6 +414,10 @@ def _request_id(context: Context) -> uuid.UUID | None:
 
 def _environment_name(text: str) -> str:
     return parse_name(COMPUTE_ENVIRONMENT, text, member="computeEnvironment")
+
+
+def _policy_name(text: str, member: str) -> str:
+    return parse_name(SCHEDULING_POLICY, text, member=member)
 
 
 def _queue_name(text: str) -> str:

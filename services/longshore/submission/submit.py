@@ -17,7 +17,8 @@ from prometheus_client import Counter, Histogram
 
 from longshore.domain.checks import Json
 from longshore.domain.environment import QueueFacts
-from longshore.domain.errors import LongshoreError, Unavailable
+from longshore.domain.errors import LimitExceeded, LongshoreError, Unavailable
+from longshore.domain.fair_share import ACTIVE_MAX
 from longshore.domain.request.submission import (
     Definition,
     KnownJob,
@@ -28,6 +29,7 @@ from longshore.domain.request.submission import (
     check_platform,
     check_queue,
     check_repetition,
+    check_sharing,
     is_constant,
     missing_definition,
     resolve,
@@ -35,6 +37,7 @@ from longshore.domain.request.submission import (
 from longshore.domain.resources import Resources
 from longshore.state.pool import Connection, Pool, transaction
 from longshore.state.submission import job_submission as state
+from longshore.state.submission import share as share_state
 from longshore.submission.batcher import Batcher
 
 log = structlog.get_logger()
@@ -65,6 +68,7 @@ class _Stored:
     needs: Resources
     attempts_max: int
     timeout_seconds: int | None
+    priority: int
 
 
 @dataclass(slots=True)
@@ -157,6 +161,8 @@ class Submitter:
         async with transaction(self._pool) as conn:
             lookups = await self._look_up(conn, batch)
             results, drafts = self._decide(batch, lookups)
+            if any(draft.submission.share for draft in drafts):
+                drafts = await _enter_shares(conn, drafts, results)
             if drafts:
                 added = await self._add_shapes(conn, drafts)
                 shapes = self._shapes | added if added else self._shapes
@@ -216,6 +222,7 @@ class Submitter:
         reference = lookups.revisions.get(_reference(call))
         if reference is None:
             raise missing_definition(call.definition)
+        check_sharing(call, queue)
         check_dependencies(call, lookups.jobs)
         cached = self._definitions[reference]
         check_platform(cached.definition, queue)
@@ -248,6 +255,7 @@ class Submitter:
             needs=resolved.needs,
             attempts_max=resolved.attempts_max,
             timeout_seconds=resolved.timeout_seconds,
+            priority=resolved.priority,
         )
 
     async def _add_shapes(
@@ -275,6 +283,25 @@ class Submitter:
             self._definitions[definition.name, definition.revision] = _Cached(definition)
 
 
+async def _enter_shares(
+    conn: Connection, drafts: Sequence[_Draft], results: list[uuid.UUID | Exception | None]
+) -> list[_Draft]:
+    """Makes the shares of jobs known; the drafts that are left once no more may be active."""
+    wanted = {(d.submission.job_queue, share) for d in drafts if (share := d.submission.share)}
+    refused = await share_state.enter(conn, wanted, ACTIVE_MAX)
+    left = []
+    for draft in drafts:
+        queue, share = draft.submission.job_queue, draft.submission.share or ""
+        if (queue, share) in refused:
+            results[draft.position] = LimitExceeded(
+                f"JobQueue {queue} has {ACTIVE_MAX} active shares, the most that there may be; "
+                f"submit {share}'s jobs once another share's are over."
+            )
+        else:
+            left.append(draft)
+    return left
+
+
 def _is_repetition(call: Submission, job_id: uuid.UUID, lookups: _Lookups) -> bool:
     """Whether the call's job is there, or made by another call of the batch."""
     if job_id in lookups.jobs:
@@ -291,8 +318,15 @@ def _reference(call: Submission) -> state.Reference:
 
 def _shape_key(draft: _Draft) -> state.ShapeKey:
     stored = draft.stored
+    share = draft.submission.share or ""
     return state.ShapeKey(
-        draft.submission.job_queue, stored.needs, stored.num_nodes or 0, stored.instance_type
+        draft.submission.job_queue,
+        stored.needs,
+        stored.num_nodes or 0,
+        stored.instance_type,
+        # In queues without a policy priorities are without effect.
+        stored.priority if share else 0,
+        share,
     )
 
 
@@ -315,6 +349,7 @@ def _new_job(draft: _Draft, shapes: Mapping[state.ShapeKey, int]) -> state.NewJo
         nodes=draft.stored.nodes,
         tags=call.tags or {},
         depends_on=call.waits_for,
+        share=call.share,
     )
 
 

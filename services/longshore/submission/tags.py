@@ -7,6 +7,7 @@ from longshore.domain.arn import (
     JOB,
     JOB_DEFINITION,
     JOB_QUEUE,
+    SCHEDULING_POLICY,
     parse_definition,
     parse_name,
     parse_resource,
@@ -77,6 +78,8 @@ def _resource(arn: str) -> Tagged:
         return Tagged.environment(parse_name(kind, rest, member=_MEMBER))
     if kind == JOB_QUEUE:
         return Tagged.queue(parse_name(kind, rest, member=_MEMBER))
+    if kind == SCHEDULING_POLICY:
+        return Tagged.policy(parse_name(kind, rest, member=_MEMBER))
     if kind == JOB_DEFINITION:
         definition = parse_definition(rest, member=_MEMBER)
         if definition.revision is None:

@@ -8,6 +8,7 @@ from longshore.v1 import job_definition_pb2 as longshore_dot_v1_dot_job__definit
 from longshore.v1 import job_pb2 as longshore_dot_v1_dot_job__pb2
 from longshore.v1 import job_queue_pb2 as longshore_dot_v1_dot_job__queue__pb2
 from longshore.v1 import quota_share_pb2 as longshore_dot_v1_dot_quota__share__pb2
+from longshore.v1 import scheduling_policy_pb2 as longshore_dot_v1_dot_scheduling__policy__pb2
 from longshore.v1 import service_job_pb2 as longshore_dot_v1_dot_service__job__pb2
 from longshore.v1 import tag_pb2 as longshore_dot_v1_dot_tag__pb2
 
@@ -90,6 +91,31 @@ class SubmissionServiceStub:
                 '/longshore.v1.SubmissionService/GetJobQueueSnapshot',
                 request_serializer=longshore_dot_v1_dot_job__queue__pb2.GetJobQueueSnapshotRequest.SerializeToString,
                 response_deserializer=longshore_dot_v1_dot_job__queue__pb2.GetJobQueueSnapshotResponse.FromString,
+                _registered_method=True)
+        self.CreateSchedulingPolicy = channel.unary_unary(
+                '/longshore.v1.SubmissionService/CreateSchedulingPolicy',
+                request_serializer=longshore_dot_v1_dot_scheduling__policy__pb2.CreateSchedulingPolicyRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_scheduling__policy__pb2.CreateSchedulingPolicyResponse.FromString,
+                _registered_method=True)
+        self.UpdateSchedulingPolicy = channel.unary_unary(
+                '/longshore.v1.SubmissionService/UpdateSchedulingPolicy',
+                request_serializer=longshore_dot_v1_dot_scheduling__policy__pb2.UpdateSchedulingPolicyRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_scheduling__policy__pb2.UpdateSchedulingPolicyResponse.FromString,
+                _registered_method=True)
+        self.DeleteSchedulingPolicy = channel.unary_unary(
+                '/longshore.v1.SubmissionService/DeleteSchedulingPolicy',
+                request_serializer=longshore_dot_v1_dot_scheduling__policy__pb2.DeleteSchedulingPolicyRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_scheduling__policy__pb2.DeleteSchedulingPolicyResponse.FromString,
+                _registered_method=True)
+        self.DescribeSchedulingPolicies = channel.unary_unary(
+                '/longshore.v1.SubmissionService/DescribeSchedulingPolicies',
+                request_serializer=longshore_dot_v1_dot_scheduling__policy__pb2.DescribeSchedulingPoliciesRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_scheduling__policy__pb2.DescribeSchedulingPoliciesResponse.FromString,
+                _registered_method=True)
+        self.ListSchedulingPolicies = channel.unary_unary(
+                '/longshore.v1.SubmissionService/ListSchedulingPolicies',
+                request_serializer=longshore_dot_v1_dot_scheduling__policy__pb2.ListSchedulingPoliciesRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_scheduling__policy__pb2.ListSchedulingPoliciesResponse.FromString,
                 _registered_method=True)
         self.RegisterJobDefinition = channel.unary_unary(
                 '/longshore.v1.SubmissionService/RegisterJobDefinition',
@@ -309,6 +335,41 @@ class SubmissionServiceServicer:
 
     def GetJobQueueSnapshot(self, request, context):
         """Answers the jobs at the front of a job queue, and what its jobs use.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateSchedulingPolicy(self, request, context):
+        """Creates a scheduling policy, for queues to be created with.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateSchedulingPolicy(self, request, context):
+        """Changes a scheduling policy, also while queues use it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteSchedulingPolicy(self, request, context):
+        """Deletes a scheduling policy that no job queue uses.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DescribeSchedulingPolicies(self, request, context):
+        """Answers the named scheduling policies. Unknown ones are left out without an error.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSchedulingPolicies(self, request, context):
+        """Answers the ARNs of all scheduling policies, page by page.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -571,6 +632,31 @@ def add_SubmissionServiceServicer_to_server(servicer, server):
                     servicer.GetJobQueueSnapshot,
                     request_deserializer=longshore_dot_v1_dot_job__queue__pb2.GetJobQueueSnapshotRequest.FromString,
                     response_serializer=longshore_dot_v1_dot_job__queue__pb2.GetJobQueueSnapshotResponse.SerializeToString,
+            ),
+            'CreateSchedulingPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateSchedulingPolicy,
+                    request_deserializer=longshore_dot_v1_dot_scheduling__policy__pb2.CreateSchedulingPolicyRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_scheduling__policy__pb2.CreateSchedulingPolicyResponse.SerializeToString,
+            ),
+            'UpdateSchedulingPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateSchedulingPolicy,
+                    request_deserializer=longshore_dot_v1_dot_scheduling__policy__pb2.UpdateSchedulingPolicyRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_scheduling__policy__pb2.UpdateSchedulingPolicyResponse.SerializeToString,
+            ),
+            'DeleteSchedulingPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteSchedulingPolicy,
+                    request_deserializer=longshore_dot_v1_dot_scheduling__policy__pb2.DeleteSchedulingPolicyRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_scheduling__policy__pb2.DeleteSchedulingPolicyResponse.SerializeToString,
+            ),
+            'DescribeSchedulingPolicies': grpc.unary_unary_rpc_method_handler(
+                    servicer.DescribeSchedulingPolicies,
+                    request_deserializer=longshore_dot_v1_dot_scheduling__policy__pb2.DescribeSchedulingPoliciesRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_scheduling__policy__pb2.DescribeSchedulingPoliciesResponse.SerializeToString,
+            ),
+            'ListSchedulingPolicies': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSchedulingPolicies,
+                    request_deserializer=longshore_dot_v1_dot_scheduling__policy__pb2.ListSchedulingPoliciesRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_scheduling__policy__pb2.ListSchedulingPoliciesResponse.SerializeToString,
             ),
             'RegisterJobDefinition': grpc.unary_unary_rpc_method_handler(
                     servicer.RegisterJobDefinition,
@@ -962,6 +1048,141 @@ class SubmissionService:
             '/longshore.v1.SubmissionService/GetJobQueueSnapshot',
             longshore_dot_v1_dot_job__queue__pb2.GetJobQueueSnapshotRequest.SerializeToString,
             longshore_dot_v1_dot_job__queue__pb2.GetJobQueueSnapshotResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateSchedulingPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.SubmissionService/CreateSchedulingPolicy',
+            longshore_dot_v1_dot_scheduling__policy__pb2.CreateSchedulingPolicyRequest.SerializeToString,
+            longshore_dot_v1_dot_scheduling__policy__pb2.CreateSchedulingPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateSchedulingPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.SubmissionService/UpdateSchedulingPolicy',
+            longshore_dot_v1_dot_scheduling__policy__pb2.UpdateSchedulingPolicyRequest.SerializeToString,
+            longshore_dot_v1_dot_scheduling__policy__pb2.UpdateSchedulingPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteSchedulingPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.SubmissionService/DeleteSchedulingPolicy',
+            longshore_dot_v1_dot_scheduling__policy__pb2.DeleteSchedulingPolicyRequest.SerializeToString,
+            longshore_dot_v1_dot_scheduling__policy__pb2.DeleteSchedulingPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DescribeSchedulingPolicies(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.SubmissionService/DescribeSchedulingPolicies',
+            longshore_dot_v1_dot_scheduling__policy__pb2.DescribeSchedulingPoliciesRequest.SerializeToString,
+            longshore_dot_v1_dot_scheduling__policy__pb2.DescribeSchedulingPoliciesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSchedulingPolicies(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.SubmissionService/ListSchedulingPolicies',
+            longshore_dot_v1_dot_scheduling__policy__pb2.ListSchedulingPoliciesRequest.SerializeToString,
+            longshore_dot_v1_dot_scheduling__policy__pb2.ListSchedulingPoliciesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -10,6 +10,7 @@ from longshore.v1 import job_definition_pb2 as _job_definition_pb2
 from longshore.v1 import job_pb2 as _job_pb2
 from longshore.v1 import job_queue_pb2 as _job_queue_pb2
 from longshore.v1 import quota_share_pb2 as _quota_share_pb2
+from longshore.v1 import scheduling_policy_pb2 as _scheduling_policy_pb2
 from longshore.v1 import service_job_pb2 as _service_job_pb2
 from longshore.v1 import tag_pb2 as _tag_pb2
 import abc as _abc_1
@@ -62,6 +63,16 @@ class SubmissionServiceStub:
     """
     GetJobQueueSnapshot: _aio.UnaryUnaryMultiCallable[_job_queue_pb2.GetJobQueueSnapshotRequest, _job_queue_pb2.GetJobQueueSnapshotResponse]
     """Answers the jobs at the front of a job queue, and what its jobs use."""
+    CreateSchedulingPolicy: _aio.UnaryUnaryMultiCallable[_scheduling_policy_pb2.CreateSchedulingPolicyRequest, _scheduling_policy_pb2.CreateSchedulingPolicyResponse]
+    """Creates a scheduling policy, for queues to be created with."""
+    UpdateSchedulingPolicy: _aio.UnaryUnaryMultiCallable[_scheduling_policy_pb2.UpdateSchedulingPolicyRequest, _scheduling_policy_pb2.UpdateSchedulingPolicyResponse]
+    """Changes a scheduling policy, also while queues use it."""
+    DeleteSchedulingPolicy: _aio.UnaryUnaryMultiCallable[_scheduling_policy_pb2.DeleteSchedulingPolicyRequest, _scheduling_policy_pb2.DeleteSchedulingPolicyResponse]
+    """Deletes a scheduling policy that no job queue uses."""
+    DescribeSchedulingPolicies: _aio.UnaryUnaryMultiCallable[_scheduling_policy_pb2.DescribeSchedulingPoliciesRequest, _scheduling_policy_pb2.DescribeSchedulingPoliciesResponse]
+    """Answers the named scheduling policies. Unknown ones are left out without an error."""
+    ListSchedulingPolicies: _aio.UnaryUnaryMultiCallable[_scheduling_policy_pb2.ListSchedulingPoliciesRequest, _scheduling_policy_pb2.ListSchedulingPoliciesResponse]
+    """Answers the ARNs of all scheduling policies, page by page."""
     RegisterJobDefinition: _aio.UnaryUnaryMultiCallable[_job_definition_pb2.RegisterJobDefinitionRequest, _job_definition_pb2.RegisterJobDefinitionResponse]
     """Registers a job definition. A known name gets the next revision; nothing already registered
     ever changes. Requests of more than 24 KiB are refused.
@@ -239,6 +250,46 @@ class SubmissionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_job_queue_pb2.GetJobQueueSnapshotRequest, _abc.Awaitable[_job_queue_pb2.GetJobQueueSnapshotResponse]],
     ) -> _abc.Awaitable[_job_queue_pb2.GetJobQueueSnapshotResponse]:
         """Answers the jobs at the front of a job queue, and what its jobs use."""
+
+    @_abc_1.abstractmethod
+    def CreateSchedulingPolicy(
+        self,
+        request: _scheduling_policy_pb2.CreateSchedulingPolicyRequest,
+        context: _aio.ServicerContext[_scheduling_policy_pb2.CreateSchedulingPolicyRequest, _abc.Awaitable[_scheduling_policy_pb2.CreateSchedulingPolicyResponse]],
+    ) -> _abc.Awaitable[_scheduling_policy_pb2.CreateSchedulingPolicyResponse]:
+        """Creates a scheduling policy, for queues to be created with."""
+
+    @_abc_1.abstractmethod
+    def UpdateSchedulingPolicy(
+        self,
+        request: _scheduling_policy_pb2.UpdateSchedulingPolicyRequest,
+        context: _aio.ServicerContext[_scheduling_policy_pb2.UpdateSchedulingPolicyRequest, _abc.Awaitable[_scheduling_policy_pb2.UpdateSchedulingPolicyResponse]],
+    ) -> _abc.Awaitable[_scheduling_policy_pb2.UpdateSchedulingPolicyResponse]:
+        """Changes a scheduling policy, also while queues use it."""
+
+    @_abc_1.abstractmethod
+    def DeleteSchedulingPolicy(
+        self,
+        request: _scheduling_policy_pb2.DeleteSchedulingPolicyRequest,
+        context: _aio.ServicerContext[_scheduling_policy_pb2.DeleteSchedulingPolicyRequest, _abc.Awaitable[_scheduling_policy_pb2.DeleteSchedulingPolicyResponse]],
+    ) -> _abc.Awaitable[_scheduling_policy_pb2.DeleteSchedulingPolicyResponse]:
+        """Deletes a scheduling policy that no job queue uses."""
+
+    @_abc_1.abstractmethod
+    def DescribeSchedulingPolicies(
+        self,
+        request: _scheduling_policy_pb2.DescribeSchedulingPoliciesRequest,
+        context: _aio.ServicerContext[_scheduling_policy_pb2.DescribeSchedulingPoliciesRequest, _abc.Awaitable[_scheduling_policy_pb2.DescribeSchedulingPoliciesResponse]],
+    ) -> _abc.Awaitable[_scheduling_policy_pb2.DescribeSchedulingPoliciesResponse]:
+        """Answers the named scheduling policies. Unknown ones are left out without an error."""
+
+    @_abc_1.abstractmethod
+    def ListSchedulingPolicies(
+        self,
+        request: _scheduling_policy_pb2.ListSchedulingPoliciesRequest,
+        context: _aio.ServicerContext[_scheduling_policy_pb2.ListSchedulingPoliciesRequest, _abc.Awaitable[_scheduling_policy_pb2.ListSchedulingPoliciesResponse]],
+    ) -> _abc.Awaitable[_scheduling_policy_pb2.ListSchedulingPoliciesResponse]:
+        """Answers the ARNs of all scheduling policies, page by page."""
 
     @_abc_1.abstractmethod
     def RegisterJobDefinition(

@@ -36,6 +36,7 @@ SCALARS = {
     "integer": 2**31 - 1,
     "long": 2**53 + 1,
     "boolean": False,
+    "float": 0.5,
     "double": 0.25,
 }
 ARN = "arn:aws:batch:eu-west-1:123456789012:job-definition/a b+ü:3"

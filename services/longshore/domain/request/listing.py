@@ -8,8 +8,10 @@ from longshore.domain.arn import parse_definition
 from longshore.domain.checks import require
 from longshore.domain.errors import InvalidRequest
 from longshore.domain.job.job import JobStatus
+from longshore.domain.request.policy import SHARE
 from longshore.domain.request.reading import JobFilter
 
+_VALUE = "filters[0].values[0]"
 _ALL = tuple(str(status) for status in JobStatus)
 
 
@@ -26,8 +28,8 @@ class ListRequest:
     filters: tuple[tuple[str, tuple[str, ...]], ...]
 
 
-def job_filter(request: ListRequest) -> JobFilter | None:
-    """What a listing of a queue asks for; None if no job can match.
+def job_filter(request: ListRequest) -> JobFilter:
+    """What a listing of a queue asks for.
 
     Raises:
         InvalidRequest: a filter is not known or its value is wrong.
@@ -52,7 +54,8 @@ def job_filter(request: ListRequest) -> JobFilter | None:
             # To a caller, all that was created within a millisecond was created at its beginning.
             return JobFilter(_ALL, created_after=_instant(value) + timedelta(microseconds=999))
         case "SHARE_IDENTIFIER":
-            return None  # all queues are FIFO: no job has a share
+            require(SHARE.fullmatch(value), "filters[0].values[0] is no share.", _VALUE)
+            return JobFilter(_ALL, share=value)
     raise InvalidRequest(
         f"filters[0].name is {name[:64]!r}; it must be one of JOB_NAME, JOB_DEFINITION, "
         "BEFORE_CREATED_AT, AFTER_CREATED_AT, SHARE_IDENTIFIER.",

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from longshore.domain.arn import COMPUTE_ENVIRONMENT, parse_name
+from longshore.domain.arn import COMPUTE_ENVIRONMENT, SCHEDULING_POLICY, parse_name
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.checks import Json, require, unsupported
 from longshore.domain.environment import EC2, FARGATE, ComputeEnvironment
@@ -12,7 +12,7 @@ ENVIRONMENTS_MAX = 3
 #: What AWS calls a queue by the platform of its compute environments.
 QUEUE_TYPES = {EC2: "ECS", FARGATE: "ECS_FARGATE"}
 _MEMBER = "computeEnvironmentOrder"
-_UNSUPPORTED = ("schedulingPolicyArn", "serviceEnvironmentOrder", "jobStateTimeLimitActions")
+_UNSUPPORTED = ("serviceEnvironmentOrder", "jobStateTimeLimitActions")
 
 
 def check_queue_request(request: Json) -> None:
@@ -30,6 +30,18 @@ def check_queue_request(request: Json) -> None:
             "jobQueueType", f" with the value {request['jobQueueType']}: use ECS or ECS_FARGATE"
         )
     require(request.get("priority", 0) >= 0, "priority must not be below 0.", "priority")
+
+
+def policy_of(request: Json) -> str | None:
+    """Name of the scheduling policy in a request; None if it has none.
+
+    Raises:
+        InvalidRequest: it is no ARN of a scheduling policy, nor a name.
+    """
+    text = request.get("schedulingPolicyArn")
+    if text is None:
+        return None
+    return parse_name(SCHEDULING_POLICY, text, member="schedulingPolicyArn")
 
 
 def environments_of(request: Json) -> tuple[tuple[int, str], ...]:

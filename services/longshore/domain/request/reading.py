@@ -70,6 +70,8 @@ class JobRecord:
     created_at: datetime
     started_at: datetime | None
     stopped_at: datetime | None
+    #: In queues with a scheduling policy; children and nodes have their parent's.
+    share: str | None = None
 
     @property
     def is_child(self) -> bool:
@@ -100,3 +102,4 @@ class JobFilter:
     definition_revision: int | None = None
     created_before: datetime | None = None
     created_after: datetime | None = None
+    share: str | None = None

@@ -18,6 +18,7 @@ from longshore.domain.request.node_overrides import (
     check_node_overrides,
     resolve_nodes,
 )
+from longshore.domain.request.policy import check_share
 from longshore.domain.request.queue import QUEUE_TYPES
 from longshore.domain.request.reference import has_references
 from longshore.domain.resources import Resources
@@ -29,6 +30,10 @@ ARRAY_MAX = 10_000
 PLAIN = "PLAIN"
 N_TO_N = "N_TO_N"
 SEQUENTIAL = "SEQUENTIAL"
+_NO_SHARES = (
+    "Job with shareIdentifier or schedulingPriority can onlybe submitted to job queue with fair "
+    "share scheduling policy."
+)
 _OVERRIDDEN = "containerOverrides.resourceRequirements"
 
 
@@ -59,6 +64,10 @@ class Submission:
     propagate_tags: bool | None = None
     #: The id that the caller chose for the job, so that the call can be repeated.
     request_id: uuid.UUID | None = None
+    #: Whose job it is, in queues with a scheduling policy.
+    share: str | None = None
+    #: In place of the definition's.
+    priority: int | None = None
 
     @property
     def is_plain(self) -> bool:
@@ -71,6 +80,7 @@ class Submission:
             or self.timeout
             or self.depends_on
             or self.propagate_tags is not None
+            or self.priority is not None
         )
 
     @property
@@ -119,6 +129,8 @@ class ResolvedJob:
     timeout_seconds: int | None
     #: Of a multi-node job.
     nodes: ResolvedNodes | None = None
+    #: How soon it goes among the jobs of its share.
+    priority: int = 0
 
 
 def check_submission(submission: Submission) -> None:
@@ -140,6 +152,8 @@ def check_submission(submission: Submission) -> None:
     )
     for index, dependency in enumerate(submission.depends_on):
         _check_dependency(dependency, size is not None, f"dependsOn[{index}]")
+    if submission.share is not None:
+        check_share(submission.share)
     check_retry(submission.retry)
     check_timeout(submission.timeout)
     if submission.overrides:
@@ -257,8 +271,11 @@ def resolve(definition: Definition, submission: Submission) -> ResolvedJob:
     }
     if timeout:
         resolved["timeout"] = timeout
-    if "schedulingPriority" in detail:
-        resolved["schedulingPriority"] = detail["schedulingPriority"]
+    priority = detail.get("schedulingPriority")
+    if submission.priority is not None:
+        priority = submission.priority
+    if priority is not None:
+        resolved["schedulingPriority"] = priority
     nodes = None
     if "nodeProperties" in detail:
         nodes = _resolve_nodes(detail["nodeProperties"], submission, parameters)
@@ -271,6 +288,7 @@ def resolve(definition: Definition, submission: Submission) -> ResolvedJob:
         attempts_max=retry["attempts"],
         timeout_seconds=timeout["attemptDurationSeconds"] if timeout else None,
         nodes=nodes,
+        priority=priority or 0,
     )
 
 
@@ -354,6 +372,19 @@ def check_queue(name: str, found: QueueFacts | None) -> QueueFacts:
     if found.status != "VALID":
         raise PreconditionFailed(f"JobQueue {name} is {found.status} and takes no jobs.")
     return found
+
+
+def check_sharing(submission: Submission, queue: QueueFacts) -> None:
+    """Checks that a job names a share where the queue has a policy, and only there.
+
+    Raises:
+        InvalidRequest: it does not; in AWS's words.
+    """
+    if queue.is_shared:
+        require(submission.share, "shareIdentifier must be specified.", "shareIdentifier")
+        return
+    require(submission.share is None, _NO_SHARES, "shareIdentifier")
+    require(submission.priority is None, _NO_SHARES, "schedulingPriorityOverride")
 
 
 def check_array(definition: Definition, submission: Submission) -> None:

@@ -23,6 +23,7 @@ async def insert_queue(conn: Connection, queue: JobQueue) -> bool:
         queue.priority,
         queue.detail,
         dict(queue.tags),
+        queue.scheduling_policy,
     )
     if name is None:
         return False
@@ -55,7 +56,7 @@ async def list_queues(conn: Connection, *, after: str, limit: int) -> list[JobQu
 async def lock_queue(conn: Connection, name: str) -> QueueFacts | None:
     """A queue, held still until the transaction ends; None if there is none."""
     row = await conn.fetchrow(_SQL["lock_queue"], name)
-    return QueueFacts(row["state"], row["status"], row["type"]) if row else None
+    return QueueFacts(row["state"], row["status"], row["type"], row["is_shared"]) if row else None
 
 
 async def update_queue(
@@ -65,9 +66,10 @@ async def update_queue(
     state: str | None,
     priority: int | None,
     environments: Sequence[tuple[int, str]],
+    scheduling_policy: str | None = None,
 ) -> None:
     """Changes what is given; no environments keeps those there are."""
-    await conn.execute(_SQL["update_queue"], name, state, priority)
+    await conn.execute(_SQL["update_queue"], name, state, priority, scheduling_policy)
     if environments:
         await conn.execute(_SQL["clear_order"], name)
         await _insert_order(conn, name, environments)
@@ -90,4 +92,5 @@ def _queue(row: asyncpg.Record) -> JobQueue:
         detail=row["detail"],
         tags=row["tags"],
         environments=tuple(zip(row["ordinals"], row["environments"], strict=True)),
+        scheduling_policy=row["scheduling_policy"],
     )

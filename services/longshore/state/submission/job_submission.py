@@ -32,6 +32,9 @@ class ShapeKey:
     nodes: int = 0
     #: '' for any.
     instance_type: str = ""
+    #: In queues with a scheduling policy; 0 and '' in others.
+    priority: int = 0
+    share: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +62,16 @@ class NewJob:
     tags: Mapping[str, str]
     #: Each once.
     depends_on: Sequence[Dependency]
+    share: str | None = None
 
 
 async def lock_queues(conn: Connection, names: Sequence[str]) -> dict[str, QueueFacts]:
     """Queues by name, held still until the transaction ends."""
     rows = await conn.fetch(_SQL["lock_queues"], names)
-    return {row["name"]: QueueFacts(row["state"], row["status"], row["type"]) for row in rows}
+    return {
+        row["name"]: QueueFacts(row["state"], row["status"], row["type"], row["is_shared"])
+        for row in rows
+    }
 
 
 async def find_revisions(
@@ -117,6 +124,8 @@ async def find_or_add_shapes(conn: Connection, keys: Sequence[ShapeKey]) -> dict
         [key.needs.gpus for key in keys],
         [key.nodes for key in keys],
         [key.instance_type for key in keys],
+        [key.priority for key in keys],
+        [key.share for key in keys],
     )
     await conn.execute(_SQL["add_shapes"], *columns)
     rows = await conn.fetch(_SQL["find_shapes"], *columns)
@@ -126,6 +135,8 @@ async def find_or_add_shapes(conn: Connection, keys: Sequence[ShapeKey]) -> dict
             Resources(row["vcpu_milli"], row["memory_mib"], row["gpus"]),
             row["nodes"],
             row["instance_type"],
+            row["priority"],
+            row["share_identifier"],
         ): row["shape_id"]
         for row in rows
     }
@@ -154,6 +165,7 @@ async def insert_jobs(conn: Connection, jobs: Sequence[NewJob]) -> set[uuid.UUID
         [job.container for job in jobs],
         [job.nodes for job in jobs],
         [json.dumps(dict(job.tags)) if job.tags else "{}" for job in jobs],
+        [job.share for job in jobs],
     )
     stored = {row["job_id"] for row in rows}
     edges = [

@@ -34,6 +34,11 @@ class Tagged:
         return cls("queue", (name,))
 
     @classmethod
+    def policy(cls, name: str) -> "Tagged":
+        """A scheduling policy."""
+        return cls("policy", (name,))
+
+    @classmethod
     def definition(cls, name: str, revision: int) -> "Tagged":
         """A revision of a job definition."""
         return cls("definition", (name, revision))

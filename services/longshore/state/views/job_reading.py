@@ -101,6 +101,7 @@ async def list_queue(
         wanted.definition_revision,
         wanted.created_before,
         wanted.created_after,
+        wanted.share,
     )
     return [_job(row) for row in rows]
 
@@ -185,6 +186,7 @@ def _node(row: asyncpg.Record) -> JobRecord:
         created_at=row["created_at"],
         started_at=row["tried_started_at"] if is_placed else None,
         stopped_at=row["tried_stopped_at"] if is_placed else row["stopped_at"],
+        share=row["share_identifier"],
     )
 
 
@@ -224,6 +226,7 @@ def _job(row: asyncpg.Record) -> JobRecord:
         created_at=row["created_at"],
         started_at=row["started_at"],
         stopped_at=row["stopped_at"],
+        share=row["share_identifier"],
     )
 
 

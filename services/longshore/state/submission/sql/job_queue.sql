@@ -6,8 +6,9 @@
 -- $4 priority
 -- $5 detail
 -- $6 tags
-INSERT INTO job_queues (name, state, status, status_reason, priority, detail, tags)
-VALUES ($1, $2, 'VALID', $3, $4, $5, $6)
+-- $7 scheduling policy, NULL for none
+INSERT INTO job_queues (name, state, status, status_reason, priority, detail, tags, scheduling_policy)
+VALUES ($1, $2, 'VALID', $3, $4, $5, $6, $7)
 ON CONFLICT DO NOTHING
 RETURNING name;
 
@@ -56,14 +57,18 @@ FROM job_queues AS queue WHERE queue.name > $1 ORDER BY queue.name LIMIT $2;
 -- name: lock_queue
 -- State, status and type of a queue, held still until the transaction ends.
 -- $1 name
-SELECT state, status, coalesce(detail ->> 'jobQueueType', 'ECS') AS type FROM job_queues WHERE name = $1 FOR NO KEY UPDATE;
+SELECT state, status, coalesce(detail ->> 'jobQueueType', 'ECS') AS type, scheduling_policy IS NOT NULL AS is_shared
+FROM job_queues WHERE name = $1 FOR NO KEY UPDATE;
 
 -- name: update_queue
 -- Writes what is given of a queue.
 -- $1 name
 -- $2 state, NULL to keep it
 -- $3 priority, NULL to keep it
-UPDATE job_queues SET state = coalesce($2, state), priority = coalesce($3, priority) WHERE name = $1;
+-- $4 scheduling policy, NULL to keep it
+UPDATE job_queues SET state = coalesce($2, state), priority = coalesce($3, priority),
+    scheduling_policy = coalesce($4, scheduling_policy)
+WHERE name = $1;
 
 -- name: begin_deletion
 -- Marks a queue: the scheduler ends its jobs, then removes its row.

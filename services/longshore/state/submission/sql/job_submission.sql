@@ -1,7 +1,9 @@
 -- name: lock_queues
 -- State, status and type of queues, held still until the transaction ends: a job enters no queue that is being closed.
 -- $1 names
-SELECT name, state, status, coalesce(detail ->> 'jobQueueType', 'ECS') AS type FROM job_queues
+SELECT name, state, status, coalesce(detail ->> 'jobQueueType', 'ECS') AS type,
+    scheduling_policy IS NOT NULL AS is_shared
+FROM job_queues
 WHERE name = ANY ($1::text[]) ORDER BY name FOR SHARE;
 
 -- name: find_revisions
@@ -40,25 +42,31 @@ FROM jobs WHERE array_index = -1 AND job_id = ANY ($1::uuid[]);
 -- $4 GPUs
 -- $5 numbers of nodes, 0 but for multi-node jobs
 -- $6 instance types, '' for any
-INSERT INTO shapes (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type)
-SELECT DISTINCT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::integer[], $5::integer[], $6::text[])
-ON CONFLICT (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type, priority)
+-- $7 priorities within shares
+-- $8 shares, '' in queues without a policy
+INSERT INTO shapes (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type, priority, share_identifier)
+SELECT DISTINCT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::integer[], $5::integer[], $6::text[],
+    $7::integer[], $8::text[])
+ON CONFLICT (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type, priority, share_identifier)
     DO UPDATE SET used_on = current_date WHERE shapes.used_on < current_date;
 
 -- name: find_shapes
--- Ids of shapes of priority 0.
+-- Ids of shapes.
 -- $1 queues
 -- $2 vCPU in thousandths
 -- $3 memory in MiB
 -- $4 GPUs
 -- $5 numbers of nodes, 0 but for multi-node jobs
 -- $6 instance types, '' for any
+-- $7 priorities within shares
+-- $8 shares, '' in queues without a policy
 SELECT shape.shape_id, shape.job_queue, shape.vcpu_milli, shape.memory_mib, shape.gpus, shape.nodes,
-    shape.instance_type
-FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::integer[], $5::integer[], $6::text[])
-    AS wanted (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type)
-JOIN shapes AS shape USING (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type)
-WHERE shape.priority = 0;
+    shape.instance_type, shape.priority, shape.share_identifier
+FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::integer[], $5::integer[], $6::text[], $7::integer[],
+    $8::text[])
+    AS wanted (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type, priority, share_identifier)
+JOIN shapes AS shape
+    USING (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type, priority, share_identifier);
 
 -- name: insert_jobs
 -- Stores jobs in the order given and returns their ids; one whose id is taken is left out.
@@ -77,23 +85,25 @@ WHERE shape.priority = 0;
 -- $13 containers, serialized, NULL for multi-node jobs
 -- $14 nodes of multi-node jobs, serialized, NULL for others
 -- $15 tags as JSON text
+-- $16 shares, NULL in queues without a policy
 WITH input AS (
     SELECT * FROM unnest(
         $1::uuid[], $2::text[], $3::integer[], $4::text[], $5::text[], $6::integer[], $7::integer[],
         $8::integer[], $9::integer[], $10::integer[], $11::integer[], $12::text[], $13::bytea[],
-        $14::bytea[], $15::text[]
+        $14::bytea[], $15::text[], $16::text[]
     ) WITH ORDINALITY AS given (
         job_id, job_queue, shape_id, name, definition_name, definition_revision, array_size,
-        num_nodes, main_node, attempts_max, timeout_seconds, detail, container, nodes, tags, ordinal
+        num_nodes, main_node, attempts_max, timeout_seconds, detail, container, nodes, tags,
+        share_identifier, ordinal
     )
 ), added AS (
     INSERT INTO jobs (
         job_id, seq, job_queue, shape_id, name, definition_name, definition_revision, array_size,
-        num_nodes, main_node, attempts_max, timeout_seconds, status
+        num_nodes, main_node, attempts_max, timeout_seconds, share_identifier, status
     )
     SELECT
         job_id, nextval('job_seq'), job_queue, shape_id, name, definition_name, definition_revision,
-        array_size, num_nodes, main_node, attempts_max, timeout_seconds, 'SUBMITTED'
+        array_size, num_nodes, main_node, attempts_max, timeout_seconds, share_identifier, 'SUBMITTED'
     FROM (SELECT * FROM input ORDER BY ordinal) AS ordered
     ON CONFLICT DO NOTHING
     RETURNING job_id

@@ -16,6 +16,15 @@ SELECT tags FROM job_queues WHERE name = $1 FOR NO KEY UPDATE;
 -- $2 name
 UPDATE job_queues SET tags = $1 WHERE name = $2;
 
+-- name: lock_policy_tags
+-- $1 name
+SELECT tags FROM scheduling_policies WHERE name = $1 FOR NO KEY UPDATE;
+
+-- name: write_policy_tags
+-- $1 tags
+-- $2 name
+UPDATE scheduling_policies SET tags = $1 WHERE name = $2;
+
 -- name: lock_definition_tags
 -- $1 name
 -- $2 revision

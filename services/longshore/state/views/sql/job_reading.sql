@@ -6,7 +6,7 @@
 SELECT
     wanted.job_id, wanted.array_index, parent.seq, parent.name, parent.job_queue,
     parent.definition_name, parent.definition_revision, parent.array_size, parent.num_nodes,
-    parent.main_node, status.status,
+    parent.main_node, parent.share_identifier, status.status,
     CASE WHEN status.status = 'RUNNABLE' THEN coalesce(own.status_reason, demand.blocked_reason)
         ELSE own.status_reason END AS status_reason,
     coalesce(own.is_cancelled, false) AS is_cancelled,
@@ -49,7 +49,7 @@ ORDER BY wanted.ordinal;
 -- $2 indexes, -2 for node 0 and down
 SELECT
     wanted.job_id, wanted.array_index, job.seq, job.name, job.job_queue, job.definition_name,
-    job.definition_revision, job.num_nodes, job.main_node, job.status,
+    job.definition_revision, job.num_nodes, job.main_node, job.share_identifier, job.status,
     CASE WHEN job.status = 'RUNNABLE' THEN coalesce(job.status_reason, demand.blocked_reason)
         ELSE job.status_reason END AS status_reason,
     job.is_cancelled, job.is_terminated, job.created_at, job.stopped_at, spec.detail, spec.tags,
@@ -105,9 +105,10 @@ ORDER BY attempt.job_id, attempt.array_index, attempt.attempt;
 -- $7 revision, NULL for any
 -- $8 created before, NULL for any
 -- $9 created after, NULL for any
+-- $10 share, NULL for any
 SELECT
     job.job_id, job.array_index, job.seq, job.name, job.job_queue, job.definition_name,
-    job.definition_revision, job.array_size, job.num_nodes, job.main_node, job.status,
+    job.definition_revision, job.array_size, job.num_nodes, job.main_node, job.share_identifier, job.status,
     CASE WHEN job.status = 'RUNNABLE' THEN coalesce(job.status_reason, demand.blocked_reason)
         ELSE job.status_reason END AS status_reason,
     job.is_cancelled, job.is_terminated, job.exit_code, job.reason, job.created_at, job.started_at,
@@ -133,6 +134,7 @@ FROM (
             AND ($7::integer IS NULL OR jobs.definition_revision = $7)
             AND ($8::timestamptz IS NULL OR jobs.created_at < $8)
             AND ($9::timestamptz IS NULL OR jobs.created_at > $9)
+            AND ($10::text IS NULL OR jobs.share_identifier = $10)
         ORDER BY jobs.seq DESC
         LIMIT $4
     ) AS found
