@@ -96,7 +96,7 @@ class World:
         """RUNNABLE jobs of a new or known shape, as the scheduler counts them."""
         shape_id: int = await self.db.fetchval(
             "INSERT INTO shapes (job_queue, vcpu_milli, memory_mib, gpus) VALUES ($1, $2, $3, 0) "
-            "ON CONFLICT (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type, priority) "
+            "ON CONFLICT ON CONSTRAINT shapes_key "
             "DO UPDATE SET gpus = 0 RETURNING shape_id",
             queue,
             int(vcpus * 1000),

@@ -343,13 +343,27 @@ class Stand:
         await agent.connect()
         return agent
 
-    async def queue(self, name: str = "q", *environments: str, priority: int = 1) -> str:
+    async def policy(self, name: str = "p", **fairshare: object) -> str:
+        """A scheduling policy, or new members of one."""
+        await self.conn.execute(
+            "INSERT INTO scheduling_policies (name, fairshare) VALUES ($1, $2) "
+            "ON CONFLICT (name) DO UPDATE SET fairshare = excluded.fairshare",
+            name,
+            fairshare,
+        )
+        await self.conn.execute(f"NOTIFY {ENVIRONMENTS}")
+        return name
+
+    async def queue(
+        self, name: str = "q", *environments: str, priority: int = 1, policy: str | None = None
+    ) -> str:
         """A queue on environments, in order."""
         await self.conn.execute(
-            "INSERT INTO job_queues (name, state, status, priority) "
-            "VALUES ($1, 'ENABLED', 'VALID', $2)",
+            "INSERT INTO job_queues (name, state, status, priority, scheduling_policy) "
+            "VALUES ($1, 'ENABLED', 'VALID', $2, $3)",
             name,
             priority,
+            policy,
         )
         for ordinal, environment in enumerate(environments or ("machines",)):
             await self.conn.execute(
@@ -385,6 +399,8 @@ class Stand:
         depends_on: Sequence[tuple[str | None, str]] = (),
         nodes: int = 0,
         main_node: int = 0,
+        share: str | None = None,
+        priority: int = 0,
     ) -> str:
         """A job as submission stores it; dependencies are (job id, type).
 
@@ -393,19 +409,21 @@ class Stand:
         job_id = uuid.uuid4()
         async with self.conn.transaction():
             shape = await self.conn.fetchval(
-                "INSERT INTO shapes (job_queue, vcpu_milli, memory_mib, gpus, nodes) "
-                "VALUES ($1, $2, $3, 0, $4) ON CONFLICT (job_queue, vcpu_milli, memory_mib, gpus, "
-                "nodes, instance_type, priority) DO UPDATE SET gpus = 0 RETURNING shape_id",
+                "INSERT INTO shapes (job_queue, vcpu_milli, memory_mib, gpus, nodes, "
+                "share_identifier, priority) VALUES ($1, $2, $3, 0, $4, $5, $6) "
+                "ON CONFLICT ON CONSTRAINT shapes_key DO UPDATE SET gpus = 0 RETURNING shape_id",
                 queue,
                 vcpus * 1000,
                 memory_mib,
                 nodes,
+                share or "",
+                priority,
             )
             await self.conn.execute(
                 "INSERT INTO jobs (job_id, seq, job_queue, shape_id, name, definition_name, "
                 "definition_revision, array_size, status, attempts_max, timeout_seconds, "
-                "num_nodes, main_node) VALUES ($1, nextval('job_seq'), $2, $3, 'job', 'def', 1, "
-                "$4, 'SUBMITTED', $5, $6, $7, $8)",
+                "num_nodes, main_node, share_identifier) VALUES ($1, nextval('job_seq'), $2, $3, "
+                "'job', 'def', 1, $4, 'SUBMITTED', $5, $6, $7, $8, $9)",
                 job_id,
                 queue,
                 shape,
@@ -414,6 +432,7 @@ class Stand:
                 timeout_seconds,
                 nodes or None,
                 main_node if nodes else None,
+                share,
             )
             container = job_definition_pb2.ContainerProperties(image="busybox")
             properties = _node_properties(nodes, main_node, vcpus, memory_mib) if nodes else None

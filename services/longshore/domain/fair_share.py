@@ -51,6 +51,13 @@ class SharePolicy:
     compute_reservation: int = 0
     #: By share, or by a prefix of shares, which ends in `*`. No two of them fit one share.
     weights: Mapping[str, float] = field(default_factory=dict)
+    #: How long the prefixes among them are.
+    _lengths: frozenset[int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Notes where to look for prefixes."""
+        lengths = frozenset(len(name) - 1 for name in self.weights if name.endswith("*"))
+        object.__setattr__(self, "_lengths", lengths)
 
     @property
     def window_seconds(self) -> int:
@@ -62,14 +69,9 @@ class SharePolicy:
         exact = self.weights.get(share)
         if exact is not None:
             return exact
-        return next(
-            (
-                weight
-                for name, weight in self.weights.items()
-                if name.endswith("*") and share.startswith(name[:-1])
-            ),
-            WEIGHT_DEFAULT,
-        )
+        prefixes = (share[:length] + "*" for length in self._lengths if length <= len(share))
+        found = (self.weights[prefix] for prefix in prefixes if prefix in self.weights)
+        return next(found, WEIGHT_DEFAULT)
 
     def usable(self, maximum_milli: int, active: int) -> int:
         """How much of a queue's vCPUs, in thousandths, active shares may use together.

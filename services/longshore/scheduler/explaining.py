@@ -4,10 +4,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from longshore.domain.errors import NotFound
+from longshore.domain.fair_share import standing
 from longshore.domain.job.job import WHOLE, JobKey, JobStatus
 from longshore.domain.job.nodes import node_status
 from longshore.domain.placing.lacking import NONE_YET
 from longshore.domain.placing.opening import is_slot
+from longshore.domain.placing.shapes import Shape
 from longshore.domain.placing.waiting import HINTS
 from longshore.state.pool import Connection
 from longshore.state.scheduler import (
@@ -17,6 +19,7 @@ from longshore.state.scheduler import (
     job_dependency,
     job_transition,
     ready,
+    share_usage,
     topology,
 )
 from longshore.state.scheduler.attempt import PlacedAttempt
@@ -110,13 +113,19 @@ _SENTENCES = {
 async def _runnable(
     conn: Connection, key: JobKey, parent: JobRow, rank: int, seq: int
 ) -> Explanation:
-    ahead = await ready.ahead(conn, parent.job_queue, rank, seq, key.array_index)
+    shape = (await demand.shapes(conn, [parent.shape_id]))[parent.shape_id]
+    # Among shares nobody can tell how many jobs come first: that depends on what these use.
+    ahead = None
+    if not shape.share:
+        ahead = await ready.ahead(conn, parent.job_queue, rank, seq, key.array_index)
     told = await _unplaced(conn, parent)
     if told is None:
         return Explanation(JobStatus.RUNNABLE, "It is placed within the next passes.", [], ahead)
     summary, code, hint = told
     reasons = [(code, 1, hint)]
-    if code == _WAITING and (booting := await _booting(conn, parent)) is not None:
+    if shape.share and (turn := await _turn(conn, shape)) is not None:
+        reasons.append(turn)
+    if code == _WAITING and (booting := await _booting(conn, shape)) is not None:
         count, which = booting
         summary = f"An instance is booting: {which}."
         if hint == NONE_YET:
@@ -125,12 +134,34 @@ async def _runnable(
     return Explanation(JobStatus.RUNNABLE, summary, reasons, ahead)
 
 
-async def _booting(conn: Connection, parent: JobRow) -> tuple[int, str] | None:
+async def _turn(conn: Connection, shape: Shape) -> tuple[str, int, str] | None:
+    """Where the share of a job stands, if others that wait come before it."""
+    policy = await share_usage.policy(conn, shape.job_queue)
+    if policy is None:
+        return None
+    now = datetime.now(UTC)
+    usages = await share_usage.of_queue(conn, shape.job_queue)
+    stand = {
+        share: standing(share, usages.get(share), policy, now)
+        for share in await share_usage.waiting(conn, shape.job_queue) | {shape.share}
+    }
+    own = stand[shape.share]
+    before = sum((one.score, share) < (own.score, shape.share) for share, one in stand.items())
+    if not before:
+        return None
+    told = (
+        f"{before} of {len(stand)} shares that wait come first: share {shape.share} uses "
+        f"{own.running:g} vCPUs, and used {own.average:.2f} on average lately, with the weight "
+        f"{own.weight:g}."
+    )
+    return "SHARE_NOT_NEXT", before, told
+
+
+async def _booting(conn: Connection, shape: Shape) -> tuple[int, str] | None:
     """How many instances boot on which the job would fit, and which one longest."""
-    shape = (await demand.shapes(conn, [parent.shape_id]))[parent.shape_id]
     booting = [
         launched
-        for launched in await topology.launched(conn, None, parent.job_queue)
+        for launched in await topology.launched(conn, None, shape.job_queue)
         if launched.offer.holds(shape.need)
         and shape.instance_type in ("", launched.instance_type)
         and (not is_slot(launched.instance_type) or launched.offer == shape.need)

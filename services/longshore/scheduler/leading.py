@@ -98,6 +98,7 @@ class Lead:
         drained: list[str] = []
         if self.topology_changed:
             self.topology_changed = False
+            memory.shares.advance(memory.topology, now)
             memory.topology = await topology.load(conn)
             memory.parking.parked.clear()
         if self.capacity_changed:

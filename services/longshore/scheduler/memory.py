@@ -20,8 +20,9 @@ from longshore.domain.placing.shapes import Queue, Shape
 from longshore.domain.placing.waiting import Supply
 from longshore.domain.resources import Resources
 from longshore.scheduler.apart import Aside
+from longshore.scheduler.sharing import Shares
 from longshore.state.pool import Connection
-from longshore.state.scheduler import agent, attempt, demand, topology
+from longshore.state.scheduler import agent, attempt, demand, share_usage, topology
 from longshore.state.scheduler.agent import Health
 from longshore.state.scheduler.attempt import LiveAttempt, MainEnd
 from longshore.state.scheduler.demand import Reason
@@ -93,6 +94,8 @@ class Memory:
     freed: set[str] = field(default_factory=set)
     #: What of the tables is passed over for a while.
     aside: Aside = field(default_factory=Aside)
+    #: What shares use, of queues that have a policy.
+    shares: Shares = field(default_factory=Shares)
 
     @classmethod
     async def load(cls, conn: Connection, seen: float) -> "Memory":
@@ -103,6 +106,7 @@ class Memory:
             shapes={shape_id: d.shape for shape_id, d in demands.items()},
             runnable={shape_id: d.runnable for shape_id, d in demands.items()},
             reasons={shape_id: d.reason for shape_id, d in demands.items()},
+            shares=Shares.recorded(await share_usage.load(conn)),
         )
         for row in await agent.present(conn):
             memory.add_instance(
@@ -183,6 +187,7 @@ class Memory:
         ref = (live.key, live.attempt)
         self.live[ref] = live
         self.by_job.setdefault(live.key.job_id, {})[live.key] = live
+        self.shares.hold(live)
         instance = self.instances.get(live.instance_id)
         if instance is None:
             return False
@@ -195,6 +200,7 @@ class Memory:
         """Gives back what an ended attempt held."""
         ref = (live.key, live.attempt)
         del self.live[ref]
+        self.shares.release(live)
         siblings = self.by_job[live.key.job_id]
         del siblings[live.key]
         if not siblings:

@@ -6,7 +6,7 @@ is no longer RUNNABLE is dropped from the plan and gives back what it was to hol
 
 import uuid
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -14,10 +14,11 @@ import structlog
 
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.job.job import WHOLE, JobKey, JobStatus
-from longshore.domain.placing.lacking import NO_NODES, explain, lacks
+from longshore.domain.placing.lacking import NO_NODES, RESERVED, explain, lacks
 from longshore.domain.placing.opening import Room, is_slot
 from longshore.domain.placing.plan import plan
 from longshore.domain.placing.shapes import Entry, Placement, Plan, Shape, Snapshot, Waiting
+from longshore.domain.placing.sharing import Kind, kind_of
 from longshore.domain.placing.waiting import (
     EnvironmentFacts,
     blocked_reason,
@@ -26,6 +27,13 @@ from longshore.domain.placing.waiting import (
 )
 from longshore.scheduler.apart import apart, note, nothing
 from longshore.scheduler.details import DetailsCache
+from longshore.scheduler.heads import (
+    PLACEMENT,
+    name_of,
+    read_heads,
+    unpark_reserved,
+    waiting_shares,
+)
 from longshore.scheduler.isolating import Pass
 from longshore.scheduler.log_stream import log_stream_name
 from longshore.scheduler.memory import Memory
@@ -36,11 +44,6 @@ from longshore.state.scheduler.demand import Reason
 from longshore.state.scheduler.job_transition import JobDetails
 
 log = structlog.get_logger()
-
-#: Entries read of one queue for one plan.
-HEADS_LIMIT = 500
-#: As what entries are set aside.
-PLACEMENT = "placement"
 
 
 @dataclass(slots=True)
@@ -71,14 +74,18 @@ async def place(
     conn, memory = this.conn, this.memory
     memory.unpark_freed()
     memory.parking.unpark_after_holds(memory.runnable)
+    memory.shares.settle(memory.topology, this.changes.now)
+    shared = waiting_shares(memory)
+    unpark_reserved(memory, shared, this.changes.now)
     hungry = memory.hungry()
     placed = Placed()
     if not hungry:
         await _explain_again(conn, memory, catalogue, connected)
         return placed
-    heads = await _heads(conn, memory, hungry)
+    heads, sharing = await read_heads(conn, memory, hungry, shared, this.changes.now)
     hopeless = _hopeless(memory, catalogue, [s for ids in hungry.values() for s in ids])
     unplaced: dict[int, Waiting] = {}
+    reserved: set[int] = set()
 
     async def act(part: Sequence[Entry]) -> None:
         chosen = {entry.job_id: set[int]() for entry in part}
@@ -95,6 +102,8 @@ async def place(
             parked=memory.parking.waiting(memory.runnable),
             node_environments=memory.node_environments(),
             hopeless=hopeless,
+            sharing=sharing,
+            held=frozenset(memory.parking.held | memory.parking.gathering.keys()),
         )
         proposal = plan(snapshot, this.changes.now, seed)
         lives, jobs = await _apply(this, details, proposal)
@@ -109,33 +118,17 @@ async def place(
         placed.attempts += [(live, jobs[live.key.job_id]) for live in lives if not live.held_back]
         placed.slots += slots
         unplaced.update(proposal.unplaced)
+        reserved.update(proposal.reserved)
 
     entries = [entry for found in heads.values() for entry in found]
     tried = await apart(conn, entries, act, lambda _: this.save())
     await _set_aside(conn, memory, tried.failed)
     placed.more = bool(tried.left)
     if unplaced:
-        _look(memory, unplaced, memory.rooms(connected))
+        _look(memory, unplaced, memory.rooms(connected), reserved)
         placed.short = await _say(conn, memory, catalogue, unplaced)
     await _explain_again(conn, memory, catalogue, connected)
     return placed
-
-
-async def _heads(
-    conn: Connection, memory: Memory, hungry: Mapping[str, Sequence[int]]
-) -> dict[str, tuple[Entry, ...]]:
-    """The first entries of each queue, without those that were set aside."""
-    paused = memory.aside.paused(PLACEMENT)
-    heads = {}
-    for queue, shapes in hungry.items():
-        found = await ready.heads(conn, shapes, HEADS_LIMIT, len(paused))
-        heads[queue] = tuple(entry for entry in found if _name(entry) not in paused)
-    return heads
-
-
-def _name(entry: Entry) -> tuple[int, uuid.UUID, int]:
-    """What an entry is known by while it is set aside; `all_aside` counts its shape."""
-    return (entry.shape_id, entry.job_id, entry.next_index)
 
 
 async def _set_aside(
@@ -157,7 +150,7 @@ async def _set_aside(
         # No instance is held for it meanwhile.
         memory.parking.forget(entry.shape_id)
         child = JobKey(entry.job_id, entry.next_index)
-        memory.aside.add(PLACEMENT, _name(entry), error, job_id=str(child))
+        memory.aside.add(PLACEMENT, name_of(entry), error, job_id=str(child))
 
 
 def may_place_more(memory: Memory) -> bool:
@@ -238,6 +231,7 @@ def _attempt(
         num_nodes=job.num_nodes,
         main_node=job.main_node,
         held_back=key.is_node and key.node_index != job.main_node,
+        share=shape.share,
     )
 
 
@@ -263,20 +257,32 @@ async def _explain_again(
         await _say(conn, memory, catalogue, waiting)
 
 
-def _look(memory: Memory, shape_ids: Iterable[int], rooms: tuple[Room, ...]) -> None:
-    """Notes what instances lack for shapes."""
+def _look(
+    memory: Memory,
+    shape_ids: Iterable[int],
+    rooms: tuple[Room, ...],
+    reserved: Container[int] = (),
+) -> None:
+    """Notes what instances lack for shapes, or that what they have is reserved."""
     queues = {queue.name: queue for queue in memory.queues()}
     takers = memory.node_environments()
+    told: dict[tuple[str, Kind], str] = {}
     for shape_id in shape_ids:
         shape = memory.shapes[shape_id]
+        if shape_id in reserved:
+            memory.told[shape_id] = RESERVED
+            continue
         if shape.nodes and not any(e.takes_nodes for e in _environments(memory, shape)):
             memory.told[shape_id] = NO_NODES
             continue
-        names = queues[shape.job_queue].compute_environments
-        if shape.nodes:
-            names = tuple(name for name in names if name in takers)
-        counts = lacks(shape, names, rooms)
-        memory.told[shape_id] = explain(counts, shape.nodes, shape.instance_type)
+        kind = shape.job_queue, kind_of(shape)
+        if kind not in told:
+            names = queues[shape.job_queue].compute_environments
+            if shape.nodes:
+                names = tuple(name for name in names if name in takers)
+            counts = lacks(shape, names, rooms)
+            told[kind] = explain(counts, shape.nodes, shape.instance_type)
+        memory.told[shape_id] = told[kind]
 
 
 def _environments(memory: Memory, shape: Shape) -> list[EnvironmentFacts]:
@@ -290,15 +296,14 @@ async def _say(
 ) -> bool:
     """Says why shapes found no room; True if that is news."""
     news: dict[int, Reason] = {}
+    alike: dict[tuple[str, Kind, str], Reason] = {}
     for shape_id in shape_ids:
-        shape = memory.shapes[shape_id]
-        environments = _environments(memory, shape)
-        text = memory.told[shape_id]
-        if shortages := shortages_of(shape, environments, catalogue, memory.supply):
-            text = f"{text} {explain_shortages(shortages)}"
-        reason = Reason(blocked_reason(shape, environments, catalogue, memory.supply), text)
-        if memory.reasons.get(shape_id) != reason:
-            news[shape_id] = reason
+        shape, text = memory.shapes[shape_id], memory.told[shape_id]
+        kind = shape.job_queue, kind_of(shape), text
+        if kind not in alike:
+            alike[kind] = _reason(memory, catalogue, shape, text)
+        if memory.reasons.get(shape_id) != alike[kind]:
+            news[shape_id] = alike[kind]
 
     async def store(part: Sequence[int]) -> None:
         await demand.say(conn, {shape_id: news[shape_id] for shape_id in part})
@@ -312,3 +317,11 @@ async def _say(
     memory.reasons_stale |= bool(tried.left)
     memory.reasons.update(news)
     return bool(news)
+
+
+def _reason(memory: Memory, catalogue: Catalogue, shape: Shape, text: str) -> Reason:
+    """Why a shape waits, beside what instances lack for it."""
+    environments = _environments(memory, shape)
+    if shortages := shortages_of(shape, environments, catalogue, memory.supply):
+        text = f"{text} {explain_shortages(shortages)}"
+    return Reason(blocked_reason(shape, environments, catalogue, memory.supply), text)

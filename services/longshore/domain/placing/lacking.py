@@ -13,6 +13,12 @@ NO_NODES = (
 )
 
 
+RESERVED = (
+    "Waiting for vCPUs that are not reserved: the policy of the queue leaves some to shares that "
+    "are not active yet (computeReservation)."
+)
+
+
 class Lack(StrEnum):
     """What an instance lacks for a shape."""
 

@@ -25,6 +25,8 @@ class Parking:
     gathering: dict[int, Waiting] = field(default_factory=dict)
     #: How shapes waited that found no room and were not placed since, also where they try again.
     known: dict[int, Waiting] = field(default_factory=dict)
+    #: Those of the parked ones that wait for what is reserved.
+    reserved: set[int] = field(default_factory=set)
 
     def waiting(self, runnable: Collection[int]) -> tuple[Waiting, ...]:
         """Shapes that found no room, for holding instances."""
@@ -38,6 +40,8 @@ class Parking:
         for shape_id in placed:
             self.known.pop(shape_id, None)
         self.known.update(proposal.unplaced)
+        self.reserved -= proposal.unplaced.keys() | placed
+        self.reserved |= proposal.reserved
         self.parked.update(proposal.unplaced)
         left = {s for s in proposal.held if s in self.parked or s not in placed}
         self.gathering = {shape_id: known[shape_id] for shape_id in left}
@@ -49,6 +53,7 @@ class Parking:
         self.parked.pop(shape_id, None)
         self.gathering.pop(shape_id, None)
         self.known.pop(shape_id, None)
+        self.reserved.discard(shape_id)
 
     def holds_for_nodes(self, shapes: Mapping[int, Shape]) -> bool:
         """Whether instances are held for multi-node jobs."""
@@ -59,6 +64,15 @@ class Parking:
         for shape_id in list(self.parked):
             if shapes[shape_id].job_queue in queues:
                 del self.parked[shape_id]
+
+    def unpark_reserved(
+        self, queue: str, usable_milli: int | None, shapes: Mapping[int, Shape]
+    ) -> None:
+        """Lets shapes of a queue try again for which enough is no longer reserved."""
+        for shape_id in [s for s in self.reserved if shapes[s].job_queue == queue]:
+            if usable_milli is None or shapes[shape_id].milli <= usable_milli:
+                self.reserved.discard(shape_id)
+                self.parked.pop(shape_id, None)
 
     def unpark_freed(
         self, freed: Iterable[tuple[Resources, bool]], shapes: Mapping[int, Shape]

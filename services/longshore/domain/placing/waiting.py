@@ -63,6 +63,8 @@ class EnvironmentFacts:
     valid: bool
     maxv_cpus: int | None
     instance_types: tuple[str, ...]
+    #: Of one that is not managed: what its machines have together, if that was said.
+    unmanagedv_cpus: int | None = None
     #: It is about to become valid.
     creating: bool = False
     #: Each job gets a slot of its own size: there are no instance types.
@@ -82,6 +84,11 @@ class EnvironmentFacts:
     def takes_nodes(self) -> bool:
         """Whether multi-node jobs run there: on on-demand instances that we launch."""
         return self.managed and not self.fargate and self.purchase_option == ON_DEMAND
+
+    @property
+    def most_vcpus(self) -> int | None:
+        """How many vCPUs it may have; None: nobody knows."""
+        return self.maxv_cpus if self.managed else self.unmanagedv_cpus
 
     def may_hold(self, shape: Shape, catalogue: Catalogue) -> bool:
         """Whether it could ever have an instance that is large enough, or one for each node.

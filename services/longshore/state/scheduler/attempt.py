@@ -48,6 +48,8 @@ class LiveAttempt:
     #: under which address.
     held_back: bool = False
     main_address: str = ""
+    #: Whose it is, in a queue with a scheduling policy.
+    share: str = ""
 
     @property
     def is_main(self) -> bool:
@@ -247,4 +249,5 @@ def _live(row: Any) -> LiveAttempt:
         num_nodes=row["num_nodes"],
         main_node=row["main_node"],
         address=row["address"],
+        share=row["share_identifier"] or "",
     )

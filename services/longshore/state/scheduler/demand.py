@@ -82,4 +82,6 @@ def _shape(row: Any) -> Shape:
         need=Resources(row["vcpu_milli"], row["memory_mib"], row["gpus"]),
         nodes=row["nodes"],
         instance_type=row["instance_type"],
+        share=row["share_identifier"],
+        priority=row["priority"],
     )

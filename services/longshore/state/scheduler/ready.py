@@ -58,6 +58,19 @@ async def heads(
     return tuple(e for e in entries if bound is None or _order(e) <= bound)
 
 
+async def first(
+    conn: Connection, shape_ids: Sequence[int], limit: int, besides: int = 0
+) -> tuple[tuple[Entry, ...], frozenset[int]]:
+    """First entries of each of some shapes, and the shapes of which there may be more.
+
+    About `limit` of them together, and of each shape so many `besides`.
+    """
+    share = max(limit // max(len(shape_ids), 1), 1) + besides
+    entries = tuple(Entry(**row) for row in await conn.fetch(_SQL["heads"], list(shape_ids), share))
+    counts = Counter(entry.shape_id for entry in entries)
+    return entries, frozenset(shape_id for shape_id, count in counts.items() if count == share)
+
+
 def _order(entry: Entry) -> tuple[int, int, int]:
     return (entry.rank, entry.seq, entry.next_index)
 

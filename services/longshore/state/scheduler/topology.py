@@ -5,8 +5,10 @@ from datetime import datetime, timedelta
 
 from longshore.domain.catalogue import FARGATE_FAMILY, RESERVE_MIB
 from longshore.domain.environment_tags import lost_after
+from longshore.domain.fair_share import SharePolicy
 from longshore.domain.order import ON_DEMAND, SPOT
 from longshore.domain.placing.waiting import EnvironmentFacts, Launched, Shortage, Supply
+from longshore.domain.request.policy import share_policy
 from longshore.domain.resources import Resources
 from longshore.state.pool import Connection
 from longshore.state.queries import load_queries
@@ -22,6 +24,8 @@ class QueueRow:
     priority: int
     deleting: bool
     compute_environments: tuple[str, ...]
+    #: How its shares take turns, if it has any.
+    policy: SharePolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,7 @@ async def load(conn: Connection) -> Topology:
             enabled=row["state"] == "ENABLED",
             valid=row["status"] in ("VALID", "UPDATING"),
             maxv_cpus=row["maxv_cpus"],
+            unmanagedv_cpus=row["unmanagedv_cpus"],
             instance_types=tuple(row["instance_types"]),
             creating=row["status"] == "CREATING",
             fargate=row["resource_type"] in ("FARGATE", "FARGATE_SPOT"),
@@ -60,6 +65,7 @@ async def load(conn: Connection) -> Topology:
             deleting=row["status"] == "DELETING",
             # One that was made between the two queries is notified of, and read then.
             compute_environments=tuple(n for n in row["environments"] if n in environments),
+            policy=None if row["fairshare"] is None else share_policy(row["fairshare"]),
         )
         for row in await conn.fetch(_SQL["queues"])
     }

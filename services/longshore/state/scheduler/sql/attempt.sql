@@ -57,7 +57,7 @@ WHERE a.job_id = c.job_id AND a.array_index = c.array_index AND a.attempt = c.at
 SELECT a.job_id, a.array_index, a.attempt, a.attempt_id, a.instance_id, a.compute_environment, a.status, a.vcpu_milli,
     a.memory_mib, a.gpus, a.log_stream_name, a.placed_at, a.started_at,
     coalesce(a.running_at, a.started_at) AS running_at, a.stop_kind, a.stop_reason, a.address, j.seq,
-    j.job_queue, j.shape_id, j.attempts_max, j.timeout_seconds, j.array_size, j.num_nodes, j.main_node
+    j.job_queue, j.share_identifier, j.shape_id, j.attempts_max, j.timeout_seconds, j.array_size, j.num_nodes, j.main_node
 FROM attempts a
 JOIN jobs j ON j.job_id = a.job_id AND j.array_index = -1
 WHERE a.status <> 'ENDED'
@@ -94,7 +94,7 @@ FROM waiting w JOIN jobs j ON j.job_id = w.job_id AND j.array_index = -1
 WHERE a.job_id = w.job_id AND a.array_index = w.array_index AND a.attempt = w.attempt
 RETURNING a.job_id, a.array_index, a.attempt, a.attempt_id, a.instance_id, a.compute_environment, a.status,
     a.vcpu_milli, a.memory_mib, a.gpus, a.log_stream_name, a.placed_at, a.started_at,
-    coalesce(a.running_at, a.started_at) AS running_at, a.stop_kind, a.stop_reason, a.address, j.seq, j.job_queue, j.shape_id, j.attempts_max, j.timeout_seconds, j.array_size, j.num_nodes,
+    coalesce(a.running_at, a.started_at) AS running_at, a.stop_kind, a.stop_reason, a.address, j.seq, j.job_queue, j.share_identifier, j.shape_id, j.attempts_max, j.timeout_seconds, j.array_size, j.num_nodes,
     j.main_node
 
 -- name: ended_main_nodes

@@ -1,14 +1,15 @@
 -- name: environments
-SELECT name, uuid, type, state, status, resource_type, maxv_cpus, tags,
+SELECT name, uuid, type, state, status, resource_type, maxv_cpus, unmanagedv_cpus, tags,
     coalesce(detail -> 'computeResources' -> 'instanceTypes', '[]'::jsonb) AS instance_types
 FROM compute_environments
 
 -- name: queues
-SELECT q.name, q.state, q.status, q.priority,
+SELECT q.name, q.state, q.status, q.priority, p.fairshare,
     coalesce(array_agg(e.compute_environment ORDER BY e.ordinal) FILTER (WHERE e.ordinal IS NOT NULL), '{}')
         AS environments
 FROM job_queues q LEFT JOIN job_queue_environments e ON e.job_queue = q.name
-GROUP BY q.name
+LEFT JOIN scheduling_policies p ON p.name = q.scheduling_policy
+GROUP BY q.name, p.name
 
 -- name: outdated
 -- Instances from before the last infrastructure update of their environment.
