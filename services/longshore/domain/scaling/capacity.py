@@ -133,6 +133,14 @@ class ShapeDemand:
     instance_type: str = ""
     #: Rank and number of submission of the first of them, for queues of equal priority.
     order: tuple[int, int] = (0, 0)
+    #: Of a queue with a policy: whose jobs they are, and how soon among these.
+    share: str = ""
+    priority: int = 0
+
+    @property
+    def milli(self) -> int:
+        """The vCPUs of one job, in thousandths."""
+        return self.need.vcpu_milli * max(self.nodes, 1)
 
 
 @dataclass(frozen=True, slots=True)

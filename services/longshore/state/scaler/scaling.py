@@ -2,7 +2,7 @@
 
 import functools
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,7 +10,9 @@ from typing import Any
 from longshore.domain.catalogue import RESERVE_MIB, Catalogue
 from longshore.domain.checks import Json
 from longshore.domain.environment import JOB_EXECUTION_TIMEOUT_MINUTES, is_fargate
+from longshore.domain.fair_share import Usage, standing
 from longshore.domain.order import ON_DEMAND, SPOT
+from longshore.domain.request.policy import share_policy
 from longshore.domain.resources import Resources
 from longshore.domain.scaling.capacity import (
     BEST_FIT,
@@ -22,6 +24,7 @@ from longshore.domain.scaling.capacity import (
     Snapshot,
 )
 from longshore.domain.scaling.market import Market, Quote
+from longshore.domain.scaling.sharing import Sharing, in_order
 from longshore.state.pool import Connection
 from longshore.state.queries import load_queries
 
@@ -85,22 +88,60 @@ async def load_snapshot(
             row["nodes"],
             row["instance_type"],
             (row["rank"] or 0, row["seq"] or 0),
+            row["share_identifier"],
+            row["priority"],
         )
         shapes.setdefault(row["job_queue"], []).append(demand)
+    rows = await conn.fetch(_SQL["queues"])
+    usages: dict[str, dict[str, Usage]] = {}
+    if any(row["fairshare"] is not None for row in rows):
+        for row in await conn.fetch(_SQL["share_usages"]):
+            usages.setdefault(row["job_queue"], {})[row["share_identifier"]] = Usage(
+                row["as_of"], row["average"], row["running_milli"], row["used_at"]
+            )
+    by_name = {environment.name: environment for environment in environments}
     queues = [
         QueueDemand(
             row["name"],
             row["priority"],
             tuple(row["environments"]),
-            tuple(shapes.get(row["name"], ())),
+            _in_order(row, shapes.get(row["name"], ()), usages, by_name, now),
         )
-        for row in await conn.fetch(_SQL["queues"])
+        for row in rows
     ]
     in_flight = await conn.fetch(_SQL["in_flight"])
     return Seen(
         Snapshot(queues, environments, instances),
         min((row["at"] + cool_down for row in shortages), default=None),
         frozenset(row["compute_environment"] for row in in_flight),
+    )
+
+
+def _in_order(
+    row: Any,
+    shapes: Sequence[ShapeDemand],
+    usages: Mapping[str, Mapping[str, Usage]],
+    environments: Mapping[str, Environment],
+    now: datetime,
+) -> tuple[ShapeDemand, ...]:
+    """The shapes of a queue in the order in which their jobs will be placed."""
+    if row["fairshare"] is None:
+        return tuple(shapes)
+    policy = share_policy(row["fairshare"])
+    known = usages.get(row["name"], {})
+    waiting = {shape.share for shape in shapes}
+    recent = {s for s, usage in known.items() if usage.is_recent(now, policy.window_seconds)}
+    of_queue = [environments[name] for name in row["environments"] if name in environments]
+    is_known = all(environment.is_managed for environment in of_queue)
+    return in_order(
+        shapes,
+        Sharing(
+            policy,
+            {share: standing(share, known.get(share), policy, now) for share in waiting},
+            len(waiting | recent),
+            sum(usage.running_milli for usage in known.values()),
+            sum(one.maxv_cpus for one in of_queue) * 1000 if is_known else None,
+        ),
     )
 
 

@@ -88,15 +88,20 @@ FROM there t LEFT JOIN held h USING (instance_id)
 ORDER BY t.ordered_at, t.instance_id
 
 -- name: queues
-SELECT q.name, q.priority, array_agg(e.compute_environment ORDER BY e.ordinal) AS environments
+SELECT q.name, q.priority, p.fairshare, array_agg(e.compute_environment ORDER BY e.ordinal) AS environments
 FROM job_queues q JOIN job_queue_environments e ON e.job_queue = q.name
+LEFT JOIN scheduling_policies p ON p.name = q.scheduling_policy
 WHERE q.status <> 'DELETED'
-GROUP BY q.name
+GROUP BY q.name, p.name
+
+-- name: share_usages
+-- What shares use of queues that have a policy, and used lately.
+SELECT job_queue, share_identifier, average, running_milli, as_of, used_at FROM share_usages
 
 -- name: demand
 -- Shapes with RUNNABLE jobs, in dispatch order.
 SELECT d.shape_id, d.runnable, s.job_queue, s.vcpu_milli, s.memory_mib, s.gpus, s.nodes, s.instance_type,
-    r.rank, r.seq
+    s.share_identifier, s.priority, r.rank, r.seq
 FROM demand d JOIN shapes s USING (shape_id)
 LEFT JOIN LATERAL (SELECT r.rank, r.seq FROM ready r WHERE r.shape_id = d.shape_id
     ORDER BY r.rank, r.seq LIMIT 1) r ON true
