@@ -19,7 +19,8 @@ INSERT INTO job_queues (name, state, status, priority, scheduling_policy)
     VALUES ('fair', 'ENABLED', 'VALID', 1, 'p'), ('fifo', 'ENABLED', 'VALID', 1, NULL);
 INSERT INTO job_queue_environments VALUES ('fair', 'e', 1), ('fifo', 'e', 1);
 INSERT INTO shapes (job_queue, vcpu_milli, memory_mib, gpus, share_identifier)
-    VALUES ('fair', 1000, 64, 0, 'heavy1'), ('fair', 2000, 64, 0, 'light'), ('fifo', 1000, 64, 0, '');
+    VALUES ('fair', 1000, 64, 0, 'heavy1'), ('fair', 2000, 64, 0, 'light'),
+        ('fifo', 1000, 64, 0, '');
 INSERT INTO demand (shape_id, runnable) SELECT shape_id, 100 FROM shapes;
 INSERT INTO share_usages VALUES ('fair', 'heavy1', 4, 4000, now(), now()),
     ('fair', 'gone', 9, 0, now() - interval '1 day', now() - interval '1 day');

@@ -1,15 +1,16 @@
 """Fair share: whose turn it is among those who share a queue.
 
 Simple meaning: every job of a queue with a policy belongs to a share. A share's usage is how many
-vCPUs it has used on average lately, together with those it uses now; times its weight that is its
-score, and the share with the lowest score comes first. So shares that always have jobs waiting get
-vCPU time in inverse proportion to their weights: one of weight 0.25 four times as much as one of
-weight 1. A share that used nothing lately comes before all others.
+vCPUs it has used on average lately, and a little for those that it uses now; times its weight that
+is its score, and the share with the lowest score comes first. So shares that always have jobs
+waiting get vCPU time in inverse proportion to their weights: one of weight 0.25 four times as much
+as one of weight 1. A share that used nothing lately comes before all others.
 
 Lately: what was used counts half as much after each window of the policy (`shareDecaySeconds`). The
-vCPUs in use now count beside the average because they tell where it is going: without them, all
-room that becomes free between two looks would go to one share, and with long jobs the next one
-would have to wait until those end.
+vCPUs in use now count besides because they tell where the average is going: without them all room
+that becomes free at one time would go to one share. They count little, because a share is looked at
+when its jobs have just ended more often than when it just got a large one: with more, shares of
+large jobs would get too much.
 
 How the code differs: of each share there is one average, true at one moment, and what runs since
 then. It is brought up to date when that changes, so nothing is ever summed up over jobs.
@@ -21,7 +22,7 @@ reservation is AWS's; its curve of decay is not published.
 import heapq
 import math
 from collections import deque
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, TypeVar
@@ -33,6 +34,8 @@ ACTIVE_MAX = 500
 WEIGHT_DEFAULT = 1.0
 #: For how long after its window a share that ran nothing still counts as active.
 ACTIVE_GRACE_SECONDS = 300
+#: What a vCPU in use now counts, beside one that was used on average.
+RUNNING_WEIGHT = 0.1
 #: vCPUs on average below which a share's past no longer matters.
 NEGLIGIBLE = 0.001
 
@@ -40,6 +43,8 @@ NEGLIGIBLE = 0.001
 _MANY = 2**31
 
 T = TypeVar("T", bound=Hashable)
+#: A queue and one of its shares.
+Share = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +146,7 @@ class Standing:
     @property
     def usage(self) -> float:
         """What it used lately, and where that is going."""
-        return self.average + self.running
+        return self.average + self.running * RUNNING_WEIGHT
 
     @property
     def score(self) -> float:
@@ -156,6 +161,51 @@ def standing(share: str, usage: Usage | None, policy: SharePolicy, now: datetime
         return Standing(weight)
     average = usage.average_at(now, policy.window_seconds)
     return Standing(weight, average, usage.running_milli / 1000)
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What the shares of queues use, and used lately."""
+
+    usages: dict[Share, Usage] = field(default_factory=dict)
+
+    def change(self, share: Share, milli: int, now: datetime, policy: SharePolicy) -> None:
+        """Notes that attempts of a share began, or, with a negative amount, ended."""
+        usage = self.usages.setdefault(share, Usage(now))
+        usage.change(milli, now, policy.window_seconds)
+
+    def standings(
+        self, queue: str, policy: SharePolicy, shares: Iterable[str], now: datetime
+    ) -> dict[str, Standing]:
+        """Where shares of a queue stand."""
+        return {
+            share: standing(share, self.usages.get((queue, share)), policy, now) for share in shares
+        }
+
+    def usable(
+        self,
+        queue: str,
+        policy: SharePolicy,
+        most_milli: int,
+        waiting: Collection[str],
+        now: datetime,
+    ) -> int:
+        """How many vCPUs, in thousandths, may be taken before what is reserved for shares to come.
+
+        Active are those of which jobs are RUNNABLE or live, or were live lately. One whose jobs
+        wait for others could not use what it gave free.
+        """
+        used, active = self.in_use(queue, policy, waiting, now)
+        return policy.usable(most_milli, active) - used
+
+    def in_use(
+        self, queue: str, policy: SharePolicy, waiting: Collection[str], now: datetime
+    ) -> tuple[int, int]:
+        """How many vCPUs a queue uses, in thousandths, and how many of its shares are active."""
+        known = {share: usage for (name, share), usage in self.usages.items() if name == queue}
+        recent = {s for s, usage in known.items() if usage.is_recent(now, policy.window_seconds)}
+        used = sum(usage.running_milli for usage in known.values())
+        return used, len(recent | set(waiting))
 
 
 class Turns:
@@ -191,13 +241,14 @@ class Turns:
         """
         others = min((entry[0] for entry in self._heap[1:3]), default=math.inf)
         score, share = self._heap[0]
-        steps = (min(others, bound) - score) / (self._standings[share].weight * milli / 1000)
+        step = self._standings[share].weight * milli / 1000 * RUNNING_WEIGHT
+        steps = (min(others, bound) - score) / step
         return max(math.ceil(min(steps, _MANY)), 1)
 
     def give(self, milli: int) -> None:
         """Counts what the share was given."""
         _, share = self._heap[0]
-        self._usage[share] += milli / 1000
+        self._usage[share] += milli / 1000 * RUNNING_WEIGHT
         heapq.heapreplace(self._heap, (self._usage[share] * self._standings[share].weight, share))
 
     def leave(self) -> None:

@@ -70,7 +70,7 @@ async def read_heads(
             )
     for queue, waiting in shared.items():
         policy = memory.topology.queues[queue].policy or SharePolicy()
-        standings = memory.shares.standings(queue, policy, waiting, now)
+        standings = memory.shares.ledger.standings(queue, policy, waiting, now)
         wanted = hungry.get(queue, ())
         chosen = first_in_turn(memory.shapes, wanted, standings)
         entries, cut = await ready.first(conn, chosen, HEADS_LIMIT, len(paused))
@@ -96,4 +96,4 @@ def _usable(memory: Memory, queue: str, waiting: Sequence[str], now: datetime) -
     if row.policy is None or not row.policy.compute_reservation or None in most:
         return None
     most_milli = sum(vcpus * 1000 for vcpus in most if vcpus is not None)
-    return memory.shares.usable(queue, row.policy, most_milli, waiting, now)
+    return memory.shares.ledger.usable(queue, row.policy, most_milli, waiting, now)

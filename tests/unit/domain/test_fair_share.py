@@ -107,7 +107,7 @@ def test_a_newcomer_stands_before_all_others() -> None:
 
 
 def test_turns_go_to_the_lowest_score_and_equal_ones_by_name() -> None:
-    turns = Turns({"b": Standing(), "a": Standing(), "c": Standing(average=1.5)})
+    turns = Turns({"b": Standing(), "a": Standing(), "c": Standing(running=1.5)})
     order = []
     for _ in range(5):
         order.append(turns.share)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from longshore.domain.placing.opening import OpenRooms
-from longshore.domain.placing.shapes import Shape, Snapshot, Waiting
+from longshore.domain.placing.shapes import Entry, Shape, Snapshot, Waiting
 from longshore.domain.placing.sharing import Kind, kind_of
 
 
@@ -28,7 +28,13 @@ def hold(
 
 
 class HoldsInTurn:
-    """Holds instances in a queue with a policy: for one single and one multi-node job at a time."""
+    """Holds instances in a queue with a policy: for one single and one multi-node job at a time.
+
+    What is held is for a kind of jobs and stays so from plan to plan, but whose job it is for is
+    decided when that could be placed: the share's whose turn it is then. Nothing is held for single
+    jobs while all others that wait need as much: room that suffices for any of them is taken in
+    turn as it is.
+    """
 
     def __init__(self, snapshot: Snapshot, queue: str, turn: Mapping[str, list[OpenRooms]]) -> None:
         self._snapshot = snapshot
@@ -36,10 +42,23 @@ class HoldsInTurn:
         self._environments = turn[queue]
         #: Shapes that something is held for.
         self.shapes = {held for fleet in self._environments for held in fleet.held()}
-        of_queue = [s for s in self.shapes if snapshot.shapes[s].job_queue == queue]
+        self._of_queue = {s for s in self.shapes if snapshot.shapes[s].job_queue == queue}
         #: Whether something is held for multi-node jobs, and for others.
-        self._done = {snapshot.shapes[s].nodes > 0 for s in of_queue}
+        self._done = {snapshot.shapes[s].nodes > 0 for s in self._of_queue}
+        self._needs = {snapshot.shapes[s].need for s in _waiting_shapes(snapshot)}
         self._vain: set[Kind] = set()
+
+    def pass_on(self, shape: Shape) -> None:
+        """What is held for jobs like these is for these ones now: it is their share's turn."""
+        if shape.shape_id in self.shapes:
+            return
+        kind = kind_of(shape)
+        for other in [s for s in self._of_queue if kind_of(self._snapshot.shapes[s]) == kind]:
+            for fleet in self._environments:
+                fleet.pass_on(other, shape.shape_id)
+            for known in (self.shapes, self._of_queue):
+                known.remove(other)
+                known.add(shape.shape_id)
 
     def hold(self, waiting: Waiting, long_since: datetime) -> None:
         """Holds instances for a shape whose turn it is, if it is time and none are held so far."""
@@ -47,14 +66,49 @@ class HoldsInTurn:
         kind, has_nodes = kind_of(shape), shape.nodes > 0
         if has_nodes in self._done or kind in self._vain:
             return
-        if not has_nodes and waiting.ready_at > long_since:
+        if not has_nodes and (
+            waiting.ready_at > long_since or all(need.holds(shape.need) for need in self._needs)
+        ):
             return
         hold(self._snapshot, self._turn, waiting, long_since)
         if any(shape.shape_id in fleet.held() for fleet in self._environments):
             self.shapes.add(shape.shape_id)
+            self._of_queue.add(shape.shape_id)
             self._done.add(has_nodes)
         else:
             self._vain.add(kind)
+
+
+def hold_again(
+    snapshot: Snapshot, queue: str, turn: Mapping[str, list[OpenRooms]], long_since: datetime
+) -> None:
+    """Holds what the plan before held in a queue with a policy, for whose turn it is by now."""
+    shapes, standings = snapshot.shapes, snapshot.sharing[queue].standings
+    kinds = {kind_of(shapes[s]) for s in snapshot.held if shapes[s].job_queue == queue}
+    if not kinds:
+        return
+    first: dict[Kind, tuple[tuple[float, str, int, int, int], Waiting]] = {}
+    items: list[Entry | Waiting] = [*snapshot.heads.get(queue, ()), *snapshot.parked]
+    for item in items:
+        shape = shapes[item.shape_id]
+        kind = kind_of(shape)
+        if shape.job_queue != queue or kind not in kinds:
+            continue
+        score = standings[shape.share].score
+        key = score, shape.share, -shape.priority, item.rank, item.seq
+        if kind not in first or key < first[kind][0]:
+            # It was time for one of this kind, so it is for this one.
+            since = min(item.ready_at, long_since)
+            first[kind] = key, Waiting(shape.shape_id, since, item.rank, item.seq)
+    for _, waiting in first.values():
+        hold(snapshot, turn, waiting, long_since)
+
+
+def _waiting_shapes(snapshot: Snapshot) -> set[int]:
+    """All shapes of which jobs wait, as far as a plan knows."""
+    found = {entry.shape_id for entries in snapshot.heads.values() for entry in entries}
+    found |= {waiting.shape_id for waiting in snapshot.parked}
+    return found.union(*(sharing.unread for sharing in snapshot.sharing.values()))
 
 
 def _gather(

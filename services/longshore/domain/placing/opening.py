@@ -207,6 +207,10 @@ class OpenRooms:
         """Keeps an instance for the jobs of a shape."""
         self._held_for[index] = shape_id
 
+    def pass_on(self, shape_id: int, other_id: int) -> None:
+        """Keeps what is held for a shape for another one from now on."""
+        self._held_for[self._held_for == shape_id] = other_id
+
     def hold_any(self, shape_id: int, vcpu_milli: int) -> None:
         """Keeps instances that are held for none, of any type, until they add up to so much."""
         for index in self._soonest(np.flatnonzero(self._held_for == _NOBODY), shape_id):

@@ -44,7 +44,7 @@ class Parking:
         self.reserved |= proposal.reserved
         self.parked.update(proposal.unplaced)
         left = {s for s in proposal.held if s in self.parked or s not in placed}
-        self.gathering = {shape_id: known[shape_id] for shape_id in left}
+        self.gathering = {shape_id: known[shape_id] for shape_id in left if shape_id in known}
         # One that was not reached is not news when it is tried next.
         self.held = {s for s in proposal.held if s in self.parked or s in placed}
 

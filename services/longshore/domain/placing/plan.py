@@ -29,7 +29,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
 from longshore.domain.job.job import JobKey
-from longshore.domain.placing.holding import HoldsInTurn, hold, takers_of_nodes
+from longshore.domain.placing.holding import HoldsInTurn, hold, hold_again, takers_of_nodes
 from longshore.domain.placing.opening import OpenRooms, Room
 from longshore.domain.placing.shapes import Entry, Placement, Plan, Shape, Snapshot, Waiting
 from longshore.domain.placing.sharing import Line
@@ -113,14 +113,15 @@ def _wait(
     anything. Multi-node jobs are returned, in dispatch order: what comes before them there goes
     first, as it does in scaling. Else each would be left what the other is to have.
 
-    Of queues with a policy it is what instances were held for already.
+    Of queues with a policy instances are held again for what they were held for before.
     """
-    of_turn = [w for w in snapshot.parked if snapshot.shapes[w.shape_id].job_queue in turn]
-    shared = [w for w in of_turn if snapshot.shapes[w.shape_id].job_queue in snapshot.sharing]
-    for kept in shared:
-        if kept.shape_id in snapshot.held:
-            hold(snapshot, turn, kept, long_since)
-    waiting = [w for w in of_turn if w not in shared] if shared else of_turn
+    waiting = []
+    for one in snapshot.parked:
+        queue = snapshot.shapes[one.shape_id].job_queue
+        if queue in turn and queue not in snapshot.sharing:
+            waiting.append(one)
+    for queue in turn.keys() & snapshot.sharing.keys():
+        hold_again(snapshot, queue, turn, long_since)
     for late in sorted(waiting, key=lambda w: w.ready_at):
         if late.ready_at <= long_since and not snapshot.shapes[late.shape_id].nodes:
             hold(snapshot, turn, late, long_since)
@@ -182,7 +183,9 @@ def _share(
             line.fail(entry, is_reserved=True)
         else:
             done = 0
-            if entry.shape_id in holds.shapes or not line.is_vain(entry):
+            if not (is_vain := line.is_vain(entry)):
+                holds.pass_on(snapshot.shapes[entry.shape_id])
+            if entry.shape_id in holds.shapes or not is_vain:
                 done = _place_part(result, entry, (line.index, most), snapshot, turn[queue], limit)
                 line.take(entry, done)
             if done < most and len(result.placements) < limit:

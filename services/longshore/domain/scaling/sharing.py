@@ -10,8 +10,9 @@ shapes of all shares become one for each need, once for those that come first an
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
-from longshore.domain.fair_share import Claim, SharePolicy, Standing, in_turn
+from longshore.domain.fair_share import Claim, Ledger, SharePolicy, Standing, in_turn
 from longshore.domain.scaling.capacity import ShapeDemand
 
 #: After all that comes in order of submission.
@@ -33,17 +34,31 @@ class Sharing:
     most_milli: int | None
 
 
-def in_order(shapes: Sequence[ShapeDemand], sharing: Sharing) -> tuple[ShapeDemand, ...]:
+def sharing(
+    queue: str,
+    policy: SharePolicy,
+    shapes: Sequence[ShapeDemand],
+    ledger: Ledger,
+    most_milli: int | None,
+    now: datetime,
+) -> Sharing:
+    """What decides between the shares of a queue at a moment."""
+    waiting = {shape.share for shape in shapes}
+    used, active = ledger.in_use(queue, policy, waiting, now)
+    return Sharing(policy, ledger.standings(queue, policy, waiting, now), active, used, most_milli)
+
+
+def in_order(shapes: Sequence[ShapeDemand], between: Sharing) -> tuple[ShapeDemand, ...]:
     """The demand of a queue, those first whose turn comes first."""
     if not shapes:
         return ()
-    reserves = sharing.policy.compute_reservation > 0 and sharing.most_milli is not None
+    reserves = between.policy.compute_reservation > 0 and between.most_milli is not None
     by_share = sorted(shapes, key=lambda shape: (-shape.priority, shape.order))
     claims = [
         Claim(index, shape.share, shape.milli, shape.runnable)
         for index, shape in enumerate(by_share)
     ]
-    first = in_turn(claims, sharing.standings, _room(claims, sharing, reserves=reserves))
+    first = in_turn(claims, between.standings, _room(claims, between, reserves=reserves))
     order = min(shape.order for shape in shapes)
     found = _merge([(by_share[index], count) for index, count in first.items()], order)
     if not reserves:
@@ -54,14 +69,14 @@ def in_order(shapes: Sequence[ShapeDemand], sharing: Sharing) -> tuple[ShapeDema
     return tuple(found)
 
 
-def _room(claims: Sequence[Claim[int]], sharing: Sharing, *, reserves: bool) -> int:
+def _room(claims: Sequence[Claim[int]], between: Sharing, *, reserves: bool) -> int:
     """VCPUs, in thousandths, that may be given out."""
-    if sharing.most_milli is None:
+    if between.most_milli is None:
         return sum(claim.milli * claim.count for claim in claims)
-    most = sharing.most_milli
+    most = between.most_milli
     if reserves:
-        most = sharing.policy.usable(most, sharing.active)
-    return most - sharing.used_milli
+        most = between.policy.usable(most, between.active)
+    return most - between.used_milli
 
 
 def _merge(counts: Sequence[tuple[ShapeDemand, int]], order: tuple[int, int]) -> list[ShapeDemand]:

@@ -10,7 +10,7 @@ from typing import Any
 from longshore.domain.catalogue import RESERVE_MIB, Catalogue
 from longshore.domain.checks import Json
 from longshore.domain.environment import JOB_EXECUTION_TIMEOUT_MINUTES, is_fargate
-from longshore.domain.fair_share import Usage, standing
+from longshore.domain.fair_share import Ledger, Usage
 from longshore.domain.order import ON_DEMAND, SPOT
 from longshore.domain.request.policy import share_policy
 from longshore.domain.resources import Resources
@@ -24,7 +24,7 @@ from longshore.domain.scaling.capacity import (
     Snapshot,
 )
 from longshore.domain.scaling.market import Market, Quote
-from longshore.domain.scaling.sharing import Sharing, in_order
+from longshore.domain.scaling.sharing import in_order, sharing
 from longshore.state.pool import Connection
 from longshore.state.queries import load_queries
 
@@ -93,10 +93,10 @@ async def load_snapshot(
         )
         shapes.setdefault(row["job_queue"], []).append(demand)
     rows = await conn.fetch(_SQL["queues"])
-    usages: dict[str, dict[str, Usage]] = {}
+    ledger = Ledger()
     if any(row["fairshare"] is not None for row in rows):
         for row in await conn.fetch(_SQL["share_usages"]):
-            usages.setdefault(row["job_queue"], {})[row["share_identifier"]] = Usage(
+            ledger.usages[row["job_queue"], row["share_identifier"]] = Usage(
                 row["as_of"], row["average"], row["running_milli"], row["used_at"]
             )
     by_name = {environment.name: environment for environment in environments}
@@ -105,7 +105,7 @@ async def load_snapshot(
             row["name"],
             row["priority"],
             tuple(row["environments"]),
-            _in_order(row, shapes.get(row["name"], ()), usages, by_name, now),
+            _in_order(row, shapes.get(row["name"], ()), ledger, by_name, now),
         )
         for row in rows
     ]
@@ -120,7 +120,7 @@ async def load_snapshot(
 def _in_order(
     row: Any,
     shapes: Sequence[ShapeDemand],
-    usages: Mapping[str, Mapping[str, Usage]],
+    ledger: Ledger,
     environments: Mapping[str, Environment],
     now: datetime,
 ) -> tuple[ShapeDemand, ...]:
@@ -128,21 +128,10 @@ def _in_order(
     if row["fairshare"] is None:
         return tuple(shapes)
     policy = share_policy(row["fairshare"])
-    known = usages.get(row["name"], {})
-    waiting = {shape.share for shape in shapes}
-    recent = {s for s, usage in known.items() if usage.is_recent(now, policy.window_seconds)}
     of_queue = [environments[name] for name in row["environments"] if name in environments]
     is_known = all(environment.is_managed for environment in of_queue)
-    return in_order(
-        shapes,
-        Sharing(
-            policy,
-            {share: standing(share, known.get(share), policy, now) for share in waiting},
-            len(waiting | recent),
-            sum(usage.running_milli for usage in known.values()),
-            sum(one.maxv_cpus for one in of_queue) * 1000 if is_known else None,
-        ),
-    )
+    most = sum(one.maxv_cpus for one in of_queue) * 1000 if is_known else None
+    return in_order(shapes, sharing(row["name"], policy, shapes, ledger, most, now))
 
 
 async def add_activity(

@@ -3,15 +3,12 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from longshore.domain.fair_share import SharePolicy, Usage
+from longshore.domain.fair_share import Share, SharePolicy, Usage
 from longshore.domain.request.policy import share_policy
 from longshore.state.pool import Connection
 from longshore.state.queries import load_queries
 
 _SQL = load_queries("share_usage")
-
-#: A queue and one of its shares.
-Share = tuple[str, str]
 
 
 async def load(conn: Connection) -> dict[Share, Usage]:

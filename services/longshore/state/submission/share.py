@@ -2,14 +2,11 @@
 
 from collections.abc import Collection
 
-from longshore.domain.fair_share import ACTIVE_GRACE_SECONDS, WINDOW_LEAST_SECONDS
+from longshore.domain.fair_share import ACTIVE_GRACE_SECONDS, WINDOW_LEAST_SECONDS, Share
 from longshore.state.pool import Connection
 from longshore.state.queries import load_queries
 
 _SQL = load_queries("share")
-
-#: A queue and one of its shares.
-Share = tuple[str, str]
 
 
 async def enter(conn: Connection, wanted: Collection[Share], most: int) -> set[Share]:

@@ -18,7 +18,7 @@ from support.shapes import (
     instances,
 )
 
-from longshore.domain.fair_share import Standing
+from longshore.domain.fair_share import RUNNING_WEIGHT, Standing
 from longshore.domain.placing.plan import HOLD_AFTER, plan
 from longshore.domain.placing.shapes import Entry, Plan, Shape, Sharing, Snapshot, Waiting
 from longshore.domain.placing.sharing import first_in_turn
@@ -37,7 +37,8 @@ def sharing(
     unread: dict[int, Waiting | None] | None = None,
     usable_vcpus: float | None = None,
 ) -> dict[str, Sharing]:
-    standings = {"a": Standing(weights[0], a), "b": Standing(weights[1], b)}
+    """Shares that use so many vCPUs now."""
+    standings = {"a": Standing(weights[0], running=a), "b": Standing(weights[1], running=b)}
     usable = None if usable_vcpus is None else int(usable_vcpus * 1000)
     return {"q": Sharing(standings, frozenset(cut), unread or {}, usable)}
 
@@ -196,12 +197,33 @@ def test_a_parked_shape_is_held_for_in_its_turn() -> None:
 def test_only_one_single_job_is_held_for_at_a_time() -> None:
     large = [a_shape(n, share=share, vcpus=4) for n, share in ((3, "a"), (4, "b"))]
     snapshot = a_snapshot(
-        large,
+        [*large, A],
         instances(3, vcpus=4, free=1),
         *(a_job(s, s.shape_id, waited=LONG) for s in large),
+        an_array(A, 5, end=9),
         sharing=sharing(),
     )
     assert plan(snapshot, NOW, 0).held == {3}
+    # The other one of that kind has it once it is its turn.
+    later = replace(snapshot, sharing=sharing(a=9), held=frozenset({3}))
+    assert plan(later, NOW, 0).held == {4}
+    # Nothing smaller waits: no room is taken from them bit by bit.
+    alone = replace(snapshot, heads={"q": snapshot.heads["q"][:2]})
+    assert not plan(alone, NOW, 0).held
+
+
+def test_what_was_held_goes_to_whose_turn_it_is_when_there_is_room() -> None:
+    large = [a_shape(n, share=share, vcpus=4) for n, share in ((3, "a"), (4, "b"))]
+    snapshot = a_snapshot(
+        [*large, A],
+        instances(1, vcpus=4),
+        *(a_job(s, s.shape_id, waited=LONG) for s in large),
+        an_array(A, 5, end=9),
+        parked={large[0]: LONG},
+        held=[large[0]],
+        sharing=sharing(a=9),
+    )
+    assert [p.entry.seq for p in plan(snapshot, NOW, 0).placements] == [4]
 
 
 # ---------------------------------------------------------------- reservation
@@ -335,7 +357,7 @@ def test_what_holds_of_any_line(snapshot: Snapshot) -> None:
                     snapshot, other, waiting
                 ):
                     assert used[shape.share] * mine.weight <= used[other.share] * its.weight + 1e-6
-        used[shape.share] += shape.need.vcpu_milli / 1000
+        used[shape.share] += shape.need.vcpu_milli / 1000 * RUNNING_WEIGHT
         total += shape.need.vcpu_milli
         waiting[shape.shape_id] -= 1
     if sharing.usable_milli is not None:
