@@ -8,7 +8,7 @@ submission of `count` jobs that are alike is one such range, as an array is.
 import bisect
 import random
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -110,7 +110,7 @@ class Backlog:
 
     # ------------------------------------------------------------------ dispatch
 
-    def heads(self, shape_ids: Sequence[int], fits: dict[int, int]) -> tuple[Entry, ...]:
+    def heads(self, shape_ids: Sequence[int], fits: Mapping[int, int]) -> tuple[Entry, ...]:
         """First entries of some shapes of one queue, together in dispatch order.
 
         No entry comes before one that is left out. Of a shape no more are given than could be
@@ -132,6 +132,20 @@ class Backlog:
         if len(shape_ids) > 1:
             found.sort(key=_order)
         return tuple(found if bound is None else (e for e in found if _order(e) <= bound))
+
+    def first(
+        self, shape_ids: Sequence[int], fits: Mapping[int, int]
+    ) -> tuple[tuple[Entry, ...], frozenset[int]]:
+        """First entries of each of some shapes, and the shapes of which more might be placed."""
+        share = max(HEADS_LIMIT // max(len(shape_ids), 1), 1)
+        found: list[Entry] = []
+        cut: set[int] = set()
+        for shape_id in shape_ids:
+            entries = self._ready[shape_id]
+            found += entries[: min(share, fits[shape_id] + 1)]
+            if len(entries) > share and fits[shape_id] >= share:
+                cut.add(shape_id)
+        return tuple(found), frozenset(cut)
 
     def take(self, placements: Sequence[Placement]) -> None:
         """Takes what was placed off the beginnings of entries."""

@@ -31,6 +31,7 @@ from longshore.simulation.placing import Placer
 from longshore.simulation.prepare import Prepared
 from longshore.simulation.provider import Event, Happening, SimulatedProvider
 from longshore.simulation.scaling import Patience, Scaler
+from longshore.simulation.sharing import Shares
 from longshore.simulation.timeline import Timeline
 
 #: Most points in time that a simulation looks at.
@@ -71,6 +72,17 @@ class Simulation:
             )
             for name, stored in prepared.environments.items()
         }
+        self.shares = Shares(
+            self.clock,
+            prepared.policies,
+            {
+                queue.name: sum(
+                    (prepared.environments[name].maxv_cpus or 0) * 1000
+                    for name in queue.compute_environments
+                )
+                for queue in prepared.queues
+            },
+        )
         settings = prepared.workload.settings
         self._interval_us = microseconds(settings.scale_interval, "scaleInterval")
         self._gather_us = microseconds(settings.gather, "gather")
@@ -87,10 +99,16 @@ class Simulation:
                 timedelta(microseconds=microseconds(settings.cool_down, "coolDown")),
                 prepared.market.price_step,
             ),
+            shares=self.shares,
             seed=seed,
         )
         self.placer = Placer(
-            self.clock, self.backlog, self.fleet, self.environments, self.scaler.supply
+            self.clock,
+            self.backlog,
+            self.fleet,
+            self.environments,
+            self.scaler.supply,
+            self.shares,
         )
         self.timeline = Timeline(names)
         self.last_end_us = 0
@@ -222,9 +240,14 @@ class Simulation:
         self.fleet.give_up(member)
         await self.provider.terminate([member.instance_id], force=False)
 
+    def _give_back(self, attempt: Attempt) -> None:
+        """An attempt holds nothing any more."""
+        self.shares.end(self.prepared.shapes[attempt.job.shape_id], attempt)
+        self.fleet.release(attempt)
+
     async def _release(self, attempt: Attempt, outcome: Outcome) -> None:
         """Ends an attempt; the other nodes of a job end with its main node, which decides."""
-        self.fleet.release(attempt)
+        self._give_back(attempt)
         self.placer.freed(attempt.member)
         if attempt.main is not None:
             return
@@ -306,7 +329,7 @@ class Simulation:
         )
         for member in list(self.fleet.members.values()):
             for attempt in list(member.attempts):
-                self.fleet.release(attempt)
+                self._give_back(attempt)
             self.fleet.give_up(member)
         self.is_complete = not self.backlog.unfinished
         catalogue = Catalogue()

@@ -17,7 +17,7 @@ from longshore.domain.catalogue import Catalogue
 from longshore.domain.placing.opening import Room
 from longshore.domain.placing.parking import Parking
 from longshore.domain.placing.plan import HOLD_AFTER, plan
-from longshore.domain.placing.shapes import Placement, Queue, Shape, Snapshot
+from longshore.domain.placing.shapes import Entry, Placement, Queue, Shape, Sharing, Snapshot
 from longshore.domain.placing.waiting import Supply, blocked_reason
 from longshore.domain.resources import Resources
 from longshore.domain.scaling.capacity import InstanceState
@@ -25,6 +25,7 @@ from longshore.simulation.backlog import Backlog
 from longshore.simulation.clock import Clock
 from longshore.simulation.environment import EnvironmentState, facts
 from longshore.simulation.fleet import Attempt, Fleet, Member, as_room
+from longshore.simulation.sharing import Shares
 
 
 class Placer:
@@ -37,12 +38,14 @@ class Placer:
         fleet: Fleet,
         environments: Mapping[str, EnvironmentState],
         supply: Callable[[], Supply],
+        shares: Shares,
     ) -> None:
         self._clock = clock
         self._backlog = backlog
         self._fleet = fleet
         self._environments = environments
         self._supply = supply
+        self._shares = shares
         self._catalogue = Catalogue()
         known = map(facts, environments.values())
         self._node_environments = {e.name: e.maxv_cpus or 0 for e in known if e.takes_nodes}
@@ -78,15 +81,18 @@ class Placer:
         while hungry := self._hungry():
             rooms = self._rooms()
             fits = _fits(rooms, [backlog.shapes[s] for ids in hungry.values() for s in ids])
+            heads, sharing = self._heads(hungry, fits)
             proposal = plan(
                 Snapshot(
                     queues=tuple(queues),
                     shapes=backlog.shapes,
                     rooms=rooms,
-                    heads={name: backlog.heads(ids, fits) for name, ids in hungry.items()},
+                    heads=heads,
                     parked=self._parking.waiting(backlog.runnable),
                     node_environments=self._node_environments,
                     hopeless=hopeless,
+                    sharing=sharing,
+                    held=frozenset(self._parking.held | self._parking.gathering.keys()),
                 ),
                 self._clock.now,
                 self._seed,
@@ -103,6 +109,20 @@ class Placer:
                 break
         return placed, short
 
+    def _heads(
+        self, hungry: Mapping[str, Sequence[int]], fits: Mapping[int, int]
+    ) -> tuple[dict[str, tuple[Entry, ...]], dict[str, Sharing]]:
+        """The first entries of each queue, and what decides between the shares of some."""
+        backlog, heads, sharing = self._backlog, {}, {}
+        for name, ids in hungry.items():
+            if name not in self._shares.policies:
+                heads[name] = backlog.heads(ids, fits)
+        for name in self._shares.policies:
+            heads[name], sharing[name] = self._shares.heads(
+                backlog, name, hungry.get(name, ()), fits, self._parking.known
+            )
+        return heads, sharing
+
     def holds_for_nodes(self) -> bool:
         """Whether instances are held for multi-node jobs."""
         return self._parking.holds_for_nodes(self._backlog.shapes)
@@ -114,13 +134,15 @@ class Placer:
             member = self._fleet.members[placement.instance_id]
             main = mains.get(placement.entry.job_id) if placement.key.is_node else None
             if main is not None:
-                self._fleet.place_other(main, member)
+                other = self._fleet.place_other(main, member)
+                self._shares.begin(self._backlog.shapes[other.job.shape_id], other)
                 continue
             job, index, number = self._backlog.start(placement)
             need = self._backlog.shapes[job.shape_id].need
             if placement.key.is_node:
                 need = member.kind.offer
             attempt = self._fleet.place(job, index, number, need, member)
+            self._shares.begin(self._backlog.shapes[job.shape_id], attempt)
             if placement.key.is_node:
                 # Nodes are alike, on instances that are alike: the first may be the main node.
                 mains[job.job_id] = attempt
@@ -177,6 +199,8 @@ class Placer:
             if waiting.rank > backlog.first_rank(shape_id):
                 del parking.parked[shape_id]
         parking.unpark_after_holds(backlog.runnable)
+        for queue, usable in self._shares.usable(backlog).items():
+            parking.unpark_reserved(queue, usable, backlog.shapes)
 
     def _forget_gone(self) -> None:
         """Forgets what is known of shapes of which no job waits any more."""

@@ -12,8 +12,10 @@ from longshore.domain.catalogue import Catalogue
 from longshore.domain.checks import Json
 from longshore.domain.environment import ComputeEnvironment
 from longshore.domain.errors import LongshoreError
+from longshore.domain.fair_share import SharePolicy
 from longshore.domain.placing.shapes import Queue, Shape
 from longshore.domain.request.compute_environment import new_environment
+from longshore.domain.request.policy import fairshare_of, share_policy
 from longshore.domain.scaling.decision import ScalingSettings
 from longshore.simulation.backlog import Job
 from longshore.simulation.clock import moment
@@ -44,6 +46,8 @@ class Prepared:
     jobs: list[Job]
     market: Market
     settings: ScalingSettings
+    #: Of queues that have one.
+    policies: dict[str, SharePolicy]
 
 
 def prepare(workload: Workload) -> Prepared:
@@ -55,6 +59,7 @@ def prepare(workload: Workload) -> Prepared:
     """
     environments = _environments(workload)
     _check_queues(workload, environments)
+    policies = _policies(workload)
     shapes: dict[int, Shape] = {}
     jobs = draw_jobs(workload, shapes)
     settings = workload.settings
@@ -73,6 +78,7 @@ def prepare(workload: Workload) -> Prepared:
             boot=_delta(microseconds(settings.boot_limit, "bootLimit")),
             consolidate=settings.consolidate,
         ),
+        policies=policies,
     )
 
 
@@ -135,6 +141,39 @@ def _check_queues(workload: Workload, environments: dict[str, ComputeEnvironment
         platforms = {environments[name].platform for name in order}
         if len(platforms) > 1:
             raise wrong(f"{path}.computeEnvironmentOrder", "Fargate and EC2 cannot be in one queue")
+
+
+def _policies(workload: Workload) -> dict[str, SharePolicy]:
+    """The policy of each queue that has one."""
+    made: dict[str, SharePolicy] = {}
+    for index, part in enumerate(workload.scheduling_policies):
+        path = f"$.schedulingPolicies[{index}]"
+        check_named(path, part.name)
+        if part.name in made:
+            raise wrong(f"{path}.name", f"there are two policies {part.name!r}")
+        fairshare: Json = {
+            "shareDecaySeconds": part.share_decay_seconds,
+            "computeReservation": part.compute_reservation,
+            "shareDistribution": [
+                {"shareIdentifier": share.share_identifier, "weightFactor": share.weight_factor}
+                for share in part.share_distribution
+            ],
+        }
+        try:
+            fairshare_of({"fairsharePolicy": fairshare})
+        except LongshoreError as error:
+            member = error.fields.get("member", "").removeprefix("fairsharePolicy.")
+            raise wrong(f"{path}.{member}", error.message.rstrip(".")) from None
+        made[part.name] = share_policy(fairshare)
+    found: dict[str, SharePolicy] = {}
+    for index, queue in enumerate(workload.queues):
+        if queue.scheduling_policy is None:
+            continue
+        if queue.scheduling_policy not in made:
+            where = f"$.queues[{index}].schedulingPolicy"
+            raise wrong(where, f"there is no policy {queue.scheduling_policy!r}")
+        found[queue.name] = made[queue.scheduling_policy]
+    return found
 
 
 def _market(part: MarketPart) -> Market:

@@ -27,6 +27,9 @@ def to_text(summary: Summary, width: int = COLUMNS) -> str:
     console.print()
     console.print(_waits_table(summary), soft_wrap=False)
     console.print()
+    if summary.shares:
+        console.print(_shares_table(summary), soft_wrap=False)
+        console.print()
     console.print(_environments_table(summary), soft_wrap=False)
     if summary.instance_types:
         console.print()
@@ -68,6 +71,23 @@ def _waits_table(summary: Summary) -> Table:
             wait.queue,
             f"{wait.started:,}",
             *("-" if value is None else span(value) for value in values),
+        )
+    return table
+
+
+def _shares_table(summary: Summary) -> Table:
+    table = _table("QUEUE", "SHARE", "WEIGHT", "VCPU HOURS", "OF ALL")
+    totals: dict[str, float] = {}
+    for share in summary.shares:
+        totals[share.queue] = totals.get(share.queue, 0.0) + share.vcpu_seconds
+    for share in summary.shares:
+        part = share.vcpu_seconds / totals[share.queue] if totals[share.queue] else 0.0
+        table.add_row(
+            share.queue,
+            share.share_identifier,
+            f"{share.weight_factor:g}",
+            f"{share.vcpu_seconds / 3600:,.2f}",
+            f"{part:.1%}",
         )
     return table
 

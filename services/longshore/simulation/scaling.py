@@ -28,6 +28,7 @@ from longshore.domain.scaling.capacity import (
 from longshore.domain.scaling.decision import Decision, ScalingSettings, order_for
 from longshore.domain.scaling.market import Market, PoolName, Quote
 from longshore.domain.scaling.scaling import decide, next_due
+from longshore.domain.scaling.sharing import in_order, sharing
 from longshore.provisioning.provider import Fulfilment, Provider
 from longshore.simulation.backlog import Backlog
 from longshore.simulation.clock import EPOCH, Clock
@@ -37,6 +38,7 @@ from longshore.simulation.environment import (
     see,
 )
 from longshore.simulation.fleet import Fleet, Member, as_instance
+from longshore.simulation.sharing import Shares
 
 #: Decisions that are kept to be shown; later ones are counted only.
 ACTIVITIES_LIMIT = 1_000
@@ -80,7 +82,7 @@ class Applied:
 class Scaler:
     """Decides for all compute environments, and carries it out."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that a decision sees, and how patient it is
         self,
         clock: Clock,
         backlog: Backlog,
@@ -90,6 +92,7 @@ class Scaler:
         queues: Sequence[Queue],
         *,
         patience: Patience,
+        shares: Shares,
         seed: int,
     ) -> None:
         self._clock = clock
@@ -98,6 +101,7 @@ class Scaler:
         self._provider = provider
         self._environments = environments
         self._queues = queues
+        self._shares = shares
         self._settings = patience.settings
         self._cool_down = patience.cool_down
         self._quote_step = patience.quote_step
@@ -187,13 +191,24 @@ class Scaler:
                 queue.name,
                 queue.priority,
                 queue.compute_environments,
-                tuple(
-                    _demand_of(shapes[first.shape_id], runnable[first.shape_id], first)
-                    for first in order.get(queue.name, ())
+                self._in_order(
+                    queue.name,
+                    tuple(
+                        _demand_of(shapes[first.shape_id], runnable[first.shape_id], first)
+                        for first in order.get(queue.name, ())
+                    ),
                 ),
             )
             for queue in self._queues
         ]
+
+    def _in_order(self, queue: str, shapes: tuple[ShapeDemand, ...]) -> tuple[ShapeDemand, ...]:
+        """The shapes of a queue in the order in which their jobs will be placed."""
+        policy = self._shares.policies.get(queue)
+        if policy is None:
+            return shapes
+        ledger, most = self._shares.ledger, self._shares.most_milli[queue]
+        return in_order(shapes, sharing(queue, policy, shapes, ledger, most, self._clock.now))
 
     async def _read_quotes(self) -> None:
         """Asks for prices whenever they may have changed."""
@@ -312,4 +327,6 @@ def _demand_of(shape: Shape, runnable: int, first: Entry) -> ShapeDemand:
         shape.nodes,
         shape.instance_type,
         (first.rank, first.seq),
+        shape.share,
+        shape.priority,
     )

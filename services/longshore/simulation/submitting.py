@@ -12,6 +12,7 @@ from longshore.domain.environment import EC2
 from longshore.domain.errors import InvalidRequest, LimitExceeded, LongshoreError
 from longshore.domain.job.retry import ExitRule
 from longshore.domain.placing.shapes import Shape
+from longshore.domain.request.policy import check_share
 from longshore.domain.resources import Resources
 from longshore.simulation.backlog import Job
 from longshore.simulation.duration import SECOND, draw, microseconds, source
@@ -50,6 +51,7 @@ def draw_jobs(workload: Workload, shapes: dict[int, Shape]) -> list[Job]:
             raise wrong(f"{path}.name", f"there are two jobs {part.name!r}")
         if part.queue not in queues:
             raise wrong(f"{path}.queue", f"there is no queue {part.queue!r}")
+        _check_share(path, part, is_shared=queues[part.queue].scheduling_policy is not None)
         need = Resources(round(part.vcpus * 1000), part.memory, part.gpus)
         types = [environments[e].type for e in queues[part.queue].compute_environment_order]
         if part.nodes is not None:
@@ -60,7 +62,15 @@ def draw_jobs(workload: Workload, shapes: dict[int, Shape]) -> list[Job]:
         total += len(times) * part.size * part.copies * (part.nodes or 1)
         if total > COUNT_MAX:
             raise LimitExceeded(f"{path}: the workload has more than {COUNT_MAX:,} jobs.")
-        alike = Shape(0, part.queue, need, part.nodes or 0, part.instance_type or "")
+        alike = Shape(
+            0,
+            part.queue,
+            need,
+            part.nodes or 0,
+            part.instance_type or "",
+            part.share_identifier or "",
+            part.scheduling_priority if part.share_identifier else 0,
+        )
         shape_id = shape_ids.setdefault(alike, len(shape_ids) + 1)
         shapes.setdefault(shape_id, replace(alike, shape_id=shape_id))
         made[part.name] = _copies(path, part, times, shape_id, workload.seed)
@@ -72,6 +82,21 @@ def draw_jobs(workload: Workload, shapes: dict[int, Shape]) -> list[Job]:
     for seq, job in enumerate(jobs):
         job.seq = seq
     return jobs
+
+
+def _check_share(path: str, part: JobPart, *, is_shared: bool) -> None:
+    """Refuses shares where the queue has no policy, and their absence where it has one."""
+    where = f"{path}.shareIdentifier"
+    if not is_shared:
+        if part.share_identifier is not None:
+            raise wrong(where, f"queue {part.queue!r} has no schedulingPolicy")
+        return
+    if part.share_identifier is None:
+        raise wrong(where, f"queue {part.queue!r} has a schedulingPolicy, so its jobs need one")
+    try:
+        check_share(part.share_identifier)
+    except InvalidRequest as error:
+        raise wrong(where, error.message.rstrip(".")) from None
 
 
 def _check_nodes(path: str, part: JobPart, types: Sequence[str]) -> None:

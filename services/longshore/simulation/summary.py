@@ -33,6 +33,15 @@ class Wait(_Part, frozen=True):
     max_seconds: float | None
 
 
+class ShareReport(_Part, frozen=True):
+    """What the attempts of a share held, in a queue with a policy."""
+
+    queue: str
+    share_identifier: str
+    weight_factor: float
+    vcpu_seconds: float
+
+
 class EnvironmentReport(_Part, frozen=True):
     """What one compute environment had and cost."""
 
@@ -93,6 +102,7 @@ class Summary(_Part, frozen=True):
     simulated_seconds: float
     jobs: Jobs
     waits: list[Wait]
+    shares: list[ShareReport]
     cost: float
     idle_cost: float
     vcpu_utilisation: float
@@ -131,6 +141,15 @@ def summarise(simulation: Simulation) -> Summary:
             attempts_retried=backlog.retries,
         ),
         waits=[_wait(queue.name, backlog.waits.get(queue.name, [])) for queue in prepared.queues],
+        shares=[
+            ShareReport(
+                queue=queue,
+                share_identifier=share,
+                weight_factor=prepared.policies[queue].weight(share),
+                vcpu_seconds=milli_us / 1000 / SECOND,
+            )
+            for (queue, share), milli_us in sorted(simulation.shares.held.items())
+        ],
         cost=_money(sum(bill.cost for bill in bills.values())),
         idle_cost=_money(sum(bill.idle_cost for bill in bills.values())),
         vcpu_utilisation=_share(

@@ -11,7 +11,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 import yaml
 
+from longshore.domain.checks import PRIORITY_MAX
 from longshore.domain.errors import InvalidRequest
+from longshore.domain.fair_share import ACTIVE_MAX, WEIGHT_DEFAULT
 from longshore.domain.job.nodes import NODES_MAX
 from longshore.domain.request.submission import ARRAY_MAX
 from longshore.simulation.duration import Duration, Span, microseconds, seconds
@@ -72,6 +74,26 @@ class QueuePart(_Part, frozen=True, kw_only=True):
     compute_environment_order: Annotated[
         tuple[_Text, ...], msgspec.Meta(min_length=1, max_length=3)
     ]
+    #: All its jobs name a share then.
+    scheduling_policy: _Text | None = None
+
+
+class ShareAttributesPart(_Part, frozen=True, kw_only=True):
+    """The weight of a share, or of all that begin alike."""
+
+    share_identifier: _Text
+    weight_factor: float = WEIGHT_DEFAULT
+
+
+class PolicyPart(_Part, frozen=True, kw_only=True):
+    """A fair-share policy; see CreateSchedulingPolicy."""
+
+    name: _Text
+    share_decay_seconds: _Count = 0
+    compute_reservation: _Count = 0
+    share_distribution: Annotated[
+        tuple[ShareAttributesPart, ...], msgspec.Meta(max_length=ACTIVE_MAX)
+    ] = ()
 
 
 class DependencyPart(_Part, frozen=True, kw_only=True):
@@ -135,6 +157,10 @@ class JobPart(_Part, frozen=True, kw_only=True):
     memory: Annotated[int, msgspec.Meta(ge=4, le=64 * 1024 * 1024)] = 512
     gpus: Annotated[int, msgspec.Meta(ge=0, le=64)] = 0
     duration: Duration
+    #: Whose job it is, in queues with a policy.
+    share_identifier: _Text | None = None
+    #: How soon among the jobs of its share.
+    scheduling_priority: Annotated[int, msgspec.Meta(ge=0, le=PRIORITY_MAX)] = 0
     attempts: Annotated[int, msgspec.Meta(ge=1, le=10)] = 1
     evaluate_on_exit: Annotated[tuple[ExitPart, ...], msgspec.Meta(max_length=5)] = ()
     #: Share of attempts that end with exit code 1.
@@ -259,6 +285,7 @@ class Workload(_Part, frozen=True, kw_only=True):
     ]
     queues: Annotated[tuple[QueuePart, ...], msgspec.Meta(min_length=1, max_length=QUEUES_MAX)]
     jobs: Annotated[tuple[JobPart, ...], msgspec.Meta(min_length=1, max_length=JOBS_MAX)]
+    scheduling_policies: Annotated[tuple[PolicyPart, ...], msgspec.Meta(max_length=QUEUES_MAX)] = ()
     market: MarketPart = msgspec.field(default_factory=MarketPart)
     settings: SettingsPart = msgspec.field(default_factory=SettingsPart)
 
