@@ -6,6 +6,7 @@ from pathlib import Path
 
 BENCHES = (
     "control_plane.py",
+    "shares.py",
     "containers.py",
     "scaling.py",
     "capacity.py",

@@ -25,7 +25,7 @@ from collections import deque
 from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 #: The window of a policy that names none.
 WINDOW_LEAST_SECONDS = 600
@@ -72,8 +72,8 @@ class SharePolicy:
     def weight(self, share: str) -> float:
         """What a share's usage is multiplied by: each share that a prefix fits has its own."""
         exact = self.weights.get(share)
-        if exact is not None:
-            return exact
+        if exact is not None or not self._lengths:
+            return WEIGHT_DEFAULT if exact is None else exact
         prefixes = (share[:length] + "*" for length in self._lengths if length <= len(share))
         found = (self.weights[prefix] for prefix in prefixes if prefix in self.weights)
         return next(found, WEIGHT_DEFAULT)
@@ -135,8 +135,7 @@ class Usage:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """Where a share stands at a moment, in vCPUs."""
 
     weight: float = WEIGHT_DEFAULT
@@ -151,16 +150,7 @@ class Standing:
     @property
     def score(self) -> float:
         """The share with the lowest comes first."""
-        return self.usage * self.weight
-
-
-def standing(share: str, usage: Usage | None, policy: SharePolicy, now: datetime) -> Standing:
-    """Where a share stands now under a policy; one without usage has used nothing."""
-    weight = policy.weight(share)
-    if usage is None:
-        return Standing(weight)
-    average = usage.average_at(now, policy.window_seconds)
-    return Standing(weight, average, usage.running_milli / 1000)
+        return (self.average + self.running * RUNNING_WEIGHT) * self.weight
 
 
 @dataclass(slots=True)
@@ -178,9 +168,16 @@ class Ledger:
         self, queue: str, policy: SharePolicy, shares: Iterable[str], now: datetime
     ) -> dict[str, Standing]:
         """Where shares of a queue stand."""
-        return {
-            share: standing(share, self.usages.get((queue, share)), policy, now) for share in shares
-        }
+        usages, weight, window = self.usages, policy.weight, policy.window_seconds
+        found = {}
+        for share in shares:
+            usage = usages.get((queue, share))
+            if usage is None:
+                found[share] = Standing(weight(share))
+            else:
+                average = usage.average_at(now, window)
+                found[share] = Standing(weight(share), average, usage.running_milli / 1000)
+        return found
 
     def usable(
         self,

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from longshore.domain.errors import NotFound
-from longshore.domain.fair_share import standing
+from longshore.domain.fair_share import Ledger
 from longshore.domain.job.job import WHOLE, JobKey, JobStatus
 from longshore.domain.job.nodes import node_status
 from longshore.domain.placing.lacking import NONE_YET
@@ -141,10 +141,9 @@ async def _turn(conn: Connection, shape: Shape) -> tuple[str, int, str] | None:
         return None
     now = datetime.now(UTC)
     usages = await share_usage.of_queue(conn, shape.job_queue)
-    stand = {
-        share: standing(share, usages.get(share), policy, now)
-        for share in await share_usage.waiting(conn, shape.job_queue) | {shape.share}
-    }
+    ledger = Ledger({(shape.job_queue, share): usage for share, usage in usages.items()})
+    waiting = await share_usage.waiting(conn, shape.job_queue) | {shape.share}
+    stand = ledger.standings(shape.job_queue, policy, waiting, now)
     own = stand[shape.share]
     before = sum((one.score, share) < (own.score, shape.share) for share, one in stand.items())
     if not before:

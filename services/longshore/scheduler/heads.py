@@ -83,6 +83,8 @@ async def read_heads(
 def _without(
     entries: Sequence[Entry], paused: Collection[tuple[int, uuid.UUID, int]]
 ) -> tuple[Entry, ...]:
+    if not paused:
+        return tuple(entries)
     return tuple(entry for entry in entries if name_of(entry) not in paused)
 
 

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from longshore.domain.fair_share import (
     Claim,
+    Ledger,
     SharePolicy,
     Standing,
     Turns,
     Usage,
     in_turn,
-    standing,
 )
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -102,8 +102,20 @@ def test_a_share_is_active_for_its_window_and_a_little_longer() -> None:
 
 def test_a_newcomer_stands_before_all_others() -> None:
     policy = SharePolicy(weights={"cheap": 0.0001})
-    used = standing("cheap", Usage(NOON, 0.01, 0), policy, NOON)
-    assert standing("new", None, policy, NOON).score == 0.0 < used.score
+    ledger = Ledger({("q", "cheap"): Usage(NOON, 0.01, 0)})
+    found = ledger.standings("q", policy, ["cheap", "new"], NOON)
+    assert found["new"].score == 0.0 < found["cheap"].score
+
+
+def test_a_ledger_knows_what_is_used_and_who_is_active() -> None:
+    ledger, policy = Ledger(), SharePolicy(compute_reservation=50)
+    ledger.change(("q", "a"), 3_000, NOON, policy)
+    ledger.change(("q", "b"), 2_000, NOON, policy)
+    ledger.change(("q", "b"), -2_000, after(1), policy)
+    ledger.change(("z", "a"), 9_000, NOON, policy)
+    assert ledger.in_use("q", policy, {"a", "c"}, after(1)) == (3_000, 3)
+    assert ledger.in_use("q", policy, {"c"}, after(10_000)) == (3_000, 2)
+    assert ledger.usable("q", policy, 8_000, {"c"}, after(10_000)) == 6_000 - 3_000
 
 
 def test_turns_go_to_the_lowest_score_and_equal_ones_by_name() -> None:

@@ -1,11 +1,13 @@
 """Instances held for what found no room, so that later jobs do not take it bit by bit."""
 
+import functools
 from collections.abc import Mapping
 from datetime import datetime
 
 from longshore.domain.placing.opening import OpenRooms
 from longshore.domain.placing.shapes import Entry, Shape, Snapshot, Waiting
 from longshore.domain.placing.sharing import Kind, kind_of
+from longshore.domain.resources import Resources
 
 
 def hold(
@@ -45,7 +47,6 @@ class HoldsInTurn:
         self._of_queue = {s for s in self.shapes if snapshot.shapes[s].job_queue == queue}
         #: Whether something is held for multi-node jobs, and for others.
         self._done = {snapshot.shapes[s].nodes > 0 for s in self._of_queue}
-        self._needs = {snapshot.shapes[s].need for s in _waiting_shapes(snapshot)}
         self._vain: set[Kind] = set()
 
     def pass_on(self, shape: Shape) -> None:
@@ -66,9 +67,7 @@ class HoldsInTurn:
         kind, has_nodes = kind_of(shape), shape.nodes > 0
         if has_nodes in self._done or kind in self._vain:
             return
-        if not has_nodes and (
-            waiting.ready_at > long_since or all(need.holds(shape.need) for need in self._needs)
-        ):
+        if not has_nodes and (waiting.ready_at > long_since or self._is_smallest(shape)):
             return
         hold(self._snapshot, self._turn, waiting, long_since)
         if any(shape.shape_id in fleet.held() for fleet in self._environments):
@@ -77,6 +76,14 @@ class HoldsInTurn:
             self._done.add(has_nodes)
         else:
             self._vain.add(kind)
+
+    def _is_smallest(self, shape: Shape) -> bool:
+        """Whether all that waits needs as much."""
+        return all(need.holds(shape.need) for need in self._needs)
+
+    @functools.cached_property
+    def _needs(self) -> set[Resources]:
+        return {self._snapshot.shapes[s].need for s in _waiting_shapes(self._snapshot)}
 
 
 def hold_again(

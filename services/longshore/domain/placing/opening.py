@@ -75,12 +75,12 @@ class OpenRooms:
         self._total = _amounts(room.total for room in self.rooms)
         self._held_for = np.full(len(self.rooms), _NOBODY, dtype=np.int64)
         self._used: NDArray[np.bool_] = np.any(self._free < self._total, axis=1)
-        #: The instance that each shape's last job went to: the next one follows while it has room.
-        self._last: dict[int, int] = {}
+        #: The instance that the last job of each size went to: the next follows while it has room.
+        self._last: dict[Resources, int] = {}
 
     def best(self, shape_id: int, need: Resources) -> int | None:
         """The instance that a job of a shape goes to, None if none has room."""
-        last = self._last.get(shape_id)
+        last = self._last.get(need)
         if last is not None and self._fits(last, shape_id, need):
             return last
         wanted = _amount(need)
@@ -89,8 +89,15 @@ class OpenRooms:
         found = np.flatnonzero(fits)
         if not len(found):
             return None
-        self._last[shape_id] = best = self._preferred(found, wanted)
+        self._last[need] = best = self._preferred(found, wanted)
         return best
+
+    def has_room(self, need: Resources) -> bool:
+        """Whether a job of a shape that nothing is held for would find room."""
+        if self.slots.get(need):
+            return True
+        fits = (self._free >= _amount(need)).all(axis=1) & (self._held_for == _NOBODY)
+        return bool(fits.any())
 
     def _fits(self, index: int, shape_id: int, need: Resources) -> bool:
         vcpu_milli, memory_mib, gpus = self._free[index].tolist()

@@ -190,9 +190,22 @@ def _share(
                 line.take(entry, done)
             if done < most and len(result.placements) < limit:
                 holds.hold(line.fail(entry), long_since)
+    if not result.partial:
+        _rule_out(line, turn[queue])
     result.partial |= line.close()
     result.unplaced |= line.unplaced
     result.reserved |= line.reserved
+
+
+def _rule_out(line: Line, environments: list[OpenRooms]) -> None:
+    """Says for what was not looked at that it would find no room, where that is so.
+
+    Else it would take another plan to find out.
+    """
+    for kind in line.kinds_left:
+        need, _, _ = kind
+        if not any(fleet.has_room(need) for fleet in environments):
+            line.rule_out(kind)
 
 
 def _place_part(

@@ -11,6 +11,7 @@ while a plan is made, so once a kind of jobs found none, it is not looked for ag
 shares, nor for those that were not read.
 """
 
+import heapq
 import math
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
@@ -49,7 +50,9 @@ def first_in_turn(
     for shape_id in hungry:
         by_share.setdefault(shapes[shape_id].share, []).append(shape_id)
     found: list[int] = []
-    for share in sorted(by_share, key=lambda share: (standings[share].score, share)):
+    # Each share has a shape at least, so that more shares are not needed.
+    order = heapq.nsmallest(most, [(standings[share].score, share) for share in by_share])
+    for _, share in order:
         if len(found) >= most:
             break
         found += by_share[share]
@@ -73,6 +76,8 @@ class Line:
         )
         #: Shares of which something waits that was not read and comes next.
         self._blocked: set[str] = set()
+        #: Shapes of which all that was read is placed, and more waits.
+        self._exhausted: set[int] = set()
         #: Jobs that the next entry has given away already.
         self._taken: dict[str, int] = {}
         self._failed: set[Kind] = set()
@@ -125,6 +130,7 @@ class Line:
             self._items[share].popleft()
             self._left[entry.shape_id] -= 1
             if not self._left[entry.shape_id] and entry.shape_id in self._sharing.cut:
+                self._exhausted.add(entry.shape_id)
                 self._blocked.add(share)
         self._turns.give(count * shape.milli)
         self._settle()
@@ -142,19 +148,47 @@ class Line:
         self._settle()
         return waiting
 
+    @property
+    def kinds_left(self) -> set[Kind]:
+        """What of single jobs was not looked at, as it is not known who is next."""
+        left = {item.shape_id for items in self._items.values() for item in items}
+        left |= self._sharing.unread.keys() | self._exhausted
+        shapes = (self._shapes[shape_id] for shape_id in left)
+        return {kind_of(shape) for shape in shapes if not shape.nodes} - self._failed
+
+    def rule_out(self, kind: Kind) -> None:
+        """Notes that no jobs of a kind would find room."""
+        self._failed.add(kind)
+        for items in self._items.values():
+            for item in items:
+                if isinstance(item, Entry) and kind_of(self._shapes[item.shape_id]) == kind:
+                    waiting = Waiting(item.shape_id, item.ready_at, item.rank, item.seq)
+                    self.unplaced.setdefault(item.shape_id, waiting)
+
     def close(self) -> bool:
         """Passes over what was not read and would find no room; True if another plan is needed."""
-        is_short = bool(self._turns) and bool(self._blocked)
         for shape_id, waiting in self._sharing.unread.items():
-            shape = self._shapes[shape_id]
-            is_reserved = self._usable is not None and self._usable < shape.milli
-            if waiting is None or not (is_reserved or kind_of(shape) in self._failed):
-                is_short = True
-                continue
-            self.unplaced[shape_id] = waiting
-            if is_reserved:
-                self.reserved.add(shape_id)
-        return is_short
+            is_reserved = self._is_reserved(shape_id)
+            if waiting is not None and (is_reserved or self._is_failed(shape_id)):
+                self.unplaced[shape_id] = waiting
+                if is_reserved:
+                    self.reserved.add(shape_id)
+        left = {
+            item.shape_id
+            for items in self._items.values()
+            for item in items
+            if isinstance(item, Entry)
+        }
+        left |= self._sharing.unread.keys() | self._exhausted
+        return any(
+            not (s in self.unplaced or self._is_failed(s) or self._is_reserved(s)) for s in left
+        )
+
+    def _is_failed(self, shape_id: int) -> bool:
+        return kind_of(self._shapes[shape_id]) in self._failed
+
+    def _is_reserved(self, shape_id: int) -> bool:
+        return self._usable is not None and self._usable < self._shapes[shape_id].milli
 
     @property
     def _is_stopped(self) -> bool:

@@ -1,5 +1,6 @@
 """How many jobs of each shape are RUNNABLE, and why they wait."""
 
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -75,11 +76,17 @@ async def of_shape(conn: Connection, shape_id: int) -> Reason | None:
     return None if row is None else Reason(row["blocked_reason"], row["explanation"])
 
 
+@functools.lru_cache(maxsize=4096)
+def _need(vcpu_milli: int, memory_mib: int, gpus: int) -> Resources:
+    """Many shapes need the same, and are then compared at once."""
+    return Resources(vcpu_milli, memory_mib, gpus)
+
+
 def _shape(row: Any) -> Shape:
     return Shape(
         shape_id=row["shape_id"],
         job_queue=row["job_queue"],
-        need=Resources(row["vcpu_milli"], row["memory_mib"], row["gpus"]),
+        need=_need(row["vcpu_milli"], row["memory_mib"], row["gpus"]),
         nodes=row["nodes"],
         instance_type=row["instance_type"],
         share=row["share_identifier"],

@@ -63,9 +63,9 @@ async def first(
 ) -> tuple[tuple[Entry, ...], frozenset[int]]:
     """First entries of each of some shapes, and the shapes of which there may be more.
 
-    About `limit` of them together, and of each shape so many `besides`.
+    About `limit` of one shape, half as many of several, and of each so many `besides`.
     """
-    share = max(limit // max(len(shape_ids), 1), 1) + besides
+    share = max(limit // (2 * len(shape_ids) if len(shape_ids) > 1 else 1), 1) + besides
     entries = tuple(Entry(**row) for row in await conn.fetch(_SQL["heads"], list(shape_ids), share))
     counts = Counter(entry.shape_id for entry in entries)
     return entries, frozenset(shape_id for shape_id, count in counts.items() if count == share)
