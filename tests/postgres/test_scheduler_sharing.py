@@ -1,12 +1,13 @@
 """Queues with a scheduling policy, from the mirror to the record and back."""
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from support.scheduling import DEADLINE, Agent, Ended, Stand, scheduler_stand
 
 from longshore.domain.job.job import JobKey
 from longshore.scheduler.explaining import explain_job
+from longshore.state.views.queue_snapshot import SharesInUse, read_snapshot
 
 
 async def ended(stand: Stand, agent: Agent, *jobs: str) -> None:
@@ -183,3 +184,25 @@ async def test_what_shares_used_long_ago_is_forgotten(database_url: str) -> None
         await usage(stand, "a", 1000)
         left = await stand.conn.fetch("SELECT share_identifier FROM share_usages")
         assert {row["share_identifier"] for row in left} == {"a", "new"}
+
+
+async def test_the_front_of_the_queue_is_in_turn(database_url: str) -> None:
+    async with scheduler_stand(database_url) as stand:
+        await stand.environment()
+        await stand.queue(policy=await stand.policy())
+        agent = await stand.agent(vcpus=2)
+        await stand.submit(share="a", vcpus=2)
+        await seen(agent, 1)
+        await usage(stand, "a", 2000)
+        many = await stand.submit(share="a", size=300)
+        late = await stand.submit(share="b", size=300)
+        urgent = await stand.submit(share="b", priority=1)
+        for job in (many, late, urgent):
+            await stand.explanation(job)
+        found = await read_snapshot(stand.conn, "q", 10, datetime.now(UTC))
+        keys = [str(job.key) for job in found.front]
+        assert keys[:3] == [urgent, f"{late}:0", f"{late}:1"]
+        assert {f"{many}:0", f"{late}:2"} <= set(keys)
+        assert len(keys) == 10
+        assert found.held_vcpus == 2
+        assert found.shares == SharesInUse(2, (("a", 2.0),))

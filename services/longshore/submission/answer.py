@@ -14,7 +14,7 @@ from longshore.domain.job.nodes import range_of_each, ranges_of
 from longshore.domain.request.compute_environment import compute_resources
 from longshore.domain.request.reading import AttemptRecord, DescribedJob, JobRecord, NodeCount
 from longshore.state.submission.job_definition import DefinitionRecord
-from longshore.state.views.queue_snapshot import QueueSnapshot
+from longshore.state.views.queue_snapshot import QueueSnapshot, SharesInUse
 from longshore.v1 import (
     compute_environment_pb2,
     job_definition_pb2,
@@ -95,8 +95,24 @@ def snapshot_to(
                     capacity_unit="VCPU", quantity=snapshot.held_vcpus
                 )
             ],
+            fairshare_utilization=None if snapshot.shares is None else _shares(snapshot.shares),
             last_updated_at=at,
         ),
+    )
+
+
+def _shares(shares: SharesInUse) -> job_queue_pb2.FairshareUtilizationDetail:
+    return job_queue_pb2.FairshareUtilizationDetail(
+        active_share_count=shares.active,
+        top_capacity_utilization=[
+            job_queue_pb2.FairshareCapacityUtilization(
+                share_identifier=share,
+                capacity_usage=[
+                    job_queue_pb2.FairshareCapacityUsage(capacity_unit="VCPU", quantity=vcpus)
+                ],
+            )
+            for share, vcpus in shares.vcpus
+        ],
     )
 
 

@@ -193,7 +193,7 @@ class Queues:
         async with connection(self._pool) as conn:
             if not await job_queue.read_queues(conn, [name]):
                 raise NotFound(f"JobQueue {name} not found.", member="jobQueue")
-            return await queue_snapshot.read_snapshot(conn, name, FRONT_MAX)
+            return await queue_snapshot.read_snapshot(conn, name, FRONT_MAX, datetime.now(UTC))
 
     async def _check_environments(
         self,

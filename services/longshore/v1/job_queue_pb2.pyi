@@ -866,7 +866,7 @@ class FairshareUtilizationDetail(_message.Message):
     ACTIVE_SHARE_COUNT_FIELD_NUMBER: _builtins.int
     TOP_CAPACITY_UTILIZATION_FIELD_NUMBER: _builtins.int
     active_share_count: _builtins.int
-    """Shares that have jobs at work."""
+    """Shares that are active: jobs of theirs wait to be placed or are at work, or were lately."""
     @_builtins.property
     def top_capacity_utilization(self) -> _containers.RepeatedCompositeFieldContainer[Global___FairshareCapacityUtilization]:
         """Up to 20 shares, the one that holds most first."""
