@@ -14,7 +14,8 @@ wire `wire`), and works in ticks (`service`). A tick is one transaction, in this
 2. attempts are told to stop that are overdue, or whose instance's time is over;
 3. submitted jobs are admitted (`admission`);
 4. requests to cancel and terminate, and jobs of deleted queues (`requesting`);
-5. RUNNABLE jobs are placed (`placing`).
+5. RUNNABLE jobs are placed (`placing`), the first of each queue, or of the shares whose turn comes
+   first (`heads`); what shares use is kept as attempts come and go (`sharing`).
 
 Besides the ticks, finished jobs become history after a while, and history leaves a week at a time
 (`history`): the tables of ticks hold what is live.
