@@ -134,7 +134,7 @@ def _decisions(found: Sequence[scaler_service_pb2.EnvironmentCapacity]) -> list[
 def _remarks(found: Sequence[scaler_service_pb2.EnvironmentCapacity]) -> list[str]:
     """Why environments are what they are, where that is not as usual."""
     return [
-        f"{item.compute_environment} is {item.status}: {item.status_reason}"
+        console.harmless(f"{item.compute_environment} is {item.status}: {item.status_reason}")
         for item in found
         if item.status != "VALID" and item.status_reason
     ] + [f"{item.compute_environment}: {remark}" for item in found for remark in item.remarks]
@@ -158,7 +158,7 @@ async def watch_live(client: Client, names: Sequence[str]) -> None:
             parts += ["", console.fitted(rows, screen.width, _DECISIONS_SPARE)]
         parts += [Text(remark, style="yellow") for remark in _remarks(found)]
         if failure:
-            parts += ["", Text(f"not current: {failure}", style="red")]
+            parts += ["", Text(f"not current: {console.harmless(failure)}", style="red")]
         return Group(*parts)
 
     with Live(console=screen, auto_refresh=False) as live:

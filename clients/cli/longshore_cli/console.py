@@ -5,6 +5,7 @@ Rich, which takes its time to load, is for terminals alone.
 
 import json
 import os
+import re
 import sys
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Sequence
@@ -46,6 +47,19 @@ WHOLE_CELLS = 20
 NARROW_CELLS = 8
 #: Blanks between two columns.
 GAP = 2
+#: What moves a terminal's cursor, changes its colours or title, or shows text in another order than
+#: it has: control characters, line and paragraph separators, marks of direction.
+_HARMFUL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def harmless(text: str) -> str:
+    """A text that callers and containers may have given, each of its harmful characters named."""
+    return _HARMFUL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def paragraph(text: str, indent: int = 0) -> str:
+    """The same of more than one line, all but the first moved in."""
+    return ("\n" + " " * indent).join(map(harmless, text.split("\n")))
 
 
 def is_terminal(stream: TextIO) -> bool:
@@ -75,6 +89,7 @@ def line(text: str = "") -> None:
 
 def say(text: str) -> None:
     """A remark, beside the results."""
+    text = paragraph(text)
     with streams.by_the_way(sys.stderr):
         if is_terminal(sys.stderr):
             err().print(text, style="dim", markup=False, emoji=False)
@@ -84,6 +99,7 @@ def say(text: str) -> None:
 
 def fail(text: str) -> None:
     """Why the command failed."""
+    text = paragraph(text)
     with streams.by_the_way(sys.stderr):
         if is_terminal(sys.stderr):
             console = err()
@@ -116,7 +132,12 @@ def table(
         line("\n".join(_aligned(lines)))
 
 
+def _harmless(lines: Sequence[Sequence[str]]) -> list[list[str]]:
+    return [[harmless(cell) for cell in row] for row in lines]
+
+
 def _aligned(lines: list[list[str]]) -> Iterable[str]:
+    lines = _harmless(lines)
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for row in lines:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
@@ -131,7 +152,7 @@ def fitted(lines: Sequence[Sequence[str]], width: int, spare: Sequence[str] = ()
     from rich.table import Table  # noqa: PLC0415 - see the module's docstring
     from rich.text import Text  # noqa: PLC0415
 
-    columns = _kept(list(zip(*lines, strict=True)), width, spare)
+    columns = _kept(list(zip(*_harmless(lines), strict=True)), width, spare)
     grid = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
     for (header, *_), cells in zip(columns, _widths(columns, width), strict=True):
         # Rich cuts where it has to choose; with a width of its own a column is folded.
@@ -172,9 +193,13 @@ def _widths(columns: Sequence[tuple[str, ...]], width: int) -> list[int]:
 
 
 def fields(pairs: Iterable[tuple[str, str]]) -> None:
-    """What is known of one thing, a line each; empty values are left out."""
-    kept = [(name, value) for name, value in pairs if value]
-    width = max((len(name) for name, _ in kept), default=0)
+    """What is known of one thing, a line each; empty values are left out.
+
+    A value of several lines is moved in, so that none of them looks like another field.
+    """
+    given = [(name, value) for name, value in pairs if value]
+    width = max((len(name) for name, _ in given), default=0)
+    kept = [(name, paragraph(value, width + GAP)) for name, value in given]
     if not is_terminal(sys.stdout):
         for name, value in kept:
             line(f"{name.ljust(width + GAP)}{value}")

@@ -170,3 +170,40 @@ def test_dollars(value: float, text: str) -> None:
 @pytest.mark.parametrize(("value", "text"), [(0, "0"), (8, "8"), (0.25, "0.25"), (1.50, "1.5")])
 def test_quantities(value: float, text: str) -> None:
     assert console.number(value) == text
+
+
+HOSTILE = "a\x1b[31mb\r\x07\x9b2J\u202ec\td"
+NAMED = "a\\x1b[31mb\\r\\x07\\x9b2J\\u202ec\\td"
+
+
+@pytest.mark.parametrize("on_terminal", [False, True])
+def test_what_others_have_named_does_nothing_to_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], on_terminal: bool
+) -> None:
+    """Escapes, a carriage return, an inverted order: each is shown by its number."""
+    if on_terminal:
+        monkeypatch.setattr(console, "is_terminal", lambda _: True)
+    monkeypatch.setenv("COLUMNS", "200")
+    console.table(("NAME", "WHY"), [("x", HOSTILE + "\nFAKE")])
+    console.fields([("reason", HOSTILE), ("tags", "z")])
+    console.say(HOSTILE)
+    console.fail(HOSTILE)
+    shown = capsys.readouterr()
+    for text, times in ((shown.out, 2), (shown.err, 2)):
+        assert text.count(NAMED) == times
+        assert not set(text) & set("\x07\r\x9b\u202e\t")
+    assert f"{NAMED}\\nFAKE" in shown.out
+
+
+def test_no_line_of_a_value_looks_like_a_field(capsys: pytest.CaptureFixture[str]) -> None:
+    console.fields([("reason", "no\nstatus      SUCCEEDED"), ("queue", "q")])
+    assert capsys.readouterr().out.splitlines() == [
+        "reason  no",
+        "        status      SUCCEEDED",
+        "queue   q",
+    ]
+
+
+def test_letters_of_all_scripts_are_shown_as_they_are() -> None:
+    for text in ("né", "שלום", "日本語", "👩‍🚀", "a\\b"):
+        assert console.harmless(text) == text
