@@ -12,6 +12,7 @@ the data directory then get the permission to be passed through (not to be liste
 change made outside it.
 """
 
+import contextlib
 import hashlib
 import importlib.util
 import os
@@ -136,6 +137,9 @@ class EmbeddedPostgres:
                 *("stop", "--wait", f"--timeout={_STOP_SECONDS}", "--mode=fast"),
                 *("-D", str(self._directory)),
             )
+        if self._socket_directory() != self._directory:
+            with contextlib.suppress(OSError):
+                self._socket_directory().rmdir()  # the next start makes it again
 
     @property
     def _pid_path(self) -> Path:
