@@ -90,13 +90,26 @@ async def list_(json: Json = False) -> None:
 
 @app.command()
 @coroutine
-async def show(name: Name) -> None:
-    """Show a scheduling policy as JSON."""
+async def show(name: Name, json: Json = False) -> None:
+    """Show a scheduling policy."""
     async with settings.connect() as client:
         found = [item async for item in client.list_policies([name])]
     if not found:
         raise NotFound(f"There is no scheduling policy {name}.")
-    console.print_json(console.plain(found[0]))
+    policy = found[0]
+    if json:
+        console.print_json(console.plain(policy))
+        return
+    console.table(
+        ("POLICY", policy.name),
+        [
+            ("ARN", policy.arn),
+            ("DECAY", f"{policy.fairshare_policy.share_decay_seconds or 600} s"),
+            ("RESERVATION", f"{policy.fairshare_policy.compute_reservation} %"),
+            *(("WEIGHT", _weight(entry)) for entry in policy.fairshare_policy.share_distribution),
+            *(("TAG", f"{key}={value}") for key, value in sorted(policy.tags.items())),
+        ],
+    )
 
 
 @app.command()
