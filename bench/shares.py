@@ -29,6 +29,7 @@ from longshore.state.embedded import EmbeddedPostgres
 from longshore.state.migrate import migrate
 from longshore.state.pool import Connection, Pool, open_pool
 from longshore.state.scheduler import ready
+from longshore.state.scheduler.agent import Health
 from longshore.state.scheduler.attempt import LiveAttempt
 from longshore_client import Client
 
@@ -67,7 +68,14 @@ class Rounds:
         self._connected = [f"i-{n}" for n in range(INSTANCES)]
         for name in self._connected:
             memory.add_instance(
-                name, "e", "docker", INSTANCE, draining=False, seen=0, instance_type="unmanaged"
+                name,
+                "e",
+                "docker",
+                INSTANCE,
+                draining=False,
+                seen=0,
+                instance_type="unmanaged",
+                health=Health(),
             )
         self.passes = 0
 

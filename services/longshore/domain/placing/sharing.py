@@ -159,18 +159,18 @@ class Line:
     def rule_out(self, kind: Kind) -> None:
         """Notes that no jobs of a kind would find room."""
         self._failed.add(kind)
-        for items in self._items.values():
-            for item in items:
-                if isinstance(item, Entry) and kind_of(self._shapes[item.shape_id]) == kind:
-                    waiting = Waiting(item.shape_id, item.ready_at, item.rank, item.seq)
-                    self.unplaced.setdefault(item.shape_id, waiting)
 
     def close(self) -> bool:
-        """Passes over what was not read and would find no room; True if another plan is needed."""
-        for shape_id, waiting in self._sharing.unread.items():
+        """Passes over what is left and would find no room; True if another plan is needed."""
+        for items in self._items.values():
+            for item in items:
+                if isinstance(item, Entry) and self._is_failed(item.shape_id):
+                    waiting = Waiting(item.shape_id, item.ready_at, item.rank, item.seq)
+                    self.unplaced.setdefault(item.shape_id, waiting)
+        for shape_id, known in self._sharing.unread.items():
             is_reserved = self._is_reserved(shape_id)
-            if waiting is not None and (is_reserved or self._is_failed(shape_id)):
-                self.unplaced[shape_id] = waiting
+            if known is not None and (is_reserved or self._is_failed(shape_id)):
+                self.unplaced[shape_id] = known
                 if is_reserved:
                     self.reserved.add(shape_id)
         left = {

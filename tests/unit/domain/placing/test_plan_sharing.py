@@ -287,6 +287,23 @@ def test_what_was_not_read_and_is_of_a_kind_without_room_is_parked_unread() -> N
     assert not proposal.partial
 
 
+def test_what_was_read_and_not_reached_is_parked_too() -> None:
+    """Share b comes after share c, of which nothing was read; but there is room for neither."""
+    c = a_shape(5, share="c")
+    known = Waiting(5, NOW, 0, 9)
+    standings = {name: Standing(running=vcpus) for name, vcpus in (("a", 0), ("b", 9), ("c", 5))}
+    snapshot = a_snapshot(
+        [A, B, c],
+        instances(1, vcpus=2),
+        an_array(A, 1, end=9),
+        a_job(B, 2),
+        sharing={"q": Sharing(standings, unread={5: known})},
+    )
+    proposal = plan(snapshot, NOW, 0)
+    assert proposal.unplaced.keys() == {1, 2, 5}
+    assert not proposal.partial
+
+
 def test_heads_are_read_of_those_who_come_first() -> None:
     shapes = {n: a_shape(n, share=f"s{n % 10}") for n in range(30)}
     standings = {f"s{n}": Standing(average=n) for n in range(10)}
