@@ -67,6 +67,7 @@ class Agent:
         #: Bytes of the largest message after the registration.
         self.largest = 0
         self.answers: Callable[[pb.Assignment], Ended | None] = lambda _: None
+        self.process_id = ""
         self._port = port
         self._sequence = 0
         self._changed = asyncio.Event()
@@ -89,6 +90,7 @@ class Agent:
                     attempts=attempts,
                     unmanaged=self.instance_type == "unmanaged",
                     health=self.health,
+                    process_id=self.process_id,
                 )
             )
         )

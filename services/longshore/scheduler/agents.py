@@ -10,6 +10,7 @@ from uuid import UUID
 import structlog
 
 from longshore.domain.checks import TAGS_MAX
+from longshore.domain.errors import Unavailable
 from longshore.domain.job.job import FAILED_TO_START, TOO_MANY_TAGS
 from longshore.scheduler.apart import note
 from longshore.scheduler.changes import Changes
@@ -33,6 +34,8 @@ log = structlog.get_logger()
 
 #: Reason of an attempt that no agent can be told of.
 UNSENDABLE = "AssignmentError: the job's properties cannot be read"
+#: Seconds of silence after which another process of the same name takes an agent's place.
+COPY_SECONDS = 15.0
 
 
 class Agents:
@@ -77,13 +80,16 @@ class Agents:
         Raises:
             NotFound: the compute environment does not exist, or the instance is not on record yet.
             PreconditionFailed: the instance is over on record, or belongs elsewhere.
-            Unavailable: this scheduler does not lead.
+            Unavailable: this scheduler does not lead, or another process of the same agent is
+                connected and alive.
         """
+        self._refuse_copies(session)
         # Already now: with many agents at one time, as after a takeover, the turn may come late.
         self.seen(session)
         lead = self._lead
         instance_id = registration.instance_id
         async with lead.turn:
+            self._refuse_copies(session)
             draining = True
             returned: list[LiveAttempt] = []
             try:
@@ -132,6 +138,19 @@ class Agents:
         )
         assignments = self._assignments((live, known[live.key.job_id]) for live in lives)
         return assignments, convert.stops(lives), draining and not holds_back
+
+    def _refuse_copies(self, session: Session) -> None:
+        """Of two that call themselves the same, the one that is here stays: both would run all."""
+        other = self.sessions.get(session.instance_id)
+        if other is None or other.closed or "" in (other.process_id, session.process_id):
+            return
+        silent = time.monotonic() - other.seen
+        if other.process_id != session.process_id and silent < COPY_SECONDS:
+            log.warning("agent.copy_refused", instance_id=session.instance_id)
+            raise Unavailable(
+                f"Another agent is connected as {session.instance_id}. Where that is a copy of "
+                "this machine, give this one a data directory of its own."
+            )
 
     @staticmethod
     def _mirror(memory: Memory, registration: Registration, *, draining: bool) -> None:
@@ -187,6 +206,7 @@ class Agents:
 
     def seen(self, session: Session) -> None:
         """An agent gave a sign of life."""
+        session.seen = time.monotonic()
         if self._lead.memory is None:
             return
         instance = self._lead.memory.instances.get(session.instance_id)

@@ -212,6 +212,7 @@ class AgentRegister(_message.Message):
     UNMANAGED_FIELD_NUMBER: _builtins.int
     ADDRESS_FIELD_NUMBER: _builtins.int
     HEALTH_FIELD_NUMBER: _builtins.int
+    PROCESS_ID_FIELD_NUMBER: _builtins.int
     instance_id: _builtins.str
     """Instance id, `i-` and 17 hexadecimal digits: given by provisioning, or made once by an agent that joins by itself."""
     compute_environment: _builtins.str
@@ -228,6 +229,11 @@ class AgentRegister(_message.Message):
     """True for a machine that joined an unmanaged compute environment by itself."""
     address: _builtins.str
     """Address under which attempts of the instance are reached, if known; at most 255 characters."""
+    process_id: _builtins.str
+    """Names this process of the agent, new with each start; at most 64 characters. While one process is connected and
+    gives signs of life, another that calls itself the same instance, such as that of a machine's copy, is refused with
+    UNAVAILABLE: both would run the same attempts. Empty: it takes the place of the one that is connected.
+    """
     @_builtins.property
     def resources(self) -> _resources_pb2.Resources:
         """What the instance offers to attempts, after its reserve: 0.001 to 10,000 vCPUs, 1 MiB to 1 PiB, 0 to 10,000 GPUs."""
@@ -256,10 +262,11 @@ class AgentRegister(_message.Message):
         unmanaged: _builtins.bool = ...,
         address: _builtins.str = ...,
         health: Global___AgentHealth | None = ...,
+        process_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["health", b"health", "resources", b"resources"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "agent_version", b"agent_version", "architecture", b"architecture", "attempts", b"attempts", "compute_environment", b"compute_environment", "health", b"health", "instance_id", b"instance_id", "instance_type", b"instance_type", "resources", b"resources", "runtime", b"runtime", "unmanaged", b"unmanaged"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "agent_version", b"agent_version", "architecture", b"architecture", "attempts", b"attempts", "compute_environment", b"compute_environment", "health", b"health", "instance_id", b"instance_id", "instance_type", b"instance_type", "process_id", b"process_id", "resources", b"resources", "runtime", b"runtime", "unmanaged", b"unmanaged"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

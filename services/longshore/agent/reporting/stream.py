@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import grpc
 import structlog
@@ -34,6 +35,8 @@ class Identity:
 
     runtime: resources_pb2.Runtime.ValueType
     version: str
+    #: Of this process alone.
+    process_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
 class SchedulerStream:
@@ -128,6 +131,7 @@ class SchedulerStream:
             attempts=known[: fitting(known, len(known))],
             unmanaged=config.unmanaged,
             health=self._health.message(),
+            process_id=self._identity.process_id,
         )
         self._said = register.health
         async with asyncio.timeout(REGISTER_SECONDS):

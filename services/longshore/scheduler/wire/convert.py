@@ -60,6 +60,8 @@ _CONDITIONS = {
     pb.AGENT_CONDITION_QUARANTINED: Condition.QUARANTINED,
 }
 _NETWORKS = ("sandbox", "bridge", "host", "none")
+#: Longest name of an agent's process.
+PROCESS_ID_MAX = 64
 #: Members of a registration that are texts, with their longest.
 _TEXTS = {
     "compute_environment": NAME_MAX,
@@ -67,6 +69,7 @@ _TEXTS = {
     "architecture": NAME_MAX,
     "address": TEXT_MAX,
     "agent_version": TEXT_MAX,
+    "process_id": PROCESS_ID_MAX,
 }
 #: What an instance offers at least and at most.
 _AMOUNTS = {
@@ -118,6 +121,7 @@ def registration(message: pb.AgentRegister) -> Registration:
         agent_version=message.agent_version,
         attempts=tuple((JobKey.parse(key.job_id), key.attempt) for key in message.attempts),
         health=health(message.health),
+        process_id=message.process_id,
     )
 
 

@@ -57,7 +57,7 @@ class AgentServicer(agent_service_pb2_grpc.AgentServiceServicer):
             raise InvalidRequest("The first message of a stream is `register`.", member="register")
         _check_size(first)
         registration = convert.registration(first.register)
-        session = Session(registration.instance_id)
+        session = Session(registration.instance_id, registration.process_id)
         assignments, stops, draining = await self._scheduler.register(registration, session)
         reader = asyncio.create_task(self._read(requests, session))
         try:

@@ -1,6 +1,7 @@
 """Streams of agents, seen from the scheduler: one session per connected agent."""
 
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 
@@ -18,8 +19,11 @@ class Session:
     what it runs, and of acknowledgements only the latest counts.
     """
 
-    def __init__(self, instance_id: str) -> None:
+    def __init__(self, instance_id: str, process_id: str = "") -> None:
         self.instance_id = instance_id
+        self.process_id = process_id
+        #: When the agent last gave a sign of life on this stream, by our own monotonic clock.
+        self.seen = time.monotonic()
         self.session_id = uuid.uuid4().hex
         self._assignments: list[pb.Assignment] = []
         self._stops: list[pb.AttemptStop] = []

@@ -44,6 +44,8 @@ class Registration:
     #: Attempts that the agent knows: what runs, and what has ended and is not acknowledged.
     attempts: tuple[tuple[JobKey, int], ...] = ()
     health: Health = field(default_factory=Health)
+    #: Of the agent, new with each of its starts; empty if it does not say.
+    process_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
