@@ -30,6 +30,8 @@ from longshore.v1 import agent_service_pb2_grpc
 
 LEASE_SECONDS = 0.4
 AGENTS = 3
+#: What a write says on a stream that ended.
+BROKEN = (grpc.aio.AioRpcError, asyncio.InvalidStateError)
 #: How often something comes between.
 BLOWS = 25
 #: Seconds for all that is left once nothing comes between any more.
@@ -120,7 +122,7 @@ class Machine(SimulatedAgent):
                 try:
                     async with self._turn, asyncio.timeout(2):
                         await self.connect()
-                except (AssertionError, TimeoutError, grpc.aio.AioRpcError):
+                except (*BROKEN, AssertionError, TimeoutError):
                     self.connected = False
                     await self._channel.close()
                     await asyncio.sleep(0.02)
@@ -140,7 +142,7 @@ class Machine(SimulatedAgent):
             await asyncio.sleep(self._chance.uniform(0, 0.1))
             async with self._turn:
                 # What could not be said now is in the journal.
-                with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                with contextlib.suppress(*BROKEN):
                     await step
 
     async def _end(self, ref: Ref) -> None:
@@ -172,8 +174,9 @@ async def come_between(
         )
     else:
         machine = chance.choice(machines)
-        if machine.connected:
-            machine._call.cancel()
+        for peer in peers:
+            if (session := peer.scheduler.agents.sessions.get(machine.instance_id)) is not None:
+                session.close()
 
 
 @pytest.mark.timeout(100)
@@ -193,6 +196,13 @@ async def test_no_job_runs_twice_and_none_is_lost(database_url: str, seed: int) 
         ports = [peer.port for peer in peers]
         machines = [Machine(f"i-{n:017x}", ports, chance) for n in range(AGENTS)]
         living = [asyncio.create_task(machine.live()) for machine in machines]
+
+        async def end_all() -> None:
+            for task in living:
+                task.cancel()
+            await asyncio.gather(*living, return_exceptions=True)
+
+        stack.push_async_callback(end_all)
         jobs: list[str] = []
         for number in range(BLOWS):
             first = await stand.submit()
@@ -203,13 +213,11 @@ async def test_no_job_runs_twice_and_none_is_lost(database_url: str, seed: int) 
             ]
             await come_between(stand, peers, machines, chance)
             await asyncio.sleep(chance.uniform(0, 0.15))
-            assert not any(task.done() for task in living), number
+            assert not [task for task in living if task.done()], number
         async with asyncio.timeout(SETTLE):
             for job in jobs:
                 await stand.until(job, "SUCCEEDED")
-        for task in living:
-            task.cancel()
-        await asyncio.gather(*living, return_exceptions=True)
+        await end_all()
         for machine in machines:
             await machine.disconnect()
         assert not [ref for machine in machines for ref in machine.dropped]
