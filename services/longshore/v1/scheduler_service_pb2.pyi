@@ -56,7 +56,10 @@ class ExplainJobResponse(_message.Message):
     summary: _builtins.str
     """One sentence for a person."""
     jobs_ahead: _builtins.int
-    """RUNNABLE only: jobs of the same queue that are dispatched before this one."""
+    """RUNNABLE only: jobs of the same queue that are dispatched before this one. Absent in queues
+    with a scheduling policy, where it depends on what shares will have used by then: the reason
+    `SHARE_NOT_NEXT` counts the shares that come first.
+    """
     @_builtins.property
     def reasons(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExplainedReason]:
         """Constant reasons with their counts, most frequent first."""
