@@ -14,6 +14,7 @@ from longshore.domain.catalogue import Catalogue
 from longshore.domain.errors import InvalidRequest, LongshoreError, NotFound, PreconditionFailed
 from longshore.domain.instance import InstanceStatus
 from longshore.domain.job.job import JobKey
+from longshore.domain.job.record import AttemptMove
 from longshore.domain.page import encode_token
 from longshore.domain.scaling.market import Quote
 from longshore.provisioning.instances.reporting import InstanceReports
@@ -24,7 +25,6 @@ from longshore.rpc.errors import from_rpc_error
 from longshore.rpc.server import GrpcServer
 from longshore.state.provisioning import instance
 from longshore.state.scheduler import attempt
-from longshore.state.scheduler.attempt import AttemptMove
 from longshore.v1 import provisioning_service_pb2 as pb
 from longshore.v1 import provisioning_service_pb2_grpc as pb_grpc
 

@@ -7,16 +7,16 @@ seconds, which are the machine's.
 import asyncio
 import uuid
 from collections.abc import Sequence
-from typing import Any
+from datetime import datetime
 
 import pytest
 from support.scheduling import Ended, Stand, scheduler_stand
 
-from longshore.domain.job.job import JobKey
+from longshore.domain.job.changes import Changes
+from longshore.domain.job.happening import Asked
 from longshore.domain.job.life import STEPS_LIMIT, Allowance
+from longshore.domain.job.snapshot import Jobs
 from longshore.scheduler import instances, requesting, resuming, tick
-from longshore.scheduler.changes import Changes
-from longshore.state.pool import Connection
 
 MANY = 10_000
 
@@ -170,15 +170,14 @@ async def test_a_large_array_is_stopped_part_by_part_and_nothing_of_it_starts_me
     database_url: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     acted: list[int] = []
-    failing = requesting.fail_waiting
+    deciding = requesting.advance
 
-    async def counted(
-        conn: Connection, changes: Changes, keys: set[JobKey], *rest: Any, **how: Any
-    ) -> None:
-        acted.append(len(keys))
-        await failing(conn, changes, keys, *rest, **how)
+    def counted(jobs: Jobs, asked: Sequence[Asked], now: datetime) -> Changes:
+        changes = deciding(jobs, asked, now)
+        acted.append(len(changes.children))
+        return changes
 
-    monkeypatch.setattr(requesting, "fail_waiting", counted)
+    monkeypatch.setattr(requesting, "advance", counted)
     async with scheduler_stand(database_url, lease_seconds=300) as stand:
         await stand.environment()
         await stand.queue()

@@ -11,17 +11,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from longshore.domain.checks import TAGS_MAX
-from longshore.domain.job.job import (
-    DEPENDENCY_FAILED,
-    QUEUE_DELETED,
-    TOO_MANY_TAGS,
-    JobStatus,
-)
-from longshore.domain.job.life import Dependency, outlook
-from longshore.scheduler.following import make_ready
+from longshore.domain.job.dependency import Dependency
+from longshore.domain.job.happening import Submitted
+from longshore.domain.job.life import advance
+from longshore.domain.job.record import JobFacts
+from longshore.domain.job.snapshot import Jobs
 from longshore.scheduler.isolating import Pass
 from longshore.state.scheduler import job_dependency, job_transition, topology
-from longshore.state.scheduler.job_transition import JobRow
 
 #: Most jobs admitted in one transaction.
 ADMISSION_LIMIT = 1_000
@@ -37,7 +33,7 @@ async def admit(this: Pass) -> bool:
         # A queue may be younger than what is known of queues: word of it may come after its jobs.
         memory.topology = await topology.load(this.conn)
 
-    async def act(part: Sequence[JobRow]) -> None:
+    async def act(part: Sequence[JobFacts]) -> None:
         await _admit(this, part)
 
     tried = await this.act(rows, act)
@@ -46,31 +42,18 @@ async def admit(this: Pass) -> bool:
     return bool(tried.left) or len(rows) == ADMISSION_LIMIT
 
 
-async def _admit(this: Pass, rows: Sequence[JobRow]) -> None:
+async def _admit(this: Pass, rows: Sequence[JobFacts]) -> None:
     conn, changes = this.conn, this.changes
     edges: dict[uuid.UUID, list[Dependency]] = defaultdict(list)
     for edge in await job_dependency.of_jobs(conn, [row.key.job_id for row in rows]):
         edges[edge.job_id].append(edge)
     tagged = await job_transition.with_more_tags(conn, [row.key.job_id for row in rows], TAGS_MAX)
-    admitted: list[tuple[uuid.UUID, JobStatus, int]] = []
-    now_ready: list[JobRow] = []
-    for row in rows:
-        queue = this.memory.topology.queues.get(row.job_queue)
-        left, failed = outlook(edges[row.key.job_id])
-        if queue is None or queue.deleting:
-            changes.fail(row.key, QUEUE_DELETED, 0)
-        elif failed:
-            changes.fail(row.key, DEPENDENCY_FAILED, 0)
-        elif row.key.job_id in tagged:
-            changes.fail(row.key, TOO_MANY_TAGS, 0)
-        elif left:
-            admitted.append((row.key.job_id, JobStatus.PENDING, left))
-            changes.event(row.key, 0, JobStatus.PENDING)
-        elif row.array_size is not None:
-            admitted.append((row.key.job_id, JobStatus.PENDING, 0))
-            changes.event(row.key, 0, JobStatus.PENDING)
-            now_ready.append(row)
-        else:
-            now_ready.append(row)
-    await job_transition.admit(conn, admitted)
-    await make_ready(conn, changes, now_ready)
+    arrays = [row.key.job_id for row in rows if row.array_size is not None]
+    jobs = Jobs(
+        rows={row.key: row for row in rows},
+        edges=edges,
+        rules=await job_dependency.rules(conn, arrays) if arrays else {},
+        queues={q.name for q in this.memory.topology.queues.values() if not q.deleting},
+        tagged=tagged,
+    )
+    changes.add(advance(jobs, [Submitted(row.key) for row in rows], changes.now))

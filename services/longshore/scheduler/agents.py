@@ -11,22 +11,22 @@ import structlog
 
 from longshore.domain.checks import TAGS_MAX
 from longshore.domain.errors import Unavailable
+from longshore.domain.job.changes import Changes
+from longshore.domain.job.ending import failed_report
 from longshore.domain.job.job import FAILED_TO_START, TOO_MANY_TAGS
+from longshore.domain.job.record import LiveAttempt
 from longshore.scheduler.apart import note
-from longshore.scheduler.changes import Changes
 from longshore.scheduler.details import DetailsCache
 from longshore.scheduler.inbox import Inbox, Report
 from longshore.scheduler.instances import OVER, check_instance
 from longshore.scheduler.leading import Lead
 from longshore.scheduler.memory import Memory
-from longshore.scheduler.report import failed_report
 from longshore.scheduler.returning import hold_again, take_back
 from longshore.scheduler.wire import convert
 from longshore.scheduler.wire.session import Session
 from longshore.state import listen
 from longshore.state.scheduler import agent, topology
 from longshore.state.scheduler.agent import Health, Notice, Registration
-from longshore.state.scheduler.attempt import LiveAttempt
 from longshore.state.scheduler.job_transition import JobDetails
 from longshore.v1 import agent_service_pb2 as pb
 

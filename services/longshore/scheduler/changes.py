@@ -1,132 +1,120 @@
-"""The changes of one transaction, gathered first and written in few statements."""
+"""Writes what was decided of jobs, in few statements."""
 
 import uuid
-from collections import Counter
-from collections.abc import Mapping
-from copy import copy
-from dataclasses import dataclass, field, fields, replace
-from datetime import datetime
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 
-from longshore.domain.job.job import WHOLE, JobKey, JobStatus, Stop
-from longshore.domain.job.life import Ended, Happening
+from longshore.domain.job.changes import Changes
+from longshore.domain.job.job import WHOLE, JobKey, JobStatus
+from longshore.domain.job.record import ChildCounts, NewChild, NewEntry
 from longshore.state.pool import Connection
-from longshore.state.scheduler import array_job, attempt, demand, job_event, job_transition, ready
-from longshore.state.scheduler.array_job import ChildCounts
-from longshore.state.scheduler.attempt import AttemptMove, LiveAttempt
-from longshore.state.scheduler.job_event import JobEvent
-from longshore.state.scheduler.job_transition import JobFlag, JobMove
-from longshore.state.scheduler.ready import NewEntry
+from longshore.state.scheduler import (
+    array_job,
+    attempt,
+    demand,
+    job_event,
+    job_transition,
+    ready,
+)
+from longshore.state.scheduler.ready import Waiter
 
 
-@dataclass(slots=True)
-class Changes:
-    """What a transaction is going to write.
+async def flush(conn: Connection, changes: Changes) -> list[ChildCounts]:
+    """Writes everything but demand and what is still to be followed.
 
-    `moves` and `attempt_moves` hold the last word on each job and attempt; `demand` and `arrays`
-    are differences, `settled` the part of `demand` that the mirror knows of.
+    Returns the counts of arrays that changed.
     """
+    await attempt.remove(conn, changes.returned)
+    await job_transition.take_attempt_back(conn, [live.key for live in changes.returned])
+    changes.returned.clear()
+    await attempt.move(conn, list(changes.attempt_moves.values()))
+    changes.attempt_moves.clear()
+    await attempt.stop(conn, changes.new_stops)
+    changes.new_stops.clear()
+    await _take_off(conn, changes)
+    await job_transition.admit(
+        conn, [(job_id, JobStatus.PENDING, left) for job_id, left in changes.admitted]
+    )
+    changes.admitted.clear()
+    await array_job.insert(conn, changes.spawned, changes.now)
+    changes.spawned.clear()
+    await _insert_children(conn, changes)
+    await job_transition.set_dependencies(conn, changes.left)
+    changes.left.clear()
+    # Requests are noted on unfinished jobs: before the moves that finish them.
+    await job_transition.flag(conn, changes.flags)
+    changes.flags.clear()
+    await job_transition.move(conn, list(changes.moves.values()))
+    changes.moves.clear()
+    await job_event.insert(conn, changes.events)
+    changes.is_told = changes.is_told or bool(changes.events)
+    changes.events.clear()
+    await ready.add(conn, changes.ready, changes.now)
+    changes.ready.clear()
+    arrays: dict[uuid.UUID, Mapping[JobStatus, int]] = dict(changes.arrays)
+    changes.arrays.clear()
+    return await array_job.change(conn, arrays, changes.now)
 
-    now: datetime
-    moves: dict[JobKey, JobMove] = field(default_factory=dict)
-    attempt_moves: dict[tuple[JobKey, int], AttemptMove] = field(default_factory=dict)
-    events: list[JobEvent] = field(default_factory=list)
-    ready: list[NewEntry] = field(default_factory=list)
-    stops: dict[tuple[JobKey, int], tuple[LiveAttempt, Stop]] = field(default_factory=dict)
-    #: Those of the stops that are not written yet.
-    new_stops: list[tuple[LiveAttempt, Stop]] = field(default_factory=list)
-    flags: list[JobFlag] = field(default_factory=list)
-    #: What is still to be followed.
-    happenings: list[Happening] = field(default_factory=list)
-    #: Nodes that may start now that their main node runs.
-    released: list[LiveAttempt] = field(default_factory=list)
-    #: Attempts that were none: they never reached what runs containers.
-    returned: list[LiveAttempt] = field(default_factory=list)
-    demand: Counter[int] = field(default_factory=Counter)
-    settled: Counter[int] = field(default_factory=Counter)
-    #: Whether the event log says anything of this transaction.
-    is_told: bool = False
-    arrays: dict[uuid.UUID, Counter[JobStatus]] = field(default_factory=dict)
 
-    def move(self, move: JobMove, attempt_number: int) -> None:
-        """Moves a job, with its event; what follows from final ones is to be followed."""
-        self.moves[move.key] = move
-        self.event(move.key, attempt_number, move.status, move.status_reason)
-        if move.status.final:
-            self.happenings.append(Ended(move.key, move.status is JobStatus.SUCCEEDED))
+async def close(conn: Connection, changes: Changes) -> None:
+    """Writes what is written once, at the end."""
+    await demand.change(conn, changes.settled)
 
-    def event(
-        self, key: JobKey, attempt_number: int, status: JobStatus, reason: str | None = None
-    ) -> None:
-        """Adds to the event log."""
-        self.events.append(JobEvent(key, attempt_number, status, reason, self.now))
 
-    def fail(self, key: JobKey, reason: str, attempt_number: int) -> None:
-        """Moves a job that is not running to FAILED."""
-        self.moves[key] = JobMove(key, JobStatus.FAILED, reason, stopped_at=self.now)
-        self.event(key, attempt_number, JobStatus.FAILED, reason)
-        self.happenings.append(Ended(key, succeeded=False))
+async def _take_off(conn: Connection, changes: Changes) -> None:
+    """Takes jobs and children off the dispatch queue."""
+    if whole := [key.job_id for key in changes.unready if key.array_index == WHOLE]:
+        for shape_id, count in (await ready.remove_jobs(conn, whole)).items():
+            changes.demand[shape_id] -= count
+    for job_id in changes.held:
+        for shape_id, count in (await ready.remove_new(conn, job_id)).items():
+            changes.demand[shape_id] -= count
+            changes.count(JobKey(job_id, 0), JobStatus.RUNNABLE, JobStatus.PENDING, count)
+    changes.held.clear()
+    taken: dict[Waiter, list[int]] = defaultdict(list)
+    children = [key for key in changes.unready if key.is_child]
+    for key, waiter in (await ready.containing(conn, children)).items():
+        taken[waiter].append(key.array_index)
+    changes.unready.clear()
+    await ready.take(conn, [(w.job_queue, w.entry, w.entry.end_index) for w in taken])
+    for waiter, indexes in taken.items():
+        _keep_others(changes, waiter, indexes)
 
-    def stop(self, live: LiveAttempt, why: Stop) -> None:
-        """Tells an attempt to stop; its agent hears of it after the commit."""
-        self.stops[live.key, live.attempt] = (live, why)
-        self.new_stops.append((live, why))
 
-    def count(self, key: JobKey, before: JobStatus, after: JobStatus, number: int = 1) -> None:
-        """Counts children of an array from one status to another; nothing for a single job."""
-        if key.array_index != WHOLE and before is not after:
-            differences = self.arrays.setdefault(key.job_id, Counter())
-            differences[before] -= number
-            differences[after] += number
+def _keep_others(changes: Changes, waiter: Waiter, taken: Iterable[int]) -> None:
+    """Puts back what is left of an entry without some children; it waits since when it did."""
+    entry = waiter.entry
+    changes.demand[entry.shape_id] -= entry.end_index - entry.next_index
+    first = entry.next_index
+    for index in [*sorted(taken), entry.end_index]:
+        if first < index:
+            changes.make_ready(
+                NewEntry(
+                    waiter.job_queue,
+                    entry.job_id,
+                    entry.shape_id,
+                    entry.seq,
+                    first,
+                    index,
+                    entry.rank,
+                    entry.ready_at,
+                )
+            )
+        first = index + 1
 
-    def make_ready(self, entry: NewEntry) -> None:
-        """Makes jobs dispatchable and counts them as demand."""
-        self.ready.append(entry)
-        self.demand[entry.shape_id] += entry.end_index - entry.next_index
 
-    def save(self) -> "Changes":
-        """What is gathered so far, to go back to."""
-        saved = replace(self, **{f.name: copy(getattr(self, f.name)) for f in fields(self)})
-        saved.arrays = {job_id: Counter(counts) for job_id, counts in self.arrays.items()}
-        return saved
-
-    def restore(self, saved: "Changes") -> None:
-        """Goes back to what was gathered then; to be done once with what was saved."""
-        for member in fields(self):
-            setattr(self, member.name, getattr(saved, member.name))
-
-    async def flush(self, conn: Connection) -> list[ChildCounts]:
-        """Writes everything but demand and what is still to be followed.
-
-        Returns the counts of arrays that changed.
-        """
-        await attempt.remove(conn, self.returned)
-        await job_transition.take_attempt_back(conn, [live.key for live in self.returned])
-        self.returned.clear()
-        await attempt.move(conn, list(self.attempt_moves.values()))
-        self.attempt_moves.clear()
-        await attempt.stop(conn, self.new_stops)
-        self.new_stops.clear()
-        await job_transition.move(conn, list(self.moves.values()))
-        self.moves.clear()
-        await job_event.insert(conn, self.events)
-        self.is_told = self.is_told or bool(self.events)
-        self.events.clear()
-        await job_transition.flag(conn, self.flags)
-        self.flags.clear()
-        await ready.add(conn, self.ready, self.now)
-        self.ready.clear()
-        arrays: dict[uuid.UUID, Mapping[JobStatus, int]] = dict(self.arrays)
-        self.arrays.clear()
-        return await array_job.change(conn, arrays, self.now)
-
-    def settle_demand(self) -> dict[int, int]:
-        """The differences in demand since the last call."""
-        differences = {shape_id: diff for shape_id, diff in self.demand.items() if diff}
-        self.demand.clear()
-        for shape_id, diff in differences.items():
-            self.settled[shape_id] += diff
-        return differences
-
-    async def close(self, conn: Connection) -> None:
-        """Writes what is written once, at the end."""
-        await demand.change(conn, self.settled)
+async def _insert_children(conn: Connection, changes: Changes) -> None:
+    alike: dict[tuple[JobStatus, str, bool, bool], list[NewChild]] = defaultdict(list)
+    for child in changes.children:
+        alike[child.status, child.reason, child.cancelled, child.terminated].append(child)
+    for (status, reason, cancelled, terminated), children in alike.items():
+        await job_transition.insert_children(
+            conn,
+            [child.key for child in children],
+            status,
+            reason,
+            cancelled=cancelled,
+            terminated=terminated,
+            now=changes.now,
+        )
+    changes.children.clear()

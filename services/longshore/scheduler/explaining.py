@@ -7,6 +7,7 @@ from longshore.domain.errors import NotFound
 from longshore.domain.fair_share import Ledger
 from longshore.domain.job.job import WHOLE, JobKey, JobStatus
 from longshore.domain.job.nodes import node_status
+from longshore.domain.job.record import JobFacts
 from longshore.domain.placing.lacking import NONE_YET
 from longshore.domain.placing.opening import is_slot
 from longshore.domain.placing.shapes import Shape
@@ -23,7 +24,6 @@ from longshore.state.scheduler import (
     topology,
 )
 from longshore.state.scheduler.attempt import PlacedAttempt
-from longshore.state.scheduler.job_transition import JobRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ async def explain_job(conn: Connection, key: JobKey) -> Explanation:
     return replace(explanation, attempts=attempts)
 
 
-def _is_missing(key: JobKey, parent: JobRow) -> bool:
+def _is_missing(key: JobKey, parent: JobFacts) -> bool:
     """Whether a job has no such child or node."""
     if key.is_node:
         return key.node_index >= (parent.num_nodes or 0)
@@ -86,7 +86,7 @@ def _of_node(job: Explanation, tried: PlacedAttempt, *, is_main: bool) -> Explan
 
 
 async def _explain(
-    conn: Connection, key: JobKey, parent: JobRow, row: JobRow | None
+    conn: Connection, key: JobKey, parent: JobFacts, row: JobFacts | None
 ) -> Explanation:
     """Explains a job, an array or a child; a child may have no row."""
     entries = [w.entry for w in await ready.of_jobs(conn, [key.job_id])]
@@ -111,7 +111,7 @@ _SENTENCES = {
 
 
 async def _runnable(
-    conn: Connection, key: JobKey, parent: JobRow, rank: int, seq: int
+    conn: Connection, key: JobKey, parent: JobFacts, rank: int, seq: int
 ) -> Explanation:
     shape = (await demand.shapes(conn, [parent.shape_id]))[parent.shape_id]
     # Among shares nobody can tell how many jobs come first: that depends on what these use.
@@ -173,7 +173,7 @@ async def _booting(conn: Connection, shape: Shape) -> tuple[int, str] | None:
     return total, f"{first.instance_type}, ordered {seconds} s ago"
 
 
-async def _unplaced(conn: Connection, parent: JobRow) -> tuple[str, str, str] | None:
+async def _unplaced(conn: Connection, parent: JobFacts) -> tuple[str, str, str] | None:
     """Why jobs of this shape are not placed: a sentence, the constant reason, what it means."""
     reason = await demand.of_shape(conn, parent.shape_id)
     if reason is not None and reason.blocked_reason:
@@ -186,7 +186,7 @@ async def _unplaced(conn: Connection, parent: JobRow) -> tuple[str, str, str] | 
     return None
 
 
-async def _pending(conn: Connection, key: JobKey, parent: JobRow) -> Explanation:
+async def _pending(conn: Connection, key: JobKey, parent: JobFacts) -> Explanation:
     array = (await array_job.load(conn, [key.job_id])).get(key.job_id)
     if array is not None and key.array_index == WHOLE:
         counts = [(s.value, n, "children") for s, n in array.counts.items() if n]

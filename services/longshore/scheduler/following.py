@@ -11,32 +11,25 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from longshore.domain.job.arrays import ArrayRules, ranges
-from longshore.domain.job.job import (
-    ARRAY_CHILD_FAILED,
-    DEPENDENCY_FAILED,
-    WHOLE,
-    JobKey,
-    JobStatus,
-)
-from longshore.domain.job.life import (
-    Allowance,
-    Child,
-    Dependency,
+from longshore.domain.job.arrays import ArrayRules
+from longshore.domain.job.changes import Changes
+from longshore.domain.job.dependency import Dependency, Dependent, behind, reach, waits_for
+from longshore.domain.job.happening import (
+    Counted,
+    Doomed,
     Ended,
-    Happening,
+    Following,
+    Reached,
     Spawned,
     Waits,
-    decide,
-    outlook,
 )
-from longshore.scheduler.changes import Changes
+from longshore.domain.job.job import JobKey, JobStatus
+from longshore.domain.job.life import Allowance, advance
+from longshore.domain.job.record import JobFacts
+from longshore.domain.job.snapshot import Jobs
+from longshore.scheduler.changes import flush
 from longshore.state.pool import Connection
-from longshore.state.scheduler import array_job, job_dependency, job_transition, ready
-from longshore.state.scheduler.array_job import ChildCounts, NewArray
-from longshore.state.scheduler.job_dependency import Dependent
-from longshore.state.scheduler.job_transition import JobMove, JobRow
-from longshore.state.scheduler.ready import NewEntry
+from longshore.state.scheduler import job_dependency, job_transition, ready
 
 #: Least dependents read of one ended job at a time. One may come three times.
 PAGE_LEAST = 8
@@ -57,24 +50,8 @@ async def follow(conn: Connection, changes: Changes, allowance: Allowance) -> No
 
 async def write(conn: Connection, changes: Changes) -> None:
     """Writes the gathered changes, and the ends of parents whose last child ended with them."""
-    while counts := await changes.flush(conn):
-        _finish_arrays(changes, counts)
-
-
-def _finish_arrays(changes: Changes, counts: Iterable[ChildCounts]) -> None:
-    """Ends parents whose last child has ended."""
-    for array in counts:
-        if array.finished:
-            failed = array.counts[JobStatus.FAILED] > 0
-            changes.move(
-                JobMove(
-                    JobKey(array.job_id),
-                    JobStatus.FAILED if failed else JobStatus.SUCCEEDED,
-                    ARRAY_CHILD_FAILED if failed else None,
-                    stopped_at=changes.now,
-                ),
-                0,
-            )
+    while counts := await flush(conn, changes):
+        changes.add(advance(Jobs(), map(Counted, counts), changes.now))
 
 
 async def _follow_once(conn: Connection, changes: Changes, allowance: Allowance) -> None:
@@ -101,8 +78,8 @@ async def _follow_once(conn: Connection, changes: Changes, allowance: Allowance)
 
 
 async def _choose(
-    conn: Connection, happenings: Sequence[Happening]
-) -> tuple[list[Happening], dict[uuid.UUID, ArrayRules]]:
+    conn: Connection, happenings: Sequence[Following]
+) -> tuple[list[Following], dict[uuid.UUID, ArrayRules]]:
     """Those from which anything follows, and the rules of the arrays whose children ended."""
     ended = [h for h in happenings if isinstance(h, Ended)]
     upstream = await job_dependency.depended_on(conn, {h.key.job_id for h in ended})
@@ -134,26 +111,10 @@ async def _move_dependents(
             changes.happenings.append(Ended(this.key, this.succeeded, whole_read[-1].job_id))
         edges += whole_read
     rows = await job_transition.load(conn, {JobKey(edge.job_id) for edge in edges})
-    whole: set[uuid.UUID] = set()
-    children: set[JobKey] = set()
-    for edge in edges:
-        row = rows.get(JobKey(edge.job_id))
-        if row is None or row.status is not JobStatus.PENDING:
-            continue
-        key = ended[edge.position].key
-        if row.dependencies_left > 0:
-            # The children of an array are looked at when they exist.
-            if not (edge.paired and key.is_child):
-                whole.add(edge.job_id)
-        elif edge.paired and row.array_size is not None:
-            if key.is_child:
-                children.add(JobKey(edge.job_id, key.array_index))
-            else:
-                changes.happenings.append(Spawned(edge.job_id))
-    await _settle_whole(
-        conn, changes, allowance, {job_id: rows[JobKey(job_id)] for job_id in whole}
-    )
-    return children
+    reached = reach(edges, ended, rows)
+    changes.happenings += reached.arrays
+    await _move_whole(conn, changes, allowance, {key: rows[key] for key in reached.whole})
+    return reached.children
 
 
 def _by_position(found: Iterable[Dependent], number: int) -> list[list[Dependent]]:
@@ -170,14 +131,14 @@ async def _look_at(
     rows = await job_transition.load(conn, [JobKey(job_id) for job_id in job_ids])
     allowance.take(len(rows))
     waiting = {
-        key.job_id: row
+        key: row
         for key, row in rows.items()
         if row.status is JobStatus.PENDING and row.dependencies_left > 0
     }
-    await _settle_whole(conn, changes, allowance, waiting, is_alone=True)
+    await _move_whole(conn, changes, allowance, waiting, is_alone=True)
 
 
-async def parts_of(conn: Connection, ended: Ended) -> list[Happening]:
+async def parts_of(conn: Connection, ended: Ended) -> list[Following]:
     """The same as what happened, for each of the dependents by itself, and for the rest.
 
     Empty if it has no parts.
@@ -188,7 +149,7 @@ async def parts_of(conn: Connection, ended: Ended) -> list[Happening]:
     if not found:
         return []
     rows = await job_transition.load(conn, {JobKey(edge.job_id) for edge in found})
-    parts: dict[Happening, None] = {}
+    parts: dict[Following, None] = {}
     for edge in found:
         row = rows.get(JobKey(edge.job_id))
         if row is None or row.status is not JobStatus.PENDING:
@@ -203,76 +164,52 @@ async def parts_of(conn: Connection, ended: Ended) -> list[Happening]:
     return list(parts)
 
 
-async def _settle_whole(
+async def _move_whole(
     conn: Connection,
     changes: Changes,
     allowance: Allowance,
-    rows: Mapping[uuid.UUID, JobRow],
+    rows: Mapping[JobKey, JobFacts],
     *,
     is_alone: bool = False,
 ) -> None:
-    """Fails dependents of failed jobs, and makes those ready whose dependencies all succeeded.
+    """Moves waiting jobs as what they wait for says, and with those that fail who waits for them.
 
-    With those that fail all that wait for them, unless each is looked at by itself.
+    A chain of them needs no round for each link, unless each is looked at by itself. Behind the
+    bound the last ones' own ends go on.
     """
     if not rows:
         return
-    edges: dict[uuid.UUID, list[Dependency]] = defaultdict(list)
-    for edge in await job_dependency.of_jobs(conn, rows):
-        edges[edge.job_id].append(edge)
-    looks = {job_id: outlook(edges[job_id]) for job_id in rows}
-    failing = {row.key: row for job_id, row in rows.items() if looks[job_id].failed}
-    if not is_alone:
-        failing |= await _downstream(conn, allowance, {key.job_id for key in failing})
-    for key, row in failing.items():
-        changes.fail(key, _failure(row), row.attempt)
-    waiting = {job_id: row for job_id, row in rows.items() if row.key not in failing}
-    await job_transition.set_dependencies(
-        conn, [(job_id, looks[job_id].left) for job_id in waiting]
-    )
-    await make_ready(
-        conn, changes, [row for job_id, row in waiting.items() if not looks[job_id].left]
-    )
-
-
-async def _downstream(
-    conn: Connection, allowance: Allowance, failing: set[uuid.UUID]
-) -> dict[JobKey, JobRow]:
-    """Those who fail with some jobs because they wait for them through others: a chain of them.
-
-    They need no round for each link. Behind the bound the last ones' own ends go on.
-    """
-    if not failing:
-        return {}
+    edges = await _edges(conn, [key.job_id for key in rows])
+    arrays = [key.job_id for key, row in rows.items() if row.array_size is not None]
+    rules = await job_dependency.rules(conn, arrays) if arrays else {}
+    moved = advance(Jobs(rows=rows, edges=edges, rules=rules), map(Reached, rows), changes.now)
+    changes.add(moved)
+    failing = {key.job_id for key, move in moved.moves.items() if move.status is JobStatus.FAILED}
+    if is_alone or not failing:
+        return
     found = await job_dependency.downstream(conn, failing, max(allowance.steps // 4, 1))
     allowance.take(len(found))
-    return await job_transition.load(conn, [JobKey(job_id) for job_id in found])
+    doomed = await job_transition.load(conn, [JobKey(job_id) for job_id in found])
+    changes.add(advance(Jobs(rows=doomed), map(Doomed, doomed), changes.now))
 
 
-def _failure(row: JobRow) -> str:
-    return row.request_reason if row.is_cancelled and row.request_reason else DEPENDENCY_FAILED
+async def _edges(
+    conn: Connection, job_ids: Iterable[uuid.UUID]
+) -> dict[uuid.UUID, list[Dependency]]:
+    edges: dict[uuid.UUID, list[Dependency]] = defaultdict(list)
+    for edge in await job_dependency.of_jobs(conn, job_ids):
+        edges[edge.job_id].append(edge)
+    return edges
 
 
 async def _next_in_sequence(
     conn: Connection,
     allowance: Allowance,
-    ended: Iterable[Ended],
+    ended: Sequence[Ended],
     rules: Mapping[uuid.UUID, ArrayRules],
 ) -> set[JobKey]:
-    """The children of SEQUENTIAL arrays to look at.
-
-    Behind one that succeeded the next; behind one that failed all that wait, up to the next that
-    does not: those behind that one are its own to fail. Of a long run the last one goes on.
-    """
-    succeeded: set[JobKey] = set()
-    failed: set[JobKey] = set()
-    for this in ended:
-        rule = rules.get(this.key.job_id)
-        if this.key.is_child and rule is not None and rule.sequential:
-            following = JobKey(this.key.job_id, this.key.array_index + 1)
-            if following.array_index < rule.size:
-                (succeeded if this.succeeded else failed).add(following)
-    failed -= {this.key for this in ended}
+    """The children of SEQUENTIAL arrays to look at. Of a long run the last one goes on."""
+    succeeded, failed = behind(ended, rules)
     settled = await job_transition.next_settled(conn, sorted(failed))
     most = max(allowance.steps // (2 * len(failed)), 1) if failed else 0
     children = succeeded
@@ -310,152 +247,16 @@ async def _move_children(
         return
     job_ids = {key.job_id for key in keys}
     rules = await job_dependency.rules(conn, job_ids)
-    pairs = await _pairs(conn, [job_id for job_id in job_ids if rules[job_id].n_to_n])
-    children = [Child(key, _waits_for(key, rules, pairs)) for key in keys]
-    others = {key for child in children for key in child.waits_for}
+    paired = [job_id for job_id in job_ids if rules[job_id].n_to_n]
+    edges = await _edges(conn, paired) if paired else {}
+    others = {
+        k for key in keys for k in waits_for(key, rules[key.job_id], edges.get(key.job_id, ()))
+    }
     allowance.take(len(keys | others))
     rows = await job_transition.load(conn, keys | others | {k.parent for k in keys | others})
     # What is waited for may be over for so long that it is history.
     if past := {key for key in others if key.parent not in rows}:
         rows |= await job_transition.load_past(conn, past | {key.parent for key in past})
     runnable = await ready.containing(conn, [key for key in keys if key not in rows])
-    decided = decide(
-        [
-            child
-            for child in children
-            if child.key not in runnable
-            and (child.key not in rows or rows[child.key].status is JobStatus.PENDING)
-        ],
-        {key: status for key in others if (status := _final(key, rows)) is not None},
-    )
-    await fail_waiting(conn, changes, set(decided.failed), DEPENDENCY_FAILED, rows)
-    await _make_children_ready(conn, changes, decided.ready, rows)
-
-
-async def _pairs(
-    conn: Connection, job_ids: Sequence[uuid.UUID]
-) -> dict[uuid.UUID, list[uuid.UUID]]:
-    """The arrays whose children those of some arrays wait for, index by index."""
-    pairs: dict[uuid.UUID, list[uuid.UUID]] = defaultdict(list)
-    if job_ids:
-        for edge in await job_dependency.of_jobs(conn, job_ids):
-            if edge.type == "N_TO_N" and edge.depends_on is not None:
-                pairs[edge.job_id].append(edge.depends_on)
-    return pairs
-
-
-def _waits_for(
-    key: JobKey,
-    rules: Mapping[uuid.UUID, ArrayRules],
-    pairs: Mapping[uuid.UUID, Sequence[uuid.UUID]],
-) -> tuple[JobKey, ...]:
-    others = [JobKey(job_id, key.array_index) for job_id in pairs.get(key.job_id, ())]
-    if rules[key.job_id].sequential and key.array_index > 0:
-        others.append(JobKey(key.job_id, key.array_index - 1))
-    return tuple(others)
-
-
-def _final(key: JobKey, rows: Mapping[JobKey, JobRow]) -> JobStatus | None:
-    """How a child ended, if it has; one that never comes to be has failed."""
-    if key in rows:
-        return rows[key].status if rows[key].status.final else None
-    parent = rows.get(key.parent)
-    return JobStatus.FAILED if parent is None or parent.status.final else None
-
-
-async def _make_children_ready(
-    conn: Connection, changes: Changes, keys: Iterable[JobKey], rows: Mapping[JobKey, JobRow]
-) -> None:
-    """Makes children dispatchable. What was cancelled fails, also with its whole array."""
-    free: dict[uuid.UUID, list[int]] = defaultdict(list)
-    over: dict[uuid.UUID, set[JobKey]] = defaultdict(set)
-    for key in keys:
-        parent = rows[key.parent]
-        if parent.is_cancelled or parent.is_terminated:
-            over[key.job_id].add(key)
-        elif key in rows and rows[key].is_cancelled:
-            changes.count(key, JobStatus.PENDING, JobStatus.FAILED)
-            changes.fail(key, rows[key].request_reason or DEPENDENCY_FAILED, 0)
-        else:
-            free[key.job_id].append(key.array_index)
-    for job_id, failing in over.items():
-        parent = rows[JobKey(job_id)]
-        await fail_waiting(
-            conn,
-            changes,
-            failing,
-            parent.request_reason or DEPENDENCY_FAILED,
-            rows,
-            cancelled=parent.is_cancelled,
-            terminated=parent.is_terminated,
-        )
-    for job_id, indexes in free.items():
-        row = rows[JobKey(job_id)]
-        changes.count(
-            JobKey(job_id, indexes[0]), JobStatus.PENDING, JobStatus.RUNNABLE, len(indexes)
-        )
-        for first, end in ranges(indexes):
-            changes.make_ready(NewEntry(row.job_queue, job_id, row.shape_id, row.seq, first, end))
-
-
-async def make_ready(conn: Connection, changes: Changes, rows: Iterable[JobRow]) -> None:
-    """Makes jobs dispatchable whose dependencies are met; arrays spawn, cancelled ones fail."""
-    arrays = []
-    for row in rows:
-        if row.is_cancelled:
-            changes.fail(row.key, row.request_reason or DEPENDENCY_FAILED, 0)
-        elif row.array_size is not None:
-            arrays.append(row)
-        else:
-            changes.make_ready(
-                NewEntry(row.job_queue, row.key.job_id, row.shape_id, row.seq, WHOLE, 0)
-            )
-            changes.move(JobMove(row.key, JobStatus.RUNNABLE), row.attempt)
-    if arrays:
-        await _spawn(conn, changes, arrays)
-
-
-async def _spawn(conn: Connection, changes: Changes, rows: list[JobRow]) -> None:
-    """Lets the children of arrays exist: those that wait for nothing are ready as one range."""
-    rules = await job_dependency.rules(conn, [row.key.job_id for row in rows])
-    spawned = []
-    for row in rows:
-        rule = rules[row.key.job_id]
-        first, end = rule.ready_at_spawn
-        spawned.append(NewArray(row.key.job_id, rule.size, end - first, rule.sequential))
-        if end > first:
-            changes.make_ready(
-                NewEntry(row.job_queue, row.key.job_id, row.shape_id, row.seq, first, end)
-            )
-    await array_job.insert(conn, spawned, changes.now)
-    changes.happenings += [Spawned(row.key.job_id) for row in rows if rules[row.key.job_id].n_to_n]
-
-
-async def fail_waiting(
-    conn: Connection,
-    changes: Changes,
-    keys: set[JobKey],
-    reason: str,
-    rows: Mapping[JobKey, JobRow],
-    *,
-    cancelled: bool = False,
-    terminated: bool = False,
-) -> None:
-    """Fails PENDING children, giving rows to those that have none, marked as asked for."""
-    new = sorted(key for key in keys if key not in rows)
-    await job_transition.insert_children(
-        conn,
-        new,
-        JobStatus.FAILED,
-        reason,
-        cancelled=cancelled,
-        terminated=terminated,
-        now=changes.now,
-    )
-    for key in sorted(keys):
-        changes.count(key, JobStatus.PENDING, JobStatus.FAILED)
-        if key in rows:
-            changes.fail(key, reason, rows[key].attempt)
-        else:
-            changes.event(key, 0, JobStatus.FAILED, reason)
-            changes.happenings.append(Ended(key, succeeded=False))
+    jobs = Jobs(rows=rows, edges=edges, rules=rules, runnable=runnable)
+    changes.add(advance(jobs, map(Reached, keys), changes.now))

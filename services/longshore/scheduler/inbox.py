@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from longshore.scheduler.report import AttemptReport
+from longshore.domain.job.record import AttemptReport
 from longshore.scheduler.wire.session import Session
 
 #: Most reports and bytes of reports that wait; more make the streams wait.

@@ -8,12 +8,13 @@ from functools import partial
 import structlog
 
 from longshore.domain.errors import NotFound, PreconditionFailed
+from longshore.domain.job.ending import lost_reports
+from longshore.domain.job.record import AttemptReport
 from longshore.domain.placing.opening import is_slot
 from longshore.domain.placing.waiting import EnvironmentFacts
 from longshore.scheduler.apart import apart, note, nothing
 from longshore.scheduler.isolating import Pass
 from longshore.scheduler.memory import Memory
-from longshore.scheduler.report import AttemptReport, lost_reports
 from longshore.scheduler.wire.session import Session
 from longshore.state.pool import Connection
 from longshore.state.scheduler import agent

@@ -4,11 +4,12 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from longshore.domain.job.changes import Changes
 from longshore.domain.job.life import Allowance
+from longshore.domain.job.record import AttemptRef
 from longshore.scheduler.apart import Apart, apart
-from longshore.scheduler.changes import Changes
 from longshore.scheduler.following import follow, write
-from longshore.scheduler.memory import AttemptRef, Memory
+from longshore.scheduler.memory import Memory
 from longshore.state.pool import Connection
 
 T = TypeVar("T")

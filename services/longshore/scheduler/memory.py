@@ -7,13 +7,12 @@ savepoint: where that is undone, `Saved` undoes what it meant for the attempts i
 goes with capacity and shapes, never with the backlog.
 """
 
-import heapq
 from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
-from datetime import datetime, timedelta
-from uuid import UUID
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 
-from longshore.domain.job.job import JobKey
+from longshore.domain.job.attempts import Attempts
+from longshore.domain.job.record import AttemptRef, LiveAttempt
 from longshore.domain.placing.opening import Room, is_slot
 from longshore.domain.placing.parking import Parking
 from longshore.domain.placing.shapes import Queue, Shape
@@ -24,15 +23,11 @@ from longshore.scheduler.sharing import Shares
 from longshore.state.pool import Connection
 from longshore.state.scheduler import agent, attempt, demand, share_usage, topology
 from longshore.state.scheduler.agent import Health
-from longshore.state.scheduler.attempt import LiveAttempt, MainEnd
 from longshore.state.scheduler.demand import Reason
 from longshore.state.scheduler.topology import Topology
 
 #: Shapes remembered of which no job waits: most come back.
 SHAPES_KEPT = 1_000
-
-#: Names one attempt.
-AttemptRef = tuple[JobKey, int]
 
 
 @dataclass(slots=True)
@@ -52,16 +47,8 @@ class Instance:
     attempts: dict[AttemptRef, LiveAttempt] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Saved:
-    """Attempts as they were before something was tried: themselves, and copies of then."""
-
-    lives: list[tuple[LiveAttempt, LiveAttempt]]
-    main_ends: dict[UUID, MainEnd | None]
-
-
 @dataclass(slots=True)
-class Memory:
+class Memory(Attempts):
     """The mirror.
 
     `loads` collects the instances whose number of attempts changed since it was last stored.
@@ -72,10 +59,7 @@ class Memory:
     runnable: dict[int, int]
     reasons: dict[int, Reason]
     instances: dict[str, Instance] = field(default_factory=dict)
-    live: dict[AttemptRef, LiveAttempt] = field(default_factory=dict)
-    by_job: dict[UUID, dict[JobKey, LiveAttempt]] = field(default_factory=dict)
     parking: Parking = field(default_factory=Parking)
-    deadlines: list[tuple[datetime, JobKey, int]] = field(default_factory=list)
     #: Instances that are taken away, with the time from which attempts on them are stopped.
     drains: dict[str, datetime] = field(default_factory=dict)
     supply: Supply = field(default_factory=Supply)
@@ -84,8 +68,6 @@ class Memory:
     #: Whether the reasons of parked shapes are to be told anew.
     reasons_stale: bool = False
     loads: set[str] = field(default_factory=set)
-    #: How the main nodes ended of the multi-node jobs of which other nodes are live.
-    main_ends: dict[UUID, MainEnd] = field(default_factory=dict)
     #: Whether earlier ticks left something to follow.
     has_happenings: bool = True
     #: Live attempts on instances that are no longer there: to be ended, so many a tick.
@@ -179,48 +161,30 @@ class Memory:
 
         One on an instance that is no longer there counts too, until it is ended.
         """
-        if not self._hold(live):
+        Attempts.hold(self, live)
+        if live.instance_id not in self.instances:
             self.orphans.append(live)
 
-    def _hold(self, live: LiveAttempt) -> bool:
-        """Counts a live attempt; whether its instance is there."""
-        ref = (live.key, live.attempt)
-        self.live[ref] = live
-        self.by_job.setdefault(live.key.job_id, {})[live.key] = live
+    def take_up(self, live: LiveAttempt) -> None:
+        """Counts a live attempt, on its instance if that is there."""
+        Attempts.take_up(self, live)
         self.shares.hold(live)
         instance = self.instances.get(live.instance_id)
-        if instance is None:
-            return False
-        instance.attempts[ref] = live
-        instance.free = instance.free - live.held
-        self.loads.add(live.instance_id)
-        return True
+        if instance is not None:
+            instance.attempts[live.key, live.attempt] = live
+            instance.free = instance.free - live.held
+            self.loads.add(live.instance_id)
 
     def release(self, live: LiveAttempt) -> None:
         """Gives back what an ended attempt held."""
-        ref = (live.key, live.attempt)
-        del self.live[ref]
+        Attempts.release(self, live)
         self.shares.release(live)
-        siblings = self.by_job[live.key.job_id]
-        del siblings[live.key]
-        if not siblings:
-            del self.by_job[live.key.job_id]
+        ref = (live.key, live.attempt)
         instance = self.instances.get(live.instance_id)
         if instance is not None and instance.attempts.pop(ref, None) is not None:
             instance.free = instance.free + live.held
             self.loads.add(live.instance_id)
             self.freed.add(live.instance_id)
-
-    def live_of(self, key: JobKey) -> list[LiveAttempt]:
-        """The live attempt of a job or child, if it has one; those of all nodes of a job."""
-        lives = self.by_job.get(key.job_id, {})
-        if key in lives:
-            return [lives[key]]
-        return [] if key.is_child else [live for live in lives.values() if live.key.job == key]
-
-    def refs_of(self, job_id: UUID) -> list[AttemptRef]:
-        """The live attempts of a job, its nodes or its children."""
-        return [(live.key, live.attempt) for live in self.by_job.get(job_id, {}).values()]
 
     async def learn_shapes(self, conn: Connection, shape_ids: Iterable[int]) -> None:
         """Reads shapes that the mirror does not know: no job of theirs waited lately."""
@@ -252,61 +216,6 @@ class Memory:
         needed = self.runnable.keys() | self.parking.held
         if len(self.shapes) > len(needed) + SHAPES_KEPT:
             self.shapes = {shape_id: self.shapes[shape_id] for shape_id in needed}
-
-    def watch_deadline(self, live: LiveAttempt) -> None:
-        """Notes when a running attempt must end, if it has a timeout.
-
-        It counts from when the scheduler learned that it runs, as agents' clocks may be wrong. The
-        time of a multi-node job is its main node's.
-        """
-        if live.key.is_node and not live.is_main:
-            return
-        if live.timeout_seconds is not None and live.running_at is not None:
-            deadline = live.running_at + timedelta(seconds=live.timeout_seconds)
-            heapq.heappush(self.deadlines, (deadline, live.key, live.attempt))
-
-    def overdue(self, now: datetime) -> Iterator[LiveAttempt]:
-        """Takes out the attempts whose time is over and that were not told to stop yet."""
-        while self.deadlines and self.deadlines[0][0] <= now:
-            _, key, number = heapq.heappop(self.deadlines)
-            live = self.live.get((key, number))
-            # Of one whose start was undone the note stays.
-            if live is not None and live.running and live.stop is None:
-                yield live
-
-    def save(self, refs: Iterable[AttemptRef]) -> "Saved":
-        """What attempts are like now, and the other nodes of their jobs."""
-        lives: dict[AttemptRef, LiveAttempt] = {}
-        jobs: set[UUID] = set()
-        for ref in refs:
-            live = self.live.get(ref)
-            if live is None:
-                continue
-            if live.key.is_node:
-                jobs.add(live.key.job_id)
-            else:
-                lives[ref] = live
-        for job_id in jobs:
-            lives |= {(one.key, one.attempt): one for one in self.live_of(JobKey(job_id))}
-        return Saved(
-            [(live, replace(live)) for live in lives.values()],
-            {job_id: self.main_ends.get(job_id) for job_id in jobs},
-        )
-
-    def restore(self, saved: "Saved") -> None:
-        """Makes attempts again what they were, also those that were released since.
-
-        What only costs another look stays: shapes that try again, loads that are stored again.
-        """
-        for live, before in saved.lives:
-            for member in fields(LiveAttempt):
-                setattr(live, member.name, getattr(before, member.name))
-            if (live.key, live.attempt) not in self.live:
-                self._hold(live)
-        for job_id, end in saved.main_ends.items():
-            self.main_ends.pop(job_id, None)
-            if end is not None:
-                self.main_ends[job_id] = end
 
     def told_of(self, instance_id: str) -> list[LiveAttempt]:
         """The attempts on an instance of which its agent is told."""

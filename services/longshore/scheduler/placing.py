@@ -14,6 +14,7 @@ import structlog
 
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.job.job import WHOLE, JobKey, JobStatus
+from longshore.domain.job.record import LiveAttempt
 from longshore.domain.placing.lacking import NO_NODES, RESERVED, explain, lacks
 from longshore.domain.placing.opening import Room, is_slot
 from longshore.domain.placing.plan import plan
@@ -26,6 +27,7 @@ from longshore.domain.placing.waiting import (
     shortages_of,
 )
 from longshore.scheduler.apart import apart, note, nothing
+from longshore.scheduler.changes import flush
 from longshore.scheduler.details import DetailsCache
 from longshore.scheduler.heads import (
     PLACEMENT,
@@ -39,7 +41,6 @@ from longshore.scheduler.log_stream import log_stream_name
 from longshore.scheduler.memory import Memory
 from longshore.state.pool import Connection
 from longshore.state.scheduler import agent, attempt, demand, job_transition, ready
-from longshore.state.scheduler.attempt import LiveAttempt
 from longshore.state.scheduler.demand import Reason
 from longshore.state.scheduler.job_transition import JobDetails
 
@@ -203,7 +204,7 @@ async def _apply(
         if (number := numbers.get(p.key.job, 0))
     ]
     await attempt.insert(conn, lives, changes.now)
-    await changes.flush(conn)
+    await flush(conn, changes)
     return lives, known
 
 

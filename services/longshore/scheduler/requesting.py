@@ -1,38 +1,34 @@
 """Requests to cancel and to terminate, and the end of a queue's jobs when the queue is deleted.
 
-Cancel: a job that waits for capacity fails; one that waits for dependencies is marked and fails
-when they are met; one that is placed runs on. Terminate: what waits fails at once, what is placed
-is stopped. On an array parent both mean every child: so many a tick, and of the others none is
-placed meanwhile. Final jobs stay as they are.
+What becomes of the jobs is `longshore.domain.job.asking`'s to decide; here what it needs is read,
+of large arrays so many children a tick.
 """
 
 import uuid
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from longshore.domain.job.job import QUEUE_DELETED, WHOLE, JobKey, JobStatus, Stop, StopKind
-from longshore.scheduler.changes import Changes
-from longshore.scheduler.ending import stop
-from longshore.scheduler.following import fail_waiting
+from longshore.domain.job.changes import Changes
+from longshore.domain.job.happening import Asked
+from longshore.domain.job.job import QUEUE_DELETED, WHOLE, JobKey
+from longshore.domain.job.life import advance
+from longshore.domain.job.record import JobFacts
+from longshore.domain.job.snapshot import Jobs
 from longshore.scheduler.isolating import Pass
 from longshore.scheduler.memory import Memory
 from longshore.state.pool import Connection
 from longshore.state.scheduler import array_job, job_request, job_transition, ready
 from longshore.state.scheduler.job_request import JobRequest
-from longshore.state.scheduler.job_transition import JobFlag, JobRow
-from longshore.state.scheduler.ready import NewEntry, Waiter
 from longshore.state.submission import queue_deletion
 
 #: Most requests acted on in one transaction.
 REQUEST_LIMIT = 500
 #: Most children of arrays that were asked for as a whole, acted on in one transaction.
 CHILDREN_LIMIT = 2_000
-_WAITING = (JobStatus.SUBMITTED, JobStatus.PENDING, JobStatus.RUNNABLE)
 
 
 @dataclass(slots=True)
-class _Asked:
+class _Wish:
     """What is asked of a job: the request that goes furthest, and the ids of all."""
 
     request: JobRequest
@@ -52,7 +48,7 @@ async def apply_requests(this: Pass) -> bool:
     asked = _choose(requests)
     goes_on = sum(len(one.ids) for one in asked) < len(requests) or len(requests) == REQUEST_LIMIT
 
-    async def act(part: Sequence[_Asked]) -> None:
+    async def act(part: Sequence[_Wish]) -> None:
         unique = {one.request.key: one.request for one in part}
         keys = [key for one in unique for key in (one, one.parent)]
         rows = await job_transition.load(this.conn, keys)
@@ -69,12 +65,12 @@ async def apply_requests(this: Pass) -> bool:
     return goes_on or bool(tried.left)
 
 
-def _choose(requests: Iterable[JobRequest]) -> list[_Asked]:
+def _choose(requests: Iterable[JobRequest]) -> list[_Wish]:
     """What can be acted on together: of one job either the whole or children.
 
     Terminate beats cancel. The rest waits for the next transaction.
     """
-    chosen: dict[JobKey, _Asked] = {}
+    chosen: dict[JobKey, _Wish] = {}
     whole: dict[uuid.UUID, bool] = {}
     deferred: set[uuid.UUID] = set()
     for request in requests:
@@ -83,7 +79,7 @@ def _choose(requests: Iterable[JobRequest]) -> list[_Asked]:
         if key.job_id in deferred or whole.setdefault(key.job_id, is_whole) is not is_whole:
             deferred.add(key.job_id)
             continue
-        asked = chosen.setdefault(key, _Asked(request))
+        asked = chosen.setdefault(key, _Wish(request))
         asked.ids.append(request.request_id)
         if _goes_further(request, asked.request):
             asked.request = request
@@ -102,214 +98,36 @@ async def _act(
     changes: Changes,
     memory: Memory,
     requests: dict[JobKey, JobRequest],
-    rows: dict[JobKey, JobRow],
+    rows: dict[JobKey, JobFacts],
 ) -> list[JobRequest]:
     """Acts on requests; returns what is left of those on large arrays."""
     arrays = await array_job.load(
         conn, [key.job_id for key in requests if _row_is_array(rows.get(key.parent))]
     )
-    singles: list[tuple[JobRequest, JobRow]] = []
-    whole: list[tuple[JobRequest, JobRow]] = []
-    children: list[tuple[JobRequest, JobRow]] = []
-    for key, request in requests.items():
-        parent = rows.get(key.parent)
-        if parent is None:
-            continue
-        if key.array_index != WHOLE:
-            if key.job_id in arrays:
-                children.append((request, parent))
-        elif key.job_id in arrays:
-            whole.append((request, parent))
-        else:
-            singles.append((request, parent))
-    await _act_on_singles(conn, changes, memory, singles)
-    await _act_on_children(conn, changes, memory, children, rows)
-    return await _act_on_arrays(conn, changes, memory, whole)
-
-
-def _row_is_array(row: JobRow | None) -> bool:
-    return row is not None and row.array_size is not None
-
-
-async def _act_on_singles(
-    conn: Connection,
-    changes: Changes,
-    memory: Memory,
-    requests: Iterable[tuple[JobRequest, JobRow]],
-) -> None:
-    """Single jobs, and arrays whose children do not exist yet."""
-    failing: list[uuid.UUID] = []
-    for request, row in requests:
-        if row.status in _WAITING and (request.terminate or row.status is not JobStatus.PENDING):
-            if row.status is JobStatus.RUNNABLE:
-                failing.append(row.key.job_id)
-            changes.flags.append(_flag(request))
-            changes.fail(row.key, request.reason, row.attempt)
-        elif row.status is JobStatus.PENDING:
-            changes.flags.append(_flag(request))
-        elif request.terminate:
-            _stop_live(changes, memory, request)
-    await _unready(conn, changes, failing)
-    if changes.flags:
-        # Flags are noted on unfinished rows: before the moves that finish them.
-        await job_transition.flag(conn, changes.flags)
-        changes.flags.clear()
-
-
-def _flag(request: JobRequest) -> JobFlag:
-    return JobFlag(request.key, not request.terminate, request.terminate, request.reason)
-
-
-def _stop_live(changes: Changes, memory: Memory, request: JobRequest) -> None:
-    for live in memory.live_of(request.key):
-        changes.flags.append(_flag(request))
-        stop(changes, memory, live, Stop(StopKind.TERMINATED, request.reason))
-
-
-async def _unready(conn: Connection, changes: Changes, job_ids: list[uuid.UUID]) -> None:
-    """Takes jobs off the dispatch queue."""
-    if job_ids:
-        for shape_id, count in (await ready.remove_jobs(conn, job_ids)).items():
-            changes.demand[shape_id] -= count
-
-
-async def _act_on_children(
-    conn: Connection,
-    changes: Changes,
-    memory: Memory,
-    requests: list[tuple[JobRequest, JobRow]],
-    rows: dict[JobKey, JobRow],
-) -> None:
-    """Children of arrays whose children exist."""
-    if not requests:
-        return
-    waiters = await ready.containing(conn, [request.key for request, _ in requests])
-    taken: dict[Waiter, list[int]] = defaultdict(list)
-    for request, parent in requests:
-        key, row = request.key, rows.get(request.key)
-        if parent.array_size is None or key.array_index >= parent.array_size:
-            continue
-        waiter = waiters.get(key)
-        if waiter is not None:
-            taken[waiter].append(key.array_index)
-            await _fail_child(conn, changes, request, row, JobStatus.RUNNABLE)
-        elif row is None or row.status is JobStatus.PENDING:
-            if request.terminate:
-                await _fail_child(conn, changes, request, row, JobStatus.PENDING)
-            else:
-                await job_transition.insert_children(
-                    conn, [key], JobStatus.PENDING, request.reason, cancelled=True
-                )
-        elif request.terminate:
-            _stop_live(changes, memory, request)
-    await _cut(conn, changes, taken)
-
-
-async def _fail_child(
-    conn: Connection,
-    changes: Changes,
-    request: JobRequest,
-    row: JobRow | None,
-    before: JobStatus,
-) -> None:
-    if row is None:
-        await job_transition.insert_children(
-            conn,
-            [request.key],
-            JobStatus.PENDING,
-            request.reason,
-            cancelled=not request.terminate,
-            terminated=request.terminate,
-        )
-    else:
-        await job_transition.flag(conn, [_flag(request)])
-    changes.count(request.key, before, JobStatus.FAILED)
-    changes.fail(request.key, request.reason, 0 if row is None else row.attempt)
-
-
-async def _cut(conn: Connection, changes: Changes, taken: Mapping[Waiter, Iterable[int]]) -> None:
-    """Takes children out of the middle of an array's entries; the others wait as long as before."""
-    await ready.take(conn, [(w.job_queue, w.entry, w.entry.end_index) for w in taken])
-    for waiter, indexes in taken.items():
-        entry = waiter.entry
-        changes.demand[entry.shape_id] -= entry.end_index - entry.next_index
-        first = entry.next_index
-        for index in [*sorted(indexes), entry.end_index]:
-            if first < index:
-                changes.make_ready(
-                    NewEntry(
-                        waiter.job_queue,
-                        entry.job_id,
-                        entry.shape_id,
-                        entry.seq,
-                        first,
-                        index,
-                        entry.rank,
-                        entry.ready_at,
-                    )
-                )
-            first = index + 1
-
-
-async def _act_on_arrays(
-    conn: Connection,
-    changes: Changes,
-    memory: Memory,
-    requests: Iterable[tuple[JobRequest, JobRow]],
-) -> list[JobRequest]:
-    """Arrays whose children exist, child by child up to a bound; returns what is left."""
-    allowed = CHILDREN_LIMIT
+    asked: list[Asked] = []
     left: list[JobRequest] = []
-    for request, parent in requests:
-        if parent.status.final or parent.array_size is None:
-            continue
-        end = min(request.first_index + allowed, parent.array_size)
-        if end > request.first_index:
-            await _act_on_array(conn, changes, memory, request, end)
-            allowed -= end - request.first_index
-        if end < parent.array_size:
-            left.append(replace(request, first_index=end))
+    known, allowed = dict(rows), CHILDREN_LIMIT
+    for key, request in requests.items():
+        row = rows.get(key)
+        first = end = 0
+        if key.job_id in arrays and key.array_index == WHOLE and row and not row.status.final:
+            size = row.array_size or 0
+            first, end = request.first_index, min(request.first_index + allowed, size)
+            allowed -= end - first
+            if end < size:
+                left.append(replace(request, first_index=end))
+            if end <= first:
+                continue
+            known |= await job_transition.load_children(conn, key.job_id, first, end)
+        asked.append(Asked(key, request.terminate, request.reason, first, end))
+    runnable = await ready.containing(conn, [key for key in requests if key.is_child])
+    jobs = Jobs(rows=known, runnable=runnable, spawned=arrays, attempts=memory)
+    changes.add(advance(jobs, asked, changes.now))
     return left
 
 
-async def _act_on_array(
-    conn: Connection, changes: Changes, memory: Memory, request: JobRequest, end: int
-) -> None:
-    """Some children of an array: those not placed fail, and on terminate those placed stop.
-
-    From the first of them on no child of the array is placed that never was.
-    """
-    job_id = request.key.job_id
-    await job_transition.flag(conn, [_flag(request)])
-    for shape_id, count in (await ready.remove_new(conn, job_id)).items():
-        changes.demand[shape_id] -= count
-        changes.count(JobKey(job_id, 0), JobStatus.RUNNABLE, JobStatus.PENDING, count)
-    rows = await job_transition.load_children(conn, job_id, request.first_index, end)
-    keys = [JobKey(job_id, index) for index in range(request.first_index, end)]
-    waiting = {key for key in keys if key not in rows or rows[key].status in _WAITING}
-    retried = await ready.containing(
-        conn, [k for k, row in rows.items() if row.status is JobStatus.RUNNABLE]
-    )
-    await _cut(conn, changes, {waiter: [key.array_index] for key, waiter in retried.items()})
-    # Counted as PENDING first, so that all that fail are moved in one way.
-    for key in retried:
-        changes.count(key, JobStatus.RUNNABLE, JobStatus.PENDING)
-    # Flags are noted on unfinished rows: before the moves that finish them.
-    await job_transition.flag(
-        conn, [_flag(replace(request, key=key)) for key in sorted(waiting & rows.keys())]
-    )
-    await fail_waiting(
-        conn,
-        changes,
-        waiting,
-        request.reason,
-        rows,
-        cancelled=not request.terminate,
-        terminated=request.terminate,
-    )
-    if request.terminate:
-        for key in keys:
-            _stop_live(changes, memory, replace(request, key=key))
+def _row_is_array(row: JobFacts | None) -> bool:
+    return row is not None and row.array_size is not None
 
 
 async def apply_deletions(this: Pass) -> bool:
@@ -331,7 +149,7 @@ async def _end_jobs(this: Pass, queue: str) -> bool:
     rows = [row for row in found if row.key not in paused][:REQUEST_LIMIT]
     goes_on = len(rows) == REQUEST_LIMIT
 
-    async def end(part: Sequence[JobRow]) -> None:
+    async def end(part: Sequence[JobFacts]) -> None:
         requests = {
             row.key: JobRequest(0, row.key, terminate=True, reason=QUEUE_DELETED) for row in part
         }

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from prometheus_client import Histogram
 
-from longshore.domain.job.life import STEPS_LIMIT, Ended
+from longshore.domain.job.happening import Ended
+from longshore.domain.job.life import STEPS_LIMIT
 from longshore.scheduler.apart import apart, nothing
 from longshore.scheduler.following import parts_of
 from longshore.scheduler.isolating import Pass

@@ -1,9 +1,7 @@
-"""Agents that come back after their instance was given up as lost.
+"""Agents that come back after their instance was given up as lost, with what they still know of.
 
-What was lost with it ended, as far as anyone could know. A job that is final stays so, and one that
-was started again goes on where it is: the agent is told to stop what it has of those. But where the
-job still waits for its next attempt, the last one was not over: it is live again, on the instance
-that it never left, and how it ends, or has ended, decides.
+Whether an attempt is live again is `longshore.domain.job.returning`'s to decide; the agent is told
+to stop what it has of the others.
 """
 
 from collections import Counter
@@ -12,14 +10,16 @@ from functools import partial
 
 import structlog
 
-from longshore.domain.job.job import JobKey, JobStatus
+from longshore.domain.job.changes import Changes
+from longshore.domain.job.happening import Returned
+from longshore.domain.job.life import advance
+from longshore.domain.job.record import AttemptRef, LiveAttempt
+from longshore.domain.job.snapshot import Jobs
 from longshore.scheduler.apart import apart, note
-from longshore.scheduler.changes import Changes
-from longshore.scheduler.memory import AttemptRef, Memory
+from longshore.scheduler.changes import close, flush
+from longshore.scheduler.memory import Memory
 from longshore.state.pool import Connection
-from longshore.state.scheduler import attempt
-from longshore.state.scheduler.attempt import LiveAttempt
-from longshore.state.scheduler.job_transition import JobMove
+from longshore.state.scheduler import attempt, job_transition
 
 log = structlog.get_logger()
 
@@ -29,42 +29,37 @@ async def take_back(
     changes: Changes,
     memory: Memory,
     instance_id: str,
-    known: Sequence[tuple[JobKey, int]],
+    known: Sequence[AttemptRef],
 ) -> list[LiveAttempt]:
     """Takes up again, in the tables, what an agent knows of and nobody has started again.
 
-    Nodes of multi-node jobs are not: the others of their try have ended. Nor is what the database
-    refuses: it goes on from where it is, and its agent is told to stop it.
+    What the database refuses goes on from where it is, and its agent is told to stop it.
     """
-    lost = [
-        (key, number)
-        for key, number in known
-        if not key.is_node and (key, number) not in memory.live
-    ]
+    unknown = [ref for ref in known if ref not in memory.live]
     lives: list[LiveAttempt] = []
 
     async def act(part: Sequence[AttemptRef]) -> None:
-        found = await attempt.take_back(conn, instance_id, part)
-        await memory.learn_shapes(conn, {live.shape_id for live in found})
-        for live in found:
-            changes.count(live.key, JobStatus.RUNNABLE, _status(live))
-            move = JobMove(live.key, _status(live), started_at=live.started_at)
-            changes.move(move, live.attempt)
-            changes.demand[live.shape_id] -= 1
-        await changes.flush(conn)
-        lives.extend(found)
+        ended = await attempt.ended_on(conn, instance_id, part)
+        rows = await job_transition.load(conn, {live.key for live, _ in ended})
+        returned = [Returned(live, is_lost) for live, is_lost in ended]
+        decided = advance(Jobs(rows=rows), returned, changes.now)
+        await attempt.take_back(conn, [(live.key, live.attempt) for live in decided.revived])
+        await memory.learn_shapes(conn, {live.shape_id for live in decided.revived})
+        changes.add(decided)
+        await flush(conn, changes)
+        lives.extend(decided.revived)
 
     def save(_: Sequence[AttemptRef]) -> Callable[[], None]:
         return partial(changes.restore, changes.save())
 
-    tried = await apart(conn, lost, act, save)
+    tried = await apart(conn, unknown, act, save)
     for (key, number), error in tried.failed:
         note("return", error, job_id=str(key), attempt=number, instance_id=instance_id)
     if not lives:
         return []
     log.info("attempts.taken_back", instance_id=instance_id, attempts=len(lives))
     changes.settle_demand()
-    await changes.close(conn)
+    await close(conn, changes)
     return lives
 
 
@@ -76,7 +71,3 @@ def hold_again(memory: Memory, lives: Sequence[LiveAttempt]) -> None:
         # The shape's first job is another one now.
         memory.parking.parked.pop(live.shape_id, None)
     memory.count_demand({s: -n for s, n in Counter(live.shape_id for live in lives).items()})
-
-
-def _status(live: LiveAttempt) -> JobStatus:
-    return JobStatus.RUNNING if live.running else JobStatus.STARTING

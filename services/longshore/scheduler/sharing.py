@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from longshore.domain.fair_share import Ledger, Share, Usage
+from longshore.domain.job.record import LiveAttempt
 from longshore.state.pool import Connection
 from longshore.state.scheduler import share_usage
-from longshore.state.scheduler.attempt import LiveAttempt
 from longshore.state.scheduler.topology import Topology
 
 STORE_INTERVAL = timedelta(seconds=1)

@@ -8,10 +8,12 @@ from datetime import UTC, datetime
 from prometheus_client import Counter, Gauge
 
 from longshore.domain.catalogue import Catalogue
+from longshore.domain.job.changes import Changes
 from longshore.domain.job.life import Allowance
+from longshore.domain.job.record import AttemptReport, LiveAttempt
 from longshore.scheduler.admission import admit
 from longshore.scheduler.agents import Agents
-from longshore.scheduler.changes import Changes
+from longshore.scheduler.changes import close
 from longshore.scheduler.details import DetailsCache
 from longshore.scheduler.ending import stop_overdue, take_reports
 from longshore.scheduler.instances import (
@@ -25,12 +27,10 @@ from longshore.scheduler.isolating import Pass
 from longshore.scheduler.leading import Lead
 from longshore.scheduler.memory import Memory
 from longshore.scheduler.placing import Placed, may_place_more, place
-from longshore.scheduler.report import AttemptReport
 from longshore.scheduler.requesting import apply_deletions, apply_requests
 from longshore.scheduler.resuming import resume, suspend
 from longshore.state import listen
 from longshore.state.pool import Connection
-from longshore.state.scheduler.attempt import LiveAttempt
 from longshore.state.scheduler.job_transition import JobDetails
 
 #: Seconds after which all that has arrived was read, also where this process stood still before.
@@ -129,7 +129,7 @@ class Tick:
             outcome.busy = bool(
                 changes.is_told or changes.stops or lost or noticed or fared or allowance.taken
             )
-            await changes.close(conn)
+            await close(conn, changes)
             await store_loads(conn, memory, changes.now)
             await memory.shares.keep(conn, memory.topology, changes.now)
             if short or outcome.placed.short or lost or noticed or fared:

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from longshore.domain.job.job import JobKey
+from longshore.domain.job.record import AttemptReport
 from longshore.scheduler.inbox import Inbox, Report
-from longshore.scheduler.report import AttemptReport
 
 
 def a_report(size: int, changes: int = 1) -> Report:

@@ -1,5 +1,9 @@
-"""The life of a job: its ids and statuses, and what the end of an attempt means for it.
+"""The life of a job: its ids and statuses, and what each thing that happens makes of it.
 
-`job` has the statuses and judges ended attempts, by the rules of `retry`. `arrays` says which
-children wait for what, `nodes` what the nodes of a multi-node job are to it.
+`life` is the way in: `advance(jobs, happenings, now) -> changes`. What it sees is in `snapshot`,
+of `record`s; what may happen in `happening`; what it decides in `changes`. It is made of `waiting`
+(dependencies and children, whose edges are `dependency`'s and `arrays`'s), `asking` (cancel and
+terminate), `ending` (attempts that start, end and are stopped, by the rules of `job` and `retry`)
+and `returning` (attempts that were lost and are there again). `attempts` keeps those that are live,
+`nodes` says what the nodes of a multi-node job are to it.
 """

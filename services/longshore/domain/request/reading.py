@@ -30,7 +30,7 @@ class AttemptRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class ArrayCounts:
+class ChildCounts:
     """How many children of an array job are in each status."""
 
     by_status: Mapping[str, int]
@@ -60,7 +60,7 @@ class JobRecord:
     status_reason: str | None
     #: Of the array, for a parent and its children.
     array_size: int | None
-    counts: ArrayCounts | None
+    counts: ChildCounts | None
     #: Of the multi-node job, for it and its nodes.
     nodes: NodeCount | None
     is_cancelled: bool

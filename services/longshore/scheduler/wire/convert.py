@@ -17,11 +17,10 @@ from longshore.domain.errors import InvalidRequest
 from longshore.domain.instance import Condition, is_instance_id
 from longshore.domain.job.job import JobKey
 from longshore.domain.job.nodes import range_of_each, ranges_of
+from longshore.domain.job.record import AttemptReport, LiveAttempt
 from longshore.domain.request.container import needs_of
 from longshore.domain.resources import Resources
-from longshore.scheduler.report import AttemptReport
 from longshore.state.scheduler.agent import Health, Notice, Registration
-from longshore.state.scheduler.attempt import LiveAttempt
 from longshore.state.scheduler.job_transition import JobDetails
 from longshore.v1 import agent_service_pb2 as pb
 from longshore.v1 import job_definition_pb2, resources_pb2

@@ -2,11 +2,11 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from longshore.domain.job.job import JobStatus
+from longshore.domain.job.record import ChildCounts, NewArray
 from longshore.state.pool import Connection
 from longshore.state.queries import load_queries
 
@@ -20,30 +20,6 @@ COUNTED = (
     JobStatus.SUCCEEDED,
     JobStatus.FAILED,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class ChildCounts:
-    """Children of an array by status."""
-
-    job_id: uuid.UUID
-    size: int
-    counts: Mapping[JobStatus, int]
-
-    @property
-    def finished(self) -> bool:
-        """Whether every child is final."""
-        return self.counts[JobStatus.SUCCEEDED] + self.counts[JobStatus.FAILED] == self.size
-
-
-@dataclass(frozen=True, slots=True)
-class NewArray:
-    """An array whose children begin to exist."""
-
-    job_id: uuid.UUID
-    size: int
-    runnable: int
-    sequential: bool
 
 
 async def insert(conn: Connection, arrays: Sequence[NewArray], now: datetime | None = None) -> None:

@@ -7,86 +7,13 @@ from datetime import datetime
 from typing import Any
 
 from longshore.domain.job.job import JobKey, Stop, StopKind
+from longshore.domain.job.record import AttemptMove, AttemptRef, LiveAttempt, MainEnd
 from longshore.domain.resources import Resources
 from longshore.state.pool import Connection
 from longshore.state.queries import load_history_queries, load_queries
 
 _SQL = load_queries("attempt")
 _ALL = load_history_queries("attempt")
-
-
-@dataclass(slots=True)
-class LiveAttempt:
-    """An attempt that has not ended, as the scheduler keeps it in memory."""
-
-    key: JobKey
-    attempt: int
-    attempt_id: str
-    instance_id: str
-    compute_environment: str
-    held: Resources
-    log_stream_name: str
-    placed_at: datetime
-    seq: int
-    job_queue: str
-    shape_id: int
-    attempts_max: int
-    timeout_seconds: int | None
-    array_size: int | None
-    running: bool = False
-    #: As its agent says, within what can be.
-    started_at: datetime | None = None
-    #: When the scheduler learned that it runs, by its own clock.
-    running_at: datetime | None = None
-    stop: Stop | None = None
-    #: Of nodes of multi-node jobs: how many there are, and which is the main one.
-    num_nodes: int | None = None
-    main_node: int | None = None
-    #: Of a node, from RUNNING on: under which other nodes reach it.
-    address: str | None = None
-    #: A node that its agent does not know of yet: it starts once the main node runs, and is told
-    #: under which address.
-    held_back: bool = False
-    main_address: str = ""
-    #: Whose it is, in a queue with a scheduling policy.
-    share: str = ""
-
-    @property
-    def is_main(self) -> bool:
-        """Whether it is the main node of a multi-node job."""
-        return self.key.is_node and self.key.node_index == self.main_node
-
-
-@dataclass(frozen=True, slots=True)
-class AttemptMove:
-    """An attempt's new status; `stopped_at` is set if it ended."""
-
-    key: JobKey
-    attempt: int
-    status: str
-    started_at: datetime | None = None
-    stopped_at: datetime | None = None
-    exit_code: int | None = None
-    reason: str | None = None
-    status_reason: str | None = None
-    address: str | None = None
-    #: With RUNNING: when the scheduler learned of it.
-    running_at: datetime | None = None
-    #: With ENDED: its instance was given up, and nobody knows how it ended.
-    is_lost: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class MainEnd:
-    """How the main node of a multi-node job ended, kept until its last node has."""
-
-    attempt: int
-    started_at: datetime | None
-    stopped_at: datetime
-    exit_code: int | None
-    reason: str | None
-    status_reason: str
-    stop: Stop | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,23 +102,28 @@ async def live(conn: Connection) -> list[LiveAttempt]:
     return [_live(row) for row in await conn.fetch(_SQL["live"])]
 
 
-async def take_back(
-    conn: Connection, instance_id: str, known: Sequence[tuple[JobKey, int]]
-) -> list[LiveAttempt]:
-    """Makes attempts live again that ended with the loss of an instance which is back.
-
-    Of those that its agent knows: where the job waits for its next attempt. It waits no longer.
-    """
-    if not known:
+async def ended_on(
+    conn: Connection, instance_id: str, refs: Sequence[AttemptRef]
+) -> list[tuple[LiveAttempt, bool]]:
+    """Which of some attempts have ended on an instance, as they were before; and if as lost."""
+    if not refs:
         return []
-    rows = await conn.fetch(
-        _SQL["take_back"],
-        instance_id,
-        [key.job_id for key, _ in known],
-        [key.array_index for key, _ in known],
-        [number for _, number in known],
+    rows = await conn.fetch(_SQL["ended_on"], instance_id, *_columns(refs))
+    return [(_live(row), row["is_lost"]) for row in rows]
+
+
+async def take_back(conn: Connection, refs: Sequence[AttemptRef]) -> None:
+    """Makes attempts live again that had ended; their jobs wait for the next one no more."""
+    if refs:
+        await conn.execute(_SQL["take_back"], *_columns(refs))
+
+
+def _columns(refs: Sequence[AttemptRef]) -> tuple[list[uuid.UUID], list[int], list[int]]:
+    return (
+        [key.job_id for key, _ in refs],
+        [key.array_index for key, _ in refs],
+        [number for _, number in refs],
     )
-    return [_live(row) for row in rows]
 
 
 async def ended_main_nodes(conn: Connection) -> dict[uuid.UUID, MainEnd]:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from longshore.domain.job.happening import Ended, Following, Spawned, Waits
 from longshore.domain.job.job import WHOLE, JobKey
-from longshore.domain.job.life import Ended, Happening, Spawned, Waits
 from longshore.state.pool import Connection
 from longshore.state.queries import load_queries
 
@@ -17,7 +17,7 @@ class Kept:
     """A happening as it is kept."""
 
     happening_id: int
-    happening: Happening
+    happening: Following
 
 
 async def kept(conn: Connection, limit: int) -> list[Kept]:
@@ -32,13 +32,13 @@ async def done(conn: Connection, happening_ids: Sequence[int]) -> None:
     await conn.execute(_SQL["done"], list(happening_ids))
 
 
-async def keep(conn: Connection, happenings: Sequence[Happening]) -> None:
+async def keep(conn: Connection, happenings: Sequence[Following]) -> None:
     """Keeps happenings for a later tick."""
     if happenings:
         await conn.execute(_SQL["keep"], *zip(*map(_columns, happenings), strict=True))
 
 
-def _columns(happening: Happening) -> tuple[object, ...]:
+def _columns(happening: Following) -> tuple[object, ...]:
     if isinstance(happening, Ended):
         key = happening.key
         return ("ENDED", key.job_id, key.array_index, happening.succeeded, happening.after)
@@ -47,7 +47,7 @@ def _columns(happening: Happening) -> tuple[object, ...]:
     return ("SPAWNED", happening.job_id, happening.first, None, None)
 
 
-def _happening(row: Any) -> Happening:
+def _happening(row: Any) -> Following:
     if row["kind"] == "ENDED":
         key = JobKey(row["job_id"], row["array_index"])
         return Ended(key, row["succeeded"], row["after"])

@@ -2,11 +2,11 @@
 
 import uuid
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 
 from longshore.domain.job.arrays import ArrayRules
+from longshore.domain.job.dependency import Dependency, Dependent
+from longshore.domain.job.happening import Ended
 from longshore.domain.job.job import JobStatus
-from longshore.domain.job.life import Dependency, Ended
 from longshore.state.pool import Connection
 from longshore.state.queries import load_history_queries, load_queries
 
@@ -14,15 +14,6 @@ _SQL = load_queries("job_dependency")
 _ALL = load_history_queries("job_dependency")
 #: Comes before every id.
 _FIRST = uuid.UUID(int=0)
-
-
-@dataclass(frozen=True, slots=True)
-class Dependent:
-    """Who waits for one of some jobs, by the position of that; `paired` child by child."""
-
-    position: int
-    job_id: uuid.UUID
-    paired: bool
 
 
 async def of_jobs(conn: Connection, job_ids: Iterable[uuid.UUID]) -> list[Dependency]:

@@ -1,25 +1,12 @@
 """What happened to jobs, in order, append-only."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 
-from longshore.domain.job.job import JobKey, JobStatus
+from longshore.domain.job.record import JobEvent
 from longshore.state.pool import Connection
 from longshore.state.queries import load_queries
 
 _SQL = load_queries("job_event")
-
-
-@dataclass(frozen=True, slots=True)
-class JobEvent:
-    """A job reached a status."""
-
-    key: JobKey
-    attempt: int
-    status: JobStatus
-    status_reason: str | None
-    at: datetime
 
 
 async def insert(conn: Connection, events: Sequence[JobEvent]) -> None:

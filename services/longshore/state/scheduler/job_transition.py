@@ -7,45 +7,12 @@ from datetime import datetime
 from typing import Any
 
 from longshore.domain.job.job import JobKey, JobStatus
+from longshore.domain.job.record import JobFacts, JobFlag, JobMove
 from longshore.state.pool import Connection
 from longshore.state.queries import load_history_queries, load_queries
 
 _SQL = load_queries("job_transition")
 _ALL = load_history_queries("job_transition")
-
-
-@dataclass(frozen=True, slots=True)
-class JobRow:
-    """A job as the scheduler sees it."""
-
-    key: JobKey
-    seq: int
-    job_queue: str
-    shape_id: int
-    status: JobStatus
-    array_size: int | None
-    attempt: int
-    attempts_max: int
-    dependencies_left: int
-    is_cancelled: bool
-    is_terminated: bool
-    request_reason: str | None
-    created_at: datetime
-    num_nodes: int | None = None
-    main_node: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class JobMove:
-    """A job's new status and what goes with it."""
-
-    key: JobKey
-    status: JobStatus
-    status_reason: str | None = None
-    exit_code: int | None = None
-    reason: str | None = None
-    started_at: datetime | None = None
-    stopped_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +40,8 @@ class JobDetails:
     tags: dict[str, str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class JobFlag:
-    """A request that is noted on a job."""
-
-    key: JobKey
-    cancelled: bool
-    terminated: bool
-    reason: str
-
-
-def _row(row: Any) -> JobRow:
-    return JobRow(
+def _row(row: Any) -> JobFacts:
+    return JobFacts(
         key=JobKey(row["job_id"], row["array_index"]),
         seq=row["seq"],
         job_queue=row["job_queue"],
@@ -108,12 +65,12 @@ def _columns(keys: Iterable[JobKey]) -> tuple[list[uuid.UUID], list[int]]:
     return [job_id for job_id, _ in pairs], [index for _, index in pairs]
 
 
-async def submitted(conn: Connection, limit: int) -> list[JobRow]:
+async def submitted(conn: Connection, limit: int) -> list[JobFacts]:
     """Jobs that are not yet admitted, in order of submission."""
     return [_row(row) for row in await conn.fetch(_SQL["submitted"], limit)]
 
 
-async def load(conn: Connection, keys: Iterable[JobKey]) -> dict[JobKey, JobRow]:
+async def load(conn: Connection, keys: Iterable[JobKey]) -> dict[JobKey, JobFacts]:
     """Jobs by key; those without a row are absent."""
     job_ids, indexes = _columns(keys)
     if not job_ids:
@@ -122,7 +79,7 @@ async def load(conn: Connection, keys: Iterable[JobKey]) -> dict[JobKey, JobRow]
     return {row.key: row for row in rows}
 
 
-async def find(conn: Connection, keys: Iterable[JobKey]) -> dict[JobKey, JobRow]:
+async def find(conn: Connection, keys: Iterable[JobKey]) -> dict[JobKey, JobFacts]:
     """Jobs by key, live ones and those that are history."""
     wanted = set(keys)
     found = await load(conn, wanted)
@@ -131,20 +88,20 @@ async def find(conn: Connection, keys: Iterable[JobKey]) -> dict[JobKey, JobRow]
     return found
 
 
-async def load_past(conn: Connection, keys: Iterable[JobKey]) -> dict[JobKey, JobRow]:
+async def load_past(conn: Connection, keys: Iterable[JobKey]) -> dict[JobKey, JobFacts]:
     """Jobs by key that are history; live ones may be among them."""
     return {row.key: row for row in map(_row, await conn.fetch(_ALL["load"], *_columns(keys)))}
 
 
 async def load_children(
     conn: Connection, job_id: uuid.UUID, first: int, end: int
-) -> dict[JobKey, JobRow]:
+) -> dict[JobKey, JobFacts]:
     """Children of an array that have a row, from an index up to another, exclusive."""
     rows = [_row(row) for row in await conn.fetch(_SQL["load_children"], job_id, first, end)]
     return {row.key: row for row in rows}
 
 
-async def unfinished_of_queue(conn: Connection, queue: str, limit: int) -> list[JobRow]:
+async def unfinished_of_queue(conn: Connection, queue: str, limit: int) -> list[JobFacts]:
     """Single jobs and parents of a queue that are neither final nor told to terminate."""
     return [_row(row) for row in await conn.fetch(_SQL["unfinished_of_queue"], queue, limit)]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from longshore.domain.job.job import JobKey
+from longshore.domain.job.record import NewEntry
 from longshore.domain.placing.shapes import Entry
 from longshore.state.pool import Connection
 from longshore.state.queries import load_queries
@@ -22,23 +23,6 @@ class Waiter:
 
     job_queue: str
     entry: Entry
-
-
-@dataclass(frozen=True, slots=True)
-class NewEntry:
-    """Jobs that became dispatchable. rank -1 puts them to the front.
-
-    They wait since `ready_at`; None: from now on.
-    """
-
-    job_queue: str
-    job_id: uuid.UUID
-    shape_id: int
-    seq: int
-    next_index: int
-    end_index: int
-    rank: int = 0
-    ready_at: datetime | None = None
 
 
 async def heads(

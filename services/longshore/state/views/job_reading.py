@@ -9,8 +9,8 @@ import asyncpg
 from longshore.domain.job.job import WHOLE, JobKey, JobStatus
 from longshore.domain.job.nodes import node_status
 from longshore.domain.request.reading import (
-    ArrayCounts,
     AttemptRecord,
+    ChildCounts,
     DescribedJob,
     JobFilter,
     JobRecord,
@@ -206,7 +206,7 @@ def _job(row: asyncpg.Record) -> JobRecord:
     counts = None
     if row["pending"] is not None and not is_child:
         by_status = {name: row[name.lower()] for name in _COUNTED}
-        counts = ArrayCounts({"SUBMITTED": 0, **by_status}, row["changed_at"])
+        counts = ChildCounts({"SUBMITTED": 0, **by_status}, row["changed_at"])
     return JobRecord(
         key=JobKey(row["job_id"], row["array_index"]),
         seq=row["seq"],

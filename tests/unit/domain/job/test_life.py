@@ -5,8 +5,9 @@ import uuid
 from hypothesis import given
 from hypothesis import strategies as st
 
+from longshore.domain.job.dependency import Child, Dependency, decide, outlook
 from longshore.domain.job.job import JobKey, JobStatus
-from longshore.domain.job.life import Allowance, Child, Dependency, decide, outlook
+from longshore.domain.job.life import Allowance
 
 ARRAY, OTHER = uuid.UUID(int=1), uuid.UUID(int=2)
 

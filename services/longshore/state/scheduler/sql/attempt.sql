@@ -62,18 +62,29 @@ FROM attempts a
 JOIN jobs j ON j.job_id = a.job_id AND j.array_index = -1
 WHERE a.status <> 'ENDED'
 
--- name: take_back
--- Makes attempts live again that ended with the loss of their instance, if their jobs still wait for the next one.
--- What was told to stop is not wanted any more.
+-- name: ended_on
+-- Which of some attempts have ended on an instance, what is kept in memory of one that is live, and whether it was lost.
 -- $1 instance, $2 job ids, $3 indexes, $4 attempts
+SELECT a.job_id, a.array_index, a.attempt, a.attempt_id, a.instance_id, a.compute_environment,
+    CASE WHEN a.started_at IS NULL THEN 'STARTING' ELSE 'RUNNING' END AS status,
+    a.vcpu_milli, a.memory_mib, a.gpus, a.log_stream_name, a.placed_at, a.started_at,
+    coalesce(a.running_at, a.started_at) AS running_at, a.is_lost, a.stop_kind, a.stop_reason, a.address, j.seq,
+    j.job_queue, j.share_identifier, j.shape_id, j.attempts_max, j.timeout_seconds, j.array_size, j.num_nodes, j.main_node
+FROM unnest($2::uuid[], $3::integer[], $4::integer[]) AS k (job_id, array_index, attempt)
+JOIN attempts a ON a.job_id = k.job_id AND a.array_index = k.array_index AND a.attempt = k.attempt
+JOIN jobs j ON j.job_id = a.job_id AND j.array_index = -1
+WHERE a.instance_id = $1 AND a.status = 'ENDED'
+
+-- name: take_back
+-- Makes attempts live again that had ended; their jobs wait for the next one no more.
+-- $1 job ids, $2 indexes, $3 attempts
 WITH waiting AS (
     DELETE FROM ready r
-    USING unnest($2::uuid[], $3::integer[], $4::integer[]) AS k (job_id, array_index, attempt)
+    USING unnest($1::uuid[], $2::integer[], $3::integer[]) AS k (job_id, array_index, attempt)
     JOIN attempts a ON a.job_id = k.job_id AND a.array_index = k.array_index AND a.attempt = k.attempt
-    JOIN jobs j ON j.job_id = k.job_id AND j.array_index = k.array_index AND j.attempt = k.attempt
+    JOIN jobs j ON j.job_id = k.job_id AND j.array_index = k.array_index
     WHERE r.job_id = k.job_id AND r.rank = -1 AND r.next_index = k.array_index AND r.end_index = k.array_index + 1
-        AND a.instance_id = $1 AND a.is_lost AND a.stop_kind IS NULL
-        AND j.status = 'RUNNABLE' AND NOT j.is_terminated AND NOT j.is_cancelled
+        AND a.status = 'ENDED'
     RETURNING a.job_id, a.array_index, a.attempt, a.instance_id, a.vcpu_milli, a.memory_mib, a.gpus, a.placed_at,
         a.stopped_at, j.job_queue
 ), refunded AS (
@@ -90,12 +101,8 @@ WITH waiting AS (
 )
 UPDATE attempts a SET status = CASE WHEN a.started_at IS NULL THEN 'STARTING' ELSE 'RUNNING' END,
     stopped_at = NULL, status_reason = NULL, is_lost = false
-FROM waiting w JOIN jobs j ON j.job_id = w.job_id AND j.array_index = -1
+FROM waiting w
 WHERE a.job_id = w.job_id AND a.array_index = w.array_index AND a.attempt = w.attempt
-RETURNING a.job_id, a.array_index, a.attempt, a.attempt_id, a.instance_id, a.compute_environment, a.status,
-    a.vcpu_milli, a.memory_mib, a.gpus, a.log_stream_name, a.placed_at, a.started_at,
-    coalesce(a.running_at, a.started_at) AS running_at, a.stop_kind, a.stop_reason, a.address, j.seq, j.job_queue, j.share_identifier, j.shape_id, j.attempts_max, j.timeout_seconds, j.array_size, j.num_nodes,
-    j.main_node
 
 -- name: ended_main_nodes
 -- How the main nodes ended of the jobs of which other nodes are live.
