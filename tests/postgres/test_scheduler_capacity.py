@@ -13,7 +13,8 @@ from support.simulation import simulation
 
 from longshore.domain.instance import NOTICE_MARGIN
 from longshore.domain.job.job import JobKey
-from longshore.domain.placing.waiting import MAX_RESOURCE, NO_CAPACITY
+from longshore.domain.placing import words
+from longshore.domain.placing.waiting import Block, Why
 from longshore.scheduler.explaining import explain_job
 from longshore.scheduler.instances import take_notices
 from longshore.state.listen import CAPACITY, DEMAND
@@ -506,7 +507,7 @@ async def test_fargate_holds_what_its_environment_may_have(database_url: str) ->
         await stand.queue("q", "slots")
         fits, large = await stand.submit(vcpus=4), await stand.submit(vcpus=8)
         await stand.until_blocked(fits, None)
-        await stand.until_blocked(large, MAX_RESOURCE)
+        await stand.until_blocked(large, words.blocked(Block(Why.MAX_RESOURCE)))
 
 
 # ---------------------------------------------------------------- capacity
@@ -520,13 +521,13 @@ async def test_a_job_is_told_that_the_provider_has_none_until_it_is_asked_again(
         job = await stand.submit(vcpus=16)
         await stand.until_blocked(job, None)
         await stand.order(errors=[ERROR])
-        said = await stand.until_blocked(job, f"{NO_CAPACITY} [local.host]")
+        said = await stand.until_blocked(job, words.blocked(Block(Why.NO_CAPACITY, "local.host")))
         assert said.startswith(
             "Waiting for an instance: none is there yet. The provider has none left: "
             "local.host in here-1a (INSUFFICIENT_INSTANCE_CAPACITY). It is asked again at "
         )
         explained = await explain_job(stand.conn, JobKey.parse(job))
-        assert explained.summary == f"{NO_CAPACITY} [local.host]"
+        assert explained.summary == words.blocked(Block(Why.NO_CAPACITY, "local.host"))
         assert explained.reasons == [("CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY", 1, said)]
         said = await stand.until_blocked(job, None)
         assert said == "Waiting for an instance: none is there yet."
@@ -538,7 +539,7 @@ async def test_a_job_is_told_of_the_instance_that_boots_for_it(database_url: str
         job = await stand.submit(vcpus=4)
         await stand.until_blocked(job, None)
         await stand.order(errors=[ERROR])
-        await stand.until_blocked(job, f"{NO_CAPACITY} [local.host]")
+        await stand.until_blocked(job, words.blocked(Block(Why.NO_CAPACITY, "local.host")))
         await stand.instance("i-000000000000000ff", vcpus=2, instance_type="local.eighth")
         await stand.instance("i-000000000000000fe", vcpus=16)
         await stand.until_blocked(job, None)

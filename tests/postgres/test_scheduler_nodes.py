@@ -7,7 +7,8 @@ from support.scheduling import DEADLINE, Agent, Ended, Stand, scheduler_stand
 
 from longshore.domain.errors import NotFound
 from longshore.domain.job.job import MAIN_NODE_ENDED, TIMED_OUT, JobKey, host_terminated
-from longshore.domain.placing.waiting import MAX_RESOURCE, UNSUPPORTED
+from longshore.domain.placing import words
+from longshore.domain.placing.waiting import Block, Why
 from longshore.scheduler.explaining import explain_job
 from longshore.v1 import agent_service_pb2 as pb
 
@@ -364,7 +365,7 @@ async def test_why_it_waits(database_url: str) -> None:
             raise AssertionError(unknown)
         # Of the largest that there is, five are too many.
         large = await stand.submit(nodes=5, vcpus=16)
-        await stand.until_blocked(large, MAX_RESOURCE)
+        await stand.until_blocked(large, words.blocked(Block(Why.MAX_RESOURCE)))
         # What can never be keeps nothing back: this one runs.
         await stand.request(job, "CANCEL")
         single = await stand.submit()
@@ -457,7 +458,7 @@ async def test_a_queue_without_an_environment_for_nodes(database_url: str) -> No
             await stand.join(environment="spot")
             await stand.agent()
         job = await stand.submit(nodes=2)
-        said = await stand.until_blocked(job, UNSUPPORTED)
+        said = await stand.until_blocked(job, words.blocked(Block(Why.UNSUPPORTED)))
         assert said.startswith("Multi-node jobs run on on-demand instances of managed")
         single = await stand.submit()
         await stand.until(single, "STARTING")

@@ -17,6 +17,11 @@ EC2 = "EC2"
 FARGATE = "FARGATE"
 
 
+def takes_nodes(*, is_managed: bool, is_fargate: bool, is_spot: bool) -> bool:
+    """Whether multi-node jobs run in an environment: on on-demand instances that we launch."""
+    return is_managed and not is_fargate and not is_spot
+
+
 def is_fargate(resource_type: str | None) -> bool:
     """Whether a compute environment of a type of resources has slots instead of instances."""
     return resource_type in ("FARGATE", "FARGATE_SPOT")

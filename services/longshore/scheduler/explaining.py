@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 
 from longshore.domain.errors import NotFound
 from longshore.domain.fair_share import Ledger
+from longshore.domain.job import words as job_words
 from longshore.domain.job.job import WHOLE, JobKey, JobStatus
 from longshore.domain.job.nodes import node_status
 from longshore.domain.job.record import JobFacts
-from longshore.domain.placing.lacking import NONE_YET
-from longshore.domain.placing.opening import is_slot
+from longshore.domain.placing import words
 from longshore.domain.placing.shapes import Shape
-from longshore.domain.placing.waiting import HINTS
+from longshore.domain.placing.waiting import Why, booting_for
 from longshore.state.pool import Connection
 from longshore.state.scheduler import (
     array_job,
@@ -24,6 +24,7 @@ from longshore.state.scheduler import (
     topology,
 )
 from longshore.state.scheduler.attempt import PlacedAttempt
+from longshore.state.scheduler.demand import Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +62,7 @@ async def explain_job(conn: Connection, key: JobKey) -> Explanation:
         if key.is_node and not (key == main and parent.status.final):
             explanation = _of_node(explanation, attempts[-1], is_main=key == main)
         elif parent.status is JobStatus.RUNNING and attempts[-1].status == "ENDED":
-            summary = "Its main node has ended; it is over once its other nodes have."
-            explanation = replace(explanation, summary=summary)
+            explanation = replace(explanation, summary=job_words.OTHER_NODES)
     return replace(explanation, attempts=attempts)
 
 
@@ -79,10 +79,10 @@ def _of_node(job: Explanation, tried: PlacedAttempt, *, is_main: bool) -> Explan
         return job
     status = node_status(job.status, tried.status, tried.exit_code)
     if tried.status == "ENDED":
-        return Explanation(status, f"It is over: {(tried.status_reason or '').rstrip('.')}.", [])
+        return Explanation(status, job_words.over(tried.status_reason), [])
     if job.status is JobStatus.STARTING and not is_main:
-        return replace(job, summary="It starts once the main node of its job runs.")
-    return replace(job, status=status, summary=_SENTENCES[status])
+        return replace(job, summary=job_words.AFTER_MAIN_NODE)
+    return replace(job, status=status, summary=job_words.where(status))
 
 
 async def _explain(
@@ -95,19 +95,7 @@ async def _explain(
         return await _runnable(conn, key, parent, entry.rank, entry.seq)
     if row is None or row.status is JobStatus.PENDING:
         return await _pending(conn, key, parent)
-    if row.status is JobStatus.SUBMITTED:
-        return Explanation(row.status, "The scheduler has not looked at it yet.", [])
-    return Explanation(row.status, _SENTENCES[row.status], [])
-
-
-_WAITING = "WAITING_FOR_CAPACITY"
-_SENTENCES = {
-    JobStatus.RUNNABLE: "It is about to be queued.",
-    JobStatus.STARTING: "It is placed: its image and container are being made ready.",
-    JobStatus.RUNNING: "It runs.",
-    JobStatus.SUCCEEDED: "It succeeded.",
-    JobStatus.FAILED: "It failed: its status reason and attempts say why.",
-}
+    return Explanation(row.status, job_words.where(row.status), [])
 
 
 async def _runnable(
@@ -118,17 +106,17 @@ async def _runnable(
     ahead = None
     if not shape.share:
         ahead = await ready.ahead(conn, parent.job_queue, rank, seq, key.array_index)
-    told = await _unplaced(conn, parent)
-    if told is None:
-        return Explanation(JobStatus.RUNNABLE, "It is placed within the next passes.", [], ahead)
-    summary, code, hint = told
-    reasons = [(code, 1, hint)]
+    reason = await demand.of_shape(conn, parent.shape_id)
+    if reason is None or not _says(reason):
+        return Explanation(JobStatus.RUNNABLE, job_words.PLACED_SOON, [], ahead)
+    summary = reason.blocked_reason or reason.explanation or ""
+    reasons = [_told(reason, 1)]
     if shape.share and (turn := await _turn(conn, shape)) is not None:
         reasons.append(turn)
-    if code == _WAITING and (booting := await _booting(conn, shape)) is not None:
+    if not reason.blocked_reason and (booting := await _booting(conn, shape)) is not None:
         count, which = booting
         summary = f"An instance is booting: {which}."
-        if hint == NONE_YET:
+        if reason.why is Why.NO_INSTANCE:
             reasons.clear()
         reasons.insert(0, ("INSTANCE_BOOTING", count, which))
     return Explanation(JobStatus.RUNNABLE, summary, reasons, ahead)
@@ -158,32 +146,20 @@ async def _turn(conn: Connection, shape: Shape) -> tuple[str, int, str] | None:
 
 async def _booting(conn: Connection, shape: Shape) -> tuple[int, str] | None:
     """How many instances boot on which the job would fit, and which one longest."""
-    booting = [
-        launched
-        for launched in await topology.launched(conn, None, shape.job_queue)
-        if launched.offer.holds(shape.need)
-        and shape.instance_type in ("", launched.instance_type)
-        and (not is_slot(launched.instance_type) or launched.offer == shape.need)
-    ]
+    booting = booting_for(shape, await topology.launched(conn, None, shape.job_queue))
     if not booting:
         return None
-    first = booting[0]
-    seconds = max(round((datetime.now(UTC) - first.first_at).total_seconds()), 0)
-    total = sum(launched.count for launched in booting)
-    return total, f"{first.instance_type}, ordered {seconds} s ago"
+    return sum(one.count for one in booting), words.booting(booting[0], datetime.now(UTC))
 
 
-async def _unplaced(conn: Connection, parent: JobFacts) -> tuple[str, str, str] | None:
-    """Why jobs of this shape are not placed: a sentence, the constant reason, what it means."""
-    reason = await demand.of_shape(conn, parent.shape_id)
-    if reason is not None and reason.blocked_reason:
-        code, _, text = reason.blocked_reason.partition(" - ")
-        # Where the user can do nothing, our own words say more than AWS's.
-        hint = HINTS.get(reason.blocked_reason, reason.explanation or text)
-        return reason.blocked_reason, code, hint
-    if reason is not None and reason.explanation:
-        return reason.explanation, _WAITING, reason.explanation
-    return None
+def _says(reason: Reason) -> bool:
+    return bool(reason.blocked_reason or reason.explanation)
+
+
+def _told(reason: Reason, count: int) -> tuple[str, int, str]:
+    """Why jobs of a shape are not placed: the constant reason, how many, what it means."""
+    hint = words.hint(reason.why, reason.explanation or reason.blocked_reason or "")
+    return words.code_of(reason.why), count, hint
 
 
 async def _pending(conn: Connection, key: JobKey, parent: JobFacts) -> Explanation:
@@ -192,11 +168,10 @@ async def _pending(conn: Connection, key: JobKey, parent: JobFacts) -> Explanati
         counts = [(s.value, n, "children") for s, n in array.counts.items() if n]
         counts.sort(key=lambda count: -count[1])
         runnable = array.counts.get(JobStatus.RUNNABLE, 0)
-        told = await _unplaced(conn, parent) if runnable else None
-        if told is not None:
-            _, code, hint = told
-            counts.insert(0, (code, runnable, hint))
-        return Explanation(JobStatus.PENDING, "Its children are being worked on.", counts)
+        reason = await demand.of_shape(conn, parent.shape_id) if runnable else None
+        if reason is not None and _says(reason):
+            counts.insert(0, _told(reason, runnable))
+        return Explanation(JobStatus.PENDING, job_words.CHILDREN_AT_WORK, counts)
     waiting = [
         e
         for e in await job_dependency.of_jobs(conn, [key.job_id])
@@ -211,7 +186,4 @@ async def _pending(conn: Connection, key: JobKey, parent: JobFacts) -> Explanati
         )
         for edge in waiting
     ]
-    plural = "y" if len(reasons) == 1 else "ies"
-    return Explanation(
-        JobStatus.PENDING, f"It waits for {len(reasons)} dependenc{plural}.", reasons
-    )
+    return Explanation(JobStatus.PENDING, job_words.waits_for(len(reasons)), reasons)

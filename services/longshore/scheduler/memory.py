@@ -13,6 +13,7 @@ from datetime import datetime
 
 from longshore.domain.job.attempts import Attempts
 from longshore.domain.job.record import AttemptRef, LiveAttempt
+from longshore.domain.placing.lacking import Lacking
 from longshore.domain.placing.opening import Room, is_slot
 from longshore.domain.placing.parking import Parking
 from longshore.domain.placing.shapes import Queue, Shape
@@ -63,8 +64,8 @@ class Memory(Attempts):
     #: Instances that are taken away, with the time from which attempts on them are stopped.
     drains: dict[str, datetime] = field(default_factory=dict)
     supply: Supply = field(default_factory=Supply)
-    #: What parked shapes were last told of the instances that are there.
-    told: dict[int, str] = field(default_factory=dict)
+    #: What instances lacked for parked shapes when they were last looked at.
+    told: dict[int, Lacking] = field(default_factory=dict)
     #: Whether the reasons of parked shapes are to be told anew.
     reasons_stale: bool = False
     loads: set[str] = field(default_factory=set)

@@ -15,17 +15,13 @@ import structlog
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.job.job import WHOLE, JobKey, JobStatus
 from longshore.domain.job.record import LiveAttempt
-from longshore.domain.placing.lacking import NO_NODES, RESERVED, explain, lacks
+from longshore.domain.placing import words
+from longshore.domain.placing.lacking import Lacking, lacking
 from longshore.domain.placing.opening import Room, is_slot
 from longshore.domain.placing.plan import plan
 from longshore.domain.placing.shapes import Entry, Placement, Plan, Shape, Snapshot, Waiting
 from longshore.domain.placing.sharing import Kind, kind_of
-from longshore.domain.placing.waiting import (
-    EnvironmentFacts,
-    blocked_reason,
-    explain_shortages,
-    shortages_of,
-)
+from longshore.domain.placing.waiting import EnvironmentFacts, blocked, wait_of
 from longshore.scheduler.apart import apart, note, nothing
 from longshore.scheduler.changes import flush
 from longshore.scheduler.details import DetailsCache
@@ -171,7 +167,7 @@ def _hopeless(memory: Memory, catalogue: Catalogue, hungry: Iterable[int]) -> fr
         shape.shape_id
         for shape in nodes
         if shape.job_queue in memory.topology.queues
-        and blocked_reason(shape, _environments(memory, shape), catalogue, memory.supply)
+        and blocked(shape, _environments(memory, shape), catalogue, memory.supply)
     )
 
 
@@ -267,22 +263,17 @@ def _look(
     """Notes what instances lack for shapes, or that what they have is reserved."""
     queues = {queue.name: queue for queue in memory.queues()}
     takers = memory.node_environments()
-    told: dict[tuple[str, Kind], str] = {}
+    told: dict[tuple[str, Kind], Lacking] = {}
     for shape_id in shape_ids:
         shape = memory.shapes[shape_id]
         if shape_id in reserved:
-            memory.told[shape_id] = RESERVED
-            continue
-        if shape.nodes and not any(e.takes_nodes for e in _environments(memory, shape)):
-            memory.told[shape_id] = NO_NODES
+            memory.told[shape_id] = Lacking({}, is_reserved=True)
             continue
         kind = shape.job_queue, kind_of(shape)
         if kind not in told:
             names = queues[shape.job_queue].compute_environments
-            if shape.nodes:
-                names = tuple(name for name in names if name in takers)
-            counts = lacks(shape, names, rooms)
-            told[kind] = explain(counts, shape.nodes, shape.instance_type)
+            no_takers = not any(e.takes_nodes for e in _environments(memory, shape))
+            told[kind] = lacking(shape, names, takers, rooms, no_takers=no_takers)
         memory.told[shape_id] = told[kind]
 
 
@@ -297,12 +288,13 @@ async def _say(
 ) -> bool:
     """Says why shapes found no room; True if that is news."""
     news: dict[int, Reason] = {}
-    alike: dict[tuple[str, Kind, str], Reason] = {}
+    alike: dict[tuple[str, Kind, int], Reason] = {}
     for shape_id in shape_ids:
-        shape, text = memory.shapes[shape_id], memory.told[shape_id]
-        kind = shape.job_queue, kind_of(shape), text
+        shape, seen = memory.shapes[shape_id], memory.told[shape_id]
+        # Shapes of a kind that were looked at together share what was seen.
+        kind = shape.job_queue, kind_of(shape), id(seen)
         if kind not in alike:
-            alike[kind] = _reason(memory, catalogue, shape, text)
+            alike[kind] = _reason(memory, catalogue, shape, seen)
         if memory.reasons.get(shape_id) != alike[kind]:
             news[shape_id] = alike[kind]
 
@@ -320,9 +312,8 @@ async def _say(
     return bool(news)
 
 
-def _reason(memory: Memory, catalogue: Catalogue, shape: Shape, text: str) -> Reason:
+def _reason(memory: Memory, catalogue: Catalogue, shape: Shape, seen: Lacking) -> Reason:
     """Why a shape waits, beside what instances lack for it."""
-    environments = _environments(memory, shape)
-    if shortages := shortages_of(shape, environments, catalogue, memory.supply):
-        text = f"{text} {explain_shortages(shortages)}"
-    return Reason(blocked_reason(shape, environments, catalogue, memory.supply), text)
+    wait = wait_of(shape, _environments(memory, shape), seen, catalogue, memory.supply)
+    said = words.blocked(wait.block) if wait.block is not None else None
+    return Reason(said, words.waits(wait), wait.why)

@@ -18,8 +18,9 @@ from datetime import timedelta
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.errors import LimitExceeded
 from longshore.domain.order import SPOT
+from longshore.domain.placing import words
 from longshore.domain.placing.shapes import Queue
-from longshore.domain.placing.waiting import blocked_reason
+from longshore.domain.placing.waiting import blocked
 from longshore.domain.request.compute_environment import compute_resources
 from longshore.domain.scaling.capacity import InstanceState
 from longshore.simulation.backlog import Backlog, Outcome
@@ -337,11 +338,12 @@ class Simulation:
         for shape_id, jobs in self.backlog.runnable.items():
             shape = self.prepared.shapes[shape_id]
             queue = next(q for q in self.prepared.queues if q.name == shape.job_queue)
-            reason = blocked_reason(
+            block = blocked(
                 shape,
                 [facts(self.environments[name]) for name in queue.compute_environments],
                 catalogue,
             )
-            key = (queue.name, reason or "Still waiting for capacity.")
+            reason = words.blocked(block) if block else "Still waiting for capacity."
+            key = (queue.name, reason)
             found[key] = found.get(key, 0) + jobs
         self.blocked = [Blocked(name, jobs, why) for (name, why), jobs in found.items()]

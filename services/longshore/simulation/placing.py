@@ -18,7 +18,7 @@ from longshore.domain.placing.opening import Room
 from longshore.domain.placing.parking import Parking
 from longshore.domain.placing.plan import HOLD_AFTER, plan
 from longshore.domain.placing.shapes import Entry, Placement, Queue, Shape, Sharing, Snapshot
-from longshore.domain.placing.waiting import Supply, blocked_reason
+from longshore.domain.placing.waiting import Supply, blocked
 from longshore.domain.resources import Resources
 from longshore.domain.scaling.capacity import InstanceState
 from longshore.simulation.backlog import Backlog
@@ -169,7 +169,7 @@ class Placer:
         return frozenset(
             shape.shape_id
             for shape in shapes
-            if blocked_reason(shape, known[shape.job_queue], self._catalogue, supply)
+            if blocked(shape, known[shape.job_queue], self._catalogue, supply)
         )
 
     def _hungry(self) -> dict[str, list[int]]:

@@ -1,22 +1,12 @@
-"""What instances lack for jobs that wait, and how it is told."""
+"""What instances lack for jobs that wait."""
 
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 
 from longshore.domain.instance import Condition
 from longshore.domain.placing.opening import Room
 from longshore.domain.placing.shapes import Shape
-
-NONE_YET = "Waiting for an instance: none is there yet."
-NO_NODES = (
-    "Multi-node jobs run on on-demand instances of managed compute environments; the queue has no "
-    "such environment."
-)
-
-
-RESERVED = (
-    "Waiting for vCPUs that are not reserved: the policy of the queue leaves some to shares that "
-    "are not active yet (computeReservation)."
-)
 
 
 class Lack(StrEnum):
@@ -37,20 +27,41 @@ class Lack(StrEnum):
     TOO_FEW = "TOO_FEW_OF_ITS_TYPE"
 
 
-_LACK_WORDS = {
-    Lack.DRAINING: "draining",
-    Lack.AWAY: "out of touch",
-    Lack.ENGINE_AWAY: "without an engine that answers",
-    Lack.DISK_FULL: "out of disk space",
-    Lack.QUARANTINED: "quarantined after failed starts",
-    Lack.VCPU: "short of vCPU",
-    Lack.MEMORY: "short of memory",
-    Lack.GPU: "short of GPUs",
-    Lack.HELD: "held for an earlier job",
-    Lack.BUSY: "in use",
-    Lack.OTHER_TYPE: "of another type",
-    Lack.TOO_FEW: "ready, too few of a type",
-}
+@dataclass(frozen=True, slots=True)
+class Lacking:
+    """How many instances lack what for a shape, the most frequent first."""
+
+    counts: Mapping[Lack, int]
+    #: What is wanted of them: empty ones for so many nodes, of one type.
+    nodes: int = 0
+    instance_type: str = ""
+    #: They are for nodes, and no environment of the queue takes any.
+    no_takers: bool = False
+    #: There may be room, but it is reserved for shares to come.
+    is_reserved: bool = False
+
+
+def lacking(
+    shape: Shape,
+    environments: Sequence[str],
+    takers: Container[str],
+    rooms: tuple[Room, ...],
+    *,
+    no_takers: bool,
+) -> Lacking:
+    """What instances lack for a shape.
+
+    Args:
+        shape: whose jobs found no room.
+        environments: those of its queue on which jobs may be placed.
+        takers: the environments that take multi-node jobs.
+        rooms: all instances.
+        no_takers: whether no environment of the queue takes any, placeable or not.
+    """
+    if not shape.nodes:
+        return Lacking(lacks(shape, tuple(environments), rooms), 0, shape.instance_type)
+    names = () if no_takers else tuple(name for name in environments if name in takers)
+    return Lacking(lacks(shape, names, rooms), shape.nodes, shape.instance_type, no_takers)
 
 
 def lacks(shape: Shape, environments: tuple[str, ...], rooms: tuple[Room, ...]) -> dict[Lack, int]:
@@ -102,23 +113,3 @@ def _lack(shape: Shape, room: Room) -> Lack:
     else:
         lack = Lack.BUSY if room.free != room.total else Lack.TOO_FEW
     return lack
-
-
-def explain(counts: dict[Lack, int], nodes: int = 0, instance_type: str = "") -> str:
-    """The counts as a sentence: `12 instances: 8 short of memory, 4 draining`."""
-    total = sum(counts.values())
-    what = "room"
-    if nodes > 1:
-        what = f"{nodes} empty instances of {instance_type or 'one type'}"
-    elif instance_type:
-        what = f"an empty instance of {instance_type}"
-    if not total:
-        return f"Waiting for {what}: none is there yet." if what != "room" else NONE_YET
-    parts = ", ".join(f"{count} {_words(lack, count)}" for lack, count in counts.items())
-    return f"Waiting for {what}: {total} instance{'s' if total > 1 else ''}: {parts}."
-
-
-def _words(lack: Lack, count: int) -> str:
-    if lack is Lack.SLOT_SIZE:
-        return "slot of another size" if count == 1 else "slots of another size"
-    return _LACK_WORDS[lack]

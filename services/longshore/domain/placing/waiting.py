@@ -1,55 +1,56 @@
-"""Why a RUNNABLE job cannot be placed, in AWS's words where it has some, and in ours.
+"""Why RUNNABLE jobs wait: what blocks them for good, what is short, and what instances lack.
 
-AWS Batch User Guide, "blocked job queues".
+Decisions on enumerations, made once for ExplainJob, for statusReason and for placement itself; the
+words are `longshore.domain.placing.words`'s. AWS Batch User Guide, "blocked job queues".
 """
 
 import functools
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
+from enum import StrEnum
 
 from longshore.domain.catalogue import Catalogue, InstanceType
+from longshore.domain.environment import takes_nodes
 from longshore.domain.order import ON_DEMAND
+from longshore.domain.placing.lacking import Lacking
+from longshore.domain.placing.opening import is_slot
 from longshore.domain.placing.shapes import Shape
 from longshore.domain.resources import Resources
 
-INVALID = "ACTION_REQUIRED - CE(s) associated with the job queue are invalid."
-DISABLED = "ACTION_REQUIRED - CE(s) associated with the job queue are disabled."
-NO_ENVIRONMENT = "ACTION_REQUIRED - The job queue has no compute environment."
-MAX_RESOURCE = (
-    "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE - CE(s) associated with the job queue "
-    "cannot meet the CPU requirement of the job."
-)
-TOO_LARGE = (
-    "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT - The job resource requirement (vCPU/memory/GPU) is "
-    "higher than that can be met by the CE(s) attached to the job queue."
-)
-UNSUPPORTED = (
-    "MISCONFIGURATION:EC2_INSTANCE_CONFIGURATION_UNSUPPORTED - Your compute environment associated "
-    "with this job queue has an unsupported instance type configuration."
-)
-#: Followed by an instance type in brackets.
-NO_CAPACITY = (
-    "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY - Service cannot fulfill the capacity requested for "
-    "instance type"
-)
 
-#: What the user may do about each.
-HINTS = {
-    INVALID: "Describe the queue's compute environments: their status reasons say what is wrong.",
-    DISABLED: "Enable a compute environment of the queue.",
-    NO_ENVIRONMENT: "Update the queue with a compute environment.",
-    MAX_RESOURCE: "Ask for fewer vCPUs, or raise maxvCpus of a compute environment of the queue.",
-    TOO_LARGE: "Ask for less, or allow larger types in a compute environment of the queue.",
-}
+class Why(StrEnum):
+    """Why the jobs of a shape wait."""
 
-#: Reasons of capacity errors that AWS has words for; the others pass by themselves.
+    #: Something must be changed before they can ever be placed.
+    NO_ENVIRONMENT = "NO_ENVIRONMENT"
+    DISABLED = "DISABLED"
+    INVALID = "INVALID"
+    MAX_RESOURCE = "MAX_RESOURCE"
+    TOO_LARGE = "TOO_LARGE"
+    UNSUPPORTED = "UNSUPPORTED"
+    #: The provider has none left of the types that they need.
+    NO_CAPACITY = "NO_CAPACITY"
+    #: Waiting helps: there is no instance yet, or none with room.
+    NO_INSTANCE = "NO_INSTANCE"
+    NO_ROOM = "NO_ROOM"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """What keeps a shape from being placed; the type that there is none of, if it is that."""
+
+    why: Why
+    instance_type: str = ""
+
+
+#: Reasons of capacity errors that block; the others pass by themselves.
 _BLOCKING = {
-    "INSUFFICIENT_INSTANCE_CAPACITY": NO_CAPACITY,
-    "PRICE_TOO_LOW": NO_CAPACITY,
-    "UNSUPPORTED": UNSUPPORTED,
-    "UNSUPPORTED_ARCHITECTURE": UNSUPPORTED,
+    "INSUFFICIENT_INSTANCE_CAPACITY": Why.NO_CAPACITY,
+    "PRICE_TOO_LOW": Why.NO_CAPACITY,
+    "UNSUPPORTED": Why.UNSUPPORTED,
+    "UNSUPPORTED_ARCHITECTURE": Why.UNSUPPORTED,
 }
 
 
@@ -83,7 +84,11 @@ class EnvironmentFacts:
     @property
     def takes_nodes(self) -> bool:
         """Whether multi-node jobs run there: on on-demand instances that we launch."""
-        return self.managed and not self.fargate and self.purchase_option == ON_DEMAND
+        return takes_nodes(
+            is_managed=self.managed,
+            is_fargate=self.fargate,
+            is_spot=self.purchase_option != ON_DEMAND,
+        )
 
     @property
     def most_vcpus(self) -> int | None:
@@ -145,42 +150,97 @@ class Supply:
     vcpus: Mapping[str, float] = field(default_factory=dict)
 
 
-def blocked_reason(
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """All that is known of why the jobs of a shape wait."""
+
+    lacking: Lacking
+    block: Block | None = None
+    shortages: tuple[Shortage, ...] = ()
+
+    @property
+    def why(self) -> Why:
+        """What it comes to."""
+        if self.block is not None:
+            return self.block.why
+        # Nodes wait for several instances, and what is short is worth a word while one boots.
+        seen = self.lacking
+        is_told = seen.counts or seen.nodes or seen.is_reserved or self.shortages
+        return Why.NO_ROOM if is_told else Why.NO_INSTANCE
+
+
+def wait_of(
+    shape: Shape,
+    environments: Sequence[EnvironmentFacts],
+    lacking: Lacking,
+    catalogue: Catalogue,
+    supply: Supply,
+) -> Wait:
+    """Why the jobs of a shape wait, given what instances lack for them.
+
+    Args:
+        shape: of the jobs.
+        environments: those of its queue, in order.
+        lacking: as it was seen when the jobs found no room.
+        catalogue: what instance types there are.
+        supply: what became of the latest orders.
+    """
+    return Wait(
+        lacking,
+        blocked(shape, environments, catalogue, supply),
+        shortages_of(shape, environments, catalogue, supply),
+    )
+
+
+def blocked(
     shape: Shape,
     environments: Sequence[EnvironmentFacts],
     catalogue: Catalogue,
     supply: Supply = Supply(),
-) -> str | None:
+) -> Block | None:
     """What must be changed before the shape can ever be placed; None if waiting may help."""
     if not environments:
-        return NO_ENVIRONMENT
+        return Block(Why.NO_ENVIRONMENT)
     usable = [e for e in environments if e.placeable]
     if not usable:
         if any(e.enabled and e.creating for e in environments):
             return None
-        return DISABLED if any(e.valid for e in environments) else INVALID
+        return Block(Why.DISABLED if any(e.valid for e in environments) else Why.INVALID)
     if not any(e.may_hold(shape, catalogue) for e in usable):
-        return _misfit(shape, usable, catalogue)
+        return Block(_misfit(shape, usable, catalogue))
     for shortage in shortages_of(shape, environments, catalogue, supply):
-        text = _BLOCKING.get(shortage.reason)
-        if text is not None:
-            return f"{text} [{shortage.instance_type}]" if text is NO_CAPACITY else text
+        why = _BLOCKING.get(shortage.reason)
+        if why is not None:
+            return Block(why, shortage.instance_type if why is Why.NO_CAPACITY else "")
     return None
 
 
-def _misfit(shape: Shape, usable: Sequence[EnvironmentFacts], catalogue: Catalogue) -> str:
+def _misfit(shape: Shape, usable: Sequence[EnvironmentFacts], catalogue: Catalogue) -> Why:
     """Why none of the environments could ever hold the shape."""
     if not shape.nodes:
         enough = any((e.maxv_cpus or 0) * 1000 >= shape.need.vcpu_milli for e in usable)
-        return TOO_LARGE if enough else MAX_RESOURCE
+        return Why.TOO_LARGE if enough else Why.MAX_RESOURCE
     takers = [e for e in usable if e.takes_nodes]
     if not takers:
-        return UNSUPPORTED
+        return Why.UNSUPPORTED
     alone = replace(shape, nodes=1)
     if any(e.may_hold(alone, catalogue) for e in takers):
-        return MAX_RESOURCE
+        return Why.MAX_RESOURCE
     of_any_type = replace(alone, instance_type="")
-    return UNSUPPORTED if any(e.may_hold(of_any_type, catalogue) for e in takers) else TOO_LARGE
+    if any(e.may_hold(of_any_type, catalogue) for e in takers):
+        return Why.UNSUPPORTED
+    return Why.TOO_LARGE
+
+
+def booting_for(shape: Shape, launched: Iterable[Launched]) -> tuple[Launched, ...]:
+    """The booting instances on which a job of a shape would fit."""
+    return tuple(
+        launch
+        for launch in launched
+        if launch.offer.holds(shape.need)
+        and shape.instance_type in ("", launch.instance_type)
+        and (not is_slot(launch.instance_type) or launch.offer == shape.need)
+    )
 
 
 def shortages_of(
@@ -234,21 +294,3 @@ def _fits(
 def _resolve(catalogue: Catalogue, names: tuple[str, ...]) -> tuple[InstanceType, ...]:
     """The catalogue is searched once for each list, not once for each shape."""
     return catalogue.resolve(names)
-
-
-def explain_shortages(shortages: Sequence[Shortage]) -> str:
-    """Which types and zones, why, and when the provider is asked again."""
-    by_type: dict[tuple[str, str], list[str]] = {}
-    for shortage in shortages:
-        zones = by_type.setdefault((shortage.instance_type, shortage.reason), [])
-        if shortage.zone and shortage.zone not in zones:
-            zones.append(shortage.zone)
-    parts = [
-        f"{name}{' in ' + ', '.join(sorted(zones)) if zones else ''} ({reason})"
-        for (name, reason), zones in by_type.items()
-    ]
-    again = min(shortage.until for shortage in shortages).astimezone(UTC)
-    return (
-        f"The provider has none left: {'; '.join(parts)}. "
-        f"It is asked again at {again:%H:%M:%S} UTC."
-    )

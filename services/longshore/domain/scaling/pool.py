@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from longshore.domain.environment import takes_nodes
 from longshore.domain.packing.rooms import Flags, Rooms
 from longshore.domain.resources import Resources
 from longshore.domain.scaling.books import Wanted
@@ -88,7 +89,11 @@ class Pool:
         return count
 
     def _takes_nodes(self) -> bool:
-        return self.env.is_managed and not self.env.is_spot and not self.env.is_fargate
+        return takes_nodes(
+            is_managed=self.env.is_managed,
+            is_fargate=self.env.is_fargate,
+            is_spot=self.env.is_spot,
+        )
 
     def _idle_by_type(self, rank: int, need: Resources) -> dict[str, list[int]]:
         """Idle instances large enough that nothing of an earlier rank was left to, by type.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from longshore.domain.placing.shapes import Shape
+from longshore.domain.placing.waiting import Why
 from longshore.domain.resources import Resources
 from longshore.state.pool import Connection
 from longshore.state.queries import load_queries
@@ -19,6 +20,8 @@ class Reason:
 
     blocked_reason: str | None
     explanation: str | None
+    #: What it comes to; None: nothing was said yet.
+    why: Why | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +54,14 @@ async def say(conn: Connection, reasons: Mapping[int, Reason]) -> None:
             shapes,
             [reasons[s].blocked_reason for s in shapes],
             [reasons[s].explanation for s in shapes],
+            [reasons[s].why for s in shapes],
         )
 
 
 async def load(conn: Connection) -> dict[int, ShapeBacklog]:
     """Every shape with RUNNABLE jobs."""
     return {
-        row["shape_id"]: ShapeBacklog(
-            _shape(row), row["runnable"], Reason(row["blocked_reason"], row["explanation"])
-        )
+        row["shape_id"]: ShapeBacklog(_shape(row), row["runnable"], _reason(row))
         for row in await conn.fetch(_SQL["load"])
     }
 
@@ -73,7 +75,12 @@ async def shapes(conn: Connection, shape_ids: Iterable[int]) -> dict[int, Shape]
 async def of_shape(conn: Connection, shape_id: int) -> Reason | None:
     """Why a shape waits, None if nothing of it does."""
     row = await conn.fetchrow(_SQL["of_shape"], shape_id)
-    return None if row is None else Reason(row["blocked_reason"], row["explanation"])
+    return None if row is None else _reason(row)
+
+
+def _reason(row: Any) -> Reason:
+    why = None if row["why"] is None else Why(row["why"])
+    return Reason(row["blocked_reason"], row["explanation"], why)
 
 
 @functools.lru_cache(maxsize=4096)

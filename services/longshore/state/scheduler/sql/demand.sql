@@ -16,13 +16,13 @@ DELETE FROM demand WHERE shape_id = ANY($1::integer[]) AND runnable = 0
 
 -- name: say
 -- Why shapes wait, NULL for nothing to say.
--- $1 shapes, $2 AWS's reasons, $3 explanations
-UPDATE demand d SET blocked_reason = s.blocked_reason, explanation = s.explanation, changed_at = now()
-FROM unnest($1::integer[], $2::text[], $3::text[]) AS s (shape_id, blocked_reason, explanation)
+-- $1 shapes, $2 AWS's reasons, $3 explanations, $4 what they come to
+UPDATE demand d SET blocked_reason = s.blocked_reason, explanation = s.explanation, why = s.why, changed_at = now()
+FROM unnest($1::integer[], $2::text[], $3::text[], $4::text[]) AS s (shape_id, blocked_reason, explanation, why)
 WHERE d.shape_id = s.shape_id
 
 -- name: load
-SELECT d.shape_id, d.runnable, d.blocked_reason, d.explanation,
+SELECT d.shape_id, d.runnable, d.blocked_reason, d.explanation, d.why,
     s.job_queue, s.vcpu_milli, s.memory_mib, s.gpus, s.nodes, s.instance_type, s.share_identifier, s.priority
 FROM demand d JOIN shapes s USING (shape_id) WHERE d.runnable > 0
 
@@ -33,4 +33,4 @@ FROM shapes WHERE shape_id = ANY($1::integer[])
 
 -- name: of_shape
 -- $1 shape
-SELECT runnable, blocked_reason, explanation FROM demand WHERE shape_id = $1
+SELECT runnable, blocked_reason, explanation, why FROM demand WHERE shape_id = $1

@@ -1,0 +1,143 @@
+"""Why jobs wait in plain words: AWS's where it has some, and ours. Made at the end, for people."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from longshore.domain.placing.lacking import Lack, Lacking
+from longshore.domain.placing.waiting import Block, Launched, Shortage, Wait, Why
+
+#: The constant reason of what blocks a shape, and what AWS says of it.
+_BLOCKED = {
+    Why.INVALID: ("ACTION_REQUIRED", "CE(s) associated with the job queue are invalid."),
+    Why.DISABLED: ("ACTION_REQUIRED", "CE(s) associated with the job queue are disabled."),
+    Why.NO_ENVIRONMENT: ("ACTION_REQUIRED", "The job queue has no compute environment."),
+    Why.MAX_RESOURCE: (
+        "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE",
+        "CE(s) associated with the job queue cannot meet the CPU requirement of the job.",
+    ),
+    Why.TOO_LARGE: (
+        "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT",
+        (
+            "The job resource requirement (vCPU/memory/GPU) is higher than that can be met by the "
+            "CE(s) attached to the job queue."
+        ),
+    ),
+    Why.UNSUPPORTED: (
+        "MISCONFIGURATION:EC2_INSTANCE_CONFIGURATION_UNSUPPORTED",
+        (
+            "Your compute environment associated with this job queue has an unsupported instance "
+            "type configuration."
+        ),
+    ),
+    #: Followed by the instance type in brackets.
+    Why.NO_CAPACITY: (
+        "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY",
+        "Service cannot fulfill the capacity requested for instance type",
+    ),
+}
+#: What the user may do; where that is nothing, what instances lack says more.
+_HINTS = {
+    Why.INVALID: (
+        "Describe the queue's compute environments: their status reasons say what is wrong."
+    ),
+    Why.DISABLED: "Enable a compute environment of the queue.",
+    Why.NO_ENVIRONMENT: "Update the queue with a compute environment.",
+    Why.MAX_RESOURCE: (
+        "Ask for fewer vCPUs, or raise maxvCpus of a compute environment of the queue."
+    ),
+    Why.TOO_LARGE: "Ask for less, or allow larger types in a compute environment of the queue.",
+}
+_WAITING = "WAITING_FOR_CAPACITY"
+_NO_NODES = (
+    "Multi-node jobs run on on-demand instances of managed compute environments; the queue has no "
+    "such environment."
+)
+_RESERVED = (
+    "Waiting for vCPUs that are not reserved: the policy of the queue leaves some to shares that "
+    "are not active yet (computeReservation)."
+)
+_LACK_WORDS = {
+    Lack.DRAINING: "draining",
+    Lack.AWAY: "out of touch",
+    Lack.ENGINE_AWAY: "without an engine that answers",
+    Lack.DISK_FULL: "out of disk space",
+    Lack.QUARANTINED: "quarantined after failed starts",
+    Lack.VCPU: "short of vCPU",
+    Lack.MEMORY: "short of memory",
+    Lack.GPU: "short of GPUs",
+    Lack.HELD: "held for an earlier job",
+    Lack.BUSY: "in use",
+    Lack.OTHER_TYPE: "of another type",
+    Lack.TOO_FEW: "ready, too few of a type",
+}
+
+
+def blocked(block: Block) -> str:
+    """The status reason of jobs that are blocked, in AWS's words."""
+    code, text = _BLOCKED[block.why]
+    said = f"{code} - {text}"
+    return f"{said} [{block.instance_type}]" if block.instance_type else said
+
+
+def code_of(why: Why | None) -> str:
+    """The constant reason."""
+    return _BLOCKED[why][0] if why in _BLOCKED else _WAITING
+
+
+def hint(why: Why | None, explanation: str) -> str:
+    """What to do about it, or else what is waited for."""
+    return _HINTS.get(why, explanation) if why is not None else explanation
+
+
+def waits(wait: Wait) -> str:
+    """What is waited for, and what the provider is short of."""
+    said = lacks(wait.lacking)
+    return f"{said} {short_of(wait.shortages)}" if wait.shortages else said
+
+
+def lacks(lacking: Lacking) -> str:
+    """What instances lack: `12 instances: 8 short of memory, 4 draining`."""
+    if lacking.is_reserved:
+        return _RESERVED
+    if lacking.no_takers:
+        return _NO_NODES
+    total = sum(lacking.counts.values())
+    what = ""
+    if lacking.nodes > 1:
+        what = f"{lacking.nodes} empty instances of {lacking.instance_type or 'one type'}"
+    elif lacking.instance_type:
+        what = f"an empty instance of {lacking.instance_type}"
+    if not total:
+        return f"Waiting for {what or 'an instance'}: none is there yet."
+    parts = ", ".join(f"{n} {_of(lack, n)}" for lack, n in lacking.counts.items())
+    return f"Waiting for {what or 'room'}: {total} instance{'s' if total > 1 else ''}: {parts}."
+
+
+def _of(lack: Lack, count: int) -> str:
+    if lack is Lack.SLOT_SIZE:
+        return "slot of another size" if count == 1 else "slots of another size"
+    return _LACK_WORDS[lack]
+
+
+def short_of(shortages: Sequence[Shortage]) -> str:
+    """Which types and zones, why, and when the provider is asked again."""
+    by_type: dict[tuple[str, str], list[str]] = {}
+    for shortage in shortages:
+        zones = by_type.setdefault((shortage.instance_type, shortage.reason), [])
+        if shortage.zone and shortage.zone not in zones:
+            zones.append(shortage.zone)
+    parts = [
+        f"{name}{' in ' + ', '.join(sorted(zones)) if zones else ''} ({reason})"
+        for (name, reason), zones in by_type.items()
+    ]
+    again = min(shortage.until for shortage in shortages).astimezone(UTC)
+    return (
+        f"The provider has none left: {'; '.join(parts)}. "
+        f"It is asked again at {again:%H:%M:%S} UTC."
+    )
+
+
+def booting(first: Launched, now: datetime) -> str:
+    """The instance that boots longest."""
+    seconds = max(round((now - first.first_at).total_seconds()), 0)
+    return f"{first.instance_type}, ordered {seconds} s ago"
