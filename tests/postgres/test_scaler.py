@@ -12,8 +12,8 @@ from capacity_world import CATALOGUE, World, a_world
 
 from longshore.domain.errors import Unavailable
 from longshore.domain.instance import InstanceStatus
+from longshore.domain.scaling import round as scaling_round
 from longshore.domain.scaling.decision import ScalingSettings
-from longshore.scaler import service
 from longshore.scaler.ordering import Ordering
 from longshore.scaler.service import Scaler
 from longshore.state import lease
@@ -179,7 +179,7 @@ async def test_a_pass_that_lost_its_lease_writes_nothing(
 ) -> None:
     """Another scaler takes over in the middle: the first one's order is never recorded."""
     await world.environment(minv_cpus=2)
-    real = service.decide
+    real = scaling_round.make
 
     def slow(*args: object) -> object:
         world_loop.call_soon_threadsafe(taken.set)
@@ -194,7 +194,7 @@ async def test_a_pass_that_lost_its_lease_writes_nothing(
         return True
 
     gone = asyncio.run_coroutine_threadsafe(take_over(), world_loop)
-    monkeypatch.setattr(service, "decide", slow)
+    monkeypatch.setattr(scaling_round, "make", slow)
     with pytest.raises(Unavailable):
         await world.scaler.evaluate()
     assert await world.db.fetchval("SELECT count(*) FROM capacity_orders") == 0

@@ -12,6 +12,7 @@ from longshore.backoff import Backoff
 from longshore.domain.errors import LongshoreError
 from longshore.domain.scaling.capacity import Environment
 from longshore.domain.scaling.decision import Decision, order_for
+from longshore.domain.scaling.round import settled
 from longshore.runtime.loop import BACKOFF_FIRST_SECONDS, BACKOFF_LAST_SECONDS
 from longshore.scaler.flight import Flights, Landed
 from longshore.scaler.ordering import Ordering, OrderResult
@@ -111,7 +112,7 @@ class Applying:
         got = OrderResult()
         if decision.launches:
             got = await self._order(env, decision) if may_order else OrderResult.nothing(decision)
-        desired = max(math.ceil(decision.desiredv_cpus - got.vcpus_missed), 0)
+        desired = settled(decision, got.vcpus_missed)
         reason = _with_errors(decision.reason, got)
         terminated = await self._terminate(env, decision)
         is_history = (

@@ -10,9 +10,8 @@ import structlog
 
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.errors import Unavailable
-from longshore.domain.scaling.capacity import Snapshot
+from longshore.domain.scaling import round as scaling_round
 from longshore.domain.scaling.decision import Decision, ScalingSettings
-from longshore.domain.scaling.scaling import decide, next_due
 from longshore.scaler.applying import Applying, Troubles
 from longshore.scaler.flight import Flights
 from longshore.scaler.ordering import Ordering
@@ -27,14 +26,10 @@ RENEW_SECONDS = 10.0
 PASS_SECONDS = 240.0
 #: For how long a round waits for an order.
 PATIENCE_SECONDS = 3.0
-#: Rounds of a pass: after the first one only where the provider was short of what was ordered.
-ROUNDS_MOST = 3
 #: Environments that are served at one time.
 AT_ONCE = 16
 #: When to look again at an environment with an order that is still being answered.
 IN_FLIGHT_SECONDS = 5.0
-#: How soon to look at the earliest whether busy instances have become idle.
-LOOK_LEAST = timedelta(seconds=1)
 
 
 class Scaler:
@@ -114,10 +109,10 @@ class Scaler:
         started = datetime.now(UTC)
         await self._applying.take_landed()
         first, was_short = await self._round(started)
-        for _ in range(ROUNDS_MOST - 1):
-            if not was_short:
-                break
+        rounds = 1
+        while scaling_round.goes_on(rounds, was_short=was_short):
             _, was_short = await self._round(started)
+            rounds += 1
         return first
 
     async def _round(self, started: datetime) -> tuple[list[Decision], bool]:
@@ -139,9 +134,8 @@ class Scaler:
                 with_held=self._settings.consolidate,
             )
         snapshot = seen.snapshot
-        decisions = await asyncio.to_thread(decide, snapshot, now, self._settings)
-        due = await asyncio.to_thread(next_due, snapshot, now, self._settings)
-        environments = {env.name: env for env in snapshot.environments}
+        made = await asyncio.to_thread(scaling_round.make, snapshot, now, self._settings)
+        environments = made.environments
         self._troubles.forget_others(environments)
         in_flight = seen.in_flight | unanswered
         waiting = in_flight | self._troubles.waiting(started)
@@ -154,13 +148,13 @@ class Scaler:
 
         with _first_of_group():
             async with asyncio.TaskGroup() as group:
-                applied = [group.create_task(apply(decision)) for decision in decisions]
+                applied = [group.create_task(apply(decision)) for decision in made.decisions]
                 group.create_task(self._applying.delete_empty(environments.values()))
         was_short = any(task.result() for task in applied)
         self._wake_at(
             [
-                due,
-                self._idle_at_first(snapshot, now),
+                made.due,
+                made.idle_at,
                 seen.cool_down_ends_at,
                 datetime.now(UTC) + self._cool_down if was_short else None,
                 now + timedelta(seconds=IN_FLIGHT_SECONDS) if in_flight else None,
@@ -168,13 +162,7 @@ class Scaler:
                 *self._troubles.times(),
             ]
         )
-        return decisions, was_short
-
-    def _idle_at_first(self, snapshot: Snapshot, now: datetime) -> datetime | None:
-        """When an instance that is busy could have been idle for long enough; nobody tells."""
-        if not any(instance.live_attempts and instance.is_ours for instance in snapshot.instances):
-            return None
-        return now + max(self._settings.idle, LOOK_LEAST)
+        return list(made.decisions), was_short
 
 
 @contextlib.contextmanager

@@ -11,12 +11,14 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from longshore.domain.catalogue import Catalogue
 from longshore.domain.job.attempts import Attempts
 from longshore.domain.job.record import AttemptRef, LiveAttempt
 from longshore.domain.placing.lacking import Lacking
 from longshore.domain.placing.opening import Room, is_slot
 from longshore.domain.placing.parking import Parking
-from longshore.domain.placing.shapes import Queue, Shape
+from longshore.domain.placing.round import Ground, see_supply
+from longshore.domain.placing.shapes import Shape
 from longshore.domain.placing.waiting import Supply
 from longshore.domain.resources import Resources
 from longshore.scheduler.apart import Aside
@@ -243,15 +245,10 @@ class Memory(Attempts):
                 yield from list(self.instances[instance_id].attempts.values())
 
     def see_supply(self, supply: Supply) -> None:
-        """Takes in what became of orders; if that changed, waiting shapes are explained anew.
-
-        Where instances are held for multi-node jobs all try again: more may come no longer.
-        """
-        if supply != self.supply:
+        """Takes in what became of orders; if that changed, waiting shapes are explained anew."""
+        if see_supply(self.parking, self.shapes, self.supply, supply):
             self.supply = supply
             self.reasons_stale = True
-            if self.parking.holds_for_nodes(self.shapes):
-                self.parking.parked.clear()
 
     def forget_shortages(self, now: datetime) -> None:
         """Drops shortages that are over: the provider is asked again."""
@@ -264,8 +261,8 @@ class Memory(Attempts):
         queues = {q.name for q in self.topology.queues.values() if name in q.compute_environments}
         self.parking.unpark_queues(queues, self.shapes)
 
-    def unpark_freed(self) -> None:
-        """Lets shapes try again that now fit on an instance on which an attempt ended."""
+    def take_freed(self) -> list[tuple[Resources, bool]]:
+        """What instances have free on which an attempt ended, and whether they run nothing else."""
         freed = [
             (instance.free, not instance.attempts)
             for i in self.freed
@@ -274,18 +271,23 @@ class Memory(Attempts):
             and instance.health.fit
         ]
         self.freed.clear()
-        self.parking.unpark_freed(freed, self.shapes)
+        return freed
 
-    def queues(self) -> tuple[Queue, ...]:
-        """Queues with the environments on which jobs may be placed now."""
+    def ground(self, catalogue: Catalogue) -> Ground:
+        """What a round of placement stands on."""
         environments = self.topology.environments
-        return tuple(
-            Queue(
-                queue.name,
-                queue.priority,
-                tuple(n for n in queue.compute_environments if environments[n].placeable),
-            )
-            for queue in self.topology.queues.values()
+        return Ground(
+            self.shapes,
+            self.runnable,
+            {
+                queue.name: (
+                    queue.priority,
+                    tuple(environments[name] for name in queue.compute_environments),
+                )
+                for queue in self.topology.queues.values()
+            },
+            catalogue,
+            self.supply,
         )
 
     def rooms(self, connected: Container[str]) -> tuple[Room, ...]:
@@ -304,17 +306,3 @@ class Memory(Attempts):
             )
             for i in self.instances.values()
         )
-
-    def node_environments(self) -> dict[str, int]:
-        """The environments that take multi-node jobs, with their maxvCpus."""
-        environments = self.topology.environments.values()
-        return {e.name: e.maxv_cpus or 0 for e in environments if e.takes_nodes}
-
-    def hungry(self) -> dict[str, list[int]]:
-        """Shapes with RUNNABLE jobs that may find room, by queue."""
-        shapes: dict[str, list[int]] = {}
-        for shape_id in self.runnable:
-            queue = self.shapes[shape_id].job_queue
-            if shape_id not in self.parking.parked and queue in self.topology.queues:
-                shapes.setdefault(queue, []).append(shape_id)
-        return shapes

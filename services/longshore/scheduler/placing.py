@@ -1,7 +1,7 @@
 """Placement in three steps: the heads of the queues are read, a plan is made, the plan is applied.
 
-The plan is pure (`longshore.domain.placing`). Applying it is guarded by each job's status: what
-is no longer RUNNABLE is dropped from the plan and gives back what it was to hold.
+The round is pure (`longshore.domain.placing.round`). Applying it is guarded by each job's status:
+what is no longer RUNNABLE is dropped from the plan and gives back what it was to hold.
 """
 
 import uuid
@@ -15,13 +15,11 @@ import structlog
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.job.job import WHOLE, JobKey, JobStatus
 from longshore.domain.job.record import LiveAttempt
+from longshore.domain.placing import round as placing_round
 from longshore.domain.placing import words
-from longshore.domain.placing.lacking import Lacking, lacking
-from longshore.domain.placing.opening import Room, is_slot
-from longshore.domain.placing.plan import plan
-from longshore.domain.placing.shapes import Entry, Placement, Plan, Shape, Snapshot, Waiting
-from longshore.domain.placing.sharing import Kind, kind_of
-from longshore.domain.placing.waiting import EnvironmentFacts, blocked, wait_of
+from longshore.domain.placing.opening import is_slot
+from longshore.domain.placing.round import Ground
+from longshore.domain.placing.shapes import Entry, Placement, Plan, Waiting
 from longshore.scheduler.apart import apart, note, nothing
 from longshore.scheduler.changes import flush
 from longshore.scheduler.details import DetailsCache
@@ -69,18 +67,17 @@ async def place(
     are tried for themselves from the next pass on, until the child stands alone.
     """
     conn, memory = this.conn, this.memory
-    memory.unpark_freed()
-    memory.parking.unpark_after_holds(memory.runnable)
+    ground = memory.ground(catalogue)
+    placing_round.begin(ground, memory.parking, memory.take_freed())
     memory.shares.settle(memory.topology, this.changes.now)
     shared = waiting_shares(memory)
     unpark_reserved(memory, shared, this.changes.now)
-    hungry = memory.hungry()
+    trying = placing_round.hungry(ground, memory.parking)
     placed = Placed()
-    if not hungry:
-        await _explain_again(conn, memory, catalogue, connected)
+    if not trying:
+        await _explain_again(conn, memory, ground, connected)
         return placed
-    heads, sharing = await read_heads(conn, memory, hungry, shared, this.changes.now)
-    hopeless = _hopeless(memory, catalogue, [s for ids in hungry.values() for s in ids])
+    heads, sharing = await read_heads(conn, memory, trying, shared, this.changes.now)
     unplaced: dict[int, Waiting] = {}
     reserved: set[int] = set()
 
@@ -88,21 +85,14 @@ async def place(
         chosen = {entry.job_id: set[int]() for entry in part}
         for entry in part:
             chosen[entry.job_id].add(entry.next_index)
-        snapshot = Snapshot(
-            queues=memory.queues(),
-            shapes=memory.shapes,
-            rooms=memory.rooms(connected),
-            heads={
-                queue: tuple(e for e in entries if e.next_index in chosen.get(e.job_id, ()))
-                for queue, entries in heads.items()
-            },
-            parked=memory.parking.waiting(memory.runnable),
-            node_environments=memory.node_environments(),
-            hopeless=hopeless,
-            sharing=sharing,
-            held=frozenset(memory.parking.held | memory.parking.gathering.keys()),
+        some = {
+            queue: tuple(e for e in entries if e.next_index in chosen.get(e.job_id, ()))
+            for queue, entries in heads.items()
+        }
+        rooms, now = memory.rooms(connected), this.changes.now
+        proposal = placing_round.propose(
+            ground, memory.parking, some, rooms, now, seed, sharing=sharing
         )
-        proposal = plan(snapshot, this.changes.now, seed)
         lives, jobs = await _apply(this, details, proposal)
         slots = _slots(memory, lives)
         await agent.set_status(conn, slots, "DRAINING")
@@ -122,9 +112,9 @@ async def place(
     await _set_aside(conn, memory, tried.failed)
     placed.more = bool(tried.left)
     if unplaced:
-        _look(memory, unplaced, memory.rooms(connected), reserved)
-        placed.short = await _say(conn, memory, catalogue, unplaced)
-    await _explain_again(conn, memory, catalogue, connected)
+        memory.told |= placing_round.look(ground, unplaced, memory.rooms(connected), reserved)
+        placed.short = await _say(conn, memory, ground, unplaced)
+    await _explain_again(conn, memory, ground, connected)
     return placed
 
 
@@ -154,20 +144,10 @@ def may_place_more(memory: Memory) -> bool:
     """Whether jobs wait that may find room, besides those that were set aside."""
     aside = Counter(shape_id for shape_id, _, _ in memory.aside.paused(PLACEMENT))
     return any(
-        memory.runnable[shape_id] > aside[shape_id]
-        for shapes in memory.hungry().values()
-        for shape_id in shapes
-    )
-
-
-def _hopeless(memory: Memory, catalogue: Catalogue, hungry: Iterable[int]) -> frozenset[int]:
-    """Shapes of multi-node jobs for which gathering instances is of no use now."""
-    nodes = (memory.shapes[s] for s in {*hungry, *memory.parking.parked} if memory.shapes[s].nodes)
-    return frozenset(
-        shape.shape_id
-        for shape in nodes
-        if shape.job_queue in memory.topology.queues
-        and blocked(shape, _environments(memory, shape), catalogue, memory.supply)
+        count > aside[shape_id]
+        for shape_id, count in memory.runnable.items()
+        if shape_id not in memory.parking.parked
+        and memory.shapes[shape_id].job_queue in memory.topology.queues
     )
 
 
@@ -242,7 +222,7 @@ def _slots(memory: Memory, lives: Iterable[LiveAttempt]) -> list[str]:
 
 
 async def _explain_again(
-    conn: Connection, memory: Memory, catalogue: Catalogue, connected: Container[str]
+    conn: Connection, memory: Memory, ground: Ground, connected: Container[str]
 ) -> None:
     """Tells the reasons of waiting shapes anew once the supply of instances has changed."""
     if memory.reasons_stale:
@@ -250,53 +230,18 @@ async def _explain_again(
         queues = memory.topology.queues
         waiting = [s for s in memory.parking.parked if memory.shapes[s].job_queue in queues]
         unknown = [s for s in waiting if s not in memory.told]
-        _look(memory, unknown, memory.rooms(connected))
-        await _say(conn, memory, catalogue, waiting)
+        memory.told |= placing_round.look(ground, unknown, memory.rooms(connected))
+        await _say(conn, memory, ground, waiting)
 
 
-def _look(
-    memory: Memory,
-    shape_ids: Iterable[int],
-    rooms: tuple[Room, ...],
-    reserved: Container[int] = (),
-) -> None:
-    """Notes what instances lack for shapes, or that what they have is reserved."""
-    queues = {queue.name: queue for queue in memory.queues()}
-    takers = memory.node_environments()
-    told: dict[tuple[str, Kind], Lacking] = {}
-    for shape_id in shape_ids:
-        shape = memory.shapes[shape_id]
-        if shape_id in reserved:
-            memory.told[shape_id] = Lacking({}, is_reserved=True)
-            continue
-        kind = shape.job_queue, kind_of(shape)
-        if kind not in told:
-            names = queues[shape.job_queue].compute_environments
-            no_takers = not any(e.takes_nodes for e in _environments(memory, shape))
-            told[kind] = lacking(shape, names, takers, rooms, no_takers=no_takers)
-        memory.told[shape_id] = told[kind]
-
-
-def _environments(memory: Memory, shape: Shape) -> list[EnvironmentFacts]:
-    """The environments of a shape's queue, in order."""
-    names = memory.topology.queues[shape.job_queue].compute_environments
-    return [memory.topology.environments[name] for name in names]
-
-
-async def _say(
-    conn: Connection, memory: Memory, catalogue: Catalogue, shape_ids: Iterable[int]
-) -> bool:
+async def _say(conn: Connection, memory: Memory, ground: Ground, shape_ids: Iterable[int]) -> bool:
     """Says why shapes found no room; True if that is news."""
     news: dict[int, Reason] = {}
-    alike: dict[tuple[str, Kind, int], Reason] = {}
-    for shape_id in shape_ids:
-        shape, seen = memory.shapes[shape_id], memory.told[shape_id]
-        # Shapes of a kind that were looked at together share what was seen.
-        kind = shape.job_queue, kind_of(shape), id(seen)
-        if kind not in alike:
-            alike[kind] = _reason(memory, catalogue, shape, seen)
-        if memory.reasons.get(shape_id) != alike[kind]:
-            news[shape_id] = alike[kind]
+    for shape_id, wait in placing_round.waits(ground, shape_ids, memory.told).items():
+        said = words.blocked(wait.block) if wait.block is not None else None
+        reason = Reason(said, words.waits(wait), wait.why)
+        if memory.reasons.get(shape_id) != reason:
+            news[shape_id] = reason
 
     async def store(part: Sequence[int]) -> None:
         await demand.say(conn, {shape_id: news[shape_id] for shape_id in part})
@@ -310,10 +255,3 @@ async def _say(
     memory.reasons_stale |= bool(tried.left)
     memory.reasons.update(news)
     return bool(news)
-
-
-def _reason(memory: Memory, catalogue: Catalogue, shape: Shape, seen: Lacking) -> Reason:
-    """Why a shape waits, beside what instances lack for it."""
-    wait = wait_of(shape, _environments(memory, shape), seen, catalogue, memory.supply)
-    said = words.blocked(wait.block) if wait.block is not None else None
-    return Reason(said, words.waits(wait), wait.why)

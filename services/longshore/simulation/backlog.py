@@ -17,7 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from longshore.domain.job.arrays import ArrayRules
-from longshore.domain.job.retry import ExitRule, should_retry
+from longshore.domain.job.job import (
+    ESSENTIAL_EXITED,
+    AttemptEnd,
+    JobStatus,
+    host_terminated,
+    judge,
+)
+from longshore.domain.job.retry import ExitRule
 from longshore.domain.placing.shapes import Entry, Placement, Shape
 from longshore.simulation.clock import Clock
 from longshore.simulation.workload import JobPart
@@ -211,17 +218,11 @@ class Backlog:
             self._finish(job, index, succeeded=True)
             return
         lost = outcome is Outcome.HOST_TERMINATED
-        again = number < job.part.attempts and should_retry(
-            job.rules,
-            exit_code=None if lost else 1,
-            reason=None,
-            status_reason=(
-                f"Host EC2 (instance {instance_id}) terminated."
-                if lost
-                else "Essential container in task exited"
-            ),
+        end = AttemptEnd(
+            None if lost else 1, None, host_terminated(instance_id) if lost else ESSENTIAL_EXITED
         )
-        if again:
+        verdict = judge(end, attempt=number, attempts_max=job.part.attempts, rules=job.rules)
+        if verdict.status is JobStatus.RUNNABLE:
             job.attempts[index] = number
             self.retries += 1
             self._add(job, [(index, index + 1)], rank=-1)

@@ -1,8 +1,7 @@
-"""The scheduler's pass in virtual time: waiting jobs to instances, by the production plan.
+"""The scheduler's pass in virtual time: waiting jobs to instances, by production's own rounds.
 
-As `longshore.scheduler.memory` and `longshore.scheduler.placing` do it: a shape that found no room
-is parked, and tries again once an attempt has ended on an instance where it fits, once an instance
-joins, or once no instance is held for others any more.
+These are `longshore.domain.placing.round`'s, as in `longshore.scheduler.placing`; here their heads
+are read from the backlog, and what they propose is started at once.
 
 How this differs, for speed: instances on which no waiting shape fits are left out of the snapshot
 as long as nobody has waited long enough for an instance to be held; the plan is the same.
@@ -16,9 +15,10 @@ import numpy as np
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.placing.opening import Room
 from longshore.domain.placing.parking import Parking
-from longshore.domain.placing.plan import HOLD_AFTER, plan
-from longshore.domain.placing.shapes import Entry, Placement, Queue, Shape, Sharing, Snapshot
-from longshore.domain.placing.waiting import Supply, blocked
+from longshore.domain.placing.plan import HOLD_AFTER
+from longshore.domain.placing.round import Ground, begin, hungry, propose, see_supply
+from longshore.domain.placing.shapes import Entry, Placement, Queue, Shape, Sharing
+from longshore.domain.placing.waiting import EnvironmentFacts, Supply
 from longshore.domain.resources import Resources
 from longshore.domain.scaling.capacity import InstanceState
 from longshore.simulation.backlog import Backlog
@@ -47,8 +47,7 @@ class Placer:
         self._supply = supply
         self._shares = shares
         self._catalogue = Catalogue()
-        known = map(facts, environments.values())
-        self._node_environments = {e.name: e.maxv_cpus or 0 for e in known if e.takes_nodes}
+        self._facts: dict[str, EnvironmentFacts] = {}
         self._seed = 0
         self._parking = Parking()
         self._seen = Supply()
@@ -75,27 +74,24 @@ class Placer:
         backlog = self._backlog
         risen = backlog.take_risen()
         short = bool(risen & self._parking.parked.keys())
-        hopeless = self._hopeless(queues)
-        self._unpark()
+        ground = self._ground(queues)
+        begin(ground, self._parking, self._take_freed())
+        for queue, usable in self._shares.usable(backlog).items():
+            self._parking.unpark_reserved(queue, usable, backlog.shapes)
+        trying = hungry(ground, self._parking)
         placed: list[Attempt] = []
-        while hungry := self._hungry():
+        while trying:
             rooms = self._rooms()
-            fits = _fits(rooms, [backlog.shapes[s] for ids in hungry.values() for s in ids])
-            heads, sharing = self._heads(hungry, fits)
-            proposal = plan(
-                Snapshot(
-                    queues=tuple(queues),
-                    shapes=backlog.shapes,
-                    rooms=rooms,
-                    heads=heads,
-                    parked=self._parking.waiting(backlog.runnable),
-                    node_environments=self._node_environments,
-                    hopeless=hopeless,
-                    sharing=sharing,
-                    held=frozenset(self._parking.held | self._parking.gathering.keys()),
-                ),
+            fits = _fits(rooms, [backlog.shapes[s] for ids in trying.values() for s in ids])
+            heads, sharing = self._heads(trying, fits)
+            proposal = propose(
+                ground,
+                self._parking,
+                heads,
+                rooms,
                 self._clock.now,
                 self._seed,
+                sharing=sharing,
             )
             self._seed += 1
             self._parking.take_in(proposal, backlog.runnable)
@@ -107,19 +103,20 @@ class Placer:
             self._forget_gone()
             if not proposal.placements and not proposal.unplaced:
                 break
+            trying = hungry(ground, self._parking)
         return placed, short
 
     def _heads(
-        self, hungry: Mapping[str, Sequence[int]], fits: Mapping[int, int]
+        self, trying: Mapping[str, Sequence[int]], fits: Mapping[int, int]
     ) -> tuple[dict[str, tuple[Entry, ...]], dict[str, Sharing]]:
         """The first entries of each queue, and what decides between the shares of some."""
         backlog, heads, sharing = self._backlog, {}, {}
-        for name, ids in hungry.items():
+        for name, ids in trying.items():
             if name not in self._shares.policies:
                 heads[name] = backlog.heads(ids, fits)
         for name in self._shares.policies:
             heads[name], sharing[name] = self._shares.heads(
-                backlog, name, hungry.get(name, ()), fits, self._parking.known
+                backlog, name, trying.get(name, ()), fits, self._parking.known
             )
         return heads, sharing
 
@@ -149,36 +146,31 @@ class Placer:
             started.append(attempt)
         return started
 
-    def _hopeless(self, queues: Sequence[Queue]) -> frozenset[int]:
-        """Shapes of multi-node jobs that get no more instances soon.
-
-        Once that changes, all try again where instances are held for multi-node jobs.
-        """
-        shapes = [s for i in self._backlog.runnable if (s := self._backlog.shapes[i]).nodes]
-        if not shapes:
-            return frozenset()
-        supply = self._supply()
-        if supply != self._seen:
-            self._seen = supply
-            if self.holds_for_nodes():
-                self._parking.parked.clear()
-        known = {
-            queue.name: [facts(self._environments[name]) for name in queue.compute_environments]
-            for queue in queues
-        }
-        return frozenset(
-            shape.shape_id
-            for shape in shapes
-            if blocked(shape, known[shape.job_queue], self._catalogue, supply)
+    def _ground(self, queues: Sequence[Queue]) -> Ground:
+        """What rounds stand on now. What became of orders matters for multi-node jobs alone."""
+        shapes, supply = self._backlog.shapes, Supply()
+        if any(shapes[shape_id].nodes for shape_id in self._backlog.runnable):
+            supply = self._supply()
+            if see_supply(self._parking, shapes, self._seen, supply):
+                self._seen = supply
+        return Ground(
+            shapes,
+            self._backlog.runnable,
+            {
+                queue.name: (queue.priority, [self._known(n) for n in queue.compute_environments])
+                for queue in queues
+            },
+            self._catalogue,
+            supply,
         )
 
-    def _hungry(self) -> dict[str, list[int]]:
-        """Shapes with RUNNABLE jobs that may find room, by queue."""
-        found: dict[str, list[int]] = {}
-        for shape_id in self._backlog.runnable:
-            if shape_id not in self._parking.parked:
-                found.setdefault(self._backlog.shapes[shape_id].job_queue, []).append(shape_id)
-        return found
+    def _known(self, name: str) -> EnvironmentFacts:
+        """An environment as placement sees it, made anew only when it changed."""
+        state = self._environments[name]
+        known = self._facts.get(name)
+        if known is None or known.valid is not state.is_usable:
+            known = self._facts[name] = facts(state)
+        return known
 
     def _rooms(self) -> tuple[Room, ...]:
         """Instances as placement sees them; see the module for those that are left out."""
@@ -189,18 +181,15 @@ class Placer:
         least = _least(self._backlog.shapes[shape_id].need for shape_id in first)
         return tuple(as_room(m) for m in self._fleet.ready() if m.free.holds(least))
 
-    def _unpark(self) -> None:
+    def _take_freed(self) -> list[tuple[Resources, bool]]:
+        """What instances have free on which an attempt ended, and whether they run nothing else."""
         freed = [m for m in self._freed.values() if m.state is InstanceState.READY]
         self._freed.clear()
-        parking, backlog = self._parking, self._backlog
-        parking.unpark_freed(((m.free, not m.attempts) for m in freed), backlog.shapes)
-        for shape_id, waiting in list(parking.parked.items()):
+        for shape_id, waiting in list(self._parking.parked.items()):
             # A retried job is the first of its shape now.
-            if waiting.rank > backlog.first_rank(shape_id):
-                del parking.parked[shape_id]
-        parking.unpark_after_holds(backlog.runnable)
-        for queue, usable in self._shares.usable(backlog).items():
-            parking.unpark_reserved(queue, usable, backlog.shapes)
+            if waiting.rank > self._backlog.first_rank(shape_id):
+                del self._parking.parked[shape_id]
+        return [(m.free, not m.attempts) for m in freed]
 
     def _forget_gone(self) -> None:
         """Forgets what is known of shapes of which no job waits any more."""

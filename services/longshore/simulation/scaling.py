@@ -1,4 +1,4 @@
-"""The scaler's pass in virtual time: the production decision, applied to simulated instances.
+"""The scaler's pass in virtual time: production's own rounds, applied to simulated instances.
 
 As `longshore.scaler` and `longshore.state.scaler` do it: environments with the offers that the
 provider quotes, instances with what is free on them, demand by shape in dispatch order; what is
@@ -6,7 +6,6 @@ decided is ordered and given back, what the provider was short of is left alone 
 `desiredvCpus` is settled at what was had.
 """
 
-import math
 import random
 import uuid
 from collections.abc import Sequence
@@ -27,7 +26,7 @@ from longshore.domain.scaling.capacity import (
 )
 from longshore.domain.scaling.decision import Decision, ScalingSettings, order_for
 from longshore.domain.scaling.market import Market, PoolName, Quote
-from longshore.domain.scaling.scaling import decide, next_due
+from longshore.domain.scaling.round import goes_on, make, settled
 from longshore.domain.scaling.sharing import in_order, sharing
 from longshore.provisioning.provider import Fulfilment, Provider
 from longshore.simulation.backlog import Backlog
@@ -42,8 +41,6 @@ from longshore.simulation.sharing import Shares
 
 #: Decisions that are kept to be shown; later ones are counted only.
 ACTIVITIES_LIMIT = 1_000
-#: Rounds of a pass: after the first one only where the provider was short of what was ordered.
-ROUNDS_MOST = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,14 +153,15 @@ class Scaler:
     async def evaluate(self) -> Applied:
         """One pass, and again at once where the provider was short of what was ordered."""
         applied = Applied()
-        for _ in range(ROUNDS_MOST):
-            before = self.shortages
-            await self._round(applied)
-            if self.shortages == before:
-                break
+        was_short, rounds = await self._round(applied), 1
+        while goes_on(rounds, was_short=was_short):
+            was_short = await self._round(applied)
+            rounds += 1
         return applied
 
-    async def _round(self, applied: Applied) -> None:
+    async def _round(self, applied: Applied) -> bool:
+        """Decides once and applies it; returns whether the provider was short of something."""
+        before = self.shortages
         now = self._clock.now
         self._short = {key: short for key, short in self._short.items() if short.until > now}
         await self._read_quotes()
@@ -177,9 +175,11 @@ class Scaler:
             instances=[as_instance(member) for member in self._fleet.members.values()],
         )
         self.decisions += 1
-        applied.due = next_due(snapshot, now, self._settings)
-        for env, decision in zip(environments, decide(snapshot, now, self._settings), strict=True):
+        made = make(snapshot, now, self._settings)
+        applied.due = made.due
+        for env, decision in zip(environments, made.decisions, strict=True):
             await self._apply(self._environments[env.name], env, decision, applied)
+        return self.shortages > before
 
     # ------------------------------------------------------------------ what it sees
 
@@ -232,15 +232,15 @@ class Scaler:
         if not decision.changes(env):
             return
         applied.changed = True
-        desired, ordered, reason = float(decision.desiredv_cpus), 0, decision.reason
+        missed, ordered, reason = 0.0, 0, decision.reason
         if decision.launches:
             answer = await self._order(state, env, decision)
             ordered = len(answer.instances)
-            desired -= decision.vcpus_wanted - sum(got.entry.weight for got in answer.instances)
+            missed = decision.vcpus_wanted - sum(got.entry.weight for got in answer.instances)
             reason = " ".join((reason, *(error.message for error in answer.errors)))
         for give in decision.terminate:
             await self._give_back(state, give.instance_id, give.drain_until, applied)
-        state.settledv_cpus = state.desiredv_cpus = max(math.ceil(desired), 0)
+        state.settledv_cpus = state.desiredv_cpus = settled(decision, missed)
         if decision.status != env.status:
             state.status, state.status_reason = decision.status, decision.status_reason
             state.failures = 0
