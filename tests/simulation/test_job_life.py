@@ -79,6 +79,9 @@ class Driver:
             (3, self.break_stream),
             (4, self.reopen_stream),
             (2, self.repeat_report),
+            (2, self.restart_agent),
+            (2, self.hold_reports_back),
+            (3, self.catch_up),
             (1, self.lose_instance),
             (1, self.silence_instance),
             (6, self.add_instance),
@@ -277,6 +280,26 @@ class Driver:
         agent = self._agent(connected=True)
         if agent is not None:
             await agent.repeat()
+
+    async def restart_agent(self) -> None:
+        """It knows what its journal says, and reports again what was not acknowledged."""
+        agent = self._agent()
+        if agent is not None:
+            if agent.connected:
+                await self._world.cut(agent)
+            await agent.restart()
+
+    async def hold_reports_back(self) -> None:
+        agent = self._agent(connected=True)
+        if agent is not None:
+            agent.is_late = True
+
+    async def catch_up(self) -> None:
+        """What was held back arrives, in order and some of it twice."""
+        agent = self._agent(connected=True)
+        if agent is not None:
+            await agent.catch_up()
+            await self._world.arrived(agent)
 
     async def lose_instance(self) -> None:
         agent = self._agent()

@@ -7,15 +7,19 @@ arrive, and moves time by hand: a silent instance is one whose last sign of life
 import asyncio
 import contextlib
 import json
+import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 import asyncpg
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 from support.scheduling import Ended, Stand, local_catalogue
 
+from longshore.agent.attempts.attempt import AttemptKey
+from longshore.agent.reporting.journal import Entry, Journal
 from longshore.domain.errors import Unavailable
 from longshore.domain.job.job import JobKey
 from longshore.rpc.channel import open_channel
@@ -103,6 +107,7 @@ class SimulatedAgent:
         environment: str = "machines",
         instance_type: str = "unmanaged",
         memory_mib: int | None = None,
+        directory: Path,
     ) -> None:
         self.instance_id = instance_id
         self.vcpus = vcpus
@@ -114,12 +119,42 @@ class SimulatedAgent:
         self.running: dict[Ref, bool] = {}
         self.stops: dict[Ref, str] = {}
         self.ended: set[Ref] = set()
-        self.journal: list[pb.AgentReport] = []
         self.connected = False
+        #: Whether what it reports stays in its journal for now.
+        self.is_late = False
+        self._path = directory / f"{instance_id}-{uuid.uuid4()}"
+        self._journal = Journal(self._path)
         self._latest: pb.AgentReport | None = None
-        self._sequence = 0
         self._port = port
         self._changed = changed
+
+    @property
+    def journal(self) -> list[pb.AgentReport]:
+        """What was reported and is not acknowledged."""
+        return list(self._journal.reports.values())
+
+    async def restart(self) -> None:
+        """Its process dies and starts again. What it knows is what its journal says."""
+        await self.disconnect()
+        self._journal.close()
+        self._journal = Journal(self._path)
+        known = self._journal.entries.items()
+        assert self.running.keys() <= {tuple(key) for key, _ in known}
+        live = {tuple(key): one for key, one in known if not _has_ended(one)}
+        assert live.keys() == self.running.keys(), "the journal knows what runs"
+        self.running = {key: one.change is not None for key, one in live.items()}
+        self.stops = {
+            key: one.stop.status_reason for key, one in live.items() if one.stop is not None
+        }
+        self.is_late = False
+        await self.connect()
+
+    async def catch_up(self) -> None:
+        """Sends what was held back, and all else that is not acknowledged once more."""
+        self.is_late = False
+        if self.connected:
+            for report in self.journal:
+                await self._call.write(pb.ConnectRequest(report=report))
 
     async def connect(self) -> None:
         """Registers with what runs, takes over what should run, and reports again."""
@@ -146,9 +181,13 @@ class SimulatedAgent:
         assert not first.registered.more
         wanted = {(a.key.job_id, a.key.attempt) for a in first.registered.assignments}
         # What is not wanted any more is over: it is stopped without a report.
-        self.running = {ref: on for ref, on in self.running.items() if ref in wanted}
-        for ref in wanted - self.running.keys() - self.ended:
-            self.running[ref] = False
+        for ref in self.running.keys() - wanted:
+            del self.running[ref]
+            self._journal.forgotten(AttemptKey(*ref))
+        for assignment in first.registered.assignments:
+            ref = (assignment.key.job_id, assignment.key.attempt)
+            if ref not in self.running and ref not in self.ended:
+                self._accept(assignment)
         self._take_stops(first.registered.stops)
         self.draining = first.registered.draining
         self.connected = True
@@ -173,11 +212,13 @@ class SimulatedAgent:
                     ref = (assignment.key.job_id, assignment.key.attempt)
                     assert ref not in self.running, f"{ref} is assigned twice on one stream"
                     assert ref not in self.ended, f"{ref} is assigned although it ended here"
-                    self.running[ref] = False
+                    self._accept(assignment)
                 self._take_stops(message.stop.stops)
                 self.draining = self.draining or message.HasField("drain")
-                acknowledged = message.acknowledge.sequence
-                self.journal = [r for r in self.journal if r.sequence > acknowledged]
+                for report in self._journal.acknowledged(message.acknowledge.sequence):
+                    for change in report.changes:
+                        if change.status == pb.ATTEMPT_STATUS_ENDED:
+                            self._journal.forgotten(AttemptKey.of(change.key))
                 self._changed.set()
         self.connected = False
         self._changed.set()
@@ -191,8 +232,13 @@ class SimulatedAgent:
         """What it does not know it cannot stop, and the first reason stays, as with real ones."""
         for stop in stops:
             ref = (stop.key.job_id, stop.key.attempt)
-            if ref in self.running:
-                self.stops.setdefault(ref, stop.status_reason)
+            if ref in self.running and ref not in self.stops:
+                self.stops[ref] = stop.status_reason
+                self._journal.stop_wanted(stop)
+
+    def _accept(self, assignment: pb.Assignment) -> None:
+        self.running[assignment.key.job_id, assignment.key.attempt] = False
+        self._journal.assigned(assignment)
 
     async def be_noticed(self) -> None:
         """The provider says that it will take the instance away."""
@@ -229,28 +275,29 @@ class SimulatedAgent:
         await self._report(change)
 
     async def _report(self, change: pb.AttemptChange) -> None:
-        self._sequence += 1
-        report = self._latest = pb.AgentReport(sequence=self._sequence, changes=[change])
-        self.journal.append(report)
-        if self.connected:
+        sequence = self._journal.sequence + 1
+        report = self._latest = pb.AgentReport(sequence=sequence, changes=[change])
+        self._journal.report(report)
+        if self.connected and not self.is_late:
             await self._call.write(pb.ConnectRequest(report=report))
 
     async def repeat(self) -> None:
         """Sends the latest report once more."""
-        if self.connected and self._latest is not None:
+        if self.connected and not self.is_late and self._latest is not None:
             await self._call.write(pb.ConnectRequest(report=self._latest))
 
     @property
     def sequence(self) -> int:
-        """Number of the latest report."""
-        return self._sequence
+        """Number of the latest report that is not acknowledged."""
+        return max(self._journal.reports, default=0)
 
 
 class Simulation:
     """One scheduler at a time, its agents, and everything that may be done to them."""
 
-    def __init__(self, stand: Stand, pool: Pool, servicer: AgentServicer) -> None:
+    def __init__(self, stand: Stand, pool: Pool, servicer: AgentServicer, directory: Path) -> None:
         self.stand = stand
+        self._directory = directory
         self.pool = pool
         self.servicer = servicer
         self.changed = asyncio.Event()
@@ -306,6 +353,8 @@ class Simulation:
 
     async def settle(self) -> None:
         """Ticks until nothing more follows and everything is acknowledged."""
+        for agent in self.agents.values():
+            await agent.catch_up()
         for _ in range(1_000):
             await self.tick()
             if not self.scheduler.inbox.empty():
@@ -326,13 +375,16 @@ class Simulation:
         await self.until(
             lambda: (
                 not agent.connected
+                or agent.is_late
                 or self.scheduler.received.get(agent.instance_id, 0) >= agent.sequence
             )
         )
 
     async def join(self, instance_id: str, vcpus: int) -> SimulatedAgent:
         """A new machine."""
-        agent = SimulatedAgent(self.stand.port, instance_id, vcpus, self.changed)
+        agent = SimulatedAgent(
+            self.stand.port, instance_id, vcpus, self.changed, directory=self._directory
+        )
         return await self._enter(agent)
 
     async def join_managed(self, instance_id: str, vcpus: int) -> SimulatedAgent:
@@ -349,6 +401,7 @@ class Simulation:
                 instance_id,
                 vcpus,
                 self.changed,
+                directory=self._directory,
                 environment="fleet",
                 instance_type="local.host",
             )
@@ -366,6 +419,7 @@ class Simulation:
                 instance_id,
                 vcpus,
                 self.changed,
+                directory=self._directory,
                 environment="slots",
                 instance_type=instance_type,
                 memory_mib=memory_mib,
@@ -732,7 +786,8 @@ async def simulation(database_url: str) -> AsyncIterator[Simulation]:
         )
         await stack.enter_async_context(server)
         stand = Stand(servicer._scheduler, server.port, conn)
-        simulated = Simulation(stand, pool, servicer)
+        directory = stack.enter_context(tempfile.TemporaryDirectory())
+        simulated = Simulation(stand, pool, servicer, Path(directory))
         await simulated.lead()
         await stand.environment()
         try:
@@ -740,6 +795,10 @@ async def simulation(database_url: str) -> AsyncIterator[Simulation]:
         finally:
             for agent in simulated.agents.values():
                 await agent.disconnect()
+
+
+def _has_ended(entry: Entry) -> bool:
+    return entry.change is not None and entry.change.status == pb.ATTEMPT_STATUS_ENDED
 
 
 def _now() -> Timestamp:
