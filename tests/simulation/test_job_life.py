@@ -5,13 +5,15 @@ A seed chooses every step. It is printed when a run fails; `make sim SEED=n` run
 
 import os
 import random
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from structlog.testing import ReturnLogger
 from support.scheduling import Ended
-from support.simulation import SimulatedAgent, Simulation, simulation
+from support.simulated_capacity import Capacity, capacity
+from support.simulation import Ref, SimulatedAgent, Simulation, simulation
 
 from longshore.domain.job.life import Allowance
 from longshore.scheduler import apart, following, instances, requesting, resuming, tick
@@ -40,8 +42,8 @@ async def test_jobs_live_and_end(
     monkeypatch.setattr(apart, "log", ReturnLogger())  # with tracebacks, again and again
     if number % 2:
         carry_over(monkeypatch)
-    async with simulation(database_url) as simulated:
-        driver = Driver(simulated, random.Random(number))
+    async with simulation(database_url) as simulated, capacity(simulated.pool) as provided:
+        driver = Driver(simulated, provided, random.Random(number))
         await driver.begin()
         for _ in range(STEPS):
             await driver.step()
@@ -61,8 +63,11 @@ def carry_over(monkeypatch: pytest.MonkeyPatch) -> None:
 class Driver:
     """Chooses what happens next."""
 
-    def __init__(self, simulated: Simulation, rng: random.Random) -> None:
+    def __init__(self, simulated: Simulation, provided: Capacity, rng: random.Random) -> None:
         self._world = simulated
+        self._provided = provided
+        #: Instances of the cloud whose agents were up once.
+        self._booted: set[str] = set()
         self._rng = rng
         self._jobs: list[str] = []
         self._arrays: dict[str, int] = {}
@@ -85,6 +90,11 @@ class Driver:
             (1, self.lose_instance),
             (1, self.silence_instance),
             (6, self.add_instance),
+            (5, self.scale),
+            (5, self.provision),
+            (5, self.boot),
+            (2, self.cloud_fault),
+            (1, self.reclaim),
             (2, self.notice),
             (6, self.take_away),
             (3, self.pass_drains),
@@ -236,6 +246,16 @@ class Driver:
         ]
         return self._rng.choice(agents) if agents else None
 
+    def _by_age(self, refs: Iterable[Ref]) -> list[Ref]:
+        """Attempts in the order of their jobs' submission: ids are not the seed's."""
+
+        def place(ref: Ref) -> tuple[int, str, int]:
+            job, number = ref
+            job_id = re.split("[:#]", job)[0]
+            return self._jobs.index(job_id), job.removeprefix(job_id), number
+
+        return sorted(refs, key=place)
+
     async def add_instance(self) -> None:
         """A machine of its owner, an instance that was ordered, or a slot for one job."""
         if len(self._world.agents) < 8:
@@ -249,9 +269,74 @@ class Driver:
                 case "slot":
                     await self._world.join_slot(instance_id, self._rng.choice([1, 2]), 64)
 
+    async def scale(self) -> None:
+        """A pass of the scaler: orders, gives back, and writes down what environments have."""
+        await self._provided.scale()
+        self._world.scheduler.note_topology()
+        self._world.scheduler.note_capacity()
+
+    async def provision(self) -> None:
+        """A pass of provisioning; agents end with their instances."""
+        await self._provided.reconcile()
+        self._world.scheduler.note_capacity()
+        for agent in list(self._world.agents.values()):
+            gone = agent.instance_id not in self._provided.cloud.running
+            if gone and agent.instance_id in self._booted:
+                await self._world.lose(agent)
+
+    async def boot(self) -> None:
+        """The agent of an instance that was ordered registers for the first time."""
+        for row in await self._world.stand.conn.fetch(
+            "SELECT instance_id, compute_environment, instance_type, vcpus, memory_mib "
+            "FROM instances WHERE provider = 'cloud' AND status = 'LAUNCHED' "
+            "ORDER BY ordered_at, instance_id"
+        ):
+            instance_id = row["instance_id"]
+            there = instance_id in self._provided.cloud.running
+            if there and instance_id not in self._booted and len(self._world.agents) < 12:
+                self._booted.add(instance_id)
+                await self._world.join_ordered(
+                    instance_id,
+                    row["compute_environment"],
+                    row["instance_type"],
+                    int(row["vcpus"]),
+                    row["memory_mib"],
+                )
+                return
+
+    async def cloud_fault(self) -> None:
+        """It has none left, does not answer, loses an answer, or is well again."""
+        cloud = self._provided.cloud
+        match self._rng.choice(["room", "refuses", "loses", "blind", "keeps", "heal", "heal"]):
+            case "room":
+                cloud.room = self._rng.choice([0, 1])
+            case "refuses":
+                cloud.refuses = 1
+            case "loses":
+                cloud.loses = 1
+            case "blind":
+                cloud.is_blind = True
+            case "keeps":
+                cloud.keeps_all = True
+            case "heal":
+                self._provided.heal()
+
+    async def reclaim(self) -> None:
+        """The cloud takes an instance back, with or without a word."""
+        cloud = self._provided.cloud
+        if cloud.running:
+            instance_id = self._rng.choice(list(cloud.running))
+            del cloud.running[instance_id]
+            if self._rng.random() < 0.5:
+                cloud.took[instance_id] = "Server.SpotInstanceTermination"
+            if instance_id in self._world.agents:
+                await self._world.lose(self._world.agents[instance_id])
+
     async def start_one(self) -> None:
         agent = self._agent()
-        waiting = [] if agent is None else sorted(r for r, on in agent.running.items() if not on)
+        waiting = (
+            [] if agent is None else self._by_age(r for r, on in agent.running.items() if not on)
+        )
         if agent is not None and waiting:
             await agent.start(self._rng.choice(waiting))
             await self._world.arrived(agent)
@@ -260,7 +345,7 @@ class Driver:
         """Some attempt ends, by itself or because it was told to."""
         agent = self._agent()
         if agent is not None and agent.running:
-            ref = self._rng.choice(sorted(agent.running))
+            ref = self._rng.choice(self._by_age(agent.running))
             codes = [143, 137, 0] if ref in agent.stops else [0, 0, 0, 1, 3, None]
             code = self._rng.choice(codes)
             await agent.end(ref, Ended(code) if code is not None else _LOST)
@@ -345,6 +430,7 @@ class Driver:
     async def stop_faults(self) -> None:
         """All machines are there again, among them what is large enough, and enough, for any."""
         await self._world.refuse_nothing()
+        self._provided.heal()
         await self._world.stand.conn.execute("UPDATE compute_environments SET state = 'ENABLED'")
         self._world.scheduler.note_topology()
         for agent in self._world.agents.values():
@@ -375,5 +461,17 @@ class Driver:
         assert await conn.fetchval("SELECT count(*) FROM job_requests") == 0
         assert await conn.fetchval("SELECT count(*) FROM happenings") == 0
         assert await conn.fetchval("SELECT coalesce(sum(runnable), 0) FROM demand") == 0
+        await self._check_cloud()
         if "doomed" not in self._queues:
             assert await conn.fetchval("SELECT count(*) FROM job_queues") == 2
+
+    async def _check_cloud(self) -> None:
+        """What the cloud has is on record, and what is on record it has: no orphan, no ghost."""
+        for _ in range(4):
+            await self.provision()
+        rows = await self._world.stand.conn.fetch(
+            "SELECT instance_id FROM instances WHERE provider = 'cloud' AND ended_at IS NULL"
+        )
+        assert {row["instance_id"] for row in rows} == self._provided.cloud.running.keys()
+        open_orders = "SELECT count(*) FROM capacity_orders WHERE closed_at IS NULL"
+        assert await self._world.stand.conn.fetchval(open_orders) == 0

@@ -426,6 +426,23 @@ class Simulation:
             )
         )
 
+    async def join_ordered(
+        self, instance_id: str, environment: str, instance_type: str, vcpus: int, memory_mib: int
+    ) -> SimulatedAgent:
+        """An instance on record that was ordered: its agent is up."""
+        return await self._enter(
+            SimulatedAgent(
+                self.stand.port,
+                instance_id,
+                vcpus,
+                self.changed,
+                directory=self._directory,
+                environment=environment,
+                instance_type=instance_type,
+                memory_mib=memory_mib,
+            )
+        )
+
     async def _enter(self, agent: SimulatedAgent) -> SimulatedAgent:
         self.agents[agent.instance_id] = agent
         await agent.connect()
@@ -752,7 +769,8 @@ MUST_BE_EMPTY = {
             = (n.job_id, n.attempt, -2 - j.main_node)
         WHERE n.started_at IS NOT NULL AND m.started_at IS NULL""",
     "a multi-node job ends as its main node did": """
-        SELECT j.job_id, j.status, j.exit_code, m.status AS of_node, m.exit_code AS code_of_node
+        SELECT j.job_id, j.status, j.status_reason, j.request_reason, j.exit_code, j.stopped_at,
+            m.status AS of_node, m.exit_code AS code_of_node, m.stopped_at AS node_stopped_at
         FROM jobs j LEFT JOIN attempts m ON (m.job_id, m.attempt, m.array_index)
             = (j.job_id, j.attempt, -2 - j.main_node)
         WHERE j.num_nodes IS NOT NULL AND j.attempt > 0 AND j.status IN ('SUCCEEDED', 'FAILED')
