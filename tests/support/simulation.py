@@ -776,7 +776,8 @@ MUST_BE_EMPTY = {
         WHERE j.num_nodes IS NOT NULL AND j.attempt > 0 AND j.status IN ('SUCCEEDED', 'FAILED')
             AND (m.status, j.exit_code, j.stopped_at, (j.status = 'SUCCEEDED'))
             IS DISTINCT FROM
-                ('ENDED', m.exit_code, m.stopped_at, m.stop_kind IS NULL AND m.exit_code = 0)
+                ('ENDED', m.exit_code, m.stopped_at, m.stop_kind IS NULL
+                    AND m.exit_code IS NOT DISTINCT FROM 0)
             -- But for one that a user ended while it waited for its next try.
             AND NOT (m.status = 'ENDED' AND j.exit_code IS NULL AND j.stopped_at > m.stopped_at
                 AND j.status = 'FAILED' AND j.status_reason = j.request_reason)""",
