@@ -107,7 +107,7 @@ class SimulatedAgent:
         environment: str = "machines",
         instance_type: str = "unmanaged",
         memory_mib: int | None = None,
-        directory: Path,
+        directory: Path | None = None,
     ) -> None:
         self.instance_id = instance_id
         self.vcpus = vcpus
@@ -122,7 +122,8 @@ class SimulatedAgent:
         self.connected = False
         #: Whether what it reports stays in its journal for now.
         self.is_late = False
-        self._path = directory / f"{instance_id}-{uuid.uuid4()}"
+        #: Without a directory its journal is in memory, and it cannot start again.
+        self._path = directory / f"{instance_id}-{uuid.uuid4()}" if directory else None
         self._journal = Journal(self._path)
         self._latest: pb.AgentReport | None = None
         self._port = port
