@@ -31,6 +31,8 @@ TRIES = 64
 #: How long what failed is passed over at first, and at most.
 PAUSE_SECONDS = 2.0
 PAUSE_MOST_SECONDS = 600.0
+#: Doublings after which a pause is the longest in any case: a float bears no thousand of them.
+_DOUBLINGS_MOST = 32
 #: Most items of a kind that are passed over; beyond, those that were set aside first are tried.
 PAUSED_MOST = 1_000
 
@@ -106,7 +108,7 @@ class Aside:
         """Sets an item aside and says so."""
         items, now = self._items[kind], self._clock()
         failures, _ = items.pop(key, (0, 0.0))
-        pause = min(PAUSE_SECONDS * 2.0**failures, PAUSE_MOST_SECONDS)
+        pause = min(PAUSE_SECONDS * 2.0 ** min(failures, _DOUBLINGS_MOST), PAUSE_MOST_SECONDS)
         items[key] = failures + 1, now + pause
         if len(items) > PAUSED_MOST:
             items.popitem(last=False)

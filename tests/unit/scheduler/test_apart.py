@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longshore.domain.errors import StaleLease, Unavailable
+from longshore.scheduler import apart as apart_module
 from longshore.scheduler import apart as module
 from longshore.scheduler.apart import Apart, Aside, apart
 
@@ -100,3 +101,10 @@ def test_what_is_passed_over_is_bounded() -> None:
     for key in range(module.PAUSED_MOST + 5):
         aside.add("job", key, ValueError())
     assert aside.paused("job") == set(range(5, module.PAUSED_MOST + 5))
+
+
+def test_what_fails_for_weeks_is_set_aside_as_ever() -> None:
+    aside = apart_module.Aside(lambda: 0.0)
+    for _ in range(1_100):
+        aside.add("job", "one", ValueError("refused"))
+    assert aside.paused("job") == {"one"}
