@@ -6,7 +6,7 @@ mirror is never thrown away, and once the database takes the change, it is made.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -16,8 +16,10 @@ from support.scheduling import DEADLINE, Ended, Stand, scheduler_stand
 
 from longshore.domain.job.job import JobKey
 from longshore.domain.job.life import Allowance
+from longshore.domain.placing import round as placing_round
 from longshore.scheduler import apart, tick
 from longshore.scheduler.history import History
+from longshore.state.scheduler import demand
 
 
 @pytest.fixture(autouse=True)
@@ -210,6 +212,53 @@ async def test_a_job_that_cannot_be_placed(database_url: str, table: str) -> Non
             instance = memory.instances[agent.instance_id]
             assert instance.free == instance.total
         await stand.until(jobs[0], "SUCCEEDED")
+
+
+@pytest.mark.parametrize("fails", ["plan", "lacks", "demand"])
+async def test_a_shape_that_nothing_can_be_said_of(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    """What decides, explains or stores it fails."""
+    strange: set[int] = set()
+
+    def fail(shape_ids: Iterable[int]) -> None:
+        if strange.intersection(shape_ids):
+            raise RuntimeError("unforeseen")
+
+    plan, lacking, say = placing_round.plan, placing_round.lacking, demand.say
+
+    def planned(snapshot: Any, *rest: Any, **more: Any) -> Any:
+        fail(entry.shape_id for heads in snapshot.heads.values() for entry in heads)
+        return plan(snapshot, *rest, **more)
+
+    def lacked(shape: Any, *rest: Any, **more: Any) -> Any:
+        fail([shape.shape_id])
+        return lacking(shape, *rest, **more)
+
+    async def said(conn: Any, reasons: Any) -> None:
+        fail(reasons)
+        await say(conn, reasons)
+
+    if fails == "plan":
+        monkeypatch.setattr(placing_round, "plan", planned)
+    elif fails == "lacks":
+        monkeypatch.setattr(placing_round, "lacking", lacked)
+    else:
+        monkeypatch.setattr(demand, "say", said)
+    async with a_stand(database_url) as (stand, logs):
+        bad = await stand.submit(vcpus=3)
+        await stand.until(bad, "RUNNABLE")
+        shape = "SELECT shape_id FROM jobs WHERE name = 'job' AND job_id::text = $1"
+        strange.add(await stand.conn.fetchval(shape, bad))
+        await stand.agent(vcpus=2, answers=ok)
+        good, large = await stand.submit(), await stand.submit(vcpus=5)
+        await stand.until(good, "SUCCEEDED")
+        assert "short" in await stand.explanation(large)
+        await others_end(stand)
+        await until_aside(logs, "placement" if fails == "plan" else "reason")
+        strange.clear()
+        await stand.agent(vcpus=4, answers=ok)
+        await stand.until(bad, "SUCCEEDED")
 
 
 async def test_a_child_that_cannot_be_placed(database_url: str) -> None:

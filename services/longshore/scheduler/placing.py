@@ -111,9 +111,9 @@ async def place(
     tried = await apart(conn, entries, act, lambda _: this.save())
     await _set_aside(conn, memory, tried.failed)
     placed.more = bool(tried.left)
-    if unplaced:
-        memory.told |= placing_round.look(ground, unplaced, memory.rooms(connected), reserved)
-        placed.short = await _say(conn, memory, ground, unplaced)
+    placed.short = await _explain(
+        conn, memory, ground, connected, list(unplaced), unplaced, reserved
+    )
     await _explain_again(conn, memory, ground, connected)
     return placed
 
@@ -229,29 +229,44 @@ async def _explain_again(
         memory.reasons_stale = False
         queues = memory.topology.queues
         waiting = [s for s in memory.parking.parked if memory.shapes[s].job_queue in queues]
-        unknown = [s for s in waiting if s not in memory.told]
-        memory.told |= placing_round.look(ground, unknown, memory.rooms(connected))
-        await _say(conn, memory, ground, waiting)
+        unknown = {shape_id for shape_id in waiting if shape_id not in memory.told}
+        await _explain(conn, memory, ground, connected, waiting, unknown)
 
 
-async def _say(conn: Connection, memory: Memory, ground: Ground, shape_ids: Iterable[int]) -> bool:
-    """Says why shapes found no room; True if that is news."""
+async def _explain(
+    conn: Connection,
+    memory: Memory,
+    ground: Ground,
+    connected: Container[str],
+    shape_ids: Sequence[int],
+    unknown: Container[int],
+    reserved: Container[int] = (),
+) -> bool:
+    """Says why shapes found no room; True if that is news.
+
+    At what instances lack for those of them that are `unknown` it looks anew.
+    """
+    if not shape_ids:
+        return False
+    rooms = memory.rooms(connected)
     news: dict[int, Reason] = {}
-    for shape_id, wait in placing_round.waits(ground, shape_ids, memory.told).items():
-        said = words.blocked(wait.block) if wait.block is not None else None
-        reason = Reason(said, words.waits(wait), wait.why)
-        if memory.reasons.get(shape_id) != reason:
-            news[shape_id] = reason
 
-    async def store(part: Sequence[int]) -> None:
-        await demand.say(conn, {shape_id: news[shape_id] for shape_id in part})
+    async def act(part: Sequence[int]) -> None:
+        unseen = [shape_id for shape_id in part if shape_id in unknown]
+        memory.told |= placing_round.look(ground, unseen, rooms, reserved)
+        found = {}
+        for shape_id, wait in placing_round.waits(ground, part, memory.told).items():
+            said = words.blocked(wait.block) if wait.block is not None else None
+            reason = Reason(said, words.waits(wait), wait.why)
+            if memory.reasons.get(shape_id) != reason:
+                found[shape_id] = reason
+        await demand.say(conn, found)
+        news.update(found)
 
-    tried = await apart(conn, list(news), store, nothing)
+    tried = await apart(conn, shape_ids, act, nothing)
     for shape_id, error in tried.failed:
-        # It is said again once there is something else to say.
+        # It is tried again when the shape is, or when there is something else to say.
         note("reason", error, shape_id=shape_id)
-    for shape_id in tried.left:
-        del news[shape_id]
     memory.reasons_stale |= bool(tried.left)
     memory.reasons.update(news)
     return bool(news)
