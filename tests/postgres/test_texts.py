@@ -23,7 +23,7 @@ from longshore.logs.store import LogStore
 from longshore.rpc.channel import open_channel
 from longshore.rpc.errors import from_rpc_error
 from longshore.rpc.server import GrpcServer
-from longshore.scaler.report import Report
+from longshore.scaler.report import CapacityReports
 from longshore.scaler.servicer import ScalerServicer
 from longshore.scheduler.wire.servicer import SchedulerServicer
 from longshore.submission.__main__ import serving
@@ -143,7 +143,7 @@ async def services(
         others = GrpcServer("127.0.0.1:0")
         others.add(
             scaler_service_pb2_grpc.add_ScalerServiceServicer_to_server,
-            ScalerServicer(world.scaler, Report(world.pool)),
+            ScalerServicer(world.scaler, CapacityReports(world.pool)),
             "longshore.v1.ScalerService",
         )
         others.add(
