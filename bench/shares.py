@@ -19,18 +19,19 @@ from pathlib import Path
 
 from harness import register_noop, running_agents, running_stack, summary, until_succeeded
 
+from longshore.domain.catalogue import Catalogue
 from longshore.domain.job.job import JobKey
-from longshore.domain.placing.plan import plan
-from longshore.domain.placing.shapes import Placement, Snapshot
+from longshore.domain.job.record import LiveAttempt
+from longshore.domain.placing.round import begin, propose
+from longshore.domain.placing.shapes import Placement
 from longshore.domain.resources import Resources
-from longshore.scheduler.heads import read_heads, waiting_shares
+from longshore.scheduler.heads import read_heads
 from longshore.scheduler.memory import Memory
 from longshore.state.embedded import EmbeddedPostgres
 from longshore.state.migrate import migrate
 from longshore.state.pool import Connection, Pool, open_pool
 from longshore.state.scheduler import ready
 from longshore.state.scheduler.agent import Health
-from longshore.state.scheduler.attempt import LiveAttempt
 from longshore_client import Client
 
 ROUNDS = 100
@@ -63,6 +64,7 @@ class Rounds:
     def __init__(self, conn: Connection, memory: Memory) -> None:
         self._conn = conn
         self._memory = memory
+        self._catalogue = Catalogue()
         self._random = random.Random(1)
         self._seed = 0
         self._connected = [f"i-{n}" for n in range(INSTANCES)]
@@ -97,26 +99,14 @@ class Rounds:
 
     async def _decide(self) -> list[Placement]:
         memory, now = self._memory, datetime.now(UTC)
-        memory.unpark_freed()
-        memory.parking.unpark_after_holds(memory.runnable)
         memory.shares.settle(memory.topology, now)
-        shared, hungry = waiting_shares(memory), memory.hungry()
-        if not hungry:
+        ground = memory.ground(self._catalogue)
+        trying = begin(ground, memory.parking, now, memory.take_freed())
+        if not trying:
             return []
-        heads, sharing = await read_heads(self._conn, memory, hungry, shared, now)
-        proposal = plan(
-            Snapshot(
-                queues=memory.queues(),
-                shapes=memory.shapes,
-                rooms=memory.rooms(self._connected),
-                heads=heads,
-                parked=memory.parking.waiting(memory.runnable),
-                sharing=sharing,
-                held=frozenset(memory.parking.held | memory.parking.gathering.keys()),
-            ),
-            now,
-            self._seed,
-        )
+        heads, sharing = await read_heads(self._conn, memory, ground, trying, now)
+        rooms = memory.rooms(self._connected)
+        proposal = propose(ground, memory.parking, heads, sharing, rooms, now, self._seed)
         self._seed += 1
         memory.parking.take_in(proposal, memory.runnable)
         return proposal.placements
