@@ -117,7 +117,7 @@ async def _runnable(
         count, which = booting
         summary = f"An instance is booting: {which}."
         if reason.why is Why.NO_INSTANCE:
-            reasons.clear()
+            del reasons[0]
         reasons.insert(0, ("INSTANCE_BOOTING", count, which))
     return Explanation(JobStatus.RUNNABLE, summary, reasons, ahead)
 
@@ -136,12 +136,7 @@ async def _turn(conn: Connection, shape: Shape) -> tuple[str, int, str] | None:
     before = sum((one.score, share) < (own.score, shape.share) for share, one in stand.items())
     if not before:
         return None
-    told = (
-        f"{before} of {len(stand)} shares that wait come first: share {shape.share} uses "
-        f"{own.running:g} vCPUs, and used {own.average:.2f} on average lately, with the weight "
-        f"{own.weight:g}."
-    )
-    return "SHARE_NOT_NEXT", before, told
+    return words.SHARE_NOT_NEXT, before, words.turn(shape.share, own, before, len(stand))
 
 
 async def _booting(conn: Connection, shape: Shape) -> tuple[int, str] | None:

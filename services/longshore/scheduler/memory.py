@@ -181,8 +181,8 @@ class Memory(Attempts):
     def release(self, live: LiveAttempt) -> None:
         """Gives back what an ended attempt held."""
         Attempts.release(self, live)
-        self.shares.release(live)
         ref = (live.key, live.attempt)
+        self.shares.release(live)
         instance = self.instances.get(live.instance_id)
         if instance is not None and instance.attempts.pop(ref, None) is not None:
             instance.free = instance.free + live.held
@@ -288,6 +288,12 @@ class Memory(Attempts):
             },
             catalogue,
             self.supply,
+            {
+                queue.name: queue.policy
+                for queue in self.topology.queues.values()
+                if queue.policy is not None
+            },
+            self.shares.ledger,
         )
 
     def rooms(self, connected: Container[str]) -> tuple[Room, ...]:

@@ -17,19 +17,14 @@ from longshore.domain.job.job import WHOLE, JobKey, JobStatus
 from longshore.domain.job.record import LiveAttempt
 from longshore.domain.placing import round as placing_round
 from longshore.domain.placing import words
-from longshore.domain.placing.opening import is_slot
+from longshore.domain.placing.opening import Room, is_slot
 from longshore.domain.placing.round import Ground
 from longshore.domain.placing.shapes import Entry, Placement, Plan, Waiting
+from longshore.domain.placing.waiting import Wait
 from longshore.scheduler.apart import apart, note, nothing
 from longshore.scheduler.changes import flush
 from longshore.scheduler.details import DetailsCache
-from longshore.scheduler.heads import (
-    PLACEMENT,
-    name_of,
-    read_heads,
-    unpark_reserved,
-    waiting_shares,
-)
+from longshore.scheduler.heads import PLACEMENT, name_of, read_heads
 from longshore.scheduler.isolating import Pass
 from longshore.scheduler.log_stream import log_stream_name
 from longshore.scheduler.memory import Memory
@@ -67,17 +62,14 @@ async def place(
     are tried for themselves from the next pass on, until the child stands alone.
     """
     conn, memory = this.conn, this.memory
-    ground = memory.ground(catalogue)
-    placing_round.begin(ground, memory.parking, memory.take_freed())
     memory.shares.settle(memory.topology, this.changes.now)
-    shared = waiting_shares(memory)
-    unpark_reserved(memory, shared, this.changes.now)
-    trying = placing_round.hungry(ground, memory.parking)
+    ground = memory.ground(catalogue)
+    trying = placing_round.begin(ground, memory.parking, this.changes.now, memory.take_freed())
     placed = Placed()
     if not trying:
         await _explain_again(conn, memory, ground, connected)
         return placed
-    heads, sharing = await read_heads(conn, memory, trying, shared, this.changes.now)
+    heads, sharing = await read_heads(conn, memory, ground, trying, this.changes.now)
     unplaced: dict[int, Waiting] = {}
     reserved: set[int] = set()
 
@@ -89,9 +81,9 @@ async def place(
             queue: tuple(e for e in entries if e.next_index in chosen.get(e.job_id, ()))
             for queue, entries in heads.items()
         }
-        rooms, now = memory.rooms(connected), this.changes.now
+        rooms = memory.rooms(connected)
         proposal = placing_round.propose(
-            ground, memory.parking, some, rooms, now, seed, sharing=sharing
+            ground, memory.parking, some, sharing, rooms, this.changes.now, seed
         )
         lives, jobs = await _apply(this, details, proposal)
         slots = _slots(memory, lives)
@@ -111,9 +103,9 @@ async def place(
     tried = await apart(conn, entries, act, lambda _: this.save())
     await _set_aside(conn, memory, tried.failed)
     placed.more = bool(tried.left)
-    placed.short = await _explain(
-        conn, memory, ground, connected, list(unplaced), unplaced, reserved
-    )
+    if unplaced:
+        rooms, new = memory.rooms(connected), list(unplaced)
+        placed.short = await _explain(conn, memory, ground, rooms, new, unplaced, reserved)
     await _explain_again(conn, memory, ground, connected)
     return placed
 
@@ -230,14 +222,14 @@ async def _explain_again(
         queues = memory.topology.queues
         waiting = [s for s in memory.parking.parked if memory.shapes[s].job_queue in queues]
         unknown = {shape_id for shape_id in waiting if shape_id not in memory.told}
-        await _explain(conn, memory, ground, connected, waiting, unknown)
+        await _explain(conn, memory, ground, memory.rooms(connected), waiting, unknown)
 
 
 async def _explain(
     conn: Connection,
     memory: Memory,
     ground: Ground,
-    connected: Container[str],
+    rooms: tuple[Room, ...],
     shape_ids: Sequence[int],
     unknown: Container[int],
     reserved: Container[int] = (),
@@ -246,20 +238,18 @@ async def _explain(
 
     At what instances lack for those of them that are `unknown` it looks anew.
     """
-    if not shape_ids:
-        return False
-    rooms = memory.rooms(connected)
     news: dict[int, Reason] = {}
 
     async def act(part: Sequence[int]) -> None:
-        unseen = [shape_id for shape_id in part if shape_id in unknown]
-        memory.told |= placing_round.look(ground, unseen, rooms, reserved)
-        found = {}
+        anew = [shape_id for shape_id in part if shape_id in unknown]
+        memory.told |= placing_round.look(ground, anew, rooms, reserved)
+        found: dict[int, Reason] = {}
+        alike: dict[Wait, Reason] = {}
         for shape_id, wait in placing_round.waits(ground, part, memory.told).items():
-            said = words.blocked(wait.block) if wait.block is not None else None
-            reason = Reason(said, words.waits(wait), wait.why)
-            if memory.reasons.get(shape_id) != reason:
-                found[shape_id] = reason
+            if wait not in alike:
+                alike[wait] = _reason(wait)
+            if memory.reasons.get(shape_id) != alike[wait]:
+                found[shape_id] = alike[wait]
         await demand.say(conn, found)
         news.update(found)
 
@@ -270,3 +260,9 @@ async def _explain(
     memory.reasons_stale |= bool(tried.left)
     memory.reasons.update(news)
     return bool(news)
+
+
+def _reason(wait: Wait) -> Reason:
+    """Why shapes wait, as it is said."""
+    said = words.blocked(wait.block) if wait.block is not None else None
+    return Reason(said, words.waits(wait), wait.why)

@@ -19,7 +19,6 @@ from longshore.domain.catalogue import Catalogue
 from longshore.domain.errors import LimitExceeded
 from longshore.domain.order import SPOT
 from longshore.domain.placing import words
-from longshore.domain.placing.shapes import Queue
 from longshore.domain.placing.waiting import blocked
 from longshore.domain.request.compute_environment import compute_resources
 from longshore.domain.scaling.capacity import InstanceState
@@ -202,7 +201,7 @@ class Simulation:
             if member.state is InstanceState.BOOTING:
                 self.fleet.register(member)
                 self.environments[member.compute_environment].failures = 0
-                self.placer.unpark(self._queues(), member.compute_environment)
+                self.placer.unpark(self.prepared.queues, member.compute_environment)
                 self._wake()
         elif event.happening is Happening.NOTICE:
             self.fleet.bills[member.compute_environment].interruptions += 1
@@ -220,7 +219,7 @@ class Simulation:
             self._wake()
 
     def _place(self) -> None:
-        attempts, short = self.placer.place(self._queues())
+        attempts, short = self.placer.place(self.prepared.queues)
         for attempt in attempts:
             runs = int(attempt.job.durations[attempt.index])
             end = self.clock.us + self._start_us + runs
@@ -305,17 +304,6 @@ class Simulation:
             self._pass_no_later_than((now // step + 1) * step)
         for at in dues:
             self._pass_no_later_than(max(since_epoch(at), now + 1))
-
-    def _queues(self) -> list[Queue]:
-        """Queues with the environments on which jobs may be placed now."""
-        return [
-            Queue(
-                queue.name,
-                queue.priority,
-                tuple(n for n in queue.compute_environments if self.environments[n].is_usable),
-            )
-            for queue in self.prepared.queues
-        ]
 
     # ------------------------------------------------------------------ the end
 

@@ -16,7 +16,7 @@ from longshore.domain.catalogue import Catalogue
 from longshore.domain.placing.opening import Room
 from longshore.domain.placing.parking import Parking
 from longshore.domain.placing.plan import HOLD_AFTER
-from longshore.domain.placing.round import Ground, begin, hungry, propose, see_supply
+from longshore.domain.placing.round import Ground, begin, hungry, propose, see_supply, turns
 from longshore.domain.placing.shapes import Entry, Placement, Queue, Shape, Sharing
 from longshore.domain.placing.waiting import EnvironmentFacts, Supply
 from longshore.domain.resources import Resources
@@ -75,23 +75,14 @@ class Placer:
         risen = backlog.take_risen()
         short = bool(risen & self._parking.parked.keys())
         ground = self._ground(queues)
-        begin(ground, self._parking, self._take_freed())
-        for queue, usable in self._shares.usable(backlog).items():
-            self._parking.unpark_reserved(queue, usable, backlog.shapes)
-        trying = hungry(ground, self._parking)
+        trying = begin(ground, self._parking, self._clock.now, self._take_freed())
         placed: list[Attempt] = []
         while trying:
             rooms = self._rooms()
             fits = _fits(rooms, [backlog.shapes[s] for ids in trying.values() for s in ids])
-            heads, sharing = self._heads(trying, fits)
+            heads, sharing = self._heads(ground, trying, fits)
             proposal = propose(
-                ground,
-                self._parking,
-                heads,
-                rooms,
-                self._clock.now,
-                self._seed,
-                sharing=sharing,
+                ground, self._parking, heads, sharing, rooms, self._clock.now, self._seed
             )
             self._seed += 1
             self._parking.take_in(proposal, backlog.runnable)
@@ -107,17 +98,17 @@ class Placer:
         return placed, short
 
     def _heads(
-        self, trying: Mapping[str, Sequence[int]], fits: Mapping[int, int]
+        self, ground: Ground, trying: Mapping[str, Sequence[int]], fits: Mapping[int, int]
     ) -> tuple[dict[str, tuple[Entry, ...]], dict[str, Sharing]]:
         """The first entries of each queue, and what decides between the shares of some."""
         backlog, heads, sharing = self._backlog, {}, {}
+        shared = turns(ground, self._parking, trying, self._clock.now)
         for name, ids in trying.items():
-            if name not in self._shares.policies:
+            if name not in shared:
                 heads[name] = backlog.heads(ids, fits)
-        for name in self._shares.policies:
-            heads[name], sharing[name] = self._shares.heads(
-                backlog, name, trying.get(name, ()), fits, self._parking.known
-            )
+        for name, turn in shared.items():
+            heads[name], cut = backlog.first(turn.shape_ids, fits)
+            sharing[name] = turn.sharing(cut)
         return heads, sharing
 
     def holds_for_nodes(self) -> bool:
@@ -162,6 +153,8 @@ class Placer:
             },
             self._catalogue,
             supply,
+            self._shares.policies,
+            self._shares.ledger,
         )
 
     def _known(self, name: str) -> EnvironmentFacts:

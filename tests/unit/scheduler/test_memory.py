@@ -1,14 +1,17 @@
 """The mirror: attempts on instances that were lost and are there again."""
 
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime
 
+from longshore.domain.fair_share import SharePolicy
 from longshore.domain.job.job import JobKey
 from longshore.domain.job.record import LiveAttempt
 from longshore.domain.resources import Resources
 from longshore.scheduler.memory import Memory
+from longshore.scheduler.returning import hold_again
 from longshore.state.scheduler.agent import Health
-from longshore.state.scheduler.topology import Topology
+from longshore.state.scheduler.topology import QueueRow, Topology
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -65,3 +68,28 @@ def test_an_agent_that_is_back_is_told_of_what_was_not_ended_yet() -> None:
     join(memory, "i-0")
     assert memory.told_of("i-0") == [left]
     assert memory.orphans == [other]
+
+
+def test_what_a_share_uses_follows_what_is_tried_undone_and_taken_up_again() -> None:
+    topology = Topology(
+        {"q": QueueRow("q", 1, deleting=False, compute_environments=(), policy=SharePolicy())},
+        {},
+        frozenset(),
+    )
+    memory = Memory(topology=topology, shapes={}, runnable={}, reasons={})
+    live = replace(an_attempt(1, "i-0"), share="a")
+
+    def used() -> int:
+        memory.shares.settle(topology, NOW)
+        return memory.shares.ledger.usages["q", "a"].running_milli
+
+    memory.hold(live)
+    assert used() == 1000
+    saved = memory.save([(live.key, live.attempt)])
+    memory.release(live)
+    assert used() == 0
+    memory.restore(saved)
+    assert used() == 1000
+    memory.release(live)
+    hold_again(memory, [live])
+    assert used() == 1000

@@ -1,7 +1,7 @@
 """What instances lack for jobs that wait."""
 
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from longshore.domain.instance import Condition
@@ -31,14 +31,18 @@ class Lack(StrEnum):
 class Lacking:
     """How many instances lack what for a shape, the most frequent first."""
 
-    counts: Mapping[Lack, int]
+    counts: Mapping[Lack, int] = field(hash=False)
     #: What is wanted of them: empty ones for so many nodes, of one type.
     nodes: int = 0
     instance_type: str = ""
     #: They are for nodes, and no environment of the queue takes any.
     no_takers: bool = False
-    #: There may be room, but it is reserved for shares to come.
+    #: Whatever they have: a policy reserves it for shares to come.
     is_reserved: bool = False
+
+
+#: Of shapes that may not take what there is.
+RESERVED = Lacking({}, is_reserved=True)
 
 
 def lacking(

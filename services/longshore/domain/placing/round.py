@@ -1,25 +1,24 @@
 """One round of placement: who tries, what is proposed, and why the others wait.
 
-Whoever keeps jobs and instances reads the first entries of those who try, takes from the proposal
-what still holds, and lets `Parking` take in what came of it.
+Whoever keeps jobs and instances reads the first entries of those who try, in queues with a policy
+those of whose turn it is (`turns`), takes from the proposal what still holds, and lets `Parking`
+take in what came of it.
 """
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from types import MappingProxyType
 
 from longshore.domain.catalogue import Catalogue
-from longshore.domain.placing.lacking import Lacking, lacking
+from longshore.domain.fair_share import Ledger, SharePolicy, Standing
+from longshore.domain.placing.lacking import RESERVED, Lacking, lacking
 from longshore.domain.placing.opening import Room
 from longshore.domain.placing.parking import Parking
 from longshore.domain.placing.plan import plan
-from longshore.domain.placing.shapes import Entry, Plan, Queue, Shape, Sharing, Snapshot
-from longshore.domain.placing.sharing import Kind, kind_of
+from longshore.domain.placing.shapes import Entry, Plan, Queue, Shape, Sharing, Snapshot, Waiting
+from longshore.domain.placing.sharing import Kind, first_in_turn, kind_of
 from longshore.domain.placing.waiting import EnvironmentFacts, Supply, Wait, blocked, wait_of
 from longshore.domain.resources import Resources
-
-_RESERVED = Lacking({}, is_reserved=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +35,9 @@ class Ground:
     queues: Mapping[str, tuple[int, Sequence[EnvironmentFacts]]]
     catalogue: Catalogue
     supply: Supply
+    #: Of queues that have one, and what the shares of these use.
+    policies: Mapping[str, SharePolicy] = field(default_factory=dict)
+    ledger: Ledger = field(default_factory=Ledger)
 
     def placeable(self) -> tuple[Queue, ...]:
         """Queues with the environments on which jobs may be placed now."""
@@ -57,9 +59,32 @@ class Ground:
         """The environments of a shape's queue, in order."""
         return self.queues[shape.job_queue][1]
 
-    def hopeless(self) -> frozenset[int]:
-        """Shapes of multi-node jobs for which gathering instances is of no use now."""
-        nodes = (shape for i in self.runnable if (shape := self.shapes[i]).nodes)
+    def waiting_shares(self) -> dict[str, set[str]]:
+        """Queues with a policy in which something waits, with the shares of which it does."""
+        found: dict[str, set[str]] = {}
+        if self.policies:
+            for shape in map(self.shapes.__getitem__, self.runnable):
+                if shape.job_queue in self.policies:
+                    found.setdefault(shape.job_queue, set()).add(shape.share)
+        return found
+
+    def usable(self, queue: str, waiting: Iterable[str], now: datetime) -> int | None:
+        """vCPUs, in thousandths, that a queue with a policy may still take; None: any.
+
+        So it is where nothing is reserved, or nobody knows how many the queue may have.
+        """
+        policy, most_milli = self.policies[queue], 0
+        if not policy.compute_reservation:
+            return None
+        for environment in self.queues[queue][1]:
+            if environment.most_vcpus is None:
+                return None
+            most_milli += environment.most_vcpus * 1000
+        return self.ledger.usable(queue, policy, most_milli, set(waiting), now)
+
+    def hopeless(self, shape_ids: Iterable[int]) -> frozenset[int]:
+        """Those of some shapes for whose multi-node jobs gathering instances is of no use now."""
+        nodes = (shape for i in shape_ids if (shape := self.shapes[i]).nodes)
         return frozenset(
             shape.shape_id
             for shape in nodes
@@ -69,20 +94,28 @@ class Ground:
 
 
 def begin(
-    ground: Ground, parking: Parking, freed: Iterable[tuple[Resources, bool]] = ()
+    ground: Ground,
+    parking: Parking,
+    now: datetime,
+    freed: Iterable[tuple[Resources, bool]] = (),
 ) -> dict[str, list[int]]:
     """The shapes that try for room in this round, by queue.
 
     Those are the ones that are not parked; of the parked ones those try again that now fit on an
-    instance on which an attempt ended, and all once nothing is held for others any more.
+    instance on which an attempt ended, those for which enough is no longer reserved, and all once
+    nothing is held for others any more.
 
     Args:
         ground: of the round.
         parking: what earlier rounds left.
+        now: the time.
         freed: what each such instance has free, and whether it runs nothing else.
     """
     parking.unpark_freed(freed, ground.shapes)
     parking.unpark_after_holds(ground.runnable)
+    if parking.reserved:
+        for queue, waiting in ground.waiting_shares().items():
+            parking.unpark_reserved(queue, ground.usable(queue, waiting, now), ground.shapes)
     return hungry(ground, parking)
 
 
@@ -96,15 +129,43 @@ def hungry(ground: Ground, parking: Parking) -> dict[str, list[int]]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Whose entries of a queue with a policy are read, and what decides between its shares."""
+
+    #: Shapes of the shares whose turn comes first: of each the first entries are wanted.
+    shape_ids: Sequence[int]
+    standings: Mapping[str, Standing]
+    unread: Mapping[int, Waiting | None]
+    usable_milli: int | None
+
+    def sharing(self, cut: frozenset[int]) -> Sharing:
+        """The same once entries are read; `cut` are the shapes of which there are more."""
+        return Sharing(self.standings, cut, self.unread, self.usable_milli)
+
+
+def turns(
+    ground: Ground, parking: Parking, trying: Mapping[str, Sequence[int]], now: datetime
+) -> dict[str, Turn]:
+    """Whose turn it is in each queue with a policy in which something waits."""
+    found = {}
+    for queue, waiting in ground.waiting_shares().items():
+        wanted = trying.get(queue, ())
+        standings = ground.ledger.standings(queue, ground.policies[queue], waiting, now)
+        chosen = first_in_turn(ground.shapes, wanted, standings)
+        unread = {shape_id: parking.known.get(shape_id) for shape_id in set(wanted) - set(chosen)}
+        found[queue] = Turn(chosen, standings, unread, ground.usable(queue, waiting, now))
+    return found
+
+
 def propose(
     ground: Ground,
     parking: Parking,
     heads: Mapping[str, tuple[Entry, ...]],
+    sharing: Mapping[str, Sharing],
     rooms: tuple[Room, ...],
     now: datetime,
     seed: int,
-    *,
-    sharing: Mapping[str, Sharing] = MappingProxyType({}),
 ) -> Plan:
     """Which of the first entries of those who try go where.
 
@@ -112,19 +173,21 @@ def propose(
         ground: of the round.
         parking: as `begin` left it.
         heads: the first entries of those who try, in dispatch order, by queue.
+        sharing: of the queues with a policy in which something waits.
         rooms: the instances.
         now: the time.
         seed: which queue of several that are alike comes first goes with it.
-        sharing: what decides between the shares of queues that have a policy.
     """
+    parked = parking.waiting(ground.runnable)
+    asking = {entry.shape_id for entries in heads.values() for entry in entries}
     snapshot = Snapshot(
         queues=ground.placeable(),
         shapes=ground.shapes,
         rooms=rooms,
         heads=dict(heads),
-        parked=parking.waiting(ground.runnable),
+        parked=parked,
         node_environments=ground.node_environments(),
-        hopeless=ground.hopeless(),
+        hopeless=ground.hopeless(asking | {waiting.shape_id for waiting in parked}),
         sharing=sharing,
         held=frozenset(parking.held | parking.gathering.keys()),
     )
@@ -149,16 +212,18 @@ def look(
     rooms: tuple[Room, ...],
     reserved: Container[int] = (),
 ) -> dict[int, Lacking]:
-    """What instances lack for shapes, or that what they have is reserved."""
+    """What instances lack for shapes, or that what they have is reserved.
+
+    Those of a queue that are alike are looked at once, whosever their jobs are.
+    """
     queues = {queue.name: queue.compute_environments for queue in ground.placeable()}
     takers = ground.node_environments()
-    alike: dict[tuple[str, Kind], Lacking] = {}
-    found = {}
+    found, alike = {}, dict[tuple[str, Kind], Lacking]()
     for shape_id in shape_ids:
-        shape = ground.shapes[shape_id]
         if shape_id in reserved:
-            found[shape_id] = _RESERVED
+            found[shape_id] = RESERVED
             continue
+        shape = ground.shapes[shape_id]
         kind = shape.job_queue, kind_of(shape)
         if kind not in alike:
             no_takers = not any(e.takes_nodes for e in ground.environments_of(shape))
@@ -171,13 +236,12 @@ def look(
 def waits(ground: Ground, shape_ids: Iterable[int], seen: Mapping[int, Lacking]) -> dict[int, Wait]:
     """Why shapes wait, by what instances lacked when they were last looked at.
 
-    Shapes of a kind that were looked at together have one answer.
+    For those of a queue that are alike, and lacked the same, it is one and the same.
     """
-    alike: dict[tuple[str, Kind, int], Wait] = {}
-    found = {}
+    found, alike = {}, dict[tuple[str, Kind, Lacking], Wait]()
     for shape_id in shape_ids:
         shape, lacked = ground.shapes[shape_id], seen[shape_id]
-        kind = shape.job_queue, kind_of(shape), id(lacked)
+        kind = shape.job_queue, kind_of(shape), lacked
         if kind not in alike:
             environments = ground.environments_of(shape)
             alike[kind] = wait_of(shape, environments, lacked, ground.catalogue, ground.supply)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from longshore.domain.fair_share import Standing
 from longshore.domain.placing.lacking import Lack, Lacking
 from longshore.domain.placing.waiting import Block, Launched, Shortage, Wait, Why
 
@@ -48,6 +49,8 @@ _HINTS = {
     Why.TOO_LARGE: "Ask for less, or allow larger types in a compute environment of the queue.",
 }
 _WAITING = "WAITING_FOR_CAPACITY"
+#: Of queues with a policy: the constant reason beside why the job waits.
+SHARE_NOT_NEXT = "SHARE_NOT_NEXT"
 _NO_NODES = (
     "Multi-node jobs run on on-demand instances of managed compute environments; the queue has no "
     "such environment."
@@ -97,10 +100,10 @@ def waits(wait: Wait) -> str:
 
 def lacks(lacking: Lacking) -> str:
     """What instances lack: `12 instances: 8 short of memory, 4 draining`."""
-    if lacking.is_reserved:
-        return _RESERVED
     if lacking.no_takers:
         return _NO_NODES
+    if lacking.is_reserved:
+        return _RESERVED
     total = sum(lacking.counts.values())
     what = ""
     if lacking.nodes > 1:
@@ -134,6 +137,14 @@ def short_of(shortages: Sequence[Shortage]) -> str:
     return (
         f"The provider has none left: {'; '.join(parts)}. "
         f"It is asked again at {again:%H:%M:%S} UTC."
+    )
+
+
+def turn(share: str, own: Standing, before: int, shares: int) -> str:
+    """How many shares come before one, and by what."""
+    return (
+        f"{before} of {shares} shares that wait come first: share {share} uses {own.running:g} "
+        f"vCPUs, and used {own.average:.2f} on average lately, with the weight {own.weight:g}."
     )
 
 
