@@ -230,6 +230,29 @@ def test_missing_engine_is_told_in_a_sentence(own_stack: Stack) -> None:
     assert "--runtime process" in refused.stderr
 
 
+def test_down_stops_jobs_as_jobs_are_stopped(own_stack: Stack, tmp_path: Path) -> None:
+    """They get SIGTERM and time, what they print then is kept, and they go on after the next up."""
+    own_stack.up()
+    said = tmp_path / "said"
+    stopped = f"sleep 1; echo bye; echo saved >{said}; exit 3"
+    script = f"trap '{stopped}' TERM; echo up; while ! test -e {said}; do sleep 0.1; done; echo on"
+    image = ("--image", "busybox:latest", "--attempts", "2", "--", "sh", "-c", script)
+    own_stack.cli("definition", "register", "careful", *image, check=True)
+    job = str(own_stack.json("submit", "one", "--definition", "careful")["jobId"])
+    eventually(lambda: own_stack.cli("logs", job).stdout == "up\n", "it runs")
+    own_stack.down()
+    assert said.read_text() == "saved\n"
+    own_stack.up()
+    own_stack.cli("wait", job, check=True)
+    (ended,) = own_stack.json("describe", job)
+    first, second = ended["attempts"]
+    assert first["container"]["exitCode"] == 3
+    assert first["statusReason"].startswith("Host EC2 (instance i-")
+    one, other = (item["container"]["containerInstanceArn"] for item in (first, second))
+    assert one != other, "what was stopped went on where it was stopped"
+    assert own_stack.cli("logs", job).stdout == "up\nbye\nup\non\n"
+
+
 def test_auto_runtime_without_an_engine_takes_processes(own_stack: Stack) -> None:
     nowhere = "unix:///nowhere/docker.sock"
     started = own_stack.cli("up", "--detach", DOCKER_HOST=nowhere, check=True)

@@ -211,8 +211,8 @@ async def test_a_draining_agent_with_a_live_attempt_is_started_again(world: Worl
 
 
 async def test_an_empty_agent_that_stays_is_ended(database_url: str, tmp_path: Path) -> None:
-    """SIGTERM after the grace, SIGKILL after another; a live attempt would have held it."""
-    stubborn = ("/bin/sh", "-c", "trap '' TERM; while :; do /bin/sleep 0.1; done")
+    """SIGUSR1 after the grace, SIGKILL after another; a live attempt would have held it."""
+    stubborn = ("/bin/sh", "-c", "trap '' USR1; while :; do /bin/sleep 0.1; done")
     async with a_world(database_url, tmp_path, agent_command=stubborn, grace=0.3) as world:
         await world.environment()
         held, empty = await launch(world, 2)

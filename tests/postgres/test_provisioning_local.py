@@ -13,7 +13,7 @@ from capacity_world import World, a_world
 from longshore.provisioning.instances.reporting import InstanceFilter, InstanceReports
 from longshore.v1 import provisioning_service_pb2 as pb
 
-STUBBORN = ("/bin/sh", "-c", "trap '' TERM; while :; do /bin/sleep 0.1; done")
+STUBBORN = ("/bin/sh", "-c", "trap '' USR1; while :; do /bin/sleep 0.1; done")
 ON_X86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="those slots are x86_64")
 
 
@@ -117,7 +117,7 @@ async def test_another_architecture_is_refused(world: World) -> None:
 
 
 async def test_an_interruption_needs_no_grace(world: World) -> None:
-    """The process takes no SIGTERM and has a live attempt: it is killed when the notice is over."""
+    """The process takes no SIGUSR1 and has a live attempt: it is killed when the notice is over."""
     (instance_id,) = await launch(world)
     await world.register(instance_id)
     await world.attempt(instance_id)

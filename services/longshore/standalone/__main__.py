@@ -27,7 +27,7 @@ log = structlog.get_logger()
 
 ALREADY_RUNNING = 4
 #: Longest time that `down` waits for a supervisor to stop everything.
-DOWN_SECONDS = 180.0
+DOWN_SECONDS = 240.0
 
 
 async def _up(stop: asyncio.Event) -> int:

@@ -28,8 +28,9 @@ log = structlog.get_logger()
 DATABASE = "longshore"
 POSTGRES_POLL_SECONDS = 2.0
 STOP_SECONDS = 15.0
-#: Provisioning ends its instances before it ends: their agents, then what runs on them.
-INSTANCES_STOP_SECONDS = 90.0
+#: Provisioning ends its instances before it ends: their agents, within the time below, then what
+#: those have left.
+INSTANCES_STOP_SECONDS = 120.0
 #: Time for an instance that nobody ended to end: 30 s for its jobs to stop, 40 s in which the agent
 #: looks for a scheduler and a log service to tell.
 INSTANCE_SECONDS = 90.0

@@ -33,8 +33,9 @@ LAUNCH_SECONDS = 15.0
 LAUNCHERS = 8
 #: How long a provider that says that it launched an instance may take to show it.
 SHOW_PATIENCE = timedelta(seconds=60)
-#: How long all instances get to end when the service stops them.
-STOP_SECONDS = 20.0
+#: How long all instances get to end when the service stops them: 30 s for their jobs to stop, 40 s
+#: in which agents look for a scheduler and a log service to tell.
+STOP_SECONDS = 75.0
 #: How often a stopping service looks, beside being told when a process ends.
 POLL_SECONDS = 0.5
 STOPPED = "The instance was stopped together with longshore."
@@ -136,11 +137,14 @@ class Reconciler:
         self._wake_after(0.0)
 
     async def stop_all(self) -> None:
-        """Ends every instance: its agent, then its containers, then its record."""
+        """Ends every instance: what runs on it and its agent, what is left, then its record."""
         if not await self._leadership.hold():
             return
-        async with connection(self._pool) as conn:
+        async with self._leadership.transaction() as conn:
             live = await records.live(conn, self._provider.name)
+            ours = [record.instance_id for record in live if not self._is_elsewhere(record)]
+            # Drained, for what is stopped there is tried again as soon as it has ended.
+            await records.terminating(conn, ours, STOPPED)
         ids = [entry.instance_id for entry in await self._provider.describe()]
         try:
             async with asyncio.timeout(STOP_SECONDS):
@@ -149,15 +153,15 @@ class Reconciler:
                     self._ended.clear()
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._ended.wait(), POLL_SECONDS)
+                    # That may take longer than the lease lasts.
+                    await self._leadership.hold()
         except TimeoutError:
             async with asyncio.timeout(TERMINATE_SECONDS):
                 await self._provider.terminate(ids, force=True)
             log.warning("instances.killed", after_seconds=STOP_SECONDS)
         current = ReconcilePass(frozenset(), datetime.now(UTC))
         current.over = [
-            RecordEnd(record.instance_id, InstanceStatus.TERMINATED, STOPPED, asked_at=current.now)
-            for record in live
-            if not self._is_elsewhere(record)
+            RecordEnd(instance_id, InstanceStatus.TERMINATED, STOPPED) for instance_id in ours
         ]
         await self._giving.finish(current)
 

@@ -173,12 +173,16 @@ class LocalProvider:
         return ProviderInstance(instance.instance_id, str(process.pid))
 
     async def terminate(self, instance_ids: Sequence[str], *, force: bool) -> None:
-        """Sends SIGTERM, or SIGKILL to the agent alone: its containers are left to `clean`."""
+        """Has the agent end its instance, or kills the agent alone.
+
+        SIGUSR1 stops what runs there as a job is stopped, and tells of it; SIGTERM would leave it
+        to a next agent, and so to `clean`, which removes it without a word.
+        """
         await self._found_remains()
         for instance_id in instance_ids:
             if process := self._processes.get(instance_id):
                 try:
-                    process.send_signal(signal.SIGKILL if force else signal.SIGTERM)
+                    process.send_signal(signal.SIGKILL if force else signal.SIGUSR1)
                 except psutil.NoSuchProcess:
                     continue
 
