@@ -139,11 +139,49 @@ def test_explain_says_why_a_job_cannot_run(stack: Stack, hello: str) -> None:
     assert stack.cli("wait", "--timeout", "60", job_id).returncode == 1
 
 
+def test_explain_says_why_a_job_failed(stack: Stack, hello: str) -> None:
+    """How it ended, by attempt; and of one that waited, for which other job."""
+    command = ("--", "sh", "-c", "exit 7")
+    failing = _submit(stack, "failing", "-d", hello, "--attempts", "2", *command)
+    after = _submit(stack, "after", "-d", hello, "--depends-on", failing)
+    assert stack.cli("wait", failing, after).returncode == 1
+    told = stack.cli("explain", failing, check=True).stdout
+    assert "attempt 1" in told
+    assert "attempt 2" in told
+    assert "exit code 7; Essential container in task exited" in told
+    told = stack.cli("explain", after, check=True).stdout
+    assert "Dependent Job failed" in told
+    assert failing in told
+
+
+@pytest.mark.parametrize("job_id", [str(uuid.UUID(int=7)), "no-such-job"])
 @pytest.mark.parametrize("command", ["describe", "logs", "wait", "cancel", "terminate", "explain"])
-def test_unknown_job_is_told_in_a_sentence(stack: Stack, command: str) -> None:
-    done = stack.cli(command, str(uuid.UUID(int=7)))
+def test_unknown_job_is_told_in_a_sentence(stack: Stack, command: str, job_id: str) -> None:
+    done = stack.cli(command, job_id)
     assert done.returncode == 4, done.stderr
-    assert str(uuid.UUID(int=7)) in done.stderr
+    assert f"There is no job {job_id}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("activities", "nowhere"),
+        ("capacity", "nowhere"),
+        ("instances", "--env", "nowhere"),
+        ("cost", "--env", "nowhere"),
+        ("cost", "--queue", "nowhere"),
+        ("jobs", "--queue", "nowhere"),
+        ("queue", "front", "nowhere"),
+        ("definition", "list", "nowhere"),
+    ],
+)
+def test_a_name_that_nothing_has_is_told_in_a_sentence(
+    stack: Stack, arguments: tuple[str, ...]
+) -> None:
+    done = stack.cli(*arguments)
+    assert done.returncode == 4, done.stderr
+    assert "nowhere" in done.stderr
+    assert done.stdout == ""
 
 
 def test_unknown_definition_is_told_in_a_sentence(stack: Stack) -> None:

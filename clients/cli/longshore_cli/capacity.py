@@ -71,11 +71,25 @@ async def _describe(
     known = {item.compute_environment for item in found}
     for name in wanted:
         if name not in known:
-            raise NotFound(
-                f"There is no compute environment {name}; "
-                "`longshore env list` lists those there are."
-            )
+            raise unknown_environment(name)
     return found
+
+
+async def check_environment(client: Client, name: str | None) -> None:
+    """Tells what has nothing to show from what is not there; no name stands for all.
+
+    Raises:
+        NotFound: there is no such compute environment.
+    """
+    if name is not None:
+        await _describe(client, [name])
+
+
+def unknown_environment(name: str) -> NotFound:
+    """What is said of a compute environment that is not there."""
+    return NotFound(
+        f"There is no compute environment {name}; `longshore env list` lists those there are."
+    )
 
 
 def show(found: Sequence[scaler_service_pb2.EnvironmentCapacity], json: bool) -> None:
@@ -219,6 +233,8 @@ async def activities(
             found.append(activity)
             if len(found) == limit:
                 break
+        if not found:  # those of one that was deleted are kept
+            await check_environment(client, env)
     if json:
         console.print_json([console.whole(item) for item in found])
         return
@@ -257,10 +273,16 @@ async def cost(
     """
     async with settings.connect() as client:
         answer = await client.describe_costs(
-            environments=env or (), queues=queue or (), job_ids=job or ()
+            environments=[console.short(name) for name in env or ()],
+            queues=[console.short(name) for name in queue or ()],
+            job_ids=job or (),
         )
     if any((env, queue, job)):
         answer = _only(answer, bool(env), bool(queue))
+    for name in sorted(_missing(env, answer.compute_environments)):
+        raise unknown_environment(name)
+    for name in sorted(_missing(queue, answer.job_queues)):
+        raise NotFound(f"There is no queue {name}; `longshore queue list` lists those there are.")
     if json:
         console.print_json(console.whole(answer))
         return
@@ -273,6 +295,13 @@ async def cost(
         if number:
             console.line()
         console.table((header, "USD"), [(item.name, console.dollars(item.cost)) for item in costs])
+
+
+def _missing(
+    names: Sequence[str] | None, costs: Sequence[provisioning_service_pb2.Cost]
+) -> set[str]:
+    """The names of which nothing was said."""
+    return {console.short(name) for name in names or ()} - {item.name for item in costs}
 
 
 def _only(

@@ -24,7 +24,7 @@ from longshore_cli.command import (
 )
 from longshore_cli.run import DEFAULT_MEMORY_MIB
 from longshore_cli.settings import settings
-from longshore_client import InvalidRequest, build
+from longshore_client import Client, InvalidRequest, NotFound, build
 
 #: Most that is read of a file; a service takes far less.
 FILE_BYTES_MAX = 1024 * 1024
@@ -143,6 +143,11 @@ async def list_(
         found = [
             item async for item in client.list_definitions(name, status=None if every else "ACTIVE")
         ]
+        if name is not None and not found and not await _has_revisions(client, name):
+            raise NotFound(
+                f"There is no job definition {name}; `longshore definition list` lists those there "
+                "are."
+            )
     if json:
         console.print_json([console.plain(item) for item in found])
         return
@@ -161,6 +166,13 @@ async def list_(
             for item in found
         ],
     )
+
+
+async def _has_revisions(client: Client, name: str) -> bool:
+    """Whether there is a definition, be it INACTIVE."""
+    async for _ in client.list_definitions(name):
+        return True
+    return False
 
 
 def _containers(

@@ -136,12 +136,9 @@ async def describe(job: JobIds, json: Json = False) -> None:
     """Show everything known of jobs."""
     placed: dict[str, _Placed] = {}
     async with settings.connect() as client:
-        found = await client.describe_jobs(job)
+        found = await _found(client, job)
         for item in [] if json else found:
             placed[item.job_id] = await _placed(client, item)
-    missing = set(job) - {item.job_id for item in found}
-    if missing:
-        raise NotFound(f"There is no job {min(missing)}; `longshore jobs` lists those there are.")
     if json:
         console.print_json([console.plain(item) for item in found])
         return
@@ -149,6 +146,19 @@ async def describe(job: JobIds, json: Json = False) -> None:
         if number:
             console.line()
         _show(item, placed[item.job_id])
+
+
+async def _found(client: Client, jobs: Sequence[str]) -> Sequence[job_pb2.JobDetail]:
+    """The jobs of so many ids.
+
+    Raises:
+        NotFound: one is unknown.
+    """
+    found = await client.describe_jobs(jobs)
+    missing = set(jobs) - {item.job_id for item in found}
+    if missing:
+        raise NotFound(f"There is no job {min(missing)}; `longshore jobs` lists those there are.")
+    return found
 
 
 @dataclass(frozen=True)
@@ -216,14 +226,6 @@ def _nodes(job: job_pb2.JobDetail) -> list[tuple[str, str]]:
 def _show(job: job_pb2.JobDetail, placed: _Placed) -> None:
     container = job.container
     array = job.array_properties
-    attempts = []
-    instances = {item.attempt: _instance(item) for item in placed.attempts}
-    for number, attempt in enumerate(job.attempts, start=1):
-        ended = attempt.container
-        code = f"exit code {ended.exit_code}" if ended.HasField("exit_code") else "no exit code"
-        where = f"on {instances[number]}" if number in instances else ""
-        told = "; ".join(filter(None, (code, attempt.status_reason, ended.reason, where)))
-        attempts.append((f"attempt {number}", told))
     console.fields(
         [
             ("job", job.job_id),
@@ -239,7 +241,7 @@ def _show(job: job_pb2.JobDetail, placed: _Placed) -> None:
             ("children", summary(counts(job)) if _is_parent(job) else ""),
             ("index", str(array.index) if array.HasField("index") else ""),
             *_nodes(job),
-            ("depends on", ", ".join(item.job_id or item.type for item in job.depends_on)),
+            ("depends on", _depends_on(job)),
             ("image", container.image),
             ("command", " ".join(container.command)),
             ("needs", _needs(container)),
@@ -250,9 +252,28 @@ def _show(job: job_pb2.JobDetail, placed: _Placed) -> None:
             ("address", ", ".join(a.private_ipv4_address for a in container.network_interfaces)),
             ("log", container.log_stream_name),
             ("tags", ", ".join(f"{key}={value}" for key, value in sorted(job.tags.items()))),
-            *attempts,
+            *_attempts(job, placed.attempts),
         ]
     )
+
+
+def _depends_on(job: job_pb2.JobDetail) -> str:
+    return ", ".join(" ".join(filter(None, (item.job_id, item.type))) for item in job.depends_on)
+
+
+def _attempts(
+    job: job_pb2.JobDetail, placed: Sequence[scheduler_service_pb2.ExplainedAttempt]
+) -> list[tuple[str, str]]:
+    """How and where each attempt that is over ended."""
+    fields = []
+    instances = {item.attempt: _instance(item) for item in placed}
+    for number, attempt in enumerate(job.attempts, start=1):
+        ended = attempt.container
+        code = f"exit code {ended.exit_code}" if ended.HasField("exit_code") else "no exit code"
+        where = f"on {instances[number]}" if number in instances else ""
+        told = "; ".join(filter(None, (code, attempt.status_reason, ended.reason, where)))
+        fields.append((f"attempt {number}", told))
+    return fields
 
 
 @coroutine
@@ -350,16 +371,22 @@ async def _wait_and_show(
 async def explain(job: JobId, json: Json = False) -> None:
     """Say why a job is where it is."""
     async with settings.connect() as client:
+        [item] = await _found(client, [job])
         answer = await client.explain_job(job)
     if json:
         console.print_json(console.plain(answer))
         return
+    failed = answer.status == item.status == "FAILED"
     console.fields(
         [
             ("status", answer.status),
             ("summary", answer.summary),
+            ("reason", item.status_reason if failed else ""),
+            ("children", summary(counts(item)) if failed and _is_parent(item) else ""),
+            ("depends on", _depends_on(item) if failed else ""),
             ("jobs ahead", str(answer.jobs_ahead) if answer.HasField("jobs_ahead") else ""),
             ("instance", _instance(answer.attempts[-1]) if answer.attempts else ""),
+            *(_attempts(item, answer.attempts) if failed else ()),
         ]
     )
     if answer.reasons:

@@ -7,6 +7,7 @@ import typer
 
 from longshore.v1 import provisioning_service_pb2
 from longshore_cli import console
+from longshore_cli.capacity import check_environment
 from longshore_cli.command import Json, coroutine
 from longshore_cli.settings import settings
 from longshore_client import NotFound
@@ -47,6 +48,8 @@ async def instances(
             found.append(item)
             if len(found) == limit:
                 break
+        if not found:  # those of one that was deleted are kept
+            await check_environment(client, env)
     if json:
         console.print_json([console.whole(item) for item in found])
     else:
