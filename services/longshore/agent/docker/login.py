@@ -40,6 +40,7 @@ _ECR = re.compile(
     r"\.(?:amazonaws\.(?:com(?:\.cn)?|eu)|on\.aws)"
 )
 _HELPER = re.compile(r"[A-Za-z0-9._-]+")
+KILLED_SECONDS = 5.0
 HELPER_SECONDS = 30.0
 #: What a configuration or a helper may say, in bytes.
 _TEXT_BYTES = 1024 * 1024
@@ -249,7 +250,7 @@ class Logins:
         finally:
             if process.returncode is None:
                 process.kill()
-                await process.wait()
+                await _drained(process)
         if code:
             text = said.decode(errors="replace").strip()
             if _NONE_FOUND in text.lower():
@@ -264,6 +265,18 @@ class Logins:
         if user == _TOKEN_USER:
             return Login(source, identity_token=secret)
         return Login(source, user, secret)
+
+
+async def _drained(process: asyncio.subprocess.Process) -> None:
+    """Waits for the end of a program that was killed.
+
+    That does not come while anything it printed is unread; what it started may hold on to the pipe.
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(KILLED_SECONDS):
+            while process.stdout is not None and await process.stdout.read(65_536):
+                pass
+            await process.wait()
 
 
 async def _exchange(
