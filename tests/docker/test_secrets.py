@@ -73,7 +73,9 @@ async def test_the_engine_has_a_value_in_the_environment_and_in_no_label(
 ) -> None:
     """As on ECS, who may use the engine may see it there."""
     containers.secrets.set("token", VALUE)
-    attempt = containers.an_attempt("sleep", "60", secrets=[_secret("longshore:secret:token")])
+    attempt = containers.an_attempt(
+        "sleep", "60", secrets=[_secret("longshore:secret:token")], stop_seconds=0
+    )
     await containers.scheduler.assign(attempt)
     await containers.scheduler.running(attempt)
     name = container_name(containers.instance_id, AttemptKey.of(attempt.key))
