@@ -119,6 +119,8 @@ class SimulatedAgent:
         self.running: dict[Ref, bool] = {}
         self.stops: dict[Ref, str] = {}
         self.ended: set[Ref] = set()
+        #: How those ended of which the scheduler has acknowledged it.
+        self._past: dict[Ref, pb.AttemptChange] = {}
         self.connected = False
         #: Whether what it reports stays in its journal for now.
         self.is_late = False
@@ -189,6 +191,13 @@ class SimulatedAgent:
             ref = (assignment.key.job_id, assignment.key.attempt)
             if ref not in self.running and ref not in self.ended:
                 self._accept(assignment)
+            elif ref in self._past:
+                # It could not be stored: it is said once more, with the rest of the journal.
+                self._journal.report(
+                    pb.AgentReport(
+                        sequence=self._journal.sequence + 1, changes=[self._past.pop(ref)]
+                    )
+                )
         self._take_stops(first.registered.stops)
         self.draining = first.registered.draining
         self.connected = True
@@ -220,6 +229,7 @@ class SimulatedAgent:
                     for change in report.changes:
                         if change.status == pb.ATTEMPT_STATUS_ENDED:
                             self._journal.forgotten(AttemptKey.of(change.key))
+                            self._past[change.key.job_id, change.key.attempt] = change
                 self._changed.set()
         self.connected = False
         self._changed.set()

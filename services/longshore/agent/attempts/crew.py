@@ -42,7 +42,8 @@ class Crew:
         self._group = group
         self._attempts: dict[AttemptKey, Attempt] = {}
         self._tasks: dict[AttemptKey, asyncio.Task[None]] = {}
-        self._past: OrderedDict[AttemptKey, None] = OrderedDict()
+        #: How attempts ended of which nothing is left here, if that is known.
+        self._past: OrderedDict[AttemptKey, pb.AttemptChange | None] = OrderedDict()
         self._found: dict[AttemptKey, Found] = {}
         self._unconfirmed: set[AttemptKey] = set()
         self.outbox = Outbox(journal, self._acknowledged)
@@ -120,11 +121,18 @@ class Crew:
         """Takes attempts on; those that are known already are left as they are."""
         for assignment in assignments:
             key = AttemptKey.of(assignment.key)
-            if key in self._attempts or key in self._past:
+            end = self._past.get(key)
+            if key in self._attempts or (key in self._past and end is None):
                 continue
             attempt = Attempt(key, assignment)
             self._attempts[key] = attempt
             self._journal.assigned(assignment)
+            if end is not None:
+                # Acknowledged, and yet not on record: it could not be stored. It is said once more.
+                del self._past[key]
+                attempt.phase = Phase.REMOVED
+                self.outbox.add(end, attempt.journaled)
+                continue
             if (found := self._found.pop(key, None)) is not None:
                 attempt.handle, attempt.address = found.handle, found.address
                 if found.started_at is not None:
@@ -204,7 +212,7 @@ class Crew:
     def _acknowledged(self, change: pb.AttemptChange) -> None:
         attempt = self._attempts.get(AttemptKey.of(change.key))
         if attempt is not None and change.status in _LAST:
-            attempt.acknowledged = True
+            attempt.acknowledged, attempt.end = True, change
             self._forget_if_done(attempt)
         self.changed.set()
 
@@ -213,7 +221,7 @@ class Crew:
             del self._attempts[attempt.key]
             self._journal.forgotten(attempt.key)
             if not attempt.given_back:
-                self._past[attempt.key] = None
+                self._past[attempt.key] = attempt.end
             if len(self._past) > REMEMBERED:
                 self._past.popitem(last=False)
             self.changed.set()

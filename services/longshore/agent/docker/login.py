@@ -40,6 +40,7 @@ _ECR = re.compile(
     r"\.(?:amazonaws\.(?:com(?:\.cn)?|eu)|on\.aws)"
 )
 _HELPER = re.compile(r"[A-Za-z0-9._-]+")
+#: How long the end of a helper that was killed is waited for.
 KILLED_SECONDS = 5.0
 HELPER_SECONDS = 30.0
 #: What a configuration or a helper may say, in bytes.

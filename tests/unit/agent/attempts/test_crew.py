@@ -102,6 +102,38 @@ async def test_nothing_is_reported_of_an_attempt_before_it_runs() -> None:
     assert pb.ATTEMPT_STATUS_STARTING not in told
 
 
+async def test_an_end_that_is_not_on_record_is_said_once_more() -> None:
+    """It was acknowledged and could not be stored: the record still has the attempt as live."""
+    runtime, journal = SimulatedRuntime(), Journal(None)
+    assignment = pb.Assignment(key=pb.AttemptKey(job_id="job", attempt=1))
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        crew = Crew(runtime, Health(runtime), journal, 4, group)
+        sending = group.create_task(crew.outbox.run())
+
+        async def ends() -> list[pb.AttemptChange]:
+            while True:
+                unsent = list(crew.outbox.unsent(0))
+                changes = [change for report in unsent for change in report.changes]
+                ended = [c for c in changes if c.status == pb.ATTEMPT_STATUS_ENDED]
+                if ended:
+                    await crew.wait_until_over()
+                    crew.outbox.acknowledge(journal.sequence)
+                    return ended
+                crew.outbox.ready.clear()
+                await crew.outbox.ready.wait()
+
+        crew.assign([assignment])
+        (first,) = await ends()
+        assert crew.known_keys() == []
+
+        crew.assign([assignment])
+        (again,) = await ends()
+
+        assert again == first
+        assert crew.known_keys() == []
+        sending.cancel()
+
+
 class LongRunningRuntime(SimulatedRuntime):
     """Has something running already when it begins."""
 
