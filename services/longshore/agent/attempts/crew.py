@@ -109,7 +109,7 @@ class Crew:
         for key in self._unconfirmed:
             self._drive(self._attempts[key])
         self._unconfirmed.clear()
-        self.assign(assignments)
+        self.assign(assignments, on_record=True)
         for stop in stops:
             self.stop(stop)
         for key, found in self._found.items():
@@ -117,11 +117,16 @@ class Crew:
             self._group.create_task(self._runtime.discard(key, found))
         self._found.clear()
 
-    def assign(self, assignments: Iterable[pb.Assignment]) -> None:
-        """Takes attempts on; those that are known already are left as they are."""
+    def assign(self, assignments: Iterable[pb.Assignment], *, on_record: bool = False) -> None:
+        """Takes attempts on; those that are known already are left as they are.
+
+        Args:
+            assignments: what to run.
+            on_record: they are all that is live on record, so that the end of one is not.
+        """
         for assignment in assignments:
             key = AttemptKey.of(assignment.key)
-            end = self._past.get(key)
+            end = self._past.get(key) if on_record else None
             if key in self._attempts or (key in self._past and end is None):
                 continue
             attempt = Attempt(key, assignment)

@@ -127,6 +127,8 @@ async def test_an_end_that_is_not_on_record_is_said_once_more() -> None:
         assert crew.known_keys() == []
 
         crew.assign([assignment])
+        assert crew.known_keys() == []
+        crew.assign([assignment], on_record=True)
         (again,) = await ends()
 
         assert again == first
