@@ -15,6 +15,7 @@ from longshore.agent.docker.engine import Engine, engine_address
 from longshore.agent.docker.runtime import DockerRuntime
 from longshore.agent.endpoint.endpoint import Endpoint, open_endpoint
 from longshore.agent.endpoint.role import Issuer
+from longshore.agent.endpoint.sts import open_sts
 from longshore.agent.health import Health
 from longshore.agent.logs.shipper import Shipper
 from longshore.agent.logs.spool import Spool
@@ -105,8 +106,6 @@ async def main(stop: asyncio.Event) -> int:
 async def _open_issuer(config: AgentConfig, stack: contextlib.AsyncExitStack) -> Issuer | None:
     if config.job_roles == "none":
         return None
-    from longshore.agent.endpoint.sts import open_sts  # noqa: PLC0415 - slow to load
-
     return await stack.enter_async_context(open_sts(config.sts_region, config.sts_endpoint_url))
 
 

@@ -2,25 +2,21 @@
 
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Any
 
-from aiobotocore.config import AioConfig
-from aiobotocore.session import get_session
-from botocore.exceptions import BotoCoreError, ClientError
-
-from longshore.agent.endpoint.role import CONCURRENT, Credentials, RoleRefused
+from longshore.agent.endpoint.role import Credentials, RoleRefused
+from longshore.domain.errors import Unavailable
+from longshore.runtime.aws import Api, RefusedByAws, open_api
 
 #: How long credentials last. A role may allow more, but no role allows less than an hour.
 DURATION_SECONDS = 3600
 CALL_SECONDS = 10.0
-TRIES = 4
 
 
 class StsIssuer:
     """Calls AssumeRole with the agent's own credentials."""
 
-    def __init__(self, client: Any) -> None:
-        self._client = client
+    def __init__(self, api: Api) -> None:
+        self._api = api
 
     async def issue(self, role: str, session: str) -> Credentials:
         """Assumes a role.
@@ -29,15 +25,14 @@ class StsIssuer:
             RoleRefused: it cannot be; in AWS's words, where they are AWS's.
         """
         try:
-            answer = await self._client.assume_role(
-                RoleArn=role, RoleSessionName=session, DurationSeconds=DURATION_SECONDS
+            answer = await self._api.call(
+                "assume_role",
+                RoleArn=role,
+                RoleSessionName=session,
+                DurationSeconds=DURATION_SECONDS,
             )
-        except ClientError as error:
-            detail = error.response.get("Error", {})
-            code, message = detail.get("Code") or "Unknown", detail.get("Message") or str(error)
-            raise RoleRefused(_about(role, f"{code}: {message}")) from error
-        except BotoCoreError as error:
-            raise RoleRefused(_about(role, str(error))) from error
+        except (RefusedByAws, Unavailable) as error:
+            raise RoleRefused(_about(role, error.message)) from error
         found = answer["Credentials"]
         return Credentials(
             access_key_id=found["AccessKeyId"],
@@ -60,14 +55,7 @@ async def open_sts(region: str, endpoint_url: str) -> AsyncIterator[StsIssuer]:
         region: whose service is asked.
         endpoint_url: where it is; empty: where AWS has it.
     """
-    settings = AioConfig(
-        retries={"total_max_attempts": TRIES, "mode": "standard"},
-        connect_timeout=CALL_SECONDS / 2,
-        read_timeout=CALL_SECONDS,
-        max_pool_connections=CONCURRENT,
-        user_agent_extra="longshore",
-    )
-    async with get_session().create_client(
-        "sts", region_name=region, endpoint_url=endpoint_url or None, config=settings
-    ) as client:
-        yield StsIssuer(client)
+    async with open_api(
+        "sts", region=region, endpoint_url=endpoint_url or None, call_seconds=CALL_SECONDS
+    ) as api:
+        yield StsIssuer(api)
