@@ -68,7 +68,7 @@ async def until(world: World, instance_id: str, status: str) -> None:
 async def test_a_slot_is_an_agent_of_exactly_its_size(world: World) -> None:
     """All of its memory is the job's."""
     (instance_id,) = await launch(world, "fargate.0.25x512")
-    environ = psutil.Process((await world.pids())[instance_id]).environ()
+    environ = await world.environ(instance_id)
     assert environ["LONGSHORE_VCPU_MILLI"] == "250"
     assert environ["LONGSHORE_MEMORY_MIB"] == "512"
     row = await world.db.fetchrow("SELECT vcpus, memory_mib, price_per_hour FROM instances")
