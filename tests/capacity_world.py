@@ -165,7 +165,7 @@ class World:
         }
 
     async def environ(self, instance_id: str) -> dict[str, str]:
-        """What an instance's process was given, once the kernel shows it: not at once after exec."""
+        """What an instance's process was given, once the kernel shows it, soon after exec."""
         process = psutil.Process((await self.pids())[instance_id])
         async with asyncio.timeout(10):
             while not (environ := process.environ()):
