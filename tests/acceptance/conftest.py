@@ -25,7 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(120))
         if "stack" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("stack"))
-        elif "user" in getattr(item, "fixturenames", ()):
+        elif {"user", "lasting_stack"} & set(getattr(item, "fixturenames", ())):
             # A stack for the module.
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
