@@ -54,20 +54,6 @@ def test_up_again_announces_what_runs(lasting_stack: Stack) -> None:
     assert "embedded PostgreSQL" in again.stdout
 
 
-def test_history_survives_down_and_up(own_stack: Stack) -> None:
-    own_stack.up()
-    own_stack.cli("run", "busybox:latest", "--", "echo", "kept", check=True)
-    (before,) = own_stack.json("jobs")
-    own_stack.down()
-    assert own_stack.cli("status").returncode == 1
-    assert own_stack.agents() == []
-    own_stack.up()
-    (after,) = own_stack.json("jobs")
-    assert after == before
-    assert own_stack.cli("logs", before["jobId"], check=True).stdout == "kept\n"
-    assert own_stack.cli("run", "busybox:latest", "--", "echo", "new").stdout == "new\n"
-
-
 def test_two_stacks_live_side_by_side(lasting_stack: Stack, place: Path) -> None:
     other = Stack(place / "other", runtime="process")
     try:
@@ -238,9 +224,11 @@ def test_missing_engine_is_told_in_a_sentence(own_stack: Stack) -> None:
     assert "--runtime process" in refused.stderr
 
 
-def test_down_stops_jobs_as_jobs_are_stopped(own_stack: Stack, tmp_path: Path) -> None:
-    """They get SIGTERM and time, what they print then is kept, and they go on after the next up."""
+def test_down_stops_jobs_and_keeps_history(own_stack: Stack, tmp_path: Path) -> None:
+    """Jobs get SIGTERM and time, what they print then is kept, and they go on after the next up."""
     own_stack.up()
+    own_stack.cli("run", "busybox:latest", "--", "echo", "kept", check=True)
+    (before,) = own_stack.json("jobs")
     said = tmp_path / "said"
     stopped = f"sleep 1; echo bye; echo saved >{said}; exit 3"
     script = f"trap '{stopped}' TERM; echo up; while ! test -e {said}; do sleep 0.1; done; echo on"
@@ -249,6 +237,8 @@ def test_down_stops_jobs_as_jobs_are_stopped(own_stack: Stack, tmp_path: Path) -
     job = str(own_stack.json("submit", "one", "--definition", "careful")["jobId"])
     eventually(lambda: own_stack.cli("logs", job).stdout == "up\n", "it runs")
     own_stack.down()
+    assert own_stack.cli("status").returncode == 1
+    assert own_stack.agents() == []
     assert said.read_text() == "saved\n"
     own_stack.up()
     own_stack.cli("wait", job, check=True)
@@ -259,6 +249,8 @@ def test_down_stops_jobs_as_jobs_are_stopped(own_stack: Stack, tmp_path: Path) -
     one, other = (item["container"]["containerInstanceArn"] for item in (first, second))
     assert one != other, "what was stopped went on where it was stopped"
     assert own_stack.cli("logs", job).stdout == "up\nbye\nup\non\n"
+    assert before in own_stack.json("jobs")
+    assert own_stack.cli("logs", before["jobId"], check=True).stdout == "kept\n"
 
 
 def test_auto_runtime_without_an_engine_takes_processes(own_stack: Stack) -> None:
