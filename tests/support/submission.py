@@ -63,7 +63,9 @@ def a_queue(name: str = "q", *environments: str, **members: Any) -> Json:
 class Stand:
     """A running service, a client of it, and its database."""
 
-    def __init__(self, channel: grpc.aio.Channel, conn: asyncpg.Connection) -> None:
+    def __init__(self, target: str, channel: grpc.aio.Channel, conn: asyncpg.Connection) -> None:
+        #: `host:port` of the service.
+        self.target = target
         self._stub = submission_service_pb2_grpc.SubmissionServiceStub(channel)
         self.conn = conn
 
@@ -133,7 +135,8 @@ async def submission_stand(database_url: str) -> AsyncIterator[Stand]:
         pool = await open_pool(database_url)
         stack.push_async_callback(pool.close)
         server = await stack.enter_async_context(serving(config, pool))
-        channel = await stack.enter_async_context(open_channel(f"127.0.0.1:{server.port}"))
+        target = f"127.0.0.1:{server.port}"
+        channel = await stack.enter_async_context(open_channel(target))
         conn = await asyncpg.connect(database_url)
         stack.push_async_callback(conn.close)
-        yield Stand(channel, conn)
+        yield Stand(target, channel, conn)
