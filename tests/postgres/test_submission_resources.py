@@ -593,7 +593,12 @@ async def test_a_definition_comes_back_as_registered(stand: Stand) -> None:
     await stand.register("d")
     answer = await stand("DescribeJobDefinitions", jobDefinitionName="d", status="INACTIVE")
     assert [entry["revision"] for entry in answer["jobDefinitions"]] == [1]
-    with pytest.raises(InvalidRequest, match="has no revision"):
+    await stand.register("d")
+    await stand("DeregisterJobDefinition", jobDefinition="d")
+    answer = await stand("DescribeJobDefinitions", jobDefinitionName="d", status="ACTIVE")
+    assert [entry["revision"] for entry in answer["jobDefinitions"]] == [2]
+    await stand("DeregisterJobDefinition", jobDefinition="d")
+    with pytest.raises(NotFound, match="name d does not exist or is not in ACTIVE status"):
         await stand("DeregisterJobDefinition", jobDefinition="d")
     with pytest.raises(NotFound, match="JobDefinition d:9 not found"):
         await stand("DeregisterJobDefinition", jobDefinition="d:9")

@@ -187,9 +187,12 @@ def _containers(
 @app.command()
 @coroutine
 async def deregister(
-    definition: Annotated[str, typer.Argument(metavar="NAME:REVISION", help="Which revision.")],
+    definition: Annotated[
+        str,
+        typer.Argument(metavar="NAME[:REVISION]", help="Which revision; else the newest ACTIVE."),
+    ],
 ) -> None:
     """Make a revision INACTIVE; jobs made from it are not affected."""
     async with settings.connect() as client:
         await client.deregister_definition(definition)
-    console.say(f"{definition} is INACTIVE")
+    console.say(f"deregistered {definition}")

@@ -79,7 +79,7 @@ class ResourceCalls(Connection):
             request.next_token = response.next_token
 
     async def deregister_definition(self, definition: str) -> None:
-        """Makes a revision (`name:revision` or ARN) INACTIVE."""
+        """Makes a revision (`name:revision` or ARN) INACTIVE; of a name alone the newest ACTIVE."""
         await self._caller.unary(
             self._submission.DeregisterJobDefinition,
             job_definition_pb2.DeregisterJobDefinitionRequest(job_definition=definition),

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from longshore.domain.arn import NAME, DefinitionName
 from longshore.domain.checks import NAMES_MAX, Json, check_count, require
-from longshore.domain.errors import InvalidRequest, NotFound
+from longshore.domain.errors import NotFound
 from longshore.domain.page import NUMBER_32, Page, decode_token, encode_token, page_size
 from longshore.domain.request.definition import new_definition
+from longshore.domain.request.submission import missing_definition
 from longshore.state.pool import Pool, connection, transaction
 from longshore.state.submission import job_definition
 from longshore.state.submission.job_definition import DefinitionRecord
@@ -32,17 +33,16 @@ class Definitions:
         return name, revision
 
     async def deregister(self, definition: DefinitionName) -> None:
-        """Makes a revision INACTIVE; one that is so already stays so."""
-        if definition.revision is None:
-            raise InvalidRequest(
-                f"jobDefinition {definition.text} has no revision; give NAME:REVISION or its ARN.",
-                member="jobDefinition",
-            )
+        """Makes a revision INACTIVE; one that is so already stays so.
+
+        A name alone means what it means to a submission: the newest ACTIVE revision.
+        """
         async with transaction(self._pool) as conn:
-            if not await job_definition.deregister(conn, definition.name, definition.revision):
-                raise NotFound(
-                    f"JobDefinition {definition.text} not found.", member="jobDefinition"
-                )
+            if await job_definition.deregister(conn, definition.name, definition.revision):
+                return
+        if definition.revision is None:
+            raise missing_definition(definition)
+        raise NotFound(f"JobDefinition {definition.text} not found.", member="jobDefinition")
 
     async def read(self, wanted: Sequence[DefinitionName]) -> Page[DefinitionRecord]:
         """Named revisions; a name alone means all of its revisions."""

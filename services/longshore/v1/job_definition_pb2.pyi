@@ -248,7 +248,9 @@ class DeregisterJobDefinitionRequest(_message.Message):
 
     JOB_DEFINITION_FIELD_NUMBER: _builtins.int
     job_definition: _builtins.str
-    """Required. `name:revision`, or the ARN with revision."""
+    """Required. `name:revision`, or the ARN with revision. Without a revision: the newest that is
+    ACTIVE.
+    """
     def __init__(
         self,
         *,
