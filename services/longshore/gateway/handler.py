@@ -81,7 +81,7 @@ class Gateway:
     async def health(self, request: web.Request) -> web.Response:
         """Whether requests can be answered at present: 200 SERVING or 503 NOT_SERVING."""
         if not self._is_meant(request):
-            return _refusal(fault.misdirected())
+            return refusal(fault.misdirected())
         serving = await self._submission_serves()
         return web.json_response(
             {"status": "SERVING" if serving else "NOT_SERVING"}, status=200 if serving else 503
@@ -99,7 +99,7 @@ class Gateway:
     async def metrics(self, request: web.Request) -> web.Response:
         """Prometheus metrics of this process."""
         if not self._is_meant(request):
-            return _refusal(fault.misdirected())
+            return refusal(fault.misdirected())
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def answer(self, request: web.Request) -> web.Response:
@@ -117,21 +117,21 @@ class Gateway:
             try:
                 refused = self._refused(request)
                 if refused is not None:
-                    response = _refusal(refused)
+                    response = refusal(refused)
                 elif operation is not None:
                     response = await self._serve(request, operation, segments, query, request_id)
                 elif found:
-                    response = _refusal(fault.wrong_method(request.method, list(found)))
+                    response = refusal(fault.wrong_method(request.method, list(found)))
                 else:
-                    response = _refusal(fault.unknown_operation(path))
+                    response = refusal(fault.unknown_operation(path))
             except _FaultError as error:
-                response = _refusal(error.answer)
+                response = refusal(error.answer)
             except LongshoreError as error:
-                response = _refusal(Fault.of(error))
+                response = refusal(Fault.of(error))
             except Exception:
                 # Whatever it is, the caller gets AWS's form and the log gets the traceback.
                 log.exception("http.failed")
-                response = _refusal(Fault.of(LongshoreError("unexpected")))
+                response = refusal(Fault.of(LongshoreError("unexpected")))
             finally:
                 self._in_hand -= 1
                 IN_HAND.dec()
@@ -227,7 +227,8 @@ def _response(status: int, value: Any) -> web.Response:
     return web.Response(status=status, body=body, content_type="application/json")
 
 
-def _refusal(answer: Fault) -> web.Response:
+def refusal(answer: Fault) -> web.Response:
+    """An answer that is not success, in AWS's form."""
     response = _response(answer.status, answer.body())
     response.headers["x-amzn-errortype"] = answer.code
     response.headers.update(answer.headers)

@@ -6,6 +6,7 @@ import time
 import zlib
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from structlog.contextvars import merge_contextvars
@@ -36,6 +37,38 @@ async def test_tag_keys_repeat_in_the_query(stack: Any) -> None:
         assert response.status == 200
         assert await response.read() == b"{}"
     assert list(stack.last.request.tag_keys) == ["a b", "c+d"]
+
+
+async def test_as_many_tag_keys_as_there_may_be_fit_into_a_query(stack: Any) -> None:
+    """Of the longest characters, each of twelve bytes in a URL."""
+    keys = [f"{number:02}" + "\N{ROCKET}" * 126 for number in range(50)]
+    query = urlencode([("tagKeys", key) for key in keys])
+    async with stack.http("DELETE", f"/v1/tags/{ESCAPED}?{query}") as response:
+        assert response.status == 200
+    assert list(stack.last.request.tag_keys) == keys
+
+
+@pytest.mark.parametrize(
+    ("start", "says"),
+    [
+        (b"GET /v1/tags/" + b"x" * 200_000 + b" HTTP/1.1", "first line has more than 131072 bytes"),
+        (b"GET /v1/tags/x HTTP/1.1\r\nX-Long: " + b"x" * 10_000, "or a header does"),
+        (b"\xff\xfe\x00", "not valid HTTP"),
+        (b"POST /v1/submitjob HTTP/1.1\r\nContent-Length: -1", "not valid HTTP"),
+    ],
+    ids=["line", "header", "bytes", "length"],
+)
+async def test_what_is_no_request_is_refused_as_requests_are(
+    stack: Any, caplog: pytest.LogCaptureFixture, start: bytes, says: str
+) -> None:
+    answer = await _raw(stack, start + b"\r\nHost: localhost\r\n\r\n", ended=False)
+
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.split()[1] == b"400"
+    assert b"x-amzn-errortype: ClientException" in head
+    assert json.loads(body)["__type"] == "ClientException"
+    assert says in json.loads(body)["message"]
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b" \n", b'{"maxResults": null}'])
