@@ -64,6 +64,29 @@ async def test_a_sequential_array_runs_one_after_the_other(database_url: str) ->
         assert [j for j, _ in agent.seen] == [f"{job}:{i}" for i in range(10)]
 
 
+async def test_sequential_with_a_job_is_a_gate_and_the_sequence(database_url: str) -> None:
+    async with scheduler_stand(database_url) as stand:
+        await stand.environment()
+        await stand.queue()
+        gate = await stand.submit()
+        array = await stand.submit(size=3, depends_on=[(gate, "SEQUENTIAL")])
+        agent = await stand.agent(answers=ok)
+        await stand.until(array, "SUCCEEDED")
+        assert [job for job, _ in agent.seen] == [gate, *(f"{array}:{i}" for i in range(3))]
+
+
+async def test_sequential_with_a_job_that_fails_fails_the_array(database_url: str) -> None:
+    async with scheduler_stand(database_url) as stand:
+        await stand.environment()
+        await stand.queue()
+        gate = await stand.submit()
+        array = await stand.submit(size=3, depends_on=[(gate, "SEQUENTIAL")])
+        agent = await stand.agent(answers=lambda _: Ended(1))
+        row = await stand.until(array, "FAILED")
+        assert row["status_reason"] == "Dependent Job failed"
+        assert [job for job, _ in agent.seen] == [gate]
+
+
 async def test_a_sequential_array_stops_at_a_failure(database_url: str) -> None:
     async with scheduler_stand(database_url) as stand:
         await stand.environment()

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from support.submission import Stand, a_queue, submission_stand
@@ -151,10 +152,16 @@ async def test_jobs_show_their_share_and_priority(stand: Stand) -> None:
         "SELECT share_identifier, priority FROM shapes WHERE job_queue = 'fair' ORDER BY 1"
     )
     assert [tuple(row) for row in shapes] == [("A1", 3), ("B1", 9)]
-    listed = await stand(
-        "ListJobs", jobQueue="fair", filters=[{"name": "SHARE_IDENTIFIER", "values": ["B1"]}]
-    )
-    assert [(j["jobId"], j["shareIdentifier"]) for j in listed["jobSummaryList"]] == [(two, "B1")]
+
+    async def listed(**members: Any) -> list[tuple[str, str]]:
+        filters = [{"name": "SHARE_IDENTIFIER", "values": ["B1"]}]
+        answer = await stand("ListJobs", jobQueue="fair", filters=filters, **members)
+        return [(j["jobId"], j["shareIdentifier"]) for j in answer.get("jobSummaryList", [])]
+
+    assert await listed() == [(two, "B1")]
+    # The one filter that goes together with a status.
+    assert await listed(jobStatus="SUBMITTED") == [(two, "B1")]
+    assert await listed(jobStatus="RUNNABLE") == []
 
 
 async def test_a_priority_of_a_definition_is_without_effect_in_other_queues(stand: Stand) -> None:

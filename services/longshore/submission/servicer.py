@@ -2,6 +2,7 @@
 
 import functools
 import uuid
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -110,7 +111,7 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
         """Answers the named compute environments, or a page of all."""
         check_request(request)
         page = await self._environments.describe(
-            [_environment_name(text) for text in request.compute_environments],
+            _each(COMPUTE_ENVIRONMENT, request.compute_environments, "computeEnvironments"),
             request.max_results if request.HasField("max_results") else None,
             request.next_token or None,
         )
@@ -153,7 +154,7 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
         """Answers the named job queues, or a page of all."""
         check_request(request)
         page = await self._queues.describe(
-            [_queue_name(text) for text in request.job_queues],
+            _each(JOB_QUEUE, request.job_queues, "jobQueues"),
             request.max_results if request.HasField("max_results") else None,
             request.next_token or None,
         )
@@ -186,7 +187,7 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
     ) -> sp.UpdateSchedulingPolicyResponse:
         """Replaces what is given of a scheduling policy."""
         check_request(request)
-        await self._policies.update(_policy_name(request.arn, "arn"), convert.to_json(request))
+        await self._policies.update(_policy_name(request.arn), convert.to_json(request))
         return sp.UpdateSchedulingPolicyResponse()
 
     async def DeleteSchedulingPolicy(
@@ -194,7 +195,7 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
     ) -> sp.DeleteSchedulingPolicyResponse:
         """Deletes a scheduling policy that no queue uses."""
         check_request(request)
-        await self._policies.delete(_policy_name(request.arn, "arn"), request.arn)
+        await self._policies.delete(_policy_name(request.arn), request.arn)
         return sp.DeleteSchedulingPolicyResponse()
 
     async def DescribeSchedulingPolicies(
@@ -203,9 +204,7 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
         """Answers the named scheduling policies."""
         check_request(request)
         arns = self._arns_for(context)
-        found = await self._policies.describe(
-            [_policy_name(text, f"arns[{index}]") for index, text in enumerate(request.arns)]
-        )
+        found = await self._policies.describe(_each(SCHEDULING_POLICY, request.arns, "arns"))
         return sp.DescribeSchedulingPoliciesResponse(
             scheduling_policies=[answer.policy_to(policy, arns) for policy in found]
         )
@@ -259,7 +258,7 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
         arns = self._arns_for(context)
         if request.job_definitions:
             require(
-                not (request.max_results or request.next_token),
+                not (request.HasField("max_results") or request.next_token),
                 "JobDefinitions and MaxResults cannot both be set",
                 "maxResults",
             )
@@ -269,7 +268,8 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
                 "jobDefinitions",
             )
             names = [
-                parse_definition(text, member="jobDefinitions") for text in request.job_definitions
+                parse_definition(text, member=f"jobDefinitions[{index}]")
+                for index, text in enumerate(request.job_definitions)
             ]
             page = await self._definitions.read(names)
         else:
@@ -416,9 +416,14 @@ def _environment_name(text: str) -> str:
     return parse_name(COMPUTE_ENVIRONMENT, text, member="computeEnvironment")
 
 
-def _policy_name(text: str, member: str) -> str:
-    return parse_name(SCHEDULING_POLICY, text, member=member)
+def _policy_name(text: str) -> str:
+    return parse_name(SCHEDULING_POLICY, text, member="arn")
 
 
 def _queue_name(text: str) -> str:
     return parse_name(JOB_QUEUE, text, member="jobQueue")
+
+
+def _each(kind: str, texts: Iterable[str], member: str) -> list[str]:
+    """The names in a list of names or ARNs."""
+    return [parse_name(kind, text, member=f"{member}[{index}]") for index, text in enumerate(texts)]

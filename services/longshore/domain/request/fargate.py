@@ -6,6 +6,7 @@ something inside AWS: they are checked for form and kept.
 """
 
 import re
+from collections.abc import Sequence
 
 from longshore.domain.catalogue import FARGATE_SIZES
 from longshore.domain.checks import Json, require, unsupported
@@ -31,11 +32,11 @@ def check_fargate_container(container: Json, path: str) -> None:
     for index, volume in enumerate(container.get("volumes", [])):
         _refuse(volume.get("host", {}).get("sourcePath"), "host", f"{path}.volumes[{index}]")
     for index, ulimit in enumerate(container.get("ulimits", [])):
-        _refuse(ulimit["name"] != _ULIMIT, ulimit["name"], f"{path}.ulimits[{index}]")
+        _check_among((_ULIMIT,), ulimit["name"], f"{path}.ulimits[{index}].name")
     for name in container.get("linuxParameters", {}):
         _refuse(name != _LINUX, name, f"{path}.linuxParameters")
-    driver = container.get("logConfiguration", {}).get("logDriver")
-    _refuse(driver not in (None, *_LOG_DRIVERS), str(driver), f"{path}.logConfiguration.logDriver")
+    if "logDriver" in (log := container.get("logConfiguration", {})):
+        _check_among(_LOG_DRIVERS, log["logDriver"], f"{path}.logConfiguration.logDriver")
     _check_fargate_only(container, path)
 
 
@@ -99,3 +100,11 @@ def with_platform_version(container: Json) -> Json:
 
 def _refuse(condition: object, name: str, path: str) -> None:
     require(not condition, f"{name} is not applicable for Fargate.", f"{path}.{name}")
+
+
+def _check_among(allowed: Sequence[str], value: str, member: str) -> None:
+    require(
+        value in allowed,
+        f"{value[:64]} is not applicable for Fargate. {member} must be {' or '.join(allowed)}.",
+        member,
+    )
