@@ -4,7 +4,6 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-import botocore
 import pytest
 from botocore.loaders import Loader
 from support.contract import built
@@ -35,7 +34,7 @@ def empty(wire: Wire) -> Tables:
 @pytest.fixture
 def run(wire: Wire, empty: Tables) -> Iterator[Any]:
     """Calls by boto3; what they leave behind is removed."""
-    yield lambda operation, **members: getattr(wire.boto, botocore.xform_name(operation))(**members)
+    yield wire.aws
     empty.put_back()
 
 

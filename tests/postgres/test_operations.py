@@ -1,6 +1,5 @@
 """Every operation of AWS's model is called by boto3 over the gateway and through gRPC."""
 
-import botocore
 import pytest
 from botocore.exceptions import ClientError
 from support.contract import aws_model, built
@@ -34,7 +33,7 @@ def test_every_operation_is_here() -> None:
 @pytest.mark.parametrize(("operation", "members"), GOOD)
 def test_each_is_done(wire: Wire, tables: Tables, operation: str, members: Json) -> None:
     try:
-        getattr(wire.boto, botocore.xform_name(operation))(**members)
+        wire.aws(operation, **members)
         changed = tables.changed()
         tables.put_back()
         answer = wire.rpc(operation, members)
@@ -51,7 +50,7 @@ def test_each_is_refused_in_the_same_words(
     wire: Wire, tables: Tables, operation: str, members: Json, says: str
 ) -> None:
     with pytest.raises(ClientError) as raised:
-        getattr(wire.boto, botocore.xform_name(operation))(**members)
+        wire.aws(operation, **members)
     answer = wire.rpc(operation, members)
 
     error = raised.value.response["Error"]

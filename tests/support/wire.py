@@ -1,23 +1,23 @@
 """The submission service and the gateway before it, called by both of their wires.
 
-Both run on a loop of their own beside the test, over a database that can be looked at whole and put
-back, so that blocking clients call them as they call any server.
+Both run on a loop that goes on only while a call is made, over a database that can be looked at
+whole and put back: between two calls nothing happens that the test has not asked for.
 """
 
 import asyncio
 import contextlib
 import json
 import logging
-import threading
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import asyncpg
 import boto3
+import botocore
 import grpc
 import structlog
 from botocore.config import Config
@@ -73,6 +73,20 @@ class Complaints(logging.Handler):
             self._found.append(repr(event))
         raise structlog.DropEvent
 
+    @contextlib.contextmanager
+    def heard(self) -> Iterator[None]:
+        """Listens to all loggers."""
+        # In place, as loggers that were used before may hold the list.
+        processors = structlog.get_config()["processors"]
+        before = list(processors)
+        processors[:] = [structlog.processors.format_exc_info, self.note]
+        logging.getLogger().addHandler(self)
+        try:
+            yield
+        finally:
+            logging.getLogger().removeHandler(self)
+            processors[:] = before
+
     def taken(self) -> list[str]:
         """What there was."""
         found, self._found = self._found, []
@@ -90,7 +104,7 @@ class Wire:
         self.url = url
         self._channel = grpc.insecure_channel(target)
         self.complaints = Complaints()
-        self.boto = boto3.client(
+        self._boto = boto3.client(
             "batch",
             endpoint_url=url,
             region_name="us-east-1",
@@ -104,9 +118,14 @@ class Wire:
             ),
         )
 
-    def run(self, awaited: Coroutine[Any, Any, T]) -> T:
-        """The result of a coroutine on the services' loop."""
-        return asyncio.run_coroutine_threadsafe(awaited, self._loop).result(SECONDS)
+    def run(self, awaited: Awaitable[T]) -> T:
+        """The result of something that is awaited on the services' loop."""
+        return self._loop.run_until_complete(asyncio.wait_for(awaited, SECONDS))
+
+    def aws(self, operation: str, **members: Any) -> Json:
+        """A call by boto3."""
+        method = getattr(self._boto, botocore.xform_name(operation))
+        return dict(self.run(asyncio.to_thread(method, **members)))
 
     def call(self, operation: str, **members: Any) -> Json:
         """A call that does what it asks for; see `Stand`."""
@@ -114,6 +133,9 @@ class Wire:
 
     def http(self, method: str, path: str, body: bytes | None = None) -> Answer:
         """Any request to the gateway."""
+        return self.run(asyncio.to_thread(self._http, method, path, body))
+
+    def _http(self, method: str, path: str, body: bytes | None) -> Answer:
         request = urllib.request.Request(self.url + path, body, method=method)  # noqa: S310 - ours
         try:
             with urllib.request.urlopen(request, timeout=SECONDS) as answer:  # noqa: S310 - ours
@@ -133,6 +155,9 @@ class Wire:
         if isinstance(request, dict):
             request = ParseDict(request, REQUESTS[operation]())
         data = request if isinstance(request, bytes) else request.SerializeToString()
+        return self.run(asyncio.to_thread(self._rpc, operation, data))
+
+    def _rpc(self, operation: str, data: bytes) -> Answer:
         path = f"/{SERVICE.full_name}/{operation}"
         try:
             answer = self._channel.unary_unary(path)(data, timeout=SECONDS)
@@ -150,7 +175,7 @@ class Wire:
 
     def close(self) -> None:
         """Leaves both."""
-        self.boto.close()
+        self._boto.close()
         self._channel.close()
 
 
@@ -209,55 +234,27 @@ async def _remember(conn: asyncpg.Connection) -> list[str]:
 
 @contextlib.contextmanager
 def running_wire(database_url: str) -> Iterator[Wire]:
-    """Both services on free ports, on a thread of their own."""
-    started = _Handover()
-    thread = threading.Thread(target=lambda: asyncio.run(_serve(database_url, started)))
-    thread.start()
-    try:
-        wire = started.wait()
-        logging.getLogger().addHandler(wire.complaints)
-        # In place, as loggers that were used before may hold the list.
-        processors = structlog.get_config()["processors"]
-        before = list(processors)
-        processors[:] = [structlog.processors.format_exc_info, wire.complaints.note]
-        try:
+    """Both services on free ports."""
+    with asyncio.Runner() as runner:
+        loop = runner.get_loop()
+        ready: asyncio.Future[Wire] = loop.create_future()
+        over = asyncio.Event()
+        services = loop.create_task(_serve(database_url, ready, over))
+        loop.run_until_complete(
+            asyncio.wait({ready, services}, return_when=asyncio.FIRST_COMPLETED)
+        )
+        with contextlib.ExitStack() as stack:
+            stack.callback(lambda: loop.run_until_complete(services))
+            stack.callback(over.set)
+            wire = ready.result()
+            stack.callback(wire.close)
+            stack.enter_context(wire.complaints.heard())
             yield wire
-        finally:
-            processors[:] = before
-            logging.getLogger().removeHandler(wire.complaints)
-            wire.close()
-    finally:
-        started.end()
-        thread.join(SECONDS)
 
 
-class _Handover:
-    """Brings the client out of the services' thread, and the end into it."""
-
-    def __init__(self) -> None:
-        self._ready = threading.Event()
-        self._wire: Wire | None = None
-        self._over: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
-
-    def give(self, wire: Wire, loop: asyncio.AbstractEventLoop, over: asyncio.Event) -> None:
-        self._wire, self._over = wire, (loop, over)
-        self._ready.set()
-
-    def wait(self) -> Wire:
-        assert self._ready.wait(SECONDS)
-        assert self._wire is not None
-        return self._wire
-
-    def end(self) -> None:
-        if self._over is not None:
-            loop, over = self._over
-            loop.call_soon_threadsafe(over.set)
-
-
-async def _serve(database_url: str, handover: _Handover) -> None:
-    loop, over = asyncio.get_running_loop(), asyncio.Event()
+async def _serve(database_url: str, ready: asyncio.Future[Wire], over: asyncio.Event) -> None:
     async with submission_stand(database_url) as stand, _gateway(stand) as url:
-        handover.give(Wire(loop, stand, stand.target, url), loop, over)
+        ready.set_result(Wire(asyncio.get_running_loop(), stand, stand.target, url))
         await over.wait()
 
 
