@@ -75,7 +75,8 @@ class Gateway:
         application = web.Application()
         application.router.add_get("/healthz", self.health)
         application.router.add_get("/metrics", self.metrics)
-        application.router.add_route("*", "/{path:.*}", self.answer)
+        # Line breaks too, which `.` is not.
+        application.router.add_route("*", r"/{path:[\s\S]*}", self.answer)
         return application
 
     async def health(self, request: web.Request) -> web.Response:

@@ -190,7 +190,10 @@ async def test_bad_members(stack: Any, method: str, path: str, body: str, messag
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/v1/", "/v1/startjob", "/v1/submitjob/", "/v1//submitjob", "/v2/submitjob", "/v1/tags/"],
+    [
+        *("/", "/v1/", "/v1/startjob", "/v1/submitjob/", "/v1//submitjob", "/v2/submitjob"),
+        *("/v1/tags/", "/v1/submit%0Ajob", "/%0D%0A"),
+    ],
 )
 async def test_unknown_route(stack: Any, path: str) -> None:
     status, code, _ = await stack.refused("POST", path, data=b"{}")
