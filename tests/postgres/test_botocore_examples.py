@@ -79,36 +79,33 @@ class World:
         self._wire = wire
 
     def make(self, operation: str, members: Json) -> None:
-        """All that the members of a request name, as it has to be for the operation."""
-        is_deleted = operation.startswith("Delete")
+        """All that the members of a request name, and that its answer shows."""
         for entry in members.get("computeEnvironmentOrder", []):
             self._environment(entry["computeEnvironment"])
-        for name in _named(members, "computeEnvironment"):
-            self._environment(name)
-            if is_deleted:
-                self._wire.call(
-                    "UpdateComputeEnvironment", computeEnvironment=name, state="DISABLED"
-                )
+        for member, make in (
+            ("computeEnvironment", self._environment),
+            ("jobQueue", self._queue),
+            ("jobDefinition", self._definition),
+            ("resourceArn", self._tagged),
+            ("jobId", self._job),
+            ("job", self._job),
+        ):
+            for name in _named(members, member):
+                make(name)
+        match operation:
+            case "DeleteComputeEnvironment":
+                self._wire.call("UpdateComputeEnvironment", state="DISABLED", **members)
                 self._looked_at()
-        for name in _named(members, "jobQueue"):
-            self._queue(name)
-            if is_deleted:
-                self._wire.call("UpdateJobQueue", jobQueue=name, state="DISABLED")
-        for name in _named(members, "jobDefinition"):
-            self._definition(name)
-        if operation == "DescribeJobDefinitions":
-            self._definition("sleep60", command=["sleep", "60"], resourceRequirements=NEEDS)
-        if "resourceArn" in members:
-            tags = {"Department": "Engineering", "Stage": "Alpha", "User": "JaneDoe"}
-            self._definition(members["resourceArn"].split("/")[1].split(":")[0], tags=tags)
-        for job_id in [*_named(members, "jobId"), *members.get("jobs", [])]:
-            self._job(job_id)
-        if operation == "DescribeJobs":
-            self._end(members["jobs"][0])
-        if operation == "ListJobs":
-            self._job(str(uuid.UUID(int=1)), "HighPriority")
-            status = members.get("jobStatus", "RUNNING")
-            self._sql(f"UPDATE jobs SET status = '{status}'")  # noqa: S608 - an example's own
+            case "DeleteJobQueue":
+                self._wire.call("UpdateJobQueue", state="DISABLED", **members)
+            case "DescribeJobDefinitions":
+                self._definition("sleep60", command=["sleep", "60"], resourceRequirements=NEEDS)
+            case "DescribeJobs":
+                self._end(members["jobs"][0])
+            case "ListJobs":
+                self._job(str(uuid.UUID(int=1)), "HighPriority")
+                status = members.get("jobStatus", "RUNNING")
+                self._sql(f"UPDATE jobs SET status = '{status}'")  # noqa: S608 - an example's own
 
     def _sql(self, statement: str) -> None:
         self._wire.run(self._wire.stand.conn.execute(statement))
@@ -146,6 +143,10 @@ class World:
             containerProperties={"image": "busybox", **(container or {"vcpus": 1, "memory": 128})},
             tags=tags or {},
         )
+
+    def _tagged(self, arn: str) -> None:
+        tags = {"Department": "Engineering", "Stage": "Alpha", "User": "JaneDoe"}
+        self._definition(arn.split("/")[1].split(":", maxsplit=1)[0], tags=tags)
 
     def _job(self, job_id: str, queue: str = "") -> None:
         """A job of the definition that the examples have: with vCPUs and memory as of old."""

@@ -142,8 +142,11 @@ class Wire:
                 return Answer(str(answer.status), "", answer.read().decode())
         except urllib.error.HTTPError as refused:
             with refused:
-                said = json.load(refused)
-                return Answer(str(refused.code), said["__type"], said["message"])
+                said = refused.read().decode()
+                if refused.headers.get_content_type() != "application/json":
+                    return Answer(str(refused.code), "not in AWS's form", said)
+                fault = json.loads(said)
+                return Answer(str(refused.code), fault["__type"], fault["message"])
 
     def post(self, operation: str, body: bytes | Json) -> Answer:
         """A call of an operation whose members are all in the body."""
