@@ -350,6 +350,42 @@ async def test_a_pair_of_arrays_of_which_one_cannot_be_moved(database_url: str) 
         await stand.until(bad, "FAILED")
 
 
+@pytest.mark.parametrize("bad", [0, 3, 5])
+async def test_a_child_of_an_array_that_cannot_be_moved(database_url: str, bad: int) -> None:
+    """Its siblings are, whose own upstream children are over as well."""
+    async with a_stand(database_url) as (stand, _):
+        first = await stand.submit(size=6)
+        array = await stand.submit(size=6, depends_on=[(first, "N_TO_N")])
+        await stand.until(array, "PENDING")
+        child = f"{array}:{bad}"
+        async with refusing(stand, of(child)):
+            await stand.agent(vcpus=1, answers=ok)
+            await stand.until(first, "SUCCEEDED")
+            for index in set(range(6)) - {bad}:
+                await stand.until(f"{array}:{index}", "SUCCEEDED")
+            await others_end(stand)
+        await stand.until(array, "SUCCEEDED")
+
+
+async def test_a_child_that_an_end_of_all_cannot_move(database_url: str) -> None:
+    """What all children of an array wait for fails: all but one fail with it."""
+    async with a_stand(database_url) as (stand, logs):
+        agent = await stand.agent()
+        gate = await stand.submit()
+        first = await stand.submit(size=6, depends_on=[(gate, "PLAIN")])
+        array = await stand.submit(size=6, depends_on=[(first, "N_TO_N")])
+        await stand.until(array, "PENDING")
+        await agent.until(lambda: gate in agent.assigned)
+        async with refusing(stand, of(f"{array}:3")):
+            await agent.end(gate, Ended(1), started=True)
+            await stand.until(first, "FAILED")
+            for index in (0, 1, 2, 4, 5):
+                await stand.until(f"{array}:{index}", "FAILED")
+            await others_end(stand)
+            await until_aside(logs, "happening")
+        await stand.until(array, "FAILED")
+
+
 async def test_what_earlier_ticks_left_to_follow(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,6 @@ from longshore.state.pool import Connection
 from longshore.state.scheduler import (
     array_job,
     attempt,
-    demand,
     job_event,
     job_transition,
     ready,
@@ -54,11 +53,6 @@ async def flush(conn: Connection, changes: Changes) -> list[ChildCounts]:
     arrays: dict[uuid.UUID, Mapping[JobStatus, int]] = dict(changes.arrays)
     changes.arrays.clear()
     return await array_job.change(conn, arrays, changes.now)
-
-
-async def close(conn: Connection, changes: Changes) -> None:
-    """Writes what is written once, at the end."""
-    await demand.change(conn, changes.settled)
 
 
 async def _take_off(conn: Connection, changes: Changes) -> None:

@@ -2,9 +2,9 @@
 
 Instances with what they have free, live attempts, RUNNABLE jobs counted by shape, queues and
 environments. It is loaded whole when the lease is taken and changed along with each transaction;
-when a transaction fails, it is thrown away and loaded again. What comes from outside is tried in a
-savepoint: where that is undone, `Saved` undoes what it meant for the attempts in question. Its size
-goes with capacity and shapes, never with the backlog.
+when a transaction is lost with its connection or the lease, it is thrown away and loaded again. All
+that may fail by itself is tried in a savepoint: where that is undone, `Saved` undoes what it meant
+for the attempts in question. Its size goes with capacity and shapes, never with the backlog.
 """
 
 from collections.abc import Container, Iterable, Iterator, Mapping
@@ -13,6 +13,7 @@ from datetime import datetime
 
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.job.attempts import Attempts
+from longshore.domain.job.happening import Following
 from longshore.domain.job.record import AttemptRef, LiveAttempt
 from longshore.domain.placing.lacking import Lacking
 from longshore.domain.placing.opening import Room, is_slot
@@ -75,6 +76,12 @@ class Memory(Attempts):
     has_happenings: bool = True
     #: Live attempts on instances that are no longer there: to be ended, so many a tick.
     orphans: list[LiveAttempt] = field(default_factory=list)
+    #: Changes of the counts of RUNNABLE jobs that could not be stored yet, by shape.
+    uncounted: dict[int, int] = field(default_factory=dict)
+    #: What is to be followed and could not be kept for a later tick yet.
+    unkept: list[Following] = field(default_factory=list)
+    #: Nodes that may start, of whose jobs nothing could be read yet to tell their agents.
+    untold: list[LiveAttempt] = field(default_factory=list)
     #: Instances on which an attempt ended since the last placement.
     freed: set[str] = field(default_factory=set)
     #: What of the tables is passed over for a while.
@@ -195,13 +202,11 @@ class Memory(Attempts):
         if new:
             self.shapes.update(await demand.shapes(conn, new))
 
-    async def add_demand(self, conn: Connection, differences: Mapping[int, int]) -> bool:
-        """Adds to the counts of RUNNABLE jobs; True if more wait of a shape that has no room."""
-        await self.learn_shapes(conn, differences)
-        return self.count_demand(differences)
-
     def count_demand(self, differences: Mapping[int, int]) -> bool:
-        """The same for shapes that the mirror knows."""
+        """Adds to the counts of RUNNABLE jobs, of shapes that the mirror knows.
+
+        True if more wait of a shape that has no room.
+        """
         for shape_id, difference in differences.items():
             count = self.runnable.get(shape_id, 0) + difference
             if count:

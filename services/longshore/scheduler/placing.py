@@ -21,7 +21,7 @@ from longshore.domain.placing.opening import Room, is_slot
 from longshore.domain.placing.round import Ground
 from longshore.domain.placing.shapes import Entry, Placement, Plan, Waiting
 from longshore.domain.placing.waiting import Wait
-from longshore.scheduler.apart import apart, note, nothing
+from longshore.scheduler.apart import PART, apart, note, nothing
 from longshore.scheduler.changes import flush
 from longshore.scheduler.details import DetailsCache
 from longshore.scheduler.heads import PLACEMENT, name_of, read_heads
@@ -69,7 +69,12 @@ async def place(
     if not trying:
         await _explain_again(conn, memory, ground, connected)
         return placed
-    heads, sharing = await read_heads(conn, memory, ground, trying, this.changes.now)
+    read = await this.part(
+        "heads", lambda: read_heads(conn, memory, ground, trying, this.changes.now), None
+    )
+    if read is None:
+        return placed
+    heads, sharing = read
     unplaced: dict[int, Waiting] = {}
     reserved: set[int] = set()
 
@@ -134,6 +139,8 @@ async def _set_aside(
 
 def may_place_more(memory: Memory) -> bool:
     """Whether jobs wait that may find room, besides those that were set aside."""
+    if "heads" in memory.aside.paused(PART):
+        return False
     aside = Counter(shape_id for shape_id, _, _ in memory.aside.paused(PLACEMENT))
     return any(
         count > aside[shape_id]

@@ -43,7 +43,8 @@ async def apply_requests(this: Pass) -> bool:
     """Acts on the oldest requests; True if there may be more."""
     memory = this.memory
     paused = memory.aside.paused("request")
-    found = await job_request.pending(this.conn, REQUEST_LIMIT + len(paused))
+    limit = REQUEST_LIMIT + len(paused)
+    found = await this.part("requests", lambda: job_request.pending(this.conn, limit), ())
     requests = [one for one in found if one.request_id not in paused][:REQUEST_LIMIT]
     asked = _choose(requests)
     goes_on = sum(len(one.ids) for one in asked) < len(requests) or len(requests) == REQUEST_LIMIT
@@ -145,7 +146,12 @@ async def _end_jobs(this: Pass, queue: str) -> bool:
     """Ends some jobs of a queue, or removes it if there are none; True if more is to do."""
     memory = this.memory
     paused = memory.aside.paused("deletion")
-    found = await job_transition.unfinished_of_queue(this.conn, queue, REQUEST_LIMIT + len(paused))
+    limit = REQUEST_LIMIT + len(paused)
+    found = await this.part(
+        "deletions", lambda: job_transition.unfinished_of_queue(this.conn, queue, limit), None
+    )
+    if found is None:
+        return False
     rows = [row for row in found if row.key not in paused][:REQUEST_LIMIT]
     goes_on = len(rows) == REQUEST_LIMIT
 

@@ -26,9 +26,9 @@ class Spawned:
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """Something that a job waits for is over: it alone is to be looked at."""
+    """Something that a job or child waits for is over: it alone is to be looked at."""
 
-    job_id: uuid.UUID
+    key: JobKey
 
 
 #: What is followed to those that it reaches, now or by a later tick: each of them is `Reached`.
