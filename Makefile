@@ -6,7 +6,7 @@ RUNTIME ?= auto
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock docker busybox registry protos protos-check settings fmt lint types imports test test-unit \
+.PHONY: help setup lock docker busybox registry clients protos protos-check settings fmt lint types imports test test-unit \
 	test-pg test-ec2 test-docker sim acceptance demo bench check up status down dist clean
 
 help: ## list the targets
@@ -29,6 +29,9 @@ busybox: ## make sure that the image busybox:latest is there
 
 registry: ## make sure that tests have an image registry
 	@scripts/ensure-registry
+
+clients: ## make sure that tests can make clients in other languages
+	@scripts/ensure-clients
 
 protos: .venv/.ready ## generate services/longshore/v1 from protos/
 	@$(BIN)/python scripts/protos generate
@@ -99,5 +102,5 @@ dist: .venv/.ready ## build the wheel and the source archive into dist/
 	@scripts/setup --uv build -q
 
 clean: ## remove everything that was made here
-	@rm -rf .venv .uv .registry dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@rm -rf .venv .uv .registry .clients dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
