@@ -12,7 +12,6 @@ from longshore.domain.checks import (
     check_job_name,
     check_priority,
     check_tags,
-    unsupported,
 )
 from longshore.domain.job.job import JobKey
 from longshore.domain.request.listing import ListRequest
@@ -43,9 +42,6 @@ def encode_nodes(properties: Json) -> bytes:
 def submission_from(request: job_pb2.SubmitJobRequest, request_id: uuid.UUID | None) -> Submission:
     """A SubmitJob request, its form checked as far as the wire knows it."""
     check_job_name(request.job_name)
-    _refuse_other_overrides(request)
-    if request.consumable_resource_properties_override.consumable_resource_list:
-        raise unsupported("consumableResourcePropertiesOverride")
     check_priority(request.scheduling_priority_override, "schedulingPriorityOverride")
     if request.tags:
         check_tags(request.tags)
@@ -74,16 +70,6 @@ def submission_from(request: job_pb2.SubmitJobRequest, request_id: uuid.UUID | N
             else None
         ),
     )
-
-
-def _refuse_other_overrides(request: job_pb2.SubmitJobRequest) -> None:
-    given = {
-        "eksPropertiesOverride": request.HasField("eks_properties_override"),
-        "ecsPropertiesOverride": request.HasField("ecs_properties_override"),
-    }
-    for name, present in given.items():
-        if present:
-            raise unsupported(name, ": use containerOverrides")
 
 
 @functools.lru_cache(maxsize=1024)
@@ -121,24 +107,11 @@ def _node_overrides(request: job_pb2.SubmitJobRequest) -> NodeOverrides | None:
     given = request.node_overrides
     return NodeOverrides(
         num_nodes=given.num_nodes if given.HasField("num_nodes") else None,
-        ranges=tuple(
-            _range_overrides(entry, f"nodeOverrides.nodePropertyOverrides[{index}]")
-            for index, entry in enumerate(given.node_property_overrides)
-        ),
+        ranges=tuple(_range_overrides(entry) for entry in given.node_property_overrides),
     )
 
 
-def _range_overrides(entry: job_pb2.NodePropertyOverride, member: str) -> RangeOverrides:
-    refused = {
-        "ecsPropertiesOverride": entry.HasField("ecs_properties_override"),
-        "eksPropertiesOverride": entry.HasField("eks_properties_override"),
-        "consumableResourcePropertiesOverride": bool(
-            entry.consumable_resource_properties_override.consumable_resource_list
-        ),
-    }
-    for name, present in refused.items():
-        if present:
-            raise unsupported(f"{member}.{name}")
+def _range_overrides(entry: job_pb2.NodePropertyOverride) -> RangeOverrides:
     has_overrides = entry.HasField("container_overrides")
     return RangeOverrides(
         target_nodes=entry.target_nodes,

@@ -9,7 +9,6 @@ from longshore.domain.checks import (
     check_count,
     check_tags,
     require,
-    unsupported,
 )
 from longshore.domain.environment import is_fargate
 from longshore.domain.errors import InvalidRequest
@@ -59,22 +58,9 @@ def check_kind(resources: Json) -> None:
     """Checks the kind of capacity, and members that only other kinds have.
 
     Raises:
-        Unimplemented: longshore does not do that kind.
         InvalidRequest: a member does not fit the kind.
     """
-    kind = resources["type"]
-    if kind not in ("EC2", "SPOT", "FARGATE", "FARGATE_SPOT"):
-        raise unsupported(
-            "computeResources.type",
-            f" with the value {kind}: use EC2, SPOT, FARGATE or FARGATE_SPOT",
-        )
-    for name in ("managedInstancesProvider", "capacityTags"):
-        require(
-            name not in resources,
-            f"{name} is not applicable for {kind}.",
-            f"computeResources.{name}",
-        )
-    if is_fargate(kind):
+    if is_fargate(resources["type"]):
         check_fargate(resources)
     else:
         _check_strategy(resources)
@@ -162,7 +148,6 @@ def check_forms(resources: Json) -> None:
             "launchTemplate needs either launchTemplateId or launchTemplateName.",
             "computeResources.launchTemplate",
         )
-        _check_template(template)
     images = resources.get("ec2Configuration", [])
     check_count(images, 2, "computeResources.ec2Configuration")
     require(
@@ -176,17 +161,6 @@ def check_forms(resources: Json) -> None:
         "minScaleDownDelayMinutes must be 0 or from 20 to 10080.",
         "computeResources.scalingPolicy.minScaleDownDelayMinutes",
     )
-
-
-def _check_template(template: Json) -> None:
-    """Refuses what a launch template would be asked for in vain."""
-    if template.get("overrides"):
-        raise unsupported(
-            "computeResources.launchTemplate.overrides",
-            ": put the types that need another template in a compute environment of their own",
-        )
-    if "userdataType" in template:
-        raise unsupported("computeResources.launchTemplate.userdataType", ": it is for EKS alone")
 
 
 def check_required(resources: Json) -> None:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from longshore.domain.checks import Json, check_role, parse_integer, require, unsupported
+from longshore.domain.checks import Json, check_role, parse_integer, require
 from longshore.domain.environment import EC2, FARGATE
 from longshore.domain.errors import InvalidRequest
 from longshore.domain.request.fargate import check_fargate_container, check_fargate_size
@@ -116,7 +116,6 @@ def check_container(
         "instanceType is for multi-node jobs alone.",
         f"{path}.instanceType",
     )
-    _check_unsupported(container, path)
     is_fargate = platform == FARGATE
     check_resources(
         container.get("resourceRequirements", []),
@@ -153,11 +152,6 @@ def _check_log(configuration: Json, path: str) -> None:
         "character.",
         member,
     )
-
-
-def _check_unsupported(container: Json, path: str) -> None:
-    if container.get("enableExecuteCommand"):
-        raise unsupported(f"{path}.enableExecuteCommand")
 
 
 def check_resources(
@@ -257,9 +251,6 @@ def _check_volumes(container: Json, path: str) -> None:
     names = set()
     for index, volume in enumerate(container.get("volumes", [])):
         member = f"{path}.volumes[{index}]"
-        for name in ("efsVolumeConfiguration", "s3filesVolumeConfiguration"):
-            if name in volume:
-                raise unsupported(f"{member}.{name}")
         name = volume.get("name", "")
         require(
             _VOLUME.fullmatch(name),

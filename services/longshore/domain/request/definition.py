@@ -10,7 +10,7 @@ from longshore.domain.checks import (
     require,
     unsupported,
 )
-from longshore.domain.environment import EC2, FARGATE, platform_of
+from longshore.domain.environment import FARGATE, platform_of
 from longshore.domain.request.container import check_container
 from longshore.domain.request.fargate import with_platform_version
 from longshore.domain.request.node_properties import check_nodes
@@ -39,13 +39,8 @@ def new_definition(request: Json) -> Json:
     check_name(request["jobDefinitionName"], "jobDefinitionName")
     check_tags(request.get("tags", {}))
     _check_kind(request)
-    if request.get("consumableResourceProperties", {}).get("consumableResourceList"):
-        raise unsupported("consumableResourceProperties")
-    capabilities = request.get("platformCapabilities", [])
-    if capabilities not in ([], [EC2], [FARGATE]):
-        raise unsupported(
-            "platformCapabilities", f" with the value {capabilities}: use EC2 or FARGATE"
-        )
+    if len(request.get("platformCapabilities", [])) > 1:
+        raise unsupported("platformCapabilities", " with two values: use EC2 or FARGATE")
     platform = platform_of(request)
     check_priority(request.get("schedulingPriority"), "schedulingPriority")
     check_retry(request.get("retryStrategy"))
@@ -66,9 +61,6 @@ def _check_kind(request: Json) -> None:
     """Checks that a definition is described by what its type asks for, and nothing else."""
     kind = request["type"]
     wanted = _DESCRIBED_BY[kind]
-    for name in ("ecsProperties", "eksProperties"):
-        if name in request:
-            raise unsupported(name, f": use {wanted}")
     for other, name in _DESCRIBED_BY.items():
         require(
             other == kind or name not in request,

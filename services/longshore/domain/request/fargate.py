@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 
 from longshore.domain.catalogue import FARGATE_SIZES
-from longshore.domain.checks import Json, require, unsupported
+from longshore.domain.checks import Json, require
 from longshore.domain.resources import Resources
 
 EPHEMERAL_STORAGE_GIB = (21, 200)
@@ -60,13 +60,6 @@ def _check_fargate_only(container: Json, path: str) -> None:
         f"ephemeralStorage.sizeInGiB must be from {smallest} to {largest}.",
         f"{path}.ephemeralStorage.sizeInGiB",
     )
-    runtime = container.get("runtimePlatform", {})
-    for name, only in (("operatingSystemFamily", "LINUX"), ("cpuArchitecture", "X86_64")):
-        if runtime.get(name, only) != only:
-            raise unsupported(
-                f"{path}.runtimePlatform.{name}",
-                f" with the value {str(runtime[name])[:64]}: use {only}",
-            )
 
 
 def check_fargate_size(needs: Resources, member: str) -> None:

@@ -3,14 +3,13 @@
 import re
 from collections.abc import Sequence
 
-from longshore.domain.checks import Json, require, unsupported
+from longshore.domain.checks import Json, require
 from longshore.domain.environment import EC2
 from longshore.domain.job.nodes import NODES_MAX, NodeRange, range_of_each, ranges_of
 from longshore.domain.request.container import check_container
 
 RANGES_MAX = 5
 _PATH = "nodeProperties"
-_KINDS = ("container", "ecsProperties", "eksProperties")
 _INSTANCE_TYPE = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
 
 
@@ -19,7 +18,6 @@ def check_nodes(properties: Json, platform: str) -> None:
 
     Raises:
         InvalidRequest: a member is wrong.
-        Unimplemented: a range is of a kind that longshore does not do.
     """
     require(platform == EC2, f"{_PATH} is not applicable for Fargate.", _PATH)
     num_nodes, main_node = properties["numNodes"], properties["mainNode"]
@@ -50,13 +48,7 @@ def _check_count(num_nodes: int, member: str) -> None:
 
 
 def _check_entry(entry: Json, member: str) -> None:
-    given = [name for name in _KINDS if name in entry]
-    for name in given:
-        if name != "container":
-            raise unsupported(f"{member}.{name}", ": use container")
-    require(given, f"{member} needs a container.", f"{member}.container")
-    if entry.get("consumableResourceProperties", {}).get("consumableResourceList"):
-        raise unsupported(f"{member}.consumableResourceProperties")
+    require("container" in entry, f"{member} needs a container.", f"{member}.container")
     check_container(entry["container"], f"{member}.container", of_node=True)
     check_types(entry, f"{member}.instanceTypes")
 

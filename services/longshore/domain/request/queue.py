@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from longshore.domain.arn import COMPUTE_ENVIRONMENT, SCHEDULING_POLICY, parse_name
 from longshore.domain.catalogue import Catalogue
-from longshore.domain.checks import Json, require, unsupported
+from longshore.domain.checks import Json, require
 from longshore.domain.environment import EC2, FARGATE, ComputeEnvironment
 from longshore.domain.errors import NotFound, PreconditionFailed
 
@@ -12,7 +12,6 @@ ENVIRONMENTS_MAX = 3
 #: What AWS calls a queue by the platform of its compute environments.
 QUEUE_TYPES = {EC2: "ECS", FARGATE: "ECS_FARGATE"}
 _MEMBER = "computeEnvironmentOrder"
-_UNSUPPORTED = ("serviceEnvironmentOrder", "jobStateTimeLimitActions")
 
 
 def check_queue_request(request: Json) -> None:
@@ -20,15 +19,7 @@ def check_queue_request(request: Json) -> None:
 
     Raises:
         InvalidRequest: a member is wrong.
-        Unimplemented: it asks for a kind of queue that longshore does not do.
     """
-    for name in _UNSUPPORTED:
-        if request.get(name):
-            raise unsupported(name)
-    if request.get("jobQueueType", "ECS") not in QUEUE_TYPES.values():
-        raise unsupported(
-            "jobQueueType", f" with the value {request['jobQueueType']}: use ECS or ECS_FARGATE"
-        )
     require(request.get("priority", 0) >= 0, "priority must not be below 0.", "priority")
 
 
