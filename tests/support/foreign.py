@@ -1,8 +1,9 @@
 """Clients made from the protos alone: the programs of examples/clients."""
 
+import contextlib
 import hashlib
 import os
-import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -15,7 +16,17 @@ ROOT = Path(__file__).parents[2]
 PROTOS = ROOT / "protos"
 CLIENTS = ROOT / "examples" / "clients"
 NODE_MODULES = ROOT / ".venv" / "node" / "node_modules"
-_BUILT = ROOT / ".clients"
+#: Compiles the client in $0 into $1, once for all who ask at one time; other versions go.
+_BUILD = """
+mkdir -p .clients
+exec 9>.clients/lock
+flock 9
+[ ! -x "$1/client" ] || exit 0
+rm -rf .clients/*/
+scripts/ensure-clients cpp
+make --no-print-directory -C "$0" OUT="$1.new"
+mv "$1.new" "$1"
+"""
 
 #: Left out only where the environment says so.
 NODE = os.environ.get("LONGSHORE_TEST_NODE") != "none"
@@ -54,43 +65,36 @@ assert used.__file__.startswith({str(made)!r}), used.__file__
 class CppClient:
     """The client in C++, compiled beside what the tests do; kept by what it is made of."""
 
-    _build: subprocess.Popen[str] | None = None
     _kept: Path = field(init=False)
-    _scratch: Path = field(init=False)
+    _build: subprocess.Popen[str] | None = None
 
     def __post_init__(self) -> None:
         digest = hashlib.sha256()
         sources = (*PROTOS.rglob("*.proto"), *CLIENTS.glob("*.cc"), CLIENTS / "Makefile")
         for source in sorted(sources):
             digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
-        self._kept = _BUILT / digest.hexdigest()[:16]
-        self._scratch = self._kept.with_suffix(f".{os.getpid()}")
-        if (self._kept / "client").exists():
-            return
-        _BUILT.mkdir(exist_ok=True)
-        for old in _BUILT.iterdir():
-            shutil.rmtree(old, ignore_errors=True)
-        script = 'scripts/ensure-clients cpp && exec make --no-print-directory -C "$0" OUT="$1"'
-        self._build = subprocess.Popen(
-            ["sh", "-c", script, CLIENTS, self._scratch],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        self._kept = ROOT / ".clients" / digest.hexdigest()[:16]
+        if not (self._kept / "client").exists():
+            self._build = subprocess.Popen(
+                ["sh", "-euc", _BUILD, CLIENTS, self._kept],
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
 
     def path(self) -> Path:
         """The program, when it is compiled."""
         if self._build is not None:
             said, _ = self._build.communicate(timeout=240)
             assert self._build.returncode == 0, said
-            self._scratch.rename(self._kept)
             self._build = None
         return self._kept / "client"
 
     def close(self) -> None:
         """Ends a compilation that nobody waited for."""
         if self._build is not None:
-            self._build.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._build.pid, signal.SIGKILL)
             self._build.communicate()
-            shutil.rmtree(self._scratch, ignore_errors=True)
