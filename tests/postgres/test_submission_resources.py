@@ -707,3 +707,75 @@ async def test_settings_of_an_environment_are_tags(stand: Stand) -> None:
     assert (await environment(stand))["tags"] == {key: "604800"}
     await stand("UntagResource", resourceArn=arn, tagKeys=[key])
     assert "tags" not in await environment(stand)
+
+
+MAX_RESOURCE = "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE"
+
+
+def a_time_limit(**members: Any) -> Json:
+    """An entry of jobStateTimeLimitActions."""
+    usual = {
+        "reason": MAX_RESOURCE,
+        "state": "RUNNABLE",
+        "maxTimeSeconds": 600,
+        "action": "CANCEL",
+    }
+    return usual | members
+
+
+async def test_time_limits_of_a_queue_come_back_as_they_were_given(stand: Stand) -> None:
+    await stand.prepare()
+
+    async def known(name: str) -> Json:
+        (found,) = (await stand("DescribeJobQueues", jobQueues=[name]))["jobQueues"]
+        return dict(found)
+
+    assert "jobStateTimeLimitActions" not in await known("q")
+    limits = [a_time_limit(), a_time_limit(reason="CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY")]
+    await stand("CreateJobQueue", **a_queue("limited", jobStateTimeLimitActions=limits))
+    assert (await known("limited"))["jobStateTimeLimitActions"] == limits
+    await stand("UpdateJobQueue", jobQueue="limited", priority=7)
+    assert (await known("limited"))["jobStateTimeLimitActions"] == limits
+    await stand("UpdateJobQueue", jobQueue="q", jobStateTimeLimitActions=limits[:1])
+    found = await known("q")
+    assert (found["jobStateTimeLimitActions"], found["jobQueueType"]) == (limits[:1], "ECS")
+
+
+@pytest.mark.parametrize(
+    ("limits", "text"),
+    [
+        ([a_time_limit(reason="NO_ROOM")], r"\[0\].reason must be one of CAPACITY:INSUFF"),
+        ([a_time_limit(), a_time_limit()], "names a reason twice"),
+        ([a_time_limit(maxTimeSeconds=0)], r"\[0\].maxTimeSeconds must be from 1 to 86400"),
+        ([a_time_limit(maxTimeSeconds=86_401)], r"\[0\].maxTimeSeconds must be from 1 to 86400"),
+        ([a_time_limit(state="STARTING")], r"\[0\].state"),
+        ([a_time_limit(action="KILL")], r"\[0\].action"),
+        ([{"reason": MAX_RESOURCE, "state": "RUNNABLE", "action": "CANCEL"}], "maxTimeSeconds"),
+    ],
+)
+async def test_a_wrong_time_limit_is_refused_by_name(
+    stand: Stand, limits: list[Json], text: str
+) -> None:
+    await stand.prepare()
+    with pytest.raises(InvalidRequest, match=text):
+        await stand("CreateJobQueue", **a_queue("n", jobStateTimeLimitActions=limits))
+    with pytest.raises(InvalidRequest, match=text):
+        await stand("UpdateJobQueue", jobQueue="q", jobStateTimeLimitActions=limits)
+
+
+@pytest.mark.parametrize(
+    ("member", "value", "text"),
+    [
+        ("maxTimeSeconds", 599, "must be from 600 to 86400"),
+        ("action", "TERMINATE", "action must be CANCEL"),
+    ],
+)
+async def test_what_aws_refuses_of_time_limits_is_refused_where_it_is_to_be(
+    database_url: str, stand: Stand, member: str, value: object, text: str
+) -> None:
+    await stand.prepare()
+    limits = [a_time_limit(**{member: value})]
+    await stand("UpdateJobQueue", jobQueue="q", jobStateTimeLimitActions=limits)
+    async with submission_stand(database_url, LONGSHORE_LIMITS="aws") as strict:
+        with pytest.raises(InvalidRequest, match=text):
+            await strict("UpdateJobQueue", jobQueue="q", jobStateTimeLimitActions=limits)

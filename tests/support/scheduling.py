@@ -357,15 +357,21 @@ class Stand:
         return name
 
     async def queue(
-        self, name: str = "q", *environments: str, priority: int = 1, policy: str | None = None
+        self,
+        name: str = "q",
+        *environments: str,
+        priority: int = 1,
+        policy: str | None = None,
+        detail: dict[str, object] | None = None,
     ) -> str:
         """A queue on environments, in order."""
         await self.conn.execute(
-            "INSERT INTO job_queues (name, state, status, priority, scheduling_policy) "
-            "VALUES ($1, 'ENABLED', 'VALID', $2, $3)",
+            "INSERT INTO job_queues (name, state, status, priority, scheduling_policy, detail) "
+            "VALUES ($1, 'ENABLED', 'VALID', $2, $3, $4)",
             name,
             priority,
             policy,
+            detail or {},
         )
         for ordinal, environment in enumerate(environments or ("machines",)):
             await self.conn.execute(

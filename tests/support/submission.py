@@ -126,10 +126,14 @@ class Stand:
 
 
 @contextlib.asynccontextmanager
-async def submission_stand(database_url: str) -> AsyncIterator[Stand]:
-    """A running service on a free port."""
+async def submission_stand(database_url: str, **settings: str) -> AsyncIterator[Stand]:
+    """A running service on a free port, with settings besides."""
     config = SubmissionConfig.from_environment(
-        {"LONGSHORE_DATABASE_URL": database_url, "LONGSHORE_SUBMISSION_ADDRESS": "127.0.0.1:0"}
+        {
+            "LONGSHORE_DATABASE_URL": database_url,
+            "LONGSHORE_SUBMISSION_ADDRESS": "127.0.0.1:0",
+            **settings,
+        }
     )
     async with contextlib.AsyncExitStack() as stack:
         pool = await open_pool(database_url)

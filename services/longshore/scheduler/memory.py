@@ -20,12 +20,20 @@ from longshore.domain.placing.opening import Room, is_slot
 from longshore.domain.placing.parking import Parking
 from longshore.domain.placing.round import Ground, see_supply
 from longshore.domain.placing.shapes import Shape
+from longshore.domain.placing.time_limit import Blockage
 from longshore.domain.placing.waiting import Supply
 from longshore.domain.resources import Resources
 from longshore.scheduler.apart import Aside
 from longshore.scheduler.sharing import Shares
 from longshore.state.pool import Connection
-from longshore.state.scheduler import agent, attempt, demand, share_usage, topology
+from longshore.state.scheduler import (
+    agent,
+    attempt,
+    demand,
+    queue_blockage,
+    share_usage,
+    topology,
+)
 from longshore.state.scheduler.agent import Health
 from longshore.state.scheduler.demand import Reason
 from longshore.state.scheduler.topology import Topology
@@ -88,6 +96,10 @@ class Memory(Attempts):
     aside: Aside = field(default_factory=Aside)
     #: What shares use, of queues that have a policy.
     shares: Shares = field(default_factory=Shares)
+    #: Who blocks the queues that have time limits, as far as these are watched.
+    blockages: dict[str, Blockage] = field(default_factory=dict)
+    #: When that is looked at next, by the monotonic clock.
+    fronts_due_at: float = 0.0
 
     @classmethod
     async def load(cls, conn: Connection, seen: float) -> "Memory":
@@ -99,6 +111,7 @@ class Memory(Attempts):
             runnable={shape_id: d.runnable for shape_id, d in demands.items()},
             reasons={shape_id: d.reason for shape_id, d in demands.items()},
             shares=Shares.recorded(await share_usage.load(conn)),
+            blockages=await queue_blockage.load(conn),
         )
         for row in await agent.present(conn):
             memory.add_instance(

@@ -53,7 +53,7 @@ async def apply_requests(this: Pass) -> bool:
         unique = {one.request.key: one.request for one in part}
         keys = [key for one in unique for key in (one, one.parent)]
         rows = await job_transition.load(this.conn, keys)
-        left = await _act(this.conn, this.changes, memory, unique, rows)
+        left = await act_on(this.conn, this.changes, memory, unique, rows)
         await job_request.done(this.conn, [request_id for one in part for request_id in one.ids])
         await job_request.keep(this.conn, left)
         nonlocal goes_on
@@ -94,7 +94,7 @@ def _goes_further(request: JobRequest, other: JobRequest) -> bool:
     return request.first_index < other.first_index
 
 
-async def _act(
+async def act_on(
     conn: Connection,
     changes: Changes,
     memory: Memory,
@@ -160,7 +160,7 @@ async def _end_jobs(this: Pass, queue: str) -> bool:
             row.key: JobRequest(0, row.key, terminate=True, reason=QUEUE_DELETED) for row in part
         }
         keyed = {row.key: row for row in part}
-        left = await _act(this.conn, this.changes, memory, requests, keyed)
+        left = await act_on(this.conn, this.changes, memory, requests, keyed)
         # An array that was not begun is found again.
         begun = [request for request in left if request.first_index > 0]
         await job_request.keep(this.conn, begun)

@@ -13,6 +13,7 @@ from longshore.domain.job.life import Allowance
 from longshore.domain.job.record import AttemptReport, LiveAttempt
 from longshore.scheduler.admission import admit
 from longshore.scheduler.agents import Agents
+from longshore.scheduler.blocking import end_overdue
 from longshore.scheduler.counting import store_demand
 from longshore.scheduler.details import DetailsCache
 from longshore.scheduler.ending import stop_overdue, take_reports
@@ -115,6 +116,7 @@ class Tick:
             outcome.more |= await admit(this)
             outcome.more |= await apply_requests(this)
             outcome.more |= await apply_deletions(this)
+            await this.part("time limits", lambda: end_overdue(this, self._catalogue), None)
             short = memory.count_demand(changes.settle_demand())
             outcome.placed = await place(this, self._details, self._catalogue, self._seed, sessions)
             self._seed += 1

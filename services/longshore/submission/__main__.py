@@ -43,7 +43,7 @@ async def serving(config: SubmissionConfig, pool: Pool) -> AsyncIterator[GrpcSer
         SubmissionServicer(  # type: ignore[abstract]  # Those refused are set by `refuse`.
             Arns(config.account, config.region),
             Environments(pool, config.catalogue),
-            Queues(pool, config.catalogue),
+            Queues(pool, config.catalogue, config.limits),
             Policies(pool),
             Definitions(pool),
             Jobs(pool),

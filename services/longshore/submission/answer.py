@@ -12,6 +12,7 @@ from longshore.domain.environment import ComputeEnvironment, JobQueue, Schedulin
 from longshore.domain.job.job import JobStatus
 from longshore.domain.job.nodes import range_of_each, ranges_of
 from longshore.domain.request.compute_environment import compute_resources
+from longshore.domain.request.queue import TIME_LIMITS
 from longshore.domain.request.reading import AttemptRecord, DescribedJob, JobRecord, NodeCount
 from longshore.state.submission.job_definition import DefinitionRecord
 from longshore.state.views.queue_snapshot import QueueSnapshot, SharesInUse
@@ -67,6 +68,10 @@ def queue_to(queue: JobQueue, arns: Arns) -> job_queue_pb2.JobQueueDetail:
         ],
         job_queue_type=queue.detail.get("jobQueueType", "ECS"),
         tags=queue.tags,
+        job_state_time_limit_actions=[
+            ParseDict(action, job_queue_pb2.JobStateTimeLimitAction())
+            for action in queue.detail.get(TIME_LIMITS, ())
+        ],
         scheduling_policy_arn=(
             arns.scheduling_policy(queue.scheduling_policy) if queue.scheduling_policy else None
         ),

@@ -66,8 +66,9 @@ FROM job_queues WHERE name = $1 FOR NO KEY UPDATE;
 -- $2 state, NULL to keep it
 -- $3 priority, NULL to keep it
 -- $4 scheduling policy, NULL to keep it
+-- $5 members of its detail that change
 UPDATE job_queues SET state = coalesce($2, state), priority = coalesce($3, priority),
-    scheduling_policy = coalesce($4, scheduling_policy)
+    scheduling_policy = coalesce($4, scheduling_policy), detail = detail || $5::jsonb
 WHERE name = $1;
 
 -- name: begin_deletion
