@@ -9,6 +9,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from hypothesis import HealthCheck, settings
 from support.scratch import scratch_directory
 
 from longshore.state.embedded import EmbeddedPostgres, ensure_database
@@ -17,6 +18,10 @@ from longshore.state.migrate import migrate
 # Shells start background commands with SIGINT ignored, and what these start inherits that: the
 # services that tests interrupt would not hear of it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes says nothing on a machine that has other work.
+settings.register_profile("longshore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("longshore")
 
 _TEMPLATE = "longshore_template"
 _numbers = itertools.count(1)

@@ -108,7 +108,7 @@ def test_bad_calls_on_the_wire(
 
 def test_refusal_on_the_wire_names_the_member(aws: Aws) -> None:
     request = job_pb2.SubmitJobRequest(job_name="bad", job_queue=QUEUE, job_definition=DEFINITION)
-    request.array_properties.size = 1
+    request.array_properties.size = 0
     with grpc.insecure_channel(f"127.0.0.1:{aws.stack.port_base}") as channel:
         stub = submission_service_pb2_grpc.SubmissionServiceStub(channel)
         with pytest.raises(grpc.RpcError) as raised:

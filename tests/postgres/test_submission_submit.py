@@ -22,6 +22,7 @@ from longshore.domain.errors import (
     Unavailable,
     Unimplemented,
 )
+from longshore.domain.limits import LONGSHORE
 from longshore.domain.request.submission import Submission
 from longshore.state.embedded import EmbeddedPostgres
 from longshore.state.migrate import migrate
@@ -110,9 +111,9 @@ REFUSED: list[tuple[dict[str, Any], type[LongshoreError], str]] = [
         "Unable to substitute value. No parameter found for reference gone",
     ),
     (
-        {"dependsOn": [{"jobId": str(uuid.UUID(int=n))} for n in range(21)]},
+        {"dependsOn": [{"jobId": str(uuid.UUID(int=n))} for n in range(1001)]},
         InvalidRequest,
-        "Job cannot have more than 20 dependencies",
+        "Job cannot have more than 1000 dependencies",
     ),
     ({"dependsOn": [{"jobId": str(uuid.UUID(int=1))}]}, NotFound, "not found, on which"),
     ({"dependsOn": [{"type": "SEQUENTIAL"}]}, InvalidRequest, "which is for array jobs"),
@@ -124,15 +125,15 @@ REFUSED: list[tuple[dict[str, Any], type[LongshoreError], str]] = [
         "can onlybe submitted to job queue with fair share scheduling policy.",
     ),
     ({"schedulingPriorityOverride": 10000}, InvalidRequest, "must be from 0 to 9999"),
-    ({"arrayProperties": {"size": 1}}, InvalidRequest, "must be from 2 to 10000"),
-    ({"arrayProperties": {"size": 10001}}, InvalidRequest, "must be from 2 to 10000"),
+    ({"arrayProperties": {"size": 0}}, InvalidRequest, "must be from 1 to 1000000"),
+    ({"arrayProperties": {"size": 1_000_001}}, InvalidRequest, "must be from 1 to 1000000"),
     ({"retryStrategy": {}}, InvalidRequest, "RetryAttempts must be provided with retry strategy"),
     ({"retryStrategy": {"attempts": 11}}, InvalidRequest, "must be from 1 to 10"),
-    ({"timeout": {"attemptDurationSeconds": 59}}, InvalidRequest, "must be at least 60"),
+    ({"timeout": {"attemptDurationSeconds": 0}}, InvalidRequest, "must be at least 1"),
     (
-        {"containerOverrides": {"resourceRequirements": [{"type": "VCPU", "value": "0.25"}]}},
+        {"containerOverrides": {"resourceRequirements": [{"type": "VCPU", "value": "0.3"}]}},
         InvalidRequest,
-        "containerOverrides.resourceRequirements[0].value is '0.25'",
+        "containerOverrides.resourceRequirements[0].value is '0.3'",
     ),
     (
         {"containerOverrides": {"resourceRequirements": [{"type": "DISK", "value": "1"}]}},
@@ -150,7 +151,11 @@ REFUSED: list[tuple[dict[str, Any], type[LongshoreError], str]] = [
     ),
     ({"ecsPropertiesOverride": {}}, Unimplemented, "ecsPropertiesOverride"),
     ({"eksPropertiesOverride": {}}, Unimplemented, "eksPropertiesOverride"),
-    ({"parameters": {"x": "y" * 31_000}}, LimitExceeded, "SubmitJob request has"),
+    (
+        {"parameters": {f"x{n}": "y" * 30_000 for n in range(9)}},
+        LimitExceeded,
+        "SubmitJob request has",
+    ),
 ]
 
 
@@ -162,6 +167,40 @@ async def test_bad_calls_are_refused_and_store_nothing(
             await stand.submit(**members)
         assert text in caught.value.message
     assert await stand.job_count() == 0
+
+
+#: What longshore takes and AWS does not, with what is said of it.
+REFUSED_BY_AWS: list[tuple[dict[str, Any], str]] = [
+    ({"arrayProperties": {"size": 1}}, "must be from 2 to 10000"),
+    ({"arrayProperties": {"size": 1_000_000}}, "must be from 2 to 10000"),
+    ({"timeout": {"attemptDurationSeconds": 1}}, "must be at least 60"),
+    (
+        {"containerOverrides": {"resourceRequirements": [{"type": "VCPU", "value": "0.125"}]}},
+        "VCPU must be a whole number",
+    ),
+    ({"parameters": {f"x{n}": "y" * 30_000 for n in range(8)}}, "at most 30720 are allowed"),
+]
+
+
+async def test_what_aws_refuses_is_taken_unless_it_is_to_be_refused(
+    database_url: str, stand: Stand, subtests: pytest.Subtests
+) -> None:
+    jobs = [await stand.submit() for _ in range(21)]
+    depends_on = {"dependsOn": [{"jobId": job} for job in jobs]}
+    cases = [*REFUSED_BY_AWS, (depends_on, "Job cannot have more than 20 dependencies")]
+    async with submission_stand(database_url, LONGSHORE_LIMITS="aws") as strict:
+        for members, text in cases:
+            with subtests.test(text):
+                with pytest.raises((InvalidRequest, LimitExceeded), match=text):
+                    await strict.submit(**members)
+                job = await stand.describe(await stand.submit(**members))
+                assert job["status"] == "SUBMITTED"
+
+
+async def test_a_job_waits_for_a_thousand(stand: Stand) -> None:
+    jobs = await asyncio.gather(*(stand.submit() for _ in range(1000)))
+    job = await stand.submit(dependsOn=[{"jobId": job} for job in jobs])
+    assert [entry["jobId"] for entry in (await stand.describe(job))["dependsOn"]] == jobs
 
 
 async def test_missing_members_are_named(stand: Stand) -> None:
@@ -287,7 +326,7 @@ async def test_a_job_that_the_database_refuses_fails_alone(database_url: str) ->
     async with submission_stand(database_url) as stand:
         await stand.prepare()
         pool = await open_pool(database_url)
-        submitter = Submitter(pool, encode_container, encode_nodes)
+        submitter = Submitter(pool, encode_container, encode_nodes, LONGSHORE)
         good = Submission("fine", "q", DefinitionName("d", None, "d"))
         poison = replace(good, job_name="not\0fine")  # past the checks of the wire
         calls = [asyncio.create_task(submitter.submit(s)) for s in (good, good, poison, good)]

@@ -46,7 +46,8 @@ async def register(  # noqa: PLR0913, PLR0917 - each is an option
         ),
     ] = None,
     vcpus: Annotated[
-        int | None, typer.Option(min=1, max=WIRE_MAX, help="vCPUs, a share.", show_default="1")
+        float | None,
+        typer.Option(min=0.125, max=WIRE_MAX, help="vCPUs, a share.", show_default="1"),
     ] = None,
     memory: Annotated[
         int | None,

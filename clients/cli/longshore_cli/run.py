@@ -47,7 +47,7 @@ async def run(  # noqa: PLR0913, PLR0917 - each is an option
     command: CommandLine = None,
     queue: Annotated[str, typer.Option(help="Job queue.")] = "default",
     name: Annotated[str | None, typer.Option(help="The job's name.", show_default=False)] = None,
-    vcpus: Annotated[int, typer.Option(min=1, max=WIRE_MAX, help="vCPUs, a share.")] = 1,
+    vcpus: Annotated[float, typer.Option(min=0.125, max=WIRE_MAX, help="vCPUs, a share.")] = 1,
     memory: Annotated[
         int, typer.Option(min=4, max=WIRE_MAX, help="Memory in MiB, a hard limit.")
     ] = DEFAULT_MEMORY_MIB,

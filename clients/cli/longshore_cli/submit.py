@@ -57,7 +57,7 @@ async def submit(  # noqa: PLR0913, PLR0917 - each is an option
     parameter: Parameter = None,
     env: Environment = None,
     vcpus: Annotated[
-        int | None, typer.Option(min=1, max=WIRE_MAX, help="vCPUs.", show_default=False)
+        float | None, typer.Option(min=0.125, max=WIRE_MAX, help="vCPUs.", show_default=False)
     ] = None,
     memory: Annotated[
         int | None, typer.Option(min=4, max=WIRE_MAX, help="Memory in MiB.", show_default=False)

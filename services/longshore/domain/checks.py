@@ -11,6 +11,7 @@ from typing import Any
 
 from longshore.domain.arn import NAME
 from longshore.domain.errors import InvalidRequest, LimitExceeded, Unimplemented
+from longshore.domain.limits import LONGSHORE, Limits
 
 #: An AWS-shaped object as decoded JSON.
 Json = dict[str, Any]
@@ -21,14 +22,10 @@ ATTEMPTS_MAX = 10
 EXIT_RULES_MAX = 5
 PATTERN_MAX = 512
 PRIORITY_MAX = 9999
-TIMEOUT_MIN_SECONDS = 60
-#: Bytes of a request: AWS's for SubmitJob, which hold for all that have no limit of their own.
+#: Bytes of a request of an operation that has no limit of its own.
 REQUEST_BYTES_MAX = 30 * 1024
-_BYTES_MAX = {
-    "RegisterJobDefinition": 24 * 1024,
-    # As many tags as there may be, of the longest characters.
-    "TagResource": 80 * 1024,
-}
+#: As many tags as there may be, of the longest characters.
+_TAGS_BYTES_MAX = 80 * 1024
 NAMES_MAX = 100
 INT32_MAX = 2**31 - 1
 
@@ -74,16 +71,20 @@ def check_reason(reason: str) -> None:
     require(len(reason) <= REASON_MAX, f"reason is longer than {REASON_MAX} characters.", "reason")
 
 
-def check_size(size: int, operation: str) -> None:
+def check_size(size: int, operation: str, limits: Limits = LONGSHORE) -> None:
     """The size of a request of an operation on the wire, in bytes as serialized.
 
     Raises:
         LimitExceeded: it is too large.
     """
-    limit = _BYTES_MAX.get(operation, REQUEST_BYTES_MAX)
-    if size > limit:
+    most = {
+        "SubmitJob": limits.submission_bytes_max,
+        "RegisterJobDefinition": limits.definition_bytes_max,
+        "TagResource": _TAGS_BYTES_MAX,
+    }.get(operation, REQUEST_BYTES_MAX)
+    if size > most:
         raise LimitExceeded(
-            f"The {operation} request has {size} bytes; at most {limit} are allowed."
+            f"The {operation} request has {size} bytes; at most {most} are allowed."
         )
 
 
@@ -170,14 +171,14 @@ def _check_pattern(pattern: str | None, name: str, member: str) -> None:
         )
 
 
-def check_timeout(timeout: Json | None) -> None:
+def check_timeout(timeout: Json | None, limits: Limits = LONGSHORE) -> None:
     """A timeout of attempts."""
     if timeout is None:
         return
     seconds = timeout.get("attemptDurationSeconds")
     require(
-        seconds is not None and seconds >= TIMEOUT_MIN_SECONDS,
-        f"timeout.attemptDurationSeconds must be at least {TIMEOUT_MIN_SECONDS}.",
+        seconds is not None and seconds >= limits.timeout_min_seconds,
+        f"timeout.attemptDurationSeconds must be at least {limits.timeout_min_seconds}.",
         "timeout.attemptDurationSeconds",
     )
 

@@ -18,10 +18,13 @@ from longshore.domain.job.record import JobFacts
 from longshore.domain.job.snapshot import Jobs
 from longshore.scheduler.isolating import Pass
 from longshore.scheduler.reading import read_topology
+from longshore.state.pool import Connection
 from longshore.state.scheduler import job_dependency, job_transition
 
 #: Most jobs admitted in one transaction.
 ADMISSION_LIMIT = 1_000
+#: The same of their dependencies, of one job at least.
+DEPENDENCIES_LIMIT = 20_000
 
 
 async def admit(this: Pass) -> bool:
@@ -30,8 +33,9 @@ async def admit(this: Pass) -> bool:
     paused = memory.aside.paused("job")
     limit = ADMISSION_LIMIT + len(paused)
     found = await this.part("submitted", lambda: job_transition.submitted(this.conn, limit), ())
-    rows = [row for row in found if row.key not in paused][:ADMISSION_LIMIT]
-    goes_on = len(rows) == ADMISSION_LIMIT
+    due = [row for row in found if row.key not in paused][:ADMISSION_LIMIT]
+    rows = await this.part("dependencies", lambda: _bounded(this.conn, due), ())
+    goes_on = bool(rows) and (len(rows) < len(due) or len(due) == ADMISSION_LIMIT)
     queues = memory.topology.queues
     # A queue may be younger than what is known of queues: word of it may come after its jobs.
     if any(row.job_queue not in queues for row in rows) and not await read_topology(this):
@@ -44,6 +48,17 @@ async def admit(this: Pass) -> bool:
     for row, error in tried.failed:
         memory.aside.add("job", row.key, error, job_id=str(row.key))
     return bool(tried.left) or goes_on
+
+
+async def _bounded(conn: Connection, rows: list[JobFacts]) -> list[JobFacts]:
+    """The first of some jobs that together have no more dependencies than are looked at."""
+    widths = await job_dependency.widths(conn, [row.key.job_id for row in rows])
+    total = 0
+    for number, row in enumerate(rows):
+        total += widths.get(row.key.job_id, 0)
+        if number and total > DEPENDENCIES_LIMIT:
+            return rows[:number]
+    return rows
 
 
 async def _admit(this: Pass, rows: Sequence[JobFacts]) -> None:

@@ -15,7 +15,7 @@ from longshore.domain.checks import PRIORITY_MAX
 from longshore.domain.errors import InvalidRequest
 from longshore.domain.fair_share import ACTIVE_MAX, WEIGHT_DEFAULT
 from longshore.domain.job.nodes import NODES_MAX
-from longshore.domain.request.submission import ARRAY_MAX
+from longshore.domain.limits import LONGSHORE
 from longshore.simulation.duration import Duration, Span, microseconds, seconds
 
 FILE_BYTES_MAX = 4 * 1024 * 1024
@@ -148,7 +148,9 @@ class JobPart(_Part, frozen=True, kw_only=True):
     queue: _Text
     at: Span = 0.0
     count: Annotated[int, msgspec.Meta(ge=1, le=COUNT_MAX)] = 1
-    array_size: Annotated[int, msgspec.Meta(ge=2, le=ARRAY_MAX)] | None = None
+    array_size: (
+        Annotated[int, msgspec.Meta(ge=LONGSHORE.array_min, le=LONGSHORE.array_max)] | None
+    ) = None
     nodes: Annotated[int, msgspec.Meta(ge=1, le=NODES_MAX)] | None = None
     #: The only type that will do for nodes.
     instance_type: _Text | None = None

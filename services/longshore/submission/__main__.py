@@ -36,7 +36,7 @@ RETRY_SECONDS = 1.0
 @contextlib.asynccontextmanager
 async def serving(config: SubmissionConfig, pool: Pool) -> AsyncIterator[GrpcServer]:
     """Serves while the context is open; on leaving, calls under way are finished first."""
-    submitter = Submitter(pool, encode_container, encode_nodes)
+    submitter = Submitter(pool, encode_container, encode_nodes, config.limits)
     server = GrpcServer(config.address)
     server.add(
         submission_service_pb2_grpc.add_SubmissionServiceServicer_to_server,
@@ -45,7 +45,7 @@ async def serving(config: SubmissionConfig, pool: Pool) -> AsyncIterator[GrpcSer
             Environments(pool, config.catalogue),
             Queues(pool, config.catalogue, config.limits),
             Policies(pool),
-            Definitions(pool),
+            Definitions(pool, config.limits),
             Jobs(pool),
             submitter,
             Tags(pool),

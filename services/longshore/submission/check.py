@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 
 from longshore.domain.checks import check_size, unsupported
 from longshore.domain.errors import InvalidRequest
+from longshore.domain.limits import LONGSHORE, Limits
 from longshore.v1 import options_pb2
 
 #: Members whose values may have any letter case.
@@ -67,8 +68,10 @@ def _plan(descriptor: Descriptor) -> _Plan:
     return plan
 
 
-def check_request(message: Message) -> None:
+def check_request(message: Message, limits: Limits = LONGSHORE) -> None:
     """Checks a request's size, and it against the options on its fields, all the way down.
+
+    `limits` matter to requests whose size is among them.
 
     Raises:
         LimitExceeded: it has more bytes than its operation takes.
@@ -76,7 +79,7 @@ def check_request(message: Message) -> None:
             names the member by its JSON path.
         Unimplemented: it asks for what longshore does not do.
     """
-    check_size(message.ByteSize(), message.DESCRIPTOR.name.removesuffix("Request"))
+    check_size(message.ByteSize(), message.DESCRIPTOR.name.removesuffix("Request"), limits)
     descriptor: Descriptor = message.DESCRIPTOR  # type: ignore[assignment] # the same by two names
     _check(message, _plan(descriptor), "")
 

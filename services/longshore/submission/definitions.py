@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from longshore.domain.arn import NAME, DefinitionName
 from longshore.domain.checks import NAMES_MAX, Json, check_count, require
 from longshore.domain.errors import NotFound
+from longshore.domain.limits import Limits
 from longshore.domain.page import NUMBER_32, Page, decode_token, encode_token, page_size
 from longshore.domain.request.definition import new_definition
 from longshore.domain.request.submission import missing_definition
@@ -19,12 +20,13 @@ _BEYOND_REVISIONS = 2**31 - 1
 class Definitions:
     """Use cases of job definitions."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, limits: Limits) -> None:
         self._pool = pool
+        self.limits = limits
 
     async def register(self, request: Json) -> tuple[str, int]:
         """Stores the next revision of a name; returns both."""
-        detail = new_definition(request)
+        detail = new_definition(request, self.limits)
         name, tags = request["jobDefinitionName"], request.get("tags", {})
         async with transaction(self._pool) as conn:
             revision = await job_definition.insert_revision(

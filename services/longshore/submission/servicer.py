@@ -231,7 +231,7 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
         self, request: jd.RegisterJobDefinitionRequest, context: Context
     ) -> jd.RegisterJobDefinitionResponse:
         """Registers the next revision of a name."""
-        check_request(request)
+        check_request(request, self._definitions.limits)
         arns = self._arns_for(context)
         name, revision = await self._definitions.register(convert.to_json(request))
         return jd.RegisterJobDefinitionResponse(
@@ -289,10 +289,10 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
         self, request: jb.SubmitJobRequest, context: Context
     ) -> jb.SubmitJobResponse:
         """Stores a job, an array of jobs or a multi-node job."""
-        check_request(request)
+        check_request(request, self._submitter.limits)
         arns = self._arns_for(context)
         submission = convert.submission_from(request, _request_id(context))
-        check_submission(submission)
+        check_submission(submission, self._submitter.limits)
         job_id = str(await self._submitter.submit(submission))
         return jb.SubmitJobResponse(
             job_arn=arns.job(job_id), job_name=request.job_name, job_id=job_id

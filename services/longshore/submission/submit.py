@@ -19,6 +19,7 @@ from longshore.domain.checks import Json
 from longshore.domain.environment import QueueFacts
 from longshore.domain.errors import LimitExceeded, LongshoreError, Unavailable
 from longshore.domain.fair_share import ACTIVE_MAX
+from longshore.domain.limits import Limits
 from longshore.domain.request.submission import (
     Definition,
     KnownJob,
@@ -51,6 +52,7 @@ BATCH = Histogram(
 )
 DEFINITIONS_MAX = 2_000
 SHAPES_MAX = 20_000
+_DEPENDENCIES_OF_ONE = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,7 @@ class Submitter:
         pool: Pool,
         encode_container: Callable[[Json], bytes],
         encode_nodes: Callable[[Json], bytes],
+        limits: Limits,
     ) -> None:
         """Makes a submitter.
 
@@ -116,11 +119,13 @@ class Submitter:
             pool: of the database.
             encode_container: serializes container properties as agents get them.
             encode_nodes: serializes node properties as the scheduler reads them.
+            limits: what submissions may ask for.
         """
         self._pool = pool
         self._encode_container = encode_container
         self._encode_nodes = encode_nodes
-        self._batcher: Batcher[Submission, uuid.UUID] = Batcher(self._write)
+        self.limits = limits
+        self._batcher: Batcher[Submission, uuid.UUID] = Batcher(self._write, _weigh)
         # Revisions never change, so they are cached without a doubt; a shape stays for days after
         # it was last looked up.
         self._definitions: dict[state.Reference, _Cached] = {}
@@ -235,10 +240,10 @@ class Submitter:
 
     def _resolve(self, cached: _Cached, call: Submission) -> _Stored:
         if not call.is_plain:
-            return self._store_form(resolve(cached.definition, call))
+            return self._store_form(resolve(cached.definition, call, self.limits))
         if cached.plain is not None:
             return cached.plain
-        stored = self._store_form(resolve(cached.definition, call))
+        stored = self._store_form(resolve(cached.definition, call, self.limits))
         if is_constant(cached.definition):
             cached.plain = stored
         return stored
@@ -310,6 +315,11 @@ def _is_repetition(call: Submission, job_id: uuid.UUID, lookups: _Lookups) -> bo
     if job_id in lookups.taken and lookups.taken[job_id] != call:
         raise Unavailable("Another call with this request id is under way; try again.")
     return job_id in lookups.taken
+
+
+def _weigh(call: Submission) -> int:
+    """Each few dependencies are as much work as a job."""
+    return 1 + len(call.depends_on) // _DEPENDENCIES_OF_ONE
 
 
 def _reference(call: Submission) -> state.Reference:

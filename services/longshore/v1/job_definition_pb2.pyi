@@ -993,7 +993,7 @@ class JobTimeout(_message.Message):
     ATTEMPT_DURATION_SECONDS_FIELD_NUMBER: _builtins.int
     attempt_duration_seconds: _builtins.int
     """Seconds from the start of RUNNING until the attempt is stopped and the job ends FAILED, from
-    60. Each attempt and each child of an array job has its own; pulling the image does not
+    1; with LONGSHORE_LIMITS=aws from 60. Each attempt and each child of an array job has its own; pulling the image does not
     count.
     """
     def __init__(

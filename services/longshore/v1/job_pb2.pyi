@@ -115,8 +115,8 @@ class SubmitJobRequest(_message.Message):
 
     @_builtins.property
     def depends_on(self) -> _containers.RepeatedCompositeFieldContainer[Global___JobDependency]:
-        """What must have SUCCEEDED before this may run, at most 20 entries. Empty: nothing. When any of
-        them fails, this job fails too.
+        """What must have SUCCEEDED before this may run, at most 1000 entries; with LONGSHORE_LIMITS=aws
+        20. Empty: nothing. When any of them fails, this job fails too.
         """
 
     @_builtins.property
@@ -1728,7 +1728,7 @@ class ArrayProperties(_message.Message):
 
     SIZE_FIELD_NUMBER: _builtins.int
     size: _builtins.int
-    """Number of children, 2 to 10000. Indices run from 0."""
+    """Number of children, 1 to 1000000; with LONGSHORE_LIMITS=aws 2 to 10000. Indices run from 0."""
     def __init__(
         self,
         *,

@@ -94,7 +94,7 @@ def test_a_mistyped_command_is_answered_with_what_is_near(
     [
         ("nonsense",),
         ("run",),
-        ("run", "--array", "1", "busybox"),
+        ("run", "--array", "0", "busybox"),
         ("run", "--volume", "nowhere", "busybox"),
         ("run", "-e", "novalue", "busybox"),
         ("jobs", "--status", "SLEEPING"),

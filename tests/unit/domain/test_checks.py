@@ -4,6 +4,7 @@ import pytest
 
 from longshore.domain.checks import check_retry, check_size, check_tags, check_timeout
 from longshore.domain.errors import InvalidRequest, LimitExceeded, LongshoreError, Unimplemented
+from longshore.domain.limits import AWS, LONGSHORE, Limits
 from longshore.domain.request.container import check_container, needs_of
 from longshore.domain.request.definition import new_definition
 
@@ -61,17 +62,28 @@ def test_retries_at_their_limits() -> None:
     assert caught.value.message == "RetryAttempts must be provided with retry strategy"
 
 
-def test_timeouts_have_a_least() -> None:
-    check_timeout({"attemptDurationSeconds": 60})
-    for timeout in ({"attemptDurationSeconds": 59}, {}):
-        with pytest.raises(InvalidRequest):
-            check_timeout(timeout)
+@pytest.mark.parametrize("limits", [LONGSHORE, AWS])
+def test_timeouts_have_a_least(limits: Limits) -> None:
+    least = limits.timeout_min_seconds
+    check_timeout({"attemptDurationSeconds": least}, limits)
+    for timeout in ({"attemptDurationSeconds": least - 1}, {}):
+        with pytest.raises(InvalidRequest, match=f"must be at least {least}"):
+            check_timeout(timeout, limits)
 
 
-def test_sizes_at_their_limits() -> None:
-    check_size(30 * 1024, "SubmitJob")
-    with pytest.raises(LimitExceeded):
-        check_size(30 * 1024 + 1, "SubmitJob")
+@pytest.mark.parametrize(
+    ("operation", "limits", "most"),
+    [
+        ("SubmitJob", LONGSHORE, 256 * 1024),
+        ("SubmitJob", AWS, 30 * 1024),
+        ("RegisterJobDefinition", AWS, 24 * 1024),
+        ("CreateJobQueue", LONGSHORE, 30 * 1024),
+    ],
+)
+def test_sizes_at_their_limits(operation: str, limits: Limits, most: int) -> None:
+    check_size(most, operation, limits)
+    with pytest.raises(LimitExceeded, match=f"at most {most} are allowed"):
+        check_size(most + 1, operation, limits)
 
 
 def test_the_smallest_container_passes_and_needs_its_resources() -> None:
@@ -90,6 +102,24 @@ def test_requirements_win_over_the_deprecated_pair() -> None:
     assert (needs.vcpu_milli, needs.memory_mib, needs.gpus) == (2000, 8, 1)
 
 
+def test_parts_of_a_vcpu_are_eighths_or_with_the_limits_of_aws_none() -> None:
+    for value, milli in (("0.125", 125), (".5", 500), ("2.375", 2375), ("1.0", 1000)):
+        some = CONTAINER | {
+            "resourceRequirements": [
+                {"type": "VCPU", "value": value},
+                {"type": "MEMORY", "value": "4"},
+            ]
+        }
+        check_container(some)
+        assert needs_of(some).vcpu_milli == milli
+        with pytest.raises(InvalidRequest, match=r"must be a whole number from 1 to 2147483647\."):
+            check_container(some, limits=AWS)
+    refused(
+        {"resourceRequirements": [{"type": "VCPU", "value": "1" * 17}]},
+        "a whole number from 1 to 2147483647, or below 10000 a multiple of 0.125",
+    )
+
+
 def test_resources_must_be_there_and_whole() -> None:
     refused({"resourceRequirements": []}, "vCPU is not provided.")
     refused({"resourceRequirements": [], "vcpus": 1}, "Memory is not provided.")
@@ -97,8 +127,12 @@ def test_resources_must_be_there_and_whole() -> None:
     refused({"resourceRequirements": [], "vcpus": 1, "memory": 3}, "at least 4")
     for kind, value in (
         ("VCPU", "0"),
-        ("VCPU", "0.5"),
+        ("VCPU", "0.1"),
+        ("VCPU", "0.0"),
+        ("VCPU", "1.01"),
+        ("VCPU", "."),
         ("VCPU", "-1"),
+        ("VCPU", "1" * 17),
         ("VCPU", "1" * 11),
         ("VCPU", "\N{ARABIC-INDIC DIGIT ONE}"),
         ("MEMORY", "3"),

@@ -16,7 +16,7 @@ _NODE_0 = -2
 #: A UUID as it is always written, and the index of a child or a node: at most five digits, no
 #: other spelling.
 _KEY = re.compile(
-    r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:([:#])(0|[1-9][0-9]{0,4}))?", re.IGNORECASE
+    r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:([:#])(0|[1-9][0-9]{0,6}))?", re.IGNORECASE
 )
 
 

@@ -3,15 +3,22 @@
 import re
 from collections.abc import Sequence
 
-from longshore.domain.checks import Json, check_role, parse_integer, require
+from longshore.domain.checks import (
+    INT32_MAX,
+    Json,
+    check_role,
+    parse_integer,
+    require,
+)
 from longshore.domain.environment import EC2, FARGATE
 from longshore.domain.errors import InvalidRequest
+from longshore.domain.limits import LONGSHORE, Limits
 from longshore.domain.request.fargate import check_fargate_container, check_fargate_size
 from longshore.domain.resources import Resources
 from longshore.domain.secret import parse_login, parse_secret
 
 MEMORY_MIN_MIB = 4
-#: vCPUs as Fargate's sizes may be written; which of them there are is the sizes' to say.
+#: vCPUs with a part.
 _FRACTION = re.compile(r"[0-9]{0,4}\.[0-9]{1,3}")
 _IMAGE = re.compile(r"[A-Za-z0-9@:._/#-]{1,255}")
 _VOLUME = re.compile(r"[A-Za-z0-9_-]{1,255}")
@@ -99,6 +106,7 @@ def check_container(
     platform: str = EC2,
     *,
     of_node: bool = False,
+    limits: Limits = LONGSHORE,
 ) -> None:
     """Checks the container of a job definition for a platform.
 
@@ -121,6 +129,7 @@ def check_container(
         container.get("resourceRequirements", []),
         f"{path}.resourceRequirements",
         with_fractions=is_fargate,
+        limits=limits,
     )
     if is_fargate:
         check_fargate_container(container, path)
@@ -155,26 +164,42 @@ def _check_log(configuration: Json, path: str) -> None:
 
 
 def check_resources(
-    requirements: Sequence[Json], path: str, *, with_fractions: bool = False
+    requirements: Sequence[Json],
+    path: str,
+    *,
+    with_fractions: bool = False,
+    limits: Limits = LONGSHORE,
 ) -> None:
     """Checks a list of resource requirements, each type at most once.
 
-    `with_fractions` allows parts of a vCPU, for Fargate.
+    `with_fractions` allows all parts of a vCPU, for Fargate, whose sizes say later which there are.
     """
+    step_milli = 1 if with_fractions else limits.vcpu_step_milli
     seen = set()
     for index, requirement in enumerate(requirements):
         kind, text, member = requirement["type"], requirement["value"], f"{path}[{index}].value"
         require(kind not in seen, f"{path} has more than one entry of type {kind}.", path)
         seen.add(kind)
-        if with_fractions and kind == "VCPU" and _FRACTION.fullmatch(text):
+        if kind == "VCPU" and _is_part(text, step_milli):
             continue
         value = parse_integer(text)
         smallest = MEMORY_MIN_MIB if kind == "MEMORY" else 1
+        what = f"a whole number from {smallest} to {INT32_MAX}"
+        if kind == "VCPU" and step_milli < 1000:
+            what += f", or below 10000 a multiple of {step_milli / 1000:g}"
         require(
             value is not None and value >= smallest,
-            f"{member} is {text[:64]!r}; {kind} must be a whole number of at least {smallest}.",
+            f"{member} is {text[:64]!r}; {kind} must be {what}.",
             member,
         )
+
+
+def _is_part(text: str, step_milli: int) -> bool:
+    """Whether a number of vCPUs has a part that may be asked for."""
+    if step_milli == 1000 or _FRACTION.fullmatch(text) is None:
+        return False
+    milli = round(float(text) * 1000)
+    return milli > 0 and milli % step_milli == 0
 
 
 def needs_of(container: Json, path: str = "containerProperties") -> Resources:

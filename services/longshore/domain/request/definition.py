@@ -11,6 +11,7 @@ from longshore.domain.checks import (
     unsupported,
 )
 from longshore.domain.environment import FARGATE, platform_of
+from longshore.domain.limits import LONGSHORE, Limits
 from longshore.domain.request.container import check_container
 from longshore.domain.request.fargate import with_platform_version
 from longshore.domain.request.node_properties import check_nodes
@@ -29,7 +30,7 @@ _KEPT = (
 _DESCRIBED_BY = {"container": "containerProperties", "multinode": "nodeProperties"}
 
 
-def new_definition(request: Json) -> Json:
+def new_definition(request: Json, limits: Limits = LONGSHORE) -> Json:
     """What a RegisterJobDefinition request stores; variables without a value are dropped.
 
     Raises:
@@ -44,14 +45,14 @@ def new_definition(request: Json) -> Json:
     platform = platform_of(request)
     check_priority(request.get("schedulingPriority"), "schedulingPriority")
     check_retry(request.get("retryStrategy"))
-    check_timeout(request.get("timeout"))
+    check_timeout(request.get("timeout"), limits)
     detail = {name: request[name] for name in _KEPT if name in request}
     if request["type"] == "multinode":
         properties = request["nodeProperties"]
-        check_nodes(properties, platform)
+        check_nodes(properties, platform, limits)
         return {**detail, "nodeProperties": _kept_nodes(properties)}
     container: Json = request["containerProperties"]
-    check_container(container, platform=platform)
+    check_container(container, platform=platform, limits=limits)
     if platform == FARGATE:
         container = with_platform_version(container)
     return {**detail, "containerProperties": _kept_container(container)}

@@ -9,7 +9,12 @@ from longshore.domain.checks import Json, check_retry, check_timeout, require
 from longshore.domain.environment import FARGATE, QueueFacts, platform_of
 from longshore.domain.errors import InvalidRequest, NotFound, PreconditionFailed
 from longshore.domain.job.job import WHOLE, JobKey
-from longshore.domain.request.container import check_environment, check_resources, needs_of
+from longshore.domain.limits import LONGSHORE, Limits
+from longshore.domain.request.container import (
+    check_environment,
+    check_resources,
+    needs_of,
+)
 from longshore.domain.request.fargate import check_fargate_size, check_not_deprecated
 from longshore.domain.request.merge import Overrides, merge_container
 from longshore.domain.request.node_overrides import (
@@ -22,10 +27,6 @@ from longshore.domain.request.policy import check_share
 from longshore.domain.request.queue import QUEUE_TYPES
 from longshore.domain.request.reference import has_references
 from longshore.domain.resources import Resources
-
-DEPENDENCIES_MAX = 20
-ARRAY_MIN = 2
-ARRAY_MAX = 10_000
 
 PLAIN = "PLAIN"
 N_TO_N = "N_TO_N"
@@ -133,7 +134,7 @@ class ResolvedJob:
     priority: int = 0
 
 
-def check_submission(submission: Submission) -> None:
+def check_submission(submission: Submission, limits: Limits = LONGSHORE) -> None:
     """Checks what can be checked without looking anything up.
 
     Raises:
@@ -141,13 +142,13 @@ def check_submission(submission: Submission) -> None:
     """
     size = submission.array_size
     require(
-        size is None or ARRAY_MIN <= size <= ARRAY_MAX,
-        f"arrayProperties.size must be from {ARRAY_MIN} to {ARRAY_MAX}.",
+        size is None or limits.array_min <= size <= limits.array_max,
+        f"arrayProperties.size must be from {limits.array_min} to {limits.array_max}.",
         "arrayProperties.size",
     )
     require(
-        len(submission.depends_on) <= DEPENDENCIES_MAX,
-        f"Job cannot have more than {DEPENDENCIES_MAX} dependencies",
+        len(submission.depends_on) <= limits.dependencies_max,
+        f"Job cannot have more than {limits.dependencies_max} dependencies",
         "dependsOn",
     )
     for index, dependency in enumerate(submission.depends_on):
@@ -155,14 +156,14 @@ def check_submission(submission: Submission) -> None:
     if submission.share is not None:
         check_share(submission.share)
     check_retry(submission.retry)
-    check_timeout(submission.timeout)
+    check_timeout(submission.timeout, limits)
     if submission.overrides:
         check_resources(
             submission.overrides.resource_requirements, _OVERRIDDEN, with_fractions=True
         )
         check_environment(submission.overrides.environment, "containerOverrides.environment")
     if submission.node_overrides:
-        check_node_overrides(submission.node_overrides)
+        check_node_overrides(submission.node_overrides, limits)
 
 
 def _check_dependency(dependency: Dependency, is_array: bool, member: str) -> None:
@@ -247,7 +248,9 @@ def _containers(detail: Json) -> list[Json]:
     return [detail["containerProperties"]]
 
 
-def resolve(definition: Definition, submission: Submission) -> ResolvedJob:
+def resolve(
+    definition: Definition, submission: Submission, limits: Limits = LONGSHORE
+) -> ResolvedJob:
     """Makes a submission and its definition one.
 
     Raises:
@@ -281,7 +284,7 @@ def resolve(definition: Definition, submission: Submission) -> ResolvedJob:
         nodes = _resolve_nodes(detail["nodeProperties"], submission, parameters)
         resolved["nodeProperties"], needs = nodes.properties, nodes.needs
     else:
-        resolved["container"], needs = _resolve_container(detail, submission, parameters)
+        resolved["container"], needs = _resolve_container(detail, submission, parameters, limits)
     return ResolvedJob(
         detail=resolved,
         needs=needs,
@@ -293,7 +296,7 @@ def resolve(definition: Definition, submission: Submission) -> ResolvedJob:
 
 
 def _resolve_container(
-    detail: Json, submission: Submission, parameters: Mapping[str, str]
+    detail: Json, submission: Submission, parameters: Mapping[str, str], limits: Limits
 ) -> tuple[Json, Resources]:
     require(
         submission.node_overrides in (None, NodeOverrides()),
@@ -308,7 +311,7 @@ def _resolve_container(
     )
     is_fargate = platform_of(detail) == FARGATE
     if overrides:
-        _check_overrides(overrides, is_fargate=is_fargate)
+        _check_overrides(overrides, limits, is_fargate=is_fargate)
     container = merge_container(detail["containerProperties"], overrides, parameters)
     needs = needs_of(container)
     if is_fargate:
@@ -327,12 +330,12 @@ def _resolve_nodes(
     return resolve_nodes(properties, submission.node_overrides, parameters)
 
 
-def _check_overrides(overrides: Overrides, *, is_fargate: bool) -> None:
+def _check_overrides(overrides: Overrides, limits: Limits, *, is_fargate: bool) -> None:
     """What only the definition tells to be wrong."""
     if is_fargate:
         check_not_deprecated(overrides.vcpus, overrides.memory)
     else:
-        check_resources(overrides.resource_requirements, _OVERRIDDEN)
+        check_resources(overrides.resource_requirements, _OVERRIDDEN, limits=limits)
 
 
 def _dependency_json(dependency: Dependency) -> Json:

@@ -37,6 +37,12 @@ async def of_jobs(conn: Connection, job_ids: Iterable[uuid.UUID]) -> list[Depend
     ]
 
 
+async def widths(conn: Connection, job_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, int]:
+    """How many dependencies jobs have; those without are left out."""
+    rows = await conn.fetch(_SQL["widths"], job_ids)
+    return {row["job_id"]: row["width"] for row in rows}
+
+
 async def depended_on(conn: Connection, job_ids: Iterable[uuid.UUID]) -> set[uuid.UUID]:
     """Those of some jobs on which others depend, as a whole or on their children."""
     return {row["job_id"] for row in await conn.fetch(_SQL["depended_on"], list(job_ids))}

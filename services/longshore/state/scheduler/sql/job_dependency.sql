@@ -10,6 +10,14 @@ LEFT JOIN jobs p ON p.job_id = d.depends_on AND p.array_index = -1
 LEFT JOIN array_jobs a ON a.job_id = d.depends_on
 WHERE d.job_id = ANY($1::uuid[])
 
+-- name: widths
+-- How many dependencies jobs have, of those that have some.
+-- $1 job ids
+SELECT j.job_id, d.ordinal + 1 AS width FROM unnest($1::uuid[]) AS j (job_id)
+CROSS JOIN LATERAL (
+    SELECT ordinal FROM job_dependencies WHERE job_id = j.job_id ORDER BY ordinal DESC LIMIT 1
+) AS d
+
 -- name: depended_on
 -- On which of some jobs others depend.
 -- $1 job ids

@@ -167,8 +167,12 @@ WITH parent AS (
         WHERE own.job_id = parent.job_id AND own.array_index = child.array_index
     )
 )
-SELECT array_index FROM jobs
-WHERE job_id = $1 AND array_index > $3 AND array_index >= 0 AND status = $2
+(
+    SELECT array_index FROM jobs
+    WHERE job_id = $1 AND array_index > $3 AND array_index >= 0 AND status = $2
+    ORDER BY array_index
+    LIMIT $4
+)
 UNION ALL
 SELECT array_index FROM waiting WHERE is_ready = ($2 = 'RUNNABLE')
 ORDER BY array_index
