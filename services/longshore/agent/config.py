@@ -1,17 +1,21 @@
 """Settings of the agent."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from longshore.agent import machine
+from longshore.agent.docker.network_volume import AMAZON, FileSystems
 from longshore.agent.reporting.notice import EC2_ENDPOINT
 from longshore.agent.secret.file import SecretsFile, secrets_file
 from longshore.domain.instance import is_instance_id
 from longshore.runtime.config import ConfigError, Settings, installation
 
+#: An entry of LONGSHORE_FILE_SYSTEMS: id, host and directory.
+_EXPORT = re.compile(r"(fs-[0-9A-Za-z-]{1,64})=([0-9A-Za-z.-]{1,253}):(/[^,]*)")
 RUNTIMES = ("auto", "docker", "process", "simulated")
 NETWORKS = ("sandbox", "bridge", "host", "none")
 METADATA = ("none", "ec2")
@@ -58,6 +62,7 @@ class AgentConfig:
     sts_endpoint_url: str = ""
     secrets: SecretsFile
     aws_region: str = "us-east-1"
+    file_systems: FileSystems = AMAZON
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -103,7 +108,10 @@ class AgentConfig:
         - LONGSHORE_SECRETS_FILE (~/.longshore/secrets), LONGSHORE_SECRETS_KEY_FILE
           (~/.longshore/secrets.key): longshore's own secrets and their key, which
           `longshore secret` writes. Parameters of AWS's that are named without a region are of
-          AWS_REGION, AWS_DEFAULT_REGION, else LONGSHORE_REGION.
+          AWS_REGION, AWS_DEFAULT_REGION, else LONGSHORE_REGION;
+        - LONGSHORE_FILE_SYSTEMS: NFS servers behind the ids in `efsVolumeConfiguration`, as
+          `ID=HOST:/DIRECTORY`, separated by commas; any other id is Amazon EFS's, in the region
+          that parameters are of.
         """
         settings = Settings(environ)
         data_dir = settings.directory("LONGSHORE_DATA_DIR", Path("~/.longshore/agent"))
@@ -158,7 +166,20 @@ class AgentConfig:
             sts_endpoint_url=_url(settings, "LONGSHORE_STS_ENDPOINT_URL"),
             secrets=secrets_file(settings),
             aws_region=aws_region,
+            file_systems=FileSystems(aws_region, _exports(settings)),
         )
+
+
+def _exports(settings: Settings) -> dict[str, tuple[str, str]]:
+    name = "LONGSHORE_FILE_SYSTEMS"
+    found: dict[str, tuple[str, str]] = {}
+    for entry in filter(None, settings.text(name, "").split(",")):
+        match = _EXPORT.fullmatch(entry.strip())
+        if match is None:
+            raise ConfigError(f"{name} has {entry!r}; it must be like fs-1234=nfs.example:/data.")
+        file_system, host, root = match.groups()
+        found[file_system] = host, root
+    return found
 
 
 def _url(settings: Settings, name: str) -> str:

@@ -201,6 +201,48 @@ def test_what_is_for_fargate_or_nodes_is_refused() -> None:
     refused({"jobRoleArn": "me"}, "jobRoleArn is not the ARN of a role")
 
 
+def efs(**members: Any) -> dict[str, Any]:
+    """A container with a volume on a file system of the network."""
+    volume = {"fileSystemId": "fs-1234abcd"} | members
+    return {"volumes": [{"name": "shared", "efsVolumeConfiguration": volume}]}
+
+
+def test_volumes_of_the_network_are_checked_for_form() -> None:
+    check_container(CONTAINER | efs(rootDirectory="/a", transitEncryption="DISABLED"))
+    refused(efs(fileSystemId="fs-1,addr=evil"), "fileSystemId is 'fs-1,addr=evil'")
+    refused(efs(rootDirectory="a"), "rootDirectory must be an absolute path")
+    refused(efs(rootDirectory="/" + "x" * 4096), "rootDirectory must be an absolute path")
+    both = efs()
+    both["volumes"][0]["host"] = {}
+    refused(both, "has both host and efsVolumeConfiguration")
+
+
+def a_log(driver: str, secret: str = "", **options: str) -> dict[str, Any]:
+    """A container whose output goes to a log driver."""
+    named = {name.replace("_", "-"): value for name, value in options.items()}
+    log: dict[str, Any] = {"logDriver": driver, "options": named}
+    if secret:
+        log["secretOptions"] = [{"name": secret, "valueFrom": "longshore:secret:a"}]
+    return {"logConfiguration": log}
+
+
+def test_log_drivers_know_their_options() -> None:
+    for fine in (
+        a_log("json-file", max_size="1m", tag="x"),
+        a_log("syslog", syslog_address="udp://h:514", mode="non-blocking"),
+        a_log("journald", labels="a"),
+        a_log("gelf", gelf_address="udp://h:12201"),
+        a_log("fluentd", fluentd_address="h:24224", cache_max_size="1m"),
+        a_log("splunk", "splunk-token", splunk_url="https://h:8088"),
+        a_log("awslogs", awslogs_group="g", awslogs_region="r"),
+    ):
+        check_container(CONTAINER | fine)
+    refused(a_log("json-file", gelf_address="x"), "json-file has no option 'gelf-address'; it has")
+    refused(a_log("journald", "splunk-token"), "journald has no option 'splunk-token'")
+    refused(a_log("gelf"), "options.gelf-address is required by the log driver gelf")
+    refused(a_log("splunk", splunk_url="h"), "options.splunk-token is required")
+
+
 def test_the_prefix_of_a_logs_name_is_one_that_a_log_may_have() -> None:
     def logging(prefix: str) -> dict[str, Any]:
         options = {"awslogs-stream-prefix": prefix}
@@ -218,7 +260,7 @@ def test_secrets_need_names_of_their_own_and_a_place() -> None:
         CONTAINER
         | {
             "secrets": [secret, {"name": "m", "valueFrom": "longshore:secret:a/b:key"}],
-            "logConfiguration": driver | {"secretOptions": [secret]},
+            "logConfiguration": driver | {"secretOptions": [secret | {"name": "splunk-token"}]},
             "repositoryCredentials": {"credentialsParameter": "registry"},
         }
     )

@@ -35,8 +35,11 @@ from longshore.agent.docker.container import (
     container_config,
     container_name,
     log_bounds,
+    network_volumes,
+    refused,
     shared_volumes,
     trial_config,
+    volume_name,
 )
 from longshore.agent.docker.door import Door
 from longshore.agent.docker.engine import (
@@ -115,6 +118,7 @@ class DockerRuntime:
             log_file_mib=config.container_log_mib,
             log_files=config.container_log_files,
             spool_mib=config.spool_mib,
+            file_systems=config.file_systems,
         )
         self._images = Images(engine, config.pull, config.pull_attempts, Logins(secrets))
         self._network = Network(engine, config)
@@ -370,16 +374,22 @@ class DockerRuntime:
                     await self._delete(attempt.handle)
                     self._forget_container(attempt)
                     continue
+                if (volume := _unmounted(error, attempt)) is not None:
+                    raise StepFailed(
+                        "CannotCreateVolumeError", f"volume {volume}: {_said(error)}"
+                    ) from error
                 raise _refused("CannotStartContainerError", error, attempt) from error
             except EngineAwayError as error:
                 raise RuntimeAway(str(error)) from error
             except EngineTimeoutError as error:
                 if (started_at := await self.started(attempt)) is not None:
                     return started_at
+                volumes = ", ".join(network_volumes(attempt.assignment))
+                mounting = f"; it mounts the network's volumes {volumes}" if volumes else ""
                 raise StepFailed(
                     "DockerTimeoutError",
-                    f"Could not transition to started; {error}",
-                    may_be_machine=True,
+                    f"Could not transition to started; {error}{mounting}",
+                    may_be_machine=not volumes,
                 ) from error
         container = self._containers[attempt.handle]
         container.output.follow_soon()
@@ -420,7 +430,7 @@ class DockerRuntime:
                     # Left by a creation whose answer never came; it was never started.
                     await self._delete(name)
                 else:
-                    raise _refused("CannotCreateContainerError", error, attempt) from error
+                    raise await self._not_created(error, attempt) from error
             except EngineUnreachableError as error:
                 attempt.reached = was_reached
                 raise RuntimeAway(str(error)) from error
@@ -435,6 +445,24 @@ class DockerRuntime:
             else:
                 return created.id
         raise StepFailed("CannotCreateContainerError", f"gave up after {LAUNCH_TRIES} tries")
+
+    async def _not_created(self, error: EngineError, attempt: Attempt) -> StepFailed:
+        """The failure of an attempt whose container the engine refuses.
+
+        Of a log driver that it has not it says only that there is no such plugin.
+        """
+        driver = attempt.assignment.container.log_configuration.log_driver
+        if not driver or f"logging plugin {driver}" not in error.message:
+            return _refused("CannotCreateContainerError", error, attempt)
+        known = ""
+        with contextlib.suppress(EngineError, EngineAwayError, EngineTimeoutError):
+            info = await self._engine.call(self._engine.docker.system.info(), INSPECT_SECONDS)
+            known = f", which has {', '.join(sorted(info['Plugins']['Log']))}"
+        return refused(
+            "logConfiguration.logDriver",
+            f"{driver} is no log driver of the engine of instance "
+            f"{self._config.instance_id}{known}",
+        )
 
     async def _container_config(
         self, attempt: Attempt, network_mode: str, gpu_ids: list[str]
@@ -598,6 +626,18 @@ def _sandbox_gone(error: EngineError, network_mode: str) -> bool:
     """Whether a failure comes from the sandbox's having died."""
     return network_mode.startswith("container:") and (
         "cannot join network" in error.message or "No such container" in error.message
+    )
+
+
+def _unmounted(error: EngineError, attempt: Attempt) -> str | None:
+    """Which of an attempt's volumes of the network could not be mounted; None: it is not that."""
+    return next(
+        (
+            volume
+            for volume in network_volumes(attempt.assignment)
+            if f"/{volume_name(attempt.assignment, volume)}/" in error.message
+        ),
+        None,
     )
 
 

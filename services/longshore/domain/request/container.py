@@ -14,6 +14,7 @@ from longshore.domain.environment import EC2, FARGATE
 from longshore.domain.errors import InvalidRequest
 from longshore.domain.limits import LONGSHORE, Limits
 from longshore.domain.request.fargate import check_fargate_container, check_fargate_size
+from longshore.domain.request.log import check_driver
 from longshore.domain.resources import Resources
 from longshore.domain.secret import parse_login, parse_secret
 
@@ -21,6 +22,9 @@ MEMORY_MIN_MIB = 4
 #: vCPUs with a part.
 _FRACTION = re.compile(r"[0-9]{0,4}\.[0-9]{1,3}")
 _IMAGE = re.compile(r"[A-Za-z0-9@:._/#-]{1,255}")
+_FILE_SYSTEM = re.compile(r"fs-[0-9A-Za-z-]{1,64}")
+#: Characters of an EFS volume's rootDirectory.
+_ROOT_MAX = 4096
 _VOLUME = re.compile(r"[A-Za-z0-9_-]{1,255}")
 _ACCOUNT_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}"
 _USER = re.compile(rf"{_ACCOUNT_NAME}(:{_ACCOUNT_NAME})?")
@@ -153,6 +157,7 @@ def check_container(
 
 
 def _check_log(configuration: Json, path: str) -> None:
+    check_driver(configuration, path)
     member = f"{path}.options.{LOG_PREFIX_OPTION}"
     prefix = configuration.get("options", {}).get(LOG_PREFIX_OPTION)
     require(
@@ -290,6 +295,13 @@ def _check_volumes(container: Json, path: str) -> None:
             f"{member}.host.sourcePath must be an absolute path without a colon.",
             f"{member}.host.sourcePath",
         )
+        if "efsVolumeConfiguration" in volume:
+            require(
+                "host" not in volume,
+                f"{member} has both host and efsVolumeConfiguration; give one of them.",
+                member,
+            )
+            _check_efs(volume["efsVolumeConfiguration"], f"{member}.efsVolumeConfiguration")
     targets = set()
     for index, mount in enumerate(container.get("mountPoints", [])):
         member = f"{path}.mountPoints[{index}]"
@@ -307,6 +319,23 @@ def _check_volumes(container: Json, path: str) -> None:
         )
         require(target not in targets, f"{path}.mountPoints has {target!r} twice.", member)
         targets.add(target)
+
+
+def _check_efs(volume: Json, member: str) -> None:
+    """Checks a volume on a file system of the network, which the engine mounts by NFS alone."""
+    file_system = volume["fileSystemId"]
+    require(
+        _FILE_SYSTEM.fullmatch(file_system),
+        f"{member}.fileSystemId is {file_system[:64]!r}; it must be fs- and up to 64 letters, "
+        "digits and -.",
+        f"{member}.fileSystemId",
+    )
+    root = volume.get("rootDirectory", "/")
+    require(
+        root.startswith("/") and "\0" not in root and len(root) <= _ROOT_MAX,
+        f"{member}.rootDirectory must be an absolute path of up to {_ROOT_MAX} characters.",
+        f"{member}.rootDirectory",
+    )
 
 
 def _is_path(path: str) -> bool:

@@ -15,6 +15,7 @@ from longshore.domain.resources import Resources
 EPHEMERAL_STORAGE_GIB = (21, 200)
 LATEST = "LATEST"
 _PLATFORM_VERSION = re.compile(r"LATEST|[0-9]+\.[0-9]+\.[0-9]+")
+_EFS_VERSION = "1.4.0"
 _LOG_DRIVERS = ("awslogs", "splunk")
 _LINUX = "initProcessEnabled"
 _ULIMIT = "nofile"
@@ -30,7 +31,14 @@ def check_fargate_container(container: Json, path: str) -> None:
     )
     _refuse(container.get("privileged"), "privileged", path)
     for index, volume in enumerate(container.get("volumes", [])):
-        _refuse(volume.get("host", {}).get("sourcePath"), "host", f"{path}.volumes[{index}]")
+        member = f"{path}.volumes[{index}]"
+        _refuse(volume.get("host", {}).get("sourcePath"), "host", member)
+        version = container.get("fargatePlatformConfiguration", {}).get("platformVersion", LATEST)
+        require(
+            "efsVolumeConfiguration" not in volume or _has_efs(version),
+            f"EFS is supported for Fargate platform version {_EFS_VERSION}",
+            f"{member}.efsVolumeConfiguration",
+        )
     for index, ulimit in enumerate(container.get("ulimits", [])):
         _check_among((_ULIMIT,), ulimit["name"], f"{path}.ulimits[{index}].name")
     for name in container.get("linuxParameters", {}):
@@ -38,6 +46,13 @@ def check_fargate_container(container: Json, path: str) -> None:
     if "logDriver" in (log := container.get("logConfiguration", {})):
         _check_among(_LOG_DRIVERS, log["logDriver"], f"{path}.logConfiguration.logDriver")
     _check_fargate_only(container, path)
+
+
+def _has_efs(version: str) -> bool:
+    if version == LATEST or _PLATFORM_VERSION.fullmatch(version) is None:
+        # What is no version is refused as such.
+        return True
+    return [int(part) for part in version.split(".")] >= [1, 4, 0]
 
 
 def _check_fargate_only(container: Json, path: str) -> None:

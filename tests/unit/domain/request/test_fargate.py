@@ -118,6 +118,17 @@ def test_what_fargate_has_is_checked_for_form() -> None:
         refused({"ephemeralStorage": {"sizeInGiB": size}}, "must be from 21 to 200")
 
 
+def test_volumes_of_the_network_need_a_platform_version_that_has_them() -> None:
+    volumes = [{"name": "v", "efsVolumeConfiguration": {"fileSystemId": "fs-1234abcd"}}]
+    for version in ("LATEST", "1.4.0", "1.10.0"):
+        fine = {"volumes": volumes, "fargatePlatformConfiguration": {"platformVersion": version}}
+        check_container(CONTAINER | fine, platform="FARGATE")
+    refused(
+        {"volumes": volumes, "fargatePlatformConfiguration": {"platformVersion": "1.3.0"}},
+        "EFS is supported for Fargate platform version 1.4.0",
+    )
+
+
 def test_a_definition_says_which_platform_version_holds() -> None:
     request = {
         "jobDefinitionName": "d",
