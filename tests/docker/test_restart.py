@@ -285,7 +285,7 @@ async def test_what_nobody_wants_holds_no_gpu(own_containers: Stand, engine: Eng
     assignment = stand.an_attempt("true")
     assignment.resources.gpus = 1
     end = await stand.run(assignment)
-    assert "GPUs are not free" not in end.reason
+    assert "GPUs are needed" not in end.reason
 
 
 @pytest.mark.docker

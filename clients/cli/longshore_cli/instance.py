@@ -110,6 +110,7 @@ async def describe(instance: InstanceId, json: Json = False) -> None:
             ("vCPUs", f"{console.number(item.held_vcpus)} of {console.number(item.vcpus)} held"),
             ("memory", f"{memory} held"),
             ("GPUs", str(item.gpus) if item.gpus else ""),
+            ("found", "; ".join(item.gpu_devices)),
             ("network", item.network),
             ("attempts", f"{item.live_attempts} live"),
             ("price", f"{console.dollars(item.price_per_hour)} USD an hour"),

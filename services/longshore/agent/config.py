@@ -9,6 +9,7 @@ from typing import Self
 
 from longshore.agent import machine
 from longshore.agent.docker.network_volume import AMAZON, FileSystems
+from longshore.agent.gpu import Gpu, find_gpus, gpu_ids
 from longshore.agent.reporting.notice import EC2_ENDPOINT
 from longshore.agent.secret.file import SecretsFile, secrets_file
 from longshore.domain.instance import is_instance_id
@@ -37,7 +38,9 @@ class AgentConfig:
     unmanaged: bool
     vcpu_milli: int
     memory_mib: int
-    gpus: int
+    #: What attempts get, and all that were found.
+    gpu_ids: tuple[str, ...] = ()
+    gpus_found: tuple[Gpu, ...] = ()
     runtime: str = "auto"
     network: str = "sandbox"
     node_network: str = "sandbox"
@@ -75,7 +78,8 @@ class AgentConfig:
         - LONGSHORE_COMPUTE_ENVIRONMENT (default), LONGSHORE_INSTANCE_TYPE (unmanaged),
           LONGSHORE_UNMANAGED (true without an instance type);
         - LONGSHORE_VCPU_MILLI, LONGSHORE_MEMORY_MIB, LONGSHORE_GPUS: declared resources; what is
-          not declared is detected, memory less a reserve of 32 MiB;
+          not declared is detected, memory less a reserve of 32 MiB; of GPUs that are declared those
+          that are found count, where any is (NVIDIA's, by its management library);
         - LONGSHORE_RUNTIME (auto): docker where its socket answers, else process; or one of docker,
           process, simulated;
         - LONGSHORE_NETWORK (sandbox): what containers join: the network that all of the instance
@@ -123,6 +127,7 @@ class AgentConfig:
             )
         instance_type = settings.text("LONGSHORE_INSTANCE_TYPE", "")
         network = settings.choice("LONGSHORE_NETWORK", NETWORKS, "sandbox")
+        runtime, found = settings.choice("LONGSHORE_RUNTIME", RUNTIMES, "auto"), find_gpus()
         account, region = installation(settings)
         aws_region = region
         for name in ("AWS_DEFAULT_REGION", "AWS_REGION"):
@@ -141,8 +146,12 @@ class AgentConfig:
             memory_mib=settings.integer(
                 "LONGSHORE_MEMORY_MIB", machine.memory_mib(), 4, 1_000_000_000
             ),
-            gpus=settings.integer("LONGSHORE_GPUS", machine.gpus(), 0, 1024),
-            runtime=settings.choice("LONGSHORE_RUNTIME", RUNTIMES, "auto"),
+            gpu_ids=gpu_ids(
+                settings.integer("LONGSHORE_GPUS", len(found), 0, 1024),
+                () if runtime == "simulated" else found,
+            ),
+            gpus_found=found,
+            runtime=runtime,
             network=network,
             node_network=settings.choice("LONGSHORE_NODE_NETWORK", NETWORKS, network),
             pull=settings.choice("LONGSHORE_PULL", PULL_BEHAVIOURS, "if-missing"),

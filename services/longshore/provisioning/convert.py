@@ -179,6 +179,7 @@ def instance_to(detail: InstanceDetail) -> pb.InstanceDetail:
         order_reason=detail.order_reason,
         tags=detail.tags,
         network=detail.network,
+        gpu_devices=detail.gpu_devices,
     )
 
 

@@ -23,7 +23,7 @@ def test_declared_instance(tmp_path: Path) -> None:
             "LONGSHORE_SCHEDULER_ADDRESS": "10.0.0.1:7071",
         }
     )
-    assert (config.vcpu_milli, config.memory_mib, config.gpus) == (2000, 7985, 1)
+    assert (config.vcpu_milli, config.memory_mib, config.gpu_ids) == (2000, 7985, ("0",))
     assert not config.unmanaged
     assert config.scheduler_address == "10.0.0.1:7071"
     assert config.logs_address == "127.0.0.1:7074"

@@ -15,6 +15,7 @@ process gains no privileges by what it executes unless the container is privileg
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,7 +102,7 @@ def container_config(
     instance_id: str,
     compute_environment: str,
     network_mode: str,
-    gpu_ids: list[str],
+    gpu_ids: Sequence[str],
     limits: Limits,
     variables: dict[str, str],
     secrets: SecretValues = NO_SECRETS,
@@ -172,7 +173,7 @@ def refuse_impossible(container: Container) -> None:
 def _host_config(
     assignment: pb.Assignment,
     network_mode: str,
-    gpu_ids: list[str],
+    gpu_ids: Sequence[str],
     limits: Limits,
 ) -> dict[str, Any]:
     container = assignment.container
@@ -198,7 +199,7 @@ def _host_config(
         ]
     if gpu_ids:
         host["DeviceRequests"] = [
-            {"Driver": "", "DeviceIDs": gpu_ids, "Capabilities": [["gpu"]]},
+            {"Driver": "", "DeviceIDs": list(gpu_ids), "Capabilities": [["gpu"]]},
         ]
     host |= _linux(container.linux_parameters, memory)
     return host

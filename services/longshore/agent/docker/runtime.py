@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,6 +60,7 @@ from longshore.agent.docker.sandbox import IMAGE, SANDBOX_LABEL, SandboxError
 from longshore.agent.endpoint.document import Facts
 from longshore.agent.endpoint.endpoint import Endpoint
 from longshore.agent.endpoint.server import NotFetched
+from longshore.agent.gpu import IN_CONTAINER, GpuPool
 from longshore.agent.logs.spool import Spool
 from longshore.agent.runtime import Found, Joined
 from longshore.agent.secret.reading import Secrets
@@ -128,8 +129,7 @@ class DockerRuntime:
         self._containers: dict[str, _Container] = {}
         #: Where the engine keeps images and containers, once it was asked.
         self._root: Path | None = None
-        self._free_gpus = [str(index) for index in range(config.gpus)]
-        self._gpus_of: dict[AttemptKey, list[str]] = {}
+        self._gpus = GpuPool(config.gpu_ids, IN_CONTAINER)
 
     async def answers(self) -> bool:
         """Whether the engine is there."""
@@ -151,7 +151,7 @@ class DockerRuntime:
                 image=IMAGE,
                 labels={SANDBOX_LABEL: instance_id, INSTANCE_LABEL: instance_id},
                 network_mode=await self._network.mode(node=False),
-                gpus=self._config.gpus > 0,
+                gpus=bool(self._config.gpu_ids),
             )
             created = await self._engine.call(containers.create(config, name=name), CREATE_SECONDS)
             await self._engine.call(created.start(), START_SECONDS)
@@ -194,9 +194,7 @@ class DockerRuntime:
                     _time(shown["State"]["StartedAt"]),
                     await self._address(shown) if "#" in key.job_id else "",
                 )
-            held = [gpu for gpu in labels.get(GPUS_LABEL, "").split(",") if gpu in self._free_gpus]
-            self._free_gpus = [gpu for gpu in self._free_gpus if gpu not in held]
-            self._gpus_of[key] = held
+            self._gpus.restore(key, filter(None, labels.get(GPUS_LABEL, "").split(",")))
         return found
 
     def adopt(self, attempt: Attempt) -> None:
@@ -252,7 +250,7 @@ class DockerRuntime:
             started_at = await self._launch(attempt)
         except RuntimeAway:
             if not attempt.reached:
-                self._release_gpus(attempt.key)
+                self._gpus.release(attempt.key)
             raise
         if attempt.is_node:
             await self._find_address(attempt)
@@ -301,7 +299,7 @@ class DockerRuntime:
         """Reads the rest of the output and closes the log."""
         self._endpoint.shut_out(attempt)
         # The attempt is over for the scheduler, which may place the next one on its GPUs.
-        self._release_gpus(attempt.key)
+        self._gpus.release(attempt.key)
         container = self._containers.get(attempt.handle)
         name = attempt.assignment.log_stream_name
         if container is not None and attempt.started_at is not None:
@@ -318,6 +316,8 @@ class DockerRuntime:
         self._containers.pop(attempt.handle, None)
         for volume in shared_volumes(attempt.assignment):
             await self._delete_volume(volume)
+        # What was collected before the agent's last start was found with them.
+        self._gpus.release(attempt.key)
 
     async def discard(self, key: AttemptKey, found: Found) -> None:
         """Removes a container of which nobody knows any more."""
@@ -328,7 +328,7 @@ class DockerRuntime:
                 log.warning("container.not_removed", error=str(error))
                 await asyncio.sleep(RETRY_SECONDS)
             else:
-                self._release_gpus(key)
+                self._gpus.release(key)
                 return
 
     async def run(self, suspect: Callable[[], object]) -> None:
@@ -358,7 +358,7 @@ class DockerRuntime:
     # Launch
 
     async def _launch(self, attempt: Attempt) -> datetime:
-        gpu_ids = self._take_gpus(attempt)
+        gpu_ids = self._gpus.take(attempt.key, attempt.assignment.resources.gpus)
         for tries in range(1, LAUNCH_TRIES + 1):
             network_mode = await self._network.mode(node=attempt.is_node)
             if not attempt.handle:
@@ -407,7 +407,7 @@ class DockerRuntime:
             if not attempt.address and shown["State"]["Running"]:
                 raise no_network("the container has no address")
 
-    async def _create(self, attempt: Attempt, network_mode: str, gpu_ids: list[str]) -> str:
+    async def _create(self, attempt: Attempt, network_mode: str, gpu_ids: Sequence[str]) -> str:
         assignment = attempt.assignment
         config = await self._container_config(attempt, network_mode, gpu_ids)
         name = container_name(self._config.instance_id, attempt.key)
@@ -465,7 +465,7 @@ class DockerRuntime:
         )
 
     async def _container_config(
-        self, attempt: Attempt, network_mode: str, gpu_ids: list[str]
+        self, attempt: Attempt, network_mode: str, gpu_ids: Sequence[str]
     ) -> dict[str, Any]:
         way = await self._door.way(network_mode)
         return container_config(
@@ -475,7 +475,7 @@ class DockerRuntime:
             network_mode=network_mode,
             gpu_ids=gpu_ids,
             limits=self._limits,
-            variables=await self._endpoint.let_in(attempt, way),
+            variables=await self._endpoint.let_in(attempt, way) | self._gpus.variables(gpu_ids),
             secrets=attempt.secrets or NO_SECRETS,
         )
 
@@ -605,21 +605,6 @@ class DockerRuntime:
 
     def _container(self, attempt: Attempt) -> Any:
         return self._engine.docker.containers.container(attempt.handle)
-
-    # GPUs are held by one attempt alone
-
-    def _take_gpus(self, attempt: Attempt) -> list[str]:
-        if attempt.key in self._gpus_of:
-            return self._gpus_of[attempt.key]
-        wanted = attempt.assignment.resources.gpus
-        if wanted > len(self._free_gpus):
-            raise StepFailed("CannotCreateContainerError", f"{wanted} GPUs are not free")
-        taken, self._free_gpus = self._free_gpus[:wanted], self._free_gpus[wanted:]
-        self._gpus_of[attempt.key] = taken
-        return taken
-
-    def _release_gpus(self, key: AttemptKey) -> None:
-        self._free_gpus += self._gpus_of.pop(key, [])
 
 
 def _sandbox_gone(error: EngineError, network_mode: str) -> bool:

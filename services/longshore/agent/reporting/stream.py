@@ -122,8 +122,14 @@ class SchedulerStream:
             instance_id=config.instance_id,
             compute_environment=config.compute_environment,
             resources=resources_pb2.Resources(
-                vcpu_milli=config.vcpu_milli, memory_mib=config.memory_mib, gpus=config.gpus
+                vcpu_milli=config.vcpu_milli,
+                memory_mib=config.memory_mib,
+                gpus=len(config.gpu_ids),
             ),
+            gpu_devices=[
+                pb.GpuDevice(uuid=gpu.uuid, name=gpu.name, memory_mib=gpu.memory_mib)
+                for gpu in config.gpus_found
+            ],
             runtime=self._identity.runtime,
             instance_type=config.instance_type,
             architecture=machine.architecture(),
