@@ -196,6 +196,7 @@ async def test_drain(stand: Stand) -> None:
 
 
 async def test_instance_is_over_on_record(stand: Stand) -> None:
+    stand.environment["LONGSHORE_UNMANAGED"] = "false"
     await stand.open()
     assert stand.agent is not None
     assignment = stand.an_attempt("sh", "-c", "echo up; exec sleep 300", stop_seconds=0)

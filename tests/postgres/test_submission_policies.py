@@ -1,5 +1,6 @@
 """Scheduling policies, queues that have one, and the shares of jobs."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -14,6 +15,7 @@ from longshore.domain.errors import (
     PreconditionFailed,
     Unimplemented,
 )
+from longshore_client import Client
 
 
 @pytest.fixture
@@ -56,6 +58,36 @@ async def test_a_policy_is_described_as_it_was_created_and_changed(stand: Stand)
     assert found["fairsharePolicy"] == {"computeReservation": 5}
     await stand("DeleteSchedulingPolicy", arn=made["arn"])
     assert await stand("DescribeSchedulingPolicies", arns=["p"]) == {}
+
+
+async def test_two_who_change_parts_of_a_policy_at_once_undo_nothing_of_each_other(
+    stand: Stand,
+) -> None:
+    """By the client, which changes a policy only while it is what it knows of it."""
+    async with Client(stand.target) as client:
+        await client.create_policy("p", weights={"a": 1})
+        for number in range(1, 6):
+            await asyncio.gather(
+                client.update_policy("p", weights={"a": number}),
+                client.update_policy("p", decay_seconds=number * 60),
+                client.update_policy("p", reservation=number),
+            )
+            [found] = [policy async for policy in client.list_policies(["p"])]
+            policy = found.fairshare_policy
+            assert [share.weight_factor for share in policy.share_distribution] == [number]
+            assert policy.share_decay_seconds == number * 60
+            assert policy.compute_reservation == number
+
+
+async def test_what_is_expected_of_a_policy_must_be_one(stand: Stand) -> None:
+    await stand("CreateSchedulingPolicy", name="p", fairsharePolicy=FAIR)
+    key = "x-longshore-expected-policy-bin"
+    with pytest.raises(InvalidRequest, match="is no FairsharePolicy"):
+        await stand("UpdateSchedulingPolicy", {key: b"\xff"}, arn="p")
+    with pytest.raises(PreconditionFailed, match="p was changed meanwhile"):
+        await stand("UpdateSchedulingPolicy", {key: b""}, arn="p")
+    with pytest.raises(NotFound, match="q does not exist"):
+        await stand("UpdateSchedulingPolicy", {key: b""}, arn="q")
 
 
 async def test_policies_are_listed_page_by_page(stand: Stand) -> None:

@@ -111,7 +111,8 @@ REFUSED: list[tuple[str, Any, type[LongshoreError], str]] = [
     ("computeResources.maxvCpus", None, InvalidRequest, "computeResources.maxvCpus is required"),
     ("computeResources.maxvCpus", 0, InvalidRequest, "maxvCpus must be"),
     ("computeResources.minvCpus", 17, InvalidRequest, "maxvCpus must be"),
-    ("computeResources.minvCpus", -1, InvalidRequest, "minvCpus must not"),
+    ("computeResources.minvCpus", -1, InvalidRequest, "minvCpus must be from 0 to 1000000"),
+    ("computeResources.minvCpus", 2**31 - 1, InvalidRequest, "minvCpus must be from 0"),
     ("computeResources.desiredvCpus", 17, InvalidRequest, "desiredvCpus must be from"),
     (
         "computeResources.instanceTypes",
@@ -660,8 +661,8 @@ async def test_a_fargate_job_has_one_of_fargates_sizes(stand: Stand) -> None:
 
 
 async def test_an_oversize_registration_is_refused(stand: Stand) -> None:
-    with pytest.raises(LongshoreError, match="at most 24576"):
-        await stand.register(parameters={"x": "y" * 24_600})
+    with pytest.raises(LongshoreError, match="at most 262144"):
+        await stand.register(parameters={f"x{n}": "y" * 30_000 for n in range(9)})
     assert await stand("DescribeJobDefinitions") == {}
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -217,6 +217,7 @@ def _nodes(job: job_pb2.JobDetail) -> list[tuple[str, str]]:
                 item.container.image,
                 " ".join(item.container.command),
                 _needs(item.container),
+                _pairs((v.name, v.value) for v in item.container.environment),
                 *item.instance_types,
             )
             fields.append((f"nodes {item.target_nodes}", "; ".join(filter(None, told))))
@@ -245,16 +246,44 @@ def _show(job: job_pb2.JobDetail, placed: _Placed) -> None:
             ("image", container.image),
             ("command", " ".join(container.command)),
             ("needs", _needs(container)),
+            ("environment", _pairs((v.name, v.value) for v in container.environment)),
+            ("parameters", _pairs(sorted(job.parameters.items()))),
+            *_retries(job),
+            ("timeout", _timeout(job)),
             ("instance", _instance(placed.attempts[-1]) if placed.attempts else ""),
             ("cost", "" if placed.cost is None else f"{console.dollars(placed.cost)} USD so far"),
             ("exit code", str(container.exit_code) if container.HasField("exit_code") else ""),
             ("container", container.reason),
             ("address", ", ".join(a.private_ipv4_address for a in container.network_interfaces)),
             ("log", container.log_stream_name),
-            ("tags", ", ".join(f"{key}={value}" for key, value in sorted(job.tags.items()))),
+            ("tags", _pairs(sorted(job.tags.items()))),
             *_attempts(job, placed.attempts),
         ]
     )
+
+
+def _pairs(items: Iterable[tuple[str, str]]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in items)
+
+
+def _timeout(job: job_pb2.JobDetail) -> str:
+    seconds = job.timeout.attempt_duration_seconds
+    return f"{seconds} s for each attempt" if seconds else ""
+
+
+def _retries(job: job_pb2.JobDetail) -> list[tuple[str, str]]:
+    """How many attempts there may be, and what decides after one that failed."""
+    strategy = job.retry_strategy
+    fields = [("attempts", f"up to {strategy.attempts}" if strategy.attempts else "")]
+    for rule in strategy.evaluate_on_exit:
+        on = {
+            "exit code": rule.on_exit_code,
+            "reason": rule.on_reason,
+            "status reason": rule.on_status_reason,
+        }
+        met = " and ".join(f"{what} is {pattern}" for what, pattern in on.items() if pattern)
+        fields.append((rule.action.lower(), f"where {met}"))
+    return fields
 
 
 def _depends_on(job: job_pb2.JobDetail) -> str:

@@ -16,6 +16,9 @@ from longshore_client import build
 from longshore_client.connection import Connection
 from longshore_client.errors import NotFound, PreconditionFailed, Timeout
 
+#: Times that a change of a part is tried on what others change meanwhile.
+UPDATE_TRIES = 20
+
 
 class ResourceCalls(Connection):
     """The calls about what jobs are made from and where they run."""
@@ -206,24 +209,36 @@ class ResourceCalls(Connection):
     ) -> None:
         """Changes what is given of a policy (ARN or name); weights replace all there are.
 
+        What others change at the same time stays as they have it.
+
         Raises:
             NotFound: there is no such policy.
+            PreconditionFailed: others changed it again and again meanwhile.
         """
-        found = [item async for item in self.list_policies([policy])]
-        if not found:
-            raise NotFound(f"There is no scheduling policy {policy}.")
-        fairshare = found[0].fairshare_policy
         with build.well_formed():
             changes = _fairshare(weights or {}, decay_seconds, reservation)
-        if weights is not None:
-            fairshare.ClearField("share_distribution")
-        fairshare.MergeFrom(changes)
-        await self._caller.unary(
-            self._submission.UpdateSchedulingPolicy,
-            scheduling_policy_pb2.UpdateSchedulingPolicyRequest(
-                arn=policy, fairshare_policy=fairshare
-            ),
-        )
+        for left in reversed(range(UPDATE_TRIES)):
+            found = [item async for item in self.list_policies([policy])]
+            if not found:
+                raise NotFound(f"There is no scheduling policy {policy}.")
+            fairshare = found[0].fairshare_policy
+            known = fairshare.SerializeToString()
+            if weights is not None:
+                fairshare.ClearField("share_distribution")
+            fairshare.MergeFrom(changes)
+            try:
+                await self._caller.unary(
+                    self._submission.UpdateSchedulingPolicy,
+                    scheduling_policy_pb2.UpdateSchedulingPolicyRequest(
+                        arn=policy, fairshare_policy=fairshare
+                    ),
+                    metadata=(("x-longshore-expected-policy-bin", known),),
+                )
+            except PreconditionFailed:
+                if not left:
+                    raise
+            else:
+                return
 
     async def delete_policy(self, policy: str) -> None:
         """Deletes a policy (ARN or name) that no job queue uses."""

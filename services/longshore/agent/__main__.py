@@ -27,7 +27,7 @@ from longshore.agent.runtime import Runtime
 from longshore.agent.secret.reading import Secrets
 from longshore.agent.secret.sources import open_sources
 from longshore.agent.simulated_runtime import SimulatedRuntime
-from longshore.domain.errors import Unavailable
+from longshore.domain.errors import LongshoreError, Unavailable
 from longshore.domain.job.job import host_terminated
 from longshore.runtime.lock import Lock
 from longshore.runtime.metrics import serve_metrics
@@ -115,7 +115,7 @@ async def _run(
     runtime = await open_runtime(config, spool, endpoint)
     simulated = runtime.kind == resources_pb2.RUNTIME_SIMULATED
     journal = Journal(None if simulated else config.data_dir / "journal")
-    last = False
+    last, refusal = False, None
     with contextlib.ExitStack() as stack:
         if config.metrics_address:
             stack.enter_context(serve_metrics(config.metrics_address))
@@ -129,11 +129,13 @@ async def _run(
             memory_mib=config.memory_mib,
         )
         try:
-            last = await _serve(config, runtime, journal, spool, endpoint, stop)
+            last, refusal = await _serve(config, runtime, journal, spool, endpoint, stop)
         finally:
             await runtime.close(last=last)
             if last:
                 _taken_runtime(config).unlink(missing_ok=True)
+    if refusal is not None:
+        raise refusal
     return 0
 
 
@@ -144,8 +146,10 @@ async def _serve(
     spool: Spool,
     endpoint: Endpoint,
     stop: asyncio.Event,
-) -> bool:
-    """Returns whether nothing is left for a next agent of the instance to find."""
+) -> tuple[bool, LongshoreError | None]:
+    """Returns whether nothing is left for a next agent of the instance to find, and why it may not
+    join, if it is that.
+    """  # noqa: D205
     terminate = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, terminate.set)
     shipper = Shipper(config.logs_address, spool)
@@ -175,7 +179,7 @@ async def _serve(
             await shipper.drained(config.log_drain_seconds)
         for task in (*tasks, *crew.tasks()):
             task.cancel()
-    return over or crew.empty
+    return over or crew.empty, stream.refusal
 
 
 async def _until_end(

@@ -2,8 +2,7 @@
 
 protobuf's own JSON mapping is close to AWS's but not the same, and several times slower. Here:
 
-- numbers are numbers, 64-bit ones too; a number written as a string is taken (`"3"` is 3), as AWS
-  takes it;
+- numbers are numbers, 64-bit ones too, and a string is none, whatever is in it;
 - `null` is the same as absent;
 - a wrong type, a number out of range or an unknown member is an error that names the member by its
   path, as in `containerOverrides.command[2]`;
@@ -18,7 +17,6 @@ import contextlib
 import difflib
 import functools
 import math
-import re
 from collections.abc import Callable, Collection
 from importlib.metadata import version
 from typing import Any, Self
@@ -45,8 +43,6 @@ _ABSENT_WHEN_EMPTY = frozenset(
     }
 )
 
-_INTEGER = re.compile(r"-?[0-9]{1,20}")
-_DECIMAL = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][-+]?[0-9]{1,3})?")
 _INTEGER_BITS = {FieldDescriptor.TYPE_INT32: 32, FieldDescriptor.TYPE_INT64: 64}
 #: Longest part of a caller's own text that an error message repeats.
 _QUOTED_CHARACTERS = 64
@@ -273,11 +269,7 @@ def _integer(bits: int) -> _Scalar:
     least, most = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
 
     def read(item: Any) -> int:
-        number = item
-        if (type(item) is str and _INTEGER.fullmatch(item)) or (
-            type(item) is float and item.is_integer()
-        ):
-            number = int(item)
+        number = int(item) if type(item) is float and item.is_integer() else item
         if type(number) is not int:
             raise _MalformedError("must be a whole number.")
         if not least <= number <= most:
@@ -288,8 +280,8 @@ def _integer(bits: int) -> _Scalar:
 
 
 def _decimal(item: Any) -> float:
-    if type(item) in (int, float) or (type(item) is str and _DECIMAL.fullmatch(item)):
-        # An int may be too large for a float; a text such as 1e999 becomes infinite.
+    if type(item) in (int, float):
+        # An int may be too large for a float; 1e999 is read as infinite.
         with contextlib.suppress(OverflowError):
             number = float(item)
             if math.isfinite(number):

@@ -84,7 +84,7 @@ def _array_size(request: job_pb2.SubmitJobRequest) -> int | None:
 
 
 def _dependency(index: int, entry: job_pb2.JobDependency) -> Dependency:
-    job = JobKey.parse(entry.job_id, f"dependsOn[{index}].jobId") if entry.job_id else None
+    job = JobKey.named(entry.job_id, f"dependsOn[{index}].jobId") if entry.job_id else None
     return Dependency(job=job, type=entry.type or PLAIN)
 
 

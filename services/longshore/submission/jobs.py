@@ -83,7 +83,7 @@ class Jobs:
 
     async def _list_children(self, request: ListRequest, text: str) -> Page[JobRecord]:
         require(not request.filters, "filters do not apply to children of an array job.", "filters")
-        key = JobKey.parse(text, "arrayJobId")
+        key = JobKey.named(text, "arrayJobId")
         size = page_size(request.max_results, LIST_MAX)
         after = _after_index(request.token, "children", LONGSHORE.array_max)
         async with connection(self._pool) as conn:
@@ -103,7 +103,7 @@ class Jobs:
         require(
             not request.filters, "filters do not apply to nodes of a multi-node job.", "filters"
         )
-        key = JobKey.parse(text, "multiNodeJobId")
+        key = JobKey.named(text, "multiNodeJobId")
         size = page_size(request.max_results, LIST_MAX)
         after = _after_index(request.token, "nodes", NODES_MAX)
         async with connection(self._pool) as conn:

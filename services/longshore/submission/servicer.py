@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from longshore.domain.arn import (
     COMPUTE_ENVIRONMENT,
@@ -17,7 +18,7 @@ from longshore.domain.arn import (
     parse_definition,
     parse_name,
 )
-from longshore.domain.checks import require
+from longshore.domain.checks import Json, require
 from longshore.domain.errors import InvalidRequest
 from longshore.domain.request.submission import check_submission
 from longshore.rpc.refused import refuse
@@ -42,6 +43,9 @@ Context = grpc.aio.ServicerContext[Any, Any]
 REGION_KEY = "x-longshore-region"
 #: Metadata of SubmitJob: a UUID that becomes the job's id, so that the call can be repeated safely.
 REQUEST_ID_KEY = "x-longshore-request-id"
+#: Metadata of UpdateSchedulingPolicy: a FairsharePolicy, serialized. The policy is changed only
+#: while it is this one, so that a caller who changes a part of it undoes nobody else's change.
+EXPECTED_POLICY_KEY = "x-longshore-expected-policy-bin"
 
 
 class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
@@ -187,7 +191,8 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
     ) -> sp.UpdateSchedulingPolicyResponse:
         """Replaces what is given of a scheduling policy."""
         check_request(request)
-        await self._policies.update(_policy_name(request.arn), convert.to_json(request))
+        name = _policy_name(request.arn)
+        await self._policies.update(name, convert.to_json(request), _expected_policy(context))
         return sp.UpdateSchedulingPolicyResponse()
 
     async def DeleteSchedulingPolicy(
@@ -399,6 +404,19 @@ def _metadata(context: Context, wanted: str) -> str | None:
     for key, value in context.invocation_metadata() or ():
         if key == wanted and isinstance(value, str):
             return value
+    return None
+
+
+def _expected_policy(context: Context) -> Json | None:
+    """What the caller knows of the policy that it changes, if it says so."""
+    for key, value in context.invocation_metadata() or ():
+        if key == EXPECTED_POLICY_KEY and isinstance(value, bytes):
+            try:
+                return convert.to_json(sp.FairsharePolicy.FromString(value))
+            except DecodeError:
+                raise InvalidRequest(
+                    f"{EXPECTED_POLICY_KEY} is no FairsharePolicy.", member=EXPECTED_POLICY_KEY
+                ) from None
     return None
 
 

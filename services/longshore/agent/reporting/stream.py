@@ -13,7 +13,7 @@ from longshore.agent import machine, metrics
 from longshore.agent.attempts.crew import Crew
 from longshore.agent.config import AgentConfig
 from longshore.agent.health import Health
-from longshore.domain.errors import LongshoreError, PreconditionFailed, Unavailable
+from longshore.domain.errors import LongshoreError, NotFound, PreconditionFailed, Unavailable
 from longshore.rpc.batch import fitting
 from longshore.rpc.channel import open_channel, reconnect_backoff
 from longshore.rpc.errors import from_rpc_error
@@ -55,8 +55,11 @@ class SchedulerStream:
         self._notice: pb.AgentNotice | None = None
         #: Set when the scheduler wants no more attempts here.
         self.draining = asyncio.Event()
-        #: Set when the instance is over on record.
+        #: Set when the instance is over on record, or may not join.
         self.over = asyncio.Event()
+        #: Why a machine that joins by itself may not.
+        self.refusal: LongshoreError | None = None
+        self._was_taken_in = False
 
     async def run(self) -> None:
         """Keeps a stream until cancelled, or until the instance is over on record."""
@@ -67,7 +70,14 @@ class SchedulerStream:
                     await self._session(stub)
                 except PreconditionFailed as error:
                     log.warning("agent.over", error=error.message)
+                    # Of a machine that joins by itself no record could be over: it may not join.
+                    self.refusal = error if self._config.unmanaged else None
                     self.over.set()
+                except NotFound as error:
+                    log.warning("agent.unknown", error=error.message)
+                    if self._config.unmanaged and not self._was_taken_in and self._crew.empty:
+                        self.refusal = error
+                        self.over.set()
                 except (LongshoreError, TimeoutError) as error:
                     log.info("stream.broken", error=str(error), failures=self._backoff.failures)
                 if not self.over.is_set():
@@ -87,6 +97,7 @@ class SchedulerStream:
                 part = await self._next_answer(call)
                 registered.MergeFrom(part)
             self._backoff.reset()
+            self._was_taken_in = True
             metrics.CONNECTED.set(1)
             log.info(
                 "agent.registered",

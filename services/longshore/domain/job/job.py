@@ -5,7 +5,7 @@ import uuid
 from dataclasses import dataclass
 from enum import StrEnum
 
-from longshore.domain.errors import InvalidRequest
+from longshore.domain.errors import InvalidRequest, NotFound
 from longshore.domain.job.retry import ExitRule, should_retry
 
 #: array_index of a single job, a multi-node job and an array parent.
@@ -110,6 +110,20 @@ class JobKey:
         if mark == "#":
             return cls.node(uuid.UUID(job_id), int(index))
         return cls(uuid.UUID(job_id), WHOLE if index is None else int(index))
+
+    @classmethod
+    def named(cls, text: str, member: str = "jobId") -> "JobKey":
+        """As `parse`, of a job that is to be there: what is no id is the id of none.
+
+        Raises:
+            NotFound: it is none of them; it names the member.
+        """
+        try:
+            return cls.parse(text, member)
+        except InvalidRequest:
+            raise NotFound(
+                f"{member} is {text[:64]!r}, which is the id of no job.", member=member
+            ) from None
 
 
 class StopKind(StrEnum):

@@ -15,6 +15,8 @@ from longshore.domain.errors import InvalidRequest
 
 #: A role by its name or ARN.
 ROLE = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/\S{1,512}|[\w+=,.@/-]{1,128}")
+#: vCPUs that an environment keeps without jobs: more than anybody means to pay for is a mistake.
+MINV_CPUS_MAX = 1_000_000
 #: Members of computeResources that mean something for instances, and nothing for slots.
 _EC2_ONLY = (
     "minvCpus",
@@ -104,7 +106,11 @@ def _check_strategy(resources: Json) -> None:
 def check_vcpus(resources: Json) -> None:
     """Checks the bounds of a compute environment."""
     minimum, maximum = resources.get("minvCpus", 0), resources["maxvCpus"]
-    require(minimum >= 0, "minvCpus must not be below 0.", "computeResources.minvCpus")
+    require(
+        0 <= minimum <= MINV_CPUS_MAX,
+        f"minvCpus must be from 0 to {MINV_CPUS_MAX}.",
+        "computeResources.minvCpus",
+    )
     require(
         max(minimum, 1) <= maximum <= INT32_MAX,
         "maxvCpus must be at least 1 and at least minvCpus.",
