@@ -57,6 +57,8 @@ OF_THE_WHOLE = (
     "Received message larger than max",
     "Request size exceeds",
     "The request body is not valid JSON",
+    "The path must be UTF-8",
+    "The query string must be UTF-8",
     "is not a message of the type",
 )
 NEVER = ("INTERNAL", "UNKNOWN", "UNAVAILABLE", "DEADLINE_EXCEEDED", "ABORTED")

@@ -43,9 +43,11 @@ _ABSENT_WHEN_EMPTY = frozenset(
     }
 )
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _INTEGER_BITS = {FieldDescriptor.TYPE_INT32: 32, FieldDescriptor.TYPE_INT64: 64}
 #: Longest part of a caller's own text that an error message repeats.
 _QUOTED_CHARACTERS = 64
+_NO_UNICODE = "must hold valid Unicode."
 
 
 #: Of longshore, for whoever sends what only a newer one may know.
@@ -145,7 +147,7 @@ class Reader:
             except _MalformedError as error:
                 raise error.at(name) from None
             except UnicodeEncodeError:
-                raise _MalformedError("must hold valid Unicode.", name) from None
+                raise _MalformedError(_NO_UNICODE, name) from None
         for name in self._required:
             if value.get(name) is None:
                 raise _MalformedError("is required.", name)
@@ -185,6 +187,8 @@ def _setter(field: FieldDescriptor) -> _Setter:
                 values.append(read(element))
             except _MalformedError as error:
                 raise error.at(f"[{index}]") from None
+            except UnicodeEncodeError:
+                raise _MalformedError(_NO_UNICODE, f"[{index}]") from None
 
     return extend
 
@@ -225,6 +229,10 @@ def _map_setter(name: str, entry: Descriptor) -> _Setter:
                 values[key] = read(element)
             except _MalformedError as error:
                 raise error.at(key[:_QUOTED_CHARACTERS]) from None
+            except UnicodeEncodeError:
+                # Of a key that is itself wrong only the map can be named.
+                steps = [] if _SURROGATE.search(key) else [key[:_QUOTED_CHARACTERS]]
+                raise _MalformedError(_NO_UNICODE, *steps) from None
 
     return assign
 

@@ -132,6 +132,12 @@ def test_agrees_with_protobufs_json(message: Any) -> None:
         ('{"propagateTags": "true"}', "propagateTags", "must be true or false."),
         ('{"jobName": "\\ud800"}', "jobName", "must hold valid Unicode."),
         ('{"tags": {"\\ud800": "a"}}', "tags", "must hold valid Unicode."),
+        ('{"tags": {"a": "b", "c": "\\ud800"}}', "tags.c", "must hold valid Unicode."),
+        (
+            '{"containerOverrides": {"command": ["a", "\\udfff"]}}',
+            "containerOverrides.command[1]",
+            "must hold valid Unicode.",
+        ),
     ],
 )
 def test_names_the_member_that_is_wrong(text: str, member: str, complaint: str) -> None:
