@@ -149,6 +149,8 @@ class Driver:
                 depends_on.append((upstream, "N_TO_N"))
             elif upstream in self._arrays and rng.random() < 0.3:
                 depends_on.append((f"{upstream}:{rng.randrange(self._arrays[upstream])}", "PLAIN"))
+            elif size is not None and rng.random() < 0.3:
+                depends_on.append((upstream, "SEQUENTIAL"))
             else:
                 depends_on.append((upstream, "PLAIN"))
         if size is not None and rng.random() < 0.3:

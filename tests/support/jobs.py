@@ -440,10 +440,9 @@ class World:
 
     def _waited_for(self, key: JobKey) -> Iterable[JobKey]:
         for edge in self.edges[key.job_id]:
-            if edge.type == "SEQUENTIAL":
-                if key.array_index > 0:
-                    yield JobKey(key.job_id, key.array_index - 1)
-            elif edge.depends_on is not None and edge.type == "PLAIN":
+            if edge.type == "SEQUENTIAL" and key.array_index > 0:
+                yield JobKey(key.job_id, key.array_index - 1)
+            if edge.depends_on is not None and edge.type != "N_TO_N":
                 yield JobKey(edge.depends_on, edge.index)
             elif edge.depends_on is not None and key.is_child:
                 yield JobKey(edge.depends_on, key.array_index)

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -50,6 +51,9 @@ class JobLife(RuleBasedStateMachine):
                 kinds.append(Edge(job_id, data.draw(st.integers(0, other - 1))))
             if size is not None and other == size:
                 kinds.append(Edge(job_id, WHOLE, "N_TO_N"))
+            if size is not None:
+                # A gate, and the children one by one.
+                kinds.append(Edge(job_id, WHOLE, "SEQUENTIAL"))
             edges.append(data.draw(st.sampled_from(kinds)))
         if size is not None and data.draw(st.booleans()):
             edges.append(Edge(None, WHOLE, "SEQUENTIAL"))
@@ -223,7 +227,8 @@ class JobLife(RuleBasedStateMachine):
         assert all(row.status.final for row in world.rows.values())
 
 
-TestJobLife = JobLife.TestCase
+# Nothing waits here, but 6,000 steps take what the machine gives them.
+TestJobLife = pytest.mark.timeout(120)(JobLife.TestCase)
 TestJobLife.settings = settings(max_examples=120, stateful_step_count=50, deadline=None)
 
 
