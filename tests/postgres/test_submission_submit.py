@@ -203,6 +203,19 @@ async def test_a_job_waits_for_a_thousand(stand: Stand) -> None:
     assert [entry["jobId"] for entry in (await stand.describe(job))["dependsOn"]] == jobs
 
 
+@pytest.mark.parametrize("command", [["Ref::a"] * 2_000, ["Ref::a " * 2_000]], ids=["many", "one"])
+async def test_a_command_does_not_grow_without_bound(stand: Stand, command: list[str]) -> None:
+    """A request of some kilobytes would become a job of fifty megabytes, which nobody can read."""
+    await stand.register("grow", a_container(command=command))
+    before = await stand.job_count()
+    with pytest.raises(InvalidRequest, match="more than 131072 bytes once") as refused:
+        await stand.submit(jobDefinition="grow", parameters={"a": "\N{ROCKET}" * 6_000})
+    assert refused.value.fields["member"] == "parameters"
+    assert await stand.job_count() == before
+    job = await stand.submit(jobDefinition="grow", parameters={"a": "x" * 60})
+    assert "".join((await stand.describe(job))["container"]["command"]).count("x") == 120_000
+
+
 async def test_missing_members_are_named(stand: Stand) -> None:
     with pytest.raises(InvalidRequest) as caught:
         await stand("SubmitJob", jobName="j", jobQueue="q")

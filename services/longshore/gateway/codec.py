@@ -17,6 +17,7 @@ import contextlib
 import difflib
 import functools
 import math
+import re
 from collections.abc import Callable, Collection
 from importlib.metadata import version
 from typing import Any, Self

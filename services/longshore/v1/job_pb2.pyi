@@ -122,7 +122,8 @@ class SubmitJobRequest(_message.Message):
     @_builtins.property
     def parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Values for `Ref::name` items of commands, by name. A submission's win over the definition's,
-        name by name; a name without value fails the submission.
+        name by name; a name without value fails the submission, and so does a command of more than
+        128 KiB once they are in it.
         """
 
     @_builtins.property
