@@ -315,6 +315,50 @@ async def test_more_requests_than_the_gateway_takes(start: Callable[..., Any]) -
     assert found == (429, "TooManyRequestsException", "Too Many Requests")
 
 
+async def test_who_sends_slowly_keeps_nobody_out(start: Callable[..., Any]) -> None:
+    """Half a request takes no place from whole ones; of too many halves the oldest give way."""
+    half = b"POST /v1/submitjob HTTP/1.1\r\nHost: [::1]\r\nContent-Length: 9\r\n\r\n{"
+    async with start(concurrency=2) as stack:
+        port = int(stack.url.rpartition(":")[2])
+        slow = [await asyncio.open_connection("127.0.0.1", port) for _ in range(4)]
+        for number, (_, writer) in enumerate(slow):
+            writer.write(half)
+            if number >= 2:
+                answer = await asyncio.wait_for(slow[number - 2][0].readline(), 10)
+                assert b" 408 " in answer
+        for _ in range(3):
+            async with stack.http("GET", "/healthz") as response:
+                assert response.status == 200
+            answers = await asyncio.gather(
+                *(stack.boto("list_jobs", jobQueue="q") for _ in range(2))
+            )
+            assert len(answers) == 2
+        for _, writer in slow:
+            writer.close()
+
+
+async def test_a_request_that_arrives_when_all_places_are_taken(
+    start: Callable[..., Any],
+) -> None:
+    """It is refused once it is whole, as those are that come whole."""
+    async with start(concurrency=2) as stack:
+        stack.submission.hold = asyncio.Event()
+        port = int(stack.url.rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        head = b"POST /v1/listjobs HTTP/1.1\r\nHost: [::1]\r\nContent-Length: 2\r\n\r\n"
+        writer.write(head + b"{")
+        calls = []
+        for _ in range(2):
+            stack.submission.entered.clear()
+            calls.append(asyncio.create_task(stack.boto("list_jobs", jobQueue="q")))
+            await stack.submission.entered.wait()
+        writer.write(b"}")
+        assert b" 429 " in await asyncio.wait_for(reader.readline(), 10)
+        stack.submission.hold.set()
+        await asyncio.gather(*calls)
+        writer.close()
+
+
 @pytest.mark.parametrize(
     ("origin", "host", "status"),
     [
