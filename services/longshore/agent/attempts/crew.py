@@ -42,11 +42,15 @@ class Crew:
         self._found: dict[AttemptKey, Found] = {}
         self._unconfirmed: set[AttemptKey] = set()
         self.outbox = Outbox(journal, self._acknowledged)
+        #: Set once it is known what an earlier life of this agent left.
+        self.recovered = asyncio.Event()
         #: Set when an attempt was forgotten.
         self.changed = asyncio.Event()
 
     def known_keys(self) -> list[AttemptKey]:
         """Every attempt that is known or was found, for the registration."""
+        if not self.recovered.is_set():
+            return list(self._journal.entries.keys() | self._attempts.keys())
         return [*self._attempts, *(key for key in self._found if key not in self._attempts)]
 
     def live(self) -> int:
@@ -63,6 +67,9 @@ class Crew:
 
         Attempts that have something running are watched at once. Attempts that never started wait
         until the scheduler has confirmed that they are still wanted.
+
+        Raises:
+            RuntimeAway: what runs cannot be found out yet; nothing is done.
         """
         self._found = await self._runtime.find()
         unacknowledged = {
@@ -88,6 +95,7 @@ class Crew:
                 self._drive(attempt)
         if self._attempts or self._found:
             log.info("agent.recovered", attempts=len(self._attempts), unknown=len(self._found))
+        self.recovered.set()
 
     def apply_set(
         self, assignments: Iterable[pb.Assignment], stops: Iterable[pb.AttemptStop]

@@ -182,17 +182,20 @@ class DockerRuntime:
     async def find(self) -> dict[AttemptKey, Found]:
         """The containers with this instance's label."""
         found: dict[AttemptKey, Found] = {}
-        for listed in await self._list():
+        try:
+            there = [c for c in await self._list() if SANDBOX_LABEL not in c["Labels"]]
+            shown = {c["Id"]: await self._show(c["Id"]) for c in there}
+        except (EngineAwayError, EngineTimeoutError) as error:
+            raise RuntimeAway(str(error)) from error
+        for listed in there:
             labels = listed["Labels"]
-            if SANDBOX_LABEL in labels:
-                continue
             key = AttemptKey(labels[JOB_LABEL], int(labels[ATTEMPT_LABEL]))
-            shown = await self._show(listed["Id"])
-            if shown is not None:
+            container = shown[listed["Id"]]
+            if container is not None:
                 found[key] = Found(
                     listed["Id"],
-                    _time(shown["State"]["StartedAt"]),
-                    await self._address(shown) if "#" in key.job_id else "",
+                    _time(container["State"]["StartedAt"]),
+                    await self._address(container) if "#" in key.job_id else "",
                 )
             self._gpus.restore(key, filter(None, labels.get(GPUS_LABEL, "").split(",")))
         return found

@@ -104,9 +104,10 @@ class SchedulerStream:
                 session_id=registered.session_id,
                 assignments=len(registered.assignments),
             )
-            self._apply_registered(registered)
+            seconds = registered.heartbeat_interval.ToTimedelta().total_seconds()
+            self._heartbeat_seconds = seconds or DEFAULT_HEARTBEAT_SECONDS
             sending = asyncio.ensure_future(self._send(call))
-            receiving = asyncio.ensure_future(self._receive(call))
+            receiving = asyncio.ensure_future(self._receive(call, registered))
             try:
                 await asyncio.wait({sending, receiving}, return_when=asyncio.FIRST_COMPLETED)
             finally:
@@ -164,8 +165,6 @@ class SchedulerStream:
         return response.registered
 
     def _apply_registered(self, registered: pb.AgentRegistered) -> None:
-        seconds = registered.heartbeat_interval.ToTimedelta().total_seconds()
-        self._heartbeat_seconds = seconds or DEFAULT_HEARTBEAT_SECONDS
         self._crew.apply_set(registered.assignments, registered.stops)
         if registered.draining:
             self.draining.set()
@@ -201,7 +200,10 @@ class SchedulerStream:
         heartbeat = pb.AgentHeartbeat(live_attempts=self._crew.live(), health=self._said)
         await call.write(pb.ConnectRequest(heartbeat=heartbeat))
 
-    async def _receive(self, call: Call) -> None:
+    async def _receive(self, call: Call, registered: pb.AgentRegistered) -> None:
+        # What is wanted is told from what is here, which an engine that is away knows alone.
+        await self._crew.recovered.wait()
+        self._apply_registered(registered)
         while True:
             response = await call.read()
             if not isinstance(response, pb.ConnectResponse):
