@@ -33,12 +33,17 @@ def ok(_: object) -> Ended:
 
 @contextlib.asynccontextmanager
 async def refusing(
-    stand: Stand, condition: str, *, table: str = "jobs", on: str = "INSERT OR UPDATE"
+    stand: Stand,
+    condition: str,
+    *,
+    table: str = "jobs",
+    on: str = "INSERT OR UPDATE",
+    code: str = "P0001",
 ) -> AsyncIterator[None]:
-    """The database refuses changes of some rows."""
+    """The database refuses changes of some rows, by a code of its own."""
     await stand.conn.execute(
         "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
-        "$$ BEGIN RAISE EXCEPTION 'unforeseen'; END $$"
+        f"$$ BEGIN RAISE EXCEPTION 'unforeseen' USING ERRCODE = '{code}'; END $$"
     )
     when = f"WHEN ({condition})" if condition else ""
     await stand.conn.execute(
@@ -91,12 +96,14 @@ async def until_aside(logs: Sequence[Any], kind: str, times: int = 1, *besides: 
     assert set(aside(logs)) == {kind, *besides}
 
 
-async def test_a_job_that_cannot_be_admitted(database_url: str) -> None:
+@pytest.mark.parametrize("code", ["P0001", "40P01"])
+async def test_a_job_that_cannot_be_admitted(database_url: str, code: str) -> None:
+    """Also where it is the one that a deadlock ends with."""
     async with a_stand(database_url) as (stand, logs):
         await stand.agent(answers=ok)
         async with stand.scheduler.lead.turn:
             good, bad, after = [await stand.submit() for _ in range(3)]
-            refusal = refusing(stand, of(bad))
+            refusal = refusing(stand, of(bad), code=code)
             await refusal.__aenter__()
         for job in (good, after):
             await stand.until(job, "SUCCEEDED")
