@@ -572,7 +572,7 @@ async def _say_anything(database_url: str, sessions: list[list[pb.ConnectRequest
     conn = await asyncpg.connect(database_url)
     await conn.execute(
         "TRUNCATE job_queues, compute_environments, agents, jobs, job_specs, attempts, ready, "
-        "demand, leases CASCADE"
+        "ready_blocks, demand, leases CASCADE"
     )
     await conn.close()
     async with scheduler_stand(database_url) as stand:
