@@ -107,7 +107,7 @@ def _check_member(member: FieldDescriptor, value: Any, plan: _Plan, path: str) -
         if inner is not None:
             _check(entry, inner, f"{name}.")
         if allowed is not None:
-            _check_value(entry, allowed, name)
+            _check_value(entry, allowed, name, done)
         if done and entry not in done:
             raise unsupported(name, f" with the value {entry[:64]}: {why}")
 
@@ -121,12 +121,13 @@ def _entries(member: FieldDescriptor, value: Any, name: str) -> Iterator[tuple[A
         yield value, name
 
 
-def _check_value(value: str, allowed: tuple[frozenset[str], bool], path: str) -> None:
+def _check_value(
+    value: str, allowed: tuple[frozenset[str], bool], path: str, done: Sequence[str]
+) -> None:
     values, any_case = allowed
     if (value.upper() if any_case else value) not in values:
-        raise InvalidRequest(
-            f"{path} is {value[:64]!r}; it must be one of {', '.join(sorted(values))}.", member=path
-        )
+        told = ", ".join(sorted(done or values))
+        raise InvalidRequest(f"{path} is {value[:64]!r}; it must be one of {told}.", member=path)
 
 
 def _one_of(values: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from support.contract import built
 
-from longshore.domain.errors import Unimplemented
+from longshore.domain.errors import InvalidRequest, Unimplemented
 from longshore.submission.check import check_request
 from longshore.v1 import job_definition_pb2, options_pb2, submission_service_pb2
 
@@ -143,3 +143,11 @@ def test_a_value_that_is_not_done_is_told_with_those_that_are() -> None:
         "platformCapabilities[0] is not supported by longshore with the value MANAGED_INSTANCES: "
         "use EC2 or FARGATE."
     )
+
+
+def test_a_value_that_is_unknown_is_told_with_those_that_are_done() -> None:
+    request = job_definition_pb2.RegisterJobDefinitionRequest(
+        job_definition_name="d", type="container", platform_capabilities=["MOON"]
+    )
+    with pytest.raises(InvalidRequest, match=r"is 'MOON'; it must be one of EC2, FARGATE\.$"):
+        check_request(request)
