@@ -17,11 +17,11 @@ const WAIT_SECONDS = 90;
 
 const [protos, submissionAddress, logsAddress] = process.argv.slice(2);
 
-// `longs: Number`: times are milliseconds, which a number holds. `defaults` stays unset, so that an absent member is
-// undefined and not 0 or "".
+// `longs: Number`: times are milliseconds, which a number holds. `arrays`: lists are there when they are empty. `defaults`
+// stays unset, so that any other member that is absent is undefined and not 0 or "".
 const loaded = loader.loadSync(
   ["submission_service", "log_service", "error"].map((name) => `longshore/v1/${name}.proto`),
-  { includeDirs: [protos], longs: Number },
+  { includeDirs: [protos], longs: Number, arrays: true },
 );
 const { SubmissionService, LogService } = grpc.loadPackageDefinition(loaded).longshore.v1;
 const submission = new SubmissionService(submissionAddress, grpc.credentials.createInsecure());
@@ -73,6 +73,7 @@ async function wait(jobId) {
   const end = Date.now() + WAIT_SECONDS * 1000;
   while (Date.now() < end) {
     const [job] = (await call("DescribeJobs", { jobs: [jobId] })).jobs;
+    if (job === undefined) throw new Error(`${jobId} is not there`);
     if (["SUCCEEDED", "FAILED"].includes(job.status)) return job;
     await timers.setTimeout(200);
   }

@@ -68,7 +68,7 @@ def wait(submission: Any, job_id: str) -> Any:
     deadline = time.monotonic() + WAIT_SECONDS
     request = job_pb2.DescribeJobsRequest(jobs=[job_id])
     while time.monotonic() < deadline:
-        job = submission.DescribeJobs(request, timeout=CALL_SECONDS).jobs[0]
+        (job,) = submission.DescribeJobs(request, timeout=CALL_SECONDS).jobs
         if job.status in ("SUCCEEDED", "FAILED"):
             return job
         time.sleep(0.2)
