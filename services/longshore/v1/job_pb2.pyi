@@ -1324,7 +1324,7 @@ class ContainerDetail(_message.Message):
     """True: the container's own root file system cannot be written. Default false."""
     privileged: _builtins.bool
     """True: the container has nearly the rights of the instance's root user. Default false. Not for
-    Fargate; refused unless the compute environment allows it.
+    Fargate.
     """
     user: _builtins.str
     """User to run as: `user`, `uid`, `user:group` or `uid:gid` and mixtures. Absent: the image's
