@@ -123,7 +123,7 @@ class SubmitJobRequest(_message.Message):
     def parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Values for `Ref::name` items of commands, by name. A submission's win over the definition's,
         name by name; a name without value fails the submission, and so does a command of more than
-        128 KiB once they are in it.
+        64 KiB once they are in it.
         """
 
     @_builtins.property

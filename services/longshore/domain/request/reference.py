@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 
 from longshore.domain.errors import InvalidRequest
 
-#: Longest command once its placeholders are replaced, in bytes: what the kernel takes as one
-#: argument. A value goes in as often as it is named, so a small request could become any size.
-COMMAND_BYTES_MAX = 128 * 1024
+#: Longest command once its placeholders are replaced, in bytes: a page of jobs that have it still
+#: goes into one message. A value goes in as often as it is named, so that a small request could
+#: become any size.
+COMMAND_BYTES_MAX = 64 * 1024
 _REFERENCE = re.compile(r"Ref::([A-Za-z0-9_-]+)")
 
 
