@@ -73,9 +73,9 @@ CONTAINER: Json = a_container(
         "swappiness": 10,
     },
     logConfiguration={
-        "logDriver": "awslogs",
-        "options": {"awslogs-stream-prefix": "mine"},
-        "secretOptions": [{"name": "token", "valueFrom": "my-parameter"}],
+        "logDriver": "splunk",
+        "options": {"splunk-url": "https://splunk.example", "tag": "mine"},
+        "secretOptions": [{"name": "splunk-token", "valueFrom": "my-parameter"}],
     },
     repositoryCredentials={
         "credentialsParameter": "arn:aws:secretsmanager:us-east-1:123456789012:secret:login"
