@@ -660,6 +660,25 @@ async def test_a_fargate_job_has_one_of_fargates_sizes(stand: Stand) -> None:
     assert await stand.job_count() == before
 
 
+async def test_a_page_of_large_definitions_goes_into_one_answer(stand: Stand) -> None:
+    await stand.register()
+    await stand.conn.execute(
+        """INSERT INTO job_definitions (name, revision, status, type, detail, tags)
+        SELECT name, number, status, type, detail || jsonb_build_object('parameters',
+            jsonb_build_object('a', repeat('x', 250000))), tags
+        FROM job_definitions CROSS JOIN generate_series(2, 80) AS number"""
+    )
+    revisions: list[int] = []
+    token: str | None = ""
+    while token is not None:
+        answer = await stand("DescribeJobDefinitions", nextToken=token)
+        revisions += [entry["revision"] for entry in answer["jobDefinitions"]]
+        token = answer.get("nextToken")
+    assert revisions == list(range(80, 0, -1))
+    with pytest.raises(LimitExceeded, match="Ask for fewer at once"):
+        await stand("DescribeJobDefinitions", jobDefinitions=["d"])
+
+
 async def test_an_oversize_registration_is_refused(stand: Stand) -> None:
     with pytest.raises(LongshoreError, match="at most 262144"):
         await stand.register(parameters={f"x{n}": "y" * 30_000 for n in range(9)})

@@ -1,7 +1,9 @@
 """Job definitions: registered, deregistered, described."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 
+from longshore.contract import MESSAGE_BYTES
 from longshore.domain.arn import NAME, DefinitionName
 from longshore.domain.checks import NAMES_MAX, Json, check_count, require
 from longshore.domain.errors import NotFound
@@ -13,6 +15,8 @@ from longshore.state.pool import Pool, connection, transaction
 from longshore.state.submission import job_definition
 from longshore.state.submission.job_definition import DefinitionRecord
 
+#: Of a page of definitions; half a message.
+ANSWER_BYTES = MESSAGE_BYTES // 2
 _SCOPE = "definitions"
 _BEYOND_REVISIONS = 2**31 - 1
 
@@ -73,8 +77,20 @@ class Definitions:
             found = await job_definition.list_revisions(
                 conn, name=name, status=status, after=after, limit=size + 1
             )
-        more = len(found) > size
-        last = found[size - 1] if more else None
-        return Page(
-            found[:size], encode_token(_SCOPE, [last.name, last.revision]) if last else None
-        )
+        return _page(found[:size], more=len(found) > size)
+
+
+def cut(page: Page[DefinitionRecord], sizes: Iterable[int]) -> Page[DefinitionRecord]:
+    """As much of a page as goes into one answer, one revision at least.
+
+    Args:
+        page: as it was asked for.
+        sizes: of its revisions in an answer, in bytes.
+    """
+    fitting = max(1, sum(total <= ANSWER_BYTES for total in itertools.accumulate(sizes)))
+    return page if fitting >= len(page.items) else _page(page.items[:fitting], more=True)
+
+
+def _page(found: Sequence[DefinitionRecord], *, more: bool) -> Page[DefinitionRecord]:
+    last = found[-1] if more else None
+    return Page(found, encode_token(_SCOPE, [last.name, last.revision]) if last else None)

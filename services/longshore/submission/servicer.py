@@ -24,7 +24,7 @@ from longshore.domain.request.submission import check_submission
 from longshore.rpc.refused import refuse
 from longshore.submission import answer, convert
 from longshore.submission.check import check_request
-from longshore.submission.definitions import Definitions
+from longshore.submission.definitions import Definitions, cut
 from longshore.submission.environments import Environments, Queues
 from longshore.submission.jobs import Jobs
 from longshore.submission.policies import Policies
@@ -285,9 +285,11 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
                 request.max_results if request.HasField("max_results") else None,
                 request.next_token or None,
             )
+        found = [answer.definition_to(entry, arns) for entry in page.items]
+        if not request.job_definitions:
+            page = cut(page, (entry.ByteSize() for entry in found))
         return jd.DescribeJobDefinitionsResponse(
-            job_definitions=[answer.definition_to(entry, arns) for entry in page.items],
-            next_token=page.next_token,
+            job_definitions=found[: len(page.items)], next_token=page.next_token
         )
 
     async def SubmitJob(
