@@ -174,6 +174,10 @@ async def test_an_array_of_a_million_costs_one_row_until_its_children_are_placed
             stand.conn, uuid.UUID(job), "RUNNABLE", after_index=999_997, limit=10
         )
         assert [str(child.key) for child in page] == [f"{job}:999998", f"{job}:999999"]
+        page = await job_reading.list_children(
+            stand.conn, uuid.UUID(job), "PENDING", after_index=-1, limit=10
+        )
+        assert page == []
         # Cancelled in parts: the job behind it is at work before the last child has failed.
         await stand.request(job, "CANCEL")
         await agent.end(f"{job}:1", Ended(), started=True)

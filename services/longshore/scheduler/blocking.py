@@ -41,14 +41,16 @@ _ASIDE = "time limit"
 async def end_overdue(this: Pass, catalogue: Catalogue) -> None:
     """Looks who stands first in queues that have time limits, and ends who does so for too long."""
     memory, now = this.memory, time.monotonic()
+    if now < memory.fronts_due_at:
+        return
+    memory.fronts_due_at = now + LOOK_SECONDS
     limits = {
         queue.name: queue.time_limits
         for queue in memory.topology.queues.values()
         if queue.time_limits and not queue.deleting
     }
-    if not (limits or memory.blockages) or now < memory.fronts_due_at:
+    if not (limits or memory.blockages):
         return
-    memory.fronts_due_at = now + LOOK_SECONDS
     queues = sorted(watched(limits, _reasons(memory, limits)) - memory.aside.paused(_ASIDE))
     seen: dict[str, Blockage | None] = dict.fromkeys(memory.blockages.keys() - set(queues))
 

@@ -8,6 +8,7 @@ import asyncpg
 
 from longshore.domain.job.job import WHOLE, JobKey, JobStatus
 from longshore.domain.job.nodes import node_status
+from longshore.domain.limits import LONGSHORE
 from longshore.domain.request.reading import (
     AttemptRecord,
     ChildCounts,
@@ -24,6 +25,8 @@ _ALL = load_history_queries("job_reading")
 _COUNTED = ("PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED", "FAILED")
 #: No job is submitted this late.
 _BEYOND = 2**63 - 1
+#: Children looked at with one query, of those that may have no row.
+STRETCH = 10_000
 _BEFORE_START = ("SUBMITTED", "PENDING", "RUNNABLE")
 
 
@@ -111,8 +114,17 @@ async def list_children(
 ) -> list[JobRecord]:
     """Children of an array job in a status, by index."""
     queries = _SQL if await _is_live(conn, job_id) else _ALL
-    rows = await conn.fetch(queries["list_children"], job_id, status, after_index, limit)
-    keys = [JobKey(job_id, row["array_index"]) for row in rows]
+    # Most that wait have no row: they are looked at stretch by stretch, as far as the page goes.
+    step = STRETCH if status in _BEFORE_START else LONGSHORE.array_max
+    keys: list[JobKey] = []
+    for first in range(after_index, LONGSHORE.array_max, step):
+        left = limit - len(keys)
+        rows = await conn.fetch(queries["list_children"], job_id, status, first, left, first + step)
+        keys += [JobKey(job_id, row["array_index"]) for row in rows]
+        if len(keys) == limit or not await conn.fetchval(
+            queries["has_more_children"], job_id, first + step
+        ):
+            break
     children = await _rows(conn, keys)
     return [_job(children[key]) for key in keys if key in children]
 

@@ -151,6 +151,7 @@ ORDER BY job.seq DESC;
 -- $2 status
 -- $3 only children after this index
 -- $4 how many at most
+-- $5 only children up to this index
 WITH parent AS (
     SELECT job.job_id, job.array_size FROM jobs AS job JOIN array_jobs USING (job_id)
     WHERE job.job_id = $1 AND job.array_index = -1
@@ -161,7 +162,7 @@ WITH parent AS (
                 AND child.array_index >= ready.next_index AND child.array_index < ready.end_index
         ) AS is_ready
     FROM parent
-    CROSS JOIN LATERAL generate_series($3::integer + 1, parent.array_size - 1) AS child (array_index)
+    CROSS JOIN LATERAL generate_series($3::integer + 1, least(parent.array_size - 1, $5::integer)) AS child (array_index)
     WHERE $2::text IN ('PENDING', 'RUNNABLE') AND NOT EXISTS (
         SELECT FROM jobs AS own
         WHERE own.job_id = parent.job_id AND own.array_index = child.array_index
@@ -169,7 +170,7 @@ WITH parent AS (
 )
 (
     SELECT array_index FROM jobs
-    WHERE job_id = $1 AND array_index > $3 AND array_index >= 0 AND status = $2
+    WHERE job_id = $1 AND array_index > $3 AND array_index >= 0 AND array_index <= $5 AND status = $2
     ORDER BY array_index
     LIMIT $4
 )
@@ -177,6 +178,12 @@ UNION ALL
 SELECT array_index FROM waiting WHERE is_ready = ($2 = 'RUNNABLE')
 ORDER BY array_index
 LIMIT $4;
+
+-- name: has_more_children
+-- Whether an array has children after an index.
+-- $1 id of the array job
+-- $2 index
+SELECT array_size - 1 > $2 FROM jobs WHERE job_id = $1 AND array_index = -1;
 
 -- name: is_multi_node
 -- Whether a job is a multi-node job; NULL if there is no such job.
