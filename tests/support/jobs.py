@@ -202,6 +202,8 @@ class World:
         ]
         reached = reach(dependents, ended, self.rows)
         self.happenings += reached.arrays
+        for key, left in reached.left.items():
+            self.rows[key] = replace(self.rows[key], dependencies_left=left)
         succeeded, failed = behind(ended, {job_id: self.rules(job_id) for job_id in self.counts})
         children = reached.children | succeeded | failed
         for key in failed:

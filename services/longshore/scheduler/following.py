@@ -117,6 +117,7 @@ async def _move_dependents(
     rows = await job_transition.load(conn, {JobKey(edge.job_id) for edge in edges})
     reached = reach(edges, ended, rows)
     changes.happenings += reached.arrays
+    changes.left += [(key.job_id, left) for key, left in reached.left.items()]
     await _move_whole(conn, changes, allowance, {key: rows[key] for key in reached.whole})
     return reached.children
 

@@ -1,6 +1,7 @@
 """Who waits for whom, and what what is waited for says of those who wait."""
 
 import uuid
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -112,13 +113,24 @@ class Reach:
     whole: set[JobKey] = field(default_factory=set)
     children: set[JobKey] = field(default_factory=set)
     arrays: list[Spawned] = field(default_factory=list)
+    #: Waiting jobs of which no more is to be known than how many dependencies they have left.
+    left: dict[JobKey, int] = field(default_factory=dict)
 
 
 def reach(
     dependents: Iterable[Dependent], ended: Sequence[Ended], rows: Mapping[JobKey, JobFacts]
 ) -> Reach:
-    """Which of those who wait for ended jobs are to be looked at."""
+    """Which of those who wait for ended jobs are to be looked at.
+
+    Simple meaning: every waiting job that depends on one of them. How the code differs: one that
+    waits for more than these, none of which failed, only counts down. To look at it is to read all
+    of its dependencies, and so often as one of them ends that would be their number squared. What
+    is counted may be too few, where an end is followed twice, and never too many: the last one is
+    looked at, and says what is true.
+    """
     found = Reach()
+    succeeded: Counter[JobKey] = Counter()
+    surely: set[JobKey] = set()
     for edge in dependents:
         row = rows.get(JobKey(edge.job_id))
         if row is None or row.status is not JobStatus.PENDING:
@@ -126,13 +138,23 @@ def reach(
         key = ended[edge.position].key
         if row.dependencies_left > 0:
             # The children of an array are looked at when they exist.
-            if not (edge.paired and key.is_child):
-                found.whole.add(row.key)
+            if edge.paired and key.is_child:
+                continue
+            found.whole.add(row.key)
+            if edge.paired or not ended[edge.position].succeeded:
+                surely.add(row.key)
+            else:
+                succeeded[row.key] += 1
         elif edge.paired and row.array_size is not None:
             if key.is_child:
                 found.children.add(JobKey(edge.job_id, key.array_index))
             else:
                 found.arrays.append(Spawned(edge.job_id))
+    for waiting in found.whole - surely:
+        left = rows[waiting].dependencies_left - succeeded[waiting]
+        if left > 0:
+            found.left[waiting] = left
+    found.whole -= found.left.keys()
     return found
 
 
