@@ -75,6 +75,13 @@ async def submit(  # noqa: PLR0913, PLR0917 - each is an option
         ),
     ] = None,
     tag: Tag = None,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            help="Of your choice: for 24 hours the same submission with it is the same job.",
+            show_default=False,
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Submit a job and print its id."""
@@ -96,6 +103,7 @@ async def submit(  # noqa: PLR0913, PLR0917 - each is an option
             share=share,
             priority=priority,
             tags=pairs(tag, "--tag"),
+            client_token=token,
         )
     if json:
         console.print_json({"jobId": job_id, "jobName": name})

@@ -30,7 +30,7 @@ class JobCalls(Connection):
         """Submits a job that is described by the whole message.
 
         The submission carries an id of its own, so that a repetition after a lost answer is the
-        same job and never a second one.
+        same job and never a second one; where the message has a `client_token`, that does it.
         """
         return await self._caller.unary(
             self._submission.SubmitJob,
@@ -58,6 +58,7 @@ class JobCalls(Connection):
         share: str | None = None,
         priority: int | None = None,
         tags: Mapping[str, str] | None = None,
+        client_token: str | None = None,
     ) -> str:
         """Submits a job from plain values; what is not given is as in the definition.
 
@@ -78,6 +79,7 @@ class JobCalls(Connection):
             share: whose job it is, in queues with a scheduling policy, and only there.
             priority: how soon it goes among the jobs of its share, 0 to 9999.
             tags: the user's own labels.
+            client_token: for 24 hours the same token and request are answered with the same job.
 
         Returns:
             The job's id.
@@ -91,6 +93,7 @@ class JobCalls(Connection):
                 depends_on=build.dependencies(depends_on),
                 share_identifier=share,
                 tags=tags,
+                client_token=client_token,
             )
             overrides = job_pb2.ContainerOverrides(
                 command=command or (),

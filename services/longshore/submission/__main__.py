@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator
+from functools import partial
 
 import structlog
 
@@ -22,7 +23,7 @@ from longshore.submission.environments import Environments, Queues
 from longshore.submission.jobs import Jobs
 from longshore.submission.policies import Policies
 from longshore.submission.servicer import SubmissionServicer
-from longshore.submission.submit import Submitter
+from longshore.submission.submit import Submitter, forget_tokens
 from longshore.submission.tags import Tags
 from longshore.v1 import submission_service_pb2, submission_service_pb2_grpc
 
@@ -31,6 +32,8 @@ log = structlog.get_logger()
 SERVICE = submission_service_pb2.DESCRIPTOR.services_by_name["SubmissionService"].full_name
 HEALTH_SECONDS = 1.0
 RETRY_SECONDS = 1.0
+#: Between passes that forget old tokens.
+FORGET_SECONDS = 600.0
 
 
 @contextlib.asynccontextmanager
@@ -57,14 +60,16 @@ async def serving(config: SubmissionConfig, pool: Pool) -> AsyncIterator[GrpcSer
         await server.set_serving(await is_ready(pool))
 
     health = Loop("submission.health", report_health, HEALTH_SECONDS)
+    tokens = Loop("submission.tokens", partial(forget_tokens, pool), FORGET_SECONDS)
     async with asyncio.TaskGroup() as group:
         batches = group.create_task(submitter.run())
         async with server:
-            checks = group.create_task(health.run())
+            loops = [group.create_task(loop.run()) for loop in (health, tokens)]
             await report_health()
             yield server
             health.stop()
-            await checks
+            tokens.stop()
+            await asyncio.gather(*loops)
         batches.cancel()
 
 

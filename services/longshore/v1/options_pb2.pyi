@@ -60,6 +60,7 @@ Global___HttpRoute: _TypeAlias = HttpRoute  # noqa: Y015
 REQUIRED_FIELD_NUMBER: _builtins.int
 ALLOWED_FIELD_NUMBER: _builtins.int
 ANY_CASE_FIELD_NUMBER: _builtins.int
+EXTENSION_FIELD_NUMBER: _builtins.int
 HTTP_FIELD_NUMBER: _builtins.int
 REFUSED_FIELD_NUMBER: _builtins.int
 required: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
@@ -75,6 +76,10 @@ None given: any string, as far as this option is concerned.
 """
 any_case: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
 """The allowed values may be written in any letter case; what was given is kept. Default false."""
+extension: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
+"""AWS has no such member: longshore has it in gRPC alone. Over HTTP it is unknown in requests and
+left out of answers. Default false.
+"""
 http: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, Global___HttpRoute]
 """The rpc's route over HTTP. In a form of our own, and with the members of `google.api.http` that
 are needed, so that these files need no others.

@@ -1,5 +1,6 @@
 """What a submission asks for, and the job that it becomes."""
 
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ DEPENDENCIES_MAX = 20
 ARRAY_MIN = 2
 ARRAY_MAX = 10_000
 
+TOKEN_SECONDS = 24 * 3600
+_TOKEN = re.compile(r"[!-~]{1,64}")
+
 PLAIN = "PLAIN"
 N_TO_N = "N_TO_N"
 SEQUENTIAL = "SEQUENTIAL"
@@ -43,6 +47,22 @@ class Dependency:
 
     job: JobKey | None
     type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What makes repeated calls the same call: the caller's token, and a digest of the request."""
+
+    text: str
+    request: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class UsedToken:
+    """What a token was used for: a digest of the request, and the job that it made."""
+
+    request: bytes
+    job_id: uuid.UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +88,7 @@ class Submission:
     share: str | None = None
     #: In place of the definition's.
     priority: int | None = None
+    token: Token | None = None
 
     @property
     def is_plain(self) -> bool:
@@ -150,6 +171,8 @@ def check_submission(submission: Submission) -> None:
         f"Job cannot have more than {DEPENDENCIES_MAX} dependencies",
         "dependsOn",
     )
+    if submission.token is not None:
+        check_token(submission.token.text)
     for index, dependency in enumerate(submission.depends_on):
         _check_dependency(dependency, size is not None, f"dependsOn[{index}]")
     if submission.share is not None:
@@ -163,6 +186,34 @@ def check_submission(submission: Submission) -> None:
         check_environment(submission.overrides.environment, "containerOverrides.environment")
     if submission.node_overrides:
         check_node_overrides(submission.node_overrides)
+
+
+def check_token(text: str) -> None:
+    """The form of a token.
+
+    Raises:
+        InvalidRequest: it has another.
+    """
+    require(
+        _TOKEN.fullmatch(text),
+        "clientToken must have 1 to 64 printable ASCII characters and no spaces.",
+        "clientToken",
+    )
+
+
+def repeated_job(token: Token, used: UsedToken) -> uuid.UUID:
+    """The job that a token has made, for a call that repeats the request.
+
+    Raises:
+        PreconditionFailed: it is another request.
+    """
+    if token.request != used.request:
+        raise PreconditionFailed(
+            f"clientToken {token.text} has made job {used.job_id} of another request; use a new "
+            "token for another job.",
+            member="clientToken",
+        )
+    return used.job_id
 
 
 def _check_dependency(dependency: Dependency, is_array: bool, member: str) -> None:
