@@ -3,13 +3,14 @@
 import asyncio
 import math
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from longshore.v1 import job_definition_pb2, job_pb2, scheduler_service_pb2
-from longshore_cli import console, exit_code
+from longshore_cli import array_logs, console, exit_code
 from longshore_cli.command import WAIT_SECONDS_MAX, WIRE_MAX, Json, coroutine
 from longshore_cli.progress import Progress, counts, summary
 from longshore_cli.run import write
@@ -56,10 +57,7 @@ async def jobs(
 
     A narrow terminal shows fewer columns.
     """
-    wanted = [item.upper() for item in status or ()]
-    for item in wanted:
-        if item not in STATUSES:
-            raise typer.BadParameter(f"--status is one of {', '.join(STATUSES)}, not {item!r}.")
+    wanted = _statuses(status)
     if array is not None and nodes is not None:
         raise typer.BadParameter("A job has children or nodes: --array and --nodes are apart.")
     if name is not None and (array is not None or nodes is not None):
@@ -92,6 +90,19 @@ async def jobs(
         ],
         spare=("WHY", "CREATED"),
     )
+
+
+def _statuses(given: list[str] | None) -> list[str]:
+    """Statuses in capital letters.
+
+    Raises:
+        BadParameter: one is none.
+    """
+    wanted = [item.upper() for item in given or ()]
+    for item in wanted:
+        if item not in STATUSES:
+            raise typer.BadParameter(f"--status is one of {', '.join(STATUSES)}, not {item!r}.")
+    return wanted
 
 
 def _why(job: job_pb2.JobSummary) -> str:
@@ -277,8 +288,15 @@ def _attempts(
 
 
 @coroutine
-async def logs(
-    job: JobId,
+async def logs(  # noqa: PLR0913, PLR0917 - each is an option
+    job: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="JOB",
+            help="Job id; ID:INDEX for a child, ID#INDEX for a node.",
+            show_default=False,
+        ),
+    ] = None,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on until the job has ended.")
     ] = False,
@@ -291,12 +309,41 @@ async def logs(
     timestamps: Annotated[
         bool, typer.Option("--timestamps", "-t", help="Put the time before each line.")
     ] = False,
+    array: Annotated[
+        str | None,
+        typer.Option(
+            metavar="JOB",
+            help="Save the logs of this array's children instead, each in a file with its index.",
+            show_default=False,
+        ),
+    ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder for them; made if need be.", show_default=False),
+    ] = None,
+    status: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only of children with this status, as FAILED; repeatable.", show_default=False
+        ),
+    ] = None,
     json: Json = False,
-) -> None:
+) -> int:
     """Print what a job printed, attempt after attempt.
 
-    Of a multi-node job that is what its main node printed.
+    Of a multi-node job that is what its main node printed. With --array the logs of all children
+    go into a folder; those that are there and complete are passed over, so that it can be run
+    again. The exit code is 0 then if all are complete.
     """
+    if array is not None:
+        alone = (job, attempt) == (None, None) and not (follow or tail or timestamps)
+        if not alone or to is None:
+            raise typer.BadParameter(
+                "--array takes --to DIR, and besides only --status and --json."
+            )
+        return await _save_logs(array, to, _statuses(status), as_json=json)
+    if job is None or to is not None or status:
+        raise typer.BadParameter("Give a JOB, or --array JOB --to DIR.")
     whole = True
     async with settings.connect() as client:
         async for line in client.job_logs(job, follow=follow, attempt=attempt, tail_lines=tail):
@@ -314,6 +361,18 @@ async def logs(
             stamped = timestamps and whole
             write(line, f"{line.printed_at.isoformat()} " if stamped else "")
             whole = not line.partial
+    return exit_code.OK
+
+
+async def _save_logs(array: str, folder: Path, statuses: list[str], *, as_json: bool) -> int:
+    async with settings.connect() as client:
+        told = await array_logs.save(client, array, folder, statuses)
+    if as_json:
+        console.print_json(asdict(told))
+    else:
+        for sentence in array_logs.sentences(told, folder):
+            console.say(sentence)
+    return exit_code.NEGATIVE if told.incomplete else exit_code.OK
 
 
 @coroutine

@@ -391,3 +391,21 @@ def test_addresses_come_from_option_then_environment_then_record(
     assert settings.Settings().addresses == Addresses.from_submission("127.0.0.1:8000")
     chosen = settings.Settings(server="other:1000")
     assert chosen.addresses == Addresses.from_submission("other:1000")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("j", "--to", "d"),
+        ("j", "--status", "FAILED"),
+        ("--array", "j"),
+        ("j", "--array", "j", "--to", "d"),
+        ("--array", "j", "--to", "d", "--follow"),
+        ("--array", "j", "--to", "d", "--status", "LOST"),
+    ],
+)
+def test_logs_are_of_one_job_or_of_an_array_into_a_folder(
+    monkeypatch: pytest.MonkeyPatch, arguments: Sequence[str]
+) -> None:
+    assert _run(monkeypatch, "logs", *arguments) == exit_code.USAGE
