@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 
 from longshore.backoff import Backoff
-from longshore.v1 import job_pb2, key_value_pb2, scheduler_service_pb2
+from longshore.v1 import job_control_service_pb2, job_pb2, key_value_pb2, scheduler_service_pb2
 from longshore_client import build
-from longshore_client.call import new_request_id
+from longshore_client.call import BACKOFF_FIRST_SECONDS, BACKOFF_LAST_SECONDS, new_request_id
 from longshore_client.connection import Connection
-from longshore_client.errors import NotFound, Timeout
+from longshore_client.errors import NotFound, Timeout, Unavailable
 
 #: Most ids of one DescribeJobs call.
 DESCRIBE_MAXIMUM = 100
@@ -250,6 +251,85 @@ class JobCalls(Connection):
         await self._caller.unary(
             self._submission.TerminateJob, job_pb2.TerminateJobRequest(job_id=job_id, reason=reason)
         )
+
+    async def stop_jobs(  # noqa: PLR0913 - jobs have that much in common
+        self,
+        *,
+        terminate: bool,
+        reason: str = "",
+        dry_run: bool = False,
+        queue: str | None = None,
+        name: str | None = None,
+        statuses: Sequence[str] = (),
+        definition: str | None = None,
+        submitted_after: datetime | None = None,
+        submitted_before: datetime | None = None,
+        tags: Mapping[str, str] | None = None,
+        share: str | None = None,
+    ) -> AsyncIterator[job_control_service_pb2.StopJobsResponse]:
+        """Cancels or terminates all jobs that have something in common, or only counts them.
+
+        The service does it; a stream that breaks off is begun again, and goes on where it broke.
+
+        Args:
+            terminate: end them in whatever status they are; else only those that have not started.
+            reason: becomes the status reason of the jobs that this ends.
+            dry_run: only count.
+            queue: name or ARN of their job queue.
+            name: their names, with `*` for any text and `?` for any character.
+            statuses: any of these statuses; empty: all that can be stopped.
+            definition: name, `name:revision` or ARN of their job definition.
+            submitted_after: submitted at this time or later.
+            submitted_before: submitted before this time.
+            tags: tags that they have.
+            share: their share of a queue with a scheduling policy.
+
+        Returns:
+            How far it is, again and again; the last one is `complete`.
+        """
+        action = (
+            job_control_service_pb2.STOP_ACTION_TERMINATE
+            if terminate
+            else job_control_service_pb2.STOP_ACTION_CANCEL
+        )
+        with build.well_formed():
+            request = job_control_service_pb2.StopJobsRequest(
+                selection=job_control_service_pb2.JobSelection(
+                    job_queue=queue,
+                    job_name=name,
+                    statuses=statuses,
+                    job_definition=definition,
+                    submitted_after=build.instant(submitted_after),
+                    submitted_before=build.instant(submitted_before),
+                    tags=tags,
+                    share_identifier=share,
+                ),
+                action=action,
+                reason=reason,
+                dry_run=dry_run,
+            )
+        before = job_control_service_pb2.StopJobsResponse()
+        backoff = Backoff(BACKOFF_FIRST_SECONDS, BACKOFF_LAST_SECONDS)
+        deadline = asyncio.get_running_loop().time() + self._caller.timeout
+        while True:
+            told = job_control_service_pb2.StopJobsResponse()
+            try:
+                async for told in self._caller.stream(self._control.StopJobs, request):
+                    deadline = asyncio.get_running_loop().time() + self._caller.timeout
+                    yield job_control_service_pb2.StopJobsResponse(
+                        jobs=before.jobs + told.jobs,
+                        children=before.children + told.children,
+                        complete=told.complete,
+                    )
+                    if told.complete:
+                        return
+            except Unavailable:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise
+            if not dry_run:
+                before.jobs += told.jobs
+                before.children += told.children
+            await asyncio.sleep(backoff.delay())
 
     async def explain_job(self, job_id: str) -> scheduler_service_pb2.ExplainJobResponse:
         """Why a job is where it is.

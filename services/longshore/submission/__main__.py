@@ -17,19 +17,27 @@ from longshore.runtime.process import run_until_stopped
 from longshore.state.health import is_ready
 from longshore.state.pool import Pool, open_pool
 from longshore.submission.config import SubmissionConfig
+from longshore.submission.control_servicer import JobControlServicer
 from longshore.submission.convert import encode_container, encode_nodes
 from longshore.submission.definitions import Definitions
 from longshore.submission.environments import Environments, Queues
 from longshore.submission.jobs import Jobs
 from longshore.submission.policies import Policies
 from longshore.submission.servicer import SubmissionServicer
+from longshore.submission.stopping import Stopping
 from longshore.submission.submit import Submitter, forget_tokens
 from longshore.submission.tags import Tags
-from longshore.v1 import submission_service_pb2, submission_service_pb2_grpc
+from longshore.v1 import (
+    job_control_service_pb2,
+    job_control_service_pb2_grpc,
+    submission_service_pb2,
+    submission_service_pb2_grpc,
+)
 
 log = structlog.get_logger()
 
 SERVICE = submission_service_pb2.DESCRIPTOR.services_by_name["SubmissionService"].full_name
+CONTROL = job_control_service_pb2.DESCRIPTOR.services_by_name["JobControlService"].full_name
 HEALTH_SECONDS = 1.0
 RETRY_SECONDS = 1.0
 #: Between passes that forget old tokens.
@@ -54,6 +62,12 @@ async def serving(config: SubmissionConfig, pool: Pool) -> AsyncIterator[GrpcSer
             Tags(pool),
         ),
         SERVICE,
+    )
+
+    server.add(
+        job_control_service_pb2_grpc.add_JobControlServiceServicer_to_server,
+        JobControlServicer(Stopping(pool)),
+        CONTROL,
     )
 
     async def report_health() -> None:

@@ -409,3 +409,21 @@ def test_logs_are_of_one_job_or_of_an_array_into_a_folder(
     monkeypatch: pytest.MonkeyPatch, arguments: Sequence[str]
 ) -> None:
     assert _run(monkeypatch, "logs", *arguments) == exit_code.USAGE
+
+
+@pytest.mark.parametrize("command", ["cancel", "terminate"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("--yes",),
+        ("j", "--queue", "q"),
+        ("j", "--yes"),
+        ("--submitted-after", "yesterday"),
+        ("--tag", "x"),
+    ],
+)
+def test_jobs_to_stop_are_named_by_ids_or_by_what_they_have_in_common(
+    monkeypatch: pytest.MonkeyPatch, command: str, arguments: Sequence[str]
+) -> None:
+    assert _run(monkeypatch, command, *arguments) == exit_code.USAGE

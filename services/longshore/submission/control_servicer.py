@@ -1,0 +1,78 @@
+"""JobControlService on the wire: check, call, convert."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from longshore.domain.arn import JOB_QUEUE, parse_definition, parse_name
+from longshore.domain.checks import require
+from longshore.domain.errors import InvalidRequest
+from longshore.domain.request.selection import Selection
+from longshore.submission.check import check_request
+from longshore.submission.stopping import Stopping
+from longshore.v1 import job_control_service_pb2 as pb
+from longshore.v1 import job_control_service_pb2_grpc
+
+
+class JobControlServicer(job_control_service_pb2_grpc.JobControlServiceServicer):
+    """What AWS has not for people with many jobs."""
+
+    def __init__(self, stopping: Stopping) -> None:
+        self._stopping = stopping
+
+    async def StopJobs(
+        self, request: pb.StopJobsRequest, context: object
+    ) -> AsyncIterator[pb.StopJobsResponse]:
+        """Cancels, terminates or counts the jobs that a selection means."""
+        check_request(request)
+        require(
+            request.action in (pb.STOP_ACTION_CANCEL, pb.STOP_ACTION_TERMINATE),
+            "action must be STOP_ACTION_CANCEL or STOP_ACTION_TERMINATE.",
+            "action",
+        )
+        async for told in self._stopping.stop(
+            _selection(request.selection),
+            terminate=request.action == pb.STOP_ACTION_TERMINATE,
+            reason=request.reason,
+            dry_run=request.dry_run,
+        ):
+            yield pb.StopJobsResponse(
+                jobs=told.jobs, children=told.children, complete=told.complete
+            )
+
+
+def _selection(given: pb.JobSelection) -> Selection:
+    return Selection(
+        job_queue=(
+            parse_name(JOB_QUEUE, given.job_queue, member="selection.jobQueue")
+            if given.HasField("job_queue")
+            else None
+        ),
+        job_name=given.job_name if given.HasField("job_name") else None,
+        statuses=tuple(given.statuses),
+        definition=(
+            parse_definition(given.job_definition, member="selection.jobDefinition")
+            if given.HasField("job_definition")
+            else None
+        ),
+        submitted_after=(
+            _time(given.submitted_after, "selection.submittedAfter")
+            if given.HasField("submitted_after")
+            else None
+        ),
+        submitted_before=(
+            _time(given.submitted_before, "selection.submittedBefore")
+            if given.HasField("submitted_before")
+            else None
+        ),
+        tags=dict(given.tags),
+        share=given.share_identifier if given.HasField("share_identifier") else None,
+    )
+
+
+def _time(given: Timestamp, member: str) -> datetime:
+    try:
+        return given.ToDatetime(UTC)
+    except (ValueError, OverflowError):
+        raise InvalidRequest(f"{member} is no time of any calendar.", member=member) from None
