@@ -84,7 +84,8 @@ class Stand:
         """Calls an operation; a refusal is raised as the error it was on the other side."""
         request = ParseDict(members, _INPUTS[operation]())
         try:
-            answer = await getattr(self._stub, operation)(
+            own = self._control if operation in _CONTROL.methods_by_name else self._stub
+            answer = await getattr(own, operation)(
                 request, timeout=15, metadata=tuple((metadata or {}).items())
             )
         except grpc.aio.AioRpcError as error:

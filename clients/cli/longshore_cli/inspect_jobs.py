@@ -108,7 +108,9 @@ def _statuses(given: list[str] | None) -> list[str]:
 def _why(job: job_pb2.JobSummary) -> str:
     """Why a job is where it is; of an array, where its children are."""
     if job.array_properties.status_summary:
-        return summary(dict(job.array_properties.status_summary))
+        again = f"runs {job.rerun_of} again" if job.rerun_of else ""
+        told = summary(dict(job.array_properties.status_summary))
+        return "; ".join(filter(None, (told, again)))
     main = "main node" if job.node_properties.is_main_node else ""
     return "; ".join(filter(None, (main, job.status_reason)))
 
@@ -236,7 +238,6 @@ def _nodes(job: job_pb2.JobDetail) -> list[tuple[str, str]]:
 
 def _show(job: job_pb2.JobDetail, placed: _Placed) -> None:
     container = job.container
-    array = job.array_properties
     console.fields(
         [
             ("job", job.job_id),
@@ -250,7 +251,8 @@ def _show(job: job_pb2.JobDetail, placed: _Placed) -> None:
             ("stopped", console.when(job.stopped_at)),
             ("ran", console.duration(job.started_at, job.stopped_at)),
             ("children", summary(counts(job)) if _is_parent(job) else ""),
-            ("index", str(array.index) if array.HasField("index") else ""),
+            ("index", _index(job)),
+            ("runs again", _runs_again(job)),
             *_nodes(job),
             ("depends on", _depends_on(job)),
             ("image", container.image),
@@ -266,6 +268,22 @@ def _show(job: job_pb2.JobDetail, placed: _Placed) -> None:
             *_attempts(job, placed.attempts),
         ]
     )
+
+
+def _index(job: job_pb2.JobDetail) -> str:
+    """Which child this is; what it sees as its index, where that is another."""
+    array = job.array_properties
+    if not array.HasField("index"):
+        return ""
+    seen = f", which sees index {job.rerun_index}" if job.HasField("rerun_index") else ""
+    return f"{array.index}{seen}"
+
+
+def _runs_again(job: job_pb2.JobDetail) -> str:
+    """Of an array that runs children of another one: of which, and which of the first array's."""
+    if not job.rerun_of:
+        return ""
+    return f"failed children of {job.rerun_of}, with indexes {', '.join(job.rerun_indexes)}"
 
 
 def _depends_on(job: job_pb2.JobDetail) -> str:

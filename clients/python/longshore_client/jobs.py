@@ -331,6 +331,27 @@ class JobCalls(Connection):
                 before.children += told.children
             await asyncio.sleep(backoff.delay())
 
+    async def rerun_job(
+        self, job_id: str, *, client_token: str | None = None
+    ) -> job_control_service_pb2.RerunJobResponse:
+        """Runs the failed children of an array that is over again, as a new array.
+
+        Args:
+            job_id: the array job.
+            client_token: for 24 hours the same token and job are answered with the same new job.
+                None: each call makes one.
+
+        Raises:
+            NotFound: no such job.
+            InvalidRequest: it is no array job.
+            PreconditionFailed: it is not over, or none of its children failed.
+        """
+        with build.well_formed():
+            request = job_control_service_pb2.RerunJobRequest(
+                job_id=job_id, client_token=client_token or new_request_id()
+            )
+        return await self._caller.unary(self._control.RerunJob, request)
+
     async def explain_job(self, job_id: str) -> scheduler_service_pb2.ExplainJobResponse:
         """Why a job is where it is.
 

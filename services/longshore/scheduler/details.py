@@ -51,4 +51,5 @@ class DetailsCache:
 
 
 def _size(job: JobDetails) -> int:
-    return _DETAILS_LEAST + len(job.container or b"") + len(job.nodes or b"")
+    origins = 4 * len(job.origins.pairs) if job.origins else 0
+    return _DETAILS_LEAST + len(job.container or b"") + len(job.nodes or b"") + origins

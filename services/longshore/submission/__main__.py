@@ -23,6 +23,7 @@ from longshore.submission.definitions import Definitions
 from longshore.submission.environments import Environments, Queues
 from longshore.submission.jobs import Jobs
 from longshore.submission.policies import Policies
+from longshore.submission.rerunning import Rerunning
 from longshore.submission.servicer import SubmissionServicer
 from longshore.submission.stopping import Stopping
 from longshore.submission.submit import Submitter, forget_tokens
@@ -66,7 +67,7 @@ async def serving(config: SubmissionConfig, pool: Pool) -> AsyncIterator[GrpcSer
 
     server.add(
         job_control_service_pb2_grpc.add_JobControlServiceServicer_to_server,
-        JobControlServicer(Stopping(pool)),
+        JobControlServicer(Stopping(pool), Rerunning(pool)),
         CONTROL,
     )
 

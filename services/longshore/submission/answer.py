@@ -184,6 +184,9 @@ def job_to(described: DescribedJob, arns: Arns) -> job_pb2.JobDetail:
     if "container" in detail:
         detail["container"] = {**detail["container"], **_container_state(described, arns)}
     _lower_actions(detail)
+    _put(detail, "rerunOf", job.rerun_of and str(job.rerun_of))
+    _put(detail, "rerunIndex", described.rerun_index)
+    detail["rerunIndexes"] = described.rerun_indexes
     return ParseDict(detail, job_pb2.JobDetail())
 
 
@@ -222,6 +225,7 @@ def summary_to(job: JobRecord, arns: Arns) -> job_pb2.JobSummary:
         summary["isCancelled"] = True
     if job.is_terminated:
         summary["isTerminated"] = True
+    _put(summary, "rerunOf", job.rerun_of and str(job.rerun_of))
     return ParseDict(summary, job_pb2.JobSummary())
 
 

@@ -10,6 +10,8 @@ from longshore.domain.checks import require
 from longshore.domain.errors import InvalidRequest
 from longshore.domain.request.selection import Selection
 from longshore.submission.check import check_request
+from longshore.submission.convert import token_of
+from longshore.submission.rerunning import Rerunning
 from longshore.submission.stopping import Stopping
 from longshore.v1 import job_control_service_pb2 as pb
 from longshore.v1 import job_control_service_pb2_grpc
@@ -18,8 +20,9 @@ from longshore.v1 import job_control_service_pb2_grpc
 class JobControlServicer(job_control_service_pb2_grpc.JobControlServiceServicer):
     """What AWS has not for people with many jobs."""
 
-    def __init__(self, stopping: Stopping) -> None:
+    def __init__(self, stopping: Stopping, rerunning: Rerunning) -> None:
         self._stopping = stopping
+        self._rerunning = rerunning
 
     async def StopJobs(
         self, request: pb.StopJobsRequest, context: object
@@ -40,6 +43,15 @@ class JobControlServicer(job_control_service_pb2_grpc.JobControlServiceServicer)
             yield pb.StopJobsResponse(
                 jobs=told.jobs, children=told.children, complete=told.complete
             )
+
+    async def RerunJob(self, request: pb.RerunJobRequest, context: object) -> pb.RerunJobResponse:
+        """Runs the failed children of an array again."""
+        check_request(request)
+        token = (
+            token_of(request, request.client_token) if request.HasField("client_token") else None
+        )
+        made = await self._rerunning.rerun(request.job_id, token)
+        return pb.RerunJobResponse(job_id=str(made.job_id), size=made.size)
 
 
 def _selection(given: pb.JobSelection) -> Selection:

@@ -74,15 +74,17 @@ def submission_from(request: job_pb2.SubmitJobRequest, request_id: uuid.UUID | N
             if request.HasField("scheduling_priority_override")
             else None
         ),
-        token=_token(request),
+        token=(
+            token_of(request, request.client_token) if request.HasField("client_token") else None
+        ),
     )
 
 
-def _token(request: job_pb2.SubmitJobRequest) -> Token | None:
-    if not request.HasField("client_token"):
-        return None
+def token_of(request: Message, text: str) -> Token:
+    """A caller's token, with a digest of all that the request says."""
     told = request.SerializeToString(deterministic=True)
-    return Token(request.client_token, hashlib.sha256(told).digest())
+    kind = request.DESCRIPTOR.full_name.encode()
+    return Token(text, hashlib.sha256(kind + b"\0" + told).digest())
 
 
 def _refuse_other_overrides(request: job_pb2.SubmitJobRequest) -> None:

@@ -209,3 +209,59 @@ class StopJobsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StopJobsResponse: _TypeAlias = StopJobsResponse  # noqa: Y015
+
+@_typing.final
+class RerunJobRequest(_message.Message):
+    """The array job to run again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    CLIENT_TOKEN_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    """Id of an array job that is over."""
+    client_token: _builtins.str
+    """As `client_token` of SubmitJob: the same token with the same request is the same new job, for 24
+    hours. Absent: each call makes a job.
+    """
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.str = ...,
+        client_token: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_client_token", b"_client_token", "client_token", b"client_token"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_client_token", b"_client_token", "client_token", b"client_token", "job_id", b"job_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__client_token: _TypeAlias = _typing.Literal["client_token"]  # noqa: Y015
+    _WhichOneofArgType__client_token: _TypeAlias = _typing.Literal["_client_token", b"_client_token"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__client_token) -> _WhichOneofReturnType__client_token | None: ...
+
+Global___RerunJobRequest: _TypeAlias = RerunJobRequest  # noqa: Y015
+
+@_typing.final
+class RerunJobResponse(_message.Message):
+    """The array job that was made."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    """Its id."""
+    size: _builtins.int
+    """How many children it has."""
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.str = ...,
+        size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "size", b"size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RerunJobResponse: _TypeAlias = RerunJobResponse  # noqa: Y015

@@ -42,6 +42,11 @@ class JobControlServiceStub:
                 request_serializer=longshore_dot_v1_dot_job__control__service__pb2.StopJobsRequest.SerializeToString,
                 response_deserializer=longshore_dot_v1_dot_job__control__service__pb2.StopJobsResponse.FromString,
                 _registered_method=True)
+        self.RerunJob = channel.unary_unary(
+                '/longshore.v1.JobControlService/RerunJob',
+                request_serializer=longshore_dot_v1_dot_job__control__service__pb2.RerunJobRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_job__control__service__pb2.RerunJobResponse.FromString,
+                _registered_method=True)
 
 
 class JobControlServiceServicer:
@@ -61,6 +66,18 @@ class JobControlServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RerunJob(self, request, context):
+        """Runs the failed children of an array job again, as a new array job of as many children: with the
+        same container, tags, retries, timeout, share and queue, and each with the
+        AWS_BATCH_JOB_ARRAY_INDEX and AWS_BATCH_JOB_ARRAY_SIZE that it had. It depends on nothing; where
+        the children of the old one ran one after the other, these do. NOT_FOUND: no such job.
+        INVALID_ARGUMENT: it is no array job. FAILED_PRECONDITION: it is not over, none of its children
+        failed, or its queue takes no jobs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_JobControlServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -68,6 +85,11 @@ def add_JobControlServiceServicer_to_server(servicer, server):
                     servicer.StopJobs,
                     request_deserializer=longshore_dot_v1_dot_job__control__service__pb2.StopJobsRequest.FromString,
                     response_serializer=longshore_dot_v1_dot_job__control__service__pb2.StopJobsResponse.SerializeToString,
+            ),
+            'RerunJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.RerunJob,
+                    request_deserializer=longshore_dot_v1_dot_job__control__service__pb2.RerunJobRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_job__control__service__pb2.RerunJobResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -100,6 +122,33 @@ class JobControlService:
             '/longshore.v1.JobControlService/StopJobs',
             longshore_dot_v1_dot_job__control__service__pb2.StopJobsRequest.SerializeToString,
             longshore_dot_v1_dot_job__control__service__pb2.StopJobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RerunJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.JobControlService/RerunJob',
+            longshore_dot_v1_dot_job__control__service__pb2.RerunJobRequest.SerializeToString,
+            longshore_dot_v1_dot_job__control__service__pb2.RerunJobResponse.FromString,
             options,
             channel_credentials,
             insecure,

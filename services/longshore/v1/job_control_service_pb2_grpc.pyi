@@ -26,6 +26,14 @@ class JobControlServiceStub:
     goes on where that broke: jobs that were asked for are selected no more. NOT_FOUND: no such job
     queue.
     """
+    RerunJob: _aio.UnaryUnaryMultiCallable[_job_control_service_pb2.RerunJobRequest, _job_control_service_pb2.RerunJobResponse]
+    """Runs the failed children of an array job again, as a new array job of as many children: with the
+    same container, tags, retries, timeout, share and queue, and each with the
+    AWS_BATCH_JOB_ARRAY_INDEX and AWS_BATCH_JOB_ARRAY_SIZE that it had. It depends on nothing; where
+    the children of the old one ran one after the other, these do. NOT_FOUND: no such job.
+    INVALID_ARGUMENT: it is no array job. FAILED_PRECONDITION: it is not over, none of its children
+    failed, or its queue takes no jobs.
+    """
 
 class JobControlServiceServicer(metaclass=_abc_1.ABCMeta):
     """Jobs as many as one has of them. At submission's address, in gRPC alone. A caller's mistake is
@@ -44,6 +52,20 @@ class JobControlServiceServicer(metaclass=_abc_1.ABCMeta):
         many it have been so far, and the last one is complete. Who calls again after a broken stream
         goes on where that broke: jobs that were asked for are selected no more. NOT_FOUND: no such job
         queue.
+        """
+
+    @_abc_1.abstractmethod
+    def RerunJob(
+        self,
+        request: _job_control_service_pb2.RerunJobRequest,
+        context: _aio.ServicerContext[_job_control_service_pb2.RerunJobRequest, _abc.Awaitable[_job_control_service_pb2.RerunJobResponse]],
+    ) -> _abc.Awaitable[_job_control_service_pb2.RerunJobResponse]:
+        """Runs the failed children of an array job again, as a new array job of as many children: with the
+        same container, tags, retries, timeout, share and queue, and each with the
+        AWS_BATCH_JOB_ARRAY_INDEX and AWS_BATCH_JOB_ARRAY_SIZE that it had. It depends on nothing; where
+        the children of the old one ran one after the other, these do. NOT_FOUND: no such job.
+        INVALID_ARGUMENT: it is no array job. FAILED_PRECONDITION: it is not over, none of its children
+        failed, or its queue takes no jobs.
         """
 
 def add_JobControlServiceServicer_to_server(servicer: JobControlServiceServicer, server: _aio.Server) -> None: ...

@@ -237,3 +237,14 @@ async def test_counting_begins_anew_where_a_stream_broke(client: Client, script:
     ]
     answers = client.stop_jobs(terminate=False, dry_run=True, queue="q")
     assert [answer.jobs async for answer in answers] == [3, 5]
+
+
+async def test_an_array_is_run_again_once_although_the_first_answer_was_lost(
+    client: Client, script: Script
+) -> None:
+    made = job_control_service_pb2.RerunJobResponse(job_id="new", size=3)
+    script.on("RerunJob", grpc.StatusCode.UNAVAILABLE, lambda _: made)
+    assert await client.rerun_job("old") == made
+    first, second = script.sent("RerunJob")
+    assert first == second
+    assert first.client_token

@@ -1,11 +1,13 @@
 """Every change of a job after its insertion. Written by the scheduler alone."""
 
 import uuid
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from longshore.domain.job.arrays import Origins
 from longshore.domain.job.job import JobKey, JobStatus
 from longshore.domain.job.record import JobFacts, JobFlag, JobMove
 from longshore.state.pool import Connection
@@ -38,6 +40,8 @@ class JobDetails:
     #: Tags that go on to the containers: of the definition, and over them the job's own. None if
     #: tags are not propagated.
     tags: dict[str, str] | None = None
+    #: Of an array that runs children of another one again.
+    origins: Origins | None = None
 
 
 def _row(row: Any) -> JobFacts:
@@ -217,10 +221,14 @@ async def flag(conn: Connection, flags: Sequence[JobFlag]) -> None:
 async def details(conn: Connection, job_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, JobDetails]:
     """What assignments need to know of jobs, by the id of the single job or parent."""
     rows = await conn.fetch(_SQL["details"], list(job_ids))
-    return {
-        row["job_id"]: JobDetails(**{**dict(row), "rules": tuple(row["rules"] or ())})
-        for row in rows
-    }
+    return {row["job_id"]: _details(dict(row)) for row in rows}
+
+
+def _details(values: dict[str, Any]) -> JobDetails:
+    size, pairs = values.pop("rerun_size"), values.pop("rerun_pairs")
+    rules = tuple(values.pop("rules") or ())
+    origins = None if pairs is None else Origins(size, array("i", pairs))
+    return JobDetails(rules=rules, origins=origins, **values)
 
 
 async def finished_indexes(
