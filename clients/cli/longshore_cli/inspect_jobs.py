@@ -258,6 +258,7 @@ def _show(job: job_pb2.JobDetail, placed: _Placed) -> None:
             ("image", container.image),
             ("command", " ".join(container.command)),
             ("needs", _needs(container)),
+            ("memory", f"{job.memory_mib} MiB by now" if job.HasField("memory_mib") else ""),
             ("instance", _instance(placed.attempts[-1]) if placed.attempts else ""),
             ("cost", "" if placed.cost is None else f"{console.dollars(placed.cost)} USD so far"),
             ("exit code", str(container.exit_code) if container.HasField("exit_code") else ""),
@@ -300,7 +301,8 @@ def _attempts(
         ended = attempt.container
         code = f"exit code {ended.exit_code}" if ended.HasField("exit_code") else "no exit code"
         where = f"on {instances[number]}" if number in instances else ""
-        told = "; ".join(filter(None, (code, attempt.status_reason, ended.reason, where)))
+        memory = f"{attempt.memory_mib} MiB" if job.HasField("memory_mib") else ""
+        told = "; ".join(filter(None, (code, attempt.status_reason, ended.reason, memory, where)))
         fields.append((f"attempt {number}", told))
     return fields
 

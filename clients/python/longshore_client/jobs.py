@@ -60,6 +60,8 @@ class JobCalls(Connection):
         priority: int | None = None,
         tags: Mapping[str, str] | None = None,
         client_token: str | None = None,
+        oom_memory_factor: float | None = None,
+        oom_memory_max_mib: int | None = None,
     ) -> str:
         """Submits a job from plain values; what is not given is as in the definition.
 
@@ -81,6 +83,9 @@ class JobCalls(Connection):
             priority: how soon it goes among the jobs of its share, 0 to 9999.
             tags: the user's own labels.
             client_token: for 24 hours the same token and request are answered with the same job.
+            oom_memory_factor: after an attempt that had too little memory the next one has so many
+                times as much; with `attempts` and the next one.
+            oom_memory_max_mib: the most that it gets so.
 
         Returns:
             The job's id.
@@ -112,6 +117,12 @@ class JobCalls(Connection):
         if attempts is not None:
             with build.well_formed("retryStrategy.attempts"):
                 request.retry_strategy.attempts = attempts
+        if oom_memory_factor is not None:
+            with build.well_formed("retryStrategy.oomMemoryFactor"):
+                request.retry_strategy.oom_memory_factor = oom_memory_factor
+        if oom_memory_max_mib is not None:
+            with build.well_formed("retryStrategy.oomMemoryMaxMib"):
+                request.retry_strategy.oom_memory_max_mib = oom_memory_max_mib
         if timeout_seconds is not None:
             with build.well_formed("timeout.attemptDurationSeconds"):
                 request.timeout.attempt_duration_seconds = timeout_seconds

@@ -186,6 +186,7 @@ def job_to(described: DescribedJob, arns: Arns) -> job_pb2.JobDetail:
     _lower_actions(detail)
     _put(detail, "rerunOf", job.rerun_of and str(job.rerun_of))
     _put(detail, "rerunIndex", described.rerun_index)
+    _put(detail, "memoryMib", described.memory_mib)
     detail["rerunIndexes"] = described.rerun_indexes
     return ParseDict(detail, job_pb2.JobDetail())
 
@@ -275,6 +276,7 @@ def _container_state(described: DescribedJob, arns: Arns) -> Json:
 def _attempt(attempt: AttemptRecord, arns: Arns) -> Json:
     entry: Json = {"container": _attempt_container(attempt, arns)}
     _put(entry, "statusReason", attempt.status_reason)
+    _put(entry, "memoryMib", attempt.memory_mib)
     for name, at in (("startedAt", attempt.started_at), ("stoppedAt", attempt.stopped_at)):
         if at is not None:
             entry[name] = _milliseconds(at)

@@ -822,6 +822,7 @@ class JobDetail(_message.Message):
     RERUN_OF_FIELD_NUMBER: _builtins.int
     RERUN_INDEXES_FIELD_NUMBER: _builtins.int
     RERUN_INDEX_FIELD_NUMBER: _builtins.int
+    MEMORY_MIB_FIELD_NUMBER: _builtins.int
     job_arn: _builtins.str
     """ARN of the job, made from the account, the caller's region and the job id."""
     job_name: _builtins.str
@@ -878,6 +879,10 @@ class JobDetail(_message.Message):
     rerun_index: _builtins.int
     """Children of array jobs that RerunJob made: the index in the array that was first submitted, which
     is the AWS_BATCH_JOB_ARRAY_INDEX that the child sees.
+    """
+    memory_mib: _builtins.int
+    """What the present or next attempt has of memory, in MiB, of single jobs and children whose retry
+    strategy has an `oom_memory_factor`.
     """
     @_builtins.property
     def attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___AttemptDetail]:
@@ -995,10 +1000,11 @@ class JobDetail(_message.Message):
         rerun_of: _builtins.str | None = ...,
         rerun_indexes: _abc.Iterable[_builtins.str] | None = ...,
         rerun_index: _builtins.int | None = ...,
+        memory_mib: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_created_at", b"_created_at", "_is_cancelled", b"_is_cancelled", "_is_terminated", b"_is_terminated", "_job_arn", b"_job_arn", "_job_definition", b"_job_definition", "_job_id", b"_job_id", "_job_name", b"_job_name", "_job_queue", b"_job_queue", "_propagate_tags", b"_propagate_tags", "_rerun_index", b"_rerun_index", "_rerun_of", b"_rerun_of", "_scheduling_priority", b"_scheduling_priority", "_share_identifier", b"_share_identifier", "_started_at", b"_started_at", "_status", b"_status", "_status_reason", b"_status_reason", "_stopped_at", b"_stopped_at", "array_properties", b"array_properties", "consumable_resource_properties", b"consumable_resource_properties", "container", b"container", "created_at", b"created_at", "ecs_properties", b"ecs_properties", "eks_properties", b"eks_properties", "is_cancelled", b"is_cancelled", "is_terminated", b"is_terminated", "job_arn", b"job_arn", "job_definition", b"job_definition", "job_id", b"job_id", "job_name", b"job_name", "job_queue", b"job_queue", "node_details", b"node_details", "node_properties", b"node_properties", "propagate_tags", b"propagate_tags", "rerun_index", b"rerun_index", "rerun_of", b"rerun_of", "retry_strategy", b"retry_strategy", "scheduling_priority", b"scheduling_priority", "share_identifier", b"share_identifier", "started_at", b"started_at", "status", b"status", "status_reason", b"status_reason", "stopped_at", b"stopped_at", "timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_created_at", b"_created_at", "_is_cancelled", b"_is_cancelled", "_is_terminated", b"_is_terminated", "_job_arn", b"_job_arn", "_job_definition", b"_job_definition", "_job_id", b"_job_id", "_job_name", b"_job_name", "_job_queue", b"_job_queue", "_memory_mib", b"_memory_mib", "_propagate_tags", b"_propagate_tags", "_rerun_index", b"_rerun_index", "_rerun_of", b"_rerun_of", "_scheduling_priority", b"_scheduling_priority", "_share_identifier", b"_share_identifier", "_started_at", b"_started_at", "_status", b"_status", "_status_reason", b"_status_reason", "_stopped_at", b"_stopped_at", "array_properties", b"array_properties", "consumable_resource_properties", b"consumable_resource_properties", "container", b"container", "created_at", b"created_at", "ecs_properties", b"ecs_properties", "eks_properties", b"eks_properties", "is_cancelled", b"is_cancelled", "is_terminated", b"is_terminated", "job_arn", b"job_arn", "job_definition", b"job_definition", "job_id", b"job_id", "job_name", b"job_name", "job_queue", b"job_queue", "memory_mib", b"memory_mib", "node_details", b"node_details", "node_properties", b"node_properties", "propagate_tags", b"propagate_tags", "rerun_index", b"rerun_index", "rerun_of", b"rerun_of", "retry_strategy", b"retry_strategy", "scheduling_priority", b"scheduling_priority", "share_identifier", b"share_identifier", "started_at", b"started_at", "status", b"status", "status_reason", b"status_reason", "stopped_at", b"stopped_at", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_created_at", b"_created_at", "_is_cancelled", b"_is_cancelled", "_is_terminated", b"_is_terminated", "_job_arn", b"_job_arn", "_job_definition", b"_job_definition", "_job_id", b"_job_id", "_job_name", b"_job_name", "_job_queue", b"_job_queue", "_propagate_tags", b"_propagate_tags", "_rerun_index", b"_rerun_index", "_rerun_of", b"_rerun_of", "_scheduling_priority", b"_scheduling_priority", "_share_identifier", b"_share_identifier", "_started_at", b"_started_at", "_status", b"_status", "_status_reason", b"_status_reason", "_stopped_at", b"_stopped_at", "array_properties", b"array_properties", "attempts", b"attempts", "consumable_resource_properties", b"consumable_resource_properties", "container", b"container", "created_at", b"created_at", "depends_on", b"depends_on", "ecs_properties", b"ecs_properties", "eks_attempts", b"eks_attempts", "eks_properties", b"eks_properties", "is_cancelled", b"is_cancelled", "is_terminated", b"is_terminated", "job_arn", b"job_arn", "job_definition", b"job_definition", "job_id", b"job_id", "job_name", b"job_name", "job_queue", b"job_queue", "node_details", b"node_details", "node_properties", b"node_properties", "parameters", b"parameters", "platform_capabilities", b"platform_capabilities", "propagate_tags", b"propagate_tags", "rerun_index", b"rerun_index", "rerun_indexes", b"rerun_indexes", "rerun_of", b"rerun_of", "retry_strategy", b"retry_strategy", "scheduling_priority", b"scheduling_priority", "share_identifier", b"share_identifier", "started_at", b"started_at", "status", b"status", "status_reason", b"status_reason", "stopped_at", b"stopped_at", "tags", b"tags", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_created_at", b"_created_at", "_is_cancelled", b"_is_cancelled", "_is_terminated", b"_is_terminated", "_job_arn", b"_job_arn", "_job_definition", b"_job_definition", "_job_id", b"_job_id", "_job_name", b"_job_name", "_job_queue", b"_job_queue", "_memory_mib", b"_memory_mib", "_propagate_tags", b"_propagate_tags", "_rerun_index", b"_rerun_index", "_rerun_of", b"_rerun_of", "_scheduling_priority", b"_scheduling_priority", "_share_identifier", b"_share_identifier", "_started_at", b"_started_at", "_status", b"_status", "_status_reason", b"_status_reason", "_stopped_at", b"_stopped_at", "array_properties", b"array_properties", "attempts", b"attempts", "consumable_resource_properties", b"consumable_resource_properties", "container", b"container", "created_at", b"created_at", "depends_on", b"depends_on", "ecs_properties", b"ecs_properties", "eks_attempts", b"eks_attempts", "eks_properties", b"eks_properties", "is_cancelled", b"is_cancelled", "is_terminated", b"is_terminated", "job_arn", b"job_arn", "job_definition", b"job_definition", "job_id", b"job_id", "job_name", b"job_name", "job_queue", b"job_queue", "memory_mib", b"memory_mib", "node_details", b"node_details", "node_properties", b"node_properties", "parameters", b"parameters", "platform_capabilities", b"platform_capabilities", "propagate_tags", b"propagate_tags", "rerun_index", b"rerun_index", "rerun_indexes", b"rerun_indexes", "rerun_of", b"rerun_of", "retry_strategy", b"retry_strategy", "scheduling_priority", b"scheduling_priority", "share_identifier", b"share_identifier", "started_at", b"started_at", "status", b"status", "status_reason", b"status_reason", "stopped_at", b"stopped_at", "tags", b"tags", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__created_at: _TypeAlias = _typing.Literal["created_at"]  # noqa: Y015
     _WhichOneofArgType__created_at: _TypeAlias = _typing.Literal["_created_at", b"_created_at"]  # noqa: Y015
@@ -1016,6 +1022,8 @@ class JobDetail(_message.Message):
     _WhichOneofArgType__job_name: _TypeAlias = _typing.Literal["_job_name", b"_job_name"]  # noqa: Y015
     _WhichOneofReturnType__job_queue: _TypeAlias = _typing.Literal["job_queue"]  # noqa: Y015
     _WhichOneofArgType__job_queue: _TypeAlias = _typing.Literal["_job_queue", b"_job_queue"]  # noqa: Y015
+    _WhichOneofReturnType__memory_mib: _TypeAlias = _typing.Literal["memory_mib"]  # noqa: Y015
+    _WhichOneofArgType__memory_mib: _TypeAlias = _typing.Literal["_memory_mib", b"_memory_mib"]  # noqa: Y015
     _WhichOneofReturnType__propagate_tags: _TypeAlias = _typing.Literal["propagate_tags"]  # noqa: Y015
     _WhichOneofArgType__propagate_tags: _TypeAlias = _typing.Literal["_propagate_tags", b"_propagate_tags"]  # noqa: Y015
     _WhichOneofReturnType__rerun_index: _TypeAlias = _typing.Literal["rerun_index"]  # noqa: Y015
@@ -1050,6 +1058,8 @@ class JobDetail(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__job_name) -> _WhichOneofReturnType__job_name | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__job_queue) -> _WhichOneofReturnType__job_queue | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_mib) -> _WhichOneofReturnType__memory_mib | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__propagate_tags) -> _WhichOneofReturnType__propagate_tags | None: ...
     @_typing.overload
@@ -1976,12 +1986,15 @@ class AttemptDetail(_message.Message):
     STOPPED_AT_FIELD_NUMBER: _builtins.int
     STATUS_REASON_FIELD_NUMBER: _builtins.int
     TASK_PROPERTIES_FIELD_NUMBER: _builtins.int
+    MEMORY_MIB_FIELD_NUMBER: _builtins.int
     started_at: _builtins.int
     """When it entered RUNNING, in epoch milliseconds. Absent as long as it never did."""
     stopped_at: _builtins.int
     """When it ended, in epoch milliseconds. Absent while it has not."""
     status_reason: _builtins.str
     """Why the status is what it is, for people to read. Set by the service."""
+    memory_mib: _builtins.int
+    """What it had of memory, in MiB."""
     @_builtins.property
     def container(self) -> Global___AttemptContainerDetail:
         """How the container ended."""
@@ -1998,17 +2011,22 @@ class AttemptDetail(_message.Message):
         stopped_at: _builtins.int | None = ...,
         status_reason: _builtins.str | None = ...,
         task_properties: _abc.Iterable[Global___AttemptEcsTaskDetails] | None = ...,
+        memory_mib: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_started_at", b"_started_at", "_status_reason", b"_status_reason", "_stopped_at", b"_stopped_at", "container", b"container", "started_at", b"started_at", "status_reason", b"status_reason", "stopped_at", b"stopped_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_memory_mib", b"_memory_mib", "_started_at", b"_started_at", "_status_reason", b"_status_reason", "_stopped_at", b"_stopped_at", "container", b"container", "memory_mib", b"memory_mib", "started_at", b"started_at", "status_reason", b"status_reason", "stopped_at", b"stopped_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_started_at", b"_started_at", "_status_reason", b"_status_reason", "_stopped_at", b"_stopped_at", "container", b"container", "started_at", b"started_at", "status_reason", b"status_reason", "stopped_at", b"stopped_at", "task_properties", b"task_properties"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_memory_mib", b"_memory_mib", "_started_at", b"_started_at", "_status_reason", b"_status_reason", "_stopped_at", b"_stopped_at", "container", b"container", "memory_mib", b"memory_mib", "started_at", b"started_at", "status_reason", b"status_reason", "stopped_at", b"stopped_at", "task_properties", b"task_properties"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__memory_mib: _TypeAlias = _typing.Literal["memory_mib"]  # noqa: Y015
+    _WhichOneofArgType__memory_mib: _TypeAlias = _typing.Literal["_memory_mib", b"_memory_mib"]  # noqa: Y015
     _WhichOneofReturnType__started_at: _TypeAlias = _typing.Literal["started_at"]  # noqa: Y015
     _WhichOneofArgType__started_at: _TypeAlias = _typing.Literal["_started_at", b"_started_at"]  # noqa: Y015
     _WhichOneofReturnType__status_reason: _TypeAlias = _typing.Literal["status_reason"]  # noqa: Y015
     _WhichOneofArgType__status_reason: _TypeAlias = _typing.Literal["_status_reason", b"_status_reason"]  # noqa: Y015
     _WhichOneofReturnType__stopped_at: _TypeAlias = _typing.Literal["stopped_at"]  # noqa: Y015
     _WhichOneofArgType__stopped_at: _TypeAlias = _typing.Literal["_stopped_at", b"_stopped_at"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_mib) -> _WhichOneofReturnType__memory_mib | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__started_at) -> _WhichOneofReturnType__started_at | None: ...
     @_typing.overload

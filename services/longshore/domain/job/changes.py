@@ -36,6 +36,7 @@ _LISTS = (
     "released",
     "returned",
     "revived",
+    "reshaped",
 )
 
 
@@ -75,6 +76,8 @@ class Changes:
     returned: list[LiveAttempt] = field(default_factory=list)
     #: Attempts that had ended and are live again.
     revived: list[LiveAttempt] = field(default_factory=list)
+    #: Jobs and children that have another shape from their next attempt on.
+    reshaped: list[tuple[JobKey, int]] = field(default_factory=list)
     demand: Counter[int] = field(default_factory=Counter)
     settled: Counter[int] = field(default_factory=Counter)
     #: Whether the event log says anything of this transaction.

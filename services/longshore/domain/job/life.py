@@ -77,7 +77,7 @@ def advance(jobs: Jobs, happenings: Iterable[Happening], now: datetime) -> Chang
         match happening:
             case AttemptReport(key=key):
                 rules = jobs.exit_rules.get(key.job_id, ())
-                take_report(jobs.attempts, changes, happening, rules)
+                take_report(jobs.attempts, changes, happening, rules, jobs.larger.get(key))
             case ToStop(key=key, attempt=number, why=why):
                 if (live := jobs.attempts.live.get((key, number))) is not None:
                     stop(jobs.attempts, changes, live, why)

@@ -35,5 +35,7 @@ class Jobs:
     tagged: Container[uuid.UUID] = ()
     #: evaluateOnExit of jobs with an attempt that may be tried again.
     exit_rules: Mapping[uuid.UUID, tuple[ExitRule, ...]] = field(default_factory=dict)
+    #: The shapes of next attempts that are to have more memory than the ones that end.
+    larger: Mapping[JobKey, int] = field(default_factory=dict)
     #: The one part that moves along: what is decided of an attempt is decided at once.
     attempts: Attempts = field(default_factory=Attempts)

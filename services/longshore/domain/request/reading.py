@@ -27,6 +27,7 @@ class AttemptRecord:
     status_reason: str | None
     #: Under which other nodes of a multi-node job reach it, while known.
     address: str | None = None
+    memory_mib: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,8 @@ class DescribedJob:
     rerun_index: int | None = None
     #: Of such an array: those that its children see, in words.
     rerun_indexes: tuple[str, ...] = ()
+    #: Of the present or next attempt, where that may be more than of the first.
+    memory_mib: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -333,6 +333,7 @@ def resolve(definition: Definition, submission: Submission) -> ResolvedJob:
         resolved["nodeProperties"], needs = nodes.properties, nodes.needs
     else:
         resolved["container"], needs = _resolve_container(detail, submission, parameters)
+    _check_growth(retry, resolved, needs)
     return ResolvedJob(
         detail=resolved,
         needs=needs,
@@ -340,6 +341,23 @@ def resolve(definition: Definition, submission: Submission) -> ResolvedJob:
         timeout_seconds=timeout["attemptDurationSeconds"] if timeout else None,
         nodes=nodes,
         priority=priority or 0,
+    )
+
+
+def _check_growth(retry: Json, resolved: Json, needs: Resources) -> None:
+    """Checks that a job may get more memory where it is asked to, and that there is room for it."""
+    if "oomMemoryFactor" not in retry:
+        return
+    member = "retryStrategy.oomMemoryFactor"
+    require("nodeProperties" not in resolved, f"{member} is not for multi-node jobs.", member)
+    require(
+        FARGATE not in resolved["platformCapabilities"], f"{member} is not for Fargate.", member
+    )
+    require(
+        retry["oomMemoryMaxMib"] >= needs.memory_mib,
+        f"retryStrategy.oomMemoryMaxMib is {retry['oomMemoryMaxMib']}, less than the "
+        f"{needs.memory_mib} MiB that the job has at first.",
+        "retryStrategy.oomMemoryMaxMib",
     )
 
 

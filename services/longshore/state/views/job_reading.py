@@ -49,10 +49,16 @@ async def describe_jobs(conn: Connection, keys: Sequence[JobKey]) -> list[Descri
             tuple(attempts.get(tried[key], ())),
             None if key.is_node else rows[key]["rerun_index"],
             () if key.is_node else _rerun_indexes(rows[key]),
+            None if key.is_node else _memory(rows[key]),
         )
         for key in keys
         if key in rows
     ]
+
+
+def _memory(row: asyncpg.Record) -> int | None:
+    is_parent = row["array_size"] is not None and row["array_index"] == WHOLE
+    return None if is_parent else row["memory_mib"]
 
 
 def _rerun_indexes(row: asyncpg.Record) -> tuple[str, ...]:
@@ -257,4 +263,5 @@ def _attempt(row: asyncpg.Record) -> AttemptRecord:
         reason=row["reason"],
         status_reason=row["status_reason"],
         address=row["address"],
+        memory_mib=row["memory_mib"],
     )

@@ -18,13 +18,15 @@ SELECT
     arrays.changed_at, spec.detail, spec.tags, own.rerun_of,
     CASE WHEN wanted.array_index >= 0 THEN rerun_index(spec.rerun_pairs, wanted.array_index) END AS rerun_index,
     CASE WHEN wanted.array_index = -1 THEN spec.rerun_pairs[1:2 * $3 + 2] END AS rerun_pairs,
-    request.cancels, request.terminates
+    shape.memory_mib, request.cancels, request.terminates
 FROM unnest($1::uuid[], $2::integer[]) WITH ORDINALITY AS wanted (job_id, array_index, ordinal)
 JOIN jobs AS parent ON parent.job_id = wanted.job_id AND parent.array_index = -1
 JOIN job_specs AS spec ON spec.job_id = wanted.job_id
 LEFT JOIN jobs AS own ON own.job_id = wanted.job_id AND own.array_index = wanted.array_index
 LEFT JOIN array_jobs AS arrays ON arrays.job_id = wanted.job_id
-LEFT JOIN demand ON demand.shape_id = parent.shape_id
+LEFT JOIN demand ON demand.shape_id = coalesce(own.shape_id, parent.shape_id)
+LEFT JOIN shapes AS shape ON shape.shape_id = coalesce(own.shape_id, parent.shape_id)
+    AND spec.detail -> 'retryStrategy' ? 'oomMemoryFactor'
 CROSS JOIN LATERAL (
     SELECT CASE
         WHEN own.job_id IS NOT NULL THEN own.status
