@@ -90,7 +90,7 @@ async def test_children_grow_each_alone_and_what_waits_is_demand_of_its_size(
     assert [int(child["memoryMib"]) for child in shown] == [64, 640, 3000]
     assert "memoryMib" not in await stand.describe(array)
     big = await other.agent(vcpus=4, environment="ce")
-    await other.until(f"{array}:2", "STARTING")
+    await big.until(lambda: f"{array}:2" in big.assigned)
     await other.check()
     [live] = await attempt.live(other.conn)
     [needed] = (await demand.shapes(other.conn, [live.shape_id])).values()

@@ -1,11 +1,11 @@
-"""`rerun`: jobs that are there, once more."""
+"""`update`, `rerun`: jobs that are to be otherwise, or once more."""
 
 from typing import Annotated
 
 import typer
 
 from longshore_cli import console
-from longshore_cli.command import Json, coroutine
+from longshore_cli.command import WIRE_MAX, Json, Timeout, coroutine
 from longshore_cli.settings import settings
 
 Token = Annotated[
@@ -19,7 +19,55 @@ Token = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
+    app.command()(update)
     app.command()(rerun)
+
+
+@coroutine
+async def update(
+    job: Annotated[
+        str, typer.Argument(metavar="JOB", help="Job id; of an array, for its children.")
+    ],
+    queue: Annotated[
+        str | None, typer.Option(help="Job queue that it waits in from now on.", show_default=False)
+    ] = None,
+    share: Annotated[
+        str | None,
+        typer.Option(help="Whose job it is, in a queue with a policy.", show_default=False),
+    ] = None,
+    priority: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=9999, help="The higher goes first within its share.", show_default=False
+        ),
+    ] = None,
+    timeout_seconds: Timeout = None,
+    vcpus: Annotated[
+        int | None, typer.Option(min=1, max=WIRE_MAX, help="vCPUs.", show_default=False)
+    ] = None,
+    memory: Annotated[
+        int | None, typer.Option(min=4, max=WIRE_MAX, help="Memory in MiB.", show_default=False)
+    ] = None,
+    gpus: Annotated[
+        int | None, typer.Option(min=1, max=WIRE_MAX, help="GPUs.", show_default=False)
+    ] = None,
+) -> None:
+    """Change a job that has not started.
+
+    Of an array that are the children which wait; those that run go on as they are.
+    """
+    async with settings.connect() as client:
+        await client.update_job(
+            job,
+            queue=queue,
+            share=share,
+            priority=priority,
+            timeout_seconds=timeout_seconds,
+            vcpus=vcpus,
+            memory_mib=memory,
+            gpus=gpus,
+        )
+    console.say(f"{job} is changed")
 
 
 @coroutine

@@ -363,6 +363,46 @@ class JobCalls(Connection):
             )
         return await self._caller.unary(self._control.RerunJob, request)
 
+    async def update_job(
+        self,
+        job_id: str,
+        *,
+        queue: str | None = None,
+        share: str | None = None,
+        priority: int | None = None,
+        timeout_seconds: int | None = None,
+        vcpus: float | None = None,
+        memory_mib: int | None = None,
+        gpus: int | None = None,
+    ) -> None:
+        """Changes a job that waits; of an array, its children that wait.
+
+        Args:
+            job_id: a single, multi-node or array job.
+            queue: name or ARN of the job queue that it waits in from now on.
+            share: whose job it is, in queues with a scheduling policy.
+            priority: how soon it goes among the jobs of its share, 0 to 9999.
+            timeout_seconds: longest time that an attempt may run.
+            vcpus: that it needs instead.
+            memory_mib: that it needs instead.
+            gpus: that it needs instead.
+
+        Raises:
+            NotFound: no such job or queue.
+            PreconditionFailed: it has started or is over.
+            Unavailable: the scheduler did not act in time; nothing was changed.
+        """
+        with build.well_formed():
+            request = job_control_service_pb2.UpdateJobRequest(
+                job_id=job_id,
+                job_queue=queue,
+                share_identifier=share,
+                scheduling_priority=priority,
+                attempt_duration_seconds=timeout_seconds,
+                resource_requirements=build.requirements(vcpus, memory_mib, gpus),
+            )
+        await self._caller.unary(self._control.UpdateJob, request)
+
     async def explain_job(self, job_id: str) -> scheduler_service_pb2.ExplainJobResponse:
         """Why a job is where it is.
 

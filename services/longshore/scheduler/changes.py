@@ -14,6 +14,7 @@ from longshore.state.scheduler import (
     demand,
     job_event,
     job_transition,
+    job_update,
     ready,
 )
 from longshore.state.scheduler.ready import Waiter
@@ -44,6 +45,8 @@ async def flush(conn: Connection, changes: Changes) -> list[ChildCounts]:
     # Requests are noted on unfinished jobs: before the moves that finish them.
     await job_transition.flag(conn, changes.flags)
     changes.flags.clear()
+    await job_update.apply(conn, changes.altered)
+    changes.altered.clear()
     await job_transition.reshape(conn, changes.reshaped)
     changes.reshaped.clear()
     await job_transition.move(conn, list(changes.moves.values()))

@@ -29,6 +29,7 @@ from longshore.scheduler.memory import Memory
 from longshore.scheduler.placing import Placed, may_place_more, place
 from longshore.scheduler.requesting import apply_deletions, apply_requests
 from longshore.scheduler.resuming import resume, suspend
+from longshore.scheduler.updating import apply_updates
 from longshore.state import listen
 from longshore.state.pool import Connection
 from longshore.state.scheduler.job_transition import JobDetails
@@ -116,6 +117,7 @@ class Tick:
             await stop_overdue(this)
             outcome.more |= await admit(this)
             outcome.more |= await apply_requests(this)
+            outcome.more |= await apply_updates(this, self._details)
             outcome.more |= await apply_deletions(this)
             short = await memory.add_demand(conn, changes.settle_demand())
             outcome.placed = await place(this, self._details, self._catalogue, self._seed, sessions)

@@ -28,6 +28,7 @@ from longshore.submission.servicer import SubmissionServicer
 from longshore.submission.stopping import Stopping
 from longshore.submission.submit import Submitter, forget_tokens
 from longshore.submission.tags import Tags
+from longshore.submission.updating import Updating, forget_outcomes
 from longshore.v1 import (
     job_control_service_pb2,
     job_control_service_pb2_grpc,
@@ -41,7 +42,7 @@ SERVICE = submission_service_pb2.DESCRIPTOR.services_by_name["SubmissionService"
 CONTROL = job_control_service_pb2.DESCRIPTOR.services_by_name["JobControlService"].full_name
 HEALTH_SECONDS = 1.0
 RETRY_SECONDS = 1.0
-#: Between passes that forget old tokens.
+#: Between passes that forget old tokens, and outcomes that nobody took.
 FORGET_SECONDS = 600.0
 
 
@@ -67,7 +68,7 @@ async def serving(config: SubmissionConfig, pool: Pool) -> AsyncIterator[GrpcSer
 
     server.add(
         job_control_service_pb2_grpc.add_JobControlServiceServicer_to_server,
-        JobControlServicer(Stopping(pool), Rerunning(pool)),
+        JobControlServicer(Stopping(pool), Rerunning(pool), Updating(pool, encode_container)),
         CONTROL,
     )
 
@@ -75,17 +76,22 @@ async def serving(config: SubmissionConfig, pool: Pool) -> AsyncIterator[GrpcSer
         await server.set_serving(await is_ready(pool))
 
     health = Loop("submission.health", report_health, HEALTH_SECONDS)
-    tokens = Loop("submission.tokens", partial(forget_tokens, pool), FORGET_SECONDS)
+    forgetting = Loop("submission.forgetting", partial(_forget, pool), FORGET_SECONDS)
     async with asyncio.TaskGroup() as group:
         batches = group.create_task(submitter.run())
         async with server:
-            loops = [group.create_task(loop.run()) for loop in (health, tokens)]
+            loops = [group.create_task(loop.run()) for loop in (health, forgetting)]
             await report_health()
             yield server
             health.stop()
-            tokens.stop()
+            forgetting.stop()
             await asyncio.gather(*loops)
         batches.cancel()
+
+
+async def _forget(pool: Pool) -> None:
+    await forget_tokens(pool)
+    await forget_outcomes(pool)
 
 
 async def main(stop: asyncio.Event) -> None:

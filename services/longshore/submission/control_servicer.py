@@ -9,10 +9,12 @@ from longshore.domain.arn import JOB_QUEUE, parse_definition, parse_name
 from longshore.domain.checks import require
 from longshore.domain.errors import InvalidRequest
 from longshore.domain.request.selection import Selection
+from longshore.domain.request.update import Update
 from longshore.submission.check import check_request
 from longshore.submission.convert import token_of
 from longshore.submission.rerunning import Rerunning
 from longshore.submission.stopping import Stopping
+from longshore.submission.updating import Updating
 from longshore.v1 import job_control_service_pb2 as pb
 from longshore.v1 import job_control_service_pb2_grpc
 
@@ -20,9 +22,10 @@ from longshore.v1 import job_control_service_pb2_grpc
 class JobControlServicer(job_control_service_pb2_grpc.JobControlServiceServicer):
     """What AWS has not for people with many jobs."""
 
-    def __init__(self, stopping: Stopping, rerunning: Rerunning) -> None:
+    def __init__(self, stopping: Stopping, rerunning: Rerunning, updating: Updating) -> None:
         self._stopping = stopping
         self._rerunning = rerunning
+        self._updating = updating
 
     async def StopJobs(
         self, request: pb.StopJobsRequest, context: object
@@ -52,6 +55,32 @@ class JobControlServicer(job_control_service_pb2_grpc.JobControlServiceServicer)
         )
         made = await self._rerunning.rerun(request.job_id, token)
         return pb.RerunJobResponse(job_id=str(made.job_id), size=made.size)
+
+    async def UpdateJob(
+        self, request: pb.UpdateJobRequest, context: object
+    ) -> pb.UpdateJobResponse:
+        """Changes a job that waits."""
+        check_request(request)
+        await self._updating.update(request.job_id, _update(request))
+        return pb.UpdateJobResponse()
+
+
+def _update(given: pb.UpdateJobRequest) -> Update:
+    return Update(
+        job_queue=(
+            parse_name(JOB_QUEUE, given.job_queue, member="jobQueue")
+            if given.HasField("job_queue")
+            else None
+        ),
+        share=given.share_identifier if given.HasField("share_identifier") else None,
+        priority=given.scheduling_priority if given.HasField("scheduling_priority") else None,
+        timeout_seconds=(
+            given.attempt_duration_seconds if given.HasField("attempt_duration_seconds") else None
+        ),
+        requirements=tuple(
+            {"type": need.type, "value": need.value} for need in given.resource_requirements
+        ),
+    )
 
 
 def _selection(given: pb.JobSelection) -> Selection:

@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from longshore.v1 import container_pb2 as _container_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -265,3 +266,87 @@ class RerunJobResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RerunJobResponse: _TypeAlias = RerunJobResponse  # noqa: Y015
+
+@_typing.final
+class UpdateJobRequest(_message.Message):
+    """What to change of a job that waits. At least one member besides `job_id`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    JOB_QUEUE_FIELD_NUMBER: _builtins.int
+    SHARE_IDENTIFIER_FIELD_NUMBER: _builtins.int
+    SCHEDULING_PRIORITY_FIELD_NUMBER: _builtins.int
+    ATTEMPT_DURATION_SECONDS_FIELD_NUMBER: _builtins.int
+    RESOURCE_REQUIREMENTS_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    """Id of a single job, a multi-node job or an array job; not of a child or node."""
+    job_queue: _builtins.str
+    """Name or ARN of the job queue that it waits in from now on. ENABLED, VALID, and on compute
+    environments that can run it. Absent: the same.
+    """
+    share_identifier: _builtins.str
+    """Share that it counts against, in queues with a scheduling policy, and only there; required where
+    the job comes from a queue without one. Absent: the same.
+    """
+    scheduling_priority: _builtins.int
+    """Rank within its share, 0 to 9999, in queues with a scheduling policy, and only there. Absent: the
+    same.
+    """
+    attempt_duration_seconds: _builtins.int
+    """How long an attempt may run, in seconds, as in JobTimeout. Absent: as it is."""
+    @_builtins.property
+    def resource_requirements(self) -> _containers.RepeatedCompositeFieldContainer[_container_pb2.ResourceRequirement]:
+        """What it needs instead, as in a submission's `container_overrides`: an entry replaces that of the
+        same kind. Not for multi-node jobs. Empty: the same.
+        """
+
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.str = ...,
+        job_queue: _builtins.str | None = ...,
+        share_identifier: _builtins.str | None = ...,
+        scheduling_priority: _builtins.int | None = ...,
+        attempt_duration_seconds: _builtins.int | None = ...,
+        resource_requirements: _abc.Iterable[_container_pb2.ResourceRequirement] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_attempt_duration_seconds", b"_attempt_duration_seconds", "_job_queue", b"_job_queue", "_scheduling_priority", b"_scheduling_priority", "_share_identifier", b"_share_identifier", "attempt_duration_seconds", b"attempt_duration_seconds", "job_queue", b"job_queue", "scheduling_priority", b"scheduling_priority", "share_identifier", b"share_identifier"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_attempt_duration_seconds", b"_attempt_duration_seconds", "_job_queue", b"_job_queue", "_scheduling_priority", b"_scheduling_priority", "_share_identifier", b"_share_identifier", "attempt_duration_seconds", b"attempt_duration_seconds", "job_id", b"job_id", "job_queue", b"job_queue", "resource_requirements", b"resource_requirements", "scheduling_priority", b"scheduling_priority", "share_identifier", b"share_identifier"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__attempt_duration_seconds: _TypeAlias = _typing.Literal["attempt_duration_seconds"]  # noqa: Y015
+    _WhichOneofArgType__attempt_duration_seconds: _TypeAlias = _typing.Literal["_attempt_duration_seconds", b"_attempt_duration_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__job_queue: _TypeAlias = _typing.Literal["job_queue"]  # noqa: Y015
+    _WhichOneofArgType__job_queue: _TypeAlias = _typing.Literal["_job_queue", b"_job_queue"]  # noqa: Y015
+    _WhichOneofReturnType__scheduling_priority: _TypeAlias = _typing.Literal["scheduling_priority"]  # noqa: Y015
+    _WhichOneofArgType__scheduling_priority: _TypeAlias = _typing.Literal["_scheduling_priority", b"_scheduling_priority"]  # noqa: Y015
+    _WhichOneofReturnType__share_identifier: _TypeAlias = _typing.Literal["share_identifier"]  # noqa: Y015
+    _WhichOneofArgType__share_identifier: _TypeAlias = _typing.Literal["_share_identifier", b"_share_identifier"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__attempt_duration_seconds) -> _WhichOneofReturnType__attempt_duration_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__job_queue) -> _WhichOneofReturnType__job_queue | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__scheduling_priority) -> _WhichOneofReturnType__scheduling_priority | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__share_identifier) -> _WhichOneofReturnType__share_identifier | None: ...
+
+Global___UpdateJobRequest: _TypeAlias = UpdateJobRequest  # noqa: Y015
+
+@_typing.final
+class UpdateJobResponse(_message.Message):
+    """Nothing beyond success: the job is changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateJobResponse: _TypeAlias = UpdateJobResponse  # noqa: Y015

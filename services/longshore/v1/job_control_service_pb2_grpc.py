@@ -47,6 +47,11 @@ class JobControlServiceStub:
                 request_serializer=longshore_dot_v1_dot_job__control__service__pb2.RerunJobRequest.SerializeToString,
                 response_deserializer=longshore_dot_v1_dot_job__control__service__pb2.RerunJobResponse.FromString,
                 _registered_method=True)
+        self.UpdateJob = channel.unary_unary(
+                '/longshore.v1.JobControlService/UpdateJob',
+                request_serializer=longshore_dot_v1_dot_job__control__service__pb2.UpdateJobRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_job__control__service__pb2.UpdateJobResponse.FromString,
+                _registered_method=True)
 
 
 class JobControlServiceServicer:
@@ -78,6 +83,18 @@ class JobControlServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateJob(self, request, context):
+        """Changes a job that waits: single, multi-node, or an array job and with it all of its children that
+        wait; those that have started go on as they are. It answers once that is so. The job keeps its
+        place in the order of submission. NOT_FOUND: no such job or queue. FAILED_PRECONDITION: it has
+        started, is over or about to end; of an array, no child waits, or its queue or share is to change
+        and a child has started; or the queue takes no jobs. UNAVAILABLE: the scheduler did not act in
+        time, and nothing was changed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_JobControlServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -90,6 +107,11 @@ def add_JobControlServiceServicer_to_server(servicer, server):
                     servicer.RerunJob,
                     request_deserializer=longshore_dot_v1_dot_job__control__service__pb2.RerunJobRequest.FromString,
                     response_serializer=longshore_dot_v1_dot_job__control__service__pb2.RerunJobResponse.SerializeToString,
+            ),
+            'UpdateJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateJob,
+                    request_deserializer=longshore_dot_v1_dot_job__control__service__pb2.UpdateJobRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_job__control__service__pb2.UpdateJobResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -149,6 +171,33 @@ class JobControlService:
             '/longshore.v1.JobControlService/RerunJob',
             longshore_dot_v1_dot_job__control__service__pb2.RerunJobRequest.SerializeToString,
             longshore_dot_v1_dot_job__control__service__pb2.RerunJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.JobControlService/UpdateJob',
+            longshore_dot_v1_dot_job__control__service__pb2.UpdateJobRequest.SerializeToString,
+            longshore_dot_v1_dot_job__control__service__pb2.UpdateJobResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -34,6 +34,14 @@ class JobControlServiceStub:
     INVALID_ARGUMENT: it is no array job. FAILED_PRECONDITION: it is not over, none of its children
     failed, or its queue takes no jobs.
     """
+    UpdateJob: _aio.UnaryUnaryMultiCallable[_job_control_service_pb2.UpdateJobRequest, _job_control_service_pb2.UpdateJobResponse]
+    """Changes a job that waits: single, multi-node, or an array job and with it all of its children that
+    wait; those that have started go on as they are. It answers once that is so. The job keeps its
+    place in the order of submission. NOT_FOUND: no such job or queue. FAILED_PRECONDITION: it has
+    started, is over or about to end; of an array, no child waits, or its queue or share is to change
+    and a child has started; or the queue takes no jobs. UNAVAILABLE: the scheduler did not act in
+    time, and nothing was changed.
+    """
 
 class JobControlServiceServicer(metaclass=_abc_1.ABCMeta):
     """Jobs as many as one has of them. At submission's address, in gRPC alone. A caller's mistake is
@@ -66,6 +74,20 @@ class JobControlServiceServicer(metaclass=_abc_1.ABCMeta):
         the children of the old one ran one after the other, these do. NOT_FOUND: no such job.
         INVALID_ARGUMENT: it is no array job. FAILED_PRECONDITION: it is not over, none of its children
         failed, or its queue takes no jobs.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateJob(
+        self,
+        request: _job_control_service_pb2.UpdateJobRequest,
+        context: _aio.ServicerContext[_job_control_service_pb2.UpdateJobRequest, _abc.Awaitable[_job_control_service_pb2.UpdateJobResponse]],
+    ) -> _abc.Awaitable[_job_control_service_pb2.UpdateJobResponse]:
+        """Changes a job that waits: single, multi-node, or an array job and with it all of its children that
+        wait; those that have started go on as they are. It answers once that is so. The job keeps its
+        place in the order of submission. NOT_FOUND: no such job or queue. FAILED_PRECONDITION: it has
+        started, is over or about to end; of an array, no child waits, or its queue or share is to change
+        and a child has started; or the queue takes no jobs. UNAVAILABLE: the scheduler did not act in
+        time, and nothing was changed.
         """
 
 def add_JobControlServiceServicer_to_server(servicer: JobControlServiceServicer, server: _aio.Server) -> None: ...

@@ -45,6 +45,7 @@ def _run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
         *[(name,) for name in ("wait", "cancel", "terminate", "explain", "agent", "version")],
         *[(name,) for name in ("capacity", "activities", "cost", "instances")],
         *[("instance", name) for name in ("describe", "interrupt")],
+        ("update",),
         ("rerun",),
         *[("queue", name) for name in ("create", "list", "update", "delete")],
         *[("policy", name) for name in ("create", "list", "show", "update", "delete")],

@@ -120,6 +120,9 @@ async def start(script: Script) -> tuple[grpc.aio.Server, Addresses]:
                 yield part
 
     class Control(job_control_service_pb2_grpc.JobControlServiceServicer):
+        async def UpdateJob(self, request: Any, context: Any) -> Any:  # noqa: N802
+            return await script.answer("UpdateJob", request, context)
+
         async def RerunJob(self, request: Any, context: Any) -> Any:  # noqa: N802
             return await script.answer("RerunJob", request, context)
 

@@ -8,7 +8,7 @@ from longshore.domain.job.arrays import ArrayRules
 from longshore.domain.job.attempts import Attempts
 from longshore.domain.job.dependency import Dependency
 from longshore.domain.job.job import JobKey
-from longshore.domain.job.record import JobFacts
+from longshore.domain.job.record import ChildCounts, JobFacts, NewEntry
 from longshore.domain.job.retry import ExitRule
 
 
@@ -27,6 +27,10 @@ class Jobs:
     rules: Mapping[uuid.UUID, ArrayRules] = field(default_factory=dict)
     #: Children that may be placed.
     runnable: Container[JobKey] = ()
+    #: How many children of arrays are in which status, and what of jobs may be placed, where a
+    #: user changes them.
+    counts: Mapping[uuid.UUID, ChildCounts] = field(default_factory=dict)
+    entries: Mapping[uuid.UUID, Sequence[NewEntry]] = field(default_factory=dict)
     #: Arrays whose children exist.
     spawned: Container[uuid.UUID] = ()
     #: Queues whose jobs are taken on.

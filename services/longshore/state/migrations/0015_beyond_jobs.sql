@@ -50,3 +50,28 @@ BEGIN
     END LOOP;
 END
 $$;
+
+-- What users change of jobs that wait. Submission records it, the scheduler decides it, and whoever asked takes the
+-- outcome away. NULL: as it is.
+CREATE TABLE job_updates (
+    update_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    job_id uuid NOT NULL,
+    job_queue text,
+    -- '' for none.
+    share_identifier text,
+    priority integer,
+    vcpu_milli bigint,
+    memory_mib bigint,
+    gpus integer,
+    timeout_seconds integer,
+    -- Members of JobDetail that take the place of the job's, and its container as agents get it.
+    detail jsonb NOT NULL DEFAULT '{}',
+    container bytea,
+    -- APPLIED; STARTED: there was nothing that waits; OVER: the job is, or it is to end.
+    outcome text CHECK (outcome IN ('APPLIED', 'STARTED', 'OVER')),
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX job_updates_undecided ON job_updates (update_id) WHERE outcome IS NULL;
+-- One at a time of a job: each is made from what the one before has left.
+CREATE UNIQUE INDEX job_updates_of_job ON job_updates (job_id) WHERE outcome IS NULL;
+CREATE INDEX job_updates_age ON job_updates (created_at);
