@@ -75,3 +75,28 @@ CREATE INDEX job_updates_undecided ON job_updates (update_id) WHERE outcome IS N
 -- One at a time of a job: each is made from what the one before has left.
 CREATE UNIQUE INDEX job_updates_of_job ON job_updates (job_id) WHERE outcome IS NULL;
 CREATE INDEX job_updates_age ON job_updates (created_at);
+
+-- The shape that is as another one but for some members, whatever members shapes have; made where it is missing, and noted
+-- as used. In queues without a policy priorities are without effect.
+CREATE FUNCTION shape_like(pattern integer, changes jsonb) RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+    wanted shapes;
+    members text;
+    found integer;
+BEGIN
+    SELECT (jsonb_populate_record(s, changes)).* INTO wanted FROM shapes s WHERE s.shape_id = pattern;
+    IF wanted.share_identifier = '' THEN
+        wanted.priority := 0;
+    END IF;
+    SELECT string_agg(quote_ident(attname), ', ') INTO members FROM pg_attribute
+    WHERE attrelid = 'shapes'::regclass AND attnum > 0 AND NOT attisdropped AND attname NOT IN ('shape_id', 'used_on');
+    EXECUTE format('SELECT shape_id FROM shapes WHERE (%s) = (SELECT %s FROM (SELECT ($1).*) AS w)'
+        ' AND used_on = current_date', members, members) USING wanted INTO found;
+    IF found IS NULL THEN
+        EXECUTE format('INSERT INTO shapes (%s) SELECT %s FROM (SELECT ($1).*) AS w'
+            ' ON CONFLICT ON CONSTRAINT shapes_key DO UPDATE SET used_on = current_date RETURNING shape_id',
+            members, members) USING wanted INTO found;
+    END IF;
+    RETURN found;
+END
+$$;

@@ -45,9 +45,8 @@ async def shapes(
     by_job = {update.job_id: update.update_id for update in updates}
     rows = await conn.fetch(_SQL["shapes_of"], list(by_job))
     columns = [by_job[row["job_id"]] for row in rows], [row["shape_id"] for row in rows]
-    await conn.execute(_SQL["add_shapes"], *columns)
     found: dict[int, dict[int, tuple[int, str]]] = defaultdict(dict)
-    for row in await conn.fetch(_SQL["find_shapes"], *columns):
+    for row in await conn.fetch(_SQL["new_shapes"], *columns):
         found[row["update_id"]][row["shape_id"]] = row["new_shape_id"], row["job_queue"]
     return found
 

@@ -17,6 +17,5 @@ async def larger(conn: Connection, wanted: Collection[Larger]) -> dict[Larger, i
         return {}
     ordered = sorted(wanted)
     columns = [shape_id for shape_id, _ in ordered], [memory for _, memory in ordered]
-    await conn.execute(_SQL["add_larger"], *columns)
-    rows = await conn.fetch(_SQL["find_larger"], *columns)
+    rows = await conn.fetch(_SQL["larger"], *columns)
     return {(row["shape_id"], row["memory_mib"]): row["larger"] for row in rows}

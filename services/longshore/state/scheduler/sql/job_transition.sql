@@ -74,7 +74,9 @@ FROM unnest($1::uuid[], $2::integer[]) AS c (job_id, array_index)
 JOIN jobs p ON p.job_id = c.job_id AND p.array_index = -1
 JOIN array_jobs a ON a.job_id = c.job_id
 ON CONFLICT (job_id, array_index) DO UPDATE SET status = 'STARTING', attempt = j.attempt + 1,
-    status_reason = NULL, exit_code = NULL, reason = NULL, started_at = NULL
+    status_reason = NULL, exit_code = NULL, reason = NULL, started_at = NULL,
+    -- The array's may have changed since the attempt before.
+    timeout_seconds = excluded.timeout_seconds
     WHERE j.status = 'RUNNABLE'
 RETURNING j.job_id, j.array_index, j.attempt
 

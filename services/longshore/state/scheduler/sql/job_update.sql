@@ -10,31 +10,15 @@ SELECT job_id, shape_id FROM jobs WHERE job_id = ANY($1::uuid[]) AND status IN (
 UNION
 SELECT job_id, shape_id FROM ready WHERE job_id = ANY($1::uuid[])
 
--- name: add_shapes
--- Makes the shapes that changes make of others, where missing, and notes that all are used.
+-- name: new_shapes
+-- The shapes that changes make of others, made where missing, and their queues.
 -- $1 changes, $2 shapes
-INSERT INTO shapes (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type, priority, share_identifier)
-SELECT DISTINCT coalesce(u.job_queue, s.job_queue), coalesce(u.vcpu_milli, s.vcpu_milli),
-    coalesce(u.memory_mib, s.memory_mib), coalesce(u.gpus, s.gpus), s.nodes, s.instance_type,
-    CASE WHEN coalesce(u.share_identifier, s.share_identifier) = '' THEN 0 ELSE coalesce(u.priority, s.priority) END,
-    coalesce(u.share_identifier, s.share_identifier)
+SELECT w.update_id, w.shape_id, coalesce(u.job_queue, s.job_queue) AS job_queue,
+    shape_like(w.shape_id, jsonb_strip_nulls(jsonb_build_object('job_queue', u.job_queue,
+        'share_identifier', u.share_identifier, 'priority', u.priority, 'vcpu_milli', u.vcpu_milli,
+        'memory_mib', u.memory_mib, 'gpus', u.gpus))) AS new_shape_id
 FROM unnest($1::bigint[], $2::integer[]) AS w (update_id, shape_id)
 JOIN job_updates u USING (update_id) JOIN shapes s USING (shape_id)
-ORDER BY 1, 2, 3, 4, 5, 6, 7, 8
-ON CONFLICT (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type, priority, share_identifier)
-    DO UPDATE SET used_on = current_date WHERE shapes.used_on < current_date
-
--- name: find_shapes
--- The shapes that changes make of others.
--- $1 changes, $2 shapes
-SELECT w.update_id, w.shape_id, n.shape_id AS new_shape_id, n.job_queue
-FROM unnest($1::bigint[], $2::integer[]) AS w (update_id, shape_id)
-JOIN job_updates u USING (update_id) JOIN shapes s USING (shape_id)
-JOIN shapes n ON n.job_queue = coalesce(u.job_queue, s.job_queue)
-    AND n.vcpu_milli = coalesce(u.vcpu_milli, s.vcpu_milli) AND n.memory_mib = coalesce(u.memory_mib, s.memory_mib)
-    AND n.gpus = coalesce(u.gpus, s.gpus) AND n.nodes = s.nodes AND n.instance_type = s.instance_type
-    AND n.share_identifier = coalesce(u.share_identifier, s.share_identifier)
-    AND n.priority = CASE WHEN n.share_identifier = '' THEN 0 ELSE coalesce(u.priority, s.priority) END
 
 -- name: apply_to_jobs
 -- Changes jobs and their children that wait. $1 change, $2 shapes, $3 shapes in their place
