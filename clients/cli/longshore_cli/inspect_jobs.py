@@ -284,7 +284,7 @@ def _runs_again(job: job_pb2.JobDetail) -> str:
     """Of an array that runs children of another one: of which, and which of the first array's."""
     if not job.rerun_of:
         return ""
-    return f"failed children of {job.rerun_of}, with indexes {', '.join(job.rerun_indexes)}"
+    return f"failed children of {job.rerun_of}, with indexes {job.rerun_indexes}"
 
 
 def _depends_on(job: job_pb2.JobDetail) -> str:

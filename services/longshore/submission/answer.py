@@ -187,7 +187,7 @@ def job_to(described: DescribedJob, arns: Arns) -> job_pb2.JobDetail:
     _put(detail, "rerunOf", job.rerun_of and str(job.rerun_of))
     _put(detail, "rerunIndex", described.rerun_index)
     _put(detail, "memoryMib", described.memory_mib)
-    detail["rerunIndexes"] = described.rerun_indexes
+    _put(detail, "rerunIndexes", ", ".join(described.rerun_indexes) or None)
     return ParseDict(detail, job_pb2.JobDetail())
 
 

@@ -876,6 +876,11 @@ class JobDetail(_message.Message):
     """True: termination was asked for, even if the status has not changed yet."""
     rerun_of: _builtins.str
     """Array jobs that RerunJob made: id of the array job whose failed children these are."""
+    rerun_indexes: _builtins.str
+    """Array jobs that RerunJob made: the indexes of its children in the array that was first submitted,
+    in the order of the children, as in `4, 7-9`; of more than 1,000 such ranges the first. A child's
+    own is `rerun_index`.
+    """
     rerun_index: _builtins.int
     """Children of array jobs that RerunJob made: the index in the array that was first submitted, which
     is the AWS_BATCH_JOB_ARRAY_INDEX that the child sees.
@@ -957,13 +962,6 @@ class JobDetail(_message.Message):
         there. Absent: none.
         """
 
-    @_builtins.property
-    def rerun_indexes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Array jobs that RerunJob made: the indexes of its children in the array that was first submitted,
-        in the order of the children, as `4` or `7-9`; the first 1,000 of them. A child's own is
-        `rerun_index`.
-        """
-
     def __init__(
         self,
         *,
@@ -998,13 +996,13 @@ class JobDetail(_message.Message):
         is_terminated: _builtins.bool | None = ...,
         consumable_resource_properties: _consumable_resource_pb2.ConsumableResourceProperties | None = ...,
         rerun_of: _builtins.str | None = ...,
-        rerun_indexes: _abc.Iterable[_builtins.str] | None = ...,
+        rerun_indexes: _builtins.str | None = ...,
         rerun_index: _builtins.int | None = ...,
         memory_mib: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_created_at", b"_created_at", "_is_cancelled", b"_is_cancelled", "_is_terminated", b"_is_terminated", "_job_arn", b"_job_arn", "_job_definition", b"_job_definition", "_job_id", b"_job_id", "_job_name", b"_job_name", "_job_queue", b"_job_queue", "_memory_mib", b"_memory_mib", "_propagate_tags", b"_propagate_tags", "_rerun_index", b"_rerun_index", "_rerun_of", b"_rerun_of", "_scheduling_priority", b"_scheduling_priority", "_share_identifier", b"_share_identifier", "_started_at", b"_started_at", "_status", b"_status", "_status_reason", b"_status_reason", "_stopped_at", b"_stopped_at", "array_properties", b"array_properties", "consumable_resource_properties", b"consumable_resource_properties", "container", b"container", "created_at", b"created_at", "ecs_properties", b"ecs_properties", "eks_properties", b"eks_properties", "is_cancelled", b"is_cancelled", "is_terminated", b"is_terminated", "job_arn", b"job_arn", "job_definition", b"job_definition", "job_id", b"job_id", "job_name", b"job_name", "job_queue", b"job_queue", "memory_mib", b"memory_mib", "node_details", b"node_details", "node_properties", b"node_properties", "propagate_tags", b"propagate_tags", "rerun_index", b"rerun_index", "rerun_of", b"rerun_of", "retry_strategy", b"retry_strategy", "scheduling_priority", b"scheduling_priority", "share_identifier", b"share_identifier", "started_at", b"started_at", "status", b"status", "status_reason", b"status_reason", "stopped_at", b"stopped_at", "timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_created_at", b"_created_at", "_is_cancelled", b"_is_cancelled", "_is_terminated", b"_is_terminated", "_job_arn", b"_job_arn", "_job_definition", b"_job_definition", "_job_id", b"_job_id", "_job_name", b"_job_name", "_job_queue", b"_job_queue", "_memory_mib", b"_memory_mib", "_propagate_tags", b"_propagate_tags", "_rerun_index", b"_rerun_index", "_rerun_indexes", b"_rerun_indexes", "_rerun_of", b"_rerun_of", "_scheduling_priority", b"_scheduling_priority", "_share_identifier", b"_share_identifier", "_started_at", b"_started_at", "_status", b"_status", "_status_reason", b"_status_reason", "_stopped_at", b"_stopped_at", "array_properties", b"array_properties", "consumable_resource_properties", b"consumable_resource_properties", "container", b"container", "created_at", b"created_at", "ecs_properties", b"ecs_properties", "eks_properties", b"eks_properties", "is_cancelled", b"is_cancelled", "is_terminated", b"is_terminated", "job_arn", b"job_arn", "job_definition", b"job_definition", "job_id", b"job_id", "job_name", b"job_name", "job_queue", b"job_queue", "memory_mib", b"memory_mib", "node_details", b"node_details", "node_properties", b"node_properties", "propagate_tags", b"propagate_tags", "rerun_index", b"rerun_index", "rerun_indexes", b"rerun_indexes", "rerun_of", b"rerun_of", "retry_strategy", b"retry_strategy", "scheduling_priority", b"scheduling_priority", "share_identifier", b"share_identifier", "started_at", b"started_at", "status", b"status", "status_reason", b"status_reason", "stopped_at", b"stopped_at", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_created_at", b"_created_at", "_is_cancelled", b"_is_cancelled", "_is_terminated", b"_is_terminated", "_job_arn", b"_job_arn", "_job_definition", b"_job_definition", "_job_id", b"_job_id", "_job_name", b"_job_name", "_job_queue", b"_job_queue", "_memory_mib", b"_memory_mib", "_propagate_tags", b"_propagate_tags", "_rerun_index", b"_rerun_index", "_rerun_of", b"_rerun_of", "_scheduling_priority", b"_scheduling_priority", "_share_identifier", b"_share_identifier", "_started_at", b"_started_at", "_status", b"_status", "_status_reason", b"_status_reason", "_stopped_at", b"_stopped_at", "array_properties", b"array_properties", "attempts", b"attempts", "consumable_resource_properties", b"consumable_resource_properties", "container", b"container", "created_at", b"created_at", "depends_on", b"depends_on", "ecs_properties", b"ecs_properties", "eks_attempts", b"eks_attempts", "eks_properties", b"eks_properties", "is_cancelled", b"is_cancelled", "is_terminated", b"is_terminated", "job_arn", b"job_arn", "job_definition", b"job_definition", "job_id", b"job_id", "job_name", b"job_name", "job_queue", b"job_queue", "memory_mib", b"memory_mib", "node_details", b"node_details", "node_properties", b"node_properties", "parameters", b"parameters", "platform_capabilities", b"platform_capabilities", "propagate_tags", b"propagate_tags", "rerun_index", b"rerun_index", "rerun_indexes", b"rerun_indexes", "rerun_of", b"rerun_of", "retry_strategy", b"retry_strategy", "scheduling_priority", b"scheduling_priority", "share_identifier", b"share_identifier", "started_at", b"started_at", "status", b"status", "status_reason", b"status_reason", "stopped_at", b"stopped_at", "tags", b"tags", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_created_at", b"_created_at", "_is_cancelled", b"_is_cancelled", "_is_terminated", b"_is_terminated", "_job_arn", b"_job_arn", "_job_definition", b"_job_definition", "_job_id", b"_job_id", "_job_name", b"_job_name", "_job_queue", b"_job_queue", "_memory_mib", b"_memory_mib", "_propagate_tags", b"_propagate_tags", "_rerun_index", b"_rerun_index", "_rerun_indexes", b"_rerun_indexes", "_rerun_of", b"_rerun_of", "_scheduling_priority", b"_scheduling_priority", "_share_identifier", b"_share_identifier", "_started_at", b"_started_at", "_status", b"_status", "_status_reason", b"_status_reason", "_stopped_at", b"_stopped_at", "array_properties", b"array_properties", "attempts", b"attempts", "consumable_resource_properties", b"consumable_resource_properties", "container", b"container", "created_at", b"created_at", "depends_on", b"depends_on", "ecs_properties", b"ecs_properties", "eks_attempts", b"eks_attempts", "eks_properties", b"eks_properties", "is_cancelled", b"is_cancelled", "is_terminated", b"is_terminated", "job_arn", b"job_arn", "job_definition", b"job_definition", "job_id", b"job_id", "job_name", b"job_name", "job_queue", b"job_queue", "memory_mib", b"memory_mib", "node_details", b"node_details", "node_properties", b"node_properties", "parameters", b"parameters", "platform_capabilities", b"platform_capabilities", "propagate_tags", b"propagate_tags", "rerun_index", b"rerun_index", "rerun_indexes", b"rerun_indexes", "rerun_of", b"rerun_of", "retry_strategy", b"retry_strategy", "scheduling_priority", b"scheduling_priority", "share_identifier", b"share_identifier", "started_at", b"started_at", "status", b"status", "status_reason", b"status_reason", "stopped_at", b"stopped_at", "tags", b"tags", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__created_at: _TypeAlias = _typing.Literal["created_at"]  # noqa: Y015
     _WhichOneofArgType__created_at: _TypeAlias = _typing.Literal["_created_at", b"_created_at"]  # noqa: Y015
@@ -1028,6 +1026,8 @@ class JobDetail(_message.Message):
     _WhichOneofArgType__propagate_tags: _TypeAlias = _typing.Literal["_propagate_tags", b"_propagate_tags"]  # noqa: Y015
     _WhichOneofReturnType__rerun_index: _TypeAlias = _typing.Literal["rerun_index"]  # noqa: Y015
     _WhichOneofArgType__rerun_index: _TypeAlias = _typing.Literal["_rerun_index", b"_rerun_index"]  # noqa: Y015
+    _WhichOneofReturnType__rerun_indexes: _TypeAlias = _typing.Literal["rerun_indexes"]  # noqa: Y015
+    _WhichOneofArgType__rerun_indexes: _TypeAlias = _typing.Literal["_rerun_indexes", b"_rerun_indexes"]  # noqa: Y015
     _WhichOneofReturnType__rerun_of: _TypeAlias = _typing.Literal["rerun_of"]  # noqa: Y015
     _WhichOneofArgType__rerun_of: _TypeAlias = _typing.Literal["_rerun_of", b"_rerun_of"]  # noqa: Y015
     _WhichOneofReturnType__scheduling_priority: _TypeAlias = _typing.Literal["scheduling_priority"]  # noqa: Y015
@@ -1064,6 +1064,8 @@ class JobDetail(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__propagate_tags) -> _WhichOneofReturnType__propagate_tags | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__rerun_index) -> _WhichOneofReturnType__rerun_index | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rerun_indexes) -> _WhichOneofReturnType__rerun_indexes | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__rerun_of) -> _WhichOneofReturnType__rerun_of | None: ...
     @_typing.overload
