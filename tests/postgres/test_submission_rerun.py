@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import pytest
 from support import scheduling
@@ -9,6 +10,7 @@ from support.scheduling import Ended, scheduler_stand
 from support.submission import Json, Stand, a_container, submission_stand
 
 from longshore.domain.errors import InvalidRequest, LongshoreError, NotFound, PreconditionFailed
+from longshore.scheduler.history import History
 from longshore.v1 import agent_service_pb2 as pb
 
 Stands = tuple[Stand, scheduling.Stand]
@@ -157,3 +159,22 @@ async def test_what_cannot_be_run_again_says_why(stands: Stands) -> None:
     await stand("UpdateJobQueue", jobQueue="q", state="DISABLED")
     with pytest.raises(PreconditionFailed, match="JobQueue q is DISABLED and takes no jobs"):
         await stand("RerunJob", jobId=failed)
+
+
+async def test_an_array_that_is_history_runs_again(stands: Stands) -> None:
+    stand, other = stands
+    work = Work({1, 2})
+    await other.agent(vcpus=4, environment="ce", answers=work)
+    array = await stand.submit(arrayProperties={"size": 4})
+    await _over(stands, array)
+    leadership = other.scheduler.lead.leadership
+    await History(leadership, timedelta(days=90), timedelta(0)).tick()
+    assert await stand.job_count() == 0
+    work.failing = set()
+    again = await _over(stands, (await stand("RerunJob", jobId=array))["jobId"])
+    assert (again["status"], again["rerunIndexes"]) == ("SUCCEEDED", "1-2")
+    await History(leadership, timedelta(days=90), timedelta(0)).tick()
+    assert await stand.job_count() == 0
+    shown = await stand.describe(again["jobId"])
+    assert (shown["rerunOf"], shown["rerunIndexes"]) == (array, "1-2")
+    assert (await stand.describe(f"{again['jobId']}:1"))["rerunIndex"] == 2
