@@ -26,6 +26,7 @@ from longshore.domain.request.submission import Submission
 from longshore.state.embedded import EmbeddedPostgres
 from longshore.state.migrate import migrate
 from longshore.state.pool import open_pool
+from longshore.state.submission import submission_token
 from longshore.submission import submit
 from longshore.submission.convert import encode_container, encode_nodes
 from longshore.submission.submit import TRANSACTIONS, Submitter
@@ -314,6 +315,25 @@ async def test_a_token_makes_one_job_whoever_gives_it_at_once(database_url: str)
         )
         assert {type(result) for result in results} == {str, PreconditionFailed}
         assert await one.job_count() == 4
+
+
+async def test_a_token_that_hangs_in_another_process_holds_no_other_call_up(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submission_token, "WAIT_SECONDS", 0.1)
+    async with stand.conn.transaction():
+        await stand.conn.execute(
+            "INSERT INTO submission_tokens (token, request, job_id)"
+            " VALUES ('t', '', gen_random_uuid())"
+        )
+        results = await asyncio.gather(
+            *(stand.submit(clientToken="t") for _ in range(3)),
+            *(stand.submit() for _ in range(3)),
+            return_exceptions=True,
+        )
+        assert [type(result) for result in results] == [Unavailable] * 3 + [str] * 3
+    with pytest.raises(PreconditionFailed, match="another request"):
+        await stand.submit(clientToken="t")
 
 
 async def test_the_repetitions_of_a_refused_call_are_refused(stand: Stand) -> None:

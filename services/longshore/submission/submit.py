@@ -339,7 +339,16 @@ async def _claim_tokens(
 ) -> list[_Draft]:
     """Takes the tokens of jobs; the drafts that are left where no other call has taken theirs."""
     wanted = {token: d.job_id for d in drafts if (token := d.submission.token)}
-    used = await token_state.claim(conn, wanted, TOKEN_SECONDS)
+    try:
+        used = await token_state.claim(conn, wanted, TOKEN_SECONDS)
+    except Unavailable:
+        # Calls without a token do not wait for one that hangs in another process.
+        for draft in drafts:
+            if draft.submission.token:
+                results[draft.position] = Unavailable(
+                    "Another call with one of the tokens of this moment is under way; try again."
+                )
+        return [draft for draft in drafts if not draft.submission.token]
     left = []
     for draft in drafts:
         token = draft.submission.token

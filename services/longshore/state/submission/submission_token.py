@@ -4,10 +4,12 @@ import uuid
 from collections.abc import Mapping, Sequence
 
 from longshore.domain.request.submission import Token, UsedToken
-from longshore.state.pool import Connection
+from longshore.state.pool import Connection, savepoint
 from longshore.state.queries import load_queries
 
 _SQL = load_queries("submission_token")
+#: How long another transaction may take that takes the same token: storing jobs takes a part of it.
+WAIT_SECONDS = 2.0
 
 
 async def find(
@@ -25,7 +27,18 @@ async def claim(
 
     Returns:
         What those were used for that another transaction has taken meanwhile.
+
+    Raises:
+        Unavailable: another transaction that takes one of them goes on for long; none is taken.
     """
+    async with savepoint(conn):
+        await conn.execute(_SQL["wait_shortly"], f"{int(WAIT_SECONDS * 1000)}ms")
+        return await _claim(conn, wanted, kept_seconds)
+
+
+async def _claim(
+    conn: Connection, wanted: Mapping[Token, uuid.UUID], kept_seconds: float
+) -> dict[str, UsedToken]:
     ordered = sorted(wanted, key=lambda token: token.text)
     rows = await conn.fetch(
         _SQL["claim_tokens"],

@@ -18,6 +18,11 @@ ON CONFLICT (token) DO UPDATE SET request = excluded.request, job_id = excluded.
     WHERE kept.created_at <= now() - make_interval(secs => $4::float8)
 RETURNING token;
 
+-- name: wait_shortly
+-- Lets what follows in the transaction wait for a lock for so long and no longer.
+-- $1 with its unit
+SELECT set_config('lock_timeout', $1, true);
+
 -- name: prune_tokens
 -- Forgets tokens that are over and returns how many.
 -- $1 for how many seconds a token is kept
