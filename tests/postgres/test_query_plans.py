@@ -130,6 +130,13 @@ CASES: list[tuple[str, tuple[Any, ...], str]] = [
     ("job_transition.set_dependencies", (SOME, each(1)), "jobs_pkey"),
     ("job_reading.describe_nodes", (SOME, each(-2)), "attempts_pkey"),
     ("job_reading.node_states", (SOME[0], -1), "attempts_pkey"),
+    (
+        "job_selection.select_jobs",
+        ("q1", ["PENDING", "RUNNABLE"], 0, 1000, *(None,) * 5, "{}", None, True),
+        "jobs_listing",
+    ),
+    ("job_rerun.failed_runs", (SOME[0],), "jobs_pkey"),
+    ("job_update.shapes_of", (SOME,), "jobs_pkey"),
     ("ready.containing", (SOME, each(-1)), "ready_job"),
     ("job_dependency.depended_on", (SOME,), "job_dependencies_depends_on"),
     ("job_dependency.downstream", (SOME, 100), "job_dependencies_depends_on"),

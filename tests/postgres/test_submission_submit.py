@@ -27,6 +27,7 @@ from longshore.domain.request.submission import Submission
 from longshore.state.embedded import EmbeddedPostgres
 from longshore.state.migrate import migrate
 from longshore.state.pool import open_pool
+from longshore.state.submission import submission_token
 from longshore.submission import submit
 from longshore.submission.convert import encode_container, encode_nodes
 from longshore.submission.submit import TRANSACTIONS, Submitter
@@ -124,6 +125,10 @@ REFUSED: list[tuple[dict[str, Any], type[LongshoreError], str]] = [
         InvalidRequest,
         "can onlybe submitted to job queue with fair share scheduling policy.",
     ),
+    ({"clientToken": ""}, InvalidRequest, "clientToken must have 1 to 64 printable"),
+    ({"clientToken": "a b"}, InvalidRequest, "clientToken must have 1 to 64 printable"),
+    ({"clientToken": "x" * 65}, InvalidRequest, "clientToken must have 1 to 64 printable"),
+    ({"clientToken": "\u00e9"}, InvalidRequest, "clientToken must have 1 to 64 printable"),
     ({"schedulingPriorityOverride": 10000}, InvalidRequest, "must be from 0 to 9999"),
     ({"arrayProperties": {"size": 0}}, InvalidRequest, "must be from 1 to 1000000"),
     ({"arrayProperties": {"size": 1_000_001}}, InvalidRequest, "must be from 1 to 1000000"),
@@ -317,6 +322,88 @@ async def test_repetitions_that_arrive_together_make_one_job(stand: Stand) -> No
     ids = await asyncio.gather(*(stand.submit(key) for _ in range(20)))
     assert set(ids) == {key["x-longshore-request-id"]}
     assert await stand.job_count() == 1
+
+
+async def test_the_same_token_and_request_are_the_same_job_for_a_day(stand: Stand) -> None:
+    first = await stand.submit(clientToken="t-1", tags={"b": "1", "a": "2"})
+    await stand.register()  # a newer revision does not make it another request
+    assert await stand.submit(clientToken="t-1", tags={"a": "2", "b": "1"}) == first
+    key = {"x-longshore-request-id": str(uuid.uuid4())}
+    assert await stand.submit(key, clientToken="t-1", tags={"a": "2", "b": "1"}) == first
+    with pytest.raises(PreconditionFailed, match=f"clientToken t-1 has made job {first} of") as no:
+        await stand.submit(clientToken="t-1")
+    assert no.value.fields == {"member": "clientToken"}
+    assert await stand.submit(clientToken="t-2") != first
+    await stand.conn.execute(
+        "UPDATE submission_tokens SET created_at = created_at - interval '24 h' WHERE token = 't-1'"
+    )
+    later = await stand.submit(clientToken="t-1")
+    assert later != first
+    assert await stand.submit(clientToken="t-1") == later
+    assert await stand.job_count() == 3
+
+
+async def test_a_token_whose_request_was_refused_is_free(stand: Stand) -> None:
+    for wrong in ({"jobQueue": "nope"}, {"jobDefinition": "nope"}):
+        with pytest.raises(NotFound):
+            await stand.submit(clientToken="t", **wrong)
+    assert await stand.submit(clientToken="t")
+
+
+async def test_a_token_makes_one_job_whoever_gives_it_at_once(database_url: str) -> None:
+    """In one batch, and in those of two services."""
+    async with submission_stand(database_url) as one, submission_stand(database_url) as other:
+        await one.prepare()
+        calls = [
+            stand.submit(clientToken=f"t-{n % 3}") for n in range(60) for stand in (one, other)
+        ]
+        ids = await asyncio.gather(*calls)
+        assert len(set(ids)) == 3
+        assert await one.job_count() == 3
+        results = await asyncio.gather(
+            one.submit(clientToken="u"),
+            other.submit(clientToken="u", jobName="k"),
+            return_exceptions=True,
+        )
+        assert {type(result) for result in results} == {str, PreconditionFailed}
+        assert await one.job_count() == 4
+
+
+async def test_a_token_that_hangs_in_another_process_holds_no_other_call_up(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submission_token, "WAIT_SECONDS", 0.1)
+    async with stand.conn.transaction():
+        await stand.conn.execute(
+            "INSERT INTO submission_tokens (token, request, job_id)"
+            " VALUES ('t', '', gen_random_uuid())"
+        )
+        results = await asyncio.gather(
+            *(stand.submit(clientToken="t") for _ in range(3)),
+            *(stand.submit() for _ in range(3)),
+            return_exceptions=True,
+        )
+        assert [type(result) for result in results] == [Unavailable] * 3 + [str] * 3
+    with pytest.raises(PreconditionFailed, match="another request"):
+        await stand.submit(clientToken="t")
+
+
+async def test_the_repetitions_of_a_refused_call_are_refused(stand: Stand) -> None:
+    key = {"x-longshore-request-id": str(uuid.uuid4())}
+    calls = [stand.submit(key, jobDefinition="nope") for _ in range(5)]
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert {type(result) for result in results} == {NotFound}
+
+
+async def test_tokens_are_forgotten_after_a_day(stand: Stand, database_url: str) -> None:
+    await stand.submit(clientToken="old")
+    await stand.conn.execute("UPDATE submission_tokens SET created_at = now() - interval '24 h'")
+    kept = await stand.submit(clientToken="new")
+    pool = await open_pool(database_url)
+    await submit.forget_tokens(pool)
+    await pool.close()
+    tokens = await stand.conn.fetch("SELECT token, job_id::text FROM submission_tokens")
+    assert [tuple(row) for row in tokens] == [("new", kept)]
 
 
 async def test_calls_that_arrive_together_share_transactions_and_fail_alone(stand: Stand) -> None:

@@ -14,11 +14,21 @@ from longshore.rpc.errors import from_rpc_error
 from longshore.state.pool import open_pool
 from longshore.submission.__main__ import serving
 from longshore.submission.config import SubmissionConfig
-from longshore.v1 import submission_service_pb2, submission_service_pb2_grpc
+from longshore.v1 import (
+    job_control_service_pb2,
+    job_control_service_pb2_grpc,
+    submission_service_pb2,
+    submission_service_pb2_grpc,
+)
 
 Json = dict[str, Any]
 _SERVICE = submission_service_pb2.DESCRIPTOR.services_by_name["SubmissionService"]
-_INPUTS = {m.name: message_factory.GetMessageClass(m.input_type) for m in _SERVICE.methods}
+_CONTROL = job_control_service_pb2.DESCRIPTOR.services_by_name["JobControlService"]
+_INPUTS = {
+    m.name: message_factory.GetMessageClass(m.input_type)
+    for service in (_SERVICE, _CONTROL)
+    for m in service.methods
+}
 
 
 def a_container(*, vcpus: int = 1, memory_mib: int = 64, **members: Any) -> Json:
@@ -67,6 +77,7 @@ class Stand:
         #: `host:port` of the service.
         self.target = target
         self._stub = submission_service_pb2_grpc.SubmissionServiceStub(channel)
+        self._control = job_control_service_pb2_grpc.JobControlServiceStub(channel)
         self.conn = conn
 
     async def __call__(
@@ -75,12 +86,25 @@ class Stand:
         """Calls an operation; a refusal is raised as the error it was on the other side."""
         request = ParseDict(members, _INPUTS[operation]())
         try:
-            answer = await getattr(self._stub, operation)(
+            own = self._control if operation in _CONTROL.methods_by_name else self._stub
+            answer = await getattr(own, operation)(
                 request, timeout=15, metadata=tuple((metadata or {}).items())
             )
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from error
         return MessageToDict(answer)
+
+    async def stop(self, action: str, *, selection: Json, **members: Any) -> list[Json]:
+        """Stops jobs by what they have in common; all answers."""
+        given = {"action": f"STOP_ACTION_{action}", "reason": "enough", **members}
+        request = ParseDict({"selection": selection, **given}, _INPUTS["StopJobs"]())
+        try:
+            return [
+                MessageToDict(answer, always_print_fields_with_no_presence=True)
+                async for answer in self._control.StopJobs(request, timeout=15)
+            ]
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
 
     async def prepare(self) -> None:
         """Makes a compute environment `ce`, a queue `q` and a definition `d`."""

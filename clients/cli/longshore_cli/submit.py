@@ -63,6 +63,20 @@ async def submit(  # noqa: PLR0913, PLR0917 - each is an option
         int | None, typer.Option(min=4, max=WIRE_MAX, help="Memory in MiB.", show_default=False)
     ] = None,
     attempts: Attempts = None,
+    oom_memory_factor: Annotated[
+        float | None,
+        typer.Option(
+            help="After an attempt that ran out of memory the next one has so many times as much; "
+            "with --attempts and --oom-memory-max.",
+            show_default=False,
+        ),
+    ] = None,
+    oom_memory_max: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=WIRE_MAX, metavar="MIB", help="Most that it gets so.", show_default=False
+        ),
+    ] = None,
     timeout_seconds: Timeout = None,
     share: Annotated[
         str | None,
@@ -75,6 +89,13 @@ async def submit(  # noqa: PLR0913, PLR0917 - each is an option
         ),
     ] = None,
     tag: Tag = None,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            help="Of your choice: for 24 hours the same submission with it is the same job.",
+            show_default=False,
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Submit a job and print its id."""
@@ -96,6 +117,9 @@ async def submit(  # noqa: PLR0913, PLR0917 - each is an option
             share=share,
             priority=priority,
             tags=pairs(tag, "--tag"),
+            client_token=token,
+            oom_memory_factor=oom_memory_factor,
+            oom_memory_max_mib=oom_memory_max,
         )
     if json:
         console.print_json({"jobId": job_id, "jobName": name})

@@ -20,6 +20,8 @@ TAGS_MAX = 50
 REASON_MAX = 1024
 ATTEMPTS_MAX = 10
 EXIT_RULES_MAX = 5
+#: Most times the memory of an attempt that had too little.
+OOM_FACTOR_MAX = 10
 PATTERN_MAX = 512
 PRIORITY_MAX = 9999
 #: Bytes of a request of an operation that has no limit of its own.
@@ -146,11 +148,31 @@ def check_retry(retry: Json | None) -> None:
         f"retryStrategy.attempts must be from 1 to {ATTEMPTS_MAX}.",
         "retryStrategy.attempts",
     )
+    _check_growth(retry.get("oomMemoryFactor"), retry.get("oomMemoryMaxMib"))
     rules = retry.get("evaluateOnExit", [])
     check_count(rules, EXIT_RULES_MAX, "retryStrategy.evaluateOnExit")
     for index, rule in enumerate(rules):
         for name in ("onExitCode", "onReason", "onStatusReason"):
             _check_pattern(rule.get(name), name, f"retryStrategy.evaluateOnExit[{index}].{name}")
+
+
+def _check_growth(factor: object, max_mib: object) -> None:
+    """More memory after an attempt that had too little; a double that is no number is a text."""
+    require(
+        factor is None or (isinstance(factor, int | float) and 1 < factor <= OOM_FACTOR_MAX),
+        f"retryStrategy.oomMemoryFactor must be above 1 and at most {OOM_FACTOR_MAX}.",
+        "retryStrategy.oomMemoryFactor",
+    )
+    require(
+        (factor is None) == (max_mib is None),
+        "retryStrategy.oomMemoryFactor and retryStrategy.oomMemoryMaxMib go together.",
+        "retryStrategy.oomMemoryMaxMib",
+    )
+    require(
+        max_mib is None or (isinstance(max_mib, int) and max_mib > 0),
+        "retryStrategy.oomMemoryMaxMib must be above 0.",
+        "retryStrategy.oomMemoryMaxMib",
+    )
 
 
 def _check_pattern(pattern: str | None, name: str, member: str) -> None:

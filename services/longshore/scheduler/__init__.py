@@ -13,7 +13,8 @@ wire `wire`), and works in ticks (`service`). A tick is one transaction, in this
    their queue (`ending`), and whatever follows: parents, dependents, children (`following`);
 2. attempts are told to stop that are overdue, or whose instance's time is over;
 3. submitted jobs are admitted (`admission`);
-4. requests to cancel and terminate, and jobs of deleted queues (`requesting`);
+4. requests to cancel and terminate, and jobs of deleted queues (`requesting`), and users' changes
+   of jobs that wait (`updating`);
 5. RUNNABLE jobs are placed (`placing`), the first of each queue, or of the shares whose turn comes
    first (`heads`); what shares use is kept as attempts come and go (`sharing`).
 

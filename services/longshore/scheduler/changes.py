@@ -13,6 +13,7 @@ from longshore.state.scheduler import (
     attempt,
     job_event,
     job_transition,
+    job_update,
     ready,
 )
 from longshore.state.scheduler.ready import Waiter
@@ -43,6 +44,10 @@ async def flush(conn: Connection, changes: Changes) -> list[ChildCounts]:
     # Requests are noted on unfinished jobs: before the moves that finish them.
     await job_transition.flag(conn, changes.flags)
     changes.flags.clear()
+    await job_update.apply(conn, changes.altered)
+    changes.altered.clear()
+    await job_transition.reshape(conn, changes.reshaped)
+    changes.reshaped.clear()
     await job_transition.move(conn, list(changes.moves.values()))
     changes.moves.clear()
     await job_event.insert(conn, changes.events)

@@ -199,7 +199,7 @@ def _attempt(
         log_stream_name=log_stream_name(job, key, attempt_id),
         placed_at=now,
         seq=placement.entry.seq,
-        job_queue=job.job_queue,
+        job_queue=shape.job_queue,
         shape_id=shape.shape_id,
         attempts_max=job.attempts_max,
         timeout_seconds=job.timeout_seconds,

@@ -30,6 +30,7 @@ from longshore.scheduler.memory import Memory
 from longshore.scheduler.placing import Placed, may_place_more, place
 from longshore.scheduler.requesting import apply_deletions, apply_requests
 from longshore.scheduler.resuming import resume, suspend
+from longshore.scheduler.updating import apply_updates
 from longshore.state import listen
 from longshore.state.scheduler.job_transition import JobDetails
 
@@ -115,6 +116,7 @@ class Tick:
             await stop_overdue(this)
             outcome.more |= await admit(this)
             outcome.more |= await apply_requests(this)
+            outcome.more |= await apply_updates(this, self._details)
             outcome.more |= await apply_deletions(this)
             await this.part("time limits", lambda: end_overdue(this, self._catalogue), None)
             short = memory.count_demand(changes.settle_demand())

@@ -189,6 +189,10 @@ def job_to(described: DescribedJob, arns: Arns) -> job_pb2.JobDetail:
     if "container" in detail:
         detail["container"] = {**detail["container"], **_container_state(described, arns)}
     _lower_actions(detail)
+    _put(detail, "rerunOf", job.rerun_of and str(job.rerun_of))
+    _put(detail, "rerunIndex", described.rerun_index)
+    _put(detail, "memoryMib", described.memory_mib)
+    _put(detail, "rerunIndexes", ", ".join(described.rerun_indexes) or None)
     return ParseDict(detail, job_pb2.JobDetail())
 
 
@@ -227,6 +231,7 @@ def summary_to(job: JobRecord, arns: Arns) -> job_pb2.JobSummary:
         summary["isCancelled"] = True
     if job.is_terminated:
         summary["isTerminated"] = True
+    _put(summary, "rerunOf", job.rerun_of and str(job.rerun_of))
     return ParseDict(summary, job_pb2.JobSummary())
 
 
@@ -276,6 +281,7 @@ def _container_state(described: DescribedJob, arns: Arns) -> Json:
 def _attempt(attempt: AttemptRecord, arns: Arns) -> Json:
     entry: Json = {"container": _attempt_container(attempt, arns)}
     _put(entry, "statusReason", attempt.status_reason)
+    _put(entry, "memoryMib", attempt.memory_mib)
     for name, at in (("startedAt", attempt.started_at), ("stoppedAt", attempt.stopped_at)):
         if at is not None:
             entry[name] = _milliseconds(at)

@@ -1,6 +1,7 @@
 """What is asked: the wire's messages as AWS-shaped JSON and as records of the domain."""
 
 import functools
+import hashlib
 import uuid
 
 from google.protobuf.json_format import MessageToDict, ParseDict
@@ -17,7 +18,7 @@ from longshore.domain.job.job import JobKey
 from longshore.domain.request.listing import ListRequest
 from longshore.domain.request.merge import Overrides
 from longshore.domain.request.node_overrides import NodeOverrides, RangeOverrides
-from longshore.domain.request.submission import PLAIN, Dependency, Submission
+from longshore.domain.request.submission import PLAIN, Dependency, Submission, Token
 from longshore.v1 import (
     job_definition_pb2,
     job_pb2,
@@ -62,14 +63,24 @@ def submission_from(request: job_pb2.SubmitJobRequest, request_id: uuid.UUID | N
         timeout=to_json(request.timeout) if request.HasField("timeout") else None,
         tags=dict(request.tags),
         propagate_tags=request.propagate_tags if request.HasField("propagate_tags") else None,
-        request_id=request_id,
+        request_id=None if request.HasField("client_token") else request_id,
         share=request.share_identifier if request.HasField("share_identifier") else None,
         priority=(
             request.scheduling_priority_override
             if request.HasField("scheduling_priority_override")
             else None
         ),
+        token=(
+            token_of(request, request.client_token) if request.HasField("client_token") else None
+        ),
     )
+
+
+def token_of(request: Message, text: str) -> Token:
+    """A caller's token, with a digest of all that the request says."""
+    told = request.SerializeToString(deterministic=True)
+    kind = request.DESCRIPTOR.full_name.encode()
+    return Token(text, hashlib.sha256(kind + b"\0" + told).digest())
 
 
 @functools.lru_cache(maxsize=1024)

@@ -87,6 +87,7 @@ class SubmitJobRequest(_message.Message):
     EKS_PROPERTIES_OVERRIDE_FIELD_NUMBER: _builtins.int
     ECS_PROPERTIES_OVERRIDE_FIELD_NUMBER: _builtins.int
     CONSUMABLE_RESOURCE_PROPERTIES_OVERRIDE_FIELD_NUMBER: _builtins.int
+    CLIENT_TOKEN_FIELD_NUMBER: _builtins.int
     job_name: _builtins.str
     """Required. Name that the submitter gave to the job: letters, digits, `-` and `_`, at most 128,
     beginning with a letter or digit. Need not be unique.
@@ -108,6 +109,13 @@ class SubmitJobRequest(_message.Message):
     of its container, `longshore.tag.` before each key, of a slot of its own, and in its metadata.
     They are those of when the attempt is made; more than 50 together fail the job.
     Default false, or the definition's in a submission. Not for EKS.
+    """
+    client_token: _builtins.str
+    """Makes the call one that can be repeated, by whoever and for whatever reason: the first call with
+    a token makes a job, and later ones with the same token and the same request are answered with
+    its id, for 24 hours. With another request they are refused, FAILED_PRECONDITION. 1 to 64
+    printable ASCII characters without spaces. A request id in the metadata is without effect beside
+    it. Absent: each call makes a job of its own.
     """
     @_builtins.property
     def array_properties(self) -> Global___ArrayProperties:
@@ -187,11 +195,14 @@ class SubmitJobRequest(_message.Message):
         eks_properties_override: _eks_pb2.EksPropertiesOverride | None = ...,
         ecs_properties_override: _ecs_pb2.EcsPropertiesOverride | None = ...,
         consumable_resource_properties_override: _consumable_resource_pb2.ConsumableResourceProperties | None = ...,
+        client_token: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_job_definition", b"_job_definition", "_job_name", b"_job_name", "_job_queue", b"_job_queue", "_propagate_tags", b"_propagate_tags", "_scheduling_priority_override", b"_scheduling_priority_override", "_share_identifier", b"_share_identifier", "array_properties", b"array_properties", "consumable_resource_properties_override", b"consumable_resource_properties_override", "container_overrides", b"container_overrides", "ecs_properties_override", b"ecs_properties_override", "eks_properties_override", b"eks_properties_override", "job_definition", b"job_definition", "job_name", b"job_name", "job_queue", b"job_queue", "node_overrides", b"node_overrides", "propagate_tags", b"propagate_tags", "retry_strategy", b"retry_strategy", "scheduling_priority_override", b"scheduling_priority_override", "share_identifier", b"share_identifier", "timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_client_token", b"_client_token", "_job_definition", b"_job_definition", "_job_name", b"_job_name", "_job_queue", b"_job_queue", "_propagate_tags", b"_propagate_tags", "_scheduling_priority_override", b"_scheduling_priority_override", "_share_identifier", b"_share_identifier", "array_properties", b"array_properties", "client_token", b"client_token", "consumable_resource_properties_override", b"consumable_resource_properties_override", "container_overrides", b"container_overrides", "ecs_properties_override", b"ecs_properties_override", "eks_properties_override", b"eks_properties_override", "job_definition", b"job_definition", "job_name", b"job_name", "job_queue", b"job_queue", "node_overrides", b"node_overrides", "propagate_tags", b"propagate_tags", "retry_strategy", b"retry_strategy", "scheduling_priority_override", b"scheduling_priority_override", "share_identifier", b"share_identifier", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_job_definition", b"_job_definition", "_job_name", b"_job_name", "_job_queue", b"_job_queue", "_propagate_tags", b"_propagate_tags", "_scheduling_priority_override", b"_scheduling_priority_override", "_share_identifier", b"_share_identifier", "array_properties", b"array_properties", "consumable_resource_properties_override", b"consumable_resource_properties_override", "container_overrides", b"container_overrides", "depends_on", b"depends_on", "ecs_properties_override", b"ecs_properties_override", "eks_properties_override", b"eks_properties_override", "job_definition", b"job_definition", "job_name", b"job_name", "job_queue", b"job_queue", "node_overrides", b"node_overrides", "parameters", b"parameters", "propagate_tags", b"propagate_tags", "retry_strategy", b"retry_strategy", "scheduling_priority_override", b"scheduling_priority_override", "share_identifier", b"share_identifier", "tags", b"tags", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_client_token", b"_client_token", "_job_definition", b"_job_definition", "_job_name", b"_job_name", "_job_queue", b"_job_queue", "_propagate_tags", b"_propagate_tags", "_scheduling_priority_override", b"_scheduling_priority_override", "_share_identifier", b"_share_identifier", "array_properties", b"array_properties", "client_token", b"client_token", "consumable_resource_properties_override", b"consumable_resource_properties_override", "container_overrides", b"container_overrides", "depends_on", b"depends_on", "ecs_properties_override", b"ecs_properties_override", "eks_properties_override", b"eks_properties_override", "job_definition", b"job_definition", "job_name", b"job_name", "job_queue", b"job_queue", "node_overrides", b"node_overrides", "parameters", b"parameters", "propagate_tags", b"propagate_tags", "retry_strategy", b"retry_strategy", "scheduling_priority_override", b"scheduling_priority_override", "share_identifier", b"share_identifier", "tags", b"tags", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__client_token: _TypeAlias = _typing.Literal["client_token"]  # noqa: Y015
+    _WhichOneofArgType__client_token: _TypeAlias = _typing.Literal["_client_token", b"_client_token"]  # noqa: Y015
     _WhichOneofReturnType__job_definition: _TypeAlias = _typing.Literal["job_definition"]  # noqa: Y015
     _WhichOneofArgType__job_definition: _TypeAlias = _typing.Literal["_job_definition", b"_job_definition"]  # noqa: Y015
     _WhichOneofReturnType__job_name: _TypeAlias = _typing.Literal["job_name"]  # noqa: Y015
@@ -204,6 +215,8 @@ class SubmitJobRequest(_message.Message):
     _WhichOneofArgType__scheduling_priority_override: _TypeAlias = _typing.Literal["_scheduling_priority_override", b"_scheduling_priority_override"]  # noqa: Y015
     _WhichOneofReturnType__share_identifier: _TypeAlias = _typing.Literal["share_identifier"]  # noqa: Y015
     _WhichOneofArgType__share_identifier: _TypeAlias = _typing.Literal["_share_identifier", b"_share_identifier"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__client_token) -> _WhichOneofReturnType__client_token | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__job_definition) -> _WhichOneofReturnType__job_definition | None: ...
     @_typing.overload
@@ -807,6 +820,10 @@ class JobDetail(_message.Message):
     IS_CANCELLED_FIELD_NUMBER: _builtins.int
     IS_TERMINATED_FIELD_NUMBER: _builtins.int
     CONSUMABLE_RESOURCE_PROPERTIES_FIELD_NUMBER: _builtins.int
+    RERUN_OF_FIELD_NUMBER: _builtins.int
+    RERUN_INDEXES_FIELD_NUMBER: _builtins.int
+    RERUN_INDEX_FIELD_NUMBER: _builtins.int
+    MEMORY_MIB_FIELD_NUMBER: _builtins.int
     job_arn: _builtins.str
     """ARN of the job, made from the account, the caller's region and the job id."""
     job_name: _builtins.str
@@ -858,6 +875,21 @@ class JobDetail(_message.Message):
     """True: cancellation was asked for, even if the status has not changed yet."""
     is_terminated: _builtins.bool
     """True: termination was asked for, even if the status has not changed yet."""
+    rerun_of: _builtins.str
+    """Array jobs that RerunJob made: id of the array job whose failed children these are."""
+    rerun_indexes: _builtins.str
+    """Array jobs that RerunJob made: the indexes of its children in the array that was first submitted,
+    in the order of the children, as in `4, 7-9`; of more than 1,000 such ranges the first. A child's
+    own is `rerun_index`.
+    """
+    rerun_index: _builtins.int
+    """Children of array jobs that RerunJob made: the index in the array that was first submitted, which
+    is the AWS_BATCH_JOB_ARRAY_INDEX that the child sees.
+    """
+    memory_mib: _builtins.int
+    """What the present or next attempt has of memory, in MiB, of single jobs and children whose retry
+    strategy has an `oom_memory_factor`.
+    """
     @_builtins.property
     def attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___AttemptDetail]:
         """Attempts that have ended, in order. Empty before the first has."""
@@ -964,10 +996,14 @@ class JobDetail(_message.Message):
         is_cancelled: _builtins.bool | None = ...,
         is_terminated: _builtins.bool | None = ...,
         consumable_resource_properties: _consumable_resource_pb2.ConsumableResourceProperties | None = ...,
+        rerun_of: _builtins.str | None = ...,
+        rerun_indexes: _builtins.str | None = ...,
+        rerun_index: _builtins.int | None = ...,
+        memory_mib: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_created_at", b"_created_at", "_is_cancelled", b"_is_cancelled", "_is_terminated", b"_is_terminated", "_job_arn", b"_job_arn", "_job_definition", b"_job_definition", "_job_id", b"_job_id", "_job_name", b"_job_name", "_job_queue", b"_job_queue", "_propagate_tags", b"_propagate_tags", "_scheduling_priority", b"_scheduling_priority", "_share_identifier", b"_share_identifier", "_started_at", b"_started_at", "_status", b"_status", "_status_reason", b"_status_reason", "_stopped_at", b"_stopped_at", "array_properties", b"array_properties", "consumable_resource_properties", b"consumable_resource_properties", "container", b"container", "created_at", b"created_at", "ecs_properties", b"ecs_properties", "eks_properties", b"eks_properties", "is_cancelled", b"is_cancelled", "is_terminated", b"is_terminated", "job_arn", b"job_arn", "job_definition", b"job_definition", "job_id", b"job_id", "job_name", b"job_name", "job_queue", b"job_queue", "node_details", b"node_details", "node_properties", b"node_properties", "propagate_tags", b"propagate_tags", "retry_strategy", b"retry_strategy", "scheduling_priority", b"scheduling_priority", "share_identifier", b"share_identifier", "started_at", b"started_at", "status", b"status", "status_reason", b"status_reason", "stopped_at", b"stopped_at", "timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_created_at", b"_created_at", "_is_cancelled", b"_is_cancelled", "_is_terminated", b"_is_terminated", "_job_arn", b"_job_arn", "_job_definition", b"_job_definition", "_job_id", b"_job_id", "_job_name", b"_job_name", "_job_queue", b"_job_queue", "_memory_mib", b"_memory_mib", "_propagate_tags", b"_propagate_tags", "_rerun_index", b"_rerun_index", "_rerun_indexes", b"_rerun_indexes", "_rerun_of", b"_rerun_of", "_scheduling_priority", b"_scheduling_priority", "_share_identifier", b"_share_identifier", "_started_at", b"_started_at", "_status", b"_status", "_status_reason", b"_status_reason", "_stopped_at", b"_stopped_at", "array_properties", b"array_properties", "consumable_resource_properties", b"consumable_resource_properties", "container", b"container", "created_at", b"created_at", "ecs_properties", b"ecs_properties", "eks_properties", b"eks_properties", "is_cancelled", b"is_cancelled", "is_terminated", b"is_terminated", "job_arn", b"job_arn", "job_definition", b"job_definition", "job_id", b"job_id", "job_name", b"job_name", "job_queue", b"job_queue", "memory_mib", b"memory_mib", "node_details", b"node_details", "node_properties", b"node_properties", "propagate_tags", b"propagate_tags", "rerun_index", b"rerun_index", "rerun_indexes", b"rerun_indexes", "rerun_of", b"rerun_of", "retry_strategy", b"retry_strategy", "scheduling_priority", b"scheduling_priority", "share_identifier", b"share_identifier", "started_at", b"started_at", "status", b"status", "status_reason", b"status_reason", "stopped_at", b"stopped_at", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_created_at", b"_created_at", "_is_cancelled", b"_is_cancelled", "_is_terminated", b"_is_terminated", "_job_arn", b"_job_arn", "_job_definition", b"_job_definition", "_job_id", b"_job_id", "_job_name", b"_job_name", "_job_queue", b"_job_queue", "_propagate_tags", b"_propagate_tags", "_scheduling_priority", b"_scheduling_priority", "_share_identifier", b"_share_identifier", "_started_at", b"_started_at", "_status", b"_status", "_status_reason", b"_status_reason", "_stopped_at", b"_stopped_at", "array_properties", b"array_properties", "attempts", b"attempts", "consumable_resource_properties", b"consumable_resource_properties", "container", b"container", "created_at", b"created_at", "depends_on", b"depends_on", "ecs_properties", b"ecs_properties", "eks_attempts", b"eks_attempts", "eks_properties", b"eks_properties", "is_cancelled", b"is_cancelled", "is_terminated", b"is_terminated", "job_arn", b"job_arn", "job_definition", b"job_definition", "job_id", b"job_id", "job_name", b"job_name", "job_queue", b"job_queue", "node_details", b"node_details", "node_properties", b"node_properties", "parameters", b"parameters", "platform_capabilities", b"platform_capabilities", "propagate_tags", b"propagate_tags", "retry_strategy", b"retry_strategy", "scheduling_priority", b"scheduling_priority", "share_identifier", b"share_identifier", "started_at", b"started_at", "status", b"status", "status_reason", b"status_reason", "stopped_at", b"stopped_at", "tags", b"tags", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_created_at", b"_created_at", "_is_cancelled", b"_is_cancelled", "_is_terminated", b"_is_terminated", "_job_arn", b"_job_arn", "_job_definition", b"_job_definition", "_job_id", b"_job_id", "_job_name", b"_job_name", "_job_queue", b"_job_queue", "_memory_mib", b"_memory_mib", "_propagate_tags", b"_propagate_tags", "_rerun_index", b"_rerun_index", "_rerun_indexes", b"_rerun_indexes", "_rerun_of", b"_rerun_of", "_scheduling_priority", b"_scheduling_priority", "_share_identifier", b"_share_identifier", "_started_at", b"_started_at", "_status", b"_status", "_status_reason", b"_status_reason", "_stopped_at", b"_stopped_at", "array_properties", b"array_properties", "attempts", b"attempts", "consumable_resource_properties", b"consumable_resource_properties", "container", b"container", "created_at", b"created_at", "depends_on", b"depends_on", "ecs_properties", b"ecs_properties", "eks_attempts", b"eks_attempts", "eks_properties", b"eks_properties", "is_cancelled", b"is_cancelled", "is_terminated", b"is_terminated", "job_arn", b"job_arn", "job_definition", b"job_definition", "job_id", b"job_id", "job_name", b"job_name", "job_queue", b"job_queue", "memory_mib", b"memory_mib", "node_details", b"node_details", "node_properties", b"node_properties", "parameters", b"parameters", "platform_capabilities", b"platform_capabilities", "propagate_tags", b"propagate_tags", "rerun_index", b"rerun_index", "rerun_indexes", b"rerun_indexes", "rerun_of", b"rerun_of", "retry_strategy", b"retry_strategy", "scheduling_priority", b"scheduling_priority", "share_identifier", b"share_identifier", "started_at", b"started_at", "status", b"status", "status_reason", b"status_reason", "stopped_at", b"stopped_at", "tags", b"tags", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__created_at: _TypeAlias = _typing.Literal["created_at"]  # noqa: Y015
     _WhichOneofArgType__created_at: _TypeAlias = _typing.Literal["_created_at", b"_created_at"]  # noqa: Y015
@@ -985,8 +1021,16 @@ class JobDetail(_message.Message):
     _WhichOneofArgType__job_name: _TypeAlias = _typing.Literal["_job_name", b"_job_name"]  # noqa: Y015
     _WhichOneofReturnType__job_queue: _TypeAlias = _typing.Literal["job_queue"]  # noqa: Y015
     _WhichOneofArgType__job_queue: _TypeAlias = _typing.Literal["_job_queue", b"_job_queue"]  # noqa: Y015
+    _WhichOneofReturnType__memory_mib: _TypeAlias = _typing.Literal["memory_mib"]  # noqa: Y015
+    _WhichOneofArgType__memory_mib: _TypeAlias = _typing.Literal["_memory_mib", b"_memory_mib"]  # noqa: Y015
     _WhichOneofReturnType__propagate_tags: _TypeAlias = _typing.Literal["propagate_tags"]  # noqa: Y015
     _WhichOneofArgType__propagate_tags: _TypeAlias = _typing.Literal["_propagate_tags", b"_propagate_tags"]  # noqa: Y015
+    _WhichOneofReturnType__rerun_index: _TypeAlias = _typing.Literal["rerun_index"]  # noqa: Y015
+    _WhichOneofArgType__rerun_index: _TypeAlias = _typing.Literal["_rerun_index", b"_rerun_index"]  # noqa: Y015
+    _WhichOneofReturnType__rerun_indexes: _TypeAlias = _typing.Literal["rerun_indexes"]  # noqa: Y015
+    _WhichOneofArgType__rerun_indexes: _TypeAlias = _typing.Literal["_rerun_indexes", b"_rerun_indexes"]  # noqa: Y015
+    _WhichOneofReturnType__rerun_of: _TypeAlias = _typing.Literal["rerun_of"]  # noqa: Y015
+    _WhichOneofArgType__rerun_of: _TypeAlias = _typing.Literal["_rerun_of", b"_rerun_of"]  # noqa: Y015
     _WhichOneofReturnType__scheduling_priority: _TypeAlias = _typing.Literal["scheduling_priority"]  # noqa: Y015
     _WhichOneofArgType__scheduling_priority: _TypeAlias = _typing.Literal["_scheduling_priority", b"_scheduling_priority"]  # noqa: Y015
     _WhichOneofReturnType__share_identifier: _TypeAlias = _typing.Literal["share_identifier"]  # noqa: Y015
@@ -1016,7 +1060,15 @@ class JobDetail(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__job_queue) -> _WhichOneofReturnType__job_queue | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_mib) -> _WhichOneofReturnType__memory_mib | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__propagate_tags) -> _WhichOneofReturnType__propagate_tags | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rerun_index) -> _WhichOneofReturnType__rerun_index | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rerun_indexes) -> _WhichOneofReturnType__rerun_indexes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rerun_of) -> _WhichOneofReturnType__rerun_of | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__scheduling_priority) -> _WhichOneofReturnType__scheduling_priority | None: ...
     @_typing.overload
@@ -1055,6 +1107,7 @@ class JobSummary(_message.Message):
     JOB_DEFINITION_FIELD_NUMBER: _builtins.int
     IS_CANCELLED_FIELD_NUMBER: _builtins.int
     IS_TERMINATED_FIELD_NUMBER: _builtins.int
+    RERUN_OF_FIELD_NUMBER: _builtins.int
     job_arn: _builtins.str
     """ARN of the job, made from the account, the caller's region and the job id."""
     job_id: _builtins.str
@@ -1094,6 +1147,8 @@ class JobSummary(_message.Message):
     """True: cancellation was asked for, even if the status has not changed yet."""
     is_terminated: _builtins.bool
     """True: termination was asked for, even if the status has not changed yet."""
+    rerun_of: _builtins.str
+    """Array jobs that RerunJob made: id of the array job whose failed children these are."""
     @_builtins.property
     def capacity_usage(self) -> _containers.RepeatedCompositeFieldContainer[Global___JobCapacityUsageSummary]:
         """What the job holds, one entry for each unit."""
@@ -1130,10 +1185,11 @@ class JobSummary(_message.Message):
         job_definition: _builtins.str | None = ...,
         is_cancelled: _builtins.bool | None = ...,
         is_terminated: _builtins.bool | None = ...,
+        rerun_of: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_created_at", b"_created_at", "_is_cancelled", b"_is_cancelled", "_is_terminated", b"_is_terminated", "_job_arn", b"_job_arn", "_job_definition", b"_job_definition", "_job_id", b"_job_id", "_job_name", b"_job_name", "_scheduled_at", b"_scheduled_at", "_share_identifier", b"_share_identifier", "_started_at", b"_started_at", "_status", b"_status", "_status_reason", b"_status_reason", "_stopped_at", b"_stopped_at", "array_properties", b"array_properties", "container", b"container", "created_at", b"created_at", "is_cancelled", b"is_cancelled", "is_terminated", b"is_terminated", "job_arn", b"job_arn", "job_definition", b"job_definition", "job_id", b"job_id", "job_name", b"job_name", "node_properties", b"node_properties", "scheduled_at", b"scheduled_at", "share_identifier", b"share_identifier", "started_at", b"started_at", "status", b"status", "status_reason", b"status_reason", "stopped_at", b"stopped_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_created_at", b"_created_at", "_is_cancelled", b"_is_cancelled", "_is_terminated", b"_is_terminated", "_job_arn", b"_job_arn", "_job_definition", b"_job_definition", "_job_id", b"_job_id", "_job_name", b"_job_name", "_rerun_of", b"_rerun_of", "_scheduled_at", b"_scheduled_at", "_share_identifier", b"_share_identifier", "_started_at", b"_started_at", "_status", b"_status", "_status_reason", b"_status_reason", "_stopped_at", b"_stopped_at", "array_properties", b"array_properties", "container", b"container", "created_at", b"created_at", "is_cancelled", b"is_cancelled", "is_terminated", b"is_terminated", "job_arn", b"job_arn", "job_definition", b"job_definition", "job_id", b"job_id", "job_name", b"job_name", "node_properties", b"node_properties", "rerun_of", b"rerun_of", "scheduled_at", b"scheduled_at", "share_identifier", b"share_identifier", "started_at", b"started_at", "status", b"status", "status_reason", b"status_reason", "stopped_at", b"stopped_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_created_at", b"_created_at", "_is_cancelled", b"_is_cancelled", "_is_terminated", b"_is_terminated", "_job_arn", b"_job_arn", "_job_definition", b"_job_definition", "_job_id", b"_job_id", "_job_name", b"_job_name", "_scheduled_at", b"_scheduled_at", "_share_identifier", b"_share_identifier", "_started_at", b"_started_at", "_status", b"_status", "_status_reason", b"_status_reason", "_stopped_at", b"_stopped_at", "array_properties", b"array_properties", "capacity_usage", b"capacity_usage", "container", b"container", "created_at", b"created_at", "is_cancelled", b"is_cancelled", "is_terminated", b"is_terminated", "job_arn", b"job_arn", "job_definition", b"job_definition", "job_id", b"job_id", "job_name", b"job_name", "node_properties", b"node_properties", "scheduled_at", b"scheduled_at", "share_identifier", b"share_identifier", "started_at", b"started_at", "status", b"status", "status_reason", b"status_reason", "stopped_at", b"stopped_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_created_at", b"_created_at", "_is_cancelled", b"_is_cancelled", "_is_terminated", b"_is_terminated", "_job_arn", b"_job_arn", "_job_definition", b"_job_definition", "_job_id", b"_job_id", "_job_name", b"_job_name", "_rerun_of", b"_rerun_of", "_scheduled_at", b"_scheduled_at", "_share_identifier", b"_share_identifier", "_started_at", b"_started_at", "_status", b"_status", "_status_reason", b"_status_reason", "_stopped_at", b"_stopped_at", "array_properties", b"array_properties", "capacity_usage", b"capacity_usage", "container", b"container", "created_at", b"created_at", "is_cancelled", b"is_cancelled", "is_terminated", b"is_terminated", "job_arn", b"job_arn", "job_definition", b"job_definition", "job_id", b"job_id", "job_name", b"job_name", "node_properties", b"node_properties", "rerun_of", b"rerun_of", "scheduled_at", b"scheduled_at", "share_identifier", b"share_identifier", "started_at", b"started_at", "status", b"status", "status_reason", b"status_reason", "stopped_at", b"stopped_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__created_at: _TypeAlias = _typing.Literal["created_at"]  # noqa: Y015
     _WhichOneofArgType__created_at: _TypeAlias = _typing.Literal["_created_at", b"_created_at"]  # noqa: Y015
@@ -1149,6 +1205,8 @@ class JobSummary(_message.Message):
     _WhichOneofArgType__job_id: _TypeAlias = _typing.Literal["_job_id", b"_job_id"]  # noqa: Y015
     _WhichOneofReturnType__job_name: _TypeAlias = _typing.Literal["job_name"]  # noqa: Y015
     _WhichOneofArgType__job_name: _TypeAlias = _typing.Literal["_job_name", b"_job_name"]  # noqa: Y015
+    _WhichOneofReturnType__rerun_of: _TypeAlias = _typing.Literal["rerun_of"]  # noqa: Y015
+    _WhichOneofArgType__rerun_of: _TypeAlias = _typing.Literal["_rerun_of", b"_rerun_of"]  # noqa: Y015
     _WhichOneofReturnType__scheduled_at: _TypeAlias = _typing.Literal["scheduled_at"]  # noqa: Y015
     _WhichOneofArgType__scheduled_at: _TypeAlias = _typing.Literal["_scheduled_at", b"_scheduled_at"]  # noqa: Y015
     _WhichOneofReturnType__share_identifier: _TypeAlias = _typing.Literal["share_identifier"]  # noqa: Y015
@@ -1175,6 +1233,8 @@ class JobSummary(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__job_id) -> _WhichOneofReturnType__job_id | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__job_name) -> _WhichOneofReturnType__job_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rerun_of) -> _WhichOneofReturnType__rerun_of | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__scheduled_at) -> _WhichOneofReturnType__scheduled_at | None: ...
     @_typing.overload
@@ -1929,12 +1989,15 @@ class AttemptDetail(_message.Message):
     STOPPED_AT_FIELD_NUMBER: _builtins.int
     STATUS_REASON_FIELD_NUMBER: _builtins.int
     TASK_PROPERTIES_FIELD_NUMBER: _builtins.int
+    MEMORY_MIB_FIELD_NUMBER: _builtins.int
     started_at: _builtins.int
     """When it entered RUNNING, in epoch milliseconds. Absent as long as it never did."""
     stopped_at: _builtins.int
     """When it ended, in epoch milliseconds. Absent while it has not."""
     status_reason: _builtins.str
     """Why the status is what it is, for people to read. Set by the service."""
+    memory_mib: _builtins.int
+    """What it had of memory, in MiB."""
     @_builtins.property
     def container(self) -> Global___AttemptContainerDetail:
         """How the container ended."""
@@ -1951,17 +2014,22 @@ class AttemptDetail(_message.Message):
         stopped_at: _builtins.int | None = ...,
         status_reason: _builtins.str | None = ...,
         task_properties: _abc.Iterable[Global___AttemptEcsTaskDetails] | None = ...,
+        memory_mib: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_started_at", b"_started_at", "_status_reason", b"_status_reason", "_stopped_at", b"_stopped_at", "container", b"container", "started_at", b"started_at", "status_reason", b"status_reason", "stopped_at", b"stopped_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_memory_mib", b"_memory_mib", "_started_at", b"_started_at", "_status_reason", b"_status_reason", "_stopped_at", b"_stopped_at", "container", b"container", "memory_mib", b"memory_mib", "started_at", b"started_at", "status_reason", b"status_reason", "stopped_at", b"stopped_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_started_at", b"_started_at", "_status_reason", b"_status_reason", "_stopped_at", b"_stopped_at", "container", b"container", "started_at", b"started_at", "status_reason", b"status_reason", "stopped_at", b"stopped_at", "task_properties", b"task_properties"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_memory_mib", b"_memory_mib", "_started_at", b"_started_at", "_status_reason", b"_status_reason", "_stopped_at", b"_stopped_at", "container", b"container", "memory_mib", b"memory_mib", "started_at", b"started_at", "status_reason", b"status_reason", "stopped_at", b"stopped_at", "task_properties", b"task_properties"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__memory_mib: _TypeAlias = _typing.Literal["memory_mib"]  # noqa: Y015
+    _WhichOneofArgType__memory_mib: _TypeAlias = _typing.Literal["_memory_mib", b"_memory_mib"]  # noqa: Y015
     _WhichOneofReturnType__started_at: _TypeAlias = _typing.Literal["started_at"]  # noqa: Y015
     _WhichOneofArgType__started_at: _TypeAlias = _typing.Literal["_started_at", b"_started_at"]  # noqa: Y015
     _WhichOneofReturnType__status_reason: _TypeAlias = _typing.Literal["status_reason"]  # noqa: Y015
     _WhichOneofArgType__status_reason: _TypeAlias = _typing.Literal["_status_reason", b"_status_reason"]  # noqa: Y015
     _WhichOneofReturnType__stopped_at: _TypeAlias = _typing.Literal["stopped_at"]  # noqa: Y015
     _WhichOneofArgType__stopped_at: _TypeAlias = _typing.Literal["_stopped_at", b"_stopped_at"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_mib) -> _WhichOneofReturnType__memory_mib | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__started_at) -> _WhichOneofReturnType__started_at | None: ...
     @_typing.overload

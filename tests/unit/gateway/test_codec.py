@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from longshore.domain.errors import InvalidRequest
 from longshore.gateway.codec import Reader, Writer
 from longshore.gateway.server import SERVICE
+from longshore.v1 import options_pb2
 from longshore.v1.job_pb2 import DescribeJobsRequest, JobSummary, SubmitJobRequest
 
 MESSAGES = [
@@ -36,16 +37,17 @@ SCALARS: dict[int, st.SearchStrategy[Any]] = {
 def messages(draw: st.DrawFn, descriptor: Descriptor) -> Message:
     """A message with a random few of its fields, and so within."""
     message = GetMessageClass(descriptor)()
+    shown = [f for f in descriptor.fields if not f.GetOptions().Extensions[options_pb2.extension]]
     chosen = (
         # In the order drawn: that of a set would follow from where descriptors are in memory.
         draw(
             st.lists(
-                st.sampled_from(list(descriptor.fields)),
+                st.sampled_from(shown),
                 max_size=6,
                 unique_by=lambda field: field.number,
             )
         )
-        if len(descriptor.fields)
+        if shown
         else []
     )
     for field in chosen:
@@ -214,3 +216,12 @@ def test_what_is_no_number_passes_for_none(text: str) -> None:
 def test_a_message_without_a_form_in_awss_json_is_a_mistake_found_at_the_start() -> None:
     with pytest.raises(TypeError, match="no form in AWS's JSON"):
         Reader.of(Value.DESCRIPTOR)
+
+
+def test_members_of_longshore_alone_are_unknown_in_requests_and_left_out_of_answers() -> None:
+    with pytest.raises(InvalidRequest, match="clientToken is not a known member"):
+        read(SubmitJobRequest.DESCRIPTOR, '{"clientToken": "t"}')
+    message = SubmitJobRequest(job_name="a", client_token="t")  # noqa: S106
+    written = Writer.of(SubmitJobRequest.DESCRIPTOR).write(message)
+    assert written["jobName"] == "a"
+    assert "clientToken" not in written

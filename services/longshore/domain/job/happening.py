@@ -1,6 +1,7 @@
 """What happens to jobs, and makes them move on."""
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from longshore.domain.job.job import JobKey, Stop
@@ -78,6 +79,19 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Altered:
+    """A user changes a job that waits; of an array, its children that wait."""
+
+    key: JobKey
+    #: Of the record of the change, which has the rest of it.
+    update_id: int
+    #: Whether its queue or share changes.
+    moves: bool
+    #: The shape, and its queue, in place of each that the job and its children have.
+    shapes: Mapping[int, tuple[int, str]]
+
+
+@dataclass(frozen=True, slots=True)
 class ToStop:
     """An attempt must not go on: its time is over, or its instance's."""
 
@@ -97,4 +111,6 @@ class Returned:
     is_lost: bool
 
 
-Happening = Returned | Submitted | Reached | Doomed | Counted | Asked | ToStop | AttemptReport
+Happening = (
+    Returned | Submitted | Reached | Doomed | Counted | Asked | Altered | ToStop | AttemptReport
+)

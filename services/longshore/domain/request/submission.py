@@ -1,5 +1,6 @@
 """What a submission asks for, and the job that it becomes."""
 
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ from longshore.domain.request.queue import QUEUE_TYPES
 from longshore.domain.request.reference import has_references
 from longshore.domain.resources import Resources
 
+TOKEN_SECONDS = 24 * 3600
+_TOKEN = re.compile(r"[!-~]{1,64}")
+
 PLAIN = "PLAIN"
 N_TO_N = "N_TO_N"
 SEQUENTIAL = "SEQUENTIAL"
@@ -44,6 +48,22 @@ class Dependency:
 
     job: JobKey | None
     type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What makes repeated calls the same call: the caller's token, and a digest of the request."""
+
+    text: str
+    request: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class UsedToken:
+    """What a token was used for: a digest of the request, and the job that it made."""
+
+    request: bytes
+    job_id: uuid.UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +89,7 @@ class Submission:
     share: str | None = None
     #: In place of the definition's.
     priority: int | None = None
+    token: Token | None = None
 
     @property
     def is_plain(self) -> bool:
@@ -151,6 +172,8 @@ def check_submission(submission: Submission, limits: Limits = LONGSHORE) -> None
         f"Job cannot have more than {limits.dependencies_max} dependencies",
         "dependsOn",
     )
+    if submission.token is not None:
+        check_token(submission.token.text)
     for index, dependency in enumerate(submission.depends_on):
         _check_dependency(dependency, size is not None, f"dependsOn[{index}]")
     if submission.share is not None:
@@ -164,6 +187,34 @@ def check_submission(submission: Submission, limits: Limits = LONGSHORE) -> None
         check_environment(submission.overrides.environment, "containerOverrides.environment")
     if submission.node_overrides:
         check_node_overrides(submission.node_overrides, limits)
+
+
+def check_token(text: str) -> None:
+    """The form of a token.
+
+    Raises:
+        InvalidRequest: it has another.
+    """
+    require(
+        _TOKEN.fullmatch(text),
+        "clientToken must have 1 to 64 printable ASCII characters and no spaces.",
+        "clientToken",
+    )
+
+
+def repeated_job(token: Token, used: UsedToken) -> uuid.UUID:
+    """The job that a token has made, for a call that repeats the request.
+
+    Raises:
+        PreconditionFailed: it is another request.
+    """
+    if token.request != used.request:
+        raise PreconditionFailed(
+            f"clientToken {token.text} has made job {used.job_id} of another request; use a new "
+            "token for another job.",
+            member="clientToken",
+        )
+    return used.job_id
 
 
 def _check_dependency(dependency: Dependency, is_array: bool, member: str) -> None:
@@ -285,6 +336,7 @@ def resolve(
         resolved["nodeProperties"], needs = nodes.properties, nodes.needs
     else:
         resolved["container"], needs = _resolve_container(detail, submission, parameters, limits)
+    _check_growth(retry, resolved, needs)
     return ResolvedJob(
         detail=resolved,
         needs=needs,
@@ -292,6 +344,23 @@ def resolve(
         timeout_seconds=timeout["attemptDurationSeconds"] if timeout else None,
         nodes=nodes,
         priority=priority or 0,
+    )
+
+
+def _check_growth(retry: Json, resolved: Json, needs: Resources) -> None:
+    """Checks that a job may get more memory where it is asked to, and that there is room for it."""
+    if "oomMemoryFactor" not in retry:
+        return
+    member = "retryStrategy.oomMemoryFactor"
+    require("nodeProperties" not in resolved, f"{member} is not for multi-node jobs.", member)
+    require(
+        FARGATE not in resolved["platformCapabilities"], f"{member} is not for Fargate.", member
+    )
+    require(
+        retry["oomMemoryMaxMib"] >= needs.memory_mib,
+        f"retryStrategy.oomMemoryMaxMib is {retry['oomMemoryMaxMib']}, less than the "
+        f"{needs.memory_mib} MiB that the job has at first.",
+        "retryStrategy.oomMemoryMaxMib",
     )
 
 

@@ -227,9 +227,12 @@ def assignment(
         message.container.ParseFromString(job.container)
         message.resources.CopyFrom(_resources(live.held))
     if live.key.is_child:
-        message.array_index = live.key.array_index
-        if live.array_size is not None:
-            message.array_size = live.array_size
+        index, size = live.key.array_index, live.array_size
+        if job.origins is not None:
+            index, size = job.origins.of(index), job.origins.size
+        message.array_index = index
+        if size is not None:
+            message.array_size = size
     return message
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import asyncpg
 
+from longshore.domain.job.arrays import RANGES_TOLD, told
 from longshore.domain.job.job import WHOLE, JobKey, JobStatus
 from longshore.domain.job.nodes import node_status
 from longshore.domain.limits import LONGSHORE
@@ -49,10 +50,25 @@ async def describe_jobs(conn: Connection, keys: Sequence[JobKey]) -> list[Descri
             rows[key]["detail"],
             rows[key]["tags"],
             tuple(attempts.get(tried[key], ())),
+            None if key.is_node else rows[key]["rerun_index"],
+            () if key.is_node else _rerun_indexes(rows[key]),
+            None if key.is_node else _memory(rows[key]),
         )
         for key in keys
         if key in rows
     ]
+
+
+def _memory(row: asyncpg.Record) -> int | None:
+    is_parent = row["array_size"] is not None and row["array_index"] == WHOLE
+    return None if is_parent else row["memory_mib"]
+
+
+def _rerun_indexes(row: asyncpg.Record) -> tuple[str, ...]:
+    pairs: list[int] = row["rerun_pairs"] or []
+    if len(pairs) > 2 * RANGES_TOLD:
+        return tuple(told(pairs[:-2], pairs[-2]))
+    return tuple(told(pairs, row["array_size"])) if pairs else ()
 
 
 async def _attempts(
@@ -71,7 +87,9 @@ async def _rows(conn: Connection, keys: Sequence[JobKey]) -> dict[JobKey, asyncp
         missing = [key for key in keys if key not in rows]
         nodes = [key for key in missing if key.is_node]
         jobs = [key for key in missing if not key.is_node]
-        found = await conn.fetch(queries["describe_jobs"], *_columns(jobs)) if jobs else []
+        found = []
+        if jobs:
+            found += await conn.fetch(queries["describe_jobs"], *_columns(jobs), RANGES_TOLD)
         found += await conn.fetch(queries["describe_nodes"], *_columns(nodes)) if nodes else []
         rows |= {JobKey(row["job_id"], row["array_index"]): row for row in found}
     return rows
@@ -239,6 +257,7 @@ def _job(row: asyncpg.Record) -> JobRecord:
         started_at=row["started_at"],
         stopped_at=row["stopped_at"],
         share=row["share_identifier"],
+        rerun_of=row["rerun_of"],
     )
 
 
@@ -256,4 +275,5 @@ def _attempt(row: asyncpg.Record) -> AttemptRecord:
         reason=row["reason"],
         status_reason=row["status_reason"],
         address=row["address"],
+        memory_mib=row["memory_mib"],
     )
