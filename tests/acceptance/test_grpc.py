@@ -46,6 +46,24 @@ def test_submit_job(aws: Aws) -> None:
     assert aws.end(answer["jobId"])["status"] == "SUCCEEDED"
 
 
+def test_what_waits_for_a_failure_runs_after_it_and_aws_sees_a_plain_dependency(aws: Aws) -> None:
+    failing = aws.submit("failing", aws.register("curl-false", "false"))
+    definition = aws.register("curl", "true")
+    request = {"jobName": "mend", "jobQueue": "default", "jobDefinition": definition}
+    edge = {"jobId": failing, "condition": "FAILURE"}
+    mend = _answer(aws, f"{_SERVICE}/SubmitJob", request | {"dependsOn": [edge]})["jobId"]
+    edge = {"jobId": mend, "condition": "FAILURE"}
+    never = _answer(aws, f"{_SERVICE}/SubmitJob", request | {"dependsOn": [edge]})["jobId"]
+    job = aws.end(mend)
+    assert (job["status"], job["dependsOn"]) == ("SUCCEEDED", [{"jobId": failing}])
+    assert job["startedAt"] >= aws.job(failing)["stoppedAt"]
+    last = aws.end(never)
+    reason = "Dependent Job succeeded, and this job was for its failure"
+    assert (last["status"], last["statusReason"]) == ("FAILED", reason)
+    (told,) = _answer(aws, f"{_SERVICE}/DescribeJobs", {"jobs": [never]})["jobs"]
+    assert told["dependsOn"] == [edge]
+
+
 def test_methods_are_listed(aws: Aws) -> None:
     done = _curl(aws, "", "--list-methods")
     assert done.returncode == 0, done.stderr

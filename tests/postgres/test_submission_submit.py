@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -187,6 +188,40 @@ async def test_a_single_job_waits_for_a_job_named_with_sequential(stand: Stand) 
     rows = await stand.conn.fetch("SELECT * FROM job_dependencies")
     assert [(str(row["depends_on"]), row["type"]) for row in rows] == [(first, "PLAIN")]
     assert (await stand.describe(job))["dependsOn"] == edges
+
+
+async def test_how_a_dependency_has_to_end_is_kept_and_told(stand: Stand) -> None:
+    """Success is the default, also where it is said; the same job may be named twice."""
+    first = await stand.submit()
+    edges = [
+        {"jobId": first},
+        {"jobId": first, "condition": "COMPLETE"},
+        {"jobId": first, "condition": "FAILURE", "type": "SEQUENTIAL"},
+    ]
+    job = await stand.submit(dependsOn=[*edges, {"jobId": first, "condition": "SUCCESS"}])
+    rows = await stand.conn.fetch("SELECT type, condition FROM job_dependencies ORDER BY ordinal")
+    assert [tuple(row) for row in rows] == [
+        ("PLAIN", "SUCCESS"),
+        ("PLAIN", "COMPLETE"),
+        ("PLAIN", "FAILURE"),
+    ]
+    assert (await stand.describe(job))["dependsOn"] == [*edges, {"jobId": first}]
+
+
+@pytest.mark.parametrize(
+    ("edge", "told"),
+    [
+        ({"type": "SEQUENTIAL", "condition": "FAILURE"}, "dependsOn[0].condition is FAILURE"),
+        ({"type": "SEQUENTIAL", "condition": "ANY"}, "dependsOn[0].condition is 'ANY'"),
+        ({"condition": "COMPLETE"}, "dependsOn[0] needs a jobId"),
+    ],
+)
+async def test_conditions_without_a_meaning_are_refused(
+    stand: Stand, edge: dict[str, str], told: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=re.escape(told)):
+        await stand.submit(dependsOn=[edge], arrayProperties={"size": 3})
+    assert await stand.job_count() == 0
 
 
 async def test_actions_come_back_in_lower_case(stand: Stand) -> None:

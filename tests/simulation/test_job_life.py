@@ -23,6 +23,7 @@ _SEED = os.environ.get("LONGSHORE_TEST_SEED")
 #: Seeds drawn anew in each run, under names that every worker of a run knows.
 _NEW = [f"new{number}" for number in range(int(os.environ.get("LONGSHORE_TEST_SEEDS") or 1))]
 SEEDS = [_SEED] if _SEED else ["1", "5", "8", "11", *_NEW]
+CONDITIONS = ("SUCCESS", "SUCCESS", "COMPLETE", "FAILURE")
 #: Rounds in which every live attempt ends: more than the longest chain of dependencies and retries.
 ROUNDS = 400
 _LOST = Ended(None, None, "Host EC2 (instance i-1) terminated.")
@@ -143,16 +144,17 @@ class Driver:
         rng = self._rng
         size = rng.choice([None, None, 2, 3, 5])
         nodes = rng.choice([0, 0, 1, 2, 3]) if size is None else 0
-        depends_on: list[tuple[str | None, str]] = []
+        depends_on: list[tuple[str | None, str, str]] = []
         for upstream in rng.sample(self._jobs, min(len(self._jobs), rng.choice([0, 0, 1, 2]))):
             if size is not None and self._arrays.get(upstream) == size and rng.random() < 0.7:
-                depends_on.append((upstream, "N_TO_N"))
+                depends_on.append((upstream, "N_TO_N", rng.choice(CONDITIONS)))
             elif upstream in self._arrays and rng.random() < 0.3:
-                depends_on.append((f"{upstream}:{rng.randrange(self._arrays[upstream])}", "PLAIN"))
+                child = f"{upstream}:{rng.randrange(self._arrays[upstream])}"
+                depends_on.append((child, "PLAIN", rng.choice(CONDITIONS)))
             else:
-                depends_on.append((upstream, "PLAIN"))
+                depends_on.append((upstream, "PLAIN", rng.choice(CONDITIONS)))
         if size is not None and rng.random() < 0.3:
-            depends_on.append((None, "SEQUENTIAL"))
+            depends_on.append((None, "SEQUENTIAL", rng.choice(["SUCCESS", "COMPLETE"])))
         job = await self._world.stand.submit(
             rng.choice(self._queues),
             vcpus=rng.choice([1, 1, 2, 4]),

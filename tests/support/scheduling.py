@@ -404,13 +404,13 @@ class Stand:
         attempts: int = 1,
         timeout_seconds: int | None = None,
         rules: Sequence[dict[str, str]] = (),
-        depends_on: Sequence[tuple[str | None, str]] = (),
+        depends_on: Sequence[tuple[str | None, str] | tuple[str | None, str, str]] = (),
         nodes: int = 0,
         main_node: int = 0,
         share: str | None = None,
         priority: int = 0,
     ) -> str:
-        """A job as submission stores it; dependencies are (job id, type).
+        """A job as submission stores it; dependencies are (job id, type, condition).
 
         Of a multi-node job the main node has the image `main`, the others have `others`.
         """
@@ -451,15 +451,16 @@ class Stand:
                 None if properties else container.SerializeToString(),
                 properties.SerializeToString() if properties else None,
             )
-            for ordinal, (upstream, kind) in enumerate(depends_on):
+            for ordinal, (upstream, kind, *condition) in enumerate(depends_on):
                 key = None if upstream is None else JobKey.parse(upstream)
                 await self.conn.execute(
-                    "INSERT INTO job_dependencies VALUES ($1, $2, $3, $4, $5)",
+                    "INSERT INTO job_dependencies VALUES ($1, $2, $3, $4, $5, $6)",
                     job_id,
                     ordinal,
                     None if key is None else key.job_id,
                     -1 if key is None else key.array_index,
                     kind,
+                    *(condition or ["SUCCESS"]),
                 )
             await self.conn.execute(f"NOTIFY {JOBS}")
         return str(job_id)

@@ -258,7 +258,9 @@ def _show(job: job_pb2.JobDetail, placed: _Placed) -> None:
 
 
 def _depends_on(job: job_pb2.JobDetail) -> str:
-    return ", ".join(" ".join(filter(None, (item.job_id, item.type))) for item in job.depends_on)
+    return ", ".join(
+        " ".join(filter(None, (item.job_id, item.type, item.condition))) for item in job.depends_on
+    )
 
 
 def _attempts(

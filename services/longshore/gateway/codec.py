@@ -104,14 +104,20 @@ class Reader:
     @functools.cache
     def of(descriptor: Descriptor) -> "Reader":
         """The reader of a message type; TypeError for a field without a form in AWS's JSON."""
+        fields = _members(descriptor)
         return Reader(
-            {field.json_name: _setter(field) for field in descriptor.fields},
+            {field.json_name: _setter(field) for field in fields},
             {
                 field.json_name
-                for field in descriptor.fields
+                for field in fields
                 if field.is_repeated and field.GetOptions().Extensions[options_pb2.required]
             },
         )
+
+    @property
+    def members(self) -> frozenset[str]:
+        """Names of the members that may be there."""
+        return frozenset(self._setters)
 
     def only(self, members: Collection[str]) -> "Reader":
         """A reader that knows some of the members and refuses the others."""
@@ -165,6 +171,15 @@ def _unknown(name: str, known: Collection[str]) -> _MalformedError:
         f"whether a newer longshore has it.{hint}",
         shown,
     )
+
+
+def _members(descriptor: Descriptor) -> list[FieldDescriptor]:
+    """The fields that are members of AWS's shape; those of longshore alone are not."""
+    return [
+        field
+        for field in descriptor.fields
+        if not field.GetOptions().Extensions[options_pb2.extension]
+    ]
 
 
 def _setter(field: FieldDescriptor) -> _Setter:
@@ -301,12 +316,11 @@ class Writer:
     """Writes messages of one type as JSON values."""
 
     def __init__(self, descriptor: Descriptor) -> None:
-        self._members = {
-            field.number: (field.json_name, _form(field)) for field in descriptor.fields
-        }
+        fields = _members(descriptor)
+        self._members = {field.number: (field.json_name, _form(field)) for field in fields}
         self._empty: dict[str, Any] = {
             field.json_name: {} if _is_map(field) else []
-            for field in descriptor.fields
+            for field in fields
             if field.is_repeated and field.full_name not in _ABSENT_WHEN_EMPTY
         }
 
@@ -321,8 +335,10 @@ class Writer:
         members = self._members
         written = self._empty.copy()
         for field, value in message.ListFields():
-            name, form = members[field.number]
-            written[name] = value if form is None else form(value)
+            member = members.get(field.number)
+            if member is not None:
+                name, form = member
+                written[name] = value if form is None else form(value)
         return written
 
 

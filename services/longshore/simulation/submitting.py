@@ -194,10 +194,10 @@ def _depend(path: str, part: JobPart, made: dict[str, list[Job]]) -> None:
         for job, other in pairs:
             if dependency.type == "N_TO_N":
                 job.n_to_n += 1
-                other.n_to_n_dependents.append(job)
+                other.n_to_n_dependents.append((job, dependency.condition))
             else:
                 job.waits += 1
-                other.dependents.append(job)
+                other.dependents.append((job, dependency.condition))
 
 
 def _each(mine: Sequence[Job], others: Sequence[Job]) -> list[tuple[Job, Job]]:

@@ -14,6 +14,7 @@ import yaml
 from longshore.domain.checks import PRIORITY_MAX
 from longshore.domain.errors import InvalidRequest
 from longshore.domain.fair_share import ACTIVE_MAX, WEIGHT_DEFAULT
+from longshore.domain.job.dependency import Condition
 from longshore.domain.job.nodes import NODES_MAX
 from longshore.domain.request.submission import ARRAY_MAX
 from longshore.simulation.duration import Duration, Span, microseconds, seconds
@@ -101,8 +102,12 @@ class DependencyPart(_Part, frozen=True, kw_only=True):
 
     job: _Text | None = None
     type: Literal["SEQUENTIAL", "N_TO_N"] | None = None
+    #: How it has to end.
+    condition: Condition = Condition.SUCCESS
 
     def __post_init__(self) -> None:
+        if self.type == "SEQUENTIAL" and self.condition is Condition.FAILURE:
+            raise ValueError("a sequence goes on after SUCCESS, or once a child is COMPLETE")
         if self.job is None and self.type != "SEQUENTIAL":
             raise ValueError("dependsOn needs a job, or the type SEQUENTIAL")
         if self.job is not None and self.type == "SEQUENTIAL":
@@ -199,9 +204,12 @@ class JobPart(_Part, frozen=True, kw_only=True):
         return self.count if self.array_size or self.nodes is not None else 1
 
     @property
-    def sequential(self) -> bool:
-        """Whether each child waits for the one before."""
-        return any(d.type == "SEQUENTIAL" for d in self.depends_on)
+    def sequential(self) -> Condition | None:
+        """How the child before has to end for which each child waits; None: they do not wait."""
+        conditions = {d.condition for d in self.depends_on if d.type == "SEQUENTIAL"}
+        if not conditions:
+            return None
+        return Condition.SUCCESS if Condition.SUCCESS in conditions else Condition.COMPLETE
 
 
 class PoolPart(_Part, frozen=True, kw_only=True):

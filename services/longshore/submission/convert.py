@@ -13,6 +13,7 @@ from longshore.domain.checks import (
     check_priority,
     check_tags,
 )
+from longshore.domain.job.dependency import Condition
 from longshore.domain.job.job import JobKey
 from longshore.domain.request.listing import ListRequest
 from longshore.domain.request.merge import Overrides
@@ -85,7 +86,7 @@ def _array_size(request: job_pb2.SubmitJobRequest) -> int | None:
 
 def _dependency(index: int, entry: job_pb2.JobDependency) -> Dependency:
     job = JobKey.parse(entry.job_id, f"dependsOn[{index}].jobId") if entry.job_id else None
-    return Dependency(job=job, type=entry.type or PLAIN)
+    return Dependency(job, entry.type or PLAIN, Condition(entry.condition or Condition.SUCCESS))
 
 
 def _overrides(given: job_pb2.ContainerOverrides) -> Overrides:

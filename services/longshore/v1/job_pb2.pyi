@@ -1886,6 +1886,7 @@ class JobDependency(_message.Message):
 
     JOB_ID_FIELD_NUMBER: _builtins.int
     TYPE_FIELD_NUMBER: _builtins.int
+    CONDITION_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """Id of the job to wait for; for an array job, all of its children. Absent only with
     SEQUENTIAL.
@@ -1896,20 +1897,32 @@ class JobDependency(_message.Message):
     single job, which then names a job, as absent.
     Absent: the whole job waits for the whole job named. One of: N_TO_N, SEQUENTIAL.
     """
+    condition: _builtins.str
+    """How what is waited for has to end; with N_TO_N and SEQUENTIAL each child of it. SUCCESS (the
+    default): with success. COMPLETE: in any way, and so it is of what was cancelled or never ran.
+    FAILURE: with anything but success; not with SEQUENTIAL in an array job. What ends otherwise
+    fails the job that waits. Only over gRPC: AWS has but the default, and over HTTP it is absent.
+    One of: SUCCESS, COMPLETE, FAILURE.
+    """
     def __init__(
         self,
         *,
         job_id: _builtins.str | None = ...,
         type: _builtins.str | None = ...,
+        condition: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_job_id", b"_job_id", "_type", b"_type", "job_id", b"job_id", "type", b"type"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_condition", b"_condition", "_job_id", b"_job_id", "_type", b"_type", "condition", b"condition", "job_id", b"job_id", "type", b"type"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_job_id", b"_job_id", "_type", b"_type", "job_id", b"job_id", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_condition", b"_condition", "_job_id", b"_job_id", "_type", b"_type", "condition", b"condition", "job_id", b"job_id", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__condition: _TypeAlias = _typing.Literal["condition"]  # noqa: Y015
+    _WhichOneofArgType__condition: _TypeAlias = _typing.Literal["_condition", b"_condition"]  # noqa: Y015
     _WhichOneofReturnType__job_id: _TypeAlias = _typing.Literal["job_id"]  # noqa: Y015
     _WhichOneofArgType__job_id: _TypeAlias = _typing.Literal["_job_id", b"_job_id"]  # noqa: Y015
     _WhichOneofReturnType__type: _TypeAlias = _typing.Literal["type"]  # noqa: Y015
     _WhichOneofArgType__type: _TypeAlias = _typing.Literal["_type", b"_type"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__condition) -> _WhichOneofReturnType__condition | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__job_id) -> _WhichOneofReturnType__job_id | None: ...
     @_typing.overload

@@ -91,6 +91,7 @@ ANY_CASE_FIELD_NUMBER: _builtins.int
 UNSUPPORTED_FIELD_NUMBER: _builtins.int
 SUPPORTED_FIELD_NUMBER: _builtins.int
 PARTIAL_FIELD_NUMBER: _builtins.int
+EXTENSION_FIELD_NUMBER: _builtins.int
 ABSENT_FIELD_NUMBER: _builtins.int
 HTTP_FIELD_NUMBER: _builtins.int
 REFUSED_FIELD_NUMBER: _builtins.int
@@ -117,6 +118,10 @@ supported: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOption
 """The values that longshore does; any other is refused as `unsupported` is. None given: all."""
 partial: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.str]
 """In what longshore differs where it takes this member or fills it. Not set: in nothing."""
+extension: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
+"""AWS has no such member: longshore has it in gRPC alone. Over HTTP it is unknown in requests and
+left out of answers. Default false.
+"""
 absent: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MessageOptions, _containers.RepeatedCompositeFieldContainer[Global___AbsentMember]]
 """What AWS's shape has and this message has not, because longshore never sets it."""
 http: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, Global___HttpRoute]

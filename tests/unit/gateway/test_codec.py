@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from longshore.domain.errors import InvalidRequest
 from longshore.gateway.codec import Reader, Writer
 from longshore.gateway.server import SERVICE
-from longshore.v1.job_pb2 import DescribeJobsRequest, JobSummary, SubmitJobRequest
+from longshore.v1 import options_pb2
+from longshore.v1.job_pb2 import DescribeJobsRequest, JobDependency, JobSummary, SubmitJobRequest
 
 MESSAGES = [
     descriptor
@@ -36,16 +37,17 @@ SCALARS: dict[int, st.SearchStrategy[Any]] = {
 def messages(draw: st.DrawFn, descriptor: Descriptor) -> Message:
     """A message with a random few of its fields, and so within."""
     message = GetMessageClass(descriptor)()
+    shown = [f for f in descriptor.fields if not f.GetOptions().Extensions[options_pb2.extension]]
     chosen = (
         # In the order drawn: that of a set would follow from where descriptors are in memory.
         draw(
             st.lists(
-                st.sampled_from(list(descriptor.fields)),
+                st.sampled_from(shown),
                 max_size=6,
                 unique_by=lambda field: field.number,
             )
         )
-        if len(descriptor.fields)
+        if shown
         else []
     )
     for field in chosen:
@@ -200,6 +202,14 @@ def test_decimals(text: str, value: float) -> None:
 def test_bad_decimals(text: str) -> None:
     with pytest.raises(InvalidRequest, match=r"^capacityUsage\[0\]\.quantity must be a number\.$"):
         read(JobSummary.DESCRIPTOR, f'{{"capacityUsage": [{{"quantity": {text}}}]}}')
+
+
+def test_how_a_dependency_has_to_end_is_no_member_of_aws_s() -> None:
+    with pytest.raises(InvalidRequest, match="condition is not a known member"):
+        read(SubmitJobRequest.DESCRIPTOR, '{"dependsOn": [{"condition": "COMPLETE"}]}')
+    message = SubmitJobRequest(depends_on=[JobDependency(job_id="a", condition="COMPLETE")])
+    written = Writer.of(SubmitJobRequest.DESCRIPTOR).write(message)
+    assert written["dependsOn"] == [{"jobId": "a"}]
 
 
 def test_a_message_without_a_form_in_awss_json_is_a_mistake_found_at_the_start() -> None:

@@ -8,6 +8,7 @@ from longshore.domain.arn import DefinitionName
 from longshore.domain.checks import Json, check_retry, check_timeout, require
 from longshore.domain.environment import FARGATE, QueueFacts, platform_of
 from longshore.domain.errors import InvalidRequest, NotFound, PreconditionFailed
+from longshore.domain.job.dependency import Condition
 from longshore.domain.job.job import WHOLE, JobKey
 from longshore.domain.request.container import check_environment, check_resources, needs_of
 from longshore.domain.request.fargate import check_fargate_size, check_not_deprecated
@@ -43,6 +44,8 @@ class Dependency:
 
     job: JobKey | None
     type: str
+    #: How it has to end.
+    condition: Condition = Condition.SUCCESS
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,7 @@ class Submission:
 
     def _effective(self, entry: Dependency) -> Dependency:
         if self.array_size is None and entry.type == SEQUENTIAL:
-            return Dependency(entry.job, PLAIN)
+            return Dependency(entry.job, PLAIN, entry.condition)
         return entry
 
 
@@ -171,6 +174,14 @@ def _check_dependency(dependency: Dependency, is_array: bool, member: str) -> No
             f"{member}.jobId is a node; give {dependency.job.parent}, the id of its multi-node "
             "job.",
             member=f"{member}.jobId",
+        )
+    if is_array and dependency.type == SEQUENTIAL:
+        # Each child that did not run would have failed, and let the next one run.
+        require(
+            dependency.condition is not Condition.FAILURE,
+            f"{member}.condition is FAILURE, and {member}.type SEQUENTIAL: children in a sequence "
+            "run after the SUCCESS of the one before, or once it is COMPLETE.",
+            f"{member}.condition",
         )
     if dependency.type == PLAIN:
         require(dependency.job, f"{member} needs a jobId.", f"{member}.jobId")
@@ -341,6 +352,8 @@ def _dependency_json(dependency: Dependency) -> Json:
         entry["jobId"] = str(dependency.job)
     if dependency.type != PLAIN:
         entry["type"] = dependency.type
+    if dependency.condition is not Condition.SUCCESS:
+        entry["condition"] = dependency.condition.value
     return entry
 
 

@@ -182,6 +182,7 @@ async def insert_jobs(conn: Connection, jobs: Sequence[NewJob]) -> set[uuid.UUID
             [entry.job.job_id if entry.job else None for _, _, entry in edges],
             [entry.job.array_index if entry.job else -1 for _, _, entry in edges],
             [entry.type for _, _, entry in edges],
+            [entry.condition for _, _, entry in edges],
         )
     await conn.execute(_SQL["notify_jobs"])
     return stored

@@ -2,7 +2,7 @@
 -- Dependencies of jobs, with the statuses of what they depend on: of the job, of its array
 -- parent, and whether that is spawned.
 -- $1 job ids
-SELECT d.job_id, d.depends_on, d.depends_on_index, d.type, u.status, p.status AS parent_status,
+SELECT d.job_id, d.depends_on, d.depends_on_index, d.type, d.condition, u.status, p.status AS parent_status,
     a.job_id IS NOT NULL AS spawned
 FROM job_dependencies d
 LEFT JOIN jobs u ON u.job_id = d.depends_on AND u.array_index = d.depends_on_index
@@ -51,7 +51,7 @@ CROSS JOIN LATERAL (
 ORDER BY e.ordinal, d.job_id
 
 -- name: downstream
--- Some jobs, and the waiting jobs that depend on them as a whole, directly or through others, up to a limit. The parts
+-- Some jobs, and the waiting jobs that need their success as a whole, directly or through others, up to a limit. The parts
 -- are written so that each is looked up by index for each job, whatever the planner believes.
 -- $1 job ids, $2 limit
 WITH RECURSIVE found AS (
@@ -60,6 +60,7 @@ WITH RECURSIVE found AS (
     SELECT e.job_id FROM found CROSS JOIN LATERAL (
         SELECT d.job_id FROM job_dependencies d
         WHERE d.depends_on = found.job_id AND d.depends_on_index = -1 AND d.type <> 'N_TO_N'
+            AND d.condition = 'SUCCESS'
         ORDER BY d.job_id
     ) AS e
     WHERE (SELECT j.status = 'PENDING' AND j.dependencies_left > 0
@@ -71,7 +72,8 @@ SELECT job_id FROM found LIMIT $2
 -- How the children of arrays wait.
 -- $1 job ids
 SELECT j.job_id, j.array_size, count(*) FILTER (WHERE d.type = 'N_TO_N') AS n_to_n,
-    coalesce(bool_or(d.type = 'SEQUENTIAL'), false) AS sequential
+    coalesce(bool_or(d.type = 'SEQUENTIAL'), false) AS sequential,
+    coalesce(bool_and(d.condition = 'COMPLETE') FILTER (WHERE d.type = 'SEQUENTIAL'), false) AS on_any_end
 FROM jobs j LEFT JOIN job_dependencies d USING (job_id)
 WHERE j.job_id = ANY($1::uuid[]) AND j.array_index = -1 AND j.array_size IS NOT NULL
 GROUP BY j.job_id, j.array_size

@@ -120,8 +120,9 @@ SELECT job_id FROM added;
 -- $3 jobs depended on, NULL for a sequence without one
 -- $4 index of the child depended on, -1 for the whole job
 -- $5 types
-INSERT INTO job_dependencies (job_id, ordinal, depends_on, depends_on_index, type)
-SELECT * FROM unnest($1::uuid[], $2::integer[], $3::uuid[], $4::integer[], $5::text[]);
+-- $6 conditions
+INSERT INTO job_dependencies (job_id, ordinal, depends_on, depends_on_index, type, condition)
+SELECT * FROM unnest($1::uuid[], $2::integer[], $3::uuid[], $4::integer[], $5::text[], $6::text[]);
 
 -- name: notify_jobs
 -- Wakes the scheduler when the transaction is committed.
