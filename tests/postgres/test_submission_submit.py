@@ -208,6 +208,34 @@ async def test_how_a_dependency_has_to_end_is_kept_and_told(stand: Stand) -> Non
     assert (await stand.describe(job))["dependsOn"] == [*edges, {"jobId": first}]
 
 
+async def test_an_array_with_a_cap_has_a_shape_to_itself(stand: Stand) -> None:
+    """Also among arrays that are alike otherwise; those without a cap share theirs."""
+    properties = {"size": 3, "maxRunning": 2}
+    capped = [await stand.submit(arrayProperties=properties) for _ in range(2)]
+    free = [await stand.submit(arrayProperties={"size": 3}) for _ in range(2)]
+    rows = await stand.conn.fetch(
+        "SELECT j.job_id, s.shape_id, s.array_job, s.max_running "
+        "FROM jobs j JOIN shapes s USING (shape_id)"
+    )
+    found = {str(row["job_id"]): row for row in rows}
+    assert [(str(found[job]["array_job"]), found[job]["max_running"]) for job in capped] == [
+        (job, 2) for job in capped
+    ]
+    assert {found[job]["max_running"] for job in free} == {0}
+    assert len({row["shape_id"] for row in rows}) == 3
+    told = [(await stand.describe(job))["arrayProperties"] for job in (capped[0], free[0])]
+    assert [(one["size"], one.get("maxRunning")) for one in told] == [(3, 2), (3, None)]
+
+
+@pytest.mark.parametrize(
+    "properties", [{"size": 3, "maxRunning": 0}, {"size": 3, "maxRunning": -1}, {"maxRunning": 2}]
+)
+async def test_caps_without_a_meaning_are_refused(stand: Stand, properties: dict[str, int]) -> None:
+    with pytest.raises(InvalidRequest, match=r"arrayProperties\.maxRunning must be above 0"):
+        await stand.submit(arrayProperties=properties)
+    assert await stand.job_count() == 0
+
+
 @pytest.mark.parametrize(
     ("edge", "told"),
     [

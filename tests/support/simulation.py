@@ -645,6 +645,7 @@ class Simulation:
             s: n for s, n in fresh.runnable.items() if n
         }
         assert memory.live.keys() == fresh.live.keys()
+        assert memory.running == fresh.running
         assert {i: (x.free, x.draining, x.instance_type) for i, x in memory.instances.items()} == {
             i: (x.free, x.draining, x.instance_type) for i, x in fresh.instances.items()
         }

@@ -240,6 +240,7 @@ def _show(job: job_pb2.JobDetail, placed: _Placed) -> None:
             ("ran", console.duration(job.started_at, job.stopped_at)),
             ("children", summary(counts(job)) if _is_parent(job) else ""),
             ("index", str(array.index) if array.HasField("index") else ""),
+            ("max running", str(array.max_running or "")),
             *_nodes(job),
             ("depends on", _depends_on(job)),
             ("image", container.image),

@@ -13,6 +13,7 @@ from longshore_cli.command import (
     CommandLine,
     Environment,
     Json,
+    MaxRunning,
     Parameter,
     Tag,
     Timeout,
@@ -45,6 +46,7 @@ async def submit(  # noqa: PLR0913, PLR0917 - each is an option
     command: CommandLine = None,
     queue: Annotated[str, typer.Option(help="Job queue.")] = "default",
     array: Array = None,
+    max_running: MaxRunning = None,
     nodes: Annotated[
         int | None,
         typer.Option(
@@ -97,6 +99,7 @@ async def submit(  # noqa: PLR0913, PLR0917 - each is an option
             memory_mib=memory,
             parameters=pairs(parameter, "--parameter"),
             array_size=array,
+            max_running=max_running,
             num_nodes=nodes,
             depends_on=[dependency(item) for item in depends_on or ()],
             attempts=attempts,

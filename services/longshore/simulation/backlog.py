@@ -26,6 +26,7 @@ from longshore.domain.job.job import (
     judge,
 )
 from longshore.domain.job.retry import ExitRule
+from longshore.domain.placing.capping import Caps
 from longshore.domain.placing.shapes import Entry, Placement, Shape
 from longshore.simulation.clock import Clock
 from longshore.simulation.workload import JobPart
@@ -88,6 +89,8 @@ class Backlog:
         self._clock = clock
         self.shapes: dict[int, Shape] = {}
         self.runnable: dict[int, int] = {}
+        #: The caps of queues, and what runs.
+        self.caps = Caps()
         #: Jobs by how they ended, and those whose end is yet to come.
         self.succeeded = 0
         self.failed = 0
@@ -179,6 +182,7 @@ class Backlog:
         Returns its job, which of what was submitted with it, and its number.
         """
         job, index = self._jobs[placement.entry.job_id], _index(placement)
+        self.caps.running.count(job.shape_id, job.part.queue, 1)
         number = job.attempts.get(index, 0) + 1
         if number == 1:
             waited = self._clock.now - placement.entry.ready_at
@@ -215,6 +219,7 @@ class Backlog:
 
     def end(self, job: Job, index: int, number: int, outcome: Outcome, instance_id: str) -> None:
         """Ends an attempt: the job has ended too, or is tried again."""
+        self.caps.running.count(job.shape_id, job.part.queue, -1)
         if outcome is Outcome.SUCCEEDED:
             self._finish(job, index, succeeded=True)
             return

@@ -77,6 +77,8 @@ class QueuePart(_Part, frozen=True, kw_only=True):
     ]
     #: All its jobs name a share then.
     scheduling_policy: _Text | None = None
+    #: How many of its jobs run at one time; 0: any number.
+    max_running: _Count = 0
 
 
 class ShareAttributesPart(_Part, frozen=True, kw_only=True):
@@ -154,6 +156,8 @@ class JobPart(_Part, frozen=True, kw_only=True):
     at: Span = 0.0
     count: Annotated[int, msgspec.Meta(ge=1, le=COUNT_MAX)] = 1
     array_size: Annotated[int, msgspec.Meta(ge=2, le=ARRAY_MAX)] | None = None
+    #: How many children of each array run at one time.
+    max_running: Annotated[int, msgspec.Meta(ge=1, le=COUNT_MAX)] | None = None
     nodes: Annotated[int, msgspec.Meta(ge=1, le=NODES_MAX)] | None = None
     #: The only type that will do for nodes.
     instance_type: _Text | None = None
@@ -181,6 +185,8 @@ class JobPart(_Part, frozen=True, kw_only=True):
             raise ValueError(
                 "dependsOn of type SEQUENTIAL and N_TO_N is for jobs with an arraySize"
             )
+        if self.max_running is not None and self.array_size is None:
+            raise ValueError("maxRunning is for jobs with an arraySize, and for queues")
         if self.nodes is not None and self.array_size is not None:
             raise ValueError(
                 "nodes and arraySize exclude each other: no array is of multi-node jobs"

@@ -70,6 +70,11 @@ def submission_from(request: job_pb2.SubmitJobRequest, request_id: uuid.UUID | N
             if request.HasField("scheduling_priority_override")
             else None
         ),
+        max_running=(
+            request.array_properties.max_running
+            if request.array_properties.HasField("max_running")
+            else None
+        ),
     )
 
 

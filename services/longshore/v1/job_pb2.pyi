@@ -1727,19 +1727,30 @@ class ArrayProperties(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SIZE_FIELD_NUMBER: _builtins.int
+    MAX_RUNNING_FIELD_NUMBER: _builtins.int
     size: _builtins.int
     """Number of children, 2 to 10000. Indices run from 0."""
+    max_running: _builtins.int
+    """How many children run at one time, from 1: as many are placed, and the others wait until one has
+    ended. Absent: any number. AWS has no such member.
+    """
     def __init__(
         self,
         *,
         size: _builtins.int | None = ...,
+        max_running: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_size", b"_size", "size", b"size"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_running", b"_max_running", "_size", b"_size", "max_running", b"max_running", "size", b"size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_size", b"_size", "size", b"size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_running", b"_max_running", "_size", b"_size", "max_running", b"max_running", "size", b"size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_running: _TypeAlias = _typing.Literal["max_running"]  # noqa: Y015
+    _WhichOneofArgType__max_running: _TypeAlias = _typing.Literal["_max_running", b"_max_running"]  # noqa: Y015
     _WhichOneofReturnType__size: _TypeAlias = _typing.Literal["size"]  # noqa: Y015
     _WhichOneofArgType__size: _TypeAlias = _typing.Literal["_size", b"_size"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_running) -> _WhichOneofReturnType__max_running | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__size) -> _WhichOneofReturnType__size | None: ...
 
 Global___ArrayProperties: _TypeAlias = ArrayProperties  # noqa: Y015
@@ -1774,12 +1785,15 @@ class ArrayPropertiesDetail(_message.Message):
     STATUS_SUMMARY_LAST_UPDATED_AT_FIELD_NUMBER: _builtins.int
     SIZE_FIELD_NUMBER: _builtins.int
     INDEX_FIELD_NUMBER: _builtins.int
+    MAX_RUNNING_FIELD_NUMBER: _builtins.int
     status_summary_last_updated_at: _builtins.int
     """When the counts were taken, in epoch milliseconds."""
     size: _builtins.int
     """Number of children; a child has that of its array job."""
     index: _builtins.int
     """Index of the child, from 0. Children only."""
+    max_running: _builtins.int
+    """How many children run at one time. Array jobs only; absent: any number."""
     @_builtins.property
     def status_summary(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """Number of children by status, all seven named, zeros included. Array jobs only."""
@@ -1791,19 +1805,24 @@ class ArrayPropertiesDetail(_message.Message):
         status_summary_last_updated_at: _builtins.int | None = ...,
         size: _builtins.int | None = ...,
         index: _builtins.int | None = ...,
+        max_running: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_index", b"_index", "_size", b"_size", "_status_summary_last_updated_at", b"_status_summary_last_updated_at", "index", b"index", "size", b"size", "status_summary_last_updated_at", b"status_summary_last_updated_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_index", b"_index", "_max_running", b"_max_running", "_size", b"_size", "_status_summary_last_updated_at", b"_status_summary_last_updated_at", "index", b"index", "max_running", b"max_running", "size", b"size", "status_summary_last_updated_at", b"status_summary_last_updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_index", b"_index", "_size", b"_size", "_status_summary_last_updated_at", b"_status_summary_last_updated_at", "index", b"index", "size", b"size", "status_summary", b"status_summary", "status_summary_last_updated_at", b"status_summary_last_updated_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_index", b"_index", "_max_running", b"_max_running", "_size", b"_size", "_status_summary_last_updated_at", b"_status_summary_last_updated_at", "index", b"index", "max_running", b"max_running", "size", b"size", "status_summary", b"status_summary", "status_summary_last_updated_at", b"status_summary_last_updated_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__index: _TypeAlias = _typing.Literal["index"]  # noqa: Y015
     _WhichOneofArgType__index: _TypeAlias = _typing.Literal["_index", b"_index"]  # noqa: Y015
+    _WhichOneofReturnType__max_running: _TypeAlias = _typing.Literal["max_running"]  # noqa: Y015
+    _WhichOneofArgType__max_running: _TypeAlias = _typing.Literal["_max_running", b"_max_running"]  # noqa: Y015
     _WhichOneofReturnType__size: _TypeAlias = _typing.Literal["size"]  # noqa: Y015
     _WhichOneofArgType__size: _TypeAlias = _typing.Literal["_size", b"_size"]  # noqa: Y015
     _WhichOneofReturnType__status_summary_last_updated_at: _TypeAlias = _typing.Literal["status_summary_last_updated_at"]  # noqa: Y015
     _WhichOneofArgType__status_summary_last_updated_at: _TypeAlias = _typing.Literal["_status_summary_last_updated_at", b"_status_summary_last_updated_at"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__index) -> _WhichOneofReturnType__index | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_running) -> _WhichOneofReturnType__max_running | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__size) -> _WhichOneofReturnType__size | None: ...
     @_typing.overload

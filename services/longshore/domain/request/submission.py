@@ -71,6 +71,8 @@ class Submission:
     share: str | None = None
     #: In place of the definition's.
     priority: int | None = None
+    #: Of an array: how many children run at one time; None: any number.
+    max_running: int | None = None
 
     @property
     def is_plain(self) -> bool:
@@ -84,6 +86,7 @@ class Submission:
             or self.depends_on
             or self.propagate_tags is not None
             or self.priority is not None
+            or self.max_running is not None
         )
 
     @property
@@ -147,6 +150,11 @@ def check_submission(submission: Submission) -> None:
         size is None or ARRAY_MIN <= size <= ARRAY_MAX,
         f"arrayProperties.size must be from {ARRAY_MIN} to {ARRAY_MAX}.",
         "arrayProperties.size",
+    )
+    require(
+        submission.max_running is None or (size is not None and submission.max_running > 0),
+        "arrayProperties.maxRunning must be above 0, and is for arrays: arrayProperties.size.",
+        "arrayProperties.maxRunning",
     )
     require(
         len(submission.depends_on) <= DEPENDENCIES_MAX,
@@ -282,6 +290,8 @@ def resolve(definition: Definition, submission: Submission) -> ResolvedJob:
     }
     if timeout:
         resolved["timeout"] = timeout
+    if submission.max_running is not None:
+        resolved["arrayProperties"] = {"maxRunning": submission.max_running}
     priority = detail.get("schedulingPriority")
     if submission.priority is not None:
         priority = submission.priority
