@@ -193,7 +193,6 @@ class Line:
             if isinstance(item, Entry)
         }
         left |= self._sharing.unread.keys() | self._exhausted
-        left -= self._capped
         return not self._is_full and any(
             not (s in self.unplaced or self._is_failed(s) or self._is_reserved(s)) for s in left
         )

@@ -5,7 +5,9 @@ import uuid
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longshore.domain.job.dependency import Child, Condition, Dependency, decide, outlook
+from longshore.domain.job.arrays import ArrayRules
+from longshore.domain.job.dependency import Child, Condition, Dependency, behind, decide, outlook
+from longshore.domain.job.happening import Ended
 from longshore.domain.job.job import (
     DEPENDENCY_FAILED,
     DEPENDENCY_SUCCEEDED,
@@ -84,6 +86,17 @@ def test_a_sequence_that_goes_on_after_any_end_goes_on_one_by_one() -> None:
 def test_a_success_lets_one_child_go() -> None:
     decided = decide(a_sequence(5), {JobKey(ARRAY, 0): JobStatus.SUCCEEDED})
     assert (decided.ready, decided.failed) == ([JobKey(ARRAY, 1)], {})
+
+
+def test_behind_a_failure_only_the_next_is_looked_at_where_any_end_will_do() -> None:
+    """Else each of ten thousand failures would have all that are behind it looked at."""
+    ended = [Ended(JobKey(ARRAY, 3), succeeded=False)]
+    following = {JobKey(ARRAY, 4)}
+    strict, loose = (
+        ArrayRules(9, 0, sequential=True, on_any_end=any_end) for any_end in (False, True)
+    )
+    assert behind(ended, {ARRAY: strict}) == (set(), following)
+    assert behind(ended, {ARRAY: loose}) == (following, set())
 
 
 WAITED_FOR = st.tuples(st.sampled_from([None, *JobStatus]), st.sampled_from(Condition))
