@@ -96,6 +96,29 @@ async def test_the_cap_of_a_queue_counts_all_its_jobs_and_changes_at_once(
         await world.check()
 
 
+async def test_what_found_no_room_says_so_again_once_the_cap_leaves_something(
+    database_url: str,
+) -> None:
+    async with simulation(database_url) as world:
+        await world.stand.queue()
+        agent = await world.join("i-00000000000000001", 4)
+        await cap(world, 2)
+        first = await world.stand.submit()
+        large = await world.stand.submit(vcpus=8)
+        await world.settle()
+        short = "Waiting for room: 1 instance: 1 short of vCPU."
+        assert await said(world.stand, large) == short
+        second = await world.stand.submit()
+        await world.settle()
+        assert await said(world.stand, large) == "Held by the cap of its queue: 2 of 2 run."
+        assert await demand(world.stand) == []
+        await agent.end((second, 1), Ended())
+        await world.settle()
+        assert agent.running.keys() == {(first, 1)}
+        assert await said(world.stand, large) == short
+        await world.check()
+
+
 async def test_a_successor_counts_what_runs(database_url: str) -> None:
     async with simulation(database_url) as world:
         await world.stand.queue()

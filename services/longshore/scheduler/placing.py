@@ -68,7 +68,7 @@ async def place(
     placed = Placed()
     if not trying:
         await _explain_again(conn, memory, ground, connected)
-        await _explain_caps(conn, memory, ground)
+        placed.short = await _explain_caps(conn, memory, ground, connected)
         return placed
     read = await this.part(
         "heads", lambda: read_heads(conn, memory, ground, trying, this.changes.now), None
@@ -113,7 +113,7 @@ async def place(
         rooms, new = memory.rooms(connected), list(unplaced)
         placed.short = await _explain(conn, memory, ground, rooms, new, unplaced, reserved)
     await _explain_again(conn, memory, ground, connected)
-    await _explain_caps(conn, memory, ground)
+    placed.short |= await _explain_caps(conn, memory, ground, connected)
     return placed
 
 
@@ -233,10 +233,16 @@ async def _explain_again(
         await _explain(conn, memory, ground, memory.rooms(connected), waiting, unknown)
 
 
-async def _explain_caps(conn: Connection, memory: Memory, ground: Ground) -> None:
-    """Says of shapes that a cap holds back which one does; no instance is needed for them."""
+async def _explain_caps(
+    conn: Connection, memory: Memory, ground: Ground, connected: Container[str]
+) -> bool:
+    """Says of shapes that a cap holds back which one does.
+
+    What it held back and found no room before waits for room again; True if that is news.
+    """
     news: dict[int, Reason] = {}
-    for shape_id, by in placing_round.capped(ground, memory.parking).items():
+    capped = placing_round.capped(ground, memory.parking)
+    for shape_id, by in capped.items():
         reason = Reason(None, words.capped(by), Why.CAPPED)
         if memory.reasons.get(shape_id) != reason:
             news[shape_id] = reason
@@ -248,6 +254,18 @@ async def _explain_caps(conn: Connection, memory: Memory, ground: Ground) -> Non
 
     for shape_id, error in (await apart(conn, list(news), act, nothing)).failed:
         note("reason", error, shape_id=shape_id)
+    again = [
+        shape_id
+        for shape_id in memory.parking.parked
+        if shape_id not in capped
+        and shape_id in memory.reasons
+        and memory.reasons[shape_id].why is Why.CAPPED
+        and memory.shapes[shape_id].job_queue in memory.topology.queues
+    ]
+    if not again:
+        return False
+    rooms, reserved = memory.rooms(connected), memory.parking.reserved
+    return await _explain(conn, memory, ground, rooms, again, again, reserved)
 
 
 async def _explain(

@@ -24,7 +24,7 @@ from longshore.domain.scaling.capacity import (
     ShapeDemand,
     Snapshot,
 )
-from longshore.domain.scaling.capping import within
+from longshore.domain.scaling.capping import alike, within
 from longshore.domain.scaling.decision import Decision, ScalingSettings, order_for
 from longshore.domain.scaling.market import Market, PoolName, Quote
 from longshore.domain.scaling.round import goes_on, make, settled
@@ -222,7 +222,7 @@ class Scaler:
         """The shapes of a queue in the order in which their jobs will be placed."""
         policy = self._shares.policies.get(queue)
         if policy is None:
-            return shapes
+            return alike(shapes)
         ledger, most = self._shares.ledger, self._shares.most_milli[queue]
         return in_order(shapes, sharing(queue, policy, shapes, ledger, most, self._clock.now))
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 from longshore.domain.placing.opening import OpenRooms
 from longshore.domain.placing.shapes import Shape, Snapshot
+from longshore.domain.placing.sharing import Kind, kind_of
 
 #: What may still run where nothing is capped.
 ANY = sys.maxsize
@@ -115,6 +116,32 @@ class OpenCaps:
             self._of_arrays[shape.shape_id] -= count
         if shape.job_queue in self._of_queues:
             self._of_queues[shape.job_queue] -= count
+
+
+class Alike:
+    """Shapes of a queue whose jobs need the same: to instances they are one, while a plan is made.
+
+    Each array with a cap has a shape to itself, and there may be many. Room only shrinks, so that
+    where one found none the others would find none; and an instance is held for one of them.
+    """
+
+    def __init__(self) -> None:
+        self._failed: set[tuple[str, Kind]] = set()
+        self._held_for: dict[tuple[str, Kind], int] = {}
+
+    def is_vain(self, shape: Shape) -> bool:
+        """Whether jobs like these found no room, and nothing is held for these ones."""
+        key = shape.job_queue, kind_of(shape)
+        return key in self._failed and self._held_for.get(key) != shape.shape_id
+
+    def fail(self, shape: Shape) -> None:
+        """Notes that jobs of a shape found no room."""
+        self._failed.add((shape.job_queue, kind_of(shape)))
+
+    def may_hold(self, shape: Shape) -> bool:
+        """Whether it is for a shape that an instance may be held: for the first that asks."""
+        key = shape.job_queue, kind_of(shape)
+        return self._held_for.setdefault(key, shape.shape_id) == shape.shape_id
 
 
 def _besides(left: int, shape: Shape, held: Collection[Shape]) -> int:

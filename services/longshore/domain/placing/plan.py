@@ -32,7 +32,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
 from longshore.domain.job.job import JobKey
-from longshore.domain.placing.capping import OpenCaps
+from longshore.domain.placing.capping import Alike, OpenCaps
 from longshore.domain.placing.holding import HoldsInTurn, hold, hold_again, takers_of_nodes
 from longshore.domain.placing.opening import OpenRooms, Room
 from longshore.domain.placing.shapes import Entry, Placement, Plan, Shape, Snapshot, Waiting
@@ -70,10 +70,10 @@ def plan(
         for name, found in rooms.items()
     }
     result = Plan()
-    caps = OpenCaps(snapshot)
+    caps, alike = OpenCaps(snapshot), Alike()
     long_since = now - hold_after
     for turn in _turns(snapshot, by_environment, seed):
-        waiting = _wait(snapshot, turn, long_since)
+        waiting = _wait(snapshot, turn, alike, long_since)
         for queue_name, environments in turn.items():
             if queue_name in snapshot.sharing:
                 _share(result, queue_name, snapshot, turn, caps, limit, long_since)
@@ -81,7 +81,7 @@ def plan(
             for entry in snapshot.heads.get(queue_name, ()):
                 while waiting and (waiting[0].rank, waiting[0].seq) < (entry.rank, entry.seq):
                     hold(snapshot, turn, waiting.popleft(), long_since)
-                _fill(result, entry, snapshot, environments, caps, limit, long_since)
+                _fill(result, entry, snapshot, environments, caps, alike, limit, long_since)
         for left in waiting:
             hold(snapshot, turn, left, long_since)
     result.held = {held for fleet in by_environment.values() for held in fleet.held()}
@@ -110,7 +110,10 @@ def _turns(
 
 
 def _wait(
-    snapshot: Snapshot, turn: Mapping[str, list[OpenRooms]], long_since: datetime
+    snapshot: Snapshot,
+    turn: Mapping[str, list[OpenRooms]],
+    alike: Alike,
+    long_since: datetime,
 ) -> deque[Waiting]:
     """What did not fit before, of queues of one priority.
 
@@ -128,7 +131,8 @@ def _wait(
     for queue in turn.keys() & snapshot.sharing.keys():
         hold_again(snapshot, queue, turn, long_since)
     for late in sorted(waiting, key=lambda w: w.ready_at):
-        if late.ready_at <= long_since and not snapshot.shapes[late.shape_id].nodes:
+        shape = snapshot.shapes[late.shape_id]
+        if late.ready_at <= long_since and not shape.nodes and alike.may_hold(shape):
             hold(snapshot, turn, late, long_since)
     nodes = (w for w in waiting if snapshot.shapes[w.shape_id].nodes)
     return deque(sorted(nodes, key=lambda w: (w.rank, w.seq, w.ready_at)))
@@ -140,6 +144,7 @@ def _fill(
     snapshot: Snapshot,
     environments: list[OpenRooms],
     caps: OpenCaps,
+    alike: Alike,
     limit: int,
     long_since: datetime,
 ) -> None:
@@ -152,6 +157,10 @@ def _fill(
         return
     if len(result.placements) >= limit:
         result.partial = True
+        return
+    waiting = Waiting(shape.shape_id, entry.ready_at, entry.rank, entry.seq)
+    if alike.is_vain(shape):
+        result.unplaced[shape.shape_id] = waiting
         return
     most = min(entry.end_index - entry.next_index, caps.left(shape, environments))
     if most <= 0:
@@ -168,9 +177,10 @@ def _fill(
     if not shape.nodes and len(result.placements) >= limit:
         result.partial = True
         return
-    waiting = Waiting(shape.shape_id, entry.ready_at, entry.rank, entry.seq)
     result.unplaced[shape.shape_id] = waiting
-    hold(snapshot, {shape.job_queue: environments}, waiting, long_since)
+    alike.fail(shape)
+    if alike.may_hold(shape):
+        hold(snapshot, {shape.job_queue: environments}, waiting, long_since)
 
 
 def _share(

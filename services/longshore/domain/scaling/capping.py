@@ -3,7 +3,23 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
+from longshore.domain.resources import Resources
 from longshore.domain.scaling.capacity import ShapeDemand
+
+
+def alike(shapes: Iterable[ShapeDemand]) -> tuple[ShapeDemand, ...]:
+    """One shape for all of a queue that need the same, in the place of the first.
+
+    Each array with a cap has a shape to itself; to instances they are one, as without caps.
+    """
+    merged: dict[tuple[Resources, int, str], ShapeDemand] = {}
+    for shape in shapes:
+        kind = shape.need, shape.nodes, shape.instance_type
+        known = merged.get(kind)
+        merged[kind] = (
+            shape if known is None else replace(known, runnable=known.runnable + shape.runnable)
+        )
+    return tuple(merged.values())
 
 
 def within(shapes: Iterable[ShapeDemand], cap: int, running: int) -> tuple[ShapeDemand, ...]:

@@ -23,7 +23,7 @@ from longshore.domain.scaling.capacity import (
     ShapeDemand,
     Snapshot,
 )
-from longshore.domain.scaling.capping import within
+from longshore.domain.scaling.capping import alike, within
 from longshore.domain.scaling.market import Market, Quote
 from longshore.domain.scaling.sharing import in_order, sharing
 from longshore.state.pool import Connection
@@ -136,7 +136,7 @@ def _in_order(
 ) -> tuple[ShapeDemand, ...]:
     """The shapes of a queue in the order in which their jobs will be placed."""
     if row["fairshare"] is None:
-        return tuple(shapes)
+        return alike(shapes)
     policy = share_policy(row["fairshare"])
     of_queue = [environments[name] for name in row["environments"] if name in environments]
     is_known = all(environment.is_managed for environment in of_queue)

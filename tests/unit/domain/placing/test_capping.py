@@ -180,6 +180,53 @@ def test_no_cap_is_passed_and_what_is_left_out_has_a_reason(snapshot: Snapshot) 
         assert is_capped or shape_id in proposal.unplaced or counts.get(shape_id) == count
 
 
+KINDS = {vcpus: a_shape(vcpus, vcpus=vcpus) for vcpus in (1, 2, 4, 8)}
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    arrays=st.lists(
+        st.tuples(st.sampled_from(sorted(KINDS)), st.integers(1, 5), st.sampled_from([0, 1])),
+        min_size=1,
+        max_size=12,
+    ),
+    parked=st.lists(st.sampled_from(sorted(KINDS)), max_size=4),
+    frees=st.lists(st.integers(0, 8), min_size=1, max_size=5),
+)
+def test_many_arrays_with_caps_are_to_instances_what_they_are_without(
+    arrays: list[tuple[int, int, int]], parked: list[int], frees: list[int]
+) -> None:
+    """Each has a shape to itself then; as many find room, and as much is held for them."""
+    rooms = [an_instance(f"i-{n}", vcpus=8, free=free) for n, free in enumerate(frees)]
+    arrays = [one for one in arrays if one[0] not in parked] or [(1, 1, 0)]
+    parked = [vcpus for vcpus in parked if vcpus not in {one[0] for one in arrays}]
+    entries = [
+        an_array(KINDS[vcpus], seq, end=end, waited=LONG * late)
+        for seq, (vcpus, end, late) in enumerate(arrays, start=1)
+    ]
+    together = a_snapshot(
+        list(KINDS.values()), rooms, *entries, parked={KINDS[v]: LONG for v in parked}
+    )
+    apart = {
+        100 + entry.seq: replace(KINDS[entry.shape_id], shape_id=100 + entry.seq, max_running=99)
+        for entry in entries
+    }
+    waiting = {
+        1000 + n: replace(KINDS[vcpus], shape_id=1000 + n, max_running=99)
+        for n, vcpus in enumerate(parked * 2)
+    }
+    split = a_snapshot(
+        [*apart.values(), *waiting.values()],
+        rooms,
+        *(replace(entry, shape_id=100 + entry.seq) for entry in entries),
+        parked=dict.fromkeys(waiting.values(), LONG),
+    )
+    split = replace(split, left_of_arrays=dict.fromkeys(split.shapes, 99))
+    whole, parts = plan(together, NOW, 0), plan(split, NOW, 0)
+    assert placed(whole) == placed(parts)
+    assert len(whole.held) == len(parts.held)
+
+
 # ---------------------------------------------------------------- rounds
 
 
