@@ -124,7 +124,7 @@ def begin(
 def hungry(ground: Ground, parking: Parking) -> dict[str, list[int]]:
     """Shapes with RUNNABLE jobs that may find room, and that no cap holds back, by queue."""
     found: dict[str, list[int]] = {}
-    held = [ground.shapes[shape_id] for shape_id in parking.held]
+    held = _held(ground, parking)
     for shape_id in ground.runnable:
         shape = ground.shapes[shape_id]
         if (
@@ -136,10 +136,16 @@ def hungry(ground: Ground, parking: Parking) -> dict[str, list[int]]:
     return found
 
 
+def _held(ground: Ground, parking: Parking) -> list[Shape]:
+    """Shapes for which an instance is held and that found no room yet."""
+    waiting = parking.held & parking.parked.keys() & ground.runnable.keys()
+    return [ground.shapes[shape_id] for shape_id in waiting]
+
+
 def capped(ground: Ground, parking: Parking) -> dict[int, Capped]:
     """Shapes with RUNNABLE jobs that a cap holds back, and which."""
     found: dict[int, Capped] = {}
-    held = [ground.shapes[shape_id] for shape_id in parking.held]
+    held = _held(ground, parking)
     for shape_id in ground.runnable:
         why = ground.caps.why(ground.shapes[shape_id], held)
         if why is not None and ground.shapes[shape_id].job_queue in ground.queues:

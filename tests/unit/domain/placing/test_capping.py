@@ -280,6 +280,30 @@ def test_what_waits_for_a_cap_and_for_an_earlier_job_is_told_so() -> None:
     )
 
 
+def test_no_place_is_kept_for_a_job_that_has_its_room() -> None:
+    """What waits behind it goes on at once, not with the next news."""
+    large = a_shape(1, vcpus=8)
+    ground, parking = a_ground(large, OTHER, q=2), Parking()
+    heads = {"q": (a_job(large, 1, waited=LONG), a_job(OTHER, 2, waited=LONG))}
+    tight = (an_instance("i-0", vcpus=8, free=4),)
+    parking.take_in(
+        placing_round.propose(ground, parking, {"q": heads["q"][:1]}, {}, tight, NOW, 0),
+        ground.runnable,
+    )
+    assert parking.held == {1}
+    assert placing_round.hungry(ground, parking) == {"q": [2]}
+    # Its room is free; the other one is not reached in the same plan.
+    trying = placing_round.begin(ground, parking, NOW, [(tight[0].total, True)])
+    assert trying == {"q": [1, 2]}
+    room = (an_instance("i-0", vcpus=8),)
+    proposal = placing_round.propose(ground, parking, {"q": heads["q"][:1]}, {}, room, NOW, 0)
+    parking.take_in(proposal, ground.runnable)
+    ground.caps.running.count(1, "q", 1)
+    left = replace(ground, runnable={2: 1})
+    assert placing_round.hungry(left, parking) == {"q": [2]}
+    assert placing_round.capped(left, parking) == {}
+
+
 def test_nothing_is_held_for_what_a_cap_holds_back() -> None:
     large = a_shape(1, vcpus=8, max_running=1)
     ground, parking = a_ground(large, OTHER), Parking()
