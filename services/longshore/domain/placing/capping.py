@@ -73,6 +73,8 @@ class Caps:
 
     def left(self, shape: Shape, held: Collection[Shape] = ()) -> int:
         """How many more jobs of a shape may run, if for some shapes instances are held."""
+        if not shape.max_running and shape.job_queue not in self.queues:
+            return ANY
         of_queue = self.of_queue(shape.job_queue)
         if of_queue != ANY:
             of_queue = _besides(of_queue, shape, held)
@@ -80,6 +82,8 @@ class Caps:
 
     def why(self, shape: Shape, held: Collection[Shape] = ()) -> Capped | None:
         """Which cap holds the jobs of a shape back, if one does."""
+        if not shape.max_running and shape.job_queue not in self.queues:
+            return None
         if not self.of_array(shape):
             running = self.running.by_shape[shape.shape_id]
             return Capped(shape.max_running, is_over=running > shape.max_running, of_array=True)

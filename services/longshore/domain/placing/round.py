@@ -137,7 +137,9 @@ def hungry(ground: Ground, parking: Parking) -> dict[str, list[int]]:
 
 
 def _held(ground: Ground, parking: Parking) -> list[Shape]:
-    """Shapes for which an instance is held and that found no room yet."""
+    """Shapes for which an instance is held and that found no room yet, where caps ask for them."""
+    if not ground.caps.queues:
+        return []
     waiting = parking.held & parking.parked.keys() & ground.runnable.keys()
     return [ground.shapes[shape_id] for shape_id in waiting]
 
