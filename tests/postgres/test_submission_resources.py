@@ -81,6 +81,22 @@ async def looked_at(stand: Stand) -> None:
     )
 
 
+async def test_the_cap_of_a_queue_is_kept_changed_and_taken_away(stand: Stand) -> None:
+    async def cap() -> int | None:
+        (queue,) = (await stand("DescribeJobQueues", jobQueues=["capped"]))["jobQueues"]
+        most: int | None = queue.get("maxRunning")
+        return most
+
+    await managed(stand)
+    with pytest.raises(InvalidRequest, match="maxRunning must not be below 0"):
+        await stand("CreateJobQueue", **a_queue("capped", "m"), maxRunning=-1)
+    await stand("CreateJobQueue", **a_queue("capped", "m"), maxRunning=5)
+    assert await cap() == 5
+    for change, after in (({"priority": 2}, 5), ({"maxRunning": 7}, 7), ({"maxRunning": 0}, None)):
+        await stand("UpdateJobQueue", jobQueue="capped", **change)
+        assert await cap() == after
+
+
 async def test_a_managed_environment_comes_back_as_given_and_waits_for_the_scaler(
     stand: Stand,
 ) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -244,6 +245,68 @@ async def test_a_single_job_waits_for_a_job_named_with_sequential(stand: Stand) 
     rows = await stand.conn.fetch("SELECT * FROM job_dependencies")
     assert [(str(row["depends_on"]), row["type"]) for row in rows] == [(first, "PLAIN")]
     assert (await stand.describe(job))["dependsOn"] == edges
+
+
+async def test_how_a_dependency_has_to_end_is_kept_and_told(stand: Stand) -> None:
+    """Success is the default, also where it is said; the same job may be named twice."""
+    first = await stand.submit()
+    edges = [
+        {"jobId": first},
+        {"jobId": first, "condition": "COMPLETE"},
+        {"jobId": first, "condition": "FAILURE", "type": "SEQUENTIAL"},
+    ]
+    job = await stand.submit(dependsOn=[*edges, {"jobId": first, "condition": "SUCCESS"}])
+    rows = await stand.conn.fetch("SELECT type, condition FROM job_dependencies ORDER BY ordinal")
+    assert [tuple(row) for row in rows] == [
+        ("PLAIN", "SUCCESS"),
+        ("PLAIN", "COMPLETE"),
+        ("PLAIN", "FAILURE"),
+    ]
+    assert (await stand.describe(job))["dependsOn"] == [*edges, {"jobId": first}]
+
+
+async def test_an_array_with_a_cap_has_a_shape_to_itself(stand: Stand) -> None:
+    """Also among arrays that are alike otherwise; those without a cap share theirs."""
+    properties = {"size": 3, "maxRunning": 2}
+    capped = [await stand.submit(arrayProperties=properties) for _ in range(2)]
+    free = [await stand.submit(arrayProperties={"size": 3}) for _ in range(2)]
+    rows = await stand.conn.fetch(
+        "SELECT j.job_id, s.shape_id, s.array_job, s.max_running "
+        "FROM jobs j JOIN shapes s USING (shape_id)"
+    )
+    found = {str(row["job_id"]): row for row in rows}
+    assert [(str(found[job]["array_job"]), found[job]["max_running"]) for job in capped] == [
+        (job, 2) for job in capped
+    ]
+    assert {found[job]["max_running"] for job in free} == {0}
+    assert len({row["shape_id"] for row in rows}) == 3
+    told = [(await stand.describe(job))["arrayProperties"] for job in (capped[0], free[0])]
+    assert [(one["size"], one.get("maxRunning")) for one in told] == [(3, 2), (3, None)]
+
+
+@pytest.mark.parametrize(
+    "properties", [{"size": 3, "maxRunning": 0}, {"size": 3, "maxRunning": -1}, {"maxRunning": 2}]
+)
+async def test_caps_without_a_meaning_are_refused(stand: Stand, properties: dict[str, int]) -> None:
+    with pytest.raises(InvalidRequest, match=r"arrayProperties\.maxRunning must be above 0"):
+        await stand.submit(arrayProperties=properties)
+    assert await stand.job_count() == 0
+
+
+@pytest.mark.parametrize(
+    ("edge", "told"),
+    [
+        ({"type": "SEQUENTIAL", "condition": "FAILURE"}, "dependsOn[0].condition is FAILURE"),
+        ({"type": "SEQUENTIAL", "condition": "ANY"}, "dependsOn[0].condition is 'ANY'"),
+        ({"condition": "COMPLETE"}, "dependsOn[0] needs a jobId"),
+    ],
+)
+async def test_conditions_without_a_meaning_are_refused(
+    stand: Stand, edge: dict[str, str], told: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=re.escape(told)):
+        await stand.submit(dependsOn=[edge], arrayProperties={"size": 3})
+    assert await stand.job_count() == 0
 
 
 async def test_actions_come_back_in_lower_case(stand: Stand) -> None:

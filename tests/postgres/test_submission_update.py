@@ -198,7 +198,7 @@ async def test_what_is_wrong_is_refused_and_changes_nothing(stands: Stands) -> N
         ({"jobId": job, "schedulingPriority": -1}, InvalidRequest, "schedulingPriority"),
         ({"jobId": job, **_needs(memory=1)}, InvalidRequest, "resourceRequirements"),
         ({"jobId": job, **_needs(memory="x")}, InvalidRequest, "resourceRequirements"),
-        ({"jobId": job, **_needs(vcpu="0.25")}, InvalidRequest, "resourceRequirements"),
+        ({"jobId": job, **_needs(vcpu="0.2")}, InvalidRequest, "resourceRequirements"),
         ({"jobId": job, **_needs(disk=1)}, InvalidRequest, "resourceRequirements"),
     ]
     for members, error, member in cases:

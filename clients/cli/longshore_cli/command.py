@@ -55,6 +55,15 @@ Array = Annotated[
     int | None,
     typer.Option("--array", min=1, max=1_000_000, help="Number of children.", show_default=False),
 ]
+MaxRunning = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=WIRE_MAX,
+        help="How many children of the array run at one time (Slurm's %N).",
+        show_default=False,
+    ),
+]
 CommandLine = Annotated[
     list[str] | None,
     typer.Argument(

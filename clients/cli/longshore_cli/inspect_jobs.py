@@ -254,6 +254,7 @@ def _show(job: job_pb2.JobDetail, placed: _Placed) -> None:
             ("children", summary(counts(job)) if _is_parent(job) else ""),
             ("index", _index(job)),
             ("runs again", _runs_again(job)),
+            ("max running", str(job.array_properties.max_running or "")),
             *_nodes(job),
             ("depends on", _depends_on(job)),
             ("image", container.image),
@@ -317,7 +318,9 @@ def _retries(job: job_pb2.JobDetail) -> list[tuple[str, str]]:
 
 
 def _depends_on(job: job_pb2.JobDetail) -> str:
-    return ", ".join(" ".join(filter(None, (item.job_id, item.type))) for item in job.depends_on)
+    return ", ".join(
+        " ".join(filter(None, (item.job_id, item.type, item.condition))) for item in job.depends_on
+    )
 
 
 def _attempts(

@@ -18,6 +18,7 @@ from longshore_cli.command import (
     Attempts,
     CommandLine,
     Environment,
+    MaxRunning,
     Timeout,
     coroutine,
     mounts,
@@ -59,6 +60,7 @@ async def run(  # noqa: PLR0913, PLR0917 - each is an option
         ),
     ] = None,
     array: Array = None,
+    max_running: MaxRunning = None,
     attempts: Attempts = None,
     timeout_seconds: Timeout = None,
 ) -> int:
@@ -81,6 +83,7 @@ async def run(  # noqa: PLR0913, PLR0917 - each is an option
             vcpus=vcpus,
             memory_mib=memory,
             array_size=array,
+            max_running=max_running,
             attempts=attempts,
             timeout_seconds=timeout_seconds,
         )

@@ -13,6 +13,7 @@ from longshore_cli.command import (
     CommandLine,
     Environment,
     Json,
+    MaxRunning,
     Parameter,
     Tag,
     Timeout,
@@ -21,7 +22,14 @@ from longshore_cli.command import (
 )
 from longshore_cli.settings import settings
 
-DEPENDENCY_TYPES = ("N_TO_N", "SEQUENTIAL")
+#: What a part of a dependency says that is no job.
+DEPENDENCY_WORDS = {
+    "N_TO_N": "type",
+    "SEQUENTIAL": "type",
+    "SUCCESS": "condition",
+    "COMPLETE": "condition",
+    "FAILURE": "condition",
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -38,6 +46,7 @@ async def submit(  # noqa: PLR0913, PLR0917 - each is an option
     command: CommandLine = None,
     queue: Annotated[str, typer.Option(help="Job queue.")] = "default",
     array: Array = None,
+    max_running: MaxRunning = None,
     nodes: Annotated[
         int | None,
         typer.Option(
@@ -50,8 +59,9 @@ async def submit(  # noqa: PLR0913, PLR0917 - each is an option
     depends_on: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="JOB[,N_TO_N]|SEQUENTIAL",
-            help="What must have succeeded before; repeatable.",
+            metavar="JOB[,N_TO_N]|SEQUENTIAL[,COMPLETE|FAILURE]",
+            help="What must have succeeded before; with COMPLETE ended in any way, with FAILURE "
+            "failed (Slurm's afterok, afterany, afternotok). Repeatable.",
         ),
     ] = None,
     parameter: Parameter = None,
@@ -110,6 +120,7 @@ async def submit(  # noqa: PLR0913, PLR0917 - each is an option
             memory_mib=memory,
             parameters=pairs(parameter, "--parameter"),
             array_size=array,
+            max_running=max_running,
             num_nodes=nodes,
             depends_on=[dependency(item) for item in depends_on or ()],
             attempts=attempts,
@@ -128,22 +139,25 @@ async def submit(  # noqa: PLR0913, PLR0917 - each is an option
 
 
 def dependency(text: str) -> job_pb2.JobDependency:
-    """A dependency from `JOB`, `JOB,N_TO_N` or `SEQUENTIAL`; AWS's `jobId=...,type=...` works too.
+    """A dependency from `JOB`, `JOB,N_TO_N` or `SEQUENTIAL`, each with a condition or without.
+
+    AWS's `jobId=...,type=...` works too.
 
     Raises:
         BadParameter: there is something else in it.
     """
-    made = job_pb2.JobDependency()
+    said: dict[str, str] = {}
     for part in text.split(","):
         name, equals, value = part.partition("=")
         if not equals:
-            name, value = ("type" if part in DEPENDENCY_TYPES else "jobId"), part
-        if name == "jobId" and value and not made.HasField("job_id"):
-            made.job_id = value
-        elif name == "type" and value in DEPENDENCY_TYPES and not made.HasField("type"):
-            made.type = value
-        else:
+            name, value = DEPENDENCY_WORDS.get(part, "jobId"), part
+        is_known = DEPENDENCY_WORDS.get(value) == name or (name == "jobId" and value)
+        if not is_known or name in said:
             raise typer.BadParameter(
-                f"--depends-on takes JOB, JOB,N_TO_N or SEQUENTIAL, not {text!r}."
+                "--depends-on takes JOB, JOB,N_TO_N or SEQUENTIAL, and behind it COMPLETE or "
+                f"FAILURE, not {text!r}."
             )
-    return made
+        said[name] = value
+    return job_pb2.JobDependency(
+        job_id=said.get("jobId"), type=said.get("type"), condition=said.get("condition")
+    )

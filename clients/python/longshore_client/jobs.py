@@ -52,6 +52,7 @@ class JobCalls(Connection):
         memory_mib: int | None = None,
         parameters: Mapping[str, str] | None = None,
         array_size: int | None = None,
+        max_running: int | None = None,
         num_nodes: int | None = None,
         depends_on: Sequence[str | job_pb2.JobDependency] = (),
         attempts: int | None = None,
@@ -75,6 +76,7 @@ class JobCalls(Connection):
             memory_mib: replaces the definition's.
             parameters: values for `Ref::name` in the command.
             array_size: number of children, 2 to 10,000; None for a single job.
+            max_running: how many children run at one time; None: any number.
             num_nodes: number of nodes, in place of a multi-node definition's.
             depends_on: ids of jobs that must have succeeded before, or dependencies with a type.
             attempts: tries in all, 1 to 10.
@@ -111,6 +113,9 @@ class JobCalls(Connection):
         if array_size is not None:
             with build.well_formed("arrayProperties.size"):
                 request.array_properties.size = array_size
+        if max_running is not None:
+            with build.well_formed("arrayProperties.maxRunning"):
+                request.array_properties.max_running = max_running
         if num_nodes is not None:
             with build.well_formed("nodeOverrides.numNodes"):
                 request.node_overrides.num_nodes = num_nodes

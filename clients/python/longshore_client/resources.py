@@ -98,11 +98,13 @@ class ResourceCalls(Connection):
         priority: int = 1,
         state: str = "ENABLED",
         scheduling_policy: str | None = None,
+        max_running: int | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> str:
         """Creates a job queue on compute environments, tried in that order; returns its ARN.
 
-        With a scheduling policy, an ARN or a name, all its jobs name a share.
+        With a scheduling policy, an ARN or a name, all its jobs name a share. `max_running` of them
+        run at one time; any number by default.
         """
         with build.well_formed():
             request = job_queue_pb2.CreateJobQueueRequest(
@@ -114,6 +116,9 @@ class ResourceCalls(Connection):
             )
         with build.well_formed("priority"):
             request.priority = priority
+        if max_running is not None:
+            with build.well_formed("maxRunning"):
+                request.max_running = max_running
         response = await self._caller.unary(
             self._submission.CreateJobQueue, request, repeatable=False
         )
@@ -147,8 +152,9 @@ class ResourceCalls(Connection):
         priority: int | None = None,
         compute_environments: Sequence[str] = (),
         scheduling_policy: str | None = None,
+        max_running: int | None = None,
     ) -> None:
-        """Changes what is given and keeps the rest."""
+        """Changes what is given and keeps the rest; with 0 for `max_running` any number runs."""
         with build.well_formed():
             request = job_queue_pb2.UpdateJobQueueRequest(
                 job_queue=queue,
@@ -159,6 +165,9 @@ class ResourceCalls(Connection):
         if priority is not None:
             with build.well_formed("priority"):
                 request.priority = priority
+        if max_running is not None:
+            with build.well_formed("maxRunning"):
+                request.max_running = max_running
         await self._caller.unary(self._submission.UpdateJobQueue, request)
 
     async def delete_queue(self, queue: str) -> None:

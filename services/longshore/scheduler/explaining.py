@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from longshore.domain.errors import NotFound
 from longshore.domain.fair_share import Ledger
 from longshore.domain.job import words as job_words
+from longshore.domain.job.dependency import Condition
 from longshore.domain.job.job import WHOLE, JobKey, JobStatus
 from longshore.domain.job.nodes import node_status
 from longshore.domain.job.record import JobFacts
@@ -111,7 +112,8 @@ async def _runnable(conn: Connection, key: JobKey, parent: JobFacts, entry: Entr
     reasons = [_told(reason, 1)]
     if shape.share and (turn := await _turn(conn, shape)) is not None:
         reasons.append(turn)
-    if not reason.blocked_reason and (booting := await _booting(conn, shape)) is not None:
+    waits_for_room = not reason.blocked_reason and reason.why is not Why.CAPPED
+    if waits_for_room and (booting := await _booting(conn, shape)) is not None:
         count, which = booting
         summary = f"An instance is booting: {which}."
         if reason.why is Why.NO_INSTANCE:
@@ -168,13 +170,14 @@ async def _pending(conn: Connection, key: JobKey, parent: JobFacts) -> Explanati
     waiting = [
         e
         for e in await job_dependency.of_jobs(conn, [key.job_id])
-        if array is not None or e.status is not JobStatus.SUCCEEDED
+        if array is not None or not e.condition.holds(e.status)
     ]
     reasons = [
         (
             "WAITING_FOR_JOB",
             1,
             f"{edge.type} {edge.depends_on or 'the child before'}"
+            + ("" if edge.condition is Condition.SUCCESS else f", {edge.condition}")
             + (f" ({edge.status})" if edge.status and array is None else ""),
         )
         for edge in waiting

@@ -196,7 +196,7 @@ async def _move_whole(
     *,
     is_alone: bool = False,
 ) -> None:
-    """Moves waiting jobs as what they wait for says, and with those that fail who waits for them.
+    """Moves waiting jobs as what they wait for says, with those that fail who needs their success.
 
     A chain of them needs no round for each link, unless each is looked at by itself. Behind the
     bound the last ones' own ends go on.
@@ -233,10 +233,10 @@ async def _next_in_sequence(
     rules: Mapping[uuid.UUID, ArrayRules],
 ) -> set[JobKey]:
     """The children of SEQUENTIAL arrays to look at. Of a long run the last one goes on."""
-    succeeded, failed = behind(ended, rules)
+    met, failed = behind(ended, rules)
     settled = await job_transition.next_settled(conn, sorted(failed))
     most = max(steps // (2 * len(failed)), 1) if failed else 0
-    children = succeeded
+    children = met
     for key in failed:
         end = min(settled.get(key, rules[key.job_id].size), key.array_index + most)
         children |= {JobKey(key.job_id, index) for index in range(key.array_index, end)}
@@ -275,7 +275,7 @@ async def _move_children(
     paired = [job_id for job_id in job_ids if rules[job_id].n_to_n]
     edges = await _edges(conn, paired) if paired else {}
     others = {
-        k for key in keys for k in waits_for(key, rules[key.job_id], edges.get(key.job_id, ()))
+        k for key in keys for k, _ in waits_for(key, rules[key.job_id], edges.get(key.job_id, ()))
     }
     allowance.take(len(keys | others))
     rows = await job_transition.load(conn, keys | others | {k.parent for k in keys | others})

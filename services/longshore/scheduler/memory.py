@@ -15,6 +15,7 @@ from longshore.domain.catalogue import Catalogue
 from longshore.domain.job.attempts import Attempts
 from longshore.domain.job.happening import Following
 from longshore.domain.job.record import AttemptRef, LiveAttempt
+from longshore.domain.placing.capping import Caps, Running
 from longshore.domain.placing.lacking import Lacking
 from longshore.domain.placing.opening import Room, is_slot
 from longshore.domain.placing.parking import Parking
@@ -100,6 +101,8 @@ class Memory(Attempts):
     blockages: dict[str, Blockage] = field(default_factory=dict)
     #: When that is looked at next, by the monotonic clock.
     fronts_due_at: float = 0.0
+    #: Jobs that are placed, for caps: counted as attempts come and go.
+    running: Running = field(default_factory=Running)
 
     @classmethod
     async def load(cls, conn: Connection, seen: float) -> "Memory":
@@ -192,6 +195,9 @@ class Memory(Attempts):
         """Counts a live attempt, on its instance if that is there."""
         Attempts.take_up(self, live)
         self.shares.hold(live)
+        if len(self.by_job[live.key.job_id]) == 1 or not live.key.is_node:
+            # The nodes of a job are one.
+            self.running.count(live.shape_id, live.job_queue, 1)
         instance = self.instances.get(live.instance_id)
         if instance is not None:
             instance.attempts[live.key, live.attempt] = live
@@ -203,6 +209,8 @@ class Memory(Attempts):
         Attempts.release(self, live)
         ref = (live.key, live.attempt)
         self.shares.release(live)
+        if live.key.job_id not in self.by_job or not live.key.is_node:
+            self.running.count(live.shape_id, live.job_queue, -1)
         instance = self.instances.get(live.instance_id)
         if instance is not None and instance.attempts.pop(ref, None) is not None:
             instance.free = instance.free + live.held
@@ -312,6 +320,14 @@ class Memory(Attempts):
                 if queue.policy is not None
             },
             self.shares.ledger,
+            self.caps(),
+        )
+
+    def caps(self) -> Caps:
+        """The caps of queues, and what runs now."""
+        queues = self.topology.queues.values()
+        return Caps(
+            {queue.name: queue.max_running for queue in queues if queue.max_running}, self.running
         )
 
     def rooms(self, connected: Container[str]) -> tuple[Room, ...]:

@@ -124,7 +124,7 @@ class Tick:
             self._seed += 1
             memory.count_demand(changes.settle_demand())
             outcome.more |= await suspend(this)
-            outcome.more |= outcome.placed.more or may_place_more(memory)
+            outcome.more |= outcome.placed.more or may_place_more(memory, self._catalogue)
             outcome.more |= bool(memory.orphans)
             outcome.placed.attempts += await self._released(this)
             outcome.stops = [live for live, _ in changes.stops.values()]

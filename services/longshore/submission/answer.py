@@ -72,6 +72,7 @@ def queue_to(queue: JobQueue, arns: Arns) -> job_queue_pb2.JobQueueDetail:
             ParseDict(action, job_queue_pb2.JobStateTimeLimitAction())
             for action in queue.detail.get(TIME_LIMITS, ())
         ],
+        max_running=queue.max_running or None,
         scheduling_policy_arn=(
             arns.scheduling_policy(queue.scheduling_policy) if queue.scheduling_policy else None
         ),
@@ -179,7 +180,8 @@ def job_to(described: DescribedJob, arns: Arns) -> job_pb2.JobDetail:
     _put(detail, "statusReason", job.status_reason)
     _put(detail, "shareIdentifier", job.share)
     if job.array_size is not None:
-        detail["arrayProperties"] = _array_detail(job)
+        kept = {} if job.is_child else detail.get("arrayProperties", {})
+        detail["arrayProperties"] = kept | _array_detail(job)
     if job.key.is_node:
         detail["nodeDetails"] = {
             "nodeIndex": job.key.node_index,

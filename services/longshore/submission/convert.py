@@ -14,6 +14,7 @@ from longshore.domain.checks import (
     check_priority,
     check_tags,
 )
+from longshore.domain.job.dependency import Condition
 from longshore.domain.job.job import JobKey
 from longshore.domain.request.listing import ListRequest
 from longshore.domain.request.merge import Overrides
@@ -73,6 +74,11 @@ def submission_from(request: job_pb2.SubmitJobRequest, request_id: uuid.UUID | N
         token=(
             token_of(request, request.client_token) if request.HasField("client_token") else None
         ),
+        max_running=(
+            request.array_properties.max_running
+            if request.array_properties.HasField("max_running")
+            else None
+        ),
     )
 
 
@@ -96,7 +102,7 @@ def _array_size(request: job_pb2.SubmitJobRequest) -> int | None:
 
 def _dependency(index: int, entry: job_pb2.JobDependency) -> Dependency:
     job = JobKey.named(entry.job_id, f"dependsOn[{index}].jobId") if entry.job_id else None
-    return Dependency(job=job, type=entry.type or PLAIN)
+    return Dependency(job, entry.type or PLAIN, Condition(entry.condition or Condition.SUCCESS))
 
 
 def _overrides(given: job_pb2.ContainerOverrides) -> Overrides:

@@ -130,6 +130,7 @@ class Queues:
                 tags=request.get("tags", {}),
                 environments=environments,
                 scheduling_policy=policy,
+                max_running=request.get("maxRunning", 0),
             )
             if not await job_queue.insert_queue(conn, queue):
                 raise PreconditionFailed(f"{_EXISTS}: job queue {queue.name}.")
@@ -166,6 +167,7 @@ class Queues:
                 environments=environments,
                 scheduling_policy=policy,
                 time_limits=request.get(TIME_LIMITS),
+                max_running=request.get("maxRunning"),
             )
 
     async def delete(self, name: str) -> None:

@@ -300,7 +300,11 @@ class Submitter:
         return await state.find_or_add_shapes(conn, sorted(missing, key=repr))
 
     def _keep_shapes(self, added: Mapping[state.ShapeKey, int]) -> None:
-        """Only after the commit: a shape that was rolled back has no id."""
+        """Only after the commit: a shape that was rolled back has no id.
+
+        The shape of an array with a cap is never asked for again.
+        """
+        added = {key: shape_id for key, shape_id in added.items() if not key.max_running}
         if len(self._shapes) + len(added) > SHAPES_MAX:
             self._shapes.clear()
         self._shapes.update(added)
@@ -410,6 +414,8 @@ def _shape_key(draft: _Draft) -> state.ShapeKey:
         # In queues without a policy priorities are without effect.
         stored.priority if share else 0,
         share,
+        draft.job_id if draft.submission.max_running else state.NO_ARRAY,
+        draft.submission.max_running or 0,
     )
 
 

@@ -1788,19 +1788,30 @@ class ArrayProperties(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SIZE_FIELD_NUMBER: _builtins.int
+    MAX_RUNNING_FIELD_NUMBER: _builtins.int
     size: _builtins.int
     """Number of children, 1 to 1000000; with LONGSHORE_LIMITS=aws 2 to 10000. Indices run from 0."""
+    max_running: _builtins.int
+    """How many children run at one time, from 1: as many are placed, and the others wait until one has
+    ended. Absent: any number. AWS has no such member.
+    """
     def __init__(
         self,
         *,
         size: _builtins.int | None = ...,
+        max_running: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_size", b"_size", "size", b"size"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_running", b"_max_running", "_size", b"_size", "max_running", b"max_running", "size", b"size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_size", b"_size", "size", b"size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_running", b"_max_running", "_size", b"_size", "max_running", b"max_running", "size", b"size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_running: _TypeAlias = _typing.Literal["max_running"]  # noqa: Y015
+    _WhichOneofArgType__max_running: _TypeAlias = _typing.Literal["_max_running", b"_max_running"]  # noqa: Y015
     _WhichOneofReturnType__size: _TypeAlias = _typing.Literal["size"]  # noqa: Y015
     _WhichOneofArgType__size: _TypeAlias = _typing.Literal["_size", b"_size"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_running) -> _WhichOneofReturnType__max_running | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__size) -> _WhichOneofReturnType__size | None: ...
 
 Global___ArrayProperties: _TypeAlias = ArrayProperties  # noqa: Y015
@@ -1835,12 +1846,15 @@ class ArrayPropertiesDetail(_message.Message):
     STATUS_SUMMARY_LAST_UPDATED_AT_FIELD_NUMBER: _builtins.int
     SIZE_FIELD_NUMBER: _builtins.int
     INDEX_FIELD_NUMBER: _builtins.int
+    MAX_RUNNING_FIELD_NUMBER: _builtins.int
     status_summary_last_updated_at: _builtins.int
     """When the counts were taken, in epoch milliseconds."""
     size: _builtins.int
     """Number of children; a child has that of its array job."""
     index: _builtins.int
     """Index of the child, from 0. Children only."""
+    max_running: _builtins.int
+    """How many children run at one time. Array jobs only; absent: any number."""
     @_builtins.property
     def status_summary(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """Number of children by status, all seven named, zeros included. Array jobs only."""
@@ -1852,19 +1866,24 @@ class ArrayPropertiesDetail(_message.Message):
         status_summary_last_updated_at: _builtins.int | None = ...,
         size: _builtins.int | None = ...,
         index: _builtins.int | None = ...,
+        max_running: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_index", b"_index", "_size", b"_size", "_status_summary_last_updated_at", b"_status_summary_last_updated_at", "index", b"index", "size", b"size", "status_summary_last_updated_at", b"status_summary_last_updated_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_index", b"_index", "_max_running", b"_max_running", "_size", b"_size", "_status_summary_last_updated_at", b"_status_summary_last_updated_at", "index", b"index", "max_running", b"max_running", "size", b"size", "status_summary_last_updated_at", b"status_summary_last_updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_index", b"_index", "_size", b"_size", "_status_summary_last_updated_at", b"_status_summary_last_updated_at", "index", b"index", "size", b"size", "status_summary", b"status_summary", "status_summary_last_updated_at", b"status_summary_last_updated_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_index", b"_index", "_max_running", b"_max_running", "_size", b"_size", "_status_summary_last_updated_at", b"_status_summary_last_updated_at", "index", b"index", "max_running", b"max_running", "size", b"size", "status_summary", b"status_summary", "status_summary_last_updated_at", b"status_summary_last_updated_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__index: _TypeAlias = _typing.Literal["index"]  # noqa: Y015
     _WhichOneofArgType__index: _TypeAlias = _typing.Literal["_index", b"_index"]  # noqa: Y015
+    _WhichOneofReturnType__max_running: _TypeAlias = _typing.Literal["max_running"]  # noqa: Y015
+    _WhichOneofArgType__max_running: _TypeAlias = _typing.Literal["_max_running", b"_max_running"]  # noqa: Y015
     _WhichOneofReturnType__size: _TypeAlias = _typing.Literal["size"]  # noqa: Y015
     _WhichOneofArgType__size: _TypeAlias = _typing.Literal["_size", b"_size"]  # noqa: Y015
     _WhichOneofReturnType__status_summary_last_updated_at: _TypeAlias = _typing.Literal["status_summary_last_updated_at"]  # noqa: Y015
     _WhichOneofArgType__status_summary_last_updated_at: _TypeAlias = _typing.Literal["_status_summary_last_updated_at", b"_status_summary_last_updated_at"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__index) -> _WhichOneofReturnType__index | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_running) -> _WhichOneofReturnType__max_running | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__size) -> _WhichOneofReturnType__size | None: ...
     @_typing.overload
@@ -1947,6 +1966,7 @@ class JobDependency(_message.Message):
 
     JOB_ID_FIELD_NUMBER: _builtins.int
     TYPE_FIELD_NUMBER: _builtins.int
+    CONDITION_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """Id of the job to wait for; for an array job, all of its children. Absent only with
     SEQUENTIAL.
@@ -1957,20 +1977,32 @@ class JobDependency(_message.Message):
     single job, which then names a job, as absent.
     Absent: the whole job waits for the whole job named. One of: N_TO_N, SEQUENTIAL.
     """
+    condition: _builtins.str
+    """How what is waited for has to end; with N_TO_N and SEQUENTIAL each child of it. SUCCESS (the
+    default): with success. COMPLETE: in any way, and so it is of what was cancelled or never ran.
+    FAILURE: with anything but success; not with SEQUENTIAL in an array job. What ends otherwise
+    fails the job that waits. Only over gRPC: AWS has but the default, and over HTTP it is absent.
+    One of: SUCCESS, COMPLETE, FAILURE.
+    """
     def __init__(
         self,
         *,
         job_id: _builtins.str | None = ...,
         type: _builtins.str | None = ...,
+        condition: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_job_id", b"_job_id", "_type", b"_type", "job_id", b"job_id", "type", b"type"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_condition", b"_condition", "_job_id", b"_job_id", "_type", b"_type", "condition", b"condition", "job_id", b"job_id", "type", b"type"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_job_id", b"_job_id", "_type", b"_type", "job_id", b"job_id", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_condition", b"_condition", "_job_id", b"_job_id", "_type", b"_type", "condition", b"condition", "job_id", b"job_id", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__condition: _TypeAlias = _typing.Literal["condition"]  # noqa: Y015
+    _WhichOneofArgType__condition: _TypeAlias = _typing.Literal["_condition", b"_condition"]  # noqa: Y015
     _WhichOneofReturnType__job_id: _TypeAlias = _typing.Literal["job_id"]  # noqa: Y015
     _WhichOneofArgType__job_id: _TypeAlias = _typing.Literal["_job_id", b"_job_id"]  # noqa: Y015
     _WhichOneofReturnType__type: _TypeAlias = _typing.Literal["type"]  # noqa: Y015
     _WhichOneofArgType__type: _TypeAlias = _typing.Literal["_type", b"_type"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__condition) -> _WhichOneofReturnType__condition | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__job_id) -> _WhichOneofReturnType__job_id | None: ...
     @_typing.overload

@@ -368,7 +368,11 @@ def test_dependencies() -> None:
     assert dependency("x,N_TO_N") == job_pb2.JobDependency(job_id="x", type="N_TO_N")
     assert dependency("SEQUENTIAL") == job_pb2.JobDependency(type="SEQUENTIAL")
     assert dependency("jobId=x,type=N_TO_N") == dependency("x,N_TO_N")
-    for wrong in ("", "x,y", "type=SOMETIMES", "name=x"):
+    after_any = job_pb2.JobDependency(job_id="x", type="N_TO_N", condition="COMPLETE")
+    assert dependency("x,N_TO_N,COMPLETE") == after_any
+    assert dependency("condition=COMPLETE,type=N_TO_N,jobId=x") == after_any
+    assert dependency("SEQUENTIAL,COMPLETE").condition == "COMPLETE"
+    for wrong in ("", "x,y", "type=SOMETIMES", "name=x", "x,COMPLETE,FAILURE", "type=COMPLETE,x"):
         with pytest.raises(typer.BadParameter):
             dependency(wrong)
 

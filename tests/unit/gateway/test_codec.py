@@ -17,7 +17,7 @@ from longshore.domain.errors import InvalidRequest
 from longshore.gateway.codec import Reader, Writer
 from longshore.gateway.server import SERVICE
 from longshore.v1 import options_pb2
-from longshore.v1.job_pb2 import DescribeJobsRequest, JobSummary, SubmitJobRequest
+from longshore.v1.job_pb2 import DescribeJobsRequest, JobDependency, JobSummary, SubmitJobRequest
 
 MESSAGES = [
     descriptor
@@ -211,6 +211,14 @@ def test_bad_decimals(text: str) -> None:
 def test_what_is_no_number_passes_for_none(text: str) -> None:
     with pytest.raises(InvalidRequest, match=r"^arrayProperties\.size must be a whole number\.$"):
         read(SubmitJobRequest.DESCRIPTOR, f'{{"arrayProperties": {{"size": {text}}}}}')
+
+
+def test_how_a_dependency_has_to_end_is_no_member_of_aws_s() -> None:
+    with pytest.raises(InvalidRequest, match="condition is not a known member"):
+        read(SubmitJobRequest.DESCRIPTOR, '{"dependsOn": [{"condition": "COMPLETE"}]}')
+    message = SubmitJobRequest(depends_on=[JobDependency(job_id="a", condition="COMPLETE")])
+    written = Writer.of(SubmitJobRequest.DESCRIPTOR).write(message)
+    assert written["dependsOn"] == [{"jobId": "a"}]
 
 
 def test_a_message_without_a_form_in_awss_json_is_a_mistake_found_at_the_start() -> None:

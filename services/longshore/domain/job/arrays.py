@@ -1,8 +1,8 @@
 """Array jobs: which children wait for what.
 
 A child waits for the child of the same index of every N_TO_N dependency, and in a SEQUENTIAL array
-for the child before it. Both are edges from one child to another that fire when it succeeded, so
-they are counted alike.
+for the child before it. Both are edges from one child to another that fire when it ended as their
+condition says, so they are counted alike.
 """
 
 from array import array
@@ -18,6 +18,8 @@ class ArrayRules:
     size: int
     n_to_n: int
     sequential: bool
+    #: In a SEQUENTIAL array: whether a child may also run where the one before has failed.
+    on_any_end: bool = False
 
     def waits(self, index: int) -> int:
         """How many edges must fire before the child may run."""

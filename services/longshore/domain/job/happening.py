@@ -52,7 +52,7 @@ class Reached:
 
 @dataclass(frozen=True, slots=True)
 class Doomed:
-    """A job that a waiting one waits for, directly or through others, has failed."""
+    """A job whose success a waiting one waits for, directly or through others, has failed."""
 
     key: JobKey
 

@@ -40,6 +40,7 @@ class JobStatus(StrEnum):
 ESSENTIAL_EXITED = "Essential container in task exited"
 FAILED_TO_START = "Task failed to start"
 DEPENDENCY_FAILED = "Dependent Job failed"
+DEPENDENCY_SUCCEEDED = "Dependent Job succeeded, and this job was for its failure"
 ARRAY_CHILD_FAILED = "Array Child Job failed"
 QUEUE_DELETED = "JobQueue deleted"
 TOO_MANY_TAGS = "The total number of combined tags from the job and job definition is over 50"

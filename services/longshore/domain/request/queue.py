@@ -31,7 +31,8 @@ def check_queue_request(request: Json, limits: Limits) -> None:
     Raises:
         InvalidRequest: a member is wrong.
     """
-    require(request.get("priority", 0) >= 0, "priority must not be below 0.", "priority")
+    for name in ("priority", "maxRunning"):
+        require(request.get(name, 0) >= 0, f"{name} must not be below 0.", name)
     _check_time_limits(request.get(TIME_LIMITS, ()), limits)
 
 

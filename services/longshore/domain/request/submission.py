@@ -9,6 +9,7 @@ from longshore.domain.arn import DefinitionName
 from longshore.domain.checks import Json, check_retry, check_timeout, require
 from longshore.domain.environment import FARGATE, QueueFacts, platform_of
 from longshore.domain.errors import InvalidRequest, NotFound, PreconditionFailed
+from longshore.domain.job.dependency import Condition
 from longshore.domain.job.job import WHOLE, JobKey
 from longshore.domain.limits import LONGSHORE, Limits
 from longshore.domain.request.container import (
@@ -48,6 +49,8 @@ class Dependency:
 
     job: JobKey | None
     type: str
+    #: How it has to end.
+    condition: Condition = Condition.SUCCESS
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,8 @@ class Submission:
     #: In place of the definition's.
     priority: int | None = None
     token: Token | None = None
+    #: Of an array: how many children run at one time; None: any number.
+    max_running: int | None = None
 
     @property
     def is_plain(self) -> bool:
@@ -103,6 +108,7 @@ class Submission:
             or self.depends_on
             or self.propagate_tags is not None
             or self.priority is not None
+            or self.max_running is not None
         )
 
     @property
@@ -116,7 +122,7 @@ class Submission:
 
     def _effective(self, entry: Dependency) -> Dependency:
         if self.array_size is None and entry.type == SEQUENTIAL:
-            return Dependency(entry.job, PLAIN)
+            return Dependency(entry.job, PLAIN, entry.condition)
         return entry
 
 
@@ -166,6 +172,11 @@ def check_submission(submission: Submission, limits: Limits = LONGSHORE) -> None
         size is None or limits.array_min <= size <= limits.array_max,
         f"arrayProperties.size must be from {limits.array_min} to {limits.array_max}.",
         "arrayProperties.size",
+    )
+    require(
+        submission.max_running is None or (size is not None and submission.max_running > 0),
+        "arrayProperties.maxRunning must be above 0, and is for arrays: arrayProperties.size.",
+        "arrayProperties.maxRunning",
     )
     require(
         len(submission.depends_on) <= limits.dependencies_max,
@@ -223,6 +234,14 @@ def _check_dependency(dependency: Dependency, is_array: bool, member: str) -> No
             f"{member}.jobId is a node; give {dependency.job.parent}, the id of its multi-node "
             "job.",
             member=f"{member}.jobId",
+        )
+    if is_array and dependency.type == SEQUENTIAL:
+        # Each child that did not run would have failed, and let the next one run.
+        require(
+            dependency.condition is not Condition.FAILURE,
+            f"{member}.condition is FAILURE, and {member}.type SEQUENTIAL: children in a sequence "
+            "run after the SUCCESS of the one before, or once it is COMPLETE.",
+            f"{member}.condition",
         )
     if dependency.type == PLAIN:
         require(dependency.job, f"{member} needs a jobId.", f"{member}.jobId")
@@ -325,6 +344,8 @@ def resolve(
     }
     if timeout:
         resolved["timeout"] = timeout
+    if submission.max_running is not None:
+        resolved["arrayProperties"] = {"maxRunning": submission.max_running}
     priority = detail.get("schedulingPriority")
     if submission.priority is not None:
         priority = submission.priority
@@ -413,6 +434,8 @@ def _dependency_json(dependency: Dependency) -> Json:
         entry["jobId"] = str(dependency.job)
     if dependency.type != PLAIN:
         entry["type"] = dependency.type
+    if dependency.condition is not Condition.SUCCESS:
+        entry["condition"] = dependency.condition.value
     return entry
 
 

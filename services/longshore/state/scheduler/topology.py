@@ -29,6 +29,8 @@ class QueueRow:
     policy: SharePolicy | None = None
     #: For how long jobs may block it.
     time_limits: tuple[TimeLimit, ...] = ()
+    #: How many of its jobs run at one time; 0 for any number.
+    max_running: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ async def load(conn: Connection) -> Topology:
             compute_environments=tuple(n for n in row["environments"] if n in environments),
             policy=None if row["fairshare"] is None else share_policy(row["fairshare"]),
             time_limits=time_limits_of(row["time_limits"]),
+            max_running=row["max_running"],
         )
         for row in await conn.fetch(_SQL["queues"])
     }

@@ -16,7 +16,7 @@ def ended(*succeeded: bool) -> list[Ended]:
     return [Ended(JobKey(uuid.UUID(int=n)), good) for n, good in enumerate(succeeded)]
 
 
-def reached(left: int, *succeeded: bool, paired: bool = False) -> Reach:
+def reached(left: int, *succeeded: bool, paired: bool = False, on_failure: bool = False) -> Reach:
     """Whom they reach, of a job that waits for so many and depends on each of them."""
     row = JobFacts(
         key=WAITING,
@@ -33,7 +33,7 @@ def reached(left: int, *succeeded: bool, paired: bool = False) -> Reach:
         request_reason=None,
         created_at=datetime(2026, 1, 1, tzinfo=UTC),
     )
-    edges = [Dependent(n, WAITING.job_id, paired) for n in range(len(succeeded))]
+    edges = [Dependent(n, WAITING.job_id, paired, on_failure) for n in range(len(succeeded))]
     return reach(edges, ended(*succeeded), {WAITING: row})
 
 
@@ -56,4 +56,9 @@ def test_a_failure_is_looked_at_whatever_is_left() -> None:
 
 def test_pairs_are_not_counted() -> None:
     found = reached(5, True, paired=True)
+    assert (found.whole, found.left) == ({WAITING}, {})
+
+
+def test_a_success_that_was_to_be_a_failure_is_looked_at_whatever_is_left() -> None:
+    found = reached(5, True, on_failure=True)
     assert (found.whole, found.left) == ({WAITING}, {})
