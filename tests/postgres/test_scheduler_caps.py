@@ -66,6 +66,29 @@ async def test_a_capped_array_runs_so_many_children_and_holds_nobody_up(database
         assert await world.stand.conn.fetchval("SELECT count(*) FROM demand") == 0
 
 
+async def test_children_that_grew_count_to_the_cap_of_their_array(database_url: str) -> None:
+    """They have another shape than the others."""
+    out_of_memory = Ended(137, reason="OutOfMemoryError: Container killed due to memory usage")
+    async with simulation(database_url) as world:
+        await world.stand.queue()
+        world.scheduler.note_topology()
+        agent = await world.join("i-00000000000000001", 8)
+        array = await world.stand.submit(size=6, max_running=2, attempts=2)
+        await world.stand.conn.execute(
+            "UPDATE job_specs SET detail = jsonb_set(detail, '{retryStrategy}', "
+            '\'{"attempts": 2, "oomMemoryFactor": 2, "oomMemoryMaxMib": 512}\')'
+        )
+        await world.settle()
+        await agent.end((f"{array}:0", 1), out_of_memory)
+        await world.settle()
+        assert children(agent, array) == {0, 1}
+        for index in range(6):
+            await agent.end((f"{array}:{index}", 2 if index == 0 else 1), Ended())
+            await world.settle()
+            assert len(children(agent, array)) == min(2, 5 - index)
+        await world.check()
+
+
 async def test_the_cap_of_a_queue_counts_all_its_jobs_and_changes_at_once(
     database_url: str,
 ) -> None:

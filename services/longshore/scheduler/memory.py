@@ -197,7 +197,7 @@ class Memory(Attempts):
         self.shares.hold(live)
         if len(self.by_job[live.key.job_id]) == 1 or not live.key.is_node:
             # The nodes of a job are one.
-            self.running.count(live.shape_id, live.job_queue, 1)
+            self.running.count(live.key.job_id, live.job_queue, 1)
         instance = self.instances.get(live.instance_id)
         if instance is not None:
             instance.attempts[live.key, live.attempt] = live
@@ -210,7 +210,7 @@ class Memory(Attempts):
         ref = (live.key, live.attempt)
         self.shares.release(live)
         if live.key.job_id not in self.by_job or not live.key.is_node:
-            self.running.count(live.shape_id, live.job_queue, -1)
+            self.running.count(live.key.job_id, live.job_queue, -1)
         instance = self.instances.get(live.instance_id)
         if instance is not None and instance.attempts.pop(ref, None) is not None:
             instance.free = instance.free + live.held

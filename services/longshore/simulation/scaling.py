@@ -207,7 +207,7 @@ class Scaler:
                                     )
                                 ],
                                 shapes[first.shape_id].max_running,
-                                running.by_shape[first.shape_id],
+                                running.by_array[shapes[first.shape_id].array],
                             )
                         ),
                     ),

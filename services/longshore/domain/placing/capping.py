@@ -5,12 +5,13 @@ multi-node job as one. What a cap holds back is passed over as if it were not th
 for it, and what comes behind it goes ahead. In a queue at whose cap others are taken as they come,
 the place of a job for which an instance is held is kept, or it would never be its turn.
 
-How the code differs: an array with a cap is a shape of its own, so that its cap is its shape's, and
-no more is looked at than shapes. What runs is counted from the live attempts as they come and go,
+How the code differs: an array with a cap has shapes of its own, so that its cap is theirs, and no
+more is looked at than shapes. What runs is counted from the live attempts as they come and go,
 and what may still run follows from that whenever it is asked: there is nothing to give back.
 """
 
 import sys
+import uuid
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -39,14 +40,15 @@ class Capped:
 class Running:
     """Jobs and children that were placed and have not ended."""
 
-    by_shape: Counter[int] = field(default_factory=Counter)
+    #: By what the cap of an array goes by.
+    by_array: Counter[uuid.UUID | int] = field(default_factory=Counter)
     by_queue: Counter[str] = field(default_factory=Counter)
 
-    def count(self, shape_id: int, queue: str, difference: int) -> None:
+    def count(self, array: uuid.UUID | int, queue: str, difference: int) -> None:
         """Counts some more, or fewer."""
-        self.by_shape[shape_id] += difference
-        if not self.by_shape[shape_id]:
-            del self.by_shape[shape_id]
+        self.by_array[array] += difference
+        if not self.by_array[array]:
+            del self.by_array[array]
         self.by_queue[queue] += difference
         if not self.by_queue[queue]:
             del self.by_queue[queue]
@@ -63,7 +65,7 @@ class Caps:
         """How many more jobs of a shape the cap of its array lets run."""
         if not shape.max_running:
             return ANY
-        return max(shape.max_running - self.running.by_shape[shape.shape_id], 0)
+        return max(shape.max_running - self.running.by_array[shape.array], 0)
 
     def of_queue(self, queue: str) -> int:
         """How many more jobs the cap of a queue lets run."""
@@ -85,7 +87,7 @@ class Caps:
         if not shape.max_running and shape.job_queue not in self.queues:
             return None
         if not self.of_array(shape):
-            running = self.running.by_shape[shape.shape_id]
+            running = self.running.by_array[shape.array]
             return Capped(shape.max_running, is_over=running > shape.max_running, of_array=True)
         if self.left(shape, held):
             return None
@@ -103,7 +105,7 @@ class OpenCaps:
 
     def left(self, shape: Shape, environments: Iterable[OpenRooms]) -> int:
         """How many more jobs of a shape may be placed, by what is held on its environments."""
-        of_array = self._of_arrays.get(shape.shape_id, ANY)
+        of_array = self._of_arrays.get(shape.array, ANY)
         of_queue = self._of_queues.get(shape.job_queue, ANY)
         if of_queue != ANY:
             held = {shape_id for fleet in environments for shape_id in fleet.held()}
@@ -116,8 +118,8 @@ class OpenCaps:
 
     def take(self, shape: Shape, count: int) -> None:
         """Counts jobs of a shape as placed."""
-        if shape.shape_id in self._of_arrays:
-            self._of_arrays[shape.shape_id] -= count
+        if shape.array in self._of_arrays:
+            self._of_arrays[shape.array] -= count
         if shape.job_queue in self._of_queues:
             self._of_queues[shape.job_queue] -= count
 

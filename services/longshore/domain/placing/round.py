@@ -222,9 +222,9 @@ def propose(
         sharing=sharing,
         held=frozenset(parking.held | parking.gathering.keys()),
         left_of_arrays={
-            shape_id: ground.caps.of_array(ground.shapes[shape_id])
-            for shape_id in asking
-            if ground.shapes[shape_id].max_running
+            shape.array: ground.caps.of_array(shape)
+            for shape in map(ground.shapes.__getitem__, asking)
+            if shape.max_running
         },
         left_of_queues={name: ground.caps.of_queue(name) for name in ground.caps.queues},
     )

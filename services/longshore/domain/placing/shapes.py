@@ -25,9 +25,16 @@ class Shape:
     #: Of a queue with a policy: whose jobs they are, and how soon among these.
     share: str = ""
     priority: int = 0
-    #: Of an array with a cap, which has its shape to itself: how many children run at one time; 0
-    #: for any number.
+    #: Of an array with a cap: how many children run at one time; 0 for any number.
     max_running: int = 0
+    #: Whose cap that is, by the job's id: children that need more after running out of memory are
+    #: of another shape of the same array. None: this shape alone is the array.
+    array_job: uuid.UUID | None = None
+
+    @property
+    def array(self) -> uuid.UUID | int:
+        """What the cap of its array goes by."""
+        return self.shape_id if self.array_job is None else self.array_job
 
     @property
     def milli(self) -> int:
@@ -112,7 +119,7 @@ class Snapshot:
     #: Shapes for which the plan before held instances.
     held: frozenset[int] = frozenset()
     #: How many more jobs may be placed of arrays with a cap, by shape, and of queues with one.
-    left_of_arrays: Mapping[int, int] = field(default_factory=dict)
+    left_of_arrays: Mapping[uuid.UUID | int, int] = field(default_factory=dict)
     left_of_queues: Mapping[str, int] = field(default_factory=dict)
 
 

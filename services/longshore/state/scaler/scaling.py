@@ -2,6 +2,7 @@
 
 import functools
 import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -80,6 +81,7 @@ async def load_snapshot(
     rows = await conn.fetch(_SQL["instances"], RESERVE_MIB, with_held)
     instances = [_instance(row) for row in rows]
     shapes: dict[str, list[ShapeDemand]] = {}
+    counted: Counter[uuid.UUID] = Counter()
     for row in await conn.fetch(_SQL["demand"]):
         need = Resources(row["vcpu_milli"], row["memory_mib"], row["gpus"])
         demand = ShapeDemand(
@@ -92,8 +94,10 @@ async def load_snapshot(
             row["share_identifier"],
             row["priority"],
         )
-        # What the cap of an array holds back is no demand.
-        of_array = within([demand], row["max_running"], row["running"])
+        # What the cap of an array holds back is no demand; it is one for all shapes of the array.
+        placed = row["running"] + counted[row["array_job"]]
+        of_array = within([demand], row["max_running"], placed)
+        counted[row["array_job"]] += sum(shape.runnable for shape in of_array)
         shapes.setdefault(row["job_queue"], []).extend(of_array)
     rows = await conn.fetch(_SQL["queues"])
     running: dict[str, int] = {}

@@ -99,4 +99,5 @@ def _shape(row: Any) -> Shape:
         share=row["share_identifier"],
         priority=row["priority"],
         max_running=row["max_running"],
+        array_job=row["array_job"] if row["max_running"] else None,
     )

@@ -1,6 +1,7 @@
 """Caps of arrays and queues: what they hold back, what goes ahead of that, and what is said."""
 
 import random
+import uuid
 from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
@@ -56,6 +57,18 @@ def test_a_capped_array_at_the_head_holds_nobody_up() -> None:
     assert by_shape(proposal) == {1: 2, 2: 4}
     # It waits for no room, so no instance is held for it.
     assert (proposal.unplaced, proposal.held, proposal.partial) == ({}, set(), False)
+
+
+def test_children_that_grew_are_of_the_same_array() -> None:
+    """Another shape of it, and one cap for both."""
+    array = uuid.UUID(int=7)
+    grown, others = (replace(a_shape(n, max_running=3), array_job=array) for n in (1, 2))
+    entries = an_array(grown, 1, end=2), an_array(others, 2, end=9)
+    running = Running()
+    running.count(array, "q", 1)
+    left = {array: Caps(running=running).of_array(others)}
+    snapshot = a_snapshot([grown, others], instances(1, vcpus=8), *entries)
+    assert by_shape(plan(replace(snapshot, left_of_arrays=left), NOW, 0)) == {1: 2}
 
 
 def test_the_cap_of_a_queue_counts_all_its_jobs_and_no_others() -> None:
@@ -371,4 +384,4 @@ def test_all_run_in_the_end_and_never_more_than_the_caps_let(
         now += timedelta(seconds=30)
     assert not runnable, "it does not come to an end"
     assert not running.by_queue
-    assert not running.by_shape
+    assert not running.by_array
