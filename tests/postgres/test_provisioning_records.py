@@ -298,7 +298,7 @@ async def test_costs_are_shared_by_what_attempts_held(
     costs = await stub.DescribeCosts(narrow, timeout=5)
     assert (len(costs.compute_environments), len(costs.job_queues), len(costs.jobs)) == (0, 1, 0)
     wrong = pb.DescribeCostsRequest(job_ids=["seven"])
-    assert isinstance(await refusal(stub.DescribeCosts(wrong, timeout=5)), InvalidRequest)
+    assert isinstance(await refusal(stub.DescribeCosts(wrong, timeout=5)), NotFound)
 
 
 async def test_a_gpu_counts_where_there_is_one(world: CloudWorld) -> None:

@@ -33,6 +33,7 @@ NEEDED = {
     "attempt.move",
     "demand.shapes",
     "job_dependency.of_jobs",
+    "job_dependency.widths",
     "job_event.insert",
     "job_transition.details",
     "job_transition.move",

@@ -49,8 +49,14 @@ async def end_overdue(this: Pass, catalogue: Catalogue) -> None:
         for queue in memory.topology.queues.values()
         if queue.time_limits and not queue.deleting
     }
-    if not (limits or memory.blockages):
-        return
+    if limits or memory.blockages:
+        await this.part("time limits", lambda: _look(this, catalogue, limits), None)
+
+
+async def _look(
+    this: Pass, catalogue: Catalogue, limits: Mapping[str, tuple[TimeLimit, ...]]
+) -> None:
+    memory = this.memory
     queues = sorted(watched(limits, _reasons(memory, limits)) - memory.aside.paused(_ASIDE))
     seen: dict[str, Blockage | None] = dict.fromkeys(memory.blockages.keys() - set(queues))
 

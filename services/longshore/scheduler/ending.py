@@ -140,6 +140,8 @@ async def _larger(
         memory_mib = job.growth.after(live.held.memory_mib, report.reason)
         if memory_mib > live.held.memory_mib:
             wanted[live.key] = live.shape_id, memory_mib
+    if not wanted:
+        return {}
     found = await shape.larger(conn, set(wanted.values()))
     return {key: found[one] for key, one in wanted.items() if one in found}
 

@@ -118,7 +118,7 @@ class Tick:
             outcome.more |= await apply_requests(this)
             outcome.more |= await apply_updates(this, self._details)
             outcome.more |= await apply_deletions(this)
-            await this.part("time limits", lambda: end_overdue(this, self._catalogue), None)
+            await end_overdue(this, self._catalogue)
             short = memory.count_demand(changes.settle_demand())
             outcome.placed = await place(this, self._details, self._catalogue, self._seed, sessions)
             self._seed += 1

@@ -26,7 +26,8 @@ async def apply_updates(this: Pass, details: DetailsCache) -> bool:
     """Acts on the oldest changes; True if there may be more."""
     memory = this.memory
     paused = memory.aside.paused("update")
-    found = await job_update.undecided(this.conn, UPDATE_LIMIT + len(paused))
+    limit = UPDATE_LIMIT + len(paused)
+    found = await this.part("updates", lambda: job_update.undecided(this.conn, limit), ())
     updates = [one for one in found if one.update_id not in paused][:UPDATE_LIMIT]
 
     async def act(part: Sequence[JobUpdate]) -> None:
