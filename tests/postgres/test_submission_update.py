@@ -209,6 +209,20 @@ async def test_what_is_wrong_is_refused_and_changes_nothing(stands: Stands) -> N
     assert await stand.conn.fetchval("SELECT count(*) FROM job_updates") == 0
 
 
+async def test_what_aws_refuses_of_a_submission_is_refused_of_a_change(
+    database_url: str, stands: Stands
+) -> None:
+    stand, _ = stands
+    job = await stand.submit()
+    cases: list[Json] = [{"attemptDurationSeconds": 59}, _needs(vcpu="0.5")]
+    async with submission_stand(database_url, LONGSHORE_LIMITS="aws") as strict:
+        for members in cases:
+            with pytest.raises(InvalidRequest):
+                await strict("UpdateJob", jobId=job, **members)
+    for members in cases:
+        await stand("UpdateJob", jobId=job, **members)
+
+
 async def _changed(stand: Stand, **members: Any) -> bool:
     """Changes a job, unless another change of it is under way."""
     try:

@@ -8,6 +8,7 @@ from longshore.domain.checks import Json
 from longshore.domain.errors import LimitExceeded, Unavailable
 from longshore.domain.fair_share import ACTIVE_MAX
 from longshore.domain.job.altering import Alteration
+from longshore.domain.limits import Limits
 from longshore.domain.request.submission import check_queue
 from longshore.domain.request.update import (
     Change,
@@ -36,14 +37,18 @@ KEPT_SECONDS = 3600
 class Updating:
     """Changes jobs that wait."""
 
-    def __init__(self, pool: Pool, encode_container: Callable[[Json], bytes]) -> None:
+    def __init__(
+        self, pool: Pool, encode_container: Callable[[Json], bytes], limits: Limits
+    ) -> None:
         """Makes it.
 
         Args:
             pool: of the database.
             encode_container: serializes container properties as agents get them.
+            limits: what jobs may ask for.
         """
         self._pool = pool
+        self._limits = limits
         self._encode_container = encode_container
 
     async def update(self, text: str, update: Update) -> None:
@@ -56,7 +61,7 @@ class Updating:
             Unavailable: the scheduler did not act in time; nothing was changed.
         """
         key = check_target(text)
-        check_update(update)
+        check_update(update, self._limits)
         async with transaction(self._pool) as conn:
             update_id = await state.claim(conn, key.job_id)
             if update_id is None:
@@ -73,7 +78,7 @@ class Updating:
         moves = name != job.job_queue
         # A job may change in a queue that takes no new ones.
         queue = check_queue(name, found) if moves or found is None else found
-        change = change_of(job, update, queue)
+        change = change_of(job, update, queue, self._limits)
         entered = change.share or (job.share if moves and queue.is_shared else None)
         if entered and await share.enter(conn, {(name, entered)}, ACTIVE_MAX):
             raise LimitExceeded(

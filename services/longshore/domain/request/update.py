@@ -8,6 +8,7 @@ from longshore.domain.environment import FARGATE, QueueFacts, platform_of
 from longshore.domain.errors import NotFound, PreconditionFailed
 from longshore.domain.job.altering import Alteration
 from longshore.domain.job.job import WHOLE, JobKey, JobStatus
+from longshore.domain.limits import Limits
 from longshore.domain.request.container import check_resources, needs_of
 from longshore.domain.request.fargate import check_fargate_size
 from longshore.domain.request.merge import Overrides, merge_container
@@ -70,7 +71,7 @@ def check_target(text: str) -> JobKey:
     return key
 
 
-def check_update(update: Update) -> None:
+def check_update(update: Update, limits: Limits) -> None:
     """Checks what can be checked without looking anything up.
 
     Raises:
@@ -85,8 +86,8 @@ def check_update(update: Update) -> None:
         check_share(update.share)
     check_priority(update.priority, "schedulingPriority")
     if update.timeout_seconds is not None:
-        check_timeout({"attemptDurationSeconds": update.timeout_seconds})
-    check_resources(update.requirements, _NEEDS, with_fractions=True)
+        check_timeout({"attemptDurationSeconds": update.timeout_seconds}, limits)
+    check_resources(update.requirements, _NEEDS, with_fractions=True, limits=limits)
 
 
 def check_waiting(key: JobKey, job: WaitingJob | None) -> WaitingJob:
@@ -120,13 +121,14 @@ def turned_down(key: JobKey, outcome: Alteration) -> PreconditionFailed:
     )
 
 
-def change_of(job: WaitingJob, update: Update, queue: QueueFacts) -> Change:
+def change_of(job: WaitingJob, update: Update, queue: QueueFacts, limits: Limits) -> Change:
     """What an update makes of a job.
 
     Args:
         job: as it is.
         update: its form checked.
         queue: in which the job waits from then on, checked to take jobs if that is another one.
+        limits: what may be asked for.
 
     Raises:
         InvalidRequest: a member does not go with the job or the queue.
@@ -152,7 +154,7 @@ def change_of(job: WaitingJob, update: Update, queue: QueueFacts) -> Change:
         detail["timeout"] = {"attemptDurationSeconds": update.timeout_seconds}
     needs = None
     if update.requirements:
-        detail["container"] = _container(job, update.requirements)
+        detail["container"] = _container(job, update.requirements, limits)
         needs = needs_of(detail["container"])
         _check_needs(job, needs)
     return Change(
@@ -186,14 +188,14 @@ def _share(job: WaitingJob, update: Update, queue: QueueFacts) -> str | None:
     return None if update.share == job.share else update.share
 
 
-def _container(job: WaitingJob, requirements: Sequence[Json]) -> Json:
+def _container(job: WaitingJob, requirements: Sequence[Json], limits: Limits) -> Json:
     require(
         not job.is_multi_node and "container" in job.detail,
         f"{_NEEDS} is for jobs of one container.",
         _NEEDS,
     )
     is_fargate = platform_of(job.detail) == FARGATE
-    check_resources(requirements, _NEEDS, with_fractions=is_fargate)
+    check_resources(requirements, _NEEDS, with_fractions=is_fargate, limits=limits)
     before: Json = job.detail["container"]
     # The command was resolved when the job was submitted, and stays.
     bare = {name: value for name, value in before.items() if name != "command"}
