@@ -9,6 +9,7 @@ from support import scheduling
 from support.scheduling import Ended, scheduler_stand
 from support.submission import Json, Stand, a_queue, some_nodes, submission_stand
 
+from longshore.backoff import Backoff
 from longshore.domain.errors import (
     InvalidRequest,
     LongshoreError,
@@ -239,9 +240,9 @@ async def test_of_several_at_once_none_is_lost(stands: Stands) -> None:
     await other.until(job, "RUNNABLE")
 
     async def change(**members: Any) -> None:
-        is_done = False
-        while not is_done:
-            is_done = await _changed(stand, jobId=job, **members)
+        pause = Backoff(0.02, 1.0)
+        while not await _changed(stand, jobId=job, **members):
+            await asyncio.sleep(pause.delay())
 
     await asyncio.gather(
         *(change(**_needs(memory=100 + n)) for n in range(5)),
