@@ -113,7 +113,8 @@ async def _runnable(
     reasons = [_told(reason, 1)]
     if shape.share and (turn := await _turn(conn, shape)) is not None:
         reasons.append(turn)
-    if not reason.blocked_reason and (booting := await _booting(conn, shape)) is not None:
+    waits_for_room = not reason.blocked_reason and reason.why is not Why.NO_UNITS
+    if waits_for_room and (booting := await _booting(conn, shape)) is not None:
         count, which = booting
         summary = f"An instance is booting: {which}."
         if reason.why is Why.NO_INSTANCE:

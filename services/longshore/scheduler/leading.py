@@ -36,6 +36,7 @@ class Lead:
         self.memory: Memory | None = None
         self.topology_changed = False
         self.capacity_changed = False
+        self.consumables_changed = False
         #: Told that the lease is no longer held.
         self.on_lost: Callable[[], None] = lambda: None
         self._cool_down = cool_down
@@ -105,5 +106,9 @@ class Lead:
             self.capacity_changed = False
             memory.see_supply(await topology.supply(conn, now, self._cool_down))
             drained = await drain_leaving(conn, memory)
+        if self.consumables_changed:
+            self.consumables_changed = False
+            await memory.consuming.look(conn, memory.waited_for(memory.runnable))
+            memory.parking.unpark_starved()
         memory.forget_shortages(now)
         return drained

@@ -22,9 +22,10 @@ from longshore.domain.placing.shapes import Shape
 from longshore.domain.placing.waiting import Supply
 from longshore.domain.resources import Resources
 from longshore.scheduler.apart import Aside
+from longshore.scheduler.consuming import Consuming
 from longshore.scheduler.sharing import Shares
 from longshore.state.pool import Connection
-from longshore.state.scheduler import agent, attempt, demand, share_usage, topology
+from longshore.state.scheduler import agent, attempt, consumable, demand, share_usage, topology
 from longshore.state.scheduler.agent import Health
 from longshore.state.scheduler.demand import Reason
 from longshore.state.scheduler.topology import Topology
@@ -81,6 +82,8 @@ class Memory(Attempts):
     aside: Aside = field(default_factory=Aside)
     #: What shares use, of queues that have a policy.
     shares: Shares = field(default_factory=Shares)
+    #: What there is of consumable resources, and what is held of them.
+    consuming: Consuming = field(default_factory=Consuming)
 
     @classmethod
     async def load(cls, conn: Connection, seen: float) -> "Memory":
@@ -92,6 +95,7 @@ class Memory(Attempts):
             runnable={shape_id: d.runnable for shape_id, d in demands.items()},
             reasons={shape_id: d.reason for shape_id, d in demands.items()},
             shares=Shares.recorded(await share_usage.load(conn)),
+            consuming=Consuming.recorded(await consumable.usages(conn)),
         )
         for row in await agent.present(conn):
             memory.add_instance(
@@ -172,6 +176,9 @@ class Memory(Attempts):
         """Counts a live attempt, on its instance if that is there."""
         Attempts.take_up(self, live)
         self.shares.hold(live)
+        # A multi-node job holds once what all its nodes need.
+        if live.units and len(self.live_of(live.key.job)) == 1:
+            self.consuming.hold(live)
         instance = self.instances.get(live.instance_id)
         if instance is not None:
             instance.attempts[live.key, live.attempt] = live
@@ -183,6 +190,8 @@ class Memory(Attempts):
         Attempts.release(self, live)
         ref = (live.key, live.attempt)
         self.shares.release(live)
+        if live.units and not self.live_of(live.key.job):
+            self.consuming.release(live)
         instance = self.instances.get(live.instance_id)
         if instance is not None and instance.attempts.pop(ref, None) is not None:
             instance.free = instance.free + live.held
@@ -256,6 +265,10 @@ class Memory(Attempts):
             left = tuple(s for s in self.supply.shortages if s.until > now)
             self.see_supply(replace(self.supply, shortages=left))
 
+    def waited_for(self, shape_ids: Iterable[int]) -> set[str]:
+        """The consumable resources that jobs of some shapes need."""
+        return {name for shape_id in shape_ids for name, _ in self.shapes[shape_id].units}
+
     def unpark_environment(self, name: str) -> None:
         """Lets the shapes of all queues that use an environment try again."""
         queues = {q.name for q in self.topology.queues.values() if name in q.compute_environments}
@@ -294,6 +307,7 @@ class Memory(Attempts):
                 if queue.policy is not None
             },
             self.shares.ledger,
+            self.consuming.stock,
         )
 
     def rooms(self, connected: Container[str]) -> tuple[Room, ...]:

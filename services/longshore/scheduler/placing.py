@@ -23,13 +23,14 @@ from longshore.domain.placing.shapes import Entry, Placement, Plan, Waiting
 from longshore.domain.placing.waiting import Wait
 from longshore.scheduler.apart import apart, note, nothing
 from longshore.scheduler.changes import flush
+from longshore.scheduler.consuming import used_up
 from longshore.scheduler.details import DetailsCache
 from longshore.scheduler.heads import PLACEMENT, name_of, read_heads
 from longshore.scheduler.isolating import Pass
 from longshore.scheduler.log_stream import log_stream_name
 from longshore.scheduler.memory import Memory
 from longshore.state.pool import Connection
-from longshore.state.scheduler import agent, attempt, demand, job_transition, ready
+from longshore.state.scheduler import agent, attempt, consumable, demand, job_transition, ready
 from longshore.state.scheduler.demand import Reason
 from longshore.state.scheduler.job_transition import JobDetails
 
@@ -69,6 +70,9 @@ async def place(
     if not trying:
         await _explain_again(conn, memory, ground, connected)
         return placed
+    # How much there is of what they need stays so until their placements are stored.
+    names = memory.waited_for(shape_id for shapes in trying.values() for shape_id in shapes)
+    await memory.consuming.lock(conn, names)
     heads, sharing = await read_heads(conn, memory, ground, trying, this.changes.now)
     unplaced: dict[int, Waiting] = {}
     reserved: set[int] = set()
@@ -90,6 +94,7 @@ async def place(
         await agent.set_status(conn, slots, "DRAINING")
         # The mirror follows once all went well.
         memory.parking.take_in(proposal, memory.runnable)
+        memory.consuming.stock.use_up(used_up(lives))
         for live in lives:
             memory.hold(live)
         for instance_id in slots:
@@ -172,6 +177,7 @@ async def _apply(
         if (number := numbers.get(p.key.job, 0))
     ]
     await attempt.insert(conn, lives, changes.now)
+    await consumable.use_up(conn, used_up(lives))
     await flush(conn, changes)
     return lives, known
 
@@ -201,6 +207,7 @@ def _attempt(
         main_node=job.main_node,
         held_back=key.is_node and key.node_index != job.main_node,
         share=shape.share,
+        units=shape.units,
     )
 
 
@@ -242,7 +249,8 @@ async def _explain(
 
     async def act(part: Sequence[int]) -> None:
         anew = [shape_id for shape_id in part if shape_id in unknown]
-        memory.told |= placing_round.look(ground, anew, rooms, reserved)
+        starved = memory.parking.starved
+        memory.told |= placing_round.look(ground, anew, rooms, reserved, starved)
         found: dict[int, Reason] = {}
         alike: dict[Wait, Reason] = {}
         for shape_id, wait in placing_round.waits(ground, part, memory.told).items():

@@ -41,7 +41,11 @@ async def take_back(
     async def act(part: Sequence[AttemptRef]) -> None:
         ended = await attempt.ended_on(conn, instance_id, part)
         rows = await job_transition.load(conn, {live.key for live, _ in ended})
-        returned = [Returned(live, is_lost) for live, is_lost in ended]
+        can_hold = await _can_hold(conn, memory, [*lives, *(live for live, _ in ended)])
+        returned = [
+            Returned(live, is_lost and (live.key, live.attempt) in can_hold)
+            for live, is_lost in ended
+        ]
         decided = advance(Jobs(rows=rows), returned, changes.now)
         await attempt.take_back(conn, [(live.key, live.attempt) for live in decided.revived])
         await memory.learn_shapes(conn, {live.shape_id for live in decided.revived})
@@ -61,6 +65,28 @@ async def take_back(
     changes.settle_demand()
     await close(conn, changes)
     return lives
+
+
+async def _can_hold(
+    conn: Connection, memory: Memory, lives: Sequence[LiveAttempt]
+) -> set[AttemptRef]:
+    """The attempts for which there are the units of consumable resources that they held.
+
+    Those that were used up when they were placed are theirs still; of one that is gone nobody else
+    can have any.
+    """
+    consuming = memory.consuming
+    names = {name for live in lives for name, _ in live.units}
+    await consuming.lock(conn, names)
+    left = consuming.stock.open(names)
+    known = consuming.stock.resources
+    found = set()
+    for live in lives:
+        units = tuple((n, q) for n, q in live.units if n in known and known[n].is_replenishable)
+        if left.most(live.shape_id, units) != 0:
+            left.take(live.shape_id, units, 1)
+            found.add((live.key, live.attempt))
+    return found
 
 
 def hold_again(memory: Memory, lives: Sequence[LiveAttempt]) -> None:

@@ -132,6 +132,7 @@ class Tick:
             await close(conn, changes)
             await store_loads(conn, memory, changes.now)
             await memory.shares.keep(conn, memory.topology, changes.now)
+            await memory.consuming.keep(conn)
             if short or outcome.placed.short or lost or noticed or fared:
                 await listen.notify(conn, listen.DEMAND)
         self._agents.settle_notices(notice for notice in notices if notice not in late)

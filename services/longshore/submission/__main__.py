@@ -16,6 +16,7 @@ from longshore.runtime.process import run_until_stopped
 from longshore.state.health import is_ready
 from longshore.state.pool import Pool, open_pool
 from longshore.submission.config import SubmissionConfig
+from longshore.submission.consumables import Consumables
 from longshore.submission.convert import encode_container, encode_nodes
 from longshore.submission.definitions import Definitions
 from longshore.submission.environments import Environments, Queues
@@ -45,6 +46,7 @@ async def serving(config: SubmissionConfig, pool: Pool) -> AsyncIterator[GrpcSer
             Environments(pool, config.catalogue),
             Queues(pool, config.catalogue),
             Policies(pool),
+            Consumables(pool),
             Definitions(pool),
             Jobs(pool),
             submitter,

@@ -44,8 +44,6 @@ def submission_from(request: job_pb2.SubmitJobRequest, request_id: uuid.UUID | N
     """A SubmitJob request, its form checked as far as the wire knows it."""
     check_job_name(request.job_name)
     _refuse_other_overrides(request)
-    if request.consumable_resource_properties_override.consumable_resource_list:
-        raise unsupported("consumableResourcePropertiesOverride")
     check_priority(request.scheduling_priority_override, "schedulingPriorityOverride")
     if request.tags:
         check_tags(request.tags)
@@ -73,7 +71,16 @@ def submission_from(request: job_pb2.SubmitJobRequest, request_id: uuid.UUID | N
             if request.HasField("scheduling_priority_override")
             else None
         ),
+        consumables=_consumables(request),
     )
+
+
+def _consumables(
+    request: job_pb2.SubmitJobRequest | job_pb2.NodePropertyOverride,
+) -> Json | None:
+    if not request.HasField("consumable_resource_properties_override"):
+        return None
+    return to_json(request.consumable_resource_properties_override)
 
 
 def _refuse_other_overrides(request: job_pb2.SubmitJobRequest) -> None:
@@ -132,9 +139,6 @@ def _range_overrides(entry: job_pb2.NodePropertyOverride, member: str) -> RangeO
     refused = {
         "ecsPropertiesOverride": entry.HasField("ecs_properties_override"),
         "eksPropertiesOverride": entry.HasField("eks_properties_override"),
-        "consumableResourcePropertiesOverride": bool(
-            entry.consumable_resource_properties_override.consumable_resource_list
-        ),
     }
     for name, present in refused.items():
         if present:
@@ -144,6 +148,7 @@ def _range_overrides(entry: job_pb2.NodePropertyOverride, member: str) -> RangeO
         target_nodes=entry.target_nodes,
         container=_overrides(entry.container_overrides) if has_overrides else None,
         instance_types=tuple(entry.instance_types),
+        consumables=_consumables(entry),
     )
 
 

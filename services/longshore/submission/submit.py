@@ -16,9 +16,11 @@ import structlog
 from prometheus_client import Counter, Histogram
 
 from longshore.domain.checks import Json
+from longshore.domain.consumable import Units
 from longshore.domain.environment import QueueFacts
-from longshore.domain.errors import LimitExceeded, LongshoreError, Unavailable
+from longshore.domain.errors import LimitExceeded, LongshoreError, NotFound, Unavailable
 from longshore.domain.fair_share import ACTIVE_MAX
+from longshore.domain.request.consumable import PROPERTIES
 from longshore.domain.request.submission import (
     Definition,
     KnownJob,
@@ -69,6 +71,7 @@ class _Stored:
     attempts_max: int
     timeout_seconds: int | None
     priority: int
+    units: Units
 
 
 @dataclass(slots=True)
@@ -161,6 +164,8 @@ class Submitter:
         async with transaction(self._pool) as conn:
             lookups = await self._look_up(conn, batch)
             results, drafts = self._decide(batch, lookups)
+            if any(draft.stored.units for draft in drafts):
+                drafts = await _refuse_missing(conn, drafts, results)
             if any(draft.submission.share for draft in drafts):
                 drafts = await _enter_shares(conn, drafts, results)
             if drafts:
@@ -256,6 +261,7 @@ class Submitter:
             attempts_max=resolved.attempts_max,
             timeout_seconds=resolved.timeout_seconds,
             priority=resolved.priority,
+            units=resolved.units,
         )
 
     async def _add_shapes(
@@ -281,6 +287,25 @@ class Submitter:
             self._definitions.clear()
         for definition in definitions:
             self._definitions[definition.name, definition.revision] = _Cached(definition)
+
+
+async def _refuse_missing(
+    conn: Connection, drafts: Sequence[_Draft], results: list[uuid.UUID | Exception | None]
+) -> list[_Draft]:
+    """The drafts that are left without those that need consumable resources which are not there."""
+    names = {name for draft in drafts for name, _ in draft.stored.units}
+    missing = await state.missing_resources(conn, names)
+    left = []
+    for draft in drafts:
+        lacking = next((name for name, _ in draft.stored.units if name in missing), None)
+        if lacking is None:
+            left.append(draft)
+        else:
+            results[draft.position] = NotFound(
+                f"ConsumableResource {lacking} not found; create it before jobs that need it.",
+                member=PROPERTIES,
+            )
+    return left
 
 
 async def _enter_shares(
@@ -327,6 +352,7 @@ def _shape_key(draft: _Draft) -> state.ShapeKey:
         # In queues without a policy priorities are without effect.
         stored.priority if share else 0,
         share,
+        stored.units,
     )
 
 
@@ -350,6 +376,7 @@ def _new_job(draft: _Draft, shapes: Mapping[state.ShapeKey, int]) -> state.NewJo
         tags=call.tags or {},
         depends_on=call.waits_for,
         share=call.share,
+        units=draft.stored.units,
     )
 
 

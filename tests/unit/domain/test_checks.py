@@ -226,7 +226,6 @@ def test_variables_need_names() -> None:
         ({"ecsProperties": {}}, "ecsProperties"),
         ({"eksProperties": {}}, "eksProperties"),
         ({"platformCapabilities": ["MANAGED_INSTANCES"]}, "platformCapabilities"),
-        ({"consumableResourceProperties": {"consumableResourceList": [{}]}}, "consumable"),
     ],
 )
 def test_definitions_of_other_kinds_are_refused(members: dict[str, Any], text: str) -> None:

@@ -18,6 +18,9 @@ def hold(
 ) -> None:
     """Holds instances for a shape that found no room, if it is time."""
     shape = snapshot.shapes[waiting.shape_id]
+    if not snapshot.stock.has(shape.units):
+        # It waits for more than room, which others may have meanwhile.
+        return
     environments, is_late = turn[shape.job_queue], waiting.ready_at <= long_since
     if not (shape.nodes or is_late):
         return

@@ -18,6 +18,10 @@ by priority (`sharing`). There instances are held for one single job and one mul
 time, those whose turn comes first: under a policy everything waits long where much waits, and
 instances held for all of it would be given out in the order in which jobs end, not in turn.
 
+A job that needs units of consumable resources has them all when it is placed, or is passed over as
+one without room is. Once it has waited past `hold_after`, what there is of them is kept for it, as
+far as waiting alone will help it, so that later jobs do not take each unit as it comes.
+
 How the code differs: jobs of one shape are alike, so a shape that was found not to fit is not tried
 again in the same pass, and entries stand for ranges of array children. The cost is in shapes,
 entries and instances, never in the length of the backlog.
@@ -26,13 +30,15 @@ entries and instances, never in the length of the backlog.
 import itertools
 from collections import deque
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from longshore.domain.consumable import OpenStock
 from longshore.domain.job.job import JobKey
 from longshore.domain.placing.holding import HoldsInTurn, hold, hold_again, takers_of_nodes
 from longshore.domain.placing.opening import OpenRooms, Room
 from longshore.domain.placing.shapes import Entry, Placement, Plan, Shape, Snapshot, Waiting
-from longshore.domain.placing.sharing import Line
+from longshore.domain.placing.sharing import Kind, Line, kind_of
 
 #: Most placements of one plan: bounds the transaction that applies it.
 PLAN_LIMIT = 1_000
@@ -65,22 +71,77 @@ def plan(
         name: OpenRooms(found[seed % len(found) :] + found[: seed % len(found)])
         for name, found in rooms.items()
     }
-    result = Plan()
-    long_since = now - hold_after
+    making = _Making(snapshot, limit, now - hold_after, _open_stock(snapshot))
+    result, long_since = making.result, making.long_since
     for turn in _turns(snapshot, by_environment, seed):
-        waiting = _wait(snapshot, turn, long_since)
+        waiting = _wait(making, turn)
         for queue_name, environments in turn.items():
             if queue_name in snapshot.sharing:
-                _share(result, queue_name, snapshot, turn, limit, long_since)
+                _share(making, queue_name, turn)
                 continue
             for entry in snapshot.heads.get(queue_name, ()):
                 while waiting and (waiting[0].rank, waiting[0].seq) < (entry.rank, entry.seq):
                     hold(snapshot, turn, waiting.popleft(), long_since)
-                _fill(result, entry, snapshot, environments, limit, long_since)
+                _fill(making, entry, environments)
         for left in waiting:
             hold(snapshot, turn, left, long_since)
     result.held = {held for fleet in by_environment.values() for held in fleet.held()}
+    result.held.update(making.stock.kept_for)
+    result.left = making.stock.left()
     return result
+
+
+def _open_stock(snapshot: Snapshot) -> OpenStock:
+    """What may be given out of the resources that somebody needs who waits."""
+    asking = {entry.shape_id for entries in snapshot.heads.values() for entry in entries}
+    asking |= {waiting.shape_id for waiting in snapshot.parked}
+    return snapshot.stock.open(
+        {name for shape_id in asking for name, _ in snapshot.shapes[shape_id].units}
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Making:
+    """A plan while it is made."""
+
+    snapshot: Snapshot
+    limit: int
+    long_since: datetime
+    #: What of consumable resources was not given out yet.
+    stock: OpenStock
+    result: Plan = field(default_factory=Plan)
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.result.placements) >= self.limit
+
+    def with_units(self, shape: Shape, most: int) -> int:
+        """How many of so many jobs of a shape there are units for."""
+        units = self.stock.most(shape.shape_id, shape.units)
+        return most if units is None else min(most, units)
+
+    def keep(self, waiting: Entry | Waiting) -> None:
+        """Keeps units for the first job of a shape, if it is time and it could be placed then."""
+        shape = self.snapshot.shapes[waiting.shape_id]
+        is_late = waiting.ready_at <= self.long_since
+        if shape.units and is_late and shape.shape_id not in self.snapshot.hopeless:
+            self.stock.keep(shape.shape_id, shape.units)
+
+    def place(self, entry: Entry, first: int, count: int, environments: list[OpenRooms]) -> int:
+        """Places what fits of so many jobs of an entry from an index on; returns how many.
+
+        There are units for all of them. A multi-node job goes into one plan whole, also where that
+        takes the plan past its limit.
+        """
+        shape = self.snapshot.shapes[entry.shape_id]
+        if shape.nodes:
+            takers = takers_of_nodes(self.snapshot, environments)
+            done = _place_nodes(entry, shape, takers, self.result)
+        else:
+            part = first, first + count
+            done = _place(entry, part, shape, environments, self.result, self.limit)
+        self.stock.take(shape.shape_id, shape.units, done)
+        return done
 
 
 def _turns(
@@ -104,17 +165,17 @@ def _turns(
         }
 
 
-def _wait(
-    snapshot: Snapshot, turn: Mapping[str, list[OpenRooms]], long_since: datetime
-) -> deque[Waiting]:
+def _wait(making: _Making, turn: Mapping[str, list[OpenRooms]]) -> deque[Waiting]:
     """What did not fit before, of queues of one priority.
 
-    For single jobs that wait since `long_since` or longer instances are held before the queues take
-    anything. Multi-node jobs are returned, in dispatch order: what comes before them there goes
-    first, as it does in scaling. Else each would be left what the other is to have.
+    For jobs that wait since `long_since` or longer units are kept, and for single ones instances
+    held, before the queues take anything. Multi-node jobs are returned, in dispatch order: what
+    comes before them there goes first, as it does in scaling. Else each would be left what the
+    other is to have.
 
     Of queues with a policy instances are held again for what they were held for before.
     """
+    snapshot, long_since = making.snapshot, making.long_since
     waiting = []
     for one in snapshot.parked:
         queue = snapshot.shapes[one.shape_id].job_queue
@@ -123,78 +184,88 @@ def _wait(
     for queue in turn.keys() & snapshot.sharing.keys():
         hold_again(snapshot, queue, turn, long_since)
     for late in sorted(waiting, key=lambda w: w.ready_at):
+        making.keep(late)
         if late.ready_at <= long_since and not snapshot.shapes[late.shape_id].nodes:
             hold(snapshot, turn, late, long_since)
     nodes = (w for w in waiting if snapshot.shapes[w.shape_id].nodes)
     return deque(sorted(nodes, key=lambda w: (w.rank, w.seq, w.ready_at)))
 
 
-def _fill(
-    result: Plan,
-    entry: Entry,
-    snapshot: Snapshot,
-    environments: list[OpenRooms],
-    limit: int,
-    long_since: datetime,
-) -> None:
+def _fill(making: _Making, entry: Entry, environments: list[OpenRooms]) -> None:
     """Places what fits of an entry, and notes what is left: as more to do, or as unplaced."""
-    shape = snapshot.shapes[entry.shape_id]
+    result, shape = making.result, making.snapshot.shapes[entry.shape_id]
     if result.partial or shape.shape_id in result.unplaced:
         return
-    if len(result.placements) >= limit:
+    if making.is_full:
         result.partial = True
         return
-    # A multi-node job goes into one plan whole, also where that takes the plan past its limit.
-    if shape.nodes:
-        done = _place_nodes(entry, shape, takers_of_nodes(snapshot, environments), result)
-    else:
-        whole = entry.next_index, entry.end_index
-        done = _place(entry, whole, shape, environments, result, limit)
-    if done == entry.end_index - entry.next_index:
+    wanted = entry.end_index - entry.next_index
+    most = making.with_units(shape, wanted)
+    done = making.place(entry, entry.next_index, most, environments) if most else 0
+    if done == wanted:
         return
-    if not shape.nodes and len(result.placements) >= limit:
+    if not shape.nodes and making.is_full:
         result.partial = True
         return
     waiting = Waiting(shape.shape_id, entry.ready_at, entry.rank, entry.seq)
     result.unplaced[shape.shape_id] = waiting
-    hold(snapshot, {shape.job_queue: environments}, waiting, long_since)
+    making.keep(waiting)
+    if done == most:
+        result.starved.add(shape.shape_id)
+    else:
+        hold(making.snapshot, {shape.job_queue: environments}, waiting, making.long_since)
 
 
-def _share(
-    result: Plan,
-    queue: str,
-    snapshot: Snapshot,
-    turn: Mapping[str, list[OpenRooms]],
-    limit: int,
-    long_since: datetime,
-) -> None:
+def _share(making: _Making, queue: str, turn: Mapping[str, list[OpenRooms]]) -> None:
     """Places jobs of a queue with a policy, share by share as their turns come."""
+    result, shapes = making.result, making.snapshot.shapes
     if result.partial:
         return
-    line, holds = Line(snapshot, queue), HoldsInTurn(snapshot, queue, turn)
+    line, holds = Line(making.snapshot, queue), HoldsInTurn(making.snapshot, queue, turn)
+    starved: set[Kind] = set()
     while line and not result.partial:
         entry = line.item
         if isinstance(entry, Waiting):
-            holds.hold(entry, long_since)
+            making.keep(entry)
+            holds.hold(entry, making.long_since)
             line.skip()
-        elif len(result.placements) >= limit:
+        elif making.is_full:
             result.partial = True
         elif not (most := line.most(entry)):
             line.fail(entry, is_reserved=True)
+        elif not (most := making.with_units(shapes[entry.shape_id], most)):
+            starved.add(kind_of(shapes[entry.shape_id]))
+            making.keep(line.fail(entry))
         else:
-            done = 0
-            if not (is_vain := line.is_vain(entry)):
-                holds.pass_on(snapshot.shapes[entry.shape_id])
-            if entry.shape_id in holds.shapes or not is_vain:
-                done = _place_part(result, entry, (line.index, most), snapshot, turn[queue], limit)
-                line.take(entry, done)
-            if done < most and len(result.placements) < limit:
-                holds.hold(line.fail(entry), long_since)
+            _give(making, line, holds, entry, most, turn[queue])
     if not result.partial:
         _rule_out(line, turn[queue])
     result.partial |= line.close()
     result.unplaced |= line.unplaced
     result.reserved |= line.reserved
+    if starved:
+        result.starved |= {s for s in line.unplaced if kind_of(shapes[s]) in starved}
+
+
+def _give(
+    making: _Making,
+    line: Line,
+    holds: HoldsInTurn,
+    entry: Entry,
+    most: int,
+    environments: list[OpenRooms],
+) -> None:
+    """Places so many jobs of the entry that is next, as far as they fit."""
+    done = 0
+    if not (is_vain := line.is_vain(entry)):
+        holds.pass_on(making.snapshot.shapes[entry.shape_id])
+    if entry.shape_id in holds.shapes or not is_vain:
+        done = making.place(entry, line.index, most, environments)
+        line.take(entry, done)
+    if done < most and not making.is_full:
+        waiting = line.fail(entry)
+        making.keep(waiting)
+        holds.hold(waiting, making.long_since)
 
 
 def _rule_out(line: Line, environments: list[OpenRooms]) -> None:
@@ -203,24 +274,9 @@ def _rule_out(line: Line, environments: list[OpenRooms]) -> None:
     Else it would take another plan to find out.
     """
     for kind in line.kinds_left:
-        need, _, _ = kind
+        need, *_ = kind
         if not any(fleet.has_room(need) for fleet in environments):
             line.rule_out(kind)
-
-
-def _place_part(
-    result: Plan,
-    entry: Entry,
-    part: tuple[int, int],
-    snapshot: Snapshot,
-    environments: list[OpenRooms],
-    limit: int,
-) -> int:
-    """Places what fits of so many jobs of an entry from an index on; returns how many."""
-    shape, (first, count) = snapshot.shapes[entry.shape_id], part
-    if shape.nodes:
-        return _place_nodes(entry, shape, takers_of_nodes(snapshot, environments), result)
-    return _place(entry, (first, first + count), shape, environments, result, limit)
 
 
 def _place(

@@ -11,9 +11,10 @@ from longshore.domain.checks import (
     unsupported,
 )
 from longshore.domain.environment import EC2, FARGATE, platform_of
+from longshore.domain.request.consumable import PROPERTIES, properties_of
 from longshore.domain.request.container import check_container
 from longshore.domain.request.fargate import with_platform_version
-from longshore.domain.request.node_properties import check_nodes
+from longshore.domain.request.node_properties import check_nodes, with_consumables
 
 _KEPT = (
     "parameters",
@@ -39,8 +40,6 @@ def new_definition(request: Json) -> Json:
     check_name(request["jobDefinitionName"], "jobDefinitionName")
     check_tags(request.get("tags", {}))
     _check_kind(request)
-    if request.get("consumableResourceProperties", {}).get("consumableResourceList"):
-        raise unsupported("consumableResourceProperties")
     capabilities = request.get("platformCapabilities", [])
     if capabilities not in ([], [EC2], [FARGATE]):
         raise unsupported(
@@ -51,8 +50,10 @@ def new_definition(request: Json) -> Json:
     check_retry(request.get("retryStrategy"))
     check_timeout(request.get("timeout"))
     detail = {name: request[name] for name in _KEPT if name in request}
+    if needed := properties_of(request.get(PROPERTIES, {}), PROPERTIES):
+        detail[PROPERTIES] = needed
     if request["type"] == "multinode":
-        properties = request["nodeProperties"]
+        properties = with_consumables(request["nodeProperties"])
         check_nodes(properties, platform)
         return {**detail, "nodeProperties": _kept_nodes(properties)}
     container: Json = request["containerProperties"]

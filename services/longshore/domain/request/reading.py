@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from longshore.domain.checks import Json
+from longshore.domain.consumable import Units
 from longshore.domain.job.job import JobKey, JobStatus
 
 
@@ -89,6 +90,17 @@ class DescribedJob:
     tags: Mapping[str, str]
     #: Of a multi-node job those of its main node.
     attempts: tuple[AttemptRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NeedingJob:
+    """A job that needs a consumable resource."""
+
+    job: JobRecord
+    #: Of that resource.
+    quantity: int
+    #: All that it needs.
+    units: Units
 
 
 @dataclass(frozen=True, slots=True)

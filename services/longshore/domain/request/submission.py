@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from longshore.domain.arn import DefinitionName
 from longshore.domain.checks import Json, check_retry, check_timeout, require
+from longshore.domain.consumable import Units
 from longshore.domain.environment import FARGATE, QueueFacts, platform_of
 from longshore.domain.errors import InvalidRequest, NotFound, PreconditionFailed
 from longshore.domain.job.job import WHOLE, JobKey
+from longshore.domain.request.consumable import PROPERTIES, properties_of, sum_up
 from longshore.domain.request.container import check_environment, check_resources, needs_of
 from longshore.domain.request.fargate import check_fargate_size, check_not_deprecated
 from longshore.domain.request.merge import Overrides, merge_container
@@ -34,6 +36,7 @@ _NO_SHARES = (
     "Job with shareIdentifier or schedulingPriority can onlybe submitted to job queue with fair "
     "share scheduling policy."
 )
+_NEEDED = f"{PROPERTIES}Override"
 _OVERRIDDEN = "containerOverrides.resourceRequirements"
 
 
@@ -68,6 +71,8 @@ class Submission:
     share: str | None = None
     #: In place of the definition's.
     priority: int | None = None
+    #: consumableResourceProperties in place of the definition's; None: as it says.
+    consumables: Json | None = None
 
     @property
     def is_plain(self) -> bool:
@@ -81,6 +86,7 @@ class Submission:
             or self.depends_on
             or self.propagate_tags is not None
             or self.priority is not None
+            or self.consumables is not None
         )
 
     @property
@@ -131,6 +137,8 @@ class ResolvedJob:
     nodes: ResolvedNodes | None = None
     #: How soon it goes among the jobs of its share.
     priority: int = 0
+    #: What it holds of consumable resources while it runs; of an array, each child.
+    units: Units = ()
 
 
 def check_submission(submission: Submission) -> None:
@@ -163,6 +171,8 @@ def check_submission(submission: Submission) -> None:
         check_environment(submission.overrides.environment, "containerOverrides.environment")
     if submission.node_overrides:
         check_node_overrides(submission.node_overrides)
+    if submission.consumables:
+        properties_of(submission.consumables, _NEEDED)
 
 
 def _check_dependency(dependency: Dependency, is_array: bool, member: str) -> None:
@@ -276,6 +286,11 @@ def resolve(definition: Definition, submission: Submission) -> ResolvedJob:
         priority = submission.priority
     if priority is not None:
         resolved["schedulingPriority"] = priority
+    needed = detail.get(PROPERTIES)
+    if submission.consumables is not None:
+        needed = properties_of(submission.consumables, _NEEDED)
+    if needed:
+        resolved[PROPERTIES] = needed
     nodes = None
     if "nodeProperties" in detail:
         nodes = _resolve_nodes(detail["nodeProperties"], submission, parameters)
@@ -289,6 +304,7 @@ def resolve(definition: Definition, submission: Submission) -> ResolvedJob:
         timeout_seconds=timeout["attemptDurationSeconds"] if timeout else None,
         nodes=nodes,
         priority=priority or 0,
+        units=sum_up([(needed, 1), *(nodes.consumables if nodes else ())]),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from longshore.domain.catalogue import RESERVE_MIB, Catalogue
 from longshore.domain.checks import Json
+from longshore.domain.consumable import REPLENISHABLE, Resource, Stock, from_text
 from longshore.domain.environment import JOB_EXECUTION_TIMEOUT_MINUTES, is_fargate
 from longshore.domain.fair_share import Ledger, Usage
 from longshore.domain.order import ON_DEMAND, SPOT
@@ -25,6 +26,7 @@ from longshore.domain.scaling.capacity import (
 )
 from longshore.domain.scaling.market import Market, Quote
 from longshore.domain.scaling.sharing import in_order, sharing
+from longshore.domain.scaling.stocking import within_stock
 from longshore.state.pool import Connection
 from longshore.state.queries import load_queries
 
@@ -90,6 +92,7 @@ async def load_snapshot(
             (row["rank"] or 0, row["seq"] or 0),
             row["share_identifier"],
             row["priority"],
+            from_text(row["consumables"]),
         )
         shapes.setdefault(row["job_queue"], []).append(demand)
     rows = await conn.fetch(_SQL["queues"])
@@ -109,12 +112,26 @@ async def load_snapshot(
         )
         for row in rows
     ]
+    queues = within_stock(queues, await _stock(conn, queues))
     in_flight = await conn.fetch(_SQL["in_flight"])
     return Seen(
         Snapshot(queues, environments, instances),
         min((row["at"] + cool_down for row in shortages), default=None),
         frozenset(row["compute_environment"] for row in in_flight),
     )
+
+
+async def _stock(conn: Connection, queues: Sequence[QueueDemand]) -> Stock:
+    """What there is of the consumable resources that jobs wait for."""
+    names = {name for queue in queues for shape in queue.shapes for name, _ in shape.units}
+    stock = Stock()
+    for row in await conn.fetch(_SQL["consumables"], list(names)) if names else ():
+        is_replenishable = row["resource_type"] == REPLENISHABLE
+        stock.resources[row["name"]] = Resource(
+            row["total_quantity"], is_replenishable=is_replenishable
+        )
+        stock.held[row["name"]] = row["held"]
+    return stock
 
 
 def _in_order(

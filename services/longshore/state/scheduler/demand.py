@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from longshore.domain.consumable import from_text
 from longshore.domain.placing.shapes import Shape
 from longshore.domain.placing.waiting import Why
 from longshore.domain.resources import Resources
@@ -89,6 +90,9 @@ def _need(vcpu_milli: int, memory_mib: int, gpus: int) -> Resources:
     return Resources(vcpu_milli, memory_mib, gpus)
 
 
+_units = functools.lru_cache(maxsize=4096)(from_text)
+
+
 def _shape(row: Any) -> Shape:
     return Shape(
         shape_id=row["shape_id"],
@@ -98,4 +102,5 @@ def _shape(row: Any) -> Shape:
         instance_type=row["instance_type"],
         share=row["share_identifier"],
         priority=row["priority"],
+        units=_units(row["consumables"]),
     )

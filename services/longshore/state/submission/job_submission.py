@@ -5,9 +5,10 @@ Everything here takes lists and runs in the caller's transaction.
 
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from longshore.domain.consumable import Units, from_text, to_text
 from longshore.domain.environment import QueueFacts
 from longshore.domain.request.submission import Definition, Dependency, KnownJob
 from longshore.domain.resources import Resources
@@ -35,6 +36,8 @@ class ShapeKey:
     #: In queues with a scheduling policy; 0 and '' in others.
     priority: int = 0
     share: str = ""
+    #: What a job needs of consumable resources.
+    units: Units = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ class NewJob:
     #: Each once.
     depends_on: Sequence[Dependency]
     share: str | None = None
+    units: Units = ()
 
 
 async def lock_queues(conn: Connection, names: Sequence[str]) -> dict[str, QueueFacts]:
@@ -126,6 +130,7 @@ async def find_or_add_shapes(conn: Connection, keys: Sequence[ShapeKey]) -> dict
         [key.instance_type for key in keys],
         [key.priority for key in keys],
         [key.share for key in keys],
+        [to_text(key.units) for key in keys],
     )
     await conn.execute(_SQL["add_shapes"], *columns)
     rows = await conn.fetch(_SQL["find_shapes"], *columns)
@@ -137,9 +142,16 @@ async def find_or_add_shapes(conn: Connection, keys: Sequence[ShapeKey]) -> dict
             row["instance_type"],
             row["priority"],
             row["share_identifier"],
+            from_text(row["consumables"]),
         ): row["shape_id"]
         for row in rows
     }
+
+
+async def missing_resources(conn: Connection, names: Collection[str]) -> set[str]:
+    """Those of some consumable resources that are not there."""
+    rows = await conn.fetch(_SQL["find_resources"], list(names))
+    return set(names) - {row["name"] for row in rows}
 
 
 async def insert_jobs(conn: Connection, jobs: Sequence[NewJob]) -> set[uuid.UUID]:
@@ -182,6 +194,19 @@ async def insert_jobs(conn: Connection, jobs: Sequence[NewJob]) -> set[uuid.UUID
             [entry.job.job_id if entry.job else None for _, _, entry in edges],
             [entry.job.array_index if entry.job else -1 for _, _, entry in edges],
             [entry.type for _, _, entry in edges],
+        )
+    needs = [
+        (job.job_id, name, quantity)
+        for job in jobs
+        if job.units and job.job_id in stored
+        for name, quantity in job.units
+    ]
+    if needs:
+        await conn.execute(
+            _SQL["insert_consumables"],
+            [job_id for job_id, _, _ in needs],
+            [name for _, name, _ in needs],
+            [quantity for _, _, quantity in needs],
         )
     await conn.execute(_SQL["notify_jobs"])
     return stored

@@ -234,7 +234,6 @@ def test_wrong_nodes_are_refused_by_member(
     [
         ("ecsProperties", {}),
         ("eksProperties", {}),
-        ("consumableResourceProperties", {"consumableResourceList": [{}]}),
     ],
 )
 def test_ranges_of_other_kinds_are_not_supported(member: str, value: Any) -> None:

@@ -98,10 +98,17 @@ GROUP BY q.name, p.name
 -- What shares use of queues that have a policy, and used lately.
 SELECT job_queue, share_identifier, average, running_milli, as_of, used_at FROM share_usages
 
+-- name: consumables
+-- Consumable resources, and what is held of them.
+-- $1 names
+SELECT r.name, r.resource_type, r.total_quantity, coalesce(u.held, 0) AS held
+FROM consumable_resources r LEFT JOIN consumable_usages u ON u.resource = r.name
+WHERE r.name = ANY($1::text[])
+
 -- name: demand
 -- Shapes with RUNNABLE jobs, in dispatch order.
 SELECT d.shape_id, d.runnable, s.job_queue, s.vcpu_milli, s.memory_mib, s.gpus, s.nodes, s.instance_type,
-    s.share_identifier, s.priority, r.rank, r.seq
+    s.share_identifier, s.priority, s.consumables, r.rank, r.seq
 FROM demand d JOIN shapes s USING (shape_id)
 LEFT JOIN LATERAL (SELECT r.rank, r.seq FROM ready r WHERE r.shape_id = d.shape_id
     ORDER BY r.rank, r.seq LIMIT 1) r ON true

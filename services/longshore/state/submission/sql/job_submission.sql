@@ -44,10 +44,12 @@ FROM jobs WHERE array_index = -1 AND job_id = ANY ($1::uuid[]);
 -- $6 instance types, '' for any
 -- $7 priorities within shares
 -- $8 shares, '' in queues without a policy
-INSERT INTO shapes (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type, priority, share_identifier)
+-- $9 needs of consumable resources, as text
+INSERT INTO shapes (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type, priority, share_identifier,
+    consumables)
 SELECT DISTINCT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::integer[], $5::integer[], $6::text[],
-    $7::integer[], $8::text[])
-ON CONFLICT (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type, priority, share_identifier)
+    $7::integer[], $8::text[], $9::text[])
+ON CONFLICT (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type, priority, share_identifier, consumables)
     DO UPDATE SET used_on = current_date WHERE shapes.used_on < current_date;
 
 -- name: find_shapes
@@ -60,13 +62,29 @@ ON CONFLICT (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type, prio
 -- $6 instance types, '' for any
 -- $7 priorities within shares
 -- $8 shares, '' in queues without a policy
+-- $9 needs of consumable resources, as text
 SELECT shape.shape_id, shape.job_queue, shape.vcpu_milli, shape.memory_mib, shape.gpus, shape.nodes,
-    shape.instance_type, shape.priority, shape.share_identifier
+    shape.instance_type, shape.priority, shape.share_identifier, shape.consumables
 FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::integer[], $5::integer[], $6::text[], $7::integer[],
-    $8::text[])
-    AS wanted (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type, priority, share_identifier)
+    $8::text[], $9::text[])
+    AS wanted (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type, priority, share_identifier, consumables)
 JOIN shapes AS shape
-    USING (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type, priority, share_identifier);
+    USING (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type, priority, share_identifier, consumables);
+
+-- name: find_resources
+-- Those of some consumable resources that are there.
+-- $1 names
+SELECT name FROM consumable_resources WHERE name = ANY ($1::text[]);
+
+-- name: insert_consumables
+-- Notes which of the jobs just stored need which consumable resources.
+-- $1 job ids
+-- $2 resources
+-- $3 quantities
+INSERT INTO job_consumables (resource, seq, job_id, quantity)
+SELECT given.resource, jobs.seq, given.job_id, given.quantity
+FROM unnest($1::uuid[], $2::text[], $3::bigint[]) AS given (job_id, resource, quantity)
+JOIN jobs ON jobs.job_id = given.job_id AND jobs.array_index = -1;
 
 -- name: insert_jobs
 -- Stores jobs in the order given and returns their ids; one whose id is taken is left out.

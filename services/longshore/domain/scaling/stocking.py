@@ -1,0 +1,31 @@
+"""Demand that consumable resources allow: what lacks units of some is no reason for instances.
+
+Simple meaning: what is available of resources is given out to what waits, queues of higher priority
+first, in the order of their demand; what there is nothing for does not count.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from longshore.domain.consumable import OpenStock, Stock
+from longshore.domain.scaling.capacity import QueueDemand, ShapeDemand
+
+
+def within_stock(queues: Sequence[QueueDemand], stock: Stock) -> list[QueueDemand]:
+    """The same queues, with as many jobs of each shape as there are units for."""
+    names = {name for queue in queues for shape in queue.shapes for name, _ in shape.units}
+    if not names:
+        return list(queues)
+    left = stock.open(names)
+    ordered = sorted(queues, key=lambda queue: (-queue.priority, queue.name))
+    found = {queue.name: tuple(_allowed(queue.shapes, left)) for queue in ordered}
+    return [replace(queue, shapes=found[queue.name]) for queue in queues]
+
+
+def _allowed(shapes: Iterable[ShapeDemand], left: OpenStock) -> Iterable[ShapeDemand]:
+    for shape in shapes:
+        most = left.most(shape.shape_id, shape.units)
+        count = shape.runnable if most is None else min(shape.runnable, most)
+        left.take(shape.shape_id, shape.units, count)
+        if count:
+            yield replace(shape, runnable=count)

@@ -1,0 +1,68 @@
+"""Consumable resources as the scheduler keeps them: what live attempts hold, and how much there is.
+
+What is held follows from the attempts in the mirror, so that it ends with them however they end.
+How much there is others change: of what a plan may give out it is read under a lock that is held
+until the placements are stored, and what these use up for good is taken off in the same
+transaction.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from longshore.domain.consumable import Stock
+from longshore.domain.job.record import LiveAttempt
+from longshore.state.pool import Connection
+from longshore.state.scheduler import consumable
+
+
+@dataclass(slots=True)
+class Consuming:
+    """What there is of resources that somebody waits for, and what is held of any."""
+
+    stock: Stock = field(default_factory=Stock)
+    #: Resources of which what is held is not on record yet.
+    _unstored: set[str] = field(default_factory=set)
+
+    @classmethod
+    def recorded(cls, usages: Mapping[str, int]) -> "Consuming":
+        """To be told of all attempts that are live; what is on record is written anew then."""
+        return cls(_unstored=set(usages))
+
+    def hold(self, live: LiveAttempt) -> None:
+        """A job holds what it needs from now on."""
+        self.stock.hold(live.units)
+        self._unstored.update(name for name, _ in live.units)
+
+    def release(self, live: LiveAttempt) -> None:
+        """A job holds nothing any more."""
+        self.stock.release(live.units)
+        self._unstored.update(name for name, _ in live.units)
+
+    async def lock(self, conn: Connection, names: Collection[str]) -> None:
+        """Reads how much there is of some resources; it stays so until the transaction ends."""
+        if names:
+            found = await consumable.lock(conn, names)
+            for name in names:
+                self.stock.resources.pop(name, None)
+            self.stock.resources |= found
+
+    async def look(self, conn: Connection, names: Collection[str]) -> None:
+        """Reads how much there is of the resources that are waited for, and of no others."""
+        self.stock.resources = await consumable.read(conn, names) if names else {}
+
+    async def keep(self, conn: Connection) -> None:
+        """Puts on record what is held, where that changed."""
+        if self._unstored:
+            held = self.stock.held
+            await consumable.store(conn, {name: held[name] for name in self._unstored})
+            self._unstored.clear()
+
+
+def used_up(lives: Iterable[LiveAttempt]) -> Counter[str]:
+    """What placed attempts need of resources, whatever their types; nodes need it once together."""
+    amounts: Counter[str] = Counter()
+    for live in lives:
+        if not live.key.is_node or live.key.node_index == 0:
+            amounts.update(dict(live.units))
+    return amounts
