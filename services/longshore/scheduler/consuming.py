@@ -58,6 +58,12 @@ class Consuming:
             await consumable.store(conn, {name: held[name] for name in self._unstored})
             self._unstored.clear()
 
+    async def keep_with(self, conn: Connection, lives: Iterable[LiveAttempt]) -> None:
+        """Puts on record what is held once some attempts are live again."""
+        if amounts := used_up(lives):
+            held = self.stock.held + amounts
+            await consumable.store(conn, {name: held[name] for name in amounts})
+
 
 def used_up(lives: Iterable[LiveAttempt]) -> Counter[str]:
     """What placed attempts need of resources, whatever their types; nodes need it once together."""

@@ -62,6 +62,7 @@ async def take_back(
     if not lives:
         return []
     log.info("attempts.taken_back", instance_id=instance_id, attempts=len(lives))
+    await memory.consuming.keep_with(conn, lives)
     changes.settle_demand()
     await close(conn, changes)
     return lives

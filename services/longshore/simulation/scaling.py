@@ -28,9 +28,11 @@ from longshore.domain.scaling.decision import Decision, ScalingSettings, order_f
 from longshore.domain.scaling.market import Market, PoolName, Quote
 from longshore.domain.scaling.round import goes_on, make, settled
 from longshore.domain.scaling.sharing import in_order, sharing
+from longshore.domain.scaling.stocking import within_stock
 from longshore.provisioning.provider import Fulfilment, Provider
 from longshore.simulation.backlog import Backlog
 from longshore.simulation.clock import EPOCH, Clock
+from longshore.simulation.consuming import Consuming
 from longshore.simulation.environment import (
     EnvironmentState,
     purchase_option,
@@ -90,6 +92,7 @@ class Scaler:
         *,
         patience: Patience,
         shares: Shares,
+        consuming: Consuming,
         seed: int,
     ) -> None:
         self._clock = clock
@@ -99,6 +102,7 @@ class Scaler:
         self._environments = environments
         self._queues = queues
         self._shares = shares
+        self._consuming = consuming
         self._settings = patience.settings
         self._cool_down = patience.cool_down
         self._quote_step = patience.quote_step
@@ -186,7 +190,7 @@ class Scaler:
     def _demand(self) -> list[QueueDemand]:
         shapes, runnable = self._backlog.shapes, self._backlog.runnable
         order = self._backlog.dispatch_order()
-        return [
+        queues = [
             QueueDemand(
                 queue.name,
                 queue.priority,
@@ -201,6 +205,7 @@ class Scaler:
             )
             for queue in self._queues
         ]
+        return within_stock(queues, self._consuming.stock)
 
     def _in_order(self, queue: str, shapes: tuple[ShapeDemand, ...]) -> tuple[ShapeDemand, ...]:
         """The shapes of a queue in the order in which their jobs will be placed."""
@@ -329,4 +334,5 @@ def _demand_of(shape: Shape, runnable: int, first: Entry) -> ShapeDemand:
         (first.rank, first.seq),
         shape.share,
         shape.priority,
+        shape.units,
     )

@@ -72,7 +72,7 @@ def plan(
         for name, found in rooms.items()
     }
     making = _Making(snapshot, limit, now - hold_after, _open_stock(snapshot))
-    result, long_since = making.result, making.long_since
+    result = making.result
     for turn in _turns(snapshot, by_environment, seed):
         waiting = _wait(making, turn)
         for queue_name, environments in turn.items():
@@ -81,10 +81,10 @@ def plan(
                 continue
             for entry in snapshot.heads.get(queue_name, ()):
                 while waiting and (waiting[0].rank, waiting[0].seq) < (entry.rank, entry.seq):
-                    hold(snapshot, turn, waiting.popleft(), long_since)
+                    making.hold(turn, waiting.popleft())
                 _fill(making, entry, environments)
         for left in waiting:
-            hold(snapshot, turn, left, long_since)
+            making.hold(turn, left)
     result.held = {held for fleet in by_environment.values() for held in fleet.held()}
     result.held.update(making.stock.kept_for)
     result.left = making.stock.left()
@@ -120,12 +120,22 @@ class _Making:
         units = self.stock.most(shape.shape_id, shape.units)
         return most if units is None else min(most, units)
 
-    def keep(self, waiting: Entry | Waiting) -> None:
-        """Keeps units for the first job of a shape, if it is time and it could be placed then."""
+    def keep(self, waiting: Waiting) -> bool:
+        """Keeps units for the first job of a shape, if it is time and it could be placed then.
+
+        Returns whether there are all that it needs. Instances are held for nobody else: of two jobs
+        one would have the room that the other waits for, and that one the units.
+        """
         shape = self.snapshot.shapes[waiting.shape_id]
         is_late = waiting.ready_at <= self.long_since
         if shape.units and is_late and shape.shape_id not in self.snapshot.hopeless:
             self.stock.keep(shape.shape_id, shape.units)
+        return self.with_units(shape, 1) > 0
+
+    def hold(self, turn: Mapping[str, list[OpenRooms]], waiting: Waiting) -> None:
+        """Holds instances for a shape that found no room, if it is time and it has its units."""
+        if self.keep(waiting):
+            hold(self.snapshot, turn, waiting, self.long_since)
 
     def place(self, entry: Entry, first: int, count: int, environments: list[OpenRooms]) -> int:
         """Places what fits of so many jobs of an entry from an index on; returns how many.
@@ -182,10 +192,11 @@ def _wait(making: _Making, turn: Mapping[str, list[OpenRooms]]) -> deque[Waiting
         if queue in turn and queue not in snapshot.sharing:
             waiting.append(one)
     for queue in turn.keys() & snapshot.sharing.keys():
-        hold_again(snapshot, queue, turn, long_since)
+        hold_again(snapshot, queue, turn, long_since, making.keep)
     for late in sorted(waiting, key=lambda w: w.ready_at):
-        making.keep(late)
-        if late.ready_at <= long_since and not snapshot.shapes[late.shape_id].nodes:
+        if late.ready_at > long_since:
+            break
+        if making.keep(late) and not snapshot.shapes[late.shape_id].nodes:
             hold(snapshot, turn, late, long_since)
     nodes = (w for w in waiting if snapshot.shapes[w.shape_id].nodes)
     return deque(sorted(nodes, key=lambda w: (w.rank, w.seq, w.ready_at)))
@@ -209,11 +220,11 @@ def _fill(making: _Making, entry: Entry, environments: list[OpenRooms]) -> None:
         return
     waiting = Waiting(shape.shape_id, entry.ready_at, entry.rank, entry.seq)
     result.unplaced[shape.shape_id] = waiting
-    making.keep(waiting)
     if done == most:
+        making.keep(waiting)
         result.starved.add(shape.shape_id)
     else:
-        hold(making.snapshot, {shape.job_queue: environments}, waiting, making.long_since)
+        making.hold({shape.job_queue: environments}, waiting)
 
 
 def _share(making: _Making, queue: str, turn: Mapping[str, list[OpenRooms]]) -> None:
@@ -226,8 +237,8 @@ def _share(making: _Making, queue: str, turn: Mapping[str, list[OpenRooms]]) -> 
     while line and not result.partial:
         entry = line.item
         if isinstance(entry, Waiting):
-            making.keep(entry)
-            holds.hold(entry, making.long_since)
+            if making.keep(entry):
+                holds.hold(entry, making.long_since)
             line.skip()
         elif making.is_full:
             result.partial = True
@@ -264,8 +275,8 @@ def _give(
         line.take(entry, done)
     if done < most and not making.is_full:
         waiting = line.fail(entry)
-        making.keep(waiting)
-        holds.hold(waiting, making.long_since)
+        if making.keep(waiting):
+            holds.hold(waiting, making.long_since)
 
 
 def _rule_out(line: Line, environments: list[OpenRooms]) -> None:
