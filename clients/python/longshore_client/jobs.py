@@ -57,6 +57,7 @@ class JobCalls(Connection):
         timeout_seconds: int | None = None,
         share: str | None = None,
         priority: int | None = None,
+        consumables: Mapping[str, int] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> str:
         """Submits a job from plain values; what is not given is as in the definition.
@@ -77,6 +78,8 @@ class JobCalls(Connection):
             timeout_seconds: longest time that an attempt may run, from 60.
             share: whose job it is, in queues with a scheduling policy, and only there.
             priority: how soon it goes among the jobs of its share, 0 to 9999.
+            consumables: units that it needs of consumable resources, by their names or ARNs, in
+                place of all that the definition says.
             tags: the user's own labels.
 
         Returns:
@@ -114,6 +117,14 @@ class JobCalls(Connection):
         if priority is not None:
             with build.well_formed("schedulingPriorityOverride"):
                 request.scheduling_priority_override = priority
+        if consumables is not None:
+            with build.well_formed("consumableResourcePropertiesOverride"):
+                needed = request.consumable_resource_properties_override
+                needed.SetInParent()
+                for resource, quantity in consumables.items():
+                    needed.consumable_resource_list.add(
+                        consumable_resource=resource, quantity=quantity
+                    )
         return (await self.submit(request)).job_id
 
     async def describe_jobs(self, job_ids: Iterable[str]) -> list[job_pb2.JobDetail]:
