@@ -5,6 +5,7 @@ import asyncio
 import asyncpg
 from support.scheduling import DEADLINE, Agent, Ended, Stand, scheduler_stand
 
+from longshore.domain.consumable import QUANTITY_MAX
 from longshore.domain.job.job import JobKey
 from longshore.scheduler.explaining import explain_job
 
@@ -243,3 +244,18 @@ async def test_a_multi_node_job_holds_its_units_until_its_last_node_ends(
         await stand.until(job, "SUCCEEDED")
         await stand.until(waiting, "STARTING")
         await until_held(stand, 1)
+
+
+async def test_more_may_be_used_up_than_a_number_can_say(database_url: str) -> None:
+    async with scheduler_stand(database_url) as stand:
+        await stand.environment()
+        await stand.queue()
+        agent = await stand.agent(vcpus=8)
+        for _ in range(2):
+            await stand.consumable("tokens", QUANTITY_MAX, "NON_REPLENISHABLE")
+            job = await stand.submit(units=f"tokens={QUANTITY_MAX}")
+            await agent.until(lambda job=job: job in agent.assigned)
+        for job in list(agent.assigned):
+            await agent.end(job, Ended(), started=True)
+        await until_held(stand, 0, "tokens")
+        assert await total_of(stand, "tokens") == 0

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from longshore.domain.consumable import NON_REPLENISHABLE, Resource
+from longshore.domain.consumable import NON_REPLENISHABLE, QUANTITY_MAX, Resource
 from longshore.domain.job.record import LiveAttempt
 from longshore.state import listen
 from longshore.state.pool import Connection
@@ -48,10 +48,14 @@ async def usages(conn: Connection) -> dict[str, int]:
 
 
 async def store(conn: Connection, held: Mapping[str, int]) -> None:
-    """Puts on record what is held of resources; 0 for nothing any more."""
+    """Puts on record what is held of resources; 0 for nothing any more.
+
+    What was used up counts as long as its attempts live, so it may be more than a number can say.
+    """
     some = sorted(name for name, quantity in held.items() if quantity)
     if some:
-        await conn.execute(_SQL["store"], some, [held[name] for name in some])
+        most = [min(held[name], QUANTITY_MAX) for name in some]
+        await conn.execute(_SQL["store"], some, most)
     if none := [name for name, quantity in held.items() if not quantity]:
         await conn.execute(_SQL["forget"], none)
 
