@@ -132,8 +132,8 @@ class OpenStock:
 
     @property
     def kept_for(self) -> Iterator[int]:
-        """Shapes for which units are kept."""
-        return iter(self._kept)
+        """Shapes for which units are kept that others might have had."""
+        return (shape_id for shape_id, kept in self._kept.items() if any(kept.values()))
 
     def left(self) -> dict[str, int]:
         """What was not given out, also where it is kept."""

@@ -83,6 +83,15 @@ def test_not_for_ever() -> None:
         assert [seq for seq, _, _ in placed(plan(again, NOW, seed))] == [1]
 
 
+def test_nothing_is_kept_where_there_is_nothing() -> None:
+    """Else all that waits would try again with each unit that is free again."""
+    shape = a_shape(x=1)
+    waiting = an_array(shape, end=9, waited=LATE)
+    proposal = plan(a_snapshot([shape], ROOMS, waiting, stock=a_stock(held=4)), NOW, 0)
+    assert proposal.starved == {1}
+    assert not proposal.held
+
+
 def test_nothing_is_kept_for_whom_waiting_does_not_help() -> None:
     large, small = a_shape(1, x=5), a_shape(2, x=1)
     entries = a_job(large, 1, waited=LATE), a_job(small, 2)
