@@ -116,16 +116,25 @@ class Stock:
                 found.append(Shortage(name, quantity, available, total))
         return tuple(found)
 
-    def open(self, names: Iterable[str]) -> "OpenStock":
-        """What may be given out of some resources."""
-        return OpenStock({name: self.available(name) for name in names}, self)
+
+class _Free(dict[str, int]):
+    """What is available of resources, from when one is first asked for."""
+
+    def __init__(self, stock: Stock) -> None:
+        super().__init__()
+        self._stock = stock
+
+    def __missing__(self, name: str) -> int:
+        self[name] = available = self._stock.available(name)
+        return available
 
 
 class OpenStock:
-    """What is available of resources while it is given out, and what is held for whom."""
+    """What is available of resources while it is given out, and what is kept for whom."""
 
-    def __init__(self, available: dict[str, int], stock: Stock) -> None:
-        self._free = available
+    def __init__(self, stock: Stock) -> None:
+        """Takes what there is; nothing else changes it meanwhile."""
+        self._free = _Free(stock)
         self._stock = stock
         #: By shape.
         self._kept: dict[int, dict[str, int]] = {}
@@ -136,7 +145,7 @@ class OpenStock:
         return (shape_id for shape_id, kept in self._kept.items() if any(kept.values()))
 
     def left(self) -> dict[str, int]:
-        """What was not given out, also where it is kept."""
+        """What was not given out of what was asked for, also where it is kept."""
         left = dict(self._free)
         for kept in self._kept.values():
             for name, quantity in kept.items():

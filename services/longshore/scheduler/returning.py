@@ -10,6 +10,7 @@ from functools import partial
 
 import structlog
 
+from longshore.domain.consumable import OpenStock
 from longshore.domain.job.changes import Changes
 from longshore.domain.job.happening import Returned
 from longshore.domain.job.life import advance
@@ -79,7 +80,7 @@ async def _can_hold(
     consuming = memory.consuming
     names = {name for live in lives for name, _ in live.units}
     await consuming.lock(conn, names)
-    left = consuming.stock.open(names)
+    left = OpenStock(consuming.stock)
     known = consuming.stock.resources
     found = set()
     for live in lives:

@@ -111,7 +111,9 @@ class Parking:
             shapes: all of them.
         """
         rooms = list(freed)
-        for shape_id in self.parked.keys() - self.starved:
+        for shape_id in list(self.parked):
+            if shape_id in self.starved:
+                continue
             shape = shapes[shape_id]
             if any(
                 free.holds(shape.need) and (is_empty or not shape.nodes) for free, is_empty in rooms

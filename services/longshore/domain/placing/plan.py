@@ -71,7 +71,7 @@ def plan(
         name: OpenRooms(found[seed % len(found) :] + found[: seed % len(found)])
         for name, found in rooms.items()
     }
-    making = _Making(snapshot, limit, now - hold_after, _open_stock(snapshot))
+    making = _Making(snapshot, limit, now - hold_after, OpenStock(snapshot.stock))
     result = making.result
     for turn in _turns(snapshot, by_environment, seed):
         waiting = _wait(making, turn)
@@ -91,15 +91,6 @@ def plan(
     return result
 
 
-def _open_stock(snapshot: Snapshot) -> OpenStock:
-    """What may be given out of the resources that somebody needs who waits."""
-    asking = {entry.shape_id for entries in snapshot.heads.values() for entry in entries}
-    asking |= {waiting.shape_id for waiting in snapshot.parked}
-    return snapshot.stock.open(
-        {name for shape_id in asking for name, _ in snapshot.shapes[shape_id].units}
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class _Making:
     """A plan while it is made."""
@@ -117,7 +108,7 @@ class _Making:
 
     def with_units(self, shape: Shape, most: int) -> int:
         """How many of so many jobs of a shape there are units for."""
-        units = self.stock.most(shape.shape_id, shape.units)
+        units = self.stock.most(shape.shape_id, shape.units) if shape.units else None
         return most if units is None else min(most, units)
 
     def keep(self, waiting: Waiting) -> bool:
@@ -150,7 +141,8 @@ class _Making:
         else:
             part = first, first + count
             done = _place(entry, part, shape, environments, self.result, self.limit)
-        self.stock.take(shape.shape_id, shape.units, done)
+        if shape.units:
+            self.stock.take(shape.shape_id, shape.units, done)
         return done
 
 

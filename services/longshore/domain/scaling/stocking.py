@@ -16,10 +16,9 @@ from longshore.domain.scaling.capacity import QueueDemand, ShapeDemand
 
 def within_stock(queues: Sequence[QueueDemand], stock: Stock) -> list[QueueDemand]:
     """The same queues, with as many jobs of each shape as there are units for."""
-    names = {name for queue in queues for shape in queue.shapes for name, _ in shape.units}
-    if not names:
+    if not any(shape.units for queue in queues for shape in queue.shapes):
         return list(queues)
-    left = stock.open(names)
+    left = OpenStock(stock)
     ordered = sorted(queues, key=lambda queue: (-queue.priority, queue.name))
     found = {queue.name: tuple(_allowed(queue.shapes, left, stock)) for queue in ordered}
     return [replace(queue, shapes=found[queue.name]) for queue in queues]
