@@ -89,7 +89,8 @@ class Watched(Simulation):
         assert held == self.fleet.running
         assert backlog.waiting == sum(backlog.runnable.values()) >= 0
         assert backlog.waiting + held <= backlog.unfinished
-        self._check_stock()
+        if self.prepared.consumables:
+            self._check_stock()
         for gauge in self.fleet.gauges.values():
             assert 0 <= gauge.busy <= gauge.ready <= gauge.counted
             assert gauge.booting >= 0
