@@ -30,12 +30,21 @@ def a_shape(
     instance_type: str = "",
     share: str = "",
     priority: int = 0,
+    max_running: int = 0,
     **units: int,
 ) -> Shape:
     """Jobs of a queue with these needs, and so many units of resources."""
     need = resources(vcpus, memory_mib, gpus)
     return Shape(
-        shape_id, queue, need, nodes, instance_type, share, priority, units_of(units.items())
+        shape_id,
+        queue,
+        need,
+        nodes,
+        instance_type,
+        share,
+        priority,
+        max_running,
+        units_of(units.items()),
     )
 
 

@@ -2,8 +2,17 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 
-from longshore.v1 import container_pb2, job_definition_pb2, job_pb2, key_value_pb2
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from longshore.v1 import (
+    consumable_resource_pb2,
+    container_pb2,
+    job_definition_pb2,
+    job_pb2,
+    key_value_pb2,
+)
 from longshore_client.errors import InvalidRequest
 
 
@@ -51,6 +60,15 @@ def _decimal(value: float) -> str:
         return str(int(value)) if value == int(value) else str(value)
 
 
+def instant(at: datetime | None) -> Timestamp | None:
+    """A time; a naive one is local."""
+    if at is None:
+        return None
+    made = Timestamp()
+    made.FromDatetime(at.astimezone())
+    return made
+
+
 def dependencies(
     depends_on: Sequence[str | job_pb2.JobDependency],
 ) -> list[job_pb2.JobDependency]:
@@ -58,6 +76,23 @@ def dependencies(
     return [
         job_pb2.JobDependency(job_id=item) if isinstance(item, str) else item for item in depends_on
     ]
+
+
+def units(
+    amounts: Mapping[str, int] | None,
+) -> consumable_resource_pb2.ConsumableResourceProperties | None:
+    """What is needed of consumable resources; none of any is said as well."""
+    if amounts is None:
+        return None
+    with well_formed("consumableResourcePropertiesOverride"):
+        return consumable_resource_pb2.ConsumableResourceProperties(
+            consumable_resource_list=[
+                consumable_resource_pb2.ConsumableResourceRequirement(
+                    consumable_resource=name, quantity=quantity
+                )
+                for name, quantity in amounts.items()
+            ]
+        )
 
 
 def volumes(

@@ -12,9 +12,9 @@ from longshore.state.scheduler import (
     array_job,
     attempt,
     consumable,
-    demand,
     job_event,
     job_transition,
+    job_update,
     ready,
 )
 from longshore.state.scheduler.ready import Waiter
@@ -46,6 +46,10 @@ async def flush(conn: Connection, changes: Changes) -> list[ChildCounts]:
     # Requests are noted on unfinished jobs: before the moves that finish them.
     await job_transition.flag(conn, changes.flags)
     changes.flags.clear()
+    await job_update.apply(conn, changes.altered)
+    changes.altered.clear()
+    await job_transition.reshape(conn, changes.reshaped)
+    changes.reshaped.clear()
     await job_transition.move(conn, list(changes.moves.values()))
     changes.moves.clear()
     await job_event.insert(conn, changes.events)
@@ -56,11 +60,6 @@ async def flush(conn: Connection, changes: Changes) -> list[ChildCounts]:
     arrays: dict[uuid.UUID, Mapping[JobStatus, int]] = dict(changes.arrays)
     changes.arrays.clear()
     return await array_job.change(conn, arrays, changes.now)
-
-
-async def close(conn: Connection, changes: Changes) -> None:
-    """Writes what is written once, at the end."""
-    await demand.change(conn, changes.settled)
 
 
 async def _take_off(conn: Connection, changes: Changes) -> None:

@@ -7,11 +7,12 @@ transaction.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from longshore.domain.consumable import Stock
+from longshore.domain.consumable import Resource, Stock
 from longshore.domain.job.record import LiveAttempt
+from longshore.scheduler.apart import apart, note, nothing
 from longshore.state.pool import Connection
 from longshore.state.scheduler import consumable
 
@@ -39,24 +40,23 @@ class Consuming:
         self.stock.release(live.units)
         self._unstored.update(name for name, _ in live.units)
 
-    async def lock(self, conn: Connection, names: Collection[str]) -> None:
-        """Reads how much there is of some resources; it stays so until the transaction ends."""
-        if names:
-            found = await consumable.lock(conn, names)
-            for name in names:
-                self.stock.resources.pop(name, None)
-            self.stock.resources |= found
-
-    async def look(self, conn: Connection, names: Collection[str]) -> None:
-        """Reads how much there is of the resources that are waited for, and of no others."""
-        self.stock.resources = await consumable.read(conn, names) if names else {}
+    def see(self, names: Iterable[str], found: Mapping[str, Resource]) -> None:
+        """Takes in how much there is of some resources; those that are gone are absent."""
+        for name in names:
+            self.stock.resources.pop(name, None)
+        self.stock.resources |= found
 
     async def keep(self, conn: Connection) -> None:
         """Puts on record what is held, where that changed."""
-        if self._unstored:
-            held = self.stock.held
-            await consumable.store(conn, {name: held[name] for name in self._unstored})
-            self._unstored.clear()
+        held = self.stock.held
+
+        async def store(part: Sequence[str]) -> None:
+            await consumable.store(conn, {name: held[name] for name in part})
+
+        tried = await apart(conn, sorted(self._unstored), store, nothing)
+        for name, error in tried.failed:
+            note("consumable", error, resource=name)
+        self._unstored = {*tried.left, *(name for name, _ in tried.failed)}
 
     async def keep_with(self, conn: Connection, lives: Iterable[LiveAttempt]) -> None:
         """Puts on record what is held once some attempts are live again."""

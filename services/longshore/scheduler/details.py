@@ -49,6 +49,17 @@ class DetailsCache:
             self._bytes -= _size(dropped)
         return found
 
+    def forget(self, job_id: UUID) -> None:
+        """Reads a job anew: its details have changed."""
+        if (job := self._known.pop(job_id, None)) is not None:
+            self._bytes -= _size(job)
+
+    def clear(self) -> None:
+        """Reads all anew: others may have changed them."""
+        self._known.clear()
+        self._bytes = 0
+
 
 def _size(job: JobDetails) -> int:
-    return _DETAILS_LEAST + len(job.container or b"") + len(job.nodes or b"")
+    origins = 4 * len(job.origins.pairs) if job.origins else 0
+    return _DETAILS_LEAST + len(job.container or b"") + len(job.nodes or b"") + origins

@@ -2,9 +2,9 @@
 
 Instances with what they have free, live attempts, RUNNABLE jobs counted by shape, queues and
 environments. It is loaded whole when the lease is taken and changed along with each transaction;
-when a transaction fails, it is thrown away and loaded again. What comes from outside is tried in a
-savepoint: where that is undone, `Saved` undoes what it meant for the attempts in question. Its size
-goes with capacity and shapes, never with the backlog.
+when a transaction is lost with its connection or the lease, it is thrown away and loaded again. All
+that may fail by itself is tried in a savepoint: where that is undone, `Saved` undoes what it meant
+for the attempts in question. Its size goes with capacity and shapes, never with the backlog.
 """
 
 from collections.abc import Container, Iterable, Iterator, Mapping
@@ -13,19 +13,30 @@ from datetime import datetime
 
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.job.attempts import Attempts
+from longshore.domain.job.happening import Following
 from longshore.domain.job.record import AttemptRef, LiveAttempt
+from longshore.domain.placing.capping import Caps, Running
 from longshore.domain.placing.lacking import Lacking
 from longshore.domain.placing.opening import Room, is_slot
 from longshore.domain.placing.parking import Parking
 from longshore.domain.placing.round import Ground, see_supply
 from longshore.domain.placing.shapes import Shape
+from longshore.domain.placing.time_limit import Blockage
 from longshore.domain.placing.waiting import Supply
 from longshore.domain.resources import Resources
 from longshore.scheduler.apart import Aside
 from longshore.scheduler.consuming import Consuming
 from longshore.scheduler.sharing import Shares
 from longshore.state.pool import Connection
-from longshore.state.scheduler import agent, attempt, consumable, demand, share_usage, topology
+from longshore.state.scheduler import (
+    agent,
+    attempt,
+    consumable,
+    demand,
+    queue_blockage,
+    share_usage,
+    topology,
+)
 from longshore.state.scheduler.agent import Health
 from longshore.state.scheduler.demand import Reason
 from longshore.state.scheduler.topology import Topology
@@ -76,6 +87,12 @@ class Memory(Attempts):
     has_happenings: bool = True
     #: Live attempts on instances that are no longer there: to be ended, so many a tick.
     orphans: list[LiveAttempt] = field(default_factory=list)
+    #: Changes of the counts of RUNNABLE jobs that could not be stored yet, by shape.
+    uncounted: dict[int, int] = field(default_factory=dict)
+    #: What is to be followed and could not be kept for a later tick yet.
+    unkept: list[Following] = field(default_factory=list)
+    #: Nodes that may start, of whose jobs nothing could be read yet to tell their agents.
+    untold: list[LiveAttempt] = field(default_factory=list)
     #: Instances on which an attempt ended since the last placement.
     freed: set[str] = field(default_factory=set)
     #: What of the tables is passed over for a while.
@@ -84,6 +101,12 @@ class Memory(Attempts):
     shares: Shares = field(default_factory=Shares)
     #: What there is of consumable resources, and what is held of them.
     consuming: Consuming = field(default_factory=Consuming)
+    #: Who blocks the queues that have time limits, as far as these are watched.
+    blockages: dict[str, Blockage] = field(default_factory=dict)
+    #: When that is looked at next, by the monotonic clock.
+    fronts_due_at: float = 0.0
+    #: Jobs that are placed, for caps: counted as attempts come and go.
+    running: Running = field(default_factory=Running)
 
     @classmethod
     async def load(cls, conn: Connection, seen: float) -> "Memory":
@@ -96,6 +119,7 @@ class Memory(Attempts):
             reasons={shape_id: d.reason for shape_id, d in demands.items()},
             shares=Shares.recorded(await share_usage.load(conn)),
             consuming=Consuming.recorded(await consumable.usages(conn)),
+            blockages=await queue_blockage.load(conn),
         )
         for row in await agent.present(conn):
             memory.add_instance(
@@ -179,6 +203,9 @@ class Memory(Attempts):
         # A multi-node job holds once what all its nodes need.
         if live.units and len(self.live_of(live.key.job)) == 1:
             self.consuming.hold(live)
+        if len(self.by_job[live.key.job_id]) == 1 or not live.key.is_node:
+            # The nodes of a job are one.
+            self.running.count(live.shape_id, live.job_queue, 1)
         instance = self.instances.get(live.instance_id)
         if instance is not None:
             instance.attempts[live.key, live.attempt] = live
@@ -192,6 +219,8 @@ class Memory(Attempts):
         self.shares.release(live)
         if live.units and not self.live_of(live.key.job):
             self.consuming.release(live)
+        if live.key.job_id not in self.by_job or not live.key.is_node:
+            self.running.count(live.shape_id, live.job_queue, -1)
         instance = self.instances.get(live.instance_id)
         if instance is not None and instance.attempts.pop(ref, None) is not None:
             instance.free = instance.free + live.held
@@ -204,13 +233,11 @@ class Memory(Attempts):
         if new:
             self.shapes.update(await demand.shapes(conn, new))
 
-    async def add_demand(self, conn: Connection, differences: Mapping[int, int]) -> bool:
-        """Adds to the counts of RUNNABLE jobs; True if more wait of a shape that has no room."""
-        await self.learn_shapes(conn, differences)
-        return self.count_demand(differences)
-
     def count_demand(self, differences: Mapping[int, int]) -> bool:
-        """The same for shapes that the mirror knows."""
+        """Adds to the counts of RUNNABLE jobs, of shapes that the mirror knows.
+
+        True if more wait of a shape that has no room.
+        """
         for shape_id, difference in differences.items():
             count = self.runnable.get(shape_id, 0) + difference
             if count:
@@ -307,7 +334,15 @@ class Memory(Attempts):
                 if queue.policy is not None
             },
             self.shares.ledger,
+            self.caps(),
             self.consuming.stock,
+        )
+
+    def caps(self) -> Caps:
+        """The caps of queues, and what runs now."""
+        queues = self.topology.queues.values()
+        return Caps(
+            {queue.name: queue.max_running for queue in queues if queue.max_running}, self.running
         )
 
     def rooms(self, connected: Container[str]) -> tuple[Room, ...]:

@@ -17,10 +17,10 @@ from longshore.domain.job.life import advance
 from longshore.domain.job.record import AttemptRef, LiveAttempt
 from longshore.domain.job.snapshot import Jobs
 from longshore.scheduler.apart import apart, note
-from longshore.scheduler.changes import close, flush
+from longshore.scheduler.changes import flush
 from longshore.scheduler.memory import Memory
 from longshore.state.pool import Connection
-from longshore.state.scheduler import attempt, job_transition
+from longshore.state.scheduler import attempt, consumable, demand, job_transition
 
 log = structlog.get_logger()
 
@@ -52,6 +52,8 @@ async def take_back(
         await memory.learn_shapes(conn, {live.shape_id for live in decided.revived})
         changes.add(decided)
         await flush(conn, changes)
+        await demand.change(conn, changes.settle_demand())
+        await memory.consuming.keep_with(conn, [*lives, *decided.revived])
         lives.extend(decided.revived)
 
     def save(_: Sequence[AttemptRef]) -> Callable[[], None]:
@@ -63,9 +65,6 @@ async def take_back(
     if not lives:
         return []
     log.info("attempts.taken_back", instance_id=instance_id, attempts=len(lives))
-    await memory.consuming.keep_with(conn, lives)
-    changes.settle_demand()
-    await close(conn, changes)
     return lives
 
 
@@ -79,7 +78,8 @@ async def _can_hold(
     """
     consuming = memory.consuming
     names = {name for live in lives for name, _ in live.units}
-    await consuming.lock(conn, names)
+    if names:
+        consuming.see(names, await consumable.lock(conn, names))
     left = OpenStock(consuming.stock)
     known = consuming.stock.resources
     found = set()

@@ -17,7 +17,7 @@ from longshore.domain.consumable import Shortage
 from longshore.domain.placing.opening import Room
 from longshore.domain.placing.parking import Parking
 from longshore.domain.placing.plan import HOLD_AFTER
-from longshore.domain.placing.round import Ground, begin, hungry, propose, see_supply, turns
+from longshore.domain.placing.round import Ground, begin, capped, hungry, propose, see_supply, turns
 from longshore.domain.placing.shapes import Entry, Placement, Queue, Shape, Sharing
 from longshore.domain.placing.waiting import EnvironmentFacts, Supply
 from longshore.domain.resources import Resources
@@ -97,6 +97,8 @@ class Placer:
             self._told = (self._told | news) - proposal.starved
             short |= bool(news)
             self._forget_gone()
+            # Where there is no room once the cap leaves something, it is told again.
+            self._told -= capped(ground, self._parking).keys()
             if not proposal.placements and not proposal.unplaced:
                 break
             trying = hungry(ground, self._parking)
@@ -167,6 +169,7 @@ class Placer:
             supply,
             self._shares.policies,
             self._shares.ledger,
+            self._backlog.caps,
             self._consuming.stock,
         )
 

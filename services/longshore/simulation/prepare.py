@@ -49,6 +49,8 @@ class Prepared:
     settings: ScalingSettings
     #: Of queues that have one.
     policies: dict[str, SharePolicy]
+    #: How many jobs run at one time, of queues that have a cap.
+    caps: dict[str, int]
     consumables: dict[str, Resource]
 
 
@@ -81,6 +83,7 @@ def prepare(workload: Workload) -> Prepared:
             consolidate=settings.consolidate,
         ),
         policies=policies,
+        caps={queue.name: queue.max_running for queue in workload.queues if queue.max_running},
         consumables=_consumables(workload),
     )
 

@@ -192,7 +192,7 @@ class TaskContainerProperties(_message.Message):
     """Name of the container, unique in the job."""
     privileged: _builtins.bool
     """True: the container has nearly the rights of the instance's root user. Default false. Not for
-    Fargate; refused unless the compute environment allows it.
+    Fargate.
     """
     readonly_root_filesystem: _builtins.bool
     """True: the container's own root file system cannot be written. Default false."""
@@ -699,7 +699,7 @@ class TaskContainerDetails(_message.Message):
     """Name of the container, unique in the job."""
     privileged: _builtins.bool
     """True: the container has nearly the rights of the instance's root user. Default false. Not for
-    Fargate; refused unless the compute environment allows it.
+    Fargate.
     """
     readonly_root_filesystem: _builtins.bool
     """True: the container's own root file system cannot be written. Default false."""

@@ -126,3 +126,31 @@ def test_multi_node_jobs_and_shares_in_the_mix() -> None:
 def test_wrong_files_are_refused(part: Any, members: dict[str, Any], text: str) -> None:
     with pytest.raises(InvalidRequest, match=text):
         prepare(a_stock(part, **members))
+
+
+def test_a_cap_and_the_units_both_bound_what_runs() -> None:
+    found = summary(
+        a_stock(
+            needing("capped", arraySize=6, maxRunning=2, duration=100),
+            needing("others", arraySize=6, duration=100),
+            total=3,
+        )
+    )
+    # From 60 s on two and one at a time, until the capped ones are over; then three.
+    assert (found.makespan_seconds, found.peak_vcpus) == (460, 4)
+    assert found.consumable_resources[0].peak_in_use == 3
+    assert found.jobs.succeeded == 12
+
+
+def test_what_lacks_units_takes_no_place_within_the_cap_of_its_queue() -> None:
+    """Else nothing is ordered for what is behind it."""
+    found = summary(
+        a_stock(
+            needing("starved", count=5, duration=100),
+            jobs("others", count=4, duration=100),
+            total=0,
+            queues=[a_queue(maxRunning=2)],
+            until="1h",
+        )
+    )
+    assert (found.jobs.succeeded, found.peak_vcpus) == (4, 4)

@@ -15,12 +15,14 @@ process gains no privileges by what it executes unless the container is privileg
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from longshore.agent.attempts.attempt import NO_SECRETS, AttemptKey, SecretValues, StepFailed
 from longshore.agent.attempts.environment import environment
 from longshore.agent.docker.intake import Bounds
+from longshore.agent.docker.network_volume import AMAZON, FileSystems, impossible
 from longshore.v1 import agent_service_pb2 as pb
 from longshore.v1 import container_pb2, job_definition_pb2
 
@@ -49,12 +51,13 @@ Container = job_definition_pb2.ContainerProperties
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What an instance allows each container."""
+    """What an instance allows each container, and where file systems of the network are to it."""
 
     pids: int
     log_file_mib: int
     log_files: int
     spool_mib: int
+    file_systems: FileSystems = AMAZON
 
 
 def refused(member: str, why: str) -> StepFailed:
@@ -99,7 +102,7 @@ def container_config(
     instance_id: str,
     compute_environment: str,
     network_mode: str,
-    gpu_ids: list[str],
+    gpu_ids: Sequence[str],
     limits: Limits,
     variables: dict[str, str],
     secrets: SecretValues = NO_SECRETS,
@@ -129,9 +132,14 @@ def container_config(
         "Image": container.image,
         "Env": [f"{name}={value}" for name, value in env.items()],
         "Labels": own_labels,
-        "HostConfig": _host_config(assignment, instance_id, network_mode, gpu_ids, limits),
+        "HostConfig": _host_config(assignment, network_mode, gpu_ids, limits),
     }
     config["HostConfig"]["LogConfig"]["Config"] |= secrets.log_options
+    binds, mounts = _volumes(assignment, instance_id, limits.file_systems)
+    if binds:
+        config["HostConfig"]["Binds"] = binds
+    if mounts:
+        config["HostConfig"]["Mounts"] = mounts
     if container.command:
         config["Cmd"] = list(container.command)
     if container.user:
@@ -150,8 +158,12 @@ def refuse_impossible(container: Container) -> None:
     if container.enable_execute_command:
         raise refused("enableExecuteCommand", "is not supported")
     for volume in container.volumes:
-        if volume.HasField("efs_volume_configuration"):
-            raise refused("volumes.efsVolumeConfiguration", "is not supported")
+        member = impossible(volume.efs_volume_configuration)
+        if member is not None:
+            raise refused(
+                f"volumes.efsVolumeConfiguration.{member}",
+                f"of volume {volume.name} is not supported: the engine mounts it by NFS alone",
+            )
         if volume.HasField("s3files_volume_configuration"):
             raise refused("volumes.s3filesVolumeConfiguration", "is not supported")
     if container.log_configuration.log_driver == "awsfirelens":
@@ -160,9 +172,8 @@ def refuse_impossible(container: Container) -> None:
 
 def _host_config(
     assignment: pb.Assignment,
-    instance_id: str,
     network_mode: str,
-    gpu_ids: list[str],
+    gpu_ids: Sequence[str],
     limits: Limits,
 ) -> dict[str, Any]:
     container = assignment.container
@@ -188,13 +199,8 @@ def _host_config(
         ]
     if gpu_ids:
         host["DeviceRequests"] = [
-            {"Driver": "", "DeviceIDs": gpu_ids, "Capabilities": [["gpu"]]},
+            {"Driver": "", "DeviceIDs": list(gpu_ids), "Capabilities": [["gpu"]]},
         ]
-    binds, mounts = _volumes(assignment, instance_id)
-    if binds:
-        host["Binds"] = binds
-    if mounts:
-        host["Mounts"] = mounts
     host |= _linux(container.linux_parameters, memory)
     return host
 
@@ -260,7 +266,9 @@ def _linux(linux: container_pb2.LinuxParameters, memory: int) -> dict[str, Any]:
     return host
 
 
-def _volumes(assignment: pb.Assignment, instance_id: str) -> tuple[list[str], list[dict[str, Any]]]:
+def _volumes(
+    assignment: pb.Assignment, instance_id: str, file_systems: FileSystems
+) -> tuple[list[str], list[dict[str, Any]]]:
     """Binds for host paths, which the engine creates if missing, and mounts for all else."""
     container = assignment.container
     volumes = {volume.name: volume for volume in container.volumes}
@@ -286,6 +294,9 @@ def _volumes(assignment: pb.Assignment, instance_id: str) -> tuple[list[str], li
         if name in shared:
             mount["Source"] = name
             mount["VolumeOptions"] = {"Labels": {INSTANCE_LABEL: instance_id}}
+        if volume.HasField("efs_volume_configuration"):
+            driver = file_systems.driver_config(volume.efs_volume_configuration)
+            mount["VolumeOptions"]["DriverConfig"] = driver
         mounts.append(mount)
     return binds, mounts
 
@@ -296,14 +307,27 @@ def volume_name(assignment: pb.Assignment, volume: str) -> str:
 
 
 def shared_volumes(assignment: pb.Assignment) -> list[str]:
-    """The volumes that need a name because they are mounted more than once.
+    """The volumes that need a name: they are mounted more than once, or are of the network.
 
     The others are anonymous, so that the engine removes them with the container.
     """
     container = assignment.container
     points = [point.source_volume for point in container.mount_points]
+    networked = network_volumes(assignment)
     return [
         volume_name(assignment, volume.name)
         for volume in container.volumes
-        if not volume.host.source_path and points.count(volume.name) > 1
+        if not volume.host.source_path
+        and (points.count(volume.name) > 1 or volume.name in networked)
+    ]
+
+
+def network_volumes(assignment: pb.Assignment) -> list[str]:
+    """The volumes on file systems of the network that are mounted."""
+    container = assignment.container
+    points = {point.source_volume for point in container.mount_points}
+    return [
+        volume.name
+        for volume in container.volumes
+        if volume.HasField("efs_volume_configuration") and volume.name in points
     ]

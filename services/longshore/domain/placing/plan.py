@@ -18,6 +18,9 @@ by priority (`sharing`). There instances are held for one single job and one mul
 time, those whose turn comes first: under a policy everything waits long where much waits, and
 instances held for all of it would be given out in the order in which jobs end, not in turn.
 
+An array and a queue may have a cap on what runs at one time (`capping`): what it holds back is
+passed over, and nothing is held for it.
+
 A job that needs units of consumable resources has them all when it is placed, or is passed over as
 one without room is. Once it has waited past `hold_after`, what there is of them is kept for it, as
 far as waiting alone will help it, so that later jobs do not take each unit as it comes.
@@ -35,6 +38,7 @@ from datetime import datetime, timedelta
 
 from longshore.domain.consumable import OpenStock
 from longshore.domain.job.job import JobKey
+from longshore.domain.placing.capping import Alike, OpenCaps
 from longshore.domain.placing.holding import HoldsInTurn, hold, hold_again, takers_of_nodes
 from longshore.domain.placing.opening import OpenRooms, Room
 from longshore.domain.placing.shapes import Entry, Placement, Plan, Shape, Snapshot, Waiting
@@ -71,7 +75,9 @@ def plan(
         name: OpenRooms(found[seed % len(found) :] + found[: seed % len(found)])
         for name, found in rooms.items()
     }
-    making = _Making(snapshot, limit, now - hold_after, OpenStock(snapshot.stock))
+    making = _Making(
+        snapshot, limit, now - hold_after, OpenCaps(snapshot), OpenStock(snapshot.stock)
+    )
     result = making.result
     for turn in _turns(snapshot, by_environment, seed):
         waiting = _wait(making, turn)
@@ -98,18 +104,32 @@ class _Making:
     snapshot: Snapshot
     limit: int
     long_since: datetime
+    caps: OpenCaps
     #: What of consumable resources was not given out yet.
     stock: OpenStock
+    alike: Alike = field(default_factory=Alike)
     result: Plan = field(default_factory=Plan)
 
     @property
     def is_full(self) -> bool:
         return len(self.result.placements) >= self.limit
 
+    def within_caps(self, shape: Shape, environments: list[OpenRooms]) -> int:
+        """How many jobs of a shape caps let run besides those that something is kept for."""
+        return self.caps.left(shape, environments, self.stock.kept_for)
+
     def with_units(self, shape: Shape, most: int) -> int:
         """How many of so many jobs of a shape there are units for."""
         units = self.stock.most(shape.shape_id, shape.units) if shape.units else None
         return most if units is None else min(most, units)
+
+    def fail(self, waiting: Waiting) -> None:
+        """Notes that jobs of a shape found no room, or that they lack units."""
+        shape = self.snapshot.shapes[waiting.shape_id]
+        self.alike.fail(shape)
+        self.result.unplaced[shape.shape_id] = waiting
+        if not self.with_units(shape, 1):
+            self.result.starved.add(shape.shape_id)
 
     def keep(self, waiting: Waiting) -> bool:
         """Keeps units for the first job of a shape, if it is time and it could be placed then.
@@ -141,6 +161,7 @@ class _Making:
         else:
             part = first, first + count
             done = _place(entry, part, shape, environments, self.result, self.limit)
+        self.caps.take(shape, done)
         if shape.units:
             self.stock.take(shape.shape_id, shape.units, done)
         return done
@@ -188,21 +209,31 @@ def _wait(making: _Making, turn: Mapping[str, list[OpenRooms]]) -> deque[Waiting
     for late in sorted(waiting, key=lambda w: w.ready_at):
         if late.ready_at > long_since:
             break
-        if making.keep(late) and not snapshot.shapes[late.shape_id].nodes:
+        shape = snapshot.shapes[late.shape_id]
+        if making.alike.may_hold(shape) and making.keep(late) and not shape.nodes:
             hold(snapshot, turn, late, long_since)
     nodes = (w for w in waiting if snapshot.shapes[w.shape_id].nodes)
     return deque(sorted(nodes, key=lambda w: (w.rank, w.seq, w.ready_at)))
 
 
 def _fill(making: _Making, entry: Entry, environments: list[OpenRooms]) -> None:
-    """Places what fits of an entry, and notes what is left: as more to do, or as unplaced."""
+    """Places what fits of an entry, and notes what is left: as more to do, or as unplaced.
+
+    What a cap holds back is neither: it is tried again when the cap leaves something.
+    """
     result, shape = making.result, making.snapshot.shapes[entry.shape_id]
     if result.partial or shape.shape_id in result.unplaced:
         return
     if making.is_full:
         result.partial = True
         return
-    wanted = entry.end_index - entry.next_index
+    waiting = Waiting(shape.shape_id, entry.ready_at, entry.rank, entry.seq)
+    if making.alike.is_vain(shape):
+        making.fail(waiting)
+        return
+    wanted = min(entry.end_index - entry.next_index, making.within_caps(shape, environments))
+    if wanted <= 0:
+        return
     most = making.with_units(shape, wanted)
     done = making.place(entry, entry.next_index, most, environments) if most else 0
     if done == wanted:
@@ -210,12 +241,8 @@ def _fill(making: _Making, entry: Entry, environments: list[OpenRooms]) -> None:
     if not shape.nodes and making.is_full:
         result.partial = True
         return
-    waiting = Waiting(shape.shape_id, entry.ready_at, entry.rank, entry.seq)
-    result.unplaced[shape.shape_id] = waiting
-    if done == most:
-        making.keep(waiting)
-        result.starved.add(shape.shape_id)
-    else:
+    making.fail(waiting)
+    if making.alike.may_hold(shape):
         making.hold({shape.job_queue: environments}, waiting)
 
 
@@ -234,13 +261,12 @@ def _share(making: _Making, queue: str, turn: Mapping[str, list[OpenRooms]]) -> 
             line.skip()
         elif making.is_full:
             result.partial = True
-        elif not (most := line.most(entry)):
-            line.fail(entry, is_reserved=True)
-        elif not (most := making.with_units(shapes[entry.shape_id], most)):
-            starved.add(kind_of(shapes[entry.shape_id]))
-            making.keep(line.fail(entry))
-        else:
-            _give(making, line, holds, entry, most, turn[queue])
+        elif most := _most(making, line, entry, turn[queue]):
+            if units := making.with_units(shapes[entry.shape_id], most):
+                _give(making, line, holds, entry, units, turn[queue])
+            else:
+                starved.add(kind_of(shapes[entry.shape_id]))
+                making.keep(line.fail(entry))
     if not result.partial:
         _rule_out(line, turn[queue])
     result.partial |= line.close()
@@ -269,6 +295,22 @@ def _give(
         waiting = line.fail(entry)
         if making.keep(waiting):
             holds.hold(waiting, making.long_since)
+
+
+def _most(making: _Making, line: Line, entry: Entry, environments: list[OpenRooms]) -> int:
+    """How many jobs of the entry that is next may be placed; 0 if it is passed over."""
+    shape = making.snapshot.shapes[entry.shape_id]
+    if making.caps.is_full(shape.job_queue):
+        line.stop()
+        return 0
+    left = making.within_caps(shape, environments)
+    if not left:
+        line.pass_over(entry)
+        return 0
+    most = min(line.most(entry), left)
+    if not most:
+        line.fail(entry, is_reserved=True)
+    return most
 
 
 def _rule_out(line: Line, environments: list[OpenRooms]) -> None:

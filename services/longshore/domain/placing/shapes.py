@@ -26,6 +26,9 @@ class Shape:
     #: Of a queue with a policy: whose jobs they are, and how soon among these.
     share: str = ""
     priority: int = 0
+    #: Of an array with a cap, which has its shape to itself: how many children run at one time; 0
+    #: for any number.
+    max_running: int = 0
     #: What each job needs of consumable resources; of a multi-node job, all nodes together.
     units: Units = ()
 
@@ -111,6 +114,9 @@ class Snapshot:
     sharing: Mapping[str, Sharing] = field(default_factory=dict)
     #: Shapes for which the plan before held instances.
     held: frozenset[int] = frozenset()
+    #: How many more jobs may be placed of arrays with a cap, by shape, and of queues with one.
+    left_of_arrays: Mapping[int, int] = field(default_factory=dict)
+    left_of_queues: Mapping[str, int] = field(default_factory=dict)
     #: What there is of consumable resources, and what is in use.
     stock: Stock = field(default_factory=Stock)
 

@@ -11,7 +11,7 @@ from longshore.domain.consumable import (
     Units,
     units_of,
 )
-from longshore.domain.errors import InvalidRequest
+from longshore.domain.errors import InvalidRequest, NotFound
 
 #: Resources in one list, and those that one job may need in all: ranges of nodes have lists too.
 LIST_MAX = 5
@@ -90,6 +90,14 @@ def sum_up(needs: Iterable[tuple[Json | None, int]]) -> Units:
             PROPERTIES,
         )
     return units
+
+
+def missing(name: str) -> NotFound:
+    """What is said where a job needs a resource that is not there."""
+    return NotFound(
+        f"ConsumableResource {name} not found; create it before jobs that need it.",
+        member=PROPERTIES,
+    )
 
 
 def check_kind(kind: str) -> None:

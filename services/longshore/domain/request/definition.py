@@ -10,7 +10,8 @@ from longshore.domain.checks import (
     require,
     unsupported,
 )
-from longshore.domain.environment import EC2, FARGATE, platform_of
+from longshore.domain.environment import FARGATE, platform_of
+from longshore.domain.limits import LONGSHORE, Limits
 from longshore.domain.request.consumable import PROPERTIES, properties_of
 from longshore.domain.request.container import check_container
 from longshore.domain.request.fargate import with_platform_version
@@ -30,7 +31,7 @@ _KEPT = (
 _DESCRIBED_BY = {"container": "containerProperties", "multinode": "nodeProperties"}
 
 
-def new_definition(request: Json) -> Json:
+def new_definition(request: Json, limits: Limits = LONGSHORE) -> Json:
     """What a RegisterJobDefinition request stores; variables without a value are dropped.
 
     Raises:
@@ -40,24 +41,21 @@ def new_definition(request: Json) -> Json:
     check_name(request["jobDefinitionName"], "jobDefinitionName")
     check_tags(request.get("tags", {}))
     _check_kind(request)
-    capabilities = request.get("platformCapabilities", [])
-    if capabilities not in ([], [EC2], [FARGATE]):
-        raise unsupported(
-            "platformCapabilities", f" with the value {capabilities}: use EC2 or FARGATE"
-        )
+    if len(request.get("platformCapabilities", [])) > 1:
+        raise unsupported("platformCapabilities", " with two values: use EC2 or FARGATE")
     platform = platform_of(request)
     check_priority(request.get("schedulingPriority"), "schedulingPriority")
     check_retry(request.get("retryStrategy"))
-    check_timeout(request.get("timeout"))
+    check_timeout(request.get("timeout"), limits)
     detail = {name: request[name] for name in _KEPT if name in request}
     if needed := properties_of(request.get(PROPERTIES, {}), PROPERTIES):
         detail[PROPERTIES] = needed
     if request["type"] == "multinode":
         properties = with_consumables(request["nodeProperties"])
-        check_nodes(properties, platform)
+        check_nodes(properties, platform, limits)
         return {**detail, "nodeProperties": _kept_nodes(properties)}
     container: Json = request["containerProperties"]
-    check_container(container, platform=platform)
+    check_container(container, platform=platform, limits=limits)
     if platform == FARGATE:
         container = with_platform_version(container)
     return {**detail, "containerProperties": _kept_container(container)}
@@ -67,9 +65,6 @@ def _check_kind(request: Json) -> None:
     """Checks that a definition is described by what its type asks for, and nothing else."""
     kind = request["type"]
     wanted = _DESCRIBED_BY[kind]
-    for name in ("ecsProperties", "eksProperties"):
-        if name in request:
-            raise unsupported(name, f": use {wanted}")
     for other, name in _DESCRIBED_BY.items():
         require(
             other == kind or name not in request,

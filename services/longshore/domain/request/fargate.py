@@ -6,14 +6,16 @@ something inside AWS: they are checked for form and kept.
 """
 
 import re
+from collections.abc import Sequence
 
 from longshore.domain.catalogue import FARGATE_SIZES
-from longshore.domain.checks import Json, require, unsupported
+from longshore.domain.checks import Json, require
 from longshore.domain.resources import Resources
 
 EPHEMERAL_STORAGE_GIB = (21, 200)
 LATEST = "LATEST"
 _PLATFORM_VERSION = re.compile(r"LATEST|[0-9]+\.[0-9]+\.[0-9]+")
+_EFS_VERSION = "1.4.0"
 _LOG_DRIVERS = ("awslogs", "splunk")
 _LINUX = "initProcessEnabled"
 _ULIMIT = "nofile"
@@ -29,14 +31,28 @@ def check_fargate_container(container: Json, path: str) -> None:
     )
     _refuse(container.get("privileged"), "privileged", path)
     for index, volume in enumerate(container.get("volumes", [])):
-        _refuse(volume.get("host", {}).get("sourcePath"), "host", f"{path}.volumes[{index}]")
+        member = f"{path}.volumes[{index}]"
+        _refuse(volume.get("host", {}).get("sourcePath"), "host", member)
+        version = container.get("fargatePlatformConfiguration", {}).get("platformVersion", LATEST)
+        require(
+            "efsVolumeConfiguration" not in volume or _has_efs(version),
+            f"EFS is supported for Fargate platform version {_EFS_VERSION}",
+            f"{member}.efsVolumeConfiguration",
+        )
     for index, ulimit in enumerate(container.get("ulimits", [])):
-        _refuse(ulimit["name"] != _ULIMIT, ulimit["name"], f"{path}.ulimits[{index}]")
+        _check_among((_ULIMIT,), ulimit["name"], f"{path}.ulimits[{index}].name")
     for name in container.get("linuxParameters", {}):
         _refuse(name != _LINUX, name, f"{path}.linuxParameters")
-    driver = container.get("logConfiguration", {}).get("logDriver")
-    _refuse(driver not in (None, *_LOG_DRIVERS), str(driver), f"{path}.logConfiguration.logDriver")
+    if "logDriver" in (log := container.get("logConfiguration", {})):
+        _check_among(_LOG_DRIVERS, log["logDriver"], f"{path}.logConfiguration.logDriver")
     _check_fargate_only(container, path)
+
+
+def _has_efs(version: str) -> bool:
+    if version == LATEST or _PLATFORM_VERSION.fullmatch(version) is None:
+        # What is no version is refused as such.
+        return True
+    return [int(part) for part in version.split(".")] >= [1, 4, 0]
 
 
 def _check_fargate_only(container: Json, path: str) -> None:
@@ -59,13 +75,6 @@ def _check_fargate_only(container: Json, path: str) -> None:
         f"ephemeralStorage.sizeInGiB must be from {smallest} to {largest}.",
         f"{path}.ephemeralStorage.sizeInGiB",
     )
-    runtime = container.get("runtimePlatform", {})
-    for name, only in (("operatingSystemFamily", "LINUX"), ("cpuArchitecture", "X86_64")):
-        if runtime.get(name, only) != only:
-            raise unsupported(
-                f"{path}.runtimePlatform.{name}",
-                f" with the value {str(runtime[name])[:64]}: use {only}",
-            )
 
 
 def check_fargate_size(needs: Resources, member: str) -> None:
@@ -99,3 +108,11 @@ def with_platform_version(container: Json) -> Json:
 
 def _refuse(condition: object, name: str, path: str) -> None:
     require(not condition, f"{name} is not applicable for Fargate.", f"{path}.{name}")
+
+
+def _check_among(allowed: Sequence[str], value: str, member: str) -> None:
+    require(
+        value in allowed,
+        f"{value[:64]} is not applicable for Fargate. {member} must be {' or '.join(allowed)}.",
+        member,
+    )

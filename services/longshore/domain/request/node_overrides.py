@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from longshore.domain.checks import Json, check_count, require
 from longshore.domain.errors import InvalidRequest
 from longshore.domain.job.nodes import NodeRange, range_of_each, ranges_of
+from longshore.domain.limits import LONGSHORE, Limits
 from longshore.domain.request.consumable import PROPERTIES, properties_of
 from longshore.domain.request.container import check_environment, check_resources, needs_of
 from longshore.domain.request.merge import Overrides, merge_container
@@ -58,7 +59,7 @@ class ResolvedNodes:
     instance_type: str
 
 
-def check_node_overrides(overrides: NodeOverrides) -> None:
+def check_node_overrides(overrides: NodeOverrides, limits: Limits = LONGSHORE) -> None:
     """Checks what can be checked without the definition.
 
     Raises:
@@ -70,7 +71,9 @@ def check_node_overrides(overrides: NodeOverrides) -> None:
         NodeRange.parse(given.target_nodes, f"{member}.targetNodes")
         container = given.container or Overrides()
         path = f"{member}.containerOverrides"
-        check_resources(container.resource_requirements, f"{path}.resourceRequirements")
+        check_resources(
+            container.resource_requirements, f"{path}.resourceRequirements", limits=limits
+        )
         check_environment(container.environment, f"{path}.environment")
         check_types(_entry(given), f"{member}.instanceTypes")
         _needs(given, member)

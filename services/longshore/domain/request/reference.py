@@ -5,6 +5,10 @@ from collections.abc import Mapping, Sequence
 
 from longshore.domain.errors import InvalidRequest
 
+#: Longest command once its placeholders are replaced, in bytes: a page of jobs that have it still
+#: goes into one message. A value goes in as often as it is named, so that a small request could
+#: become any size.
+COMMAND_BYTES_MAX = 64 * 1024
 _REFERENCE = re.compile(r"Ref::([A-Za-z0-9_-]+)")
 
 
@@ -17,14 +21,24 @@ def substitute(command: Sequence[str], parameters: Mapping[str, str]) -> list[st
     """Replaces every placeholder, also inside longer elements; values are not looked at again.
 
     Raises:
-        InvalidRequest: a placeholder has no parameter.
+        InvalidRequest: a placeholder has no parameter, or the command becomes too long.
     """
+    sizes = {name: len(value.encode()) for name, value in parameters.items()}
+    size = sum(len(element.encode()) for element in command)
 
     def value(match: re.Match[str]) -> str:
+        nonlocal size
         name = match[1]
         if name not in parameters:
             raise InvalidRequest(
                 f"Unable to substitute value. No parameter found for reference {name}",
+                member="parameters",
+            )
+        size += sizes[name] - len(match[0])
+        if size > COMMAND_BYTES_MAX:
+            raise InvalidRequest(
+                f"The command has more than {COMMAND_BYTES_MAX} bytes once its placeholders are "
+                "replaced; give shorter parameters, or name them less often.",
                 member="parameters",
             )
         return parameters[name]

@@ -24,6 +24,7 @@ from longshore.domain.scaling.capacity import (
     ShapeDemand,
     Snapshot,
 )
+from longshore.domain.scaling.capping import alike, within
 from longshore.domain.scaling.market import Market, Quote
 from longshore.domain.scaling.sharing import in_order, sharing
 from longshore.domain.scaling.stocking import within_stock
@@ -94,8 +95,13 @@ async def load_snapshot(
             row["priority"],
             from_text(row["consumables"]),
         )
-        shapes.setdefault(row["job_queue"], []).append(demand)
+        # What the cap of an array holds back is no demand.
+        of_array = within([demand], row["max_running"], row["running"])
+        shapes.setdefault(row["job_queue"], []).extend(of_array)
     rows = await conn.fetch(_SQL["queues"])
+    running: dict[str, int] = {}
+    if any(row["max_running"] for row in rows):
+        running = {row["job_queue"]: row["running"] for row in await conn.fetch(_SQL["running"])}
     ledger = Ledger()
     if any(row["fairshare"] is not None for row in rows):
         for row in await conn.fetch(_SQL["share_usages"]):
@@ -112,7 +118,12 @@ async def load_snapshot(
         )
         for row in rows
     ]
-    queues = within_stock(queues, await _stock(conn, queues))
+    may_run = {
+        row["name"]: row["max_running"] - running.get(row["name"], 0)
+        for row in rows
+        if row["max_running"]
+    }
+    queues = within_stock(queues, await _stock(conn, queues), may_run)
     in_flight = await conn.fetch(_SQL["in_flight"])
     return Seen(
         Snapshot(queues, environments, instances),
@@ -143,7 +154,7 @@ def _in_order(
 ) -> tuple[ShapeDemand, ...]:
     """The shapes of a queue in the order in which their jobs will be placed."""
     if row["fairshare"] is None:
-        return tuple(shapes)
+        return alike(shapes)
     policy = share_policy(row["fairshare"])
     of_queue = [environments[name] for name in row["environments"] if name in environments]
     is_known = all(environment.is_managed for environment in of_queue)

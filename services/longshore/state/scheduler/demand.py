@@ -102,5 +102,6 @@ def _shape(row: Any) -> Shape:
         instance_type=row["instance_type"],
         share=row["share_identifier"],
         priority=row["priority"],
+        max_running=row["max_running"],
         units=_units(row["consumables"]),
     )

@@ -2,6 +2,7 @@
 
 import itertools
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 
 from hypothesis import given, settings
@@ -20,14 +21,15 @@ from support.shapes import (
 
 from longshore.domain.catalogue import Catalogue, local_types
 from longshore.domain.consumable import Resource, Stock, from_text, to_text, units_of
-from longshore.domain.fair_share import Ledger, SharePolicy
+from longshore.domain.fair_share import Ledger, SharePolicy, Standing
 from longshore.domain.job.job import JobKey
 from longshore.domain.placing import round as placing_round
 from longshore.domain.placing import words
+from longshore.domain.placing.capping import Caps
 from longshore.domain.placing.parking import Parking
 from longshore.domain.placing.plan import plan
 from longshore.domain.placing.round import Ground
-from longshore.domain.placing.shapes import Entry, Placement, Shape
+from longshore.domain.placing.shapes import Entry, Placement, Shape, Sharing
 from longshore.domain.placing.waiting import EnvironmentFacts, Supply, Why
 
 LATE = timedelta(minutes=5)
@@ -250,7 +252,7 @@ class World:
             Supply(),
             {"shared": SharePolicy()},
             self.ledger,
-            self.stock,
+            stock=self.stock,
         )
 
     def rounds(self) -> None:
@@ -408,3 +410,97 @@ def test_a_queue_of_higher_priority_takes_units_first() -> None:
     entries = a_job(low, 1, waited=LATE), a_job(high, 2)
     snapshot = a_snapshot([high, low], ROOMS, *entries, queues=queues, stock=a_stock())
     assert [seq for seq, _, _ in placed(plan(snapshot, NOW, 0))] == [2]
+
+
+# ---------------------------------------------------------------- with caps
+
+
+def test_a_cap_and_the_units_bound_what_goes_and_each_has_its_own_words() -> None:
+    shape = a_shape(max_running=9, x=1)
+    entry = an_array(shape, end=10, waited=LATE)
+    for left, total, most in ((2, 5, 2), (5, 2, 2), (0, 5, 0), (5, 0, 0), (3, 3, 3)):
+        snapshot = replace(
+            a_snapshot([shape], ROOMS, entry, stock=a_stock(total=total)), left_of_arrays={1: left}
+        )
+        proposal = plan(snapshot, NOW, 0)
+        assert len(proposal.placements) == most
+        # What the cap holds back lacks nothing, and nothing is kept for it.
+        is_short = total < left
+        assert proposal.unplaced.keys() == proposal.starved == ({1} if is_short else set())
+        assert not proposal.held
+
+
+def test_of_arrays_that_are_alike_one_is_kept_units_for_and_all_lack_them() -> None:
+    shapes = [a_shape(number, max_running=9, x=3) for number in (1, 2, 3)]
+    entries = [an_array(shape, shape.shape_id, end=4, waited=LATE) for shape in shapes]
+    snapshot = replace(
+        a_snapshot(shapes, ROOMS, *entries, stock=a_stock(held=2)),
+        left_of_arrays=dict.fromkeys((1, 2, 3), 9),
+    )
+    proposal = plan(snapshot, NOW, 0)
+    assert not proposal.placements
+    assert proposal.held == {1}
+    assert proposal.unplaced.keys() == proposal.starved == {1, 2, 3}
+    # With units for one it is that one.
+    again = plan(replace(snapshot, stock=a_stock(held=1)), NOW, 0)
+    assert [seq for seq, _, _ in placed(again)] == [1]
+    assert again.starved == {1, 2, 3}
+
+
+def test_the_place_of_a_job_for_which_units_are_kept_is_kept() -> None:
+    """Else others would take each place as it comes, and it would wait for both for ever."""
+    large, small = a_shape(1, x=4), a_shape(2)
+    entries = a_job(large, 1, waited=LATE), an_array(small, 2, end=5)
+    snapshot = a_snapshot([large, small], ROOMS, *entries, stock=a_stock(held=1))
+    for left, most in ((1, 0), (2, 1), (9, 5)):
+        proposal = plan(replace(snapshot, left_of_queues={"q": left}), NOW, 0)
+        assert [seq for seq, _, _ in placed(proposal)] == [2] * most
+        assert proposal.held == proposal.starved == {1}
+    parking = Parking()
+    parking.take_in(plan(replace(snapshot, left_of_queues={"q": 1}), NOW, 0), {1, 2})
+    ground = Ground(
+        {1: large, 2: small},
+        {1: 1, 2: 5},
+        {"q": (1, [FACTS])},
+        Catalogue(),
+        Supply(),
+        caps=Caps({"q": 1}),
+        stock=a_stock(held=1),
+    )
+    assert placing_round.hungry(ground, parking) == {}
+    assert placing_round.capped(ground, parking)[2].is_kept
+    # The place is there once the units are, also if another one comes before it.
+    freed = replace(ground, stock=a_stock())
+    assert 1 in placing_round.begin(freed, parking, NOW)["q"]
+    heads = {"q": (an_array(small, 0, end=5), a_job(large, 1, waited=LATE))}
+    last = placing_round.propose(freed, parking, heads, {}, tuple(ROOMS), NOW, 0)
+    assert [seq for seq, _, _ in placed(last)] == [1]
+
+
+def test_shares_go_on_where_a_cap_or_units_are_at_their_end() -> None:
+    capped, starved, plain = (
+        a_shape(1, share="a", max_running=9, x=1),
+        a_shape(2, share="b", x=9),
+        a_shape(3, share="c"),
+    )
+    standings = {share: Standing(1.0) for share in "abc"}
+    entries = (
+        an_array(capped, 1, end=9),
+        a_job(starved, 2),
+        an_array(plain, 3, end=9),
+    )
+    snapshot = replace(
+        a_snapshot(
+            [capped, starved, plain],
+            ROOMS,
+            *entries,
+            sharing={"q": Sharing(standings)},
+            stock=a_stock(),
+        ),
+        left_of_arrays={1: 2},
+        left_of_queues={"q": 8},
+    )
+    proposal = plan(snapshot, NOW, 0)
+    assert Counter(p.entry.shape_id for p in proposal.placements) == {1: 2, 3: 6}
+    assert proposal.starved == {2}
+    assert 1 not in proposal.unplaced

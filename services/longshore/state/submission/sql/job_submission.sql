@@ -44,12 +44,14 @@ FROM jobs WHERE array_index = -1 AND job_id = ANY ($1::uuid[]);
 -- $6 instance types, '' for any
 -- $7 priorities within shares
 -- $8 shares, '' in queues without a policy
--- $9 needs of consumable resources, as text
-INSERT INTO shapes (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type, priority, share_identifier,
-    consumables)
+-- $9 arrays with a cap, a zero for others
+-- $10 their caps, 0 for none
+-- $11 needs of consumable resources, as text
+INSERT INTO shapes (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type, priority, share_identifier, array_job,
+    max_running, consumables)
 SELECT DISTINCT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::integer[], $5::integer[], $6::text[],
-    $7::integer[], $8::text[], $9::text[])
-ON CONFLICT (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type, priority, share_identifier, consumables)
+    $7::integer[], $8::text[], $9::uuid[], $10::integer[], $11::text[])
+ON CONFLICT ON CONSTRAINT shapes_key
     DO UPDATE SET used_on = current_date WHERE shapes.used_on < current_date;
 
 -- name: find_shapes
@@ -62,14 +64,17 @@ ON CONFLICT (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type, prio
 -- $6 instance types, '' for any
 -- $7 priorities within shares
 -- $8 shares, '' in queues without a policy
--- $9 needs of consumable resources, as text
+-- $9 arrays with a cap, a zero for others
+-- $10 their caps, 0 for none
+-- $11 needs of consumable resources, as text
 SELECT shape.shape_id, shape.job_queue, shape.vcpu_milli, shape.memory_mib, shape.gpus, shape.nodes,
-    shape.instance_type, shape.priority, shape.share_identifier, shape.consumables
+    shape.instance_type, shape.priority, shape.share_identifier, shape.array_job, shape.max_running, shape.consumables
 FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::integer[], $5::integer[], $6::text[], $7::integer[],
-    $8::text[], $9::text[])
-    AS wanted (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type, priority, share_identifier, consumables)
-JOIN shapes AS shape
-    USING (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type, priority, share_identifier, consumables);
+    $8::text[], $9::uuid[], $10::integer[], $11::text[])
+    AS wanted (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type, priority, share_identifier, array_job,
+    max_running, consumables)
+JOIN shapes AS shape USING (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type, priority, share_identifier,
+    array_job, max_running, consumables);
 
 -- name: find_resources
 -- Those of some consumable resources that are there.
@@ -138,8 +143,9 @@ SELECT job_id FROM added;
 -- $3 jobs depended on, NULL for a sequence without one
 -- $4 index of the child depended on, -1 for the whole job
 -- $5 types
-INSERT INTO job_dependencies (job_id, ordinal, depends_on, depends_on_index, type)
-SELECT * FROM unnest($1::uuid[], $2::integer[], $3::uuid[], $4::integer[], $5::text[]);
+-- $6 conditions
+INSERT INTO job_dependencies (job_id, ordinal, depends_on, depends_on_index, type, condition)
+SELECT * FROM unnest($1::uuid[], $2::integer[], $3::uuid[], $4::integer[], $5::text[], $6::text[]);
 
 -- name: notify_jobs
 -- Wakes the scheduler when the transaction is committed.

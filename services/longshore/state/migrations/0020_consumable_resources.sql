@@ -25,8 +25,8 @@ CREATE TABLE consumable_updates (
 -- What each job needs of consumable resources, as `name=quantity` in order of the names, with commas between.
 ALTER TABLE shapes ADD COLUMN consumables text NOT NULL DEFAULT '';
 ALTER TABLE shapes DROP CONSTRAINT shapes_key;
-ALTER TABLE shapes ADD CONSTRAINT shapes_key
-    UNIQUE (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type, priority, share_identifier, consumables);
+ALTER TABLE shapes ADD CONSTRAINT shapes_key UNIQUE (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type,
+    priority, share_identifier, array_job, max_running, consumables);
 
 -- Which jobs need a resource: single jobs, multi-node jobs and array parents. Rows go with the jobs' history.
 CREATE TABLE job_consumables (
@@ -64,4 +64,4 @@ CREATE TABLE consumable_usages (
 
 ALTER TABLE demand DROP CONSTRAINT demand_why_check;
 ALTER TABLE demand ADD CONSTRAINT demand_why_check CHECK (why IN ('NO_ENVIRONMENT', 'DISABLED', 'INVALID',
-    'MAX_RESOURCE', 'TOO_LARGE', 'UNSUPPORTED', 'NO_CAPACITY', 'NO_INSTANCE', 'NO_ROOM', 'NO_UNITS'));
+    'MAX_RESOURCE', 'TOO_LARGE', 'UNSUPPORTED', 'NO_CAPACITY', 'NO_INSTANCE', 'NO_ROOM', 'CAPPED', 'NO_UNITS'));
