@@ -91,7 +91,7 @@ class Aws:
 
         Members of `containerProperties` and of the definition itself are told apart by name.
         """
-        own = ("parameters", "retryStrategy", "timeout", "tags")
+        own = ("parameters", "retryStrategy", "timeout", "tags", "consumableResourceProperties")
         container = {
             "image": IMAGE,
             "command": list(command),

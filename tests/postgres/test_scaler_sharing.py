@@ -36,6 +36,24 @@ async def demand_of(pool: Pool, queue: str) -> list[tuple[float, int]]:
     return [(shape.need.vcpu_milli / 1000, shape.runnable) for shape in found.shapes]
 
 
+async def test_what_lacks_units_is_no_demand(database_url: str) -> None:
+    pool = await open_pool(database_url)
+    try:
+        async with connection(pool) as conn:
+            await conn.execute(FILL)
+            await conn.execute(
+                "INSERT INTO consumable_resources (name, resource_type, total_quantity) "
+                "VALUES ('x', 'REPLENISHABLE', 7), ('y', 'NON_REPLENISHABLE', 3); "
+                "INSERT INTO consumable_usages VALUES ('x', 2), ('y', 3); "
+                "UPDATE shapes SET consumables = CASE job_queue WHEN 'fifo' THEN 'x=2,y=1' "
+                "ELSE 'none=1' END"
+            )
+        assert await demand_of(pool, "fifo") == [(1, 2)]
+        assert await demand_of(pool, "fair") == []
+    finally:
+        await pool.close()
+
+
 async def test_demand_comes_in_the_order_of_the_policy(database_url: str) -> None:
     pool = await open_pool(database_url)
     try:

@@ -24,7 +24,7 @@ from longshore.rpc.server import GrpcServer
 from longshore.runtime.loop import Loop
 from longshore.scheduler.service import Scheduler
 from longshore.scheduler.wire.servicer import AgentServicer
-from longshore.state.listen import CAPACITY, ENVIRONMENTS, JOBS, Listener
+from longshore.state.listen import CAPACITY, CONSUMABLES, ENVIRONMENTS, JOBS, Listener
 from longshore.state.pool import open_pool
 from longshore.v1 import agent_service_pb2_grpc
 
@@ -32,6 +32,8 @@ LEASE_SECONDS = 0.4
 AGENTS = 3
 #: What a write says on a stream that ended.
 BROKEN = (grpc.aio.AioRpcError, asyncio.InvalidStateError)
+#: So many children may run at a time.
+LICENCES = 6
 #: How often something comes between.
 BLOWS = 25
 #: Seconds for all that is left once nothing comes between any more.
@@ -83,6 +85,7 @@ async def a_peer(database_url: str) -> AsyncIterator[Peer]:
             JOBS: ticks.wake,
             CAPACITY: scheduler.note_capacity,
             ENVIRONMENTS: scheduler.note_topology,
+            CONSUMABLES: scheduler.note_consumables,
         }
         runners = [
             asyncio.create_task(run())
@@ -193,6 +196,8 @@ async def test_no_job_runs_twice_and_none_is_lost(database_url: str, seed: int) 
         stand = Stand(peers[0].scheduler, peers[0].port, conn)
         await stand.environment()
         await stand.queue()
+        await stand.consumable("licence", LICENCES)
+        await stand.consumable("tokens", BLOWS, "NON_REPLENISHABLE")
         ports = [peer.port for peer in peers]
         machines = [Machine(f"i-{n:017x}", ports, chance) for n in range(AGENTS)]
         living = [asyncio.create_task(machine.live()) for machine in machines]
@@ -205,10 +210,10 @@ async def test_no_job_runs_twice_and_none_is_lost(database_url: str, seed: int) 
         stack.push_async_callback(end_all)
         jobs: list[str] = []
         for number in range(BLOWS):
-            first = await stand.submit()
+            first = await stand.submit(units="tokens=1")
             jobs += [
                 first,
-                await stand.submit(size=4),
+                await stand.submit(size=4, units="licence=1"),
                 await stand.submit(depends_on=[(first, "PLAIN")]),
             ]
             await come_between(stand, peers, machines, chance)
@@ -229,4 +234,10 @@ async def test_no_job_runs_twice_and_none_is_lost(database_url: str, seed: int) 
         assert await conn.fetchval("SELECT count(*) FROM attempts") == len(begun)
         assert await conn.fetchval("SELECT count(*) FROM attempts WHERE status <> 'ENDED'") == 0
         await stand.check()
+        held = await conn.fetch(
+            "SELECT placed_at, stopped_at FROM attempts WHERE array_index >= 0 ORDER BY 1"
+        )
+        assert max(sum(a <= at < b for a, b in held) for at, _ in held) <= LICENCES
+        tokens = "SELECT total_quantity FROM consumable_resources WHERE name = 'tokens'"
+        assert await conn.fetchval(tokens) == 0
         assert all(peer.led for peer in peers)

@@ -169,6 +169,10 @@ async def test_a_week_leaves_whole_after_its_time(database_url: str) -> None:
         for job, days in ((old, 110), (needed, 130), (young, 80)):
             await stand.until(job, "SUCCEEDED")
             await age(stand, job, days)
+        await stand.conn.execute(
+            "INSERT INTO job_consumables SELECT 'licence', seq, job_id, 1 FROM jobs "
+            "WHERE array_index = -1"
+        )
         kept = keeper(stand)
         await kept._move(datetime.now(UTC))
         assert len(await job_history.weeks(stand.conn)) == 3
@@ -177,7 +181,12 @@ async def test_a_week_leaves_whole_after_its_time(database_url: str) -> None:
 
         async def known() -> list[str]:
             keys = [JobKey.parse(job) for job in (old, needed, young)]
-            return [str(d.job.key) for d in await job_reading.describe_jobs(stand.conn, keys)]
+            found = await job_reading.describe_jobs(stand.conn, keys)
+            needing = await job_reading.list_needing(
+                stand.conn, "licence", status=None, pattern=None, before_seq=None, limit=10
+            )
+            assert [one.job.key for one in needing] == [d.job.key for d in found[::-1]]
+            return [str(d.job.key) for d in found]
 
         await kept.tick()
         assert await known() == [needed, young]
@@ -185,9 +194,9 @@ async def test_a_week_leaves_whole_after_its_time(database_url: str) -> None:
         await stand.until(waiting, "FAILED")
         await kept.tick()
         assert await known() == [young]
-        for table in HISTORY:
+        for table in (*(f"all_{name}" for name in HISTORY), "job_consumables"):
             rows = await stand.conn.fetch(
-                f"SELECT DISTINCT job_id FROM all_{table} WHERE job_id = ANY($1)",  # noqa: S608
+                f"SELECT DISTINCT job_id FROM {table} WHERE job_id = ANY($1)",  # noqa: S608
                 [uuid.UUID(old), uuid.UUID(needed)],
             )
             assert not rows

@@ -48,6 +48,11 @@ NEEDED = {
 MET = {
     "agent.leaving",
     "agent.set_health",
+    "consumable.forget",
+    "consumable.lock",
+    "consumable.read",
+    "consumable.store",
+    "consumable.use_up",
     "demand.change",
     "demand.shapes",
     "happening.keep",
@@ -174,7 +179,7 @@ async def within(stand: Stand, scene: Scene, name: str = "nothing", ends: Ends =
     """Plays a scene, with news of all kinds; says which statement failed where it does not end."""
     try:
         async with asyncio.timeout(DEADLINE):
-            for channel in (listen.ENVIRONMENTS, listen.CAPACITY):
+            for channel in (listen.ENVIRONMENTS, listen.CAPACITY, listen.CONSUMABLES):
                 await stand.conn.execute(f"NOTIFY {channel}")
             await scene(stand, ends)
     except (TimeoutError, AssertionError) as error:
@@ -211,6 +216,15 @@ async def nodes(stand: Stand, ends: Ends) -> None:
 
 async def a_share(stand: Stand, ends: Ends) -> None:
     await stand.until(await stand.submit("shared", share="red"), *ends)
+
+
+async def units(stand: Stand, ends: Ends) -> None:
+    await stand.consumable("licence", 1)
+    await stand.consumable("tokens", 1_000, "NON_REPLENISHABLE")
+    need, memory_mib = "licence=1,tokens=1", next(unlike)
+    jobs = [await stand.submit(memory_mib=memory_mib, units=need) for _ in range(2)]
+    for job in jobs:
+        await stand.until(job, *ends)
 
 
 async def requests(stand: Stand, _: Ends) -> None:
@@ -270,6 +284,7 @@ SCENES: tuple[Scene, ...] = (
     an_array,
     nodes,
     a_share,
+    units,
     requests,
     a_stop_and_the_end_of_a_queue,
     an_instance_that_goes,

@@ -178,3 +178,43 @@ async def test_an_array_that_is_history_runs_again(stands: Stands) -> None:
     shown = await stand.describe(again["jobId"])
     assert (shown["rerunOf"], shown["rerunIndexes"]) == (array, "1-2")
     assert (await stand.describe(f"{again['jobId']}:1"))["rerunIndex"] == 2
+
+
+async def test_an_array_runs_again_within_its_cap_and_needs_the_same_units(stands: Stands) -> None:
+    stand, other = stands
+    work = Work(set(range(6)))
+    await other.agent(vcpus=8, environment="ce", answers=work)
+    await stand("CreateConsumableResource", consumableResourceName="licence", totalQuantity=9)
+    needs = {"consumableResourceList": [{"consumableResource": "licence", "quantity": 2}]}
+    first = await stand.submit(
+        arrayProperties={"size": 6, "maxRunning": 3}, consumableResourcePropertiesOverride=needs
+    )
+    await _over(stands, first)
+    await stand("DeleteConsumableResource", consumableResource="licence")
+    with pytest.raises(NotFound, match="ConsumableResource licence not found"):
+        await stand("RerunJob", jobId=first)
+    await other.consumable("licence", 1)
+    second = (await stand("RerunJob", jobId=first))["jobId"]
+    assert await other.explanation(second) == (
+        "Waiting for 2 of licence: 1 of 1 available; there must be more of it in all."
+    )
+    shown = await stand.describe(second)
+    assert shown["arrayProperties"]["maxRunning"] == 3
+    assert shown["consumableResourceProperties"] == {
+        "consumableResourceList": [{"consumableResource": "licence", "quantity": "2"}]
+    }
+    shape = await stand.conn.fetchrow(
+        "SELECT array_job, max_running, consumables FROM shapes JOIN jobs USING (shape_id) "
+        "WHERE job_id = $1 AND array_index = -1",
+        second,
+    )
+    assert (str(shape["array_job"]), *shape[1:]) == (second, 3, "licence=2")
+    listed = await stand("ListJobsByConsumableResource", consumableResource="licence")
+    assert [job["jobArn"].rpartition("/")[2] for job in listed["jobs"]] == [second, first]
+    await other.consumable("licence", 4)
+    await _over(stands, second)
+    # Each array is capped for itself, and one without a cap has none when it runs again.
+    plain = await stand.submit(arrayProperties={"size": 2})
+    await _over(stands, plain)
+    third = (await stand("RerunJob", jobId=plain))["jobId"]
+    assert "maxRunning" not in (await _over(stands, third))["arrayProperties"]

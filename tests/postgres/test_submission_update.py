@@ -1,6 +1,7 @@
 """UpdateJob: what waits is changed at once, what has started is not, and those who ask are told."""
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -280,3 +281,25 @@ async def test_without_a_scheduler_nothing_is_changed(
         await updating.forget_outcomes(pool)
         await pool.close()
         assert await stand.conn.fetchval("SELECT count(*) FROM job_updates") == 0
+
+
+async def test_what_is_changed_keeps_its_cap_and_the_units_that_it_needs(stands: Stands) -> None:
+    stand, other = stands
+    await stand("CreateConsumableResource", consumableResourceName="licence", totalQuantity=9)
+    needs = {"consumableResourceList": [{"consumableResource": "licence", "quantity": 2}]}
+    array = await stand.submit(
+        arrayProperties={"size": 3, "maxRunning": 2}, consumableResourcePropertiesOverride=needs
+    )
+    await other.until(array, "PENDING")
+    await stand("UpdateJob", jobId=array, jobQueue="p", **_needs(memory=96))
+    rows = await other.conn.fetch(
+        "SELECT s.job_queue, s.memory_mib, s.array_job, s.max_running, s.consumables "
+        "FROM ready JOIN shapes s USING (shape_id)"
+    )
+    assert [(str(row["array_job"]), *row) for row in rows] == [
+        (array, "p", 96, uuid.UUID(array), 2, "licence=2")
+    ]
+    agent = await other.agent(vcpus=8, environment="ce")
+    await agent.until(lambda: len(agent.assigned) == 2)
+    held = await other.conn.fetchval("SELECT held FROM consumable_usages")
+    assert held == 4

@@ -110,12 +110,14 @@ def test_the_operations_of_the_nouns_are_complete(
         "JobDefinitions",
         "SchedulingPolicy",
         "SchedulingPolicies",
+        "ConsumableResource",
     )
     verbs = ("Create", "Update", "Delete", "Describe", "Register", "Deregister")
     expected = {verb + noun for verb in verbs for noun in nouns} & set(aws.operation_names)
     expected |= {verb + noun for verb in ("Cancel", "Terminate") for noun in ("Job", "Jobs")}
     expected |= {"SubmitJob", "DescribeJobs", "ListJobs", "GetJobQueueSnapshot"}
     expected |= {"ListSchedulingPolicies"}
+    expected |= {"ListConsumableResources", "ListJobsByConsumableResource"}
     expected |= {"TagResource", "UntagResource", "ListTagsForResource"}
     assert {method.name for method in built(service)} == expected
 

@@ -27,6 +27,8 @@ SEEDS = [_SEED] if _SEED else ["1", "5", "8", "11", *_NEW]
 CONDITIONS = ("SUCCESS", "SUCCESS", "COMPLETE", "FAILURE")
 #: Rounds in which every live attempt ends: more than the longest chain of dependencies and retries.
 ROUNDS = 400
+#: What jobs need of consumable resources, most of them nothing.
+UNITS = ["", "", "", "licence=1", "licence=2", "tokens=1", "licence=1,tokens=2"]
 _LOST = Ended(None, None, "Host EC2 (instance i-1) terminated.")
 
 
@@ -76,6 +78,9 @@ class Driver:
         self._queues = ["high", "low", "doomed"]
         self._machines = 0
         self._done: list[str] = []
+        #: Units that there were of what is used up, and that were held of what is not.
+        self._tokens = 10
+        self._held = 0
         self._steps: list[tuple[int, Callable[[], Awaitable[None]]]] = [
             (14, self.submit),
             (12, self.start_one),
@@ -110,6 +115,7 @@ class Driver:
             (1, self.toggle_environment),
             (1, self.update_environment),
             (1, self.delete_queue),
+            (4, self.change_stock),
             (3, self.cap_queue),
         ]
 
@@ -123,6 +129,8 @@ class Driver:
         ):
             await self._world.stand.queue(name, *environments, priority=priority)
         self._world.scheduler.note_topology()
+        await self._world.stand.consumable("licence", 3)
+        await self._world.stand.consumable("tokens", self._tokens, "NON_REPLENISHABLE")
         await self._world.join("i-000000000000000a1", 4)
         await self._world.join_managed("i-000000000000000a2", 8)
         await self._world.join_slot("i-000000000000000a3", 1, 64)
@@ -137,6 +145,7 @@ class Driver:
             await chosen()
             await self._world.check()
             await self._check_caps(before, since)
+            await self._check_stock()
         except BaseException as error:
             error.add_note(f"steps: {', '.join(self._done)}")
             raise
@@ -199,6 +208,7 @@ class Driver:
             nodes=nodes,
             main_node=rng.randrange(nodes) if nodes else 0,
             max_running=rng.choice([0, 0, 1, 2]) if size is not None else 0,
+            units=rng.choice(UNITS),
         )
         self._jobs.append(job)
         if size is not None:
@@ -228,6 +238,44 @@ class Driver:
         """So many jobs of a queue run from now on."""
         await self._world.stand.cap(self._rng.choice([0, 1, 2, 4]), self._rng.choice(self._queues))
         self._world.scheduler.note_topology()
+
+    async def change_stock(self) -> None:
+        """There are more or fewer units, also fewer than are held, or the resource is gone."""
+        rng, stand = self._rng, self._world.stand
+        if rng.random() < 0.3:
+            more = rng.randrange(1, 6)
+            self._tokens += more
+            await stand.conn.execute(
+                "UPDATE consumable_resources SET total_quantity = total_quantity + $1 "
+                "WHERE name = 'tokens'",
+                more,
+            )
+        elif rng.random() < 0.2:
+            await stand.conn.execute("DELETE FROM consumable_resources WHERE name = 'licence'")
+        else:
+            await stand.consumable("licence", rng.randrange(5))
+        self._world.scheduler.note_consumables()
+
+    async def _check_stock(self) -> None:
+        """No more is held than there is, or was when less was said; and nothing leaks."""
+        conn = self._world.stand.conn
+        held = await conn.fetchval(
+            "SELECT coalesce(max(held), 0) FROM consumable_usages WHERE resource = 'licence'"
+        )
+        total = await conn.fetchval(
+            "SELECT total_quantity FROM consumable_resources WHERE name = 'licence'"
+        )
+        # Of one that is gone nobody gets any; who had some and was given up may still have it.
+        assert total is None or held <= max(total, self._held), (held, total, self._held)
+        self._held = held
+        left, used = await conn.fetchrow(
+            "SELECT (SELECT total_quantity FROM consumable_resources WHERE name = 'tokens'), "
+            "(SELECT coalesce(sum(substring(consumables FROM 'tokens=([0-9]+)')::bigint), 0) "
+            "FROM (SELECT DISTINCT a.job_id, greatest(a.array_index, -1), a.attempt, s.consumables "
+            "FROM attempts a JOIN jobs j ON j.job_id = a.job_id AND j.array_index = -1 "
+            "JOIN shapes s USING (shape_id)) tried)"
+        )
+        assert left + used == self._tokens, "each attempt used up what it needs, once"
 
     async def toggle_environment(self) -> None:
         """No job goes to a DISABLED environment."""
@@ -472,6 +520,13 @@ class Driver:
         """All machines are there again, among them what is large enough, and enough, for any."""
         await self._world.refuse_nothing()
         self._provided.heal()
+        await self._world.stand.consumable("licence", 4)
+        self._tokens += 1_000
+        await self._world.stand.conn.execute(
+            "UPDATE consumable_resources SET total_quantity = total_quantity + 1000 "
+            "WHERE name = 'tokens'"
+        )
+        self._world.scheduler.note_consumables()
         await self._world.stand.conn.execute("UPDATE compute_environments SET state = 'ENABLED'")
         self._world.scheduler.note_topology()
         for agent in self._world.agents.values():
@@ -486,6 +541,7 @@ class Driver:
         for _ in range(ROUNDS):
             await self._world.settle()
             await self._world.check()
+            await self._check_stock()
             if not (left := await self._world.unfinished()):
                 break
             for agent in self._world.agents.values():
@@ -502,6 +558,7 @@ class Driver:
         assert await conn.fetchval("SELECT count(*) FROM job_requests") == 0
         assert await conn.fetchval("SELECT count(*) FROM happenings") == 0
         assert await conn.fetchval("SELECT coalesce(sum(runnable), 0) FROM demand") == 0
+        assert await conn.fetchval("SELECT count(*) FROM consumable_usages") == 0
         await self._check_cloud()
         if "doomed" not in self._queues:
             assert await conn.fetchval("SELECT count(*) FROM job_queues") == 2

@@ -45,6 +45,7 @@ FAIRSHARE: Json = {
         {"shareIdentifier": "team*"},
     ],
 }
+UNITS: Json = {"consumableResourceList": [{"consumableResource": "licence", "quantity": 1}]}
 RETRY: Json = {
     "attempts": 3,
     "evaluateOnExit": [
@@ -239,12 +240,15 @@ OPERATIONS: dict[str, Operation] = {
             "timeout": {"attemptDurationSeconds": 60},
             "tags": {"a": "b"},
             "platformCapabilities": ["EC2"],
+            "consumableResourceProperties": UNITS,
         },
         {
             "jobDefinitionName": "d",
             "type": "multinode",
             "nodeProperties": some_nodes(
-                a_range("0:1", instanceTypes=["c6i.large"]), a_range("2:"), num_nodes=4
+                a_range("0:1", instanceTypes=["c6i.large"], consumableResourceProperties=UNITS),
+                a_range("2:"),
+                num_nodes=4,
             ),
         },
         {
@@ -321,6 +325,7 @@ OPERATIONS: dict[str, Operation] = {
             "propagateTags": True,
             "timeout": {"attemptDurationSeconds": 60},
             "tags": {"a": "b"},
+            "consumableResourcePropertiesOverride": UNITS,
         },
         {
             "jobName": "nodes",
@@ -338,6 +343,7 @@ OPERATIONS: dict[str, Operation] = {
                             "resourceRequirements": [{"type": "MEMORY", "value": "128"}],
                         },
                         "instanceTypes": ["c6i.large"],
+                        "consumableResourcePropertiesOverride": UNITS,
                     }
                 ],
             },
@@ -431,6 +437,66 @@ OPERATIONS: dict[str, Operation] = {
     "ListSchedulingPolicies": _operation(
         {"maxResults": 1}, refused={"maxResults is 0": {"maxResults": 0}}
     ),
+    "CreateConsumableResource": _operation(
+        {
+            "consumableResourceName": "fresh",
+            "totalQuantity": 5,
+            "resourceType": "NON_REPLENISHABLE",
+            "tags": {"a": "b"},
+        },
+        {"consumableResourceName": "fresh"},
+        refused={
+            "Object already exists": {"consumableResourceName": "licence"},
+            "totalQuantity must not be below 0": {
+                "consumableResourceName": "x",
+                "totalQuantity": -1,
+            },
+        },
+    ),
+    "UpdateConsumableResource": _operation(
+        {
+            "consumableResource": "licence",
+            "operation": "ADD",
+            "quantity": 2,
+            "clientToken": "once",
+        },
+        {
+            "consumableResource": f"{_BATCH}:consumable-resource/licence",
+            "quantity": 0,
+            # Else boto3 makes one.
+            "clientToken": "again",
+        },
+        refused={
+            "nowhere does not exist": {"consumableResource": "nowhere", "quantity": 1},
+            "has 3 units in all": {
+                "consumableResource": "licence",
+                "operation": "REMOVE",
+                "quantity": 4,
+            },
+        },
+    ),
+    "DeleteConsumableResource": _operation(
+        {"consumableResource": "licence"},
+        refused={"nowhere does not exist": {"consumableResource": "nowhere"}},
+    ),
+    "DescribeConsumableResource": _operation(
+        {"consumableResource": "licence"},
+        refused={"nowhere does not exist": {"consumableResource": "nowhere"}},
+    ),
+    "ListConsumableResources": _operation(
+        {"maxResults": 1},
+        {"filters": [{"name": "CONSUMABLE_RESOURCE_NAME", "values": ["l*"]}]},
+        refused={"maxResults is 101": {"maxResults": 101}},
+    ),
+    "ListJobsByConsumableResource": _operation(
+        {"consumableResource": "licence", "maxResults": 1},
+        {
+            "consumableResource": "licence",
+            "filters": [{"name": "JOB_STATUS", "values": ["SUBMITTED"]}],
+        },
+        {"consumableResource": "licence", "filters": [{"name": "JOB_NAME", "values": ["j*"]}]},
+        refused={"nowhere does not exist": {"consumableResource": "nowhere"}},
+    ),
     "TagResource": _operation(
         {"resourceArn": f"{_BATCH}:job-queue/q", "tags": {"a": "b"}},
         {"resourceArn": f"{_BATCH}:job/{JOB}", "tags": {"a": "b"}},
@@ -453,17 +519,6 @@ OPERATIONS: dict[str, Operation] = {
         refused={"not an ARN of AWS Batch": {"resourceArn": "here"}},
     ),
 }
-#: Operations of AWS's model that are neither done nor refused by name yet.
-NOT_YET = frozenset(
-    {
-        "CreateConsumableResource",
-        "DeleteConsumableResource",
-        "DescribeConsumableResource",
-        "ListConsumableResources",
-        "ListJobsByConsumableResource",
-        "UpdateConsumableResource",
-    }
-)
 
 
 def prepare(wire: Wire) -> None:
@@ -484,6 +539,7 @@ def prepare(wire: Wire) -> None:
     )
     for name in ("busy", "idle"):
         wire.call("CreateSchedulingPolicy", name=name, fairsharePolicy=FAIRSHARE)
+    wire.call("CreateConsumableResource", consumableResourceName="licence", totalQuantity=3)
     wire.call("CreateJobQueue", **a_queue("q", "ce", tags={"a": "1"}))
     wire.call("CreateJobQueue", **a_queue("shared", "ce", schedulingPolicyArn=POLICY))
     wire.call("CreateJobQueue", **a_queue("closed", "off"))
@@ -493,7 +549,7 @@ def prepare(wire: Wire) -> None:
     wire.run(wire.stand.register("d", CONTAINER, parameters={"who": "you"}))
     wire.run(wire.stand.register_nodes("n", nodes=some_nodes()))
     for job_id, members in (
-        (JOB, {}),
+        (JOB, {"consumableResourcePropertiesOverride": UNITS}),
         (ARRAY, {"arrayProperties": {"size": 3}}),
         (NODES, {"jobDefinition": "n"}),
     ):

@@ -19,7 +19,7 @@ from longshore.rpc.server import GrpcServer
 from longshore.runtime.loop import Loop
 from longshore.scheduler.service import Scheduler
 from longshore.scheduler.wire.servicer import AgentServicer
-from longshore.state.listen import CAPACITY, ENVIRONMENTS, JOBS, Listener
+from longshore.state.listen import CAPACITY, CONSUMABLES, ENVIRONMENTS, JOBS, Listener
 from longshore.state.pool import open_pool
 from longshore.v1 import agent_service_pb2 as pb
 from longshore.v1 import agent_service_pb2_grpc, job_definition_pb2, resources_pb2
@@ -356,6 +356,20 @@ class Stand:
         await self.conn.execute(f"NOTIFY {ENVIRONMENTS}")
         return name
 
+    async def consumable(
+        self, name: str = "licence", total: int = 1, kind: str = "REPLENISHABLE"
+    ) -> str:
+        """A consumable resource, or a new total of one."""
+        await self.conn.execute(
+            "INSERT INTO consumable_resources (name, resource_type, total_quantity) "
+            "VALUES ($1, $2, $3) ON CONFLICT (name) DO UPDATE SET total_quantity = $3",
+            name,
+            kind,
+            total,
+        )
+        await self.conn.execute(f"NOTIFY {CONSUMABLES}")
+        return name
+
     async def queue(
         self,
         name: str = "q",
@@ -417,6 +431,7 @@ class Stand:
         share: str | None = None,
         priority: int = 0,
         max_running: int = 0,
+        units: str = "",
     ) -> str:
         """A job as submission stores it; dependencies are (job id, type, condition).
 
@@ -426,8 +441,8 @@ class Stand:
         async with self.conn.transaction():
             shape = await self.conn.fetchval(
                 "INSERT INTO shapes (job_queue, vcpu_milli, memory_mib, gpus, nodes, "
-                "share_identifier, priority, array_job, max_running) "
-                "VALUES ($1, $2, $3, 0, $4, $5, $6, $7, $8) "
+                "share_identifier, priority, array_job, max_running, consumables) "
+                "VALUES ($1, $2, $3, 0, $4, $5, $6, $7, $8, $9) "
                 "ON CONFLICT ON CONSTRAINT shapes_key DO UPDATE SET gpus = 0 RETURNING shape_id",
                 queue,
                 vcpus * 1000,
@@ -437,6 +452,7 @@ class Stand:
                 priority,
                 job_id if max_running else uuid.UUID(int=0),
                 max_running,
+                units,
             )
             await self.conn.execute(
                 "INSERT INTO jobs (job_id, seq, job_queue, shape_id, name, definition_name, "
@@ -582,6 +598,16 @@ class Stand:
             "HAVING sum(a.vcpu_milli) > g.vcpu_milli OR sum(a.memory_mib) > g.memory_mib"
         )
         assert not over, over
+        held = await self.conn.fetch(
+            "SELECT resource, u.held, a.held AS counted FROM consumable_usages u FULL JOIN ("
+            "SELECT split_part(need, '=', 1) AS resource, sum(split_part(need, '=', 2)::bigint) "
+            "AS held FROM (SELECT DISTINCT j.job_id, greatest(a.array_index, -1), s.consumables "
+            "FROM attempts a JOIN jobs j ON j.job_id = a.job_id AND j.array_index = -1 "
+            "JOIN shapes s USING (shape_id) WHERE a.status <> 'ENDED') o, "
+            "unnest(string_to_array(consumables, ',')) AS need GROUP BY 1) a USING (resource) "
+            "WHERE u.held IS DISTINCT FROM a.held"
+        )
+        assert not held, held
 
 
 @contextlib.asynccontextmanager
@@ -628,6 +654,7 @@ async def scheduler_stand(
                 JOBS: ticks.wake,
                 CAPACITY: scheduler.note_capacity,
                 ENVIRONMENTS: scheduler.note_topology,
+                CONSUMABLES: scheduler.note_consumables,
             },
         )
         assert await scheduler.hold_lease()

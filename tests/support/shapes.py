@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
+from longshore.domain.consumable import Stock, units_of
 from longshore.domain.placing.opening import Room
 from longshore.domain.placing.shapes import Entry, Plan, Queue, Shape, Sharing, Snapshot, Waiting
 from longshore.domain.resources import Resources
@@ -30,10 +31,21 @@ def a_shape(
     share: str = "",
     priority: int = 0,
     max_running: int = 0,
+    **units: int,
 ) -> Shape:
-    """Jobs of a queue with these needs."""
+    """Jobs of a queue with these needs, and so many units of resources."""
     need = resources(vcpus, memory_mib, gpus)
-    return Shape(shape_id, queue, need, nodes, instance_type, share, priority, max_running)
+    return Shape(
+        shape_id,
+        queue,
+        need,
+        nodes,
+        instance_type,
+        share,
+        priority,
+        max_running,
+        units_of(units.items()),
+    )
 
 
 def a_job(
@@ -93,6 +105,7 @@ def a_snapshot(
     maxv_cpus: int = 256,
     sharing: Mapping[str, Sharing] | None = None,
     held: Sequence[Shape] = (),
+    stock: Stock | None = None,
 ) -> Snapshot:
     """A snapshot; entries are sorted into their queues' dispatch order, shapes parked as told."""
     by_id = {shape.shape_id: shape for shape in shapes}
@@ -115,6 +128,7 @@ def a_snapshot(
         hopeless=frozenset(shape.shape_id for shape in hopeless),
         sharing=sharing or {},
         held=frozenset(shape.shape_id for shape in held),
+        stock=stock or Stock(),
     )
 
 

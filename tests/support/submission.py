@@ -81,7 +81,11 @@ class Stand:
         self.conn = conn
 
     async def __call__(
-        self, operation: str, metadata: Mapping[str, str | bytes] | None = None, **members: Any
+        self,
+        operation: str,
+        /,
+        metadata: Mapping[str, str | bytes] | None = None,
+        **members: Any,
     ) -> Json:
         """Calls an operation; a refusal is raised as the error it was on the other side."""
         request = ParseDict(members, _INPUTS[operation]())

@@ -122,12 +122,12 @@ class Wire:
         """The result of something that is awaited on the services' loop."""
         return self._loop.run_until_complete(asyncio.wait_for(awaited, SECONDS))
 
-    def aws(self, operation: str, **members: Any) -> Json:
+    def aws(self, operation: str, /, **members: Any) -> Json:
         """A call by boto3."""
         method = getattr(self._boto, botocore.xform_name(operation))
         return dict(self.run(asyncio.to_thread(method, **members)))
 
-    def call(self, operation: str, **members: Any) -> Json:
+    def call(self, operation: str, /, **members: Any) -> Json:
         """A call that does what it asks for; see `Stand`."""
         return self.run(self.stand(operation, **members))
 

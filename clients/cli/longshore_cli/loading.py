@@ -62,6 +62,7 @@ ENTRIES = {
     "agent": Entry("agent", "Run jobs of an unmanaged compute environment on this machine."),
     "queue": Entry("queue", "Job queues.", is_group=True),
     "policy": Entry("policy", "Scheduling policies.", is_group=True),
+    "consumable": Entry("consumable", "Consumable resources.", is_group=True),
     "env": Entry("environment", "Compute environments.", is_group=True),
     "definition": Entry("definition", "Job definitions.", is_group=True),
     "secret": Entry("secret", "Longshore's own secrets on this machine.", is_group=True),

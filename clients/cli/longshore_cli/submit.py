@@ -22,6 +22,8 @@ from longshore_cli.command import (
 )
 from longshore_cli.settings import settings
 
+#: Of a 64-bit number.
+DIGITS_MAX = 19
 #: What a part of a dependency says that is no job.
 DEPENDENCY_WORDS = {
     "N_TO_N": "type",
@@ -98,6 +100,14 @@ async def submit(  # noqa: PLR0913, PLR0917 - each is an option
             min=0, max=9999, help="The higher goes first within its share.", show_default=False
         ),
     ] = None,
+    consumable: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=UNITS",
+            help="What it needs of a consumable resource, in place of all that the definition "
+            "says. Repeatable.",
+        ),
+    ] = None,
     tag: Tag = None,
     token: Annotated[
         str | None,
@@ -127,6 +137,7 @@ async def submit(  # noqa: PLR0913, PLR0917 - each is an option
             timeout_seconds=timeout_seconds,
             share=share,
             priority=priority,
+            consumables=None if consumable is None else _units(consumable),
             tags=pairs(tag, "--tag"),
             client_token=token,
             oom_memory_factor=oom_memory_factor,
@@ -136,6 +147,20 @@ async def submit(  # noqa: PLR0913, PLR0917 - each is an option
         console.print_json({"jobId": job_id, "jobName": name})
     else:
         console.line(job_id)
+
+
+def _units(items: list[str]) -> dict[str, int]:
+    """NAME=UNITS items as a mapping.
+
+    Raises:
+        BadParameter: an item is malformed.
+    """
+    units = {}
+    for name, text in pairs(items, "--consumable").items():
+        if not (text.isascii() and text.isdecimal()) or len(text) > DIGITS_MAX:
+            raise typer.BadParameter(f"--consumable takes NAME=UNITS, not {name}={text!r}.")
+        units[name] = int(text)
+    return units
 
 
 def dependency(text: str) -> job_pb2.JobDependency:

@@ -6,7 +6,13 @@ from datetime import datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from longshore.v1 import container_pb2, job_definition_pb2, job_pb2, key_value_pb2
+from longshore.v1 import (
+    consumable_resource_pb2,
+    container_pb2,
+    job_definition_pb2,
+    job_pb2,
+    key_value_pb2,
+)
 from longshore_client.errors import InvalidRequest
 
 
@@ -70,6 +76,23 @@ def dependencies(
     return [
         job_pb2.JobDependency(job_id=item) if isinstance(item, str) else item for item in depends_on
     ]
+
+
+def units(
+    amounts: Mapping[str, int] | None,
+) -> consumable_resource_pb2.ConsumableResourceProperties | None:
+    """What is needed of consumable resources; none of any is said as well."""
+    if amounts is None:
+        return None
+    with well_formed("consumableResourcePropertiesOverride"):
+        return consumable_resource_pb2.ConsumableResourceProperties(
+            consumable_resource_list=[
+                consumable_resource_pb2.ConsumableResourceRequirement(
+                    consumable_resource=name, quantity=quantity
+                )
+                for name, quantity in amounts.items()
+            ]
+        )
 
 
 def volumes(

@@ -59,6 +59,7 @@ class JobCalls(Connection):
         timeout_seconds: int | None = None,
         share: str | None = None,
         priority: int | None = None,
+        consumables: Mapping[str, int] | None = None,
         tags: Mapping[str, str] | None = None,
         client_token: str | None = None,
         oom_memory_factor: float | None = None,
@@ -83,6 +84,8 @@ class JobCalls(Connection):
             timeout_seconds: longest time that an attempt may run, from 60.
             share: whose job it is, in queues with a scheduling policy, and only there.
             priority: how soon it goes among the jobs of its share, 0 to 9999.
+            consumables: units that it needs of consumable resources, by their names or ARNs, in
+                place of all that the definition says.
             tags: the user's own labels.
             client_token: for 24 hours the same token and request are answered with the same job.
             oom_memory_factor: after an attempt that had too little memory the next one has so many
@@ -102,6 +105,7 @@ class JobCalls(Connection):
                 share_identifier=share,
                 tags=tags,
                 client_token=client_token,
+                consumable_resource_properties_override=build.units(consumables),
             )
             overrides = job_pb2.ContainerOverrides(
                 command=command or (),

@@ -1,12 +1,14 @@
 """Job definitions, job queues and compute environments."""
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from longshore.backoff import Backoff
 from longshore.v1 import (
     compute_environment_pb2,
+    consumable_resource_pb2,
     job_definition_pb2,
     job_queue_pb2,
     scheduling_policy_pb2,
@@ -276,6 +278,99 @@ class ResourceCalls(Connection):
                     yield policy
             if not request.next_token:
                 return
+
+    # Consumable resources
+
+    async def create_consumable(
+        self,
+        name: str,
+        *,
+        total: int = 0,
+        is_replenishable: bool = True,
+        tags: Mapping[str, str] | None = None,
+    ) -> str:
+        """Creates a consumable resource of so many units; returns its ARN.
+
+        Of one that is not replenishable jobs use their units up.
+        """
+        with build.well_formed("totalQuantity"):
+            request = consumable_resource_pb2.CreateConsumableResourceRequest(
+                consumable_resource_name=name,
+                total_quantity=total,
+                resource_type="REPLENISHABLE" if is_replenishable else "NON_REPLENISHABLE",
+                tags=tags,
+            )
+        response = await self._caller.unary(
+            self._submission.CreateConsumableResource, request, repeatable=False
+        )
+        return response.consumable_resource_arn
+
+    async def update_consumable(
+        self, resource: str, quantity: int, *, operation: str = "SET"
+    ) -> int:
+        """Sets how many units there are of a resource (ARN or name), or ADDs or REMOVEs some.
+
+        Returns how many there are then. A call that is repeated changes it once.
+        """
+        with build.well_formed("quantity"):
+            request = consumable_resource_pb2.UpdateConsumableResourceRequest(
+                consumable_resource=resource,
+                operation=operation,
+                quantity=quantity,
+                client_token=str(uuid.uuid4()),
+            )
+        response = await self._caller.unary(self._submission.UpdateConsumableResource, request)
+        return response.total_quantity
+
+    async def delete_consumable(self, resource: str) -> None:
+        """Deletes a resource (ARN or name); jobs that need it wait until there is one again."""
+        await self._caller.unary(
+            self._submission.DeleteConsumableResource,
+            consumable_resource_pb2.DeleteConsumableResourceRequest(consumable_resource=resource),
+        )
+
+    async def describe_consumable(
+        self, resource: str
+    ) -> consumable_resource_pb2.DescribeConsumableResourceResponse:
+        """A resource (ARN or name), and how much of it is in use."""
+        return await self._caller.unary(
+            self._submission.DescribeConsumableResource,
+            consumable_resource_pb2.DescribeConsumableResourceRequest(consumable_resource=resource),
+        )
+
+    async def list_consumables(
+        self, name: str | None = None
+    ) -> AsyncIterator[consumable_resource_pb2.ConsumableResourceSummary]:
+        """All consumable resources, or those of a name, whose last character may be a `*`."""
+        request = consumable_resource_pb2.ListConsumableResourcesRequest()
+        if name is not None:
+            with build.well_formed("filters"):
+                request.filters.add(name="CONSUMABLE_RESOURCE_NAME", values=[name])
+        while True:
+            page = await self._caller.unary(self._submission.ListConsumableResources, request)
+            for resource in page.consumable_resources:
+                yield resource
+            if not page.next_token:
+                return
+            request.next_token = page.next_token
+
+    async def list_jobs_of_consumable(
+        self, resource: str, *, status: str | None = None
+    ) -> AsyncIterator[consumable_resource_pb2.ListJobsByConsumableResourceSummary]:
+        """The jobs that need a resource (ARN or name), the newest first."""
+        request = consumable_resource_pb2.ListJobsByConsumableResourceRequest(
+            consumable_resource=resource
+        )
+        if status is not None:
+            with build.well_formed("filters"):
+                request.filters.add(name="JOB_STATUS", values=[status])
+        while True:
+            page = await self._caller.unary(self._submission.ListJobsByConsumableResource, request)
+            for job in page.jobs:
+                yield job
+            if not page.next_token:
+                return
+            request.next_token = page.next_token
 
     # Compute environments
 

@@ -24,6 +24,7 @@ JOB_QUEUE = "job-queue"
 JOB_DEFINITION = "job-definition"
 JOB = "job"
 SCHEDULING_POLICY = "scheduling-policy"
+CONSUMABLE_RESOURCE = "consumable-resource"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,10 @@ class Arns:
     def scheduling_policy(self, name: str) -> str:
         """ARN of a scheduling policy."""
         return self._batch(SCHEDULING_POLICY, name)
+
+    def consumable_resource(self, name: str) -> str:
+        """ARN of a consumable resource."""
+        return self._batch(CONSUMABLE_RESOURCE, name)
 
     def job_definition(self, name: str, revision: int) -> str:
         """ARN of one revision of a job definition."""

@@ -94,6 +94,23 @@ class QueueFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class ConsumableResource:
+    """A consumable resource, and what is in use of it."""
+
+    name: str
+    resource_type: str
+    total: int
+    in_use: int
+    created_at: datetime
+    tags: Mapping[str, str]
+
+    @property
+    def available(self) -> int:
+        """Units that jobs may still have."""
+        return max(self.total - self.in_use, 0)
+
+
+@dataclass(frozen=True, slots=True)
 class SchedulingPolicy:
     """A fair-share policy as it was given, in AWS's shape."""
 

@@ -16,7 +16,7 @@ from longshore.scaler.ordering import Ordering
 from longshore.scaler.report import CapacityReports
 from longshore.scaler.service import Scaler
 from longshore.scaler.servicer import ScalerServicer
-from longshore.state.listen import CAPACITY, DEMAND, ENVIRONMENTS, Listener
+from longshore.state.listen import CAPACITY, CONSUMABLES, DEMAND, ENVIRONMENTS, Listener
 from longshore.state.pool import open_pool
 from longshore.v1 import provisioning_service_pb2_grpc as provisioning_grpc
 from longshore.v1 import scaler_service_pb2_grpc as pb_grpc
@@ -62,7 +62,8 @@ async def serve(stop: asyncio.Event, config: ScalerConfig) -> None:
         )
         alarm.rings(loop.wake)
         listener = Listener(
-            config.database_url, dict.fromkeys((DEMAND, CAPACITY, ENVIRONMENTS), loop.wake)
+            config.database_url,
+            dict.fromkeys((DEMAND, CAPACITY, ENVIRONMENTS, CONSUMABLES), loop.wake),
         )
         server = GrpcServer(config.address)
         server.add(

@@ -94,6 +94,7 @@ async def serve(stop: asyncio.Event) -> None:
                 listen.JOBS: ticks.wake,
                 listen.CAPACITY: scheduler.note_capacity,
                 listen.ENVIRONMENTS: scheduler.note_topology,
+                listen.CONSUMABLES: scheduler.note_consumables,
             },
         )
         async with asyncio.TaskGroup() as group:

@@ -11,6 +11,7 @@ from longshore.state.pool import Connection
 from longshore.state.scheduler import (
     array_job,
     attempt,
+    consumable,
     job_event,
     job_transition,
     job_update,
@@ -25,6 +26,7 @@ async def flush(conn: Connection, changes: Changes) -> list[ChildCounts]:
     Returns the counts of arrays that changed.
     """
     await attempt.remove(conn, changes.returned)
+    await consumable.give_back(conn, changes.returned)
     await job_transition.take_attempt_back(conn, [live.key for live in changes.returned])
     changes.returned.clear()
     await attempt.move(conn, list(changes.attempt_moves.values()))

@@ -112,7 +112,7 @@ async def _runnable(conn: Connection, key: JobKey, parent: JobFacts, entry: Entr
     reasons = [_told(reason, 1)]
     if shape.share and (turn := await _turn(conn, shape)) is not None:
         reasons.append(turn)
-    waits_for_room = not reason.blocked_reason and reason.why is not Why.CAPPED
+    waits_for_room = not reason.blocked_reason and reason.why not in (Why.CAPPED, Why.NO_UNITS)
     if waits_for_room and (booting := await _booting(conn, shape)) is not None:
         count, which = booting
         summary = f"An instance is booting: {which}."

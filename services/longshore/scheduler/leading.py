@@ -12,7 +12,7 @@ from longshore.domain.errors import Unavailable
 from longshore.scheduler.instances import drain_leaving
 from longshore.scheduler.isolating import Pass
 from longshore.scheduler.memory import Memory
-from longshore.scheduler.reading import read_topology
+from longshore.scheduler.reading import read_consumables, read_topology
 from longshore.state.leadership import Leadership
 from longshore.state.pool import Connection
 from longshore.state.scheduler import topology
@@ -38,6 +38,7 @@ class Lead:
         self.memory: Memory | None = None
         self.topology_changed = False
         self.capacity_changed = False
+        self.consumables_changed = False
         #: Told that the lease is no longer held.
         self.on_lost: Callable[[], None] = lambda: None
         self._cool_down = cool_down
@@ -115,5 +116,9 @@ class Lead:
             drained = left or []
             if supply is None or left is None:
                 self.capacity_changed = True
+        if self.consumables_changed:
+            self.consumables_changed = False
+            if not await read_consumables(this):
+                self.consumables_changed = True
         memory.forget_shortages(now)
         return drained

@@ -25,11 +25,13 @@ from longshore.domain.placing.time_limit import Blockage
 from longshore.domain.placing.waiting import Supply
 from longshore.domain.resources import Resources
 from longshore.scheduler.apart import Aside
+from longshore.scheduler.consuming import Consuming
 from longshore.scheduler.sharing import Shares
 from longshore.state.pool import Connection
 from longshore.state.scheduler import (
     agent,
     attempt,
+    consumable,
     demand,
     queue_blockage,
     share_usage,
@@ -97,6 +99,8 @@ class Memory(Attempts):
     aside: Aside = field(default_factory=Aside)
     #: What shares use, of queues that have a policy.
     shares: Shares = field(default_factory=Shares)
+    #: What there is of consumable resources, and what is held of them.
+    consuming: Consuming = field(default_factory=Consuming)
     #: Who blocks the queues that have time limits, as far as these are watched.
     blockages: dict[str, Blockage] = field(default_factory=dict)
     #: When that is looked at next, by the monotonic clock.
@@ -114,6 +118,7 @@ class Memory(Attempts):
             runnable={shape_id: d.runnable for shape_id, d in demands.items()},
             reasons={shape_id: d.reason for shape_id, d in demands.items()},
             shares=Shares.recorded(await share_usage.load(conn)),
+            consuming=Consuming.recorded(await consumable.usages(conn)),
             blockages=await queue_blockage.load(conn),
         )
         for row in await agent.present(conn):
@@ -195,6 +200,9 @@ class Memory(Attempts):
         """Counts a live attempt, on its instance if that is there."""
         Attempts.take_up(self, live)
         self.shares.hold(live)
+        # A multi-node job holds once what all its nodes need.
+        if live.units and len(self.live_of(live.key.job)) == 1:
+            self.consuming.hold(live)
         if len(self.by_job[live.key.job_id]) == 1 or not live.key.is_node:
             # The nodes of a job are one.
             self.running.count(live.key.job_id, live.job_queue, 1)
@@ -209,6 +217,8 @@ class Memory(Attempts):
         Attempts.release(self, live)
         ref = (live.key, live.attempt)
         self.shares.release(live)
+        if live.units and not self.live_of(live.key.job):
+            self.consuming.release(live)
         if live.key.job_id not in self.by_job or not live.key.is_node:
             self.running.count(live.key.job_id, live.job_queue, -1)
         instance = self.instances.get(live.instance_id)
@@ -282,6 +292,10 @@ class Memory(Attempts):
             left = tuple(s for s in self.supply.shortages if s.until > now)
             self.see_supply(replace(self.supply, shortages=left))
 
+    def waited_for(self, shape_ids: Iterable[int]) -> set[str]:
+        """The consumable resources that jobs of some shapes need."""
+        return {name for shape_id in shape_ids for name, _ in self.shapes[shape_id].units}
+
     def unpark_environment(self, name: str) -> None:
         """Lets the shapes of all queues that use an environment try again."""
         queues = {q.name for q in self.topology.queues.values() if name in q.compute_environments}
@@ -321,6 +335,7 @@ class Memory(Attempts):
             },
             self.shares.ledger,
             self.caps(),
+            self.consuming.stock,
         )
 
     def caps(self) -> Caps:

@@ -6,7 +6,7 @@ what is no longer RUNNABLE is dropped from the plan and gives back what it was t
 
 import uuid
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -23,13 +23,14 @@ from longshore.domain.placing.shapes import Entry, Placement, Plan, Waiting
 from longshore.domain.placing.waiting import Wait, Why
 from longshore.scheduler.apart import PART, apart, note, nothing
 from longshore.scheduler.changes import flush
+from longshore.scheduler.consuming import used_up
 from longshore.scheduler.details import DetailsCache
 from longshore.scheduler.heads import PLACEMENT, name_of, read_heads
 from longshore.scheduler.isolating import Pass
 from longshore.scheduler.log_stream import log_stream_name
 from longshore.scheduler.memory import Memory
 from longshore.state.pool import Connection
-from longshore.state.scheduler import agent, attempt, demand, job_transition, ready
+from longshore.state.scheduler import agent, attempt, consumable, demand, job_transition, ready
 from longshore.state.scheduler.demand import Reason
 from longshore.state.scheduler.job_transition import JobDetails
 
@@ -70,6 +71,13 @@ async def place(
         await _explain_again(conn, memory, ground, connected)
         placed.short = await _explain_caps(conn, memory, ground, connected)
         return placed
+    # How much there is of what they need stays so until their placements are stored.
+    if names := memory.waited_for(shape_id for shapes in trying.values() for shape_id in shapes):
+        found = await this.part("stock", lambda: consumable.lock(conn, names), None)
+        if found is None:
+            trying = _without_units(memory, trying)
+        else:
+            memory.consuming.see(names, found)
     read = await this.part(
         "heads", lambda: read_heads(conn, memory, ground, trying, this.changes.now), None
     )
@@ -96,6 +104,7 @@ async def place(
         await agent.set_status(conn, slots, "DRAINING")
         # The mirror follows once all went well.
         memory.parking.take_in(proposal, memory.runnable)
+        memory.consuming.stock.use_up(used_up(lives))
         for live in lives:
             memory.hold(live)
         for instance_id in slots:
@@ -141,14 +150,27 @@ async def _set_aside(
 
 def may_place_more(memory: Memory, catalogue: Catalogue) -> bool:
     """Whether jobs wait that may find room, besides those that were set aside."""
-    if "heads" in memory.aside.paused(PART):
+    paused = memory.aside.paused(PART)
+    if "heads" in paused:
         return False
     aside = Counter(shape_id for shape_id, _, _ in memory.aside.paused(PLACEMENT))
+    trying = placing_round.hungry(memory.ground(catalogue), memory.parking)
+    if "stock" in paused:
+        trying = _without_units(memory, trying)
     return any(
         memory.runnable[shape_id] > aside[shape_id]
-        for found in placing_round.hungry(memory.ground(catalogue), memory.parking).values()
+        for found in trying.values()
         for shape_id in found
     )
+
+
+def _without_units(memory: Memory, trying: Mapping[str, list[int]]) -> dict[str, list[int]]:
+    """Those of some shapes, by queue, that need nothing of consumable resources."""
+    found = {
+        queue: [shape_id for shape_id in shape_ids if not memory.shapes[shape_id].units]
+        for queue, shape_ids in trying.items()
+    }
+    return {queue: shape_ids for queue, shape_ids in found.items() if shape_ids}
 
 
 async def _apply(
@@ -180,6 +202,7 @@ async def _apply(
         if (number := numbers.get(p.key.job, 0))
     ]
     await attempt.insert(conn, lives, changes.now)
+    await consumable.use_up(conn, used_up(lives))
     await flush(conn, changes)
     return lives, known
 
@@ -209,6 +232,7 @@ def _attempt(
         main_node=job.main_node,
         held_back=key.is_node and key.node_index != job.main_node,
         share=shape.share,
+        units=shape.units,
     )
 
 
@@ -285,7 +309,8 @@ async def _explain(
 
     async def act(part: Sequence[int]) -> None:
         anew = [shape_id for shape_id in part if shape_id in unknown]
-        memory.told |= placing_round.look(ground, anew, rooms, reserved)
+        starved = memory.parking.starved
+        memory.told |= placing_round.look(ground, anew, rooms, reserved, starved)
         found: dict[int, Reason] = {}
         alike: dict[Wait, Reason] = {}
         for shape_id, wait in placing_round.waits(ground, part, memory.told).items():

@@ -102,6 +102,11 @@ class Scheduler:
         self.lead.capacity_changed = True
         self.wake()
 
+    def note_consumables(self) -> None:
+        """There is more, or less, of consumable resources: who waits for some tries again."""
+        self.lead.consumables_changed = True
+        self.wake()
+
     async def tick(self) -> bool:
         """One pass over everything; True if it changed something."""
         if not self.lead.held:

@@ -134,6 +134,7 @@ class Tick:
             outcome.more |= await store_demand(this)
             await store_loads(conn, memory, changes.now)
             await memory.shares.keep(conn, memory.topology, changes.now)
+            await memory.consuming.keep(conn)
             if short or outcome.placed.short or lost or noticed or fared:
                 await this.part("notify", lambda: listen.notify(conn, listen.DEMAND), None)
         self._agents.settle_notices(notice for notice in notices if notice not in late)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from longshore.domain.catalogue import Catalogue
+from longshore.domain.consumable import Stock
 from longshore.domain.errors import LimitExceeded
 from longshore.domain.order import SPOT
 from longshore.domain.placing import words
@@ -25,6 +26,7 @@ from longshore.domain.request.compute_environment import compute_resources
 from longshore.domain.scaling.capacity import InstanceState
 from longshore.simulation.backlog import Backlog, Outcome
 from longshore.simulation.clock import Clock, since_epoch
+from longshore.simulation.consuming import Consuming
 from longshore.simulation.duration import microseconds
 from longshore.simulation.environment import EnvironmentState, facts
 from longshore.simulation.fleet import Attempt, Fleet, Member
@@ -85,6 +87,7 @@ class Simulation:
                 for queue in prepared.queues
             },
         )
+        self.consuming = Consuming(Stock(dict(prepared.consumables)))
         settings = prepared.workload.settings
         self._interval_us = microseconds(settings.scale_interval, "scaleInterval")
         self._gather_us = microseconds(settings.gather, "gather")
@@ -102,6 +105,7 @@ class Simulation:
                 prepared.market.price_step,
             ),
             shares=self.shares,
+            consuming=self.consuming,
             seed=seed,
         )
         self.placer = Placer(
@@ -111,6 +115,7 @@ class Simulation:
             self.environments,
             self.scaler.supply,
             self.shares,
+            self.consuming,
         )
         self.timeline = Timeline(names)
         self.last_end_us = 0
@@ -244,7 +249,10 @@ class Simulation:
 
     def _give_back(self, attempt: Attempt) -> None:
         """An attempt holds nothing any more."""
-        self.shares.end(self.prepared.shapes[attempt.job.shape_id], attempt)
+        shape = self.prepared.shapes[attempt.job.shape_id]
+        self.shares.end(shape, attempt)
+        if attempt.main is None:
+            self.consuming.end(shape)
         self.fleet.release(attempt)
 
     async def _release(self, attempt: Attempt, outcome: Outcome) -> None:
@@ -334,6 +342,9 @@ class Simulation:
                 catalogue,
             )
             reason = words.blocked(block) if block else "Still waiting for capacity."
+            shortages = self.placer.shortages(shape_id)
+            if block is None and shortages is not None:
+                reason = words.lacks_units(shortages)
             key = (queue.name, reason)
             found[key] = found.get(key, 0) + jobs
         self.blocked = [Blocked(name, jobs, why) for (name, why), jobs in found.items()]

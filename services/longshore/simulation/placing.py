@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 
 from longshore.domain.catalogue import Catalogue
+from longshore.domain.consumable import Shortage
 from longshore.domain.placing.opening import Room
 from longshore.domain.placing.parking import Parking
 from longshore.domain.placing.plan import HOLD_AFTER
@@ -23,6 +24,7 @@ from longshore.domain.resources import Resources
 from longshore.domain.scaling.capacity import InstanceState
 from longshore.simulation.backlog import Backlog
 from longshore.simulation.clock import Clock
+from longshore.simulation.consuming import Consuming
 from longshore.simulation.environment import EnvironmentState, facts
 from longshore.simulation.fleet import Attempt, Fleet, Member, as_room
 from longshore.simulation.sharing import Shares
@@ -39,6 +41,7 @@ class Placer:
         environments: Mapping[str, EnvironmentState],
         supply: Callable[[], Supply],
         shares: Shares,
+        consuming: Consuming,
     ) -> None:
         self._clock = clock
         self._backlog = backlog
@@ -46,6 +49,7 @@ class Placer:
         self._environments = environments
         self._supply = supply
         self._shares = shares
+        self._consuming = consuming
         self._catalogue = Catalogue()
         self._facts: dict[str, EnvironmentFacts] = {}
         self._seed = 0
@@ -88,8 +92,9 @@ class Placer:
             self._parking.take_in(proposal, backlog.runnable)
             placed += self._start(proposal.placements)
             backlog.take(proposal.placements)
-            news = proposal.unplaced.keys() - self._told
-            self._told |= news
+            news = proposal.unplaced.keys() - proposal.starved - self._told
+            # Those that lack units are no reason for instances: they are when they lack room.
+            self._told = (self._told | news) - proposal.starved
             short |= bool(news)
             self._forget_gone()
             # Where there is no room once the cap leaves something, it is told again.
@@ -117,6 +122,12 @@ class Placer:
         """Whether instances are held for multi-node jobs."""
         return self._parking.holds_for_nodes(self._backlog.shapes)
 
+    def shortages(self, shape_id: int) -> tuple[Shortage, ...] | None:
+        """Which units a shape waits for; None if it does not wait for any."""
+        if shape_id not in self._parking.starved:
+            return None
+        return self._consuming.stock.short_of(self._backlog.shapes[shape_id].units)
+
     def _start(self, placements: Iterable[Placement]) -> list[Attempt]:
         started: list[Attempt] = []
         mains: dict[uuid.UUID, Attempt] = {}
@@ -128,6 +139,7 @@ class Placer:
                 self._shares.begin(self._backlog.shapes[other.job.shape_id], other)
                 continue
             job, index, number = self._backlog.start(placement)
+            self._consuming.begin(self._backlog.shapes[job.shape_id])
             need = self._backlog.shapes[job.shape_id].need
             if placement.key.is_node:
                 need = member.kind.offer
@@ -158,6 +170,7 @@ class Placer:
             self._shares.policies,
             self._shares.ledger,
             self._backlog.caps,
+            self._consuming.stock,
         )
 
     def _known(self, name: str) -> EnvironmentFacts:

@@ -10,6 +10,7 @@ from datetime import timedelta
 
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.checks import Json
+from longshore.domain.consumable import REPLENISHABLE, Resource
 from longshore.domain.environment import ComputeEnvironment
 from longshore.domain.errors import LongshoreError
 from longshore.domain.fair_share import SharePolicy
@@ -50,6 +51,7 @@ class Prepared:
     policies: dict[str, SharePolicy]
     #: How many jobs run at one time, of queues that have a cap.
     caps: dict[str, int]
+    consumables: dict[str, Resource]
 
 
 def prepare(workload: Workload) -> Prepared:
@@ -82,6 +84,7 @@ def prepare(workload: Workload) -> Prepared:
         ),
         policies=policies,
         caps={queue.name: queue.max_running for queue in workload.queues if queue.max_running},
+        consumables=_consumables(workload),
     )
 
 
@@ -124,6 +127,19 @@ def _request(part: ComputeEnvironmentPart) -> Json:
         "type": "MANAGED",
         "computeResources": resources,
     }
+
+
+def _consumables(workload: Workload) -> dict[str, Resource]:
+    found: dict[str, Resource] = {}
+    for index, part in enumerate(workload.consumable_resources):
+        path = f"$.consumableResources[{index}]"
+        check_named(path, part.name)
+        if part.name in found:
+            raise wrong(f"{path}.name", f"there are two consumable resources {part.name!r}")
+        found[part.name] = Resource(
+            part.total_quantity, is_replenishable=part.resource_type == REPLENISHABLE
+        )
+    return found
 
 
 def _check_queues(workload: Workload, environments: dict[str, ComputeEnvironment]) -> None:

@@ -30,6 +30,9 @@ def to_text(summary: Summary, width: int = COLUMNS) -> str:
     if summary.shares:
         console.print(_shares_table(summary), soft_wrap=False)
         console.print()
+    if summary.consumable_resources:
+        console.print(_consumables_table(summary), soft_wrap=False)
+        console.print()
     console.print(_environments_table(summary), soft_wrap=False)
     if summary.instance_types:
         console.print()
@@ -89,6 +92,14 @@ def _shares_table(summary: Summary) -> Table:
             f"{share.vcpu_seconds / 3600:,.2f}",
             f"{part:.1%}",
         )
+    return table
+
+
+def _consumables_table(summary: Summary) -> Table:
+    table = _table("RESOURCE", "TYPE", "TOTAL", "PEAK IN USE", "GIVEN")
+    for one in summary.consumable_resources:
+        figures = (one.total_quantity, one.peak_in_use, one.given)
+        table.add_row(one.name, one.resource_type, *(f"{figure:,}" for figure in figures))
     return table
 
 

@@ -29,9 +29,11 @@ from longshore.domain.scaling.decision import Decision, ScalingSettings, order_f
 from longshore.domain.scaling.market import Market, PoolName, Quote
 from longshore.domain.scaling.round import goes_on, make, settled
 from longshore.domain.scaling.sharing import in_order, sharing
+from longshore.domain.scaling.stocking import within_stock
 from longshore.provisioning.provider import Fulfilment, Provider
 from longshore.simulation.backlog import Backlog
 from longshore.simulation.clock import EPOCH, Clock
+from longshore.simulation.consuming import Consuming
 from longshore.simulation.environment import (
     EnvironmentState,
     purchase_option,
@@ -91,6 +93,7 @@ class Scaler:
         *,
         patience: Patience,
         shares: Shares,
+        consuming: Consuming,
         seed: int,
     ) -> None:
         self._clock = clock
@@ -100,6 +103,7 @@ class Scaler:
         self._environments = environments
         self._queues = queues
         self._shares = shares
+        self._consuming = consuming
         self._settings = patience.settings
         self._cool_down = patience.cool_down
         self._quote_step = patience.quote_step
@@ -189,34 +193,28 @@ class Scaler:
         order = self._backlog.dispatch_order()
         caps = self._backlog.caps
         running = caps.running
-        return [
+        queues = [
             QueueDemand(
                 queue.name,
                 queue.priority,
                 queue.compute_environments,
-                within(
-                    self._in_order(
-                        queue.name,
-                        tuple(
-                            demand
-                            for first in order.get(queue.name, ())
-                            for demand in within(
-                                [
-                                    _demand_of(
-                                        shapes[first.shape_id], runnable[first.shape_id], first
-                                    )
-                                ],
-                                shapes[first.shape_id].max_running,
-                                running.by_array[shapes[first.shape_id].array],
-                            )
-                        ),
+                self._in_order(
+                    queue.name,
+                    tuple(
+                        demand
+                        for first in order.get(queue.name, ())
+                        for demand in within(
+                            [_demand_of(shapes[first.shape_id], runnable[first.shape_id], first)],
+                            shapes[first.shape_id].max_running,
+                            running.by_array[shapes[first.shape_id].array],
+                        )
                     ),
-                    caps.queues.get(queue.name, 0),
-                    running.by_queue[queue.name],
                 ),
             )
             for queue in self._queues
         ]
+        may_run = {name: most - running.by_queue[name] for name, most in caps.queues.items()}
+        return within_stock(queues, self._consuming.stock, may_run)
 
     def _in_order(self, queue: str, shapes: tuple[ShapeDemand, ...]) -> tuple[ShapeDemand, ...]:
         """The shapes of a queue in the order in which their jobs will be placed."""
@@ -345,4 +343,5 @@ def _demand_of(shape: Shape, runnable: int, first: Entry) -> ShapeDemand:
         (first.rank, first.seq),
         shape.share,
         shape.priority,
+        shape.units,
     )

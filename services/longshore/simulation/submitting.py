@@ -1,13 +1,14 @@
 """Jobs of a workload: when each is submitted, how long it runs, and what it waits for."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from longshore.domain.catalogue import Catalogue, fargate_type
 from longshore.domain.checks import check_name, check_retry
+from longshore.domain.consumable import Units, units_of
 from longshore.domain.environment import EC2
 from longshore.domain.errors import InvalidRequest, LimitExceeded, LongshoreError
 from longshore.domain.job.retry import ExitRule
@@ -71,6 +72,7 @@ def draw_jobs(workload: Workload, shapes: dict[int, Shape]) -> list[Job]:
             part.share_identifier or "",
             part.scheduling_priority if part.share_identifier else 0,
             part.max_running or 0,
+            _units(path, part, {one.name for one in workload.consumable_resources}),
         )
         first, count = len(shapes) + 1, len(times) * part.copies
         if alike.max_running:
@@ -88,6 +90,19 @@ def draw_jobs(workload: Workload, shapes: dict[int, Shape]) -> list[Job]:
     for seq, job in enumerate(jobs):
         job.seq = seq
     return jobs
+
+
+def _units(path: str, part: JobPart, known: Container[str]) -> Units:
+    """What a job needs of consumable resources."""
+    names: set[str] = set()
+    for index, need in enumerate(part.consumable_resource_list):
+        where, name = f"{path}.consumableResourceList[{index}]", need.consumable_resource
+        if name not in known:
+            raise wrong(where, f"there is no consumable resource {name!r}")
+        if name in names:
+            raise wrong(where, f"{name!r} is named twice")
+        names.add(name)
+    return units_of((n.consumable_resource, n.quantity) for n in part.consumable_resource_list)
 
 
 def _check_share(path: str, part: JobPart, *, is_shared: bool) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
+from longshore.domain.consumable import NON_REPLENISHABLE, REPLENISHABLE
 from longshore.simulation.driver import Simulation
 from longshore.simulation.duration import SECOND
 
@@ -40,6 +41,18 @@ class ShareReport(_Part, frozen=True):
     share_identifier: str
     weight_factor: float
     vcpu_seconds: float
+
+
+class ConsumableReport(_Part, frozen=True):
+    """A consumable resource."""
+
+    name: str
+    resource_type: str
+    #: At the end: of what is used up, what is left.
+    total_quantity: int
+    peak_in_use: int
+    #: Units that jobs were given, one that is retried each time.
+    given: int
 
 
 class EnvironmentReport(_Part, frozen=True):
@@ -103,6 +116,7 @@ class Summary(_Part, frozen=True):
     jobs: Jobs
     waits: list[Wait]
     shares: list[ShareReport]
+    consumable_resources: list[ConsumableReport]
     cost: float
     idle_cost: float
     vcpu_utilisation: float
@@ -141,6 +155,16 @@ def summarise(simulation: Simulation) -> Summary:
             attempts_retried=backlog.retries,
         ),
         waits=[_wait(queue.name, backlog.waits.get(queue.name, [])) for queue in prepared.queues],
+        consumable_resources=[
+            ConsumableReport(
+                name=name,
+                resource_type=REPLENISHABLE if one.is_replenishable else NON_REPLENISHABLE,
+                total_quantity=one.total,
+                peak_in_use=simulation.consuming.peak[name],
+                given=simulation.consuming.given[name],
+            )
+            for name, one in simulation.consuming.stock.resources.items()
+        ],
         shares=[
             ShareReport(
                 queue=queue,

@@ -17,6 +17,7 @@ from longshore.domain.fair_share import ACTIVE_MAX, WEIGHT_DEFAULT
 from longshore.domain.job.dependency import Condition
 from longshore.domain.job.nodes import NODES_MAX
 from longshore.domain.limits import LONGSHORE
+from longshore.domain.request.consumable import RESOURCES_MAX
 from longshore.simulation.duration import Duration, Span, microseconds, seconds
 
 FILE_BYTES_MAX = 4 * 1024 * 1024
@@ -24,6 +25,7 @@ FILE_BYTES_MAX = 4 * 1024 * 1024
 DEPTH_MAX = 32
 ENVIRONMENTS_MAX = 50
 QUEUES_MAX = 50
+CONSUMABLES_MAX = 1_000
 JOBS_MAX = 1_000
 COUNT_MAX = 1_000_000
 
@@ -97,6 +99,21 @@ class PolicyPart(_Part, frozen=True, kw_only=True):
     share_distribution: Annotated[
         tuple[ShareAttributesPart, ...], msgspec.Meta(max_length=ACTIVE_MAX)
     ] = ()
+
+
+class ConsumablePart(_Part, frozen=True, kw_only=True):
+    """A consumable resource; see CreateConsumableResource."""
+
+    name: _Text
+    total_quantity: _Count
+    resource_type: Literal["REPLENISHABLE", "NON_REPLENISHABLE"] = "REPLENISHABLE"
+
+
+class NeedPart(_Part, frozen=True, kw_only=True):
+    """What a job needs of a consumable resource: of an array each child."""
+
+    consumable_resource: _Text
+    quantity: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 
 
 class DependencyPart(_Part, frozen=True, kw_only=True):
@@ -173,6 +190,10 @@ class JobPart(_Part, frozen=True, kw_only=True):
     #: How soon among the jobs of its share.
     scheduling_priority: Annotated[int, msgspec.Meta(ge=0, le=PRIORITY_MAX)] = 0
     attempts: Annotated[int, msgspec.Meta(ge=1, le=10)] = 1
+    #: Held while the job runs; of a multi-node job, by all nodes together.
+    consumable_resource_list: Annotated[
+        tuple[NeedPart, ...], msgspec.Meta(max_length=RESOURCES_MAX)
+    ] = ()
     evaluate_on_exit: Annotated[tuple[ExitPart, ...], msgspec.Meta(max_length=5)] = ()
     #: Share of attempts that end with exit code 1.
     failure_rate: _Share = 0.0
@@ -302,6 +323,9 @@ class Workload(_Part, frozen=True, kw_only=True):
     queues: Annotated[tuple[QueuePart, ...], msgspec.Meta(min_length=1, max_length=QUEUES_MAX)]
     jobs: Annotated[tuple[JobPart, ...], msgspec.Meta(min_length=1, max_length=JOBS_MAX)]
     scheduling_policies: Annotated[tuple[PolicyPart, ...], msgspec.Meta(max_length=QUEUES_MAX)] = ()
+    consumable_resources: Annotated[
+        tuple[ConsumablePart, ...], msgspec.Meta(max_length=CONSUMABLES_MAX)
+    ] = ()
     market: MarketPart = msgspec.field(default_factory=MarketPart)
     settings: SettingsPart = msgspec.field(default_factory=SettingsPart)
 

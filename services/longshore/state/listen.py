@@ -20,6 +20,8 @@ DEMAND = "longshore_demand"
 CAPACITY = "longshore_capacity"
 #: Compute environments or queues changed.
 ENVIRONMENTS = "longshore_environments"
+#: There is more, or less, of consumable resources.
+CONSUMABLES = "longshore_consumables"
 
 #: Between tries to connect again.
 RECONNECT_FIRST_SECONDS = 0.5

@@ -17,6 +17,7 @@ from longshore.runtime.process import run_until_stopped
 from longshore.state.health import is_ready
 from longshore.state.pool import Pool, open_pool
 from longshore.submission.config import SubmissionConfig
+from longshore.submission.consumables import Consumables
 from longshore.submission.control_servicer import JobControlServicer
 from longshore.submission.convert import encode_container, encode_nodes
 from longshore.submission.definitions import Definitions
@@ -58,6 +59,7 @@ async def serving(config: SubmissionConfig, pool: Pool) -> AsyncIterator[GrpcSer
             Environments(pool, config.catalogue),
             Queues(pool, config.catalogue, config.limits),
             Policies(pool),
+            Consumables(pool),
             Definitions(pool, config.limits),
             Jobs(pool),
             submitter,

@@ -8,16 +8,28 @@ from google.protobuf.json_format import ParseDict
 
 from longshore.domain.arn import Arns
 from longshore.domain.checks import Json
-from longshore.domain.environment import ComputeEnvironment, JobQueue, SchedulingPolicy
+from longshore.domain.environment import (
+    ComputeEnvironment,
+    ConsumableResource,
+    JobQueue,
+    SchedulingPolicy,
+)
 from longshore.domain.job.job import JobStatus
 from longshore.domain.job.nodes import range_of_each, ranges_of
 from longshore.domain.request.compute_environment import compute_resources
 from longshore.domain.request.queue import TIME_LIMITS
-from longshore.domain.request.reading import AttemptRecord, DescribedJob, JobRecord, NodeCount
+from longshore.domain.request.reading import (
+    AttemptRecord,
+    DescribedJob,
+    JobRecord,
+    NeedingJob,
+    NodeCount,
+)
 from longshore.state.submission.job_definition import DefinitionRecord
 from longshore.state.views.queue_snapshot import QueueSnapshot, SharesInUse
 from longshore.v1 import (
     compute_environment_pb2,
+    consumable_resource_pb2,
     job_definition_pb2,
     job_pb2,
     job_queue_pb2,
@@ -131,6 +143,62 @@ def policy_to(policy: SchedulingPolicy, arns: Arns) -> scheduling_policy_pb2.Sch
         "tags": dict(policy.tags),
     }
     return ParseDict(detail, scheduling_policy_pb2.SchedulingPolicyDetail())
+
+
+def resource_to(
+    resource: ConsumableResource, arns: Arns
+) -> consumable_resource_pb2.DescribeConsumableResourceResponse:
+    """A consumable resource as AWS shows it."""
+    return consumable_resource_pb2.DescribeConsumableResourceResponse(
+        consumable_resource_name=resource.name,
+        consumable_resource_arn=arns.consumable_resource(resource.name),
+        total_quantity=resource.total,
+        in_use_quantity=resource.in_use,
+        available_quantity=resource.available,
+        resource_type=resource.resource_type,
+        created_at=_milliseconds(resource.created_at),
+        tags=resource.tags,
+    )
+
+
+def resource_summary_to(
+    resource: ConsumableResource, arns: Arns
+) -> consumable_resource_pb2.ConsumableResourceSummary:
+    """A consumable resource as a listing shows it."""
+    return consumable_resource_pb2.ConsumableResourceSummary(
+        consumable_resource_arn=arns.consumable_resource(resource.name),
+        consumable_resource_name=resource.name,
+        total_quantity=resource.total,
+        in_use_quantity=resource.in_use,
+        resource_type=resource.resource_type,
+    )
+
+
+def needing_to(
+    needing: NeedingJob, arns: Arns
+) -> consumable_resource_pb2.ListJobsByConsumableResourceSummary:
+    """A job that needs a consumable resource."""
+    job = needing.job
+    return consumable_resource_pb2.ListJobsByConsumableResourceSummary(
+        job_arn=arns.job(str(job.key)),
+        job_queue_arn=arns.job_queue(job.job_queue),
+        job_name=job.name,
+        job_definition_arn=arns.job_definition(job.definition_name, job.definition_revision),
+        share_identifier=job.share,
+        job_status=str(job.status),
+        quantity=needing.quantity,
+        status_reason=job.status_reason,
+        started_at=None if job.started_at is None else _milliseconds(job.started_at),
+        created_at=_milliseconds(job.created_at),
+        consumable_resource_properties=consumable_resource_pb2.ConsumableResourceProperties(
+            consumable_resource_list=[
+                consumable_resource_pb2.ConsumableResourceRequirement(
+                    consumable_resource=arns.consumable_resource(name), quantity=quantity
+                )
+                for name, quantity in needing.units
+            ]
+        ),
+    )
 
 
 def definition_to(record: DefinitionRecord, arns: Arns) -> job_definition_pb2.JobDefinition:

@@ -71,6 +71,7 @@ def submission_from(request: job_pb2.SubmitJobRequest, request_id: uuid.UUID | N
             if request.HasField("scheduling_priority_override")
             else None
         ),
+        consumables=_consumables(request),
         token=(
             token_of(request, request.client_token) if request.HasField("client_token") else None
         ),
@@ -80,6 +81,14 @@ def submission_from(request: job_pb2.SubmitJobRequest, request_id: uuid.UUID | N
             else None
         ),
     )
+
+
+def _consumables(
+    request: job_pb2.SubmitJobRequest | job_pb2.NodePropertyOverride,
+) -> Json | None:
+    if not request.HasField("consumable_resource_properties_override"):
+        return None
+    return to_json(request.consumable_resource_properties_override)
 
 
 def token_of(request: Message, text: str) -> Token:
@@ -134,6 +143,7 @@ def _range_overrides(entry: job_pb2.NodePropertyOverride) -> RangeOverrides:
         target_nodes=entry.target_nodes,
         container=_overrides(entry.container_overrides) if has_overrides else None,
         instance_types=tuple(entry.instance_types),
+        consumables=_consumables(entry),
     )
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from longshore.domain.errors import LimitExceeded, PreconditionFailed
 from longshore.domain.fair_share import ACTIVE_MAX
 from longshore.domain.job.arrays import Origins, origins
+from longshore.domain.request.consumable import PROPERTIES, sum_up
+from longshore.domain.request.consumable import missing as missing_resource
 from longshore.domain.request.container import needs_of
 from longshore.domain.request.rerun import OldArray, check_array, check_old
 from longshore.domain.request.submission import (
@@ -40,7 +42,7 @@ class Rerunning:
         """Stores an array of the failed children of another one.
 
         Raises:
-            NotFound: there is no such job.
+            NotFound: there is no such job, or no more a consumable resource that it needs.
             InvalidRequest: it is no array.
             PreconditionFailed: it is not over, none failed, or its queue takes no jobs.
         """
@@ -75,11 +77,18 @@ class Rerunning:
                 f"JobQueue {old.job_queue} has {ACTIVE_MAX} active shares, the most that there may "
                 f"be; run {old.share}'s jobs again once another share's are over."
             )
+        max_running = old.detail.get("arrayProperties", {}).get("maxRunning", 0)
+        units = sum_up([(old.detail.get(PROPERTIES), 1)])
+        if gone := await job_submission.missing_resources(conn, {name for name, _ in units}):
+            raise missing_resource(min(gone))
         shape = ShapeKey(
             old.job_queue,
             needs_of(old.detail["container"]),
             priority=old.detail.get("schedulingPriority", 0) if old.share else 0,
             share=old.share or "",
+            array_job=job_id if max_running else job_submission.NO_ARRAY,
+            max_running=max_running,
+            units=units,
         )
         shapes = await job_submission.find_or_add_shapes(conn, [shape])
         depends_on = old.depends_on
@@ -102,6 +111,7 @@ class Rerunning:
             tags=old.tags,
             depends_on=depends_on,
             share=old.share,
+            units=units,
         )
         await job_submission.insert_jobs(conn, [job])
         await job_rerun.mark(conn, job_id, old.job_id, made)

@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 
 from longshore.domain.arn import (
     COMPUTE_ENVIRONMENT,
+    CONSUMABLE_RESOURCE,
     JOB_QUEUE,
     REGION,
     SCHEDULING_POLICY,
@@ -24,6 +25,7 @@ from longshore.domain.request.submission import check_submission
 from longshore.rpc.refused import refuse
 from longshore.submission import answer, convert
 from longshore.submission.check import check_request
+from longshore.submission.consumables import Consumables
 from longshore.submission.definitions import Definitions, cut
 from longshore.submission.environments import Environments, Queues
 from longshore.submission.jobs import Jobs
@@ -31,6 +33,7 @@ from longshore.submission.policies import Policies
 from longshore.submission.submit import Submitter
 from longshore.submission.tags import Tags
 from longshore.v1 import compute_environment_pb2 as ce
+from longshore.v1 import consumable_resource_pb2 as cr
 from longshore.v1 import job_definition_pb2 as jd
 from longshore.v1 import job_pb2 as jb
 from longshore.v1 import job_queue_pb2 as jq
@@ -51,12 +54,13 @@ EXPECTED_POLICY_KEY = "x-longshore-expected-policy-bin"
 class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
     """One method per AWS operation."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - all use cases
         self,
         arns: Arns,
         environments: Environments,
         queues: Queues,
         policies: Policies,
+        consumables: Consumables,
         definitions: Definitions,
         jobs: Jobs,
         submitter: Submitter,
@@ -66,6 +70,7 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
         self._environments = environments
         self._queues = queues
         self._policies = policies
+        self._consumables = consumables
         self._definitions = definitions
         self._jobs = jobs
         self._submitter = submitter
@@ -229,6 +234,83 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
                 sp.SchedulingPolicyListingDetail(arn=arns.scheduling_policy(name))
                 for name in page.items
             ],
+            next_token=page.next_token,
+        )
+
+    async def CreateConsumableResource(
+        self, request: cr.CreateConsumableResourceRequest, context: Context
+    ) -> cr.CreateConsumableResourceResponse:
+        """Creates a consumable resource."""
+        check_request(request)
+        arns = self._arns_for(context)
+        name = await self._consumables.create(convert.to_json(request))
+        return cr.CreateConsumableResourceResponse(
+            consumable_resource_name=name, consumable_resource_arn=arns.consumable_resource(name)
+        )
+
+    async def UpdateConsumableResource(
+        self, request: cr.UpdateConsumableResourceRequest, context: Context
+    ) -> cr.UpdateConsumableResourceResponse:
+        """Changes how many units there are of a consumable resource."""
+        check_request(request)
+        arns = self._arns_for(context)
+        name = _resource_name(request.consumable_resource)
+        total = await self._consumables.update(name, convert.to_json(request))
+        return cr.UpdateConsumableResourceResponse(
+            consumable_resource_name=name,
+            consumable_resource_arn=arns.consumable_resource(name),
+            total_quantity=total,
+        )
+
+    async def DeleteConsumableResource(
+        self, request: cr.DeleteConsumableResourceRequest, context: Context
+    ) -> cr.DeleteConsumableResourceResponse:
+        """Deletes a consumable resource."""
+        check_request(request)
+        given = request.consumable_resource
+        await self._consumables.delete(_resource_name(given), given)
+        return cr.DeleteConsumableResourceResponse()
+
+    async def DescribeConsumableResource(
+        self, request: cr.DescribeConsumableResourceRequest, context: Context
+    ) -> cr.DescribeConsumableResourceResponse:
+        """Answers a consumable resource."""
+        check_request(request)
+        arns, given = self._arns_for(context), request.consumable_resource
+        found = await self._consumables.describe(_resource_name(given), given)
+        return answer.resource_to(found, arns)
+
+    async def ListConsumableResources(
+        self, request: cr.ListConsumableResourcesRequest, context: Context
+    ) -> cr.ListConsumableResourcesResponse:
+        """Answers a page of the consumable resources."""
+        check_request(request)
+        arns = self._arns_for(context)
+        page = await self._consumables.list_resources(
+            [(entry.name, entry.values) for entry in request.filters],
+            request.max_results if request.HasField("max_results") else None,
+            request.next_token or None,
+        )
+        return cr.ListConsumableResourcesResponse(
+            consumable_resources=[answer.resource_summary_to(one, arns) for one in page.items],
+            next_token=page.next_token,
+        )
+
+    async def ListJobsByConsumableResource(
+        self, request: cr.ListJobsByConsumableResourceRequest, context: Context
+    ) -> cr.ListJobsByConsumableResourceResponse:
+        """Answers a page of the jobs that need a consumable resource."""
+        check_request(request)
+        arns, given = self._arns_for(context), request.consumable_resource
+        page = await self._consumables.list_jobs(
+            _resource_name(given),
+            given,
+            [(entry.name, entry.values) for entry in request.filters],
+            request.max_results if request.HasField("max_results") else None,
+            request.next_token or None,
+        )
+        return cr.ListJobsByConsumableResourceResponse(
+            jobs=[answer.needing_to(one, arns) for one in page.items],
             next_token=page.next_token,
         )
 
@@ -438,6 +520,10 @@ def _environment_name(text: str) -> str:
 
 def _policy_name(text: str) -> str:
     return parse_name(SCHEDULING_POLICY, text, member="arn")
+
+
+def _resource_name(text: str) -> str:
+    return parse_name(CONSUMABLE_RESOURCE, text, member="consumableResource")
 
 
 def _queue_name(text: str) -> str:

@@ -16,10 +16,12 @@ import structlog
 from prometheus_client import Counter, Histogram
 
 from longshore.domain.checks import Json
+from longshore.domain.consumable import Units
 from longshore.domain.environment import QueueFacts
 from longshore.domain.errors import LimitExceeded, LongshoreError, Unavailable
 from longshore.domain.fair_share import ACTIVE_MAX
 from longshore.domain.limits import Limits
+from longshore.domain.request.consumable import missing as missing_resource
 from longshore.domain.request.submission import (
     TOKEN_SECONDS,
     Definition,
@@ -77,6 +79,7 @@ class _Stored:
     attempts_max: int
     timeout_seconds: int | None
     priority: int
+    units: Units
 
 
 @dataclass(slots=True)
@@ -183,6 +186,8 @@ class Submitter:
         async with transaction(self._pool) as conn:
             lookups = await self._look_up(conn, batch)
             results, drafts = self._decide(batch, lookups)
+            if any(draft.stored.units for draft in drafts):
+                drafts = await _refuse_missing(conn, drafts, results)
             if any(draft.submission.share for draft in drafts):
                 drafts = await _enter_shares(conn, drafts, results)
             if any(draft.submission.token for draft in drafts):
@@ -285,6 +290,7 @@ class Submitter:
             attempts_max=resolved.attempts_max,
             timeout_seconds=resolved.timeout_seconds,
             priority=resolved.priority,
+            units=resolved.units,
         )
 
     async def _add_shapes(
@@ -322,6 +328,22 @@ async def forget_tokens(pool: Pool) -> None:
         async with transaction(pool) as conn:
             if await token_state.prune(conn, TOKEN_SECONDS, TOKENS_MOST) < TOKENS_MOST:
                 return
+
+
+async def _refuse_missing(
+    conn: Connection, drafts: Sequence[_Draft], results: _Results
+) -> list[_Draft]:
+    """The drafts that are left without those that need consumable resources which are not there."""
+    names = {name for draft in drafts for name, _ in draft.stored.units}
+    missing = await state.missing_resources(conn, names)
+    left = []
+    for draft in drafts:
+        lacking = next((name for name, _ in draft.stored.units if name in missing), None)
+        if lacking is None:
+            left.append(draft)
+        else:
+            results[draft.position] = missing_resource(lacking)
+    return left
 
 
 async def _enter_shares(
@@ -416,6 +438,7 @@ def _shape_key(draft: _Draft) -> state.ShapeKey:
         share,
         draft.job_id if draft.submission.max_running else state.NO_ARRAY,
         draft.submission.max_running or 0,
+        stored.units,
     )
 
 
@@ -439,6 +462,7 @@ def _new_job(draft: _Draft, shapes: Mapping[state.ShapeKey, int]) -> state.NewJo
         tags=call.tags or {},
         depends_on=call.waits_for,
         share=call.share,
+        units=draft.stored.units,
     )
 
 

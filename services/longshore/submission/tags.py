@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from longshore.domain.arn import (
     COMPUTE_ENVIRONMENT,
+    CONSUMABLE_RESOURCE,
     JOB,
     JOB_DEFINITION,
     JOB_QUEUE,
@@ -80,6 +81,8 @@ def _resource(arn: str) -> Tagged:
         return Tagged.queue(parse_name(kind, rest, member=_MEMBER))
     if kind == SCHEDULING_POLICY:
         return Tagged.policy(parse_name(kind, rest, member=_MEMBER))
+    if kind == CONSUMABLE_RESOURCE:
+        return Tagged.consumable(parse_name(kind, rest, member=_MEMBER))
     if kind == JOB_DEFINITION:
         definition = parse_definition(rest, member=_MEMBER)
         if definition.revision is None:

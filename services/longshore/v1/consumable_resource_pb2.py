@@ -22,20 +22,99 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from longshore.v1 import key_value_pb2 as longshore_dot_v1_dot_key__value__pb2
 from longshore.v1 import options_pb2 as longshore_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&longshore/v1/consumable_resource.proto\x12\x0clongshore.v1\x1a\x1alongshore/v1/options.proto\"\x9a\x01\n\x1c\x43onsumableResourceProperties\x12z\n\x18\x63onsumable_resource_list\x18\x01 \x03(\x0b\x32+.longshore.v1.ConsumableResourceRequirementB+\xa2\xb5\x18\'bound what runs at one time by maxvCpus\"}\n\x1d\x43onsumableResourceRequirement\x12 \n\x13\x63onsumable_resource\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08quantity\x18\x02 \x01(\x03H\x01\x88\x01\x01\x42\x16\n\x14_consumable_resourceB\x0b\n\t_quantityb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&longshore/v1/consumable_resource.proto\x12\x0clongshore.v1\x1a\x1clongshore/v1/key_value.proto\x1a\x1alongshore/v1/options.proto\"m\n\x1c\x43onsumableResourceProperties\x12M\n\x18\x63onsumable_resource_list\x18\x01 \x03(\x0b\x32+.longshore.v1.ConsumableResourceRequirement\"}\n\x1d\x43onsumableResourceRequirement\x12 \n\x13\x63onsumable_resource\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08quantity\x18\x02 \x01(\x03H\x01\x88\x01\x01\x42\x16\n\x14_consumable_resourceB\x0b\n\t_quantity\"\xbd\x02\n\x1f\x43reateConsumableResourceRequest\x12+\n\x18\x63onsumable_resource_name\x18\x01 \x01(\tB\x04\x88\xb5\x18\x01H\x00\x88\x01\x01\x12\x1b\n\x0etotal_quantity\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12\x1a\n\rresource_type\x18\x03 \x01(\tH\x02\x88\x01\x01\x12\x45\n\x04tags\x18\x04 \x03(\x0b\x32\x37.longshore.v1.CreateConsumableResourceRequest.TagsEntry\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x1b\n\x19_consumable_resource_nameB\x11\n\x0f_total_quantityB\x10\n\x0e_resource_type\"\xb4\x01\n CreateConsumableResourceResponse\x12+\n\x18\x63onsumable_resource_name\x18\x01 \x01(\tB\x04\x88\xb5\x18\x01H\x00\x88\x01\x01\x12*\n\x17\x63onsumable_resource_arn\x18\x02 \x01(\tB\x04\x88\xb5\x18\x01H\x01\x88\x01\x01\x42\x1b\n\x19_consumable_resource_nameB\x1a\n\x18_consumable_resource_arn\"\xd7\x01\n\x1fUpdateConsumableResourceRequest\x12&\n\x13\x63onsumable_resource\x18\x01 \x01(\tB\x04\x88\xb5\x18\x01H\x00\x88\x01\x01\x12\x16\n\toperation\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x15\n\x08quantity\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12\x19\n\x0c\x63lient_token\x18\x04 \x01(\tH\x03\x88\x01\x01\x42\x16\n\x14_consumable_resourceB\x0c\n\n_operationB\x0b\n\t_quantityB\x0f\n\r_client_token\"\xe4\x01\n UpdateConsumableResourceResponse\x12+\n\x18\x63onsumable_resource_name\x18\x01 \x01(\tB\x04\x88\xb5\x18\x01H\x00\x88\x01\x01\x12*\n\x17\x63onsumable_resource_arn\x18\x02 \x01(\tB\x04\x88\xb5\x18\x01H\x01\x88\x01\x01\x12\x1b\n\x0etotal_quantity\x18\x03 \x01(\x03H\x02\x88\x01\x01\x42\x1b\n\x19_consumable_resource_nameB\x1a\n\x18_consumable_resource_arnB\x11\n\x0f_total_quantity\"a\n\x1f\x44\x65leteConsumableResourceRequest\x12&\n\x13\x63onsumable_resource\x18\x01 \x01(\tB\x04\x88\xb5\x18\x01H\x00\x88\x01\x01\x42\x16\n\x14_consumable_resource\"\"\n DeleteConsumableResourceResponse\"c\n!DescribeConsumableResourceRequest\x12&\n\x13\x63onsumable_resource\x18\x01 \x01(\tB\x04\x88\xb5\x18\x01H\x00\x88\x01\x01\x42\x16\n\x14_consumable_resource\"\x9d\x04\n\"DescribeConsumableResourceResponse\x12+\n\x18\x63onsumable_resource_name\x18\x01 \x01(\tB\x04\x88\xb5\x18\x01H\x00\x88\x01\x01\x12*\n\x17\x63onsumable_resource_arn\x18\x02 \x01(\tB\x04\x88\xb5\x18\x01H\x01\x88\x01\x01\x12\x1b\n\x0etotal_quantity\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12\x1c\n\x0fin_use_quantity\x18\x04 \x01(\x03H\x03\x88\x01\x01\x12\x1f\n\x12\x61vailable_quantity\x18\x05 \x01(\x03H\x04\x88\x01\x01\x12\x1a\n\rresource_type\x18\x06 \x01(\tH\x05\x88\x01\x01\x12\x17\n\ncreated_at\x18\x07 \x01(\x03H\x06\x88\x01\x01\x12H\n\x04tags\x18\x08 \x03(\x0b\x32:.longshore.v1.DescribeConsumableResourceResponse.TagsEntry\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x1b\n\x19_consumable_resource_nameB\x1a\n\x18_consumable_resource_arnB\x11\n\x0f_total_quantityB\x12\n\x10_in_use_quantityB\x15\n\x13_available_quantityB\x10\n\x0e_resource_typeB\r\n\x0b_created_at\"\xa0\x01\n\x1eListConsumableResourcesRequest\x12,\n\x07\x66ilters\x18\x01 \x03(\x0b\x32\x1b.longshore.v1.KeyValuesPair\x12\x18\n\x0bmax_results\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x17\n\nnext_token\x18\x03 \x01(\tH\x01\x88\x01\x01\x42\x0e\n\x0c_max_resultsB\r\n\x0b_next_token\"\x96\x01\n\x1fListConsumableResourcesResponse\x12K\n\x14\x63onsumable_resources\x18\x01 \x03(\x0b\x32\'.longshore.v1.ConsumableResourceSummaryB\x04\x88\xb5\x18\x01\x12\x17\n\nnext_token\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\r\n\x0b_next_token\"\xbd\x02\n\x19\x43onsumableResourceSummary\x12*\n\x17\x63onsumable_resource_arn\x18\x01 \x01(\tB\x04\x88\xb5\x18\x01H\x00\x88\x01\x01\x12+\n\x18\x63onsumable_resource_name\x18\x02 \x01(\tB\x04\x88\xb5\x18\x01H\x01\x88\x01\x01\x12\x1b\n\x0etotal_quantity\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12\x1c\n\x0fin_use_quantity\x18\x04 \x01(\x03H\x03\x88\x01\x01\x12\x1a\n\rresource_type\x18\x05 \x01(\tH\x04\x88\x01\x01\x42\x1a\n\x18_consumable_resource_arnB\x1b\n\x19_consumable_resource_nameB\x11\n\x0f_total_quantityB\x12\n\x10_in_use_quantityB\x10\n\x0e_resource_type\"\xe5\x01\n#ListJobsByConsumableResourceRequest\x12&\n\x13\x63onsumable_resource\x18\x01 \x01(\tB\x04\x88\xb5\x18\x01H\x00\x88\x01\x01\x12,\n\x07\x66ilters\x18\x02 \x03(\x0b\x32\x1b.longshore.v1.KeyValuesPair\x12\x18\n\x0bmax_results\x18\x03 \x01(\x05H\x01\x88\x01\x01\x12\x17\n\nnext_token\x18\x04 \x01(\tH\x02\x88\x01\x01\x42\x16\n\x14_consumable_resourceB\x0e\n\x0c_max_resultsB\r\n\x0b_next_token\"\x95\x01\n$ListJobsByConsumableResourceResponse\x12\x45\n\x04jobs\x18\x01 \x03(\x0b\x32\x31.longshore.v1.ListJobsByConsumableResourceSummaryB\x04\x88\xb5\x18\x01\x12\x17\n\nnext_token\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\r\n\x0b_next_token\"\xf5\x04\n#ListJobsByConsumableResourceSummary\x12\x1a\n\x07job_arn\x18\x01 \x01(\tB\x04\x88\xb5\x18\x01H\x00\x88\x01\x01\x12 \n\rjob_queue_arn\x18\x02 \x01(\tB\x04\x88\xb5\x18\x01H\x01\x88\x01\x01\x12\x1b\n\x08job_name\x18\x03 \x01(\tB\x04\x88\xb5\x18\x01H\x02\x88\x01\x01\x12\x1f\n\x12job_definition_arn\x18\x04 \x01(\tH\x03\x88\x01\x01\x12\x1d\n\x10share_identifier\x18\x05 \x01(\tH\x04\x88\x01\x01\x12\x1d\n\njob_status\x18\x06 \x01(\tB\x04\x88\xb5\x18\x01H\x05\x88\x01\x01\x12\x1b\n\x08quantity\x18\x07 \x01(\x03\x42\x04\x88\xb5\x18\x01H\x06\x88\x01\x01\x12\x1a\n\rstatus_reason\x18\x08 \x01(\tH\x07\x88\x01\x01\x12\x17\n\nstarted_at\x18\t \x01(\x03H\x08\x88\x01\x01\x12\x1d\n\ncreated_at\x18\n \x01(\x03\x42\x04\x88\xb5\x18\x01H\t\x88\x01\x01\x12]\n\x1e\x63onsumable_resource_properties\x18\x0b \x01(\x0b\x32*.longshore.v1.ConsumableResourcePropertiesB\x04\x88\xb5\x18\x01H\n\x88\x01\x01\x42\n\n\x08_job_arnB\x10\n\x0e_job_queue_arnB\x0b\n\t_job_nameB\x15\n\x13_job_definition_arnB\x13\n\x11_share_identifierB\r\n\x0b_job_statusB\x0b\n\t_quantityB\x10\n\x0e_status_reasonB\r\n\x0b_started_atB\r\n\x0b_created_atB!\n\x1f_consumable_resource_propertiesb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'longshore.v1.consumable_resource_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CONSUMABLERESOURCEPROPERTIES'].fields_by_name['consumable_resource_list']._loaded_options = None
-  _globals['_CONSUMABLERESOURCEPROPERTIES'].fields_by_name['consumable_resource_list']._serialized_options = b'\242\265\030\'bound what runs at one time by maxvCpus'
-  _globals['_CONSUMABLERESOURCEPROPERTIES']._serialized_start=85
-  _globals['_CONSUMABLERESOURCEPROPERTIES']._serialized_end=239
-  _globals['_CONSUMABLERESOURCEREQUIREMENT']._serialized_start=241
-  _globals['_CONSUMABLERESOURCEREQUIREMENT']._serialized_end=366
+  _globals['_CREATECONSUMABLERESOURCEREQUEST_TAGSENTRY']._loaded_options = None
+  _globals['_CREATECONSUMABLERESOURCEREQUEST_TAGSENTRY']._serialized_options = b'8\001'
+  _globals['_CREATECONSUMABLERESOURCEREQUEST'].fields_by_name['consumable_resource_name']._loaded_options = None
+  _globals['_CREATECONSUMABLERESOURCEREQUEST'].fields_by_name['consumable_resource_name']._serialized_options = b'\210\265\030\001'
+  _globals['_CREATECONSUMABLERESOURCERESPONSE'].fields_by_name['consumable_resource_name']._loaded_options = None
+  _globals['_CREATECONSUMABLERESOURCERESPONSE'].fields_by_name['consumable_resource_name']._serialized_options = b'\210\265\030\001'
+  _globals['_CREATECONSUMABLERESOURCERESPONSE'].fields_by_name['consumable_resource_arn']._loaded_options = None
+  _globals['_CREATECONSUMABLERESOURCERESPONSE'].fields_by_name['consumable_resource_arn']._serialized_options = b'\210\265\030\001'
+  _globals['_UPDATECONSUMABLERESOURCEREQUEST'].fields_by_name['consumable_resource']._loaded_options = None
+  _globals['_UPDATECONSUMABLERESOURCEREQUEST'].fields_by_name['consumable_resource']._serialized_options = b'\210\265\030\001'
+  _globals['_UPDATECONSUMABLERESOURCERESPONSE'].fields_by_name['consumable_resource_name']._loaded_options = None
+  _globals['_UPDATECONSUMABLERESOURCERESPONSE'].fields_by_name['consumable_resource_name']._serialized_options = b'\210\265\030\001'
+  _globals['_UPDATECONSUMABLERESOURCERESPONSE'].fields_by_name['consumable_resource_arn']._loaded_options = None
+  _globals['_UPDATECONSUMABLERESOURCERESPONSE'].fields_by_name['consumable_resource_arn']._serialized_options = b'\210\265\030\001'
+  _globals['_DELETECONSUMABLERESOURCEREQUEST'].fields_by_name['consumable_resource']._loaded_options = None
+  _globals['_DELETECONSUMABLERESOURCEREQUEST'].fields_by_name['consumable_resource']._serialized_options = b'\210\265\030\001'
+  _globals['_DESCRIBECONSUMABLERESOURCEREQUEST'].fields_by_name['consumable_resource']._loaded_options = None
+  _globals['_DESCRIBECONSUMABLERESOURCEREQUEST'].fields_by_name['consumable_resource']._serialized_options = b'\210\265\030\001'
+  _globals['_DESCRIBECONSUMABLERESOURCERESPONSE_TAGSENTRY']._loaded_options = None
+  _globals['_DESCRIBECONSUMABLERESOURCERESPONSE_TAGSENTRY']._serialized_options = b'8\001'
+  _globals['_DESCRIBECONSUMABLERESOURCERESPONSE'].fields_by_name['consumable_resource_name']._loaded_options = None
+  _globals['_DESCRIBECONSUMABLERESOURCERESPONSE'].fields_by_name['consumable_resource_name']._serialized_options = b'\210\265\030\001'
+  _globals['_DESCRIBECONSUMABLERESOURCERESPONSE'].fields_by_name['consumable_resource_arn']._loaded_options = None
+  _globals['_DESCRIBECONSUMABLERESOURCERESPONSE'].fields_by_name['consumable_resource_arn']._serialized_options = b'\210\265\030\001'
+  _globals['_LISTCONSUMABLERESOURCESRESPONSE'].fields_by_name['consumable_resources']._loaded_options = None
+  _globals['_LISTCONSUMABLERESOURCESRESPONSE'].fields_by_name['consumable_resources']._serialized_options = b'\210\265\030\001'
+  _globals['_CONSUMABLERESOURCESUMMARY'].fields_by_name['consumable_resource_arn']._loaded_options = None
+  _globals['_CONSUMABLERESOURCESUMMARY'].fields_by_name['consumable_resource_arn']._serialized_options = b'\210\265\030\001'
+  _globals['_CONSUMABLERESOURCESUMMARY'].fields_by_name['consumable_resource_name']._loaded_options = None
+  _globals['_CONSUMABLERESOURCESUMMARY'].fields_by_name['consumable_resource_name']._serialized_options = b'\210\265\030\001'
+  _globals['_LISTJOBSBYCONSUMABLERESOURCEREQUEST'].fields_by_name['consumable_resource']._loaded_options = None
+  _globals['_LISTJOBSBYCONSUMABLERESOURCEREQUEST'].fields_by_name['consumable_resource']._serialized_options = b'\210\265\030\001'
+  _globals['_LISTJOBSBYCONSUMABLERESOURCERESPONSE'].fields_by_name['jobs']._loaded_options = None
+  _globals['_LISTJOBSBYCONSUMABLERESOURCERESPONSE'].fields_by_name['jobs']._serialized_options = b'\210\265\030\001'
+  _globals['_LISTJOBSBYCONSUMABLERESOURCESUMMARY'].fields_by_name['job_arn']._loaded_options = None
+  _globals['_LISTJOBSBYCONSUMABLERESOURCESUMMARY'].fields_by_name['job_arn']._serialized_options = b'\210\265\030\001'
+  _globals['_LISTJOBSBYCONSUMABLERESOURCESUMMARY'].fields_by_name['job_queue_arn']._loaded_options = None
+  _globals['_LISTJOBSBYCONSUMABLERESOURCESUMMARY'].fields_by_name['job_queue_arn']._serialized_options = b'\210\265\030\001'
+  _globals['_LISTJOBSBYCONSUMABLERESOURCESUMMARY'].fields_by_name['job_name']._loaded_options = None
+  _globals['_LISTJOBSBYCONSUMABLERESOURCESUMMARY'].fields_by_name['job_name']._serialized_options = b'\210\265\030\001'
+  _globals['_LISTJOBSBYCONSUMABLERESOURCESUMMARY'].fields_by_name['job_status']._loaded_options = None
+  _globals['_LISTJOBSBYCONSUMABLERESOURCESUMMARY'].fields_by_name['job_status']._serialized_options = b'\210\265\030\001'
+  _globals['_LISTJOBSBYCONSUMABLERESOURCESUMMARY'].fields_by_name['quantity']._loaded_options = None
+  _globals['_LISTJOBSBYCONSUMABLERESOURCESUMMARY'].fields_by_name['quantity']._serialized_options = b'\210\265\030\001'
+  _globals['_LISTJOBSBYCONSUMABLERESOURCESUMMARY'].fields_by_name['created_at']._loaded_options = None
+  _globals['_LISTJOBSBYCONSUMABLERESOURCESUMMARY'].fields_by_name['created_at']._serialized_options = b'\210\265\030\001'
+  _globals['_LISTJOBSBYCONSUMABLERESOURCESUMMARY'].fields_by_name['consumable_resource_properties']._loaded_options = None
+  _globals['_LISTJOBSBYCONSUMABLERESOURCESUMMARY'].fields_by_name['consumable_resource_properties']._serialized_options = b'\210\265\030\001'
+  _globals['_CONSUMABLERESOURCEPROPERTIES']._serialized_start=114
+  _globals['_CONSUMABLERESOURCEPROPERTIES']._serialized_end=223
+  _globals['_CONSUMABLERESOURCEREQUIREMENT']._serialized_start=225
+  _globals['_CONSUMABLERESOURCEREQUIREMENT']._serialized_end=350
+  _globals['_CREATECONSUMABLERESOURCEREQUEST']._serialized_start=353
+  _globals['_CREATECONSUMABLERESOURCEREQUEST']._serialized_end=670
+  _globals['_CREATECONSUMABLERESOURCEREQUEST_TAGSENTRY']._serialized_start=561
+  _globals['_CREATECONSUMABLERESOURCEREQUEST_TAGSENTRY']._serialized_end=604
+  _globals['_CREATECONSUMABLERESOURCERESPONSE']._serialized_start=673
+  _globals['_CREATECONSUMABLERESOURCERESPONSE']._serialized_end=853
+  _globals['_UPDATECONSUMABLERESOURCEREQUEST']._serialized_start=856
+  _globals['_UPDATECONSUMABLERESOURCEREQUEST']._serialized_end=1071
+  _globals['_UPDATECONSUMABLERESOURCERESPONSE']._serialized_start=1074
+  _globals['_UPDATECONSUMABLERESOURCERESPONSE']._serialized_end=1302
+  _globals['_DELETECONSUMABLERESOURCEREQUEST']._serialized_start=1304
+  _globals['_DELETECONSUMABLERESOURCEREQUEST']._serialized_end=1401
+  _globals['_DELETECONSUMABLERESOURCERESPONSE']._serialized_start=1403
+  _globals['_DELETECONSUMABLERESOURCERESPONSE']._serialized_end=1437
+  _globals['_DESCRIBECONSUMABLERESOURCEREQUEST']._serialized_start=1439
+  _globals['_DESCRIBECONSUMABLERESOURCEREQUEST']._serialized_end=1538
+  _globals['_DESCRIBECONSUMABLERESOURCERESPONSE']._serialized_start=1541
+  _globals['_DESCRIBECONSUMABLERESOURCERESPONSE']._serialized_end=2082
+  _globals['_DESCRIBECONSUMABLERESOURCERESPONSE_TAGSENTRY']._serialized_start=561
+  _globals['_DESCRIBECONSUMABLERESOURCERESPONSE_TAGSENTRY']._serialized_end=604
+  _globals['_LISTCONSUMABLERESOURCESREQUEST']._serialized_start=2085
+  _globals['_LISTCONSUMABLERESOURCESREQUEST']._serialized_end=2245
+  _globals['_LISTCONSUMABLERESOURCESRESPONSE']._serialized_start=2248
+  _globals['_LISTCONSUMABLERESOURCESRESPONSE']._serialized_end=2398
+  _globals['_CONSUMABLERESOURCESUMMARY']._serialized_start=2401
+  _globals['_CONSUMABLERESOURCESUMMARY']._serialized_end=2718
+  _globals['_LISTJOBSBYCONSUMABLERESOURCEREQUEST']._serialized_start=2721
+  _globals['_LISTJOBSBYCONSUMABLERESOURCEREQUEST']._serialized_end=2950
+  _globals['_LISTJOBSBYCONSUMABLERESOURCERESPONSE']._serialized_start=2953
+  _globals['_LISTJOBSBYCONSUMABLERESOURCERESPONSE']._serialized_end=3102
+  _globals['_LISTJOBSBYCONSUMABLERESOURCESUMMARY']._serialized_start=3105
+  _globals['_LISTJOBSBYCONSUMABLERESOURCESUMMARY']._serialized_end=3734
 # @@protoc_insertion_point(module_scope)

@@ -62,8 +62,8 @@ class KeyValuesPair(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     VALUES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """What to filter by, case-sensitive: JOB_NAME, JOB_DEFINITION, BEFORE_CREATED_AT,
-    AFTER_CREATED_AT or SHARE_IDENTIFIER.
+    """What to filter by, case-sensitive. Of ListJobs: JOB_NAME, JOB_DEFINITION, BEFORE_CREATED_AT,
+    AFTER_CREATED_AT or SHARE_IDENTIFIER; of the others what their requests say.
     """
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from longshore.v1 import compute_environment_pb2 as longshore_dot_v1_dot_compute__environment__pb2
+from longshore.v1 import consumable_resource_pb2 as longshore_dot_v1_dot_consumable__resource__pb2
 from longshore.v1 import job_definition_pb2 as longshore_dot_v1_dot_job__definition__pb2
 from longshore.v1 import job_pb2 as longshore_dot_v1_dot_job__pb2
 from longshore.v1 import job_queue_pb2 as longshore_dot_v1_dot_job__queue__pb2
@@ -116,6 +117,36 @@ class SubmissionServiceStub:
                 '/longshore.v1.SubmissionService/ListSchedulingPolicies',
                 request_serializer=longshore_dot_v1_dot_scheduling__policy__pb2.ListSchedulingPoliciesRequest.SerializeToString,
                 response_deserializer=longshore_dot_v1_dot_scheduling__policy__pb2.ListSchedulingPoliciesResponse.FromString,
+                _registered_method=True)
+        self.CreateConsumableResource = channel.unary_unary(
+                '/longshore.v1.SubmissionService/CreateConsumableResource',
+                request_serializer=longshore_dot_v1_dot_consumable__resource__pb2.CreateConsumableResourceRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_consumable__resource__pb2.CreateConsumableResourceResponse.FromString,
+                _registered_method=True)
+        self.UpdateConsumableResource = channel.unary_unary(
+                '/longshore.v1.SubmissionService/UpdateConsumableResource',
+                request_serializer=longshore_dot_v1_dot_consumable__resource__pb2.UpdateConsumableResourceRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_consumable__resource__pb2.UpdateConsumableResourceResponse.FromString,
+                _registered_method=True)
+        self.DeleteConsumableResource = channel.unary_unary(
+                '/longshore.v1.SubmissionService/DeleteConsumableResource',
+                request_serializer=longshore_dot_v1_dot_consumable__resource__pb2.DeleteConsumableResourceRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_consumable__resource__pb2.DeleteConsumableResourceResponse.FromString,
+                _registered_method=True)
+        self.DescribeConsumableResource = channel.unary_unary(
+                '/longshore.v1.SubmissionService/DescribeConsumableResource',
+                request_serializer=longshore_dot_v1_dot_consumable__resource__pb2.DescribeConsumableResourceRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_consumable__resource__pb2.DescribeConsumableResourceResponse.FromString,
+                _registered_method=True)
+        self.ListConsumableResources = channel.unary_unary(
+                '/longshore.v1.SubmissionService/ListConsumableResources',
+                request_serializer=longshore_dot_v1_dot_consumable__resource__pb2.ListConsumableResourcesRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_consumable__resource__pb2.ListConsumableResourcesResponse.FromString,
+                _registered_method=True)
+        self.ListJobsByConsumableResource = channel.unary_unary(
+                '/longshore.v1.SubmissionService/ListJobsByConsumableResource',
+                request_serializer=longshore_dot_v1_dot_consumable__resource__pb2.ListJobsByConsumableResourceRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_consumable__resource__pb2.ListJobsByConsumableResourceResponse.FromString,
                 _registered_method=True)
         self.RegisterJobDefinition = channel.unary_unary(
                 '/longshore.v1.SubmissionService/RegisterJobDefinition',
@@ -370,6 +401,48 @@ class SubmissionServiceServicer:
 
     def ListSchedulingPolicies(self, request, context):
         """Answers the ARNs of all scheduling policies, page by page.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateConsumableResource(self, request, context):
+        """Creates a consumable resource, of which job definitions and jobs may ask for units.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateConsumableResource(self, request, context):
+        """Changes how many units there are of a consumable resource, also while jobs hold some.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteConsumableResource(self, request, context):
+        """Deletes a consumable resource, at any time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DescribeConsumableResource(self, request, context):
+        """Answers a consumable resource, and how much of it is in use.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListConsumableResources(self, request, context):
+        """Answers all consumable resources, page by page.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListJobsByConsumableResource(self, request, context):
+        """Answers the jobs that need a consumable resource, page by page.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -657,6 +730,36 @@ def add_SubmissionServiceServicer_to_server(servicer, server):
                     servicer.ListSchedulingPolicies,
                     request_deserializer=longshore_dot_v1_dot_scheduling__policy__pb2.ListSchedulingPoliciesRequest.FromString,
                     response_serializer=longshore_dot_v1_dot_scheduling__policy__pb2.ListSchedulingPoliciesResponse.SerializeToString,
+            ),
+            'CreateConsumableResource': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateConsumableResource,
+                    request_deserializer=longshore_dot_v1_dot_consumable__resource__pb2.CreateConsumableResourceRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_consumable__resource__pb2.CreateConsumableResourceResponse.SerializeToString,
+            ),
+            'UpdateConsumableResource': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateConsumableResource,
+                    request_deserializer=longshore_dot_v1_dot_consumable__resource__pb2.UpdateConsumableResourceRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_consumable__resource__pb2.UpdateConsumableResourceResponse.SerializeToString,
+            ),
+            'DeleteConsumableResource': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteConsumableResource,
+                    request_deserializer=longshore_dot_v1_dot_consumable__resource__pb2.DeleteConsumableResourceRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_consumable__resource__pb2.DeleteConsumableResourceResponse.SerializeToString,
+            ),
+            'DescribeConsumableResource': grpc.unary_unary_rpc_method_handler(
+                    servicer.DescribeConsumableResource,
+                    request_deserializer=longshore_dot_v1_dot_consumable__resource__pb2.DescribeConsumableResourceRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_consumable__resource__pb2.DescribeConsumableResourceResponse.SerializeToString,
+            ),
+            'ListConsumableResources': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListConsumableResources,
+                    request_deserializer=longshore_dot_v1_dot_consumable__resource__pb2.ListConsumableResourcesRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_consumable__resource__pb2.ListConsumableResourcesResponse.SerializeToString,
+            ),
+            'ListJobsByConsumableResource': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListJobsByConsumableResource,
+                    request_deserializer=longshore_dot_v1_dot_consumable__resource__pb2.ListJobsByConsumableResourceRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_consumable__resource__pb2.ListJobsByConsumableResourceResponse.SerializeToString,
             ),
             'RegisterJobDefinition': grpc.unary_unary_rpc_method_handler(
                     servicer.RegisterJobDefinition,
@@ -1183,6 +1286,168 @@ class SubmissionService:
             '/longshore.v1.SubmissionService/ListSchedulingPolicies',
             longshore_dot_v1_dot_scheduling__policy__pb2.ListSchedulingPoliciesRequest.SerializeToString,
             longshore_dot_v1_dot_scheduling__policy__pb2.ListSchedulingPoliciesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateConsumableResource(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.SubmissionService/CreateConsumableResource',
+            longshore_dot_v1_dot_consumable__resource__pb2.CreateConsumableResourceRequest.SerializeToString,
+            longshore_dot_v1_dot_consumable__resource__pb2.CreateConsumableResourceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateConsumableResource(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.SubmissionService/UpdateConsumableResource',
+            longshore_dot_v1_dot_consumable__resource__pb2.UpdateConsumableResourceRequest.SerializeToString,
+            longshore_dot_v1_dot_consumable__resource__pb2.UpdateConsumableResourceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteConsumableResource(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.SubmissionService/DeleteConsumableResource',
+            longshore_dot_v1_dot_consumable__resource__pb2.DeleteConsumableResourceRequest.SerializeToString,
+            longshore_dot_v1_dot_consumable__resource__pb2.DeleteConsumableResourceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DescribeConsumableResource(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.SubmissionService/DescribeConsumableResource',
+            longshore_dot_v1_dot_consumable__resource__pb2.DescribeConsumableResourceRequest.SerializeToString,
+            longshore_dot_v1_dot_consumable__resource__pb2.DescribeConsumableResourceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListConsumableResources(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.SubmissionService/ListConsumableResources',
+            longshore_dot_v1_dot_consumable__resource__pb2.ListConsumableResourcesRequest.SerializeToString,
+            longshore_dot_v1_dot_consumable__resource__pb2.ListConsumableResourcesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListJobsByConsumableResource(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.SubmissionService/ListJobsByConsumableResource',
+            longshore_dot_v1_dot_consumable__resource__pb2.ListJobsByConsumableResourceRequest.SerializeToString,
+            longshore_dot_v1_dot_consumable__resource__pb2.ListJobsByConsumableResourceResponse.FromString,
             options,
             channel_credentials,
             insecure,

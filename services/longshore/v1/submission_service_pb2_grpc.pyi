@@ -6,6 +6,7 @@ The operations of AWS Batch, each with the HTTP route that AWS gives it."""
 from collections import abc as _abc
 from grpc import aio as _aio
 from longshore.v1 import compute_environment_pb2 as _compute_environment_pb2
+from longshore.v1 import consumable_resource_pb2 as _consumable_resource_pb2
 from longshore.v1 import job_definition_pb2 as _job_definition_pb2
 from longshore.v1 import job_pb2 as _job_pb2
 from longshore.v1 import job_queue_pb2 as _job_queue_pb2
@@ -73,6 +74,18 @@ class SubmissionServiceStub:
     """Answers the named scheduling policies. Unknown ones are left out without an error."""
     ListSchedulingPolicies: _aio.UnaryUnaryMultiCallable[_scheduling_policy_pb2.ListSchedulingPoliciesRequest, _scheduling_policy_pb2.ListSchedulingPoliciesResponse]
     """Answers the ARNs of all scheduling policies, page by page."""
+    CreateConsumableResource: _aio.UnaryUnaryMultiCallable[_consumable_resource_pb2.CreateConsumableResourceRequest, _consumable_resource_pb2.CreateConsumableResourceResponse]
+    """Creates a consumable resource, of which job definitions and jobs may ask for units."""
+    UpdateConsumableResource: _aio.UnaryUnaryMultiCallable[_consumable_resource_pb2.UpdateConsumableResourceRequest, _consumable_resource_pb2.UpdateConsumableResourceResponse]
+    """Changes how many units there are of a consumable resource, also while jobs hold some."""
+    DeleteConsumableResource: _aio.UnaryUnaryMultiCallable[_consumable_resource_pb2.DeleteConsumableResourceRequest, _consumable_resource_pb2.DeleteConsumableResourceResponse]
+    """Deletes a consumable resource, at any time."""
+    DescribeConsumableResource: _aio.UnaryUnaryMultiCallable[_consumable_resource_pb2.DescribeConsumableResourceRequest, _consumable_resource_pb2.DescribeConsumableResourceResponse]
+    """Answers a consumable resource, and how much of it is in use."""
+    ListConsumableResources: _aio.UnaryUnaryMultiCallable[_consumable_resource_pb2.ListConsumableResourcesRequest, _consumable_resource_pb2.ListConsumableResourcesResponse]
+    """Answers all consumable resources, page by page."""
+    ListJobsByConsumableResource: _aio.UnaryUnaryMultiCallable[_consumable_resource_pb2.ListJobsByConsumableResourceRequest, _consumable_resource_pb2.ListJobsByConsumableResourceResponse]
+    """Answers the jobs that need a consumable resource, page by page."""
     RegisterJobDefinition: _aio.UnaryUnaryMultiCallable[_job_definition_pb2.RegisterJobDefinitionRequest, _job_definition_pb2.RegisterJobDefinitionResponse]
     """Registers a job definition. A known name gets the next revision; nothing already registered
     ever changes. Requests of more than 24 KiB are refused.
@@ -290,6 +303,54 @@ class SubmissionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_scheduling_policy_pb2.ListSchedulingPoliciesRequest, _abc.Awaitable[_scheduling_policy_pb2.ListSchedulingPoliciesResponse]],
     ) -> _abc.Awaitable[_scheduling_policy_pb2.ListSchedulingPoliciesResponse]:
         """Answers the ARNs of all scheduling policies, page by page."""
+
+    @_abc_1.abstractmethod
+    def CreateConsumableResource(
+        self,
+        request: _consumable_resource_pb2.CreateConsumableResourceRequest,
+        context: _aio.ServicerContext[_consumable_resource_pb2.CreateConsumableResourceRequest, _abc.Awaitable[_consumable_resource_pb2.CreateConsumableResourceResponse]],
+    ) -> _abc.Awaitable[_consumable_resource_pb2.CreateConsumableResourceResponse]:
+        """Creates a consumable resource, of which job definitions and jobs may ask for units."""
+
+    @_abc_1.abstractmethod
+    def UpdateConsumableResource(
+        self,
+        request: _consumable_resource_pb2.UpdateConsumableResourceRequest,
+        context: _aio.ServicerContext[_consumable_resource_pb2.UpdateConsumableResourceRequest, _abc.Awaitable[_consumable_resource_pb2.UpdateConsumableResourceResponse]],
+    ) -> _abc.Awaitable[_consumable_resource_pb2.UpdateConsumableResourceResponse]:
+        """Changes how many units there are of a consumable resource, also while jobs hold some."""
+
+    @_abc_1.abstractmethod
+    def DeleteConsumableResource(
+        self,
+        request: _consumable_resource_pb2.DeleteConsumableResourceRequest,
+        context: _aio.ServicerContext[_consumable_resource_pb2.DeleteConsumableResourceRequest, _abc.Awaitable[_consumable_resource_pb2.DeleteConsumableResourceResponse]],
+    ) -> _abc.Awaitable[_consumable_resource_pb2.DeleteConsumableResourceResponse]:
+        """Deletes a consumable resource, at any time."""
+
+    @_abc_1.abstractmethod
+    def DescribeConsumableResource(
+        self,
+        request: _consumable_resource_pb2.DescribeConsumableResourceRequest,
+        context: _aio.ServicerContext[_consumable_resource_pb2.DescribeConsumableResourceRequest, _abc.Awaitable[_consumable_resource_pb2.DescribeConsumableResourceResponse]],
+    ) -> _abc.Awaitable[_consumable_resource_pb2.DescribeConsumableResourceResponse]:
+        """Answers a consumable resource, and how much of it is in use."""
+
+    @_abc_1.abstractmethod
+    def ListConsumableResources(
+        self,
+        request: _consumable_resource_pb2.ListConsumableResourcesRequest,
+        context: _aio.ServicerContext[_consumable_resource_pb2.ListConsumableResourcesRequest, _abc.Awaitable[_consumable_resource_pb2.ListConsumableResourcesResponse]],
+    ) -> _abc.Awaitable[_consumable_resource_pb2.ListConsumableResourcesResponse]:
+        """Answers all consumable resources, page by page."""
+
+    @_abc_1.abstractmethod
+    def ListJobsByConsumableResource(
+        self,
+        request: _consumable_resource_pb2.ListJobsByConsumableResourceRequest,
+        context: _aio.ServicerContext[_consumable_resource_pb2.ListJobsByConsumableResourceRequest, _abc.Awaitable[_consumable_resource_pb2.ListJobsByConsumableResourceResponse]],
+    ) -> _abc.Awaitable[_consumable_resource_pb2.ListJobsByConsumableResourceResponse]:
+        """Answers the jobs that need a consumable resource, page by page."""
 
     @_abc_1.abstractmethod
     def RegisterJobDefinition(

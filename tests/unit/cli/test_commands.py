@@ -49,6 +49,10 @@ def _run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
         ("rerun",),
         *[("queue", name) for name in ("create", "list", "update", "delete")],
         *[("policy", name) for name in ("create", "list", "show", "update", "delete")],
+        *[
+            ("consumable", name)
+            for name in ("create", "list", "describe", "update", "delete", "jobs")
+        ],
         *[("env", name) for name in ("create", "list", "update", "delete")],
         *[("definition", name) for name in ("register", "list", "deregister")],
         *[("secret", name) for name in ("set", "list", "delete")],
@@ -110,6 +114,11 @@ def test_a_mistyped_command_is_answered_with_what_is_near(
         ("env", "create", "e", "--type", "SPOT", "--bid-percentage", "0"),
         ("env", "update", "e", "--type", "UNMANAGED"),
         ("policy", "create", "p", "--weight", "a=heavy"),
+        ("consumable", "create", "c", "--total", "-1"),
+        ("consumable", "update", "c", "many"),
+        ("consumable", "update", "c", "1", "--operation", "TAKE"),
+        ("submit", "n", "-d", "d", "--consumable", "a"),
+        ("submit", "n", "-d", "d", "--consumable", "a=many"),
         ("policy", "create", "p", "--weight", "a"),
         ("policy", "create", "p", "--reservation", "100"),
         ("submit", "n", "-d", "d", "--priority", "10000"),

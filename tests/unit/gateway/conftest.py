@@ -77,7 +77,7 @@ class Stack:
         """The latest call that reached the submission service."""
         return self.submission.received[-1]
 
-    async def boto(self, operation: str, region: str = "us-east-1", **parameters: Any) -> Any:
+    async def boto(self, operation: str, /, region: str = "us-east-1", **parameters: Any) -> Any:
         """Calls through boto3 in a thread, as boto3 blocks."""
         return await asyncio.to_thread(self._boto, operation, region, parameters)
 

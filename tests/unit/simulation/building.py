@@ -1,6 +1,7 @@
 """Builders of workloads, and a simulation that is looked at after every step."""
 
 import asyncio
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -88,9 +89,23 @@ class Watched(Simulation):
         assert held == self.fleet.running
         assert backlog.waiting == sum(backlog.runnable.values()) >= 0
         assert backlog.waiting + held <= backlog.unfinished
+        if self.prepared.consumables:
+            self._check_stock()
         for gauge in self.fleet.gauges.values():
             assert 0 <= gauge.busy <= gauge.ready <= gauge.counted
             assert gauge.booting >= 0
+
+    def _check_stock(self) -> None:
+        """What is in use is what the attempts hold, and no more than there is."""
+        held = Counter[str]()
+        for member in self.fleet.members.values():
+            for attempt in member.attempts:
+                if attempt.main is None:
+                    held.update(dict(self.prepared.shapes[attempt.job.shape_id].units))
+        stock = self.consuming.stock
+        assert held == stock.held
+        for name, resource in stock.resources.items():
+            assert 0 <= stock.in_use(name) <= resource.total
 
 
 def simulate(workload: Workload, *, seed: int = 1) -> Simulation:

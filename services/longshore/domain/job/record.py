@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from longshore.domain.consumable import Units
 from longshore.domain.job.job import JobKey, JobStatus, Stop
 from longshore.domain.resources import Resources
 
@@ -157,6 +158,8 @@ class LiveAttempt:
     main_address: str = ""
     #: Whose it is, in a queue with a scheduling policy.
     share: str = ""
+    #: What its job holds of consumable resources; a multi-node job does until its last node ends.
+    units: Units = ()
 
     @property
     def is_main(self) -> bool:

@@ -3,7 +3,8 @@
 Simple meaning: a job counts from its placement to the end of its last attempt that is live, a
 multi-node job as one. What a cap holds back is passed over as if it were not there: nothing is held
 for it, and what comes behind it goes ahead. In a queue at whose cap others are taken as they come,
-the place of a job for which an instance is held is kept, or it would never be its turn.
+the place of a job for which an instance is held, or units of consumable resources are kept, is kept
+too, or it would never be its turn.
 
 How the code differs: an array with a cap has shapes of its own, so that its cap is theirs, and no
 more is looked at than shapes. What runs is counted from the live attempts as they come and go,
@@ -103,12 +104,17 @@ class OpenCaps:
         self._of_arrays = dict(snapshot.left_of_arrays)
         self._of_queues = dict(snapshot.left_of_queues)
 
-    def left(self, shape: Shape, environments: Iterable[OpenRooms]) -> int:
-        """How many more jobs of a shape may be placed, by what is held on its environments."""
+    def left(self, shape: Shape, environments: Iterable[OpenRooms], kept_for: Iterable[int]) -> int:
+        """How many more jobs of a shape may be placed.
+
+        That goes by what is held on its environments, and the shapes for which units of consumable
+        resources are kept.
+        """
         of_array = self._of_arrays.get(shape.array, ANY)
         of_queue = self._of_queues.get(shape.job_queue, ANY)
         if of_queue != ANY:
             held = {shape_id for fleet in environments for shape_id in fleet.held()}
+            held.update(kept_for)
             of_queue = _besides(of_queue, shape, [self._shapes[s] for s in held])
         return min(of_array, of_queue)
 

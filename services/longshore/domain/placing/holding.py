@@ -1,7 +1,7 @@
 """Instances held for what found no room, so that later jobs do not take it bit by bit."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from longshore.domain.placing.opening import OpenRooms
@@ -87,9 +87,16 @@ class HoldsInTurn:
 
 
 def hold_again(
-    snapshot: Snapshot, queue: str, turn: Mapping[str, list[OpenRooms]], long_since: datetime
+    snapshot: Snapshot,
+    queue: str,
+    turn: Mapping[str, list[OpenRooms]],
+    long_since: datetime,
+    may_hold: Callable[[Waiting], bool],
 ) -> None:
-    """Holds what the plan before held in a queue with a policy, for whose turn it is by now."""
+    """Holds what the plan before held in a queue with a policy, for whose turn it is by now.
+
+    Some may not hold any: they wait for more than room.
+    """
     shapes, standings = snapshot.shapes, snapshot.sharing[queue].standings
     kinds = {kind_of(shapes[s]) for s in snapshot.held if shapes[s].job_queue == queue}
     if not kinds:
@@ -107,7 +114,7 @@ def hold_again(
             # It was time for one of this kind, so it is for this one.
             since = min(item.ready_at, long_since)
             first[kind] = key, Waiting(shape.shape_id, since, item.rank, item.seq)
-    for _, waiting in first.values():
+    for waiting in [waiting for _, waiting in first.values() if may_hold(waiting)]:
         hold(snapshot, turn, waiting, long_since)
 
 

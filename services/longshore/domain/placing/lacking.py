@@ -4,6 +4,7 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from longshore.domain.consumable import Shortage
 from longshore.domain.instance import Condition
 from longshore.domain.placing.opening import Room
 from longshore.domain.placing.shapes import Shape
@@ -39,10 +40,19 @@ class Lacking:
     no_takers: bool = False
     #: Whatever they have: a policy reserves it for shares to come.
     is_reserved: bool = False
+    #: It is units of consumable resources that are waited for, not room: those that lack, or none
+    #: where what there is is kept for an earlier job.
+    is_starved: bool = False
+    units: tuple[Shortage, ...] = ()
 
 
 #: Of shapes that may not take what there is.
 RESERVED = Lacking({}, is_reserved=True)
+
+
+def without_units(units: tuple[Shortage, ...]) -> Lacking:
+    """Of shapes that wait for units of consumable resources."""
+    return Lacking({}, is_starved=True, units=units)
 
 
 def lacking(

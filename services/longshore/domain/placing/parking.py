@@ -8,6 +8,7 @@ too, also where the shape is tried again only after others of equal priority.
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from longshore.domain.consumable import Stock
 from longshore.domain.placing.shapes import Plan, Shape, Waiting
 from longshore.domain.resources import Resources
 
@@ -27,6 +28,10 @@ class Parking:
     known: dict[int, Waiting] = field(default_factory=dict)
     #: Those of the parked ones that wait for what is reserved.
     reserved: set[int] = field(default_factory=set)
+    #: Those of the parked ones that wait for units of consumable resources.
+    starved: set[int] = field(default_factory=set)
+    #: What the plans left of such resources.
+    left: dict[str, int] = field(default_factory=dict)
 
     def waiting(self, runnable: Collection[int]) -> tuple[Waiting, ...]:
         """Shapes that found no room, for holding instances."""
@@ -42,6 +47,9 @@ class Parking:
         self.known.update(proposal.unplaced)
         self.reserved -= proposal.unplaced.keys() | placed
         self.reserved |= proposal.reserved
+        self.starved -= proposal.unplaced.keys() | placed
+        self.starved |= proposal.starved
+        self.left.update(proposal.left)
         self.parked.update(proposal.unplaced)
         left = {s for s in proposal.held if s in self.parked or s not in placed}
         self.gathering = {shape_id: known[shape_id] for shape_id in left if shape_id in known}
@@ -54,6 +62,7 @@ class Parking:
         self.gathering.pop(shape_id, None)
         self.known.pop(shape_id, None)
         self.reserved.discard(shape_id)
+        self.starved.discard(shape_id)
 
     def holds_for_nodes(self, shapes: Mapping[int, Shape]) -> bool:
         """Whether instances are held for multi-node jobs."""
@@ -74,10 +83,28 @@ class Parking:
                 self.reserved.discard(shape_id)
                 self.parked.pop(shape_id, None)
 
+    def unpark_starved(self) -> None:
+        """Lets shapes try again that wait for units: somebody changed how many there are."""
+        for shape_id in self.starved:
+            self.parked.pop(shape_id, None)
+        self.starved.clear()
+        self.left.clear()
+
+    def unpark_stocked(self, stock: Stock, shapes: Mapping[int, Shape]) -> None:
+        """Lets shapes try again for which there are units now, and more than plans have left."""
+        for shape_id in list(self.starved):
+            units = shapes[shape_id].units
+            more = (stock.available(name) > self.left.get(name, -1) for name, _ in units)
+            if stock.has(units) and any(more):
+                self.starved.discard(shape_id)
+                self.parked.pop(shape_id, None)
+
     def unpark_freed(
         self, freed: Iterable[tuple[Resources, bool]], shapes: Mapping[int, Shape]
     ) -> None:
         """Lets shapes try again that now fit on an instance on which an attempt ended.
+
+        Those that lack units do not: an instance is no help to them.
 
         Args:
             freed: what each such instance has free, and whether it runs nothing else.
@@ -87,6 +114,8 @@ class Parking:
         # Many shapes are alike to instances, and are looked at once.
         fits: dict[tuple[Resources, bool], bool] = {}
         for shape_id in list(self.parked):
+            if shape_id in self.starved:
+                continue
             shape = shapes[shape_id]
             kind = shape.need, shape.nodes > 0
             if kind not in fits:
@@ -105,3 +134,4 @@ class Parking:
         if any(s not in self.parked or s not in runnable for s in self.held):
             self.parked.clear()
             self.held.clear()
+            self.starved.clear()

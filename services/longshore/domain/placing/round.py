@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from longshore.domain.catalogue import Catalogue
+from longshore.domain.consumable import Stock
 from longshore.domain.fair_share import Ledger, SharePolicy, Standing
 from longshore.domain.placing.capping import Capped, Caps
-from longshore.domain.placing.lacking import RESERVED, Lacking, lacking
+from longshore.domain.placing.lacking import RESERVED, Lacking, lacking, without_units
 from longshore.domain.placing.opening import Room
 from longshore.domain.placing.parking import Parking
 from longshore.domain.placing.plan import plan
@@ -40,6 +41,8 @@ class Ground:
     policies: Mapping[str, SharePolicy] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
     caps: Caps = field(default_factory=Caps)
+    #: Of consumable resources, as far as shapes that try or wait need them.
+    stock: Stock = field(default_factory=Stock)
 
     def placeable(self) -> tuple[Queue, ...]:
         """Queues with the environments on which jobs may be placed now."""
@@ -85,11 +88,14 @@ class Ground:
         return self.ledger.usable(queue, policy, most_milli, set(waiting), now)
 
     def hopeless(self, shape_ids: Iterable[int]) -> frozenset[int]:
-        """Those of some shapes for whose multi-node jobs gathering instances is of no use now."""
-        nodes = (shape for i in shape_ids if (shape := self.shapes[i]).nodes)
+        """Those of some shapes for which gathering instances or units is of no use now.
+
+        Only multi-node jobs and such that need consumable resources gather any.
+        """
+        some = (shape for i in shape_ids if (shape := self.shapes[i]).nodes or shape.units)
         return frozenset(
             shape.shape_id
-            for shape in nodes
+            for shape in some
             if shape.job_queue in self.queues
             and blocked(shape, self.environments_of(shape), self.catalogue, self.supply)
         )
@@ -104,8 +110,9 @@ def begin(
     """The shapes that try for room in this round, by queue.
 
     Those are the ones that are not parked; of the parked ones those try again that now fit on an
-    instance on which an attempt ended, those for which enough is no longer reserved, and all once
-    nothing is held for others any more.
+    instance on which an attempt ended, those for which there are units of consumable resources
+    again, those for which enough is no longer reserved, and all once nothing is held for others any
+    more.
 
     Args:
         ground: of the round.
@@ -113,6 +120,7 @@ def begin(
         now: the time.
         freed: what each such instance has free, and whether it runs nothing else.
     """
+    parking.unpark_stocked(ground.stock, ground.shapes)
     parking.unpark_freed(freed, ground.shapes)
     parking.unpark_after_holds(ground.runnable)
     if parking.reserved:
@@ -227,6 +235,7 @@ def propose(
             if shape.max_running
         },
         left_of_queues={name: ground.caps.of_queue(name) for name in ground.caps.queues},
+        stock=ground.stock,
     )
     return plan(snapshot, now, seed)
 
@@ -248,8 +257,9 @@ def look(
     shape_ids: Iterable[int],
     rooms: tuple[Room, ...],
     reserved: Container[int] = (),
+    starved: Container[int] = (),
 ) -> dict[int, Lacking]:
-    """What instances lack for shapes, or that what they have is reserved.
+    """What instances lack for shapes, or that what they have is reserved, or which units lack.
 
     Those of a queue that are alike are looked at once, whosever their jobs are.
     """
@@ -261,6 +271,9 @@ def look(
             found[shape_id] = RESERVED
             continue
         shape = ground.shapes[shape_id]
+        if shape_id in starved:
+            found[shape_id] = without_units(ground.stock.short_of(shape.units))
+            continue
         kind = shape.job_queue, kind_of(shape)
         if kind not in alike:
             no_takers = not any(e.takes_nodes for e in ground.environments_of(shape))

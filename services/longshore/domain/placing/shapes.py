@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from longshore.domain.consumable import Stock, Units
 from longshore.domain.fair_share import Standing
 from longshore.domain.job.job import JobKey
 from longshore.domain.placing.opening import Room
@@ -27,6 +28,8 @@ class Shape:
     priority: int = 0
     #: Of an array with a cap: how many children run at one time; 0 for any number.
     max_running: int = 0
+    #: What each job needs of consumable resources; of a multi-node job, all nodes together.
+    units: Units = ()
     #: Whose cap that is, by the job's id: children that need more after running out of memory are
     #: of another shape of the same array. None: this shape alone is the array.
     array_job: uuid.UUID | None = None
@@ -111,8 +114,8 @@ class Snapshot:
     parked: tuple[Waiting, ...] = ()
     #: The environments that take multi-node jobs, with their maxvCpus.
     node_environments: Mapping[str, int] = field(default_factory=dict)
-    #: Shapes of multi-node jobs that get no more instances soon, or ever: nothing is held for them
-    #: unless there are enough already.
+    #: Shapes of multi-node jobs, and of such that need consumable resources, that get no more
+    #: instances soon, or ever: nothing is held for them unless there are enough already.
     hopeless: frozenset[int] = frozenset()
     #: Of queues with a policy.
     sharing: Mapping[str, Sharing] = field(default_factory=dict)
@@ -121,6 +124,8 @@ class Snapshot:
     #: How many more jobs may be placed of arrays with a cap, by shape, and of queues with one.
     left_of_arrays: Mapping[uuid.UUID | int, int] = field(default_factory=dict)
     left_of_queues: Mapping[str, int] = field(default_factory=dict)
+    #: What there is of consumable resources, and what is in use.
+    stock: Stock = field(default_factory=Stock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,3 +158,7 @@ class Plan:
     held: set[int] = field(default_factory=set)
     #: Those of the unplaced for which there may be room, but it is reserved for shares to come.
     reserved: set[int] = field(default_factory=set)
+    #: Those of the unplaced that wait for units of consumable resources.
+    starved: set[int] = field(default_factory=set)
+    #: What of consumable resources was not given out, also where it is kept for somebody.
+    left: dict[str, int] = field(default_factory=dict)

@@ -16,6 +16,7 @@ import math
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 
+from longshore.domain.consumable import Units
 from longshore.domain.fair_share import Standing, Turns
 from longshore.domain.placing.shapes import Entry, Shape, Snapshot, Waiting
 from longshore.domain.resources import Resources
@@ -24,12 +25,12 @@ from longshore.domain.resources import Resources
 SHAPES_READ = 50
 
 #: What alone decides where a job of a queue fits.
-Kind = tuple[Resources, int, str]
+Kind = tuple[Resources, int, str, Units]
 
 
 def kind_of(shape: Shape) -> Kind:
     """What is alike of shapes of one queue, whosever their jobs are."""
-    return shape.need, shape.nodes, shape.instance_type
+    return shape.need, shape.nodes, shape.instance_type, shape.units
 
 
 def first_in_turn(

@@ -37,6 +37,8 @@ class Why(StrEnum):
     NO_ROOM = "NO_ROOM"
     #: As many run as the cap of their array or queue lets run.
     CAPPED = "CAPPED"
+    #: It lacks units of consumable resources: some are in use, or there are too few in all.
+    NO_UNITS = "NO_UNITS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +167,8 @@ class Wait:
         """What it comes to."""
         if self.block is not None:
             return self.block.why
+        if self.lacking.is_starved:
+            return Why.NO_UNITS
         # Nodes wait for several instances, and what is short is worth a word while one boots.
         seen = self.lacking
         is_told = seen.counts or seen.nodes or seen.is_reserved or self.shortages

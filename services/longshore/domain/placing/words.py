@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from longshore.domain.consumable import Shortage as Units
 from longshore.domain.fair_share import Standing
 from longshore.domain.placing.capping import Capped
 from longshore.domain.placing.lacking import Lack, Lacking
@@ -53,6 +54,8 @@ _WAITING = "WAITING_FOR_CAPACITY"
 _HELD_BY_CAP = "HELD_BY_CAP"
 #: Of queues with a policy: the constant reason beside why the job waits.
 SHARE_NOT_NEXT = "SHARE_NOT_NEXT"
+_UNITS = "WAITING_FOR_CONSUMABLE_RESOURCE"
+_KEPT = "Waiting for units of consumable resources that are kept for an earlier job."
 _NO_NODES = (
     "Multi-node jobs run on on-demand instances of managed compute environments; the queue has no "
     "such environment."
@@ -86,6 +89,8 @@ def blocked(block: Block) -> str:
 
 def code_of(why: Why | None) -> str:
     """The constant reason."""
+    if why is Why.NO_UNITS:
+        return _UNITS
     if why is Why.CAPPED:
         return _HELD_BY_CAP
     return _BLOCKED[why][0] if why in _BLOCKED else _WAITING
@@ -106,7 +111,8 @@ def capped(by: Capped) -> str:
     """Which cap is waited for: `Held by the cap of its queue: 5 of 5 run.`."""
     said = f"Held by the cap of its {'array' if by.of_array else 'queue'}"
     if by.is_kept:
-        return f"{said} of {by.most}: the next to run is an earlier job, which waits for its room."
+        first = "the next to run is an earlier job, which waits for room or units"
+        return f"{said} of {by.most}: {first}."
     return f"{said}: {'more than ' if by.is_over else ''}{by.most} of {by.most} run."
 
 
@@ -116,6 +122,8 @@ def lacks(lacking: Lacking) -> str:
         return _NO_NODES
     if lacking.is_reserved:
         return _RESERVED
+    if lacking.is_starved:
+        return lacks_units(lacking.units)
     total = sum(lacking.counts.values())
     what = ""
     if lacking.nodes > 1:
@@ -126,6 +134,19 @@ def lacks(lacking: Lacking) -> str:
         return f"Waiting for {what or 'an instance'}: none is there yet."
     parts = ", ".join(f"{n} {_of(lack, n)}" for lack, n in lacking.counts.items())
     return f"Waiting for {what or 'room'}: {total} instance{'s' if total > 1 else ''}: {parts}."
+
+
+def lacks_units(shortages: Sequence[Units]) -> str:
+    """Which consumable resources lack: `Waiting for 2 of licence: 1 of 3 available.`."""
+    return " ".join(map(_short, shortages)) if shortages else _KEPT
+
+
+def _short(shortage: Units) -> str:
+    name, needed = shortage.name, shortage.needed
+    if shortage.total is None:
+        return f"Waiting for {needed} of {name}: there is no such consumable resource; create it."
+    said = f"Waiting for {needed} of {name}: {shortage.available} of {shortage.total} available"
+    return f"{said}; there must be more of it in all." if shortage.is_for_good else f"{said}."
 
 
 def _of(lack: Lack, count: int) -> str:

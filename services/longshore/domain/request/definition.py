@@ -12,9 +12,10 @@ from longshore.domain.checks import (
 )
 from longshore.domain.environment import FARGATE, platform_of
 from longshore.domain.limits import LONGSHORE, Limits
+from longshore.domain.request.consumable import PROPERTIES, properties_of
 from longshore.domain.request.container import check_container
 from longshore.domain.request.fargate import with_platform_version
-from longshore.domain.request.node_properties import check_nodes
+from longshore.domain.request.node_properties import check_nodes, with_consumables
 
 _KEPT = (
     "parameters",
@@ -47,8 +48,10 @@ def new_definition(request: Json, limits: Limits = LONGSHORE) -> Json:
     check_retry(request.get("retryStrategy"))
     check_timeout(request.get("timeout"), limits)
     detail = {name: request[name] for name in _KEPT if name in request}
+    if needed := properties_of(request.get(PROPERTIES, {}), PROPERTIES):
+        detail[PROPERTIES] = needed
     if request["type"] == "multinode":
-        properties = request["nodeProperties"]
+        properties = with_consumables(request["nodeProperties"])
         check_nodes(properties, platform, limits)
         return {**detail, "nodeProperties": _kept_nodes(properties)}
     container: Json = request["containerProperties"]

@@ -1,6 +1,7 @@
 """ListJobs: what a request asks of the jobs of a queue."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -34,18 +35,13 @@ def job_filter(request: ListRequest) -> JobFilter:
     Raises:
         InvalidRequest: a filter is not known or its value is wrong.
     """
-    chosen = (request.status or str(JobStatus.RUNNING),)
-    if not request.filters:
-        return JobFilter(chosen)
-    require(len(request.filters) == 1, "filters has more than one entry.", "filters")
-    name, values = request.filters[0]
-    require(
-        len(values) == 1 and values[0], "filters[0].values needs one value.", "filters[0].values"
-    )
-    value = values[0]
+    wanted = only_filter(request.filters)
+    if wanted is None:
+        return JobFilter((request.status or str(JobStatus.RUNNING),))
+    name, value = wanted
     match name:
         case "JOB_NAME":
-            return JobFilter(_ALL, name_pattern=_like(value.lower()))
+            return JobFilter(_ALL, name_pattern=like(value.lower()))
         case "JOB_DEFINITION":
             return _definition_filter(value)
         case "BEFORE_CREATED_AT":
@@ -64,18 +60,34 @@ def job_filter(request: ListRequest) -> JobFilter:
     )
 
 
+def only_filter(filters: Sequence[tuple[str, Sequence[str]]]) -> tuple[str, str] | None:
+    """Name and value of the one filter that a listing has; None if it has none.
+
+    Raises:
+        InvalidRequest: there is more than one, or not one value.
+    """
+    if not filters:
+        return None
+    require(len(filters) == 1, "filters has more than one entry.", "filters")
+    name, values = filters[0]
+    require(
+        len(values) == 1 and values[0], "filters[0].values needs one value.", "filters[0].values"
+    )
+    return name, values[0]
+
+
 def _definition_filter(value: str) -> JobFilter:
     if value.endswith("*") and re.fullmatch(r"[0-9A-Za-z_-]{0,128}\*", value):
-        return JobFilter(_ALL, definition_pattern=_like(value))
+        return JobFilter(_ALL, definition_pattern=like(value))
     definition = parse_definition(value, member="filters[0].values[0]")
     return JobFilter(
         _ALL,
-        definition_pattern=_like(definition.name),
+        definition_pattern=like(definition.name),
         definition_revision=definition.revision,
     )
 
 
-def _like(value: str) -> str:
+def like(value: str) -> str:
     """A LIKE pattern for a value in which only a `*` at the end is special."""
     stem, star = (value[:-1], "%") if value.endswith("*") else (value, "")
     return re.sub(r"([\\%_])", r"\\\1", stem) + star

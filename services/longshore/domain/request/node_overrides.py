@@ -1,5 +1,6 @@
 """`nodeOverrides` of a submission over the `nodeProperties` of its definition."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -7,6 +8,7 @@ from longshore.domain.checks import Json, check_count, require
 from longshore.domain.errors import InvalidRequest
 from longshore.domain.job.nodes import NodeRange, range_of_each, ranges_of
 from longshore.domain.limits import LONGSHORE, Limits
+from longshore.domain.request.consumable import PROPERTIES, properties_of
 from longshore.domain.request.container import check_environment, check_resources, needs_of
 from longshore.domain.request.merge import Overrides, merge_container
 from longshore.domain.request.node_properties import (
@@ -15,6 +17,7 @@ from longshore.domain.request.node_properties import (
     check_one_type,
     check_types,
     types_of,
+    with_needs,
 )
 from longshore.domain.resources import Resources
 
@@ -28,6 +31,8 @@ class RangeOverrides:
     target_nodes: str
     container: Overrides | None = None
     instance_types: tuple[str, ...] = ()
+    #: consumableResourceProperties in place of the range's; None: as the definition says.
+    consumables: Json | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,8 @@ class ResolvedNodes:
     needs: Resources
     num_nodes: int
     main_node: int
+    #: What all nodes need of consumable resources, each list with how many nodes need it.
+    consumables: tuple[tuple[Json | None, int], ...]
     #: That every node runs on; '' for any.
     instance_type: str
 
@@ -69,12 +76,18 @@ def check_node_overrides(overrides: NodeOverrides, limits: Limits = LONGSHORE) -
         )
         check_environment(container.environment, f"{path}.environment")
         check_types(_entry(given), f"{member}.instanceTypes")
+        _needs(given, member)
 
 
 def _entry(given: RangeOverrides) -> Json:
     """What a range's overrides say of instance types, as a range says it."""
     own = given.container.instance_type if given.container else None
     return {"instanceTypes": list(given.instance_types), "container": {"instanceType": own}}
+
+
+def _needs(given: RangeOverrides, member: str) -> Json | None:
+    """What a range's overrides say of consumable resources."""
+    return properties_of(given.consumables or {}, f"{member}.{PROPERTIES}Override")
 
 
 def resolve_nodes(
@@ -111,6 +124,10 @@ def resolve_nodes(
         needs=_largest(merged, ranges, num_nodes),
         num_nodes=num_nodes,
         main_node=properties["mainNode"],
+        consumables=tuple(
+            (merged[position].get(PROPERTIES), count)
+            for position, count in Counter(range_of_each(ranges, num_nodes)).items()
+        ),
         instance_type=kind,
     )
 
@@ -150,6 +167,8 @@ def _merge_entry(
         entry["container"], change.container, parameters, f"{member}.containerOverrides"
     )
     merged = {**entry, "container": container}
+    if change.consumables is not None:
+        merged = with_needs(merged, _needs(change, member))
     if new := types_of(_entry(change)):
         # Said in one way, the type holds for both: the definition may have used the other one.
         if change.instance_types or "instanceTypes" in entry:

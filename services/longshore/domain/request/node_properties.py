@@ -7,6 +7,7 @@ from longshore.domain.checks import Json, require
 from longshore.domain.environment import EC2
 from longshore.domain.job.nodes import NODES_MAX, NodeRange, range_of_each, ranges_of
 from longshore.domain.limits import LONGSHORE, Limits
+from longshore.domain.request.consumable import PROPERTIES, properties_of
 from longshore.domain.request.container import check_container
 
 RANGES_MAX = 5
@@ -38,6 +39,25 @@ def check_nodes(properties: Json, platform: str, limits: Limits = LONGSHORE) -> 
     ranges = ranges_of([entry["targetNodes"] for entry in entries])
     _check_cover(ranges, num_nodes, member)
     check_one_type([types_of(entry) for entry in entries], member)
+
+
+def with_consumables(properties: Json) -> Json:
+    """The nodes of a job definition, with what each needs of consumable resources checked.
+
+    Raises:
+        InvalidRequest: a list of needs is wrong.
+    """
+    entries = []
+    for position, entry in enumerate(properties.get("nodeRangeProperties", ())):
+        member = f"{_PATH}.nodeRangeProperties[{position}].{PROPERTIES}"
+        entries.append(with_needs(entry, properties_of(entry.get(PROPERTIES, {}), member)))
+    return {**properties, "nodeRangeProperties": entries}
+
+
+def with_needs(entry: Json, needed: Json | None) -> Json:
+    """A range whose nodes need this of consumable resources and nothing else."""
+    other = {name: value for name, value in entry.items() if name != PROPERTIES}
+    return {**other, PROPERTIES: needed} if needed else other
 
 
 def _check_count(num_nodes: int, member: str) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from longshore.domain.checks import Json
+from longshore.domain.consumable import Units
 from longshore.domain.job.job import JobKey, JobStatus
 
 
@@ -98,6 +99,17 @@ class DescribedJob:
     rerun_indexes: tuple[str, ...] = ()
     #: Of the present or next attempt, where that may be more than of the first.
     memory_mib: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NeedingJob:
+    """A job that needs a consumable resource."""
+
+    job: JobRecord
+    #: Of that resource.
+    quantity: int
+    #: All that it needs.
+    units: Units
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 from longshore.domain.arn import DefinitionName
 from longshore.domain.checks import Json, check_retry, check_timeout, require
+from longshore.domain.consumable import Units
 from longshore.domain.environment import FARGATE, QueueFacts, platform_of
 from longshore.domain.errors import InvalidRequest, NotFound, PreconditionFailed
 from longshore.domain.job.dependency import Condition
 from longshore.domain.job.job import WHOLE, JobKey
 from longshore.domain.limits import LONGSHORE, Limits
+from longshore.domain.request.consumable import PROPERTIES, properties_of, sum_up
 from longshore.domain.request.container import (
     check_environment,
     check_resources,
@@ -40,6 +42,7 @@ _NO_SHARES = (
     "Job with shareIdentifier or schedulingPriority can onlybe submitted to job queue with fair "
     "share scheduling policy."
 )
+_NEEDED = f"{PROPERTIES}Override"
 _OVERRIDDEN = "containerOverrides.resourceRequirements"
 
 
@@ -95,6 +98,8 @@ class Submission:
     token: Token | None = None
     #: Of an array: how many children run at one time; None: any number.
     max_running: int | None = None
+    #: consumableResourceProperties in place of the definition's; None: as it says.
+    consumables: Json | None = None
 
     @property
     def is_plain(self) -> bool:
@@ -109,6 +114,7 @@ class Submission:
             or self.propagate_tags is not None
             or self.priority is not None
             or self.max_running is not None
+            or self.consumables is not None
         )
 
     @property
@@ -159,6 +165,8 @@ class ResolvedJob:
     nodes: ResolvedNodes | None = None
     #: How soon it goes among the jobs of its share.
     priority: int = 0
+    #: What it holds of consumable resources while it runs; of an array, each child.
+    units: Units = ()
 
 
 def check_submission(submission: Submission, limits: Limits = LONGSHORE) -> None:
@@ -198,6 +206,8 @@ def check_submission(submission: Submission, limits: Limits = LONGSHORE) -> None
         check_environment(submission.overrides.environment, "containerOverrides.environment")
     if submission.node_overrides:
         check_node_overrides(submission.node_overrides, limits)
+    if submission.consumables:
+        properties_of(submission.consumables, _NEEDED)
 
 
 def check_token(text: str) -> None:
@@ -351,6 +361,11 @@ def resolve(
         priority = submission.priority
     if priority is not None:
         resolved["schedulingPriority"] = priority
+    needed = detail.get(PROPERTIES)
+    if submission.consumables is not None:
+        needed = properties_of(submission.consumables, _NEEDED)
+    if needed:
+        resolved[PROPERTIES] = needed
     nodes = None
     if "nodeProperties" in detail:
         nodes = _resolve_nodes(detail["nodeProperties"], submission, parameters)
@@ -365,6 +380,7 @@ def resolve(
         timeout_seconds=timeout["attemptDurationSeconds"] if timeout else None,
         nodes=nodes,
         priority=priority or 0,
+        units=sum_up([(needed, 1), *(nodes.consumables if nodes else ())]),
     )
 
 

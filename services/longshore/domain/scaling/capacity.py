@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from longshore.domain.catalogue import InstanceType
+from longshore.domain.consumable import Units
 from longshore.domain.resources import Resources
 
 BEST_FIT = "BEST_FIT"
@@ -136,6 +137,8 @@ class ShapeDemand:
     #: Of a queue with a policy: whose jobs they are, and how soon among these.
     share: str = ""
     priority: int = 0
+    #: What each job needs of consumable resources.
+    units: Units = ()
 
     @property
     def milli(self) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
+from longshore.domain.consumable import Units
 from longshore.domain.resources import Resources
 from longshore.domain.scaling.capacity import ShapeDemand
 
@@ -12,9 +13,9 @@ def alike(shapes: Iterable[ShapeDemand]) -> tuple[ShapeDemand, ...]:
 
     Each array with a cap has a shape to itself; to instances they are one, as without caps.
     """
-    merged: dict[tuple[Resources, int, str], ShapeDemand] = {}
+    merged: dict[tuple[Resources, int, str, Units], ShapeDemand] = {}
     for shape in shapes:
-        kind = shape.need, shape.nodes, shape.instance_type
+        kind = shape.need, shape.nodes, shape.instance_type, shape.units
         known = merged.get(kind)
         merged[kind] = (
             shape if known is None else replace(known, runnable=known.runnable + shape.runnable)

@@ -83,7 +83,7 @@ def _merge(counts: Sequence[tuple[ShapeDemand, int]], order: tuple[int, int]) ->
     """One shape for all that need the same, in the order in which the first of them came."""
     merged: dict[tuple[object, ...], ShapeDemand] = {}
     for shape, count in counts:
-        kind = shape.need, shape.nodes, shape.instance_type
+        kind = shape.need, shape.nodes, shape.instance_type, shape.units
         known = merged.get(kind)
         before = known.runnable if known is not None else 0
         merged[kind] = replace(known or shape, runnable=before + count, order=order)

@@ -10,6 +10,7 @@ from typing import Any
 
 from longshore.domain.catalogue import RESERVE_MIB, Catalogue
 from longshore.domain.checks import Json
+from longshore.domain.consumable import REPLENISHABLE, Resource, Stock, from_text
 from longshore.domain.environment import JOB_EXECUTION_TIMEOUT_MINUTES, is_fargate
 from longshore.domain.fair_share import Ledger, Usage
 from longshore.domain.order import ON_DEMAND, SPOT
@@ -27,6 +28,7 @@ from longshore.domain.scaling.capacity import (
 from longshore.domain.scaling.capping import alike, within
 from longshore.domain.scaling.market import Market, Quote
 from longshore.domain.scaling.sharing import in_order, sharing
+from longshore.domain.scaling.stocking import within_stock
 from longshore.state.pool import Connection
 from longshore.state.queries import load_queries
 
@@ -93,6 +95,7 @@ async def load_snapshot(
             (row["rank"] or 0, row["seq"] or 0),
             row["share_identifier"],
             row["priority"],
+            from_text(row["consumables"]),
         )
         # What the cap of an array holds back is no demand; it is one for all shapes of the array.
         placed = row["running"] + counted[row["array_job"]]
@@ -115,20 +118,35 @@ async def load_snapshot(
             row["name"],
             row["priority"],
             tuple(row["environments"]),
-            within(
-                _in_order(row, shapes.get(row["name"], ()), ledger, by_name, now),
-                row["max_running"],
-                running.get(row["name"], 0),
-            ),
+            _in_order(row, shapes.get(row["name"], ()), ledger, by_name, now),
         )
         for row in rows
     ]
+    may_run = {
+        row["name"]: row["max_running"] - running.get(row["name"], 0)
+        for row in rows
+        if row["max_running"]
+    }
+    queues = within_stock(queues, await _stock(conn, queues), may_run)
     in_flight = await conn.fetch(_SQL["in_flight"])
     return Seen(
         Snapshot(queues, environments, instances),
         min((row["at"] + cool_down for row in shortages), default=None),
         frozenset(row["compute_environment"] for row in in_flight),
     )
+
+
+async def _stock(conn: Connection, queues: Sequence[QueueDemand]) -> Stock:
+    """What there is of the consumable resources that jobs wait for."""
+    names = {name for queue in queues for shape in queue.shapes for name, _ in shape.units}
+    stock = Stock()
+    for row in await conn.fetch(_SQL["consumables"], list(names)) if names else ():
+        is_replenishable = row["resource_type"] == REPLENISHABLE
+        stock.resources[row["name"]] = Resource(
+            row["total_quantity"], is_replenishable=is_replenishable
+        )
+        stock.held[row["name"]] = row["held"]
+    return stock
 
 
 def _in_order(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from longshore.domain.consumable import from_text
 from longshore.domain.job.job import JobKey, Stop, StopKind
 from longshore.domain.job.record import AttemptMove, AttemptRef, LiveAttempt, MainEnd
 from longshore.domain.resources import Resources
@@ -182,4 +183,5 @@ def _live(row: Any) -> LiveAttempt:
         main_node=row["main_node"],
         address=row["address"],
         share=row["share_identifier"] or "",
+        units=from_text(row["consumables"]),
     )

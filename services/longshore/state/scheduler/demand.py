@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from longshore.domain.consumable import from_text
 from longshore.domain.placing.shapes import Shape
 from longshore.domain.placing.waiting import Why
 from longshore.domain.resources import Resources
@@ -89,6 +90,9 @@ def _need(vcpu_milli: int, memory_mib: int, gpus: int) -> Resources:
     return Resources(vcpu_milli, memory_mib, gpus)
 
 
+_units = functools.lru_cache(maxsize=4096)(from_text)
+
+
 def _shape(row: Any) -> Shape:
     return Shape(
         shape_id=row["shape_id"],
@@ -100,4 +104,5 @@ def _shape(row: Any) -> Shape:
         priority=row["priority"],
         max_running=row["max_running"],
         array_job=row["array_job"] if row["max_running"] else None,
+        units=_units(row["consumables"]),
     )

@@ -5,9 +5,10 @@ Everything here takes lists and runs in the caller's transaction.
 
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from longshore.domain.consumable import Units, from_text, to_text
 from longshore.domain.environment import QueueFacts
 from longshore.domain.request.submission import Definition, Dependency, KnownJob
 from longshore.domain.resources import Resources
@@ -41,6 +42,8 @@ class ShapeKey:
     #: one time.
     array_job: uuid.UUID = NO_ARRAY
     max_running: int = 0
+    #: What a job needs of consumable resources.
+    units: Units = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ class NewJob:
     #: Each once.
     depends_on: Sequence[Dependency]
     share: str | None = None
+    units: Units = ()
 
 
 async def lock_queues(conn: Connection, names: Sequence[str]) -> dict[str, QueueFacts]:
@@ -134,6 +138,7 @@ async def find_or_add_shapes(conn: Connection, keys: Sequence[ShapeKey]) -> dict
         [key.share for key in keys],
         [key.array_job for key in keys],
         [key.max_running for key in keys],
+        [to_text(key.units) for key in keys],
     )
     await conn.execute(_SQL["add_shapes"], *columns)
     rows = await conn.fetch(_SQL["find_shapes"], *columns)
@@ -147,9 +152,16 @@ async def find_or_add_shapes(conn: Connection, keys: Sequence[ShapeKey]) -> dict
             row["share_identifier"],
             row["array_job"],
             row["max_running"],
+            from_text(row["consumables"]),
         ): row["shape_id"]
         for row in rows
     }
+
+
+async def missing_resources(conn: Connection, names: Collection[str]) -> set[str]:
+    """Those of some consumable resources that are not there."""
+    rows = await conn.fetch(_SQL["find_resources"], list(names))
+    return set(names) - {row["name"] for row in rows}
 
 
 async def insert_jobs(conn: Connection, jobs: Sequence[NewJob]) -> set[uuid.UUID]:
@@ -193,6 +205,19 @@ async def insert_jobs(conn: Connection, jobs: Sequence[NewJob]) -> set[uuid.UUID
             [entry.job.array_index if entry.job else -1 for _, _, entry in edges],
             [entry.type for _, _, entry in edges],
             [entry.condition for _, _, entry in edges],
+        )
+    needs = [
+        (job.job_id, name, quantity)
+        for job in jobs
+        if job.units and job.job_id in stored
+        for name, quantity in job.units
+    ]
+    if needs:
+        await conn.execute(
+            _SQL["insert_consumables"],
+            [job_id for job_id, _, _ in needs],
+            [name for _, name, _ in needs],
+            [quantity for _, _, quantity in needs],
         )
     await conn.execute(_SQL["notify_jobs"])
     return stored

@@ -39,6 +39,11 @@ class Tagged:
         return cls("policy", (name,))
 
     @classmethod
+    def consumable(cls, name: str) -> "Tagged":
+        """A consumable resource."""
+        return cls("consumable", (name,))
+
+    @classmethod
     def definition(cls, name: str, revision: int) -> "Tagged":
         """A revision of a job definition."""
         return cls("definition", (name, revision))

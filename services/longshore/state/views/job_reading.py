@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import asyncpg
 
+from longshore.domain.consumable import units_of
 from longshore.domain.job.arrays import RANGES_TOLD, told
 from longshore.domain.job.job import WHOLE, JobKey, JobStatus
 from longshore.domain.job.nodes import node_status
@@ -16,6 +17,7 @@ from longshore.domain.request.reading import (
     DescribedJob,
     JobFilter,
     JobRecord,
+    NeedingJob,
     NodeCount,
 )
 from longshore.state.pool import Connection
@@ -125,6 +127,24 @@ async def list_queue(
         wanted.share,
     )
     return [_job(row) for row in rows]
+
+
+async def list_needing(
+    conn: Connection,
+    resource: str,
+    *,
+    status: str | None,
+    pattern: str | None,
+    before_seq: int | None,
+    limit: int,
+) -> list[NeedingJob]:
+    """Jobs that need a consumable resource, newest first."""
+    before = _BEYOND if before_seq is None else before_seq
+    rows = await conn.fetch(_ALL["list_needing"], resource, status, pattern, before, limit)
+    units: dict[uuid.UUID, list[tuple[str, int]]] = defaultdict(list)
+    for row in await conn.fetch(_SQL["needs_of_jobs"], [row["job_id"] for row in rows]):
+        units[row["job_id"]].append((row["resource"], row["quantity"]))
+    return [NeedingJob(_job(row), row["quantity"], units_of(units[row["job_id"]])) for row in rows]
 
 
 async def list_children(

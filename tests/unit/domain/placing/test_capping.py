@@ -288,8 +288,8 @@ def test_what_waits_for_a_cap_and_for_an_earlier_job_is_told_so() -> None:
     assert placing_round.hungry(ground, parking) == {}
     (by,) = placing_round.capped(ground, parking).values()
     assert words.capped(by) == (
-        "Held by the cap of its queue of 1: the next to run is an earlier job, which waits for its "
-        "room."
+        "Held by the cap of its queue of 1: the next to run is an earlier job, which waits for "
+        "room or units."
     )
 
 

@@ -1,5 +1,7 @@
 """Demand within caps."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,6 +26,14 @@ def test_arrays_with_caps_that_need_the_same_are_one_demand() -> None:
     small, large = demand(3, 5), [ShapeDemand(7, Resources(8000, 1024), 2)]
     found = alike([small[0], *large, small[1]])
     assert [(shape.shape_id, shape.runnable) for shape in found] == [(0, 8), (7, 2)]
+
+
+def test_those_that_need_other_units_are_no_one_demand() -> None:
+    """One lacks units, and the other does not."""
+    plain, needing = demand(3, 5)
+    some = [plain, replace(needing, units=(("x", 1),)), replace(needing, units=(("x", 2),))]
+    assert alike(some) == tuple(some)
+    assert [shape.runnable for shape in alike([some[1], plain, some[1]])] == [10, 3]
 
 
 @given(COUNTS, st.integers(0, 12_000), st.integers(0, 12_000))

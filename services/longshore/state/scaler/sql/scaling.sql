@@ -105,11 +105,19 @@ GROUP BY 1
 -- What shares use of queues that have a policy, and used lately.
 SELECT job_queue, share_identifier, average, running_milli, as_of, used_at FROM share_usages
 
+-- name: consumables
+-- Consumable resources, and what is held of them.
+-- $1 names
+SELECT r.name, r.resource_type, r.total_quantity, coalesce(u.held, 0) AS held
+FROM consumable_resources r LEFT JOIN consumable_usages u ON u.resource = r.name
+WHERE r.name = ANY($1::text[])
+
 -- name: demand
 -- Shapes with RUNNABLE jobs, in dispatch order; of an array with a cap also how many children were placed and have not
 -- ended.
 SELECT d.shape_id, d.runnable, s.job_queue, s.vcpu_milli, s.memory_mib, s.gpus, s.nodes, s.instance_type,
-    s.share_identifier, s.priority, s.max_running, s.array_job, coalesce(a.starting + a.running, 0) AS running, r.rank, r.seq
+    s.share_identifier, s.priority, s.consumables, s.max_running, s.array_job,
+    coalesce(a.starting + a.running, 0) AS running, r.rank, r.seq
 FROM demand d JOIN shapes s USING (shape_id)
 LEFT JOIN array_jobs a ON s.max_running > 0 AND a.job_id = s.array_job
 LEFT JOIN LATERAL (SELECT r.rank, r.seq FROM ready r WHERE r.shape_id = d.shape_id

@@ -59,7 +59,7 @@ SELECT a.job_id, a.array_index, a.attempt, a.attempt_id, a.instance_id, a.comput
     coalesce(a.running_at, a.started_at) AS running_at, a.stop_kind, a.stop_reason, a.address, j.seq,
     coalesce(shape.job_queue, j.job_queue) AS job_queue,
     coalesce(shape.share_identifier, j.share_identifier) AS share_identifier,
-    coalesce(own.shape_id, j.shape_id) AS shape_id, j.attempts_max,
+    coalesce(own.shape_id, j.shape_id) AS shape_id, shape.consumables, j.attempts_max,
     CASE WHEN own.job_id IS NULL THEN j.timeout_seconds ELSE own.timeout_seconds END AS timeout_seconds,
     j.array_size, j.num_nodes, j.main_node
 FROM attempts a
@@ -77,7 +77,7 @@ SELECT a.job_id, a.array_index, a.attempt, a.attempt_id, a.instance_id, a.comput
     coalesce(a.running_at, a.started_at) AS running_at, a.is_lost, a.stop_kind, a.stop_reason, a.address, j.seq,
     coalesce(shape.job_queue, j.job_queue) AS job_queue,
     coalesce(shape.share_identifier, j.share_identifier) AS share_identifier,
-    coalesce(own.shape_id, j.shape_id) AS shape_id, j.attempts_max,
+    coalesce(own.shape_id, j.shape_id) AS shape_id, shape.consumables, j.attempts_max,
     CASE WHEN own.job_id IS NULL THEN j.timeout_seconds ELSE own.timeout_seconds END AS timeout_seconds,
     j.array_size, j.num_nodes, j.main_node
 FROM unnest($2::uuid[], $3::integer[], $4::integer[]) AS k (job_id, array_index, attempt)

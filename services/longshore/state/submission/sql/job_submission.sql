@@ -46,10 +46,11 @@ FROM jobs WHERE array_index = -1 AND job_id = ANY ($1::uuid[]);
 -- $8 shares, '' in queues without a policy
 -- $9 arrays with a cap, a zero for others
 -- $10 their caps, 0 for none
+-- $11 needs of consumable resources, as text
 INSERT INTO shapes (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type, priority, share_identifier, array_job,
-    max_running)
+    max_running, consumables)
 SELECT DISTINCT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::integer[], $5::integer[], $6::text[],
-    $7::integer[], $8::text[], $9::uuid[], $10::integer[])
+    $7::integer[], $8::text[], $9::uuid[], $10::integer[], $11::text[])
 ON CONFLICT ON CONSTRAINT shapes_key
     DO UPDATE SET used_on = current_date WHERE shapes.used_on < current_date;
 
@@ -65,14 +66,30 @@ ON CONFLICT ON CONSTRAINT shapes_key
 -- $8 shares, '' in queues without a policy
 -- $9 arrays with a cap, a zero for others
 -- $10 their caps, 0 for none
+-- $11 needs of consumable resources, as text
 SELECT shape.shape_id, shape.job_queue, shape.vcpu_milli, shape.memory_mib, shape.gpus, shape.nodes,
-    shape.instance_type, shape.priority, shape.share_identifier, shape.array_job, shape.max_running
+    shape.instance_type, shape.priority, shape.share_identifier, shape.array_job, shape.max_running, shape.consumables
 FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::integer[], $5::integer[], $6::text[], $7::integer[],
-    $8::text[], $9::uuid[], $10::integer[])
+    $8::text[], $9::uuid[], $10::integer[], $11::text[])
     AS wanted (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type, priority, share_identifier, array_job,
-    max_running)
+    max_running, consumables)
 JOIN shapes AS shape USING (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type, priority, share_identifier,
-    array_job, max_running);
+    array_job, max_running, consumables);
+
+-- name: find_resources
+-- Those of some consumable resources that are there.
+-- $1 names
+SELECT name FROM consumable_resources WHERE name = ANY ($1::text[]);
+
+-- name: insert_consumables
+-- Notes which of the jobs just stored need which consumable resources.
+-- $1 job ids
+-- $2 resources
+-- $3 quantities
+INSERT INTO job_consumables (resource, seq, job_id, quantity)
+SELECT given.resource, jobs.seq, given.job_id, given.quantity
+FROM unnest($1::uuid[], $2::text[], $3::bigint[]) AS given (job_id, resource, quantity)
+JOIN jobs ON jobs.job_id = given.job_id AND jobs.array_index = -1;
 
 -- name: insert_jobs
 -- Stores jobs in the order given and returns their ids; one whose id is taken is left out.

@@ -25,6 +25,15 @@ SELECT tags FROM scheduling_policies WHERE name = $1 FOR NO KEY UPDATE;
 -- $2 name
 UPDATE scheduling_policies SET tags = $1 WHERE name = $2;
 
+-- name: lock_consumable_tags
+-- $1 name
+SELECT tags FROM consumable_resources WHERE name = $1 FOR NO KEY UPDATE;
+
+-- name: write_consumable_tags
+-- $1 tags
+-- $2 name
+UPDATE consumable_resources SET tags = $1 WHERE name = $2;
+
 -- name: lock_definition_tags
 -- $1 name
 -- $2 revision

@@ -150,6 +150,34 @@ LEFT JOIN array_jobs AS arrays ON arrays.job_id = job.job_id
 LEFT JOIN demand ON demand.shape_id = job.shape_id
 ORDER BY job.seq DESC;
 
+-- name: list_needing
+-- Single jobs, multi-node jobs and array parents that need a consumable resource, newest first.
+-- $1 resource
+-- $2 status, NULL for any
+-- $3 LIKE pattern for the name in lower case, NULL for any
+-- $4 only jobs submitted before the one with this seq
+-- $5 how many at most
+SELECT
+    job.job_id, job.array_index, job.seq, job.name, job.job_queue, job.definition_name,
+    job.definition_revision, job.array_size, job.num_nodes, job.main_node, job.share_identifier, job.status,
+    CASE WHEN job.status = 'RUNNABLE' THEN coalesce(job.status_reason, demand.blocked_reason)
+        ELSE job.status_reason END AS status_reason,
+    job.is_cancelled, job.is_terminated, job.exit_code, job.reason, job.created_at, job.started_at,
+    job.stopped_at, job.rerun_of, NULL::integer AS pending, false AS cancels, false AS terminates, need.quantity
+FROM job_consumables AS need
+JOIN jobs AS job ON job.job_id = need.job_id AND job.array_index = -1
+LEFT JOIN demand ON demand.shape_id = job.shape_id
+WHERE need.resource = $1 AND need.seq < $4
+    AND ($2::text IS NULL OR job.status = $2)
+    AND ($3::text IS NULL OR lower(job.name) LIKE $3)
+ORDER BY need.seq DESC
+LIMIT $5;
+
+-- name: needs_of_jobs
+-- What jobs need of consumable resources.
+-- $1 job ids
+SELECT job_id, resource, quantity FROM job_consumables WHERE job_id = ANY ($1::uuid[]);
+
 -- name: list_children
 -- Indexes of children in a status, ascending: those with a row, and those that only differ by where they wait.
 -- $1 id of the array job
