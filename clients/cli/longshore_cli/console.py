@@ -289,6 +289,11 @@ def duration(start_milliseconds: int, stop_milliseconds: int) -> str:
     return f"{hours}h{minutes:02}m{rest:02}s" if hours else f"{minutes}m{rest:02}s"
 
 
+def told(*parts: str) -> str:
+    """All that is said of one thing in a line, each part once."""
+    return "; ".join(dict.fromkeys(filter(None, parts)))
+
+
 def short(arn: str) -> str:
     """The name in an ARN, or the text itself."""
     return arn.rpartition("/")[2]

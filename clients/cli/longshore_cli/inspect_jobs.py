@@ -110,9 +110,9 @@ def _why(job: job_pb2.JobSummary) -> str:
     if job.array_properties.status_summary:
         again = f"runs {job.rerun_of} again" if job.rerun_of else ""
         told = summary(dict(job.array_properties.status_summary))
-        return "; ".join(filter(None, (told, again)))
+        return console.told(told, again)
     main = "main node" if job.node_properties.is_main_node else ""
-    return "; ".join(filter(None, (main, job.status_reason)))
+    return console.told(main, job.status_reason, job.container.reason)
 
 
 async def _select(
@@ -226,14 +226,14 @@ def _nodes(job: job_pb2.JobDetail) -> list[tuple[str, str]]:
         nodes = job.node_properties
         fields.append(("nodes", f"{nodes.num_nodes}, the main node is {nodes.main_node}"))
         for item in nodes.node_range_properties:
-            told = (
+            told = console.told(
                 item.container.image,
                 " ".join(item.container.command),
                 _needs(item.container),
                 _pairs((v.name, v.value) for v in item.container.environment),
                 *item.instance_types,
             )
-            fields.append((f"nodes {item.target_nodes}", "; ".join(filter(None, told))))
+            fields.append((f"nodes {item.target_nodes}", told))
     return fields
 
 
@@ -334,7 +334,7 @@ def _attempts(
         code = f"exit code {ended.exit_code}" if ended.HasField("exit_code") else "no exit code"
         where = f"on {instances[number]}" if number in instances else ""
         memory = f"{attempt.memory_mib} MiB" if job.HasField("memory_mib") else ""
-        told = "; ".join(filter(None, (code, attempt.status_reason, ended.reason, memory, where)))
+        told = console.told(code, attempt.status_reason, ended.reason, memory, where)
         fields.append((f"attempt {number}", told))
     return fields
 
@@ -459,7 +459,8 @@ async def wait(
         console.print_json([console.plain(item) for item in ended])
     for item in ended:
         if item.status == "FAILED" and not json:
-            console.fail(f"Job {item.job_id} FAILED: {item.status_reason}")
+            why = console.told(item.status_reason, item.container.reason)
+            console.fail(f"Job {item.job_id} FAILED: {why}")
     failed = any(item.status == "FAILED" for item in ended)
     return exit_code.NEGATIVE if failed else exit_code.OK
 

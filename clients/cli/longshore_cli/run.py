@@ -216,6 +216,6 @@ def outcome(job: job_pb2.JobDetail) -> int:
         return exit_code.OK
     code = job.container.exit_code if job.container.HasField("exit_code") else 0
     if not code or job.container.reason:
-        reasons = dict.fromkeys(filter(None, (job.status_reason, job.container.reason)))
-        console.fail(f"Job {job.job_id} FAILED: {'; '.join(reasons) or 'no reason was given'}")
+        why = console.told(job.status_reason, job.container.reason)
+        console.fail(f"Job {job.job_id} FAILED: {why or 'no reason was given'}")
     return code or exit_code.NEGATIVE

@@ -156,6 +156,45 @@ def test_a_job_shows_all_that_it_runs_with(
     assert shown["exit"] == "where reason is Cannot* and status reason is Task*"
 
 
+REFUSED = "CannotStartContainerError: no such driver"
+FAILED = job_pb2.JobDetail(
+    job_id="j",
+    status="FAILED",
+    status_reason="Task failed to start",
+    container=job_pb2.ContainerDetail(reason=REFUSED),
+    attempts=[
+        job_pb2.AttemptDetail(
+            status_reason=reason, container=job_pb2.AttemptContainerDetail(reason=REFUSED)
+        )
+        for reason in ("Task failed to start", REFUSED)
+    ],
+)
+
+
+def test_what_a_container_says_of_its_end_is_told_once_by_each_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], script: Script
+) -> None:
+    summary = job_pb2.JobSummary(
+        job_id="j",
+        status="FAILED",
+        status_reason="Task failed to start",
+        container=job_pb2.ContainerSummary(reason=REFUSED),
+    )
+    script.on("DescribeJobs", lambda _: job_pb2.DescribeJobsResponse(jobs=[FAILED]))
+    script.on("ListJobs", lambda _: job_pb2.ListJobsResponse(job_summary_list=[summary]))
+    shown = _lines(_run(monkeypatch, capsys, "describe", "j"))
+    assert shown["attempt 1"] == f"no exit code; Task failed to start; {REFUSED}"
+    assert shown["attempt 2"] == f"no exit code; {REFUSED}"
+    monkeypatch.setenv("COLUMNS", "200")
+    assert f"Task failed to start; {REFUSED}" in _run(monkeypatch, capsys, "jobs")
+    monkeypatch.setattr(sys, "argv", ["longshore", "wait", "--quiet", "j"])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 1
+    told = f"longshore: Job j FAILED: Task failed to start; {REFUSED}\n"
+    assert capsys.readouterr().err == told
+
+
 def test_a_job_is_shown_though_nobody_explains_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], script: Script
 ) -> None:
