@@ -210,10 +210,11 @@ def _instance(placed: scheduler_service_pb2.ExplainedAttempt) -> str:
 
 
 def _needs(container: job_pb2.ContainerDetail | job_definition_pb2.ContainerProperties) -> str:
-    return ", ".join(
-        f"{need.value} {UNITS.get(need.type, need.type)}"
-        for need in container.resource_requirements
-    )
+    """What a container needs, from AWS's deprecated members too, which weigh less."""
+    deprecated = {"VCPU": container.vcpus, "MEMORY": container.memory}
+    stated = {need.type: need.value for need in container.resource_requirements}
+    needs = {name: value for name, value in deprecated.items() if value} | stated
+    return ", ".join(f"{value} {UNITS.get(name, name)}" for name, value in needs.items())
 
 
 def _nodes(job: job_pb2.JobDetail) -> list[tuple[str, str]]:
@@ -306,6 +307,9 @@ def _retries(job: job_pb2.JobDetail) -> list[tuple[str, str]]:
     """How many attempts there may be, and what decides after one that failed."""
     strategy = job.retry_strategy
     fields = [("attempts", f"up to {strategy.attempts}" if strategy.attempts else "")]
+    if strategy.HasField("oom_memory_factor"):
+        more = f"{strategy.oom_memory_factor:g} times the memory"
+        fields.append(("out of memory", f"{more}, at most {strategy.oom_memory_max_mib} MiB"))
     for rule in strategy.evaluate_on_exit:
         on = {
             "exit code": rule.on_exit_code,

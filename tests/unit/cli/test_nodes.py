@@ -135,6 +135,8 @@ def test_a_job_shows_all_that_it_runs_with(
         parameters={"in": "a", "out": "b"},
         retry_strategy=job_definition_pb2.RetryStrategy(
             attempts=3,
+            oom_memory_factor=1.5,
+            oom_memory_max_mib=64,
             evaluate_on_exit=[
                 job_definition_pb2.EvaluateOnExit(on_exit_code="137", action="RETRY"),
                 job_definition_pb2.EvaluateOnExit(
@@ -145,6 +147,12 @@ def test_a_job_shows_all_that_it_runs_with(
         timeout=job_definition_pb2.JobTimeout(attempt_duration_seconds=60),
         container=job_pb2.ContainerDetail(
             image="busybox",
+            vcpus=2,
+            memory=16,
+            resource_requirements=[
+                container_pb2.ResourceRequirement(type="GPU", value="1"),
+                container_pb2.ResourceRequirement(type="MEMORY", value="32"),
+            ],
             environment=[key_value_pb2.KeyValuePair(name="MODE", value="fast")],
         ),
     )
@@ -152,6 +160,8 @@ def test_a_job_shows_all_that_it_runs_with(
     shown = _lines(_run(monkeypatch, capsys, "describe", "j"))
     assert (shown["environment"], shown["parameters"]) == ("MODE=fast", "in=a, out=b")
     assert (shown["attempts"], shown["timeout"]) == ("up to 3", "60 s for each attempt")
+    assert shown["needs"] == "2 vCPU, 32 MiB, 1 GPU"
+    assert shown["out of memory"] == "1.5 times the memory, at most 64 MiB"
     assert shown["retry"] == "where exit code is 137"
     assert shown["exit"] == "where reason is Cannot* and status reason is Task*"
 
