@@ -43,7 +43,7 @@ async def update(
     ] = None,
     timeout_seconds: Timeout = None,
     vcpus: Annotated[
-        int | None, typer.Option(min=1, max=WIRE_MAX, help="vCPUs.", show_default=False)
+        float | None, typer.Option(min=0.125, max=WIRE_MAX, help="vCPUs.", show_default=False)
     ] = None,
     memory: Annotated[
         int | None, typer.Option(min=4, max=WIRE_MAX, help="Memory in MiB.", show_default=False)

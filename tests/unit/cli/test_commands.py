@@ -147,6 +147,7 @@ def test_wrong_usage_is_told(
     [
         *[("submit", "n", "-d", "d", name) for name in ("--vcpus", "--memory", "--timeout")],
         *[("run", "busybox", name) for name in ("--vcpus", "--memory", "--timeout")],
+        *[("update", "j", name) for name in ("--vcpus", "--memory", "--gpus", "--timeout")],
         *[
             ("definition", "register", "d", "--image", "i", name)
             for name in ("--vcpus", "--memory")

@@ -13,6 +13,7 @@ from unit.client.service import Script, start
 from longshore.domain.errors import Unavailable
 from longshore.v1 import (
     container_pb2,
+    job_control_service_pb2,
     job_definition_pb2,
     job_pb2,
     key_value_pb2,
@@ -203,6 +204,15 @@ def test_what_a_container_says_of_its_end_is_told_once_by_each_command(
     assert left.value.code == 1
     told = f"longshore: Job j FAILED: Task failed to start; {REFUSED}\n"
     assert capsys.readouterr().err == told
+
+
+def test_a_job_changes_to_a_part_of_a_vcpu(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], script: Script
+) -> None:
+    script.on("UpdateJob", lambda _: job_control_service_pb2.UpdateJobResponse())
+    _run(monkeypatch, capsys, "update", "j", "--vcpus", "0.5")
+    [asked] = script.sent("UpdateJob")
+    assert [(need.type, need.value) for need in asked.resource_requirements] == [("VCPU", "0.5")]
 
 
 def test_a_job_is_shown_though_nobody_explains_it(
