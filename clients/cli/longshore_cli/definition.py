@@ -35,7 +35,14 @@ app = typer.Typer(no_args_is_help=True, help="Job definitions.", rich_markup_mod
 @app.command()
 @coroutine
 async def register(  # noqa: PLR0913, PLR0917 - each is an option
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The definition's name.")],
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME",
+            help="The definition's name; by default the one in --file.",
+            show_default=False,
+        ),
+    ] = None,
     command: CommandLine = None,
     image: Annotated[str | None, typer.Option(help="Image to run.", show_default=False)] = None,
     file: Annotated[
@@ -79,6 +86,8 @@ async def register(  # noqa: PLR0913, PLR0917 - each is an option
         if any(others):
             raise typer.BadParameter("--file says everything; other options cannot be beside it.")
         request = _read(name, file)
+    elif name is None:
+        raise typer.BadParameter("Without --file a NAME is needed.")
     else:
         request = job_definition_pb2.RegisterJobDefinitionRequest(
             job_definition_name=name,
@@ -106,7 +115,7 @@ async def register(  # noqa: PLR0913, PLR0917 - each is an option
         console.line(revision)
 
 
-def _read(name: str, file: Path) -> job_definition_pb2.RegisterJobDefinitionRequest:
+def _read(name: str | None, file: Path) -> job_definition_pb2.RegisterJobDefinitionRequest:
     try:
         with file.open("rb") as opened:
             content = opened.read(FILE_BYTES_MAX + 1)
@@ -125,7 +134,7 @@ def _read(name: str, file: Path) -> job_definition_pb2.RegisterJobDefinitionRequ
         # What follows the first line lists protobuf's own names.
         why = str(error).partition("\n")[0]
         raise InvalidRequest(f"{file} is not a job definition in JSON: {why}") from error
-    request.job_definition_name = name
+    request.job_definition_name = name or request.job_definition_name
     return request
 
 

@@ -126,6 +126,7 @@ def test_a_mistyped_command_is_answered_with_what_is_near(
         ("instance", "interrupt", "i", "--notice", "601"),
         ("activities", "--limit", "0"),
         ("definition", "register", "d", "--file", "d.json", "--vcpus", "2"),
+        ("definition", "register", "--image", "busybox"),
         ("jobs", "--array", "a", "--name", "n"),
         ("jobs", "--nodes", "a", "--name", "n"),
         ("jobs", "--nodes", "a", "--array", "a"),

@@ -271,5 +271,10 @@ def test_a_multi_node_definition_is_registered_from_a_file_and_listed(
     assert told == "n:1\n"
     (request,) = script.sent("RegisterJobDefinition")
     assert (request.job_definition_name, request.node_properties.num_nodes) == ("n", 2)
+    file.write_text(json.dumps({"jobDefinitionName": "m", "type": "multinode"}))
+    for given in ((), ("n",)):
+        _run(monkeypatch, capsys, "definition", "register", *given, "--file", str(file))
+    _, *requests = script.sent("RegisterJobDefinition")
+    assert [request.job_definition_name for request in requests] == ["m", "n"]
     listed = _run(monkeypatch, capsys, "definition", "list").splitlines()[1]
     assert listed.split() == ["n:1", "ACTIVE", "multinode", "busybox", "follow"]
