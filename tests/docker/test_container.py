@@ -202,7 +202,8 @@ async def test_a_volume_of_the_network_that_cannot_be_mounted_is_named_and_left_
         "true", volumes=[volume], mount_points=[a_mount("shared", "/a")]
     )
     end = await containers.run(attempt)
-    assert end.reason.startswith("CannotCreateVolumeError: volume shared: Error response from")
+    assert end.reason.startswith("CannotCreateVolumeError: volume shared: ")
+    assert "; LONGSHORE_FILE_SYSTEMS does not name fs-nowhere, so it is fs-nowhere" in end.reason
     assert end.status_reason == "Task failed to start"
 
     async def gone() -> bool:

@@ -259,6 +259,31 @@ def test_volumes_of_the_network_are_mounted_by_nfs_each_under_a_name() -> None:
     assert shared_volumes(assignment) == ["longshore-abc-ours", "longshore-abc-theirs"]
 
 
+PATH = f"/var/lib/docker/volumes/longshore-{'0' * 32}-team/_data"
+
+
+def test_why_a_volume_cannot_be_mounted_comes_before_what_does_not_matter() -> None:
+    """AWS keeps 255 characters of a reason, fewer than an engine has before it tells the cause."""
+    file_systems = FileSystems("eu-west-1", {"fs-ours": ("nas.example", "/export")})
+    ours = an_efs_volume(file_system_id="fs-ours", root_directory="/team")
+    options = file_systems.driver_config(ours.efs_volume_configuration)["Options"]["o"]
+    told = file_systems.refusal(
+        ours.efs_volume_configuration,
+        f"error while mounting volume '{PATH}': failed to mount local volume: mount "
+        f":/export/team:{PATH}, data: {options.replace('nas.example', '10.0.0.7')}: "
+        "connection refused",
+    )
+    assert told == "connection refused; fs-ours is nas.example:/export/team"
+    told = file_systems.refusal(
+        an_efs_volume().efs_volume_configuration,
+        f"error while mounting volume '{PATH}': lookup fs-1234: no such host",
+    )
+    assert told == (
+        "lookup fs-1234: no such host; LONGSHORE_FILE_SYSTEMS does not name fs-1234, so it is "
+        "fs-1234.efs.eu-west-1.amazonaws.com:/"
+    )
+
+
 @pytest.mark.parametrize(
     ("member", "container"),
     [

@@ -29,16 +29,34 @@ class FileSystems:
 
     def driver_config(self, volume: container_pb2.EFSVolumeConfiguration) -> dict[str, Any]:
         """The engine's driver and its options for a volume."""
+        host, path = self._server(volume)
+        return {
+            "Name": "local",
+            "Options": {"type": "nfs", "o": f"addr={host},{_OPTIONS}", "device": f":{path}"},
+        }
+
+    def refusal(self, volume: container_pb2.EFSVolumeConfiguration, said: str) -> str:
+        """Why a volume could not be mounted, of all that an engine said, and where it was sought.
+
+        What engines say begins with their own paths and the options above, which are longer than
+        what is kept of a reason; the cause is at the end.
+        """
+        for before in (f"{_OPTIONS}: ", "/_data': "):
+            said = said.rpartition(before)[2]
+        file_system = volume.file_system_id
+        host, path = self._server(volume)
+        if file_system in self.exports:
+            return f"{said}; {file_system} is {host}:{path}"
+        return f"{said}; LONGSHORE_FILE_SYSTEMS does not name {file_system}, so it is {host}:{path}"
+
+    def _server(self, volume: container_pb2.EFSVolumeConfiguration) -> tuple[str, str]:
+        """The host, and the directory there."""
         file_system = volume.file_system_id
         host, root = self.exports.get(
             file_system, (f"{file_system}.efs.{self.region}.amazonaws.com", "/")
         )
         below = volume.root_directory.strip("/")
-        path = f"{root.rstrip('/')}/{below}" if below else root
-        return {
-            "Name": "local",
-            "Options": {"type": "nfs", "o": f"addr={host},{_OPTIONS}", "device": f":{path}"},
-        }
+        return host, f"{root.rstrip('/')}/{below}" if below else root
 
 
 #: Nothing but Amazon EFS's, in the region that is the default.

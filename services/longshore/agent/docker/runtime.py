@@ -64,7 +64,7 @@ from longshore.agent.gpu import IN_CONTAINER, GpuPool
 from longshore.agent.logs.spool import Spool
 from longshore.agent.runtime import Found, Joined
 from longshore.agent.secret.reading import Secrets
-from longshore.v1 import resources_pb2
+from longshore.v1 import container_pb2, resources_pb2
 
 log = structlog.get_logger()
 
@@ -378,8 +378,11 @@ class DockerRuntime:
                     self._forget_container(attempt)
                     continue
                 if (volume := _unmounted(error, attempt)) is not None:
+                    why = self._limits.file_systems.refusal(
+                        volume.efs_volume_configuration, error.message
+                    )
                     raise StepFailed(
-                        "CannotCreateVolumeError", f"volume {volume}: {_said(error)}"
+                        "CannotCreateVolumeError", f"volume {volume.name}: {why}"
                     ) from error
                 raise _refused("CannotStartContainerError", error, attempt) from error
             except EngineAwayError as error:
@@ -617,13 +620,14 @@ def _sandbox_gone(error: EngineError, network_mode: str) -> bool:
     )
 
 
-def _unmounted(error: EngineError, attempt: Attempt) -> str | None:
+def _unmounted(error: EngineError, attempt: Attempt) -> container_pb2.Volume | None:
     """Which of an attempt's volumes of the network could not be mounted; None: it is not that."""
     return next(
         (
             volume
-            for volume in network_volumes(attempt.assignment)
-            if f"/{volume_name(attempt.assignment, volume)}/" in error.message
+            for volume in attempt.assignment.container.volumes
+            if volume.HasField("efs_volume_configuration")
+            and f"/{volume_name(attempt.assignment, volume.name)}/" in error.message
         ),
         None,
     )
