@@ -322,10 +322,11 @@ class Simulation:
         return not self.backlog.unfinished and (not self.fleet.members or self._is_quiet)
 
     def _close(self) -> None:
-        """Settles the bills of what is still there, and says what can never run."""
+        """Settles the bills of what is still there, and says why what waits does."""
         self.timeline.note(
             self.clock.us, self.fleet.gauges, self.backlog.waiting, self.fleet.running
         )
+        capped = self.placer.capped(self.prepared.queues)
         for member in list(self.fleet.members.values()):
             for attempt in list(member.attempts):
                 self._give_back(attempt)
@@ -341,10 +342,15 @@ class Simulation:
                 [facts(self.environments[name]) for name in queue.compute_environments],
                 catalogue,
             )
-            reason = words.blocked(block) if block else "Still waiting for capacity."
             shortages = self.placer.shortages(shape_id)
-            if block is None and shortages is not None:
+            if block:
+                reason = words.blocked(block)
+            elif shape_id in capped:
+                reason = words.capped(capped[shape_id])
+            elif shortages is not None:
                 reason = words.lacks_units(shortages)
+            else:
+                reason = "Still waiting for capacity."
             key = (queue.name, reason)
             found[key] = found.get(key, 0) + jobs
         self.blocked = [Blocked(name, jobs, why) for (name, why), jobs in found.items()]

@@ -14,6 +14,7 @@ import numpy as np
 
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.consumable import Shortage
+from longshore.domain.placing.capping import Capped
 from longshore.domain.placing.opening import Room
 from longshore.domain.placing.parking import Parking
 from longshore.domain.placing.plan import HOLD_AFTER
@@ -127,6 +128,10 @@ class Placer:
         if shape_id not in self._parking.starved:
             return None
         return self._consuming.stock.short_of(self._backlog.shapes[shape_id].units)
+
+    def capped(self, queues: Sequence[Queue]) -> dict[int, Capped]:
+        """Shapes with RUNNABLE jobs that a cap holds back, and which."""
+        return capped(self._ground(queues), self._parking)
 
     def _start(self, placements: Iterable[Placement]) -> list[Attempt]:
         started: list[Attempt] = []

@@ -223,6 +223,22 @@ def test_no_more_run_than_caps_let_and_no_instance_is_ordered_for_the_others() -
     assert (alone.makespan_seconds, alone.peak_vcpus) == (460, 2)
 
 
+def test_what_a_cap_holds_back_at_the_end_is_told_so() -> None:
+    found = summary(
+        a_workload(
+            jobs("array", arraySize=8, maxRunning=2, duration=100),
+            jobs("others", count=8, duration=100, queue="r"),
+            computeEnvironments=[an_environment(maxvCpus=64)],
+            queues=[a_queue(), a_queue(name="r", maxRunning=3)],
+            until=200,
+        )
+    )
+    assert [(b.queue, b.jobs, b.reason) for b in found.blocked] == [
+        ("q", 4, "Held by the cap of its array: 2 of 2 run."),
+        ("r", 2, "Held by the cap of its queue: 3 of 3 run."),
+    ]
+
+
 def test_each_array_has_a_cap_of_its_own() -> None:
     found = summary(
         a_workload(
