@@ -284,10 +284,10 @@ SCENES: tuple[Scene, ...] = (
     an_array,
     nodes,
     a_share,
-    units,
     requests,
     a_stop_and_the_end_of_a_queue,
     an_instance_that_goes,
+    units,
 )
 
 
