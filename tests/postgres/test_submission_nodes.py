@@ -206,7 +206,7 @@ async def test_what_does_not_go_with_the_definition_is_refused(
         (
             {"jobDefinition": "d", "nodeOverrides": {"numNodes": 2}},
             InvalidRequest,
-            "nodeOverrides is for job definitions of type multinode",
+            "nodeOverrides is for job definitions with nodeProperties",
         ),
         (
             {"nodeOverrides": override(ecsPropertiesOverride={})},

@@ -27,8 +27,8 @@ from longshore.state.embedded import EmbeddedPostgres
 from longshore.state.migrate import migrate
 from longshore.state.pool import open_pool
 from longshore.submission import submit
-from longshore.submission.convert import encode_container, encode_nodes
-from longshore.submission.submit import TRANSACTIONS, Submitter
+from longshore.submission.convert import encode_container, encode_nodes, encode_task
+from longshore.submission.submit import TRANSACTIONS, Encoders, Submitter
 from longshore.v1 import job_definition_pb2
 
 
@@ -146,9 +146,13 @@ REFUSED: list[tuple[dict[str, Any], type[LongshoreError], str]] = [
     (
         {"nodeOverrides": {"numNodes": 2}},
         InvalidRequest,
-        "nodeOverrides is for job definitions of type multinode",
+        "nodeOverrides is for job definitions with nodeProperties",
     ),
-    ({"ecsPropertiesOverride": {}}, Unimplemented, "ecsPropertiesOverride"),
+    (
+        {"ecsPropertiesOverride": {"taskProperties": [{"containers": [{"name": "main"}]}]}},
+        InvalidRequest,
+        "ecsPropertiesOverride is for job definitions with ecsProperties; use containerOverrides",
+    ),
     ({"eksPropertiesOverride": {}}, Unimplemented, "eksPropertiesOverride"),
     ({"parameters": {"x": "y" * 31_000}}, LimitExceeded, "SubmitJob request has"),
 ]
@@ -287,7 +291,7 @@ async def test_a_job_that_the_database_refuses_fails_alone(database_url: str) ->
     async with submission_stand(database_url) as stand:
         await stand.prepare()
         pool = await open_pool(database_url)
-        submitter = Submitter(pool, encode_container, encode_nodes)
+        submitter = Submitter(pool, Encoders(encode_container, encode_task, encode_nodes))
         good = Submission("fine", "q", DefinitionName("d", None, "d"))
         poison = replace(good, job_name="not\0fine")  # past the checks of the wire
         calls = [asyncio.create_task(submitter.submit(s)) for s in (good, good, poison, good)]

@@ -291,6 +291,14 @@ async def logs(
     timestamps: Annotated[
         bool, typer.Option("--timestamps", "-t", help="Put the time before each line.")
     ] = False,
+    container: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Of a multi-container job, this container; else its first essential one.",
+            show_default=False,
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Print what a job printed, attempt after attempt.
@@ -299,7 +307,10 @@ async def logs(
     """
     whole = True
     async with settings.connect() as client:
-        async for line in client.job_logs(job, follow=follow, attempt=attempt, tail_lines=tail):
+        lines = client.job_logs(
+            job, follow=follow, attempt=attempt, tail_lines=tail, container=container
+        )
+        async for line in lines:
             if json:
                 console.print_json_line(
                     {

@@ -10,7 +10,7 @@ from longshore.state.scheduler.job_transition import JobDetails
 
 #: Bytes of jobs' unchanging details that are kept in memory.
 DETAILS_BYTES = 64 * 1024 * 1024
-#: What the details of a job take besides its container or nodes, about.
+#: What the details of a job take besides what it runs, about.
 _DETAILS_LEAST = 2 * 1024
 
 
@@ -51,4 +51,4 @@ class DetailsCache:
 
 
 def _size(job: JobDetails) -> int:
-    return _DETAILS_LEAST + len(job.container or b"") + len(job.nodes or b"")
+    return _DETAILS_LEAST + sum(len(one or b"") for one in (job.container, job.nodes, job.task))

@@ -16,13 +16,13 @@ from longshore.runtime.process import run_until_stopped
 from longshore.state.health import is_ready
 from longshore.state.pool import Pool, open_pool
 from longshore.submission.config import SubmissionConfig
-from longshore.submission.convert import encode_container, encode_nodes
+from longshore.submission.convert import encode_container, encode_nodes, encode_task
 from longshore.submission.definitions import Definitions
 from longshore.submission.environments import Environments, Queues
 from longshore.submission.jobs import Jobs
 from longshore.submission.policies import Policies
 from longshore.submission.servicer import SubmissionServicer
-from longshore.submission.submit import Submitter
+from longshore.submission.submit import Encoders, Submitter
 from longshore.submission.tags import Tags
 from longshore.v1 import submission_service_pb2, submission_service_pb2_grpc
 
@@ -36,7 +36,7 @@ RETRY_SECONDS = 1.0
 @contextlib.asynccontextmanager
 async def serving(config: SubmissionConfig, pool: Pool) -> AsyncIterator[GrpcServer]:
     """Serves while the context is open; on leaving, calls under way are finished first."""
-    submitter = Submitter(pool, encode_container, encode_nodes)
+    submitter = Submitter(pool, Encoders(encode_container, encode_task, encode_nodes))
     server = GrpcServer(config.address)
     server.add(
         submission_service_pb2_grpc.add_SubmissionServiceServicer_to_server,

@@ -2,6 +2,7 @@
 
 import functools
 import uuid
+from dataclasses import replace
 
 from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.message import Message
@@ -12,14 +13,22 @@ from longshore.domain.checks import (
     check_job_name,
     check_priority,
     check_tags,
+    require,
     unsupported,
 )
 from longshore.domain.job.job import JobKey
+from longshore.domain.request.ecs import (
+    OVERRIDE_PATH,
+    ContainerOverrides,
+    EcsOverrides,
+    task_of,
+)
 from longshore.domain.request.listing import ListRequest
 from longshore.domain.request.merge import Overrides
 from longshore.domain.request.node_overrides import NodeOverrides, RangeOverrides
 from longshore.domain.request.submission import PLAIN, Dependency, Submission
 from longshore.v1 import (
+    ecs_pb2,
     job_definition_pb2,
     job_pb2,
 )
@@ -33,6 +42,11 @@ def to_json(message: Message) -> Json:
 def encode_container(container: Json) -> bytes:
     """Container properties as agents get them."""
     return ParseDict(container, job_definition_pb2.ContainerProperties()).SerializeToString()
+
+
+def encode_task(properties: Json) -> bytes:
+    """`ecsProperties` as agents get them: their only task."""
+    return ParseDict(task_of(properties), ecs_pb2.EcsTaskProperties()).SerializeToString()
 
 
 def encode_nodes(properties: Json) -> bytes:
@@ -61,6 +75,11 @@ def submission_from(request: job_pb2.SubmitJobRequest, request_id: uuid.UUID | N
             if request.HasField("container_overrides")
             else None
         ),
+        ecs_overrides=(
+            _ecs_overrides(request.ecs_properties_override, OVERRIDE_PATH)
+            if request.HasField("ecs_properties_override")
+            else None
+        ),
         node_overrides=_node_overrides(request),
         retry=to_json(request.retry_strategy) if request.HasField("retry_strategy") else None,
         timeout=to_json(request.timeout) if request.HasField("timeout") else None,
@@ -77,13 +96,10 @@ def submission_from(request: job_pb2.SubmitJobRequest, request_id: uuid.UUID | N
 
 
 def _refuse_other_overrides(request: job_pb2.SubmitJobRequest) -> None:
-    given = {
-        "eksPropertiesOverride": request.HasField("eks_properties_override"),
-        "ecsPropertiesOverride": request.HasField("ecs_properties_override"),
-    }
-    for name, present in given.items():
-        if present:
-            raise unsupported(name, ": use containerOverrides")
+    if request.HasField("eks_properties_override"):
+        raise unsupported(
+            "eksPropertiesOverride", ": use containerOverrides or ecsPropertiesOverride"
+        )
 
 
 @functools.lru_cache(maxsize=1024)
@@ -103,15 +119,36 @@ def _dependency(index: int, entry: job_pb2.JobDependency) -> Dependency:
 
 
 def _overrides(given: job_pb2.ContainerOverrides) -> Overrides:
+    return replace(
+        _shared_overrides(given),
+        vcpus=given.vcpus if given.HasField("vcpus") else None,
+        memory=given.memory if given.HasField("memory") else None,
+        instance_type=given.instance_type or None,
+    )
+
+
+def _ecs_overrides(given: ecs_pb2.EcsPropertiesOverride, path: str) -> EcsOverrides:
+    member = f"{path}.taskProperties"
+    require(len(given.task_properties) <= 1, f"{member} has more than one entry.", member)
+    return EcsOverrides(
+        tuple(
+            ContainerOverrides(entry.name, _shared_overrides(entry))
+            for task in given.task_properties
+            for entry in task.containers
+        )
+    )
+
+
+def _shared_overrides(
+    given: job_pb2.ContainerOverrides | ecs_pb2.TaskContainerOverrides,
+) -> Overrides:
+    """What may be changed in a job's only container and in one of several."""
     return Overrides(
         command=tuple(given.command),
         environment=tuple({"name": v.name, "value": v.value} for v in given.environment),
         resource_requirements=tuple(
             {"type": r.type, "value": r.value} for r in given.resource_requirements
         ),
-        vcpus=given.vcpus if given.HasField("vcpus") else None,
-        memory=given.memory if given.HasField("memory") else None,
-        instance_type=given.instance_type or None,
     )
 
 

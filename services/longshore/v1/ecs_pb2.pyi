@@ -201,8 +201,9 @@ class TaskContainerProperties(_message.Message):
     own.
     """
     start_timeout: _builtins.int
-    """Seconds to wait for the containers that this one depends on, at least 2; at most 120 on
-    Fargate. Absent: no limit of its own.
+    """Seconds from this container's start, at least 2, that others wait for it to end by their
+    condition COMPLETE or SUCCESS: then they are given up. At most 120 on Fargate. Absent: no
+    limit.
     """
     stop_timeout: _builtins.int
     """Seconds between SIGTERM and SIGKILL when the container is stopped, at least 2; at most 120 on
@@ -708,8 +709,9 @@ class TaskContainerDetails(_message.Message):
     own.
     """
     start_timeout: _builtins.int
-    """Seconds to wait for the containers that this one depends on, at least 2; at most 120 on
-    Fargate. Absent: no limit of its own.
+    """Seconds from this container's start, at least 2, that others wait for it to end by their
+    condition COMPLETE or SUCCESS: then they are given up. At most 120 on Fargate. Absent: no
+    limit.
     """
     stop_timeout: _builtins.int
     """Seconds between SIGTERM and SIGKILL when the container is stopped, at least 2; at most 120 on

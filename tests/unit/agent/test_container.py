@@ -5,7 +5,13 @@ from typing import Any
 import pytest
 
 from longshore.agent.attempts.attempt import StepFailed
-from longshore.agent.docker.container import Limits, container_config, log_bounds, shared_volumes
+from longshore.agent.docker.container import (
+    Limits,
+    Surroundings,
+    container_config,
+    log_bounds,
+    shared_volumes,
+)
 from longshore.agent.docker.intake import Bounds
 from longshore.v1 import agent_service_pb2 as pb
 from longshore.v1 import container_pb2, job_definition_pb2, resources_pb2
@@ -33,7 +39,7 @@ def config_of(assignment: pb.Assignment, gpu_ids: list[str] | None = None) -> di
         assignment,
         instance_id="i-1",
         compute_environment="ce",
-        network_mode="container:abc",
+        surroundings=Surroundings("container:abc"),
         gpu_ids=gpu_ids or [],
         limits=LIMITS,
         variables={"OWN": "agent"},

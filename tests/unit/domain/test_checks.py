@@ -223,7 +223,6 @@ def test_variables_need_names() -> None:
 @pytest.mark.parametrize(
     ("members", "text"),
     [
-        ({"ecsProperties": {}}, "ecsProperties"),
         ({"eksProperties": {}}, "eksProperties"),
         ({"platformCapabilities": ["MANAGED_INSTANCES"]}, "platformCapabilities"),
         ({"consumableResourceProperties": {"consumableResourceList": [{}]}}, "consumable"),

@@ -164,7 +164,11 @@ class Controller:
 
     async def _collect(self, attempt: Attempt) -> None:
         try:
-            await self._runtime.collect(attempt)
+            if attempt.parts:
+                left = [part for part in attempt.parts if part.phase < Phase.COLLECTED]
+                await asyncio.gather(*map(self._collect, left))
+            else:
+                await self._runtime.collect(attempt)
         except (StepFailed, OSError) as error:
             log.warning("attempt.log_incomplete", job_id=attempt.key.job_id, error=str(error))
         attempt.phase = Phase.COLLECTED
@@ -174,7 +178,9 @@ class Controller:
         await attempt.journaled.wait()
         async with self._removals:
             try:
-                await self._runtime.remove(attempt)
+                # What they share goes after them.
+                for one in (*attempt.parts, attempt):
+                    await self._runtime.remove(one)
             except (StepFailed, RuntimeAway) as error:
                 log.warning("attempt.not_removed", job_id=attempt.key.job_id, error=str(error))
             else:

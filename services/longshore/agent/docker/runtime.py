@@ -26,12 +26,15 @@ from longshore.agent.attempts.attempt import (
 from longshore.agent.config import AgentConfig
 from longshore.agent.docker.container import (
     ATTEMPT_LABEL,
+    CONTAINER_LABEL,
     GPUS_LABEL,
     INSTANCE_LABEL,
     JOB_LABEL,
     NEVER,
     Container,
     Limits,
+    Surroundings,
+    anchor_config,
     container_config,
     container_name,
     log_bounds,
@@ -126,6 +129,8 @@ class DockerRuntime:
         self._root: Path | None = None
         self._free_gpus = [str(index) for index in range(config.gpus)]
         self._gpus_of: dict[AttemptKey, list[str]] = {}
+        #: Of attempts of several containers, the one whose namespaces they share.
+        self._anchors: dict[AttemptKey, asyncio.Task[str]] = {}
 
     async def answers(self) -> bool:
         """Whether the engine is there."""
@@ -182,7 +187,9 @@ class DockerRuntime:
             labels = listed["Labels"]
             if SANDBOX_LABEL in labels:
                 continue
-            key = AttemptKey(labels[JOB_LABEL], int(labels[ATTEMPT_LABEL]))
+            key = AttemptKey(
+                labels[JOB_LABEL], int(labels[ATTEMPT_LABEL]), int(labels.get(CONTAINER_LABEL, 0))
+            )
             shown = await self._show(listed["Id"])
             if shown is not None:
                 found[key] = Found(
@@ -307,11 +314,17 @@ class DockerRuntime:
             self._spool.finish(name, whole=attempt.started_at is None)
 
     async def remove(self, attempt: Attempt) -> None:
-        """Removes the container and its volumes without a host path."""
+        """Removes the container and its volumes without a host path.
+
+        Of several containers each has its turn, and last the whole with what they share.
+        """
         # A creation that was not answered in time may have left a container under the name.
         name = container_name(self._config.instance_id, attempt.key)
         await self._delete(attempt.handle or name)
         self._containers.pop(attempt.handle, None)
+        if attempt.of is not None:
+            return
+        self._anchors.pop(attempt.key, None)
         for volume in shared_volumes(attempt.assignment):
             await self._delete_volume(volume)
 
@@ -356,9 +369,10 @@ class DockerRuntime:
     async def _launch(self, attempt: Attempt) -> datetime:
         gpu_ids = self._take_gpus(attempt)
         for tries in range(1, LAUNCH_TRIES + 1):
-            network_mode = await self._network.mode(node=attempt.is_node)
+            surroundings = await self._surroundings(attempt)
+            network_mode = surroundings.network
             if not attempt.handle:
-                attempt.handle = await self._create(attempt, network_mode, gpu_ids)
+                attempt.handle = await self._create(attempt, surroundings, gpu_ids)
                 self._track(attempt)
             try:
                 await self._engine.call(self._container(attempt).start(), START_SECONDS)
@@ -366,7 +380,7 @@ class DockerRuntime:
             except EngineError as error:
                 if tries < LAUNCH_TRIES and _sandbox_gone(error, network_mode):
                     log.warning("sandbox.gone", error=error.message)
-                    self._network.sandbox.invalidate()
+                    self._doubt_namespaces(attempt)
                     await self._delete(attempt.handle)
                     self._forget_container(attempt)
                     continue
@@ -397,9 +411,79 @@ class DockerRuntime:
             if not attempt.address and shown["State"]["Running"]:
                 raise no_network("the container has no address")
 
-    async def _create(self, attempt: Attempt, network_mode: str, gpu_ids: list[str]) -> str:
+    # Namespaces
+
+    async def _surroundings(self, attempt: Attempt) -> Surroundings:
+        """What an attempt's container shares with others.
+
+        Several containers of one attempt have one network, if need be that of a paused one.
+        """
+        network = await self._network.mode(node=attempt.is_node)
+        if attempt.of is None:
+            return Surroundings(network)
+        task = attempt.of.assignment.task
+        modes, anchor = (task.ipc_mode, task.pid_mode), ""
+        is_own = not network.startswith(("container:", "host"))
+        if is_own or "task" in modes:
+            anchor = f"container:{await self._anchor(attempt.of, network)}"
+        ipc, pid = (anchor if mode == "task" else mode for mode in modes)
+        return Surroundings(
+            anchor if is_own else network, ipc, pid, attempt.container_name, attempt.key.container
+        )
+
+    async def _anchor(self, whole: Attempt, network_mode: str) -> str:
+        """The id of the container whose namespaces the several of an attempt share.
+
+        Raises:
+            StepFailed: there can be none.
+            RuntimeAway: the engine did not answer.
+        """
+        making = self._anchors.get(whole.key)
+        if making is None or (making.done() and (making.cancelled() or making.exception())):
+            making = asyncio.create_task(self._make_anchor(whole, network_mode))
+            self._anchors[whole.key] = making
+        # It belongs to all who wait for it, and goes on when one of them is stopped.
+        return await asyncio.shield(making)
+
+    async def _make_anchor(self, whole: Attempt, network_mode: str) -> str:
+        name = container_name(self._config.instance_id, whole.key)
+        containers = self._engine.docker.containers
+        try:
+            shown = await self._show(name)
+            if shown is not None and shown["State"]["Running"]:
+                return str(shown["Id"])
+            await self._delete(name)
+            await self._network.sandbox.make_image()
+            config = anchor_config(
+                whole.assignment,
+                image=IMAGE,
+                instance_id=self._config.instance_id,
+                network_mode=network_mode,
+            )
+            created = await self._engine.call(containers.create(config, name=name), CREATE_SECONDS)
+            await self._engine.call(created.start(), START_SECONDS)
+        except SandboxError as error:
+            raise StepFailed("CannotCreateContainerError", str(error)) from error
+        except EngineError as error:
+            raise StepFailed(
+                "CannotStartContainerError", _said(error), may_be_machine=error.status >= 500
+            ) from error
+        except EngineAwayError as error:
+            raise RuntimeAway(str(error)) from error
+        except EngineTimeoutError as error:
+            raise StepFailed("DockerTimeoutError", str(error), may_be_machine=True) from error
+        return str(created.id)
+
+    def _doubt_namespaces(self, attempt: Attempt) -> None:
+        """What it was to share is gone: the next to need it looks again."""
+        self._network.sandbox.invalidate()
+        self._anchors.pop(attempt.key.whole(), None)
+
+    async def _create(
+        self, attempt: Attempt, surroundings: Surroundings, gpu_ids: list[str]
+    ) -> str:
         assignment = attempt.assignment
-        config = await self._container_config(attempt, network_mode, gpu_ids)
+        config = await self._container_config(attempt, surroundings, gpu_ids)
         name = container_name(self._config.instance_id, attempt.key)
         containers = self._engine.docker.containers
         for _ in range(LAUNCH_TRIES):
@@ -412,10 +496,10 @@ class DockerRuntime:
                 if error.status == 404 and "no such image" in error.message.lower():
                     self._images.forget(assignment.container.image)
                     await self._make_present(assignment.container)
-                elif error.status == 404 and _sandbox_gone(error, network_mode):
-                    self._network.sandbox.invalidate()
-                    network_mode = await self._network.mode(node=attempt.is_node)
-                    config = await self._container_config(attempt, network_mode, gpu_ids)
+                elif error.status == 404 and _sandbox_gone(error, surroundings.network):
+                    self._doubt_namespaces(attempt)
+                    surroundings = await self._surroundings(attempt)
+                    config = await self._container_config(attempt, surroundings, gpu_ids)
                 elif error.status == 409 and "name" in error.message:
                     # Left by a creation whose answer never came; it was never started.
                     await self._delete(name)
@@ -437,14 +521,15 @@ class DockerRuntime:
         raise StepFailed("CannotCreateContainerError", f"gave up after {LAUNCH_TRIES} tries")
 
     async def _container_config(
-        self, attempt: Attempt, network_mode: str, gpu_ids: list[str]
+        self, attempt: Attempt, surroundings: Surroundings, gpu_ids: list[str]
     ) -> dict[str, Any]:
-        way = await self._door.way(network_mode)
+        # An anchor has no door of its own: what it joined does, if that may have one.
+        way = await self._door.way(await self._network.mode(node=attempt.is_node))
         return container_config(
             attempt.assignment,
             instance_id=self._config.instance_id,
             compute_environment=self._config.compute_environment,
-            network_mode=network_mode,
+            surroundings=surroundings,
             gpu_ids=gpu_ids,
             limits=self._limits,
             variables=await self._endpoint.let_in(attempt, way),

@@ -22,35 +22,48 @@ _ULIMIT = "nofile"
 def check_fargate_container(container: Json, path: str) -> None:
     """Checks what is different from a container that runs on an instance."""
     check_not_deprecated(container.get("vcpus"), container.get("memory"), path)
-    require(
-        container.get("executionRoleArn"),
-        "executionRoleArn is required for Fargate.",
-        f"{path}.executionRoleArn",
+    check_fargate_job(container, path)
+    check_fargate_settings(container, path)
+    check_platform_version(
+        container.get("fargatePlatformConfiguration", {}).get("platformVersion", LATEST),
+        f"{path}.fargatePlatformConfiguration.platformVersion",
     )
+
+
+def check_fargate_settings(container: Json, path: str) -> None:
+    """Checks what is different in how one container runs."""
     _refuse(container.get("privileged"), "privileged", path)
-    for index, volume in enumerate(container.get("volumes", [])):
-        _refuse(volume.get("host", {}).get("sourcePath"), "host", f"{path}.volumes[{index}]")
     for index, ulimit in enumerate(container.get("ulimits", [])):
         _refuse(ulimit["name"] != _ULIMIT, ulimit["name"], f"{path}.ulimits[{index}]")
     for name in container.get("linuxParameters", {}):
         _refuse(name != _LINUX, name, f"{path}.linuxParameters")
     driver = container.get("logConfiguration", {}).get("logDriver")
     _refuse(driver not in (None, *_LOG_DRIVERS), str(driver), f"{path}.logConfiguration.logDriver")
-    _check_fargate_only(container, path)
 
 
-def _check_fargate_only(container: Json, path: str) -> None:
+def check_platform_version(version: str, member: str) -> None:
+    """Checks the form of a platform version."""
+    require(
+        _PLATFORM_VERSION.fullmatch(version),
+        f"platformVersion must be {LATEST} or three numbers, as in 1.4.0.",
+        member,
+    )
+
+
+def check_fargate_job(container: Json, path: str) -> None:
+    """Checks what is the whole job's, however many containers it has."""
+    require(
+        container.get("executionRoleArn"),
+        "executionRoleArn is required for Fargate.",
+        f"{path}.executionRoleArn",
+    )
+    for index, volume in enumerate(container.get("volumes", [])):
+        _refuse(volume.get("host", {}).get("sourcePath"), "host", f"{path}.volumes[{index}]")
     network = container.get("networkConfiguration", {})
     require(
         network.get("assignPublicIp", "DISABLED") in ("ENABLED", "DISABLED"),
         "assignPublicIp must be ENABLED or DISABLED.",
         f"{path}.networkConfiguration.assignPublicIp",
-    )
-    version = container.get("fargatePlatformConfiguration", {}).get("platformVersion", LATEST)
-    require(
-        _PLATFORM_VERSION.fullmatch(version),
-        f"platformVersion must be {LATEST} or three numbers, as in 1.4.0.",
-        f"{path}.fargatePlatformConfiguration.platformVersion",
     )
     smallest, largest = EPHEMERAL_STORAGE_GIB
     storage = container.get("ephemeralStorage")

@@ -244,4 +244,5 @@ def _attempt(row: asyncpg.Record) -> AttemptRecord:
         reason=row["reason"],
         status_reason=row["status_reason"],
         address=row["address"],
+        containers={state["name"]: state for state in row["containers"] or ()},
     )

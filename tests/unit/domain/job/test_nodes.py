@@ -248,7 +248,7 @@ def test_ranges_of_other_kinds_are_not_supported(member: str, value: Any) -> Non
     ("members", "kind", "member"),
     [
         ({"containerProperties": CONTAINER}, InvalidRequest, "containerProperties"),
-        ({"ecsProperties": {}}, Unimplemented, "ecsProperties"),
+        ({"ecsProperties": {}}, InvalidRequest, "ecsProperties"),
         ({"eksProperties": {}}, Unimplemented, "eksProperties"),
         ({"platformCapabilities": ["FARGATE"]}, InvalidRequest, "nodeProperties"),
         ({"type": "container"}, InvalidRequest, "nodeProperties"),

@@ -122,7 +122,7 @@ WHERE j.job_id = c.job_id AND j.array_index = c.array_index AND j.status NOT IN 
 -- $1 job ids
 SELECT j.job_id, j.name, j.job_queue, j.definition_name, j.definition_revision, j.array_size,
     j.attempts_max, j.timeout_seconds, s.container, s.detail -> 'retryStrategy' -> 'evaluateOnExit' AS rules,
-    j.num_nodes, j.main_node, s.nodes,
+    j.num_nodes, j.main_node, s.nodes, s.task,
     CASE WHEN (s.detail ->> 'propagateTags')::boolean THEN coalesce(d.tags, '{}') || s.tags END AS tags
 FROM jobs j JOIN job_specs s USING (job_id)
 LEFT JOIN job_definitions d ON d.name = j.definition_name AND d.revision = j.definition_revision
