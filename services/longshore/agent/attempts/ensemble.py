@@ -75,8 +75,9 @@ class Ensemble:
                 while not self._given_back and any(part.live for part in attempt.parts):
                     self._changed.clear()
                     await self._wait(self._act())
-                for drive in drives:
-                    drive.cancel()
+                if self._given_back:
+                    for drive in drives:
+                        drive.cancel()
         finally:
             attempt.on_stop = None
         if self._given_back and not any(part.reached for part in attempt.parts):
@@ -84,9 +85,9 @@ class Ensemble:
         return self._ended()
 
     async def _drive(self, part: Attempt) -> None:
-        """Moves one container on to its end, and closes its log."""
+        """Moves one container on to its end, and closes its log if the attempt goes on."""
         gate = self._gates[part.container_name]
-        while part.phase < Phase.COLLECTED:
+        while part.live:
             if part.phase is Phase.READY:
                 # What is to end goes on, too: the next step sees that.
                 await gate
@@ -103,6 +104,11 @@ class Ensemble:
                 change = await self._controller.recover(part)
             if change is not None:
                 self._take(part, change)
+        if part.phase is Phase.ENDED and not self._is_ending(self._progress()):
+            await self._controller.step(part)
+
+    def _is_ending(self, progress: dict[str, Progress]) -> bool:
+        return self._attempt.stopping or containers.is_over(self._members, progress)
 
     def _take(self, part: Attempt, change: pb.AttemptChange) -> None:
         """Notes how far a container is."""
@@ -128,7 +134,7 @@ class Ensemble:
     def _act(self) -> datetime | None:
         """Does what is due, and says when something else will be, if nothing happens until then."""
         attempt, progress = self._attempt, self._progress()
-        if attempt.stopping or containers.is_over(self._members, progress):
+        if self._is_ending(progress):
             self._end(progress)
             return None
         steps = containers.steps(self._members, progress, now())
