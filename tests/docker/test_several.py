@@ -84,8 +84,6 @@ async def test_they_start_in_order_and_the_essential_one_ends_them(stand: Stand)
     assert ended["main"] <= ended["sidecar"]
     assert await stand.output_of(assignment, "main") == "main\n"
     assert await stand.output_of(assignment, "set-up") == "ready\n"
-    [running, *_] = stand.scheduler.changes[key_of(assignment.key)]
-    assert running.HasField("start_time")
 
 
 async def test_what_others_end_with(stand: Stand) -> None:
@@ -158,7 +156,9 @@ async def test_a_stop_while_one_waits_for_another(stand: Stand) -> None:
     )
     await stand.scheduler.assign(assignment)
     await until_printed(stand, assignment, "set-up", "up\n")
-    assert stand.scheduler.last(assignment) is None
+    starting = await stand.scheduler.reached(assignment, pb.ATTEMPT_STATUS_STARTING)
+    assert starting.status == pb.ATTEMPT_STATUS_STARTING
+    assert [one.HasField("start_time") for one in starting.containers] == [False, True]
     await stand.scheduler.stop(assignment, "enough")
     end = await stand.scheduler.ended(assignment)
     assert (end.status_reason, end.HasField("exit_code")) == ("enough", False)

@@ -209,9 +209,13 @@ async def test_what_does_not_go_with_the_definition_is_refused(
             "nodeOverrides is for job definitions with nodeProperties",
         ),
         (
-            {"nodeOverrides": override(ecsPropertiesOverride={})},
-            Unimplemented,
-            f"{path}.ecsPropertiesOverride",
+            {
+                "nodeOverrides": override(
+                    ecsPropertiesOverride={"taskProperties": [{"containers": [{"name": "a"}]}]}
+                )
+            },
+            InvalidRequest,
+            f"{path}.ecsPropertiesOverride is for node ranges with ecsProperties",
         ),
         (
             {"nodeOverrides": override(eksPropertiesOverride={})},

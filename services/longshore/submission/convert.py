@@ -167,7 +167,6 @@ def _node_overrides(request: job_pb2.SubmitJobRequest) -> NodeOverrides | None:
 
 def _range_overrides(entry: job_pb2.NodePropertyOverride, member: str) -> RangeOverrides:
     refused = {
-        "ecsPropertiesOverride": entry.HasField("ecs_properties_override"),
         "eksPropertiesOverride": entry.HasField("eks_properties_override"),
         "consumableResourcePropertiesOverride": bool(
             entry.consumable_resource_properties_override.consumable_resource_list
@@ -180,6 +179,11 @@ def _range_overrides(entry: job_pb2.NodePropertyOverride, member: str) -> RangeO
     return RangeOverrides(
         target_nodes=entry.target_nodes,
         container=_overrides(entry.container_overrides) if has_overrides else None,
+        ecs=(
+            _ecs_overrides(entry.ecs_properties_override, f"{member}.{OVERRIDE_PATH}")
+            if entry.HasField("ecs_properties_override")
+            else None
+        ),
         instance_types=tuple(entry.instance_types),
     )
 

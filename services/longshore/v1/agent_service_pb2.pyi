@@ -69,8 +69,8 @@ class _AttemptStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Attempt
     ATTEMPT_STATUS_UNSPECIFIED: _AttemptStatus.ValueType  # 0
     """Not said; never valid on the wire."""
     ATTEMPT_STATUS_STARTING: _AttemptStatus.ValueType  # 1
-    """Placed: image, container and start are under way. An attempt is that from its assignment on, so agents do not
-    report it; older ones may, and nothing follows.
+    """Placed: image, container and start are under way. An attempt is that from its assignment on, so agents report it
+    only with news of some of several containers; older ones may without, and nothing follows.
     """
     ATTEMPT_STATUS_RUNNING: _AttemptStatus.ValueType  # 2
     """The container's main process is up."""
@@ -87,8 +87,8 @@ class AttemptStatus(_AttemptStatus, metaclass=_AttemptStatusEnumTypeWrapper):
 ATTEMPT_STATUS_UNSPECIFIED: AttemptStatus.ValueType  # 0
 """Not said; never valid on the wire."""
 ATTEMPT_STATUS_STARTING: AttemptStatus.ValueType  # 1
-"""Placed: image, container and start are under way. An attempt is that from its assignment on, so agents do not
-report it; older ones may, and nothing follows.
+"""Placed: image, container and start are under way. An attempt is that from its assignment on, so agents report it
+only with news of some of several containers; older ones may without, and nothing follows.
 """
 ATTEMPT_STATUS_RUNNING: AttemptStatus.ValueType  # 2
 """The container's main process is up."""

@@ -238,8 +238,12 @@ class Attempt:
         return change
 
     def progress(self) -> pb.AttemptChange:
-        """How far its several containers are, for the journal."""
-        return self._change(pb.ATTEMPT_STATUS_STARTING)
+        """The change for how far its several containers are."""
+        if self.phase < Phase.RUNNING or self.started_at is None:
+            return self._change(pb.ATTEMPT_STATUS_STARTING)
+        change = self._change(pb.ATTEMPT_STATUS_RUNNING)
+        change.start_time.FromDatetime(self.started_at)
+        return change
 
     def returned(self, status_reason: str) -> pb.AttemptChange:
         """The change for one that is given back: nothing of it is, or ever was, on this machine."""

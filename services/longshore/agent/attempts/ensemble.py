@@ -59,6 +59,7 @@ class Ensemble:
                 self._open(name, "")
         self._status_reasons: dict[str, str] = {}
         self._given_back = ""
+        self._said: pb.AttemptChange | None = None
         self._changed = asyncio.Event()
 
     async def run(self) -> pb.AttemptChange:
@@ -145,8 +146,21 @@ class Ensemble:
             self._open(name, f"{_NEVER}{why}")
             self._parts[name].stop(FAILED_TO_START)
         if attempt.phase is not Phase.RUNNING and containers.are_settled(self._members, progress):
-            self._tell(attempt.started(max(filter(None, map(_started_at, attempt.parts)))))
+            started_at = max(filter(None, map(_started_at, attempt.parts)))
+            self._said = attempt.started(started_at)
+            self._tell(self._said)
+        elif attempt.phase is Phase.RUNNING or not all(g.done() for g in self._gates.values()):
+            # What takes its time is told of as it goes.
+            self._say(attempt.progress())
         return steps.due_at
+
+    def _say(self, change: pb.AttemptChange) -> None:
+        """Tells of the containers what was not told yet."""
+        if self._said is None or list(self._said.containers) != list(change.containers):
+            begun = any(one.HasField("start_time") for one in change.containers)
+            self._said = change
+            if begun:
+                self._tell(change)
 
     def _end(self, progress: dict[str, Progress]) -> None:
         """Ends what has not ended: what never began at once, the others in order."""

@@ -54,6 +54,8 @@ def take_report(
         return
     if report.started_at is not None and not live.running:
         _start(attempts, changes, live, report.started_at, report)
+    elif report.containers and not report.ended:
+        _note_containers(changes, live, report)
     if report.ended and live.key.is_node:
         _end_node(attempts, changes, live, report, rules)
     elif report.ended:
@@ -128,6 +130,19 @@ def _start(
             if node.held_back:
                 node.held_back, node.main_address = False, report.address or ""
                 changes.released.append(node)
+
+
+def _note_containers(changes: Changes, live: LiveAttempt, report: AttemptReport) -> None:
+    """Notes how far the several containers of an attempt are, which itself is where it was."""
+    changes.attempt_moves[live.key, live.attempt] = AttemptMove(
+        live.key,
+        live.attempt,
+        "RUNNING" if live.running else "STARTING",
+        live.started_at,
+        address=live.address,
+        running_at=live.running_at,
+        containers=report.containers,
+    )
 
 
 def _end(

@@ -98,7 +98,9 @@ def _kept_nodes(properties: Json) -> Json:
     return {
         **properties,
         "nodeRangeProperties": [
-            {**entry, "container": _kept_container(entry["container"])}
+            {**entry, "ecsProperties": kept_ecs(entry["ecsProperties"], EC2)}
+            if "ecsProperties" in entry
+            else {**entry, "container": _kept_container(entry["container"])}
             for entry in properties["nodeRangeProperties"]
         ],
     }

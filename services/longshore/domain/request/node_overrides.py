@@ -4,9 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from longshore.domain.checks import Json, check_count, require
+from longshore.domain.environment import EC2
 from longshore.domain.errors import InvalidRequest
 from longshore.domain.job.nodes import NodeRange, range_of_each, ranges_of
 from longshore.domain.request.container import check_environment, check_resources, needs_of
+from longshore.domain.request.ecs import (
+    OVERRIDE_PATH,
+    EcsOverrides,
+    check_ecs_overrides,
+    needs_of_task,
+    resolve_ecs,
+    task_of,
+)
 from longshore.domain.request.merge import Overrides, merge_container
 from longshore.domain.request.node_properties import (
     RANGES_MAX,
@@ -26,6 +35,7 @@ class RangeOverrides:
 
     target_nodes: str
     container: Overrides | None = None
+    ecs: EcsOverrides | None = None
     instance_types: tuple[str, ...] = ()
 
 
@@ -65,6 +75,8 @@ def check_node_overrides(overrides: NodeOverrides) -> None:
         path = f"{member}.containerOverrides"
         check_resources(container.resource_requirements, f"{path}.resourceRequirements")
         check_environment(container.environment, f"{path}.environment")
+        if given.ecs:
+            check_ecs_overrides(given.ecs, f"{member}.{OVERRIDE_PATH}")
         check_types(_entry(given), f"{member}.instanceTypes")
 
 
@@ -97,9 +109,7 @@ def resolve_nodes(
     ranges = ranges_of([entry["targetNodes"] for entry in entries])
     changes = _by_range(overrides.ranges, ranges)
     merged = [
-        _merge_entry(entry, *changes[position], parameters)
-        if position in changes
-        else {**entry, "container": merge_container(entry["container"], None, parameters)}
+        _merge_entry(entry, *changes.get(position, (RangeOverrides(""), _PATH)), parameters)
         for position, entry in enumerate(entries)
     ]
     kind = check_one_type([types_of(entry) for entry in merged], _PATH)
@@ -143,27 +153,47 @@ def _by_range(
 def _merge_entry(
     entry: Json, change: RangeOverrides, member: str, parameters: Mapping[str, str]
 ) -> Json:
-    container = merge_container(
-        entry["container"], change.container, parameters, f"{member}.containerOverrides"
-    )
-    merged = {**entry, "container": container}
+    for kind, name, given in (
+        ("container", "containerOverrides", change.container not in (None, Overrides())),
+        ("ecsProperties", OVERRIDE_PATH, change.ecs not in (None, EcsOverrides())),
+    ):
+        require(
+            kind in entry or not given,
+            f"{member}.{name} is for node ranges with {kind}, which this one does not have.",
+            f"{member}.{name}",
+        )
+    merged = dict(entry)
+    if "ecsProperties" in entry:
+        merged["ecsProperties"], _ = resolve_ecs(
+            entry["ecsProperties"], change.ecs, parameters, EC2, f"{member}.{OVERRIDE_PATH}"
+        )
+    else:
+        merged["container"] = merge_container(
+            entry["container"], change.container, parameters, f"{member}.containerOverrides"
+        )
     if new := types_of(_entry(change)):
         # Said in one way, the type holds for both: the definition may have used the other one.
+        single = merged.get("container", {})
         if change.instance_types or "instanceTypes" in entry:
             merged["instanceTypes"] = new[:1]
-        if "instanceType" in container:
-            container["instanceType"] = new[0]
+        if "instanceType" in single:
+            single["instanceType"] = new[0]
     return merged
 
 
 def _largest(entries: Sequence[Json], ranges: Sequence[NodeRange], num_nodes: int) -> Resources:
     """What fits every node; ranges that have none left do not count."""
     needs = [
-        needs_of(entries[position]["container"], f"{_PATH}.containerOverrides")
-        for position in sorted(set(range_of_each(ranges, num_nodes)))
+        _needs(entries[position]) for position in sorted(set(range_of_each(ranges, num_nodes)))
     ]
     return Resources(
         max(need.vcpu_milli for need in needs),
         max(need.memory_mib for need in needs),
         max(need.gpus for need in needs),
     )
+
+
+def _needs(entry: Json) -> Resources:
+    if "ecsProperties" in entry:
+        return needs_of_task(task_of(entry["ecsProperties"]), f"{_PATH}.{OVERRIDE_PATH}")
+    return needs_of(entry["container"], f"{_PATH}.containerOverrides")

@@ -7,6 +7,7 @@ from longshore.domain.checks import Json, require, unsupported
 from longshore.domain.environment import EC2
 from longshore.domain.job.nodes import NODES_MAX, NodeRange, range_of_each, ranges_of
 from longshore.domain.request.container import check_container
+from longshore.domain.request.ecs import check_ecs
 
 RANGES_MAX = 5
 _PATH = "nodeProperties"
@@ -51,13 +52,20 @@ def _check_count(num_nodes: int, member: str) -> None:
 
 def _check_entry(entry: Json, member: str) -> None:
     given = [name for name in _KINDS if name in entry]
-    for name in given:
-        if name != "container":
-            raise unsupported(f"{member}.{name}", ": use container")
-    require(given, f"{member} needs a container.", f"{member}.container")
+    require(given, f"{member} needs a container or ecsProperties.", f"{member}.container")
+    if "eksProperties" in entry:
+        raise unsupported(f"{member}.eksProperties", ": use container or ecsProperties")
+    require(
+        len(given) == 1,
+        f"{member}: {' and '.join(given)} must not both be given.",
+        f"{member}.{given[-1]}",
+    )
     if entry.get("consumableResourceProperties", {}).get("consumableResourceList"):
         raise unsupported(f"{member}.consumableResourceProperties")
-    check_container(entry["container"], f"{member}.container", of_node=True)
+    if "ecsProperties" in entry:
+        check_ecs(entry["ecsProperties"], EC2, f"{member}.ecsProperties")
+    else:
+        check_container(entry["container"], f"{member}.container", of_node=True)
     check_types(entry, f"{member}.instanceTypes")
 
 

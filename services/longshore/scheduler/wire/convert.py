@@ -50,6 +50,7 @@ _RUNTIMES = {
 }
 #: Statuses that say something new.
 _STATUSES = (
+    pb.ATTEMPT_STATUS_STARTING,
     pb.ATTEMPT_STATUS_RUNNING,
     pb.ATTEMPT_STATUS_ENDED,
     pb.ATTEMPT_STATUS_RETURNED,
