@@ -49,12 +49,25 @@ def states(job: Json) -> dict[str, Json]:
     return {container["name"]: container for container in task["containers"]}
 
 
-def test_a_sidecar_that_would_run_for_ever_is_stopped(aws: Aws) -> None:
+def up(gate: Gate) -> str:
+    """Runs until it is told to stop, and says once it is ready for that."""
+    return FOREVER.replace("echo up", f"echo up; touch {gate.directory}/up")
+
+
+def shared(gate: Gate) -> Json:
+    """Members of a container that sees the gate."""
+    return {"mountPoints": gate.volumes["mountPoints"]}
+
+
+def test_a_sidecar_that_would_run_for_ever_is_stopped(aws: Aws, gate: Gate) -> None:
     job_id = run(
         aws,
         "sidecar",
-        a_container("main", "echo done", dependsOn=after("helper")),
-        a_container("helper", FOREVER, essential=False),
+        a_container(
+            "main", f"{gate.script('up')}; echo done", dependsOn=after("helper"), **shared(gate)
+        ),
+        a_container("helper", up(gate), essential=False, **shared(gate)),
+        volumes=gate.volumes["volumes"],
     )
     job = aws.end(job_id)
     assert (job["status"], job["statusReason"]) == (
@@ -116,7 +129,7 @@ def test_what_an_init_container_decides(aws: Aws, gate: Gate) -> None:
         aws,
         "init",
         a_container("main", "echo no", dependsOn=after("set-up", "SUCCESS")),
-        a_container("set-up", f"{gate.script()}; exit 3", essential=False, **_mounts(gate)),
+        a_container("set-up", f"{gate.script()}; exit 3", essential=False, **shared(gate)),
         retryStrategy={"attempts": 3, "evaluateOnExit": [{"action": "EXIT", "onExitCode": "*"}]},
         volumes=gate.volumes["volumes"],
     )
@@ -133,10 +146,6 @@ def test_what_an_init_container_decides(aws: Aws, gate: Gate) -> None:
     assert states(job)["main"]["reason"].startswith("TaskDependencyError: ")
     [attempt] = job["attempts"]
     assert "startedAt" not in attempt
-
-
-def _mounts(gate: Gate) -> Json:
-    return {"mountPoints": gate.volumes["mountPoints"]}
 
 
 def test_retries_look_at_the_essential_container(aws: Aws) -> None:
@@ -197,12 +206,16 @@ def test_overrides_are_by_name(aws: Aws) -> None:
 
 def test_children_and_nodes_may_have_several(aws: Aws) -> None:
     """Each child of an array, and each node of a multi-node job, all of them together."""
-    sidecar = a_container("beside", FOREVER, essential=False)
-    main = a_container("main", "echo $AWS_BATCH_JOB_ARRAY_INDEX", dependsOn=after("beside"))
+    sidecar = a_container("beside", "echo beside", essential=False)
+    main = a_container(
+        "main", "echo $AWS_BATCH_JOB_ARRAY_INDEX", dependsOn=after("beside", "COMPLETE")
+    )
     array = aws.submit(
         "several", register(aws, "several", main, sidecar), arrayProperties={"size": 2}
     )
-    main = a_container("main", "echo $AWS_BATCH_JOB_NODE_INDEX", dependsOn=after("beside"))
+    main = a_container(
+        "main", "echo $AWS_BATCH_JOB_NODE_INDEX", dependsOn=after("beside", "COMPLETE")
+    )
     answer = aws.client.register_job_definition(
         jobDefinitionName="nodes-of-several",
         type="multinode",
@@ -220,12 +233,12 @@ def test_children_and_nodes_may_have_several(aws: Aws) -> None:
     nodes = aws.submit("nodes-of-several", f"nodes-of-several:{answer['revision']}")
     assert aws.end(array)["status"] == "SUCCEEDED"
     assert aws.output(f"{array}:1") == "1\n"
-    assert states(aws.job(f"{array}:1"))["beside"]["exitCode"] == 5
+    assert states(aws.job(f"{array}:1"))["beside"]["exitCode"] == 0
     job = aws.end(nodes)
     assert job["status"] == "SUCCEEDED", job
     assert job["attempts"][0]["taskProperties"][0]["containers"][0]["exitCode"] == 0
     node = aws.job(f"{nodes}#0")
-    assert states(node)["beside"]["exitCode"] == 5
+    assert states(node)["beside"]["exitCode"] == 0
     assert aws.output(nodes) == "0\n"
 
 
