@@ -1,5 +1,7 @@
 """Jobs of several containers, by boto3, on a stack that all share."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,6 +9,7 @@ from acceptance.aws import IMAGE, Aws, Gate, Json
 from acceptance.stand import RUNTIME
 from botocore.exceptions import ClientError
 
+ROOT = Path(__file__).parents[2]
 FOREVER = "trap 'echo told to stop; exit 5' TERM; echo up; while :; do sleep 0.05; done"
 
 
@@ -268,3 +271,13 @@ def test_the_command_shows_each_container(aws: Aws) -> None:
     assert aws.stack.cli("logs", job_id, "--container", "set-up").stdout == "from set-up\n"
     wrong = aws.stack.cli("logs", job_id, "--container", "gone")
     assert "it has main, set-up" in wrong.stderr
+
+
+@pytest.mark.skipif(RUNTIME != "docker", reason="processes share no volume")
+def test_the_example_of_the_docs(aws: Aws) -> None:
+    text = (ROOT / "docs" / "multi-container.md").read_text("utf-8")
+    definition = json.loads(text.partition("```json")[2].partition("```")[0])
+    answer = aws.client.register_job_definition(**definition)
+    job_id = aws.submit("greeting", f"greeting:{answer['revision']}")
+    assert aws.end(job_id)["status"] == "SUCCEEDED"
+    assert aws.output(job_id).endswith("hello\n")

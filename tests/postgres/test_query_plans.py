@@ -139,7 +139,15 @@ CASES: list[tuple[str, tuple[Any, ...], str]] = [
     ("job_dependency.of_jobs", (SOME,), "job_dependencies_pkey"),
     (
         "attempt.move",
-        (SOME, each(-1), each(1), each("RUNNING"), *(each(None) for _ in range(7)), each(False)),
+        (
+            SOME,
+            each(-1),
+            each(1),
+            each("RUNNING"),
+            *(each(None) for _ in range(7)),
+            each(False),
+            each(None),
+        ),
         "attempts_one_live",
     ),
     ("attempt.stop", (SOME, each(-1), each(1), each("TERMINATED"), each("x")), "attempts_one_live"),

@@ -161,12 +161,13 @@ def _report(change: pb.AttemptChange, instance_id: str) -> AttemptReport | None:
         key = JobKey.parse(change.key.job_id)
     except InvalidRequest:
         return None
+    started = change.HasField("start_time") and change.status != pb.ATTEMPT_STATUS_STARTING
     return AttemptReport(
         key=key,
         attempt=change.key.attempt,
         ended=change.status == pb.ATTEMPT_STATUS_ENDED,
         returned=change.status == pb.ATTEMPT_STATUS_RETURNED,
-        started_at=_time(change.start_time) if change.HasField("start_time") else None,
+        started_at=_time(change.start_time) if started else None,
         stopped_at=_time(change.stop_time) if change.HasField("stop_time") else None,
         exit_code=change.exit_code if change.HasField("exit_code") else None,
         reason=_text(change.reason, TEXT_MAX) if change.HasField("reason") else None,
