@@ -192,6 +192,12 @@ class Attempt:
         return self.assignment.HasField("node")
 
     @property
+    def is_bound(self) -> bool:
+        """Whether it stays here: something of it may be on the machine, or others count on it."""
+        kin = (self,) if self.of is None else self.of.parts
+        return self.is_node or any(one.reached or one.handle for one in kin)
+
+    @property
     def stop_seconds(self) -> float:
         """Time between SIGTERM and SIGKILL."""
         if self.assignment.HasField("stop_timeout"):

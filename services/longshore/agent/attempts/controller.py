@@ -121,13 +121,14 @@ class Controller:
         """Waits until attempts can start here.
 
         What never reached the runtime does not once it is stopped, and is given back after a while;
-        but not a node, without which the others of its job would wait in vain.
+        but not a node, without which the others of its job would wait in vain, nor one of several
+        containers of which another did.
         """
         if attempt.handle:
             await self._health.fit()
         elif attempt.stopping:
             return None
-        elif attempt.reached or attempt.is_node:
+        elif attempt.is_bound:
             await _unless_stopped(attempt, self._health.fit())
         else:
             try:

@@ -370,7 +370,6 @@ class DockerRuntime:
         gpu_ids = self._take_gpus(attempt)
         for tries in range(1, LAUNCH_TRIES + 1):
             surroundings = await self._surroundings(attempt)
-            network_mode = surroundings.network
             if not attempt.handle:
                 attempt.handle = await self._create(attempt, surroundings, gpu_ids)
                 self._track(attempt)
@@ -378,7 +377,7 @@ class DockerRuntime:
                 await self._engine.call(self._container(attempt).start(), START_SECONDS)
                 break
             except EngineError as error:
-                if tries < LAUNCH_TRIES and _sandbox_gone(error, network_mode):
+                if tries < LAUNCH_TRIES and _company_gone(error, surroundings):
                     log.warning("sandbox.gone", error=error.message)
                     self._doubt_namespaces(attempt)
                     await self._delete(attempt.handle)
@@ -496,7 +495,7 @@ class DockerRuntime:
                 if error.status == 404 and "no such image" in error.message.lower():
                     self._images.forget(assignment.container.image)
                     await self._make_present(assignment.container)
-                elif error.status == 404 and _sandbox_gone(error, surroundings.network):
+                elif error.status == 404 and _company_gone(error, surroundings):
                     self._doubt_namespaces(attempt)
                     surroundings = await self._surroundings(attempt)
                     config = await self._container_config(attempt, surroundings, gpu_ids)
@@ -679,10 +678,14 @@ class DockerRuntime:
         self._free_gpus += self._gpus_of.pop(key, [])
 
 
-def _sandbox_gone(error: EngineError, network_mode: str) -> bool:
-    """Whether a failure comes from the sandbox's having died."""
-    return network_mode.startswith("container:") and (
-        "cannot join network" in error.message or "No such container" in error.message
+def _company_gone(error: EngineError, surroundings: Surroundings) -> bool:
+    """Whether a failure comes from the death of what a container was to share something of."""
+    joined = (surroundings.network, surroundings.ipc, surroundings.pid)
+    text = error.message
+    return any(mode.startswith("container:") for mode in joined) and (
+        "cannot join network" in text
+        or "No such container" in text
+        or ("namespace" in text and "not running" in text)
     )
 
 
