@@ -1,6 +1,7 @@
 """Attempts of several containers, and of several processes alike."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -344,3 +345,45 @@ async def test_reasons_are_each_containers_own(containers: Stand) -> None:
     assert found["hungry"] == (137, "OutOfMemoryError: Container killed due to memory usage")
     assert found["nowhere"][0] is None
     assert found["nowhere"][1].startswith("CannotPullContainerError")
+
+
+@pytest.mark.docker
+async def test_each_is_told_of_itself_and_of_all(containers: Stand, tmp_path: Path) -> None:
+    """By the metadata endpoint: its own name, and under /task the names of all that started."""
+    ask = "wget -qO- $ECS_CONTAINER_METADATA_URI_V4"
+    up, members = tmp_path / "up", shared(tmp_path)
+    assignment = containers.several(
+        a_part("main", f"{ask}; echo; {ask}/task; touch {up}", ("beside", "START"), **members),
+        a_part("beside", f"until [ -e {up} ]; do sleep 0.05; done", **members),
+        volumes=volumes(tmp_path),
+    )
+    end = await containers.run(assignment)
+    assert end.exit_code == 0, end
+    own, task = map(json.loads, (await containers.output_of(assignment, "main")).splitlines())
+    assert own["Name"] == own["Labels"]["com.amazonaws.ecs.container-name"] == "main"
+    assert own["Limits"]["Memory"] == 64
+    assert own["LogOptions"]["awslogs-stream"] == f"definition/main/{assignment.attempt_id}"
+    assert {one["Name"] for one in task["Containers"]} == {"main", "beside"}
+    assert len({one["ContainerARN"] for one in task["Containers"]}) == 2
+    assert task["Limits"]["Memory"] == 128
+
+
+async def test_what_makes_no_sense_fails_alone(stand: Stand) -> None:
+    """What no scheduler of ours would say; and names as long as they get."""
+    wrong = stand.several(a_part("main", "true"))
+    wrong.ClearField("container_log_stream_names")
+    missing = stand.several(a_part("main", "true"))
+    missing.task.containers[0].ClearField("resource_requirements")
+    unknown = stand.several(a_part("main", "true", ("gone", "START")))
+    names = ["n" * 254 + str(number) for number in range(9)]
+    fine = stand.several(
+        a_part("main", "true", *((name, "COMPLETE") for name in names)),
+        *(a_part(name, "echo fine", essential=False) for name in names),
+    )
+    await stand.scheduler.assign(wrong, missing, unknown, fine)
+    for assignment in (wrong, missing, unknown):
+        end = await stand.scheduler.ended(assignment)
+        assert not end.HasField("exit_code")
+        assert end.reason
+    assert (await stand.scheduler.ended(fine)).exit_code == 0
+    assert await stand.output_of(fine, names[-1]) == "fine\n"

@@ -1,21 +1,28 @@
 """The containers of a multi-container job, each as what runs containers knows attempts."""
 
+import structlog
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import MessageToDict
 
 from longshore.agent.attempts.attempt import Attempt
+from longshore.domain.errors import InvalidRequest
 from longshore.domain.job.containers import Member
 from longshore.domain.request.container import needs_of
 from longshore.domain.request.ecs import members_of
 from longshore.v1 import agent_service_pb2 as pb
 from longshore.v1 import ecs_pb2, job_definition_pb2, resources_pb2
 
+log = structlog.get_logger()
+
 _CONTAINER = job_definition_pb2.ContainerProperties.DESCRIPTOR.fields_by_name
 
 
 def divide(attempt: Attempt) -> None:
-    """Gives an attempt of several containers its parts; others have none."""
-    if attempt.assignment.HasField("task"):
+    """Gives an attempt of several containers its parts; others have none.
+
+    One whose containers make no sense has none, either, and fails as one without an image does.
+    """
+    try:
         attempt.parts = tuple(
             Attempt(
                 attempt.key._replace(container=position),
@@ -25,6 +32,8 @@ def divide(attempt: Attempt) -> None:
             )
             for position, container in enumerate(attempt.assignment.task.containers, start=1)
         )
+    except (InvalidRequest, IndexError):
+        log.exception("attempt.not_divided", job_id=attempt.key.job_id, attempt=attempt.key.attempt)
 
 
 def members(attempt: Attempt) -> list[Member]:
