@@ -191,10 +191,7 @@ async def test_a_start_timeout_is_of_the_one_that_is_waited_for(stand: Stand) ->
     assert ends(end)["slow"][0] is not None
 
 
-@pytest.mark.parametrize("way", ["kill", "terminate"])
-async def test_an_agent_that_comes_back_goes_on(
-    own: Stand, way: str, tmp_path: Path, engine: Engine
-) -> None:
+async def test_an_agent_that_comes_back_goes_on(own: Stand, tmp_path: Path, engine: Engine) -> None:
     """While one waits for another, and once all run; none is started twice."""
     await own.open()
     gate = tmp_path / "gate"
@@ -217,7 +214,7 @@ async def test_an_agent_that_comes_back_goes_on(
 
     async def restart() -> None:
         assert own.agent is not None
-        await (own.agent.kill() if way == "kill" else own.agent.terminate())
+        await own.agent.kill()
         await own.start_agent()
 
     await own.scheduler.assign(assignment)
@@ -387,3 +384,31 @@ async def test_what_makes_no_sense_fails_alone(stand: Stand) -> None:
         assert end.reason
     assert (await stand.scheduler.ended(fine)).exit_code == 0
     assert await stand.output_of(fine, names[-1]) == "fine\n"
+
+
+@pytest.mark.docker
+async def test_one_network_also_where_the_sandbox_has_died(
+    own_containers: Stand, engine: Engine, tmp_path: Path
+) -> None:
+    """What starts afterwards joins those that run, not the next sandbox."""
+    stand, gone, members = own_containers, tmp_path / "gone", shared(tmp_path)
+    await stand.open()
+    assignment = stand.several(
+        a_part("main", f"until {_GET}; do sleep 0.05; done", ("wait", "COMPLETE")),
+        a_part("server", _SERVE, essential=False, stop_timeout=2),
+        a_part("wait", f"until [ -e {gone} ]; do sleep 0.05; done", essential=False, **members),
+        volumes=volumes(tmp_path),
+    )
+    await stand.scheduler.assign(assignment)
+
+    def both_run() -> bool:
+        last = stand.scheduler.last(assignment)
+        return last is not None and sum(c.HasField("start_time") for c in last.containers) == 2
+
+    await stand.scheduler.until(both_run)
+    name = f"longshore-{stand.instance_id}-sandbox"
+    await engine.docker.containers.container(name).delete(force=True)
+    gone.touch()
+    end = await stand.scheduler.ended(assignment)
+    assert end.exit_code == 0, end
+    assert (await stand.run(stand.an_attempt("true"))).exit_code == 0

@@ -447,7 +447,7 @@ class Assignment(_message.Message):
     array_size: _builtins.int
     """Size of the array that the child belongs to."""
     log_stream_name: _builtins.str
-    """Name of the attempt's log in the log service."""
+    """Name of the attempt's log in the log service; of several containers, that of the first essential one."""
     compute_environment_uuid: _builtins.str
     """UUID of the compute environment: it stands in the ARNs by which the attempt knows itself. Empty if the environment
     is not on record any more.

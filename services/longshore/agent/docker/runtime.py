@@ -420,6 +420,8 @@ class DockerRuntime:
         network = await self._network.mode(node=attempt.is_node)
         if attempt.of is None:
             return Surroundings(network)
+        if network.startswith("container:"):
+            network = await self._network_of_others(attempt.of) or network
         task = attempt.of.assignment.task
         modes, anchor = (task.ipc_mode, task.pid_mode), ""
         is_own = not network.startswith(("container:", "host"))
@@ -429,6 +431,25 @@ class DockerRuntime:
         return Surroundings(
             anchor if is_own else network, ipc, pid, attempt.container_name, attempt.key.container
         )
+
+    async def _network_of_others(self, whole: Attempt) -> str:
+        """The network of those of an attempt's containers that run; empty if none does.
+
+        The sandbox that they joined may be gone. Its network is there as long as they are.
+        """
+        for part in whole.parts:
+            container = self._containers.get(part.handle)
+            if container is None or part.started_at is None or container.over.is_set():
+                continue
+            try:
+                shown = await self._show(part.handle)
+            except (EngineError, EngineAwayError, EngineTimeoutError) as error:
+                raise RuntimeAway(str(error)) from error
+            if shown is not None and shown["State"]["Running"]:
+                joined = str(shown["HostConfig"]["NetworkMode"])
+                is_there = self._network.sandbox.is_container(joined.removeprefix("container:"))
+                return joined if is_there else f"container:{part.handle}"
+        return ""
 
     async def _anchor(self, whole: Attempt, network_mode: str) -> str:
         """The id of the container whose namespaces the several of an attempt share.
