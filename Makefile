@@ -6,7 +6,7 @@ RUNTIME ?= auto
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock docker busybox registry protos protos-check settings fmt lint types imports test test-unit \
+.PHONY: help setup lock docker busybox registry clients protos protos-check settings compatibility fmt lint types imports test test-unit \
 	test-pg test-ec2 test-docker sim acceptance demo bench check up status down dist clean
 
 help: ## list the targets
@@ -30,6 +30,9 @@ busybox: ## make sure that the image busybox:latest is there
 registry: ## make sure that tests have an image registry
 	@scripts/ensure-registry
 
+clients: ## make sure that tests can make clients in other languages
+	@scripts/ensure-clients
+
 protos: .venv/.ready ## generate services/longshore/v1 from protos/
 	@$(BIN)/python scripts/protos generate
 
@@ -40,6 +43,10 @@ protos-check: .venv/.ready ## lint the protos; fail if the generated code is not
 settings: .venv/.ready ## write docs/settings.md anew, from the code that reads settings
 	@$(BIN)/python scripts/settings > docs/settings.md.new
 	@mv docs/settings.md.new docs/settings.md
+
+compatibility: .venv/.ready ## write docs/compatibility.md anew, from the protos and AWS's service model
+	@$(BIN)/python scripts/compatibility > docs/compatibility.md.new
+	@mv docs/compatibility.md.new docs/compatibility.md
 
 fmt: .venv/.ready ## format, and mend what ruff can mend
 	@$(BIN)/ruff format -q .
@@ -99,5 +106,5 @@ dist: .venv/.ready ## build the wheel and the source archive into dist/
 	@scripts/setup --uv build -q
 
 clean: ## remove everything that was made here
-	@rm -rf .venv .uv .registry dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@rm -rf .venv .uv .registry .clients dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -164,6 +164,14 @@ class World:
             entry.instance_id: int(entry.provider_id) for entry in await self.provider.describe()
         }
 
+    async def environ(self, instance_id: str) -> dict[str, str]:
+        """What an instance's process was given, once the kernel shows it, soon after exec."""
+        process = psutil.Process((await self.pids())[instance_id])
+        async with asyncio.timeout(10):
+            while not (environ := process.environ()):
+                await asyncio.sleep(0.001)
+        return environ
+
     async def tick_until(self, holds: Callable[[], Any], *, seconds: float = 10) -> None:
         """Passes of provisioning, each when a process ends or something is due, until it holds."""
         async with asyncio.timeout(seconds):

@@ -1,6 +1,7 @@
 """Fixtures of all tests: a real PostgreSQL, and a database of its own for each test that asks."""
 
 import asyncio
+import contextlib
 import itertools
 import os
 import signal
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from hypothesis import HealthCheck, settings
 from support.scratch import scratch_directory
 
 from longshore.state.embedded import EmbeddedPostgres, ensure_database
@@ -17,6 +19,10 @@ from longshore.state.migrate import migrate
 # Shells start background commands with SIGINT ignored, and what these start inherits that: the
 # services that tests interrupt would not hear of it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes says nothing on a machine that has other work.
+settings.register_profile("longshore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("longshore")
 
 _TEMPLATE = "longshore_template"
 _numbers = itertools.count(1)
@@ -50,6 +56,22 @@ def postgres_directory() -> Iterator[Path]:
 @pytest.fixture
 async def database_url(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
     """An empty, migrated database, dropped after the test."""
+    async with _a_database(postgres) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def module_database_url(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """As `database_url`, for all tests of a module."""
+    with asyncio.Runner() as runner:
+        database = _a_database(postgres)
+        url = runner.run(database.__aenter__())
+        yield url
+        runner.run(database.__aexit__(None, None, None))
+
+
+@contextlib.asynccontextmanager
+async def _a_database(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
     name = f"test_{os.getpid()}_{next(_numbers)}"
     admin = await asyncpg.connect(postgres.url())
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from acceptance.aws import Aws, Gate, Lasting
 from acceptance.stand import Stack
+from support.foreign import CPP, CppClient
 from support.scratch import scratch_directory
 
 
@@ -25,7 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(120))
         if "stack" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("stack"))
-        elif "user" in getattr(item, "fixturenames", ()):
+        elif {"user", "lasting_stack"} & set(getattr(item, "fixturenames", ())):
             # A stack for the module.
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
@@ -84,9 +85,20 @@ def lasting(aws: Aws) -> Lasting:
     return Lasting.submit(aws)
 
 
+@pytest.fixture(scope="session")
+def cpp_client() -> Iterator[CppClient]:
+    """The example client in C++."""
+    made = CppClient()
+    yield made
+    made.close()
+
+
 @pytest.fixture(autouse=True)
 def _early(request: pytest.FixtureRequest) -> None:
-    """Submits lasting jobs long before the tests that look at how they end, if those are wanted."""
-    wanted = any("lasting" in getattr(i, "fixturenames", ()) for i in request.session.items)
-    if wanted and "aws" in request.fixturenames:
-        request.getfixturevalue("lasting")
+    """Begins what takes long, if it is wanted, well before the tests that look at it."""
+    if "stack" not in request.fixturenames:
+        return
+    wanted = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
+    for name in ("cpp_client", "lasting"):
+        if name in wanted and (name != "cpp_client" or CPP):
+            request.getfixturevalue(name)

@@ -21,12 +21,18 @@ LONGSHORE = str(Path(sys.executable).parent / "longshore")
 
 
 def eventually(condition: Callable[[], Any], what: str, seconds: float = 30) -> Any:
-    """Polls until the condition holds and returns what it said; fails after the deadline."""
+    """Polls until the condition holds and returns what it said; fails after the deadline.
+
+    Where asking takes long, as a command does, what is waited for gets most of the processor.
+    """
     deadline = time.monotonic() + seconds
-    while not (said := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.05)
-    return said
+    while True:
+        asked = time.monotonic()
+        if said := condition():
+            return said
+        now = time.monotonic()
+        assert now < deadline, f"not within {seconds} s: {what}"
+        time.sleep(max(0.05, min(2 * (now - asked), 1.0)))
 
 
 @dataclass

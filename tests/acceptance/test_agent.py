@@ -4,6 +4,7 @@ import signal
 import subprocess
 from pathlib import Path
 
+import pytest
 from acceptance.aws import Gate
 from acceptance.stand import LONGSHORE, Stack, eventually
 
@@ -30,6 +31,25 @@ def test_machine_joins_runs_jobs_and_leaves(stack: Stack, tmp_path: Path) -> Non
         lambda: stack.cli("env", "delete", "--force", "lan").returncode == 0,
         "the queue is gone and the compute environment can go",
     )
+
+
+@pytest.mark.parametrize(
+    ("environment", "why"),
+    [
+        ("nowhere", "Compute environment nowhere does not exist; create it first"),
+        ("default", "Compute environment default is MANAGED: its instances are ordered"),
+    ],
+)
+def test_a_machine_that_may_not_join_ends_and_says_why(
+    stack: Stack, tmp_path: Path, environment: str, why: str
+) -> None:
+    scheduler = f"127.0.0.1:{stack.port_base + 1}"
+    done = stack.cli(
+        *("agent", "--compute-environment", environment, "--runtime", "process"),
+        *("--scheduler", scheduler, "--data-dir", str(tmp_path)),
+    )
+    assert done.returncode == 1
+    assert why in done.stderr
 
 
 def test_what_a_lost_machine_knows_stands_when_it_is_back(own_stack: Stack, gate: Gate) -> None:

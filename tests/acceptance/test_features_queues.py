@@ -77,6 +77,26 @@ def test_impossible_resources_wait_with_a_reason(
     assert aws.end(impossible)["statusReason"] == "Never possible."
 
 
+def test_a_job_that_blocks_its_queue_for_longer_than_allowed_is_cancelled(aws: Aws) -> None:
+    queue = aws.new_queue("queue-limited")
+    limit = {
+        "reason": _MAX_RESOURCE.partition(" ")[0],
+        "state": "RUNNABLE",
+        "maxTimeSeconds": 1,
+        "action": "CANCEL",
+    }
+    aws.client.update_job_queue(jobQueue=queue, jobStateTimeLimitActions=[limit])
+    (found,) = aws.client.describe_job_queues(jobQueues=[queue])["jobQueues"]
+    assert found["jobStateTimeLimitActions"] == [limit]
+    definition = aws.register("queue-impossible", "true", needs=(9999, 64))
+    ended = aws.end(aws.submit("impossible", definition, queue=queue))
+    assert ended["statusReason"] == (
+        "Canceled by JobStateTimeLimit action due to reason: "
+        "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE"
+    )
+    assert (ended["isCancelled"], ended["attempts"]) == (True, [])
+
+
 def test_a_disabled_queue_takes_no_jobs_but_runs_its_own(aws: Aws, gate: Gate) -> None:
     queue = aws.new_queue("queue-disabled")
     definition = aws.register("queue-gate", "sh", "-c", gate.script(), **gate.volumes)

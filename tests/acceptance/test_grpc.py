@@ -5,7 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from acceptance.aws import Aws, Json
+from acceptance.aws import Aws, Gate, Json
+from acceptance.stand import eventually
 
 _BUF = str(Path(sys.executable).parent / "buf")
 _SERVICE = "longshore.v1.SubmissionService"
@@ -44,6 +45,51 @@ def test_submit_job(aws: Aws) -> None:
     request = {"jobName": "curled", "jobQueue": "default", "jobDefinition": definition}
     answer = _answer(aws, f"{_SERVICE}/SubmitJob", request)
     assert aws.end(answer["jobId"])["status"] == "SUCCEEDED"
+
+
+def test_what_waits_for_a_failure_runs_after_it_and_aws_sees_a_plain_dependency(aws: Aws) -> None:
+    failing = aws.submit("failing", aws.register("curl-false", "false"))
+    definition = aws.register("curl", "true")
+    request = {"jobName": "mend", "jobQueue": "default", "jobDefinition": definition}
+    edge = {"jobId": failing, "condition": "FAILURE"}
+    mend = _answer(aws, f"{_SERVICE}/SubmitJob", request | {"dependsOn": [edge]})["jobId"]
+    edge = {"jobId": mend, "condition": "FAILURE"}
+    never = _answer(aws, f"{_SERVICE}/SubmitJob", request | {"dependsOn": [edge]})["jobId"]
+    job = aws.end(mend)
+    assert (job["status"], job["dependsOn"]) == ("SUCCEEDED", [{"jobId": failing}])
+    assert job["startedAt"] >= aws.job(failing)["stoppedAt"]
+    last = aws.end(never)
+    reason = "Dependent Job succeeded, and this job was for its failure"
+    assert (last["status"], last["statusReason"]) == ("FAILED", reason)
+    (told,) = _answer(aws, f"{_SERVICE}/DescribeJobs", {"jobs": [never]})["jobs"]
+    assert told["dependsOn"] == [edge]
+
+
+def test_no_more_run_than_the_caps_of_an_array_and_a_queue_let(aws: Aws, gate: Gate) -> None:
+    """The queue lets two run, the array one; raised, the queue lets more run at once."""
+
+    def said(command: str, *arguments: str) -> str:
+        return aws.stack.cli(command, *arguments, check=True).stdout.strip()
+
+    said("queue", "create", "capped", "--env", "default", "--max-running", "2")
+    (queue,) = aws.client.describe_job_queues(jobQueues=["capped"])["jobQueues"]
+    assert "maxRunning" not in queue
+    definition = aws.register("capped", "sh", "-c", gate.script(), **gate.volumes)
+    submit = ("submit", "capped", "--queue", "capped", "--definition", definition)
+    array = said(*submit, "--array", "3", "--max-running", "1")
+    first, second = said(*submit), said(*submit)
+    aws.until(f"{array}:0", "RUNNING")
+    aws.until(first, "RUNNING")
+    for job, cap in ((second, "queue: 2 of 2 run"), (f"{array}:1", "array: 1 of 1 run")):
+        eventually(lambda job=job, cap=cap: f"the cap of its {cap}" in said("explain", job), cap)
+    said("queue", "update", "capped", "--max-running", "9")
+    aws.until(second, "RUNNING")
+    assert aws.job(f"{array}:1")["status"] == "RUNNABLE"
+    gate.open()
+    assert aws.end(array)["status"] == "SUCCEEDED"
+    for job in (first, second):
+        aws.end(job)
+    said("queue", "delete", "capped", "--force")
 
 
 def test_methods_are_listed(aws: Aws) -> None:

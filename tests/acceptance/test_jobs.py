@@ -173,6 +173,12 @@ def test_unknown_job_is_told_in_a_sentence(stack: Stack, command: str, job_id: s
         ("jobs", "--queue", "nowhere"),
         ("queue", "front", "nowhere"),
         ("definition", "list", "nowhere"),
+        ("jobs", "--array", "nowhere"),
+        ("jobs", "--nodes", "nowhere"),
+        ("cost", "--job", "nowhere"),
+        ("instance", "describe", "nowhere"),
+        ("instance", "interrupt", "nowhere"),
+        ("submit", "n", "--definition", "d", "--depends-on", "nowhere"),
     ],
 )
 def test_a_name_that_nothing_has_is_told_in_a_sentence(

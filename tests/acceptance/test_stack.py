@@ -4,16 +4,28 @@ import os
 import signal
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 from acceptance.aws import Gate
 from acceptance.stand import LONGSHORE, Stack, eventually
+from support.scratch import scratch_directory
 
 from longshore_cli.settings import is_watched
 
 CHILDREN = 4
+
+
+@pytest.fixture(scope="module")
+def lasting_stack() -> Iterator[Stack]:
+    """A longshore that each test leaves as it found it: ready, and watched by a supervisor."""
+    with scratch_directory() as made:
+        stack = Stack(made / "stack", runtime="process")
+        stack.up()
+        yield stack
+        stack.down()
 
 
 def submit_waiting(stack: Stack, gate: Gate) -> str:
@@ -33,116 +45,98 @@ def statuses(stack: Stack, array: str) -> list[str]:
     return [child["status"] for child in stack.json("jobs", "--array", array)]
 
 
-def test_up_announces_addresses_and_choices(own_stack: Stack) -> None:
-    announced = own_stack.up()
-    assert f"127.0.0.1:{own_stack.port_base}" in announced
-    assert own_stack.gateway_url in announced
-    assert "process" in announced
-    assert "embedded PostgreSQL" in announced
-    again = own_stack.cli("up", "--detach", check=True)
+def test_up_again_announces_what_runs(lasting_stack: Stack) -> None:
+    again = lasting_stack.cli("up", "--detach", check=True)
     assert "runs already" in again.stderr
-    assert own_stack.gateway_url in again.stdout
+    assert f"127.0.0.1:{lasting_stack.port_base}" in again.stdout
+    assert lasting_stack.gateway_url in again.stdout
+    assert "process" in again.stdout
+    assert "embedded PostgreSQL" in again.stdout
 
 
-def test_history_survives_down_and_up(own_stack: Stack) -> None:
-    own_stack.up()
-    own_stack.cli("run", "busybox:latest", "--", "echo", "kept", check=True)
-    (before,) = own_stack.json("jobs")
-    own_stack.down()
-    assert own_stack.cli("status").returncode == 1
-    assert own_stack.agents() == []
-    own_stack.up()
-    (after,) = own_stack.json("jobs")
-    assert after == before
-    assert own_stack.cli("logs", before["jobId"], check=True).stdout == "kept\n"
-    assert own_stack.cli("run", "busybox:latest", "--", "echo", "new").stdout == "new\n"
-
-
-def test_two_stacks_live_side_by_side(own_stack: Stack, place: Path) -> None:
-    own_stack.up()
+def test_two_stacks_live_side_by_side(lasting_stack: Stack, place: Path) -> None:
     other = Stack(place / "other", runtime="process")
     try:
         other.up()
-        assert own_stack.cli("run", "--name", "mine", "busybox", "--", "echo", "1").stdout == "1\n"
+        assert (
+            lasting_stack.cli("run", "--name", "mine", "busybox", "--", "echo", "1").stdout == "1\n"
+        )
         assert other.json("jobs") == []
     finally:
         other.down()
-    assert own_stack.cli("status").returncode == 0
+    assert lasting_stack.cli("status").returncode == 0
 
 
-def test_status_tells_of_every_service(own_stack: Stack) -> None:
-    own_stack.up()
-    own_stack.cli("run", "busybox:latest", "--", "true", check=True)
-    status = own_stack.json("status")
+def test_status_tells_of_every_service(lasting_stack: Stack) -> None:
+    before = lasting_stack.json("status")["jobs"].get("default", {}).get("SUCCEEDED", 0)
+    lasting_stack.cli("run", "busybox:latest", "--", "true", check=True)
+    status = lasting_stack.json("status")
     assert status["status"] == "ready"
     assert {service["health"] for service in status["services"].values()} == {"SERVING"}
-    assert status["jobs"]["default"]["SUCCEEDED"] == 1
+    assert status["jobs"]["default"]["SUCCEEDED"] == before + 1
     assert status["computeEnvironments"][0]["name"] == "default"
-    shown = own_stack.cli("status", check=True).stdout
-    assert "1 SUCCEEDED" in shown
+    shown = lasting_stack.cli("status", check=True).stdout
+    assert f"{before + 1} SUCCEEDED" in shown
     assert "scheduler" in shown
 
 
-def test_killed_services_are_started_again(own_stack: Stack) -> None:
-    own_stack.up()
+def test_killed_services_are_started_again(lasting_stack: Stack) -> None:
+    before = lasting_stack.json("status")["services"]["scheduler"]["restarts"]
     for service in ("scheduler", "submission", "gateway"):
-        own_stack.kill(service)
+        lasting_stack.kill(service)
     eventually(
         lambda: (
-            own_stack.cli("status").returncode == 0
-            and own_stack.json("status")["services"]["scheduler"]["restarts"] == 1
+            lasting_stack.cli("status").returncode == 0
+            and lasting_stack.json("status")["services"]["scheduler"]["restarts"] > before
         ),
         "all services serve again",
     )
-    assert own_stack.cli("run", "busybox:latest", "--", "echo", "back").stdout == "back\n"
+    assert lasting_stack.cli("run", "busybox:latest", "--", "echo", "back").stdout == "back\n"
 
 
-def test_killed_postgres_is_started_again(own_stack: Stack) -> None:
-    own_stack.up()
-    postmaster = own_stack.data_dir / "postgres" / "postmaster.pid"
+def test_killed_postgres_is_started_again(lasting_stack: Stack) -> None:
+    postmaster = lasting_stack.data_dir / "postgres" / "postmaster.pid"
     os.kill(int(postmaster.read_text().split()[0]), signal.SIGKILL)
     eventually(
-        lambda: own_stack.cli("run", "busybox:latest", "--", "echo", "kept").stdout == "kept\n",
+        lambda: lasting_stack.cli("run", "busybox:latest", "--", "echo", "kept").stdout == "kept\n",
         "jobs run again",
         seconds=60,
     )
 
 
-def test_killed_supervisor_is_succeeded(own_stack: Stack, gate: Gate) -> None:
+def test_killed_supervisor_is_succeeded(lasting_stack: Stack, gate: Gate) -> None:
     """What a killed supervisor leaves behind is taken over: no job notices."""
-    own_stack.up()
-    array = submit_waiting(own_stack, gate)
-    agents = own_stack.agents()
-    orphan = psutil.Process(own_stack.record["services"]["scheduler"]["pid"])
-    os.kill(own_stack.record["supervisor"]["pid"], signal.SIGKILL)
-    assert own_stack.json("status")["status"] == "unwatched"
-    shown = own_stack.cli("status", check=True)
+    array = submit_waiting(lasting_stack, gate)
+    agents = lasting_stack.agents()
+    orphan = psutil.Process(lasting_stack.record["services"]["scheduler"]["pid"])
+    os.kill(lasting_stack.record["supervisor"]["pid"], signal.SIGKILL)
+    assert lasting_stack.json("status")["status"] == "unwatched"
+    shown = lasting_stack.cli("status", check=True)
     assert "Nobody watches" in shown.stderr
-    own_stack.up()
-    assert own_stack.json("status")["status"] == "ready"
+    lasting_stack.up()
+    assert lasting_stack.json("status")["status"] == "ready"
     assert not orphan.is_running()
-    assert own_stack.agents() == agents
-    assert statuses(own_stack, array) == ["RUNNING"] * CHILDREN
+    assert lasting_stack.agents() == agents
+    assert statuses(lasting_stack, array) == ["RUNNING"] * CHILDREN
     gate.open()
-    eventually(lambda: statuses(own_stack, array) == ["SUCCEEDED"] * CHILDREN, "all succeed")
-    assert own_stack.cli("run", "busybox:latest", "--", "echo", "on").stdout == "on\n"
+    eventually(lambda: statuses(lasting_stack, array) == ["SUCCEEDED"] * CHILDREN, "all succeed")
+    assert lasting_stack.cli("run", "busybox:latest", "--", "echo", "on").stdout == "on\n"
 
 
-def test_a_start_that_fails_leaves_jobs_to_the_next_one(own_stack: Stack, gate: Gate) -> None:
-    own_stack.up()
-    array = submit_waiting(own_stack, gate)
-    agents = own_stack.agents()
-    os.kill(own_stack.record["supervisor"]["pid"], signal.SIGKILL)
+def test_a_start_that_fails_leaves_jobs_to_the_next_one(lasting_stack: Stack, gate: Gate) -> None:
+    array = submit_waiting(lasting_stack, gate)
+    agents = lasting_stack.agents()
+    os.kill(lasting_stack.record["supervisor"]["pid"], signal.SIGKILL)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        failed = own_stack.cli("up", "--detach", LONGSHORE_SCALER_ADDRESS=address)
+        failed = lasting_stack.cli("up", "--detach", LONGSHORE_SCALER_ADDRESS=address)
     assert failed.returncode == 1
-    assert own_stack.agents() == agents
+    assert lasting_stack.agents() == agents
     gate.open()
-    own_stack.up()
-    eventually(lambda: statuses(own_stack, array) == ["SUCCEEDED"] * CHILDREN, "all succeed")
+    lasting_stack.up()
+    eventually(lambda: statuses(lasting_stack, array) == ["SUCCEEDED"] * CHILDREN, "all succeed")
 
 
 def test_down_stops_what_a_killed_supervisor_left(own_stack: Stack) -> None:
@@ -230,9 +224,11 @@ def test_missing_engine_is_told_in_a_sentence(own_stack: Stack) -> None:
     assert "--runtime process" in refused.stderr
 
 
-def test_down_stops_jobs_as_jobs_are_stopped(own_stack: Stack, tmp_path: Path) -> None:
-    """They get SIGTERM and time, what they print then is kept, and they go on after the next up."""
+def test_down_stops_jobs_and_keeps_history(own_stack: Stack, tmp_path: Path) -> None:
+    """Jobs get SIGTERM and time, what they print then is kept, and they go on after the next up."""
     own_stack.up()
+    own_stack.cli("run", "busybox:latest", "--", "echo", "kept", check=True)
+    (before,) = own_stack.json("jobs")
     said = tmp_path / "said"
     stopped = f"sleep 1; echo bye; echo saved >{said}; exit 3"
     script = f"trap '{stopped}' TERM; echo up; while ! test -e {said}; do sleep 0.1; done; echo on"
@@ -241,6 +237,8 @@ def test_down_stops_jobs_as_jobs_are_stopped(own_stack: Stack, tmp_path: Path) -
     job = str(own_stack.json("submit", "one", "--definition", "careful")["jobId"])
     eventually(lambda: own_stack.cli("logs", job).stdout == "up\n", "it runs")
     own_stack.down()
+    assert own_stack.cli("status").returncode == 1
+    assert own_stack.agents() == []
     assert said.read_text() == "saved\n"
     own_stack.up()
     own_stack.cli("wait", job, check=True)
@@ -251,11 +249,16 @@ def test_down_stops_jobs_as_jobs_are_stopped(own_stack: Stack, tmp_path: Path) -
     one, other = (item["container"]["containerInstanceArn"] for item in (first, second))
     assert one != other, "what was stopped went on where it was stopped"
     assert own_stack.cli("logs", job).stdout == "up\nbye\nup\non\n"
+    assert before in own_stack.json("jobs")
+    assert own_stack.cli("logs", before["jobId"], check=True).stdout == "kept\n"
 
 
 def test_auto_runtime_without_an_engine_takes_processes(own_stack: Stack) -> None:
     nowhere = "unix:///nowhere/docker.sock"
     started = own_stack.cli("up", "--detach", DOCKER_HOST=nowhere, check=True)
+    assert f"127.0.0.1:{own_stack.port_base}" in started.stdout
+    assert own_stack.gateway_url in started.stdout
+    assert "embedded PostgreSQL" in started.stdout
     assert "process" in started.stdout
     assert "no Docker engine answers" in started.stdout
 

@@ -192,6 +192,25 @@ async def test_anonymous_volumes_are_shared_within_and_removed_after(
     await until(gone)
 
 
+async def test_a_volume_of_the_network_that_cannot_be_mounted_is_named_and_left_nowhere(
+    containers: Stand, engine: Engine
+) -> None:
+    before = await _volumes(engine)
+    efs = container_pb2.EFSVolumeConfiguration(file_system_id="fs-nowhere")
+    volume = container_pb2.Volume(name="shared", efs_volume_configuration=efs)
+    attempt = containers.an_attempt(
+        "true", volumes=[volume], mount_points=[a_mount("shared", "/a")]
+    )
+    end = await containers.run(attempt)
+    assert end.reason.startswith("CannotCreateVolumeError: volume shared: Error response from")
+    assert end.status_reason == "Task failed to start"
+
+    async def gone() -> bool:
+        return await _volumes(engine) <= before
+
+    await until(gone)
+
+
 async def _volumes(engine: Engine) -> set[str]:
     listed = await engine.docker.volumes.list()
     return {volume["Name"] for volume in listed["Volumes"] or []}

@@ -71,6 +71,42 @@ async def test_an_array_waits_and_runs_through_a_restart(
     assert {(end.exit_code, end.reason) for end in ends} == {(0, "")}
 
 
+async def test_an_agent_that_starts_while_its_engine_is_away_waits_for_it(
+    own_engine: PrivateEngine, stand: Stand
+) -> None:
+    """It registers, says so, and takes up what ran and ended meanwhile; so after a boot."""
+    running = stand.an_attempt("sleep", "1000", stop_seconds=1)
+    ending = stand.an_attempt("sleep", "1")
+    await stand.scheduler.assign(running, ending)
+    await asyncio.gather(*map(stand.scheduler.running, (running, ending)))
+    assert stand.agent is not None
+    await stand.agent.kill()
+    await own_engine.stop()
+    await stand.start_agent()
+    registered = stand.scheduler.registrations[-1]
+    assert registered.health.condition == pb.AGENT_CONDITION_ENGINE_AWAY
+    assert {key.job_id for key in registered.attempts} == {running.key.job_id, ending.key.job_id}
+    heartbeats = stand.scheduler.heartbeats
+    await stand.scheduler.stop(running, "Terminated")
+    await stand.scheduler.until(lambda: stand.scheduler.heartbeats > heartbeats + 3)
+    assert stand.agent.popen.poll() is None
+    await own_engine.start()
+    end = await stand.scheduler.ended(running)
+    assert (end.exit_code, end.status_reason) == (137, "Terminated")
+    assert (await stand.scheduler.ended(ending)).exit_code == 0
+    assert (await stand.run(stand.an_attempt("true"))).exit_code == 0
+
+
+async def test_an_agent_without_an_engine_ends_when_it_is_told_to(
+    own_engine: PrivateEngine, stand: Stand
+) -> None:
+    assert stand.agent is not None
+    await stand.agent.terminate()
+    await own_engine.stop()
+    await stand.start_agent()
+    assert await stand.agent.terminate() == 0
+
+
 async def test_what_never_reached_it_is_given_back_and_may_come_again(
     own_engine: PrivateEngine, stand: Stand
 ) -> None:

@@ -1,5 +1,8 @@
 """What attempts print is kept, whole and once, after the container is gone."""
 
+import asyncio
+import socket
+
 import pytest
 from support.agent import Stand
 
@@ -109,6 +112,34 @@ async def test_log_of_an_attempt_that_never_started_is_empty_and_complete(stand:
     assignment = stand.an_attempt("true", secrets=[container_pb2.Secret(name="a", value_from="b")])
     await stand.run(assignment)
     assert await stand.entries(assignment) == []
+
+
+@pytest.mark.docker
+async def test_a_log_driver_that_the_engine_has_not_is_told_by_name(containers: Stand) -> None:
+    log = container_pb2.LogConfiguration(log_driver="carrier-pigeon")
+    end = await containers.run(containers.an_attempt("true", log_configuration=log))
+    assert end.reason.startswith(
+        "CannotCreateContainerError: logConfiguration.logDriver: carrier-pigeon is no log driver"
+    )
+    assert "which has awslogs, " in end.reason
+
+
+@pytest.mark.docker
+async def test_a_log_driver_of_the_engine_gets_the_output_and_its_options(
+    containers: Stand, unused_udp_port: int
+) -> None:
+    """Here syslog's, which a socket of the test listens to; what we keep is the same."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", unused_udp_port))
+        server.settimeout(15)
+        log = container_pb2.LogConfiguration(
+            log_driver="syslog",
+            options={"syslog-address": f"udp://127.0.0.1:{unused_udp_port}", "tag": "mine"},
+        )
+        assert await containers.printed("echo", "kept", log_configuration=log) == "kept\n"
+        message = (await asyncio.to_thread(server.recv, 4096)).decode()
+    assert "mine" in message
+    assert message.endswith(("kept\n", "kept"))
 
 
 @pytest.mark.docker

@@ -10,7 +10,7 @@ from support.agent import Process, Stand, key_of, until
 
 from longshore.agent.docker.engine import Engine, filters
 from longshore.v1 import agent_service_pb2 as pb
-from longshore.v1 import container_pb2, key_value_pb2
+from longshore.v1 import container_pb2, key_value_pb2, resources_pb2
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(90)]
 
@@ -196,6 +196,7 @@ async def test_drain(stand: Stand) -> None:
 
 
 async def test_instance_is_over_on_record(stand: Stand) -> None:
+    stand.environment["LONGSHORE_UNMANAGED"] = "false"
     await stand.open()
     assert stand.agent is not None
     assignment = stand.an_attempt("sh", "-c", "echo up; exec sleep 300", stop_seconds=0)
@@ -254,9 +255,12 @@ async def test_auto_stays_with_the_engine_of_its_containers(tmp_path: Path, engi
     away = stand.environment | {"DOCKER_HOST": f"unix://{tmp_path}/no.sock"}
     agent = Process("longshore.agent", away, tmp_path / "away.log")
     try:
-        assert await agent.ends(10) == 1
+        await stand.scheduler.until(lambda: len(stand.scheduler.registrations) > 1)
+        registered = stand.scheduler.registrations[-1]
+        assert registered.runtime == resources_pb2.RUNTIME_DOCKER
+        assert registered.health.condition == pb.AGENT_CONDITION_ENGINE_AWAY
     finally:
-        await agent.close()
+        await agent.kill()
     await stand.start_agent()
     assert (await stand.scheduler.ended(assignment)).exit_code == 6
     await stand.close()
@@ -285,7 +289,7 @@ async def test_what_nobody_wants_holds_no_gpu(own_containers: Stand, engine: Eng
     assignment = stand.an_attempt("true")
     assignment.resources.gpus = 1
     end = await stand.run(assignment)
-    assert "GPUs are not free" not in end.reason
+    assert "GPUs are needed" not in end.reason
 
 
 @pytest.mark.docker

@@ -64,7 +64,7 @@ async def test_an_order_becomes_processes(world: World) -> None:
     """Each instance is a process that knows its instance, type and size."""
     (instance_id,) = await launch(world)
     assert await world.instances() == {instance_id: "LAUNCHED"}
-    environ = psutil.Process((await world.pids())[instance_id]).environ()
+    environ = await world.environ(instance_id)
     assert environ["LONGSHORE_INSTANCE_ID"] == instance_id
     assert environ["LONGSHORE_COMPUTE_ENVIRONMENT"] == "default"
     assert environ["LONGSHORE_INSTANCE_TYPE"] == "local.quarter"

@@ -11,6 +11,7 @@ import pytest
 from capacity_world import World, a_world
 
 from longshore.provisioning.instances.reporting import InstanceFilter, InstanceReports
+from longshore.provisioning.local import provider
 from longshore.v1 import provisioning_service_pb2 as pb
 
 STUBBORN = ("/bin/sh", "-c", "trap '' USR1; while :; do /bin/sleep 0.1; done")
@@ -68,11 +69,29 @@ async def until(world: World, instance_id: str, status: str) -> None:
 async def test_a_slot_is_an_agent_of_exactly_its_size(world: World) -> None:
     """All of its memory is the job's."""
     (instance_id,) = await launch(world, "fargate.0.25x512")
-    environ = psutil.Process((await world.pids())[instance_id]).environ()
+    environ = await world.environ(instance_id)
     assert environ["LONGSHORE_VCPU_MILLI"] == "250"
     assert environ["LONGSHORE_MEMORY_MIB"] == "512"
     row = await world.db.fetchrow("SELECT vcpus, memory_mib, price_per_hour FROM instances")
     assert (row["vcpus"], row["memory_mib"]) == (0.25, 512)
+
+
+async def test_what_an_agent_prints_is_bounded(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its log is put aside while it runs, and both are what stays of the instance."""
+    monkeypatch.setattr(provider, "LOG_BYTES", 1_000)
+    (instance_id,) = await launch(world)
+    log = world.directory / instance_id / "agent.log"
+    for text in ("x" * 2_000, "y" * 2_000, "end"):
+        with log.open("a") as file:
+            file.write(text)
+        await world.reconciler.tick()
+    assert log.read_text() == "end"
+    assert (log.parent / "agent.log.1").read_text() == "y" * 2_000
+    provider._keep_only_log(log.parent)
+    assert provider._is_only_log(log.parent)
+    assert len(list(log.parent.iterdir())) == 2
 
 
 @ON_X86

@@ -4,6 +4,7 @@ import json
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import asyncpg
@@ -107,6 +108,7 @@ def each(value: Any) -> list[Any]:
 #: Query, arguments, and the index that it must use.
 CASES: list[tuple[str, tuple[Any, ...], str]] = [
     ("ready.heads", ([2, 3], 500), "ready_shape"),
+    ("ready.fronts", (["q1", "q3"],), "ready_pkey"),
     ("ready.of_jobs", (SOME,), "ready_job"),
     ("ready.remove_jobs", (SOME,), "ready_job"),
     ("ready.ahead", ("q1", 0, 100, -1), "ready_pkey"),
@@ -128,6 +130,13 @@ CASES: list[tuple[str, tuple[Any, ...], str]] = [
     ("job_transition.set_dependencies", (SOME, each(1)), "jobs_pkey"),
     ("job_reading.describe_nodes", (SOME, each(-2)), "attempts_pkey"),
     ("job_reading.node_states", (SOME[0], -1), "attempts_pkey"),
+    (
+        "job_selection.select_jobs",
+        ("q1", ["PENDING", "RUNNABLE"], 0, 1000, *(None,) * 5, "{}", None, True),
+        "jobs_listing",
+    ),
+    ("job_rerun.failed_runs", (SOME[0],), "jobs_pkey"),
+    ("job_update.shapes_of", (SOME,), "jobs_pkey"),
     ("ready.containing", (SOME, each(-1)), "ready_job"),
     ("job_dependency.depended_on", (SOME,), "job_dependencies_depends_on"),
     ("job_dependency.downstream", (SOME, 100), "job_dependencies_depends_on"),
@@ -137,6 +146,11 @@ CASES: list[tuple[str, tuple[Any, ...], str]] = [
         "job_dependencies_depends_on",
     ),
     ("job_dependency.of_jobs", (SOME,), "job_dependencies_pkey"),
+    ("job_dependency.widths", (SOME,), "job_dependencies_pkey"),
+    ("job_reading.list_children", (SOME[0], "RUNNABLE", 0, 100, 10_000), "jobs_pkey"),
+    ("job_history.move_children", (SOME[0], date(2026, 1, 5), 0, 10), "jobs_pkey"),
+    ("job_history.move_attempts_of_children", (SOME[0], date(2026, 1, 5), 0, 10), "attempts_pkey"),
+    ("job_history.move_events_of_children", (SOME[0], date(2026, 1, 5), 0, 10), "job_events_job"),
     (
         "attempt.move",
         (

@@ -1,6 +1,10 @@
 """Array jobs in the scheduler."""
 
+import uuid
+
 from support.scheduling import Ended, scheduler_stand
+
+from longshore.state.views import job_reading
 
 
 def ok(_: object) -> Ended:
@@ -64,6 +68,29 @@ async def test_a_sequential_array_runs_one_after_the_other(database_url: str) ->
         assert [j for j, _ in agent.seen] == [f"{job}:{i}" for i in range(10)]
 
 
+async def test_sequential_with_a_job_is_a_gate_and_the_sequence(database_url: str) -> None:
+    async with scheduler_stand(database_url) as stand:
+        await stand.environment()
+        await stand.queue()
+        gate = await stand.submit()
+        array = await stand.submit(size=3, depends_on=[(gate, "SEQUENTIAL")])
+        agent = await stand.agent(answers=ok)
+        await stand.until(array, "SUCCEEDED")
+        assert [job for job, _ in agent.seen] == [gate, *(f"{array}:{i}" for i in range(3))]
+
+
+async def test_sequential_with_a_job_that_fails_fails_the_array(database_url: str) -> None:
+    async with scheduler_stand(database_url) as stand:
+        await stand.environment()
+        await stand.queue()
+        gate = await stand.submit()
+        array = await stand.submit(size=3, depends_on=[(gate, "SEQUENTIAL")])
+        agent = await stand.agent(answers=lambda _: Ended(1))
+        row = await stand.until(array, "FAILED")
+        assert row["status_reason"] == "Dependent Job failed"
+        assert [job for job, _ in agent.seen] == [gate]
+
+
 async def test_a_sequential_array_stops_at_a_failure(database_url: str) -> None:
     async with scheduler_stand(database_url) as stand:
         await stand.environment()
@@ -115,6 +142,48 @@ async def test_a_child_waits_for_all_its_pairs(database_url: str) -> None:
             assert at > order.index(f"{two}:{index}")
             if index:
                 assert at > order.index(f"{both}:{index - 1}")
+
+
+async def test_an_array_of_one_is_an_array(database_url: str) -> None:
+    async with scheduler_stand(database_url) as stand:
+        await stand.environment()
+        await stand.queue()
+        await stand.agent(answers=ok)
+        first = await stand.submit(size=1)
+        second = await stand.submit(size=1, depends_on=[(first, "N_TO_N"), (None, "SEQUENTIAL")])
+        await stand.until(second, "SUCCEEDED")
+        assert await stand.statuses(second) == {0: "SUCCEEDED"}
+
+
+async def test_an_array_of_a_million_costs_one_row_until_its_children_are_placed(
+    database_url: str,
+) -> None:
+    async with scheduler_stand(database_url) as stand:
+        await stand.environment()
+        await stand.queue()
+        agent = await stand.agent(vcpus=4)
+        job = await stand.submit(size=1_000_000)
+        behind = await stand.submit()
+        await agent.until(lambda: len(agent.assigned) == 4)
+        await stand.until(behind, "RUNNABLE")
+        assert set(await stand.statuses(job)) == {0, 1, 2, 3}
+        assert await stand.conn.fetchval("SELECT count(*) FROM ready") == 2
+        await agent.end(f"{job}:0", Ended(), started=True)
+        await agent.until(lambda: f"{job}:4" in agent.assigned)
+        page = await job_reading.list_children(
+            stand.conn, uuid.UUID(job), "RUNNABLE", after_index=999_997, limit=10
+        )
+        assert [str(child.key) for child in page] == [f"{job}:999998", f"{job}:999999"]
+        page = await job_reading.list_children(
+            stand.conn, uuid.UUID(job), "PENDING", after_index=-1, limit=10
+        )
+        assert page == []
+        # Cancelled in parts: the job behind it is at work before the last child has failed.
+        await stand.request(job, "CANCEL")
+        await agent.end(f"{job}:1", Ended(), started=True)
+        await agent.until(lambda: behind in agent.assigned)
+        failed = await stand.conn.fetchval("SELECT failed FROM array_jobs")
+        assert failed < 900_000
 
 
 async def test_an_array_of_ten_thousand_runs_every_child_once(database_url: str) -> None:

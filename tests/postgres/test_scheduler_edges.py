@@ -62,6 +62,77 @@ async def test_children_fail_when_their_pairs_never_come_to_be(database_url: str
         assert await stand.statuses(paired) == dict.fromkeys(range(3), "FAILED")
 
 
+async def test_what_waits_for_an_end_of_any_kind_runs_however_the_job_ended(
+    database_url: str,
+) -> None:
+    async with simulation(database_url) as world:
+        await world.stand.queue()
+        world.scheduler.note_topology()
+        agent = await world.join("i-00000000000000001", 8)
+        good, bad = await world.stand.submit(), await world.stand.submit()
+        after = {
+            (name, condition): await world.stand.submit(depends_on=[(job, "PLAIN", condition)])
+            for name, job in (("good", good), ("bad", bad))
+            for condition in ("SUCCESS", "COMPLETE", "FAILURE")
+        }
+        # A chain behind one whose turn never comes: its links go on, or fail, by their own words.
+        never = after["good", "FAILURE"]
+        in_any_case = await world.stand.submit(depends_on=[(never, "PLAIN", "COMPLETE")])
+        not_at_all = await world.stand.submit(depends_on=[(never, "PLAIN")])
+        await world.settle()
+        assert agent.running.keys() == {(good, 1), (bad, 1)}
+        await agent.end((good, 1), Ended())
+        await agent.end((bad, 1), Ended(1))
+        await world.settle()
+        runs = {after[key] for key in after if key not in {("good", "FAILURE"), ("bad", "SUCCESS")}}
+        assert {job for job, _ in agent.running} == {*runs, in_any_case}
+        reasons = {
+            str(row["job_id"]): row["status_reason"]
+            for row in await world.stand.conn.fetch(
+                "SELECT job_id, status_reason FROM jobs WHERE status = 'FAILED'"
+            )
+        }
+        assert reasons[after["bad", "SUCCESS"]] == "Dependent Job failed"
+        assert reasons[not_at_all] == "Dependent Job failed"
+        assert reasons[never] == "Dependent Job succeeded, and this job was for its failure"
+        await world.check()
+
+
+async def test_what_was_cancelled_has_ended_and_not_well(database_url: str) -> None:
+    """Also what never ran, and the children of an array that never came to be."""
+    async with simulation(database_url) as world:
+        await world.stand.queue()
+        world.scheduler.note_topology()
+        agent = await world.join("i-00000000000000001", 8)
+        first = await world.stand.submit()
+        array = await world.stand.submit(size=3, depends_on=[(first, "PLAIN")])
+        alone = await world.stand.submit(depends_on=[(f"{array}:1", "PLAIN", "FAILURE")])
+        pairs = await world.stand.submit(size=3, depends_on=[(array, "N_TO_N", "COMPLETE")])
+        await world.settle()
+        await world.stand.request(array, "TERMINATE")
+        await world.settle()
+        children = {f"{pairs}:{index}" for index in range(3)}
+        assert {job for job, _ in agent.running} == {first, alone, *children}
+        await world.check()
+
+
+async def test_pairs_and_sequences_go_on_after_any_end(database_url: str) -> None:
+    async with simulation(database_url) as world:
+        await world.stand.queue()
+        world.scheduler.note_topology()
+        agent = await world.join("i-00000000000000001", 8)
+        chain = await world.stand.submit(size=3, depends_on=[(None, "SEQUENTIAL", "COMPLETE")])
+        mend = await world.stand.submit(size=3, depends_on=[(chain, "N_TO_N", "FAILURE")])
+        for index, code in enumerate((1, 0, 1)):
+            await world.settle()
+            assert (f"{chain}:{index}", 1) in agent.running
+            await agent.end((f"{chain}:{index}", 1), Ended(code))
+        await world.settle()
+        assert {job for job, _ in agent.running} == {f"{mend}:0", f"{mend}:2"}
+        assert (await world.stand.statuses(mend))[1] == "FAILED"
+        await world.check()
+
+
 async def _delete(stand: Stand, queue: str) -> None:
     await stand.conn.execute("UPDATE job_queues SET status = 'DELETING' WHERE name = $1", queue)
 

@@ -256,6 +256,29 @@ async def test_a_pass_is_in_bounded_parts(
         await History(stand.scheduler.lead.leadership, KEPT).tick()
 
 
+async def test_a_large_array_goes_in_parts_and_is_told_whole_at_any_time(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever keeps history next goes on where the last one stopped."""
+    monkeypatch.setattr(history, "CHILDREN", 2)
+    monkeypatch.setattr(history, "BATCHES_MOST", 1)
+    async with scheduler_stand(database_url) as stand:
+        await stand.environment()
+        await stand.queue()
+        await stand.agent(vcpus=8, answers=lambda _: Ended())
+        array = await stand.submit(size=5)
+        await stand.until(array, "SUCCEEDED")
+        before = await told(stand, array)
+        rows = []
+        for _ in range(4):
+            await keeper(stand).tick()
+            rows.append(await stand.conn.fetchval("SELECT count(*) FROM jobs"))
+            assert await told(stand, array) == before
+        assert rows == [5, 3, 1, 0]
+        for table in ("attempts", "job_events", "job_specs", "array_jobs", "leaving_arrays"):
+            assert await stand.conn.fetchval(f"SELECT count(*) FROM {table}") == 0, table  # noqa: S608
+
+
 def test_large_arrays_fill_a_part() -> None:
     """At least one job, and no more children than a transaction moves."""
     now = datetime.now(UTC)

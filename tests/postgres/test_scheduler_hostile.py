@@ -24,6 +24,7 @@ from longshore.rpc.channel import open_channel
 from longshore.scheduler.wire import convert
 from longshore.state.scheduler import agent as agent_table
 from longshore.state.scheduler import attempt, job_dependency
+from longshore.state.views import instance_report
 from longshore.v1 import agent_service_pb2 as pb
 from longshore.v1 import agent_service_pb2_grpc, resources_pb2
 
@@ -142,6 +143,28 @@ async def test_a_registration_that_cannot_be_is_refused_by_its_member(
             assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
             assert (error.details() or "").startswith(f"{member} ")
             await others_end(stand, logs)
+
+
+async def test_gpus_that_no_table_can_hold_keep_their_machine_from_nothing(
+    database_url: str,
+) -> None:
+    async with scheduler_stand(database_url) as stand:
+        await stand.environment()
+        await stand.scheduler.tick()
+        devices = [
+            pb.GpuDevice(uuid="GPU-1", name="NVIDIA A10G", memory_mib=23028),
+            pb.GpuDevice(uuid="\0" * 1000, name="x" * 1000, memory_mib=-(2**63)),
+            *(pb.GpuDevice() for _ in range(5000)),
+        ]
+        async with open_channel(f"127.0.0.1:{stand.port}") as channel:
+            call = agent_service_pb2_grpc.AgentServiceStub(channel).Connect()
+            await call.write(pb.ConnectRequest(register=a_registration(gpu_devices=devices)))
+            assert await asyncio.wait_for(call.read(), 15) is not grpc.aio.EOF
+            [shown] = await instance_report.list_instances(stand.conn, limit=10)
+            assert shown.gpu_devices[0] == "NVIDIA A10G, 23028 MiB, GPU-1"
+            assert len(shown.gpu_devices) == 1024
+            assert max(map(len, shown.gpu_devices)) < 300
+            call.cancel()
 
 
 def a_registration(**said: Any) -> pb.AgentRegister:
@@ -561,7 +584,7 @@ async def _say_anything(database_url: str, sessions: list[list[pb.ConnectRequest
     conn = await asyncpg.connect(database_url)
     await conn.execute(
         "TRUNCATE job_queues, compute_environments, agents, jobs, job_specs, attempts, ready, "
-        "demand, leases CASCADE"
+        "ready_blocks, demand, leases CASCADE"
     )
     await conn.close()
     async with scheduler_stand(database_url) as stand:

@@ -33,12 +33,17 @@ def ok(_: object) -> Ended:
 
 @contextlib.asynccontextmanager
 async def refusing(
-    stand: Stand, condition: str, *, table: str = "jobs", on: str = "INSERT OR UPDATE"
+    stand: Stand,
+    condition: str,
+    *,
+    table: str = "jobs",
+    on: str = "INSERT OR UPDATE",
+    code: str = "P0001",
 ) -> AsyncIterator[None]:
-    """The database refuses changes of some rows."""
+    """The database refuses changes of some rows, by a code of its own."""
     await stand.conn.execute(
         "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
-        "$$ BEGIN RAISE EXCEPTION 'unforeseen'; END $$"
+        f"$$ BEGIN RAISE EXCEPTION 'unforeseen' USING ERRCODE = '{code}'; END $$"
     )
     when = f"WHEN ({condition})" if condition else ""
     await stand.conn.execute(
@@ -91,12 +96,14 @@ async def until_aside(logs: Sequence[Any], kind: str, times: int = 1, *besides: 
     assert set(aside(logs)) == {kind, *besides}
 
 
-async def test_a_job_that_cannot_be_admitted(database_url: str) -> None:
+@pytest.mark.parametrize("code", ["P0001", "40P01"])
+async def test_a_job_that_cannot_be_admitted(database_url: str, code: str) -> None:
+    """Also where it is the one that a deadlock ends with."""
     async with a_stand(database_url) as (stand, logs):
         await stand.agent(answers=ok)
         async with stand.scheduler.lead.turn:
             good, bad, after = [await stand.submit() for _ in range(3)]
-            refusal = refusing(stand, of(bad))
+            refusal = refusing(stand, of(bad), code=code)
             await refusal.__aenter__()
         for job in (good, after):
             await stand.until(job, "SUCCEEDED")
@@ -348,6 +355,42 @@ async def test_a_pair_of_arrays_of_which_one_cannot_be_moved(database_url: str) 
             await others_end(stand)
             await until_aside(logs, "happening")
         await stand.until(bad, "FAILED")
+
+
+@pytest.mark.parametrize("bad", [0, 3, 5])
+async def test_a_child_of_an_array_that_cannot_be_moved(database_url: str, bad: int) -> None:
+    """Its siblings are, whose own upstream children are over as well."""
+    async with a_stand(database_url) as (stand, _):
+        first = await stand.submit(size=6)
+        array = await stand.submit(size=6, depends_on=[(first, "N_TO_N")])
+        await stand.until(array, "PENDING")
+        child = f"{array}:{bad}"
+        async with refusing(stand, of(child)):
+            await stand.agent(vcpus=1, answers=ok)
+            await stand.until(first, "SUCCEEDED")
+            for index in set(range(6)) - {bad}:
+                await stand.until(f"{array}:{index}", "SUCCEEDED")
+            await others_end(stand)
+        await stand.until(array, "SUCCEEDED")
+
+
+async def test_a_child_that_an_end_of_all_cannot_move(database_url: str) -> None:
+    """What all children of an array wait for fails: all but one fail with it."""
+    async with a_stand(database_url) as (stand, logs):
+        agent = await stand.agent()
+        gate = await stand.submit()
+        first = await stand.submit(size=6, depends_on=[(gate, "PLAIN")])
+        array = await stand.submit(size=6, depends_on=[(first, "N_TO_N")])
+        await stand.until(array, "PENDING")
+        await agent.until(lambda: gate in agent.assigned)
+        async with refusing(stand, of(f"{array}:3")):
+            await agent.end(gate, Ended(1), started=True)
+            await stand.until(first, "FAILED")
+            for index in (0, 1, 2, 4, 5):
+                await stand.until(f"{array}:{index}", "FAILED")
+            await others_end(stand)
+            await until_aside(logs, "happening")
+        await stand.until(array, "FAILED")
 
 
 async def test_what_earlier_ticks_left_to_follow(

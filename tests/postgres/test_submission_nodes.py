@@ -186,7 +186,7 @@ async def test_what_does_not_go_with_the_definition_is_refused(
             {
                 "nodeOverrides": override(
                     containerOverrides={
-                        "resourceRequirements": [{"type": "VCPU", "value": "0.5"}],
+                        "resourceRequirements": [{"type": "VCPU", "value": "0.3"}],
                     }
                 )
             },

@@ -1,7 +1,9 @@
 """Scheduling policies, queues that have one, and the shares of jobs."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from support.submission import Stand, a_queue, submission_stand
@@ -13,6 +15,7 @@ from longshore.domain.errors import (
     PreconditionFailed,
     Unimplemented,
 )
+from longshore_client import Client
 
 
 @pytest.fixture
@@ -55,6 +58,36 @@ async def test_a_policy_is_described_as_it_was_created_and_changed(stand: Stand)
     assert found["fairsharePolicy"] == {"computeReservation": 5}
     await stand("DeleteSchedulingPolicy", arn=made["arn"])
     assert await stand("DescribeSchedulingPolicies", arns=["p"]) == {}
+
+
+async def test_two_who_change_parts_of_a_policy_at_once_undo_nothing_of_each_other(
+    stand: Stand,
+) -> None:
+    """By the client, which changes a policy only while it is what it knows of it."""
+    async with Client(stand.target) as client:
+        await client.create_policy("p", weights={"a": 1})
+        for number in range(1, 6):
+            await asyncio.gather(
+                client.update_policy("p", weights={"a": number}),
+                client.update_policy("p", decay_seconds=number * 60),
+                client.update_policy("p", reservation=number),
+            )
+            [found] = [policy async for policy in client.list_policies(["p"])]
+            policy = found.fairshare_policy
+            assert [share.weight_factor for share in policy.share_distribution] == [number]
+            assert policy.share_decay_seconds == number * 60
+            assert policy.compute_reservation == number
+
+
+async def test_what_is_expected_of_a_policy_must_be_one(stand: Stand) -> None:
+    await stand("CreateSchedulingPolicy", name="p", fairsharePolicy=FAIR)
+    key = "x-longshore-expected-policy-bin"
+    with pytest.raises(InvalidRequest, match="is no FairsharePolicy"):
+        await stand("UpdateSchedulingPolicy", {key: b"\xff"}, arn="p")
+    with pytest.raises(PreconditionFailed, match="p was changed meanwhile"):
+        await stand("UpdateSchedulingPolicy", {key: b""}, arn="p")
+    with pytest.raises(NotFound, match="q does not exist"):
+        await stand("UpdateSchedulingPolicy", {key: b""}, arn="q")
 
 
 async def test_policies_are_listed_page_by_page(stand: Stand) -> None:
@@ -151,10 +184,16 @@ async def test_jobs_show_their_share_and_priority(stand: Stand) -> None:
         "SELECT share_identifier, priority FROM shapes WHERE job_queue = 'fair' ORDER BY 1"
     )
     assert [tuple(row) for row in shapes] == [("A1", 3), ("B1", 9)]
-    listed = await stand(
-        "ListJobs", jobQueue="fair", filters=[{"name": "SHARE_IDENTIFIER", "values": ["B1"]}]
-    )
-    assert [(j["jobId"], j["shareIdentifier"]) for j in listed["jobSummaryList"]] == [(two, "B1")]
+
+    async def listed(**members: Any) -> list[tuple[str, str]]:
+        filters = [{"name": "SHARE_IDENTIFIER", "values": ["B1"]}]
+        answer = await stand("ListJobs", jobQueue="fair", filters=filters, **members)
+        return [(j["jobId"], j["shareIdentifier"]) for j in answer.get("jobSummaryList", [])]
+
+    assert await listed() == [(two, "B1")]
+    # The one filter that goes together with a status.
+    assert await listed(jobStatus="SUBMITTED") == [(two, "B1")]
+    assert await listed(jobStatus="RUNNABLE") == []
 
 
 async def test_a_priority_of_a_definition_is_without_effect_in_other_queues(stand: Stand) -> None:

@@ -81,6 +81,22 @@ async def looked_at(stand: Stand) -> None:
     )
 
 
+async def test_the_cap_of_a_queue_is_kept_changed_and_taken_away(stand: Stand) -> None:
+    async def cap() -> int | None:
+        (queue,) = (await stand("DescribeJobQueues", jobQueues=["capped"]))["jobQueues"]
+        most: int | None = queue.get("maxRunning")
+        return most
+
+    await managed(stand)
+    with pytest.raises(InvalidRequest, match="maxRunning must not be below 0"):
+        await stand("CreateJobQueue", **a_queue("capped", "m"), maxRunning=-1)
+    await stand("CreateJobQueue", **a_queue("capped", "m"), maxRunning=5)
+    assert await cap() == 5
+    for change, after in (({"priority": 2}, 5), ({"maxRunning": 7}, 7), ({"maxRunning": 0}, None)):
+        await stand("UpdateJobQueue", jobQueue="capped", **change)
+        assert await cap() == after
+
+
 async def test_a_managed_environment_comes_back_as_given_and_waits_for_the_scaler(
     stand: Stand,
 ) -> None:
@@ -111,7 +127,8 @@ REFUSED: list[tuple[str, Any, type[LongshoreError], str]] = [
     ("computeResources.maxvCpus", None, InvalidRequest, "computeResources.maxvCpus is required"),
     ("computeResources.maxvCpus", 0, InvalidRequest, "maxvCpus must be"),
     ("computeResources.minvCpus", 17, InvalidRequest, "maxvCpus must be"),
-    ("computeResources.minvCpus", -1, InvalidRequest, "minvCpus must not"),
+    ("computeResources.minvCpus", -1, InvalidRequest, "minvCpus must be from 0 to 1000000"),
+    ("computeResources.minvCpus", 2**31 - 1, InvalidRequest, "minvCpus must be from 0"),
     ("computeResources.desiredvCpus", 17, InvalidRequest, "desiredvCpus must be from"),
     (
         "computeResources.instanceTypes",
@@ -431,8 +448,9 @@ async def test_describing_goes_page_by_page(stand: Stand) -> None:
         assert [e[key] for e in first[member] + last[member]] == ["a", "b", "c"]
         assert "nextToken" not in last
         upper = member[0].upper() + member[1:]
-        with pytest.raises(InvalidRequest, match=f"{upper} and MaxResults cannot both be set"):
-            await stand(operation, maxResults=2, **{member: ["a"]})
+        for size in (0, 2):
+            with pytest.raises(InvalidRequest, match=f"{upper} and MaxResults cannot both be set"):
+                await stand(operation, maxResults=size, **{member: ["a"]})
         with pytest.raises(InvalidRequest, match="from 1 to 100"):
             await stand(operation, maxResults=101)
         with pytest.raises(InvalidRequest, match="nextToken"):
@@ -593,7 +611,12 @@ async def test_a_definition_comes_back_as_registered(stand: Stand) -> None:
     await stand.register("d")
     answer = await stand("DescribeJobDefinitions", jobDefinitionName="d", status="INACTIVE")
     assert [entry["revision"] for entry in answer["jobDefinitions"]] == [1]
-    with pytest.raises(InvalidRequest, match="has no revision"):
+    await stand.register("d")
+    await stand("DeregisterJobDefinition", jobDefinition="d")
+    answer = await stand("DescribeJobDefinitions", jobDefinitionName="d", status="ACTIVE")
+    assert [entry["revision"] for entry in answer["jobDefinitions"]] == [2]
+    await stand("DeregisterJobDefinition", jobDefinition="d")
+    with pytest.raises(NotFound, match="name d does not exist or is not in ACTIVE status"):
         await stand("DeregisterJobDefinition", jobDefinition="d")
     with pytest.raises(NotFound, match="JobDefinition d:9 not found"):
         await stand("DeregisterJobDefinition", jobDefinition="d:9")
@@ -653,9 +676,28 @@ async def test_a_fargate_job_has_one_of_fargates_sizes(stand: Stand) -> None:
     assert await stand.job_count() == before
 
 
+async def test_a_page_of_large_definitions_goes_into_one_answer(stand: Stand) -> None:
+    await stand.register()
+    await stand.conn.execute(
+        """INSERT INTO job_definitions (name, revision, status, type, detail, tags)
+        SELECT name, number, status, type, detail || jsonb_build_object('parameters',
+            jsonb_build_object('a', repeat('x', 250000))), tags
+        FROM job_definitions CROSS JOIN generate_series(2, 80) AS number"""
+    )
+    revisions: list[int] = []
+    token: str | None = ""
+    while token is not None:
+        answer = await stand("DescribeJobDefinitions", nextToken=token)
+        revisions += [entry["revision"] for entry in answer["jobDefinitions"]]
+        token = answer.get("nextToken")
+    assert revisions == list(range(80, 0, -1))
+    with pytest.raises(LimitExceeded, match="Ask for fewer at once"):
+        await stand("DescribeJobDefinitions", jobDefinitions=["d"])
+
+
 async def test_an_oversize_registration_is_refused(stand: Stand) -> None:
-    with pytest.raises(LongshoreError, match="at most 24576"):
-        await stand.register(parameters={"x": "y" * 24_600})
+    with pytest.raises(LongshoreError, match="at most 262144"):
+        await stand.register(parameters={f"x{n}": "y" * 30_000 for n in range(9)})
     assert await stand("DescribeJobDefinitions") == {}
 
 
@@ -701,3 +743,75 @@ async def test_settings_of_an_environment_are_tags(stand: Stand) -> None:
     assert (await environment(stand))["tags"] == {key: "604800"}
     await stand("UntagResource", resourceArn=arn, tagKeys=[key])
     assert "tags" not in await environment(stand)
+
+
+MAX_RESOURCE = "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE"
+
+
+def a_time_limit(**members: Any) -> Json:
+    """An entry of jobStateTimeLimitActions."""
+    usual = {
+        "reason": MAX_RESOURCE,
+        "state": "RUNNABLE",
+        "maxTimeSeconds": 600,
+        "action": "CANCEL",
+    }
+    return usual | members
+
+
+async def test_time_limits_of_a_queue_come_back_as_they_were_given(stand: Stand) -> None:
+    await stand.prepare()
+
+    async def known(name: str) -> Json:
+        (found,) = (await stand("DescribeJobQueues", jobQueues=[name]))["jobQueues"]
+        return dict(found)
+
+    assert "jobStateTimeLimitActions" not in await known("q")
+    limits = [a_time_limit(), a_time_limit(reason="CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY")]
+    await stand("CreateJobQueue", **a_queue("limited", jobStateTimeLimitActions=limits))
+    assert (await known("limited"))["jobStateTimeLimitActions"] == limits
+    await stand("UpdateJobQueue", jobQueue="limited", priority=7)
+    assert (await known("limited"))["jobStateTimeLimitActions"] == limits
+    await stand("UpdateJobQueue", jobQueue="q", jobStateTimeLimitActions=limits[:1])
+    found = await known("q")
+    assert (found["jobStateTimeLimitActions"], found["jobQueueType"]) == (limits[:1], "ECS")
+
+
+@pytest.mark.parametrize(
+    ("limits", "text"),
+    [
+        ([a_time_limit(reason="NO_ROOM")], r"\[0\].reason must be one of CAPACITY:INSUFF"),
+        ([a_time_limit(), a_time_limit()], "names a reason twice"),
+        ([a_time_limit(maxTimeSeconds=0)], r"\[0\].maxTimeSeconds must be from 1 to 86400"),
+        ([a_time_limit(maxTimeSeconds=86_401)], r"\[0\].maxTimeSeconds must be from 1 to 86400"),
+        ([a_time_limit(state="STARTING")], r"\[0\].state"),
+        ([a_time_limit(action="KILL")], r"\[0\].action"),
+        ([{"reason": MAX_RESOURCE, "state": "RUNNABLE", "action": "CANCEL"}], "maxTimeSeconds"),
+    ],
+)
+async def test_a_wrong_time_limit_is_refused_by_name(
+    stand: Stand, limits: list[Json], text: str
+) -> None:
+    await stand.prepare()
+    with pytest.raises(InvalidRequest, match=text):
+        await stand("CreateJobQueue", **a_queue("n", jobStateTimeLimitActions=limits))
+    with pytest.raises(InvalidRequest, match=text):
+        await stand("UpdateJobQueue", jobQueue="q", jobStateTimeLimitActions=limits)
+
+
+@pytest.mark.parametrize(
+    ("member", "value", "text"),
+    [
+        ("maxTimeSeconds", 599, "must be from 600 to 86400"),
+        ("action", "TERMINATE", "action must be CANCEL"),
+    ],
+)
+async def test_what_aws_refuses_of_time_limits_is_refused_where_it_is_to_be(
+    database_url: str, stand: Stand, member: str, value: object, text: str
+) -> None:
+    await stand.prepare()
+    limits = [a_time_limit(**{member: value})]
+    await stand("UpdateJobQueue", jobQueue="q", jobStateTimeLimitActions=limits)
+    async with submission_stand(database_url, LONGSHORE_LIMITS="aws") as strict:
+        with pytest.raises(InvalidRequest, match=text):
+            await strict("UpdateJobQueue", jobQueue="q", jobStateTimeLimitActions=limits)

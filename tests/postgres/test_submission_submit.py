@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -22,10 +23,12 @@ from longshore.domain.errors import (
     Unavailable,
     Unimplemented,
 )
+from longshore.domain.limits import LONGSHORE
 from longshore.domain.request.submission import Submission
 from longshore.state.embedded import EmbeddedPostgres
 from longshore.state.migrate import migrate
 from longshore.state.pool import open_pool
+from longshore.state.submission import submission_token
 from longshore.submission import submit
 from longshore.submission.convert import encode_container, encode_nodes, encode_task
 from longshore.submission.submit import TRANSACTIONS, Encoders, Submitter
@@ -110,9 +113,9 @@ REFUSED: list[tuple[dict[str, Any], type[LongshoreError], str]] = [
         "Unable to substitute value. No parameter found for reference gone",
     ),
     (
-        {"dependsOn": [{"jobId": str(uuid.UUID(int=n))} for n in range(21)]},
+        {"dependsOn": [{"jobId": str(uuid.UUID(int=n))} for n in range(1001)]},
         InvalidRequest,
-        "Job cannot have more than 20 dependencies",
+        "Job cannot have more than 1000 dependencies",
     ),
     ({"dependsOn": [{"jobId": str(uuid.UUID(int=1))}]}, NotFound, "not found, on which"),
     ({"dependsOn": [{"type": "SEQUENTIAL"}]}, InvalidRequest, "which is for array jobs"),
@@ -123,16 +126,20 @@ REFUSED: list[tuple[dict[str, Any], type[LongshoreError], str]] = [
         InvalidRequest,
         "can onlybe submitted to job queue with fair share scheduling policy.",
     ),
+    ({"clientToken": ""}, InvalidRequest, "clientToken must have 1 to 64 printable"),
+    ({"clientToken": "a b"}, InvalidRequest, "clientToken must have 1 to 64 printable"),
+    ({"clientToken": "x" * 65}, InvalidRequest, "clientToken must have 1 to 64 printable"),
+    ({"clientToken": "\u00e9"}, InvalidRequest, "clientToken must have 1 to 64 printable"),
     ({"schedulingPriorityOverride": 10000}, InvalidRequest, "must be from 0 to 9999"),
-    ({"arrayProperties": {"size": 1}}, InvalidRequest, "must be from 2 to 10000"),
-    ({"arrayProperties": {"size": 10001}}, InvalidRequest, "must be from 2 to 10000"),
+    ({"arrayProperties": {"size": 0}}, InvalidRequest, "must be from 1 to 1000000"),
+    ({"arrayProperties": {"size": 1_000_001}}, InvalidRequest, "must be from 1 to 1000000"),
     ({"retryStrategy": {}}, InvalidRequest, "RetryAttempts must be provided with retry strategy"),
     ({"retryStrategy": {"attempts": 11}}, InvalidRequest, "must be from 1 to 10"),
-    ({"timeout": {"attemptDurationSeconds": 59}}, InvalidRequest, "must be at least 60"),
+    ({"timeout": {"attemptDurationSeconds": 0}}, InvalidRequest, "must be at least 1"),
     (
-        {"containerOverrides": {"resourceRequirements": [{"type": "VCPU", "value": "0.25"}]}},
+        {"containerOverrides": {"resourceRequirements": [{"type": "VCPU", "value": "0.3"}]}},
         InvalidRequest,
-        "containerOverrides.resourceRequirements[0].value is '0.25'",
+        "containerOverrides.resourceRequirements[0].value is '0.3'",
     ),
     (
         {"containerOverrides": {"resourceRequirements": [{"type": "DISK", "value": "1"}]}},
@@ -154,7 +161,11 @@ REFUSED: list[tuple[dict[str, Any], type[LongshoreError], str]] = [
         "ecsPropertiesOverride is for job definitions with ecsProperties; use containerOverrides",
     ),
     ({"eksPropertiesOverride": {}}, Unimplemented, "eksPropertiesOverride"),
-    ({"parameters": {"x": "y" * 31_000}}, LimitExceeded, "SubmitJob request has"),
+    (
+        {"parameters": {f"x{n}": "y" * 30_000 for n in range(9)}},
+        LimitExceeded,
+        "SubmitJob request has",
+    ),
 ]
 
 
@@ -166,6 +177,53 @@ async def test_bad_calls_are_refused_and_store_nothing(
             await stand.submit(**members)
         assert text in caught.value.message
     assert await stand.job_count() == 0
+
+
+#: What longshore takes and AWS does not, with what is said of it.
+REFUSED_BY_AWS: list[tuple[dict[str, Any], str]] = [
+    ({"arrayProperties": {"size": 1}}, "must be from 2 to 10000"),
+    ({"arrayProperties": {"size": 1_000_000}}, "must be from 2 to 10000"),
+    ({"timeout": {"attemptDurationSeconds": 1}}, "must be at least 60"),
+    (
+        {"containerOverrides": {"resourceRequirements": [{"type": "VCPU", "value": "0.125"}]}},
+        "VCPU must be a whole number",
+    ),
+    ({"parameters": {f"x{n}": "y" * 30_000 for n in range(8)}}, "at most 30720 are allowed"),
+]
+
+
+async def test_what_aws_refuses_is_taken_unless_it_is_to_be_refused(
+    database_url: str, stand: Stand, subtests: pytest.Subtests
+) -> None:
+    jobs = [await stand.submit() for _ in range(21)]
+    depends_on = {"dependsOn": [{"jobId": job} for job in jobs]}
+    cases = [*REFUSED_BY_AWS, (depends_on, "Job cannot have more than 20 dependencies")]
+    async with submission_stand(database_url, LONGSHORE_LIMITS="aws") as strict:
+        for members, text in cases:
+            with subtests.test(text):
+                with pytest.raises((InvalidRequest, LimitExceeded), match=text):
+                    await strict.submit(**members)
+                job = await stand.describe(await stand.submit(**members))
+                assert job["status"] == "SUBMITTED"
+
+
+async def test_a_job_waits_for_a_thousand(stand: Stand) -> None:
+    jobs = await asyncio.gather(*(stand.submit() for _ in range(1000)))
+    job = await stand.submit(dependsOn=[{"jobId": job} for job in jobs])
+    assert [entry["jobId"] for entry in (await stand.describe(job))["dependsOn"]] == jobs
+
+
+@pytest.mark.parametrize("command", [["Ref::a"] * 2_000, ["Ref::a " * 2_000]], ids=["many", "one"])
+async def test_a_command_does_not_grow_without_bound(stand: Stand, command: list[str]) -> None:
+    """A request of some kilobytes would become a job of fifty megabytes, which nobody can read."""
+    await stand.register("grow", a_container(command=command))
+    before = await stand.job_count()
+    with pytest.raises(InvalidRequest, match="more than 65536 bytes once") as refused:
+        await stand.submit(jobDefinition="grow", parameters={"a": "\N{ROCKET}" * 6_000})
+    assert refused.value.fields["member"] == "parameters"
+    assert await stand.job_count() == before
+    job = await stand.submit(jobDefinition="grow", parameters={"a": "x" * 30})
+    assert "".join((await stand.describe(job))["container"]["command"]).count("x") == 60_000
 
 
 async def test_missing_members_are_named(stand: Stand) -> None:
@@ -191,6 +249,68 @@ async def test_a_single_job_waits_for_a_job_named_with_sequential(stand: Stand) 
     rows = await stand.conn.fetch("SELECT * FROM job_dependencies")
     assert [(str(row["depends_on"]), row["type"]) for row in rows] == [(first, "PLAIN")]
     assert (await stand.describe(job))["dependsOn"] == edges
+
+
+async def test_how_a_dependency_has_to_end_is_kept_and_told(stand: Stand) -> None:
+    """Success is the default, also where it is said; the same job may be named twice."""
+    first = await stand.submit()
+    edges = [
+        {"jobId": first},
+        {"jobId": first, "condition": "COMPLETE"},
+        {"jobId": first, "condition": "FAILURE", "type": "SEQUENTIAL"},
+    ]
+    job = await stand.submit(dependsOn=[*edges, {"jobId": first, "condition": "SUCCESS"}])
+    rows = await stand.conn.fetch("SELECT type, condition FROM job_dependencies ORDER BY ordinal")
+    assert [tuple(row) for row in rows] == [
+        ("PLAIN", "SUCCESS"),
+        ("PLAIN", "COMPLETE"),
+        ("PLAIN", "FAILURE"),
+    ]
+    assert (await stand.describe(job))["dependsOn"] == [*edges, {"jobId": first}]
+
+
+async def test_an_array_with_a_cap_has_a_shape_to_itself(stand: Stand) -> None:
+    """Also among arrays that are alike otherwise; those without a cap share theirs."""
+    properties = {"size": 3, "maxRunning": 2}
+    capped = [await stand.submit(arrayProperties=properties) for _ in range(2)]
+    free = [await stand.submit(arrayProperties={"size": 3}) for _ in range(2)]
+    rows = await stand.conn.fetch(
+        "SELECT j.job_id, s.shape_id, s.array_job, s.max_running "
+        "FROM jobs j JOIN shapes s USING (shape_id)"
+    )
+    found = {str(row["job_id"]): row for row in rows}
+    assert [(str(found[job]["array_job"]), found[job]["max_running"]) for job in capped] == [
+        (job, 2) for job in capped
+    ]
+    assert {found[job]["max_running"] for job in free} == {0}
+    assert len({row["shape_id"] for row in rows}) == 3
+    told = [(await stand.describe(job))["arrayProperties"] for job in (capped[0], free[0])]
+    assert [(one["size"], one.get("maxRunning")) for one in told] == [(3, 2), (3, None)]
+
+
+@pytest.mark.parametrize(
+    "properties", [{"size": 3, "maxRunning": 0}, {"size": 3, "maxRunning": -1}, {"maxRunning": 2}]
+)
+async def test_caps_without_a_meaning_are_refused(stand: Stand, properties: dict[str, int]) -> None:
+    with pytest.raises(InvalidRequest, match=r"arrayProperties\.maxRunning must be above 0"):
+        await stand.submit(arrayProperties=properties)
+    assert await stand.job_count() == 0
+
+
+@pytest.mark.parametrize(
+    ("edge", "told"),
+    [
+        ({"type": "SEQUENTIAL", "condition": "FAILURE"}, "dependsOn[0].condition is FAILURE"),
+        ({"type": "SEQUENTIAL", "condition": "ANY"}, "dependsOn[0].condition is 'ANY'"),
+        ({"condition": "COMPLETE"}, "dependsOn[0] needs a jobId"),
+    ],
+)
+async def test_conditions_without_a_meaning_are_refused(
+    stand: Stand, edge: dict[str, str], told: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=re.escape(told)):
+        await stand.submit(dependsOn=[edge], arrayProperties={"size": 3})
+    assert await stand.job_count() == 0
 
 
 async def test_actions_come_back_in_lower_case(stand: Stand) -> None:
@@ -271,6 +391,88 @@ async def test_repetitions_that_arrive_together_make_one_job(stand: Stand) -> No
     assert await stand.job_count() == 1
 
 
+async def test_the_same_token_and_request_are_the_same_job_for_a_day(stand: Stand) -> None:
+    first = await stand.submit(clientToken="t-1", tags={"b": "1", "a": "2"})
+    await stand.register()  # a newer revision does not make it another request
+    assert await stand.submit(clientToken="t-1", tags={"a": "2", "b": "1"}) == first
+    key = {"x-longshore-request-id": str(uuid.uuid4())}
+    assert await stand.submit(key, clientToken="t-1", tags={"a": "2", "b": "1"}) == first
+    with pytest.raises(PreconditionFailed, match=f"clientToken t-1 has made job {first} of") as no:
+        await stand.submit(clientToken="t-1")
+    assert no.value.fields == {"member": "clientToken"}
+    assert await stand.submit(clientToken="t-2") != first
+    await stand.conn.execute(
+        "UPDATE submission_tokens SET created_at = created_at - interval '24 h' WHERE token = 't-1'"
+    )
+    later = await stand.submit(clientToken="t-1")
+    assert later != first
+    assert await stand.submit(clientToken="t-1") == later
+    assert await stand.job_count() == 3
+
+
+async def test_a_token_whose_request_was_refused_is_free(stand: Stand) -> None:
+    for wrong in ({"jobQueue": "nope"}, {"jobDefinition": "nope"}):
+        with pytest.raises(NotFound):
+            await stand.submit(clientToken="t", **wrong)
+    assert await stand.submit(clientToken="t")
+
+
+async def test_a_token_makes_one_job_whoever_gives_it_at_once(database_url: str) -> None:
+    """In one batch, and in those of two services."""
+    async with submission_stand(database_url) as one, submission_stand(database_url) as other:
+        await one.prepare()
+        calls = [
+            stand.submit(clientToken=f"t-{n % 3}") for n in range(60) for stand in (one, other)
+        ]
+        ids = await asyncio.gather(*calls)
+        assert len(set(ids)) == 3
+        assert await one.job_count() == 3
+        results = await asyncio.gather(
+            one.submit(clientToken="u"),
+            other.submit(clientToken="u", jobName="k"),
+            return_exceptions=True,
+        )
+        assert {type(result) for result in results} == {str, PreconditionFailed}
+        assert await one.job_count() == 4
+
+
+async def test_a_token_that_hangs_in_another_process_holds_no_other_call_up(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submission_token, "WAIT_SECONDS", 0.1)
+    async with stand.conn.transaction():
+        await stand.conn.execute(
+            "INSERT INTO submission_tokens (token, request, job_id)"
+            " VALUES ('t', '', gen_random_uuid())"
+        )
+        results = await asyncio.gather(
+            *(stand.submit(clientToken="t") for _ in range(3)),
+            *(stand.submit() for _ in range(3)),
+            return_exceptions=True,
+        )
+        assert [type(result) for result in results] == [Unavailable] * 3 + [str] * 3
+    with pytest.raises(PreconditionFailed, match="another request"):
+        await stand.submit(clientToken="t")
+
+
+async def test_the_repetitions_of_a_refused_call_are_refused(stand: Stand) -> None:
+    key = {"x-longshore-request-id": str(uuid.uuid4())}
+    calls = [stand.submit(key, jobDefinition="nope") for _ in range(5)]
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert {type(result) for result in results} == {NotFound}
+
+
+async def test_tokens_are_forgotten_after_a_day(stand: Stand, database_url: str) -> None:
+    await stand.submit(clientToken="old")
+    await stand.conn.execute("UPDATE submission_tokens SET created_at = now() - interval '24 h'")
+    kept = await stand.submit(clientToken="new")
+    pool = await open_pool(database_url)
+    await submit.forget_tokens(pool)
+    await pool.close()
+    tokens = await stand.conn.fetch("SELECT token, job_id::text FROM submission_tokens")
+    assert [tuple(row) for row in tokens] == [("new", kept)]
+
+
 async def test_calls_that_arrive_together_share_transactions_and_fail_alone(stand: Stand) -> None:
     await stand.submit()
     before = TRANSACTIONS._value.get()
@@ -291,7 +493,9 @@ async def test_a_job_that_the_database_refuses_fails_alone(database_url: str) ->
     async with submission_stand(database_url) as stand:
         await stand.prepare()
         pool = await open_pool(database_url)
-        submitter = Submitter(pool, Encoders(encode_container, encode_task, encode_nodes))
+        submitter = Submitter(
+            pool, Encoders(encode_container, encode_task, encode_nodes), LONGSHORE
+        )
         good = Submission("fine", "q", DefinitionName("d", None, "d"))
         poison = replace(good, job_name="not\0fine")  # past the checks of the wire
         calls = [asyncio.create_task(submitter.submit(s)) for s in (good, good, poison, good)]

@@ -29,6 +29,7 @@ from longshore.scheduler.wire.servicer import SchedulerServicer
 from longshore.submission.__main__ import serving
 from longshore.submission.config import SubmissionConfig
 from longshore.v1 import (
+    job_control_service_pb2,
     log_service_pb2,
     log_service_pb2_grpc,
     provisioning_service_pb2,
@@ -53,6 +54,7 @@ NAMES = (
     "resource_arn",
 )
 MODULES = (
+    job_control_service_pb2,
     submission_service_pb2,
     scheduler_service_pb2,
     scaler_service_pb2,
@@ -159,6 +161,7 @@ async def services(
         await stack.enter_async_context(others)
         ports = {
             "SubmissionService": submission.port,
+            "JobControlService": submission.port,
             "ProvisioningService": world.port,
             "ScalerService": others.port,
             "SchedulerService": others.port,

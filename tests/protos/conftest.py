@@ -1,40 +1,15 @@
 """What these tests hold against each other: AWS's service model and our descriptors."""
 
-import importlib.util
 import subprocess
-import sys
-from collections.abc import Iterator
-from importlib.machinery import SourceFileLoader
-from pathlib import Path
 from types import ModuleType
 
 import pytest
-from botocore.model import ListShape, MapShape, ServiceModel, Shape, StructureShape
+from botocore.model import ServiceModel, StructureShape
 from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import ServiceDescriptor
-from support.contract import aws_model, built
+from support.contract import aws_model, built, load_script, structures
 
 from longshore.v1 import submission_service_pb2
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def structures(shape: Shape) -> Iterator[StructureShape]:
-    """A shape's structures, itself included, each once."""
-    waiting: list[Shape] = [shape]
-    seen: set[str] = set()
-    while waiting:
-        current = waiting.pop()
-        if isinstance(current, StructureShape):
-            if current.name in seen:
-                continue
-            seen.add(current.name)
-            yield current
-            waiting.extend(current.members.values())
-        elif isinstance(current, ListShape):
-            waiting.append(current.member)
-        elif isinstance(current, MapShape):
-            waiting.extend((current.key, current.value))
 
 
 @pytest.fixture(scope="session")
@@ -63,16 +38,7 @@ def aws_structures(aws: ServiceModel, service: ServiceDescriptor) -> dict[str, S
 @pytest.fixture(scope="session")
 def script() -> ModuleType:
     """`scripts/protos` as a module."""
-    loader = SourceFileLoader("protos_script", str(ROOT / "scripts" / "protos"))
-    spec = importlib.util.spec_from_loader(loader.name, loader)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.dont_write_bytecode, before = True, sys.dont_write_bytecode
-    try:
-        loader.exec_module(module)
-    finally:
-        sys.dont_write_bytecode = before
-    return module
+    return load_script("protos")
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """The protos are complete in themselves: a stranger makes a client of them with plain tools."""
 
-import os
 import subprocess
 import sys
 import sysconfig
@@ -8,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from support.foreign import NODE_MODULES, ensure, needs_node
 
 _LOAD_ALL = """
 const loader = require(process.argv[1]);
@@ -47,14 +47,12 @@ assert stubs.SubmissionServiceStub
     subprocess.run([sys.executable, "-I", "-S", "-c", program], check=True, timeout=60)
 
 
-@pytest.mark.skipif(
-    os.environ.get("LONGSHORE_TEST_NODE") == "none", reason="LONGSHORE_TEST_NODE says so"
-)
+@needs_node
 @pytest.mark.timeout(120)
 def test_nodes_proto_loader_reads_every_file(script: ModuleType, tmp_path: Path) -> None:
-    """In an empty folder; left out only where the environment says that there is no Node."""
-    subprocess.run([script.ROOT / "scripts" / "ensure-proto-loader"], check=True, timeout=110)
-    loader = script.ROOT / ".venv" / "node" / "node_modules" / "@grpc" / "proto-loader"
+    """In an empty folder."""
+    ensure("node")
+    loader = NODE_MODULES / "@grpc" / "proto-loader"
     command = ["node", "-e", _LOAD_ALL, str(loader), str(script.PROTOS), *script.sources()]
     subprocess.run(command, check=True, timeout=60, cwd=tmp_path)
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
+import asyncpg
 import pytest
 from structlog.testing import ReturnLogger
 from support.scheduling import Ended
@@ -23,6 +24,7 @@ _SEED = os.environ.get("LONGSHORE_TEST_SEED")
 #: Seeds drawn anew in each run, under names that every worker of a run knows.
 _NEW = [f"new{number}" for number in range(int(os.environ.get("LONGSHORE_TEST_SEEDS") or 1))]
 SEEDS = [_SEED] if _SEED else ["1", "5", "8", "11", *_NEW]
+CONDITIONS = ("SUCCESS", "SUCCESS", "COMPLETE", "FAILURE")
 #: Rounds in which every live attempt ends: more than the longest chain of dependencies and retries.
 ROUNDS = 400
 _LOST = Ended(None, None, "Host EC2 (instance i-1) terminated.")
@@ -108,6 +110,7 @@ class Driver:
             (1, self.toggle_environment),
             (1, self.update_environment),
             (1, self.delete_queue),
+            (3, self.cap_queue),
         ]
 
     async def begin(self) -> None:
@@ -130,11 +133,40 @@ class Driver:
         (chosen,) = self._rng.choices([do for _, do in self._steps], weights)
         self._done.append(chosen.__name__)
         try:
+            before, since = await self._live(), datetime.now(UTC)
             await chosen()
             await self._world.check()
+            await self._check_caps(before, since)
         except BaseException as error:
             error.add_note(f"steps: {', '.join(self._done)}")
             raise
+
+    async def _live(self) -> list[asyncpg.Record]:
+        """Live attempts with the caps that hold for them; of a multi-node job the first node's."""
+        return await self._world.stand.conn.fetch(
+            "SELECT a.attempt_id, a.placed_at, s.shape_id, s.max_running AS of_array, "
+            "j.job_queue, q.max_running AS of_queue "
+            "FROM attempts a "
+            "JOIN jobs j ON (j.job_id, j.array_index) = (a.job_id, greatest(a.array_index, -1)) "
+            "JOIN jobs p ON (p.job_id, p.array_index) = (a.job_id, -1) "
+            "JOIN shapes s ON s.shape_id = p.shape_id "
+            "LEFT JOIN job_queues q ON q.name = j.job_queue "
+            "WHERE a.status <> 'ENDED' AND (a.array_index >= -2)"
+        )
+
+    async def _check_caps(self, before: list[asyncpg.Record], since: datetime) -> None:
+        """Where anything was placed, no more run than may, but for what came back meanwhile."""
+        known = {row["attempt_id"] for row in before}
+        live = [
+            row
+            for row in await self._live()
+            if row["attempt_id"] in known or row["placed_at"] >= since
+        ]
+        for name, cap in (("shape_id", "of_array"), ("job_queue", "of_queue")):
+            placed = {row[name]: row[cap] for row in live if row["attempt_id"] not in known}
+            for one, most in placed.items():
+                count = sum(row[name] == one for row in live)
+                assert not most or count <= most, f"{count} run of {one}, and {most} may"
 
     # ------------------------------------------------------------------ users
 
@@ -143,16 +175,19 @@ class Driver:
         rng = self._rng
         size = rng.choice([None, None, 2, 3, 5])
         nodes = rng.choice([0, 0, 1, 2, 3]) if size is None else 0
-        depends_on: list[tuple[str | None, str]] = []
+        depends_on: list[tuple[str | None, str, str]] = []
         for upstream in rng.sample(self._jobs, min(len(self._jobs), rng.choice([0, 0, 1, 2]))):
             if size is not None and self._arrays.get(upstream) == size and rng.random() < 0.7:
-                depends_on.append((upstream, "N_TO_N"))
+                depends_on.append((upstream, "N_TO_N", rng.choice(CONDITIONS)))
             elif upstream in self._arrays and rng.random() < 0.3:
-                depends_on.append((f"{upstream}:{rng.randrange(self._arrays[upstream])}", "PLAIN"))
+                child = f"{upstream}:{rng.randrange(self._arrays[upstream])}"
+                depends_on.append((child, "PLAIN", rng.choice(CONDITIONS)))
+            elif size is not None and rng.random() < 0.3:
+                depends_on.append((upstream, "SEQUENTIAL", rng.choice(["SUCCESS", "COMPLETE"])))
             else:
-                depends_on.append((upstream, "PLAIN"))
+                depends_on.append((upstream, "PLAIN", rng.choice(CONDITIONS)))
         if size is not None and rng.random() < 0.3:
-            depends_on.append((None, "SEQUENTIAL"))
+            depends_on.append((None, "SEQUENTIAL", rng.choice(["SUCCESS", "COMPLETE"])))
         job = await self._world.stand.submit(
             rng.choice(self._queues),
             vcpus=rng.choice([1, 1, 2, 4]),
@@ -163,6 +198,7 @@ class Driver:
             depends_on=depends_on,
             nodes=nodes,
             main_node=rng.randrange(nodes) if nodes else 0,
+            max_running=rng.choice([0, 0, 1, 2]) if size is not None else 0,
         )
         self._jobs.append(job)
         if size is not None:
@@ -187,6 +223,11 @@ class Driver:
                 "WHERE name = 'doomed'"
             )
             self._world.scheduler.note_topology()
+
+    async def cap_queue(self) -> None:
+        """So many jobs of a queue run from now on."""
+        await self._world.stand.cap(self._rng.choice([0, 1, 2, 4]), self._rng.choice(self._queues))
+        self._world.scheduler.note_topology()
 
     async def toggle_environment(self) -> None:
         """No job goes to a DISABLED environment."""

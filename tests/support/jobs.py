@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from longshore.domain.job.arrays import ArrayRules
 from longshore.domain.job.attempts import Attempts
 from longshore.domain.job.changes import Changes
-from longshore.domain.job.dependency import Dependency, Dependent, behind, reach
+from longshore.domain.job.dependency import Condition, Dependency, Dependent, behind, reach
 from longshore.domain.job.happening import (
     Asked,
     Counted,
@@ -51,6 +51,7 @@ class Edge:
     depends_on: uuid.UUID | None
     index: int = WHOLE
     type: str = "PLAIN"
+    condition: Condition = Condition.SUCCESS
 
 
 class World:
@@ -202,8 +203,10 @@ class World:
         ]
         reached = reach(dependents, ended, self.rows)
         self.happenings += reached.arrays
-        succeeded, failed = behind(ended, {job_id: self.rules(job_id) for job_id in self.counts})
-        children = reached.children | succeeded | failed
+        for key, left in reached.left.items():
+            self.rows[key] = replace(self.rows[key], dependencies_left=left)
+        met, failed = behind(ended, {job_id: self.rules(job_id) for job_id in self.counts})
+        children = reached.children | met | failed
         for key in failed:
             size = self.rules(key.job_id).size
             for index in range(key.array_index, size):
@@ -226,7 +229,9 @@ class World:
         """How the children of an array wait."""
         types = Counter(edge.type for edge in self.edges[job_id])
         size = self.rows[JobKey(job_id)].array_size or 0
-        return ArrayRules(size, types["N_TO_N"], types["SEQUENTIAL"] > 0)
+        conditions = {e.condition for e in self.edges[job_id] if e.type == "SEQUENTIAL"}
+        on_any_end = conditions == {Condition.COMPLETE}
+        return ArrayRules(size, types["N_TO_N"], types["SEQUENTIAL"] > 0, on_any_end)
 
     def _dependencies(self, job_id: uuid.UUID) -> list[Dependency]:
         return [
@@ -238,6 +243,7 @@ class World:
                 self._status(JobKey(edge.depends_on, edge.index)) if edge.depends_on else None,
                 self._status(JobKey(edge.depends_on)) if edge.depends_on else None,
                 edge.depends_on in self.counts,
+                edge.condition,
             )
             for edge in self.edges[job_id]
         ]
@@ -250,7 +256,7 @@ class World:
         key = this.key
         childless = not key.is_child and key.job_id not in self.counts
         return [
-            Dependent(position, job_id, edge.type == "N_TO_N")
+            Dependent(position, job_id, edge.type == "N_TO_N", edge.condition is Condition.FAILURE)
             for job_id, edges in self.edges.items()
             for edge in edges
             if edge.depends_on == key.job_id
@@ -269,7 +275,10 @@ class World:
             plain = {
                 JobKey(e.depends_on)
                 for e in edges
-                if e.depends_on and e.type == "PLAIN" and e.index == WHOLE
+                if e.depends_on
+                and e.type == "PLAIN"
+                and e.index == WHOLE
+                and e.condition is Condition.SUCCESS
             }
             if plain & (failed | set(found)):
                 found.append(key)
@@ -426,9 +435,14 @@ class World:
             if job_id in self.counts:
                 keys = [JobKey(job_id, index) for index in range(row.array_size or 0)]
             for key in keys:
-                failed = any(self._has_failed(other) for other in self._waited_for(key))
+                ends = [(self._end(other), on) for other, on in self._waited_for(key)]
                 status = self.child_status(key)
-                assert not failed or status is JobStatus.FAILED, f"{key} is {status}"
+                if any(on.holds(end) is False for end, on in ends):
+                    assert status is JobStatus.FAILED, f"{key} is {status}"
+                elif all(on.holds(end) for end, on in ends):
+                    assert status is not JobStatus.PENDING, f"{key} could run, and waits"
+                else:
+                    assert status in (JobStatus.PENDING, JobStatus.FAILED), f"{key} is {status}"
         if not self.ready and not self.attempts.live and not self.requests:
             waiting = [
                 str(key)
@@ -438,22 +452,22 @@ class World:
             submitted = any(r.status is JobStatus.SUBMITTED for r in self.rows.values())
             assert submitted or not waiting, f"nothing runs, and these wait for ever: {waiting}"
 
-    def _waited_for(self, key: JobKey) -> Iterable[JobKey]:
+    def _waited_for(self, key: JobKey) -> Iterable[tuple[JobKey, Condition]]:
         for edge in self.edges[key.job_id]:
-            if edge.type == "SEQUENTIAL":
-                if key.array_index > 0:
-                    yield JobKey(key.job_id, key.array_index - 1)
-            elif edge.depends_on is not None and edge.type == "PLAIN":
-                yield JobKey(edge.depends_on, edge.index)
+            if edge.type == "SEQUENTIAL" and key.array_index > 0:
+                yield JobKey(key.job_id, key.array_index - 1), edge.condition
+            if edge.depends_on is not None and edge.type != "N_TO_N":
+                yield JobKey(edge.depends_on, edge.index), edge.condition
             elif edge.depends_on is not None and key.is_child:
-                yield JobKey(edge.depends_on, key.array_index)
+                yield JobKey(edge.depends_on, key.array_index), edge.condition
 
-    def _has_failed(self, key: JobKey) -> bool:
+    def _end(self, key: JobKey) -> JobStatus | None:
+        """How a job or child ended, if it has; one that never comes to be has failed."""
         row = self.rows.get(key)
         if row is not None:
-            return row.status is JobStatus.FAILED
+            return row.status if row.status.final else None
         parent = self.rows[key.parent]
-        return parent.status.final and key.job_id not in self.counts
+        return JobStatus.FAILED if parent.status.final else None
 
     def pass_time(self, by: timedelta) -> None:
         """Time passes."""

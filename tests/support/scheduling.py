@@ -357,15 +357,21 @@ class Stand:
         return name
 
     async def queue(
-        self, name: str = "q", *environments: str, priority: int = 1, policy: str | None = None
+        self,
+        name: str = "q",
+        *environments: str,
+        priority: int = 1,
+        policy: str | None = None,
+        detail: dict[str, object] | None = None,
     ) -> str:
         """A queue on environments, in order."""
         await self.conn.execute(
-            "INSERT INTO job_queues (name, state, status, priority, scheduling_policy) "
-            "VALUES ($1, 'ENABLED', 'VALID', $2, $3)",
+            "INSERT INTO job_queues (name, state, status, priority, scheduling_policy, detail) "
+            "VALUES ($1, 'ENABLED', 'VALID', $2, $3, $4)",
             name,
             priority,
             policy,
+            detail or {},
         )
         for ordinal, environment in enumerate(environments or ("machines",)):
             await self.conn.execute(
@@ -373,6 +379,13 @@ class Stand:
             )
         await self.conn.execute(f"NOTIFY {ENVIRONMENTS}")
         return name
+
+    async def cap(self, most: int, queue: str = "q") -> None:
+        """UpdateJobQueue: so many jobs of a queue run at one time, 0 for any number."""
+        await self.conn.execute(
+            "UPDATE job_queues SET max_running = $2 WHERE name = $1", queue, most
+        )
+        await self.conn.execute(f"NOTIFY {ENVIRONMENTS}")
 
     async def agent(
         self,
@@ -398,13 +411,14 @@ class Stand:
         attempts: int = 1,
         timeout_seconds: int | None = None,
         rules: Sequence[dict[str, str]] = (),
-        depends_on: Sequence[tuple[str | None, str]] = (),
+        depends_on: Sequence[tuple[str | None, str] | tuple[str | None, str, str]] = (),
         nodes: int = 0,
         main_node: int = 0,
         share: str | None = None,
         priority: int = 0,
+        max_running: int = 0,
     ) -> str:
-        """A job as submission stores it; dependencies are (job id, type).
+        """A job as submission stores it; dependencies are (job id, type, condition).
 
         Of a multi-node job the main node has the image `main`, the others have `others`.
         """
@@ -412,7 +426,8 @@ class Stand:
         async with self.conn.transaction():
             shape = await self.conn.fetchval(
                 "INSERT INTO shapes (job_queue, vcpu_milli, memory_mib, gpus, nodes, "
-                "share_identifier, priority) VALUES ($1, $2, $3, 0, $4, $5, $6) "
+                "share_identifier, priority, array_job, max_running) "
+                "VALUES ($1, $2, $3, 0, $4, $5, $6, $7, $8) "
                 "ON CONFLICT ON CONSTRAINT shapes_key DO UPDATE SET gpus = 0 RETURNING shape_id",
                 queue,
                 vcpus * 1000,
@@ -420,6 +435,8 @@ class Stand:
                 nodes,
                 share or "",
                 priority,
+                job_id if max_running else uuid.UUID(int=0),
+                max_running,
             )
             await self.conn.execute(
                 "INSERT INTO jobs (job_id, seq, job_queue, shape_id, name, definition_name, "
@@ -445,15 +462,16 @@ class Stand:
                 None if properties else container.SerializeToString(),
                 properties.SerializeToString() if properties else None,
             )
-            for ordinal, (upstream, kind) in enumerate(depends_on):
+            for ordinal, (upstream, kind, *condition) in enumerate(depends_on):
                 key = None if upstream is None else JobKey.parse(upstream)
                 await self.conn.execute(
-                    "INSERT INTO job_dependencies VALUES ($1, $2, $3, $4, $5)",
+                    "INSERT INTO job_dependencies VALUES ($1, $2, $3, $4, $5, $6)",
                     job_id,
                     ordinal,
                     None if key is None else key.job_id,
                     -1 if key is None else key.array_index,
                     kind,
+                    *(condition or ["SUCCESS"]),
                 )
             await self.conn.execute(f"NOTIFY {JOBS}")
         return str(job_id)

@@ -29,10 +29,11 @@ def a_shape(
     instance_type: str = "",
     share: str = "",
     priority: int = 0,
+    max_running: int = 0,
 ) -> Shape:
     """Jobs of a queue with these needs."""
     need = resources(vcpus, memory_mib, gpus)
-    return Shape(shape_id, queue, need, nodes, instance_type, share, priority)
+    return Shape(shape_id, queue, need, nodes, instance_type, share, priority, max_running)
 
 
 def a_job(

@@ -645,6 +645,7 @@ class Simulation:
             s: n for s, n in fresh.runnable.items() if n
         }
         assert memory.live.keys() == fresh.live.keys()
+        assert memory.running == fresh.running
         assert {i: (x.free, x.draining, x.instance_type) for i, x in memory.instances.items()} == {
             i: (x.free, x.draining, x.instance_type) for i, x in fresh.instances.items()
         }
@@ -669,6 +670,14 @@ _CHILD_STATES = """
             count(*) FILTER (WHERE status = 'SUCCEEDED') AS succeeded,
             count(*) FILTER (WHERE status = 'FAILED') AS failed
         FROM jobs WHERE array_index >= 0 GROUP BY 1) c USING (job_id)
+"""
+#: Whether what is waited for, u of the array or job p, has ended as the edge d asks for: what
+#: never came to be has failed with its array.
+_HOLDS = """
+    coalesce(CASE WHEN u.status IS NOT NULL THEN u.status
+        WHEN p.status IN ('SUCCEEDED', 'FAILED') THEN 'FAILED' END = ANY (CASE d.condition
+            WHEN 'SUCCESS' THEN ARRAY['SUCCEEDED'] WHEN 'FAILURE' THEN ARRAY['FAILED']
+            ELSE ARRAY['SUCCEEDED', 'FAILED'] END), false)
 """
 #: Name of what must hold -> a query for what breaks it.
 MUST_BE_EMPTY = {
@@ -704,23 +713,26 @@ MUST_BE_EMPTY = {
         SELECT a.job_id, a.next_index, a.end_index, b.next_index, b.end_index
         FROM ready a JOIN ready b USING (job_id)
         WHERE a.ctid < b.ctid AND a.next_index < b.end_index AND b.next_index < a.end_index""",
-    "dependencies succeeded before": """
-        SELECT j.job_id, j.status, d.type, d.depends_on, d.depends_on_index
+    "dependencies ended as asked before": f"""
+        SELECT j.job_id, j.status, d.type, d.condition, d.depends_on, d.depends_on_index
         FROM jobs j JOIN job_dependencies d USING (job_id)
-        JOIN jobs u ON u.job_id = d.depends_on AND u.array_index = d.depends_on_index
-        WHERE d.type <> 'N_TO_N' AND j.array_index = -1 AND u.status <> 'SUCCEEDED'
+        JOIN jobs p ON p.job_id = d.depends_on AND p.array_index = -1
+        LEFT JOIN jobs u ON u.job_id = d.depends_on AND u.array_index = d.depends_on_index
+        WHERE d.type <> 'N_TO_N' AND j.array_index = -1 AND NOT {_HOLDS}
             AND (j.status IN ('RUNNABLE', 'STARTING', 'RUNNING', 'SUCCEEDED')
-                OR EXISTS (SELECT FROM array_jobs a WHERE a.job_id = j.job_id))""",
-    "pairs succeeded before": """
+                OR EXISTS (SELECT FROM array_jobs a WHERE a.job_id = j.job_id))""",  # noqa: S608 - constant text
+    "pairs ended as asked before": f"""
         SELECT j.job_id, j.array_index, j.status FROM jobs j
         JOIN job_dependencies d ON d.job_id = j.job_id AND d.type = 'N_TO_N'
+        LEFT JOIN jobs p ON p.job_id = d.depends_on AND p.array_index = -1
         LEFT JOIN jobs u ON u.job_id = d.depends_on AND u.array_index = j.array_index
-        WHERE j.array_index >= 0 AND j.attempt > 0 AND u.status IS DISTINCT FROM 'SUCCEEDED'""",
-    "the child before succeeded before": """
+        WHERE j.array_index >= 0 AND j.attempt > 0 AND NOT {_HOLDS}""",  # noqa: S608 - constant text
+    "the child before ended as asked before": f"""
         SELECT j.job_id, j.array_index, j.status FROM jobs j
         JOIN job_dependencies d ON d.job_id = j.job_id AND d.type = 'SEQUENTIAL'
+        JOIN jobs p ON p.job_id = j.job_id AND p.array_index = -1
         LEFT JOIN jobs u ON u.job_id = j.job_id AND u.array_index = j.array_index - 1
-        WHERE j.array_index > 0 AND j.attempt > 0 AND u.status IS DISTINCT FROM 'SUCCEEDED'""",
+        WHERE j.array_index > 0 AND j.attempt > 0 AND NOT {_HOLDS}""",  # noqa: S608 - constant text
     "the event log ends once, with the job": """
         SELECT j.job_id, j.array_index, j.status, count(e.event_id) FROM jobs j
         LEFT JOIN job_events e ON (e.job_id, e.array_index) = (j.job_id, j.array_index)

@@ -14,11 +14,21 @@ from longshore.rpc.errors import from_rpc_error
 from longshore.state.pool import open_pool
 from longshore.submission.__main__ import serving
 from longshore.submission.config import SubmissionConfig
-from longshore.v1 import submission_service_pb2, submission_service_pb2_grpc
+from longshore.v1 import (
+    job_control_service_pb2,
+    job_control_service_pb2_grpc,
+    submission_service_pb2,
+    submission_service_pb2_grpc,
+)
 
 Json = dict[str, Any]
 _SERVICE = submission_service_pb2.DESCRIPTOR.services_by_name["SubmissionService"]
-_INPUTS = {m.name: message_factory.GetMessageClass(m.input_type) for m in _SERVICE.methods}
+_CONTROL = job_control_service_pb2.DESCRIPTOR.services_by_name["JobControlService"]
+_INPUTS = {
+    m.name: message_factory.GetMessageClass(m.input_type)
+    for service in (_SERVICE, _CONTROL)
+    for m in service.methods
+}
 
 
 def a_container(*, vcpus: int = 1, memory_mib: int = 64, **members: Any) -> Json:
@@ -32,6 +42,11 @@ def a_container(*, vcpus: int = 1, memory_mib: int = 64, **members: Any) -> Json
         ],
         **members,
     }
+
+
+def several_of(name: str, **members: Any) -> Json:
+    """One of several containers."""
+    return {"name": name} | a_container(**members)
 
 
 def some_nodes(*ranges: Json, num_nodes: int = 4, main_node: int = 0) -> Json:
@@ -63,22 +78,38 @@ def a_queue(name: str = "q", *environments: str, **members: Any) -> Json:
 class Stand:
     """A running service, a client of it, and its database."""
 
-    def __init__(self, channel: grpc.aio.Channel, conn: asyncpg.Connection) -> None:
+    def __init__(self, target: str, channel: grpc.aio.Channel, conn: asyncpg.Connection) -> None:
+        #: `host:port` of the service.
+        self.target = target
         self._stub = submission_service_pb2_grpc.SubmissionServiceStub(channel)
+        self._control = job_control_service_pb2_grpc.JobControlServiceStub(channel)
         self.conn = conn
 
     async def __call__(
-        self, operation: str, metadata: Mapping[str, str] | None = None, **members: Any
+        self, operation: str, metadata: Mapping[str, str | bytes] | None = None, **members: Any
     ) -> Json:
         """Calls an operation; a refusal is raised as the error it was on the other side."""
         request = ParseDict(members, _INPUTS[operation]())
         try:
-            answer = await getattr(self._stub, operation)(
+            own = self._control if operation in _CONTROL.methods_by_name else self._stub
+            answer = await getattr(own, operation)(
                 request, timeout=15, metadata=tuple((metadata or {}).items())
             )
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from error
         return MessageToDict(answer)
+
+    async def stop(self, action: str, *, selection: Json, **members: Any) -> list[Json]:
+        """Stops jobs by what they have in common; all answers."""
+        given = {"action": f"STOP_ACTION_{action}", "reason": "enough", **members}
+        request = ParseDict({"selection": selection, **given}, _INPUTS["StopJobs"]())
+        try:
+            return [
+                MessageToDict(answer, always_print_fields_with_no_presence=True)
+                async for answer in self._control.StopJobs(request, timeout=15)
+            ]
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
 
     async def prepare(self) -> None:
         """Makes a compute environment `ce`, a queue `q` and a definition `d`."""
@@ -108,6 +139,17 @@ class Stand:
         )
         return str(answer["jobDefinitionArn"])
 
+    async def register_several(self, name: str = "m", **members: Any) -> str:
+        """Registers a definition of two containers, `main` and `side`, and returns its ARN."""
+        containers = [several_of("main"), several_of("side", essential=False)]
+        properties = {"taskProperties": [{"containers": containers}]}
+        answer = await self(
+            "RegisterJobDefinition",
+            **{"jobDefinitionName": name, "type": "container", "ecsProperties": properties}
+            | members,
+        )
+        return str(answer["jobDefinitionArn"])
+
     async def submit(self, metadata: Mapping[str, str] | None = None, **members: Any) -> str:
         """Submits a job of definition `d` to queue `q` and returns its id."""
         defaults: Json = {"jobName": "j", "jobQueue": "q", "jobDefinition": "d"}
@@ -124,16 +166,21 @@ class Stand:
 
 
 @contextlib.asynccontextmanager
-async def submission_stand(database_url: str) -> AsyncIterator[Stand]:
-    """A running service on a free port."""
+async def submission_stand(database_url: str, **settings: str) -> AsyncIterator[Stand]:
+    """A running service on a free port, with settings besides."""
     config = SubmissionConfig.from_environment(
-        {"LONGSHORE_DATABASE_URL": database_url, "LONGSHORE_SUBMISSION_ADDRESS": "127.0.0.1:0"}
+        {
+            "LONGSHORE_DATABASE_URL": database_url,
+            "LONGSHORE_SUBMISSION_ADDRESS": "127.0.0.1:0",
+            **settings,
+        }
     )
     async with contextlib.AsyncExitStack() as stack:
         pool = await open_pool(database_url)
         stack.push_async_callback(pool.close)
         server = await stack.enter_async_context(serving(config, pool))
-        channel = await stack.enter_async_context(open_channel(f"127.0.0.1:{server.port}"))
+        target = f"127.0.0.1:{server.port}"
+        channel = await stack.enter_async_context(open_channel(target))
         conn = await asyncpg.connect(database_url)
         stack.push_async_callback(conn.close)
-        yield Stand(channel, conn)
+        yield Stand(target, channel, conn)

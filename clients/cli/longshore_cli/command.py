@@ -44,7 +44,7 @@ Timeout = Annotated[
     int | None,
     typer.Option(
         "--timeout",
-        min=60,
+        min=1,
         max=WIRE_MAX,
         metavar="SECONDS",
         help="Longest time that an attempt may run.",
@@ -53,7 +53,16 @@ Timeout = Annotated[
 ]
 Array = Annotated[
     int | None,
-    typer.Option("--array", min=2, max=10_000, help="Number of children.", show_default=False),
+    typer.Option("--array", min=1, max=1_000_000, help="Number of children.", show_default=False),
+]
+MaxRunning = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=WIRE_MAX,
+        help="How many children of the array run at one time (Slurm's %N).",
+        show_default=False,
+    ),
 ]
 CommandLine = Annotated[
     list[str] | None,

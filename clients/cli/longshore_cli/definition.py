@@ -46,7 +46,8 @@ async def register(  # noqa: PLR0913, PLR0917 - each is an option
         ),
     ] = None,
     vcpus: Annotated[
-        int | None, typer.Option(min=1, max=WIRE_MAX, help="vCPUs, a share.", show_default="1")
+        float | None,
+        typer.Option(min=0.125, max=WIRE_MAX, help="vCPUs, a share.", show_default="1"),
     ] = None,
     memory: Annotated[
         int | None,
@@ -187,9 +188,12 @@ def _containers(
 @app.command()
 @coroutine
 async def deregister(
-    definition: Annotated[str, typer.Argument(metavar="NAME:REVISION", help="Which revision.")],
+    definition: Annotated[
+        str,
+        typer.Argument(metavar="NAME[:REVISION]", help="Which revision; else the newest ACTIVE."),
+    ],
 ) -> None:
     """Make a revision INACTIVE; jobs made from it are not affected."""
     async with settings.connect() as client:
         await client.deregister_definition(definition)
-    console.say(f"{definition} is INACTIVE")
+    console.say(f"deregistered {definition}")

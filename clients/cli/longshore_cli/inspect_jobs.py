@@ -2,14 +2,15 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from longshore.v1 import ecs_pb2, job_definition_pb2, job_pb2, scheduler_service_pb2
-from longshore_cli import console, exit_code
+from longshore_cli import array_logs, console, exit_code
 from longshore_cli.command import WAIT_SECONDS_MAX, WIRE_MAX, Json, coroutine
 from longshore_cli.progress import Progress, counts, summary
 from longshore_cli.run import write
@@ -63,10 +64,7 @@ async def jobs(
 
     A narrow terminal shows fewer columns.
     """
-    wanted = [item.upper() for item in status or ()]
-    for item in wanted:
-        if item not in STATUSES:
-            raise typer.BadParameter(f"--status is one of {', '.join(STATUSES)}, not {item!r}.")
+    wanted = _statuses(status)
     if array is not None and nodes is not None:
         raise typer.BadParameter("A job has children or nodes: --array and --nodes are apart.")
     if name is not None and (array is not None or nodes is not None):
@@ -101,10 +99,25 @@ async def jobs(
     )
 
 
+def _statuses(given: list[str] | None) -> list[str]:
+    """Statuses in capital letters.
+
+    Raises:
+        BadParameter: one is none.
+    """
+    wanted = [item.upper() for item in given or ()]
+    for item in wanted:
+        if item not in STATUSES:
+            raise typer.BadParameter(f"--status is one of {', '.join(STATUSES)}, not {item!r}.")
+    return wanted
+
+
 def _why(job: job_pb2.JobSummary) -> str:
     """Why a job is where it is; of an array, where its children are."""
     if job.array_properties.status_summary:
-        return summary(dict(job.array_properties.status_summary))
+        again = f"runs {job.rerun_of} again" if job.rerun_of else ""
+        told = summary(dict(job.array_properties.status_summary))
+        return "; ".join(filter(None, (told, again)))
     main = "main node" if job.node_properties.is_main_node else ""
     return "; ".join(filter(None, (main, job.status_reason)))
 
@@ -219,6 +232,7 @@ def _containers(job: job_pb2.JobDetail) -> list[tuple[str, str]]:
                 item.image,
                 " ".join(item.command),
                 _needs(item),
+                _pairs((v.name, v.value) for v in item.environment),
                 "not essential" if item.HasField("essential") and not item.essential else "",
                 *(f"after {need.container_name} ({need.condition})" for need in item.depends_on),
                 _state(item),
@@ -255,14 +269,19 @@ def _nodes(job: job_pb2.JobDetail) -> list[tuple[str, str]]:
             several = [c for t in item.ecs_properties.task_properties for c in t.containers]
             runs: Sequence[_Container] = several or [item.container]
             for run in runs:
-                told = (run.image, " ".join(run.command), _needs(run), *item.instance_types)
+                told = (
+                    run.image,
+                    " ".join(run.command),
+                    _needs(run),
+                    _pairs((v.name, v.value) for v in run.environment),
+                    *item.instance_types,
+                )
                 fields.append((f"nodes {item.target_nodes}", "; ".join(filter(None, told))))
     return fields
 
 
 def _show(job: job_pb2.JobDetail, placed: _Placed) -> None:
     container = job.container
-    array = job.array_properties
     console.fields(
         [
             ("job", job.job_id),
@@ -276,27 +295,76 @@ def _show(job: job_pb2.JobDetail, placed: _Placed) -> None:
             ("stopped", console.when(job.stopped_at)),
             ("ran", console.duration(job.started_at, job.stopped_at)),
             ("children", summary(counts(job)) if _is_parent(job) else ""),
-            ("index", str(array.index) if array.HasField("index") else ""),
+            ("index", _index(job)),
+            ("runs again", _runs_again(job)),
+            ("max running", str(job.array_properties.max_running or "")),
             *_nodes(job),
             ("depends on", _depends_on(job)),
             ("image", container.image),
             ("command", " ".join(container.command)),
             *_containers(job),
             ("needs", _needs(container)),
+            ("memory", f"{job.memory_mib} MiB by now" if job.HasField("memory_mib") else ""),
+            ("environment", _pairs((v.name, v.value) for v in container.environment)),
+            ("parameters", _pairs(sorted(job.parameters.items()))),
+            *_retries(job),
+            ("timeout", _timeout(job)),
             ("instance", _instance(placed.attempts[-1]) if placed.attempts else ""),
             ("cost", "" if placed.cost is None else f"{console.dollars(placed.cost)} USD so far"),
             ("exit code", str(container.exit_code) if container.HasField("exit_code") else ""),
             ("container", container.reason),
             ("address", ", ".join(a.private_ipv4_address for a in container.network_interfaces)),
             ("log", container.log_stream_name),
-            ("tags", ", ".join(f"{key}={value}" for key, value in sorted(job.tags.items()))),
+            ("tags", _pairs(sorted(job.tags.items()))),
             *_attempts(job, placed.attempts),
         ]
     )
 
 
+def _index(job: job_pb2.JobDetail) -> str:
+    """Which child this is; what it sees as its index, where that is another."""
+    array = job.array_properties
+    if not array.HasField("index"):
+        return ""
+    seen = f", which sees index {job.rerun_index}" if job.HasField("rerun_index") else ""
+    return f"{array.index}{seen}"
+
+
+def _runs_again(job: job_pb2.JobDetail) -> str:
+    """Of an array that runs children of another one: of which, and which of the first array's."""
+    if not job.rerun_of:
+        return ""
+    return f"failed children of {job.rerun_of}, with indexes {job.rerun_indexes}"
+
+
+def _pairs(items: Iterable[tuple[str, str]]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in items)
+
+
+def _timeout(job: job_pb2.JobDetail) -> str:
+    seconds = job.timeout.attempt_duration_seconds
+    return f"{seconds} s for each attempt" if seconds else ""
+
+
+def _retries(job: job_pb2.JobDetail) -> list[tuple[str, str]]:
+    """How many attempts there may be, and what decides after one that failed."""
+    strategy = job.retry_strategy
+    fields = [("attempts", f"up to {strategy.attempts}" if strategy.attempts else "")]
+    for rule in strategy.evaluate_on_exit:
+        on = {
+            "exit code": rule.on_exit_code,
+            "reason": rule.on_reason,
+            "status reason": rule.on_status_reason,
+        }
+        met = " and ".join(f"{what} is {pattern}" for what, pattern in on.items() if pattern)
+        fields.append((rule.action.lower(), f"where {met}"))
+    return fields
+
+
 def _depends_on(job: job_pb2.JobDetail) -> str:
-    return ", ".join(" ".join(filter(None, (item.job_id, item.type))) for item in job.depends_on)
+    return ", ".join(
+        " ".join(filter(None, (item.job_id, item.type, item.condition))) for item in job.depends_on
+    )
 
 
 def _ends(attempt: job_pb2.AttemptDetail) -> list[str]:
@@ -318,14 +386,22 @@ def _attempts(
     instances = {item.attempt: _instance(item) for item in placed}
     for number, attempt in enumerate(job.attempts, start=1):
         where = f"on {instances[number]}" if number in instances else ""
-        told = "; ".join(filter(None, (*_ends(attempt), where)))
+        memory = f"{attempt.memory_mib} MiB" if job.HasField("memory_mib") else ""
+        told = "; ".join(filter(None, (*_ends(attempt), memory, where)))
         fields.append((f"attempt {number}", told))
     return fields
 
 
 @coroutine
-async def logs(
-    job: JobId,
+async def logs(  # noqa: PLR0913, PLR0917 - each is an option
+    job: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="JOB",
+            help="Job id; ID:INDEX for a child, ID#INDEX for a node.",
+            show_default=False,
+        ),
+    ] = None,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on until the job has ended.")
     ] = False,
@@ -346,12 +422,43 @@ async def logs(
             show_default=False,
         ),
     ] = None,
+    array: Annotated[
+        str | None,
+        typer.Option(
+            metavar="JOB",
+            help="Save the logs of this array's children instead, each in a file with its index.",
+            show_default=False,
+        ),
+    ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder for them; made if need be.", show_default=False),
+    ] = None,
+    status: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only of children with this status, as FAILED; repeatable.", show_default=False
+        ),
+    ] = None,
     json: Json = False,
-) -> None:
+) -> int:
     """Print what a job printed, attempt after attempt.
 
-    Of a multi-node job that is what its main node printed.
+    Of a multi-node job that is what its main node printed. With --array the logs of all children
+    go into a folder; those that are there and complete are passed over, so that it can be run
+    again. The exit code is 0 then if all are complete.
     """
+    if array is not None:
+        alone = (job, attempt, container) == (None, None, None) and not (
+            follow or tail or timestamps
+        )
+        if not alone or to is None:
+            raise typer.BadParameter(
+                "--array takes --to DIR, and besides only --status and --json."
+            )
+        return await _save_logs(array, to, _statuses(status), as_json=json)
+    if job is None or to is not None or status:
+        raise typer.BadParameter("Give a JOB, or --array JOB --to DIR.")
     whole = True
     async with settings.connect() as client:
         lines = client.job_logs(
@@ -372,6 +479,18 @@ async def logs(
             stamped = timestamps and whole
             write(line, f"{line.printed_at.isoformat()} " if stamped else "")
             whole = not line.partial
+    return exit_code.OK
+
+
+async def _save_logs(array: str, folder: Path, statuses: list[str], *, as_json: bool) -> int:
+    async with settings.connect() as client:
+        told = await array_logs.save(client, array, folder, statuses)
+    if as_json:
+        console.print_json(asdict(told))
+    else:
+        for sentence in array_logs.sentences(told, folder):
+            console.say(sentence)
+    return exit_code.NEGATIVE if told.incomplete else exit_code.OK
 
 
 @coroutine

@@ -10,7 +10,7 @@ from longshore_cli import console
 from longshore_cli.capacity import check_environment
 from longshore_cli.command import Json, coroutine
 from longshore_cli.settings import settings
-from longshore_client import NotFound
+from longshore_client import InvalidRequest, LongshoreError, NotFound
 
 app = typer.Typer(no_args_is_help=True, help="One instance.", rich_markup_mode=None)
 
@@ -91,8 +91,8 @@ async def describe(instance: InstanceId, json: Json = False) -> None:
     async with settings.connect() as client:
         try:
             item = await client.describe_instance(instance)
-        except NotFound as error:
-            raise _unknown(instance) from error
+        except (NotFound, InvalidRequest) as error:
+            raise _told(error, instance) from error
     if json:
         console.print_json(console.whole(item))
         return
@@ -110,6 +110,7 @@ async def describe(instance: InstanceId, json: Json = False) -> None:
             ("vCPUs", f"{console.number(item.held_vcpus)} of {console.number(item.vcpus)} held"),
             ("memory", f"{memory} held"),
             ("GPUs", str(item.gpus) if item.gpus else ""),
+            ("found", "; ".join(item.gpu_devices)),
             ("network", item.network),
             ("attempts", f"{item.live_attempts} live"),
             ("price", f"{console.dollars(item.price_per_hour)} USD an hour"),
@@ -148,12 +149,15 @@ async def interrupt(
     async with settings.connect() as client:
         try:
             end = await client.interrupt_instance(instance, notice_seconds=notice)
-        except NotFound as error:
-            raise _unknown(instance) from error
+        except (NotFound, InvalidRequest) as error:
+            raise _told(error, instance) from error
     console.say(f"instance {instance} ends at {console.when(int(end.timestamp() * 1000))}")
 
 
-def _unknown(instance: str) -> NotFound:
+def _told(error: NotFound | InvalidRequest, instance: str) -> LongshoreError:
+    """What a person is told: what is no id of an instance is the id of none."""
+    if isinstance(error, InvalidRequest) and error.member != "instanceId":
+        return error
     return NotFound(
         f"There is no instance {instance}; `longshore instances --all` lists those on record."
     )

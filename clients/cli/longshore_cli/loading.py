@@ -47,6 +47,8 @@ ENTRIES = {
     "explain": Entry("inspect_jobs", "Say why a job is where it is."),
     "cancel": Entry("stop_jobs", "Ask that jobs which have not started do not run."),
     "terminate": Entry("stop_jobs", "End jobs in whatever status they are."),
+    "update": Entry("change_jobs", "Change a job that has not started."),
+    "rerun": Entry("change_jobs", "Run the failed children of an array again, as a new array."),
     "capacity": Entry(
         "capacity", "Show what compute environments have, and the last decision about each."
     ),

@@ -32,6 +32,12 @@ async def create(
             show_default=False,
         ),
     ] = None,
+    max_running: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=WIRE_MAX, help="How many jobs run at one time.", show_default=False
+        ),
+    ] = None,
     tag: Tag = None,
 ) -> None:
     """Create a job queue on compute environments."""
@@ -42,6 +48,7 @@ async def create(
             priority=priority,
             state=state.value,
             scheduling_policy=policy,
+            max_running=max_running,
             tags=pairs(tag, "--tag"),
         )
         await client.wait_for_queue(name)
@@ -58,13 +65,14 @@ async def list_(json: Json = False) -> None:
         console.print_json([console.plain(item) for item in found])
         return
     console.table(
-        ("QUEUE", "STATE", "STATUS", "PRIORITY", "POLICY", "COMPUTE ENVIRONMENTS"),
+        ("QUEUE", "STATE", "STATUS", "PRIORITY", "MAX RUNNING", "POLICY", "COMPUTE ENVIRONMENTS"),
         [
             (
                 item.job_queue_name,
                 item.state,
                 item.status,
                 str(item.priority),
+                str(item.max_running or "-"),
                 console.short(item.scheduling_policy_arn) or "-",
                 ", ".join(
                     console.short(entry.compute_environment)
@@ -116,6 +124,15 @@ async def update(
         str | None,
         typer.Option(help="Scheduling policy in place of the present one.", show_default=False),
     ] = None,
+    max_running: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=WIRE_MAX,
+            help="How many jobs run at one time, from now on; 0: any number.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Change a job queue; what is not given stays."""
     async with settings.connect() as client:
@@ -125,6 +142,7 @@ async def update(
             priority=priority,
             compute_environments=env or (),
             scheduling_policy=policy,
+            max_running=max_running,
         )
     console.say(f"queue {name} is updated")
 

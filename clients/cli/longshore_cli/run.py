@@ -18,6 +18,7 @@ from longshore_cli.command import (
     Attempts,
     CommandLine,
     Environment,
+    MaxRunning,
     Timeout,
     coroutine,
     mounts,
@@ -47,7 +48,7 @@ async def run(  # noqa: PLR0913, PLR0917 - each is an option
     command: CommandLine = None,
     queue: Annotated[str, typer.Option(help="Job queue.")] = "default",
     name: Annotated[str | None, typer.Option(help="The job's name.", show_default=False)] = None,
-    vcpus: Annotated[int, typer.Option(min=1, max=WIRE_MAX, help="vCPUs, a share.")] = 1,
+    vcpus: Annotated[float, typer.Option(min=0.125, max=WIRE_MAX, help="vCPUs, a share.")] = 1,
     memory: Annotated[
         int, typer.Option(min=4, max=WIRE_MAX, help="Memory in MiB, a hard limit.")
     ] = DEFAULT_MEMORY_MIB,
@@ -59,6 +60,7 @@ async def run(  # noqa: PLR0913, PLR0917 - each is an option
         ),
     ] = None,
     array: Array = None,
+    max_running: MaxRunning = None,
     attempts: Attempts = None,
     timeout_seconds: Timeout = None,
 ) -> int:
@@ -81,6 +83,7 @@ async def run(  # noqa: PLR0913, PLR0917 - each is an option
             vcpus=vcpus,
             memory_mib=memory,
             array_size=array,
+            max_running=max_running,
             attempts=attempts,
             timeout_seconds=timeout_seconds,
         )

@@ -13,6 +13,7 @@ from longshore_cli.command import (
     CommandLine,
     Environment,
     Json,
+    MaxRunning,
     Parameter,
     Tag,
     Timeout,
@@ -21,7 +22,14 @@ from longshore_cli.command import (
 )
 from longshore_cli.settings import settings
 
-DEPENDENCY_TYPES = ("N_TO_N", "SEQUENTIAL")
+#: What a part of a dependency says that is no job.
+DEPENDENCY_WORDS = {
+    "N_TO_N": "type",
+    "SEQUENTIAL": "type",
+    "SUCCESS": "condition",
+    "COMPLETE": "condition",
+    "FAILURE": "condition",
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -38,6 +46,7 @@ async def submit(  # noqa: PLR0913, PLR0917 - each is an option
     command: CommandLine = None,
     queue: Annotated[str, typer.Option(help="Job queue.")] = "default",
     array: Array = None,
+    max_running: MaxRunning = None,
     nodes: Annotated[
         int | None,
         typer.Option(
@@ -50,19 +59,34 @@ async def submit(  # noqa: PLR0913, PLR0917 - each is an option
     depends_on: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="JOB[,N_TO_N]|SEQUENTIAL",
-            help="What must have succeeded before; repeatable.",
+            metavar="JOB[,N_TO_N]|SEQUENTIAL[,COMPLETE|FAILURE]",
+            help="What must have succeeded before; with COMPLETE ended in any way, with FAILURE "
+            "failed (Slurm's afterok, afterany, afternotok). Repeatable.",
         ),
     ] = None,
     parameter: Parameter = None,
     env: Environment = None,
     vcpus: Annotated[
-        int | None, typer.Option(min=1, max=WIRE_MAX, help="vCPUs.", show_default=False)
+        float | None, typer.Option(min=0.125, max=WIRE_MAX, help="vCPUs.", show_default=False)
     ] = None,
     memory: Annotated[
         int | None, typer.Option(min=4, max=WIRE_MAX, help="Memory in MiB.", show_default=False)
     ] = None,
     attempts: Attempts = None,
+    oom_memory_factor: Annotated[
+        float | None,
+        typer.Option(
+            help="After an attempt that ran out of memory the next one has so many times as much; "
+            "with --attempts and --oom-memory-max.",
+            show_default=False,
+        ),
+    ] = None,
+    oom_memory_max: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=WIRE_MAX, metavar="MIB", help="Most that it gets so.", show_default=False
+        ),
+    ] = None,
     timeout_seconds: Timeout = None,
     share: Annotated[
         str | None,
@@ -75,6 +99,13 @@ async def submit(  # noqa: PLR0913, PLR0917 - each is an option
         ),
     ] = None,
     tag: Tag = None,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            help="Of your choice: for 24 hours the same submission with it is the same job.",
+            show_default=False,
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Submit a job and print its id."""
@@ -89,6 +120,7 @@ async def submit(  # noqa: PLR0913, PLR0917 - each is an option
             memory_mib=memory,
             parameters=pairs(parameter, "--parameter"),
             array_size=array,
+            max_running=max_running,
             num_nodes=nodes,
             depends_on=[dependency(item) for item in depends_on or ()],
             attempts=attempts,
@@ -96,6 +128,9 @@ async def submit(  # noqa: PLR0913, PLR0917 - each is an option
             share=share,
             priority=priority,
             tags=pairs(tag, "--tag"),
+            client_token=token,
+            oom_memory_factor=oom_memory_factor,
+            oom_memory_max_mib=oom_memory_max,
         )
     if json:
         console.print_json({"jobId": job_id, "jobName": name})
@@ -104,22 +139,25 @@ async def submit(  # noqa: PLR0913, PLR0917 - each is an option
 
 
 def dependency(text: str) -> job_pb2.JobDependency:
-    """A dependency from `JOB`, `JOB,N_TO_N` or `SEQUENTIAL`; AWS's `jobId=...,type=...` works too.
+    """A dependency from `JOB`, `JOB,N_TO_N` or `SEQUENTIAL`, each with a condition or without.
+
+    AWS's `jobId=...,type=...` works too.
 
     Raises:
         BadParameter: there is something else in it.
     """
-    made = job_pb2.JobDependency()
+    said: dict[str, str] = {}
     for part in text.split(","):
         name, equals, value = part.partition("=")
         if not equals:
-            name, value = ("type" if part in DEPENDENCY_TYPES else "jobId"), part
-        if name == "jobId" and value and not made.HasField("job_id"):
-            made.job_id = value
-        elif name == "type" and value in DEPENDENCY_TYPES and not made.HasField("type"):
-            made.type = value
-        else:
+            name, value = DEPENDENCY_WORDS.get(part, "jobId"), part
+        is_known = DEPENDENCY_WORDS.get(value) == name or (name == "jobId" and value)
+        if not is_known or name in said:
             raise typer.BadParameter(
-                f"--depends-on takes JOB, JOB,N_TO_N or SEQUENTIAL, not {text!r}."
+                "--depends-on takes JOB, JOB,N_TO_N or SEQUENTIAL, and behind it COMPLETE or "
+                f"FAILURE, not {text!r}."
             )
-    return made
+        said[name] = value
+    return job_pb2.JobDependency(
+        job_id=said.get("jobId"), type=said.get("type"), condition=said.get("condition")
+    )

@@ -2,6 +2,9 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from longshore.v1 import container_pb2, job_definition_pb2, job_pb2, key_value_pb2
 from longshore_client.errors import InvalidRequest
@@ -49,6 +52,15 @@ def _decimal(value: float) -> str:
     """A number with all its digits, and none that it does not have."""
     with well_formed("vcpus"):
         return str(int(value)) if value == int(value) else str(value)
+
+
+def instant(at: datetime | None) -> Timestamp | None:
+    """A time; a naive one is local."""
+    if at is None:
+        return None
+    made = Timestamp()
+    made.FromDatetime(at.astimezone())
+    return made
 
 
 def dependencies(

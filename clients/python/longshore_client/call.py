@@ -60,7 +60,7 @@ class Caller:
         *,
         timeout: float | None = None,  # noqa: ASYNC109 - it becomes the call's deadline
         repeatable: bool = True,
-        metadata: tuple[tuple[str, str], ...] = (),
+        metadata: tuple[tuple[str, str | bytes], ...] = (),
     ) -> Response:
         """One call, tried again while the service is unavailable.
 

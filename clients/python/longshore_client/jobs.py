@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 
 from longshore.backoff import Backoff
-from longshore.v1 import job_pb2, key_value_pb2, scheduler_service_pb2
+from longshore.v1 import job_control_service_pb2, job_pb2, key_value_pb2, scheduler_service_pb2
 from longshore_client import build
-from longshore_client.call import new_request_id
+from longshore_client.call import BACKOFF_FIRST_SECONDS, BACKOFF_LAST_SECONDS, new_request_id
 from longshore_client.connection import Connection
-from longshore_client.errors import NotFound, Timeout
+from longshore_client.errors import NotFound, Timeout, Unavailable
 
 #: Most ids of one DescribeJobs call.
 DESCRIBE_MAXIMUM = 100
@@ -30,7 +31,7 @@ class JobCalls(Connection):
         """Submits a job that is described by the whole message.
 
         The submission carries an id of its own, so that a repetition after a lost answer is the
-        same job and never a second one.
+        same job and never a second one; where the message has a `client_token`, that does it.
         """
         return await self._caller.unary(
             self._submission.SubmitJob,
@@ -51,6 +52,7 @@ class JobCalls(Connection):
         memory_mib: int | None = None,
         parameters: Mapping[str, str] | None = None,
         array_size: int | None = None,
+        max_running: int | None = None,
         num_nodes: int | None = None,
         depends_on: Sequence[str | job_pb2.JobDependency] = (),
         attempts: int | None = None,
@@ -58,6 +60,9 @@ class JobCalls(Connection):
         share: str | None = None,
         priority: int | None = None,
         tags: Mapping[str, str] | None = None,
+        client_token: str | None = None,
+        oom_memory_factor: float | None = None,
+        oom_memory_max_mib: int | None = None,
     ) -> str:
         """Submits a job from plain values; what is not given is as in the definition.
 
@@ -71,6 +76,7 @@ class JobCalls(Connection):
             memory_mib: replaces the definition's.
             parameters: values for `Ref::name` in the command.
             array_size: number of children, 2 to 10,000; None for a single job.
+            max_running: how many children run at one time; None: any number.
             num_nodes: number of nodes, in place of a multi-node definition's.
             depends_on: ids of jobs that must have succeeded before, or dependencies with a type.
             attempts: tries in all, 1 to 10.
@@ -78,6 +84,10 @@ class JobCalls(Connection):
             share: whose job it is, in queues with a scheduling policy, and only there.
             priority: how soon it goes among the jobs of its share, 0 to 9999.
             tags: the user's own labels.
+            client_token: for 24 hours the same token and request are answered with the same job.
+            oom_memory_factor: after an attempt that had too little memory the next one has so many
+                times as much; with `attempts` and the next one.
+            oom_memory_max_mib: the most that it gets so.
 
         Returns:
             The job's id.
@@ -91,6 +101,7 @@ class JobCalls(Connection):
                 depends_on=build.dependencies(depends_on),
                 share_identifier=share,
                 tags=tags,
+                client_token=client_token,
             )
             overrides = job_pb2.ContainerOverrides(
                 command=command or (),
@@ -102,12 +113,21 @@ class JobCalls(Connection):
         if array_size is not None:
             with build.well_formed("arrayProperties.size"):
                 request.array_properties.size = array_size
+        if max_running is not None:
+            with build.well_formed("arrayProperties.maxRunning"):
+                request.array_properties.max_running = max_running
         if num_nodes is not None:
             with build.well_formed("nodeOverrides.numNodes"):
                 request.node_overrides.num_nodes = num_nodes
         if attempts is not None:
             with build.well_formed("retryStrategy.attempts"):
                 request.retry_strategy.attempts = attempts
+        if oom_memory_factor is not None:
+            with build.well_formed("retryStrategy.oomMemoryFactor"):
+                request.retry_strategy.oom_memory_factor = oom_memory_factor
+        if oom_memory_max_mib is not None:
+            with build.well_formed("retryStrategy.oomMemoryMaxMib"):
+                request.retry_strategy.oom_memory_max_mib = oom_memory_max_mib
         if timeout_seconds is not None:
             with build.well_formed("timeout.attemptDurationSeconds"):
                 request.timeout.attempt_duration_seconds = timeout_seconds
@@ -247,6 +267,146 @@ class JobCalls(Connection):
         await self._caller.unary(
             self._submission.TerminateJob, job_pb2.TerminateJobRequest(job_id=job_id, reason=reason)
         )
+
+    async def stop_jobs(  # noqa: PLR0913 - jobs have that much in common
+        self,
+        *,
+        terminate: bool,
+        reason: str = "",
+        dry_run: bool = False,
+        queue: str | None = None,
+        name: str | None = None,
+        statuses: Sequence[str] = (),
+        definition: str | None = None,
+        submitted_after: datetime | None = None,
+        submitted_before: datetime | None = None,
+        tags: Mapping[str, str] | None = None,
+        share: str | None = None,
+    ) -> AsyncIterator[job_control_service_pb2.StopJobsResponse]:
+        """Cancels or terminates all jobs that have something in common, or only counts them.
+
+        The service does it; a stream that breaks off is begun again, and goes on where it broke.
+
+        Args:
+            terminate: end them in whatever status they are; else only those that have not started.
+            reason: becomes the status reason of the jobs that this ends.
+            dry_run: only count.
+            queue: name or ARN of their job queue.
+            name: their names, with `*` for any text and `?` for any character.
+            statuses: any of these statuses; empty: all that can be stopped.
+            definition: name, `name:revision` or ARN of their job definition.
+            submitted_after: submitted at this time or later.
+            submitted_before: submitted before this time.
+            tags: tags that they have.
+            share: their share of a queue with a scheduling policy.
+
+        Returns:
+            How far it is, again and again; the last one is `complete`.
+        """
+        action = (
+            job_control_service_pb2.STOP_ACTION_TERMINATE
+            if terminate
+            else job_control_service_pb2.STOP_ACTION_CANCEL
+        )
+        with build.well_formed():
+            request = job_control_service_pb2.StopJobsRequest(
+                selection=job_control_service_pb2.JobSelection(
+                    job_queue=queue,
+                    job_name=name,
+                    statuses=statuses,
+                    job_definition=definition,
+                    submitted_after=build.instant(submitted_after),
+                    submitted_before=build.instant(submitted_before),
+                    tags=tags,
+                    share_identifier=share,
+                ),
+                action=action,
+                reason=reason,
+                dry_run=dry_run,
+            )
+        before = job_control_service_pb2.StopJobsResponse()
+        backoff = Backoff(BACKOFF_FIRST_SECONDS, BACKOFF_LAST_SECONDS)
+        deadline = asyncio.get_running_loop().time() + self._caller.timeout
+        while True:
+            told = job_control_service_pb2.StopJobsResponse()
+            try:
+                async for told in self._caller.stream(self._control.StopJobs, request):
+                    deadline = asyncio.get_running_loop().time() + self._caller.timeout
+                    yield job_control_service_pb2.StopJobsResponse(
+                        jobs=before.jobs + told.jobs,
+                        children=before.children + told.children,
+                        complete=told.complete,
+                    )
+                    if told.complete:
+                        return
+            except Unavailable:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise
+            if not dry_run:
+                before.jobs += told.jobs
+                before.children += told.children
+            await asyncio.sleep(backoff.delay())
+
+    async def rerun_job(
+        self, job_id: str, *, client_token: str | None = None
+    ) -> job_control_service_pb2.RerunJobResponse:
+        """Runs the failed children of an array that is over again, as a new array.
+
+        Args:
+            job_id: the array job.
+            client_token: for 24 hours the same token and job are answered with the same new job.
+                None: each call makes one.
+
+        Raises:
+            NotFound: no such job.
+            InvalidRequest: it is no array job.
+            PreconditionFailed: it is not over, or none of its children failed.
+        """
+        with build.well_formed():
+            request = job_control_service_pb2.RerunJobRequest(
+                job_id=job_id, client_token=client_token or new_request_id()
+            )
+        return await self._caller.unary(self._control.RerunJob, request)
+
+    async def update_job(
+        self,
+        job_id: str,
+        *,
+        queue: str | None = None,
+        share: str | None = None,
+        priority: int | None = None,
+        timeout_seconds: int | None = None,
+        vcpus: float | None = None,
+        memory_mib: int | None = None,
+        gpus: int | None = None,
+    ) -> None:
+        """Changes a job that waits; of an array, its children that wait.
+
+        Args:
+            job_id: a single, multi-node or array job.
+            queue: name or ARN of the job queue that it waits in from now on.
+            share: whose job it is, in queues with a scheduling policy.
+            priority: how soon it goes among the jobs of its share, 0 to 9999.
+            timeout_seconds: longest time that an attempt may run.
+            vcpus: that it needs instead.
+            memory_mib: that it needs instead.
+            gpus: that it needs instead.
+
+        Raises:
+            NotFound: no such job or queue.
+            PreconditionFailed: it has started or is over.
+            Unavailable: the scheduler did not act in time; nothing was changed.
+        """
+        with build.well_formed():
+            request = job_control_service_pb2.UpdateJobRequest(
+                job_id=job_id,
+                job_queue=queue,
+                share_identifier=share,
+                scheduling_priority=priority,
+                attempt_duration_seconds=timeout_seconds,
+                resource_requirements=build.requirements(vcpus, memory_mib, gpus),
+            )
+        await self._caller.unary(self._control.UpdateJob, request)
 
     async def explain_job(self, job_id: str) -> scheduler_service_pb2.ExplainJobResponse:
         """Why a job is where it is.

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +19,8 @@ from longshore_client.jobs import FINAL, POLL_FIRST_SECONDS, POLL_LAST_SECONDS, 
 REST_SECONDS = 5.0
 #: The only container of a job, as AWS Batch names it.
 DEFAULT_CONTAINER = "default"
+#: Seconds from a job's end for which the last of its log may be on its way.
+RECENT_SECONDS = 60.0
 #: What is said in the place of the rest then.
 NO_REST = "longshore: the rest of this log has not arrived; its instance may be lost"
 
@@ -73,8 +75,19 @@ class LogCalls(JobCalls):
             request = log_service_pb2.TailLogsRequest(
                 log_stream_name=log_stream_name, follow=follow, tail_lines=tail_lines
             )
+        parts = self._parts(request)
+        async with contextlib.aclosing(parts):
+            async for part in parts:
+                for entry in part.entries:
+                    yield LogLine.from_entry(entry, attempt)
+
+    async def _parts(
+        self, request: log_service_pb2.TailLogsRequest
+    ) -> AsyncGenerator[log_service_pb2.TailLogsResponse, None]:
+        """Parts of one log; the request is kept at the position after the last one."""
         backoff = Backoff(BACKOFF_FIRST_SECONDS, BACKOFF_LAST_SECONDS)
         failures = 0
+        follow = request.follow
         while True:
             offset = request.offset
             try:
@@ -83,10 +96,9 @@ class LogCalls(JobCalls):
                     self._logs.TailLogs, request, timeout=timeout
                 ):
                     backoff.reset()
-                    for entry in part.entries:
-                        yield LogLine.from_entry(entry, attempt)
                     request.offset = part.next_offset
                     request.tail_lines = 0
+                    yield part
                     if part.complete:
                         return
             except (Unavailable, Timeout) as error:
@@ -149,6 +161,52 @@ class LogCalls(JobCalls):
                     raise NotFound(f"{job_id} has no attempt {attempt}; it has had {read}.")
                 return
             await asyncio.sleep(pause.delay())
+
+    async def copy_logs(
+        self, job: job_pb2.JobDetail, write: Callable[[bytes], Awaitable[object]]
+    ) -> bool:
+        """Hands on what a job printed, attempt after attempt, byte by byte as it was printed.
+
+        Args:
+            job: as it was described; not an array or multi-node job.
+            write: called with one piece after the other.
+
+        Returns:
+            Whether that was everything: the job is over, and the logs of its attempts are complete.
+
+        Raises:
+            Unavailable: the log service is away.
+        """
+        final = job.status in FINAL
+        age = datetime.now(UTC).timestamp() - job.stopped_at / 1000
+        whole = final
+        for name in filter(None, _streams(job)):
+            whole &= await self._copy_log(name, write, await_rest=final and age < RECENT_SECONDS)
+        return whole
+
+    async def _copy_log(
+        self, name: str, write: Callable[[bytes], Awaitable[object]], *, await_rest: bool
+    ) -> bool:
+        """Hands on one log, with what is on its way if need be; returns whether it is complete."""
+        request = log_service_pb2.TailLogsRequest(log_stream_name=name)
+        with contextlib.suppress(NotFound):
+            async for part in self._parts(request):
+                await write(_printed(part))
+                if part.complete:
+                    return True
+        if not await_rest:
+            return False
+        request.follow = True
+        parts = self._parts(request)
+        async with contextlib.aclosing(parts):
+            with contextlib.suppress(TimeoutError):
+                while True:
+                    async with asyncio.timeout(REST_SECONDS):
+                        part = await anext(parts)
+                    await write(_printed(part))
+                    if part.complete:
+                        return True
+        return False
 
     async def _printing(self, job_id: str) -> tuple[job_pb2.JobDetail, bool]:
         """The job or node that prints, and whether it will never have another attempt.
@@ -221,7 +279,11 @@ class LogCalls(JobCalls):
                 break
 
 
-def _streams(job: job_pb2.JobDetail, container: str | None) -> list[str]:
+def _printed(part: log_service_pb2.TailLogsResponse) -> bytes:
+    return b"".join(entry.text + (b"" if entry.partial else b"\n") for entry in part.entries)
+
+
+def _streams(job: job_pb2.JobDetail, container: str | None = None) -> list[str]:
     """Names of the logs of a job's attempts, in order; '' for an attempt that printed nothing.
 
     Raises:

@@ -16,6 +16,9 @@ from longshore_client import build
 from longshore_client.connection import Connection
 from longshore_client.errors import NotFound, PreconditionFailed, Timeout
 
+#: Times that a change of a part is tried on what others change meanwhile.
+UPDATE_TRIES = 20
+
 
 class ResourceCalls(Connection):
     """The calls about what jobs are made from and where they run."""
@@ -79,7 +82,7 @@ class ResourceCalls(Connection):
             request.next_token = response.next_token
 
     async def deregister_definition(self, definition: str) -> None:
-        """Makes a revision (`name:revision` or ARN) INACTIVE."""
+        """Makes a revision (`name:revision` or ARN) INACTIVE; of a name alone the newest ACTIVE."""
         await self._caller.unary(
             self._submission.DeregisterJobDefinition,
             job_definition_pb2.DeregisterJobDefinitionRequest(job_definition=definition),
@@ -95,11 +98,13 @@ class ResourceCalls(Connection):
         priority: int = 1,
         state: str = "ENABLED",
         scheduling_policy: str | None = None,
+        max_running: int | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> str:
         """Creates a job queue on compute environments, tried in that order; returns its ARN.
 
-        With a scheduling policy, an ARN or a name, all its jobs name a share.
+        With a scheduling policy, an ARN or a name, all its jobs name a share. `max_running` of them
+        run at one time; any number by default.
         """
         with build.well_formed():
             request = job_queue_pb2.CreateJobQueueRequest(
@@ -111,6 +116,9 @@ class ResourceCalls(Connection):
             )
         with build.well_formed("priority"):
             request.priority = priority
+        if max_running is not None:
+            with build.well_formed("maxRunning"):
+                request.max_running = max_running
         response = await self._caller.unary(
             self._submission.CreateJobQueue, request, repeatable=False
         )
@@ -144,8 +152,9 @@ class ResourceCalls(Connection):
         priority: int | None = None,
         compute_environments: Sequence[str] = (),
         scheduling_policy: str | None = None,
+        max_running: int | None = None,
     ) -> None:
-        """Changes what is given and keeps the rest."""
+        """Changes what is given and keeps the rest; with 0 for `max_running` any number runs."""
         with build.well_formed():
             request = job_queue_pb2.UpdateJobQueueRequest(
                 job_queue=queue,
@@ -156,6 +165,9 @@ class ResourceCalls(Connection):
         if priority is not None:
             with build.well_formed("priority"):
                 request.priority = priority
+        if max_running is not None:
+            with build.well_formed("maxRunning"):
+                request.max_running = max_running
         await self._caller.unary(self._submission.UpdateJobQueue, request)
 
     async def delete_queue(self, queue: str) -> None:
@@ -206,24 +218,36 @@ class ResourceCalls(Connection):
     ) -> None:
         """Changes what is given of a policy (ARN or name); weights replace all there are.
 
+        What others change at the same time stays as they have it.
+
         Raises:
             NotFound: there is no such policy.
+            PreconditionFailed: others changed it again and again meanwhile.
         """
-        found = [item async for item in self.list_policies([policy])]
-        if not found:
-            raise NotFound(f"There is no scheduling policy {policy}.")
-        fairshare = found[0].fairshare_policy
         with build.well_formed():
             changes = _fairshare(weights or {}, decay_seconds, reservation)
-        if weights is not None:
-            fairshare.ClearField("share_distribution")
-        fairshare.MergeFrom(changes)
-        await self._caller.unary(
-            self._submission.UpdateSchedulingPolicy,
-            scheduling_policy_pb2.UpdateSchedulingPolicyRequest(
-                arn=policy, fairshare_policy=fairshare
-            ),
-        )
+        for left in reversed(range(UPDATE_TRIES)):
+            found = [item async for item in self.list_policies([policy])]
+            if not found:
+                raise NotFound(f"There is no scheduling policy {policy}.")
+            fairshare = found[0].fairshare_policy
+            known = fairshare.SerializeToString()
+            if weights is not None:
+                fairshare.ClearField("share_distribution")
+            fairshare.MergeFrom(changes)
+            try:
+                await self._caller.unary(
+                    self._submission.UpdateSchedulingPolicy,
+                    scheduling_policy_pb2.UpdateSchedulingPolicyRequest(
+                        arn=policy, fairshare_policy=fairshare
+                    ),
+                    metadata=(("x-longshore-expected-policy-bin", known),),
+                )
+            except PreconditionFailed:
+                if not left:
+                    raise
+            else:
+                return
 
     async def delete_policy(self, policy: str) -> None:
         """Deletes a policy (ARN or name) that no job queue uses."""

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import structlog
 
+from longshore.agent.attempts.attempt import RuntimeAway
 from longshore.agent.attempts.crew import Crew
 from longshore.agent.config import AgentConfig
-from longshore.agent.docker.engine import Engine, engine_address
+from longshore.agent.docker.engine import SOCKETS, Engine, engine_address
 from longshore.agent.docker.runtime import DockerRuntime
 from longshore.agent.endpoint.endpoint import Endpoint, open_endpoint
 from longshore.agent.endpoint.role import Issuer
@@ -27,7 +28,7 @@ from longshore.agent.runtime import Runtime
 from longshore.agent.secret.reading import Secrets
 from longshore.agent.secret.sources import open_sources
 from longshore.agent.simulated_runtime import SimulatedRuntime
-from longshore.domain.errors import Unavailable
+from longshore.domain.errors import LongshoreError, Unavailable
 from longshore.domain.job.job import host_terminated
 from longshore.runtime.lock import Lock
 from longshore.runtime.metrics import serve_metrics
@@ -38,16 +39,16 @@ log = structlog.get_logger()
 
 #: How long a terminated agent tries to tell the scheduler how its attempts ended.
 TELL_SECONDS = 10.0
+#: How long what an earlier life left is looked for before the instance is registered without it.
+RECOVER_SECONDS = 10.0
 
 
 async def open_runtime(config: AgentConfig, spool: Spool, endpoint: Endpoint) -> Runtime:
     """The runtime that the settings name; for `auto`, Docker where it answers, else processes.
 
-    What `auto` took stays as long as attempts may be left of it: an engine that is away for a while
-    would otherwise have its containers taken for gone.
-
-    Raises:
-        Unavailable: Docker is asked for and does not answer.
+    What `auto` took stays: an engine that is away for a while, or starts after the agent, would
+    otherwise have its containers taken for gone, and jobs run beside it as processes. Processes
+    stay as long as attempts may be left of them.
     """
     if config.runtime != "auto":
         return await _open_runtime(config, config.runtime, spool, endpoint)
@@ -70,15 +71,15 @@ async def _open_runtime(
     secrets = Secrets(open_sources(config.secrets, config.aws_region))
     if wanted != "process":
         address = engine_address()
+        if address is None and wanted == "docker":
+            # It makes its socket when it starts.
+            address = f"unix://{SOCKETS[0]}"
         if address is not None:
             engine = Engine(address)
-            if await engine.answers():
+            # One that is asked for is waited for, by the agent as a whole.
+            if wanted == "docker" or await engine.answers():
                 return DockerRuntime(config, engine, spool, endpoint, secrets)
             await engine.close()
-        if wanted == "docker":
-            raise Unavailable(
-                "No Docker engine answers; start one, or set LONGSHORE_RUNTIME=process."
-            )
     return ProcessRuntime(config, spool, endpoint, secrets)
 
 
@@ -115,7 +116,7 @@ async def _run(
     runtime = await open_runtime(config, spool, endpoint)
     simulated = runtime.kind == resources_pb2.RUNTIME_SIMULATED
     journal = Journal(None if simulated else config.data_dir / "journal")
-    last = False
+    last, refusal = False, None
     with contextlib.ExitStack() as stack:
         if config.metrics_address:
             stack.enter_context(serve_metrics(config.metrics_address))
@@ -129,11 +130,13 @@ async def _run(
             memory_mib=config.memory_mib,
         )
         try:
-            last = await _serve(config, runtime, journal, spool, endpoint, stop)
+            last, refusal = await _serve(config, runtime, journal, spool, endpoint, stop)
         finally:
             await runtime.close(last=last)
-            if last:
+            if last and runtime.kind != resources_pb2.RUNTIME_DOCKER:
                 _taken_runtime(config).unlink(missing_ok=True)
+    if refusal is not None:
+        raise refusal
     return 0
 
 
@@ -144,8 +147,10 @@ async def _serve(
     spool: Spool,
     endpoint: Endpoint,
     stop: asyncio.Event,
-) -> bool:
-    """Returns whether nothing is left for a next agent of the instance to find."""
+) -> tuple[bool, LongshoreError | None]:
+    """Returns whether nothing is left for a next agent of the instance to find, and why it may not
+    join, if it is that.
+    """  # noqa: D205
     terminate = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, terminate.set)
     shipper = Shipper(config.logs_address, spool)
@@ -154,28 +159,48 @@ async def _serve(
         crew = Crew(runtime, health, journal, config.concurrent_starts, group)
         identity = Identity(runtime.kind, version("longshore"))
         stream = SchedulerStream(config, identity, crew, health)
-        await crew.recover()
-        await spool.finish_others(crew.log_names())
-        works = [
-            runtime.run(health.suspect),
-            health.run(),
-            endpoint.run(),
-            crew.outbox.run(),
-            shipper.run(),
-            stream.run(),
+        await health.look()
+        tasks = [
+            group.create_task(health.run()),
+            group.create_task(_recover(crew, runtime, health, spool, shipper)),
         ]
+        if health.is_there:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(RECOVER_SECONDS):
+                    await crew.recovered.wait()
+        works = [endpoint.run(), crew.outbox.run(), stream.run()]
         if config.metadata == "ec2":
             watch = MetadataWatch(
                 stream.give_notice, config.metadata_endpoint, config.metadata_seconds
             )
             works.append(watch.run())
-        tasks = [group.create_task(work) for work in works]
+        tasks += [group.create_task(work) for work in works]
         over = await _until_end(config.instance_id, crew, stream, stop, terminate)
         if over:
             await shipper.drained(config.log_drain_seconds)
         for task in (*tasks, *crew.tasks()):
             task.cancel()
-    return over or crew.empty
+    return over or (crew.recovered.is_set() and crew.empty), stream.refusal
+
+
+async def _recover(
+    crew: Crew, runtime: Runtime, health: Health, spool: Spool, shipper: Shipper
+) -> None:
+    """Goes on where an earlier life ended, once the runtime is there, and with what it does then.
+
+    The instance is registered meanwhile, as one whose engine is away.
+    """
+    while not crew.recovered.is_set():
+        await health.there()
+        try:
+            await crew.recover()
+        except RuntimeAway as error:
+            log.warning("engine.away", error=str(error))
+            health.suspect()
+    await spool.finish_others(crew.log_names())
+    async with asyncio.TaskGroup() as group:
+        group.create_task(runtime.run(health.suspect))
+        group.create_task(shipper.run())
 
 
 async def _until_end(

@@ -1,17 +1,22 @@
 """Settings of the agent."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from longshore.agent import machine
+from longshore.agent.docker.network_volume import AMAZON, FileSystems
+from longshore.agent.gpu import Gpu, find_gpus, gpu_ids
 from longshore.agent.reporting.notice import EC2_ENDPOINT
 from longshore.agent.secret.file import SecretsFile, secrets_file
 from longshore.domain.instance import is_instance_id
 from longshore.runtime.config import ConfigError, Settings, installation
 
+#: An entry of LONGSHORE_FILE_SYSTEMS: id, host and directory.
+_EXPORT = re.compile(r"(fs-[0-9A-Za-z-]{1,64})=([0-9A-Za-z.-]{1,253}):(/[^,]*)")
 RUNTIMES = ("auto", "docker", "process", "simulated")
 NETWORKS = ("sandbox", "bridge", "host", "none")
 METADATA = ("none", "ec2")
@@ -33,7 +38,9 @@ class AgentConfig:
     unmanaged: bool
     vcpu_milli: int
     memory_mib: int
-    gpus: int
+    #: What attempts get, and all that were found.
+    gpu_ids: tuple[str, ...] = ()
+    gpus_found: tuple[Gpu, ...] = ()
     runtime: str = "auto"
     network: str = "sandbox"
     node_network: str = "sandbox"
@@ -58,6 +65,7 @@ class AgentConfig:
     sts_endpoint_url: str = ""
     secrets: SecretsFile
     aws_region: str = "us-east-1"
+    file_systems: FileSystems = AMAZON
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -70,7 +78,8 @@ class AgentConfig:
         - LONGSHORE_COMPUTE_ENVIRONMENT (default), LONGSHORE_INSTANCE_TYPE (unmanaged),
           LONGSHORE_UNMANAGED (true without an instance type);
         - LONGSHORE_VCPU_MILLI, LONGSHORE_MEMORY_MIB, LONGSHORE_GPUS: declared resources; what is
-          not declared is detected, memory less a reserve of 32 MiB;
+          not declared is detected, memory less a reserve of 32 MiB; of GPUs that are declared those
+          that are found count, where any is (NVIDIA's, by its management library);
         - LONGSHORE_RUNTIME (auto): docker where its socket answers, else process; or one of docker,
           process, simulated;
         - LONGSHORE_NETWORK (sandbox): what containers join: the network that all of the instance
@@ -103,7 +112,10 @@ class AgentConfig:
         - LONGSHORE_SECRETS_FILE (~/.longshore/secrets), LONGSHORE_SECRETS_KEY_FILE
           (~/.longshore/secrets.key): longshore's own secrets and their key, which
           `longshore secret` writes. Parameters of AWS's that are named without a region are of
-          AWS_REGION, AWS_DEFAULT_REGION, else LONGSHORE_REGION.
+          AWS_REGION, AWS_DEFAULT_REGION, else LONGSHORE_REGION;
+        - LONGSHORE_FILE_SYSTEMS: NFS servers behind the ids in `efsVolumeConfiguration`, as
+          `ID=HOST:/DIRECTORY`, separated by commas; any other id is Amazon EFS's, in the region
+          that parameters are of.
         """
         settings = Settings(environ)
         data_dir = settings.directory("LONGSHORE_DATA_DIR", Path("~/.longshore/agent"))
@@ -115,6 +127,7 @@ class AgentConfig:
             )
         instance_type = settings.text("LONGSHORE_INSTANCE_TYPE", "")
         network = settings.choice("LONGSHORE_NETWORK", NETWORKS, "sandbox")
+        runtime, found = settings.choice("LONGSHORE_RUNTIME", RUNTIMES, "auto"), find_gpus()
         account, region = installation(settings)
         aws_region = region
         for name in ("AWS_DEFAULT_REGION", "AWS_REGION"):
@@ -133,8 +146,12 @@ class AgentConfig:
             memory_mib=settings.integer(
                 "LONGSHORE_MEMORY_MIB", machine.memory_mib(), 4, 1_000_000_000
             ),
-            gpus=settings.integer("LONGSHORE_GPUS", machine.gpus(), 0, 1024),
-            runtime=settings.choice("LONGSHORE_RUNTIME", RUNTIMES, "auto"),
+            gpu_ids=gpu_ids(
+                settings.integer("LONGSHORE_GPUS", len(found), 0, 1024),
+                () if runtime == "simulated" else found,
+            ),
+            gpus_found=found,
+            runtime=runtime,
             network=network,
             node_network=settings.choice("LONGSHORE_NODE_NETWORK", NETWORKS, network),
             pull=settings.choice("LONGSHORE_PULL", PULL_BEHAVIOURS, "if-missing"),
@@ -158,7 +175,20 @@ class AgentConfig:
             sts_endpoint_url=_url(settings, "LONGSHORE_STS_ENDPOINT_URL"),
             secrets=secrets_file(settings),
             aws_region=aws_region,
+            file_systems=FileSystems(aws_region, _exports(settings)),
         )
+
+
+def _exports(settings: Settings) -> dict[str, tuple[str, str]]:
+    name = "LONGSHORE_FILE_SYSTEMS"
+    found: dict[str, tuple[str, str]] = {}
+    for entry in filter(None, settings.text(name, "").split(",")):
+        match = _EXPORT.fullmatch(entry.strip())
+        if match is None:
+            raise ConfigError(f"{name} has {entry!r}; it must be like fs-1234=nfs.example:/data.")
+        file_system, host, root = match.groups()
+        found[file_system] = host, root
+    return found
 
 
 def _url(settings: Settings, name: str) -> str:

@@ -6,7 +6,10 @@ Three things keep every attempt from starting, whatever its job is:
 - a disk that attempts write to has less room than the settings want;
 - attempts failed at their start one after the other, for reasons that may be the machine's, and a
   container of our own fails just so. A job that can start nowhere is thus told from a machine on
-  which nothing can start. Our own is tried again with growing pauses, until it starts.
+  which nothing can start. Our own is tried again with growing pauses, until it starts. Where that
+  starts well, while as many jobs one after the other, each another one, do not, it is not believed:
+  the machine pauses, and after each pause one failure more is another, longer one. Such a pause is
+  short at most, as the jobs may be all wrong.
 
 Attempts wait meanwhile, all of them here. The scheduler is told of every change at once and places
 nothing here until all is well. What has not reached the runtime is given back after a short while,
@@ -40,8 +43,12 @@ FAILURES_LIMIT = 5
 #: Seconds between two trials: at first, and at most.
 TRIAL_FIRST_SECONDS = 10.0
 TRIAL_LAST_SECONDS = 600.0
+#: Seconds without a start, at first and at most, where a trial starts well and jobs do not.
+PAUSE_FIRST_SECONDS = 10.0
+PAUSE_LAST_SECONDS = 60.0
 #: Seconds that an attempt waits here before it is given back: an engine is restarted in less.
 GIVE_BACK_SECONDS = 5.0
+ENGINE_AWAY = "The Docker engine does not answer."
 
 
 class Ailment(enum.IntEnum):
@@ -50,6 +57,18 @@ class Ailment(enum.IntEnum):
     ENGINE_AWAY = pb.AGENT_CONDITION_ENGINE_AWAY
     DISK_FULL = pb.AGENT_CONDITION_DISK_FULL
     QUARANTINED = pb.AGENT_CONDITION_QUARANTINED
+
+
+def disbelief(jobs: int, pause: float) -> float:
+    """How long a machine pauses on which a trial started and jobs did not; 0: it is believed.
+
+    Args:
+        jobs: that failed at the start, one after the other, each another one.
+        pause: seconds of the pause before; 0: none since something started.
+    """
+    if jobs < FAILURES_LIMIT:
+        return 0.0
+    return min(2 * pause, PAUSE_LAST_SECONDS) if pause else PAUSE_FIRST_SECONDS
 
 
 class Health:
@@ -72,6 +91,10 @@ class Health:
         self._fit.set()
         self._unfit_since = 0.0
         self._failures = 0
+        #: Jobs that failed at the start since something started, as far as they count, and the
+        #: pause that came of it.
+        self._failed_jobs: set[str] = set()
+        self._pause = 0.0
         self._ailments: dict[Ailment, str] = {}
         #: Called when there is something new to tell.
         self.on_change: Callable[[], object] = lambda: None
@@ -90,6 +113,21 @@ class Health:
             message.detail = self._ailments[ailment][:REASON_LENGTH]
         return message
 
+    async def look(self) -> None:
+        """Looks whether the runtime is there, before it is asked for anything."""
+        if not await self._runtime.answers():
+            self._tell(Ailment.ENGINE_AWAY, ENGINE_AWAY)
+            self.suspect()
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the runtime answers, as far as is known."""
+        return self._there.is_set()
+
+    async def there(self) -> None:
+        """Waits until the runtime answers, as far as is known."""
+        await self._there.wait()
+
     # What attempts tell, and wait for
 
     def suspect(self) -> None:
@@ -100,12 +138,20 @@ class Health:
 
     def started(self) -> None:
         """An attempt started: the machine can."""
-        self._failures = 0
+        self._failures, self._pause = 0, 0.0
+        self._failed_jobs.clear()
 
-    def failed(self, error: StepFailed) -> None:
-        """An attempt failed at its start."""
+    def failed(self, job_id: str, error: StepFailed) -> None:
+        """An attempt failed at its start.
+
+        Args:
+            job_id: of a job; the children of an array, and nodes, are one.
+            error: why.
+        """
         if error.may_be_machine:
             self._failures += 1
+            if len(self._failed_jobs) < FAILURES_LIMIT:
+                self._failed_jobs.add(job_id)
             if self._failures == FAILURES_LIMIT:
                 self._doubted.set()
                 self._settle()
@@ -143,7 +189,7 @@ class Health:
             await self._suspected.wait()
             delay = LOOK_FIRST_SECONDS
             while not await self._runtime.answers():
-                self._tell(Ailment.ENGINE_AWAY, "The Docker engine does not answer.")
+                self._tell(Ailment.ENGINE_AWAY, ENGINE_AWAY)
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, LOOK_LAST_SECONDS)
             if Ailment.ENGINE_AWAY not in self._ailments:
@@ -178,9 +224,23 @@ class Health:
                 self._tell(Ailment.QUARANTINED, text)
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, TRIAL_LAST_SECONDS)
-            self._failures = 0
+            if Ailment.QUARANTINED in self._ailments:
+                # It was the machine, and is mended.
+                self.started()
+            await self._pause_if_disbelieved()
             self._doubted.clear()
             self._tell(Ailment.QUARANTINED, "")
+
+    async def _pause_if_disbelieved(self) -> None:
+        self._pause = disbelief(len(self._failed_jobs), self._pause)
+        self._failures = 0
+        if self._pause:
+            text = f"{FAILURES_LIMIT} jobs in a row did not start, although a trial does;"
+            text = f"{text} others are tried in {round(self._pause)} s."
+            self._tell(Ailment.QUARANTINED, text)
+            await asyncio.sleep(self._pause)
+            # The next one decides.
+            self._failures = FAILURES_LIMIT - 1
 
     async def _trial(self) -> str | None:
         """Why nothing starts here; None if something did."""

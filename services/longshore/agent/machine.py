@@ -40,11 +40,6 @@ def memory_mib() -> int:
     return max(psutil.virtual_memory().total // (1024 * 1024) - RESERVE_MIB, 4)
 
 
-def gpus() -> int:
-    """Whole NVIDIA GPUs whose device files are here."""
-    return sum(1 for path in Path("/dev").glob("nvidia*") if path.name[6:].isdigit())
-
-
 async def least_room(directories: Iterable[Path]) -> tuple[str, int] | None:
     """Which of some directories has the least room left, and how many MiB; None: none is there."""
     rooms = await asyncio.to_thread(_rooms, list(directories))

@@ -28,9 +28,9 @@ class Joined(NamedTuple):
 
 
 class Runtime(Protocol):
-    """Runs attempts. Every method may raise `StepFailed`; `prepare`, `started`, `launch`, `trial`
-    and `remove` raise `RuntimeAway` where there is no answer, and are called again. None is called
-    twice at once for one attempt, save `stop`, which comes while `wait` waits.
+    """Runs attempts. Every method may raise `StepFailed`; `find`, `prepare`, `started`, `launch`,
+    `trial` and `remove` raise `RuntimeAway` where there is no answer, and are called again. None is
+    called twice at once for one attempt, save `stop`, which comes while `wait` waits.
     """  # noqa: D205
 
     kind: resources_pb2.Runtime.ValueType

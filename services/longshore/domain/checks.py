@@ -11,6 +11,7 @@ from typing import Any
 
 from longshore.domain.arn import NAME
 from longshore.domain.errors import InvalidRequest, LimitExceeded, Unimplemented
+from longshore.domain.limits import LONGSHORE, Limits
 
 #: An AWS-shaped object as decoded JSON.
 Json = dict[str, Any]
@@ -19,16 +20,14 @@ TAGS_MAX = 50
 REASON_MAX = 1024
 ATTEMPTS_MAX = 10
 EXIT_RULES_MAX = 5
+#: Most times the memory of an attempt that had too little.
+OOM_FACTOR_MAX = 10
 PATTERN_MAX = 512
 PRIORITY_MAX = 9999
-TIMEOUT_MIN_SECONDS = 60
-#: Bytes of a request: AWS's for SubmitJob, which hold for all that have no limit of their own.
+#: Bytes of a request of an operation that has no limit of its own.
 REQUEST_BYTES_MAX = 30 * 1024
-_BYTES_MAX = {
-    "RegisterJobDefinition": 24 * 1024,
-    # As many tags as there may be, of the longest characters.
-    "TagResource": 80 * 1024,
-}
+#: As many tags as there may be, of the longest characters.
+_TAGS_BYTES_MAX = 80 * 1024
 NAMES_MAX = 100
 INT32_MAX = 2**31 - 1
 
@@ -74,16 +73,20 @@ def check_reason(reason: str) -> None:
     require(len(reason) <= REASON_MAX, f"reason is longer than {REASON_MAX} characters.", "reason")
 
 
-def check_size(size: int, operation: str) -> None:
+def check_size(size: int, operation: str, limits: Limits = LONGSHORE) -> None:
     """The size of a request of an operation on the wire, in bytes as serialized.
 
     Raises:
         LimitExceeded: it is too large.
     """
-    limit = _BYTES_MAX.get(operation, REQUEST_BYTES_MAX)
-    if size > limit:
+    most = {
+        "SubmitJob": limits.submission_bytes_max,
+        "RegisterJobDefinition": limits.definition_bytes_max,
+        "TagResource": _TAGS_BYTES_MAX,
+    }.get(operation, REQUEST_BYTES_MAX)
+    if size > most:
         raise LimitExceeded(
-            f"The {operation} request has {size} bytes; at most {limit} are allowed."
+            f"The {operation} request has {size} bytes; at most {most} are allowed."
         )
 
 
@@ -145,11 +148,31 @@ def check_retry(retry: Json | None) -> None:
         f"retryStrategy.attempts must be from 1 to {ATTEMPTS_MAX}.",
         "retryStrategy.attempts",
     )
+    _check_growth(retry.get("oomMemoryFactor"), retry.get("oomMemoryMaxMib"))
     rules = retry.get("evaluateOnExit", [])
     check_count(rules, EXIT_RULES_MAX, "retryStrategy.evaluateOnExit")
     for index, rule in enumerate(rules):
         for name in ("onExitCode", "onReason", "onStatusReason"):
             _check_pattern(rule.get(name), name, f"retryStrategy.evaluateOnExit[{index}].{name}")
+
+
+def _check_growth(factor: object, max_mib: object) -> None:
+    """More memory after an attempt that had too little; a double that is no number is a text."""
+    require(
+        factor is None or (isinstance(factor, int | float) and 1 < factor <= OOM_FACTOR_MAX),
+        f"retryStrategy.oomMemoryFactor must be above 1 and at most {OOM_FACTOR_MAX}.",
+        "retryStrategy.oomMemoryFactor",
+    )
+    require(
+        (factor is None) == (max_mib is None),
+        "retryStrategy.oomMemoryFactor and retryStrategy.oomMemoryMaxMib go together.",
+        "retryStrategy.oomMemoryMaxMib",
+    )
+    require(
+        max_mib is None or (isinstance(max_mib, int) and max_mib > 0),
+        "retryStrategy.oomMemoryMaxMib must be above 0.",
+        "retryStrategy.oomMemoryMaxMib",
+    )
 
 
 def _check_pattern(pattern: str | None, name: str, member: str) -> None:
@@ -170,14 +193,14 @@ def _check_pattern(pattern: str | None, name: str, member: str) -> None:
         )
 
 
-def check_timeout(timeout: Json | None) -> None:
+def check_timeout(timeout: Json | None, limits: Limits = LONGSHORE) -> None:
     """A timeout of attempts."""
     if timeout is None:
         return
     seconds = timeout.get("attemptDurationSeconds")
     require(
-        seconds is not None and seconds >= TIMEOUT_MIN_SECONDS,
-        f"timeout.attemptDurationSeconds must be at least {TIMEOUT_MIN_SECONDS}.",
+        seconds is not None and seconds >= limits.timeout_min_seconds,
+        f"timeout.attemptDurationSeconds must be at least {limits.timeout_min_seconds}.",
         "timeout.attemptDurationSeconds",
     )
 

@@ -78,6 +78,8 @@ class JobQueue:
     environments: tuple[tuple[int, str], ...]
     #: Name of its scheduling policy, if it has one.
     scheduling_policy: str | None = None
+    #: How many of its jobs run at one time; 0 for any number.
+    max_running: int = 0
 
 
 @dataclass(frozen=True, slots=True)

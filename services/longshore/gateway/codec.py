@@ -2,8 +2,7 @@
 
 protobuf's own JSON mapping is close to AWS's but not the same, and several times slower. Here:
 
-- numbers are numbers, 64-bit ones too; a number written as a string is taken (`"3"` is 3), as AWS
-  takes it;
+- numbers are numbers, 64-bit ones too, and a string is none, whatever is in it;
 - `null` is the same as absent;
 - a wrong type, a number out of range or an unknown member is an error that names the member by its
   path, as in `containerOverrides.command[2]`;
@@ -45,11 +44,11 @@ _ABSENT_WHEN_EMPTY = frozenset(
     }
 )
 
-_INTEGER = re.compile(r"-?[0-9]{1,20}")
-_DECIMAL = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][-+]?[0-9]{1,3})?")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _INTEGER_BITS = {FieldDescriptor.TYPE_INT32: 32, FieldDescriptor.TYPE_INT64: 64}
 #: Longest part of a caller's own text that an error message repeats.
 _QUOTED_CHARACTERS = 64
+_NO_UNICODE = "must hold valid Unicode."
 
 
 #: Of longshore, for whoever sends what only a newer one may know.
@@ -104,14 +103,20 @@ class Reader:
     @functools.cache
     def of(descriptor: Descriptor) -> "Reader":
         """The reader of a message type; TypeError for a field without a form in AWS's JSON."""
+        fields = _members(descriptor)
         return Reader(
-            {field.json_name: _setter(field) for field in descriptor.fields},
+            {field.json_name: _setter(field) for field in fields},
             {
                 field.json_name
-                for field in descriptor.fields
+                for field in fields
                 if field.is_repeated and field.GetOptions().Extensions[options_pb2.required]
             },
         )
+
+    @property
+    def members(self) -> frozenset[str]:
+        """Names of the members that may be there."""
+        return frozenset(self._setters)
 
     def only(self, members: Collection[str]) -> "Reader":
         """A reader that knows some of the members and refuses the others."""
@@ -149,7 +154,7 @@ class Reader:
             except _MalformedError as error:
                 raise error.at(name) from None
             except UnicodeEncodeError:
-                raise _MalformedError("must hold valid Unicode.", name) from None
+                raise _MalformedError(_NO_UNICODE, name) from None
         for name in self._required:
             if value.get(name) is None:
                 raise _MalformedError("is required.", name)
@@ -165,6 +170,15 @@ def _unknown(name: str, known: Collection[str]) -> _MalformedError:
         f"whether a newer longshore has it.{hint}",
         shown,
     )
+
+
+def _members(descriptor: Descriptor) -> list[FieldDescriptor]:
+    """The fields that are members of AWS's shape; those of longshore alone are not."""
+    return [
+        field
+        for field in descriptor.fields
+        if not field.GetOptions().Extensions[options_pb2.extension]
+    ]
 
 
 def _setter(field: FieldDescriptor) -> _Setter:
@@ -189,6 +203,8 @@ def _setter(field: FieldDescriptor) -> _Setter:
                 values.append(read(element))
             except _MalformedError as error:
                 raise error.at(f"[{index}]") from None
+            except UnicodeEncodeError:
+                raise _MalformedError(_NO_UNICODE, f"[{index}]") from None
 
     return extend
 
@@ -229,6 +245,10 @@ def _map_setter(name: str, entry: Descriptor) -> _Setter:
                 values[key] = read(element)
             except _MalformedError as error:
                 raise error.at(key[:_QUOTED_CHARACTERS]) from None
+            except UnicodeEncodeError:
+                # Of a key that is itself wrong only the map can be named.
+                steps = [] if _SURROGATE.search(key) else [key[:_QUOTED_CHARACTERS]]
+                raise _MalformedError(_NO_UNICODE, *steps) from None
 
     return assign
 
@@ -273,11 +293,7 @@ def _integer(bits: int) -> _Scalar:
     least, most = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
 
     def read(item: Any) -> int:
-        number = item
-        if (type(item) is str and _INTEGER.fullmatch(item)) or (
-            type(item) is float and item.is_integer()
-        ):
-            number = int(item)
+        number = int(item) if type(item) is float and item.is_integer() else item
         if type(number) is not int:
             raise _MalformedError("must be a whole number.")
         if not least <= number <= most:
@@ -288,8 +304,8 @@ def _integer(bits: int) -> _Scalar:
 
 
 def _decimal(item: Any) -> float:
-    if type(item) in (int, float) or (type(item) is str and _DECIMAL.fullmatch(item)):
-        # An int may be too large for a float; a text such as 1e999 becomes infinite.
+    if type(item) in (int, float):
+        # An int may be too large for a float; 1e999 is read as infinite.
         with contextlib.suppress(OverflowError):
             number = float(item)
             if math.isfinite(number):
@@ -301,12 +317,11 @@ class Writer:
     """Writes messages of one type as JSON values."""
 
     def __init__(self, descriptor: Descriptor) -> None:
-        self._members = {
-            field.number: (field.json_name, _form(field)) for field in descriptor.fields
-        }
+        fields = _members(descriptor)
+        self._members = {field.number: (field.json_name, _form(field)) for field in fields}
         self._empty: dict[str, Any] = {
             field.json_name: {} if _is_map(field) else []
-            for field in descriptor.fields
+            for field in fields
             if field.is_repeated and field.full_name not in _ABSENT_WHEN_EMPTY
         }
 
@@ -321,8 +336,10 @@ class Writer:
         members = self._members
         written = self._empty.copy()
         for field, value in message.ListFields():
-            name, form = members[field.number]
-            written[name] = value if form is None else form(value)
+            member = members.get(field.number)
+            if member is not None:
+                name, form = member
+                written[name] = value if form is None else form(value)
         return written
 
 

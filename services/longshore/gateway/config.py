@@ -17,7 +17,8 @@ class GatewayConfig:
     submission_address: str
     #: Most bytes of a request's body: LONGSHORE_GATEWAY_BODY_BYTES.
     body_bytes: int = 1024 * 1024
-    #: Most requests in hand at once, more are told to slow down: LONGSHORE_GATEWAY_CONCURRENCY.
+    #: Most requests worked on at once, more are told to slow down, and most that are being read:
+    #: LONGSHORE_GATEWAY_CONCURRENCY.
     concurrency: int = 512
     #: Time for reading a request, and again for the call behind it: LONGSHORE_GATEWAY_TIMEOUT.
     timeout_seconds: float = 30.0
@@ -33,8 +34,8 @@ class GatewayConfig:
 
         - LONGSHORE_GATEWAY_ADDRESS, LONGSHORE_SUBMISSION_ADDRESS;
         - LONGSHORE_GATEWAY_BODY_BYTES (1 MiB): most bytes of a request's body;
-        - LONGSHORE_GATEWAY_CONCURRENCY (512): most requests in hand at once; more are told to slow
-          down;
+        - LONGSHORE_GATEWAY_CONCURRENCY (512): most requests worked on at once; more are told to
+          slow down; of as many more that are still being read the oldest give way;
         - LONGSHORE_GATEWAY_TIMEOUT (30): time for reading a request, and again for the call behind;
         - LONGSHORE_GATEWAY_GRACE (10): time that requests in hand get when the gateway stops;
         - LONGSHORE_GATEWAY_HOSTS (none): names by which it is reached beside loopback's and its own

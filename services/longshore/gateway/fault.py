@@ -72,6 +72,15 @@ def oversize(limit: int) -> Fault:
     return Fault(400, CLIENT, f"Request size exceeds {limit} bytes.")
 
 
+def malformed(line_limit: int | None = None) -> Fault:
+    """For what is no HTTP; with a limit, for a first line or header beyond it."""
+    if line_limit is None:
+        return Fault(400, CLIENT, "The request is not valid HTTP/1.1.")
+    return Fault(
+        400, CLIENT, f"The request's first line has more than {line_limit} bytes, or a header does."
+    )
+
+
 def too_many_requests() -> Fault:
     """For a request beyond those taken at once; AWS's clients wait and repeat it."""
     return Fault(

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 import uuid
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
@@ -68,20 +69,24 @@ class Gateway:
             )
             for operation in self._routes.operations
         }
-        self._in_hand = 0
+        #: Requests that were read, up to their answer.
+        self._working = 0
+        #: The deadlines of bodies that are being read, the oldest first.
+        self._reading: OrderedDict[object, asyncio.Timeout] = OrderedDict()
 
     def application(self) -> web.Application:
         """The aiohttp application; operations are routed here: aiohttp routes decoded paths."""
         application = web.Application()
         application.router.add_get("/healthz", self.health)
         application.router.add_get("/metrics", self.metrics)
-        application.router.add_route("*", "/{path:.*}", self.answer)
+        # Line breaks too, which `.` is not.
+        application.router.add_route("*", r"/{path:[\s\S]*}", self.answer)
         return application
 
     async def health(self, request: web.Request) -> web.Response:
         """Whether requests can be answered at present: 200 SERVING or 503 NOT_SERVING."""
         if not self._is_meant(request):
-            return _refusal(fault.misdirected())
+            return refusal(fault.misdirected())
         serving = await self._submission_serves()
         return web.json_response(
             {"status": "SERVING" if serving else "NOT_SERVING"}, status=200 if serving else 503
@@ -99,7 +104,7 @@ class Gateway:
     async def metrics(self, request: web.Request) -> web.Response:
         """Prometheus metrics of this process."""
         if not self._is_meant(request):
-            return _refusal(fault.misdirected())
+            return refusal(fault.misdirected())
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def answer(self, request: web.Request) -> web.Response:
@@ -111,29 +116,27 @@ class Gateway:
         found = self._routes.find(path, segments)
         operation = found.get(request.method)
         name = operation.name if operation else NO_OPERATION
-        self._in_hand += 1
         IN_HAND.inc()
         with structlog.contextvars.bound_contextvars(operation=name, request_id=request_id):
             try:
                 refused = self._refused(request)
                 if refused is not None:
-                    response = _refusal(refused)
+                    response = refusal(refused)
                 elif operation is not None:
                     response = await self._serve(request, operation, segments, query, request_id)
                 elif found:
-                    response = _refusal(fault.wrong_method(request.method, list(found)))
+                    response = refusal(fault.wrong_method(request.method, list(found)))
                 else:
-                    response = _refusal(fault.unknown_operation(path))
+                    response = refusal(fault.unknown_operation(path))
             except _FaultError as error:
-                response = _refusal(error.answer)
+                response = refusal(error.answer)
             except LongshoreError as error:
-                response = _refusal(Fault.of(error))
+                response = refusal(Fault.of(error))
             except Exception:
                 # Whatever it is, the caller gets AWS's form and the log gets the traceback.
                 log.exception("http.failed")
-                response = _refusal(Fault.of(LongshoreError("unexpected")))
+                response = refusal(Fault.of(LongshoreError("unexpected")))
             finally:
-                self._in_hand -= 1
                 IN_HAND.dec()
             response.headers["x-amzn-RequestId"] = request_id
             seconds = time.perf_counter() - started
@@ -144,7 +147,7 @@ class Gateway:
 
     def _refused(self, request: web.Request) -> Fault | None:
         """Why a request is not even read, if so."""
-        if self._in_hand > self._config.concurrency:
+        if self._working >= self._config.concurrency:
             return fault.too_many_requests()
         if not self._is_meant(request):
             return fault.misdirected()
@@ -166,8 +169,25 @@ class Gateway:
     ) -> web.Response:
         if operation.refusal is not None:
             raise operation.refusal.with_traceback(None)
-        body = _decoded(await self._body(request))
-        message = operation.read(segments, query, body)
+        body = await self._body(request)
+        if self._working >= self._config.concurrency:
+            raise _FaultError(fault.too_many_requests())
+        self._working += 1
+        try:
+            return await self._call(request, operation, segments, query, request_id, body)
+        finally:
+            self._working -= 1
+
+    async def _call(
+        self,
+        request: web.Request,
+        operation: Operation,
+        segments: list[str],
+        query: str,
+        request_id: str,
+        body: bytes,
+    ) -> web.Response:
+        message = operation.read(segments, query, _decoded(body))
         metadata = [("x-request-id", request_id)]
         region = signed_region(request.headers.get("Authorization"))
         if region is not None:
@@ -183,7 +203,12 @@ class Gateway:
         return _response(HTTPStatus.OK, operation.write(answer))
 
     async def _body(self, request: web.Request) -> bytes:
-        """The whole body, within the limits of size and time."""
+        """The whole body, within the limits of size and time.
+
+        It takes no place from requests that were read. Of bodies as many are read at one time as
+        requests are worked on: beyond, the one that has taken longest gives way, so senders that
+        are slow keep nobody out.
+        """
         encoding = request.headers.get("Content-Encoding", "identity")
         if encoding.strip().lower() != "identity":
             raise InvalidRequest(
@@ -192,18 +217,29 @@ class Gateway:
         limit = self._config.body_bytes
         if (request.content_length or 0) > limit:
             raise _FaultError(fault.oversize(limit))
-        body = bytearray()
+        body, this, began = bytearray(), object(), time.monotonic()
         try:
-            async with asyncio.timeout(self._config.timeout_seconds):
+            async with asyncio.timeout(self._config.timeout_seconds) as deadline:
+                self._reading[this] = deadline
+                self._give_way()
                 async for chunk in request.content.iter_any():
                     body += chunk
                     if len(body) > limit:
                         raise _FaultError(fault.oversize(limit))
         except TimeoutError:
-            raise _FaultError(fault.too_slow(self._config.timeout_seconds)) from None
+            raise _FaultError(fault.too_slow(round(time.monotonic() - began, 1))) from None
         except (web.RequestPayloadError, ConnectionError):
             raise InvalidRequest("The request body is broken or incomplete.") from None
+        finally:
+            self._reading.pop(this, None)
         return bytes(body)
+
+    def _give_way(self) -> None:
+        """Ends the reading of the oldest bodies beyond as many as are read at one time."""
+        while len(self._reading) > self._config.concurrency:
+            _, deadline = self._reading.popitem(last=False)
+            if not deadline.expired():
+                deadline.reschedule(asyncio.get_running_loop().time())
 
 
 def _decoded(body: bytes) -> Any:
@@ -227,7 +263,8 @@ def _response(status: int, value: Any) -> web.Response:
     return web.Response(status=status, body=body, content_type="application/json")
 
 
-def _refusal(answer: Fault) -> web.Response:
+def refusal(answer: Fault) -> web.Response:
+    """An answer that is not success, in AWS's form."""
     response = _response(answer.status, answer.body())
     response.headers["x-amzn-errortype"] = answer.code
     response.headers.update(answer.headers)

@@ -53,7 +53,7 @@ class Operation:
         }
         reader = Reader.of(request)
         in_path = set(self._labels.values())
-        others = {field.json_name for field in request.fields} - in_path
+        others = reader.members - in_path
         self._lists = {field.json_name for field in request.fields if field.is_repeated}
         self._path_reader = reader.only(in_path)
         self._query_reader = reader.only(() if with_body else others)

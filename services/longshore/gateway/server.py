@@ -1,13 +1,17 @@
 """The gateway's listener: opens, serves until told to stop, drains, closes."""
 
 import asyncio
+import uuid
+from typing import cast
 
 import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
 
 from longshore.domain.errors import Unavailable
+from longshore.gateway import fault
 from longshore.gateway.config import GatewayConfig
-from longshore.gateway.handler import Gateway
+from longshore.gateway.handler import Gateway, refusal
 from longshore.gateway.origin import is_loopback
 from longshore.rpc.channel import open_channel
 from longshore.v1 import submission_service_pb2
@@ -16,6 +20,9 @@ log = structlog.get_logger()
 
 #: Time in which the rest of a refused body is still read, so that its sender sees the answer.
 LINGER_SECONDS = 5.0
+#: Longest first line of a request: UntagResource has its keys there, 50 of 128 characters, and each
+#: character may take twelve bytes.
+LINE_BYTES = 128 * 1024
 SERVICE = submission_service_pb2.DESCRIPTOR.services_by_name["SubmissionService"]
 
 
@@ -32,22 +39,31 @@ async def serve(
     Raises:
         Unavailable: the address cannot be listened on.
     """
+    loop = asyncio.get_running_loop()
     async with open_channel(config.submission_address) as channel:
         runner = web.AppRunner(
-            Gateway(config, channel, SERVICE).application(),
-            access_log=None,
-            shutdown_timeout=config.grace_seconds,
-            lingering_time=min(LINGER_SECONDS, config.timeout_seconds),
-            # A small body may come out a thousand times as large, and all wait meanwhile.
-            auto_decompress=False,
+            Gateway(config, channel, SERVICE).application(), shutdown_timeout=config.grace_seconds
         )
         await runner.setup()
+        listener: asyncio.Server | None = None
+
+        def protocol() -> _Protocol:
+            return _Protocol(
+                cast("web.Server", runner.server),
+                loop=loop,
+                access_log=None,  # type: ignore[arg-type]  # None turns it off
+                lingering_time=min(LINGER_SECONDS, config.timeout_seconds),
+                max_line_size=LINE_BYTES,
+                # A small body may come out a thousand times as large, and all wait meanwhile.
+                auto_decompress=False,
+            )
+
         try:
             try:
-                await web.TCPSite(runner, config.host, config.port).start()
+                listener = await loop.create_server(protocol, config.host, config.port)
             except OSError as error:
                 raise Unavailable(f"Cannot listen on {config.address}: {error.strerror}") from None
-            port: int = runner.addresses[0][1]
+            port: int = listener.sockets[0].getsockname()[1]
             if not is_loopback(config.host):
                 log.warning("gateway.unauthenticated", address=config.address)
             log.info("gateway.listening", address=f"{config.host}:{port}")
@@ -55,4 +71,30 @@ async def serve(
                 ready.set_result(port)
             await stop.wait()
         finally:
+            if listener is not None:
+                listener.close()
             await runner.cleanup()
+
+
+class _Protocol(web.RequestHandler):
+    """One connection. What is no request at all is answered in AWS's form too.
+
+    aiohttp answers it with what it has read, and logs it as an error of the service's.
+    """
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,  # noqa: ARG002 - aiohttp's own
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The answer to what could not be read."""
+        request_id = str(uuid.uuid4())
+        log.info("http.malformed", error=type(exc).__name__, request_id=request_id)
+        if request.writer.output_size > 0:
+            raise ConnectionError(message)
+        response = refusal(fault.malformed(LINE_BYTES if isinstance(exc, LineTooLong) else None))
+        response.headers["x-amzn-RequestId"] = request_id
+        response.force_close()
+        return response

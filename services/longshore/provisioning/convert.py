@@ -139,7 +139,7 @@ def costs_from_request(
     ):
         if len(names) > NAMES_MAX:
             raise InvalidRequest(f"{member}: at most {NAMES_MAX} at one time.", member=member)
-    keys = [JobKey.parse(text, f"jobIds[{n}]") for n, text in enumerate(request.job_ids)]
+    keys = [JobKey.named(text, f"jobIds[{n}]") for n, text in enumerate(request.job_ids)]
     environments = [
         parse_name(COMPUTE_ENVIRONMENT, text, member=f"computeEnvironments[{n}]")
         for n, text in enumerate(request.compute_environments)
@@ -179,6 +179,7 @@ def instance_to(detail: InstanceDetail) -> pb.InstanceDetail:
         order_reason=detail.order_reason,
         tags=detail.tags,
         network=detail.network,
+        gpu_devices=detail.gpu_devices,
     )
 
 

@@ -17,7 +17,8 @@ from grpc_status import rpc_status
 from prometheus_client import Counter, Histogram
 from structlog.contextvars import bound_contextvars
 
-from longshore.domain.errors import InvalidRequest, LongshoreError
+from longshore.contract import MESSAGE_BYTES
+from longshore.domain.errors import InvalidRequest, LimitExceeded, LongshoreError
 from longshore.rpc.errors import code_of, to_status
 from longshore.rpc.texts import check_texts
 
@@ -88,11 +89,23 @@ def _unary(
         started = time.perf_counter()
         try:
             async with _watched(method, context):
-                return await behaviour(_message(request, read), context)
+                answer = await behaviour(_message(request, read), context)
+                _check_size(answer)
+                return answer
         finally:
             seconds.observe(time.perf_counter() - started)
 
     return call
+
+
+def _check_size(answer: Any) -> None:
+    """Refuses what would not go over the wire, in words that say what to do."""
+    size = answer.ByteSize()
+    if size > MESSAGE_BYTES:
+        raise LimitExceeded(
+            f"The answer has {size} bytes; at most {MESSAGE_BYTES} go into one message. Ask for "
+            "fewer at once."
+        )
 
 
 def _message(request: bytes, read: Callable[[bytes], Any] | None) -> Any:

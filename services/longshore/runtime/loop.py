@@ -71,10 +71,8 @@ class Loop:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._interval * random.uniform(0.9, 1.1)):
                     await self._event.wait()
-            if self._stopped.is_set():
+            if await self._stops_within(gather):
                 return
-            if gather:
-                await asyncio.sleep(gather)
             self._event.clear()
             started = time.monotonic()
             delay = 0.0
@@ -94,7 +92,12 @@ class Loop:
                 log.exception("loop.failed", loop=self._name, failures=backoff.failures)
             gather = max(self._gather, min(time.monotonic() - started, self._gather_most))
             if backoff.failures:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(delay):
-                        await self._stopped.wait()
+                await self._stops_within(delay)
                 self._event.set()
+
+    async def _stops_within(self, seconds: float) -> bool:
+        """Waits for so long; at once whether the runner is to return."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopped.wait()
+        return self._stopped.is_set()

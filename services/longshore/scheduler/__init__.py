@@ -13,7 +13,8 @@ wire `wire`), and works in ticks (`service`). A tick is one transaction, in this
    their queue (`ending`), and whatever follows: parents, dependents, children (`following`);
 2. attempts are told to stop that are overdue, or whose instance's time is over;
 3. submitted jobs are admitted (`admission`);
-4. requests to cancel and terminate, and jobs of deleted queues (`requesting`);
+4. requests to cancel and terminate, and jobs of deleted queues (`requesting`), and users' changes
+   of jobs that wait (`updating`);
 5. RUNNABLE jobs are placed (`placing`), the first of each queue, or of the shares whose turn comes
    first (`heads`); what shares use is kept as attempts come and go (`sharing`).
 
@@ -34,8 +35,8 @@ Only after the commit are reports acknowledged and assignments and stops sent. W
 - the process dies: the lease lapses or the successor waits for it; agents reconnect, say what they
   run and get the complete set of what should be live; reports not acknowledged come again and those
   known are ignored;
-- the transaction fails as a whole, with the database, the lease or the sums at its end: the mirror
-  is thrown away and loaded again, the reports are applied again;
+- the transaction fails as a whole, with the connection or the lease: the mirror is thrown away and
+  loaded again, the reports are applied again;
 - a report, notice or registration cannot be: it is refused or cut to what can be where it is read
   (`wire.convert`), and what an agent says counts for its own instance alone;
 - one fails in the database all the same: it is set aside with an error line, its attempt ended as
@@ -45,6 +46,9 @@ Only after the commit are reports acknowledged and assignments and stops sent. W
   in its table and is passed over for a pause that doubles each time it fails; how often a part
   tries is bounded, and the rest waits for the next tick. What follows from an item is not its
   fault: it is kept, and found out about in the next tick (`resuming`);
+- a part fails as a whole, which reads what to act on, or queues, environments and supply, or stores
+  sums (`isolating`, `counting`): it is set aside too, what was known holds until it is read again,
+  and what could not be stored stays in the mirror until it can;
 - an agent is silent, whether its stream is open or not: its instance is lost;
 - the lease is lost: every transaction checks its token, so nothing is written; streams are closed;
 - PostgreSQL is away: ticks fail and are tried again, agents keep their reports;

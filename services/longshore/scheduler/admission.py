@@ -17,21 +17,29 @@ from longshore.domain.job.life import advance
 from longshore.domain.job.record import JobFacts
 from longshore.domain.job.snapshot import Jobs
 from longshore.scheduler.isolating import Pass
-from longshore.state.scheduler import job_dependency, job_transition, topology
+from longshore.scheduler.reading import read_topology
+from longshore.state.pool import Connection
+from longshore.state.scheduler import job_dependency, job_transition
 
 #: Most jobs admitted in one transaction.
 ADMISSION_LIMIT = 1_000
+#: The same of their dependencies, of one job at least.
+DEPENDENCIES_LIMIT = 20_000
 
 
 async def admit(this: Pass) -> bool:
     """Admits the oldest SUBMITTED jobs; True if there may be more."""
     memory = this.memory
     paused = memory.aside.paused("job")
-    found = await job_transition.submitted(this.conn, ADMISSION_LIMIT + len(paused))
-    rows = [row for row in found if row.key not in paused][:ADMISSION_LIMIT]
-    if any(row.job_queue not in memory.topology.queues for row in rows):
-        # A queue may be younger than what is known of queues: word of it may come after its jobs.
-        memory.topology = await topology.load(this.conn)
+    limit = ADMISSION_LIMIT + len(paused)
+    found = await this.part("submitted", lambda: job_transition.submitted(this.conn, limit), ())
+    due = [row for row in found if row.key not in paused][:ADMISSION_LIMIT]
+    rows = await this.part("dependencies", lambda: _bounded(this.conn, due), ())
+    goes_on = bool(rows) and (len(rows) < len(due) or len(due) == ADMISSION_LIMIT)
+    queues = memory.topology.queues
+    # A queue may be younger than what is known of queues: word of it may come after its jobs.
+    if any(row.job_queue not in queues for row in rows) and not await read_topology(this):
+        rows = [row for row in rows if row.job_queue in queues]
 
     async def act(part: Sequence[JobFacts]) -> None:
         await _admit(this, part)
@@ -39,7 +47,18 @@ async def admit(this: Pass) -> bool:
     tried = await this.act(rows, act)
     for row, error in tried.failed:
         memory.aside.add("job", row.key, error, job_id=str(row.key))
-    return bool(tried.left) or len(rows) == ADMISSION_LIMIT
+    return bool(tried.left) or goes_on
+
+
+async def _bounded(conn: Connection, rows: list[JobFacts]) -> list[JobFacts]:
+    """The first of some jobs that together have no more dependencies than are looked at."""
+    widths = await job_dependency.widths(conn, [row.key.job_id for row in rows])
+    total = 0
+    for number, row in enumerate(rows):
+        total += widths.get(row.key.job_id, 0)
+        if number and total > DEPENDENCIES_LIMIT:
+            return rows[:number]
+    return rows
 
 
 async def _admit(this: Pass, rows: Sequence[JobFacts]) -> None:

@@ -31,6 +31,9 @@ TRIES = 64
 #: How long what failed is passed over at first, and at most.
 PAUSE_SECONDS = 2.0
 PAUSE_MOST_SECONDS = 600.0
+#: As what a part of the tick is set aside: others wait for it, so it is tried again sooner.
+PART = "part"
+PART_PAUSE_MOST_SECONDS = 30.0
 #: Doublings after which a pause is the longest in any case: a float bears no thousand of them.
 _DOUBLINGS_MOST = 32
 #: Most items of a kind that are passed over; beyond, those that were set aside first are tried.
@@ -108,7 +111,8 @@ class Aside:
         """Sets an item aside and says so."""
         items, now = self._items[kind], self._clock()
         failures, _ = items.pop(key, (0, 0.0))
-        pause = min(PAUSE_SECONDS * 2.0 ** min(failures, _DOUBLINGS_MOST), PAUSE_MOST_SECONDS)
+        most = PART_PAUSE_MOST_SECONDS if kind == PART else PAUSE_MOST_SECONDS
+        pause = min(PAUSE_SECONDS * 2.0 ** min(failures, _DOUBLINGS_MOST), most)
         items[key] = failures + 1, now + pause
         if len(items) > PAUSED_MOST:
             items.popitem(last=False)
@@ -135,7 +139,8 @@ class Aside:
 
     def forget(self, kind: str, key: Hashable) -> None:
         """It went well, or there is nothing more to do."""
-        self._items[kind].pop(key, None)
+        if items := self._items.get(kind):
+            items.pop(key, None)
 
 
 def nothing(_: Sequence[Any]) -> Callable[[], None]:

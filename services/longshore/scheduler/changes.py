@@ -11,9 +11,9 @@ from longshore.state.pool import Connection
 from longshore.state.scheduler import (
     array_job,
     attempt,
-    demand,
     job_event,
     job_transition,
+    job_update,
     ready,
 )
 from longshore.state.scheduler.ready import Waiter
@@ -44,6 +44,10 @@ async def flush(conn: Connection, changes: Changes) -> list[ChildCounts]:
     # Requests are noted on unfinished jobs: before the moves that finish them.
     await job_transition.flag(conn, changes.flags)
     changes.flags.clear()
+    await job_update.apply(conn, changes.altered)
+    changes.altered.clear()
+    await job_transition.reshape(conn, changes.reshaped)
+    changes.reshaped.clear()
     await job_transition.move(conn, list(changes.moves.values()))
     changes.moves.clear()
     await job_event.insert(conn, changes.events)
@@ -54,11 +58,6 @@ async def flush(conn: Connection, changes: Changes) -> list[ChildCounts]:
     arrays: dict[uuid.UUID, Mapping[JobStatus, int]] = dict(changes.arrays)
     changes.arrays.clear()
     return await array_job.change(conn, arrays, changes.now)
-
-
-async def close(conn: Connection, changes: Changes) -> None:
-    """Writes what is written once, at the end."""
-    await demand.change(conn, changes.settled)
 
 
 async def _take_off(conn: Connection, changes: Changes) -> None:

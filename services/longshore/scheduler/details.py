@@ -49,6 +49,18 @@ class DetailsCache:
             self._bytes -= _size(dropped)
         return found
 
+    def forget(self, job_id: UUID) -> None:
+        """Reads a job anew: its details have changed."""
+        if (job := self._known.pop(job_id, None)) is not None:
+            self._bytes -= _size(job)
+
+    def clear(self) -> None:
+        """Reads all anew: others may have changed them."""
+        self._known.clear()
+        self._bytes = 0
+
 
 def _size(job: JobDetails) -> int:
-    return _DETAILS_LEAST + sum(len(one or b"") for one in (job.container, job.nodes, job.task))
+    origins = 4 * len(job.origins.pairs) if job.origins else 0
+    runs = sum(len(one or b"") for one in (job.container, job.nodes, job.task))
+    return _DETAILS_LEAST + runs + origins

@@ -6,15 +6,16 @@ aside, and its attempt ended as failed.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 import structlog
 
 from longshore.domain.job.changes import Changes
 from longshore.domain.job.ending import due_stops, failed_report
 from longshore.domain.job.happening import ToStop
-from longshore.domain.job.job import StopKind
+from longshore.domain.job.job import JobKey, StopKind
 from longshore.domain.job.life import advance
 from longshore.domain.job.record import AttemptRef, AttemptReport
 from longshore.domain.job.retry import ExitRule
@@ -24,6 +25,8 @@ from longshore.scheduler.details import DetailsCache
 from longshore.scheduler.isolating import Pass
 from longshore.scheduler.memory import Memory
 from longshore.state.pool import Connection
+from longshore.state.scheduler import shape
+from longshore.state.scheduler.job_transition import JobDetails
 
 log = structlog.get_logger()
 
@@ -112,11 +115,33 @@ async def apply_reports(
     rules = {
         job_id: tuple(ExitRule.from_json(r) for r in job.rules) for job_id, job in known.items()
     }
-    decided = advance(Jobs(attempts=memory, exit_rules=rules), pending, changes.now)
+    larger = await _larger(conn, memory, known, pending)
+    jobs = Jobs(attempts=memory, exit_rules=rules, larger=larger)
+    decided = advance(jobs, pending, changes.now)
     for entry in decided.ready:
         # The shape's first job is another one now.
         memory.parking.parked.pop(entry.shape_id, None)
     changes.add(decided)
+
+
+async def _larger(
+    conn: Connection,
+    memory: Memory,
+    known: Mapping[UUID, JobDetails],
+    reports: Iterable[AttemptReport],
+) -> dict[JobKey, int]:
+    """The shapes of next attempts that are to have more memory than those that end."""
+    wanted: dict[JobKey, shape.Larger] = {}
+    for report in reports:
+        live = memory.live.get((report.key, report.attempt))
+        job = known.get(report.key.job_id)
+        if live is None or job is None or job.growth is None or not report.ended:
+            continue
+        memory_mib = job.growth.after(live.held.memory_mib, report.reason)
+        if memory_mib > live.held.memory_mib:
+            wanted[live.key] = live.shape_id, memory_mib
+    found = await shape.larger(conn, set(wanted.values()))
+    return {key: found[one] for key, one in wanted.items() if one in found}
 
 
 def _own(memory: Memory, reports: Iterable[AttemptReport]) -> list[AttemptReport]:

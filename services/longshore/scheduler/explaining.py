@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from longshore.domain.errors import NotFound
 from longshore.domain.fair_share import Ledger
 from longshore.domain.job import words as job_words
+from longshore.domain.job.dependency import Condition
 from longshore.domain.job.job import WHOLE, JobKey, JobStatus
 from longshore.domain.job.nodes import node_status
 from longshore.domain.job.record import JobFacts
 from longshore.domain.placing import words
-from longshore.domain.placing.shapes import Shape
+from longshore.domain.placing.shapes import Entry, Shape
 from longshore.domain.placing.waiting import Why, booting_for
 from longshore.state.pool import Connection
 from longshore.state.scheduler import (
@@ -92,28 +93,27 @@ async def _explain(
     entries = [w.entry for w in await ready.of_jobs(conn, [key.job_id])]
     entry = next((e for e in entries if e.next_index <= key.array_index < e.end_index), None)
     if entry is not None and (parent.array_size is None or key.array_index != WHOLE):
-        return await _runnable(conn, key, parent, entry.rank, entry.seq)
+        return await _runnable(conn, key, parent, entry)
     if row is None or row.status is JobStatus.PENDING:
         return await _pending(conn, key, parent)
     return Explanation(row.status, job_words.where(row.status), [])
 
 
-async def _runnable(
-    conn: Connection, key: JobKey, parent: JobFacts, rank: int, seq: int
-) -> Explanation:
-    shape = (await demand.shapes(conn, [parent.shape_id]))[parent.shape_id]
+async def _runnable(conn: Connection, key: JobKey, parent: JobFacts, entry: Entry) -> Explanation:
+    shape = (await demand.shapes(conn, [entry.shape_id]))[entry.shape_id]
     # Among shares nobody can tell how many jobs come first: that depends on what these use.
     ahead = None
     if not shape.share:
-        ahead = await ready.ahead(conn, parent.job_queue, rank, seq, key.array_index)
-    reason = await demand.of_shape(conn, parent.shape_id)
+        ahead = await ready.ahead(conn, parent.job_queue, entry.rank, entry.seq, key.array_index)
+    reason = await demand.of_shape(conn, entry.shape_id)
     if reason is None or not _says(reason):
         return Explanation(JobStatus.RUNNABLE, job_words.PLACED_SOON, [], ahead)
     summary = reason.blocked_reason or reason.explanation or ""
     reasons = [_told(reason, 1)]
     if shape.share and (turn := await _turn(conn, shape)) is not None:
         reasons.append(turn)
-    if not reason.blocked_reason and (booting := await _booting(conn, shape)) is not None:
+    waits_for_room = not reason.blocked_reason and reason.why is not Why.CAPPED
+    if waits_for_room and (booting := await _booting(conn, shape)) is not None:
         count, which = booting
         summary = f"An instance is booting: {which}."
         if reason.why is Why.NO_INSTANCE:
@@ -170,13 +170,14 @@ async def _pending(conn: Connection, key: JobKey, parent: JobFacts) -> Explanati
     waiting = [
         e
         for e in await job_dependency.of_jobs(conn, [key.job_id])
-        if array is not None or e.status is not JobStatus.SUCCEEDED
+        if array is not None or not e.condition.holds(e.status)
     ]
     reasons = [
         (
             "WAITING_FOR_JOB",
             1,
             f"{edge.type} {edge.depends_on or 'the child before'}"
+            + ("" if edge.condition is Condition.SUCCESS else f", {edge.condition}")
             + (f" ({edge.status})" if edge.status and array is None else ""),
         )
         for edge in waiting

@@ -66,11 +66,15 @@ async def _follow_once(conn: Connection, changes: Changes, allowance: Allowance)
     children: set[JobKey] = set()
     if ended:
         children |= await _move_dependents(conn, changes, allowance, ended)
-        children |= await _next_in_sequence(conn, allowance, ended, rules)
-    await _look_at(conn, changes, allowance, [h.job_id for h in batch if isinstance(h, Waits)])
+        children |= await _next_in_sequence(conn, allowance.steps, ended, rules)
+    waits = [h.key for h in batch if isinstance(h, Waits)]
+    await _look_at(conn, changes, allowance, [key for key in waits if not key.is_child])
+    children |= {key for key in waits if key.is_child}
     for spawned in (h for h in batch if isinstance(h, Spawned)):
         if allowance.steps > 0:
-            children |= await _reached(conn, changes, allowance, spawned)
+            reached, rest_of_it = await _reached(conn, allowance.steps, spawned)
+            children |= reached
+            changes.happenings += rest_of_it
         else:
             changes.happenings.append(spawned)
     await _move_children(conn, changes, allowance, children)
@@ -113,6 +117,7 @@ async def _move_dependents(
     rows = await job_transition.load(conn, {JobKey(edge.job_id) for edge in edges})
     reached = reach(edges, ended, rows)
     changes.happenings += reached.arrays
+    changes.left += [(key.job_id, left) for key, left in reached.left.items()]
     await _move_whole(conn, changes, allowance, {key: rows[key] for key in reached.whole})
     return reached.children
 
@@ -125,10 +130,10 @@ def _by_position(found: Iterable[Dependent], number: int) -> list[list[Dependent
 
 
 async def _look_at(
-    conn: Connection, changes: Changes, allowance: Allowance, job_ids: Sequence[uuid.UUID]
+    conn: Connection, changes: Changes, allowance: Allowance, keys: Sequence[JobKey]
 ) -> None:
     """Looks at waiting jobs, each by itself: not at those that wait for them."""
-    rows = await job_transition.load(conn, [JobKey(job_id) for job_id in job_ids])
+    rows = await job_transition.load(conn, keys)
     allowance.take(len(rows))
     waiting = {
         key: row
@@ -138,13 +143,24 @@ async def _look_at(
     await _move_whole(conn, changes, allowance, waiting, is_alone=True)
 
 
-async def parts_of(conn: Connection, ended: Ended) -> list[Following]:
-    """The same as what happened, for each of the dependents by itself, and for the rest.
+async def parts_of(conn: Connection, happening: Following) -> list[Following]:
+    """The same as what happened, for each that it reaches by itself, and for the rest.
 
     Empty if it has no parts.
     """
+    if isinstance(happening, Spawned):
+        return await _parts_of_array(conn, happening)
+    return [] if isinstance(happening, Waits) else await _parts_of_end(conn, happening)
+
+
+async def _parts_of_array(conn: Connection, spawned: Spawned) -> list[Following]:
+    children, rest = await _reached(conn, 3 * PARTS, spawned)
+    return [*(Waits(key) for key in sorted(children)), *rest]
+
+
+async def _parts_of_end(conn: Connection, ended: Ended) -> list[Following]:
     if ended.after == _LAST:
-        return []
+        return await _parts_behind(conn, ended)
     found = await job_dependency.dependents(conn, [ended], PARTS)
     if not found:
         return []
@@ -155,13 +171,21 @@ async def parts_of(conn: Connection, ended: Ended) -> list[Following]:
         if row is None or row.status is not JobStatus.PENDING:
             continue
         if row.dependencies_left > 0:
-            parts[Waits(edge.job_id)] = None
+            parts[Waits(JobKey(edge.job_id))] = None
         elif edge.paired and row.array_size is not None:
             parts[Spawned(edge.job_id, max(ended.key.array_index, 0))] = None
     after = found[-1].job_id if len(found) == PARTS else _LAST
     if after != _LAST or ended.key.is_child:
         parts[replace(ended, after=after)] = None
     return list(parts)
+
+
+async def _parts_behind(conn: Connection, ended: Ended) -> list[Following]:
+    """Each child of a SEQUENTIAL array that an end reaches; the last one's own end goes on."""
+    rules = await job_dependency.rules(conn, [ended.key.job_id])
+    if not ended.key.is_child or ended.key.job_id not in rules:
+        return []
+    return [Waits(key) for key in sorted(await _next_in_sequence(conn, 2 * PARTS, [ended], rules))]
 
 
 async def _move_whole(
@@ -172,7 +196,7 @@ async def _move_whole(
     *,
     is_alone: bool = False,
 ) -> None:
-    """Moves waiting jobs as what they wait for says, and with those that fail who waits for them.
+    """Moves waiting jobs as what they wait for says, with those that fail who needs their success.
 
     A chain of them needs no round for each link, unless each is looked at by itself. Behind the
     bound the last ones' own ends go on.
@@ -204,15 +228,15 @@ async def _edges(
 
 async def _next_in_sequence(
     conn: Connection,
-    allowance: Allowance,
+    steps: int,
     ended: Sequence[Ended],
     rules: Mapping[uuid.UUID, ArrayRules],
 ) -> set[JobKey]:
     """The children of SEQUENTIAL arrays to look at. Of a long run the last one goes on."""
-    succeeded, failed = behind(ended, rules)
+    met, failed = behind(ended, rules)
     settled = await job_transition.next_settled(conn, sorted(failed))
-    most = max(allowance.steps // (2 * len(failed)), 1) if failed else 0
-    children = succeeded
+    most = max(steps // (2 * len(failed)), 1) if failed else 0
+    children = met
     for key in failed:
         end = min(settled.get(key, rules[key.job_id].size), key.array_index + most)
         children |= {JobKey(key.job_id, index) for index in range(key.array_index, end)}
@@ -220,23 +244,24 @@ async def _next_in_sequence(
 
 
 async def _reached(
-    conn: Connection, changes: Changes, allowance: Allowance, spawned: Spawned
-) -> set[JobKey]:
-    """The children of an array of which any that they wait for is over; the rest waits on."""
+    conn: Connection, steps: int, spawned: Spawned
+) -> tuple[set[JobKey], list[Following]]:
+    """The children of an array of which any that they wait for is over, and what goes on."""
     pairs = [e for e in await job_dependency.of_jobs(conn, [spawned.job_id]) if e.type == "N_TO_N"]
     rules = await job_dependency.rules(conn, [spawned.job_id])
     if spawned.job_id not in rules:
-        return set()
+        return set(), []
     size = rules[spawned.job_id].size
-    most = max(allowance.steps // (2 + len(pairs)), 1)
+    most = max(steps // (2 + len(pairs)), 1)
     if any(edge.never for edge in pairs):
         indexes = list(range(spawned.first, min(spawned.first + most, size)))
     else:
         upstream = [edge.depends_on for edge in pairs if edge.depends_on is not None]
         indexes = await job_transition.finished_indexes(conn, upstream, spawned.first, most)
+    children = {JobKey(spawned.job_id, index) for index in indexes if index < size}
     if len(indexes) == most and indexes[-1] + 1 < size:
-        changes.happenings.append(Spawned(spawned.job_id, indexes[-1] + 1))
-    return {JobKey(spawned.job_id, index) for index in indexes if index < size}
+        return children, [Spawned(spawned.job_id, indexes[-1] + 1)]
+    return children, []
 
 
 async def _move_children(
@@ -250,7 +275,7 @@ async def _move_children(
     paired = [job_id for job_id in job_ids if rules[job_id].n_to_n]
     edges = await _edges(conn, paired) if paired else {}
     others = {
-        k for key in keys for k in waits_for(key, rules[key.job_id], edges.get(key.job_id, ()))
+        k for key in keys for k, _ in waits_for(key, rules[key.job_id], edges.get(key.job_id, ()))
     }
     allowance.take(len(keys | others))
     rows = await job_transition.load(conn, keys | others | {k.parent for k in keys | others})

@@ -1,14 +1,18 @@
 """Finished jobs leave the live tables after a while, and the database after their time.
 
 Both in bounded parts, besides the ticks: what is live is found quickly whatever was, and a week of
-history is dropped whole. A job stays while something live needs it: an attempt that still ends, a
-request, an unfinished job that depends on it.
+history is dropped whole. Of a large array the parent goes first and the children follow, so many at
+a time: whoever looks for it meanwhile finds no live parent, and looks among all.
+
+A job stays while something live needs it: an attempt that still ends, a request, an unfinished job
+that depends on it.
 
 Lost agents of instances that are over are forgotten at once: what of them is worth keeping is on
 their instances' records by then. Machines that joined by themselves have no other record, and are
 kept as long as jobs.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 
@@ -16,6 +20,7 @@ import structlog
 
 from longshore.scheduler.apart import Aside, apart, nothing
 from longshore.state.leadership import Leadership
+from longshore.state.pool import Connection
 from longshore.state.scheduler import agent, job_history
 from longshore.state.scheduler.job_history import START, WEEK, OverJob
 
@@ -23,7 +28,7 @@ log = structlog.get_logger()
 
 #: How long a finished job stays among the live ones: whoever submitted it asks for it there.
 LINGER = timedelta(hours=1)
-#: Jobs looked at in one transaction, and children moved in one, of one job at least.
+#: Jobs looked at in one transaction, and children moved in one.
 BATCH = 500
 CHILDREN = 5_000
 #: Shapes forgotten on a day, and how long submission has not used them: it knows some for a day.
@@ -63,6 +68,8 @@ class History:
         now = datetime.now(UTC)
         moved = 0
         for _ in range(BATCHES_MOST):
+            if await self._move_children():
+                continue
             count, is_last = await self._move(now - self._linger)
             moved += count
             if is_last:
@@ -84,7 +91,7 @@ class History:
             batch = bounded(found)
             paused = self._aside.paused("history")
             moving = [job for job in batch if not job.is_needed and job.job_id not in paused]
-            tried = await apart(conn, moving, partial(job_history.move, conn), nothing)
+            tried = await apart(conn, moving, partial(_leave, conn), nothing)
         for job, error in tried.failed:
             self._aside.add("history", job.job_id, error, job_id=str(job.job_id))
         if tried.left:
@@ -92,6 +99,11 @@ class History:
         is_last = not tried.left and len(batch) == len(found) < BATCH
         self._after = START if is_last else (batch[-1].stopped_at, batch[-1].job_id)
         return len(moving) - len(tried.failed) - len(tried.left), is_last
+
+    async def _move_children(self) -> bool:
+        """Moves some children of an array whose parent went before; False if there is none."""
+        async with self._leadership.transaction() as conn:
+            return await job_history.move_children(conn, CHILDREN)
 
     async def _forget_agents(self, before: datetime) -> None:
         """Forgets agents that are lost for good; machines of ours, if they were so at a time."""
@@ -116,6 +128,14 @@ class History:
             async with self._leadership.transaction() as conn:
                 dropped = await job_history.drop(conn, week)
             log.info("history.dropped" if dropped else "history.needed", week=week.isoformat())
+
+
+async def _leave(conn: Connection, jobs: Sequence[OverJob]) -> None:
+    """Makes jobs history, or begins to."""
+    await job_history.move(conn, [job for job in jobs if job.size <= CHILDREN])
+    for job in jobs:
+        if job.size > CHILDREN:
+            await job_history.begin_to_move(conn, job)
 
 
 def bounded(jobs: list[OverJob]) -> list[OverJob]:

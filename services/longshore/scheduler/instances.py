@@ -117,14 +117,28 @@ async def _set_status(
 
 async def store_healths(
     conn: Connection, memory: Memory, healths: Mapping[str, Health]
-) -> list[str]:
-    """Takes in how instances fare; returns those that can start something now, or no longer can."""
+) -> tuple[list[str], dict[str, Health]]:
+    """Takes in how instances fare.
+
+    Returns those that can start something now, or no longer can, and what is taken in or is no
+    news: the rest could not be stored yet.
+    """
+    paused = memory.aside.paused("health")
     news = {
         instance_id: health
         for instance_id, health in healths.items()
         if (instance := memory.instances.get(instance_id)) is not None and instance.health != health
     }
-    await agent.set_health(conn, news)
+
+    async def store(part: Sequence[str]) -> None:
+        await agent.set_health(conn, {instance_id: news[instance_id] for instance_id in part})
+
+    tried = await apart(conn, [i for i in news if i not in paused], store, nothing)
+    for instance_id, error in tried.failed:
+        memory.aside.add("health", instance_id, error, instance_id=instance_id)
+    missing = {*paused, *tried.left, *(instance_id for instance_id, _ in tried.failed)}
+    settled = {i: health for i, health in healths.items() if i not in news or i not in missing}
+    news = {i: health for i, health in news.items() if i not in missing}
     changed = []
     for instance_id, health in news.items():
         instance = memory.instances[instance_id]
@@ -136,7 +150,7 @@ async def store_healths(
             # What waits may go there now, or is to be told anew why it waits.
             memory.unpark_environment(instance.compute_environment)
         instance.health = health
-    return changed
+    return changed, settled
 
 
 async def drain_leaving(conn: Connection, memory: Memory) -> list[str]:
@@ -162,9 +176,10 @@ async def take_notices(
     """Drains the instances that will be taken away.
 
     Returns those of which that is news, those whose agents are to be told, and the notices that
-    are left for the next tick.
+    are not stored yet.
     """
     news: list[str] = []
+    paused = memory.aside.paused("notice")
 
     async def store(part: Sequence[Notice]) -> None:
         news.extend(await agent.notice(conn, part))
@@ -172,15 +187,17 @@ async def take_notices(
     def save(_: Sequence[Notice]) -> Callable[[], None]:
         return partial(news.__delitem__, slice(len(news), None))
 
-    tried = await apart(conn, notices, store, save)
+    due = [notice for notice in notices if notice.instance_id not in paused]
+    tried = await apart(conn, due, store, save)
     for notice, error in tried.failed:
-        note("notice", error, instance_id=notice.instance_id)
+        memory.aside.add("notice", notice.instance_id, error, instance_id=notice.instance_id)
     refused = {n.instance_id for n in (*(notice for notice, _ in tried.failed), *tried.left)}
+    refused |= paused
     for notice in notices:
         if notice.instance_id in news:
             log.warning("instance.noticed", **asdict(notice))
     stored = [n.instance_id for n in notices if n.instance_id not in refused]
-    return news, _drain(memory, stored), tried.left
+    return news, _drain(memory, stored), [n for n in notices if n.instance_id in refused]
 
 
 def _drain(memory: Memory, instance_ids: Iterable[str]) -> list[str]:

@@ -4,13 +4,15 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import structlog
 
 from longshore.domain.errors import Unavailable
 from longshore.scheduler.instances import drain_leaving
+from longshore.scheduler.isolating import Pass
 from longshore.scheduler.memory import Memory
+from longshore.scheduler.reading import read_topology
 from longshore.state.leadership import Leadership
 from longshore.state.pool import Connection
 from longshore.state.scheduler import topology
@@ -90,20 +92,28 @@ class Lead:
                 self._step_down()
             raise
 
-    async def refresh(self, conn: Connection, memory: Memory, now: datetime) -> list[str]:
+    async def refresh(self, this: Pass) -> list[str]:
         """Reads queues, environments, supply and leaving instances again if they changed.
 
-        Returns the instances that drain from now on.
+        Where that fails, what was known of them holds until they are read. Returns the instances
+        that drain from now on.
         """
         drained: list[str] = []
+        memory, now = this.memory, this.changes.now
         if self.topology_changed:
             self.topology_changed = False
-            memory.shares.advance(memory.topology, now)
-            memory.topology = await topology.load(conn)
-            memory.parking.parked.clear()
+            if not await read_topology(this):
+                self.topology_changed = True
         if self.capacity_changed:
             self.capacity_changed = False
-            memory.see_supply(await topology.supply(conn, now, self._cool_down))
-            drained = await drain_leaving(conn, memory)
+            supply = await this.part(
+                "supply", lambda: topology.supply(this.conn, now, self._cool_down), None
+            )
+            if supply is not None:
+                memory.see_supply(supply)
+            left = await this.part("leaving", lambda: drain_leaving(this.conn, memory), None)
+            drained = left or []
+            if supply is None or left is None:
+                self.capacity_changed = True
         memory.forget_shortages(now)
         return drained

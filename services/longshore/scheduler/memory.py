@@ -2,9 +2,9 @@
 
 Instances with what they have free, live attempts, RUNNABLE jobs counted by shape, queues and
 environments. It is loaded whole when the lease is taken and changed along with each transaction;
-when a transaction fails, it is thrown away and loaded again. What comes from outside is tried in a
-savepoint: where that is undone, `Saved` undoes what it meant for the attempts in question. Its size
-goes with capacity and shapes, never with the backlog.
+when a transaction is lost with its connection or the lease, it is thrown away and loaded again. All
+that may fail by itself is tried in a savepoint: where that is undone, `Saved` undoes what it meant
+for the attempts in question. Its size goes with capacity and shapes, never with the backlog.
 """
 
 from collections.abc import Container, Iterable, Iterator, Mapping
@@ -13,18 +13,28 @@ from datetime import datetime
 
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.job.attempts import Attempts
+from longshore.domain.job.happening import Following
 from longshore.domain.job.record import AttemptRef, LiveAttempt
+from longshore.domain.placing.capping import Caps, Running
 from longshore.domain.placing.lacking import Lacking
 from longshore.domain.placing.opening import Room, is_slot
 from longshore.domain.placing.parking import Parking
 from longshore.domain.placing.round import Ground, see_supply
 from longshore.domain.placing.shapes import Shape
+from longshore.domain.placing.time_limit import Blockage
 from longshore.domain.placing.waiting import Supply
 from longshore.domain.resources import Resources
 from longshore.scheduler.apart import Aside
 from longshore.scheduler.sharing import Shares
 from longshore.state.pool import Connection
-from longshore.state.scheduler import agent, attempt, demand, share_usage, topology
+from longshore.state.scheduler import (
+    agent,
+    attempt,
+    demand,
+    queue_blockage,
+    share_usage,
+    topology,
+)
 from longshore.state.scheduler.agent import Health
 from longshore.state.scheduler.demand import Reason
 from longshore.state.scheduler.topology import Topology
@@ -75,12 +85,24 @@ class Memory(Attempts):
     has_happenings: bool = True
     #: Live attempts on instances that are no longer there: to be ended, so many a tick.
     orphans: list[LiveAttempt] = field(default_factory=list)
+    #: Changes of the counts of RUNNABLE jobs that could not be stored yet, by shape.
+    uncounted: dict[int, int] = field(default_factory=dict)
+    #: What is to be followed and could not be kept for a later tick yet.
+    unkept: list[Following] = field(default_factory=list)
+    #: Nodes that may start, of whose jobs nothing could be read yet to tell their agents.
+    untold: list[LiveAttempt] = field(default_factory=list)
     #: Instances on which an attempt ended since the last placement.
     freed: set[str] = field(default_factory=set)
     #: What of the tables is passed over for a while.
     aside: Aside = field(default_factory=Aside)
     #: What shares use, of queues that have a policy.
     shares: Shares = field(default_factory=Shares)
+    #: Who blocks the queues that have time limits, as far as these are watched.
+    blockages: dict[str, Blockage] = field(default_factory=dict)
+    #: When that is looked at next, by the monotonic clock.
+    fronts_due_at: float = 0.0
+    #: Jobs that are placed, for caps: counted as attempts come and go.
+    running: Running = field(default_factory=Running)
 
     @classmethod
     async def load(cls, conn: Connection, seen: float) -> "Memory":
@@ -92,6 +114,7 @@ class Memory(Attempts):
             runnable={shape_id: d.runnable for shape_id, d in demands.items()},
             reasons={shape_id: d.reason for shape_id, d in demands.items()},
             shares=Shares.recorded(await share_usage.load(conn)),
+            blockages=await queue_blockage.load(conn),
         )
         for row in await agent.present(conn):
             memory.add_instance(
@@ -172,6 +195,9 @@ class Memory(Attempts):
         """Counts a live attempt, on its instance if that is there."""
         Attempts.take_up(self, live)
         self.shares.hold(live)
+        if len(self.by_job[live.key.job_id]) == 1 or not live.key.is_node:
+            # The nodes of a job are one.
+            self.running.count(live.shape_id, live.job_queue, 1)
         instance = self.instances.get(live.instance_id)
         if instance is not None:
             instance.attempts[live.key, live.attempt] = live
@@ -183,6 +209,8 @@ class Memory(Attempts):
         Attempts.release(self, live)
         ref = (live.key, live.attempt)
         self.shares.release(live)
+        if live.key.job_id not in self.by_job or not live.key.is_node:
+            self.running.count(live.shape_id, live.job_queue, -1)
         instance = self.instances.get(live.instance_id)
         if instance is not None and instance.attempts.pop(ref, None) is not None:
             instance.free = instance.free + live.held
@@ -195,13 +223,11 @@ class Memory(Attempts):
         if new:
             self.shapes.update(await demand.shapes(conn, new))
 
-    async def add_demand(self, conn: Connection, differences: Mapping[int, int]) -> bool:
-        """Adds to the counts of RUNNABLE jobs; True if more wait of a shape that has no room."""
-        await self.learn_shapes(conn, differences)
-        return self.count_demand(differences)
-
     def count_demand(self, differences: Mapping[int, int]) -> bool:
-        """The same for shapes that the mirror knows."""
+        """Adds to the counts of RUNNABLE jobs, of shapes that the mirror knows.
+
+        True if more wait of a shape that has no room.
+        """
         for shape_id, difference in differences.items():
             count = self.runnable.get(shape_id, 0) + difference
             if count:
@@ -294,6 +320,14 @@ class Memory(Attempts):
                 if queue.policy is not None
             },
             self.shares.ledger,
+            self.caps(),
+        )
+
+    def caps(self) -> Caps:
+        """The caps of queues, and what runs now."""
+        queues = self.topology.queues.values()
+        return Caps(
+            {queue.name: queue.max_running for queue in queues if queue.max_running}, self.running
         )
 
     def rooms(self, connected: Container[str]) -> tuple[Room, ...]:

@@ -20,8 +20,8 @@ from longshore.domain.placing import words
 from longshore.domain.placing.opening import Room, is_slot
 from longshore.domain.placing.round import Ground
 from longshore.domain.placing.shapes import Entry, Placement, Plan, Waiting
-from longshore.domain.placing.waiting import Wait
-from longshore.scheduler.apart import apart, note, nothing
+from longshore.domain.placing.waiting import Wait, Why
+from longshore.scheduler.apart import PART, apart, note, nothing
 from longshore.scheduler.changes import flush
 from longshore.scheduler.details import DetailsCache
 from longshore.scheduler.heads import PLACEMENT, name_of, read_heads
@@ -68,8 +68,14 @@ async def place(
     placed = Placed()
     if not trying:
         await _explain_again(conn, memory, ground, connected)
+        placed.short = await _explain_caps(conn, memory, ground, connected)
         return placed
-    heads, sharing = await read_heads(conn, memory, ground, trying, this.changes.now)
+    read = await this.part(
+        "heads", lambda: read_heads(conn, memory, ground, trying, this.changes.now), None
+    )
+    if read is None:
+        return placed
+    heads, sharing = read
     unplaced: dict[int, Waiting] = {}
     reserved: set[int] = set()
 
@@ -107,6 +113,7 @@ async def place(
         rooms, new = memory.rooms(connected), list(unplaced)
         placed.short = await _explain(conn, memory, ground, rooms, new, unplaced, reserved)
     await _explain_again(conn, memory, ground, connected)
+    placed.short |= await _explain_caps(conn, memory, ground, connected)
     return placed
 
 
@@ -132,14 +139,15 @@ async def _set_aside(
         memory.aside.add(PLACEMENT, name_of(entry), error, job_id=str(child))
 
 
-def may_place_more(memory: Memory) -> bool:
+def may_place_more(memory: Memory, catalogue: Catalogue) -> bool:
     """Whether jobs wait that may find room, besides those that were set aside."""
+    if "heads" in memory.aside.paused(PART):
+        return False
     aside = Counter(shape_id for shape_id, _, _ in memory.aside.paused(PLACEMENT))
     return any(
-        count > aside[shape_id]
-        for shape_id, count in memory.runnable.items()
-        if shape_id not in memory.parking.parked
-        and memory.shapes[shape_id].job_queue in memory.topology.queues
+        memory.runnable[shape_id] > aside[shape_id]
+        for found in placing_round.hungry(memory.ground(catalogue), memory.parking).values()
+        for shape_id in found
     )
 
 
@@ -192,7 +200,7 @@ def _attempt(
         log_stream_name=log_stream_name(job, key, attempt_id),
         placed_at=now,
         seq=placement.entry.seq,
-        job_queue=job.job_queue,
+        job_queue=shape.job_queue,
         shape_id=shape.shape_id,
         attempts_max=job.attempts_max,
         timeout_seconds=job.timeout_seconds,
@@ -223,6 +231,41 @@ async def _explain_again(
         waiting = [s for s in memory.parking.parked if memory.shapes[s].job_queue in queues]
         unknown = {shape_id for shape_id in waiting if shape_id not in memory.told}
         await _explain(conn, memory, ground, memory.rooms(connected), waiting, unknown)
+
+
+async def _explain_caps(
+    conn: Connection, memory: Memory, ground: Ground, connected: Container[str]
+) -> bool:
+    """Says of shapes that a cap holds back which one does.
+
+    What it held back and found no room before waits for room again; True if that is news.
+    """
+    news: dict[int, Reason] = {}
+    capped = placing_round.capped(ground, memory.parking)
+    for shape_id, by in capped.items():
+        reason = Reason(None, words.capped(by), Why.CAPPED)
+        if memory.reasons.get(shape_id) != reason:
+            news[shape_id] = reason
+
+    async def act(part: Sequence[int]) -> None:
+        await demand.say(conn, {shape_id: news[shape_id] for shape_id in part})
+        for shape_id in part:
+            memory.reasons[shape_id] = news[shape_id]
+
+    for shape_id, error in (await apart(conn, list(news), act, nothing)).failed:
+        note("reason", error, shape_id=shape_id)
+    again = [
+        shape_id
+        for shape_id in memory.parking.parked
+        if shape_id not in capped
+        and shape_id in memory.reasons
+        and memory.reasons[shape_id].why is Why.CAPPED
+        and memory.shapes[shape_id].job_queue in memory.topology.queues
+    ]
+    if not again:
+        return False
+    rooms, reserved = memory.rooms(connected), memory.parking.reserved
+    return await _explain(conn, memory, ground, rooms, again, again, reserved)
 
 
 async def _explain(

@@ -43,7 +43,8 @@ async def apply_requests(this: Pass) -> bool:
     """Acts on the oldest requests; True if there may be more."""
     memory = this.memory
     paused = memory.aside.paused("request")
-    found = await job_request.pending(this.conn, REQUEST_LIMIT + len(paused))
+    limit = REQUEST_LIMIT + len(paused)
+    found = await this.part("requests", lambda: job_request.pending(this.conn, limit), ())
     requests = [one for one in found if one.request_id not in paused][:REQUEST_LIMIT]
     asked = _choose(requests)
     goes_on = sum(len(one.ids) for one in asked) < len(requests) or len(requests) == REQUEST_LIMIT
@@ -52,7 +53,7 @@ async def apply_requests(this: Pass) -> bool:
         unique = {one.request.key: one.request for one in part}
         keys = [key for one in unique for key in (one, one.parent)]
         rows = await job_transition.load(this.conn, keys)
-        left = await _act(this.conn, this.changes, memory, unique, rows)
+        left = await act_on(this.conn, this.changes, memory, unique, rows)
         await job_request.done(this.conn, [request_id for one in part for request_id in one.ids])
         await job_request.keep(this.conn, left)
         nonlocal goes_on
@@ -93,7 +94,7 @@ def _goes_further(request: JobRequest, other: JobRequest) -> bool:
     return request.first_index < other.first_index
 
 
-async def _act(
+async def act_on(
     conn: Connection,
     changes: Changes,
     memory: Memory,
@@ -145,7 +146,12 @@ async def _end_jobs(this: Pass, queue: str) -> bool:
     """Ends some jobs of a queue, or removes it if there are none; True if more is to do."""
     memory = this.memory
     paused = memory.aside.paused("deletion")
-    found = await job_transition.unfinished_of_queue(this.conn, queue, REQUEST_LIMIT + len(paused))
+    limit = REQUEST_LIMIT + len(paused)
+    found = await this.part(
+        "deletions", lambda: job_transition.unfinished_of_queue(this.conn, queue, limit), None
+    )
+    if found is None:
+        return False
     rows = [row for row in found if row.key not in paused][:REQUEST_LIMIT]
     goes_on = len(rows) == REQUEST_LIMIT
 
@@ -154,7 +160,7 @@ async def _end_jobs(this: Pass, queue: str) -> bool:
             row.key: JobRequest(0, row.key, terminate=True, reason=QUEUE_DELETED) for row in part
         }
         keyed = {row.key: row for row in part}
-        left = await _act(this.conn, this.changes, memory, requests, keyed)
+        left = await act_on(this.conn, this.changes, memory, requests, keyed)
         # An array that was not begun is found again.
         begun = [request for request in left if request.first_index > 0]
         await job_request.keep(this.conn, begun)

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from prometheus_client import Histogram
 
-from longshore.domain.job.happening import Ended
+from longshore.domain.job.happening import Following
 from longshore.domain.job.life import STEPS_LIMIT
-from longshore.scheduler.apart import apart, nothing
+from longshore.scheduler.apart import PART, apart, nothing
 from longshore.scheduler.following import parts_of
 from longshore.scheduler.isolating import Pass
 from longshore.state.scheduler import happening
@@ -29,7 +29,12 @@ async def resume(this: Pass) -> None:
     if not memory.has_happenings:
         return
     paused = memory.aside.paused("happening")
-    found = await happening.kept(this.conn, RESUME_LIMIT + len(paused))
+    limit = RESUME_LIMIT + len(paused)
+    found = await this.part("happenings", lambda: happening.kept(this.conn, limit), None)
+    if found is None:
+        # There may be some, without haste.
+        memory.has_happenings = False
+        return
     kept = [one for one in found if one.happening_id not in paused][:RESUME_LIMIT]
 
     async def follow(part: Sequence[Kept]) -> None:
@@ -68,32 +73,46 @@ async def _follow_one_round(this: Pass, kept: Kept) -> bool:
 
 
 async def _split(this: Pass, kept: Kept) -> bool:
-    """Keeps an end by each of its dependents instead, to find out which fails; False if it cannot.
+    """Keeps what happened for each that it reaches instead, to find out which fails.
 
-    They are for the next tick.
+    They are for the next tick. False if it has no parts, or they cannot be kept.
     """
     is_split = False
 
-    async def split(part: Sequence[Ended]) -> None:
+    async def split(part: Sequence[Kept]) -> None:
         nonlocal is_split
-        for ended in part:
-            parts = await parts_of(this.conn, ended)
+        for one in part:
+            parts = await parts_of(this.conn, one.happening)
             if parts:
                 await happening.keep(this.conn, parts)
-                await happening.done(this.conn, [kept.happening_id])
+                await happening.done(this.conn, [one.happening_id])
             is_split = bool(parts)
 
-    ends = [kept.happening] if isinstance(kept.happening, Ended) else []
-    return not (await apart(this.conn, ends, split, nothing)).failed and is_split
+    return not (await apart(this.conn, [kept], split, nothing)).failed and is_split
 
 
 async def suspend(this: Pass) -> bool:
-    """Keeps what is left for a later tick; True if there is anything to follow now."""
-    memory, left = this.memory, this.changes.happenings
-    await happening.keep(this.conn, left)
-    goes_on = memory.has_happenings or bool(left)
+    """Keeps what is left for a later tick; True if there is anything to follow now.
+
+    What cannot be kept on record is kept in the mirror until it can.
+    """
+    memory = this.memory
+    left = [*memory.unkept, *this.changes.happenings]
+    paused = memory.aside.paused("unkept")
+    waiting = [one for one in left if one in paused]
+
+    async def keep(part: Sequence[Following]) -> None:
+        await happening.keep(this.conn, part)
+
+    due = [one for one in left if one not in paused] if waiting else left
+    tried = await apart(this.conn, due, keep, nothing)
+    for one, error in tried.failed:
+        memory.aside.add("unkept", one, error, happening=str(one))
+    memory.unkept = [*waiting, *tried.left, *(one for one, _ in tried.failed)]
+    goes_on = memory.has_happenings or len(memory.unkept) < len(left)
     # What is passed over is looked for again, without haste.
-    memory.has_happenings = goes_on or bool(memory.aside.keys("happening"))
+    passed_over = memory.aside.keys("happening") or memory.aside.paused(PART)
+    memory.has_happenings = goes_on or bool(passed_over)
     if this.allowance.taken:
         STEPS.observe(this.allowance.taken)
     return goes_on

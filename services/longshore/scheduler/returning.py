@@ -16,10 +16,10 @@ from longshore.domain.job.life import advance
 from longshore.domain.job.record import AttemptRef, LiveAttempt
 from longshore.domain.job.snapshot import Jobs
 from longshore.scheduler.apart import apart, note
-from longshore.scheduler.changes import close, flush
+from longshore.scheduler.changes import flush
 from longshore.scheduler.memory import Memory
 from longshore.state.pool import Connection
-from longshore.state.scheduler import attempt, job_transition
+from longshore.state.scheduler import attempt, demand, job_transition
 
 log = structlog.get_logger()
 
@@ -47,6 +47,7 @@ async def take_back(
         await memory.learn_shapes(conn, {live.shape_id for live in decided.revived})
         changes.add(decided)
         await flush(conn, changes)
+        await demand.change(conn, changes.settle_demand())
         lives.extend(decided.revived)
 
     def save(_: Sequence[AttemptRef]) -> Callable[[], None]:
@@ -58,8 +59,6 @@ async def take_back(
     if not lives:
         return []
     log.info("attempts.taken_back", instance_id=instance_id, attempts=len(lives))
-    changes.settle_demand()
-    await close(conn, changes)
     return lives
 
 

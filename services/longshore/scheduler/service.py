@@ -63,7 +63,12 @@ class Scheduler:
         self.inbox = Inbox()
         details = DetailsCache()
         self.agents = Agents(self.lead, details, self.inbox)
-        self.lead.on_lost = self.agents.clear
+
+        def lost() -> None:
+            self.agents.clear()
+            details.clear()
+
+        self.lead.on_lost = lost
         silence = Silence(
             lost_seconds,
             lost_seconds if unmanaged_lost_seconds is None else unmanaged_lost_seconds,

@@ -6,12 +6,13 @@ it has is true until the next change, so that a successor goes on from there.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from longshore.domain.fair_share import Ledger, Share, Usage
 from longshore.domain.job.record import LiveAttempt
+from longshore.scheduler.apart import apart, note, nothing
 from longshore.state.pool import Connection
 from longshore.state.scheduler import share_usage
 from longshore.state.scheduler.topology import Topology
@@ -73,17 +74,35 @@ class Shares:
         self.settle(topology, now)
         if self._unstored and _is_due(self._stored_at, STORE_INTERVAL, now):
             self._stored_at = now
-            await share_usage.store(
-                conn, {share: self.ledger.usages[share] for share in self._unstored}
-            )
-            self._unstored.clear()
+            self._unstored = await self._store(conn, self._unstored)
         if self.ledger.usages and _is_due(self._forgot_at, FORGET_INTERVAL, now):
             self._forgot_at = now
             over = [share for share in self.ledger.usages if self._is_over(share, topology, now)]
             for share in over:
                 del self.ledger.usages[share]
                 self._unstored.discard(share)
-            await share_usage.forget(conn, over)
+            await self._forget(conn, over)
+
+    async def _store(self, conn: Connection, shares: Iterable[Share]) -> set[Share]:
+        """Puts shares on record; returns those that could not be."""
+
+        async def store(part: Sequence[Share]) -> None:
+            await share_usage.store(conn, {share: self.ledger.usages[share] for share in part})
+
+        tried = await apart(conn, sorted(shares), store, nothing)
+        for share, error in tried.failed:
+            note("share", error, job_queue=share[0], share=share[1])
+        return {*tried.left, *(share for share, _ in tried.failed)}
+
+    @staticmethod
+    async def _forget(conn: Connection, shares: Sequence[Share]) -> None:
+        """Drops the record of shares. What stays does no harm: it is read by the next leader."""
+
+        async def forget(part: Sequence[Share]) -> None:
+            await share_usage.forget(conn, part)
+
+        for share, error in (await apart(conn, shares, forget, nothing)).failed:
+            note("share", error, job_queue=share[0], share=share[1])
 
     def _is_over(self, share: Share, topology: Topology, now: datetime) -> bool:
         queue = topology.queues.get(share[0])

@@ -13,7 +13,8 @@ from longshore.domain.job.life import Allowance
 from longshore.domain.job.record import AttemptReport, LiveAttempt
 from longshore.scheduler.admission import admit
 from longshore.scheduler.agents import Agents
-from longshore.scheduler.changes import close
+from longshore.scheduler.blocking import end_overdue
+from longshore.scheduler.counting import store_demand
 from longshore.scheduler.details import DetailsCache
 from longshore.scheduler.ending import stop_overdue, take_reports
 from longshore.scheduler.instances import (
@@ -29,8 +30,8 @@ from longshore.scheduler.memory import Memory
 from longshore.scheduler.placing import Placed, may_place_more, place
 from longshore.scheduler.requesting import apply_deletions, apply_requests
 from longshore.scheduler.resuming import resume, suspend
+from longshore.scheduler.updating import apply_updates
 from longshore.state import listen
-from longshore.state.pool import Connection
 from longshore.state.scheduler.job_transition import JobDetails
 
 #: Seconds after which all that has arrived was read, also where this process stood still before.
@@ -105,9 +106,8 @@ class Tick:
             noticed, outcome.drained, late = await take_notices(conn, memory, notices)
             # When attempts on machines that joined by themselves are to be stopped is read now.
             self._lead.capacity_changed |= bool(noticed)
-            outcome.drained += await self._lead.refresh(conn, memory, changes.now)
-            healths = self._agents.healths()
-            fared = await store_healths(conn, memory, healths)
+            outcome.drained += await self._lead.refresh(this)
+            fared, healths = await store_healths(conn, memory, self._agents.healths())
             lost = await find_lost(this, sessions, self._silence, self._heard_until())
             taken = await take_reports(this, self._details, [*moved, *lost])
             outcome.astray = taken.astray
@@ -116,24 +116,26 @@ class Tick:
             await stop_overdue(this)
             outcome.more |= await admit(this)
             outcome.more |= await apply_requests(this)
+            outcome.more |= await apply_updates(this, self._details)
             outcome.more |= await apply_deletions(this)
-            short = await memory.add_demand(conn, changes.settle_demand())
+            await this.part("time limits", lambda: end_overdue(this, self._catalogue), None)
+            short = memory.count_demand(changes.settle_demand())
             outcome.placed = await place(this, self._details, self._catalogue, self._seed, sessions)
             self._seed += 1
-            await memory.add_demand(conn, changes.settle_demand())
+            memory.count_demand(changes.settle_demand())
             outcome.more |= await suspend(this)
-            outcome.more |= outcome.placed.more or may_place_more(memory)
-            outcome.more |= bool(late or memory.orphans)
-            outcome.placed.attempts += await self._released(conn, changes, memory)
+            outcome.more |= outcome.placed.more or may_place_more(memory, self._catalogue)
+            outcome.more |= bool(memory.orphans)
+            outcome.placed.attempts += await self._released(this)
             outcome.stops = [live for live, _ in changes.stops.values()]
             outcome.busy = bool(
                 changes.is_told or changes.stops or lost or noticed or fared or allowance.taken
             )
-            await close(conn, changes)
+            outcome.more |= await store_demand(this)
             await store_loads(conn, memory, changes.now)
             await memory.shares.keep(conn, memory.topology, changes.now)
             if short or outcome.placed.short or lost or noticed or fared:
-                await listen.notify(conn, listen.DEMAND)
+                await this.part("notify", lambda: listen.notify(conn, listen.DEMAND), None)
         self._agents.settle_notices(notice for notice in notices if notice not in late)
         self._agents.settle_healths(healths)
         ENDED.inc(len(moved))
@@ -142,12 +144,22 @@ class Tick:
         INSTANCES.set(len(memory.instances))
         return outcome
 
-    async def _released(
-        self, conn: Connection, changes: Changes, memory: Memory
-    ) -> list[tuple[LiveAttempt, JobDetails]]:
+    async def _released(self, this: Pass) -> list[tuple[LiveAttempt, JobDetails]]:
         """Nodes that their agents are told of now: their main node runs."""
-        lives = [n for n in changes.released if (n.key, n.attempt) in memory.live]
-        known = await self._details.get(conn, {live.key.job_id for live in lives})
+        memory, conn = this.memory, this.conn
+        lives = [
+            node
+            for node in (*memory.untold, *this.changes.released)
+            if (node.key, node.attempt) in memory.live
+        ]
+        memory.untold = []
+        if not lives:
+            return []
+        job_ids = {live.key.job_id for live in lives}
+        known = await this.part("details", lambda: self._details.get(conn, job_ids), None)
+        if known is None:
+            memory.untold = lives
+            return []
         return [(live, known[live.key.job_id]) for live in lives]
 
     def _heard_until(self) -> float:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from longshore.domain.job.arrays import ArrayRules
+from longshore.domain.job.dependency import Condition
 from longshore.domain.job.job import (
     ESSENTIAL_EXITED,
     AttemptEnd,
@@ -25,6 +26,7 @@ from longshore.domain.job.job import (
     judge,
 )
 from longshore.domain.job.retry import ExitRule
+from longshore.domain.placing.capping import Caps
 from longshore.domain.placing.shapes import Entry, Placement, Shape
 from longshore.simulation.clock import Clock
 from longshore.simulation.workload import JobPart
@@ -61,8 +63,8 @@ class Job:
     waits: int = 0
     #: Jobs whose children of equal index its children wait for.
     n_to_n: int = 0
-    dependents: list["Job"] = field(default_factory=list)
-    n_to_n_dependents: list["Job"] = field(default_factory=list)
+    dependents: list[tuple["Job", Condition]] = field(default_factory=list)
+    n_to_n_dependents: list[tuple["Job", Condition]] = field(default_factory=list)
     #: Edges that each child still waits for; None while none does.
     edges: list[int] | None = None
     #: Children that have not ended.
@@ -87,6 +89,8 @@ class Backlog:
         self._clock = clock
         self.shapes: dict[int, Shape] = {}
         self.runnable: dict[int, int] = {}
+        #: The caps of queues, and what runs.
+        self.caps = Caps()
         #: Jobs by how they ended, and those whose end is yet to come.
         self.succeeded = 0
         self.failed = 0
@@ -178,6 +182,7 @@ class Backlog:
         Returns its job, which of what was submitted with it, and its number.
         """
         job, index = self._jobs[placement.entry.job_id], _index(placement)
+        self.caps.running.count(job.shape_id, job.part.queue, 1)
         number = job.attempts.get(index, 0) + 1
         if number == 1:
             waited = self._clock.now - placement.entry.ready_at
@@ -214,6 +219,7 @@ class Backlog:
 
     def end(self, job: Job, index: int, number: int, outcome: Outcome, instance_id: str) -> None:
         """Ends an attempt: the job has ended too, or is tried again."""
+        self.caps.running.count(job.shape_id, job.part.queue, -1)
         if outcome is Outcome.SUCCEEDED:
             self._finish(job, index, succeeded=True)
             return
@@ -242,20 +248,22 @@ class Backlog:
             else:
                 self.failed += 1
                 job.failed += 1
+            status = JobStatus.SUCCEEDED if succeeded else JobStatus.FAILED
             if job.part.sequential and index + 1 < job.size:
-                ends += self._fire(job, index + 1, succeeded)
-            for dependent in job.n_to_n_dependents:
-                ends += self._fire(dependent, index, succeeded)
+                ends += self._fire(job, index + 1, job.part.sequential.holds(status) is True)
+            for dependent, condition in job.n_to_n_dependents:
+                ends += self._fire(dependent, index, condition.holds(status) is True)
             if not job.left:
                 ends += self._job_ended(job)
 
     def _job_ended(self, job: Job) -> list[tuple[Job, int, bool]]:
         """Lets the dependents of a whole job go on; returns the children that fail with it."""
         ends: list[tuple[Job, int, bool]] = []
-        for dependent in job.dependents:
+        status = JobStatus.FAILED if job.failed else JobStatus.SUCCEEDED
+        for dependent, condition in job.dependents:
             if dependent.is_spawned:
                 continue  # it failed with another one already
-            if job.failed:
+            if not condition.holds(status):
                 dependent.is_spawned = True
                 ends += _all_failed(dependent)
             else:
@@ -263,14 +271,14 @@ class Backlog:
                 self._spawn_if_free(dependent)
         return ends
 
-    def _fire(self, job: Job, index: int, succeeded: bool) -> list[tuple[Job, int, bool]]:
-        """One edge to a child: it may run once all have fired, and fails with the first failed."""
+    def _fire(self, job: Job, index: int, holds: bool) -> list[tuple[Job, int, bool]]:
+        """One edge to a child: it may run once all hold, and fails with the first that does not."""
         if not job.is_spawned:
-            job.early.append((index, succeeded))
+            job.early.append((index, holds))
             return []
         if job.edges is None or job.edges[index] < 0:
             return []  # it failed already
-        if not succeeded:
+        if not holds:
             job.edges[index] = -1
             return [(job, index, False)]
         job.edges[index] -= 1
@@ -282,15 +290,15 @@ class Backlog:
         if job.waits or job.is_spawned:
             return
         job.is_spawned = True
-        rules = ArrayRules(job.size, job.n_to_n, job.part.sequential)
+        rules = ArrayRules(job.size, job.n_to_n, job.part.sequential is not None)
         if job.n_to_n or job.part.sequential:
             job.edges = [rules.waits(index) for index in range(job.size)]
         first, end = rules.ready_at_spawn
         if end > first:
             self._add(job, [(first, end)])
         early, job.early = job.early, []
-        for index, succeeded in early:
-            for failed, child, _ in self._fire(job, index, succeeded):
+        for index, holds in early:
+            for failed, child, _ in self._fire(job, index, holds):
                 self._finish(failed, child, succeeded=False)
 
     def _add(self, job: Job, ranges: Iterable[tuple[int, int]], rank: int = 0) -> None:

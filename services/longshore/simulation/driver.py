@@ -19,6 +19,7 @@ from longshore.domain.catalogue import Catalogue
 from longshore.domain.errors import LimitExceeded
 from longshore.domain.order import SPOT
 from longshore.domain.placing import words
+from longshore.domain.placing.capping import Caps
 from longshore.domain.placing.waiting import blocked
 from longshore.domain.request.compute_environment import compute_resources
 from longshore.domain.scaling.capacity import InstanceState
@@ -60,6 +61,7 @@ class Simulation:
         names = list(prepared.environments)
         self.backlog = Backlog(self.clock)
         self.backlog.shapes = prepared.shapes
+        self.backlog.caps = Caps(prepared.caps)
         market = prepared.workload.market
         self.fleet = Fleet(self.clock, names, microseconds(market.minimum_billed, "minimumBilled"))
         self.provider = SimulatedProvider(prepared.market, seed=seed, now=self.clock.read)

@@ -16,7 +16,7 @@ from longshore.domain.catalogue import Catalogue
 from longshore.domain.placing.opening import Room
 from longshore.domain.placing.parking import Parking
 from longshore.domain.placing.plan import HOLD_AFTER
-from longshore.domain.placing.round import Ground, begin, hungry, propose, see_supply, turns
+from longshore.domain.placing.round import Ground, begin, capped, hungry, propose, see_supply, turns
 from longshore.domain.placing.shapes import Entry, Placement, Queue, Shape, Sharing
 from longshore.domain.placing.waiting import EnvironmentFacts, Supply
 from longshore.domain.resources import Resources
@@ -92,6 +92,8 @@ class Placer:
             self._told |= news
             short |= bool(news)
             self._forget_gone()
+            # Where there is no room once the cap leaves something, it is told again.
+            self._told -= capped(ground, self._parking).keys()
             if not proposal.placements and not proposal.unplaced:
                 break
             trying = hungry(ground, self._parking)
@@ -155,6 +157,7 @@ class Placer:
             supply,
             self._shares.policies,
             self._shares.ledger,
+            self._backlog.caps,
         )
 
     def _known(self, name: str) -> EnvironmentFacts:

@@ -48,6 +48,8 @@ class Prepared:
     settings: ScalingSettings
     #: Of queues that have one.
     policies: dict[str, SharePolicy]
+    #: How many jobs run at one time, of queues that have a cap.
+    caps: dict[str, int]
 
 
 def prepare(workload: Workload) -> Prepared:
@@ -79,6 +81,7 @@ def prepare(workload: Workload) -> Prepared:
             consolidate=settings.consolidate,
         ),
         policies=policies,
+        caps={queue.name: queue.max_running for queue in workload.queues if queue.max_running},
     )
 
 

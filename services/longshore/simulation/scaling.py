@@ -24,6 +24,7 @@ from longshore.domain.scaling.capacity import (
     ShapeDemand,
     Snapshot,
 )
+from longshore.domain.scaling.capping import alike, within
 from longshore.domain.scaling.decision import Decision, ScalingSettings, order_for
 from longshore.domain.scaling.market import Market, PoolName, Quote
 from longshore.domain.scaling.round import goes_on, make, settled
@@ -186,17 +187,32 @@ class Scaler:
     def _demand(self) -> list[QueueDemand]:
         shapes, runnable = self._backlog.shapes, self._backlog.runnable
         order = self._backlog.dispatch_order()
+        caps = self._backlog.caps
+        running = caps.running
         return [
             QueueDemand(
                 queue.name,
                 queue.priority,
                 queue.compute_environments,
-                self._in_order(
-                    queue.name,
-                    tuple(
-                        _demand_of(shapes[first.shape_id], runnable[first.shape_id], first)
-                        for first in order.get(queue.name, ())
+                within(
+                    self._in_order(
+                        queue.name,
+                        tuple(
+                            demand
+                            for first in order.get(queue.name, ())
+                            for demand in within(
+                                [
+                                    _demand_of(
+                                        shapes[first.shape_id], runnable[first.shape_id], first
+                                    )
+                                ],
+                                shapes[first.shape_id].max_running,
+                                running.by_shape[first.shape_id],
+                            )
+                        ),
                     ),
+                    caps.queues.get(queue.name, 0),
+                    running.by_queue[queue.name],
                 ),
             )
             for queue in self._queues
@@ -206,7 +222,7 @@ class Scaler:
         """The shapes of a queue in the order in which their jobs will be placed."""
         policy = self._shares.policies.get(queue)
         if policy is None:
-            return shapes
+            return alike(shapes)
         ledger, most = self._shares.ledger, self._shares.most_milli[queue]
         return in_order(shapes, sharing(queue, policy, shapes, ledger, most, self._clock.now))
 

@@ -70,10 +70,16 @@ def draw_jobs(workload: Workload, shapes: dict[int, Shape]) -> list[Job]:
             part.instance_type or "",
             part.share_identifier or "",
             part.scheduling_priority if part.share_identifier else 0,
+            part.max_running or 0,
         )
-        shape_id = shape_ids.setdefault(alike, len(shape_ids) + 1)
-        shapes.setdefault(shape_id, replace(alike, shape_id=shape_id))
-        made[part.name] = _copies(path, part, times, shape_id, workload.seed)
+        first, count = len(shapes) + 1, len(times) * part.copies
+        if alike.max_running:
+            # An array with a cap has a shape to itself.
+            ids = list(range(first, first + count))
+        else:
+            ids = [shape_ids.setdefault(alike, first)] * count
+        shapes |= {shape_id: replace(alike, shape_id=shape_id) for shape_id in set(ids)}
+        made[part.name] = _copies(path, part, times, ids, workload.seed)
     for index, part in enumerate(workload.jobs):
         _depend(f"$.jobs[{index}]", part, made)
     _check_cycles(workload)
@@ -134,7 +140,9 @@ def _times(part: JobPart, seed: int) -> list[int]:
     return [at + int(passed) for passed in np.sort(random.uniform(0, lasting, count))]
 
 
-def _copies(path: str, part: JobPart, times: list[int], shape_id: int, seed: int) -> list[Job]:
+def _copies(
+    path: str, part: JobPart, times: list[int], shape_ids: Sequence[int], seed: int
+) -> list[Job]:
     rules = [
         {
             name: value
@@ -152,7 +160,7 @@ def _copies(path: str, part: JobPart, times: list[int], shape_id: int, seed: int
         check_retry({"attempts": part.attempts, "evaluateOnExit": rules})
     except LongshoreError as error:
         raise wrong(f"{path}.evaluateOnExit", error.message.rstrip(".")) from None
-    count = len(times) * part.copies
+    count = len(shape_ids)
     durations = draw(part.duration, source(seed, part.name, "durations"), count * part.size)
     return [
         Job(
@@ -160,7 +168,7 @@ def _copies(path: str, part: JobPart, times: list[int], shape_id: int, seed: int
             job_id=uuid.uuid5(uuid.NAMESPACE_OID, f"{part.name}/{number}"),
             seq=0,
             submit_us=times[number // part.copies],
-            shape_id=shape_id,
+            shape_id=shape_ids[number],
             rules=tuple(ExitRule.from_json(rule) for rule in rules),
             durations=durations[number * part.size : (number + 1) * part.size],
             stream=f"{seed}/{part.name}/{number}",
@@ -194,10 +202,10 @@ def _depend(path: str, part: JobPart, made: dict[str, list[Job]]) -> None:
         for job, other in pairs:
             if dependency.type == "N_TO_N":
                 job.n_to_n += 1
-                other.n_to_n_dependents.append(job)
+                other.n_to_n_dependents.append((job, dependency.condition))
             else:
                 job.waits += 1
-                other.dependents.append(job)
+                other.dependents.append((job, dependency.condition))
 
 
 def _each(mine: Sequence[Job], others: Sequence[Job]) -> list[tuple[Job, Job]]:

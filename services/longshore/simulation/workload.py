@@ -14,8 +14,9 @@ import yaml
 from longshore.domain.checks import PRIORITY_MAX
 from longshore.domain.errors import InvalidRequest
 from longshore.domain.fair_share import ACTIVE_MAX, WEIGHT_DEFAULT
+from longshore.domain.job.dependency import Condition
 from longshore.domain.job.nodes import NODES_MAX
-from longshore.domain.request.submission import ARRAY_MAX
+from longshore.domain.limits import LONGSHORE
 from longshore.simulation.duration import Duration, Span, microseconds, seconds
 
 FILE_BYTES_MAX = 4 * 1024 * 1024
@@ -76,6 +77,8 @@ class QueuePart(_Part, frozen=True, kw_only=True):
     ]
     #: All its jobs name a share then.
     scheduling_policy: _Text | None = None
+    #: How many of its jobs run at one time; 0: any number.
+    max_running: _Count = 0
 
 
 class ShareAttributesPart(_Part, frozen=True, kw_only=True):
@@ -101,8 +104,12 @@ class DependencyPart(_Part, frozen=True, kw_only=True):
 
     job: _Text | None = None
     type: Literal["SEQUENTIAL", "N_TO_N"] | None = None
+    #: How it has to end.
+    condition: Condition = Condition.SUCCESS
 
     def __post_init__(self) -> None:
+        if self.type == "SEQUENTIAL" and self.condition is Condition.FAILURE:
+            raise ValueError("a sequence goes on after SUCCESS, or once a child is COMPLETE")
         if self.job is None and self.type != "SEQUENTIAL":
             raise ValueError("dependsOn needs a job, or the type SEQUENTIAL")
         if self.job is not None and self.type == "SEQUENTIAL":
@@ -148,7 +155,11 @@ class JobPart(_Part, frozen=True, kw_only=True):
     queue: _Text
     at: Span = 0.0
     count: Annotated[int, msgspec.Meta(ge=1, le=COUNT_MAX)] = 1
-    array_size: Annotated[int, msgspec.Meta(ge=2, le=ARRAY_MAX)] | None = None
+    array_size: (
+        Annotated[int, msgspec.Meta(ge=LONGSHORE.array_min, le=LONGSHORE.array_max)] | None
+    ) = None
+    #: How many children of each array run at one time.
+    max_running: Annotated[int, msgspec.Meta(ge=1, le=COUNT_MAX)] | None = None
     nodes: Annotated[int, msgspec.Meta(ge=1, le=NODES_MAX)] | None = None
     #: The only type that will do for nodes.
     instance_type: _Text | None = None
@@ -176,6 +187,8 @@ class JobPart(_Part, frozen=True, kw_only=True):
             raise ValueError(
                 "dependsOn of type SEQUENTIAL and N_TO_N is for jobs with an arraySize"
             )
+        if self.max_running is not None and self.array_size is None:
+            raise ValueError("maxRunning is for jobs with an arraySize, and for queues")
         if self.nodes is not None and self.array_size is not None:
             raise ValueError(
                 "nodes and arraySize exclude each other: no array is of multi-node jobs"
@@ -199,9 +212,12 @@ class JobPart(_Part, frozen=True, kw_only=True):
         return self.count if self.array_size or self.nodes is not None else 1
 
     @property
-    def sequential(self) -> bool:
-        """Whether each child waits for the one before."""
-        return any(d.type == "SEQUENTIAL" for d in self.depends_on)
+    def sequential(self) -> Condition | None:
+        """How the child before has to end for which each child waits; None: they do not wait."""
+        conditions = {d.condition for d in self.depends_on if d.type == "SEQUENTIAL"}
+        if not conditions:
+            return None
+        return Condition.SUCCESS if Condition.SUCCESS in conditions else Condition.COMPLETE
 
 
 class PoolPart(_Part, frozen=True, kw_only=True):

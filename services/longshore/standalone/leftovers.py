@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -12,6 +13,12 @@ from longshore.standalone.config import SERVICES
 from longshore.standalone.record import read_processes, read_supervisor
 
 log = structlog.get_logger()
+
+#: How long what was killed may take to be gone.
+KILLED_SECONDS = 5.0
+#: How often the ended among those waited for are looked for that the init process has not reaped:
+#: in a container it may never do so.
+LOOK_SECONDS = 0.1
 
 
 def orphans(data_dir: Path, names: Collection[str] = SERVICES) -> list[psutil.Process]:
@@ -70,9 +77,26 @@ def stop(
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.send_signal(number)
-    _, alive = psutil.wait_procs(processes, timeout=grace_seconds)
+    alive = _wait(processes, grace_seconds)
     for process in alive:
         log.warning("process.killed", pid=process.pid)
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(alive, timeout=5)
+    _wait(alive, KILLED_SECONDS)
+
+
+def _wait(processes: Sequence[psutil.Process], seconds: float) -> Sequence[psutil.Process]:
+    """Those that run after so long; one that nobody has reaped yet runs no more."""
+    alive = processes
+    deadline = time.monotonic() + seconds
+    while alive and (left := deadline - time.monotonic()) > 0:
+        _, alive = psutil.wait_procs(alive, timeout=min(LOOK_SECONDS, left))
+        alive = [process for process in alive if not _is_zombie(process)]
+    return alive
+
+
+def _is_zombie(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

@@ -7,7 +7,6 @@ ended, and started again like one that died.
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -18,6 +17,7 @@ import structlog
 
 from longshore.backoff import Backoff
 from longshore.domain.errors import Unavailable
+from longshore.runtime import log_file
 from longshore.standalone.health import answers, is_serving
 from longshore.standalone.record import ProcessRecord
 
@@ -190,9 +190,7 @@ class ServiceProcess:
     def _bound_log(self) -> None:
         """Puts aside a log that has grown large, under the process that writes on at its end."""
         try:
-            if self.log_path.exists() and self.log_path.stat().st_size > LOG_BYTES:
-                shutil.copyfile(self.log_path, self.log_path.with_suffix(".log.1"))
-                os.truncate(self.log_path, 0)
+            log_file.bound(self.log_path, LOG_BYTES)
         except OSError as error:
             log.warning("log.not_put_aside", name=self.name, error=str(error))
 

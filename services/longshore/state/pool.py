@@ -106,9 +106,17 @@ async def transaction(pool: Pool) -> AsyncIterator[Connection]:
 async def savepoint(conn: Connection) -> AsyncIterator[None]:
     """A part of a transaction that is undone by itself when it fails.
 
+    A deadlock ends with that part: it is tried again like whatever else fails.
+
     Raises:
         Unavailable: the database is away, and with it the whole transaction.
     """
+    deadlock: asyncpg.DeadlockDetectedError | None = None
     with away_is_unavailable():
-        async with conn.transaction():
-            yield
+        try:
+            async with conn.transaction():
+                yield
+        except asyncpg.DeadlockDetectedError as error:
+            deadlock = error
+    if deadlock is not None:
+        raise deadlock

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator
+from functools import partial
 
 import structlog
 
@@ -16,36 +17,49 @@ from longshore.runtime.process import run_until_stopped
 from longshore.state.health import is_ready
 from longshore.state.pool import Pool, open_pool
 from longshore.submission.config import SubmissionConfig
+from longshore.submission.control_servicer import JobControlServicer
 from longshore.submission.convert import encode_container, encode_nodes, encode_task
 from longshore.submission.definitions import Definitions
 from longshore.submission.environments import Environments, Queues
 from longshore.submission.jobs import Jobs
 from longshore.submission.policies import Policies
+from longshore.submission.rerunning import Rerunning
 from longshore.submission.servicer import SubmissionServicer
-from longshore.submission.submit import Encoders, Submitter
+from longshore.submission.stopping import Stopping
+from longshore.submission.submit import Encoders, Submitter, forget_tokens
 from longshore.submission.tags import Tags
-from longshore.v1 import submission_service_pb2, submission_service_pb2_grpc
+from longshore.submission.updating import Updating, forget_outcomes
+from longshore.v1 import (
+    job_control_service_pb2,
+    job_control_service_pb2_grpc,
+    submission_service_pb2,
+    submission_service_pb2_grpc,
+)
 
 log = structlog.get_logger()
 
 SERVICE = submission_service_pb2.DESCRIPTOR.services_by_name["SubmissionService"].full_name
+CONTROL = job_control_service_pb2.DESCRIPTOR.services_by_name["JobControlService"].full_name
 HEALTH_SECONDS = 1.0
 RETRY_SECONDS = 1.0
+#: Between passes that forget old tokens, and outcomes that nobody took.
+FORGET_SECONDS = 600.0
 
 
 @contextlib.asynccontextmanager
 async def serving(config: SubmissionConfig, pool: Pool) -> AsyncIterator[GrpcServer]:
     """Serves while the context is open; on leaving, calls under way are finished first."""
-    submitter = Submitter(pool, Encoders(encode_container, encode_task, encode_nodes))
+    encode = Encoders(encode_container, encode_task, encode_nodes)
+    submitter = Submitter(pool, encode, config.limits)
     server = GrpcServer(config.address)
     server.add(
         submission_service_pb2_grpc.add_SubmissionServiceServicer_to_server,
         SubmissionServicer(  # type: ignore[abstract]  # Those refused are set by `refuse`.
             Arns(config.account, config.region),
             Environments(pool, config.catalogue),
-            Queues(pool, config.catalogue),
+            Queues(pool, config.catalogue, config.limits),
             Policies(pool),
-            Definitions(pool),
+            Definitions(pool, config.limits),
             Jobs(pool),
             submitter,
             Tags(pool),
@@ -53,19 +67,32 @@ async def serving(config: SubmissionConfig, pool: Pool) -> AsyncIterator[GrpcSer
         SERVICE,
     )
 
+    server.add(
+        job_control_service_pb2_grpc.add_JobControlServiceServicer_to_server,
+        JobControlServicer(Stopping(pool), Rerunning(pool), Updating(pool, encode_container)),
+        CONTROL,
+    )
+
     async def report_health() -> None:
         await server.set_serving(await is_ready(pool))
 
     health = Loop("submission.health", report_health, HEALTH_SECONDS)
+    forgetting = Loop("submission.forgetting", partial(_forget, pool), FORGET_SECONDS)
     async with asyncio.TaskGroup() as group:
         batches = group.create_task(submitter.run())
         async with server:
-            checks = group.create_task(health.run())
+            loops = [group.create_task(loop.run()) for loop in (health, forgetting)]
             await report_health()
             yield server
             health.stop()
-            await checks
+            forgetting.stop()
+            await asyncio.gather(*loops)
         batches.cancel()
+
+
+async def _forget(pool: Pool) -> None:
+    await forget_tokens(pool)
+    await forget_outcomes(pool)
 
 
 async def main(stop: asyncio.Event) -> None:

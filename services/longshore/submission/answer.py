@@ -14,6 +14,7 @@ from longshore.domain.job.nodes import range_of_each, ranges_of
 from longshore.domain.request.compute_environment import compute_resources
 from longshore.domain.request.container import log_name, log_prefix
 from longshore.domain.request.ecs import task_of
+from longshore.domain.request.queue import TIME_LIMITS
 from longshore.domain.request.reading import AttemptRecord, DescribedJob, JobRecord, NodeCount
 from longshore.state.submission.job_definition import DefinitionRecord
 from longshore.state.views.queue_snapshot import QueueSnapshot, SharesInUse
@@ -69,6 +70,11 @@ def queue_to(queue: JobQueue, arns: Arns) -> job_queue_pb2.JobQueueDetail:
         ],
         job_queue_type=queue.detail.get("jobQueueType", "ECS"),
         tags=queue.tags,
+        job_state_time_limit_actions=[
+            ParseDict(action, job_queue_pb2.JobStateTimeLimitAction())
+            for action in queue.detail.get(TIME_LIMITS, ())
+        ],
+        max_running=queue.max_running or None,
         scheduling_policy_arn=(
             arns.scheduling_policy(queue.scheduling_policy) if queue.scheduling_policy else None
         ),
@@ -178,7 +184,8 @@ def job_to(described: DescribedJob, arns: Arns) -> job_pb2.JobDetail:
     _put(detail, "statusReason", job.status_reason)
     _put(detail, "shareIdentifier", job.share)
     if job.array_size is not None:
-        detail["arrayProperties"] = _array_detail(job)
+        kept = {} if job.is_child else detail.get("arrayProperties", {})
+        detail["arrayProperties"] = kept | _array_detail(job)
     if job.key.is_node:
         detail["nodeDetails"] = {
             "nodeIndex": job.key.node_index,
@@ -190,6 +197,10 @@ def job_to(described: DescribedJob, arns: Arns) -> job_pb2.JobDetail:
     elif "ecsProperties" in detail:
         detail["ecsProperties"] = _ecs_detail(detail["ecsProperties"], described, arns)
     _lower_actions(detail)
+    _put(detail, "rerunOf", job.rerun_of and str(job.rerun_of))
+    _put(detail, "rerunIndex", described.rerun_index)
+    _put(detail, "memoryMib", described.memory_mib)
+    _put(detail, "rerunIndexes", ", ".join(described.rerun_indexes) or None)
     return ParseDict(detail, job_pb2.JobDetail())
 
 
@@ -227,6 +238,7 @@ def summary_to(job: JobRecord, arns: Arns) -> job_pb2.JobSummary:
         summary["isCancelled"] = True
     if job.is_terminated:
         summary["isTerminated"] = True
+    _put(summary, "rerunOf", job.rerun_of and str(job.rerun_of))
     return ParseDict(summary, job_pb2.JobSummary())
 
 
@@ -331,6 +343,7 @@ def _attempt(attempt: AttemptRecord, described: DescribedJob, arns: Arns) -> Jso
     else:
         entry["container"] = _attempt_container(attempt, arns)
     _put(entry, "statusReason", attempt.status_reason)
+    _put(entry, "memoryMib", attempt.memory_mib)
     for name, at in (("startedAt", attempt.started_at), ("stoppedAt", attempt.stopped_at)):
         if at is not None:
             entry[name] = _milliseconds(at)

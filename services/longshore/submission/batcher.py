@@ -27,8 +27,19 @@ class Batcher(Generic[T, R]):
     is.
     """
 
-    def __init__(self, write: Callable[[Sequence[T]], Awaitable[Sequence[R | Exception]]]) -> None:
+    def __init__(
+        self,
+        write: Callable[[Sequence[T]], Awaitable[Sequence[R | Exception]]],
+        weigh: Callable[[T], int] = lambda _: 1,
+    ) -> None:
+        """Makes a batcher.
+
+        Args:
+            write: writes a batch.
+            weigh: for how many items one counts in the bound of a batch.
+        """
         self._write = write
+        self._weigh = weigh
         self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
         self._arrived = asyncio.Event()
 
@@ -58,10 +69,12 @@ class Batcher(Generic[T, R]):
 
     def _take(self) -> list[tuple[T, asyncio.Future[R]]]:
         batch: list[tuple[T, asyncio.Future[R]]] = []
-        while self._waiting and len(batch) < BATCH_MAX:
+        weight = 0
+        while self._waiting and weight < BATCH_MAX:
             entry = self._waiting.popleft()
             if not entry[1].done():  # its caller has gone
                 batch.append(entry)
+                weight += self._weigh(entry[0])
         if not self._waiting:
             self._arrived.clear()
         return batch

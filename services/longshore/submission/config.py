@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
+from longshore.domain import limits
 from longshore.domain.catalogue import Catalogue
+from longshore.domain.limits import Limits
 from longshore.runtime.config import Settings, installation
 from longshore.runtime.host import catalogue_types
 
@@ -22,6 +24,8 @@ class SubmissionConfig:
     region: str
     #: The instance types that there are, without those that stand for shares of a machine.
     catalogue: Catalogue
+    #: What requests may ask for.
+    limits: Limits
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -30,7 +34,9 @@ class SubmissionConfig:
         - LONGSHORE_SUBMISSION_ADDRESS, LONGSHORE_SUBMISSION_METRICS_ADDRESS;
         - LONGSHORE_DATABASE_URL; LONGSHORE_SUBMISSION_CONNECTIONS (8): most connections to it;
         - LONGSHORE_ACCOUNT (123456789012), LONGSHORE_REGION (us-east-1): what stands in ARNs;
-        - LONGSHORE_CATALOGUE: the instance types that there are, as for scaler and provisioning.
+        - LONGSHORE_CATALOGUE: the instance types that there are, as for scaler and provisioning;
+        - LONGSHORE_LIMITS (longshore): `aws` refuses what AWS Batch would refuse, where longshore
+          takes more by itself.
         """
         settings = Settings(environ)
         account, region = installation(settings)
@@ -42,4 +48,7 @@ class SubmissionConfig:
             account=account,
             region=region,
             catalogue=Catalogue(types=catalogue_types(settings)),
+            limits=limits.BY_NAME[
+                settings.choice("LONGSHORE_LIMITS", tuple(limits.BY_NAME), limits.LONGSHORE_NAME)
+            ],
         )

@@ -1,6 +1,7 @@
 """What is asked: the wire's messages as AWS-shaped JSON and as records of the domain."""
 
 import functools
+import hashlib
 import uuid
 from dataclasses import replace
 
@@ -14,8 +15,8 @@ from longshore.domain.checks import (
     check_priority,
     check_tags,
     require,
-    unsupported,
 )
+from longshore.domain.job.dependency import Condition
 from longshore.domain.job.job import JobKey
 from longshore.domain.request.ecs import (
     OVERRIDE_PATH,
@@ -26,7 +27,7 @@ from longshore.domain.request.ecs import (
 from longshore.domain.request.listing import ListRequest
 from longshore.domain.request.merge import Overrides
 from longshore.domain.request.node_overrides import NodeOverrides, RangeOverrides
-from longshore.domain.request.submission import PLAIN, Dependency, Submission
+from longshore.domain.request.submission import PLAIN, Dependency, Submission, Token
 from longshore.v1 import (
     ecs_pb2,
     job_definition_pb2,
@@ -57,9 +58,6 @@ def encode_nodes(properties: Json) -> bytes:
 def submission_from(request: job_pb2.SubmitJobRequest, request_id: uuid.UUID | None) -> Submission:
     """A SubmitJob request, its form checked as far as the wire knows it."""
     check_job_name(request.job_name)
-    _refuse_other_overrides(request)
-    if request.consumable_resource_properties_override.consumable_resource_list:
-        raise unsupported("consumableResourcePropertiesOverride")
     check_priority(request.scheduling_priority_override, "schedulingPriorityOverride")
     if request.tags:
         check_tags(request.tags)
@@ -85,21 +83,29 @@ def submission_from(request: job_pb2.SubmitJobRequest, request_id: uuid.UUID | N
         timeout=to_json(request.timeout) if request.HasField("timeout") else None,
         tags=dict(request.tags),
         propagate_tags=request.propagate_tags if request.HasField("propagate_tags") else None,
-        request_id=request_id,
+        request_id=None if request.HasField("client_token") else request_id,
         share=request.share_identifier if request.HasField("share_identifier") else None,
         priority=(
             request.scheduling_priority_override
             if request.HasField("scheduling_priority_override")
             else None
         ),
+        token=(
+            token_of(request, request.client_token) if request.HasField("client_token") else None
+        ),
+        max_running=(
+            request.array_properties.max_running
+            if request.array_properties.HasField("max_running")
+            else None
+        ),
     )
 
 
-def _refuse_other_overrides(request: job_pb2.SubmitJobRequest) -> None:
-    if request.HasField("eks_properties_override"):
-        raise unsupported(
-            "eksPropertiesOverride", ": use containerOverrides or ecsPropertiesOverride"
-        )
+def token_of(request: Message, text: str) -> Token:
+    """A caller's token, with a digest of all that the request says."""
+    told = request.SerializeToString(deterministic=True)
+    kind = request.DESCRIPTOR.full_name.encode()
+    return Token(text, hashlib.sha256(kind + b"\0" + told).digest())
 
 
 @functools.lru_cache(maxsize=1024)
@@ -114,8 +120,8 @@ def _array_size(request: job_pb2.SubmitJobRequest) -> int | None:
 
 
 def _dependency(index: int, entry: job_pb2.JobDependency) -> Dependency:
-    job = JobKey.parse(entry.job_id, f"dependsOn[{index}].jobId") if entry.job_id else None
-    return Dependency(job=job, type=entry.type or PLAIN)
+    job = JobKey.named(entry.job_id, f"dependsOn[{index}].jobId") if entry.job_id else None
+    return Dependency(job, entry.type or PLAIN, Condition(entry.condition or Condition.SUCCESS))
 
 
 def _overrides(given: job_pb2.ContainerOverrides) -> Overrides:
@@ -166,15 +172,6 @@ def _node_overrides(request: job_pb2.SubmitJobRequest) -> NodeOverrides | None:
 
 
 def _range_overrides(entry: job_pb2.NodePropertyOverride, member: str) -> RangeOverrides:
-    refused = {
-        "eksPropertiesOverride": entry.HasField("eks_properties_override"),
-        "consumableResourcePropertiesOverride": bool(
-            entry.consumable_resource_properties_override.consumable_resource_list
-        ),
-    }
-    for name, present in refused.items():
-        if present:
-            raise unsupported(f"{member}.{name}")
     has_overrides = entry.HasField("container_overrides")
     return RangeOverrides(
         target_nodes=entry.target_nodes,

@@ -20,9 +20,11 @@ from longshore.domain.environment import (
     JobQueue,
 )
 from longshore.domain.errors import NotFound, PreconditionFailed
+from longshore.domain.limits import Limits
 from longshore.domain.page import Page, decode_token, encode_token, page_size
 from longshore.domain.request.compute_environment import new_environment, updated_environment
 from longshore.domain.request.queue import (
+    TIME_LIMITS,
     check_environments,
     check_queue_request,
     environments_of,
@@ -98,14 +100,15 @@ class Environments:
 class Queues:
     """Use cases of job queues."""
 
-    def __init__(self, pool: Pool, catalogue: Catalogue) -> None:
+    def __init__(self, pool: Pool, catalogue: Catalogue, limits: Limits) -> None:
         self._pool = pool
         self._catalogue = catalogue
+        self._limits = limits
 
     async def create(self, request: Json) -> str:
         """Stores a queue and returns its name."""
         check_name(request["jobQueueName"], "jobQueueName")
-        check_queue_request(request)
+        check_queue_request(request, self._limits)
         check_tags(request.get("tags", {}))
         environments = environments_of(request)
         require(
@@ -123,10 +126,11 @@ class Queues:
                 status="VALID",
                 status_reason=QUEUE_HEALTHY,
                 priority=request["priority"],
-                detail={"jobQueueType": kind},
+                detail={"jobQueueType": kind, TIME_LIMITS: request.get(TIME_LIMITS, [])},
                 tags=request.get("tags", {}),
                 environments=environments,
                 scheduling_policy=policy,
+                max_running=request.get("maxRunning", 0),
             )
             if not await job_queue.insert_queue(conn, queue):
                 raise PreconditionFailed(f"{_EXISTS}: job queue {queue.name}.")
@@ -134,7 +138,7 @@ class Queues:
 
     async def update(self, name: str, request: Json) -> None:
         """Changes the members given."""
-        check_queue_request(request)
+        check_queue_request(request, self._limits)
         environments, policy = environments_of(request), policy_of(request)
         async with transaction(self._pool) as conn:
             await _keep_policy(conn, policy)
@@ -162,6 +166,8 @@ class Queues:
                 priority=request.get("priority"),
                 environments=environments,
                 scheduling_policy=policy,
+                time_limits=request.get(TIME_LIMITS),
+                max_running=request.get("maxRunning"),
             )
 
     async def delete(self, name: str) -> None:

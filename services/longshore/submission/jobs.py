@@ -13,10 +13,10 @@ from longshore.domain.checks import (
 from longshore.domain.errors import InvalidRequest, LongshoreError, NotFound
 from longshore.domain.job.job import JobKey, JobStatus
 from longshore.domain.job.nodes import NODES_MAX
+from longshore.domain.limits import LONGSHORE
 from longshore.domain.page import NUMBER_64, Page, decode_token, encode_token, page_size
 from longshore.domain.request.listing import ListRequest, job_filter
 from longshore.domain.request.reading import DescribedJob, JobRecord
-from longshore.domain.request.submission import ARRAY_MAX
 from longshore.state.pool import Pool, connection, transaction
 from longshore.state.submission import job_control, job_queue
 from longshore.state.views import job_reading
@@ -83,9 +83,9 @@ class Jobs:
 
     async def _list_children(self, request: ListRequest, text: str) -> Page[JobRecord]:
         require(not request.filters, "filters do not apply to children of an array job.", "filters")
-        key = JobKey.parse(text, "arrayJobId")
+        key = JobKey.named(text, "arrayJobId")
         size = page_size(request.max_results, LIST_MAX)
-        after = _after_index(request.token, "children", ARRAY_MAX)
+        after = _after_index(request.token, "children", LONGSHORE.array_max)
         async with connection(self._pool) as conn:
             if not await job_reading.is_array(conn, key.job_id):
                 raise NotFound(f"Array job {text} not found.", member="arrayJobId")
@@ -103,7 +103,7 @@ class Jobs:
         require(
             not request.filters, "filters do not apply to nodes of a multi-node job.", "filters"
         )
-        key = JobKey.parse(text, "multiNodeJobId")
+        key = JobKey.named(text, "multiNodeJobId")
         size = page_size(request.max_results, LIST_MAX)
         after = _after_index(request.token, "nodes", NODES_MAX)
         async with connection(self._pool) as conn:

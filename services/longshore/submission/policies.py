@@ -31,10 +31,26 @@ class Policies:
                 raise PreconditionFailed(f"Object already exists: scheduling policy {policy.name}.")
         return policy.name
 
-    async def update(self, name: str, request: Json) -> None:
-        """Replaces the policy given; it holds from the next placement on."""
+    async def update(self, name: str, request: Json, expected: Json | None = None) -> None:
+        """Replaces the policy given; it holds from the next placement on.
+
+        Args:
+            name: of the policy.
+            request: what is asked for.
+            expected: what the caller knows of it; None: whatever it is.
+
+        Raises:
+            NotFound: there is no such policy.
+            PreconditionFailed: it is another one than the caller knows.
+        """
         fairshare = fairshare_of(request)
         async with transaction(self._pool) as conn:
+            if expected is not None and await scheduling_policy.lock_policy(conn, name):
+                [known] = await scheduling_policy.read_policies(conn, [name])
+                if known.fairshare != expected:
+                    raise PreconditionFailed(
+                        f"Scheduling policy {name} was changed meanwhile; look at it again."
+                    )
             if not await scheduling_policy.update_policy(conn, name, fairshare):
                 raise NotFound(f"{request['arn']} does not exist", member="arn")
 

@@ -2,10 +2,12 @@
 
 import functools
 import uuid
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from longshore.domain.arn import (
     COMPUTE_ENVIRONMENT,
@@ -16,13 +18,13 @@ from longshore.domain.arn import (
     parse_definition,
     parse_name,
 )
-from longshore.domain.checks import require
+from longshore.domain.checks import Json, require
 from longshore.domain.errors import InvalidRequest
 from longshore.domain.request.submission import check_submission
 from longshore.rpc.refused import refuse
 from longshore.submission import answer, convert
 from longshore.submission.check import check_request
-from longshore.submission.definitions import Definitions
+from longshore.submission.definitions import Definitions, cut
 from longshore.submission.environments import Environments, Queues
 from longshore.submission.jobs import Jobs
 from longshore.submission.policies import Policies
@@ -41,6 +43,9 @@ Context = grpc.aio.ServicerContext[Any, Any]
 REGION_KEY = "x-longshore-region"
 #: Metadata of SubmitJob: a UUID that becomes the job's id, so that the call can be repeated safely.
 REQUEST_ID_KEY = "x-longshore-request-id"
+#: Metadata of UpdateSchedulingPolicy: a FairsharePolicy, serialized. The policy is changed only
+#: while it is this one, so that a caller who changes a part of it undoes nobody else's change.
+EXPECTED_POLICY_KEY = "x-longshore-expected-policy-bin"
 
 
 class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
@@ -110,7 +115,7 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
         """Answers the named compute environments, or a page of all."""
         check_request(request)
         page = await self._environments.describe(
-            [_environment_name(text) for text in request.compute_environments],
+            _each(COMPUTE_ENVIRONMENT, request.compute_environments, "computeEnvironments"),
             request.max_results if request.HasField("max_results") else None,
             request.next_token or None,
         )
@@ -153,7 +158,7 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
         """Answers the named job queues, or a page of all."""
         check_request(request)
         page = await self._queues.describe(
-            [_queue_name(text) for text in request.job_queues],
+            _each(JOB_QUEUE, request.job_queues, "jobQueues"),
             request.max_results if request.HasField("max_results") else None,
             request.next_token or None,
         )
@@ -186,7 +191,8 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
     ) -> sp.UpdateSchedulingPolicyResponse:
         """Replaces what is given of a scheduling policy."""
         check_request(request)
-        await self._policies.update(_policy_name(request.arn, "arn"), convert.to_json(request))
+        name = _policy_name(request.arn)
+        await self._policies.update(name, convert.to_json(request), _expected_policy(context))
         return sp.UpdateSchedulingPolicyResponse()
 
     async def DeleteSchedulingPolicy(
@@ -194,7 +200,7 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
     ) -> sp.DeleteSchedulingPolicyResponse:
         """Deletes a scheduling policy that no queue uses."""
         check_request(request)
-        await self._policies.delete(_policy_name(request.arn, "arn"), request.arn)
+        await self._policies.delete(_policy_name(request.arn), request.arn)
         return sp.DeleteSchedulingPolicyResponse()
 
     async def DescribeSchedulingPolicies(
@@ -203,9 +209,7 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
         """Answers the named scheduling policies."""
         check_request(request)
         arns = self._arns_for(context)
-        found = await self._policies.describe(
-            [_policy_name(text, f"arns[{index}]") for index, text in enumerate(request.arns)]
-        )
+        found = await self._policies.describe(_each(SCHEDULING_POLICY, request.arns, "arns"))
         return sp.DescribeSchedulingPoliciesResponse(
             scheduling_policies=[answer.policy_to(policy, arns) for policy in found]
         )
@@ -232,7 +236,7 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
         self, request: jd.RegisterJobDefinitionRequest, context: Context
     ) -> jd.RegisterJobDefinitionResponse:
         """Registers the next revision of a name."""
-        check_request(request)
+        check_request(request, self._definitions.limits)
         arns = self._arns_for(context)
         name, revision = await self._definitions.register(convert.to_json(request))
         return jd.RegisterJobDefinitionResponse(
@@ -259,7 +263,7 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
         arns = self._arns_for(context)
         if request.job_definitions:
             require(
-                not (request.max_results or request.next_token),
+                not (request.HasField("max_results") or request.next_token),
                 "JobDefinitions and MaxResults cannot both be set",
                 "maxResults",
             )
@@ -269,7 +273,8 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
                 "jobDefinitions",
             )
             names = [
-                parse_definition(text, member="jobDefinitions") for text in request.job_definitions
+                parse_definition(text, member=f"jobDefinitions[{index}]")
+                for index, text in enumerate(request.job_definitions)
             ]
             page = await self._definitions.read(names)
         else:
@@ -280,19 +285,21 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
                 request.max_results if request.HasField("max_results") else None,
                 request.next_token or None,
             )
+        found = [answer.definition_to(entry, arns) for entry in page.items]
+        if not request.job_definitions:
+            page = cut(page, (entry.ByteSize() for entry in found))
         return jd.DescribeJobDefinitionsResponse(
-            job_definitions=[answer.definition_to(entry, arns) for entry in page.items],
-            next_token=page.next_token,
+            job_definitions=found[: len(page.items)], next_token=page.next_token
         )
 
     async def SubmitJob(
         self, request: jb.SubmitJobRequest, context: Context
     ) -> jb.SubmitJobResponse:
         """Stores a job, an array of jobs or a multi-node job."""
-        check_request(request)
+        check_request(request, self._submitter.limits)
         arns = self._arns_for(context)
         submission = convert.submission_from(request, _request_id(context))
-        check_submission(submission)
+        check_submission(submission, self._submitter.limits)
         job_id = str(await self._submitter.submit(submission))
         return jb.SubmitJobResponse(
             job_arn=arns.job(job_id), job_name=request.job_name, job_id=job_id
@@ -402,6 +409,19 @@ def _metadata(context: Context, wanted: str) -> str | None:
     return None
 
 
+def _expected_policy(context: Context) -> Json | None:
+    """What the caller knows of the policy that it changes, if it says so."""
+    for key, value in context.invocation_metadata() or ():
+        if key == EXPECTED_POLICY_KEY and isinstance(value, bytes):
+            try:
+                return convert.to_json(sp.FairsharePolicy.FromString(value))
+            except DecodeError:
+                raise InvalidRequest(
+                    f"{EXPECTED_POLICY_KEY} is no FairsharePolicy.", member=EXPECTED_POLICY_KEY
+                ) from None
+    return None
+
+
 def _request_id(context: Context) -> uuid.UUID | None:
     text = _metadata(context, REQUEST_ID_KEY)
     if text is None:
@@ -416,9 +436,14 @@ def _environment_name(text: str) -> str:
     return parse_name(COMPUTE_ENVIRONMENT, text, member="computeEnvironment")
 
 
-def _policy_name(text: str, member: str) -> str:
-    return parse_name(SCHEDULING_POLICY, text, member=member)
+def _policy_name(text: str) -> str:
+    return parse_name(SCHEDULING_POLICY, text, member="arn")
 
 
 def _queue_name(text: str) -> str:
     return parse_name(JOB_QUEUE, text, member="jobQueue")
+
+
+def _each(kind: str, texts: Iterable[str], member: str) -> list[str]:
+    """The names in a list of names or ARNs."""
+    return [parse_name(kind, text, member=f"{member}[{index}]") for index, text in enumerate(texts)]

@@ -19,11 +19,14 @@ from longshore.domain.checks import Json
 from longshore.domain.environment import QueueFacts
 from longshore.domain.errors import LimitExceeded, LongshoreError, Unavailable
 from longshore.domain.fair_share import ACTIVE_MAX
+from longshore.domain.limits import Limits
 from longshore.domain.request.submission import (
+    TOKEN_SECONDS,
     Definition,
     KnownJob,
     ResolvedJob,
     Submission,
+    UsedToken,
     check_array,
     check_dependencies,
     check_platform,
@@ -32,12 +35,14 @@ from longshore.domain.request.submission import (
     check_sharing,
     is_constant,
     missing_definition,
+    repeated_job,
     resolve,
 )
 from longshore.domain.resources import Resources
 from longshore.state.pool import Connection, Pool, transaction
 from longshore.state.submission import job_submission as state
 from longshore.state.submission import share as share_state
+from longshore.state.submission import submission_token as token_state
 from longshore.submission.batcher import Batcher
 
 log = structlog.get_logger()
@@ -51,6 +56,9 @@ BATCH = Histogram(
 )
 DEFINITIONS_MAX = 2_000
 SHAPES_MAX = 20_000
+_DEPENDENCIES_OF_ONE = 20
+#: Tokens forgotten in one transaction.
+TOKENS_MOST = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +95,19 @@ class _Lookups:
     queues: Mapping[str, QueueFacts]
     revisions: Mapping[state.Reference, state.Reference]
     jobs: Mapping[uuid.UUID, KnownJob]
-    #: Of this batch, by the ids that their callers chose.
-    taken: dict[uuid.UUID, Submission] = field(default_factory=dict)
+    tokens: Mapping[str, UsedToken]
+    #: Positions of drafts of this batch, by the ids or tokens that their callers chose.
+    taken: dict[uuid.UUID | str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Same:
+    """A call that is the same as another one of its batch, and has the same result."""
+
+    position: int
+
+
+_Results = list["uuid.UUID | Exception | _Same | None"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,16 +140,19 @@ class Submitter:
         self,
         pool: Pool,
         encode: Encoders,
+        limits: Limits,
     ) -> None:
         """Makes a submitter.
 
         Args:
             pool: of the database.
             encode: serializes what runs.
+            limits: what submissions may ask for.
         """
         self._pool = pool
         self._encode = encode
-        self._batcher: Batcher[Submission, uuid.UUID] = Batcher(self._write)
+        self.limits = limits
+        self._batcher: Batcher[Submission, uuid.UUID] = Batcher(self._write, _weigh)
         # Revisions never change, so they are cached without a doubt; a shape stays for days after
         # it was last looked up.
         self._definitions: dict[state.Reference, _Cached] = {}
@@ -173,6 +195,8 @@ class Submitter:
             results, drafts = self._decide(batch, lookups)
             if any(draft.submission.share for draft in drafts):
                 drafts = await _enter_shares(conn, drafts, results)
+            if any(draft.submission.token for draft in drafts):
+                drafts = await _claim_tokens(conn, drafts, results)
             if drafts:
                 added = await self._add_shapes(conn, drafts)
                 shapes = self._shapes | added if added else self._shapes
@@ -201,16 +225,18 @@ class Submitter:
         ids = {call.request_id for call in batch if call.request_id}
         ids.update(entry.job.job_id for call in batch for entry in call.depends_on if entry.job)
         jobs = await state.find_jobs(conn, list(ids)) if ids else {}
-        return _Lookups(queues, revisions, jobs)
+        texts = list({call.token.text for call in batch if call.token})
+        tokens = await token_state.find(conn, texts, TOKEN_SECONDS) if texts else {}
+        return _Lookups(queues, revisions, jobs, tokens)
 
     def _decide(
         self, batch: Sequence[Submission], lookups: _Lookups
-    ) -> tuple[list[uuid.UUID | Exception | None], list[_Draft]]:
-        results: list[uuid.UUID | Exception | None] = [None] * len(batch)
+    ) -> tuple[_Results, list[_Draft]]:
+        results: _Results = [None] * len(batch)
         drafts: list[_Draft] = []
-        for position, call in enumerate(batch):
+        for position in range(len(batch)):
             try:
-                outcome = self._decide_one(position, call, lookups)
+                outcome = self._decide_one(position, batch, lookups)
             except LongshoreError as error:
                 results[position] = error
             except Exception as error:
@@ -224,10 +250,13 @@ class Submitter:
                     results[position] = outcome
         return results, drafts
 
-    def _decide_one(self, position: int, call: Submission, lookups: _Lookups) -> uuid.UUID | _Draft:
+    def _decide_one(
+        self, position: int, batch: Sequence[Submission], lookups: _Lookups
+    ) -> uuid.UUID | _Same | _Draft:
         """The id of the job that the call has made before, or the job that it makes."""
-        if call.request_id and _is_repetition(call, call.request_id, lookups):
-            return call.request_id
+        call = batch[position]
+        if (before := _repetition(call, batch, lookups)) is not None:
+            return before
         queue = check_queue(call.job_queue, lookups.queues.get(call.job_queue))
         reference = lookups.revisions.get(_reference(call))
         if reference is None:
@@ -238,17 +267,17 @@ class Submitter:
         check_platform(cached.definition, queue)
         check_array(cached.definition, call)
         stored = self._resolve(cached, call)
-        if call.request_id:
-            lookups.taken[call.request_id] = call
+        if name := _own_name(call):
+            lookups.taken[name] = position
         job_id = call.request_id or uuid.uuid4()
         return _Draft(position, job_id, call, cached.definition, stored)
 
     def _resolve(self, cached: _Cached, call: Submission) -> _Stored:
         if not call.is_plain:
-            return self._store_form(resolve(cached.definition, call))
+            return self._store_form(resolve(cached.definition, call, self.limits))
         if cached.plain is not None:
             return cached.plain
-        stored = self._store_form(resolve(cached.definition, call))
+        stored = self._store_form(resolve(cached.definition, call, self.limits))
         if is_constant(cached.definition):
             cached.plain = stored
         return stored
@@ -284,7 +313,11 @@ class Submitter:
         return await state.find_or_add_shapes(conn, sorted(missing, key=repr))
 
     def _keep_shapes(self, added: Mapping[state.ShapeKey, int]) -> None:
-        """Only after the commit: a shape that was rolled back has no id."""
+        """Only after the commit: a shape that was rolled back has no id.
+
+        The shape of an array with a cap is never asked for again.
+        """
+        added = {key: shape_id for key, shape_id in added.items() if not key.max_running}
         if len(self._shapes) + len(added) > SHAPES_MAX:
             self._shapes.clear()
         self._shapes.update(added)
@@ -296,8 +329,16 @@ class Submitter:
             self._definitions[definition.name, definition.revision] = _Cached(definition)
 
 
+async def forget_tokens(pool: Pool) -> None:
+    """Forgets tokens that are over."""
+    while True:
+        async with transaction(pool) as conn:
+            if await token_state.prune(conn, TOKEN_SECONDS, TOKENS_MOST) < TOKENS_MOST:
+                return
+
+
 async def _enter_shares(
-    conn: Connection, drafts: Sequence[_Draft], results: list[uuid.UUID | Exception | None]
+    conn: Connection, drafts: Sequence[_Draft], results: _Results
 ) -> list[_Draft]:
     """Makes the shares of jobs known; the drafts that are left once no more may be active."""
     wanted = {(d.submission.job_queue, share) for d in drafts if (share := d.submission.share)}
@@ -315,14 +356,60 @@ async def _enter_shares(
     return left
 
 
-def _is_repetition(call: Submission, job_id: uuid.UUID, lookups: _Lookups) -> bool:
-    """Whether the call's job is there, or made by another call of the batch."""
-    if job_id in lookups.jobs:
-        check_repetition(call, lookups.jobs[job_id])
-        return True
-    if job_id in lookups.taken and lookups.taken[job_id] != call:
-        raise Unavailable("Another call with this request id is under way; try again.")
-    return job_id in lookups.taken
+async def _claim_tokens(
+    conn: Connection, drafts: Sequence[_Draft], results: _Results
+) -> list[_Draft]:
+    """Takes the tokens of jobs; the drafts that are left where no other call has taken theirs."""
+    wanted = {token: d.job_id for d in drafts if (token := d.submission.token)}
+    try:
+        used = await token_state.claim(conn, wanted, TOKEN_SECONDS)
+    except Unavailable:
+        # Calls without a token do not wait for one that hangs in another process.
+        for draft in drafts:
+            if draft.submission.token:
+                results[draft.position] = Unavailable(
+                    "Another call with one of the tokens of this moment is under way; try again."
+                )
+        return [draft for draft in drafts if not draft.submission.token]
+    left = []
+    for draft in drafts:
+        token = draft.submission.token
+        if token is None or token.text not in used:
+            left.append(draft)
+            continue
+        try:
+            results[draft.position] = repeated_job(token, used[token.text])
+        except LongshoreError as error:
+            results[draft.position] = error
+    return left
+
+
+def _own_name(call: Submission) -> uuid.UUID | str | None:
+    """What the caller chose so that the call can be repeated."""
+    return call.token.text if call.token else call.request_id
+
+
+def _repetition(
+    call: Submission, batch: Sequence[Submission], lookups: _Lookups
+) -> uuid.UUID | _Same | None:
+    """The call's job if it is there, or the call of the batch that makes it."""
+    if call.token and call.token.text in lookups.tokens:
+        return repeated_job(call.token, lookups.tokens[call.token.text])
+    if call.request_id and call.request_id in lookups.jobs:
+        check_repetition(call, lookups.jobs[call.request_id])
+        return call.request_id
+    name = _own_name(call)
+    if name is None or name not in lookups.taken:
+        return None
+    position = lookups.taken[name]
+    if batch[position] != call:
+        raise Unavailable("Another call with this token or request id is under way; try again.")
+    return _Same(position)
+
+
+def _weigh(call: Submission) -> int:
+    """Each few dependencies are as much work as a job."""
+    return 1 + len(call.depends_on) // _DEPENDENCIES_OF_ONE
 
 
 def _reference(call: Submission) -> state.Reference:
@@ -340,6 +427,8 @@ def _shape_key(draft: _Draft) -> state.ShapeKey:
         # In queues without a policy priorities are without effect.
         stored.priority if share else 0,
         share,
+        draft.job_id if draft.submission.max_running else state.NO_ARRAY,
+        draft.submission.max_running or 0,
     )
 
 
@@ -367,9 +456,12 @@ def _new_job(draft: _Draft, shapes: Mapping[state.ShapeKey, int]) -> state.NewJo
     )
 
 
-def _complete(results: Sequence[uuid.UUID | Exception | None]) -> list[uuid.UUID | Exception]:
+def _complete(results: _Results) -> list[uuid.UUID | Exception]:
     """Every call has its result: an id or a refusal."""
-    complete = [result for result in results if result is not None]
-    if len(complete) != len(results):
-        raise RuntimeError("A call of a batch was left undecided.")
+    complete = []
+    for result in results:
+        own = results[result.position] if isinstance(result, _Same) else result
+        if own is None or isinstance(own, _Same):
+            raise RuntimeError("A call of a batch was left undecided.")
+        complete.append(own)
     return complete

@@ -86,7 +86,7 @@ def _resource(arn: str) -> Tagged:
             raise InvalidRequest(f"{arn} has no revision.", member=_MEMBER)
         return Tagged.definition(definition.name, definition.revision)
     if kind == JOB:
-        key = JobKey.parse(rest)
+        key = JobKey.parse(rest, _MEMBER)
         require(not key.is_child, "Children of array jobs cannot have tags.", _MEMBER)
         require(not key.is_node, "Nodes of multi-node jobs cannot have tags.", _MEMBER)
         return Tagged.job(key.job_id)

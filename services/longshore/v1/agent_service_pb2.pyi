@@ -214,6 +214,7 @@ class AgentRegister(_message.Message):
     ADDRESS_FIELD_NUMBER: _builtins.int
     HEALTH_FIELD_NUMBER: _builtins.int
     PROCESS_ID_FIELD_NUMBER: _builtins.int
+    GPU_DEVICES_FIELD_NUMBER: _builtins.int
     instance_id: _builtins.str
     """Instance id, `i-` and 17 hexadecimal digits: given by provisioning, or made once by an agent that joins by itself."""
     compute_environment: _builtins.str
@@ -249,6 +250,12 @@ class AgentRegister(_message.Message):
     def health(self) -> Global___AgentHealth:
         """How the instance fares. Absent: healthy."""
 
+    @_builtins.property
+    def gpu_devices(self) -> _containers.RepeatedCompositeFieldContainer[Global___GpuDevice]:
+        """GPUs of the machine, as the agent found them, at most 1024: more than it offers where fewer are declared. Empty: none
+        was found.
+        """
+
     def __init__(
         self,
         *,
@@ -264,14 +271,45 @@ class AgentRegister(_message.Message):
         address: _builtins.str = ...,
         health: Global___AgentHealth | None = ...,
         process_id: _builtins.str = ...,
+        gpu_devices: _abc.Iterable[Global___GpuDevice] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["health", b"health", "resources", b"resources"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "agent_version", b"agent_version", "architecture", b"architecture", "attempts", b"attempts", "compute_environment", b"compute_environment", "health", b"health", "instance_id", b"instance_id", "instance_type", b"instance_type", "process_id", b"process_id", "resources", b"resources", "runtime", b"runtime", "unmanaged", b"unmanaged"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "agent_version", b"agent_version", "architecture", b"architecture", "attempts", b"attempts", "compute_environment", b"compute_environment", "gpu_devices", b"gpu_devices", "health", b"health", "instance_id", b"instance_id", "instance_type", b"instance_type", "process_id", b"process_id", "resources", b"resources", "runtime", b"runtime", "unmanaged", b"unmanaged"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AgentRegister: _TypeAlias = AgentRegister  # noqa: Y015
+
+@_typing.final
+class GpuDevice(_message.Message):
+    """A GPU of a machine."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UUID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    MEMORY_MIB_FIELD_NUMBER: _builtins.int
+    uuid: _builtins.str
+    """By which it is known to its driver; at most 128 characters."""
+    name: _builtins.str
+    """What it is, such as `NVIDIA A10G`; at most 128 characters."""
+    memory_mib: _builtins.int
+    """Its memory in MiB."""
+    def __init__(
+        self,
+        *,
+        uuid: _builtins.str = ...,
+        name: _builtins.str = ...,
+        memory_mib: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["memory_mib", b"memory_mib", "name", b"name", "uuid", b"uuid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GpuDevice: _TypeAlias = GpuDevice  # noqa: Y015
 
 @_typing.final
 class AgentHealth(_message.Message):

@@ -22,17 +22,20 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from longshore.v1 import options_pb2 as longshore_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&longshore/v1/consumable_resource.proto\x12\x0clongshore.v1\"m\n\x1c\x43onsumableResourceProperties\x12M\n\x18\x63onsumable_resource_list\x18\x01 \x03(\x0b\x32+.longshore.v1.ConsumableResourceRequirement\"}\n\x1d\x43onsumableResourceRequirement\x12 \n\x13\x63onsumable_resource\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08quantity\x18\x02 \x01(\x03H\x01\x88\x01\x01\x42\x16\n\x14_consumable_resourceB\x0b\n\t_quantityb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&longshore/v1/consumable_resource.proto\x12\x0clongshore.v1\x1a\x1alongshore/v1/options.proto\"\x9a\x01\n\x1c\x43onsumableResourceProperties\x12z\n\x18\x63onsumable_resource_list\x18\x01 \x03(\x0b\x32+.longshore.v1.ConsumableResourceRequirementB+\xa2\xb5\x18\'bound what runs at one time by maxvCpus\"}\n\x1d\x43onsumableResourceRequirement\x12 \n\x13\x63onsumable_resource\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08quantity\x18\x02 \x01(\x03H\x01\x88\x01\x01\x42\x16\n\x14_consumable_resourceB\x0b\n\t_quantityb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'longshore.v1.consumable_resource_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CONSUMABLERESOURCEPROPERTIES']._serialized_start=56
-  _globals['_CONSUMABLERESOURCEPROPERTIES']._serialized_end=165
-  _globals['_CONSUMABLERESOURCEREQUIREMENT']._serialized_start=167
-  _globals['_CONSUMABLERESOURCEREQUIREMENT']._serialized_end=292
+  _globals['_CONSUMABLERESOURCEPROPERTIES'].fields_by_name['consumable_resource_list']._loaded_options = None
+  _globals['_CONSUMABLERESOURCEPROPERTIES'].fields_by_name['consumable_resource_list']._serialized_options = b'\242\265\030\'bound what runs at one time by maxvCpus'
+  _globals['_CONSUMABLERESOURCEPROPERTIES']._serialized_start=85
+  _globals['_CONSUMABLERESOURCEPROPERTIES']._serialized_end=239
+  _globals['_CONSUMABLERESOURCEREQUIREMENT']._serialized_start=241
+  _globals['_CONSUMABLERESOURCEREQUIREMENT']._serialized_end=366
 # @@protoc_insertion_point(module_scope)

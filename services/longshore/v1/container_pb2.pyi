@@ -328,9 +328,9 @@ class ResourceRequirement(_message.Message):
     VALUE_FIELD_NUMBER: _builtins.int
     TYPE_FIELD_NUMBER: _builtins.int
     value: _builtins.str
-    """Required. The amount in decimal. VCPU: vCPUs, whole and at least 1 on EC2, one of the fixed
-    sizes on Fargate; a share, not a cap. MEMORY: MiB, at least 4; a hard limit. GPU: whole
-    devices.
+    """Required. The amount in decimal. VCPU: vCPUs, on EC2 multiples of 0.125 (with
+    LONGSHORE_LIMITS=aws whole ones), one of the fixed sizes on Fargate; a share, not a cap.
+    MEMORY: MiB, at least 4; a hard limit. GPU: whole devices.
     """
     type: _builtins.str
     """Required. Kind of resource; at most one entry of each in a list. One of: GPU, VCPU, MEMORY."""

@@ -73,8 +73,8 @@ class EcsTaskProperties(_message.Message):
     `none`. Absent: the container engine's default.
     """
     task_role_arn: _builtins.str
-    """Role, as name or ARN, that the containers' processes act as. Kept and returned; means
-    something only inside AWS.
+    """ARN of the role that the containers' processes act as: SDKs in them find its credentials by
+    themselves. A container whose agent cannot assume it fails at its start and says why.
     """
     pid_mode: _builtins.str
     """Whose process table the containers share: `host` or `task` (each other's). Absent: each has
@@ -192,7 +192,7 @@ class TaskContainerProperties(_message.Message):
     """Name of the container, unique in the job."""
     privileged: _builtins.bool
     """True: the container has nearly the rights of the instance's root user. Default false. Not for
-    Fargate; refused unless the compute environment allows it.
+    Fargate.
     """
     readonly_root_filesystem: _builtins.bool
     """True: the container's own root file system cannot be written. Default false."""
@@ -565,8 +565,8 @@ class EcsTaskDetails(_message.Message):
     `none`. Absent: the container engine's default.
     """
     task_role_arn: _builtins.str
-    """Role, as name or ARN, that the containers' processes act as. Kept and returned; means
-    something only inside AWS.
+    """ARN of the role that the containers' processes act as: SDKs in them find its credentials by
+    themselves. A container whose agent cannot assume it fails at its start and says why.
     """
     pid_mode: _builtins.str
     """Whose process table the containers share: `host` or `task` (each other's). Absent: each has
@@ -700,7 +700,7 @@ class TaskContainerDetails(_message.Message):
     """Name of the container, unique in the job."""
     privileged: _builtins.bool
     """True: the container has nearly the rights of the instance's root user. Default false. Not for
-    Fargate; refused unless the compute environment allows it.
+    Fargate.
     """
     readonly_root_filesystem: _builtins.bool
     """True: the container's own root file system cannot be written. Default false."""

@@ -420,7 +420,7 @@ class EksContainerSecurityContext(_message.Message):
     """Group id to run as, 0 to 2147483647. Absent: the image's own."""
     privileged: _builtins.bool
     """True: the container has nearly the rights of the instance's root user. Default false. Not for
-    Fargate; refused unless the compute environment allows it.
+    Fargate.
     """
     allow_privilege_escalation: _builtins.bool
     """True: a process may gain more rights than its parent. Default: as Kubernetes decides, true

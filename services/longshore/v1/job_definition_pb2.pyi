@@ -248,7 +248,9 @@ class DeregisterJobDefinitionRequest(_message.Message):
 
     JOB_DEFINITION_FIELD_NUMBER: _builtins.int
     job_definition: _builtins.str
-    """Required. `name:revision`, or the ARN with revision."""
+    """Required. `name:revision`, or the ARN with revision. Without a revision: the newest that is
+    ACTIVE.
+    """
     def __init__(
         self,
         *,
@@ -636,7 +638,7 @@ class ContainerProperties(_message.Message):
     """True: the container's own root file system cannot be written. Default false."""
     privileged: _builtins.bool
     """True: the container has nearly the rights of the instance's root user. Default false. Not for
-    Fargate; refused unless the compute environment allows it.
+    Fargate.
     """
     user: _builtins.str
     """User to run as: `user`, `uid`, `user:group` or `uid:gid` and mixtures. Absent: the image's
@@ -901,8 +903,19 @@ class RetryStrategy(_message.Message):
 
     ATTEMPTS_FIELD_NUMBER: _builtins.int
     EVALUATE_ON_EXIT_FIELD_NUMBER: _builtins.int
+    OOM_MEMORY_FACTOR_FIELD_NUMBER: _builtins.int
+    OOM_MEMORY_MAX_MIB_FIELD_NUMBER: _builtins.int
     attempts: _builtins.int
     """Attempts in all, the first included: 1 to 10. Required as soon as a strategy is given."""
+    oom_memory_factor: _builtins.float
+    """After an attempt that the kernel ended for want of memory (OutOfMemoryError) the next one has so
+    many times its memory, up to `oom_memory_max_mib`; each child of an array for itself. Above 1, at
+    most 10. Not for multi-node jobs and Fargate. Absent: it has the same.
+    """
+    oom_memory_max_mib: _builtins.int
+    """Most memory that an attempt gets by `oom_memory_factor`, in MiB; at least that of the first
+    attempt. Required with it.
+    """
     @_builtins.property
     def evaluate_on_exit(self) -> _containers.RepeatedCompositeFieldContainer[Global___EvaluateOnExit]:
         """Conditions, at most 5, tried in order; the first that matches decides. None matches, or
@@ -914,14 +927,25 @@ class RetryStrategy(_message.Message):
         *,
         attempts: _builtins.int | None = ...,
         evaluate_on_exit: _abc.Iterable[Global___EvaluateOnExit] | None = ...,
+        oom_memory_factor: _builtins.float | None = ...,
+        oom_memory_max_mib: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_attempts", b"_attempts", "attempts", b"attempts"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_attempts", b"_attempts", "_oom_memory_factor", b"_oom_memory_factor", "_oom_memory_max_mib", b"_oom_memory_max_mib", "attempts", b"attempts", "oom_memory_factor", b"oom_memory_factor", "oom_memory_max_mib", b"oom_memory_max_mib"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_attempts", b"_attempts", "attempts", b"attempts", "evaluate_on_exit", b"evaluate_on_exit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_attempts", b"_attempts", "_oom_memory_factor", b"_oom_memory_factor", "_oom_memory_max_mib", b"_oom_memory_max_mib", "attempts", b"attempts", "evaluate_on_exit", b"evaluate_on_exit", "oom_memory_factor", b"oom_memory_factor", "oom_memory_max_mib", b"oom_memory_max_mib"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__attempts: _TypeAlias = _typing.Literal["attempts"]  # noqa: Y015
     _WhichOneofArgType__attempts: _TypeAlias = _typing.Literal["_attempts", b"_attempts"]  # noqa: Y015
+    _WhichOneofReturnType__oom_memory_factor: _TypeAlias = _typing.Literal["oom_memory_factor"]  # noqa: Y015
+    _WhichOneofArgType__oom_memory_factor: _TypeAlias = _typing.Literal["_oom_memory_factor", b"_oom_memory_factor"]  # noqa: Y015
+    _WhichOneofReturnType__oom_memory_max_mib: _TypeAlias = _typing.Literal["oom_memory_max_mib"]  # noqa: Y015
+    _WhichOneofArgType__oom_memory_max_mib: _TypeAlias = _typing.Literal["_oom_memory_max_mib", b"_oom_memory_max_mib"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__attempts) -> _WhichOneofReturnType__attempts | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__oom_memory_factor) -> _WhichOneofReturnType__oom_memory_factor | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__oom_memory_max_mib) -> _WhichOneofReturnType__oom_memory_max_mib | None: ...
 
 Global___RetryStrategy: _TypeAlias = RetryStrategy  # noqa: Y015
 
@@ -991,7 +1015,7 @@ class JobTimeout(_message.Message):
     ATTEMPT_DURATION_SECONDS_FIELD_NUMBER: _builtins.int
     attempt_duration_seconds: _builtins.int
     """Seconds from the start of RUNNING until the attempt is stopped and the job ends FAILED, from
-    60. Each attempt and each child of an array job has its own; pulling the image does not
+    1; with LONGSHORE_LIMITS=aws from 60. Each attempt and each child of an array job has its own; pulling the image does not
     count.
     """
     def __init__(

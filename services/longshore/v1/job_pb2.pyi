@@ -87,6 +87,7 @@ class SubmitJobRequest(_message.Message):
     EKS_PROPERTIES_OVERRIDE_FIELD_NUMBER: _builtins.int
     ECS_PROPERTIES_OVERRIDE_FIELD_NUMBER: _builtins.int
     CONSUMABLE_RESOURCE_PROPERTIES_OVERRIDE_FIELD_NUMBER: _builtins.int
+    CLIENT_TOKEN_FIELD_NUMBER: _builtins.int
     job_name: _builtins.str
     """Required. Name that the submitter gave to the job: letters, digits, `-` and `_`, at most 128,
     beginning with a letter or digit. Need not be unique.
@@ -109,20 +110,28 @@ class SubmitJobRequest(_message.Message):
     They are those of when the attempt is made; more than 50 together fail the job.
     Default false, or the definition's in a submission. Not for EKS.
     """
+    client_token: _builtins.str
+    """Makes the call one that can be repeated, by whoever and for whatever reason: the first call with
+    a token makes a job, and later ones with the same token and the same request are answered with
+    its id, for 24 hours. With another request they are refused, FAILED_PRECONDITION. 1 to 64
+    printable ASCII characters without spaces. A request id in the metadata is without effect beside
+    it. Absent: each call makes a job of its own.
+    """
     @_builtins.property
     def array_properties(self) -> Global___ArrayProperties:
         """Makes this an array job. Absent: a single job."""
 
     @_builtins.property
     def depends_on(self) -> _containers.RepeatedCompositeFieldContainer[Global___JobDependency]:
-        """What must have SUCCEEDED before this may run, at most 20 entries. Empty: nothing. When any of
-        them fails, this job fails too.
+        """What must have SUCCEEDED before this may run, at most 1000 entries; with LONGSHORE_LIMITS=aws
+        20. Empty: nothing. When any of them fails, this job fails too.
         """
 
     @_builtins.property
     def parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Values for `Ref::name` items of commands, by name. A submission's win over the definition's,
-        name by name; a name without value fails the submission.
+        name by name; a name without value fails the submission, and so does a command of more than
+        64 KiB once they are in it.
         """
 
     @_builtins.property
@@ -186,11 +195,14 @@ class SubmitJobRequest(_message.Message):
         eks_properties_override: _eks_pb2.EksPropertiesOverride | None = ...,
         ecs_properties_override: _ecs_pb2.EcsPropertiesOverride | None = ...,
         consumable_resource_properties_override: _consumable_resource_pb2.ConsumableResourceProperties | None = ...,
+        client_token: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_job_definition", b"_job_definition", "_job_name", b"_job_name", "_job_queue", b"_job_queue", "_propagate_tags", b"_propagate_tags", "_scheduling_priority_override", b"_scheduling_priority_override", "_share_identifier", b"_share_identifier", "array_properties", b"array_properties", "consumable_resource_properties_override", b"consumable_resource_properties_override", "container_overrides", b"container_overrides", "ecs_properties_override", b"ecs_properties_override", "eks_properties_override", b"eks_properties_override", "job_definition", b"job_definition", "job_name", b"job_name", "job_queue", b"job_queue", "node_overrides", b"node_overrides", "propagate_tags", b"propagate_tags", "retry_strategy", b"retry_strategy", "scheduling_priority_override", b"scheduling_priority_override", "share_identifier", b"share_identifier", "timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_client_token", b"_client_token", "_job_definition", b"_job_definition", "_job_name", b"_job_name", "_job_queue", b"_job_queue", "_propagate_tags", b"_propagate_tags", "_scheduling_priority_override", b"_scheduling_priority_override", "_share_identifier", b"_share_identifier", "array_properties", b"array_properties", "client_token", b"client_token", "consumable_resource_properties_override", b"consumable_resource_properties_override", "container_overrides", b"container_overrides", "ecs_properties_override", b"ecs_properties_override", "eks_properties_override", b"eks_properties_override", "job_definition", b"job_definition", "job_name", b"job_name", "job_queue", b"job_queue", "node_overrides", b"node_overrides", "propagate_tags", b"propagate_tags", "retry_strategy", b"retry_strategy", "scheduling_priority_override", b"scheduling_priority_override", "share_identifier", b"share_identifier", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_job_definition", b"_job_definition", "_job_name", b"_job_name", "_job_queue", b"_job_queue", "_propagate_tags", b"_propagate_tags", "_scheduling_priority_override", b"_scheduling_priority_override", "_share_identifier", b"_share_identifier", "array_properties", b"array_properties", "consumable_resource_properties_override", b"consumable_resource_properties_override", "container_overrides", b"container_overrides", "depends_on", b"depends_on", "ecs_properties_override", b"ecs_properties_override", "eks_properties_override", b"eks_properties_override", "job_definition", b"job_definition", "job_name", b"job_name", "job_queue", b"job_queue", "node_overrides", b"node_overrides", "parameters", b"parameters", "propagate_tags", b"propagate_tags", "retry_strategy", b"retry_strategy", "scheduling_priority_override", b"scheduling_priority_override", "share_identifier", b"share_identifier", "tags", b"tags", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_client_token", b"_client_token", "_job_definition", b"_job_definition", "_job_name", b"_job_name", "_job_queue", b"_job_queue", "_propagate_tags", b"_propagate_tags", "_scheduling_priority_override", b"_scheduling_priority_override", "_share_identifier", b"_share_identifier", "array_properties", b"array_properties", "client_token", b"client_token", "consumable_resource_properties_override", b"consumable_resource_properties_override", "container_overrides", b"container_overrides", "depends_on", b"depends_on", "ecs_properties_override", b"ecs_properties_override", "eks_properties_override", b"eks_properties_override", "job_definition", b"job_definition", "job_name", b"job_name", "job_queue", b"job_queue", "node_overrides", b"node_overrides", "parameters", b"parameters", "propagate_tags", b"propagate_tags", "retry_strategy", b"retry_strategy", "scheduling_priority_override", b"scheduling_priority_override", "share_identifier", b"share_identifier", "tags", b"tags", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__client_token: _TypeAlias = _typing.Literal["client_token"]  # noqa: Y015
+    _WhichOneofArgType__client_token: _TypeAlias = _typing.Literal["_client_token", b"_client_token"]  # noqa: Y015
     _WhichOneofReturnType__job_definition: _TypeAlias = _typing.Literal["job_definition"]  # noqa: Y015
     _WhichOneofArgType__job_definition: _TypeAlias = _typing.Literal["_job_definition", b"_job_definition"]  # noqa: Y015
     _WhichOneofReturnType__job_name: _TypeAlias = _typing.Literal["job_name"]  # noqa: Y015
@@ -203,6 +215,8 @@ class SubmitJobRequest(_message.Message):
     _WhichOneofArgType__scheduling_priority_override: _TypeAlias = _typing.Literal["_scheduling_priority_override", b"_scheduling_priority_override"]  # noqa: Y015
     _WhichOneofReturnType__share_identifier: _TypeAlias = _typing.Literal["share_identifier"]  # noqa: Y015
     _WhichOneofArgType__share_identifier: _TypeAlias = _typing.Literal["_share_identifier", b"_share_identifier"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__client_token) -> _WhichOneofReturnType__client_token | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__job_definition) -> _WhichOneofReturnType__job_definition | None: ...
     @_typing.overload
@@ -806,6 +820,10 @@ class JobDetail(_message.Message):
     IS_CANCELLED_FIELD_NUMBER: _builtins.int
     IS_TERMINATED_FIELD_NUMBER: _builtins.int
     CONSUMABLE_RESOURCE_PROPERTIES_FIELD_NUMBER: _builtins.int
+    RERUN_OF_FIELD_NUMBER: _builtins.int
+    RERUN_INDEXES_FIELD_NUMBER: _builtins.int
+    RERUN_INDEX_FIELD_NUMBER: _builtins.int
+    MEMORY_MIB_FIELD_NUMBER: _builtins.int
     job_arn: _builtins.str
     """ARN of the job, made from the account, the caller's region and the job id."""
     job_name: _builtins.str
@@ -857,6 +875,21 @@ class JobDetail(_message.Message):
     """True: cancellation was asked for, even if the status has not changed yet."""
     is_terminated: _builtins.bool
     """True: termination was asked for, even if the status has not changed yet."""
+    rerun_of: _builtins.str
+    """Array jobs that RerunJob made: id of the array job whose failed children these are."""
+    rerun_indexes: _builtins.str
+    """Array jobs that RerunJob made: the indexes of its children in the array that was first submitted,
+    in the order of the children, as in `4, 7-9`; of more than 1,000 such ranges the first. A child's
+    own is `rerun_index`.
+    """
+    rerun_index: _builtins.int
+    """Children of array jobs that RerunJob made: the index in the array that was first submitted, which
+    is the AWS_BATCH_JOB_ARRAY_INDEX that the child sees.
+    """
+    memory_mib: _builtins.int
+    """What the present or next attempt has of memory, in MiB, of single jobs and children whose retry
+    strategy has an `oom_memory_factor`.
+    """
     @_builtins.property
     def attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___AttemptDetail]:
         """Attempts that have ended, in order. Empty before the first has."""
@@ -963,10 +996,14 @@ class JobDetail(_message.Message):
         is_cancelled: _builtins.bool | None = ...,
         is_terminated: _builtins.bool | None = ...,
         consumable_resource_properties: _consumable_resource_pb2.ConsumableResourceProperties | None = ...,
+        rerun_of: _builtins.str | None = ...,
+        rerun_indexes: _builtins.str | None = ...,
+        rerun_index: _builtins.int | None = ...,
+        memory_mib: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_created_at", b"_created_at", "_is_cancelled", b"_is_cancelled", "_is_terminated", b"_is_terminated", "_job_arn", b"_job_arn", "_job_definition", b"_job_definition", "_job_id", b"_job_id", "_job_name", b"_job_name", "_job_queue", b"_job_queue", "_propagate_tags", b"_propagate_tags", "_scheduling_priority", b"_scheduling_priority", "_share_identifier", b"_share_identifier", "_started_at", b"_started_at", "_status", b"_status", "_status_reason", b"_status_reason", "_stopped_at", b"_stopped_at", "array_properties", b"array_properties", "consumable_resource_properties", b"consumable_resource_properties", "container", b"container", "created_at", b"created_at", "ecs_properties", b"ecs_properties", "eks_properties", b"eks_properties", "is_cancelled", b"is_cancelled", "is_terminated", b"is_terminated", "job_arn", b"job_arn", "job_definition", b"job_definition", "job_id", b"job_id", "job_name", b"job_name", "job_queue", b"job_queue", "node_details", b"node_details", "node_properties", b"node_properties", "propagate_tags", b"propagate_tags", "retry_strategy", b"retry_strategy", "scheduling_priority", b"scheduling_priority", "share_identifier", b"share_identifier", "started_at", b"started_at", "status", b"status", "status_reason", b"status_reason", "stopped_at", b"stopped_at", "timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_created_at", b"_created_at", "_is_cancelled", b"_is_cancelled", "_is_terminated", b"_is_terminated", "_job_arn", b"_job_arn", "_job_definition", b"_job_definition", "_job_id", b"_job_id", "_job_name", b"_job_name", "_job_queue", b"_job_queue", "_memory_mib", b"_memory_mib", "_propagate_tags", b"_propagate_tags", "_rerun_index", b"_rerun_index", "_rerun_indexes", b"_rerun_indexes", "_rerun_of", b"_rerun_of", "_scheduling_priority", b"_scheduling_priority", "_share_identifier", b"_share_identifier", "_started_at", b"_started_at", "_status", b"_status", "_status_reason", b"_status_reason", "_stopped_at", b"_stopped_at", "array_properties", b"array_properties", "consumable_resource_properties", b"consumable_resource_properties", "container", b"container", "created_at", b"created_at", "ecs_properties", b"ecs_properties", "eks_properties", b"eks_properties", "is_cancelled", b"is_cancelled", "is_terminated", b"is_terminated", "job_arn", b"job_arn", "job_definition", b"job_definition", "job_id", b"job_id", "job_name", b"job_name", "job_queue", b"job_queue", "memory_mib", b"memory_mib", "node_details", b"node_details", "node_properties", b"node_properties", "propagate_tags", b"propagate_tags", "rerun_index", b"rerun_index", "rerun_indexes", b"rerun_indexes", "rerun_of", b"rerun_of", "retry_strategy", b"retry_strategy", "scheduling_priority", b"scheduling_priority", "share_identifier", b"share_identifier", "started_at", b"started_at", "status", b"status", "status_reason", b"status_reason", "stopped_at", b"stopped_at", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_created_at", b"_created_at", "_is_cancelled", b"_is_cancelled", "_is_terminated", b"_is_terminated", "_job_arn", b"_job_arn", "_job_definition", b"_job_definition", "_job_id", b"_job_id", "_job_name", b"_job_name", "_job_queue", b"_job_queue", "_propagate_tags", b"_propagate_tags", "_scheduling_priority", b"_scheduling_priority", "_share_identifier", b"_share_identifier", "_started_at", b"_started_at", "_status", b"_status", "_status_reason", b"_status_reason", "_stopped_at", b"_stopped_at", "array_properties", b"array_properties", "attempts", b"attempts", "consumable_resource_properties", b"consumable_resource_properties", "container", b"container", "created_at", b"created_at", "depends_on", b"depends_on", "ecs_properties", b"ecs_properties", "eks_attempts", b"eks_attempts", "eks_properties", b"eks_properties", "is_cancelled", b"is_cancelled", "is_terminated", b"is_terminated", "job_arn", b"job_arn", "job_definition", b"job_definition", "job_id", b"job_id", "job_name", b"job_name", "job_queue", b"job_queue", "node_details", b"node_details", "node_properties", b"node_properties", "parameters", b"parameters", "platform_capabilities", b"platform_capabilities", "propagate_tags", b"propagate_tags", "retry_strategy", b"retry_strategy", "scheduling_priority", b"scheduling_priority", "share_identifier", b"share_identifier", "started_at", b"started_at", "status", b"status", "status_reason", b"status_reason", "stopped_at", b"stopped_at", "tags", b"tags", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_created_at", b"_created_at", "_is_cancelled", b"_is_cancelled", "_is_terminated", b"_is_terminated", "_job_arn", b"_job_arn", "_job_definition", b"_job_definition", "_job_id", b"_job_id", "_job_name", b"_job_name", "_job_queue", b"_job_queue", "_memory_mib", b"_memory_mib", "_propagate_tags", b"_propagate_tags", "_rerun_index", b"_rerun_index", "_rerun_indexes", b"_rerun_indexes", "_rerun_of", b"_rerun_of", "_scheduling_priority", b"_scheduling_priority", "_share_identifier", b"_share_identifier", "_started_at", b"_started_at", "_status", b"_status", "_status_reason", b"_status_reason", "_stopped_at", b"_stopped_at", "array_properties", b"array_properties", "attempts", b"attempts", "consumable_resource_properties", b"consumable_resource_properties", "container", b"container", "created_at", b"created_at", "depends_on", b"depends_on", "ecs_properties", b"ecs_properties", "eks_attempts", b"eks_attempts", "eks_properties", b"eks_properties", "is_cancelled", b"is_cancelled", "is_terminated", b"is_terminated", "job_arn", b"job_arn", "job_definition", b"job_definition", "job_id", b"job_id", "job_name", b"job_name", "job_queue", b"job_queue", "memory_mib", b"memory_mib", "node_details", b"node_details", "node_properties", b"node_properties", "parameters", b"parameters", "platform_capabilities", b"platform_capabilities", "propagate_tags", b"propagate_tags", "rerun_index", b"rerun_index", "rerun_indexes", b"rerun_indexes", "rerun_of", b"rerun_of", "retry_strategy", b"retry_strategy", "scheduling_priority", b"scheduling_priority", "share_identifier", b"share_identifier", "started_at", b"started_at", "status", b"status", "status_reason", b"status_reason", "stopped_at", b"stopped_at", "tags", b"tags", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__created_at: _TypeAlias = _typing.Literal["created_at"]  # noqa: Y015
     _WhichOneofArgType__created_at: _TypeAlias = _typing.Literal["_created_at", b"_created_at"]  # noqa: Y015
@@ -984,8 +1021,16 @@ class JobDetail(_message.Message):
     _WhichOneofArgType__job_name: _TypeAlias = _typing.Literal["_job_name", b"_job_name"]  # noqa: Y015
     _WhichOneofReturnType__job_queue: _TypeAlias = _typing.Literal["job_queue"]  # noqa: Y015
     _WhichOneofArgType__job_queue: _TypeAlias = _typing.Literal["_job_queue", b"_job_queue"]  # noqa: Y015
+    _WhichOneofReturnType__memory_mib: _TypeAlias = _typing.Literal["memory_mib"]  # noqa: Y015
+    _WhichOneofArgType__memory_mib: _TypeAlias = _typing.Literal["_memory_mib", b"_memory_mib"]  # noqa: Y015
     _WhichOneofReturnType__propagate_tags: _TypeAlias = _typing.Literal["propagate_tags"]  # noqa: Y015
     _WhichOneofArgType__propagate_tags: _TypeAlias = _typing.Literal["_propagate_tags", b"_propagate_tags"]  # noqa: Y015
+    _WhichOneofReturnType__rerun_index: _TypeAlias = _typing.Literal["rerun_index"]  # noqa: Y015
+    _WhichOneofArgType__rerun_index: _TypeAlias = _typing.Literal["_rerun_index", b"_rerun_index"]  # noqa: Y015
+    _WhichOneofReturnType__rerun_indexes: _TypeAlias = _typing.Literal["rerun_indexes"]  # noqa: Y015
+    _WhichOneofArgType__rerun_indexes: _TypeAlias = _typing.Literal["_rerun_indexes", b"_rerun_indexes"]  # noqa: Y015
+    _WhichOneofReturnType__rerun_of: _TypeAlias = _typing.Literal["rerun_of"]  # noqa: Y015
+    _WhichOneofArgType__rerun_of: _TypeAlias = _typing.Literal["_rerun_of", b"_rerun_of"]  # noqa: Y015
     _WhichOneofReturnType__scheduling_priority: _TypeAlias = _typing.Literal["scheduling_priority"]  # noqa: Y015
     _WhichOneofArgType__scheduling_priority: _TypeAlias = _typing.Literal["_scheduling_priority", b"_scheduling_priority"]  # noqa: Y015
     _WhichOneofReturnType__share_identifier: _TypeAlias = _typing.Literal["share_identifier"]  # noqa: Y015
@@ -1015,7 +1060,15 @@ class JobDetail(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__job_queue) -> _WhichOneofReturnType__job_queue | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_mib) -> _WhichOneofReturnType__memory_mib | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__propagate_tags) -> _WhichOneofReturnType__propagate_tags | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rerun_index) -> _WhichOneofReturnType__rerun_index | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rerun_indexes) -> _WhichOneofReturnType__rerun_indexes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rerun_of) -> _WhichOneofReturnType__rerun_of | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__scheduling_priority) -> _WhichOneofReturnType__scheduling_priority | None: ...
     @_typing.overload
@@ -1054,6 +1107,7 @@ class JobSummary(_message.Message):
     JOB_DEFINITION_FIELD_NUMBER: _builtins.int
     IS_CANCELLED_FIELD_NUMBER: _builtins.int
     IS_TERMINATED_FIELD_NUMBER: _builtins.int
+    RERUN_OF_FIELD_NUMBER: _builtins.int
     job_arn: _builtins.str
     """ARN of the job, made from the account, the caller's region and the job id."""
     job_id: _builtins.str
@@ -1093,6 +1147,8 @@ class JobSummary(_message.Message):
     """True: cancellation was asked for, even if the status has not changed yet."""
     is_terminated: _builtins.bool
     """True: termination was asked for, even if the status has not changed yet."""
+    rerun_of: _builtins.str
+    """Array jobs that RerunJob made: id of the array job whose failed children these are."""
     @_builtins.property
     def capacity_usage(self) -> _containers.RepeatedCompositeFieldContainer[Global___JobCapacityUsageSummary]:
         """What the job holds, one entry for each unit."""
@@ -1129,10 +1185,11 @@ class JobSummary(_message.Message):
         job_definition: _builtins.str | None = ...,
         is_cancelled: _builtins.bool | None = ...,
         is_terminated: _builtins.bool | None = ...,
+        rerun_of: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_created_at", b"_created_at", "_is_cancelled", b"_is_cancelled", "_is_terminated", b"_is_terminated", "_job_arn", b"_job_arn", "_job_definition", b"_job_definition", "_job_id", b"_job_id", "_job_name", b"_job_name", "_scheduled_at", b"_scheduled_at", "_share_identifier", b"_share_identifier", "_started_at", b"_started_at", "_status", b"_status", "_status_reason", b"_status_reason", "_stopped_at", b"_stopped_at", "array_properties", b"array_properties", "container", b"container", "created_at", b"created_at", "is_cancelled", b"is_cancelled", "is_terminated", b"is_terminated", "job_arn", b"job_arn", "job_definition", b"job_definition", "job_id", b"job_id", "job_name", b"job_name", "node_properties", b"node_properties", "scheduled_at", b"scheduled_at", "share_identifier", b"share_identifier", "started_at", b"started_at", "status", b"status", "status_reason", b"status_reason", "stopped_at", b"stopped_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_created_at", b"_created_at", "_is_cancelled", b"_is_cancelled", "_is_terminated", b"_is_terminated", "_job_arn", b"_job_arn", "_job_definition", b"_job_definition", "_job_id", b"_job_id", "_job_name", b"_job_name", "_rerun_of", b"_rerun_of", "_scheduled_at", b"_scheduled_at", "_share_identifier", b"_share_identifier", "_started_at", b"_started_at", "_status", b"_status", "_status_reason", b"_status_reason", "_stopped_at", b"_stopped_at", "array_properties", b"array_properties", "container", b"container", "created_at", b"created_at", "is_cancelled", b"is_cancelled", "is_terminated", b"is_terminated", "job_arn", b"job_arn", "job_definition", b"job_definition", "job_id", b"job_id", "job_name", b"job_name", "node_properties", b"node_properties", "rerun_of", b"rerun_of", "scheduled_at", b"scheduled_at", "share_identifier", b"share_identifier", "started_at", b"started_at", "status", b"status", "status_reason", b"status_reason", "stopped_at", b"stopped_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_created_at", b"_created_at", "_is_cancelled", b"_is_cancelled", "_is_terminated", b"_is_terminated", "_job_arn", b"_job_arn", "_job_definition", b"_job_definition", "_job_id", b"_job_id", "_job_name", b"_job_name", "_scheduled_at", b"_scheduled_at", "_share_identifier", b"_share_identifier", "_started_at", b"_started_at", "_status", b"_status", "_status_reason", b"_status_reason", "_stopped_at", b"_stopped_at", "array_properties", b"array_properties", "capacity_usage", b"capacity_usage", "container", b"container", "created_at", b"created_at", "is_cancelled", b"is_cancelled", "is_terminated", b"is_terminated", "job_arn", b"job_arn", "job_definition", b"job_definition", "job_id", b"job_id", "job_name", b"job_name", "node_properties", b"node_properties", "scheduled_at", b"scheduled_at", "share_identifier", b"share_identifier", "started_at", b"started_at", "status", b"status", "status_reason", b"status_reason", "stopped_at", b"stopped_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_created_at", b"_created_at", "_is_cancelled", b"_is_cancelled", "_is_terminated", b"_is_terminated", "_job_arn", b"_job_arn", "_job_definition", b"_job_definition", "_job_id", b"_job_id", "_job_name", b"_job_name", "_rerun_of", b"_rerun_of", "_scheduled_at", b"_scheduled_at", "_share_identifier", b"_share_identifier", "_started_at", b"_started_at", "_status", b"_status", "_status_reason", b"_status_reason", "_stopped_at", b"_stopped_at", "array_properties", b"array_properties", "capacity_usage", b"capacity_usage", "container", b"container", "created_at", b"created_at", "is_cancelled", b"is_cancelled", "is_terminated", b"is_terminated", "job_arn", b"job_arn", "job_definition", b"job_definition", "job_id", b"job_id", "job_name", b"job_name", "node_properties", b"node_properties", "rerun_of", b"rerun_of", "scheduled_at", b"scheduled_at", "share_identifier", b"share_identifier", "started_at", b"started_at", "status", b"status", "status_reason", b"status_reason", "stopped_at", b"stopped_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__created_at: _TypeAlias = _typing.Literal["created_at"]  # noqa: Y015
     _WhichOneofArgType__created_at: _TypeAlias = _typing.Literal["_created_at", b"_created_at"]  # noqa: Y015
@@ -1148,6 +1205,8 @@ class JobSummary(_message.Message):
     _WhichOneofArgType__job_id: _TypeAlias = _typing.Literal["_job_id", b"_job_id"]  # noqa: Y015
     _WhichOneofReturnType__job_name: _TypeAlias = _typing.Literal["job_name"]  # noqa: Y015
     _WhichOneofArgType__job_name: _TypeAlias = _typing.Literal["_job_name", b"_job_name"]  # noqa: Y015
+    _WhichOneofReturnType__rerun_of: _TypeAlias = _typing.Literal["rerun_of"]  # noqa: Y015
+    _WhichOneofArgType__rerun_of: _TypeAlias = _typing.Literal["_rerun_of", b"_rerun_of"]  # noqa: Y015
     _WhichOneofReturnType__scheduled_at: _TypeAlias = _typing.Literal["scheduled_at"]  # noqa: Y015
     _WhichOneofArgType__scheduled_at: _TypeAlias = _typing.Literal["_scheduled_at", b"_scheduled_at"]  # noqa: Y015
     _WhichOneofReturnType__share_identifier: _TypeAlias = _typing.Literal["share_identifier"]  # noqa: Y015
@@ -1174,6 +1233,8 @@ class JobSummary(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__job_id) -> _WhichOneofReturnType__job_id | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__job_name) -> _WhichOneofReturnType__job_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rerun_of) -> _WhichOneofReturnType__rerun_of | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__scheduled_at) -> _WhichOneofReturnType__scheduled_at | None: ...
     @_typing.overload
@@ -1323,7 +1384,7 @@ class ContainerDetail(_message.Message):
     """True: the container's own root file system cannot be written. Default false."""
     privileged: _builtins.bool
     """True: the container has nearly the rights of the instance's root user. Default false. Not for
-    Fargate; refused unless the compute environment allows it.
+    Fargate.
     """
     user: _builtins.str
     """User to run as: `user`, `uid`, `user:group` or `uid:gid` and mixtures. Absent: the image's
@@ -1727,19 +1788,30 @@ class ArrayProperties(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SIZE_FIELD_NUMBER: _builtins.int
+    MAX_RUNNING_FIELD_NUMBER: _builtins.int
     size: _builtins.int
-    """Number of children, 2 to 10000. Indices run from 0."""
+    """Number of children, 1 to 1000000; with LONGSHORE_LIMITS=aws 2 to 10000. Indices run from 0."""
+    max_running: _builtins.int
+    """How many children run at one time, from 1: as many are placed, and the others wait until one has
+    ended. Absent: any number. AWS has no such member.
+    """
     def __init__(
         self,
         *,
         size: _builtins.int | None = ...,
+        max_running: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_size", b"_size", "size", b"size"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_running", b"_max_running", "_size", b"_size", "max_running", b"max_running", "size", b"size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_size", b"_size", "size", b"size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_running", b"_max_running", "_size", b"_size", "max_running", b"max_running", "size", b"size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_running: _TypeAlias = _typing.Literal["max_running"]  # noqa: Y015
+    _WhichOneofArgType__max_running: _TypeAlias = _typing.Literal["_max_running", b"_max_running"]  # noqa: Y015
     _WhichOneofReturnType__size: _TypeAlias = _typing.Literal["size"]  # noqa: Y015
     _WhichOneofArgType__size: _TypeAlias = _typing.Literal["_size", b"_size"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_running) -> _WhichOneofReturnType__max_running | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__size) -> _WhichOneofReturnType__size | None: ...
 
 Global___ArrayProperties: _TypeAlias = ArrayProperties  # noqa: Y015
@@ -1774,12 +1846,15 @@ class ArrayPropertiesDetail(_message.Message):
     STATUS_SUMMARY_LAST_UPDATED_AT_FIELD_NUMBER: _builtins.int
     SIZE_FIELD_NUMBER: _builtins.int
     INDEX_FIELD_NUMBER: _builtins.int
+    MAX_RUNNING_FIELD_NUMBER: _builtins.int
     status_summary_last_updated_at: _builtins.int
     """When the counts were taken, in epoch milliseconds."""
     size: _builtins.int
     """Number of children; a child has that of its array job."""
     index: _builtins.int
     """Index of the child, from 0. Children only."""
+    max_running: _builtins.int
+    """How many children run at one time. Array jobs only; absent: any number."""
     @_builtins.property
     def status_summary(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """Number of children by status, all seven named, zeros included. Array jobs only."""
@@ -1791,19 +1866,24 @@ class ArrayPropertiesDetail(_message.Message):
         status_summary_last_updated_at: _builtins.int | None = ...,
         size: _builtins.int | None = ...,
         index: _builtins.int | None = ...,
+        max_running: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_index", b"_index", "_size", b"_size", "_status_summary_last_updated_at", b"_status_summary_last_updated_at", "index", b"index", "size", b"size", "status_summary_last_updated_at", b"status_summary_last_updated_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_index", b"_index", "_max_running", b"_max_running", "_size", b"_size", "_status_summary_last_updated_at", b"_status_summary_last_updated_at", "index", b"index", "max_running", b"max_running", "size", b"size", "status_summary_last_updated_at", b"status_summary_last_updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_index", b"_index", "_size", b"_size", "_status_summary_last_updated_at", b"_status_summary_last_updated_at", "index", b"index", "size", b"size", "status_summary", b"status_summary", "status_summary_last_updated_at", b"status_summary_last_updated_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_index", b"_index", "_max_running", b"_max_running", "_size", b"_size", "_status_summary_last_updated_at", b"_status_summary_last_updated_at", "index", b"index", "max_running", b"max_running", "size", b"size", "status_summary", b"status_summary", "status_summary_last_updated_at", b"status_summary_last_updated_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__index: _TypeAlias = _typing.Literal["index"]  # noqa: Y015
     _WhichOneofArgType__index: _TypeAlias = _typing.Literal["_index", b"_index"]  # noqa: Y015
+    _WhichOneofReturnType__max_running: _TypeAlias = _typing.Literal["max_running"]  # noqa: Y015
+    _WhichOneofArgType__max_running: _TypeAlias = _typing.Literal["_max_running", b"_max_running"]  # noqa: Y015
     _WhichOneofReturnType__size: _TypeAlias = _typing.Literal["size"]  # noqa: Y015
     _WhichOneofArgType__size: _TypeAlias = _typing.Literal["_size", b"_size"]  # noqa: Y015
     _WhichOneofReturnType__status_summary_last_updated_at: _TypeAlias = _typing.Literal["status_summary_last_updated_at"]  # noqa: Y015
     _WhichOneofArgType__status_summary_last_updated_at: _TypeAlias = _typing.Literal["_status_summary_last_updated_at", b"_status_summary_last_updated_at"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__index) -> _WhichOneofReturnType__index | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_running) -> _WhichOneofReturnType__max_running | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__size) -> _WhichOneofReturnType__size | None: ...
     @_typing.overload
@@ -1886,6 +1966,7 @@ class JobDependency(_message.Message):
 
     JOB_ID_FIELD_NUMBER: _builtins.int
     TYPE_FIELD_NUMBER: _builtins.int
+    CONDITION_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """Id of the job to wait for; for an array job, all of its children. Absent only with
     SEQUENTIAL.
@@ -1896,20 +1977,32 @@ class JobDependency(_message.Message):
     single job, which then names a job, as absent.
     Absent: the whole job waits for the whole job named. One of: N_TO_N, SEQUENTIAL.
     """
+    condition: _builtins.str
+    """How what is waited for has to end; with N_TO_N and SEQUENTIAL each child of it. SUCCESS (the
+    default): with success. COMPLETE: in any way, and so it is of what was cancelled or never ran.
+    FAILURE: with anything but success; not with SEQUENTIAL in an array job. What ends otherwise
+    fails the job that waits. Only over gRPC: AWS has but the default, and over HTTP it is absent.
+    One of: SUCCESS, COMPLETE, FAILURE.
+    """
     def __init__(
         self,
         *,
         job_id: _builtins.str | None = ...,
         type: _builtins.str | None = ...,
+        condition: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_job_id", b"_job_id", "_type", b"_type", "job_id", b"job_id", "type", b"type"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_condition", b"_condition", "_job_id", b"_job_id", "_type", b"_type", "condition", b"condition", "job_id", b"job_id", "type", b"type"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_job_id", b"_job_id", "_type", b"_type", "job_id", b"job_id", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_condition", b"_condition", "_job_id", b"_job_id", "_type", b"_type", "condition", b"condition", "job_id", b"job_id", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__condition: _TypeAlias = _typing.Literal["condition"]  # noqa: Y015
+    _WhichOneofArgType__condition: _TypeAlias = _typing.Literal["_condition", b"_condition"]  # noqa: Y015
     _WhichOneofReturnType__job_id: _TypeAlias = _typing.Literal["job_id"]  # noqa: Y015
     _WhichOneofArgType__job_id: _TypeAlias = _typing.Literal["_job_id", b"_job_id"]  # noqa: Y015
     _WhichOneofReturnType__type: _TypeAlias = _typing.Literal["type"]  # noqa: Y015
     _WhichOneofArgType__type: _TypeAlias = _typing.Literal["_type", b"_type"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__condition) -> _WhichOneofReturnType__condition | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__job_id) -> _WhichOneofReturnType__job_id | None: ...
     @_typing.overload
@@ -1928,12 +2021,15 @@ class AttemptDetail(_message.Message):
     STOPPED_AT_FIELD_NUMBER: _builtins.int
     STATUS_REASON_FIELD_NUMBER: _builtins.int
     TASK_PROPERTIES_FIELD_NUMBER: _builtins.int
+    MEMORY_MIB_FIELD_NUMBER: _builtins.int
     started_at: _builtins.int
     """When it entered RUNNING, in epoch milliseconds. Absent as long as it never did."""
     stopped_at: _builtins.int
     """When it ended, in epoch milliseconds. Absent while it has not."""
     status_reason: _builtins.str
     """Why the status is what it is, for people to read. Set by the service."""
+    memory_mib: _builtins.int
+    """What it had of memory, in MiB."""
     @_builtins.property
     def container(self) -> Global___AttemptContainerDetail:
         """How the container ended."""
@@ -1950,17 +2046,22 @@ class AttemptDetail(_message.Message):
         stopped_at: _builtins.int | None = ...,
         status_reason: _builtins.str | None = ...,
         task_properties: _abc.Iterable[Global___AttemptEcsTaskDetails] | None = ...,
+        memory_mib: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_started_at", b"_started_at", "_status_reason", b"_status_reason", "_stopped_at", b"_stopped_at", "container", b"container", "started_at", b"started_at", "status_reason", b"status_reason", "stopped_at", b"stopped_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_memory_mib", b"_memory_mib", "_started_at", b"_started_at", "_status_reason", b"_status_reason", "_stopped_at", b"_stopped_at", "container", b"container", "memory_mib", b"memory_mib", "started_at", b"started_at", "status_reason", b"status_reason", "stopped_at", b"stopped_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_started_at", b"_started_at", "_status_reason", b"_status_reason", "_stopped_at", b"_stopped_at", "container", b"container", "started_at", b"started_at", "status_reason", b"status_reason", "stopped_at", b"stopped_at", "task_properties", b"task_properties"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_memory_mib", b"_memory_mib", "_started_at", b"_started_at", "_status_reason", b"_status_reason", "_stopped_at", b"_stopped_at", "container", b"container", "memory_mib", b"memory_mib", "started_at", b"started_at", "status_reason", b"status_reason", "stopped_at", b"stopped_at", "task_properties", b"task_properties"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__memory_mib: _TypeAlias = _typing.Literal["memory_mib"]  # noqa: Y015
+    _WhichOneofArgType__memory_mib: _TypeAlias = _typing.Literal["_memory_mib", b"_memory_mib"]  # noqa: Y015
     _WhichOneofReturnType__started_at: _TypeAlias = _typing.Literal["started_at"]  # noqa: Y015
     _WhichOneofArgType__started_at: _TypeAlias = _typing.Literal["_started_at", b"_started_at"]  # noqa: Y015
     _WhichOneofReturnType__status_reason: _TypeAlias = _typing.Literal["status_reason"]  # noqa: Y015
     _WhichOneofArgType__status_reason: _TypeAlias = _typing.Literal["_status_reason", b"_status_reason"]  # noqa: Y015
     _WhichOneofReturnType__stopped_at: _TypeAlias = _typing.Literal["stopped_at"]  # noqa: Y015
     _WhichOneofArgType__stopped_at: _TypeAlias = _typing.Literal["_stopped_at", b"_stopped_at"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_mib) -> _WhichOneofReturnType__memory_mib | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__started_at) -> _WhichOneofReturnType__started_at | None: ...
     @_typing.overload

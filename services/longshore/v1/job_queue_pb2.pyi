@@ -53,6 +53,7 @@ class CreateJobQueueRequest(_message.Message):
     JOB_QUEUE_TYPE_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
     JOB_STATE_TIME_LIMIT_ACTIONS_FIELD_NUMBER: _builtins.int
+    MAX_RUNNING_FIELD_NUMBER: _builtins.int
     job_queue_name: _builtins.str
     """Required. Name of the job queue: letters, digits, `-` and `_`, at most 128, beginning with a
     letter or digit; unique in the account and region.
@@ -70,6 +71,11 @@ class CreateJobQueueRequest(_message.Message):
     job_queue_type: _builtins.str
     """What the queue's jobs run on. Absent in a request: taken from its environments. One of: EKS,
     ECS, ECS_FARGATE, SAGEMAKER_TRAINING, ECS_MANAGED_INSTANCES.
+    """
+    max_running: _builtins.int
+    """How many jobs of the queue run at one time; a child of an array counts as one, and so does a
+    multi-node job. The others wait until one has ended. Absent or 0: any number. AWS has no such
+    member.
     """
     @_builtins.property
     def compute_environment_order(self) -> _containers.RepeatedCompositeFieldContainer[Global___ComputeEnvironmentOrder]:
@@ -104,15 +110,18 @@ class CreateJobQueueRequest(_message.Message):
         job_queue_type: _builtins.str | None = ...,
         tags: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         job_state_time_limit_actions: _abc.Iterable[Global___JobStateTimeLimitAction] | None = ...,
+        max_running: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_job_queue_name", b"_job_queue_name", "_job_queue_type", b"_job_queue_type", "_priority", b"_priority", "_scheduling_policy_arn", b"_scheduling_policy_arn", "_state", b"_state", "job_queue_name", b"job_queue_name", "job_queue_type", b"job_queue_type", "priority", b"priority", "scheduling_policy_arn", b"scheduling_policy_arn", "state", b"state"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_job_queue_name", b"_job_queue_name", "_job_queue_type", b"_job_queue_type", "_max_running", b"_max_running", "_priority", b"_priority", "_scheduling_policy_arn", b"_scheduling_policy_arn", "_state", b"_state", "job_queue_name", b"job_queue_name", "job_queue_type", b"job_queue_type", "max_running", b"max_running", "priority", b"priority", "scheduling_policy_arn", b"scheduling_policy_arn", "state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_job_queue_name", b"_job_queue_name", "_job_queue_type", b"_job_queue_type", "_priority", b"_priority", "_scheduling_policy_arn", b"_scheduling_policy_arn", "_state", b"_state", "compute_environment_order", b"compute_environment_order", "job_queue_name", b"job_queue_name", "job_queue_type", b"job_queue_type", "job_state_time_limit_actions", b"job_state_time_limit_actions", "priority", b"priority", "scheduling_policy_arn", b"scheduling_policy_arn", "service_environment_order", b"service_environment_order", "state", b"state", "tags", b"tags"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_job_queue_name", b"_job_queue_name", "_job_queue_type", b"_job_queue_type", "_max_running", b"_max_running", "_priority", b"_priority", "_scheduling_policy_arn", b"_scheduling_policy_arn", "_state", b"_state", "compute_environment_order", b"compute_environment_order", "job_queue_name", b"job_queue_name", "job_queue_type", b"job_queue_type", "job_state_time_limit_actions", b"job_state_time_limit_actions", "max_running", b"max_running", "priority", b"priority", "scheduling_policy_arn", b"scheduling_policy_arn", "service_environment_order", b"service_environment_order", "state", b"state", "tags", b"tags"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__job_queue_name: _TypeAlias = _typing.Literal["job_queue_name"]  # noqa: Y015
     _WhichOneofArgType__job_queue_name: _TypeAlias = _typing.Literal["_job_queue_name", b"_job_queue_name"]  # noqa: Y015
     _WhichOneofReturnType__job_queue_type: _TypeAlias = _typing.Literal["job_queue_type"]  # noqa: Y015
     _WhichOneofArgType__job_queue_type: _TypeAlias = _typing.Literal["_job_queue_type", b"_job_queue_type"]  # noqa: Y015
+    _WhichOneofReturnType__max_running: _TypeAlias = _typing.Literal["max_running"]  # noqa: Y015
+    _WhichOneofArgType__max_running: _TypeAlias = _typing.Literal["_max_running", b"_max_running"]  # noqa: Y015
     _WhichOneofReturnType__priority: _TypeAlias = _typing.Literal["priority"]  # noqa: Y015
     _WhichOneofArgType__priority: _TypeAlias = _typing.Literal["_priority", b"_priority"]  # noqa: Y015
     _WhichOneofReturnType__scheduling_policy_arn: _TypeAlias = _typing.Literal["scheduling_policy_arn"]  # noqa: Y015
@@ -123,6 +132,8 @@ class CreateJobQueueRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__job_queue_name) -> _WhichOneofReturnType__job_queue_name | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__job_queue_type) -> _WhichOneofReturnType__job_queue_type | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_running) -> _WhichOneofReturnType__max_running | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__priority) -> _WhichOneofReturnType__priority | None: ...
     @_typing.overload
@@ -182,6 +193,7 @@ class UpdateJobQueueRequest(_message.Message):
     COMPUTE_ENVIRONMENT_ORDER_FIELD_NUMBER: _builtins.int
     SERVICE_ENVIRONMENT_ORDER_FIELD_NUMBER: _builtins.int
     JOB_STATE_TIME_LIMIT_ACTIONS_FIELD_NUMBER: _builtins.int
+    MAX_RUNNING_FIELD_NUMBER: _builtins.int
     job_queue: _builtins.str
     """Required. Name or ARN of the job queue."""
     state: _builtins.str
@@ -195,6 +207,10 @@ class UpdateJobQueueRequest(_message.Message):
     priority: _builtins.int
     """Rank among queues on the same compute environment, from 0; the higher goes first. Absent:
     unchanged.
+    """
+    max_running: _builtins.int
+    """How many jobs of the queue run at one time, from now on: those that run go on, also where they
+    are more. 0: any number. Absent: unchanged.
     """
     @_builtins.property
     def compute_environment_order(self) -> _containers.RepeatedCompositeFieldContainer[Global___ComputeEnvironmentOrder]:
@@ -220,13 +236,16 @@ class UpdateJobQueueRequest(_message.Message):
         compute_environment_order: _abc.Iterable[Global___ComputeEnvironmentOrder] | None = ...,
         service_environment_order: _abc.Iterable[Global___ServiceEnvironmentOrder] | None = ...,
         job_state_time_limit_actions: _abc.Iterable[Global___JobStateTimeLimitAction] | None = ...,
+        max_running: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_job_queue", b"_job_queue", "_priority", b"_priority", "_scheduling_policy_arn", b"_scheduling_policy_arn", "_state", b"_state", "job_queue", b"job_queue", "priority", b"priority", "scheduling_policy_arn", b"scheduling_policy_arn", "state", b"state"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_job_queue", b"_job_queue", "_max_running", b"_max_running", "_priority", b"_priority", "_scheduling_policy_arn", b"_scheduling_policy_arn", "_state", b"_state", "job_queue", b"job_queue", "max_running", b"max_running", "priority", b"priority", "scheduling_policy_arn", b"scheduling_policy_arn", "state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_job_queue", b"_job_queue", "_priority", b"_priority", "_scheduling_policy_arn", b"_scheduling_policy_arn", "_state", b"_state", "compute_environment_order", b"compute_environment_order", "job_queue", b"job_queue", "job_state_time_limit_actions", b"job_state_time_limit_actions", "priority", b"priority", "scheduling_policy_arn", b"scheduling_policy_arn", "service_environment_order", b"service_environment_order", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_job_queue", b"_job_queue", "_max_running", b"_max_running", "_priority", b"_priority", "_scheduling_policy_arn", b"_scheduling_policy_arn", "_state", b"_state", "compute_environment_order", b"compute_environment_order", "job_queue", b"job_queue", "job_state_time_limit_actions", b"job_state_time_limit_actions", "max_running", b"max_running", "priority", b"priority", "scheduling_policy_arn", b"scheduling_policy_arn", "service_environment_order", b"service_environment_order", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__job_queue: _TypeAlias = _typing.Literal["job_queue"]  # noqa: Y015
     _WhichOneofArgType__job_queue: _TypeAlias = _typing.Literal["_job_queue", b"_job_queue"]  # noqa: Y015
+    _WhichOneofReturnType__max_running: _TypeAlias = _typing.Literal["max_running"]  # noqa: Y015
+    _WhichOneofArgType__max_running: _TypeAlias = _typing.Literal["_max_running", b"_max_running"]  # noqa: Y015
     _WhichOneofReturnType__priority: _TypeAlias = _typing.Literal["priority"]  # noqa: Y015
     _WhichOneofArgType__priority: _TypeAlias = _typing.Literal["_priority", b"_priority"]  # noqa: Y015
     _WhichOneofReturnType__scheduling_policy_arn: _TypeAlias = _typing.Literal["scheduling_policy_arn"]  # noqa: Y015
@@ -235,6 +254,8 @@ class UpdateJobQueueRequest(_message.Message):
     _WhichOneofArgType__state: _TypeAlias = _typing.Literal["_state", b"_state"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__job_queue) -> _WhichOneofReturnType__job_queue | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_running) -> _WhichOneofReturnType__max_running | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__priority) -> _WhichOneofReturnType__priority | None: ...
     @_typing.overload
@@ -433,6 +454,7 @@ class JobQueueDetail(_message.Message):
     JOB_QUEUE_TYPE_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
     JOB_STATE_TIME_LIMIT_ACTIONS_FIELD_NUMBER: _builtins.int
+    MAX_RUNNING_FIELD_NUMBER: _builtins.int
     job_queue_name: _builtins.str
     """Always set. Name of the job queue: letters, digits, `-` and `_`, at most 128, beginning with
     a letter or digit; unique in the account and region.
@@ -459,6 +481,8 @@ class JobQueueDetail(_message.Message):
     """What the queue's jobs run on. Absent in a request: taken from its environments. One of: EKS,
     ECS, ECS_FARGATE, SAGEMAKER_TRAINING, ECS_MANAGED_INSTANCES.
     """
+    max_running: _builtins.int
+    """How many jobs of the queue run at one time. Absent: any number."""
     @_builtins.property
     def compute_environment_order(self) -> _containers.RepeatedCompositeFieldContainer[Global___ComputeEnvironmentOrder]:
         """Always set. Compute environments that are tried, by ARN. Empty for queues on a service
@@ -495,10 +519,11 @@ class JobQueueDetail(_message.Message):
         job_queue_type: _builtins.str | None = ...,
         tags: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         job_state_time_limit_actions: _abc.Iterable[Global___JobStateTimeLimitAction] | None = ...,
+        max_running: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_job_queue_arn", b"_job_queue_arn", "_job_queue_name", b"_job_queue_name", "_job_queue_type", b"_job_queue_type", "_priority", b"_priority", "_scheduling_policy_arn", b"_scheduling_policy_arn", "_state", b"_state", "_status", b"_status", "_status_reason", b"_status_reason", "job_queue_arn", b"job_queue_arn", "job_queue_name", b"job_queue_name", "job_queue_type", b"job_queue_type", "priority", b"priority", "scheduling_policy_arn", b"scheduling_policy_arn", "state", b"state", "status", b"status", "status_reason", b"status_reason"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_job_queue_arn", b"_job_queue_arn", "_job_queue_name", b"_job_queue_name", "_job_queue_type", b"_job_queue_type", "_max_running", b"_max_running", "_priority", b"_priority", "_scheduling_policy_arn", b"_scheduling_policy_arn", "_state", b"_state", "_status", b"_status", "_status_reason", b"_status_reason", "job_queue_arn", b"job_queue_arn", "job_queue_name", b"job_queue_name", "job_queue_type", b"job_queue_type", "max_running", b"max_running", "priority", b"priority", "scheduling_policy_arn", b"scheduling_policy_arn", "state", b"state", "status", b"status", "status_reason", b"status_reason"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_job_queue_arn", b"_job_queue_arn", "_job_queue_name", b"_job_queue_name", "_job_queue_type", b"_job_queue_type", "_priority", b"_priority", "_scheduling_policy_arn", b"_scheduling_policy_arn", "_state", b"_state", "_status", b"_status", "_status_reason", b"_status_reason", "compute_environment_order", b"compute_environment_order", "job_queue_arn", b"job_queue_arn", "job_queue_name", b"job_queue_name", "job_queue_type", b"job_queue_type", "job_state_time_limit_actions", b"job_state_time_limit_actions", "priority", b"priority", "scheduling_policy_arn", b"scheduling_policy_arn", "service_environment_order", b"service_environment_order", "state", b"state", "status", b"status", "status_reason", b"status_reason", "tags", b"tags"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_job_queue_arn", b"_job_queue_arn", "_job_queue_name", b"_job_queue_name", "_job_queue_type", b"_job_queue_type", "_max_running", b"_max_running", "_priority", b"_priority", "_scheduling_policy_arn", b"_scheduling_policy_arn", "_state", b"_state", "_status", b"_status", "_status_reason", b"_status_reason", "compute_environment_order", b"compute_environment_order", "job_queue_arn", b"job_queue_arn", "job_queue_name", b"job_queue_name", "job_queue_type", b"job_queue_type", "job_state_time_limit_actions", b"job_state_time_limit_actions", "max_running", b"max_running", "priority", b"priority", "scheduling_policy_arn", b"scheduling_policy_arn", "service_environment_order", b"service_environment_order", "state", b"state", "status", b"status", "status_reason", b"status_reason", "tags", b"tags"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__job_queue_arn: _TypeAlias = _typing.Literal["job_queue_arn"]  # noqa: Y015
     _WhichOneofArgType__job_queue_arn: _TypeAlias = _typing.Literal["_job_queue_arn", b"_job_queue_arn"]  # noqa: Y015
@@ -506,6 +531,8 @@ class JobQueueDetail(_message.Message):
     _WhichOneofArgType__job_queue_name: _TypeAlias = _typing.Literal["_job_queue_name", b"_job_queue_name"]  # noqa: Y015
     _WhichOneofReturnType__job_queue_type: _TypeAlias = _typing.Literal["job_queue_type"]  # noqa: Y015
     _WhichOneofArgType__job_queue_type: _TypeAlias = _typing.Literal["_job_queue_type", b"_job_queue_type"]  # noqa: Y015
+    _WhichOneofReturnType__max_running: _TypeAlias = _typing.Literal["max_running"]  # noqa: Y015
+    _WhichOneofArgType__max_running: _TypeAlias = _typing.Literal["_max_running", b"_max_running"]  # noqa: Y015
     _WhichOneofReturnType__priority: _TypeAlias = _typing.Literal["priority"]  # noqa: Y015
     _WhichOneofArgType__priority: _TypeAlias = _typing.Literal["_priority", b"_priority"]  # noqa: Y015
     _WhichOneofReturnType__scheduling_policy_arn: _TypeAlias = _typing.Literal["scheduling_policy_arn"]  # noqa: Y015
@@ -522,6 +549,8 @@ class JobQueueDetail(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__job_queue_name) -> _WhichOneofReturnType__job_queue_name | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__job_queue_type) -> _WhichOneofReturnType__job_queue_type | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_running) -> _WhichOneofReturnType__max_running | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__priority) -> _WhichOneofReturnType__priority | None: ...
     @_typing.overload

@@ -454,6 +454,7 @@ class InstanceDetail(_message.Message):
     ORDER_REASON_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
     NETWORK_FIELD_NUMBER: _builtins.int
+    GPU_DEVICES_FIELD_NUMBER: _builtins.int
     instance_id: _builtins.str
     """`i-` and 17 hexadecimal digits."""
     compute_environment: _builtins.str
@@ -518,6 +519,10 @@ class InstanceDetail(_message.Message):
     def tags(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Of a slot with a job that propagates its tags, the tags of the job and its definition, the job's winning. Else empty."""
 
+    @_builtins.property
+    def gpu_devices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Its GPUs as its agent found them, in words: `NVIDIA A10G, 23028 MiB, GPU-4f1c...`."""
+
     def __init__(
         self,
         *,
@@ -546,10 +551,11 @@ class InstanceDetail(_message.Message):
         order_reason: _builtins.str = ...,
         tags: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         network: _builtins.str = ...,
+        gpu_devices: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["drain_time", b"drain_time", "end_time", b"end_time", "launch_time", b"launch_time", "order_time", b"order_time", "register_time", b"register_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_environment", b"compute_environment", "cost", b"cost", "drain_time", b"drain_time", "end_time", b"end_time", "gpus", b"gpus", "held_memory_mib", b"held_memory_mib", "held_vcpus", b"held_vcpus", "instance_id", b"instance_id", "instance_type", b"instance_type", "launch_time", b"launch_time", "live_attempts", b"live_attempts", "memory_mib", b"memory_mib", "network", b"network", "order_reason", b"order_reason", "order_time", b"order_time", "price_per_hour", b"price_per_hour", "provider", b"provider", "provider_id", b"provider_id", "purchase_option", b"purchase_option", "register_time", b"register_time", "status", b"status", "status_reason", b"status_reason", "tags", b"tags", "vcpus", b"vcpus", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_environment", b"compute_environment", "cost", b"cost", "drain_time", b"drain_time", "end_time", b"end_time", "gpu_devices", b"gpu_devices", "gpus", b"gpus", "held_memory_mib", b"held_memory_mib", "held_vcpus", b"held_vcpus", "instance_id", b"instance_id", "instance_type", b"instance_type", "launch_time", b"launch_time", "live_attempts", b"live_attempts", "memory_mib", b"memory_mib", "network", b"network", "order_reason", b"order_reason", "order_time", b"order_time", "price_per_hour", b"price_per_hour", "provider", b"provider", "provider_id", b"provider_id", "purchase_option", b"purchase_option", "register_time", b"register_time", "status", b"status", "status_reason", b"status_reason", "tags", b"tags", "vcpus", b"vcpus", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

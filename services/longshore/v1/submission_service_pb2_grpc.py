@@ -36,8 +36,8 @@ class SubmissionServiceStub:
     """AWS Batch's operations with AWS's meaning. A caller's mistake (a missing or malformed member,
     an unknown name, a limit passed) is INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS or
     FAILED_PRECONDITION with a `google.rpc.ErrorInfo`, which is AWS's ClientException over HTTP; a
-    failed call has changed nothing. UNAVAILABLE: retry with backoff. No operation takes an
-    idempotency token, as in AWS: a create that is repeated after a lost answer is a new create.
+    failed call has changed nothing. UNAVAILABLE: retry with backoff. A create that is repeated after
+    a lost answer is a new create, as in AWS, but for SubmitJob with a `client_token`.
     Each rpc's HTTP route is its `longshore.v1.http` option; path labels are percent-encoded.
     """
 
@@ -263,8 +263,8 @@ class SubmissionServiceServicer:
     """AWS Batch's operations with AWS's meaning. A caller's mistake (a missing or malformed member,
     an unknown name, a limit passed) is INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS or
     FAILED_PRECONDITION with a `google.rpc.ErrorInfo`, which is AWS's ClientException over HTTP; a
-    failed call has changed nothing. UNAVAILABLE: retry with backoff. No operation takes an
-    idempotency token, as in AWS: a create that is repeated after a lost answer is a new create.
+    failed call has changed nothing. UNAVAILABLE: retry with backoff. A create that is repeated after
+    a lost answer is a new create, as in AWS, but for SubmitJob with a `client_token`.
     Each rpc's HTTP route is its `longshore.v1.http` option; path labels are percent-encoded.
     """
 
@@ -810,8 +810,8 @@ class SubmissionService:
     """AWS Batch's operations with AWS's meaning. A caller's mistake (a missing or malformed member,
     an unknown name, a limit passed) is INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS or
     FAILED_PRECONDITION with a `google.rpc.ErrorInfo`, which is AWS's ClientException over HTTP; a
-    failed call has changed nothing. UNAVAILABLE: retry with backoff. No operation takes an
-    idempotency token, as in AWS: a create that is repeated after a lost answer is a new create.
+    failed call has changed nothing. UNAVAILABLE: retry with backoff. A create that is repeated after
+    a lost answer is a new create, as in AWS, but for SubmitJob with a `client_token`.
     Each rpc's HTTP route is its `longshore.v1.http` option; path labels are percent-encoded.
     """
 

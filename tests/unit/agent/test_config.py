@@ -6,6 +6,7 @@ import pytest
 
 from longshore.agent import machine
 from longshore.agent.config import AgentConfig
+from longshore.agent.docker.network_volume import FileSystems
 from longshore.domain.instance import is_instance_id
 from longshore.runtime.config import ConfigError
 
@@ -22,7 +23,7 @@ def test_declared_instance(tmp_path: Path) -> None:
             "LONGSHORE_SCHEDULER_ADDRESS": "10.0.0.1:7071",
         }
     )
-    assert (config.vcpu_milli, config.memory_mib, config.gpus) == (2000, 7985, 1)
+    assert (config.vcpu_milli, config.memory_mib, config.gpu_ids) == (2000, 7985, ("0",))
     assert not config.unmanaged
     assert config.scheduler_address == "10.0.0.1:7071"
     assert config.logs_address == "127.0.0.1:7074"
@@ -90,3 +91,14 @@ def test_roles_are_assumed_where_it_is_said(tmp_path: Path) -> None:
         environ[name] = region
         config = AgentConfig.from_environment(environ)
         assert (config.region, config.sts_region) == ("eu-west-1", region)
+
+
+def test_file_systems_are_where_it_is_said(tmp_path: Path) -> None:
+    environ = {"LONGSHORE_DATA_DIR": str(tmp_path), "AWS_REGION": "eu-west-1"}
+    assert AgentConfig.from_environment(environ).file_systems == FileSystems("eu-west-1", {})
+    environ["LONGSHORE_FILE_SYSTEMS"] = "fs-a=nas.example:/x, fs-b=10.0.0.7:/"
+    found = AgentConfig.from_environment(environ).file_systems
+    assert found.exports == {"fs-a": ("nas.example", "/x"), "fs-b": ("10.0.0.7", "/")}
+    for wrong in ("fs-a", "fs-a=h:x", "fs-a=h,o=1:/x", "a=h:/x"):
+        with pytest.raises(ConfigError, match="LONGSHORE_FILE_SYSTEMS has"):
+            AgentConfig.from_environment(environ | {"LONGSHORE_FILE_SYSTEMS": wrong})

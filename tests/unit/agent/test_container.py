@@ -1,5 +1,6 @@
 """Container properties become what the Docker engine creates."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,11 +11,13 @@ from longshore.agent.docker.container import (
     Surroundings,
     container_config,
     log_bounds,
+    network_volumes,
     shared_volumes,
 )
 from longshore.agent.docker.intake import Bounds
+from longshore.agent.docker.network_volume import FileSystems
 from longshore.v1 import agent_service_pb2 as pb
-from longshore.v1 import container_pb2, job_definition_pb2, resources_pb2
+from longshore.v1 import container_pb2, ecs_pb2, job_definition_pb2, resources_pb2
 
 MIB = 1024 * 1024
 Linux = container_pb2.LinuxParameters
@@ -32,6 +35,13 @@ def an_assignment(vcpu_milli: int = 1000, memory_mib: int = 128, **container: An
         resources=resources_pb2.Resources(vcpu_milli=vcpu_milli, memory_mib=memory_mib),
         container=job_definition_pb2.ContainerProperties(**({"image": "image"} | container)),
     )
+
+
+def an_efs_volume(
+    name: str = "v", file_system_id: str = "fs-1234", **members: Any
+) -> container_pb2.Volume:
+    efs = container_pb2.EFSVolumeConfiguration(file_system_id=file_system_id, **members)
+    return container_pb2.Volume(name=name, efs_volume_configuration=efs)
 
 
 def config_of(assignment: pb.Assignment, gpu_ids: list[str] | None = None) -> dict[str, Any]:
@@ -221,23 +231,77 @@ def test_volumes() -> None:
     assert shared_volumes(assignment) == ["longshore-abc-twice"]
 
 
+def test_volumes_of_the_network_are_mounted_by_nfs_each_under_a_name() -> None:
+    volumes = [
+        an_efs_volume("ours", file_system_id="fs-ours", root_directory="/team/"),
+        an_efs_volume("theirs"),
+        an_efs_volume("unused"),
+    ]
+    assignment = an_assignment(
+        volumes=volumes,
+        mount_points=[
+            container_pb2.MountPoint(source_volume="ours", container_path="/a", read_only=True),
+            container_pb2.MountPoint(source_volume="theirs", container_path="/b"),
+        ],
+    )
+    file_systems = FileSystems("eu-west-1", {"fs-ours": ("nas.example", "/export")})
+    config = container_config(
+        assignment,
+        instance_id="i-1",
+        compute_environment="ce",
+        surroundings=Surroundings("host"),
+        gpu_ids=[],
+        limits=replace(LIMITS, file_systems=file_systems),
+        variables={},
+    )
+    ours, theirs = config["HostConfig"]["Mounts"]
+    assert (ours["Source"], ours["ReadOnly"]) == ("longshore-abc-ours", True)
+    driver = ours["VolumeOptions"]["DriverConfig"]
+    assert (driver["Name"], driver["Options"]["type"]) == ("local", "nfs")
+    assert driver["Options"]["o"].startswith("addr=nas.example,nfsvers=4.1,")
+    assert driver["Options"]["device"] == ":/export/team"
+    driver = theirs["VolumeOptions"]["DriverConfig"]
+    assert driver["Options"]["o"].startswith("addr=fs-1234.efs.eu-west-1.amazonaws.com,")
+    assert driver["Options"]["device"] == ":/"
+    assert shared_volumes(assignment) == ["longshore-abc-ours", "longshore-abc-theirs"]
+
+
+def test_volumes_of_the_network_are_those_that_one_of_several_containers_mounts() -> None:
+    assignment = an_assignment()
+    assignment.ClearField("container")
+    assignment.task.volumes.extend([an_efs_volume("mounted"), an_efs_volume("unused")])
+    mount = container_pb2.MountPoint(source_volume="mounted", container_path="/a")
+    assignment.task.containers.extend(
+        [
+            ecs_pb2.TaskContainerProperties(name="a"),
+            ecs_pb2.TaskContainerProperties(name="b", mount_points=[mount]),
+        ]
+    )
+    assert network_volumes(assignment) == ["mounted"]
+    assert shared_volumes(assignment) == ["longshore-abc-mounted"]
+    part = an_assignment(volumes=assignment.task.volumes, mount_points=[mount])
+    config = container_config(
+        part,
+        instance_id="i-1",
+        compute_environment="ce",
+        surroundings=Surroundings("host", name="b", position=2),
+        gpu_ids=[],
+        limits=LIMITS,
+        variables={},
+    )
+    [volume] = config["HostConfig"]["Mounts"]
+    assert volume["Source"] == "longshore-abc-mounted"
+    assert volume["VolumeOptions"]["DriverConfig"]["Options"]["device"] == ":/"
+
+
 @pytest.mark.parametrize(
     ("member", "container"),
     [
         ("image", {"image": ""}),
         ("enableExecuteCommand", {"enable_execute_command": True}),
         (
-            "volumes.efsVolumeConfiguration",
-            {
-                "volumes": [
-                    container_pb2.Volume(
-                        name="v",
-                        efs_volume_configuration=container_pb2.EFSVolumeConfiguration(
-                            file_system_id="fs"
-                        ),
-                    )
-                ]
-            },
+            "volumes.efsVolumeConfiguration.transitEncryption",
+            {"volumes": [an_efs_volume(transit_encryption="ENABLED")]},
         ),
         (
             "logConfiguration.logDriver",

@@ -8,7 +8,7 @@ import pytest
 
 from longshore.agent import health as healths
 from longshore.agent.attempts.attempt import RuntimeAway, StepFailed
-from longshore.agent.health import FAILURES_LIMIT, Health
+from longshore.agent.health import FAILURES_LIMIT, Health, disbelief
 from longshore.agent.simulated_runtime import SimulatedRuntime
 from longshore.v1 import agent_service_pb2 as pb
 
@@ -116,9 +116,9 @@ async def test_a_machine_on_which_nothing_starts_is_tried_again_in_steps() -> No
     machine.trial_fails = MACHINE
     async with looking(machine) as said:
         for _ in range(FAILURES_LIMIT - 1):
-            said.health.failed(MACHINE)
+            said.health.failed("job", MACHINE)
         assert said.health.is_fit
-        said.health.failed(MACHINE)
+        said.health.failed("job", MACHINE)
         assert not said.health.is_fit
         detail = await said.until(pb.AGENT_CONDITION_QUARANTINED)
         assert "input/output error" in detail
@@ -135,12 +135,48 @@ async def test_what_lies_in_the_jobs_quarantines_nobody(between: str) -> None:
     machine = Machine()
     async with looking(machine) as said:
         for number in range(4 * FAILURES_LIMIT):
-            said.health.failed(JOB if between == "job" else MACHINE)
+            said.health.failed("job", JOB if between == "job" else MACHINE)
             if between == "start" and number % 3 == 0:
                 said.health.started()
             await said.health.fit()
     assert said.conditions == []
     assert bool(machine.trials) is (between == "trial")
+
+
+def test_a_trial_is_believed_unless_many_jobs_say_otherwise() -> None:
+    pauses = [disbelief(FAILURES_LIMIT - 1, 0.0), disbelief(FAILURES_LIMIT, 0.0)]
+    while pauses[-1] < healths.PAUSE_LAST_SECONDS:
+        pauses.append(disbelief(FAILURES_LIMIT, pauses[-1]))
+    assert pauses == [0, 10, 20, 40, 60]
+    assert disbelief(10 * FAILURES_LIMIT, 60.0) == 60
+
+
+async def test_a_machine_on_which_a_trial_starts_and_nothing_else_pauses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Job after job fails: after each pause a single failure says so again, until one starts."""
+    monkeypatch.setattr(healths, "PAUSE_FIRST_SECONDS", 0.01)
+    machine = Machine()
+    async with looking(machine) as said:
+        for number in range(FAILURES_LIMIT):
+            assert said.health.is_fit
+            said.health.failed(f"job-{number}", MACHINE)
+        assert not said.health.is_fit
+        detail = await said.until(pb.AGENT_CONDITION_QUARANTINED)
+        assert detail == (
+            "5 jobs in a row did not start, although a trial does; others are tried in 0 s."
+        )
+        for number in range(3):
+            await said.health.fit()
+            said.health.failed(f"other-{number}", MACHINE)
+            assert not said.health.is_fit
+            await said.until(pb.AGENT_CONDITION_QUARANTINED)
+        await said.health.fit()
+        said.health.started()
+        for number in range(FAILURES_LIMIT - 1):
+            said.health.failed(f"job-{number}", MACHINE)
+        assert said.health.is_fit
+    assert said.conditions == 4 * [pb.AGENT_CONDITION_QUARANTINED, pb.AGENT_CONDITION_HEALTHY]
 
 
 async def test_a_trial_waits_for_a_runtime_that_is_away() -> None:
@@ -149,7 +185,7 @@ async def test_a_trial_waits_for_a_runtime_that_is_away() -> None:
     machine.is_there = False
     async with looking(machine) as said:
         for _ in range(FAILURES_LIMIT):
-            said.health.failed(MACHINE)
+            said.health.failed("job", MACHINE)
         await said.until(pb.AGENT_CONDITION_ENGINE_AWAY)
         assert machine.trials == 1
         machine.trial_fails = None

@@ -45,6 +45,8 @@ def _run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
         *[(name,) for name in ("wait", "cancel", "terminate", "explain", "agent", "version")],
         *[(name,) for name in ("capacity", "activities", "cost", "instances")],
         *[("instance", name) for name in ("describe", "interrupt")],
+        ("update",),
+        ("rerun",),
         *[("queue", name) for name in ("create", "list", "update", "delete")],
         *[("policy", name) for name in ("create", "list", "show", "update", "delete")],
         *[("env", name) for name in ("create", "list", "update", "delete")],
@@ -94,7 +96,7 @@ def test_a_mistyped_command_is_answered_with_what_is_near(
     [
         ("nonsense",),
         ("run",),
-        ("run", "--array", "1", "busybox"),
+        ("run", "--array", "0", "busybox"),
         ("run", "--volume", "nowhere", "busybox"),
         ("run", "-e", "novalue", "busybox"),
         ("jobs", "--status", "SLEEPING"),
@@ -366,7 +368,11 @@ def test_dependencies() -> None:
     assert dependency("x,N_TO_N") == job_pb2.JobDependency(job_id="x", type="N_TO_N")
     assert dependency("SEQUENTIAL") == job_pb2.JobDependency(type="SEQUENTIAL")
     assert dependency("jobId=x,type=N_TO_N") == dependency("x,N_TO_N")
-    for wrong in ("", "x,y", "type=SOMETIMES", "name=x"):
+    after_any = job_pb2.JobDependency(job_id="x", type="N_TO_N", condition="COMPLETE")
+    assert dependency("x,N_TO_N,COMPLETE") == after_any
+    assert dependency("condition=COMPLETE,type=N_TO_N,jobId=x") == after_any
+    assert dependency("SEQUENTIAL,COMPLETE").condition == "COMPLETE"
+    for wrong in ("", "x,y", "type=SOMETIMES", "name=x", "x,COMPLETE,FAILURE", "type=COMPLETE,x"):
         with pytest.raises(typer.BadParameter):
             dependency(wrong)
 
@@ -391,3 +397,39 @@ def test_addresses_come_from_option_then_environment_then_record(
     assert settings.Settings().addresses == Addresses.from_submission("127.0.0.1:8000")
     chosen = settings.Settings(server="other:1000")
     assert chosen.addresses == Addresses.from_submission("other:1000")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("j", "--to", "d"),
+        ("j", "--status", "FAILED"),
+        ("--array", "j"),
+        ("j", "--array", "j", "--to", "d"),
+        ("--array", "j", "--to", "d", "--follow"),
+        ("--array", "j", "--to", "d", "--status", "LOST"),
+    ],
+)
+def test_logs_are_of_one_job_or_of_an_array_into_a_folder(
+    monkeypatch: pytest.MonkeyPatch, arguments: Sequence[str]
+) -> None:
+    assert _run(monkeypatch, "logs", *arguments) == exit_code.USAGE
+
+
+@pytest.mark.parametrize("command", ["cancel", "terminate"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("--yes",),
+        ("j", "--queue", "q"),
+        ("j", "--yes"),
+        ("--submitted-after", "yesterday"),
+        ("--tag", "x"),
+    ],
+)
+def test_jobs_to_stop_are_named_by_ids_or_by_what_they_have_in_common(
+    monkeypatch: pytest.MonkeyPatch, command: str, arguments: Sequence[str]
+) -> None:
+    assert _run(monkeypatch, command, *arguments) == exit_code.USAGE

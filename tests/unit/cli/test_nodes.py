@@ -15,6 +15,7 @@ from longshore.v1 import (
     container_pb2,
     job_definition_pb2,
     job_pb2,
+    key_value_pb2,
     scheduler_service_pb2,
 )
 from longshore_cli import settings
@@ -123,6 +124,36 @@ def test_a_node_shows_which_one_it_is(
     shown = _lines(_run(monkeypatch, capsys, "describe", "j#1"))
     assert (shown["job"], shown["node"]) == ("j#1", "1, the main node")
     assert (shown["image"], shown["address"]) == ("busybox", "10.0.0.1")
+
+
+def test_a_job_shows_all_that_it_runs_with(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], script: Script
+) -> None:
+    job = job_pb2.JobDetail(
+        job_id="j",
+        status="RUNNING",
+        parameters={"in": "a", "out": "b"},
+        retry_strategy=job_definition_pb2.RetryStrategy(
+            attempts=3,
+            evaluate_on_exit=[
+                job_definition_pb2.EvaluateOnExit(on_exit_code="137", action="RETRY"),
+                job_definition_pb2.EvaluateOnExit(
+                    on_reason="Cannot*", on_status_reason="Task*", action="exit"
+                ),
+            ],
+        ),
+        timeout=job_definition_pb2.JobTimeout(attempt_duration_seconds=60),
+        container=job_pb2.ContainerDetail(
+            image="busybox",
+            environment=[key_value_pb2.KeyValuePair(name="MODE", value="fast")],
+        ),
+    )
+    script.on("DescribeJobs", lambda _: job_pb2.DescribeJobsResponse(jobs=[job]))
+    shown = _lines(_run(monkeypatch, capsys, "describe", "j"))
+    assert (shown["environment"], shown["parameters"]) == ("MODE=fast", "in=a, out=b")
+    assert (shown["attempts"], shown["timeout"]) == ("up to 3", "60 s for each attempt")
+    assert shown["retry"] == "where exit code is 137"
+    assert shown["exit"] == "where reason is Cannot* and status reason is Task*"
 
 
 def test_a_job_is_shown_though_nobody_explains_it(

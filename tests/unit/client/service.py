@@ -9,6 +9,8 @@ from grpc_status import rpc_status
 from longshore.domain.errors import LongshoreError
 from longshore.rpc.errors import to_status
 from longshore.v1 import (
+    job_control_service_pb2,
+    job_control_service_pb2_grpc,
     log_service_pb2,
     log_service_pb2_grpc,
     provisioning_service_pb2,
@@ -35,6 +37,8 @@ class Script:
     def __init__(self) -> None:
         self.answers: dict[str, list[Answer | LongshoreError | grpc.StatusCode]] = {}
         self.requests: list[tuple[str, Any, dict[str, str]]] = []
+        #: Of StopJobs, stream after stream.
+        self.stops: list[list[job_control_service_pb2.StopJobsResponse | grpc.StatusCode]] = []
         self.tails: list[list[log_service_pb2.TailLogsResponse | grpc.StatusCode]] = []
 
     def on(self, method: str, *answers: Answer | LongshoreError | grpc.StatusCode) -> None:
@@ -64,11 +68,16 @@ class Script:
         copy = log_service_pb2.TailLogsRequest()
         copy.CopyFrom(request)
         self.requests.append(("TailLogs", copy, {}))
-        for part in self.tails.pop(0):
-            if isinstance(part, grpc.StatusCode):
-                await context.abort(part, "from the test")
-            else:
-                yield part
+        async for part in _play(self.tails.pop(0), context):
+            yield part
+
+
+async def _play(parts: list[Any], context: Any) -> AsyncIterator[Any]:
+    for part in parts:
+        if isinstance(part, grpc.StatusCode):
+            await context.abort(part, "from the test")
+        else:
+            yield part
 
 
 def _handler(script: Script, name: str) -> Any:
@@ -110,6 +119,19 @@ async def start(script: Script) -> tuple[grpc.aio.Server, Addresses]:
             async for part in script.tail(request, context):
                 yield part
 
+    class Control(job_control_service_pb2_grpc.JobControlServiceServicer):
+        async def UpdateJob(self, request: Any, context: Any) -> Any:  # noqa: N802
+            return await script.answer("UpdateJob", request, context)
+
+        async def RerunJob(self, request: Any, context: Any) -> Any:  # noqa: N802
+            return await script.answer("RerunJob", request, context)
+
+        async def StopJobs(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
+            script.requests.append(("StopJobs", request, {}))
+            async for part in _play(script.stops.pop(0), context):
+                yield part
+
+    job_control_service_pb2_grpc.add_JobControlServiceServicer_to_server(Control(), server)
     submission_service_pb2_grpc.add_SubmissionServiceServicer_to_server(submission(), server)
     scheduler_service_pb2_grpc.add_SchedulerServiceServicer_to_server(scheduler(), server)
     scaler_service_pb2_grpc.add_ScalerServiceServicer_to_server(scaler(), server)

@@ -1,10 +1,12 @@
 """Helpers about jobs and resources."""
 
+import grpc
 import pytest
 from unit.client.service import Script
 
 from longshore.v1 import (
     compute_environment_pb2,
+    job_control_service_pb2,
     job_definition_pb2,
     job_pb2,
     job_queue_pb2,
@@ -208,3 +210,41 @@ async def test_environment_that_is_not_there(client: Client, script: Script) -> 
 def test_numbers_keep_their_digits(vcpus: float, text: str) -> None:
     (need,) = build.requirements(vcpus=vcpus)
     assert need.value == text
+
+
+async def test_stopping_goes_on_where_a_stream_broke(client: Client, script: Script) -> None:
+    told = job_control_service_pb2.StopJobsResponse
+    script.stops = [
+        [told(jobs=3, children=1), grpc.StatusCode.UNAVAILABLE],
+        [told(jobs=2), told(jobs=2, complete=True)],
+    ]
+    answers = [
+        (answer.jobs, answer.children, answer.complete)
+        async for answer in client.stop_jobs(terminate=True, reason="r", queue="q", name="a*")
+    ]
+    assert answers == [(3, 1, False), (5, 1, False), (5, 1, True)]
+    request = script.sent("StopJobs")[0]
+    assert request.action == job_control_service_pb2.STOP_ACTION_TERMINATE
+    assert (request.selection.job_queue, request.selection.job_name) == ("q", "a*")
+    assert not request.selection.HasField("share_identifier")
+
+
+async def test_counting_begins_anew_where_a_stream_broke(client: Client, script: Script) -> None:
+    told = job_control_service_pb2.StopJobsResponse
+    script.stops = [
+        [told(jobs=3), grpc.StatusCode.UNAVAILABLE],
+        [told(jobs=5, complete=True)],
+    ]
+    answers = client.stop_jobs(terminate=False, dry_run=True, queue="q")
+    assert [answer.jobs async for answer in answers] == [3, 5]
+
+
+async def test_an_array_is_run_again_once_although_the_first_answer_was_lost(
+    client: Client, script: Script
+) -> None:
+    made = job_control_service_pb2.RerunJobResponse(job_id="new", size=3)
+    script.on("RerunJob", grpc.StatusCode.UNAVAILABLE, lambda _: made)
+    assert await client.rerun_job("old") == made
+    first, second = script.sent("RerunJob")
+    assert first == second
+    assert first.client_token

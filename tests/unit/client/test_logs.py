@@ -1,6 +1,8 @@
 """Reading logs: positions, broken streams, attempts."""
 
 import asyncio
+import time
+from pathlib import Path
 
 import grpc
 import pytest
@@ -8,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from unit.client.service import Script
 
 from longshore.v1 import job_pb2, log_service_pb2
+from longshore_cli import array_logs
 from longshore_client import Client, InvalidRequest, NotFound, Timeout, logs
 
 
@@ -200,3 +203,97 @@ def test_bytes_that_are_no_text_are_replaced() -> None:
     entry = log_service_pb2.LogEntry(text=b"a\xffb", source=log_service_pb2.LOG_SOURCE_STDERR)
     line = logs.LogLine.from_entry(entry)
     assert (line.text, line.is_stderr) == ("a\ufffdb", True)
+
+
+class _Array:
+    """An array of which all children are over, as the scripted service tells of it."""
+
+    def __init__(self, script: Script, statuses: list[str]) -> None:
+        self.statuses = statuses
+        script.on("DescribeJobs", self._describe)
+        script.on("ListJobs", self._list)
+
+    def _describe(self, request: job_pb2.DescribeJobsRequest) -> job_pb2.DescribeJobsResponse:
+        found = []
+        for job_id in request.jobs:
+            job = job_pb2.JobDetail(job_id=job_id, status="FAILED")
+            job.array_properties.size = len(self.statuses)
+            if ":" in job_id:
+                index = int(job_id.partition(":")[2])
+                job.status = self.statuses[index]
+                job.array_properties.index = index
+                job.container.log_stream_name = f"log-{index}"
+            found.append(job)
+        return job_pb2.DescribeJobsResponse(jobs=found)
+
+    def _list(self, request: job_pb2.ListJobsRequest) -> job_pb2.ListJobsResponse:
+        return job_pb2.ListJobsResponse(
+            job_summary_list=[
+                job_pb2.JobSummary(job_id=f"{request.array_job_id}:{index}")
+                for index, status in enumerate(self.statuses)
+                if status == request.job_status
+            ]
+        )
+
+
+def _files(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+async def test_logs_of_an_array_go_into_a_folder_and_complete_ones_are_not_read_again(
+    client: Client, script: Script, tmp_path: Path
+) -> None:
+    array = _Array(script, ["SUCCEEDED"] * 9 + ["RUNNING", "FAILED"])
+    script.tails = [[_part("a\x00", "b", end=9, complete=True)] for _ in range(11)]
+    told = await array_logs.save(client, "j", tmp_path / "logs", [])
+    assert (told.children, told.saved, told.present) == (11, 10, 0)
+    assert told.incomplete == ["j:9"]
+    names = [f"j-{n:02}.log" + (".part" if n == 9 else "") for n in range(11)]
+    assert _files(tmp_path / "logs") == dict.fromkeys(names, "a\x00\nb\n")
+
+    array.statuses[9] = "SUCCEEDED"
+    script.tails = [[_part("all", end=9, complete=True)]]
+    told = await array_logs.save(client, "j", tmp_path / "logs", [])
+    assert (told.children, told.saved, told.present, told.incomplete) == (11, 1, 10, [])
+    assert _files(tmp_path / "logs")["j-09.log"] == "all\n"
+
+
+async def test_only_failed_children(client: Client, script: Script, tmp_path: Path) -> None:
+    _Array(script, ["SUCCEEDED", "FAILED", "SUCCEEDED"])
+    script.tails = [[_part("why", end=9, complete=True)]]
+    told = await array_logs.save(client, "j", tmp_path, ["FAILED"])
+    assert (told.children, told.saved) == (1, 1)
+    assert _files(tmp_path) == {"j-1.log": "why\n"}
+
+
+async def test_a_log_that_is_gone_is_not_complete(
+    client: Client, script: Script, tmp_path: Path
+) -> None:
+    _Array(script, ["FAILED", "FAILED"])
+    script.tails = [[grpc.StatusCode.NOT_FOUND], [_part("b", end=1, complete=True)]]
+    told = await array_logs.save(client, "j", tmp_path, [])
+    assert len(told.incomplete) == told.saved == 1
+
+
+async def test_what_is_on_its_way_when_a_child_ends_is_waited_for(
+    client: Client, script: Script
+) -> None:
+    job = job_pb2.JobDetail(job_id="j:0", status="FAILED", stopped_at=int(time.time() * 1000))
+    job.container.log_stream_name = "log"
+    script.tails = [[_part("a", end=1)], [_part("b", end=2, complete=True)]]
+    printed: list[bytes] = []
+
+    async def write(piece: bytes) -> None:
+        printed.append(piece)
+
+    assert await client.copy_logs(job, write)
+    assert printed == [b"a\n", b"b\n"]
+    assert [(r.offset, r.follow) for r in script.sent("TailLogs")] == [(0, False), (1, True)]
+
+
+async def test_a_job_without_children_has_no_logs_of_children(
+    client: Client, script: Script, tmp_path: Path
+) -> None:
+    script.on("DescribeJobs", _job("FAILED", "one"))
+    with pytest.raises(InvalidRequest, match="j has no children"):
+        await array_logs.save(client, "j", tmp_path, [])

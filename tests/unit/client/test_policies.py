@@ -3,6 +3,7 @@
 import pytest
 from unit.client.service import Script
 
+from longshore.domain import errors
 from longshore.v1 import job_pb2
 from longshore.v1 import scheduling_policy_pb2 as pb
 from longshore_client import Client, NotFound
@@ -37,6 +38,27 @@ async def test_an_update_keeps_what_is_not_given(script: Script, client: Client)
     assert [
         (s.share_identifier, s.weight_factor) for s in second.fairshare_policy.share_distribution
     ] == [("b", 0.5)]
+
+
+async def test_what_others_change_meanwhile_stays(script: Script, client: Client) -> None:
+    """The policy is read again, until the change is one of what it is."""
+    seen = [a_detail("p", compute_reservation=5), a_detail("p", compute_reservation=7)]
+    script.on(
+        "DescribeSchedulingPolicies",
+        *(
+            lambda _, one=one: pb.DescribeSchedulingPoliciesResponse(scheduling_policies=[one])
+            for one in seen
+        ),
+    )
+
+    script.on(
+        "UpdateSchedulingPolicy",
+        errors.PreconditionFailed("changed meanwhile"),
+        lambda _: pb.UpdateSchedulingPolicyResponse(),
+    )
+    await client.update_policy("p", decay_seconds=60)
+    last = script.sent("UpdateSchedulingPolicy")[-1].fairshare_policy
+    assert (last.share_decay_seconds, last.compute_reservation) == (60, 7)
 
 
 async def test_an_update_of_a_policy_that_is_not_there_is_told(

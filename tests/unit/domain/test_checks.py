@@ -4,6 +4,7 @@ import pytest
 
 from longshore.domain.checks import check_retry, check_size, check_tags, check_timeout
 from longshore.domain.errors import InvalidRequest, LimitExceeded, LongshoreError, Unimplemented
+from longshore.domain.limits import AWS, LONGSHORE, Limits
 from longshore.domain.request.container import check_container, needs_of
 from longshore.domain.request.definition import new_definition
 
@@ -61,17 +62,28 @@ def test_retries_at_their_limits() -> None:
     assert caught.value.message == "RetryAttempts must be provided with retry strategy"
 
 
-def test_timeouts_have_a_least() -> None:
-    check_timeout({"attemptDurationSeconds": 60})
-    for timeout in ({"attemptDurationSeconds": 59}, {}):
-        with pytest.raises(InvalidRequest):
-            check_timeout(timeout)
+@pytest.mark.parametrize("limits", [LONGSHORE, AWS])
+def test_timeouts_have_a_least(limits: Limits) -> None:
+    least = limits.timeout_min_seconds
+    check_timeout({"attemptDurationSeconds": least}, limits)
+    for timeout in ({"attemptDurationSeconds": least - 1}, {}):
+        with pytest.raises(InvalidRequest, match=f"must be at least {least}"):
+            check_timeout(timeout, limits)
 
 
-def test_sizes_at_their_limits() -> None:
-    check_size(30 * 1024, "SubmitJob")
-    with pytest.raises(LimitExceeded):
-        check_size(30 * 1024 + 1, "SubmitJob")
+@pytest.mark.parametrize(
+    ("operation", "limits", "most"),
+    [
+        ("SubmitJob", LONGSHORE, 256 * 1024),
+        ("SubmitJob", AWS, 30 * 1024),
+        ("RegisterJobDefinition", AWS, 24 * 1024),
+        ("CreateJobQueue", LONGSHORE, 30 * 1024),
+    ],
+)
+def test_sizes_at_their_limits(operation: str, limits: Limits, most: int) -> None:
+    check_size(most, operation, limits)
+    with pytest.raises(LimitExceeded, match=f"at most {most} are allowed"):
+        check_size(most + 1, operation, limits)
 
 
 def test_the_smallest_container_passes_and_needs_its_resources() -> None:
@@ -90,6 +102,24 @@ def test_requirements_win_over_the_deprecated_pair() -> None:
     assert (needs.vcpu_milli, needs.memory_mib, needs.gpus) == (2000, 8, 1)
 
 
+def test_parts_of_a_vcpu_are_eighths_or_with_the_limits_of_aws_none() -> None:
+    for value, milli in (("0.125", 125), (".5", 500), ("2.375", 2375), ("1.0", 1000)):
+        some = CONTAINER | {
+            "resourceRequirements": [
+                {"type": "VCPU", "value": value},
+                {"type": "MEMORY", "value": "4"},
+            ]
+        }
+        check_container(some)
+        assert needs_of(some).vcpu_milli == milli
+        with pytest.raises(InvalidRequest, match=r"must be a whole number from 1 to 2147483647\."):
+            check_container(some, limits=AWS)
+    refused(
+        {"resourceRequirements": [{"type": "VCPU", "value": "1" * 17}]},
+        "a whole number from 1 to 2147483647, or below 10000 a multiple of 0.125",
+    )
+
+
 def test_resources_must_be_there_and_whole() -> None:
     refused({"resourceRequirements": []}, "vCPU is not provided.")
     refused({"resourceRequirements": [], "vcpus": 1}, "Memory is not provided.")
@@ -97,8 +127,12 @@ def test_resources_must_be_there_and_whole() -> None:
     refused({"resourceRequirements": [], "vcpus": 1, "memory": 3}, "at least 4")
     for kind, value in (
         ("VCPU", "0"),
-        ("VCPU", "0.5"),
+        ("VCPU", "0.1"),
+        ("VCPU", "0.0"),
+        ("VCPU", "1.01"),
+        ("VCPU", "."),
         ("VCPU", "-1"),
+        ("VCPU", "1" * 17),
         ("VCPU", "1" * 11),
         ("VCPU", "\N{ARABIC-INDIC DIGIT ONE}"),
         ("MEMORY", "3"),
@@ -160,17 +194,53 @@ def test_limits_of_linux_members() -> None:
     check_container(CONTAINER | {"linuxParameters": fine})
 
 
-def test_what_is_for_fargate_or_not_supported_is_refused() -> None:
+def test_what_is_for_fargate_or_nodes_is_refused() -> None:
     refused({"networkConfiguration": {}}, "networkConfiguration not applicable for EC2.")
     refused({"ephemeralStorage": {"sizeInGiB": 21}}, "ephemeralStorage not applicable for EC2.")
     refused({"instanceType": "m6i"}, "multi-node jobs alone")
     refused({"jobRoleArn": "me"}, "jobRoleArn is not the ARN of a role")
-    for members, text in (
-        ({"enableExecuteCommand": True}, "enableExecuteCommand"),
-        ({"volumes": [{"efsVolumeConfiguration": {}}]}, "efsVolumeConfiguration"),
-        ({"volumes": [{"s3filesVolumeConfiguration": {}}]}, "s3filesVolumeConfiguration"),
+
+
+def efs(**members: Any) -> dict[str, Any]:
+    """A container with a volume on a file system of the network."""
+    volume = {"fileSystemId": "fs-1234abcd"} | members
+    return {"volumes": [{"name": "shared", "efsVolumeConfiguration": volume}]}
+
+
+def test_volumes_of_the_network_are_checked_for_form() -> None:
+    check_container(CONTAINER | efs(rootDirectory="/a", transitEncryption="DISABLED"))
+    refused(efs(fileSystemId="fs-1,addr=evil"), "fileSystemId is 'fs-1,addr=evil'")
+    refused(efs(rootDirectory="a"), "rootDirectory must be an absolute path")
+    refused(efs(rootDirectory="/" + "x" * 4096), "rootDirectory must be an absolute path")
+    both = efs()
+    both["volumes"][0]["host"] = {}
+    refused(both, "has both host and efsVolumeConfiguration")
+
+
+def a_log(driver: str, secret: str = "", **options: str) -> dict[str, Any]:
+    """A container whose output goes to a log driver."""
+    named = {name.replace("_", "-"): value for name, value in options.items()}
+    log: dict[str, Any] = {"logDriver": driver, "options": named}
+    if secret:
+        log["secretOptions"] = [{"name": secret, "valueFrom": "longshore:secret:a"}]
+    return {"logConfiguration": log}
+
+
+def test_log_drivers_know_their_options() -> None:
+    for fine in (
+        a_log("json-file", max_size="1m", tag="x"),
+        a_log("syslog", syslog_address="udp://h:514", mode="non-blocking"),
+        a_log("journald", labels="a"),
+        a_log("gelf", gelf_address="udp://h:12201"),
+        a_log("fluentd", fluentd_address="h:24224", cache_max_size="1m"),
+        a_log("splunk", "splunk-token", splunk_url="https://h:8088"),
+        a_log("awslogs", awslogs_group="g", awslogs_region="r"),
     ):
-        refused(members, text, Unimplemented)
+        check_container(CONTAINER | fine)
+    refused(a_log("json-file", gelf_address="x"), "json-file has no option 'gelf-address'; it has")
+    refused(a_log("journald", "splunk-token"), "journald has no option 'splunk-token'")
+    refused(a_log("gelf"), "options.gelf-address is required by the log driver gelf")
+    refused(a_log("splunk", splunk_url="h"), "options.splunk-token is required")
 
 
 def test_the_prefix_of_a_logs_name_is_one_that_a_log_may_have() -> None:
@@ -190,7 +260,7 @@ def test_secrets_need_names_of_their_own_and_a_place() -> None:
         CONTAINER
         | {
             "secrets": [secret, {"name": "m", "valueFrom": "longshore:secret:a/b:key"}],
-            "logConfiguration": driver | {"secretOptions": [secret]},
+            "logConfiguration": driver | {"secretOptions": [secret | {"name": "splunk-token"}]},
             "repositoryCredentials": {"credentialsParameter": "registry"},
         }
     )
@@ -220,16 +290,8 @@ def test_variables_need_names() -> None:
         refused({"environment": [variable]}, "needs a name")
 
 
-@pytest.mark.parametrize(
-    ("members", "text"),
-    [
-        ({"eksProperties": {}}, "eksProperties"),
-        ({"platformCapabilities": ["MANAGED_INSTANCES"]}, "platformCapabilities"),
-        ({"consumableResourceProperties": {"consumableResourceList": [{}]}}, "consumable"),
-    ],
-)
-def test_definitions_of_other_kinds_are_refused(members: dict[str, Any], text: str) -> None:
+def test_a_definition_is_for_one_platform() -> None:
     request = {"jobDefinitionName": "d", "type": "container", "containerProperties": CONTAINER}
     assert new_definition(request)["containerProperties"] == CONTAINER
-    with pytest.raises(Unimplemented, match=text):
-        new_definition(request | members)
+    with pytest.raises(Unimplemented, match="platformCapabilities"):
+        new_definition(request | {"platformCapabilities": ["EC2", "FARGATE"]})

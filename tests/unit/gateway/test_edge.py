@@ -6,6 +6,7 @@ import time
 import zlib
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from structlog.contextvars import merge_contextvars
@@ -36,6 +37,38 @@ async def test_tag_keys_repeat_in_the_query(stack: Any) -> None:
         assert response.status == 200
         assert await response.read() == b"{}"
     assert list(stack.last.request.tag_keys) == ["a b", "c+d"]
+
+
+async def test_as_many_tag_keys_as_there_may_be_fit_into_a_query(stack: Any) -> None:
+    """Of the longest characters, each of twelve bytes in a URL."""
+    keys = [f"{number:02}" + "\N{ROCKET}" * 126 for number in range(50)]
+    query = urlencode([("tagKeys", key) for key in keys])
+    async with stack.http("DELETE", f"/v1/tags/{ESCAPED}?{query}") as response:
+        assert response.status == 200
+    assert list(stack.last.request.tag_keys) == keys
+
+
+@pytest.mark.parametrize(
+    ("start", "says"),
+    [
+        (b"GET /v1/tags/" + b"x" * 200_000 + b" HTTP/1.1", "first line has more than 131072 bytes"),
+        (b"GET /v1/tags/x HTTP/1.1\r\nX-Long: " + b"x" * 10_000, "or a header does"),
+        (b"\xff\xfe\x00", "not valid HTTP"),
+        (b"POST /v1/submitjob HTTP/1.1\r\nContent-Length: -1", "not valid HTTP"),
+    ],
+    ids=["line", "header", "bytes", "length"],
+)
+async def test_what_is_no_request_is_refused_as_requests_are(
+    stack: Any, caplog: pytest.LogCaptureFixture, start: bytes, says: str
+) -> None:
+    answer = await _raw(stack, start + b"\r\nHost: localhost\r\n\r\n", ended=False)
+
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.split()[1] == b"400"
+    assert b"x-amzn-errortype: ClientException" in head
+    assert json.loads(body)["__type"] == "ClientException"
+    assert says in json.loads(body)["message"]
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b" \n", b'{"maxResults": null}'])
@@ -157,7 +190,10 @@ async def test_bad_members(stack: Any, method: str, path: str, body: str, messag
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/v1/", "/v1/startjob", "/v1/submitjob/", "/v1//submitjob", "/v2/submitjob", "/v1/tags/"],
+    [
+        *("/", "/v1/", "/v1/startjob", "/v1/submitjob/", "/v1//submitjob", "/v2/submitjob"),
+        *("/v1/tags/", "/v1/submit%0Ajob", "/%0D%0A"),
+    ],
 )
 async def test_unknown_route(stack: Any, path: str) -> None:
     status, code, _ = await stack.refused("POST", path, data=b"{}")
@@ -277,6 +313,50 @@ async def test_more_requests_than_the_gateway_takes(start: Callable[..., Any]) -
         await first
 
     assert found == (429, "TooManyRequestsException", "Too Many Requests")
+
+
+async def test_who_sends_slowly_keeps_nobody_out(start: Callable[..., Any]) -> None:
+    """Half a request takes no place from whole ones; of too many halves the oldest give way."""
+    half = b"POST /v1/submitjob HTTP/1.1\r\nHost: [::1]\r\nContent-Length: 9\r\n\r\n{"
+    async with start(concurrency=2) as stack:
+        port = int(stack.url.rpartition(":")[2])
+        slow = [await asyncio.open_connection("127.0.0.1", port) for _ in range(4)]
+        for number, (_, writer) in enumerate(slow):
+            writer.write(half)
+            if number >= 2:
+                answer = await asyncio.wait_for(slow[number - 2][0].readline(), 10)
+                assert b" 408 " in answer
+        for _ in range(3):
+            async with stack.http("GET", "/healthz") as response:
+                assert response.status == 200
+            answers = await asyncio.gather(
+                *(stack.boto("list_jobs", jobQueue="q") for _ in range(2))
+            )
+            assert len(answers) == 2
+        for _, writer in slow:
+            writer.close()
+
+
+async def test_a_request_that_arrives_when_all_places_are_taken(
+    start: Callable[..., Any],
+) -> None:
+    """It is refused once it is whole, as those are that come whole."""
+    async with start(concurrency=2) as stack:
+        stack.submission.hold = asyncio.Event()
+        port = int(stack.url.rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        head = b"POST /v1/listjobs HTTP/1.1\r\nHost: [::1]\r\nContent-Length: 2\r\n\r\n"
+        writer.write(head + b"{")
+        calls = []
+        for _ in range(2):
+            stack.submission.entered.clear()
+            calls.append(asyncio.create_task(stack.boto("list_jobs", jobQueue="q")))
+            await stack.submission.entered.wait()
+        writer.write(b"}")
+        assert b" 429 " in await asyncio.wait_for(reader.readline(), 10)
+        stack.submission.hold.set()
+        await asyncio.gather(*calls)
+        writer.close()
 
 
 @pytest.mark.parametrize(

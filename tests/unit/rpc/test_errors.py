@@ -1,6 +1,7 @@
 """The table of errors both ways, over a real server: unary and streaming."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from urllib.parse import quote
 
 import grpc
@@ -14,6 +15,7 @@ from longshore.domain import errors
 from longshore.rpc.channel import open_channel
 from longshore.rpc.errors import MESSAGE_LIMIT, code_of, from_rpc_error, to_status
 from longshore.rpc.server import GrpcServer
+from longshore.v1 import error_pb2
 
 SERVICE = "longshore.test.Echo"
 LEAVES = {
@@ -124,6 +126,31 @@ async def test_the_member_at_fault_arrives() -> None:
     error = from_rpc_error(told)
     assert isinstance(error, errors.InvalidRequest)
     assert error.member == "a.b[0]"
+
+
+@pytest.mark.parametrize("how", HOW)
+async def test_the_contracts_own_message_reads_what_a_refusal_tells(how: str) -> None:
+    """Clients made from the protos alone have no google.rpc."""
+    told, _ = await refused(how, errors.NotFound("gone", member="jobQueue"))
+    (details,) = (v for k, v in told.trailing_metadata() if k == "grpc-status-details-bin")
+    assert isinstance(details, bytes)
+    assert error_pb2.ErrorStatus.FromString(details) == error_pb2.ErrorStatus(
+        code=grpc.StatusCode.NOT_FOUND.value[0],
+        message="gone",
+        details=[
+            error_pb2.ErrorDetail(
+                type_url="type.googleapis.com/google.rpc.ErrorInfo",
+                value=error_pb2.ErrorInfo(
+                    reason="NOT_FOUND", domain="longshore", metadata={"member": "jobQueue"}
+                ),
+            )
+        ],
+    )
+
+
+def test_the_contract_names_every_reason() -> None:
+    proto = Path(__file__).parents[3] / "protos" / "longshore" / "v1" / "error.proto"
+    assert not [cls.reason for cls in LEAVES if f"{cls.reason} (" not in proto.read_text()]
 
 
 @pytest.mark.parametrize("how", HOW)

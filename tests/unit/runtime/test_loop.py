@@ -164,3 +164,15 @@ async def test_a_long_pass_is_followed_by_a_longer_gathering() -> None:
     async with asyncio.timeout(5):
         await loop.run()
     assert begun[1] - ended[0] >= 0.03
+
+
+async def test_a_stop_while_changes_gather_ends_it_at_once() -> None:
+    """Neither the gathering nor a whole interval is waited for."""
+    passes = Passes()
+    loop = Loop("test", passes, HOUR, gather=HOUR)
+    async with running(loop) as task:
+        await idle()
+        loop.stop()
+        async with asyncio.timeout(5):
+            await task
+    assert passes.count == 0

@@ -86,6 +86,24 @@ def test_a_sequence_goes_on_child_by_child_and_ends_with_the_first_failed() -> N
     assert (stand.backlog.succeeded, stand.backlog.failed, stand.backlog.unfinished) == (1, 3, 0)
 
 
+def test_what_waits_goes_on_by_how_the_other_has_to_end() -> None:
+    sequence = {"type": "SEQUENTIAL", "condition": "COMPLETE"}
+    pair = {"job": "chain", "type": "N_TO_N", "condition": "FAILURE"}
+    stand = Stand(
+        jobs("chain", arraySize=3, dependsOn=[sequence]),
+        jobs("mend", arraySize=3, dependsOn=[pair]),
+        jobs("after", dependsOn=[{"job": "chain", "condition": "COMPLETE"}]),
+        jobs("never", dependsOn=[{"job": "after", "condition": "FAILURE"}]),
+    )
+    for index, outcome in enumerate((Outcome.FAILED, Outcome.SUCCEEDED, Outcome.FAILED)):
+        stand.end(stand.start("chain", index), outcome)
+    assert stand.waiting() == [("mend", [0]), ("mend", [2]), ("after", [0])]
+    for started in (stand.start("mend", 0), stand.start("mend", 2), stand.start("after", 0)):
+        stand.end(started)
+    backlog = stand.backlog
+    assert (backlog.succeeded, backlog.failed, backlog.unfinished) == (4, 4, 0)
+
+
 def test_children_wait_for_their_pair_and_fail_with_it() -> None:
     stand = Stand(
         jobs("one", arraySize=3),

@@ -203,6 +203,36 @@ def test_dependencies_sequences_and_pairs_hold() -> None:
     assert found.jobs.succeeded == 2 + 1 + 3 + 3
 
 
+def test_no_more_run_than_caps_let_and_no_instance_is_ordered_for_the_others() -> None:
+    """Four at a time, of the array two; what is behind the array goes ahead of it."""
+    wide = [an_environment(maxvCpus=64)]
+    found = summary(
+        a_workload(
+            jobs("array", arraySize=8, maxRunning=2, duration=100),
+            jobs("others", count=8, duration=100),
+            computeEnvironments=wide,
+            queues=[a_queue(maxRunning=4)],
+        )
+    )
+    # From 60 s on four rounds of 100 s, on two instances of two vCPUs.
+    assert (found.makespan_seconds, found.peak_vcpus) == (460, 4)
+    assert found.jobs.succeeded == 16
+    alone = summary(
+        a_workload(jobs("array", arraySize=8, maxRunning=2, duration=100), computeEnvironments=wide)
+    )
+    assert (alone.makespan_seconds, alone.peak_vcpus) == (460, 2)
+
+
+def test_each_array_has_a_cap_of_its_own() -> None:
+    found = summary(
+        a_workload(
+            jobs("array", count=3, arraySize=4, maxRunning=1, duration=100),
+            computeEnvironments=[an_environment(maxvCpus=64)],
+        )
+    )
+    assert (found.makespan_seconds, found.jobs.succeeded) == (460, 12)
+
+
 def test_what_depends_on_a_failed_job_fails_without_running() -> None:
     found = summary(
         a_workload(

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 from unit.simulation.building import a_queue, a_workload, an_environment, jobs, simulate, summary
 
@@ -81,6 +82,29 @@ def test_with_parked_shapes_and_multi_node_jobs_in_the_mix() -> None:
         ]
     workload = fair(*parts, shareDecaySeconds=14400, shareDistribution=weights(a=1.0, b=4.0))
     time = held(workload)
+    assert time["a"] / time["b"] == pytest.approx(4.0, rel=0.05)
+
+
+def test_weights_hold_where_a_cap_is_what_is_short() -> None:
+    """The queue runs 20 jobs on up to 40 vCPUs; beside them arrays whose caps hold them back."""
+    parts = [*MIX]
+    for share in ("a", "b"):
+        parts += [
+            jobs(
+                f"{share}-capped",
+                shareIdentifier=share,
+                count=10,
+                arraySize=500,
+                maxRunning=1,
+                duration=around(1800),
+            ),
+            jobs(
+                f"{share}-large", shareIdentifier=share, vcpus=4, count=500, duration=around(1800)
+            ),
+        ]
+    workload = fair(*parts, shareDecaySeconds=7200, shareDistribution=weights(a=1.0, b=4.0))
+    queue = msgspec.structs.replace(workload.queues[0], max_running=20)
+    time = held(msgspec.structs.replace(workload, queues=(queue,)))
     assert time["a"] / time["b"] == pytest.approx(4.0, rel=0.05)
 
 

@@ -73,7 +73,7 @@ def test_a_whole_file_is_read(tmp_path: Path) -> None:
         ("job: array", "job: pairs", "$.jobs[3].dependsOn: jobs wait for each other in a circle."),
         ("times: 3", "times: 3, lasting: 1h", "$.jobs[5].repeat: repeat needs either times or"),
         ("every: 10m", "every: 0", "$.jobs[5].repeat: every must be above 0."),
-        ("count: 3", "count: 3, arraySize: 1", "$.jobs[1].arraySize: expected `int` >= 2."),
+        ("count: 3", "count: 3, arraySize: 0", "$.jobs[1].arraySize: expected `int` >= 1."),
         ("arraySize: 3, duration: 90, dependsOn: [{t", "duration: 90, dependsOn: [{t", "$.jobs[2]"),
         ("duration: 5m", "duration: 5m, vcpus: 2000", "$.jobs[0].vcpus: expected `float` <= 1024"),
         (

@@ -12,6 +12,7 @@ HANDED_OVER = {
     "job_specs",
     "job_dependencies",
     "job_requests",  # recorded, then acted on
+    "job_updates",  # recorded, then decided; the outcome is taken away
     "shapes",  # made when one is first asked for, forgotten when no live job has it
 }
 _COMMENT = re.compile(r"--.*")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from longshore.domain.errors import Unavailable
+from longshore.domain.limits import LONGSHORE
 from longshore.domain.request.submission import Submission
 from longshore.submission.submit import Submitter
 
@@ -13,7 +14,7 @@ class Failing(Submitter):
     """Refuses batches with a bad call, and loses its database after some that it stored."""
 
     def __init__(self, stores: int) -> None:
-        super().__init__(cast("Any", None), cast("Any", None))
+        super().__init__(cast("Any", None), cast("Any", None), LONGSHORE)
         self.stored: list[str] = []
         self._left = stores
 

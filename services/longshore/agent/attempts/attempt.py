@@ -151,8 +151,6 @@ class Attempt:
     journaled: asyncio.Event = field(default_factory=asyncio.Event)
     #: The scheduler has the last report.
     acknowledged: bool = False
-    #: The end that was acknowledged.
-    end: pb.AttemptChange | None = None
     #: Given back: it may come again under the same number.
     given_back: bool = False
     #: Whether the runtime may have something of it.

@@ -100,7 +100,7 @@ class Controller:
                         return None
                     started_at = await self._runtime.launch(attempt)
         except StepFailed as error:
-            self._health.failed(error)
+            self._health.failed(attempt.key.job_id.split(":")[0].split("#")[0], error)
             return _failed_to_start(attempt, error)
         except RuntimeAway as error:
             return await self._wait_for_runtime(attempt, error)

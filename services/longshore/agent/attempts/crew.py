@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from datetime import UTC
 
@@ -23,8 +22,6 @@ log = structlog.get_logger()
 
 #: What an attempt ends with.
 _LAST = (pb.ATTEMPT_STATUS_ENDED, pb.ATTEMPT_STATUS_RETURNED)
-#: Attempts remembered after they are forgotten, so that an assignment said twice runs once.
-REMEMBERED = 10_000
 
 
 class Crew:
@@ -44,16 +41,18 @@ class Crew:
         self._group = group
         self._attempts: dict[AttemptKey, Attempt] = {}
         self._tasks: dict[AttemptKey, asyncio.Task[None]] = {}
-        #: How attempts ended of which nothing is left here, if that is known.
-        self._past: OrderedDict[AttemptKey, pb.AttemptChange | None] = OrderedDict()
         self._found: dict[AttemptKey, Found] = {}
         self._unconfirmed: set[AttemptKey] = set()
         self.outbox = Outbox(journal, self._acknowledged)
+        #: Set once it is known what an earlier life of this agent left.
+        self.recovered = asyncio.Event()
         #: Set when an attempt was forgotten.
         self.changed = asyncio.Event()
 
     def known_keys(self) -> list[AttemptKey]:
         """Every attempt that is known or was found, for the registration."""
+        if not self.recovered.is_set():
+            return list(self._journal.entries.keys() | self._attempts.keys())
         return list(dict.fromkeys([*self._attempts, *(key.whole() for key in self._found)]))
 
     def live(self) -> int:
@@ -70,6 +69,9 @@ class Crew:
 
         Attempts that have something running are watched at once. Attempts that never started wait
         until the scheduler has confirmed that they are still wanted.
+
+        Raises:
+            RuntimeAway: what runs cannot be found out yet; nothing is done.
         """
         self._found = await self._runtime.find()
         unacknowledged = {
@@ -96,6 +98,7 @@ class Crew:
                 self._drive(attempt)
         if self._attempts or self._found:
             log.info("agent.recovered", attempts=len(self._attempts), unknown=len(self._found))
+        self.recovered.set()
 
     def apply_set(
         self, assignments: Iterable[pb.Assignment], stops: Iterable[pb.AttemptStop]
@@ -129,31 +132,42 @@ class Crew:
         """
         for assignment in assignments:
             key = AttemptKey.of(assignment.key)
-            end = self._past.get(key) if on_record else None
-            if key in self._attempts or (key in self._past and end is None):
-                continue
-            attempt = Attempt(key, assignment)
-            divide(attempt)
-            self._attempts[key] = attempt
+            if key not in self._attempts and key not in self._journal.past:
+                self._take_on(key, assignment)
+            elif on_record:
+                self._say_again(key, assignment)
+
+    def _take_on(self, key: AttemptKey, assignment: pb.Assignment) -> None:
+        attempt = self._attempts[key] = Attempt(key, assignment)
+        divide(attempt)
+        self._journal.assigned(assignment)
+        found = self._found.pop(key, None)
+        if attempt.parts:
+            _recover_parts(attempt, {}, self._found)
+            for part in attempt.parts:
+                self._runtime.adopt(part)
+        elif found is not None:
+            attempt.handle, attempt.address = found.handle, found.address
+            if found.started_at is not None:
+                self.outbox.add(attempt.started(found.started_at))
+            self._runtime.adopt(attempt)
+        metrics.ASSIGNED.inc()
+        self._drive(attempt)
+
+    def _say_again(self, key: AttemptKey, assignment: pb.Assignment) -> None:
+        """Says an end once more that was acknowledged and yet is not on record.
+
+        It could not be stored; now it may be.
+        """
+        attempt = self._attempts.get(key)
+        if attempt is None:
+            attempt = self._attempts[key] = Attempt(key, assignment)
+            attempt.phase, attempt.acknowledged = Phase.REMOVED, True
             self._journal.assigned(assignment)
-            if end is not None:
-                # Acknowledged, and yet not on record: it could not be stored. It is said once more.
-                del self._past[key]
-                attempt.phase = Phase.REMOVED
-                self.outbox.add(end, attempt.journaled)
-                continue
-            found = self._found.pop(key, None)
-            if attempt.parts:
-                _recover_parts(attempt, {}, self._found)
-                for part in attempt.parts:
-                    self._runtime.adopt(part)
-            elif found is not None:
-                attempt.handle, attempt.address = found.handle, found.address
-                if found.started_at is not None:
-                    self.outbox.add(attempt.started(found.started_at))
-                self._runtime.adopt(attempt)
-            metrics.ASSIGNED.inc()
-            self._drive(attempt)
+        change = self._journal.entries[key].change
+        if attempt.acknowledged and change is not None:
+            attempt.acknowledged = False
+            self.outbox.add(change, attempt.journaled)
 
     def stop(self, stop: pb.AttemptStop) -> None:
         """Asks for the end of an attempt; of one that is not known there is nothing to end."""
@@ -238,7 +252,7 @@ class Crew:
     def _acknowledged(self, change: pb.AttemptChange) -> None:
         attempt = self._attempts.get(AttemptKey.of(change.key))
         if attempt is not None and change.status in _LAST:
-            attempt.acknowledged, attempt.end = True, change
+            attempt.acknowledged = True
             self._forget_if_done(attempt)
         self.changed.set()
 
@@ -246,10 +260,6 @@ class Crew:
         if attempt.acknowledged and attempt.phase is Phase.REMOVED:
             del self._attempts[attempt.key]
             self._journal.forgotten(attempt.key)
-            if not attempt.given_back:
-                self._past[attempt.key] = attempt.end
-            if len(self._past) > REMEMBERED:
-                self._past.popitem(last=False)
             self.changed.set()
 
 

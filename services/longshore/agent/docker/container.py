@@ -15,6 +15,7 @@ process gains no privileges by what it executes unless the container is privileg
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,7 @@ from longshore.agent.attempts.attempt import (
 )
 from longshore.agent.attempts.environment import environment
 from longshore.agent.docker.intake import Bounds
+from longshore.agent.docker.network_volume import AMAZON, FileSystems, impossible
 from longshore.v1 import agent_service_pb2 as pb
 from longshore.v1 import container_pb2, job_definition_pb2
 
@@ -74,12 +76,13 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What an instance allows each container."""
+    """What an instance allows each container, and where file systems of the network are to it."""
 
     pids: int
     log_file_mib: int
     log_files: int
     spool_mib: int
+    file_systems: FileSystems = AMAZON
 
 
 def refused(member: str, why: str) -> StepFailed:
@@ -127,7 +130,7 @@ def container_config(
     instance_id: str,
     compute_environment: str,
     surroundings: Surroundings,
-    gpu_ids: list[str],
+    gpu_ids: Sequence[str],
     limits: Limits,
     variables: dict[str, str],
     secrets: SecretValues = NO_SECRETS,
@@ -159,12 +162,14 @@ def container_config(
         "Labels": own_labels,
         "HostConfig": _host_config(assignment, surroundings, gpu_ids, limits),
     }
-    binds, mounts = _volumes(assignment, instance_id, is_shared=surroundings.position > 0)
+    config["HostConfig"]["LogConfig"]["Config"] |= secrets.log_options
+    binds, mounts = _volumes(
+        assignment, instance_id, limits.file_systems, is_shared=surroundings.position > 0
+    )
     if binds:
         config["HostConfig"]["Binds"] = binds
     if mounts:
         config["HostConfig"]["Mounts"] = mounts
-    config["HostConfig"]["LogConfig"]["Config"] |= secrets.log_options
     if container.command:
         config["Cmd"] = list(container.command)
     if container.user:
@@ -183,8 +188,12 @@ def refuse_impossible(container: Container) -> None:
     if container.enable_execute_command:
         raise refused("enableExecuteCommand", "is not supported")
     for volume in container.volumes:
-        if volume.HasField("efs_volume_configuration"):
-            raise refused("volumes.efsVolumeConfiguration", "is not supported")
+        member = impossible(volume.efs_volume_configuration)
+        if member is not None:
+            raise refused(
+                f"volumes.efsVolumeConfiguration.{member}",
+                f"of volume {volume.name} is not supported: the engine mounts it by NFS alone",
+            )
         if volume.HasField("s3files_volume_configuration"):
             raise refused("volumes.s3filesVolumeConfiguration", "is not supported")
     if container.log_configuration.log_driver == "awsfirelens":
@@ -214,7 +223,10 @@ def anchor_config(
 
 
 def _host_config(
-    assignment: pb.Assignment, surroundings: Surroundings, gpu_ids: list[str], limits: Limits
+    assignment: pb.Assignment,
+    surroundings: Surroundings,
+    gpu_ids: Sequence[str],
+    limits: Limits,
 ) -> dict[str, Any]:
     container = assignment.container
     shares = assignment.resources.vcpu_milli * 1024 // 1000
@@ -239,7 +251,7 @@ def _host_config(
         ]
     if gpu_ids:
         host["DeviceRequests"] = [
-            {"Driver": "", "DeviceIDs": gpu_ids, "Capabilities": [["gpu"]]},
+            {"Driver": "", "DeviceIDs": list(gpu_ids), "Capabilities": [["gpu"]]},
         ]
     if surroundings.ipc:
         host["IpcMode"] = surroundings.ipc
@@ -311,7 +323,7 @@ def _linux(linux: container_pb2.LinuxParameters, memory: int) -> dict[str, Any]:
 
 
 def _volumes(
-    assignment: pb.Assignment, instance_id: str, *, is_shared: bool
+    assignment: pb.Assignment, instance_id: str, file_systems: FileSystems, *, is_shared: bool
 ) -> tuple[list[str], list[dict[str, Any]]]:
     """Binds for host paths, which the engine creates if missing, and mounts for all else."""
     container = assignment.container
@@ -340,6 +352,9 @@ def _volumes(
         if name in shared:
             mount["Source"] = name
             mount["VolumeOptions"] = {"Labels": {INSTANCE_LABEL: instance_id}}
+        if volume.HasField("efs_volume_configuration"):
+            driver = file_systems.driver_config(volume.efs_volume_configuration)
+            mount["VolumeOptions"]["DriverConfig"] = driver
         mounts.append(mount)
     return binds, mounts
 
@@ -350,7 +365,7 @@ def volume_name(assignment: pb.Assignment, volume: str) -> str:
 
 
 def shared_volumes(assignment: pb.Assignment) -> list[str]:
-    """The volumes that need a name because they are mounted more than once.
+    """The volumes that need a name: they are mounted more than once, or are of the network.
 
     Of several containers those of any of them are. The others are anonymous, so that the engine
     removes them with the container.
@@ -358,8 +373,22 @@ def shared_volumes(assignment: pb.Assignment) -> list[str]:
     container, task = assignment.container, assignment.task
     points = [point.source_volume for point in container.mount_points]
     several = {point.source_volume for c in task.containers for point in c.mount_points}
+    networked = network_volumes(assignment)
     return [
         volume_name(assignment, volume.name)
         for volume in (*container.volumes, *task.volumes)
-        if not volume.host.source_path and (points.count(volume.name) > 1 or volume.name in several)
+        if not volume.host.source_path
+        and (points.count(volume.name) > 1 or volume.name in several or volume.name in networked)
+    ]
+
+
+def network_volumes(assignment: pb.Assignment) -> list[str]:
+    """The volumes on file systems of the network that are mounted."""
+    container, task = assignment.container, assignment.task
+    points = {point.source_volume for point in container.mount_points}
+    points.update(point.source_volume for c in task.containers for point in c.mount_points)
+    return [
+        volume.name
+        for volume in (*container.volumes, *task.volumes)
+        if volume.HasField("efs_volume_configuration") and volume.name in points
     ]

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,8 +38,11 @@ from longshore.agent.docker.container import (
     container_config,
     container_name,
     log_bounds,
+    network_volumes,
+    refused,
     shared_volumes,
     trial_config,
+    volume_name,
 )
 from longshore.agent.docker.door import Door
 from longshore.agent.docker.engine import (
@@ -60,6 +63,7 @@ from longshore.agent.docker.sandbox import IMAGE, SANDBOX_LABEL, SandboxError
 from longshore.agent.endpoint.document import Facts
 from longshore.agent.endpoint.endpoint import Endpoint
 from longshore.agent.endpoint.server import NotFetched
+from longshore.agent.gpu import IN_CONTAINER, GpuPool
 from longshore.agent.logs.spool import Spool
 from longshore.agent.runtime import Found, Joined
 from longshore.agent.secret.reading import Secrets
@@ -118,6 +122,7 @@ class DockerRuntime:
             log_file_mib=config.container_log_mib,
             log_files=config.container_log_files,
             spool_mib=config.spool_mib,
+            file_systems=config.file_systems,
         )
         self._images = Images(engine, config.pull, config.pull_attempts, Logins(secrets))
         self._network = Network(engine, config)
@@ -127,8 +132,7 @@ class DockerRuntime:
         self._containers: dict[str, _Container] = {}
         #: Where the engine keeps images and containers, once it was asked.
         self._root: Path | None = None
-        self._free_gpus = [str(index) for index in range(config.gpus)]
-        self._gpus_of: dict[AttemptKey, list[str]] = {}
+        self._gpus = GpuPool(config.gpu_ids, IN_CONTAINER)
         #: Of attempts of several containers, the one whose namespaces they share.
         self._anchors: dict[AttemptKey, asyncio.Task[str]] = {}
 
@@ -152,7 +156,7 @@ class DockerRuntime:
                 image=IMAGE,
                 labels={SANDBOX_LABEL: instance_id, INSTANCE_LABEL: instance_id},
                 network_mode=await self._network.mode(node=False),
-                gpus=self._config.gpus > 0,
+                gpus=bool(self._config.gpu_ids),
             )
             created = await self._engine.call(containers.create(config, name=name), CREATE_SECONDS)
             await self._engine.call(created.start(), START_SECONDS)
@@ -183,23 +187,24 @@ class DockerRuntime:
     async def find(self) -> dict[AttemptKey, Found]:
         """The containers with this instance's label."""
         found: dict[AttemptKey, Found] = {}
-        for listed in await self._list():
+        try:
+            there = [c for c in await self._list() if SANDBOX_LABEL not in c["Labels"]]
+            shown = {c["Id"]: await self._show(c["Id"]) for c in there}
+        except (EngineAwayError, EngineTimeoutError) as error:
+            raise RuntimeAway(str(error)) from error
+        for listed in there:
             labels = listed["Labels"]
-            if SANDBOX_LABEL in labels:
-                continue
             key = AttemptKey(
                 labels[JOB_LABEL], int(labels[ATTEMPT_LABEL]), int(labels.get(CONTAINER_LABEL, 0))
             )
-            shown = await self._show(listed["Id"])
-            if shown is not None:
+            container = shown[listed["Id"]]
+            if container is not None:
                 found[key] = Found(
                     listed["Id"],
-                    _time(shown["State"]["StartedAt"]),
-                    await self._address(shown) if "#" in key.job_id else "",
+                    _time(container["State"]["StartedAt"]),
+                    await self._address(container) if "#" in key.job_id else "",
                 )
-            held = [gpu for gpu in labels.get(GPUS_LABEL, "").split(",") if gpu in self._free_gpus]
-            self._free_gpus = [gpu for gpu in self._free_gpus if gpu not in held]
-            self._gpus_of[key] = held
+            self._gpus.restore(key, filter(None, labels.get(GPUS_LABEL, "").split(",")))
         return found
 
     def adopt(self, attempt: Attempt) -> None:
@@ -255,7 +260,7 @@ class DockerRuntime:
             started_at = await self._launch(attempt)
         except RuntimeAway:
             if not attempt.reached:
-                self._release_gpus(attempt.key)
+                self._gpus.release(attempt.key)
             raise
         if attempt.is_node:
             await self._find_address(attempt)
@@ -304,7 +309,7 @@ class DockerRuntime:
         """Reads the rest of the output and closes the log."""
         self._endpoint.shut_out(attempt)
         # The attempt is over for the scheduler, which may place the next one on its GPUs.
-        self._release_gpus(attempt.key)
+        self._gpus.release(attempt.key)
         container = self._containers.get(attempt.handle)
         name = attempt.assignment.log_stream_name
         if container is not None and attempt.started_at is not None:
@@ -322,11 +327,14 @@ class DockerRuntime:
         name = container_name(self._config.instance_id, attempt.key)
         await self._delete(attempt.handle or name)
         self._containers.pop(attempt.handle, None)
+        # What was collected before the agent's last start was found with its GPUs.
         if attempt.of is not None:
+            self._gpus.release(attempt.key)
             return
         self._anchors.pop(attempt.key, None)
         for volume in shared_volumes(attempt.assignment):
             await self._delete_volume(volume)
+        self._gpus.release(attempt.key)
 
     async def discard(self, key: AttemptKey, found: Found) -> None:
         """Removes a container of which nobody knows any more."""
@@ -337,7 +345,7 @@ class DockerRuntime:
                 log.warning("container.not_removed", error=str(error))
                 await asyncio.sleep(RETRY_SECONDS)
             else:
-                self._release_gpus(key)
+                self._gpus.release(key)
                 return
 
     async def run(self, suspect: Callable[[], object]) -> None:
@@ -367,7 +375,7 @@ class DockerRuntime:
     # Launch
 
     async def _launch(self, attempt: Attempt) -> datetime:
-        gpu_ids = self._take_gpus(attempt)
+        gpu_ids = self._gpus.take(attempt.key, attempt.assignment.resources.gpus)
         for tries in range(1, LAUNCH_TRIES + 1):
             surroundings = await self._surroundings(attempt)
             if not attempt.handle:
@@ -383,16 +391,22 @@ class DockerRuntime:
                     await self._delete(attempt.handle)
                     self._forget_container(attempt)
                     continue
+                if (volume := _unmounted(error, attempt)) is not None:
+                    raise StepFailed(
+                        "CannotCreateVolumeError", f"volume {volume}: {_said(error)}"
+                    ) from error
                 raise _refused("CannotStartContainerError", error, attempt) from error
             except EngineAwayError as error:
                 raise RuntimeAway(str(error)) from error
             except EngineTimeoutError as error:
                 if (started_at := await self.started(attempt)) is not None:
                     return started_at
+                volumes = ", ".join(network_volumes(attempt.assignment))
+                mounting = f"; it mounts the network's volumes {volumes}" if volumes else ""
                 raise StepFailed(
                     "DockerTimeoutError",
-                    f"Could not transition to started; {error}",
-                    may_be_machine=True,
+                    f"Could not transition to started; {error}{mounting}",
+                    may_be_machine=not volumes,
                 ) from error
         container = self._containers[attempt.handle]
         container.output.follow_soon()
@@ -500,7 +514,7 @@ class DockerRuntime:
         self._anchors.pop(attempt.key.whole(), None)
 
     async def _create(
-        self, attempt: Attempt, surroundings: Surroundings, gpu_ids: list[str]
+        self, attempt: Attempt, surroundings: Surroundings, gpu_ids: Sequence[str]
     ) -> str:
         assignment = attempt.assignment
         config = await self._container_config(attempt, surroundings, gpu_ids)
@@ -524,7 +538,7 @@ class DockerRuntime:
                     # Left by a creation whose answer never came; it was never started.
                     await self._delete(name)
                 else:
-                    raise _refused("CannotCreateContainerError", error, attempt) from error
+                    raise await self._not_created(error, attempt) from error
             except EngineUnreachableError as error:
                 attempt.reached = was_reached
                 raise RuntimeAway(str(error)) from error
@@ -540,8 +554,26 @@ class DockerRuntime:
                 return created.id
         raise StepFailed("CannotCreateContainerError", f"gave up after {LAUNCH_TRIES} tries")
 
+    async def _not_created(self, error: EngineError, attempt: Attempt) -> StepFailed:
+        """The failure of an attempt whose container the engine refuses.
+
+        Of a log driver that it has not it says only that there is no such plugin.
+        """
+        driver = attempt.assignment.container.log_configuration.log_driver
+        if not driver or f"logging plugin {driver}" not in error.message:
+            return _refused("CannotCreateContainerError", error, attempt)
+        known = ""
+        with contextlib.suppress(EngineError, EngineAwayError, EngineTimeoutError):
+            info = await self._engine.call(self._engine.docker.system.info(), INSPECT_SECONDS)
+            known = f", which has {', '.join(sorted(info['Plugins']['Log']))}"
+        return refused(
+            "logConfiguration.logDriver",
+            f"{driver} is no log driver of the engine of instance "
+            f"{self._config.instance_id}{known}",
+        )
+
     async def _container_config(
-        self, attempt: Attempt, surroundings: Surroundings, gpu_ids: list[str]
+        self, attempt: Attempt, surroundings: Surroundings, gpu_ids: Sequence[str]
     ) -> dict[str, Any]:
         # An anchor has no door of its own: what it joined does, if that may have one.
         way = await self._door.way(await self._network.mode(node=attempt.is_node))
@@ -552,7 +584,7 @@ class DockerRuntime:
             surroundings=surroundings,
             gpu_ids=gpu_ids,
             limits=self._limits,
-            variables=await self._endpoint.let_in(attempt, way),
+            variables=await self._endpoint.let_in(attempt, way) | self._gpus.variables(gpu_ids),
             secrets=attempt.secrets or NO_SECRETS,
         )
 
@@ -683,21 +715,6 @@ class DockerRuntime:
     def _container(self, attempt: Attempt) -> Any:
         return self._engine.docker.containers.container(attempt.handle)
 
-    # GPUs are held by one attempt alone
-
-    def _take_gpus(self, attempt: Attempt) -> list[str]:
-        if attempt.key in self._gpus_of:
-            return self._gpus_of[attempt.key]
-        wanted = attempt.assignment.resources.gpus
-        if wanted > len(self._free_gpus):
-            raise StepFailed("CannotCreateContainerError", f"{wanted} GPUs are not free")
-        taken, self._free_gpus = self._free_gpus[:wanted], self._free_gpus[wanted:]
-        self._gpus_of[attempt.key] = taken
-        return taken
-
-    def _release_gpus(self, key: AttemptKey) -> None:
-        self._free_gpus += self._gpus_of.pop(key, [])
-
 
 def _company_gone(error: EngineError, surroundings: Surroundings) -> bool:
     """Whether a failure comes from the death of what a container was to share something of."""
@@ -707,6 +724,18 @@ def _company_gone(error: EngineError, surroundings: Surroundings) -> bool:
         "cannot join network" in text
         or "No such container" in text
         or ("namespace" in text and "not running" in text)
+    )
+
+
+def _unmounted(error: EngineError, attempt: Attempt) -> str | None:
+    """Which of an attempt's volumes of the network could not be mounted; None: it is not that."""
+    return next(
+        (
+            volume
+            for volume in network_volumes(attempt.assignment)
+            if f"/{volume_name(attempt.assignment, volume)}/" in error.message
+        ),
+        None,
     )
 
 

@@ -6,6 +6,7 @@ command and writes down its exit code. Nothing else tells of an attempt, so it s
 - `pid`: made by the supervisor as its first act, and only if it is not there: of two supervisors
   for one attempt, the second ends without running anything;
 - `out`, `err`: what the command prints; the agent turns them into the spool's lines;
+- `gpus`: the GPUs that are the attempt's alone, a line each;
 - `exit`: the exit code, as a shell has it (128 and the signal's number after a signal).
 
 When the command has ended the supervisor kills what it left in its process group, itself included,
@@ -19,7 +20,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,6 +45,7 @@ from longshore.agent.docker.container import refuse_impossible, refused
 from longshore.agent.endpoint.document import Facts
 from longshore.agent.endpoint.endpoint import Endpoint, Way
 from longshore.agent.endpoint.server import NotFetched
+from longshore.agent.gpu import IN_PROCESS, GpuPool
 from longshore.agent.logs.spool import Spool
 from longshore.agent.process.output import ProcessOutput
 from longshore.agent.runtime import Found, Joined
@@ -105,6 +107,7 @@ class ProcessRuntime:
         self._root = config.data_dir / "attempts"
         self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._processes: dict[AttemptKey, _Process] = {}
+        self._gpus = GpuPool(config.gpu_ids, IN_PROCESS)
 
     async def answers(self) -> bool:
         """Always: there is nothing in between."""
@@ -131,6 +134,7 @@ class ProcessRuntime:
         for key, directory, started_at in await asyncio.to_thread(_supervised, self._root):
             address = await self._address() if "#" in key.job_id else ""
             found[key] = Found(str(directory), started_at, address)
+            self._gpus.restore(key, _gpus_of(directory))
         return found
 
     def adopt(self, attempt: Attempt) -> None:
@@ -168,6 +172,8 @@ class ProcessRuntime:
         secrets = attempt.secrets or NO_SECRETS
         variables |= environment(assignment, self._config.compute_environment, secrets.environment)
         variables |= await self._endpoint.let_in(attempt, Way.LOOPBACK)
+        gpus = self._gpus.take(attempt.key, assignment.resources.gpus)
+        variables |= self._gpus.variables(gpus)
         command = list(assignment.container.command)
         if not command:
             raise StepFailed(
@@ -185,7 +191,7 @@ class ProcessRuntime:
         directory = self._root / attempt.key.path()
         attempt.handle = str(directory)
         try:
-            child = _start(directory, attempt.key, command, variables)
+            child = _start(directory, attempt.key, command, variables, gpus)
         except OSError as error:
             raise StepFailed(
                 "CannotStartContainerError", str(error), may_be_machine=True
@@ -223,6 +229,8 @@ class ProcessRuntime:
     async def collect(self, attempt: Attempt) -> None:
         """Takes the rest of the output and closes the log."""
         self._endpoint.shut_out(attempt)
+        # The attempt is over for the scheduler, which may place the next one on its GPUs.
+        self._gpus.release(attempt.key)
         process = self._processes.get(attempt.key)
         name = attempt.assignment.log_stream_name
         if process is not None:
@@ -236,12 +244,15 @@ class ProcessRuntime:
         self._processes.pop(attempt.key, None)
         if attempt.handle:
             await asyncio.to_thread(shutil.rmtree, attempt.handle, ignore_errors=True)
+        # What was collected before the agent's last start was found with them.
+        self._gpus.release(attempt.key)
 
-    async def discard(self, key: AttemptKey, found: Found) -> None:  # noqa: ARG002
+    async def discard(self, key: AttemptKey, found: Found) -> None:
         """Kills and removes what belongs to no attempt."""
         directory = Path(found.handle)
         _kill_group(_supervisor_pid(directory), directory)
         await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+        self._gpus.release(key)
 
     async def run(self, suspect: Callable[[], object]) -> None:  # noqa: ARG002 - always there
         """Takes output as it comes, until cancelled."""
@@ -407,7 +418,6 @@ def refuse_unsupported(assignment: pb.Assignment) -> None:
         "linuxParameters.maxSwap": linux.HasField("max_swap"),
         "logConfiguration.logDriver": container.log_configuration.log_driver
         not in ("", "awslogs", "json-file"),
-        "resourceRequirements": assignment.resources.gpus > 0,
     }
     for member, asked in members.items():
         if asked:
@@ -415,11 +425,16 @@ def refuse_unsupported(assignment: pb.Assignment) -> None:
 
 
 def _start(
-    directory: Path, key: AttemptKey, command: list[str], variables: dict[str, str]
+    directory: Path,
+    key: AttemptKey,
+    command: list[str],
+    variables: dict[str, str],
+    gpus: Iterable[str],
 ) -> "subprocess.Popen[bytes]":
     work = directory / "work"
     work.mkdir(parents=True, exist_ok=True, mode=0o700)
     (directory / "key").write_text(f"{key.job_id} {key.attempt} {key.container}\n")
+    (directory / "gpus").write_text("".join(f"{gpu}\n" for gpu in gpus))
     return subprocess.Popen(  # noqa: S603 - running the job's command is what this is for
         ["/bin/sh", "-c", _SUPERVISOR, "longshore-attempt", str(directory), *command],
         cwd=work,
@@ -429,6 +444,14 @@ def _start(
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+
+
+def _gpus_of(directory: Path) -> list[str]:
+    """The GPUs of the attempt whose directory it is."""
+    try:
+        return (directory / "gpus").read_text().split()
+    except FileNotFoundError:
+        return []
 
 
 def _try(directory: Path) -> None:

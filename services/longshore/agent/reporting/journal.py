@@ -1,5 +1,8 @@
 """The agent's memory on disk: what it accepted, what it reported and what is not acknowledged yet.
 
+How the last attempts ended stays in it, although they are acknowledged and forgotten: one may be
+live on record all the same, as its end could not be stored, and is not to run again.
+
 An append-only file of records, each `length, crc32, kind, payload`. A record reaches the page cache
 when it is appended, so it survives the agent's death; `flush` makes all records appended so far
 survive the machine's. A torn tail is cut at the next start. The file is written anew when it has
@@ -20,6 +23,7 @@ import os
 import struct
 import time
 import zlib
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +34,8 @@ from longshore.v1 import agent_service_pb2 as pb
 _HEADER = struct.Struct("<IIB")
 #: The file is written anew past this size, in bytes, and past four times what is live.
 COMPACT_BYTES = 1024 * 1024
+#: Attempts remembered after they are forgotten.
+REMEMBERED = 10_000
 
 
 class _Kind(enum.IntEnum):
@@ -39,7 +45,8 @@ class _Kind(enum.IntEnum):
     ACKNOWLEDGED = 4
     FORGOTTEN = 5
     LAST_CHANGE = 6
-    PROGRESS = 7
+    PAST = 7
+    PROGRESS = 8
 
 
 @dataclass(slots=True)
@@ -58,6 +65,8 @@ class Journal:
 
     def __init__(self, path: Path | None) -> None:
         self.entries: dict[AttemptKey, Entry] = {}
+        #: How attempts ended that were forgotten last.
+        self.past: OrderedDict[AttemptKey, pb.AttemptChange] = OrderedDict()
         #: Reports without an acknowledgement, by sequence number, in order.
         self.reports: dict[int, pb.AgentReport] = {}
         self.sequence = time.time_ns() // 1_000_000
@@ -75,7 +84,7 @@ class Journal:
 
     def assigned(self, assignment: pb.Assignment) -> None:
         """Keeps an accepted assignment."""
-        self.entries[AttemptKey.of(assignment.key)] = Entry(assignment)
+        self._apply_assigned(assignment)
         self._append(_Kind.ASSIGNED, assignment)
 
     def stop_wanted(self, stop: pb.AttemptStop) -> None:
@@ -107,8 +116,9 @@ class Journal:
         return done
 
     def forgotten(self, key: AttemptKey) -> None:
-        """Lets an attempt go."""
-        if self.entries.pop(key, None) is not None:
+        """Lets an attempt go, but for how it ended. One that was given back may come again."""
+        if key in self.entries:
+            self._apply_forgotten(key)
             self._append(_Kind.FORGOTTEN, key.message())
 
     async def flush(self) -> None:
@@ -134,6 +144,22 @@ class Journal:
             os.close(self._file)
             self._file = None
 
+    def _apply_assigned(self, assignment: pb.Assignment) -> None:
+        key = AttemptKey.of(assignment.key)
+        # Of one that has ended the end is said once more: it does not run, whatever happens.
+        self.entries[key] = Entry(assignment, change=self.past.get(key))
+
+    def _apply_forgotten(self, key: AttemptKey) -> None:
+        entry = self.entries.pop(key, None)
+        if entry is not None and entry.change is not None:
+            self._apply_past(entry.change)
+
+    def _apply_past(self, change: pb.AttemptChange) -> None:
+        if change.status == pb.ATTEMPT_STATUS_ENDED:
+            self.past[AttemptKey.of(change.key)] = change
+        if len(self.past) > REMEMBERED:
+            self.past.popitem(last=False)
+
     def _apply_report(self, report: pb.AgentReport) -> None:
         self.sequence = report.sequence
         self.reports[report.sequence] = report
@@ -141,6 +167,11 @@ class Journal:
             entry = self.entries.get(AttemptKey.of(change.key))
             if entry is not None:
                 entry.change = change
+
+    def _apply_acknowledged(self, sequence: int) -> None:
+        self.sequence = max(self.sequence, sequence)
+        for number in [number for number in self.reports if number <= sequence]:
+            del self.reports[number]
 
     def _append(self, kind: _Kind, message: "_Message") -> None:
         if self._file is not None:
@@ -175,8 +206,7 @@ class Journal:
     def _replay(self, kind: int, payload: bytes) -> None:
         match kind:
             case _Kind.ASSIGNED:
-                assignment = pb.Assignment.FromString(payload)
-                self.entries[AttemptKey.of(assignment.key)] = Entry(assignment)
+                self._apply_assigned(pb.Assignment.FromString(payload))
             case _Kind.STOP:
                 stop = pb.AttemptStop.FromString(payload)
                 if (entry := self.entries.get(AttemptKey.of(stop.key))) is not None:
@@ -184,12 +214,11 @@ class Journal:
             case _Kind.REPORT:
                 self._apply_report(pb.AgentReport.FromString(payload))
             case _Kind.ACKNOWLEDGED:
-                sequence = pb.AgentAcknowledge.FromString(payload).sequence
-                self.sequence = max(self.sequence, sequence)
-                for number in [number for number in self.reports if number <= sequence]:
-                    del self.reports[number]
+                self._apply_acknowledged(pb.AgentAcknowledge.FromString(payload).sequence)
             case _Kind.FORGOTTEN:
-                self.entries.pop(AttemptKey.of(pb.AttemptKey.FromString(payload)), None)
+                self._apply_forgotten(AttemptKey.of(pb.AttemptKey.FromString(payload)))
+            case _Kind.PAST:
+                self._apply_past(pb.AttemptChange.FromString(payload))
             case _Kind.LAST_CHANGE | _Kind.PROGRESS:
                 self._replay_change(pb.AttemptChange.FromString(payload), kind)
             case _:
@@ -207,6 +236,8 @@ class Journal:
         yield _record(
             _Kind.ACKNOWLEDGED, pb.AgentAcknowledge(sequence=acknowledged).SerializeToString()
         )
+        for change in self.past.values():
+            yield _record(_Kind.PAST, change.SerializeToString())
         for entry in self.entries.values():
             yield _record(_Kind.ASSIGNED, entry.assignment.SerializeToString())
             if entry.stop is not None:

@@ -13,7 +13,7 @@ from longshore.agent import machine, metrics
 from longshore.agent.attempts.crew import Crew
 from longshore.agent.config import AgentConfig
 from longshore.agent.health import Health
-from longshore.domain.errors import LongshoreError, PreconditionFailed, Unavailable
+from longshore.domain.errors import LongshoreError, NotFound, PreconditionFailed, Unavailable
 from longshore.rpc.batch import fitting
 from longshore.rpc.channel import open_channel, reconnect_backoff
 from longshore.rpc.errors import from_rpc_error
@@ -55,8 +55,11 @@ class SchedulerStream:
         self._notice: pb.AgentNotice | None = None
         #: Set when the scheduler wants no more attempts here.
         self.draining = asyncio.Event()
-        #: Set when the instance is over on record.
+        #: Set when the instance is over on record, or may not join.
         self.over = asyncio.Event()
+        #: Why a machine that joins by itself may not.
+        self.refusal: LongshoreError | None = None
+        self._was_taken_in = False
 
     async def run(self) -> None:
         """Keeps a stream until cancelled, or until the instance is over on record."""
@@ -67,7 +70,14 @@ class SchedulerStream:
                     await self._session(stub)
                 except PreconditionFailed as error:
                     log.warning("agent.over", error=error.message)
+                    # Of a machine that joins by itself no record could be over: it may not join.
+                    self.refusal = error if self._config.unmanaged else None
                     self.over.set()
+                except NotFound as error:
+                    log.warning("agent.unknown", error=error.message)
+                    if self._config.unmanaged and not self._was_taken_in and self._crew.empty:
+                        self.refusal = error
+                        self.over.set()
                 except (LongshoreError, TimeoutError) as error:
                     log.info("stream.broken", error=str(error), failures=self._backoff.failures)
                 if not self.over.is_set():
@@ -87,15 +97,17 @@ class SchedulerStream:
                 part = await self._next_answer(call)
                 registered.MergeFrom(part)
             self._backoff.reset()
+            self._was_taken_in = True
             metrics.CONNECTED.set(1)
             log.info(
                 "agent.registered",
                 session_id=registered.session_id,
                 assignments=len(registered.assignments),
             )
-            self._apply_registered(registered)
+            seconds = registered.heartbeat_interval.ToTimedelta().total_seconds()
+            self._heartbeat_seconds = seconds or DEFAULT_HEARTBEAT_SECONDS
             sending = asyncio.ensure_future(self._send(call))
-            receiving = asyncio.ensure_future(self._receive(call))
+            receiving = asyncio.ensure_future(self._receive(call, registered))
             try:
                 await asyncio.wait({sending, receiving}, return_when=asyncio.FIRST_COMPLETED)
             finally:
@@ -122,8 +134,14 @@ class SchedulerStream:
             instance_id=config.instance_id,
             compute_environment=config.compute_environment,
             resources=resources_pb2.Resources(
-                vcpu_milli=config.vcpu_milli, memory_mib=config.memory_mib, gpus=config.gpus
+                vcpu_milli=config.vcpu_milli,
+                memory_mib=config.memory_mib,
+                gpus=len(config.gpu_ids),
             ),
+            gpu_devices=[
+                pb.GpuDevice(uuid=gpu.uuid, name=gpu.name, memory_mib=gpu.memory_mib)
+                for gpu in config.gpus_found
+            ],
             runtime=self._identity.runtime,
             instance_type=config.instance_type,
             architecture=machine.architecture(),
@@ -147,8 +165,6 @@ class SchedulerStream:
         return response.registered
 
     def _apply_registered(self, registered: pb.AgentRegistered) -> None:
-        seconds = registered.heartbeat_interval.ToTimedelta().total_seconds()
-        self._heartbeat_seconds = seconds or DEFAULT_HEARTBEAT_SECONDS
         self._crew.apply_set(registered.assignments, registered.stops)
         if registered.draining:
             self.draining.set()
@@ -184,7 +200,10 @@ class SchedulerStream:
         heartbeat = pb.AgentHeartbeat(live_attempts=self._crew.live(), health=self._said)
         await call.write(pb.ConnectRequest(heartbeat=heartbeat))
 
-    async def _receive(self, call: Call) -> None:
+    async def _receive(self, call: Call, registered: pb.AgentRegistered) -> None:
+        # What is wanted is told from what is here, which an engine that is away knows alone.
+        await self._crew.recovered.wait()
+        self._apply_registered(registered)
         while True:
             response = await call.read()
             if not isinstance(response, pb.ConnectResponse):

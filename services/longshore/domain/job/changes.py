@@ -6,7 +6,7 @@ from copy import copy
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 
-from longshore.domain.job.happening import Ended, Following
+from longshore.domain.job.happening import Altered, Ended, Following
 from longshore.domain.job.job import WHOLE, JobKey, JobStatus, Stop
 from longshore.domain.job.record import (
     AttemptMove,
@@ -36,6 +36,8 @@ _LISTS = (
     "released",
     "returned",
     "revived",
+    "reshaped",
+    "altered",
 )
 
 
@@ -75,6 +77,10 @@ class Changes:
     returned: list[LiveAttempt] = field(default_factory=list)
     #: Attempts that had ended and are live again.
     revived: list[LiveAttempt] = field(default_factory=list)
+    #: Jobs and children that have another shape from their next attempt on.
+    reshaped: list[tuple[JobKey, int]] = field(default_factory=list)
+    #: Users' changes of jobs that wait.
+    altered: list[Altered] = field(default_factory=list)
     demand: Counter[int] = field(default_factory=Counter)
     settled: Counter[int] = field(default_factory=Counter)
     #: Whether the event log says anything of this transaction.

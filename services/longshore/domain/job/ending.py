@@ -39,11 +39,20 @@ RETURNED = "Its instance gave it back before it started"
 
 
 def take_report(
-    attempts: Attempts, changes: Changes, report: AttemptReport, rules: tuple[ExitRule, ...]
+    attempts: Attempts,
+    changes: Changes,
+    report: AttemptReport,
+    rules: tuple[ExitRule, ...],
+    larger: int | None = None,
 ) -> None:
     """Moves an attempt and its job as reported; what is known or no longer wanted is ignored.
 
-    `rules` are its job's evaluateOnExit.
+    Args:
+        attempts: that are live.
+        changes: what is decided.
+        report: of the attempt.
+        rules: its job's evaluateOnExit.
+        larger: the shape of the next attempt, where that is to have more memory.
     """
     live = attempts.live.get((report.key, report.attempt))
     if live is None:
@@ -59,7 +68,7 @@ def take_report(
     if report.ended and live.key.is_node:
         _end_node(attempts, changes, live, report, rules)
     elif report.ended:
-        _end(attempts, changes, live, report, rules)
+        _end(attempts, changes, live, report, rules, larger)
 
 
 def failed_report(
@@ -151,6 +160,7 @@ def _end(
     live: LiveAttempt,
     report: AttemptReport,
     rules: tuple[ExitRule, ...],
+    larger: int | None,
 ) -> None:
     end = AttemptEnd(report.exit_code, report.reason, report.status_reason or "", live.stop)
     verdict = judge(end, attempt=live.attempt, attempts_max=live.attempts_max, rules=rules)
@@ -159,7 +169,7 @@ def _end(
     before = JobStatus.RUNNING if live.running else JobStatus.STARTING
     changes.count(live.key, before, verdict.status)
     if verdict.status is JobStatus.RUNNABLE:
-        _again(changes, live, verdict)
+        _again(changes, live, verdict, larger)
     else:
         changes.move(
             JobMove(
@@ -250,12 +260,17 @@ def _end_job(
     changes.move(move, last.attempt)
 
 
-def _again(changes: Changes, live: LiveAttempt, verdict: Verdict) -> None:
-    """Puts a job to the front of its queue for its next attempt."""
+def _again(
+    changes: Changes, live: LiveAttempt, verdict: Verdict, larger: int | None = None
+) -> None:
+    """Puts a job to the front of its queue for its next attempt, in a larger shape if there is."""
     key = live.key.job
     index = key.array_index
+    shape_id = live.shape_id if larger is None else larger
+    if shape_id != live.shape_id:
+        changes.reshaped.append((key, shape_id))
     changes.make_ready(
-        NewEntry(live.job_queue, key.job_id, live.shape_id, live.seq, index, index + 1, FRONT)
+        NewEntry(live.job_queue, key.job_id, shape_id, live.seq, index, index + 1, FRONT)
     )
     changes.move(JobMove(key, JobStatus.RUNNABLE, verdict.status_reason), live.attempt)
 

@@ -1,6 +1,7 @@
 """What happens to jobs, and makes them move on."""
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from longshore.domain.job.job import JobKey, Stop
@@ -26,9 +27,9 @@ class Spawned:
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """Something that a job waits for is over: it alone is to be looked at."""
+    """Something that a job or child waits for is over: it alone is to be looked at."""
 
-    job_id: uuid.UUID
+    key: JobKey
 
 
 #: What is followed to those that it reaches, now or by a later tick: each of them is `Reached`.
@@ -51,7 +52,7 @@ class Reached:
 
 @dataclass(frozen=True, slots=True)
 class Doomed:
-    """A job that a waiting one waits for, directly or through others, has failed."""
+    """A job whose success a waiting one waits for, directly or through others, has failed."""
 
     key: JobKey
 
@@ -78,6 +79,19 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Altered:
+    """A user changes a job that waits; of an array, its children that wait."""
+
+    key: JobKey
+    #: Of the record of the change, which has the rest of it.
+    update_id: int
+    #: Whether its queue or share changes.
+    moves: bool
+    #: The shape, and its queue, in place of each that the job and its children have.
+    shapes: Mapping[int, tuple[int, str]]
+
+
+@dataclass(frozen=True, slots=True)
 class ToStop:
     """An attempt must not go on: its time is over, or its instance's."""
 
@@ -97,4 +111,6 @@ class Returned:
     is_lost: bool
 
 
-Happening = Returned | Submitted | Reached | Doomed | Counted | Asked | ToStop | AttemptReport
+Happening = (
+    Returned | Submitted | Reached | Doomed | Counted | Asked | Altered | ToStop | AttemptReport
+)

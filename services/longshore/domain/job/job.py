@@ -5,7 +5,7 @@ import uuid
 from dataclasses import dataclass
 from enum import StrEnum
 
-from longshore.domain.errors import InvalidRequest
+from longshore.domain.errors import InvalidRequest, NotFound
 from longshore.domain.job.retry import ExitRule, should_retry
 
 #: array_index of a single job, a multi-node job and an array parent.
@@ -16,7 +16,7 @@ _NODE_0 = -2
 #: A UUID as it is always written, and the index of a child or a node: at most five digits, no
 #: other spelling.
 _KEY = re.compile(
-    r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:([:#])(0|[1-9][0-9]{0,4}))?", re.IGNORECASE
+    r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:([:#])(0|[1-9][0-9]{0,6}))?", re.IGNORECASE
 )
 
 
@@ -40,6 +40,7 @@ class JobStatus(StrEnum):
 ESSENTIAL_EXITED = "Essential container in task exited"
 FAILED_TO_START = "Task failed to start"
 DEPENDENCY_FAILED = "Dependent Job failed"
+DEPENDENCY_SUCCEEDED = "Dependent Job succeeded, and this job was for its failure"
 ARRAY_CHILD_FAILED = "Array Child Job failed"
 QUEUE_DELETED = "JobQueue deleted"
 TOO_MANY_TAGS = "The total number of combined tags from the job and job definition is over 50"
@@ -110,6 +111,20 @@ class JobKey:
         if mark == "#":
             return cls.node(uuid.UUID(job_id), int(index))
         return cls(uuid.UUID(job_id), WHOLE if index is None else int(index))
+
+    @classmethod
+    def named(cls, text: str, member: str = "jobId") -> "JobKey":
+        """As `parse`, of a job that is to be there: what is no id is the id of none.
+
+        Raises:
+            NotFound: it is none of them; it names the member.
+        """
+        try:
+            return cls.parse(text, member)
+        except InvalidRequest:
+            raise NotFound(
+                f"{member} is {text[:64]!r}, which is the id of no job.", member=member
+            ) from None
 
 
 class StopKind(StrEnum):

@@ -15,10 +15,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from longshore.domain.job.altering import alter
 from longshore.domain.job.asking import act
 from longshore.domain.job.changes import Changes
 from longshore.domain.job.ending import stop, take_report
 from longshore.domain.job.happening import (
+    Altered,
     Asked,
     Counted,
     Doomed,
@@ -77,12 +79,14 @@ def advance(jobs: Jobs, happenings: Iterable[Happening], now: datetime) -> Chang
         match happening:
             case AttemptReport(key=key):
                 rules = jobs.exit_rules.get(key.job_id, ())
-                take_report(jobs.attempts, changes, happening, rules)
+                take_report(jobs.attempts, changes, happening, rules, jobs.larger.get(key))
             case ToStop(key=key, attempt=number, why=why):
                 if (live := jobs.attempts.live.get((key, number))) is not None:
                     stop(jobs.attempts, changes, live, why)
             case Asked():
                 act(jobs, changes, happening)
+            case Altered():
+                alter(jobs, changes, happening)
             case Returned():
                 take_back(jobs, changes, happening)
             case Counted(counts=counts):

@@ -1,6 +1,10 @@
-"""Retry strategies: evaluateOnExit as AWS Batch documents it."""
+"""Retry strategies: evaluateOnExit as AWS Batch documents it, and memory that grows."""
 
+import math
 from dataclasses import dataclass
+
+#: How the reason of a container begins that the kernel ended for want of memory; AWS's word.
+OUT_OF_MEMORY = "OutOfMemoryError"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,20 @@ class ExitRule:
             on_reason=entry.get("onReason"),
             on_status_reason=entry.get("onStatusReason"),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryGrowth:
+    """More memory for the attempt after one that had too little, up to a bound."""
+
+    factor: float
+    max_mib: int
+
+    def after(self, memory_mib: int, reason: str | None) -> int:
+        """The memory of the attempt after one that had so much and ended for a reason."""
+        if not (reason or "").startswith(OUT_OF_MEMORY):
+            return memory_mib
+        return max(memory_mib, min(math.ceil(memory_mib * self.factor), self.max_mib))
 
 
 def should_retry(

@@ -1,8 +1,8 @@
 """Jobs and children that wait: when they fail, and when they may run.
 
-A job that waits for others fails with the first of them that fails, and may run once all have
-succeeded; the children of an array wait likewise. What was cancelled meanwhile fails when its turn
-comes.
+A job that waits for others may run once all of them have ended as it asks, with success as a rule,
+and fails with the first that has ended otherwise; the children of an array wait likewise. What was
+cancelled meanwhile fails when its turn comes.
 """
 
 import uuid
@@ -33,8 +33,8 @@ def admit(jobs: Jobs, changes: Changes, row: JobFacts) -> None:
         return
     if row.job_queue not in jobs.queues:
         changes.fail(row.key, QUEUE_DELETED, 0)
-    elif look.failed:
-        changes.fail(row.key, DEPENDENCY_FAILED, 0)
+    elif look.unmet is not None:
+        changes.fail(row.key, look.unmet, 0)
     elif row.key.job_id in jobs.tagged:
         changes.fail(row.key, TOO_MANY_TAGS, 0)
     else:
@@ -50,8 +50,8 @@ def look_at(jobs: Jobs, changes: Changes, row: JobFacts) -> None:
     if row.status is not JobStatus.PENDING or row.key.job_id in jobs.spawned:
         return
     look = outlook(jobs.edges.get(row.key.job_id, ()))
-    if look.failed:
-        doom(jobs, changes, row)
+    if look.unmet is not None:
+        _give_up(changes, row, look.unmet)
         return
     changes.left.append((row.key.job_id, look.left))
     if not look.left:
@@ -59,10 +59,14 @@ def look_at(jobs: Jobs, changes: Changes, row: JobFacts) -> None:
 
 
 def doom(_: Jobs, changes: Changes, row: JobFacts) -> None:
-    """A waiting job can never run."""
+    """A waiting job can never run: one whose success it needs fails with this step."""
     if row.status is JobStatus.PENDING:
-        asked = row.request_reason if row.is_cancelled else None
-        changes.fail(row.key, asked or DEPENDENCY_FAILED, row.attempt)
+        _give_up(changes, row, DEPENDENCY_FAILED)
+
+
+def _give_up(changes: Changes, row: JobFacts, unmet: str) -> None:
+    asked = row.request_reason if row.is_cancelled else None
+    changes.fail(row.key, asked or unmet, row.attempt)
 
 
 def _make_ready(jobs: Jobs, changes: Changes, row: JobFacts) -> None:
@@ -97,10 +101,11 @@ def move_children(jobs: Jobs, changes: Changes, keys: Iterable[JobKey]) -> None:
         for key in keys
         if key not in jobs.runnable and (key not in rows or rows[key].status is JobStatus.PENDING)
     ]
-    others = {key for child in children for key in child.waits_for}
+    others = {key for child in children for key, _ in child.waits_for}
     found = {key: status for key in others if (status := final_status(key, rows)) is not None}
     decided = decide(children, found)
-    fail_children(jobs, changes, decided.failed, DEPENDENCY_FAILED)
+    for unmet, failed in decided.failed.items():
+        fail_children(jobs, changes, failed, unmet)
     _make_children_ready(jobs, changes, decided.ready)
 
 

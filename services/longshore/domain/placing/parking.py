@@ -84,11 +84,17 @@ class Parking:
             shapes: all of them.
         """
         rooms = list(freed)
+        # Many shapes are alike to instances, and are looked at once.
+        fits: dict[tuple[Resources, bool], bool] = {}
         for shape_id in list(self.parked):
             shape = shapes[shape_id]
-            if any(
-                free.holds(shape.need) and (is_empty or not shape.nodes) for free, is_empty in rooms
-            ):
+            kind = shape.need, shape.nodes > 0
+            if kind not in fits:
+                fits[kind] = any(
+                    free.holds(shape.need) and (is_empty or not shape.nodes)
+                    for free, is_empty in rooms
+                )
+            if fits[kind]:
                 del self.parked[shape_id]
 
     def unpark_after_holds(self, runnable: Collection[int]) -> None:

@@ -18,6 +18,9 @@ by priority (`sharing`). There instances are held for one single job and one mul
 time, those whose turn comes first: under a policy everything waits long where much waits, and
 instances held for all of it would be given out in the order in which jobs end, not in turn.
 
+An array and a queue may have a cap on what runs at one time (`capping`): what it holds back is
+passed over, and nothing is held for it.
+
 How the code differs: jobs of one shape are alike, so a shape that was found not to fit is not tried
 again in the same pass, and entries stand for ranges of array children. The cost is in shapes,
 entries and instances, never in the length of the backlog.
@@ -29,6 +32,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
 from longshore.domain.job.job import JobKey
+from longshore.domain.placing.capping import Alike, OpenCaps
 from longshore.domain.placing.holding import HoldsInTurn, hold, hold_again, takers_of_nodes
 from longshore.domain.placing.opening import OpenRooms, Room
 from longshore.domain.placing.shapes import Entry, Placement, Plan, Shape, Snapshot, Waiting
@@ -66,17 +70,18 @@ def plan(
         for name, found in rooms.items()
     }
     result = Plan()
+    caps, alike = OpenCaps(snapshot), Alike()
     long_since = now - hold_after
     for turn in _turns(snapshot, by_environment, seed):
-        waiting = _wait(snapshot, turn, long_since)
+        waiting = _wait(snapshot, turn, alike, long_since)
         for queue_name, environments in turn.items():
             if queue_name in snapshot.sharing:
-                _share(result, queue_name, snapshot, turn, limit, long_since)
+                _share(result, queue_name, snapshot, turn, caps, limit, long_since)
                 continue
             for entry in snapshot.heads.get(queue_name, ()):
                 while waiting and (waiting[0].rank, waiting[0].seq) < (entry.rank, entry.seq):
                     hold(snapshot, turn, waiting.popleft(), long_since)
-                _fill(result, entry, snapshot, environments, limit, long_since)
+                _fill(result, entry, snapshot, environments, caps, alike, limit, long_since)
         for left in waiting:
             hold(snapshot, turn, left, long_since)
     result.held = {held for fleet in by_environment.values() for held in fleet.held()}
@@ -105,7 +110,10 @@ def _turns(
 
 
 def _wait(
-    snapshot: Snapshot, turn: Mapping[str, list[OpenRooms]], long_since: datetime
+    snapshot: Snapshot,
+    turn: Mapping[str, list[OpenRooms]],
+    alike: Alike,
+    long_since: datetime,
 ) -> deque[Waiting]:
     """What did not fit before, of queues of one priority.
 
@@ -123,7 +131,8 @@ def _wait(
     for queue in turn.keys() & snapshot.sharing.keys():
         hold_again(snapshot, queue, turn, long_since)
     for late in sorted(waiting, key=lambda w: w.ready_at):
-        if late.ready_at <= long_since and not snapshot.shapes[late.shape_id].nodes:
+        shape = snapshot.shapes[late.shape_id]
+        if late.ready_at <= long_since and not shape.nodes and alike.may_hold(shape):
             hold(snapshot, turn, late, long_since)
     nodes = (w for w in waiting if snapshot.shapes[w.shape_id].nodes)
     return deque(sorted(nodes, key=lambda w: (w.rank, w.seq, w.ready_at)))
@@ -134,30 +143,44 @@ def _fill(
     entry: Entry,
     snapshot: Snapshot,
     environments: list[OpenRooms],
+    caps: OpenCaps,
+    alike: Alike,
     limit: int,
     long_since: datetime,
 ) -> None:
-    """Places what fits of an entry, and notes what is left: as more to do, or as unplaced."""
+    """Places what fits of an entry, and notes what is left: as more to do, or as unplaced.
+
+    What a cap holds back is neither: it is tried again when the cap leaves something.
+    """
     shape = snapshot.shapes[entry.shape_id]
     if result.partial or shape.shape_id in result.unplaced:
         return
     if len(result.placements) >= limit:
         result.partial = True
         return
+    waiting = Waiting(shape.shape_id, entry.ready_at, entry.rank, entry.seq)
+    if alike.is_vain(shape):
+        result.unplaced[shape.shape_id] = waiting
+        return
+    most = min(entry.end_index - entry.next_index, caps.left(shape, environments))
+    if most <= 0:
+        return
     # A multi-node job goes into one plan whole, also where that takes the plan past its limit.
     if shape.nodes:
         done = _place_nodes(entry, shape, takers_of_nodes(snapshot, environments), result)
     else:
-        whole = entry.next_index, entry.end_index
-        done = _place(entry, whole, shape, environments, result, limit)
-    if done == entry.end_index - entry.next_index:
+        part = entry.next_index, entry.next_index + most
+        done = _place(entry, part, shape, environments, result, limit)
+    caps.take(shape, done)
+    if done == most:
         return
     if not shape.nodes and len(result.placements) >= limit:
         result.partial = True
         return
-    waiting = Waiting(shape.shape_id, entry.ready_at, entry.rank, entry.seq)
     result.unplaced[shape.shape_id] = waiting
-    hold(snapshot, {shape.job_queue: environments}, waiting, long_since)
+    alike.fail(shape)
+    if alike.may_hold(shape):
+        hold(snapshot, {shape.job_queue: environments}, waiting, long_since)
 
 
 def _share(
@@ -165,6 +188,7 @@ def _share(
     queue: str,
     snapshot: Snapshot,
     turn: Mapping[str, list[OpenRooms]],
+    caps: OpenCaps,
     limit: int,
     long_since: datetime,
 ) -> None:
@@ -179,15 +203,14 @@ def _share(
             line.skip()
         elif len(result.placements) >= limit:
             result.partial = True
-        elif not (most := line.most(entry)):
-            line.fail(entry, is_reserved=True)
-        else:
+        elif most := _most(line, entry, snapshot, caps, turn[queue]):
             done = 0
             if not (is_vain := line.is_vain(entry)):
                 holds.pass_on(snapshot.shapes[entry.shape_id])
             if entry.shape_id in holds.shapes or not is_vain:
                 done = _place_part(result, entry, (line.index, most), snapshot, turn[queue], limit)
                 line.take(entry, done)
+                caps.take(snapshot.shapes[entry.shape_id], done)
             if done < most and len(result.placements) < limit:
                 holds.hold(line.fail(entry), long_since)
     if not result.partial:
@@ -195,6 +218,28 @@ def _share(
     result.partial |= line.close()
     result.unplaced |= line.unplaced
     result.reserved |= line.reserved
+
+
+def _most(
+    line: Line,
+    entry: Entry,
+    snapshot: Snapshot,
+    caps: OpenCaps,
+    environments: list[OpenRooms],
+) -> int:
+    """How many jobs of the entry that is next may be placed; 0 if it is passed over."""
+    shape = snapshot.shapes[entry.shape_id]
+    if caps.is_full(shape.job_queue):
+        line.stop()
+        return 0
+    left = caps.left(shape, environments)
+    if not left:
+        line.pass_over(entry)
+        return 0
+    most = min(line.most(entry), left)
+    if not most:
+        line.fail(entry, is_reserved=True)
+    return most
 
 
 def _rule_out(line: Line, environments: list[OpenRooms]) -> None:

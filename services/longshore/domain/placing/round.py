@@ -11,6 +11,7 @@ from datetime import datetime
 
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.fair_share import Ledger, SharePolicy, Standing
+from longshore.domain.placing.capping import Capped, Caps
 from longshore.domain.placing.lacking import RESERVED, Lacking, lacking
 from longshore.domain.placing.opening import Room
 from longshore.domain.placing.parking import Parking
@@ -38,6 +39,7 @@ class Ground:
     #: Of queues that have one, and what the shares of these use.
     policies: Mapping[str, SharePolicy] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
+    caps: Caps = field(default_factory=Caps)
 
     def placeable(self) -> tuple[Queue, ...]:
         """Queues with the environments on which jobs may be placed now."""
@@ -120,12 +122,36 @@ def begin(
 
 
 def hungry(ground: Ground, parking: Parking) -> dict[str, list[int]]:
-    """Shapes with RUNNABLE jobs that may find room, by queue."""
+    """Shapes with RUNNABLE jobs that may find room, and that no cap holds back, by queue."""
     found: dict[str, list[int]] = {}
+    held = _held(ground, parking)
     for shape_id in ground.runnable:
-        queue = ground.shapes[shape_id].job_queue
-        if shape_id not in parking.parked and queue in ground.queues:
-            found.setdefault(queue, []).append(shape_id)
+        shape = ground.shapes[shape_id]
+        if (
+            shape_id not in parking.parked
+            and shape.job_queue in ground.queues
+            and ground.caps.left(shape, held)
+        ):
+            found.setdefault(shape.job_queue, []).append(shape_id)
+    return found
+
+
+def _held(ground: Ground, parking: Parking) -> list[Shape]:
+    """Shapes for which an instance is held and that found no room yet, where caps ask for them."""
+    if not ground.caps.queues:
+        return []
+    waiting = parking.held & parking.parked.keys() & ground.runnable.keys()
+    return [ground.shapes[shape_id] for shape_id in waiting]
+
+
+def capped(ground: Ground, parking: Parking) -> dict[int, Capped]:
+    """Shapes with RUNNABLE jobs that a cap holds back, and which."""
+    found: dict[int, Capped] = {}
+    held = _held(ground, parking)
+    for shape_id in ground.runnable:
+        why = ground.caps.why(ground.shapes[shape_id], held)
+        if why is not None and ground.shapes[shape_id].job_queue in ground.queues:
+            found[shape_id] = why
     return found
 
 
@@ -178,7 +204,12 @@ def propose(
         now: the time.
         seed: which queue of several that are alike comes first goes with it.
     """
-    parked = parking.waiting(ground.runnable)
+    # Nothing is held for what a cap holds back.
+    parked = tuple(
+        waiting
+        for waiting in parking.waiting(ground.runnable)
+        if ground.caps.left(ground.shapes[waiting.shape_id])
+    )
     asking = {entry.shape_id for entries in heads.values() for entry in entries}
     snapshot = Snapshot(
         queues=ground.placeable(),
@@ -190,6 +221,12 @@ def propose(
         hopeless=ground.hopeless(asking | {waiting.shape_id for waiting in parked}),
         sharing=sharing,
         held=frozenset(parking.held | parking.gathering.keys()),
+        left_of_arrays={
+            shape_id: ground.caps.of_array(ground.shapes[shape_id])
+            for shape_id in asking
+            if ground.shapes[shape_id].max_running
+        },
+        left_of_queues={name: ground.caps.of_queue(name) for name in ground.caps.queues},
     )
     return plan(snapshot, now, seed)
 

@@ -25,6 +25,9 @@ class Shape:
     #: Of a queue with a policy: whose jobs they are, and how soon among these.
     share: str = ""
     priority: int = 0
+    #: Of an array with a cap, which has its shape to itself: how many children run at one time; 0
+    #: for any number.
+    max_running: int = 0
 
     @property
     def milli(self) -> int:
@@ -108,6 +111,9 @@ class Snapshot:
     sharing: Mapping[str, Sharing] = field(default_factory=dict)
     #: Shapes for which the plan before held instances.
     held: frozenset[int] = frozenset()
+    #: How many more jobs may be placed of arrays with a cap, by shape, and of queues with one.
+    left_of_arrays: Mapping[int, int] = field(default_factory=dict)
+    left_of_queues: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,11 +83,14 @@ class Line:
         self._failed: set[Kind] = set()
         self.unplaced: dict[int, Waiting] = {}
         self.reserved: set[int] = set()
+        #: Shapes that a cap holds back, and whether it holds back all that is left.
+        self._capped: set[int] = set()
+        self._is_full = False
         self._settle()
 
     def __bool__(self) -> bool:
         """Whether it is known who is next."""
-        return bool(self._turns) and not self._is_stopped
+        return bool(self._turns) and not self._is_stopped and not self._is_full
 
     @property
     def item(self) -> Entry | Waiting:
@@ -118,6 +121,16 @@ class Line:
         """Passes over what is next."""
         self._items[self._turns.share].popleft()
         self._settle()
+
+    def pass_over(self, entry: Entry) -> None:
+        """Passes over all jobs of a shape: a cap holds them back."""
+        self._capped.add(entry.shape_id)
+        self._taken.pop(self._shapes[entry.shape_id].share, None)
+        self._settle()
+
+    def stop(self) -> None:
+        """Passes over all that is left: the cap of the queue holds it back."""
+        self._is_full = True
 
     def take(self, entry: Entry, count: int) -> None:
         """Counts jobs of the entry that is next as placed."""
@@ -180,7 +193,7 @@ class Line:
             if isinstance(item, Entry)
         }
         left |= self._sharing.unread.keys() | self._exhausted
-        return any(
+        return not self._is_full and any(
             not (s in self.unplaced or self._is_failed(s) or self._is_reserved(s)) for s in left
         )
 
@@ -201,11 +214,16 @@ class Line:
         while self._turns:
             share = self._turns.share
             items = self._items[share]
-            while items and isinstance(items[0], Entry) and items[0].shape_id in self.unplaced:
+            while items and self._is_passed_over(items[0]):
                 items.popleft()
             if items or share in self._blocked:
                 return
             self._turns.leave()
+
+    def _is_passed_over(self, item: Entry | Waiting) -> bool:
+        """Whether it found no room in this plan, or a cap holds it back."""
+        passed = item.shape_id in self.unplaced or item.shape_id in self._capped
+        return passed and isinstance(item, Entry)
 
 
 def _by_share(

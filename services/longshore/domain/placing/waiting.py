@@ -35,6 +35,8 @@ class Why(StrEnum):
     #: Waiting helps: there is no instance yet, or none with room.
     NO_INSTANCE = "NO_INSTANCE"
     NO_ROOM = "NO_ROOM"
+    #: As many run as the cap of their array or queue lets run.
+    CAPPED = "CAPPED"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from longshore.domain.fair_share import Standing
+from longshore.domain.placing.capping import Capped
 from longshore.domain.placing.lacking import Lack, Lacking
 from longshore.domain.placing.waiting import Block, Launched, Shortage, Wait, Why
 
@@ -49,6 +50,7 @@ _HINTS = {
     Why.TOO_LARGE: "Ask for less, or allow larger types in a compute environment of the queue.",
 }
 _WAITING = "WAITING_FOR_CAPACITY"
+_HELD_BY_CAP = "HELD_BY_CAP"
 #: Of queues with a policy: the constant reason beside why the job waits.
 SHARE_NOT_NEXT = "SHARE_NOT_NEXT"
 _NO_NODES = (
@@ -84,6 +86,8 @@ def blocked(block: Block) -> str:
 
 def code_of(why: Why | None) -> str:
     """The constant reason."""
+    if why is Why.CAPPED:
+        return _HELD_BY_CAP
     return _BLOCKED[why][0] if why in _BLOCKED else _WAITING
 
 
@@ -96,6 +100,14 @@ def waits(wait: Wait) -> str:
     """What is waited for, and what the provider is short of."""
     said = lacks(wait.lacking)
     return f"{said} {short_of(wait.shortages)}" if wait.shortages else said
+
+
+def capped(by: Capped) -> str:
+    """Which cap is waited for: `Held by the cap of its queue: 5 of 5 run.`."""
+    said = f"Held by the cap of its {'array' if by.of_array else 'queue'}"
+    if by.is_kept:
+        return f"{said} of {by.most}: the next to run is an earlier job, which waits for its room."
+    return f"{said}: {'more than ' if by.is_over else ''}{by.most} of {by.most} run."
 
 
 def lacks(lacking: Lacking) -> str:

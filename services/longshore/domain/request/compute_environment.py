@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from longshore.domain.catalogue import Catalogue
-from longshore.domain.checks import Json, check_name, check_tags, require, unsupported
+from longshore.domain.checks import Json, check_name, check_tags, require
 from longshore.domain.environment import ENVIRONMENT_HEALTHY, ComputeEnvironment, is_fargate
 from longshore.domain.environment_tags import check_settings
 from longshore.domain.errors import PreconditionFailed
@@ -71,7 +71,6 @@ def new_environment(
 
     Raises:
         InvalidRequest: a member is wrong.
-        Unimplemented: it asks for a kind that longshore does not do.
     """
     name, kind = request["computeEnvironmentName"], request["type"]
     check_name(name, "computeEnvironmentName")
@@ -264,11 +263,6 @@ def compute_resources(environment: ComputeEnvironment) -> Json:
 
 
 def _top_level(request: Json) -> Json:
-    if "eksConfiguration" in request:
-        raise unsupported("eksConfiguration")
-    insights = request.get("ecsSettings", {}).get("containerInsights", "DISABLED")
-    if insights != "DISABLED":
-        raise unsupported("ecsSettings.containerInsights", ": use longshore's own metrics")
     names = ("serviceRole", "context", "ecsSettings", "updatePolicy")
     kept = {name: request[name] for name in names if name in request}
     if "serviceRole" in kept:

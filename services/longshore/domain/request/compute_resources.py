@@ -9,13 +9,14 @@ from longshore.domain.checks import (
     check_count,
     check_tags,
     require,
-    unsupported,
 )
 from longshore.domain.environment import is_fargate
 from longshore.domain.errors import InvalidRequest
 
 #: A role by its name or ARN.
 ROLE = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/\S{1,512}|[\w+=,.@/-]{1,128}")
+#: vCPUs that an environment keeps without jobs: more than anybody means to pay for is a mistake.
+MINV_CPUS_MAX = 1_000_000
 #: Members of computeResources that mean something for instances, and nothing for slots.
 _EC2_ONLY = (
     "minvCpus",
@@ -59,22 +60,9 @@ def check_kind(resources: Json) -> None:
     """Checks the kind of capacity, and members that only other kinds have.
 
     Raises:
-        Unimplemented: longshore does not do that kind.
         InvalidRequest: a member does not fit the kind.
     """
-    kind = resources["type"]
-    if kind not in ("EC2", "SPOT", "FARGATE", "FARGATE_SPOT"):
-        raise unsupported(
-            "computeResources.type",
-            f" with the value {kind}: use EC2, SPOT, FARGATE or FARGATE_SPOT",
-        )
-    for name in ("managedInstancesProvider", "capacityTags"):
-        require(
-            name not in resources,
-            f"{name} is not applicable for {kind}.",
-            f"computeResources.{name}",
-        )
-    if is_fargate(kind):
+    if is_fargate(resources["type"]):
         check_fargate(resources)
     else:
         _check_strategy(resources)
@@ -118,7 +106,11 @@ def _check_strategy(resources: Json) -> None:
 def check_vcpus(resources: Json) -> None:
     """Checks the bounds of a compute environment."""
     minimum, maximum = resources.get("minvCpus", 0), resources["maxvCpus"]
-    require(minimum >= 0, "minvCpus must not be below 0.", "computeResources.minvCpus")
+    require(
+        0 <= minimum <= MINV_CPUS_MAX,
+        f"minvCpus must be from 0 to {MINV_CPUS_MAX}.",
+        "computeResources.minvCpus",
+    )
     require(
         max(minimum, 1) <= maximum <= INT32_MAX,
         "maxvCpus must be at least 1 and at least minvCpus.",
@@ -162,7 +154,6 @@ def check_forms(resources: Json) -> None:
             "launchTemplate needs either launchTemplateId or launchTemplateName.",
             "computeResources.launchTemplate",
         )
-        _check_template(template)
     images = resources.get("ec2Configuration", [])
     check_count(images, 2, "computeResources.ec2Configuration")
     require(
@@ -176,17 +167,6 @@ def check_forms(resources: Json) -> None:
         "minScaleDownDelayMinutes must be 0 or from 20 to 10080.",
         "computeResources.scalingPolicy.minScaleDownDelayMinutes",
     )
-
-
-def _check_template(template: Json) -> None:
-    """Refuses what a launch template would be asked for in vain."""
-    if template.get("overrides"):
-        raise unsupported(
-            "computeResources.launchTemplate.overrides",
-            ": put the types that need another template in a compute environment of their own",
-        )
-    if "userdataType" in template:
-        raise unsupported("computeResources.launchTemplate.userdataType", ": it is for EKS alone")
 
 
 def check_required(resources: Json) -> None:

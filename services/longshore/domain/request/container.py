@@ -3,17 +3,28 @@
 import re
 from collections.abc import Collection, Mapping, Sequence
 
-from longshore.domain.checks import Json, check_role, parse_integer, require, unsupported
+from longshore.domain.checks import (
+    INT32_MAX,
+    Json,
+    check_role,
+    parse_integer,
+    require,
+)
 from longshore.domain.environment import EC2, FARGATE
 from longshore.domain.errors import InvalidRequest
+from longshore.domain.limits import LONGSHORE, Limits
 from longshore.domain.request.fargate import check_fargate_container, check_fargate_size
+from longshore.domain.request.log import check_driver
 from longshore.domain.resources import Resources
 from longshore.domain.secret import parse_login, parse_secret
 
 MEMORY_MIN_MIB = 4
-#: vCPUs as Fargate's sizes may be written; which of them there are is the sizes' to say.
+#: vCPUs with a part.
 _FRACTION = re.compile(r"[0-9]{0,4}\.[0-9]{1,3}")
 _IMAGE = re.compile(r"[A-Za-z0-9@:._/#-]{1,255}")
+_FILE_SYSTEM = re.compile(r"fs-[0-9A-Za-z-]{1,64}")
+#: Characters of an EFS volume's rootDirectory.
+_ROOT_MAX = 4096
 _VOLUME = re.compile(r"[A-Za-z0-9_-]{1,255}")
 _ACCOUNT_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}"
 _USER = re.compile(rf"{_ACCOUNT_NAME}(:{_ACCOUNT_NAME})?")
@@ -86,6 +97,7 @@ LOG_PREFIX_OPTION = "awslogs-stream-prefix"
 LOG_NAME_MAX = 512
 LOG_PREFIX_MAX = LOG_NAME_MAX - len("/default/") - 32
 _LOG_PREFIX = re.compile(rf"[^:*\x00-\x1f\x7f]{{1,{LOG_PREFIX_MAX}}}")
+_REQUIREMENTS = "resourceRequirements"
 #: Members that AWS has for Fargate alone.
 _FARGATE_ONLY = (
     "networkConfiguration",
@@ -101,6 +113,7 @@ def check_container(
     platform: str = EC2,
     *,
     of_node: bool = False,
+    limits: Limits = LONGSHORE,
 ) -> None:
     """Checks the container of a job definition for a platform.
 
@@ -111,13 +124,12 @@ def check_container(
         "instanceType is for multi-node jobs alone.",
         f"{path}.instanceType",
     )
-    if container.get("enableExecuteCommand"):
-        raise unsupported(f"{path}.enableExecuteCommand")
     is_fargate = platform == FARGATE
     check_resources(
         container.get("resourceRequirements", []),
         f"{path}.resourceRequirements",
         with_fractions=is_fargate,
+        limits=limits,
     )
     if is_fargate:
         check_fargate_container(container, path)
@@ -177,6 +189,7 @@ def log_name(prefix: str, container: str, attempt_id: str) -> str:
 
 
 def _check_log(configuration: Json, path: str) -> None:
+    check_driver(configuration, path)
     member = f"{path}.options.{LOG_PREFIX_OPTION}"
     prefix = configuration.get("options", {}).get(LOG_PREFIX_OPTION)
     require(
@@ -188,30 +201,50 @@ def _check_log(configuration: Json, path: str) -> None:
 
 
 def check_resources(
-    requirements: Sequence[Json], path: str, *, with_fractions: bool = False
+    requirements: Sequence[Json],
+    path: str,
+    *,
+    with_fractions: bool = False,
+    limits: Limits = LONGSHORE,
 ) -> None:
     """Checks a list of resource requirements, each type at most once.
 
-    `with_fractions` allows parts of a vCPU, for Fargate.
+    `with_fractions` allows all parts of a vCPU, for Fargate, whose sizes say later which there are.
     """
+    step_milli = 1 if with_fractions else limits.vcpu_step_milli
     seen = set()
     for index, requirement in enumerate(requirements):
         kind, text, member = requirement["type"], requirement["value"], f"{path}[{index}].value"
         require(kind not in seen, f"{path} has more than one entry of type {kind}.", path)
         seen.add(kind)
-        if with_fractions and kind == "VCPU" and _FRACTION.fullmatch(text):
+        if kind == "VCPU" and _is_part(text, step_milli):
             continue
         value = parse_integer(text)
         smallest = MEMORY_MIN_MIB if kind == "MEMORY" else 1
+        what = f"a whole number from {smallest} to {INT32_MAX}"
+        if kind == "VCPU" and step_milli < 1000:
+            what += f", or below 10000 a multiple of {step_milli / 1000:g}"
         require(
             value is not None and value >= smallest,
-            f"{member} is {text[:64]!r}; {kind} must be a whole number of at least {smallest}.",
+            f"{member} is {text[:64]!r}; {kind} must be {what}.",
             member,
         )
 
 
-def needs_of(container: Json, path: str = "containerProperties") -> Resources:
+def _is_part(text: str, step_milli: int) -> bool:
+    """Whether a number of vCPUs has a part that may be asked for."""
+    if step_milli == 1000 or _FRACTION.fullmatch(text) is None:
+        return False
+    milli = round(float(text) * 1000)
+    return milli > 0 and milli % step_milli == 0
+
+
+def needs_of(
+    container: Json, path: str = "containerProperties", *, of_several: bool = False
+) -> Resources:
     """What an attempt takes: resource requirements first, then the deprecated pair.
+
+    `of_several`: it is one of several containers, which have no such pair.
 
     Raises:
         InvalidRequest: there is no vCPU or memory, or too little.
@@ -220,9 +253,11 @@ def needs_of(container: Json, path: str = "containerProperties") -> Resources:
     vcpus = given.get("VCPU", container.get("vcpus"))
     memory_mib = given.get("MEMORY", container.get("memory"))
     if vcpus is None:
-        raise InvalidRequest("vCPU is not provided.", member=f"{path}.vcpus")
+        name = _REQUIREMENTS if of_several else "vcpus"
+        raise InvalidRequest("vCPU is not provided.", member=f"{path}.{name}")
     if memory_mib is None:
-        raise InvalidRequest("Memory is not provided.", member=f"{path}.memory")
+        name = _REQUIREMENTS if of_several else "memory"
+        raise InvalidRequest("Memory is not provided.", member=f"{path}.{name}")
     require(vcpus > 0, f"vcpus is {vcpus}; it must be at least 1.", f"{path}.vcpus")
     require(
         memory_mib >= MEMORY_MIN_MIB,
@@ -285,9 +320,6 @@ def check_volumes(properties: Json, path: str) -> set[str]:
     names: set[str] = set()
     for index, volume in enumerate(properties.get("volumes", [])):
         member = f"{path}.volumes[{index}]"
-        for name in ("efsVolumeConfiguration", "s3filesVolumeConfiguration"):
-            if name in volume:
-                raise unsupported(f"{member}.{name}")
         name = volume.get("name", "")
         require(
             _VOLUME.fullmatch(name),
@@ -302,6 +334,13 @@ def check_volumes(properties: Json, path: str) -> set[str]:
             f"{member}.host.sourcePath must be an absolute path without a colon.",
             f"{member}.host.sourcePath",
         )
+        if "efsVolumeConfiguration" in volume:
+            require(
+                "host" not in volume,
+                f"{member} has both host and efsVolumeConfiguration; give one of them.",
+                member,
+            )
+            _check_efs(volume["efsVolumeConfiguration"], f"{member}.efsVolumeConfiguration")
     return names
 
 
@@ -323,6 +362,23 @@ def _check_mounts(container: Json, path: str, names: Collection[str]) -> None:
         )
         require(target not in targets, f"{path}.mountPoints has {target!r} twice.", member)
         targets.add(target)
+
+
+def _check_efs(volume: Json, member: str) -> None:
+    """Checks a volume on a file system of the network, which the engine mounts by NFS alone."""
+    file_system = volume["fileSystemId"]
+    require(
+        _FILE_SYSTEM.fullmatch(file_system),
+        f"{member}.fileSystemId is {file_system[:64]!r}; it must be fs- and up to 64 letters, "
+        "digits and -.",
+        f"{member}.fileSystemId",
+    )
+    root = volume.get("rootDirectory", "/")
+    require(
+        root.startswith("/") and "\0" not in root and len(root) <= _ROOT_MAX,
+        f"{member}.rootDirectory must be an absolute path of up to {_ROOT_MAX} characters.",
+        f"{member}.rootDirectory",
+    )
 
 
 def _is_path(path: str) -> bool:

@@ -11,6 +11,7 @@ from longshore.domain.checks import (
     unsupported,
 )
 from longshore.domain.environment import EC2, FARGATE, platform_of
+from longshore.domain.limits import LONGSHORE, Limits
 from longshore.domain.request.container import check_container
 from longshore.domain.request.ecs import check_ecs, kept_ecs
 from longshore.domain.request.fargate import with_platform_version
@@ -34,7 +35,7 @@ _DESCRIBED_BY = {
 }
 
 
-def new_definition(request: Json) -> Json:
+def new_definition(request: Json, limits: Limits = LONGSHORE) -> Json:
     """What a RegisterJobDefinition request stores; variables without a value are dropped.
 
     Raises:
@@ -44,27 +45,22 @@ def new_definition(request: Json) -> Json:
     check_name(request["jobDefinitionName"], "jobDefinitionName")
     check_tags(request.get("tags", {}))
     _check_kind(request)
-    if request.get("consumableResourceProperties", {}).get("consumableResourceList"):
-        raise unsupported("consumableResourceProperties")
-    capabilities = request.get("platformCapabilities", [])
-    if capabilities not in ([], [EC2], [FARGATE]):
-        raise unsupported(
-            "platformCapabilities", f" with the value {capabilities}: use EC2 or FARGATE"
-        )
+    if len(request.get("platformCapabilities", [])) > 1:
+        raise unsupported("platformCapabilities", " with two values: use EC2 or FARGATE")
     platform = platform_of(request)
     check_priority(request.get("schedulingPriority"), "schedulingPriority")
     check_retry(request.get("retryStrategy"))
-    check_timeout(request.get("timeout"))
+    check_timeout(request.get("timeout"), limits)
     detail = {name: request[name] for name in _KEPT if name in request}
     if request["type"] == "multinode":
         properties = request["nodeProperties"]
-        check_nodes(properties, platform)
+        check_nodes(properties, platform, limits)
         return {**detail, "nodeProperties": _kept_nodes(properties)}
     if "ecsProperties" in request:
-        check_ecs(request["ecsProperties"], platform)
+        check_ecs(request["ecsProperties"], platform, limits=limits)
         return {**detail, "ecsProperties": kept_ecs(request["ecsProperties"], platform)}
     container: Json = request["containerProperties"]
-    check_container(container, platform=platform)
+    check_container(container, platform=platform, limits=limits)
     if platform == FARGATE:
         container = with_platform_version(container)
     return {**detail, "containerProperties": _kept_container(container)}
@@ -74,8 +70,6 @@ def _check_kind(request: Json) -> None:
     """Checks that a definition is described by what its type asks for, and nothing else."""
     kind = request["type"]
     wanted = _DESCRIBED_BY[kind]
-    if "eksProperties" in request:
-        raise unsupported("eksProperties", f": use {' or '.join(wanted)}")
     for other, names in _DESCRIBED_BY.items():
         for name in names:
             require(

@@ -9,9 +9,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from longshore.domain.checks import Json, check_role, require, unsupported
+from longshore.domain.checks import Json, check_role, require
 from longshore.domain.environment import FARGATE
 from longshore.domain.job.containers import CONTAINERS_MAX, Condition, Member, Need, loop_in
+from longshore.domain.limits import LONGSHORE, Limits
 from longshore.domain.request.container import (
     LOG_NAME_MAX,
     check_environment,
@@ -31,6 +32,7 @@ from longshore.domain.request.fargate import (
     check_platform_version,
 )
 from longshore.domain.request.merge import Overrides, merge_container
+from longshore.domain.request.reference import command_bytes
 from longshore.domain.resources import Resources
 
 PATH = "ecsProperties"
@@ -60,17 +62,18 @@ class EcsOverrides:
     containers: tuple[ContainerOverrides, ...] = ()
 
 
-def check_ecs(properties: Json, platform: str, path: str = PATH) -> None:
+def check_ecs(
+    properties: Json, platform: str, path: str = PATH, *, limits: Limits = LONGSHORE
+) -> None:
     """Checks the containers of a job definition, or of a range of nodes.
 
     Raises:
         InvalidRequest: a member is wrong.
-        Unimplemented: it asks for what longshore does not do.
     """
-    tasks = properties["taskProperties"]
+    tasks = properties.get("taskProperties", [])
     member = f"{path}.taskProperties"
     require(len(tasks) == 1, f"{member} must have exactly one entry.", member)
-    _check_task(tasks[0], platform, f"{member}[0]")
+    _check_task(tasks[0], platform, f"{member}[0]", limits)
 
 
 def task_of(properties: Json) -> Json:
@@ -79,8 +82,8 @@ def task_of(properties: Json) -> Json:
     return task
 
 
-def _check_task(task: Json, platform: str, path: str) -> None:
-    containers: Sequence[Json] = task["containers"]
+def _check_task(task: Json, platform: str, path: str, limits: Limits) -> None:
+    containers: Sequence[Json] = task.get("containers", [])
     member = f"{path}.containers"
     require(
         1 <= len(containers) <= CONTAINERS_MAX,
@@ -90,8 +93,9 @@ def _check_task(task: Json, platform: str, path: str) -> None:
     _check_names(containers, member)
     is_fargate = platform == FARGATE
     if is_fargate:
-        check_fargate_job(task, path)
-        check_platform_version(task.get("platformVersion", LATEST), f"{path}.platformVersion")
+        version = task.get("platformVersion", LATEST)
+        check_fargate_job(task, path, version)
+        check_platform_version(version, f"{path}.platformVersion")
     else:
         check_for_ec2(task, path)
         require(
@@ -104,7 +108,8 @@ def _check_task(task: Json, platform: str, path: str) -> None:
     check_role(task.get("executionRoleArn"), f"{path}.executionRoleArn")
     volumes = check_volumes(task, path)
     for index, container in enumerate(containers):
-        _check_container(container, f"{member}[{index}]", volumes, is_fargate=is_fargate)
+        name = f"{member}[{index}]"
+        _check_container(container, name, volumes, limits, is_fargate=is_fargate)
     _check_dependencies(containers, member)
     needs = needs_of_task(task, path)
     if is_fargate:
@@ -123,13 +128,6 @@ def _check_names(containers: Sequence[Json], path: str) -> None:
 
 
 def _check_modes(task: Json, path: str, *, is_fargate: bool) -> None:
-    if task.get("enableExecuteCommand"):
-        raise unsupported(f"{path}.enableExecuteCommand")
-    require(
-        "networkMode" not in task,
-        "networkMode is for the platform capability MANAGED_INSTANCES alone.",
-        f"{path}.networkMode",
-    )
     for name, modes in (("ipcMode", _IPC_MODES), ("pidMode", _PID_MODES)):
         mode, member = task.get(name), f"{path}.{name}"
         if mode is None:
@@ -140,19 +138,14 @@ def _check_modes(task: Json, path: str, *, is_fargate: bool) -> None:
 
 
 def _check_container(
-    container: Json, path: str, volumes: Collection[str], *, is_fargate: bool
+    container: Json, path: str, volumes: Collection[str], limits: Limits, *, is_fargate: bool
 ) -> None:
-    if "firelensConfiguration" in container:
-        raise unsupported(
-            f"{path}.firelensConfiguration", ": give each container a logConfiguration of its own"
-        )
     logging = container.get("logConfiguration", {})
-    if logging.get("logDriver") == "awsfirelens":
-        raise unsupported(f"{path}.logConfiguration.logDriver", " with the value awsfirelens")
     check_resources(
         container.get("resourceRequirements", []),
         f"{path}.resourceRequirements",
         with_fractions=is_fargate,
+        limits=limits,
     )
     check_settings(container, path, volumes)
     if is_fargate:
@@ -236,7 +229,7 @@ def members_of(containers: Sequence[Json]) -> list[Member]:
 def needs_of_task(task: Json, path: str = f"{PATH}.taskProperties[0]") -> Resources:
     """What an attempt takes: all its containers together."""
     needs = [
-        needs_of(container, f"{path}.containers[{index}]")
+        needs_of(container, f"{path}.containers[{index}]", of_several=True)
         for index, container in enumerate(task["containers"])
     ]
     return Resources(
@@ -293,6 +286,8 @@ def resolve_ecs(
     parameters: Mapping[str, str],
     platform: str,
     path: str = OVERRIDE_PATH,
+    *,
+    limits: Limits = LONGSHORE,
 ) -> tuple[Json, Resources]:
     """The containers that run, and what they need together.
 
@@ -302,6 +297,7 @@ def resolve_ecs(
         parameters: of the definition and the submission, merged already.
         platform: that the definition is for.
         path: of the overrides, for error texts.
+        limits: what a submission may ask for.
 
     Raises:
         InvalidRequest: an override names no container, a placeholder has no parameter, or resources
@@ -319,27 +315,20 @@ def resolve_ecs(
             f"{member}.name",
         )
         if platform != FARGATE:
-            check_resources(given.changes.resource_requirements, f"{member}.resourceRequirements")
+            check_resources(
+                given.changes.resource_requirements,
+                f"{member}.resourceRequirements",
+                limits=limits,
+            )
         changes[given.name] = given.changes, member
-    merged = [
-        merge_container(
-            container, *_changed(changes, container["name"], parameters, f"{path}.taskProperties")
-        )
-        for container in task["containers"]
-    ]
+    merged: list[Json] = []
+    taken = 0
+    for container in task["containers"]:
+        own, member = changes.get(container["name"], (None, f"{path}.taskProperties"))
+        merged.append(merge_container(container, own, parameters, member, taken))
+        taken += command_bytes(merged[-1].get("command", ()))
     resolved = {**task, "containers": merged}
     needs = needs_of_task(resolved)
     if platform == FARGATE:
         check_fargate_size(needs, f"{path}.taskProperties")
     return {"taskProperties": [resolved]}, needs
-
-
-def _changed(
-    changes: Mapping[str, tuple[Overrides, str]],
-    name: str,
-    parameters: Mapping[str, str],
-    path: str,
-) -> tuple[Overrides | None, Mapping[str, str], str]:
-    """The rest of what merging a container takes."""
-    overrides, member = changes.get(name, (None, path))
-    return overrides, parameters, member

@@ -6,14 +6,16 @@ something inside AWS: they are checked for form and kept.
 """
 
 import re
+from collections.abc import Sequence
 
 from longshore.domain.catalogue import FARGATE_SIZES
-from longshore.domain.checks import Json, require, unsupported
+from longshore.domain.checks import Json, require
 from longshore.domain.resources import Resources
 
 EPHEMERAL_STORAGE_GIB = (21, 200)
 LATEST = "LATEST"
 _PLATFORM_VERSION = re.compile(r"LATEST|[0-9]+\.[0-9]+\.[0-9]+")
+_EFS_VERSION = "1.4.0"
 _LOG_DRIVERS = ("awslogs", "splunk")
 _LINUX = "initProcessEnabled"
 _ULIMIT = "nofile"
@@ -22,23 +24,21 @@ _ULIMIT = "nofile"
 def check_fargate_container(container: Json, path: str) -> None:
     """Checks what is different from a container that runs on an instance."""
     check_not_deprecated(container.get("vcpus"), container.get("memory"), path)
-    check_fargate_job(container, path)
+    version = container.get("fargatePlatformConfiguration", {}).get("platformVersion", LATEST)
+    check_fargate_job(container, path, version)
     check_fargate_settings(container, path)
-    check_platform_version(
-        container.get("fargatePlatformConfiguration", {}).get("platformVersion", LATEST),
-        f"{path}.fargatePlatformConfiguration.platformVersion",
-    )
+    check_platform_version(version, f"{path}.fargatePlatformConfiguration.platformVersion")
 
 
 def check_fargate_settings(container: Json, path: str) -> None:
     """Checks what is different in how one container runs."""
     _refuse(container.get("privileged"), "privileged", path)
     for index, ulimit in enumerate(container.get("ulimits", [])):
-        _refuse(ulimit["name"] != _ULIMIT, ulimit["name"], f"{path}.ulimits[{index}]")
+        _check_among((_ULIMIT,), ulimit["name"], f"{path}.ulimits[{index}].name")
     for name in container.get("linuxParameters", {}):
         _refuse(name != _LINUX, name, f"{path}.linuxParameters")
-    driver = container.get("logConfiguration", {}).get("logDriver")
-    _refuse(driver not in (None, *_LOG_DRIVERS), str(driver), f"{path}.logConfiguration.logDriver")
+    if "logDriver" in (log := container.get("logConfiguration", {})):
+        _check_among(_LOG_DRIVERS, log["logDriver"], f"{path}.logConfiguration.logDriver")
 
 
 def check_platform_version(version: str, member: str) -> None:
@@ -50,15 +50,34 @@ def check_platform_version(version: str, member: str) -> None:
     )
 
 
-def check_fargate_job(container: Json, path: str) -> None:
-    """Checks what is the whole job's, however many containers it has."""
+def _has_efs(version: str) -> bool:
+    if version == LATEST or _PLATFORM_VERSION.fullmatch(version) is None:
+        # What is no version is refused as such.
+        return True
+    return [int(part) for part in version.split(".")] >= [1, 4, 0]
+
+
+def check_fargate_job(container: Json, path: str, version: str) -> None:
+    """Checks what is the whole job's, however many containers it has.
+
+    Args:
+        container: the job's only one, or what its several share.
+        path: to its members, for error texts.
+        version: of the platform.
+    """
     require(
         container.get("executionRoleArn"),
         "executionRoleArn is required for Fargate.",
         f"{path}.executionRoleArn",
     )
     for index, volume in enumerate(container.get("volumes", [])):
-        _refuse(volume.get("host", {}).get("sourcePath"), "host", f"{path}.volumes[{index}]")
+        member = f"{path}.volumes[{index}]"
+        _refuse(volume.get("host", {}).get("sourcePath"), "host", member)
+        require(
+            "efsVolumeConfiguration" not in volume or _has_efs(version),
+            f"EFS is supported for Fargate platform version {_EFS_VERSION}",
+            f"{member}.efsVolumeConfiguration",
+        )
     network = container.get("networkConfiguration", {})
     require(
         network.get("assignPublicIp", "DISABLED") in ("ENABLED", "DISABLED"),
@@ -72,13 +91,6 @@ def check_fargate_job(container: Json, path: str) -> None:
         f"ephemeralStorage.sizeInGiB must be from {smallest} to {largest}.",
         f"{path}.ephemeralStorage.sizeInGiB",
     )
-    runtime = container.get("runtimePlatform", {})
-    for name, only in (("operatingSystemFamily", "LINUX"), ("cpuArchitecture", "X86_64")):
-        if runtime.get(name, only) != only:
-            raise unsupported(
-                f"{path}.runtimePlatform.{name}",
-                f" with the value {str(runtime[name])[:64]}: use {only}",
-            )
 
 
 def check_fargate_size(needs: Resources, member: str) -> None:
@@ -112,3 +124,11 @@ def with_platform_version(container: Json) -> Json:
 
 def _refuse(condition: object, name: str, path: str) -> None:
     require(not condition, f"{name} is not applicable for Fargate.", f"{path}.{name}")
+
+
+def _check_among(allowed: Sequence[str], value: str, member: str) -> None:
+    require(
+        value in allowed,
+        f"{value[:64]} is not applicable for Fargate. {member} must be {' or '.join(allowed)}.",
+        member,
+    )

@@ -55,7 +55,8 @@ def job_filter(request: ListRequest) -> JobFilter:
             return JobFilter(_ALL, created_after=_instant(value) + timedelta(microseconds=999))
         case "SHARE_IDENTIFIER":
             require(SHARE.fullmatch(value), "filters[0].values[0] is no share.", _VALUE)
-            return JobFilter(_ALL, share=value)
+            # The one filter that goes together with a status.
+            return JobFilter((request.status,) if request.status else _ALL, share=value)
     raise InvalidRequest(
         f"filters[0].name is {name[:64]!r}; it must be one of JOB_NAME, JOB_DEFINITION, "
         "BEFORE_CREATED_AT, AFTER_CREATED_AT, SHARE_IDENTIFIER.",

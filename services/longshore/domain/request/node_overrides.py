@@ -7,6 +7,7 @@ from longshore.domain.checks import Json, check_count, require
 from longshore.domain.environment import EC2
 from longshore.domain.errors import InvalidRequest
 from longshore.domain.job.nodes import NodeRange, range_of_each, ranges_of
+from longshore.domain.limits import LONGSHORE, Limits
 from longshore.domain.request.container import check_environment, check_resources, needs_of
 from longshore.domain.request.ecs import (
     OVERRIDE_PATH,
@@ -61,7 +62,7 @@ class ResolvedNodes:
     instance_type: str
 
 
-def check_node_overrides(overrides: NodeOverrides) -> None:
+def check_node_overrides(overrides: NodeOverrides, limits: Limits = LONGSHORE) -> None:
     """Checks what can be checked without the definition.
 
     Raises:
@@ -73,7 +74,9 @@ def check_node_overrides(overrides: NodeOverrides) -> None:
         NodeRange.parse(given.target_nodes, f"{member}.targetNodes")
         container = given.container or Overrides()
         path = f"{member}.containerOverrides"
-        check_resources(container.resource_requirements, f"{path}.resourceRequirements")
+        check_resources(
+            container.resource_requirements, f"{path}.resourceRequirements", limits=limits
+        )
         check_environment(container.environment, f"{path}.environment")
         if given.ecs:
             check_ecs_overrides(given.ecs, f"{member}.{OVERRIDE_PATH}")
@@ -87,7 +90,10 @@ def _entry(given: RangeOverrides) -> Json:
 
 
 def resolve_nodes(
-    properties: Json, overrides: NodeOverrides | None, parameters: Mapping[str, str]
+    properties: Json,
+    overrides: NodeOverrides | None,
+    parameters: Mapping[str, str],
+    limits: Limits = LONGSHORE,
 ) -> ResolvedNodes:
     """The nodes that run.
 
@@ -95,6 +101,7 @@ def resolve_nodes(
         properties: nodeProperties of the definition; not changed.
         overrides: of the submission.
         parameters: of the definition and the submission, merged already.
+        limits: what a submission may ask for.
 
     Raises:
         InvalidRequest: overrides do not go with the definition, a placeholder has no parameter, or
@@ -109,7 +116,7 @@ def resolve_nodes(
     ranges = ranges_of([entry["targetNodes"] for entry in entries])
     changes = _by_range(overrides.ranges, ranges)
     merged = [
-        _merge_entry(entry, *changes.get(position, (RangeOverrides(""), _PATH)), parameters)
+        _merge_entry(entry, *changes.get(position, (RangeOverrides(""), _PATH)), parameters, limits)
         for position, entry in enumerate(entries)
     ]
     kind = check_one_type([types_of(entry) for entry in merged], _PATH)
@@ -151,7 +158,11 @@ def _by_range(
 
 
 def _merge_entry(
-    entry: Json, change: RangeOverrides, member: str, parameters: Mapping[str, str]
+    entry: Json,
+    change: RangeOverrides,
+    member: str,
+    parameters: Mapping[str, str],
+    limits: Limits,
 ) -> Json:
     for kind, name, given in (
         ("container", "containerOverrides", change.container not in (None, Overrides())),
@@ -165,7 +176,12 @@ def _merge_entry(
     merged = dict(entry)
     if "ecsProperties" in entry:
         merged["ecsProperties"], _ = resolve_ecs(
-            entry["ecsProperties"], change.ecs, parameters, EC2, f"{member}.{OVERRIDE_PATH}"
+            entry["ecsProperties"],
+            change.ecs,
+            parameters,
+            EC2,
+            f"{member}.{OVERRIDE_PATH}",
+            limits=limits,
         )
     else:
         merged["container"] = merge_container(

@@ -3,24 +3,25 @@
 import re
 from collections.abc import Sequence
 
-from longshore.domain.checks import Json, require, unsupported
+from longshore.domain.checks import Json, require
 from longshore.domain.environment import EC2
 from longshore.domain.job.nodes import NODES_MAX, NodeRange, range_of_each, ranges_of
+from longshore.domain.limits import LONGSHORE, Limits
 from longshore.domain.request.container import check_container
 from longshore.domain.request.ecs import check_ecs
 
 RANGES_MAX = 5
 _PATH = "nodeProperties"
-_KINDS = ("container", "ecsProperties", "eksProperties")
+#: What a range runs: exactly one of these.
+_KINDS = ("container", "ecsProperties")
 _INSTANCE_TYPE = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
 
 
-def check_nodes(properties: Json, platform: str) -> None:
+def check_nodes(properties: Json, platform: str, limits: Limits = LONGSHORE) -> None:
     """Checks the nodes of a job definition.
 
     Raises:
         InvalidRequest: a member is wrong.
-        Unimplemented: a range is of a kind that longshore does not do.
     """
     require(platform == EC2, f"{_PATH} is not applicable for Fargate.", _PATH)
     num_nodes, main_node = properties["numNodes"], properties["mainNode"]
@@ -36,7 +37,7 @@ def check_nodes(properties: Json, platform: str) -> None:
         1 <= len(entries) <= RANGES_MAX, f"{member} must have 1 to {RANGES_MAX} ranges.", member
     )
     for position, entry in enumerate(entries):
-        _check_entry(entry, f"{member}[{position}]")
+        _check_entry(entry, f"{member}[{position}]", limits)
     ranges = ranges_of([entry["targetNodes"] for entry in entries])
     _check_cover(ranges, num_nodes, member)
     check_one_type([types_of(entry) for entry in entries], member)
@@ -50,22 +51,18 @@ def _check_count(num_nodes: int, member: str) -> None:
     )
 
 
-def _check_entry(entry: Json, member: str) -> None:
+def _check_entry(entry: Json, member: str, limits: Limits) -> None:
     given = [name for name in _KINDS if name in entry]
     require(given, f"{member} needs a container or ecsProperties.", f"{member}.container")
-    if "eksProperties" in entry:
-        raise unsupported(f"{member}.eksProperties", ": use container or ecsProperties")
     require(
         len(given) == 1,
         f"{member}: {' and '.join(given)} must not both be given.",
         f"{member}.{given[-1]}",
     )
-    if entry.get("consumableResourceProperties", {}).get("consumableResourceList"):
-        raise unsupported(f"{member}.consumableResourceProperties")
     if "ecsProperties" in entry:
-        check_ecs(entry["ecsProperties"], EC2, f"{member}.ecsProperties")
+        check_ecs(entry["ecsProperties"], EC2, f"{member}.ecsProperties", limits=limits)
     else:
-        check_container(entry["container"], f"{member}.container", of_node=True)
+        check_container(entry["container"], f"{member}.container", of_node=True, limits=limits)
     check_types(entry, f"{member}.instanceTypes")
 
 

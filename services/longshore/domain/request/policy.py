@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
-from longshore.domain.checks import Json, check_count, require, unsupported
+from longshore.domain.checks import Json, check_count, require
 from longshore.domain.fair_share import ACTIVE_MAX, WEIGHT_DEFAULT, SharePolicy
 
 DECAY_MAX_SECONDS = 604_800
@@ -23,10 +23,7 @@ def fairshare_of(request: Json) -> Json | None:
 
     Raises:
         InvalidRequest: a member is wrong.
-        Unimplemented: it asks for a quota-share policy.
     """
-    if "quotaSharePolicy" in request:
-        raise unsupported("quotaSharePolicy", ": quota shares are for service jobs")
     if "fairsharePolicy" not in request:
         return None
     fairshare: Json = request["fairsharePolicy"]

@@ -4,32 +4,63 @@ from collections.abc import Mapping, Sequence
 
 from longshore.domain.arn import COMPUTE_ENVIRONMENT, SCHEDULING_POLICY, parse_name
 from longshore.domain.catalogue import Catalogue
-from longshore.domain.checks import Json, require, unsupported
+from longshore.domain.checks import Json, require
 from longshore.domain.environment import EC2, FARGATE, ComputeEnvironment
 from longshore.domain.errors import NotFound, PreconditionFailed
+from longshore.domain.limits import Limits
 
 ENVIRONMENTS_MAX = 3
 #: What AWS calls a queue by the platform of its compute environments.
 QUEUE_TYPES = {EC2: "ECS", FARGATE: "ECS_FARGATE"}
 _MEMBER = "computeEnvironmentOrder"
-_UNSUPPORTED = ("serviceEnvironmentOrder", "jobStateTimeLimitActions")
+#: What may block a job for so long that it is ended: the reasons that AWS takes.
+TIME_LIMIT_REASONS = (
+    "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY",
+    "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE",
+    "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT",
+    "MISCONFIGURATION:EC2_INSTANCE_CONFIGURATION_UNSUPPORTED",
+)
+_TIME_LIMIT_MOST_SECONDS = 86_400
+#: The member that says what is done then.
+TIME_LIMITS = "jobStateTimeLimitActions"
 
 
-def check_queue_request(request: Json) -> None:
+def check_queue_request(request: Json, limits: Limits) -> None:
     """Checks what creating and updating a queue have in common.
 
     Raises:
         InvalidRequest: a member is wrong.
-        Unimplemented: it asks for a kind of queue that longshore does not do.
     """
-    for name in _UNSUPPORTED:
-        if request.get(name):
-            raise unsupported(name)
-    if request.get("jobQueueType", "ECS") not in QUEUE_TYPES.values():
-        raise unsupported(
-            "jobQueueType", f" with the value {request['jobQueueType']}: use ECS or ECS_FARGATE"
+    for name in ("priority", "maxRunning"):
+        require(request.get(name, 0) >= 0, f"{name} must not be below 0.", name)
+    _check_time_limits(request.get(TIME_LIMITS, ()), limits)
+
+
+def _check_time_limits(actions: Sequence[Json], limits: Limits) -> None:
+    least = limits.state_time_limit_min_seconds
+    for index, action in enumerate(actions):
+        member = f"{TIME_LIMITS}[{index}]"
+        require(
+            action["reason"] in TIME_LIMIT_REASONS,
+            f"{member}.reason must be one of {', '.join(TIME_LIMIT_REASONS)}.",
+            f"{member}.reason",
         )
-    require(request.get("priority", 0) >= 0, "priority must not be below 0.", "priority")
+        require(
+            least <= action["maxTimeSeconds"] <= _TIME_LIMIT_MOST_SECONDS,
+            f"{member}.maxTimeSeconds must be from {least} to {_TIME_LIMIT_MOST_SECONDS}.",
+            f"{member}.maxTimeSeconds",
+        )
+        require(
+            action["action"] == "CANCEL" or limits.takes_state_time_limit_terminate,
+            f"{member}.action must be CANCEL; TERMINATE is for the jobs of service environments.",
+            f"{member}.action",
+        )
+    reasons = [action["reason"] for action in actions]
+    require(
+        len(set(reasons)) == len(reasons),
+        f"{TIME_LIMITS} names a reason twice; give each reason one action.",
+        TIME_LIMITS,
+    )
 
 
 def policy_of(request: Json) -> str | None:

@@ -27,6 +27,7 @@ class AttemptRecord:
     status_reason: str | None
     #: Under which other nodes of a multi-node job reach it, while known.
     address: str | None = None
+    memory_mib: int | None = None
     #: Of a multi-container job, by name: `started`, and once it ended `exitCode` and `reason`.
     containers: Mapping[str, Json] = field(default_factory=dict)
 
@@ -74,6 +75,8 @@ class JobRecord:
     stopped_at: datetime | None
     #: In queues with a scheduling policy; children and nodes have their parent's.
     share: str | None = None
+    #: Of an array parent: the array whose failed children these are.
+    rerun_of: uuid.UUID | None = None
 
     @property
     def is_child(self) -> bool:
@@ -91,6 +94,12 @@ class DescribedJob:
     tags: Mapping[str, str]
     #: Of a multi-node job those of its main node.
     attempts: tuple[AttemptRecord, ...]
+    #: Of a child of an array that runs another one's again: the index that it sees.
+    rerun_index: int | None = None
+    #: Of such an array: those that its children see, in words.
+    rerun_indexes: tuple[str, ...] = ()
+    #: Of the present or next attempt, where that may be more than of the first.
+    memory_mib: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """What a submission asks for, and the job that it becomes."""
 
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,12 +9,15 @@ from longshore.domain.arn import DefinitionName
 from longshore.domain.checks import Json, check_retry, check_timeout, require
 from longshore.domain.environment import FARGATE, QueueFacts, platform_of
 from longshore.domain.errors import InvalidRequest, NotFound, PreconditionFailed
+from longshore.domain.job.dependency import Condition
 from longshore.domain.job.job import WHOLE, JobKey
+from longshore.domain.limits import LONGSHORE, Limits
 from longshore.domain.request.container import check_environment, check_resources, needs_of
 from longshore.domain.request.ecs import (
     OVERRIDE_PATH,
     EcsOverrides,
     check_ecs_overrides,
+    needs_of_task,
     resolve_ecs,
     task_of,
 )
@@ -30,9 +34,8 @@ from longshore.domain.request.queue import QUEUE_TYPES
 from longshore.domain.request.reference import has_references
 from longshore.domain.resources import Resources
 
-DEPENDENCIES_MAX = 20
-ARRAY_MIN = 2
-ARRAY_MAX = 10_000
+TOKEN_SECONDS = 24 * 3600
+_TOKEN = re.compile(r"[!-~]{1,64}")
 
 PLAIN = "PLAIN"
 N_TO_N = "N_TO_N"
@@ -50,6 +53,24 @@ class Dependency:
 
     job: JobKey | None
     type: str
+    #: How it has to end.
+    condition: Condition = Condition.SUCCESS
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What makes repeated calls the same call: the caller's token, and a digest of the request."""
+
+    text: str
+    request: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class UsedToken:
+    """What a token was used for: a digest of the request, and the job that it made."""
+
+    request: bytes
+    job_id: uuid.UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +97,9 @@ class Submission:
     share: str | None = None
     #: In place of the definition's.
     priority: int | None = None
+    token: Token | None = None
+    #: Of an array: how many children run at one time; None: any number.
+    max_running: int | None = None
 
     @property
     def is_plain(self) -> bool:
@@ -90,6 +114,7 @@ class Submission:
             or self.depends_on
             or self.propagate_tags is not None
             or self.priority is not None
+            or self.max_running is not None
         )
 
     @property
@@ -103,7 +128,7 @@ class Submission:
 
     def _effective(self, entry: Dependency) -> Dependency:
         if self.array_size is None and entry.type == SEQUENTIAL:
-            return Dependency(entry.job, PLAIN)
+            return Dependency(entry.job, PLAIN, entry.condition)
         return entry
 
 
@@ -142,7 +167,7 @@ class ResolvedJob:
     priority: int = 0
 
 
-def check_submission(submission: Submission) -> None:
+def check_submission(submission: Submission, limits: Limits = LONGSHORE) -> None:
     """Checks what can be checked without looking anything up.
 
     Raises:
@@ -150,21 +175,28 @@ def check_submission(submission: Submission) -> None:
     """
     size = submission.array_size
     require(
-        size is None or ARRAY_MIN <= size <= ARRAY_MAX,
-        f"arrayProperties.size must be from {ARRAY_MIN} to {ARRAY_MAX}.",
+        size is None or limits.array_min <= size <= limits.array_max,
+        f"arrayProperties.size must be from {limits.array_min} to {limits.array_max}.",
         "arrayProperties.size",
     )
     require(
-        len(submission.depends_on) <= DEPENDENCIES_MAX,
-        f"Job cannot have more than {DEPENDENCIES_MAX} dependencies",
+        submission.max_running is None or (size is not None and submission.max_running > 0),
+        "arrayProperties.maxRunning must be above 0, and is for arrays: arrayProperties.size.",
+        "arrayProperties.maxRunning",
+    )
+    require(
+        len(submission.depends_on) <= limits.dependencies_max,
+        f"Job cannot have more than {limits.dependencies_max} dependencies",
         "dependsOn",
     )
+    if submission.token is not None:
+        check_token(submission.token.text)
     for index, dependency in enumerate(submission.depends_on):
         _check_dependency(dependency, size is not None, f"dependsOn[{index}]")
     if submission.share is not None:
         check_share(submission.share)
     check_retry(submission.retry)
-    check_timeout(submission.timeout)
+    check_timeout(submission.timeout, limits)
     if submission.overrides:
         check_resources(
             submission.overrides.resource_requirements, _OVERRIDDEN, with_fractions=True
@@ -173,7 +205,35 @@ def check_submission(submission: Submission) -> None:
     if submission.ecs_overrides:
         check_ecs_overrides(submission.ecs_overrides)
     if submission.node_overrides:
-        check_node_overrides(submission.node_overrides)
+        check_node_overrides(submission.node_overrides, limits)
+
+
+def check_token(text: str) -> None:
+    """The form of a token.
+
+    Raises:
+        InvalidRequest: it has another.
+    """
+    require(
+        _TOKEN.fullmatch(text),
+        "clientToken must have 1 to 64 printable ASCII characters and no spaces.",
+        "clientToken",
+    )
+
+
+def repeated_job(token: Token, used: UsedToken) -> uuid.UUID:
+    """The job that a token has made, for a call that repeats the request.
+
+    Raises:
+        PreconditionFailed: it is another request.
+    """
+    if token.request != used.request:
+        raise PreconditionFailed(
+            f"clientToken {token.text} has made job {used.job_id} of another request; use a new "
+            "token for another job.",
+            member="clientToken",
+        )
+    return used.job_id
 
 
 def _check_dependency(dependency: Dependency, is_array: bool, member: str) -> None:
@@ -182,6 +242,14 @@ def _check_dependency(dependency: Dependency, is_array: bool, member: str) -> No
             f"{member}.jobId is a node; give {dependency.job.parent}, the id of its multi-node "
             "job.",
             member=f"{member}.jobId",
+        )
+    if is_array and dependency.type == SEQUENTIAL:
+        # Each child that did not run would have failed, and let the next one run.
+        require(
+            dependency.condition is not Condition.FAILURE,
+            f"{member}.condition is FAILURE, and {member}.type SEQUENTIAL: children in a sequence "
+            "run after the SUCCESS of the one before, or once it is COMPLETE.",
+            f"{member}.condition",
         )
     if dependency.type == PLAIN:
         require(dependency.job, f"{member} needs a jobId.", f"{member}.jobId")
@@ -266,7 +334,16 @@ def _containers_of(properties: Json, single: str) -> list[Json]:
     return [properties[single]]
 
 
-def resolve(definition: Definition, submission: Submission) -> ResolvedJob:
+def needs_of_job(detail: Json) -> Resources:
+    """What an attempt of a job takes that runs on one instance, of its stored detail."""
+    if "ecsProperties" in detail:
+        return needs_of_task(task_of(detail["ecsProperties"]))
+    return needs_of(detail["container"])
+
+
+def resolve(
+    definition: Definition, submission: Submission, limits: Limits = LONGSHORE
+) -> ResolvedJob:
     """Makes a submission and its definition one.
 
     Raises:
@@ -290,6 +367,8 @@ def resolve(definition: Definition, submission: Submission) -> ResolvedJob:
     }
     if timeout:
         resolved["timeout"] = timeout
+    if submission.max_running is not None:
+        resolved["arrayProperties"] = {"maxRunning": submission.max_running}
     priority = detail.get("schedulingPriority")
     if submission.priority is not None:
         priority = submission.priority
@@ -298,16 +377,23 @@ def resolve(definition: Definition, submission: Submission) -> ResolvedJob:
     nodes = None
     if "nodeProperties" in detail:
         _refuse_overrides(submission, "nodeOverrides")
-        nodes = resolve_nodes(detail["nodeProperties"], submission.node_overrides, parameters)
+        nodes = resolve_nodes(
+            detail["nodeProperties"], submission.node_overrides, parameters, limits
+        )
         resolved["nodeProperties"], needs = nodes.properties, nodes.needs
     elif "ecsProperties" in detail:
         _refuse_overrides(submission, "ecsPropertiesOverride")
         resolved["ecsProperties"], needs = resolve_ecs(
-            detail["ecsProperties"], submission.ecs_overrides, parameters, platform_of(detail)
+            detail["ecsProperties"],
+            submission.ecs_overrides,
+            parameters,
+            platform_of(detail),
+            limits=limits,
         )
     else:
         _refuse_overrides(submission, "containerOverrides")
-        resolved["container"], needs = _resolve_container(detail, submission, parameters)
+        resolved["container"], needs = _resolve_container(detail, submission, parameters, limits)
+    _check_growth(retry, resolved, needs)
     return ResolvedJob(
         detail=resolved,
         needs=needs,
@@ -333,8 +419,31 @@ def _refuse_overrides(submission: Submission, wanted: str) -> None:
         )
 
 
+def _check_growth(retry: Json, resolved: Json, needs: Resources) -> None:
+    """Checks that a job may get more memory where it is asked to, and that there is room for it."""
+    if "oomMemoryFactor" not in retry:
+        return
+    member = "retryStrategy.oomMemoryFactor"
+    require("nodeProperties" not in resolved, f"{member} is not for multi-node jobs.", member)
+    require(
+        "ecsProperties" not in resolved,
+        f"{member} is not for jobs of several containers: each has memory of its own. Give the "
+        "container that needs it more by resourceRequirements.",
+        member,
+    )
+    require(
+        FARGATE not in resolved["platformCapabilities"], f"{member} is not for Fargate.", member
+    )
+    require(
+        retry["oomMemoryMaxMib"] >= needs.memory_mib,
+        f"retryStrategy.oomMemoryMaxMib is {retry['oomMemoryMaxMib']}, less than the "
+        f"{needs.memory_mib} MiB that the job has at first.",
+        "retryStrategy.oomMemoryMaxMib",
+    )
+
+
 def _resolve_container(
-    detail: Json, submission: Submission, parameters: Mapping[str, str]
+    detail: Json, submission: Submission, parameters: Mapping[str, str], limits: Limits
 ) -> tuple[Json, Resources]:
     overrides = submission.overrides
     require(
@@ -344,7 +453,7 @@ def _resolve_container(
     )
     is_fargate = platform_of(detail) == FARGATE
     if overrides:
-        _check_overrides(overrides, is_fargate=is_fargate)
+        _check_overrides(overrides, limits, is_fargate=is_fargate)
     container = merge_container(detail["containerProperties"], overrides, parameters)
     needs = needs_of(container)
     if is_fargate:
@@ -352,12 +461,12 @@ def _resolve_container(
     return container, needs
 
 
-def _check_overrides(overrides: Overrides, *, is_fargate: bool) -> None:
+def _check_overrides(overrides: Overrides, limits: Limits, *, is_fargate: bool) -> None:
     """What only the definition tells to be wrong."""
     if is_fargate:
         check_not_deprecated(overrides.vcpus, overrides.memory)
     else:
-        check_resources(overrides.resource_requirements, _OVERRIDDEN)
+        check_resources(overrides.resource_requirements, _OVERRIDDEN, limits=limits)
 
 
 def _dependency_json(dependency: Dependency) -> Json:
@@ -366,6 +475,8 @@ def _dependency_json(dependency: Dependency) -> Json:
         entry["jobId"] = str(dependency.job)
     if dependency.type != PLAIN:
         entry["type"] = dependency.type
+    if dependency.condition is not Condition.SUCCESS:
+        entry["condition"] = dependency.condition.value
     return entry
 
 

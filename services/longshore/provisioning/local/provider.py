@@ -1,6 +1,6 @@
 """The local provider: each instance is an agent process on this machine.
 
-    <directory>/<instance id>/agent.log     what the agent prints
+    <directory>/<instance id>/agent.log     what the agent prints, and `agent.log.1`, put aside
     <directory>/<instance id>/...           its own data: journal, spooled logs
 
 Agents outlive this process (`local_process`). A type of another family than `local`, or a slot, is
@@ -34,12 +34,17 @@ from longshore.domain.order import (
 from longshore.domain.scaling.market import Quote
 from longshore.provisioning.local.process import Processes
 from longshore.provisioning.provider import Fulfilment, LaunchError, ProviderInstance
+from longshore.runtime import log_file
 
 log = structlog.get_logger()
 
 CLEANUP_SECONDS = 30.0
 #: Logs of instances that are over.
 LOGS_KEPT = 200
+#: A log that is larger is put aside, in the place of the one before.
+LOG_BYTES = 4 * 1024 * 1024
+_LOG = "agent.log"
+_LOGS = (_LOG, log_file.aside(Path(_LOG)).name)
 #: Of our own environment, what an agent gets besides what describes its instance.
 PASSED_ON = (
     "PATH",
@@ -187,9 +192,18 @@ class LocalProvider:
                     continue
 
     async def describe(self) -> list[ProviderInstance]:
-        """Every agent that runs."""
+        """Every agent that runs; what they print is bounded on the way."""
         await self._found_remains()
-        return [ProviderInstance(key, str(pid)) for key, pid in self._processes.running().items()]
+        running = self._processes.running()
+        await asyncio.to_thread(self._bound_logs, list(running))
+        return [ProviderInstance(key, str(pid)) for key, pid in running.items()]
+
+    def _bound_logs(self, instance_ids: Sequence[str]) -> None:
+        for instance_id in instance_ids:
+            try:
+                log_file.bound(self._directory / instance_id / _LOG, LOG_BYTES)
+            except OSError as error:
+                log.warning("log.not_put_aside", instance_id=instance_id, error=str(error))
 
     async def clean(self, instance_id: str) -> None:
         """Removes what the agent left running, then everything of its directory but its log.
@@ -216,7 +230,7 @@ class LocalProvider:
         self._processes.close()
 
     def _run_cleanup(self, instance_id: str, directory: Path) -> bool:
-        with (directory / "agent.log").open("ab") as output:
+        with (directory / _LOG).open("ab") as output:
             try:
                 code = subprocess.run(  # noqa: S603 - our own command
                     self._cleanup_command,
@@ -284,19 +298,19 @@ def _remains(directory: Path, running: Collection[str]) -> list[str]:
 
 def _prune(directory: Path, running: Collection[str]) -> None:
     """Removes the oldest logs of instances that do not run, beyond a number."""
-    logs = [path for path in directory.glob("i-*/agent.log") if path.parent.name not in running]
+    logs = [path for path in directory.glob(f"i-*/{_LOG}") if path.parent.name not in running]
     alone = [path for path in logs if _is_only_log(path.parent)]
     for path in sorted(alone, key=lambda path: path.stat().st_mtime)[:-LOGS_KEPT]:
         shutil.rmtree(path.parent, ignore_errors=True)
 
 
 def _is_only_log(directory: Path) -> bool:
-    return all(path.name == "agent.log" for path in directory.iterdir())
+    return all(path.name in _LOGS for path in directory.iterdir())
 
 
 def _keep_only_log(directory: Path) -> None:
     for path in directory.iterdir():
-        if path.name == "agent.log":
+        if path.name in _LOGS:
             continue
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)

@@ -63,6 +63,8 @@ _CONDITIONS = {
     pb.AGENT_CONDITION_QUARANTINED: Condition.QUARANTINED,
 }
 _NETWORKS = ("sandbox", "bridge", "host", "none")
+#: Most GPUs of one machine that are told of.
+DEVICES_MAX = 1024
 #: Longest name of an agent's process.
 PROCESS_ID_MAX = 64
 #: Members of a registration that are texts, with their longest.
@@ -125,7 +127,14 @@ def registration(message: pb.AgentRegister) -> Registration:
         attempts=tuple((JobKey.parse(key.job_id), key.attempt) for key in message.attempts),
         health=health(message.health),
         process_id=message.process_id,
+        gpu_devices=tuple(_device(device) for device in message.gpu_devices[:DEVICES_MAX]),
     )
+
+
+def _device(device: pb.GpuDevice) -> str:
+    """A GPU in words, for people: nothing is decided by it."""
+    name, uuid = _text(device.name, NAME_MAX), _text(device.uuid, NAME_MAX)
+    return f"{name}, {device.memory_mib} MiB, {uuid}"
 
 
 def health(message: pb.AgentHealth) -> Health:
@@ -238,9 +247,12 @@ def assignment(
         names = container_log_names(message.task, job.definition_name, live.attempt_id)
         message.container_log_stream_names.extend(names)
     if live.key.is_child:
-        message.array_index = live.key.array_index
-        if live.array_size is not None:
-            message.array_size = live.array_size
+        index, size = live.key.array_index, live.array_size
+        if job.origins is not None:
+            index, size = job.origins.of(index), job.origins.size
+        message.array_index = index
+        if size is not None:
+            message.array_size = size
     return message
 
 

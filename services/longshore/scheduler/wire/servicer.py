@@ -128,7 +128,7 @@ class SchedulerServicer(scheduler_service_pb2_grpc.SchedulerServiceServicer):
     ) -> scheduler_service_pb2.ExplainJobResponse:
         """Says why a job is where it is."""
         async with connection(self._pool) as conn:
-            explained = await explain_job(conn, JobKey.parse(request.job_id))
+            explained = await explain_job(conn, JobKey.named(request.job_id))
         return scheduler_service_pb2.ExplainJobResponse(
             status=explained.status.value,
             summary=explained.summary,

@@ -23,6 +23,7 @@ from longshore.domain.scaling.capacity import (
     ShapeDemand,
     Snapshot,
 )
+from longshore.domain.scaling.capping import alike, within
 from longshore.domain.scaling.market import Market, Quote
 from longshore.domain.scaling.sharing import in_order, sharing
 from longshore.state.pool import Connection
@@ -91,8 +92,13 @@ async def load_snapshot(
             row["share_identifier"],
             row["priority"],
         )
-        shapes.setdefault(row["job_queue"], []).append(demand)
+        # What the cap of an array holds back is no demand.
+        of_array = within([demand], row["max_running"], row["running"])
+        shapes.setdefault(row["job_queue"], []).extend(of_array)
     rows = await conn.fetch(_SQL["queues"])
+    running: dict[str, int] = {}
+    if any(row["max_running"] for row in rows):
+        running = {row["job_queue"]: row["running"] for row in await conn.fetch(_SQL["running"])}
     ledger = Ledger()
     if any(row["fairshare"] is not None for row in rows):
         for row in await conn.fetch(_SQL["share_usages"]):
@@ -105,7 +111,11 @@ async def load_snapshot(
             row["name"],
             row["priority"],
             tuple(row["environments"]),
-            _in_order(row, shapes.get(row["name"], ()), ledger, by_name, now),
+            within(
+                _in_order(row, shapes.get(row["name"], ()), ledger, by_name, now),
+                row["max_running"],
+                running.get(row["name"], 0),
+            ),
         )
         for row in rows
     ]
@@ -126,7 +136,7 @@ def _in_order(
 ) -> tuple[ShapeDemand, ...]:
     """The shapes of a queue in the order in which their jobs will be placed."""
     if row["fairshare"] is None:
-        return tuple(shapes)
+        return alike(shapes)
     policy = share_policy(row["fairshare"])
     of_queue = [environments[name] for name in row["environments"] if name in environments]
     is_known = all(environment.is_managed for environment in of_queue)

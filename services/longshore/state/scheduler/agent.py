@@ -46,6 +46,8 @@ class Registration:
     health: Health = field(default_factory=Health)
     #: Of the agent, new with each of its starts; empty if it does not say.
     process_id: str = ""
+    #: The machine's GPUs, in words.
+    gpu_devices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,7 @@ async def register(conn: Connection, registration: Registration, *, draining: bo
         registration.health.detail,
         registration.health.network,
         registration.health.network_detail,
+        list(registration.gpu_devices),
     )
 
 

@@ -98,4 +98,5 @@ def _shape(row: Any) -> Shape:
         instance_type=row["instance_type"],
         share=row["share_identifier"],
         priority=row["priority"],
+        max_running=row["max_running"],
     )

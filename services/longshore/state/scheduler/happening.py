@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from longshore.domain.job.happening import Ended, Following, Spawned, Waits
-from longshore.domain.job.job import WHOLE, JobKey
+from longshore.domain.job.job import JobKey
 from longshore.state.pool import Connection
 from longshore.state.queries import load_queries
 
@@ -43,7 +43,7 @@ def _columns(happening: Following) -> tuple[object, ...]:
         key = happening.key
         return ("ENDED", key.job_id, key.array_index, happening.succeeded, happening.after)
     if isinstance(happening, Waits):
-        return ("WAITS", happening.job_id, WHOLE, None, None)
+        return ("WAITS", happening.key.job_id, happening.key.array_index, None, None)
     return ("SPAWNED", happening.job_id, happening.first, None, None)
 
 
@@ -52,5 +52,5 @@ def _happening(row: Any) -> Following:
         key = JobKey(row["job_id"], row["array_index"])
         return Ended(key, row["succeeded"], row["after"])
     if row["kind"] == "WAITS":
-        return Waits(row["job_id"])
+        return Waits(JobKey(row["job_id"], row["array_index"]))
     return Spawned(row["job_id"], row["array_index"])

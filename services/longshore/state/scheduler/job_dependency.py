@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Collection, Iterable, Sequence
 
 from longshore.domain.job.arrays import ArrayRules
-from longshore.domain.job.dependency import Dependency, Dependent
+from longshore.domain.job.dependency import Condition, Dependency, Dependent
 from longshore.domain.job.happening import Ended
 from longshore.domain.job.job import JobStatus
 from longshore.state.pool import Connection
@@ -32,9 +32,16 @@ async def of_jobs(conn: Connection, job_ids: Iterable[uuid.UUID]) -> list[Depend
             status=None if row["status"] is None else JobStatus(row["status"]),
             parent_status=None if row["parent_status"] is None else JobStatus(row["parent_status"]),
             spawned=row["spawned"],
+            condition=Condition(row["condition"]),
         )
         for row in rows
     ]
+
+
+async def widths(conn: Connection, job_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, int]:
+    """How many dependencies jobs have; those without are left out."""
+    rows = await conn.fetch(_SQL["widths"], job_ids)
+    return {row["job_id"]: row["width"] for row in rows}
 
 
 async def depended_on(conn: Connection, job_ids: Iterable[uuid.UUID]) -> set[uuid.UUID]:
@@ -57,7 +64,7 @@ async def dependents(conn: Connection, ended: Sequence[Ended], limit: int) -> li
 async def downstream(
     conn: Connection, job_ids: Collection[uuid.UUID], limit: int
 ) -> list[uuid.UUID]:
-    """The waiting jobs that depend on some as a whole, directly or through others.
+    """The waiting jobs that need the success of some, directly or through others.
 
     Nearest first; at most `limit` of them.
     """
@@ -68,6 +75,8 @@ async def downstream(
 async def rules(conn: Connection, job_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, ArrayRules]:
     """How the children of arrays wait; jobs that are no arrays are absent."""
     return {
-        row["job_id"]: ArrayRules(row["array_size"], row["n_to_n"], row["sequential"])
+        row["job_id"]: ArrayRules(
+            row["array_size"], row["n_to_n"], row["sequential"], row["on_any_end"]
+        )
         for row in await conn.fetch(_SQL["rules"], list(job_ids))
     }

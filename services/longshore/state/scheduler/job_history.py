@@ -56,6 +56,34 @@ async def move(conn: Connection, jobs: Sequence[OverJob]) -> None:
     await conn.execute(_SQL["drop_dependencies"], ids)
 
 
+async def begin_to_move(conn: Connection, job: OverJob) -> None:
+    """Makes an array's parent history, and notes that its children are to follow."""
+    await conn.execute(_SQL["open_week"], monday(job.day))
+    await conn.execute(_SQL["leave"], job.job_id, job.day, job.size)
+    for name in ("move_parent", "move_parent_events"):
+        await conn.execute(_SQL[name], job.job_id, job.day)
+    for name in ("move_specs", "move_arrays"):
+        await conn.execute(_SQL[name], [job.job_id], [job.day])
+    await conn.execute(_SQL["drop_dependencies"], [job.job_id])
+
+
+async def move_children(conn: Connection, limit: int) -> bool:
+    """Makes some children of an array history whose parent went before; False if none is there."""
+    row = await conn.fetchrow(_SQL["leaving"])
+    if row is None:
+        return False
+    job_id, day, first = row["job_id"], row["ended_on"], row["next_index"]
+    end = min(first + limit, row["size"])
+    await conn.execute(_SQL["open_week"], monday(day))
+    for name in ("move_children", "move_attempts_of_children", "move_events_of_children"):
+        await conn.execute(_SQL[name], job_id, day, first, end)
+    if end < row["size"]:
+        await conn.execute(_SQL["went_on"], job_id, end)
+    else:
+        await conn.execute(_SQL["has_left"], job_id)
+    return True
+
+
 async def weeks(conn: Connection) -> list[date]:
     """The Mondays of the weeks of history that there are, oldest first."""
     return [row["week"] for row in await conn.fetch(_SQL["weeks"])]

@@ -1,13 +1,16 @@
 """Every change of a job after its insertion. Written by the scheduler alone."""
 
 import uuid
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from longshore.domain.job.arrays import Origins
 from longshore.domain.job.job import JobKey, JobStatus
 from longshore.domain.job.record import JobFacts, JobFlag, JobMove
+from longshore.domain.job.retry import MemoryGrowth
 from longshore.state.pool import Connection
 from longshore.state.queries import load_history_queries, load_queries
 
@@ -40,6 +43,10 @@ class JobDetails:
     #: Tags that go on to the containers: of the definition, and over them the job's own. None if
     #: tags are not propagated.
     tags: dict[str, str] | None = None
+    #: Of an array that runs children of another one again.
+    origins: Origins | None = None
+    #: More memory for the attempt after one that had too little.
+    growth: MemoryGrowth | None = None
 
 
 def _row(row: Any) -> JobFacts:
@@ -216,13 +223,26 @@ async def flag(conn: Connection, flags: Sequence[JobFlag]) -> None:
         )
 
 
+async def reshape(conn: Connection, reshaped: Sequence[tuple[JobKey, int]]) -> None:
+    """Gives unfinished jobs and children other shapes."""
+    if reshaped:
+        columns = _columns(key for key, _ in reshaped)
+        await conn.execute(_SQL["reshape"], *columns, [shape_id for _, shape_id in reshaped])
+
+
 async def details(conn: Connection, job_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, JobDetails]:
     """What assignments need to know of jobs, by the id of the single job or parent."""
     rows = await conn.fetch(_SQL["details"], list(job_ids))
-    return {
-        row["job_id"]: JobDetails(**{**dict(row), "rules": tuple(row["rules"] or ())})
-        for row in rows
-    }
+    return {row["job_id"]: _details(dict(row)) for row in rows}
+
+
+def _details(values: dict[str, Any]) -> JobDetails:
+    size, pairs = values.pop("rerun_size"), values.pop("rerun_pairs")
+    rules = tuple(values.pop("rules") or ())
+    origins = None if pairs is None else Origins(size, array("i", pairs))
+    factor, most = values.pop("oom_factor"), values.pop("oom_max_mib")
+    growth = None if factor is None else MemoryGrowth(factor, most)
+    return JobDetails(rules=rules, origins=origins, growth=growth, **values)
 
 
 async def finished_indexes(

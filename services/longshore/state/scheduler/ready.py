@@ -55,6 +55,12 @@ async def first(
     return entries, frozenset(shape_id for shape_id, count in counts.items() if count == share)
 
 
+async def fronts(conn: Connection, queues: Sequence[str]) -> dict[str, Entry]:
+    """The first entry of each of some queues that has any."""
+    rows = [dict(row) for row in await conn.fetch(_SQL["fronts"], queues)]
+    return {row.pop("job_queue"): Entry(**row) for row in rows}
+
+
 def _order(entry: Entry) -> tuple[int, int, int]:
     return (entry.rank, entry.seq, entry.next_index)
 

@@ -7,6 +7,7 @@ from longshore.domain.catalogue import FARGATE_FAMILY, RESERVE_MIB
 from longshore.domain.environment_tags import lost_after
 from longshore.domain.fair_share import SharePolicy
 from longshore.domain.order import ON_DEMAND, SPOT
+from longshore.domain.placing.time_limit import TimeLimit, time_limits_of
 from longshore.domain.placing.waiting import EnvironmentFacts, Launched, Shortage, Supply
 from longshore.domain.request.policy import share_policy
 from longshore.domain.resources import Resources
@@ -26,6 +27,10 @@ class QueueRow:
     compute_environments: tuple[str, ...]
     #: How its shares take turns, if it has any.
     policy: SharePolicy | None = None
+    #: For how long jobs may block it.
+    time_limits: tuple[TimeLimit, ...] = ()
+    #: How many of its jobs run at one time; 0 for any number.
+    max_running: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,8 @@ async def load(conn: Connection) -> Topology:
             # One that was made between the two queries is notified of, and read then.
             compute_environments=tuple(n for n in row["environments"] if n in environments),
             policy=None if row["fairshare"] is None else share_policy(row["fairshare"]),
+            time_limits=time_limits_of(row["time_limits"]),
+            max_running=row["max_running"],
         )
         for row in await conn.fetch(_SQL["queues"])
     }

@@ -33,8 +33,8 @@ async def insert_revision(
     return revision
 
 
-async def deregister(conn: Connection, name: str, revision: int) -> bool:
-    """Makes a revision INACTIVE; False if there is none."""
+async def deregister(conn: Connection, name: str, revision: int | None) -> bool:
+    """Makes a revision INACTIVE, without a number the newest ACTIVE one; False if there is none."""
     return await conn.fetchval(_SQL["deregister"], name, revision) is not None
 
 

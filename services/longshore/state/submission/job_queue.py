@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 import asyncpg
 
+from longshore.domain.checks import Json
 from longshore.domain.environment import QUEUE_HEALTHY, JobQueue, QueueFacts
+from longshore.domain.request.queue import TIME_LIMITS
 from longshore.state.pool import Connection
 from longshore.state.queries import load_queries
 
@@ -24,6 +26,7 @@ async def insert_queue(conn: Connection, queue: JobQueue) -> bool:
         queue.detail,
         dict(queue.tags),
         queue.scheduling_policy,
+        queue.max_running,
     )
     if name is None:
         return False
@@ -67,9 +70,14 @@ async def update_queue(
     priority: int | None,
     environments: Sequence[tuple[int, str]],
     scheduling_policy: str | None = None,
+    time_limits: Sequence[Json] | None = None,
+    max_running: int | None = None,
 ) -> None:
     """Changes what is given; no environments keeps those there are."""
-    await conn.execute(_SQL["update_queue"], name, state, priority, scheduling_policy)
+    changed = {} if time_limits is None else {TIME_LIMITS: list(time_limits)}
+    await conn.execute(
+        _SQL["update_queue"], name, state, priority, scheduling_policy, changed, max_running
+    )
     if environments:
         await conn.execute(_SQL["clear_order"], name)
         await _insert_order(conn, name, environments)
@@ -93,4 +101,5 @@ def _queue(row: asyncpg.Record) -> JobQueue:
         tags=row["tags"],
         environments=tuple(zip(row["ordinals"], row["environments"], strict=True)),
         scheduling_policy=row["scheduling_policy"],
+        max_running=row["max_running"],
     )

@@ -17,6 +17,8 @@ from longshore.state.queries import load_history_queries, load_queries
 _SQL = load_queries("job_submission")
 _ALL = load_history_queries("job_submission")
 
+#: In shapes of jobs that are no arrays with a cap.
+NO_ARRAY = uuid.UUID(int=0)
 #: Name and revision of a definition; revision 0 is the newest ACTIVE one.
 Reference = tuple[str, int]
 
@@ -35,6 +37,10 @@ class ShapeKey:
     #: In queues with a scheduling policy; 0 and '' in others.
     priority: int = 0
     share: str = ""
+    #: Of an array with a cap, which has its shape to itself: its id, and how many children run at
+    #: one time.
+    array_job: uuid.UUID = NO_ARRAY
+    max_running: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +134,8 @@ async def find_or_add_shapes(conn: Connection, keys: Sequence[ShapeKey]) -> dict
         [key.instance_type for key in keys],
         [key.priority for key in keys],
         [key.share for key in keys],
+        [key.array_job for key in keys],
+        [key.max_running for key in keys],
     )
     await conn.execute(_SQL["add_shapes"], *columns)
     rows = await conn.fetch(_SQL["find_shapes"], *columns)
@@ -139,6 +147,8 @@ async def find_or_add_shapes(conn: Connection, keys: Sequence[ShapeKey]) -> dict
             row["instance_type"],
             row["priority"],
             row["share_identifier"],
+            row["array_job"],
+            row["max_running"],
         ): row["shape_id"]
         for row in rows
     }
@@ -185,6 +195,7 @@ async def insert_jobs(conn: Connection, jobs: Sequence[NewJob]) -> set[uuid.UUID
             [entry.job.job_id if entry.job else None for _, _, entry in edges],
             [entry.job.array_index if entry.job else -1 for _, _, entry in edges],
             [entry.type for _, _, entry in edges],
+            [entry.condition for _, _, entry in edges],
         )
     await conn.execute(_SQL["notify_jobs"])
     return stored

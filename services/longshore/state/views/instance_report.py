@@ -51,6 +51,8 @@ class InstanceDetail:
     #: Propagated by the job whose slot it is.
     tags: Mapping[str, str]
     network: str
+    #: Its GPUs as its agent found them, in words.
+    gpu_devices: tuple[str, ...]
     #: Where a page that ends with it does.
     position: Position
 
@@ -151,5 +153,6 @@ def _detail(row: Any) -> InstanceDetail:
         order_reason=row["order_reason"],
         tags=row["tags"] or {},
         network=row["network"] or "",
+        gpu_devices=tuple(row["gpu_devices"] or ()),
         position=[row["end_micros"], row["order_micros"], row["instance_id"]],
     )

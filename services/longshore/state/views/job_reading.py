@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 import asyncpg
 
+from longshore.domain.job.arrays import RANGES_TOLD, told
 from longshore.domain.job.job import WHOLE, JobKey, JobStatus
 from longshore.domain.job.nodes import node_status
+from longshore.domain.limits import LONGSHORE
 from longshore.domain.request.reading import (
     AttemptRecord,
     ChildCounts,
@@ -24,6 +26,8 @@ _ALL = load_history_queries("job_reading")
 _COUNTED = ("PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED", "FAILED")
 #: No job is submitted this late.
 _BEYOND = 2**63 - 1
+#: Children looked at with one query, of those that may have no row.
+STRETCH = 10_000
 _BEFORE_START = ("SUBMITTED", "PENDING", "RUNNABLE")
 
 
@@ -46,10 +50,25 @@ async def describe_jobs(conn: Connection, keys: Sequence[JobKey]) -> list[Descri
             rows[key]["detail"],
             rows[key]["tags"],
             tuple(attempts.get(tried[key], ())),
+            None if key.is_node else rows[key]["rerun_index"],
+            () if key.is_node else _rerun_indexes(rows[key]),
+            None if key.is_node else _memory(rows[key]),
         )
         for key in keys
         if key in rows
     ]
+
+
+def _memory(row: asyncpg.Record) -> int | None:
+    is_parent = row["array_size"] is not None and row["array_index"] == WHOLE
+    return None if is_parent else row["memory_mib"]
+
+
+def _rerun_indexes(row: asyncpg.Record) -> tuple[str, ...]:
+    pairs: list[int] = row["rerun_pairs"] or []
+    if len(pairs) > 2 * RANGES_TOLD:
+        return tuple(told(pairs[:-2], pairs[-2]))
+    return tuple(told(pairs, row["array_size"])) if pairs else ()
 
 
 async def _attempts(
@@ -68,7 +87,9 @@ async def _rows(conn: Connection, keys: Sequence[JobKey]) -> dict[JobKey, asyncp
         missing = [key for key in keys if key not in rows]
         nodes = [key for key in missing if key.is_node]
         jobs = [key for key in missing if not key.is_node]
-        found = await conn.fetch(queries["describe_jobs"], *_columns(jobs)) if jobs else []
+        found = []
+        if jobs:
+            found += await conn.fetch(queries["describe_jobs"], *_columns(jobs), RANGES_TOLD)
         found += await conn.fetch(queries["describe_nodes"], *_columns(nodes)) if nodes else []
         rows |= {JobKey(row["job_id"], row["array_index"]): row for row in found}
     return rows
@@ -111,8 +132,17 @@ async def list_children(
 ) -> list[JobRecord]:
     """Children of an array job in a status, by index."""
     queries = _SQL if await _is_live(conn, job_id) else _ALL
-    rows = await conn.fetch(queries["list_children"], job_id, status, after_index, limit)
-    keys = [JobKey(job_id, row["array_index"]) for row in rows]
+    # Most that wait have no row: they are looked at stretch by stretch, as far as the page goes.
+    step = STRETCH if status in _BEFORE_START else LONGSHORE.array_max
+    keys: list[JobKey] = []
+    for first in range(after_index, LONGSHORE.array_max, step):
+        left = limit - len(keys)
+        rows = await conn.fetch(queries["list_children"], job_id, status, first, left, first + step)
+        keys += [JobKey(job_id, row["array_index"]) for row in rows]
+        if len(keys) == limit or not await conn.fetchval(
+            queries["has_more_children"], job_id, first + step
+        ):
+            break
     children = await _rows(conn, keys)
     return [_job(children[key]) for key in keys if key in children]
 
@@ -227,6 +257,7 @@ def _job(row: asyncpg.Record) -> JobRecord:
         started_at=row["started_at"],
         stopped_at=row["stopped_at"],
         share=row["share_identifier"],
+        rerun_of=row["rerun_of"],
     )
 
 
@@ -244,5 +275,6 @@ def _attempt(row: asyncpg.Record) -> AttemptRecord:
         reason=row["reason"],
         status_reason=row["status_reason"],
         address=row["address"],
+        memory_mib=row["memory_mib"],
         containers={state["name"]: state for state in row["containers"] or ()},
     )

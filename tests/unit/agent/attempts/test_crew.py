@@ -10,7 +10,8 @@ from longshore.agent import health as healths
 from longshore.agent.attempts.attempt import Attempt, AttemptKey, Exit
 from longshore.agent.attempts.crew import Crew
 from longshore.agent.health import Health
-from longshore.agent.reporting.journal import COMPACT_BYTES, Journal
+from longshore.agent.reporting import journal as journal_module
+from longshore.agent.reporting.journal import Journal
 from longshore.agent.runtime import Found
 from longshore.agent.simulated_runtime import SimulatedRuntime
 from longshore.v1 import agent_service_pb2 as pb
@@ -134,6 +135,98 @@ async def test_an_end_that_is_not_on_record_is_said_once_more() -> None:
         assert again == first
         assert crew.known_keys() == []
         sending.cancel()
+
+
+@pytest.mark.parametrize("is_compacted", [False, True])
+async def test_an_end_that_is_not_on_record_is_said_by_the_next_agent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_compacted: bool
+) -> None:
+    """It was acknowledged, could not be stored, and the agent started anew: nothing runs twice."""
+    if is_compacted:
+        monkeypatch.setattr(journal_module, "COMPACT_BYTES", 0)
+    assignment = pb.Assignment(key=pb.AttemptKey(job_id="job", attempt=1))
+
+    async def life(*, on_record: bool) -> tuple[list[pb.AttemptChange], bool]:
+        runtime, journal = StartingRuntime(), Journal(tmp_path / "journal")
+        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+            crew = Crew(runtime, Health(runtime), journal, 4, group)
+            await crew.recover()
+            sending = group.create_task(crew.outbox.run())
+            if on_record:
+                crew.apply_set([assignment], [])
+            else:
+                crew.assign([assignment])
+            told: list[pb.AttemptChange] = []
+            while not any(change.status == pb.ATTEMPT_STATUS_ENDED for change in told):
+                await crew.outbox.ready.wait()
+                crew.outbox.ready.clear()
+                told = [c for report in crew.outbox.unsent(0) for c in report.changes]
+            await crew.wait_until_over()
+            crew.outbox.acknowledge(journal.sequence)
+            assert crew.known_keys() == []
+            await journal.flush()
+            sending.cancel()
+        journal.close()
+        return told, runtime.is_started
+
+    first, ran = await life(on_record=False)
+    again, ran_again = await life(on_record=True)
+    assert ran
+    assert not ran_again
+    assert again[-1] == first[-1]
+    # Also where the agent goes before it has said it.
+    journal = Journal(tmp_path / "journal")
+    journal.assigned(assignment)
+    await journal.flush()
+    journal.close()
+    once_more, ran_again = await life(on_record=True)
+    assert not ran_again
+    assert once_more[-1] == first[-1]
+
+
+async def test_what_was_given_back_may_come_again(tmp_path: Path) -> None:
+    """After the agent started anew, too."""
+    key = AttemptKey("job", 1)
+    assignment = pb.Assignment(key=key.message())
+    journal = Journal(tmp_path / "journal")
+    journal.assigned(assignment)
+    change = pb.AttemptChange(key=key.message(), status=pb.ATTEMPT_STATUS_RETURNED)
+    journal.report(pb.AgentReport(sequence=journal.sequence + 1, changes=[change]))
+    journal.acknowledged(journal.sequence)
+    journal.forgotten(key)
+    await journal.flush()
+    journal.close()
+    again = Journal(tmp_path / "journal")
+    assert not again.past
+    again.close()
+
+
+def test_the_journal_remembers_so_many_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "REMEMBERED", 3)
+    journal = Journal(tmp_path / "journal")
+    for number in range(5):
+        key = AttemptKey("job", number)
+        journal.assigned(pb.Assignment(key=key.message()))
+        change = pb.AttemptChange(key=key.message(), status=pb.ATTEMPT_STATUS_ENDED)
+        journal.report(pb.AgentReport(sequence=journal.sequence + 1, changes=[change]))
+        journal.acknowledged(journal.sequence)
+        journal.forgotten(key)
+    journal.close()
+    again = Journal(tmp_path / "journal")
+    assert [key.attempt for key in again.past] == [2, 3, 4]
+    again.close()
+
+
+class StartingRuntime(SimulatedRuntime):
+    """Knows whether anything started."""
+
+    is_started = False
+
+    async def launch(self, attempt: Attempt) -> datetime:
+        self.is_started = True
+        return await super().launch(attempt)
 
 
 class LongRunningRuntime(SimulatedRuntime):
@@ -278,7 +371,7 @@ async def test_what_is_known_of_containers_is_known_after_a_restart(tmp_path: Pa
     first.start_time.GetCurrentTime()
     first.stop_time.GetCurrentTime()
     journal.progress(progress)
-    journal._size = 10 * COMPACT_BYTES
+    journal._size = 10 * journal_module.COMPACT_BYTES
     await journal.flush()
     journal.close()
     runtime = SimulatedRuntime()

@@ -61,6 +61,8 @@ class Recording:
         self.outbox = Outbox(Journal(None), lambda _: None)
         self.sets: list[tuple[list[str], int]] = []
         self.given = asyncio.Event()
+        self.recovered = asyncio.Event()
+        self.recovered.set()
 
     def known_keys(self) -> list[object]:
         return []

@@ -1,12 +1,15 @@
 """The life of jobs in any order of events, without a database."""
 
+from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from support.jobs import Edge, World, ended
 
+from longshore.domain.job.dependency import Condition
 from longshore.domain.job.ending import due_stops, lost_reports
 from longshore.domain.job.happening import Asked, ToStop
 from longshore.domain.job.job import WHOLE, JobKey, JobStatus, Stop, StopKind
@@ -14,6 +17,8 @@ from longshore.domain.job.record import AttemptReport, LiveAttempt
 from longshore.domain.job.retry import ExitRule
 
 INSTANCES = ("i-0", "i-1", "i-2")
+CONDITIONS = st.sampled_from(Condition)
+IN_SEQUENCE = st.sampled_from([Condition.SUCCESS, Condition.COMPLETE])
 CODES = st.sampled_from([0, 0, 0, 1, 3, None])
 
 
@@ -50,9 +55,14 @@ class JobLife(RuleBasedStateMachine):
                 kinds.append(Edge(job_id, data.draw(st.integers(0, other - 1))))
             if size is not None and other == size:
                 kinds.append(Edge(job_id, WHOLE, "N_TO_N"))
-            edges.append(data.draw(st.sampled_from(kinds)))
+            if size is not None and data.draw(st.booleans()):
+                # A gate, and the children one by one.
+                edges.append(Edge(job_id, WHOLE, "SEQUENTIAL", data.draw(IN_SEQUENCE)))
+            else:
+                kind = data.draw(st.sampled_from(kinds))
+                edges.append(replace(kind, condition=data.draw(CONDITIONS)))
         if size is not None and data.draw(st.booleans()):
-            edges.append(Edge(None, WHOLE, "SEQUENTIAL"))
+            edges.append(Edge(None, WHOLE, "SEQUENTIAL", data.draw(IN_SEQUENCE)))
         self.world.submit(
             edges,
             size,
@@ -223,7 +233,8 @@ class JobLife(RuleBasedStateMachine):
         assert all(row.status.final for row in world.rows.values())
 
 
-TestJobLife = JobLife.TestCase
+# Nothing waits here, but 6,000 steps take what the machine gives them.
+TestJobLife = pytest.mark.timeout(120)(JobLife.TestCase)
 TestJobLife.settings = settings(max_examples=120, stateful_step_count=50, deadline=None)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from longshore.domain.job.retry import ExitRule, should_retry
+from longshore.domain.job.retry import ExitRule, MemoryGrowth, should_retry
 
 LOST = "Host EC2 (instance i-1) terminated."
 
@@ -74,3 +74,23 @@ def test_patterns_have_case_and_no_other_wildcard() -> None:
     assert retries({"action": "EXIT", "onReason": "out*"}, reason="OutOfMemoryError")
     assert retries({"action": "EXIT", "onReason": "Out?f*"}, reason="OutOfMemoryError")
     assert retries({"action": "EXIT", "onReason": "Out.*"}, reason="OutOfMemoryError")
+
+
+OOM = "OutOfMemoryError: Container killed due to memory usage"
+
+
+@pytest.mark.parametrize(
+    ("factor", "most", "before", "reason", "after"),
+    [
+        (2, 1000, 100, OOM, 200),
+        (1.1, 1000, 4, OOM, 5),
+        (2, 150, 100, OOM, 150),
+        (2, 90, 100, OOM, 100),
+        (2, 1000, 100, None, 100),
+        (2, 1000, 100, "CannotPullContainerError: OutOfMemoryError", 100),
+    ],
+)
+def test_memory_grows_after_an_attempt_that_had_too_little(
+    factor: float, most: int, before: int, reason: str | None, after: int
+) -> None:
+    assert MemoryGrowth(factor, most).after(before, reason) == after

@@ -207,7 +207,9 @@ def test_machines_that_join_have_no_known_bound() -> None:
     assert why(a_shape(vcpus=1000), an_environment(managed=False, maxv_cpus=None)) is None
 
 
-@pytest.mark.parametrize("why", [one for one in Why if one not in (Why.NO_INSTANCE, Why.NO_ROOM)])
+@pytest.mark.parametrize(
+    "why", [one for one in Why if one not in (Why.NO_INSTANCE, Why.NO_ROOM, Why.CAPPED)]
+)
 def test_what_blocks_has_aws_s_words(why: Why) -> None:
     said = words.blocked(Block(why))
     assert said.startswith(f"{words.code_of(why)} - ")

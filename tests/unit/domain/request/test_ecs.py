@@ -5,10 +5,17 @@ from typing import Any
 import pytest
 
 from longshore.domain.checks import Json
-from longshore.domain.errors import InvalidRequest, LongshoreError, Unimplemented
+from longshore.domain.errors import InvalidRequest, LongshoreError
+from longshore.domain.limits import AWS, LONGSHORE
 from longshore.domain.request.definition import new_definition
-from longshore.domain.request.ecs import ContainerOverrides, EcsOverrides, resolve_ecs
+from longshore.domain.request.ecs import (
+    ContainerOverrides,
+    EcsOverrides,
+    check_ecs,
+    resolve_ecs,
+)
 from longshore.domain.request.merge import Overrides
+from longshore.domain.request.reference import COMMAND_BYTES_MAX
 from longshore.domain.resources import Resources
 
 TASK = "ecsProperties.taskProperties[0]"
@@ -97,7 +104,11 @@ REFUSED: list[tuple[list[Json], str, str]] = [
     ([a_container("a", startTimeout=1)], f"{CONTAINERS}[0].startTimeout", "at least 2"),
     ([a_container("a", stopTimeout=0)], f"{CONTAINERS}[0].stopTimeout", "at least 2"),
     ([a_container("a", image="")], f"{CONTAINERS}[0].image", "is required"),
-    ([a_container("a", resourceRequirements=[])], f"{CONTAINERS}[0].vcpus", "vCPU is not provided"),
+    (
+        [a_container("a", resourceRequirements=[])],
+        f"{CONTAINERS}[0].resourceRequirements",
+        "vCPU is not provided",
+    ),
     (
         [a_container("a", mountPoints=[{"sourceVolume": "v", "containerPath": "/v"}])],
         f"{CONTAINERS}[0].mountPoints[0].sourceVolume",
@@ -132,7 +143,6 @@ def test_what_is_refused(containers: list[Json], member: str, text: str) -> None
     [
         ({"ipcMode": "shared"}, "ipcMode"),
         ({"pidMode": "none"}, "pidMode"),
-        ({"networkMode": "host"}, "networkMode"),
         ({"platformVersion": "1.4.0"}, "platformVersion"),
         ({"ephemeralStorage": {"sizeInGiB": 30}}, "ephemeralStorage"),
         ({"runtimePlatform": {}}, "runtimePlatform"),
@@ -145,22 +155,14 @@ def test_what_the_task_may_not_say(task: Json, member: str) -> None:
     assert error.fields["member"] == f"{TASK}.{member}"
 
 
-def test_what_is_not_supported() -> None:
-    for members, member in (
-        ({"firelensConfiguration": {"type": "fluentd"}}, "firelensConfiguration"),
-        ({"logConfiguration": {"logDriver": "awsfirelens"}}, "logConfiguration.logDriver"),
-    ):
-        error = refusal(a_container("a", **members))
-        assert isinstance(error, Unimplemented)
-        assert error.fields["member"] == f"{CONTAINERS}[0].{member}"
-    assert isinstance(refusal(a_container("a"), task={"enableExecuteCommand": True}), Unimplemented)
-
-
 def test_a_definition_has_one_kind_of_properties() -> None:
     error = refusal(a_container("a"), containerProperties={"image": "x", "vcpus": 1, "memory": 4})
     assert "must not both be given" in str(error)
     tasks = {"taskProperties": [{"containers": [a_container("a")]}] * 2}
     assert "exactly one entry" in str(refusal(ecsProperties=tasks))
+    assert "exactly one entry" in str(refusal(ecsProperties={}))
+    nothing = {"taskProperties": [{}]}
+    assert "must have 1 to 10 containers" in str(refusal(ecsProperties=nothing))
 
 
 def test_fargate() -> None:
@@ -181,6 +183,10 @@ def test_fargate() -> None:
     assert kept["platformVersion"] == "LATEST"
     assert "0.75 vCPU" in str(refusal(*halves, {**halves[0], "name": "c"}, task=task, **fargate))
     assert "executionRoleArn is required" in str(refusal(*halves, **fargate))
+    efs = {"volumes": [{"name": "v", "efsVolumeConfiguration": {"fileSystemId": "fs-1"}}]}
+    register(*halves, task=task | efs, **fargate)
+    old = task | efs | {"platformVersion": "1.3.0"}
+    assert "platform version 1.4.0" in str(refusal(*halves, task=old, **fargate))
     assert "ipcMode task" in str(refusal(*halves, task=task | {"ipcMode": "task"}, **fargate))
     late = {**halves[0], "stopTimeout": 121}
     assert "at most 120" in str(refusal(late, halves[1], task=task, **fargate))
@@ -205,6 +211,49 @@ def test_overrides_are_found_by_name() -> None:
     assert b["environment"] == [{"name": "A", "value": "1"}]
     assert total == Resources(2000, 164, 0)
     assert resolved(None, what="y")[1] == Resources(2000, 128, 0)
+
+
+def half_a_vcpu(text: str = "0.5") -> tuple[Json, ...]:
+    return {"type": "VCPU", "value": text}, {"type": "MEMORY", "value": "64"}
+
+
+def test_limits_hold_for_each_container() -> None:
+    """What AWS would refuse of a single one it would refuse of one of several."""
+    small = a_container("b", resourceRequirements=list(half_a_vcpu()))
+    request = {"taskProperties": [{"containers": [a_container("a"), small]}]}
+    check_ecs(request, "EC2", limits=LONGSHORE)
+    with pytest.raises(InvalidRequest) as caught:
+        check_ecs(request, "EC2", limits=AWS)
+    assert caught.value.member == f"{CONTAINERS}[1].resourceRequirements[0].value"
+    changes = EcsOverrides(
+        (ContainerOverrides("b", Overrides(resource_requirements=half_a_vcpu())),)
+    )
+    kept = register(a_container("a"), a_container("b"))["ecsProperties"]
+    assert resolve_ecs(kept, changes, {}, "EC2")[1].vcpu_milli == 1500
+    with pytest.raises(InvalidRequest) as caught:
+        resolve_ecs(kept, changes, {}, "EC2", limits=AWS)
+    assert str(caught.value.member).endswith("containers[0].resourceRequirements[0].value")
+
+
+def test_options_of_logs_and_volumes_of_the_network_are_checked() -> None:
+    logging = {"logDriver": "splunk", "options": {"splunk-url": "https://splunk.example"}}
+    error = refusal(a_container("a"), a_container("b", logConfiguration=logging))
+    assert error.fields["member"] == f"{CONTAINERS}[1].logConfiguration.options.splunk-token"
+    volume = {"name": "v", "efsVolumeConfiguration": {"fileSystemId": "nfs"}}
+    error = refusal(a_container("a"), task={"volumes": [volume]})
+    member = f"{TASK}.volumes[0].efsVolumeConfiguration.fileSystemId"
+    assert error.fields["member"] == member
+
+
+def test_commands_of_all_containers_together_are_bounded() -> None:
+    """A value goes in as often as it is named, in whichever container."""
+    command = ["Ref::what"] * 10
+    kept = register(*(a_container(name, command=command) for name in "ab"))["ecsProperties"]
+    fits = "x" * (COMMAND_BYTES_MAX // 20)
+    [task] = resolve_ecs(kept, None, {"what": fits}, "EC2")[0]["taskProperties"]
+    assert [c["command"] for c in task["containers"]] == [[fits] * 10] * 2
+    with pytest.raises(InvalidRequest, match="The commands of all containers have more than 65536"):
+        resolve_ecs(kept, None, {"what": fits + "xx"}, "EC2")
 
 
 def test_an_override_of_no_container_is_refused() -> None:

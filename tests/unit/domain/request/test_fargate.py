@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from longshore.domain.arn import DefinitionName
 from longshore.domain.catalogue import FARGATE_SIZES
-from longshore.domain.errors import InvalidRequest, LongshoreError, Unimplemented
+from longshore.domain.errors import InvalidRequest, LongshoreError
 from longshore.domain.request.container import check_container, needs_of
 from longshore.domain.request.definition import new_definition
 from longshore.domain.request.fargate import check_fargate_size
@@ -116,11 +116,17 @@ def test_what_fargate_has_is_checked_for_form() -> None:
     refused({"fargatePlatformConfiguration": {"platformVersion": "new"}}, "platformVersion must")
     for size in (20, 201):
         refused({"ephemeralStorage": {"sizeInGiB": size}}, "must be from 21 to 200")
-    for runtime in (
-        {"operatingSystemFamily": "WINDOWS_SERVER_2022_CORE"},
-        {"cpuArchitecture": "ARM64"},
-    ):
-        refused({"runtimePlatform": runtime}, "runtimePlatform", Unimplemented)
+
+
+def test_volumes_of_the_network_need_a_platform_version_that_has_them() -> None:
+    volumes = [{"name": "v", "efsVolumeConfiguration": {"fileSystemId": "fs-1234abcd"}}]
+    for version in ("LATEST", "1.4.0", "1.10.0"):
+        fine = {"volumes": volumes, "fargatePlatformConfiguration": {"platformVersion": version}}
+        check_container(CONTAINER | fine, platform="FARGATE")
+    refused(
+        {"volumes": volumes, "fargatePlatformConfiguration": {"platformVersion": "1.3.0"}},
+        "EFS is supported for Fargate platform version 1.4.0",
+    )
 
 
 def test_a_definition_says_which_platform_version_holds() -> None:

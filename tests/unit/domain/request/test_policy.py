@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from longshore.domain.errors import InvalidRequest, Unimplemented
+from longshore.domain.errors import InvalidRequest
 from longshore.domain.request.policy import check_share, fairshare_of, share_policy
 
 
@@ -88,11 +88,6 @@ def test_entries_of_which_two_fit_a_share_are_refused(names: tuple[str, ...]) ->
 
 def test_entries_that_only_look_alike_are_taken() -> None:
     assert fairshare_of(distribution("UserA*", "UserB1", "User", "V", "VA")) is not None
-
-
-def test_quota_shares_are_refused_by_name() -> None:
-    with pytest.raises(Unimplemented, match="quotaSharePolicy"):
-        fairshare_of({"name": "p", "quotaSharePolicy": {"idleResourceAssignmentStrategy": "FIFO"}})
 
 
 def test_a_share_has_letters_and_digits() -> None:

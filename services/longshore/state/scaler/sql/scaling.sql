@@ -88,21 +88,30 @@ FROM there t LEFT JOIN held h USING (instance_id)
 ORDER BY t.ordered_at, t.instance_id
 
 -- name: queues
-SELECT q.name, q.priority, p.fairshare, array_agg(e.compute_environment ORDER BY e.ordinal) AS environments
+SELECT q.name, q.priority, q.max_running, p.fairshare, array_agg(e.compute_environment ORDER BY e.ordinal) AS environments
 FROM job_queues q JOIN job_queue_environments e ON e.job_queue = q.name
 LEFT JOIN scheduling_policies p ON p.name = q.scheduling_policy
 WHERE q.status <> 'DELETED'
 GROUP BY q.name, p.name
+
+-- name: running
+-- How many jobs of each queue were placed and have not ended: the nodes of a job are one.
+SELECT j.job_queue, count(*) AS running
+FROM (SELECT DISTINCT job_id, greatest(array_index, -1) AS array_index FROM attempts WHERE status <> 'ENDED') a
+JOIN jobs j USING (job_id, array_index)
+GROUP BY 1
 
 -- name: share_usages
 -- What shares use of queues that have a policy, and used lately.
 SELECT job_queue, share_identifier, average, running_milli, as_of, used_at FROM share_usages
 
 -- name: demand
--- Shapes with RUNNABLE jobs, in dispatch order.
+-- Shapes with RUNNABLE jobs, in dispatch order; of an array with a cap also how many children were placed and have not
+-- ended.
 SELECT d.shape_id, d.runnable, s.job_queue, s.vcpu_milli, s.memory_mib, s.gpus, s.nodes, s.instance_type,
-    s.share_identifier, s.priority, r.rank, r.seq
+    s.share_identifier, s.priority, s.max_running, coalesce(a.starting + a.running, 0) AS running, r.rank, r.seq
 FROM demand d JOIN shapes s USING (shape_id)
+LEFT JOIN array_jobs a ON s.max_running > 0 AND a.job_id = s.array_job
 LEFT JOIN LATERAL (SELECT r.rank, r.seq FROM ready r WHERE r.shape_id = d.shape_id
     ORDER BY r.rank, r.seq LIMIT 1) r ON true
 WHERE d.runnable > 0

@@ -1,13 +1,14 @@
 -- name: register
 -- $1 instance, $2 environment, $3 type, $4 architecture, $5 runtime, $6 unmanaged, $7 vCPU, $8 memory, $9 gpus,
--- $10 address, $11 version, $12 status, $13 health, $14 its detail, $15 network, $16 its detail
+-- $10 address, $11 version, $12 status, $13 health, $14 its detail, $15 network, $16 its detail, $17 GPUs in words
 INSERT INTO agents AS a (instance_id, compute_environment, instance_type, architecture, runtime, unmanaged,
     vcpu_milli, memory_mib, gpus, address, agent_version, status, health, health_detail, network, network_detail,
-    idle_since)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, now())
+    gpu_devices, idle_since)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, now())
 ON CONFLICT (instance_id) DO UPDATE SET compute_environment = $2, instance_type = $3, architecture = $4,
     runtime = $5, unmanaged = $6, vcpu_milli = $7, memory_mib = $8, gpus = $9, address = $10,
     agent_version = $11, status = $12, health = $13, health_detail = $14, network = $15, network_detail = $16,
+    gpu_devices = $17,
     last_seen_at = now(),
     registered_at = CASE WHEN a.status = 'LOST' THEN now() ELSE a.registered_at END,
     idle_since = CASE WHEN a.status = 'LOST' THEN now() ELSE a.idle_since END,

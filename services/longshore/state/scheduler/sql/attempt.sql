@@ -59,9 +59,15 @@ WHERE a.job_id = c.job_id AND a.array_index = c.array_index AND a.attempt = c.at
 SELECT a.job_id, a.array_index, a.attempt, a.attempt_id, a.instance_id, a.compute_environment, a.status, a.vcpu_milli,
     a.memory_mib, a.gpus, a.log_stream_name, a.placed_at, a.started_at,
     coalesce(a.running_at, a.started_at) AS running_at, a.stop_kind, a.stop_reason, a.address, j.seq,
-    j.job_queue, j.share_identifier, j.shape_id, j.attempts_max, j.timeout_seconds, j.array_size, j.num_nodes, j.main_node
+    coalesce(shape.job_queue, j.job_queue) AS job_queue,
+    coalesce(shape.share_identifier, j.share_identifier) AS share_identifier,
+    coalesce(own.shape_id, j.shape_id) AS shape_id, j.attempts_max,
+    CASE WHEN own.job_id IS NULL THEN j.timeout_seconds ELSE own.timeout_seconds END AS timeout_seconds,
+    j.array_size, j.num_nodes, j.main_node
 FROM attempts a
 JOIN jobs j ON j.job_id = a.job_id AND j.array_index = -1
+LEFT JOIN jobs own ON own.job_id = a.job_id AND own.array_index = a.array_index
+LEFT JOIN shapes shape ON shape.shape_id = coalesce(own.shape_id, j.shape_id)
 WHERE a.status <> 'ENDED'
 
 -- name: ended_on
@@ -71,10 +77,16 @@ SELECT a.job_id, a.array_index, a.attempt, a.attempt_id, a.instance_id, a.comput
     CASE WHEN a.started_at IS NULL THEN 'STARTING' ELSE 'RUNNING' END AS status,
     a.vcpu_milli, a.memory_mib, a.gpus, a.log_stream_name, a.placed_at, a.started_at,
     coalesce(a.running_at, a.started_at) AS running_at, a.is_lost, a.stop_kind, a.stop_reason, a.address, j.seq,
-    j.job_queue, j.share_identifier, j.shape_id, j.attempts_max, j.timeout_seconds, j.array_size, j.num_nodes, j.main_node
+    coalesce(shape.job_queue, j.job_queue) AS job_queue,
+    coalesce(shape.share_identifier, j.share_identifier) AS share_identifier,
+    coalesce(own.shape_id, j.shape_id) AS shape_id, j.attempts_max,
+    CASE WHEN own.job_id IS NULL THEN j.timeout_seconds ELSE own.timeout_seconds END AS timeout_seconds,
+    j.array_size, j.num_nodes, j.main_node
 FROM unnest($2::uuid[], $3::integer[], $4::integer[]) AS k (job_id, array_index, attempt)
 JOIN attempts a ON a.job_id = k.job_id AND a.array_index = k.array_index AND a.attempt = k.attempt
 JOIN jobs j ON j.job_id = a.job_id AND j.array_index = -1
+LEFT JOIN jobs own ON own.job_id = a.job_id AND own.array_index = a.array_index
+LEFT JOIN shapes shape ON shape.shape_id = coalesce(own.shape_id, j.shape_id)
 WHERE a.instance_id = $1 AND a.status = 'ENDED'
 
 -- name: take_back

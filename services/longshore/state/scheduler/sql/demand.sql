@@ -23,12 +23,13 @@ WHERE d.shape_id = s.shape_id
 
 -- name: load
 SELECT d.shape_id, d.runnable, d.blocked_reason, d.explanation, d.why,
-    s.job_queue, s.vcpu_milli, s.memory_mib, s.gpus, s.nodes, s.instance_type, s.share_identifier, s.priority
+    s.job_queue, s.vcpu_milli, s.memory_mib, s.gpus, s.nodes, s.instance_type, s.share_identifier, s.priority,
+    s.max_running
 FROM demand d JOIN shapes s USING (shape_id) WHERE d.runnable > 0
 
 -- name: shapes
 -- $1 shapes
-SELECT shape_id, job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type, share_identifier, priority
+SELECT shape_id, job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type, share_identifier, priority, max_running
 FROM shapes WHERE shape_id = ANY($1::integer[])
 
 -- name: of_shape

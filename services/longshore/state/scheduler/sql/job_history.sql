@@ -56,6 +56,46 @@ WHERE t.job_id = m.job_id AND t.ended_on = 'infinity'
 UPDATE all_job_events AS t SET ended_on = m.day FROM unnest($1::uuid[], $2::date[]) AS m (job_id, day)
 WHERE t.job_id = m.job_id AND t.ended_on = 'infinity'
 
+-- name: leave
+-- Begins with an array too large to move at once: its parent goes first, so that whoever looks for it looks among all.
+-- $1 job id, $2 day on which it ended, $3 size
+INSERT INTO leaving_arrays (job_id, ended_on, size, next_index) VALUES ($1, $2, $3, 0)
+
+-- name: leaving
+-- The array that is on its way out and comes first.
+SELECT job_id, ended_on, size, next_index FROM leaving_arrays ORDER BY ended_on, job_id LIMIT 1
+
+-- name: move_parent
+-- $1 job id, $2 day on which it ended
+UPDATE all_jobs SET ended_on = $2 WHERE job_id = $1 AND array_index = -1 AND ended_on = 'infinity'
+
+-- name: move_parent_events
+-- $1 job id, $2 day on which it ended
+UPDATE all_job_events SET ended_on = $2 WHERE job_id = $1 AND array_index = -1 AND ended_on = 'infinity'
+
+-- name: move_children
+-- $1 job id, $2 day on which it ended, $3 first index, $4 end
+UPDATE all_jobs SET ended_on = $2
+WHERE job_id = $1 AND array_index >= $3 AND array_index < $4 AND ended_on = 'infinity'
+
+-- name: move_attempts_of_children
+-- $1 job id, $2 day on which it ended, $3 first index, $4 end
+UPDATE all_attempts SET ended_on = $2
+WHERE job_id = $1 AND array_index >= $3 AND array_index < $4 AND ended_on = 'infinity'
+
+-- name: move_events_of_children
+-- $1 job id, $2 day on which it ended, $3 first index, $4 end
+UPDATE all_job_events SET ended_on = $2
+WHERE job_id = $1 AND array_index >= $3 AND array_index < $4 AND ended_on = 'infinity'
+
+-- name: went_on
+-- $1 job id, $2 index up to which its children have gone
+UPDATE leaving_arrays SET next_index = $2 WHERE job_id = $1
+
+-- name: has_left
+-- $1 job id
+DELETE FROM leaving_arrays WHERE job_id = $1
+
 -- name: drop_dependencies
 -- What a job waited for is in its submission's detail; the edges are for those that wait.
 -- $1 job ids

@@ -74,7 +74,9 @@ FROM unnest($1::uuid[], $2::integer[]) AS c (job_id, array_index)
 JOIN jobs p ON p.job_id = c.job_id AND p.array_index = -1
 JOIN array_jobs a ON a.job_id = c.job_id
 ON CONFLICT (job_id, array_index) DO UPDATE SET status = 'STARTING', attempt = j.attempt + 1,
-    status_reason = NULL, exit_code = NULL, reason = NULL, started_at = NULL
+    status_reason = NULL, exit_code = NULL, reason = NULL, started_at = NULL,
+    -- The array's may have changed since the attempt before.
+    timeout_seconds = excluded.timeout_seconds
     WHERE j.status = 'RUNNABLE'
 RETURNING j.job_id, j.array_index, j.attempt
 
@@ -117,12 +119,21 @@ FROM unnest($1::uuid[], $2::integer[], $3::boolean[], $4::boolean[], $5::text[])
     AS c (job_id, array_index, cancelled, terminated, reason)
 WHERE j.job_id = c.job_id AND j.array_index = c.array_index AND j.status NOT IN ('SUCCEEDED', 'FAILED')
 
+-- name: reshape
+-- Gives jobs other shapes; final ones keep theirs.
+-- $1 job ids, $2 indexes, $3 shapes
+UPDATE jobs j SET shape_id = c.shape_id
+FROM unnest($1::uuid[], $2::integer[], $3::integer[]) AS c (job_id, array_index, shape_id)
+WHERE j.job_id = c.job_id AND j.array_index = c.array_index AND j.status NOT IN ('SUCCEEDED', 'FAILED')
+
 -- name: details
 -- What an assignment needs to know of jobs, by the id of the single job or parent.
 -- $1 job ids
 SELECT j.job_id, j.name, j.job_queue, j.definition_name, j.definition_revision, j.array_size,
     j.attempts_max, j.timeout_seconds, s.container, s.detail -> 'retryStrategy' -> 'evaluateOnExit' AS rules,
-    j.num_nodes, j.main_node, s.nodes, s.task,
+    j.num_nodes, j.main_node, s.nodes, s.task, s.rerun_size, s.rerun_pairs,
+    (s.detail #>> '{retryStrategy,oomMemoryFactor}')::float8 AS oom_factor,
+    (s.detail #>> '{retryStrategy,oomMemoryMaxMib}')::integer AS oom_max_mib,
     CASE WHEN (s.detail ->> 'propagateTags')::boolean THEN coalesce(d.tags, '{}') || s.tags END AS tags
 FROM jobs j JOIN job_specs s USING (job_id)
 LEFT JOIN job_definitions d ON d.name = j.definition_name AND d.revision = j.definition_revision

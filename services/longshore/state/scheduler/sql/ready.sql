@@ -9,6 +9,15 @@ CROSS JOIN LATERAL (
 ) AS r
 ORDER BY r.rank, r.seq, r.next_index
 
+-- name: fronts
+-- The first entry of each of some queues.
+-- $1 queues
+SELECT q.job_queue, r.job_id, r.shape_id, r.rank, r.seq, r.next_index, r.end_index, r.ready_at
+FROM unnest($1::text[]) AS q (job_queue)
+CROSS JOIN LATERAL (
+    SELECT * FROM ready WHERE ready.job_queue = q.job_queue ORDER BY rank, seq, next_index LIMIT 1
+) AS r
+
 -- name: add
 -- $1 queues, $2 ranks, $3 seqs, $4 next indexes, $5 end indexes, $6 job ids, $7 shapes,
 -- $8 since when each waits or NULL for now, $9 now

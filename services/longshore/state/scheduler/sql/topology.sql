@@ -4,7 +4,8 @@ SELECT name, uuid, type, state, status, resource_type, maxv_cpus, unmanagedv_cpu
 FROM compute_environments
 
 -- name: queues
-SELECT q.name, q.state, q.status, q.priority, p.fairshare,
+SELECT q.name, q.state, q.status, q.priority, q.max_running, p.fairshare,
+    coalesce(q.detail -> 'jobStateTimeLimitActions', '[]'::jsonb) AS time_limits,
     coalesce(array_agg(e.compute_environment ORDER BY e.ordinal) FILTER (WHERE e.ordinal IS NOT NULL), '{}')
         AS environments
 FROM job_queues q LEFT JOIN job_queue_environments e ON e.job_queue = q.name

@@ -17,10 +17,13 @@ RETURNING revision;
 -- name: deregister
 -- Makes a revision INACTIVE, once.
 -- $1 name
--- $2 revision
+-- $2 revision, NULL for the newest that is ACTIVE
 UPDATE job_definitions
 SET status = 'INACTIVE', deregistered_at = coalesce(deregistered_at, now())
-WHERE name = $1 AND revision = $2
+WHERE name = $1 AND revision = coalesce($2::integer, (
+    SELECT max(newest.revision) FROM job_definitions AS newest
+    WHERE newest.name = $1 AND newest.status = 'ACTIVE'
+))
 RETURNING revision;
 
 -- name: read_revisions

@@ -7,8 +7,9 @@
 -- $5 detail
 -- $6 tags
 -- $7 scheduling policy, NULL for none
-INSERT INTO job_queues (name, state, status, status_reason, priority, detail, tags, scheduling_policy)
-VALUES ($1, $2, 'VALID', $3, $4, $5, $6, $7)
+-- $8 how many jobs run at one time, 0 for any number
+INSERT INTO job_queues (name, state, status, status_reason, priority, detail, tags, scheduling_policy, max_running)
+VALUES ($1, $2, 'VALID', $3, $4, $5, $6, $7, $8)
 ON CONFLICT DO NOTHING
 RETURNING name;
 
@@ -66,8 +67,11 @@ FROM job_queues WHERE name = $1 FOR NO KEY UPDATE;
 -- $2 state, NULL to keep it
 -- $3 priority, NULL to keep it
 -- $4 scheduling policy, NULL to keep it
+-- $5 members of its detail that change
+-- $6 how many jobs run at one time, 0 for any number, NULL to keep it
 UPDATE job_queues SET state = coalesce($2, state), priority = coalesce($3, priority),
-    scheduling_policy = coalesce($4, scheduling_policy)
+    scheduling_policy = coalesce($4, scheduling_policy), detail = detail || $5::jsonb,
+    max_running = coalesce($6, max_running)
 WHERE name = $1;
 
 -- name: begin_deletion

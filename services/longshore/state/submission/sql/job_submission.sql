@@ -44,10 +44,13 @@ FROM jobs WHERE array_index = -1 AND job_id = ANY ($1::uuid[]);
 -- $6 instance types, '' for any
 -- $7 priorities within shares
 -- $8 shares, '' in queues without a policy
-INSERT INTO shapes (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type, priority, share_identifier)
+-- $9 arrays with a cap, a zero for others
+-- $10 their caps, 0 for none
+INSERT INTO shapes (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type, priority, share_identifier, array_job,
+    max_running)
 SELECT DISTINCT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::integer[], $5::integer[], $6::text[],
-    $7::integer[], $8::text[])
-ON CONFLICT (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type, priority, share_identifier)
+    $7::integer[], $8::text[], $9::uuid[], $10::integer[])
+ON CONFLICT ON CONSTRAINT shapes_key
     DO UPDATE SET used_on = current_date WHERE shapes.used_on < current_date;
 
 -- name: find_shapes
@@ -60,13 +63,16 @@ ON CONFLICT (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type, prio
 -- $6 instance types, '' for any
 -- $7 priorities within shares
 -- $8 shares, '' in queues without a policy
+-- $9 arrays with a cap, a zero for others
+-- $10 their caps, 0 for none
 SELECT shape.shape_id, shape.job_queue, shape.vcpu_milli, shape.memory_mib, shape.gpus, shape.nodes,
-    shape.instance_type, shape.priority, shape.share_identifier
+    shape.instance_type, shape.priority, shape.share_identifier, shape.array_job, shape.max_running
 FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::integer[], $5::integer[], $6::text[], $7::integer[],
-    $8::text[])
-    AS wanted (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type, priority, share_identifier)
-JOIN shapes AS shape
-    USING (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type, priority, share_identifier);
+    $8::text[], $9::uuid[], $10::integer[])
+    AS wanted (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type, priority, share_identifier, array_job,
+    max_running)
+JOIN shapes AS shape USING (job_queue, vcpu_milli, memory_mib, gpus, nodes, instance_type, priority, share_identifier,
+    array_job, max_running);
 
 -- name: insert_jobs
 -- Stores jobs in the order given and returns their ids; one whose id is taken is left out.
@@ -121,8 +127,9 @@ SELECT job_id FROM added;
 -- $3 jobs depended on, NULL for a sequence without one
 -- $4 index of the child depended on, -1 for the whole job
 -- $5 types
-INSERT INTO job_dependencies (job_id, ordinal, depends_on, depends_on_index, type)
-SELECT * FROM unnest($1::uuid[], $2::integer[], $3::uuid[], $4::integer[], $5::text[]);
+-- $6 conditions
+INSERT INTO job_dependencies (job_id, ordinal, depends_on, depends_on_index, type, condition)
+SELECT * FROM unnest($1::uuid[], $2::integer[], $3::uuid[], $4::integer[], $5::text[], $6::text[]);
 
 -- name: notify_jobs
 -- Wakes the scheduler when the transaction is committed.

@@ -13,7 +13,8 @@ WITH held AS (
         i.instance_type, i.zone, i.purchase_option, i.vcpus, i.memory_mib, i.gpus, i.price_per_hour,
         i.ordered_at, i.launched_at, i.seen_at, i.terminating_at, i.ended_at,
         coalesce(i.registered_at, a.registered_at) AS registered_at,
-        a.status AS agent_status, a.health, a.health_detail, a.network, a.network_detail, o.reason AS order_reason
+        a.status AS agent_status, a.health, a.health_detail, a.network, a.network_detail, a.gpu_devices,
+        o.reason AS order_reason
     FROM instances i JOIN capacity_orders o USING (order_id) LEFT JOIN agents a USING (instance_id)
     WHERE ($1::text IS NULL OR i.compute_environment = $1) AND ($2::text IS NULL OR i.instance_id = $2)
         AND ($3 OR i.ended_at IS NULL)
@@ -22,7 +23,7 @@ WITH held AS (
         CASE WHEN a.status = 'LOST' THEN 'TERMINATED' ELSE 'LAUNCHED' END, '', '', NULL,
         a.instance_type, '', 'ON_DEMAND', a.vcpu_milli / 1000.0, a.memory_mib, a.gpus, 0,
         a.registered_at, NULL, a.registered_at, NULL, CASE WHEN a.status = 'LOST' THEN a.last_seen_at END,
-        a.registered_at, a.status, a.health, a.health_detail, a.network, a.network_detail, ''
+        a.registered_at, a.status, a.health, a.health_detail, a.network, a.network_detail, a.gpu_devices, ''
     FROM agents a
     WHERE a.unmanaged AND ($1::text IS NULL OR a.compute_environment = $1)
         AND ($2::text IS NULL OR a.instance_id = $2) AND ($3 OR a.status <> 'LOST')

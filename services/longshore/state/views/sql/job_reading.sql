@@ -3,6 +3,7 @@
 -- `ready` covers it and PENDING otherwise; before its parent is spawned it does not exist.
 -- $1 job ids
 -- $2 indexes, -1 for a single job, a multi-node job or an array parent
+-- $3 of how many runs of children the indexes are told that they see in an array that runs another one's again
 SELECT
     wanted.job_id, wanted.array_index, parent.seq, parent.name, parent.job_queue,
     parent.definition_name, parent.definition_revision, parent.array_size, parent.num_nodes,
@@ -14,14 +15,18 @@ SELECT
     own.exit_code, own.reason, coalesce(own.created_at, arrays.spawned_at) AS created_at,
     own.started_at, own.stopped_at,
     arrays.pending, arrays.runnable, arrays.starting, arrays.running, arrays.succeeded, arrays.failed,
-    arrays.changed_at, spec.detail, spec.tags,
-    request.cancels, request.terminates
+    arrays.changed_at, spec.detail, spec.tags, own.rerun_of,
+    CASE WHEN wanted.array_index >= 0 THEN rerun_index(spec.rerun_pairs, wanted.array_index) END AS rerun_index,
+    CASE WHEN wanted.array_index = -1 THEN spec.rerun_pairs[1:2 * $3 + 2] END AS rerun_pairs,
+    shape.memory_mib, request.cancels, request.terminates
 FROM unnest($1::uuid[], $2::integer[]) WITH ORDINALITY AS wanted (job_id, array_index, ordinal)
 JOIN jobs AS parent ON parent.job_id = wanted.job_id AND parent.array_index = -1
 JOIN job_specs AS spec ON spec.job_id = wanted.job_id
 LEFT JOIN jobs AS own ON own.job_id = wanted.job_id AND own.array_index = wanted.array_index
 LEFT JOIN array_jobs AS arrays ON arrays.job_id = wanted.job_id
-LEFT JOIN demand ON demand.shape_id = parent.shape_id
+LEFT JOIN demand ON demand.shape_id = coalesce(own.shape_id, parent.shape_id)
+LEFT JOIN shapes AS shape ON shape.shape_id = coalesce(own.shape_id, parent.shape_id)
+    AND spec.detail -> 'retryStrategy' ? 'oomMemoryFactor'
 CROSS JOIN LATERAL (
     SELECT CASE
         WHEN own.job_id IS NOT NULL THEN own.status
@@ -112,7 +117,7 @@ SELECT
     CASE WHEN job.status = 'RUNNABLE' THEN coalesce(job.status_reason, demand.blocked_reason)
         ELSE job.status_reason END AS status_reason,
     job.is_cancelled, job.is_terminated, job.exit_code, job.reason, job.created_at, job.started_at,
-    job.stopped_at,
+    job.stopped_at, job.rerun_of,
     arrays.pending, arrays.runnable, arrays.starting, arrays.running, arrays.succeeded, arrays.failed,
     arrays.changed_at,
     EXISTS (
@@ -151,6 +156,7 @@ ORDER BY job.seq DESC;
 -- $2 status
 -- $3 only children after this index
 -- $4 how many at most
+-- $5 only children up to this index
 WITH parent AS (
     SELECT job.job_id, job.array_size FROM jobs AS job JOIN array_jobs USING (job_id)
     WHERE job.job_id = $1 AND job.array_index = -1
@@ -161,18 +167,28 @@ WITH parent AS (
                 AND child.array_index >= ready.next_index AND child.array_index < ready.end_index
         ) AS is_ready
     FROM parent
-    CROSS JOIN LATERAL generate_series($3::integer + 1, parent.array_size - 1) AS child (array_index)
+    CROSS JOIN LATERAL generate_series($3::integer + 1, least(parent.array_size - 1, $5::integer)) AS child (array_index)
     WHERE $2::text IN ('PENDING', 'RUNNABLE') AND NOT EXISTS (
         SELECT FROM jobs AS own
         WHERE own.job_id = parent.job_id AND own.array_index = child.array_index
     )
 )
-SELECT array_index FROM jobs
-WHERE job_id = $1 AND array_index > $3 AND array_index >= 0 AND status = $2
+(
+    SELECT array_index FROM jobs
+    WHERE job_id = $1 AND array_index > $3 AND array_index >= 0 AND array_index <= $5 AND status = $2
+    ORDER BY array_index
+    LIMIT $4
+)
 UNION ALL
 SELECT array_index FROM waiting WHERE is_ready = ($2 = 'RUNNABLE')
 ORDER BY array_index
 LIMIT $4;
+
+-- name: has_more_children
+-- Whether an array has children after an index.
+-- $1 id of the array job
+-- $2 index
+SELECT array_size - 1 > $2 FROM jobs WHERE job_id = $1 AND array_index = -1;
 
 -- name: is_multi_node
 -- Whether a job is a multi-node job; NULL if there is no such job.

@@ -1,0 +1,57 @@
+"""Volumes on file systems of the network (`efsVolumeConfiguration`), as the engine mounts them.
+
+By the engine's own `local` driver and NFS, without a helper on the machine. So what needs one is
+refused: encryption in transit, and with it access points and IAM. Whose file system an id means is
+the instance's to say (LONGSHORE_FILE_SYSTEMS); those that it does not name are Amazon EFS's, by
+their names in the region.
+
+An engine mounts such a volume when the container starts. Each has a name of its own, which carries
+the volume's, so that what the engine says of it can be told by that.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from longshore.v1 import container_pb2
+
+#: As AWS recommends for EFS.
+_OPTIONS = "nfsvers=4.1,rsize=1048576,wsize=1048576,hard,timeo=600,retrans=2,noresvport"
+
+
+@dataclass(frozen=True, slots=True)
+class FileSystems:
+    """Where file systems are."""
+
+    region: str = "us-east-1"
+    #: Host and directory of those that are not Amazon EFS's, by id.
+    exports: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    def driver_config(self, volume: container_pb2.EFSVolumeConfiguration) -> dict[str, Any]:
+        """The engine's driver and its options for a volume."""
+        file_system = volume.file_system_id
+        host, root = self.exports.get(
+            file_system, (f"{file_system}.efs.{self.region}.amazonaws.com", "/")
+        )
+        below = volume.root_directory.strip("/")
+        path = f"{root.rstrip('/')}/{below}" if below else root
+        return {
+            "Name": "local",
+            "Options": {"type": "nfs", "o": f"addr={host},{_OPTIONS}", "device": f":{path}"},
+        }
+
+
+#: Nothing but Amazon EFS's, in the region that is the default.
+AMAZON = FileSystems()
+
+
+def impossible(volume: container_pb2.EFSVolumeConfiguration) -> str | None:
+    """The first member that asks for what an engine cannot do, None if there is none."""
+    access = volume.authorization_config
+    asked = {
+        "transitEncryption": volume.transit_encryption == "ENABLED",
+        "transitEncryptionPort": bool(volume.transit_encryption_port),
+        "authorizationConfig.accessPointId": bool(access.access_point_id),
+        "authorizationConfig.iam": access.iam == "ENABLED",
+    }
+    return next((member for member, is_asked in asked.items() if is_asked), None)
