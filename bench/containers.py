@@ -3,7 +3,8 @@
 Both sides run `true` in the same image with the same container settings (made by the agent's own
 function), the same network sandbox and the same number at one time, on the same engine. First
 throughput: containers per second of a no-op array job on a warm agent, against create, start,
-wait, remove. Then latency: SubmitJob to RUNNING on the idle agent, against create and start.
+wait, remove. Then latency: SubmitJob to RUNNING on the idle agent, against create and start. Last,
+the same of a job of two containers against a job of one.
 """
 
 import argparse
@@ -17,8 +18,8 @@ from typing import Any
 import aiodocker
 from harness import register_noop, running_agents, running_stack, summary, until_succeeded
 
-from longshore.agent.docker.container import Limits, container_config
-from longshore.v1 import agent_service_pb2, job_definition_pb2
+from longshore.agent.docker.container import Limits, Surroundings, container_config
+from longshore.v1 import agent_service_pb2, ecs_pb2, job_definition_pb2
 from longshore_client import Client, build
 
 START_SECONDS = 60.0
@@ -46,6 +47,7 @@ async def main() -> None:
             await bare(docker, config, 10, options.concurrency)
             await throughput(client, definition, docker, config, options)
             await latency(client, docker, config, options)
+            await pairs(client, options)
 
 
 async def throughput(
@@ -103,9 +105,7 @@ async def latency(
     options: argparse.Namespace,
 ) -> None:
     """Prints the time from submission to RUNNING, and from create to started, in turns."""
-    definition = await client.register_container_definition(
-        "sleeper", build.container("busybox:latest", ["sleep", "1"], vcpus=1, memory_mib=16)
-    )
+    definition = await client.register_container_definition("sleeper", sleeper())
     mine, theirs = [], []
     for _ in range(options.latencies):
         theirs.append(await bare_start(docker, {**config, "Cmd": ["sleep", "1"]}))
@@ -113,6 +113,40 @@ async def latency(
     print(f"bare create and start: {summary(theirs, 'ms')}")
     print(f"longshore, SubmitJob to RUNNING seen: {summary(mine, 'ms')}")
     print(f"difference of medians: {statistics.median(mine) - statistics.median(theirs):+.1f} ms")
+
+
+async def pairs(client: Client, options: argparse.Namespace) -> None:
+    """Prints the time from submission to RUNNING of jobs of one and of two containers, in turns."""
+    single = await client.register_container_definition("single", sleeper())
+    one = ecs_pb2.TaskContainerProperties(
+        image="busybox:latest",
+        command=["sleep", "1"],
+        resource_requirements=sleeper().resource_requirements,
+    )
+    pair = [ecs_pb2.TaskContainerProperties(name=name) for name in ("first", "second")]
+    for container in pair:
+        container.MergeFrom(one)
+    double = await client.register_definition(
+        job_definition_pb2.RegisterJobDefinitionRequest(
+            job_definition_name="pair",
+            type="container",
+            ecs_properties=ecs_pb2.EcsProperties(
+                task_properties=[ecs_pb2.EcsTaskProperties(containers=pair)]
+            ),
+        )
+    )
+    ones, twos = [], []
+    for _ in range(options.latencies):
+        ones.append(await our_start(client, single))
+        twos.append(await our_start(client, double))
+    print(f"one container, SubmitJob to RUNNING seen: {summary(ones, 'ms')}")
+    print(f"two containers: {summary(twos, 'ms')}")
+    print(f"ratio of medians: {statistics.median(twos) / statistics.median(ones):.2f}")
+
+
+def sleeper() -> job_definition_pb2.ContainerProperties:
+    """A container that lasts for a second."""
+    return build.container("busybox:latest", ["sleep", "1"], vcpus=1, memory_mib=16)
 
 
 async def bare_start(docker: aiodocker.Docker, config: dict[str, Any]) -> float:
@@ -158,7 +192,7 @@ def bare_config(sandbox: str) -> dict[str, Any]:
         assignment,
         instance_id="bare",
         compute_environment="bare",
-        network_mode=f"container:{sandbox}",
+        surroundings=Surroundings(f"container:{sandbox}"),
         gpu_ids=[],
         limits=Limits(pids=4096, log_file_mib=100, log_files=3, spool_mib=100),
         variables={},

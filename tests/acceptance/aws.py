@@ -169,12 +169,13 @@ class Aws:
         """Waits until a job has ended."""
         return self.until(job_id, *FINAL, seconds=seconds)
 
-    def output(self, job_id: str, attempt: int | None = None) -> str:
-        """What a job printed, both streams."""
+    def output(self, job_id: str, attempt: int | None = None, container: str | None = None) -> str:
+        """What a job printed, both streams; of several containers, which one."""
 
         async def read() -> str:
             async with self.stack.client() as client:
-                lines = [line async for line in client.job_logs(job_id, attempt=attempt)]
+                logs = client.job_logs(job_id, attempt=attempt, container=container)
+                lines = [line async for line in logs]
             return "".join(line.text + ("" if line.partial else "\n") for line in lines)
 
         return asyncio.run(read())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from support.agent import Stand
+from support.agent import Stand, a_part
 from support.engine import PrivateEngine, needs_own_engine
 
 from longshore.v1 import agent_service_pb2 as pb
@@ -49,15 +49,23 @@ async def test_an_array_waits_and_runs_through_a_restart(
     long = [stand.an_attempt("sleep", "8") for _ in range(2)]
     waiting = [stand.an_attempt("true") for _ in range(20)]
     stopped = stand.an_attempt("true")
-    await stand.scheduler.assign(*long)
+    # Of several containers one runs, and the other is to start when the engine is away.
+    waiting.append(
+        stand.several(
+            a_part("main", "true", ("first", "COMPLETE")),
+            a_part("first", "sleep 3", essential=False),
+        )
+    )
+    await stand.scheduler.assign(*long, waiting[-1])
+    await stand.scheduler.reached(waiting[-1], pb.ATTEMPT_STATUS_STARTING)
     await asyncio.gather(*map(stand.scheduler.running, long))
     await own_engine.stop(number)
-    await stand.scheduler.assign(*waiting, stopped)
+    await stand.scheduler.assign(*waiting[:-1], stopped)
     await stand.scheduler.stop(stopped, "Terminated")
     end = await stand.scheduler.ended(stopped)
     assert (end.status_reason, end.reason) == ("Terminated", "")
     await asyncio.sleep(1)  # time in which the others would fail
-    assert not any(map(stand.scheduler.last, waiting))
+    assert not any(map(stand.scheduler.last, waiting[:-1]))
     await own_engine.start()
     ends = await asyncio.gather(*map(stand.scheduler.ended, [*long, *waiting]))
     assert {(end.exit_code, end.reason) for end in ends} == {(0, "")}
@@ -108,6 +116,7 @@ async def test_what_never_reached_it_is_given_back_and_may_come_again(
         lambda: stand.scheduler.health.condition == pb.AGENT_CONDITION_ENGINE_AWAY
     )
     attempts = [stand.an_attempt("true") for _ in range(3)]
+    attempts.append(stand.several(a_part("a", "sleep 1"), a_part("b", "sleep 1")))
     await stand.scheduler.assign(*attempts)
     for attempt in attempts:
         change = await stand.scheduler.reached(attempt, pb.ATTEMPT_STATUS_RETURNED)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from support.agent import Stand
+from support.agent import Stand, a_part
 from support.gpus import fake_nvml
 
 from longshore.v1 import agent_service_pb2 as pb
@@ -56,6 +56,43 @@ async def test_a_process_has_its_gpu_alone_and_keeps_it_over_a_restart(
     third = with_gpu(stand, "sh", "-c", show)
     assert (await stand.run(third)).exit_code == 0
     assert await printed(stand, third) == b"GPU-one"
+
+
+async def test_each_of_several_has_its_own_of_what_the_attempt_holds(
+    own_processes: Stand, tmp_path: Path
+) -> None:
+    stand = own_processes
+    stand.environment.update(fake_nvml(tmp_path, UUIDS))
+    await stand.open()
+    show = "echo $CUDA_VISIBLE_DEVICES."
+    gate = tmp_path / "gate"
+    all_said = f"[ -e {gate} ] && [ -e {tmp_path}/two ] && [ -e {tmp_path}/none ]"
+    parts = [
+        a_part("one", f"{show}; until {all_said}; do sleep 0.1; done"),
+        *(
+            a_part(name, f"{show}; touch {tmp_path}/{name}; sleep 1000", essential=False)
+            for name in ("two", "none")
+        ),
+    ]
+    for part in parts[:2]:
+        part.resource_requirements.add(type="GPU", value="1")
+    several = stand.several(*parts)
+    several.resources.gpus = 2
+    await stand.scheduler.assign(several)
+    await stand.scheduler.running(several)
+    # What each has is on record with it.
+    assert stand.agent is not None
+    await stand.agent.kill()
+    await stand.start_agent()
+    gate.touch()
+    assert (await stand.scheduler.ended(several)).exit_code == 0
+    said = [await stand.output_of(several, name) for name in ("one", "two", "none")]
+    assert (sorted(said[:2]), said[2]) == (["GPU-one.\n", "GPU-two.\n"], ".\n")
+    # Both are free again.
+    both = stand.an_attempt("sh", "-c", show)
+    both.resources.gpus = 2
+    assert (await stand.run(both)).exit_code == 0
+    assert await printed(stand, both) == b"GPU-one,GPU-two."
 
 
 @pytest.mark.docker

@@ -128,12 +128,16 @@ async def test_what_is_wrong_is_refused(database_url: str, retry: Json, member: 
         assert refused.value.fields["member"] == f"retryStrategy.{member}"
 
 
-async def test_not_for_nodes_and_also_by_a_definition(database_url: str) -> None:
+async def test_for_single_containers_alone_and_also_by_a_definition(database_url: str) -> None:
     async with submission_stand(database_url) as stand:
         await stand.prepare()
         await stand.register_nodes(nodes=some_nodes())
         with pytest.raises(InvalidRequest, match="not for multi-node jobs"):
             await stand.submit(jobDefinition="n", **_growing(2, 2, 4096))
+        await stand.register_several()
+        with pytest.raises(InvalidRequest, match="not for jobs of several containers") as refused:
+            await stand.submit(jobDefinition="m", **_growing(2, 2, 4096))
+        assert refused.value.member == "retryStrategy.oomMemoryFactor"
         # A definition's strategy is taken as well.
         await stand.register("g", a_container(), **_growing(2, 2, 4096))
         job = await stand.describe(await stand.submit(jobDefinition="g"))

@@ -153,7 +153,15 @@ CASES: list[tuple[str, tuple[Any, ...], str]] = [
     ("job_history.move_events_of_children", (SOME[0], date(2026, 1, 5), 0, 10), "job_events_job"),
     (
         "attempt.move",
-        (SOME, each(-1), each(1), each("RUNNING"), *(each(None) for _ in range(7)), each(False)),
+        (
+            SOME,
+            each(-1),
+            each(1),
+            each("RUNNING"),
+            *(each(None) for _ in range(7)),
+            each(False),
+            each(None),
+        ),
         "attempts_one_live",
     ),
     ("attempt.stop", (SOME, each(-1), each(1), each("TERMINATED"), each("x")), "attempts_one_live"),

@@ -510,6 +510,16 @@ KEYS = st.sampled_from(
 )
 
 
+CONTAINERS = st.builds(
+    pb.ContainerChange,
+    name=TEXTS,
+    start_time=st.none() | STAMPS,
+    stop_time=st.none() | STAMPS,
+    exit_code=st.none() | INT32,
+    reason=st.none() | TEXTS,
+)
+
+
 @st.composite
 def changes(draw: st.DrawFn) -> pb.AttemptChange:
     """A change of anything, mostly of an attempt that is there."""
@@ -530,6 +540,8 @@ def changes(draw: st.DrawFn) -> pb.AttemptChange:
         change.exit_code = draw(INT32)
     if draw(st.booleans()):
         change.reason = draw(TEXTS)
+    if draw(st.booleans()):
+        change.containers.extend(draw(st.lists(CONTAINERS, max_size=12)))
     return change
 
 

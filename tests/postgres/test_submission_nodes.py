@@ -206,12 +206,16 @@ async def test_what_does_not_go_with_the_definition_is_refused(
         (
             {"jobDefinition": "d", "nodeOverrides": {"numNodes": 2}},
             InvalidRequest,
-            "nodeOverrides is for job definitions of type multinode",
+            "nodeOverrides is for job definitions with nodeProperties",
         ),
         (
-            {"nodeOverrides": override(ecsPropertiesOverride={})},
-            Unimplemented,
-            f"{path}.ecsPropertiesOverride",
+            {
+                "nodeOverrides": override(
+                    ecsPropertiesOverride={"taskProperties": [{"containers": [{"name": "a"}]}]}
+                )
+            },
+            InvalidRequest,
+            f"{path}.ecsPropertiesOverride is for node ranges with ecsProperties",
         ),
         (
             {"nodeOverrides": override(eksPropertiesOverride={})},

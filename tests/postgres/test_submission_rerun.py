@@ -116,6 +116,34 @@ async def test_one_child_and_an_order_among_children(stands: Stands) -> None:
     assert work.seen[fifth["jobId"]] == [(4, 5)]
 
 
+async def test_an_array_of_several_containers_runs_again_with_all_of_them(stands: Stands) -> None:
+    stand, other = stands
+    tasks: dict[int, list[str]] = {}
+    failing = {1}
+
+    def answer(assignment: pb.Assignment) -> Ended:
+        index = assignment.array_index
+        tasks[index] = [container.name for container in assignment.task.containers]
+        return Ended(exit_code=int(index in failing))
+
+    # It has room for one child at a time, by what its containers need together.
+    await other.agent(vcpus=2, environment="ce", answers=answer)
+    await stand.register_several()
+    first = await stand.submit(jobDefinition="m", arrayProperties={"size": 2})
+    assert (await _over(stands, first))["status"] == "FAILED"
+    failing.clear()
+    tasks.clear()
+    again = await _over(stands, (await stand("RerunJob", jobId=first))["jobId"])
+    assert (again["status"], again["rerunIndexes"]) == ("SUCCEEDED", "1")
+    assert tasks == {1: ["main", "side"]}
+    [task] = again["ecsProperties"]["taskProperties"]
+    assert [container["name"] for container in task["containers"]] == ["main", "side"]
+    shapes = await stand.conn.fetch(
+        "SELECT DISTINCT vcpu_milli, memory_mib FROM jobs JOIN shapes USING (shape_id)"
+    )
+    assert [tuple(shape) for shape in shapes] == [(2000, 128)]
+
+
 async def test_a_token_makes_one_array(stands: Stands) -> None:
     stand, other = stands
     await other.agent(vcpus=4, environment="ce", answers=Work({1}))

@@ -30,8 +30,8 @@ from longshore.state.migrate import migrate
 from longshore.state.pool import open_pool
 from longshore.state.submission import submission_token
 from longshore.submission import submit
-from longshore.submission.convert import encode_container, encode_nodes
-from longshore.submission.submit import TRANSACTIONS, Submitter
+from longshore.submission.convert import encode_container, encode_nodes, encode_task
+from longshore.submission.submit import TRANSACTIONS, Encoders, Submitter
 from longshore.v1 import job_definition_pb2
 
 
@@ -153,9 +153,13 @@ REFUSED: list[tuple[dict[str, Any], type[LongshoreError], str]] = [
     (
         {"nodeOverrides": {"numNodes": 2}},
         InvalidRequest,
-        "nodeOverrides is for job definitions of type multinode",
+        "nodeOverrides is for job definitions with nodeProperties",
     ),
-    ({"ecsPropertiesOverride": {}}, Unimplemented, "ecsPropertiesOverride"),
+    (
+        {"ecsPropertiesOverride": {"taskProperties": [{"containers": [{"name": "main"}]}]}},
+        InvalidRequest,
+        "ecsPropertiesOverride is for job definitions with ecsProperties; use containerOverrides",
+    ),
     ({"eksPropertiesOverride": {}}, Unimplemented, "eksPropertiesOverride"),
     (
         {"parameters": {f"x{n}": "y" * 30_000 for n in range(9)}},
@@ -489,7 +493,9 @@ async def test_a_job_that_the_database_refuses_fails_alone(database_url: str) ->
     async with submission_stand(database_url) as stand:
         await stand.prepare()
         pool = await open_pool(database_url)
-        submitter = Submitter(pool, encode_container, encode_nodes, LONGSHORE)
+        submitter = Submitter(
+            pool, Encoders(encode_container, encode_task, encode_nodes), LONGSHORE
+        )
         good = Submission("fine", "q", DefinitionName("d", None, "d"))
         poison = replace(good, job_name="not\0fine")  # past the checks of the wire
         calls = [asyncio.create_task(submitter.submit(s)) for s in (good, good, poison, good)]

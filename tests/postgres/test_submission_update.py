@@ -174,10 +174,24 @@ async def test_multi_node_jobs_change_all_but_their_needs(stands: Stands) -> Non
     await stand.register_nodes(nodes=some_nodes())
     job = await stand.submit(jobDefinition="n")
     await other.until(job, "RUNNABLE")
-    with pytest.raises(InvalidRequest, match="for jobs of one container"):
+    with pytest.raises(InvalidRequest, match="submit it with nodeOverrides") as caught:
         await stand("UpdateJob", jobId=job, **_needs(memory=100))
+    assert caught.value.member == "resourceRequirements"
     await stand("UpdateJob", jobId=job, jobQueue="p", attemptDurationSeconds=100)
     assert [shape[0] for shape in await _shapes(other)] == ["p"]
+    await other.check()
+
+
+async def test_jobs_of_several_containers_change_all_but_their_needs(stands: Stands) -> None:
+    stand, other = stands
+    await stand.register_several()
+    job = await stand.submit(jobDefinition="m")
+    await other.until(job, "RUNNABLE")
+    with pytest.raises(InvalidRequest, match="submit it with ecsPropertiesOverride") as caught:
+        await stand("UpdateJob", jobId=job, **_needs(memory=100))
+    assert caught.value.member == "resourceRequirements"
+    await stand("UpdateJob", jobId=job, jobQueue="p", attemptDurationSeconds=100)
+    assert await _shapes(other) == [("p", 2000, 128, "", 0, 1)]
     await other.check()
 
 

@@ -22,7 +22,14 @@ from longshore.agent.docker.engine import Engine, EngineError
 from longshore.agent.secret.file import SecretsFile
 from longshore.v1 import agent_service_pb2 as pb
 from longshore.v1 import agent_service_pb2_grpc as pb_grpc
-from longshore.v1 import job_definition_pb2, log_service_pb2, log_service_pb2_grpc, resources_pb2
+from longshore.v1 import (
+    container_pb2,
+    ecs_pb2,
+    job_definition_pb2,
+    log_service_pb2,
+    log_service_pb2_grpc,
+    resources_pb2,
+)
 
 IMAGE = "busybox:latest"
 PATIENCE_SECONDS = 60.0
@@ -209,6 +216,28 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def a_part(
+    name: str,
+    script: str,
+    *needs: tuple[str, str],
+    memory_mib: int = 64,
+    **container: Any,
+) -> ecs_pb2.TaskContainerProperties:
+    """One of several containers, which runs a script; with whom it waits for, and for what."""
+    return ecs_pb2.TaskContainerProperties(
+        name=name,
+        depends_on=[
+            ecs_pb2.TaskContainerDependency(container_name=other, condition=condition)
+            for other, condition in needs
+        ],
+        resource_requirements=[
+            container_pb2.ResourceRequirement(type="VCPU", value="1"),
+            container_pb2.ResourceRequirement(type="MEMORY", value=str(memory_mib)),
+        ],
+        **({"image": IMAGE, "command": ["sh", "-c", script]} | container),
+    )
+
+
 class Stand:
     """All of it, for one agent at a time."""
 
@@ -319,6 +348,24 @@ class Stand:
             )
         return assignment
 
+    def several(
+        self,
+        *containers: ecs_pb2.TaskContainerProperties,
+        node: tuple[int, int, str] | None = None,
+        stop_seconds: float = 30,
+        **task: Any,
+    ) -> pb.Assignment:
+        """An assignment of several containers."""
+        assignment = self.an_attempt(node=node, stop_seconds=stop_seconds)
+        assignment.ClearField("container")
+        assignment.resources.vcpu_milli = 1000 * len(containers)
+        assignment.resources.memory_mib = 64 * len(containers)
+        assignment.task.CopyFrom(ecs_pb2.EcsTaskProperties(containers=containers, **task))
+        assignment.container_log_stream_names.extend(
+            f"definition/{one.name}/{assignment.attempt_id}" for one in containers
+        )
+        return assignment
+
     async def run(self, assignment: pb.Assignment) -> pb.AttemptChange:
         """Runs an attempt to its end."""
         await self.scheduler.assign(assignment)
@@ -356,6 +403,11 @@ class Stand:
         for entry in await self.entries(assignment):
             text += entry.text.decode() + ("" if entry.partial else "\n")
         return text
+
+    async def output_of(self, assignment: pb.Assignment, name: str) -> str:
+        """What one of several containers printed."""
+        own = pb.Assignment(log_stream_name=f"definition/{name}/{assignment.attempt_id}")
+        return await self.output(own)
 
     async def printed(self, *command: str, **attempt: Any) -> str:
         """Runs a command that must succeed, and returns what it printed."""

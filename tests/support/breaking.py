@@ -207,7 +207,8 @@ def _with_unknown(place: Place, name: str) -> _Change:
 
 def _text(shape: Shape, value: str) -> _Change:
     values = shape.enum  # type: ignore[attr-defined]
-    wrong = "\0" in value or (bool(values) and value.upper() not in values)
+    # Of a member that longshore does not do the empty string asks for nothing.
+    wrong = "\0" in value or (bool(values) and value != "" and value.upper() not in values)
     return _Change(value, wrong or any("\ud800" <= char <= "\udfff" for char in value), wrong)
 
 

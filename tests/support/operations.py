@@ -84,6 +84,49 @@ CONTAINER: Json = a_container(
 )
 
 
+#: Of a single container what each of several may have, too.
+_SHARED: Json = {
+    name: value
+    for name, value in CONTAINER.items()
+    if name not in ("jobRoleArn", "executionRoleArn", "volumes")
+}
+SEVERAL: Json = {
+    "taskProperties": [
+        {
+            "containers": [
+                {
+                    "name": "main",
+                    "dependsOn": [{"containerName": "side", "condition": "COMPLETE"}],
+                    "essential": True,
+                    "stopTimeout": 10,
+                    **_SHARED,
+                },
+                {"name": "side", "essential": False, "startTimeout": 60, **_SHARED},
+            ],
+            "taskRoleArn": ROLE,
+            "executionRoleArn": ROLE,
+            "ipcMode": "task",
+            "pidMode": "host",
+            "volumes": CONTAINER["volumes"],
+        }
+    ]
+}
+SEVERAL_CHANGED: Json = {
+    "taskProperties": [
+        {
+            "containers": [
+                {
+                    "name": "side",
+                    "command": ["true"],
+                    "environment": [{"name": "B", "value": "2"}],
+                    "resourceRequirements": [{"type": "MEMORY", "value": "128"}],
+                }
+            ]
+        }
+    ]
+}
+
+
 @dataclass(frozen=True)
 class Refusal:
     """A request that is refused, and what is said."""
@@ -268,6 +311,44 @@ OPERATIONS: dict[str, Operation] = {
             },
             "platformCapabilities": ["FARGATE"],
         },
+        {"jobDefinitionName": "d", "type": "container", "ecsProperties": SEVERAL},
+        {
+            "jobDefinitionName": "d",
+            "type": "container",
+            "ecsProperties": {
+                "taskProperties": [
+                    {
+                        "containers": [
+                            {
+                                "name": "only",
+                                "image": "busybox",
+                                "resourceRequirements": [
+                                    {"type": "VCPU", "value": "0.25"},
+                                    {"type": "MEMORY", "value": "512"},
+                                ],
+                            }
+                        ],
+                        "executionRoleArn": ROLE,
+                        "pidMode": "task",
+                        "networkConfiguration": {"assignPublicIp": "ENABLED"},
+                        "platformVersion": "LATEST",
+                        "ephemeralStorage": {"sizeInGiB": 21},
+                        "runtimePlatform": {
+                            "operatingSystemFamily": "LINUX",
+                            "cpuArchitecture": "X86_64",
+                        },
+                    }
+                ]
+            },
+            "platformCapabilities": ["FARGATE"],
+        },
+        {
+            "jobDefinitionName": "d",
+            "type": "multinode",
+            "nodeProperties": some_nodes(
+                a_range("0:1"), {"targetNodes": "2:", "ecsProperties": SEVERAL}, num_nodes=4
+            ),
+        },
         {
             "jobDefinitionName": "d",
             "type": "container",
@@ -348,6 +429,22 @@ OPERATIONS: dict[str, Operation] = {
                 ],
             },
         },
+        {
+            "jobName": "several",
+            "jobQueue": "q",
+            "jobDefinition": "m",
+            "ecsPropertiesOverride": SEVERAL_CHANGED,
+        },
+        {
+            "jobName": "nodes",
+            "jobQueue": "q",
+            "jobDefinition": "mn",
+            "nodeOverrides": {
+                "nodePropertyOverrides": [
+                    {"targetNodes": ":", "ecsPropertiesOverride": SEVERAL_CHANGED}
+                ]
+            },
+        },
         refused={
             "JobQueue nowhere not found.": {
                 "jobName": "j",
@@ -358,6 +455,12 @@ OPERATIONS: dict[str, Operation] = {
                 "jobName": "j",
                 "jobQueue": "q",
                 "jobDefinition": "nothing",
+            },
+            "use ecsPropertiesOverride": {
+                "jobName": "j",
+                "jobQueue": "q",
+                "jobDefinition": "m",
+                "containerOverrides": {"command": ["true"]},
             },
             "shareIdentifier must be specified.": {
                 "jobName": "j",
@@ -548,6 +651,18 @@ def prepare(wire: Wire) -> None:
         wire.call("UpdateComputeEnvironment", computeEnvironment=name, state="DISABLED")
     wire.run(wire.stand.register("d", CONTAINER, parameters={"who": "you"}))
     wire.run(wire.stand.register_nodes("n", nodes=some_nodes()))
+    parameters = {"who": "you"}
+    wire.run(
+        wire.stand(
+            "RegisterJobDefinition",
+            jobDefinitionName="m",
+            type="container",
+            ecsProperties=SEVERAL,
+            parameters=parameters,
+        )
+    )
+    nodes = some_nodes({"targetNodes": ":", "ecsProperties": SEVERAL})
+    wire.run(wire.stand.register_nodes("mn", nodes=nodes, parameters=parameters))
     for job_id, members in (
         (JOB, {"consumableResourcePropertiesOverride": UNITS}),
         (ARRAY, {"arrayProperties": {"size": 3}}),

@@ -44,6 +44,11 @@ def a_container(*, vcpus: int = 1, memory_mib: int = 64, **members: Any) -> Json
     }
 
 
+def several_of(name: str, **members: Any) -> Json:
+    """One of several containers."""
+    return {"name": name} | a_container(**members)
+
+
 def some_nodes(*ranges: Json, num_nodes: int = 4, main_node: int = 0) -> Json:
     """Node properties; without ranges all nodes run the same small container."""
     return {
@@ -135,6 +140,17 @@ class Stand:
             type="multinode",
             nodeProperties=nodes,
             **members,
+        )
+        return str(answer["jobDefinitionArn"])
+
+    async def register_several(self, name: str = "m", **members: Any) -> str:
+        """Registers a definition of two containers, `main` and `side`, and returns its ARN."""
+        containers = [several_of("main"), several_of("side", essential=False)]
+        properties = {"taskProperties": [{"containers": containers}]}
+        answer = await self(
+            "RegisterJobDefinition",
+            **{"jobDefinitionName": name, "type": "container", "ecsProperties": properties}
+            | members,
         )
         return str(answer["jobDefinitionArn"])
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from longshore.v1 import job_definition_pb2, job_pb2, scheduler_service_pb2
+from longshore.v1 import ecs_pb2, job_definition_pb2, job_pb2, scheduler_service_pb2
 from longshore_cli import array_logs, console, exit_code
 from longshore_cli.command import WAIT_SECONDS_MAX, WIRE_MAX, Json, coroutine
 from longshore_cli.progress import Progress, counts, summary
@@ -23,6 +23,13 @@ JobId = Annotated[
     str,
     typer.Argument(metavar="JOB", help="Job id; ID:INDEX for a child, ID#INDEX for a node."),
 ]
+#: A container as definitions and jobs have it, the only one or one of several.
+_Container = (
+    job_pb2.ContainerDetail
+    | job_definition_pb2.ContainerProperties
+    | ecs_pb2.TaskContainerProperties
+    | ecs_pb2.TaskContainerDetails
+)
 #: What numbers of a job's needs count.
 UNITS = {"VCPU": "vCPU", "MEMORY": "MiB"}
 #: How long to wait for what is not the job itself.
@@ -209,12 +216,47 @@ def _instance(placed: scheduler_service_pb2.ExplainedAttempt) -> str:
     return f"{placed.instance_id} ({kind}, {placed.compute_environment})"
 
 
-def _needs(container: job_pb2.ContainerDetail | job_definition_pb2.ContainerProperties) -> str:
+def _needs(container: _Container) -> str:
     """What a container needs, from AWS's deprecated members too, which weigh less."""
-    deprecated = {"VCPU": container.vcpus, "MEMORY": container.memory}
     stated = {need.type: need.value for need in container.resource_requirements}
+    deprecated: dict[str, int] = {}
+    if not isinstance(container, ecs_pb2.TaskContainerProperties | ecs_pb2.TaskContainerDetails):
+        deprecated = {"VCPU": container.vcpus, "MEMORY": container.memory}
     needs = {name: value for name, value in deprecated.items() if value} | stated
     return ", ".join(f"{value} {UNITS.get(name, name)}" for name, value in needs.items())
+
+
+def _containers(job: job_pb2.JobDetail) -> list[tuple[str, str]]:
+    """The containers of a multi-container job: what each runs, and where it is."""
+    fields = []
+    for task in job.ecs_properties.task_properties:
+        for item in task.containers:
+            told = (
+                item.image,
+                " ".join(item.command),
+                _needs(item),
+                _pairs((v.name, v.value) for v in item.environment),
+                "not essential" if item.HasField("essential") and not item.essential else "",
+                *(f"after {need.container_name} ({need.condition})" for need in item.depends_on),
+                _state(item),
+                f"log {item.log_stream_name}" if item.log_stream_name else "",
+            )
+            fields.append((f"container {item.name}", "; ".join(filter(None, told))))
+    return fields
+
+
+def _states(job: job_pb2.JobDetail) -> list[tuple[str, str]]:
+    """Where the containers of a multi-container job are, once one of them started."""
+    containers = [item for task in job.ecs_properties.task_properties for item in task.containers]
+    if not any(item.log_stream_name for item in containers):
+        return []
+    return [(f"container {item.name}", _state(item) or "has not started") for item in containers]
+
+
+def _state(item: ecs_pb2.TaskContainerDetails | job_pb2.AttemptTaskContainerDetails) -> str:
+    if item.HasField("exit_code"):
+        return "; ".join(filter(None, (f"exit code {item.exit_code}", item.reason)))
+    return item.reason or ("started" if item.log_stream_name else "")
 
 
 def _nodes(job: job_pb2.JobDetail) -> list[tuple[str, str]]:
@@ -227,14 +269,17 @@ def _nodes(job: job_pb2.JobDetail) -> list[tuple[str, str]]:
         nodes = job.node_properties
         fields.append(("nodes", f"{nodes.num_nodes}, the main node is {nodes.main_node}"))
         for item in nodes.node_range_properties:
-            told = console.told(
-                item.container.image,
-                " ".join(item.container.command),
-                _needs(item.container),
-                _pairs((v.name, v.value) for v in item.container.environment),
-                *item.instance_types,
-            )
-            fields.append((f"nodes {item.target_nodes}", told))
+            several = [c for t in item.ecs_properties.task_properties for c in t.containers]
+            runs: Sequence[_Container] = several or [item.container]
+            for run in runs:
+                told = console.told(
+                    run.image,
+                    " ".join(run.command),
+                    _needs(run),
+                    _pairs((v.name, v.value) for v in run.environment),
+                    *item.instance_types,
+                )
+                fields.append((f"nodes {item.target_nodes}", told))
     return fields
 
 
@@ -260,6 +305,7 @@ def _show(job: job_pb2.JobDetail, placed: _Placed) -> None:
             ("depends on", _depends_on(job)),
             ("image", container.image),
             ("command", " ".join(container.command)),
+            *_containers(job),
             ("needs", _needs(container)),
             ("memory", f"{job.memory_mib} MiB by now" if job.HasField("memory_mib") else ""),
             ("environment", _pairs((v.name, v.value) for v in container.environment)),
@@ -327,6 +373,17 @@ def _depends_on(job: job_pb2.JobDetail) -> str:
     )
 
 
+def _ends(attempt: job_pb2.AttemptDetail) -> list[str]:
+    """How an attempt ended, or each of its several containers."""
+    ended = attempt.container
+    code = f"exit code {ended.exit_code}" if ended.HasField("exit_code") else "no exit code"
+    several = [item for task in attempt.task_properties for item in task.containers]
+    if several:
+        states = [f"{item.name}: {_state(item) or 'never started'}" for item in several]
+        return [*states, attempt.status_reason]
+    return [code, attempt.status_reason, ended.reason]
+
+
 def _attempts(
     job: job_pb2.JobDetail, placed: Sequence[scheduler_service_pb2.ExplainedAttempt]
 ) -> list[tuple[str, str]]:
@@ -334,11 +391,9 @@ def _attempts(
     fields = []
     instances = {item.attempt: _instance(item) for item in placed}
     for number, attempt in enumerate(job.attempts, start=1):
-        ended = attempt.container
-        code = f"exit code {ended.exit_code}" if ended.HasField("exit_code") else "no exit code"
         where = f"on {instances[number]}" if number in instances else ""
         memory = f"{attempt.memory_mib} MiB" if job.HasField("memory_mib") else ""
-        told = console.told(code, attempt.status_reason, ended.reason, memory, where)
+        told = console.told(*_ends(attempt), memory, where)
         fields.append((f"attempt {number}", told))
     return fields
 
@@ -365,6 +420,14 @@ async def logs(  # noqa: PLR0913, PLR0917 - each is an option
     timestamps: Annotated[
         bool, typer.Option("--timestamps", "-t", help="Put the time before each line.")
     ] = False,
+    container: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Of a multi-container job, this container; else its first essential one.",
+            show_default=False,
+        ),
+    ] = None,
     array: Annotated[
         str | None,
         typer.Option(
@@ -392,7 +455,9 @@ async def logs(  # noqa: PLR0913, PLR0917 - each is an option
     again. The exit code is 0 then if all are complete.
     """
     if array is not None:
-        alone = (job, attempt) == (None, None) and not (follow or tail or timestamps)
+        alone = (job, attempt, container) == (None, None, None) and not (
+            follow or tail or timestamps
+        )
         if not alone or to is None:
             raise typer.BadParameter(
                 "--array takes --to DIR, and besides only --status and --json."
@@ -402,7 +467,10 @@ async def logs(  # noqa: PLR0913, PLR0917 - each is an option
         raise typer.BadParameter("Give a JOB, or --array JOB --to DIR.")
     whole = True
     async with settings.connect() as client:
-        async for line in client.job_logs(job, follow=follow, attempt=attempt, tail_lines=tail):
+        lines = client.job_logs(
+            job, follow=follow, attempt=attempt, tail_lines=tail, container=container
+        )
+        async for line in lines:
             if json:
                 console.print_json_line(
                     {
@@ -502,6 +570,7 @@ async def explain(job: JobId, json: Json = False) -> None:
             ("depends on", _depends_on(item) if failed else ""),
             ("jobs ahead", str(answer.jobs_ahead) if answer.HasField("jobs_ahead") else ""),
             ("instance", _instance(answer.attempts[-1]) if answer.attempts else ""),
+            *_states(item),
             *(_attempts(item, answer.attempts) if failed else ()),
         ]
     )

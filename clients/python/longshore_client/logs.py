@@ -17,6 +17,8 @@ from longshore_client.jobs import FINAL, POLL_FIRST_SECONDS, POLL_LAST_SECONDS, 
 #: Seconds without a line after which no more is expected of a log whose attempt has ended: its
 #: agent may be gone for good.
 REST_SECONDS = 5.0
+#: The only container of a job, as AWS Batch names it.
+DEFAULT_CONTAINER = "default"
 #: Seconds from a job's end for which the last of its log may be on its way.
 RECENT_SECONDS = 60.0
 #: What is said in the place of the rest then.
@@ -112,7 +114,13 @@ class LogCalls(JobCalls):
                 await asyncio.sleep(backoff.delay())
 
     async def job_logs(
-        self, job_id: str, *, follow: bool = False, attempt: int | None = None, tail_lines: int = 0
+        self,
+        job_id: str,
+        *,
+        follow: bool = False,
+        attempt: int | None = None,
+        tail_lines: int = 0,
+        container: str | None = None,
     ) -> AsyncGenerator[LogLine, None]:
         """Lines that a job printed, attempt after attempt.
 
@@ -122,17 +130,18 @@ class LogCalls(JobCalls):
             follow: wait for the job to start, and go on until it has ended.
             attempt: only this one, from 1; None for all, in order.
             tail_lines: only the last so many of what is there of each attempt; 0 for all.
+            container: of a multi-container job, which one; None for its first essential one.
 
         Raises:
             InvalidRequest: the job is an array job, which prints nothing itself.
-            NotFound: no such job, or no such attempt of it.
+            NotFound: no such job, or no such attempt or container of it.
         """
         read = 0
         pause = Backoff(POLL_FIRST_SECONDS, POLL_LAST_SECONDS)
         while True:
             job, final = await self._printing(job_id)
             job_id = job.job_id
-            streams = _streams(job)
+            streams = _streams(job, container)
             if read < len(streams):
                 pause.reset()
                 name = streams[read]
@@ -274,10 +283,42 @@ def _printed(part: log_service_pb2.TailLogsResponse) -> bytes:
     return b"".join(entry.text + (b"" if entry.partial else b"\n") for entry in part.entries)
 
 
-def _streams(job: job_pb2.JobDetail) -> list[str]:
-    """Names of the logs of a job's attempts, in order; '' for an attempt that printed nothing."""
+def _streams(job: job_pb2.JobDetail, container: str | None = None) -> list[str]:
+    """Names of the logs of a job's attempts, in order; '' for an attempt that printed nothing.
+
+    Raises:
+        NotFound: the job has no such container.
+    """
+    if job.HasField("ecs_properties"):
+        return _streams_of_container(job, container)
+    if container not in (None, DEFAULT_CONTAINER):
+        raise NotFound(f"{job.job_id} has one container alone, and none named {container}.")
     names = [ended.container.log_stream_name for ended in job.attempts]
     current = job.container.log_stream_name
+    if current and current not in names:
+        names.append(current)
+    return names
+
+
+def _streams_of_container(job: job_pb2.JobDetail, container: str | None) -> list[str]:
+    """Names of the logs of one container of a multi-container job."""
+    containers = job.ecs_properties.task_properties[0].containers
+    if container is None:
+        essential = (c for c in containers if c.essential or not c.HasField("essential"))
+        container = next(essential).name
+    found = {one.name: one for one in containers}
+    if container not in found:
+        raise NotFound(
+            f"{job.job_id} has no container named {container}; it has {', '.join(found)}."
+        )
+    names = [
+        one.log_stream_name
+        for ended in job.attempts
+        for task in ended.task_properties
+        for one in task.containers
+        if one.name == container
+    ]
+    current = found[container].log_stream_name
     if current and current not in names:
         names.append(current)
     return names

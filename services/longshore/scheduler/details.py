@@ -10,7 +10,7 @@ from longshore.state.scheduler.job_transition import JobDetails
 
 #: Bytes of jobs' unchanging details that are kept in memory.
 DETAILS_BYTES = 64 * 1024 * 1024
-#: What the details of a job take besides its container or nodes, about.
+#: What the details of a job take besides what it runs, about.
 _DETAILS_LEAST = 2 * 1024
 
 
@@ -62,4 +62,5 @@ class DetailsCache:
 
 def _size(job: JobDetails) -> int:
     origins = 4 * len(job.origins.pairs) if job.origins else 0
-    return _DETAILS_LEAST + len(job.container or b"") + len(job.nodes or b"") + origins
+    runs = sum(len(one or b"") for one in (job.container, job.nodes, job.task))
+    return _DETAILS_LEAST + runs + origins

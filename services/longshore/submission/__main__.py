@@ -19,7 +19,7 @@ from longshore.state.pool import Pool, open_pool
 from longshore.submission.config import SubmissionConfig
 from longshore.submission.consumables import Consumables
 from longshore.submission.control_servicer import JobControlServicer
-from longshore.submission.convert import encode_container, encode_nodes
+from longshore.submission.convert import encode_container, encode_nodes, encode_task
 from longshore.submission.definitions import Definitions
 from longshore.submission.environments import Environments, Queues
 from longshore.submission.jobs import Jobs
@@ -27,7 +27,7 @@ from longshore.submission.policies import Policies
 from longshore.submission.rerunning import Rerunning
 from longshore.submission.servicer import SubmissionServicer
 from longshore.submission.stopping import Stopping
-from longshore.submission.submit import Submitter, forget_tokens
+from longshore.submission.submit import Encoders, Submitter, forget_tokens
 from longshore.submission.tags import Tags
 from longshore.submission.updating import Updating, forget_outcomes
 from longshore.v1 import (
@@ -50,7 +50,8 @@ FORGET_SECONDS = 600.0
 @contextlib.asynccontextmanager
 async def serving(config: SubmissionConfig, pool: Pool) -> AsyncIterator[GrpcServer]:
     """Serves while the context is open; on leaving, calls under way are finished first."""
-    submitter = Submitter(pool, encode_container, encode_nodes, config.limits)
+    encode = Encoders(encode_container, encode_task, encode_nodes)
+    submitter = Submitter(pool, encode, config.limits)
     server = GrpcServer(config.address)
     server.add(
         submission_service_pb2_grpc.add_SubmissionServiceServicer_to_server,

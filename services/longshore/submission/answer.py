@@ -17,6 +17,8 @@ from longshore.domain.environment import (
 from longshore.domain.job.job import JobStatus
 from longshore.domain.job.nodes import range_of_each, ranges_of
 from longshore.domain.request.compute_environment import compute_resources
+from longshore.domain.request.container import log_name, log_prefix
+from longshore.domain.request.ecs import task_of
 from longshore.domain.request.queue import TIME_LIMITS
 from longshore.domain.request.reading import (
     AttemptRecord,
@@ -238,7 +240,9 @@ def job_to(described: DescribedJob, arns: Arns) -> job_pb2.JobDetail:
         "jobQueue": arns.job_queue(job.job_queue),
         "jobDefinition": arns.job_definition(job.definition_name, job.definition_revision),
         "status": str(job.status),
-        "attempts": [_attempt(a, arns) for a in described.attempts if a.stopped_at is not None],
+        "attempts": [
+            _attempt(a, described, arns) for a in described.attempts if a.stopped_at is not None
+        ],
         "isCancelled": job.is_cancelled,
         "isTerminated": job.is_terminated,
         # Tags belong to the whole; AWS never shows them on children and nodes.
@@ -255,9 +259,11 @@ def job_to(described: DescribedJob, arns: Arns) -> job_pb2.JobDetail:
             "nodeIndex": job.key.node_index,
             "isMainNode": _is_main(job),
         }
-        detail["container"] = _container_of_node(detail.pop("nodeProperties"), job.key.node_index)
+        detail |= _run_by_node(detail.pop("nodeProperties"), job.key.node_index)
     if "container" in detail:
         detail["container"] = {**detail["container"], **_container_state(described, arns)}
+    elif "ecsProperties" in detail:
+        detail["ecsProperties"] = _ecs_detail(detail["ecsProperties"], described, arns)
     _lower_actions(detail)
     _put(detail, "rerunOf", job.rerun_of and str(job.rerun_of))
     _put(detail, "rerunIndex", described.rerun_index)
@@ -266,13 +272,12 @@ def job_to(described: DescribedJob, arns: Arns) -> job_pb2.JobDetail:
     return ParseDict(detail, job_pb2.JobDetail())
 
 
-def _container_of_node(properties: Json, node_index: int) -> Json:
+def _run_by_node(properties: Json, node_index: int) -> Json:
+    """The member of a job that tells what a node runs."""
     entries = properties["nodeRangeProperties"]
     ranges = ranges_of([entry["targetNodes"] for entry in entries])
-    container: Json = entries[range_of_each(ranges, properties["numNodes"])[node_index]][
-        "container"
-    ]
-    return container
+    entry: Json = entries[range_of_each(ranges, properties["numNodes"])[node_index]]
+    return {name: entry[name] for name in ("container", "ecsProperties") if name in entry}
 
 
 def summary_to(job: JobRecord, arns: Arns) -> job_pb2.JobSummary:
@@ -348,8 +353,63 @@ def _container_state(described: DescribedJob, arns: Arns) -> Json:
     return state
 
 
-def _attempt(attempt: AttemptRecord, arns: Arns) -> Json:
-    entry: Json = {"container": _attempt_container(attempt, arns)}
+def _several(described: DescribedJob) -> list[Json]:
+    """The containers of a multi-container job; of a multi-node job those of its main node."""
+    run, nodes = described.detail, described.job.nodes
+    if "nodeProperties" in run and nodes is not None:
+        key = described.job.key
+        index = key.node_index if key.is_node else nodes.main_node
+        run = _run_by_node(run["nodeProperties"], index)
+    containers: list[Json] = []
+    if "ecsProperties" in run:
+        containers = task_of(run["ecsProperties"])["containers"]
+    return containers
+
+
+def _ecs_detail(properties: Json, described: DescribedJob, arns: Arns) -> Json:
+    """The several containers of a job, with what the latest attempt adds to them."""
+    task = task_of(properties)
+    if described.attempts and described.job.status in _STARTED:
+        latest = described.attempts[-1]
+        states = _container_states(latest, described)
+        task = {
+            **task,
+            **_where(latest, arns),
+            "containers": [
+                {**container, **state}
+                for container, state in zip(task["containers"], states, strict=True)
+            ],
+        }
+    return {"taskProperties": [task]}
+
+
+def _container_states(attempt: AttemptRecord, described: DescribedJob) -> list[Json]:
+    """What is known of each of several containers in an attempt, in their order."""
+    found = []
+    for container in _several(described):
+        known = attempt.containers.get(container["name"], {})
+        state: Json = {"name": container["name"]}
+        if known.get("started"):
+            logging = container.get("logConfiguration", {})
+            prefix = log_prefix(logging.get("logDriver", ""), logging.get("options", {}))
+            state["logStreamName"] = log_name(
+                prefix or described.job.definition_name, container["name"], attempt.attempt_id
+            )
+            if attempt.address is not None:
+                state["networkInterfaces"] = [{"privateIpv4Address": attempt.address}]
+        _put(state, "exitCode", known.get("exitCode"))
+        _put(state, "reason", known.get("reason"))
+        found.append(state)
+    return found
+
+
+def _attempt(attempt: AttemptRecord, described: DescribedJob, arns: Arns) -> Json:
+    entry: Json = {}
+    if _several(described):
+        states = _container_states(attempt, described)
+        entry["taskProperties"] = [{**_where(attempt, arns), "containers": states}]
+    else:
+        entry["container"] = _attempt_container(attempt, arns)
     _put(entry, "statusReason", attempt.status_reason)
     _put(entry, "memoryMib", attempt.memory_mib)
     for name, at in (("startedAt", attempt.started_at), ("stoppedAt", attempt.stopped_at)):
@@ -358,12 +418,16 @@ def _attempt(attempt: AttemptRecord, arns: Arns) -> Json:
     return entry
 
 
-def _attempt_container(attempt: AttemptRecord, arns: Arns) -> Json:
+def _where(attempt: AttemptRecord, arns: Arns) -> Json:
     environment = attempt.compute_environment, attempt.environment_id
-    container: Json = {
+    return {
         "containerInstanceArn": arns.container_instance(*environment, attempt.instance_id),
         "taskArn": arns.attempt(*environment, attempt.attempt_id),
     }
+
+
+def _attempt_container(attempt: AttemptRecord, arns: Arns) -> Json:
+    container = _where(attempt, arns)
     if attempt.started_at is not None:
         container["logStreamName"] = attempt.log_stream_name
     if attempt.address is not None:

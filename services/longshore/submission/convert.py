@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import uuid
+from dataclasses import replace
 
 from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.message import Message
@@ -13,14 +14,22 @@ from longshore.domain.checks import (
     check_job_name,
     check_priority,
     check_tags,
+    require,
 )
 from longshore.domain.job.dependency import Condition
 from longshore.domain.job.job import JobKey
+from longshore.domain.request.ecs import (
+    OVERRIDE_PATH,
+    ContainerOverrides,
+    EcsOverrides,
+    task_of,
+)
 from longshore.domain.request.listing import ListRequest
 from longshore.domain.request.merge import Overrides
 from longshore.domain.request.node_overrides import NodeOverrides, RangeOverrides
 from longshore.domain.request.submission import PLAIN, Dependency, Submission, Token
 from longshore.v1 import (
+    ecs_pb2,
     job_definition_pb2,
     job_pb2,
 )
@@ -34,6 +43,11 @@ def to_json(message: Message) -> Json:
 def encode_container(container: Json) -> bytes:
     """Container properties as agents get them."""
     return ParseDict(container, job_definition_pb2.ContainerProperties()).SerializeToString()
+
+
+def encode_task(properties: Json) -> bytes:
+    """`ecsProperties` as agents get them: their only task."""
+    return ParseDict(task_of(properties), ecs_pb2.EcsTaskProperties()).SerializeToString()
 
 
 def encode_nodes(properties: Json) -> bytes:
@@ -57,6 +71,11 @@ def submission_from(request: job_pb2.SubmitJobRequest, request_id: uuid.UUID | N
         overrides=(
             _overrides(request.container_overrides)
             if request.HasField("container_overrides")
+            else None
+        ),
+        ecs_overrides=(
+            _ecs_overrides(request.ecs_properties_override, OVERRIDE_PATH)
+            if request.HasField("ecs_properties_override")
             else None
         ),
         node_overrides=_node_overrides(request),
@@ -115,15 +134,36 @@ def _dependency(index: int, entry: job_pb2.JobDependency) -> Dependency:
 
 
 def _overrides(given: job_pb2.ContainerOverrides) -> Overrides:
+    return replace(
+        _shared_overrides(given),
+        vcpus=given.vcpus if given.HasField("vcpus") else None,
+        memory=given.memory if given.HasField("memory") else None,
+        instance_type=given.instance_type or None,
+    )
+
+
+def _ecs_overrides(given: ecs_pb2.EcsPropertiesOverride, path: str) -> EcsOverrides:
+    member = f"{path}.taskProperties"
+    require(len(given.task_properties) <= 1, f"{member} has more than one entry.", member)
+    return EcsOverrides(
+        tuple(
+            ContainerOverrides(entry.name, _shared_overrides(entry))
+            for task in given.task_properties
+            for entry in task.containers
+        )
+    )
+
+
+def _shared_overrides(
+    given: job_pb2.ContainerOverrides | ecs_pb2.TaskContainerOverrides,
+) -> Overrides:
+    """What may be changed in a job's only container and in one of several."""
     return Overrides(
         command=tuple(given.command),
         environment=tuple({"name": v.name, "value": v.value} for v in given.environment),
         resource_requirements=tuple(
             {"type": r.type, "value": r.value} for r in given.resource_requirements
         ),
-        vcpus=given.vcpus if given.HasField("vcpus") else None,
-        memory=given.memory if given.HasField("memory") else None,
-        instance_type=given.instance_type or None,
     )
 
 
@@ -133,15 +173,23 @@ def _node_overrides(request: job_pb2.SubmitJobRequest) -> NodeOverrides | None:
     given = request.node_overrides
     return NodeOverrides(
         num_nodes=given.num_nodes if given.HasField("num_nodes") else None,
-        ranges=tuple(_range_overrides(entry) for entry in given.node_property_overrides),
+        ranges=tuple(
+            _range_overrides(entry, f"nodeOverrides.nodePropertyOverrides[{index}]")
+            for index, entry in enumerate(given.node_property_overrides)
+        ),
     )
 
 
-def _range_overrides(entry: job_pb2.NodePropertyOverride) -> RangeOverrides:
+def _range_overrides(entry: job_pb2.NodePropertyOverride, member: str) -> RangeOverrides:
     has_overrides = entry.HasField("container_overrides")
     return RangeOverrides(
         target_nodes=entry.target_nodes,
         container=_overrides(entry.container_overrides) if has_overrides else None,
+        ecs=(
+            _ecs_overrides(entry.ecs_properties_override, f"{member}.{OVERRIDE_PATH}")
+            if entry.HasField("ecs_properties_override")
+            else None
+        ),
         instance_types=tuple(entry.instance_types),
         consumables=_consumables(entry),
     )

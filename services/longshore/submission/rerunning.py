@@ -10,13 +10,13 @@ from longshore.domain.fair_share import ACTIVE_MAX
 from longshore.domain.job.arrays import Origins, origins
 from longshore.domain.request.consumable import PROPERTIES, sum_up
 from longshore.domain.request.consumable import missing as missing_resource
-from longshore.domain.request.container import needs_of
 from longshore.domain.request.rerun import OldArray, check_array, check_old
 from longshore.domain.request.submission import (
     TOKEN_SECONDS,
     Token,
     check_queue,
     check_token,
+    needs_of_job,
     repeated_job,
 )
 from longshore.state.pool import Connection, Pool, transaction
@@ -83,7 +83,7 @@ class Rerunning:
             raise missing_resource(min(gone))
         shape = ShapeKey(
             old.job_queue,
-            needs_of(old.detail["container"]),
+            needs_of_job(old.detail),
             priority=old.detail.get("schedulingPriority", 0) if old.share else 0,
             share=old.share or "",
             array_job=job_id if max_running else job_submission.NO_ARRAY,
@@ -107,6 +107,7 @@ class Rerunning:
             timeout_seconds=old.timeout_seconds,
             detail=json.dumps(detail, separators=(",", ":")),
             container=old.container,
+            task=old.task,
             nodes=None,
             tags=old.tags,
             depends_on=depends_on,

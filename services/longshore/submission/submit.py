@@ -68,8 +68,9 @@ class _Stored:
     """A resolved job in the form that the database takes."""
 
     detail: str
-    #: Of a multi-node job None, and `nodes` instead.
+    #: Exactly one of `container`, `task` and `nodes` is there, by the kind of job.
     container: bytes | None
+    task: bytes | None
     nodes: bytes | None
     #: Of a multi-node job, as `main_node`.
     num_nodes: int | None
@@ -123,27 +124,36 @@ class _Draft:
     stored: _Stored
 
 
+@dataclass(frozen=True, slots=True)
+class Encoders:
+    """How what runs is serialized."""
+
+    #: Container properties, as agents get them.
+    container: Callable[[Json], bytes]
+    #: `ecsProperties`, as agents get them.
+    task: Callable[[Json], bytes]
+    #: Node properties, as the scheduler reads them.
+    nodes: Callable[[Json], bytes]
+
+
 class Submitter:
     """Stores submitted jobs."""
 
     def __init__(
         self,
         pool: Pool,
-        encode_container: Callable[[Json], bytes],
-        encode_nodes: Callable[[Json], bytes],
+        encode: Encoders,
         limits: Limits,
     ) -> None:
         """Makes a submitter.
 
         Args:
             pool: of the database.
-            encode_container: serializes container properties as agents get them.
-            encode_nodes: serializes node properties as the scheduler reads them.
+            encode: serializes what runs.
             limits: what submissions may ask for.
         """
         self._pool = pool
-        self._encode_container = encode_container
-        self._encode_nodes = encode_nodes
+        self._encode = encode
         self.limits = limits
         self._batcher: Batcher[Submission, uuid.UUID] = Batcher(self._write, _weigh)
         # Revisions never change, so they are cached without a doubt; a shape stays for days after
@@ -278,11 +288,14 @@ class Submitter:
         return stored
 
     def _store_form(self, resolved: ResolvedJob) -> _Stored:
-        nodes = resolved.nodes
+        nodes, detail = resolved.nodes, resolved.detail
         return _Stored(
-            detail=json.dumps(resolved.detail, separators=(",", ":")),
-            container=None if nodes else self._encode_container(resolved.detail["container"]),
-            nodes=self._encode_nodes(nodes.properties) if nodes else None,
+            detail=json.dumps(detail, separators=(",", ":")),
+            container=self._encode.container(detail["container"])
+            if "container" in detail
+            else None,
+            task=self._encode.task(detail["ecsProperties"]) if "ecsProperties" in detail else None,
+            nodes=self._encode.nodes(nodes.properties) if nodes else None,
             num_nodes=nodes.num_nodes if nodes else None,
             main_node=nodes.main_node if nodes else None,
             instance_type=nodes.instance_type if nodes else "",
@@ -458,6 +471,7 @@ def _new_job(draft: _Draft, shapes: Mapping[state.ShapeKey, int]) -> state.NewJo
         timeout_seconds=draft.stored.timeout_seconds,
         detail=draft.stored.detail,
         container=draft.stored.container,
+        task=draft.stored.task,
         nodes=draft.stored.nodes,
         tags=call.tags or {},
         depends_on=call.waits_for,

@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from longshore.v1 import ecs_pb2 as _ecs_pb2
 from longshore.v1 import job_definition_pb2 as _job_definition_pb2
 from longshore.v1 import resources_pb2 as _resources_pb2
 import builtins as _builtins
@@ -68,8 +69,8 @@ class _AttemptStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Attempt
     ATTEMPT_STATUS_UNSPECIFIED: _AttemptStatus.ValueType  # 0
     """Not said; never valid on the wire."""
     ATTEMPT_STATUS_STARTING: _AttemptStatus.ValueType  # 1
-    """Placed: image, container and start are under way. An attempt is that from its assignment on, so agents do not
-    report it; older ones may, and nothing follows.
+    """Placed: image, container and start are under way. An attempt is that from its assignment on, so agents report it
+    only with news of some of several containers; older ones may without, and nothing follows.
     """
     ATTEMPT_STATUS_RUNNING: _AttemptStatus.ValueType  # 2
     """The container's main process is up."""
@@ -86,8 +87,8 @@ class AttemptStatus(_AttemptStatus, metaclass=_AttemptStatusEnumTypeWrapper):
 ATTEMPT_STATUS_UNSPECIFIED: AttemptStatus.ValueType  # 0
 """Not said; never valid on the wire."""
 ATTEMPT_STATUS_STARTING: AttemptStatus.ValueType  # 1
-"""Placed: image, container and start are under way. An attempt is that from its assignment on, so agents do not
-report it; older ones may, and nothing follows.
+"""Placed: image, container and start are under way. An attempt is that from its assignment on, so agents report it
+only with news of some of several containers; older ones may without, and nothing follows.
 """
 ATTEMPT_STATUS_RUNNING: AttemptStatus.ValueType  # 2
 """The container's main process is up."""
@@ -469,6 +470,8 @@ class Assignment(_message.Message):
     NODE_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
     COMPUTE_ENVIRONMENT_UUID_FIELD_NUMBER: _builtins.int
+    TASK_FIELD_NUMBER: _builtins.int
+    CONTAINER_LOG_STREAM_NAMES_FIELD_NUMBER: _builtins.int
     attempt_id: _builtins.str
     """32 hexadecimal digits, unique to the attempt; in AWS's words the id of the ECS task."""
     job_name: _builtins.str
@@ -482,7 +485,7 @@ class Assignment(_message.Message):
     array_size: _builtins.int
     """Size of the array that the child belongs to."""
     log_stream_name: _builtins.str
-    """Name of the attempt's log in the log service."""
+    """Name of the attempt's log in the log service; of several containers, that of the first essential one."""
     compute_environment_uuid: _builtins.str
     """UUID of the compute environment: it stands in the ARNs by which the attempt knows itself. Empty if the environment
     is not on record any more.
@@ -517,6 +520,14 @@ class Assignment(_message.Message):
         unless the job propagates its tags.
         """
 
+    @_builtins.property
+    def task(self) -> _ecs_pb2.EcsTaskProperties:
+        """The resolved containers of a multi-container job, which are one attempt; `container` is not set then."""
+
+    @_builtins.property
+    def container_log_stream_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the logs of these containers in the log service, in their order."""
+
     def __init__(
         self,
         *,
@@ -535,10 +546,12 @@ class Assignment(_message.Message):
         node: Global___NodeAssignment | None = ...,
         tags: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         compute_environment_uuid: _builtins.str = ...,
+        task: _ecs_pb2.EcsTaskProperties | None = ...,
+        container_log_stream_names: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_array_index", b"_array_index", "_array_size", b"_array_size", "array_index", b"array_index", "array_size", b"array_size", "container", b"container", "key", b"key", "node", b"node", "resources", b"resources", "simulated_duration", b"simulated_duration", "stop_timeout", b"stop_timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_array_index", b"_array_index", "_array_size", b"_array_size", "array_index", b"array_index", "array_size", b"array_size", "container", b"container", "key", b"key", "node", b"node", "resources", b"resources", "simulated_duration", b"simulated_duration", "stop_timeout", b"stop_timeout", "task", b"task"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_array_index", b"_array_index", "_array_size", b"_array_size", "array_index", b"array_index", "array_size", b"array_size", "attempt_id", b"attempt_id", "compute_environment_uuid", b"compute_environment_uuid", "container", b"container", "job_definition", b"job_definition", "job_name", b"job_name", "job_queue", b"job_queue", "key", b"key", "log_stream_name", b"log_stream_name", "node", b"node", "resources", b"resources", "simulated_duration", b"simulated_duration", "stop_timeout", b"stop_timeout", "tags", b"tags"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_array_index", b"_array_index", "_array_size", b"_array_size", "array_index", b"array_index", "array_size", b"array_size", "attempt_id", b"attempt_id", "compute_environment_uuid", b"compute_environment_uuid", "container", b"container", "container_log_stream_names", b"container_log_stream_names", "job_definition", b"job_definition", "job_name", b"job_name", "job_queue", b"job_queue", "key", b"key", "log_stream_name", b"log_stream_name", "node", b"node", "resources", b"resources", "simulated_duration", b"simulated_duration", "stop_timeout", b"stop_timeout", "tags", b"tags", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__array_index: _TypeAlias = _typing.Literal["array_index"]  # noqa: Y015
     _WhichOneofArgType__array_index: _TypeAlias = _typing.Literal["_array_index", b"_array_index"]  # noqa: Y015
@@ -811,6 +824,7 @@ class AttemptChange(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     STATUS_REASON_FIELD_NUMBER: _builtins.int
     ADDRESS_FIELD_NUMBER: _builtins.int
+    CONTAINERS_FIELD_NUMBER: _builtins.int
     status: Global___AttemptStatus.ValueType
     """New status."""
     exit_code: _builtins.int
@@ -841,6 +855,12 @@ class AttemptChange(_message.Message):
     def stop_time(self) -> _timestamp_pb2.Timestamp:
         """When the attempt ended; absent: when the scheduler was told."""
 
+    @_builtins.property
+    def containers(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContainerChange]:
+        """How far the containers of a multi-container job are, at most 10, each with another name. Those that are not named
+        are as they were said to be before.
+        """
+
     def __init__(
         self,
         *,
@@ -852,10 +872,11 @@ class AttemptChange(_message.Message):
         reason: _builtins.str | None = ...,
         status_reason: _builtins.str = ...,
         address: _builtins.str = ...,
+        containers: _abc.Iterable[Global___ContainerChange] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_reason", b"_reason", "exit_code", b"exit_code", "key", b"key", "reason", b"reason", "start_time", b"start_time", "stop_time", b"stop_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_reason", b"_reason", "address", b"address", "exit_code", b"exit_code", "key", b"key", "reason", b"reason", "start_time", b"start_time", "status", b"status", "status_reason", b"status_reason", "stop_time", b"stop_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_reason", b"_reason", "address", b"address", "containers", b"containers", "exit_code", b"exit_code", "key", b"key", "reason", b"reason", "start_time", b"start_time", "status", b"status", "status_reason", b"status_reason", "stop_time", b"stop_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
@@ -867,3 +888,52 @@ class AttemptChange(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__reason) -> _WhichOneofReturnType__reason | None: ...
 
 Global___AttemptChange: _TypeAlias = AttemptChange  # noqa: Y015
+
+@_typing.final
+class ContainerChange(_message.Message):
+    """How far one container of a multi-container job is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    STOP_TIME_FIELD_NUMBER: _builtins.int
+    EXIT_CODE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Which one, by its name in the job definition."""
+    exit_code: _builtins.int
+    """Exit code, if a process ended and told one."""
+    reason: _builtins.str
+    """As in an attempt's change."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When its main process started; absent: it has not, and once the attempt is over, never did."""
+
+    @_builtins.property
+    def stop_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ended; absent: it has not."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        stop_time: _timestamp_pb2.Timestamp | None = ...,
+        exit_code: _builtins.int | None = ...,
+        reason: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_reason", b"_reason", "exit_code", b"exit_code", "reason", b"reason", "start_time", b"start_time", "stop_time", b"stop_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_reason", b"_reason", "exit_code", b"exit_code", "name", b"name", "reason", b"reason", "start_time", b"start_time", "stop_time", b"stop_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
+    _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
+    _WhichOneofReturnType__reason: _TypeAlias = _typing.Literal["reason"]  # noqa: Y015
+    _WhichOneofArgType__reason: _TypeAlias = _typing.Literal["_reason", b"_reason"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__exit_code) -> _WhichOneofReturnType__exit_code | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reason) -> _WhichOneofReturnType__reason | None: ...
+
+Global___ContainerChange: _TypeAlias = ContainerChange  # noqa: Y015

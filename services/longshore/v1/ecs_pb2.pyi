@@ -73,8 +73,8 @@ class EcsTaskProperties(_message.Message):
     `none`. Absent: the container engine's default.
     """
     task_role_arn: _builtins.str
-    """Role, as name or ARN, that the containers' processes act as. Kept and returned; means
-    something only inside AWS.
+    """ARN of the role that the containers' processes act as: SDKs in them find its credentials by
+    themselves. A container whose agent cannot assume it fails at its start and says why.
     """
     pid_mode: _builtins.str
     """Whose process table the containers share: `host` or `task` (each other's). Absent: each has
@@ -201,8 +201,9 @@ class TaskContainerProperties(_message.Message):
     own.
     """
     start_timeout: _builtins.int
-    """Seconds to wait for the containers that this one depends on, at least 2; at most 120 on
-    Fargate. Absent: no limit of its own.
+    """Seconds from this container's start, at least 2, that others wait for it to end by their
+    condition COMPLETE or SUCCESS: then they are given up. At most 120 on Fargate. Absent: no
+    limit.
     """
     stop_timeout: _builtins.int
     """Seconds between SIGTERM and SIGKILL when the container is stopped, at least 2; at most 120 on
@@ -564,8 +565,8 @@ class EcsTaskDetails(_message.Message):
     `none`. Absent: the container engine's default.
     """
     task_role_arn: _builtins.str
-    """Role, as name or ARN, that the containers' processes act as. Kept and returned; means
-    something only inside AWS.
+    """ARN of the role that the containers' processes act as: SDKs in them find its credentials by
+    themselves. A container whose agent cannot assume it fails at its start and says why.
     """
     pid_mode: _builtins.str
     """Whose process table the containers share: `host` or `task` (each other's). Absent: each has
@@ -708,8 +709,9 @@ class TaskContainerDetails(_message.Message):
     own.
     """
     start_timeout: _builtins.int
-    """Seconds to wait for the containers that this one depends on, at least 2; at most 120 on
-    Fargate. Absent: no limit of its own.
+    """Seconds from this container's start, at least 2, that others wait for it to end by their
+    condition COMPLETE or SUCCESS: then they are given up. At most 120 on Fargate. Absent: no
+    limit.
     """
     stop_timeout: _builtins.int
     """Seconds between SIGTERM and SIGKILL when the container is stopped, at least 2; at most 120 on

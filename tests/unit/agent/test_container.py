@@ -6,11 +6,18 @@ from typing import Any
 import pytest
 
 from longshore.agent.attempts.attempt import StepFailed
-from longshore.agent.docker.container import Limits, container_config, log_bounds, shared_volumes
+from longshore.agent.docker.container import (
+    Limits,
+    Surroundings,
+    container_config,
+    log_bounds,
+    network_volumes,
+    shared_volumes,
+)
 from longshore.agent.docker.intake import Bounds
 from longshore.agent.docker.network_volume import FileSystems
 from longshore.v1 import agent_service_pb2 as pb
-from longshore.v1 import container_pb2, job_definition_pb2, resources_pb2
+from longshore.v1 import container_pb2, ecs_pb2, job_definition_pb2, resources_pb2
 
 MIB = 1024 * 1024
 Linux = container_pb2.LinuxParameters
@@ -42,7 +49,7 @@ def config_of(assignment: pb.Assignment, gpu_ids: list[str] | None = None) -> di
         assignment,
         instance_id="i-1",
         compute_environment="ce",
-        network_mode="container:abc",
+        surroundings=Surroundings("container:abc"),
         gpu_ids=gpu_ids or [],
         limits=LIMITS,
         variables={"OWN": "agent"},
@@ -242,7 +249,7 @@ def test_volumes_of_the_network_are_mounted_by_nfs_each_under_a_name() -> None:
         assignment,
         instance_id="i-1",
         compute_environment="ce",
-        network_mode="host",
+        surroundings=Surroundings("host"),
         gpu_ids=[],
         limits=replace(LIMITS, file_systems=file_systems),
         variables={},
@@ -282,6 +289,34 @@ def test_why_a_volume_cannot_be_mounted_comes_before_what_does_not_matter() -> N
         "lookup fs-1234: no such host; LONGSHORE_FILE_SYSTEMS does not name fs-1234, so it is "
         "fs-1234.efs.eu-west-1.amazonaws.com:/"
     )
+
+
+def test_volumes_of_the_network_are_those_that_one_of_several_containers_mounts() -> None:
+    assignment = an_assignment()
+    assignment.ClearField("container")
+    assignment.task.volumes.extend([an_efs_volume("mounted"), an_efs_volume("unused")])
+    mount = container_pb2.MountPoint(source_volume="mounted", container_path="/a")
+    assignment.task.containers.extend(
+        [
+            ecs_pb2.TaskContainerProperties(name="a"),
+            ecs_pb2.TaskContainerProperties(name="b", mount_points=[mount]),
+        ]
+    )
+    assert network_volumes(assignment) == ["mounted"]
+    assert shared_volumes(assignment) == ["longshore-abc-mounted"]
+    part = an_assignment(volumes=assignment.task.volumes, mount_points=[mount])
+    config = container_config(
+        part,
+        instance_id="i-1",
+        compute_environment="ce",
+        surroundings=Surroundings("host", name="b", position=2),
+        gpu_ids=[],
+        limits=LIMITS,
+        variables={},
+    )
+    [volume] = config["HostConfig"]["Mounts"]
+    assert volume["Source"] == "longshore-abc-mounted"
+    assert volume["VolumeOptions"]["DriverConfig"]["Options"]["device"] == ":/"
 
 
 @pytest.mark.parametrize(

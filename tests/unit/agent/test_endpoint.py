@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from longshore.agent.attempts.attempt import StepFailed
 from longshore.agent.endpoint import role, server
-from longshore.agent.endpoint.document import Facts, Place, container_document
+from longshore.agent.endpoint.document import Described, Facts, Place, container_document
 from longshore.agent.endpoint.identity import Identity
 from longshore.agent.endpoint.role import Credentials, RoleRefused, Roles
 from longshore.agent.endpoint.server import EndpointServer, NotFetched
@@ -443,7 +443,7 @@ def test_another_log_driver_is_told_as_it_is() -> None:
     )
     facts = Facts("id", "name", "sha256:1", "2026-01-01T00:00:00Z", "", "host")
     place = Place(Arns("123456789012", "eu-west-1"), "ce")
-    document = container_document(assignment, facts, place)
+    document = container_document(Described(assignment, "default", facts), place)
     assert (document["LogDriver"], document["LogOptions"]) == ("syslog", {"tag": "t"})
     assert document["KnownStatus"] == "CREATED"
     assert "StartedAt" not in document

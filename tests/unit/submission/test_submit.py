@@ -14,7 +14,7 @@ class Failing(Submitter):
     """Refuses batches with a bad call, and loses its database after some that it stored."""
 
     def __init__(self, stores: int) -> None:
-        super().__init__(cast("Any", None), lambda _: b"", lambda _: b"", LONGSHORE)
+        super().__init__(cast("Any", None), cast("Any", None), LONGSHORE)
         self.stored: list[str] = []
         self._left = stores
 

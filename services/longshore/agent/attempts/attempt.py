@@ -14,6 +14,8 @@ from longshore.v1 import agent_service_pb2 as pb
 #: AWS cuts a container's reason here, in characters.
 REASON_LENGTH = 255
 STOP_SECONDS = 30.0
+#: The only container of a job, as AWS Batch names it.
+DEFAULT_CONTAINER = "default"
 #: Of values that are hidden, in characters.
 _SHORTEST_HIDDEN = 4
 
@@ -23,6 +25,8 @@ class AttemptKey(NamedTuple):
 
     job_id: str
     attempt: int
+    #: Of one of several containers, its position from 1; 0: the attempt as a whole.
+    container: int = 0
 
     @classmethod
     def of(cls, key: pb.AttemptKey) -> Self:
@@ -35,7 +39,12 @@ class AttemptKey(NamedTuple):
 
     def path(self) -> str:
         """The key as it stands in container and file names: `:` and `#` are not allowed there."""
-        return f"{self.job_id.replace(':', '-').replace('#', '-')}-{self.attempt}"
+        whole = f"{self.job_id.replace(':', '-').replace('#', '-')}-{self.attempt}"
+        return f"{whole}_{self.container}" if self.container else whole
+
+    def whole(self) -> Self:
+        """The key of the attempt that a container is of."""
+        return self._replace(container=0)
 
 
 class Phase(enum.IntEnum):
@@ -121,7 +130,11 @@ NO_SECRETS = SecretValues()
 
 @dataclass(slots=True, eq=False)
 class Attempt:
-    """One attempt, from its assignment until it is forgotten."""
+    """One attempt, from its assignment until it is forgotten.
+
+    An attempt of several containers has `parts`. To what runs containers each of these is an
+    attempt with an assignment of its own; to the scheduler there is only the whole.
+    """
 
     key: AttemptKey
     assignment: pb.Assignment
@@ -146,6 +159,25 @@ class Attempt:
     broken_off: int = 0
     #: Set while the attempt is being started, if it has any.
     secrets: SecretValues | None = field(default=None, repr=False)
+    #: Of several containers, in their order.
+    parts: "tuple[Attempt, ...]" = ()
+    #: Of a part: what it is a part of.
+    of: "Attempt | None" = None
+    #: Of a part: how far it is, as the scheduler is told.
+    change: pb.ContainerChange | None = None
+
+    @property
+    def container_name(self) -> str:
+        """The name of its container, as the job definition has it."""
+        if self.of is None:
+            return DEFAULT_CONTAINER
+        return self.of.assignment.task.containers[self.key.container - 1].name
+
+    @property
+    def scope(self) -> str:
+        """Names it among all attempts and their parts."""
+        attempt_id = self.assignment.attempt_id
+        return f"{attempt_id}-{self.key.container}" if self.key.container else attempt_id
 
     @property
     def live(self) -> bool:
@@ -156,6 +188,12 @@ class Attempt:
     def is_node(self) -> bool:
         """Whether it is a node of a multi-node job."""
         return self.assignment.HasField("node")
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether it stays here: something of it may be on the machine, or others count on it."""
+        kin = (self,) if self.of is None else self.of.parts
+        return self.is_node or any(one.reached or one.handle for one in kin)
 
     @property
     def stop_seconds(self) -> float:
@@ -203,6 +241,14 @@ class Attempt:
             change.reason = reason[:REASON_LENGTH]
         return change
 
+    def progress(self) -> pb.AttemptChange:
+        """The change for how far its several containers are."""
+        if self.phase < Phase.RUNNING or self.started_at is None:
+            return self._change(pb.ATTEMPT_STATUS_STARTING)
+        change = self._change(pb.ATTEMPT_STATUS_RUNNING)
+        change.start_time.FromDatetime(self.started_at)
+        return change
+
     def returned(self, status_reason: str) -> pb.AttemptChange:
         """The change for one that is given back: nothing of it is, or ever was, on this machine."""
         self.phase, self.given_back = Phase.REMOVED, True
@@ -211,7 +257,12 @@ class Attempt:
         return change
 
     def _change(self, status: pb.AttemptStatus.ValueType) -> pb.AttemptChange:
-        return pb.AttemptChange(key=self.assignment.key, status=status, address=self.address)
+        return pb.AttemptChange(
+            key=self.assignment.key,
+            status=status,
+            address=self.address,
+            containers=[part.change for part in self.parts if part.change is not None],
+        )
 
 
 def now() -> datetime:

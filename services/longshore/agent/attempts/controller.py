@@ -121,13 +121,14 @@ class Controller:
         """Waits until attempts can start here.
 
         What never reached the runtime does not once it is stopped, and is given back after a while;
-        but not a node, without which the others of its job would wait in vain.
+        but not a node, without which the others of its job would wait in vain, nor one of several
+        containers of which another did.
         """
         if attempt.handle:
             await self._health.fit()
         elif attempt.stopping:
             return None
-        elif attempt.reached or attempt.is_node:
+        elif attempt.is_bound:
             await _unless_stopped(attempt, self._health.fit())
         else:
             try:
@@ -164,7 +165,11 @@ class Controller:
 
     async def _collect(self, attempt: Attempt) -> None:
         try:
-            await self._runtime.collect(attempt)
+            if attempt.parts:
+                left = [part for part in attempt.parts if part.phase < Phase.COLLECTED]
+                await asyncio.gather(*map(self._collect, left))
+            else:
+                await self._runtime.collect(attempt)
         except (StepFailed, OSError) as error:
             log.warning("attempt.log_incomplete", job_id=attempt.key.job_id, error=str(error))
         attempt.phase = Phase.COLLECTED
@@ -174,7 +179,9 @@ class Controller:
         await attempt.journaled.wait()
         async with self._removals:
             try:
-                await self._runtime.remove(attempt)
+                # What they share goes after them.
+                for one in (*attempt.parts, attempt):
+                    await self._runtime.remove(one)
             except (StepFailed, RuntimeAway) as error:
                 log.warning("attempt.not_removed", job_id=attempt.key.job_id, error=str(error))
             else:

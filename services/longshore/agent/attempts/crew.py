@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC
 
 import structlog
@@ -10,6 +10,8 @@ import structlog
 from longshore.agent import metrics
 from longshore.agent.attempts.attempt import Attempt, AttemptKey, Phase, now
 from longshore.agent.attempts.controller import Controller
+from longshore.agent.attempts.ensemble import Ensemble
+from longshore.agent.attempts.parts import divide
 from longshore.agent.health import Health
 from longshore.agent.reporting.journal import Entry, Journal
 from longshore.agent.reporting.outbox import Outbox
@@ -51,7 +53,7 @@ class Crew:
         """Every attempt that is known or was found, for the registration."""
         if not self.recovered.is_set():
             return list(self._journal.entries.keys() | self._attempts.keys())
-        return [*self._attempts, *(key for key in self._found if key not in self._attempts)]
+        return list(dict.fromkeys([*self._attempts, *(key.whole() for key in self._found)]))
 
     def live(self) -> int:
         """How many attempts have not ended."""
@@ -78,10 +80,11 @@ class Crew:
             for change in report.changes
         }
         for key, entry in list(self._journal.entries.items()):
-            attempt = _recovered(key, entry, self._found.pop(key, None))
+            attempt = _recovered(key, entry, self._found)
             attempt.acknowledged = not attempt.live and key not in unacknowledged
             self._attempts[key] = attempt
-            self._runtime.adopt(attempt)
+            for one in attempt.parts or (attempt,):
+                self._runtime.adopt(one)
             if attempt.phase is Phase.RUNNING and (
                 entry.change is None or entry.change.status != pb.ATTEMPT_STATUS_RUNNING
             ):
@@ -136,8 +139,14 @@ class Crew:
 
     def _take_on(self, key: AttemptKey, assignment: pb.Assignment) -> None:
         attempt = self._attempts[key] = Attempt(key, assignment)
+        divide(attempt)
         self._journal.assigned(assignment)
-        if (found := self._found.pop(key, None)) is not None:
+        found = self._found.pop(key, None)
+        if attempt.parts:
+            _recover_parts(attempt, {}, self._found)
+            for part in attempt.parts:
+                self._runtime.adopt(part)
+        elif found is not None:
             attempt.handle, attempt.address = found.handle, found.address
             if found.started_at is not None:
                 self.outbox.add(attempt.started(found.started_at))
@@ -177,7 +186,11 @@ class Crew:
 
     def log_names(self) -> set[str]:
         """The logs of all attempts."""
-        return {attempt.assignment.log_stream_name for attempt in self._attempts.values()}
+        return {
+            one.assignment.log_stream_name
+            for attempt in self._attempts.values()
+            for one in (attempt.parts or (attempt,))
+        }
 
     def tasks(self) -> list[asyncio.Task[None]]:
         """What drives the attempts."""
@@ -206,7 +219,7 @@ class Crew:
             while attempt.phase is not Phase.REMOVED:
                 was_live = attempt.live
                 try:
-                    change = await self._controller.step(attempt)
+                    change = await self._step(attempt)
                 except Exception:
                     # A mistake of ours in one attempt is not to end the others with the agent.
                     log.exception(
@@ -228,6 +241,14 @@ class Crew:
             del self._tasks[attempt.key]
         self._forget_if_done(attempt)
 
+    async def _step(self, attempt: Attempt) -> pb.AttemptChange | None:
+        if attempt.parts and attempt.live:
+            return await Ensemble(self._controller, attempt, self.outbox.add, self._keep).run()
+        return await self._controller.step(attempt)
+
+    def _keep(self, attempt: Attempt) -> None:
+        self._journal.progress(attempt.progress())
+
     def _acknowledged(self, change: pb.AttemptChange) -> None:
         attempt = self._attempts.get(AttemptKey.of(change.key))
         if attempt is not None and change.status in _LAST:
@@ -242,12 +263,17 @@ class Crew:
             self.changed.set()
 
 
-def _recovered(key: AttemptKey, entry: Entry, found: Found | None) -> Attempt:
-    """An attempt as far as the journal and what was found say that it is."""
+def _recovered(key: AttemptKey, entry: Entry, others: dict[AttemptKey, Found]) -> Attempt:
+    """An attempt as far as the journal and what was found say that it is.
+
+    What was found of it is taken from what was found in all.
+    """
     attempt = Attempt(key, entry.assignment)
+    divide(attempt)
+    found = others.pop(key, None)
     if entry.stop is not None:
         attempt.stop(entry.stop.status_reason)
-    if found is not None:
+    if found is not None and not attempt.parts:
         attempt.handle, attempt.started_at = found.handle, found.started_at
         attempt.address = found.address
     change = entry.change
@@ -263,4 +289,29 @@ def _recovered(key: AttemptKey, entry: Entry, found: Found | None) -> Attempt:
     elif attempt.started_at is not None:
         # If nothing of it is left, watching it will say so.
         attempt.phase = Phase.RUNNING
+    if attempt.parts:
+        known = {} if entry.progress is None else {c.name: c for c in entry.progress.containers}
+        _recover_parts(attempt, known, others)
     return attempt
+
+
+def _recover_parts(
+    attempt: Attempt,
+    known: Mapping[str, pb.ContainerChange],
+    others: dict[AttemptKey, Found],
+) -> None:
+    """Sets how far the several containers of an attempt are."""
+    for part in attempt.parts:
+        change = part.change = pb.ContainerChange(name=part.container_name)
+        if part.container_name in known:
+            change.CopyFrom(known[part.container_name])
+        if (found := others.pop(part.key, None)) is not None:
+            part.handle, part.address = found.handle, found.address
+            if found.started_at is not None and not change.HasField("start_time"):
+                change.start_time.FromDatetime(found.started_at)
+        if change.HasField("start_time"):
+            part.started_at = change.start_time.ToDatetime(UTC)
+        if change.HasField("stop_time") or not attempt.live:
+            part.phase = Phase.ENDED
+        elif part.started_at is not None:
+            part.phase = Phase.RUNNING

@@ -19,7 +19,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from longshore.agent.attempts.attempt import NO_SECRETS, AttemptKey, SecretValues, StepFailed
+from longshore.agent.attempts.attempt import (
+    DEFAULT_CONTAINER,
+    NO_SECRETS,
+    AttemptKey,
+    SecretValues,
+    StepFailed,
+)
 from longshore.agent.attempts.environment import environment
 from longshore.agent.docker.intake import Bounds
 from longshore.agent.docker.network_volume import AMAZON, FileSystems, impossible
@@ -43,10 +49,29 @@ JOB_LABEL = "longshore.job-id"
 ATTEMPT_LABEL = "longshore.attempt"
 ATTEMPT_ID_LABEL = "longshore.attempt-id"
 GPUS_LABEL = "longshore.gpus"
+#: Of several containers of an attempt, the position of one, from 1.
+CONTAINER_LABEL = "longshore.container"
+#: What the paused container of an attempt is called where its others have their names.
+ANCHOR = "~internal~longshore~pause"
 #: Before the key of a propagated tag, so that no tag passes for one of the labels above.
 TAG_LABEL = "longshore.tag."
 
 Container = job_definition_pb2.ContainerProperties
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Which container it is of its attempt, and what it shares with others."""
+
+    #: `bridge`, `host`, `none` or `container:ID`, as the engine has it.
+    network: str
+    #: The like for Linux's other namespaces; empty: the engine's default.
+    ipc: str = ""
+    pid: str = ""
+    #: As the job definition has it.
+    name: str = DEFAULT_CONTAINER
+    #: Among several containers of the attempt, from 1; 0: it is the only one.
+    position: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +95,9 @@ def container_name(instance_id: str, key: AttemptKey) -> str:
     return f"longshore-{instance_id}-{key.path()}"
 
 
-def labels(assignment: pb.Assignment, instance_id: str) -> dict[str, str]:
+def labels(
+    assignment: pb.Assignment, instance_id: str, name: str, position: int = 0
+) -> dict[str, str]:
     """By which the container is found again, and which AWS's own agent would set."""
     family, _, revision = assignment.job_definition.partition(":")
     return {
@@ -78,8 +105,9 @@ def labels(assignment: pb.Assignment, instance_id: str) -> dict[str, str]:
         JOB_LABEL: assignment.key.job_id,
         ATTEMPT_LABEL: str(assignment.key.attempt),
         ATTEMPT_ID_LABEL: assignment.attempt_id,
+        **({CONTAINER_LABEL: str(position)} if position else {}),
         "longshore.job-name": assignment.job_name,
-        "com.amazonaws.ecs.container-name": "default",
+        "com.amazonaws.ecs.container-name": name,
         "com.amazonaws.ecs.task-definition-family": family,
         "com.amazonaws.ecs.task-definition-version": revision,
         **{f"{TAG_LABEL}{key}": value for key, value in assignment.tags.items()},
@@ -101,7 +129,7 @@ def container_config(
     *,
     instance_id: str,
     compute_environment: str,
-    network_mode: str,
+    surroundings: Surroundings,
     gpu_ids: Sequence[str],
     limits: Limits,
     variables: dict[str, str],
@@ -113,7 +141,7 @@ def container_config(
         assignment: what to run.
         instance_id: for labels.
         compute_environment: for the environment.
-        network_mode: the engine's NetworkMode: `bridge`, `host`, `none` or `container:ID`.
+        surroundings: which container it is, and what it shares.
         gpu_ids: the GPUs that the attempt holds alone.
         limits: the instance's own.
         variables: by which the container finds the agent's endpoint; nothing else may set them.
@@ -124,7 +152,7 @@ def container_config(
     """
     container = assignment.container
     refuse_impossible(container)
-    own_labels = labels(assignment, instance_id)
+    own_labels = labels(assignment, instance_id, surroundings.name, surroundings.position)
     if gpu_ids:
         own_labels[GPUS_LABEL] = ",".join(gpu_ids)
     env = environment(assignment, compute_environment, secrets.environment) | variables
@@ -132,10 +160,12 @@ def container_config(
         "Image": container.image,
         "Env": [f"{name}={value}" for name, value in env.items()],
         "Labels": own_labels,
-        "HostConfig": _host_config(assignment, network_mode, gpu_ids, limits),
+        "HostConfig": _host_config(assignment, surroundings, gpu_ids, limits),
     }
     config["HostConfig"]["LogConfig"]["Config"] |= secrets.log_options
-    binds, mounts = _volumes(assignment, instance_id, limits.file_systems)
+    binds, mounts = _volumes(
+        assignment, instance_id, limits.file_systems, is_shared=surroundings.position > 0
+    )
     if binds:
         config["HostConfig"]["Binds"] = binds
     if mounts:
@@ -170,9 +200,31 @@ def refuse_impossible(container: Container) -> None:
         raise refused("logConfiguration.logDriver", "awsfirelens is not supported")
 
 
+def anchor_config(
+    assignment: pb.Assignment, *, image: str, instance_id: str, network_mode: str
+) -> dict[str, Any]:
+    """A paused container whose namespaces the several containers of an attempt share."""
+    task = assignment.task
+    shared = [c.linux_parameters.shared_memory_size for c in task.containers]
+    return {
+        "Image": image,
+        "Labels": labels(assignment, instance_id, ANCHOR),
+        "HostConfig": {
+            "NetworkMode": network_mode,
+            "IpcMode": "shareable",
+            # It is the first process of all that they run, if they share that: it has to bury.
+            "Init": task.pid_mode == "task",
+            **({"ShmSize": max(shared) * MIB} if any(shared) else {}),
+            "ReadonlyRootfs": True,
+            "CapDrop": ["ALL"],
+            "LogConfig": {"Type": "none", "Config": {}},
+        },
+    }
+
+
 def _host_config(
     assignment: pb.Assignment,
-    network_mode: str,
+    surroundings: Surroundings,
     gpu_ids: Sequence[str],
     limits: Limits,
 ) -> dict[str, Any]:
@@ -180,7 +232,7 @@ def _host_config(
     shares = assignment.resources.vcpu_milli * 1024 // 1000
     memory = max(assignment.resources.memory_mib, LEAST_MEMORY_MIB) * MIB
     host: dict[str, Any] = {
-        "NetworkMode": network_mode,
+        "NetworkMode": surroundings.network,
         "Memory": memory,
         "CpuShares": min(max(shares, LEAST_SHARES), MOST_SHARES),
         "LogConfig": _log_config(container.log_configuration, limits),
@@ -201,6 +253,10 @@ def _host_config(
         host["DeviceRequests"] = [
             {"Driver": "", "DeviceIDs": list(gpu_ids), "Capabilities": [["gpu"]]},
         ]
+    if surroundings.ipc:
+        host["IpcMode"] = surroundings.ipc
+    if surroundings.pid:
+        host["PidMode"] = surroundings.pid
     host |= _linux(container.linux_parameters, memory)
     return host
 
@@ -267,12 +323,14 @@ def _linux(linux: container_pb2.LinuxParameters, memory: int) -> dict[str, Any]:
 
 
 def _volumes(
-    assignment: pb.Assignment, instance_id: str, file_systems: FileSystems
+    assignment: pb.Assignment, instance_id: str, file_systems: FileSystems, *, is_shared: bool
 ) -> tuple[list[str], list[dict[str, Any]]]:
     """Binds for host paths, which the engine creates if missing, and mounts for all else."""
     container = assignment.container
     volumes = {volume.name: volume for volume in container.volumes}
     shared = set(shared_volumes(assignment))
+    if is_shared:
+        shared = {volume_name(assignment, name) for name in volumes}
     binds: list[str] = []
     mounts: list[dict[str, Any]] = []
     for point in container.mount_points:
@@ -309,25 +367,28 @@ def volume_name(assignment: pb.Assignment, volume: str) -> str:
 def shared_volumes(assignment: pb.Assignment) -> list[str]:
     """The volumes that need a name: they are mounted more than once, or are of the network.
 
-    The others are anonymous, so that the engine removes them with the container.
+    Of several containers those of any of them are. The others are anonymous, so that the engine
+    removes them with the container.
     """
-    container = assignment.container
+    container, task = assignment.container, assignment.task
     points = [point.source_volume for point in container.mount_points]
+    several = {point.source_volume for c in task.containers for point in c.mount_points}
     networked = network_volumes(assignment)
     return [
         volume_name(assignment, volume.name)
-        for volume in container.volumes
+        for volume in (*container.volumes, *task.volumes)
         if not volume.host.source_path
-        and (points.count(volume.name) > 1 or volume.name in networked)
+        and (points.count(volume.name) > 1 or volume.name in several or volume.name in networked)
     ]
 
 
 def network_volumes(assignment: pb.Assignment) -> list[str]:
     """The volumes on file systems of the network that are mounted."""
-    container = assignment.container
+    container, task = assignment.container, assignment.task
     points = {point.source_volume for point in container.mount_points}
+    points.update(point.source_volume for c in task.containers for point in c.mount_points)
     return [
         volume.name
-        for volume in container.volumes
+        for volume in (*container.volumes, *task.volumes)
         if volume.HasField("efs_volume_configuration") and volume.name in points
     ]

@@ -26,12 +26,15 @@ from longshore.agent.attempts.attempt import (
 from longshore.agent.config import AgentConfig
 from longshore.agent.docker.container import (
     ATTEMPT_LABEL,
+    CONTAINER_LABEL,
     GPUS_LABEL,
     INSTANCE_LABEL,
     JOB_LABEL,
     NEVER,
     Container,
     Limits,
+    Surroundings,
+    anchor_config,
     container_config,
     container_name,
     log_bounds,
@@ -130,6 +133,8 @@ class DockerRuntime:
         #: Where the engine keeps images and containers, once it was asked.
         self._root: Path | None = None
         self._gpus = GpuPool(config.gpu_ids, IN_CONTAINER)
+        #: Of attempts of several containers, the one whose namespaces they share.
+        self._anchors: dict[AttemptKey, asyncio.Task[str]] = {}
 
     async def answers(self) -> bool:
         """Whether the engine is there."""
@@ -189,7 +194,9 @@ class DockerRuntime:
             raise RuntimeAway(str(error)) from error
         for listed in there:
             labels = listed["Labels"]
-            key = AttemptKey(labels[JOB_LABEL], int(labels[ATTEMPT_LABEL]))
+            key = AttemptKey(
+                labels[JOB_LABEL], int(labels[ATTEMPT_LABEL]), int(labels.get(CONTAINER_LABEL, 0))
+            )
             container = shown[listed["Id"]]
             if container is not None:
                 found[key] = Found(
@@ -312,14 +319,21 @@ class DockerRuntime:
             self._spool.finish(name, whole=attempt.started_at is None)
 
     async def remove(self, attempt: Attempt) -> None:
-        """Removes the container and its volumes without a host path."""
+        """Removes the container and its volumes without a host path.
+
+        Of several containers each has its turn, and last the whole with what they share.
+        """
         # A creation that was not answered in time may have left a container under the name.
         name = container_name(self._config.instance_id, attempt.key)
         await self._delete(attempt.handle or name)
         self._containers.pop(attempt.handle, None)
+        # What was collected before the agent's last start was found with its GPUs.
+        if attempt.of is not None:
+            self._gpus.release(attempt.key)
+            return
+        self._anchors.pop(attempt.key, None)
         for volume in shared_volumes(attempt.assignment):
             await self._delete_volume(volume)
-        # What was collected before the agent's last start was found with them.
         self._gpus.release(attempt.key)
 
     async def discard(self, key: AttemptKey, found: Found) -> None:
@@ -363,17 +377,17 @@ class DockerRuntime:
     async def _launch(self, attempt: Attempt) -> datetime:
         gpu_ids = self._gpus.take(attempt.key, attempt.assignment.resources.gpus)
         for tries in range(1, LAUNCH_TRIES + 1):
-            network_mode = await self._network.mode(node=attempt.is_node)
+            surroundings = await self._surroundings(attempt)
             if not attempt.handle:
-                attempt.handle = await self._create(attempt, network_mode, gpu_ids)
+                attempt.handle = await self._create(attempt, surroundings, gpu_ids)
                 self._track(attempt)
             try:
                 await self._engine.call(self._container(attempt).start(), START_SECONDS)
                 break
             except EngineError as error:
-                if tries < LAUNCH_TRIES and _sandbox_gone(error, network_mode):
+                if tries < LAUNCH_TRIES and _company_gone(error, surroundings):
                     log.warning("sandbox.gone", error=error.message)
-                    self._network.sandbox.invalidate()
+                    self._doubt_namespaces(attempt)
                     await self._delete(attempt.handle)
                     self._forget_container(attempt)
                     continue
@@ -413,9 +427,100 @@ class DockerRuntime:
             if not attempt.address and shown["State"]["Running"]:
                 raise no_network("the container has no address")
 
-    async def _create(self, attempt: Attempt, network_mode: str, gpu_ids: Sequence[str]) -> str:
+    # Namespaces
+
+    async def _surroundings(self, attempt: Attempt) -> Surroundings:
+        """What an attempt's container shares with others.
+
+        Several containers of one attempt have one network, if need be that of a paused one.
+        """
+        network = await self._network.mode(node=attempt.is_node)
+        if attempt.of is None:
+            return Surroundings(network)
+        if network.startswith("container:"):
+            network = await self._network_of_others(attempt.of) or network
+        task = attempt.of.assignment.task
+        modes, anchor = (task.ipc_mode, task.pid_mode), ""
+        is_own = not network.startswith(("container:", "host"))
+        if is_own or "task" in modes:
+            anchor = f"container:{await self._anchor(attempt.of, network)}"
+        ipc, pid = (anchor if mode == "task" else mode for mode in modes)
+        return Surroundings(
+            anchor if is_own else network, ipc, pid, attempt.container_name, attempt.key.container
+        )
+
+    async def _network_of_others(self, whole: Attempt) -> str:
+        """The network of those of an attempt's containers that run; empty if none does.
+
+        The sandbox that they joined may be gone. Its network is there as long as they are.
+        """
+        for part in whole.parts:
+            container = self._containers.get(part.handle)
+            if container is None or part.started_at is None or container.over.is_set():
+                continue
+            try:
+                shown = await self._show(part.handle)
+            except (EngineError, EngineAwayError, EngineTimeoutError) as error:
+                raise RuntimeAway(str(error)) from error
+            if shown is not None and shown["State"]["Running"]:
+                joined = str(shown["HostConfig"]["NetworkMode"])
+                is_there = self._network.sandbox.is_container(joined.removeprefix("container:"))
+                return joined if is_there else f"container:{part.handle}"
+        return ""
+
+    async def _anchor(self, whole: Attempt, network_mode: str) -> str:
+        """The id of the container whose namespaces the several of an attempt share.
+
+        Raises:
+            StepFailed: there can be none.
+            RuntimeAway: the engine did not answer.
+        """
+        making = self._anchors.get(whole.key)
+        if making is None or (making.done() and (making.cancelled() or making.exception())):
+            making = asyncio.create_task(self._make_anchor(whole, network_mode))
+            self._anchors[whole.key] = making
+        # It belongs to all who wait for it, and goes on when one of them is stopped.
+        return await asyncio.shield(making)
+
+    async def _make_anchor(self, whole: Attempt, network_mode: str) -> str:
+        name = container_name(self._config.instance_id, whole.key)
+        containers = self._engine.docker.containers
+        try:
+            shown = await self._show(name)
+            if shown is not None and shown["State"]["Running"]:
+                return str(shown["Id"])
+            await self._delete(name)
+            await self._network.sandbox.make_image()
+            config = anchor_config(
+                whole.assignment,
+                image=IMAGE,
+                instance_id=self._config.instance_id,
+                network_mode=network_mode,
+            )
+            created = await self._engine.call(containers.create(config, name=name), CREATE_SECONDS)
+            await self._engine.call(created.start(), START_SECONDS)
+        except SandboxError as error:
+            raise StepFailed("CannotCreateContainerError", str(error)) from error
+        except EngineError as error:
+            raise StepFailed(
+                "CannotStartContainerError", _said(error), may_be_machine=error.status >= 500
+            ) from error
+        except EngineAwayError as error:
+            raise RuntimeAway(str(error)) from error
+        except EngineTimeoutError as error:
+            raise StepFailed("DockerTimeoutError", str(error), may_be_machine=True) from error
+        return str(created.id)
+
+    def _doubt_namespaces(self, attempt: Attempt) -> None:
+        """What it was to share is gone: the next to need it looks again."""
+        self._network.sandbox.invalidate()
+        self._anchors.pop(attempt.key.whole(), None)
+
+    async def _create(
+        self, attempt: Attempt, surroundings: Surroundings, gpu_ids: Sequence[str]
+    ) -> str:
         assignment = attempt.assignment
-        config = await self._container_config(attempt, network_mode, gpu_ids)
+        config = await self._container_config(attempt, surroundings, gpu_ids)
         name = container_name(self._config.instance_id, attempt.key)
         containers = self._engine.docker.containers
         for _ in range(LAUNCH_TRIES):
@@ -428,10 +533,10 @@ class DockerRuntime:
                 if error.status == 404 and "no such image" in error.message.lower():
                     self._images.forget(assignment.container.image)
                     await self._make_present(assignment.container)
-                elif error.status == 404 and _sandbox_gone(error, network_mode):
-                    self._network.sandbox.invalidate()
-                    network_mode = await self._network.mode(node=attempt.is_node)
-                    config = await self._container_config(attempt, network_mode, gpu_ids)
+                elif error.status == 404 and _company_gone(error, surroundings):
+                    self._doubt_namespaces(attempt)
+                    surroundings = await self._surroundings(attempt)
+                    config = await self._container_config(attempt, surroundings, gpu_ids)
                 elif error.status == 409 and "name" in error.message:
                     # Left by a creation whose answer never came; it was never started.
                     await self._delete(name)
@@ -471,14 +576,15 @@ class DockerRuntime:
         )
 
     async def _container_config(
-        self, attempt: Attempt, network_mode: str, gpu_ids: Sequence[str]
+        self, attempt: Attempt, surroundings: Surroundings, gpu_ids: Sequence[str]
     ) -> dict[str, Any]:
-        way = await self._door.way(network_mode)
+        # An anchor has no door of its own: what it joined does, if that may have one.
+        way = await self._door.way(await self._network.mode(node=attempt.is_node))
         return container_config(
             attempt.assignment,
             instance_id=self._config.instance_id,
             compute_environment=self._config.compute_environment,
-            network_mode=network_mode,
+            surroundings=surroundings,
             gpu_ids=gpu_ids,
             limits=self._limits,
             variables=await self._endpoint.let_in(attempt, way) | self._gpus.variables(gpu_ids),
@@ -613,10 +719,14 @@ class DockerRuntime:
         return self._engine.docker.containers.container(attempt.handle)
 
 
-def _sandbox_gone(error: EngineError, network_mode: str) -> bool:
-    """Whether a failure comes from the sandbox's having died."""
-    return network_mode.startswith("container:") and (
-        "cannot join network" in error.message or "No such container" in error.message
+def _company_gone(error: EngineError, surroundings: Surroundings) -> bool:
+    """Whether a failure comes from the death of what a container was to share something of."""
+    joined = (surroundings.network, surroundings.ipc, surroundings.pid)
+    text = error.message
+    return any(mode.startswith("container:") for mode in joined) and (
+        "cannot join network" in text
+        or "No such container" in text
+        or ("namespace" in text and "not running" in text)
     )
 
 

@@ -4,15 +4,14 @@ Pure: an assignment and what its runtime knows of it go in, what is sent as JSON
 """
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from longshore.agent.attempts.attempt import DEFAULT_CONTAINER
 from longshore.domain.arn import Arns
 from longshore.v1 import agent_service_pb2 as pb
 
-#: The only container of a job's task, as AWS Batch names it.
-CONTAINER = "default"
 LOG_GROUP = "/aws/batch/job"
 
 
@@ -29,6 +28,17 @@ class Facts:
     network_mode: str
     addresses: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A container that is told of."""
+
+    #: What it runs: of several containers of an attempt, of this one alone.
+    assignment: pb.Assignment
+    #: As the job definition has it.
+    name: str
+    facts: Facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,27 +64,27 @@ def _environment_id(assignment: pb.Assignment) -> uuid.UUID | None:
     return uuid.UUID(text) if text else None
 
 
-def container_document(assignment: pb.Assignment, facts: Facts, place: Place) -> dict[str, Any]:
+def container_document(described: Described, place: Place) -> dict[str, Any]:
     """The answer to `/`: the container.
 
     Args:
-        assignment: what runs.
-        facts: what the runtime knows of it.
+        described: what runs, and what the runtime knows of it.
         place: where it runs.
     """
+    assignment, facts = described.assignment, described.facts
     task_arn = place.task_arn(assignment)
     family, revision = _definition(assignment)
     log = assignment.container.log_configuration
     document: dict[str, Any] = {
         "DockerId": facts.id,
-        "Name": CONTAINER,
+        "Name": described.name,
         "DockerName": facts.name,
         "Image": assignment.container.image,
         "ImageID": facts.image_id,
         "Labels": {
             **facts.labels,
             "com.amazonaws.ecs.cluster": place.cluster(assignment),
-            "com.amazonaws.ecs.container-name": CONTAINER,
+            "com.amazonaws.ecs.container-name": described.name,
             "com.amazonaws.ecs.task-arn": task_arn,
             "com.amazonaws.ecs.task-definition-family": family,
             "com.amazonaws.ecs.task-definition-version": revision,
@@ -89,7 +99,7 @@ def container_document(assignment: pb.Assignment, facts: Facts, place: Place) ->
         "Type": "NORMAL",
         "LogDriver": log.log_driver or "awslogs",
         "LogOptions": dict(log.options),
-        "ContainerARN": f"{task_arn.replace(':task/', ':container/')}/{_container_id(assignment)}",
+        "ContainerARN": f"{task_arn.replace(':task/', ':container/')}/{_container_id(described)}",
         "Networks": [
             {"NetworkMode": facts.network_mode, "IPv4Addresses": list(facts.addresses)},
         ],
@@ -106,31 +116,39 @@ def container_document(assignment: pb.Assignment, facts: Facts, place: Place) ->
     return document
 
 
-def task_document(assignment: pb.Assignment, facts: Facts, place: Place) -> dict[str, Any]:
-    """The answer to `/task`: the attempt, with its container in it."""
-    container = container_document(assignment, facts, place)
-    family, revision = _definition(assignment)
+def task_document(
+    whole: pb.Assignment, containers: Sequence[Described], place: Place
+) -> dict[str, Any]:
+    """The answer to `/task`: the attempt, with its containers in it.
+
+    Args:
+        whole: the attempt.
+        containers: those of which something is known; the one that asks is among them.
+        place: where it runs.
+    """
+    documents = [container_document(one, place) for one in containers]
+    family, revision = _definition(whole)
     return {
-        "Cluster": place.cluster(assignment),
-        "TaskARN": place.task_arn(assignment),
+        "Cluster": place.cluster(whole),
+        "TaskARN": place.task_arn(whole),
         "Family": family,
         "Revision": revision,
-        "DesiredStatus": container["DesiredStatus"],
-        "KnownStatus": container["KnownStatus"],
+        "DesiredStatus": "RUNNING",
+        "KnownStatus": min(document["KnownStatus"] for document in documents),
         "Limits": {
-            "CPU": assignment.resources.vcpu_milli / 1000,
-            "Memory": assignment.resources.memory_mib,
+            "CPU": whole.resources.vcpu_milli / 1000,
+            "Memory": whole.resources.memory_mib,
         },
         "LaunchType": "EC2",
-        "Containers": [container],
+        "Containers": documents,
     }
 
 
 def task_document_with_tags(
-    assignment: pb.Assignment, facts: Facts, place: Place
+    whole: pb.Assignment, containers: Sequence[Described], place: Place
 ) -> dict[str, Any]:
     """The answer to `/taskWithTags`: the attempt, and the tags that its job propagates."""
-    return {**task_document(assignment, facts, place), "TaskTags": dict(assignment.tags)}
+    return {**task_document(whole, containers, place), "TaskTags": dict(whole.tags)}
 
 
 def _definition(assignment: pb.Assignment) -> tuple[str, str]:
@@ -138,6 +156,9 @@ def _definition(assignment: pb.Assignment) -> tuple[str, str]:
     return family, revision
 
 
-def _container_id(assignment: pb.Assignment) -> str:
-    """A UUID of its own, always the same for the same attempt."""
-    return str(uuid.uuid5(uuid.NAMESPACE_OID, assignment.attempt_id))
+def _container_id(described: Described) -> str:
+    """A UUID of its own, always the same for the same container of an attempt."""
+    name = described.assignment.attempt_id
+    if described.name != DEFAULT_CONTAINER:
+        name += described.name
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, name))

@@ -1,10 +1,10 @@
 """The endpoint of one agent: its attempts, the ways to it, and what runtimes do with it."""
 
 import asyncio
+import contextlib
 import enum
 import socket
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +14,7 @@ import structlog
 from longshore.agent.attempts.attempt import Attempt, StepFailed
 from longshore.agent.config import AgentConfig
 from longshore.agent.endpoint.document import (
+    Described,
     Facts,
     Place,
     container_document,
@@ -34,8 +35,7 @@ from longshore.domain.arn import Arns
 
 log = structlog.get_logger()
 
-_DOCUMENTS: dict[str, Callable[..., dict[str, Any]]] = {
-    "": container_document,
+_TASK_DOCUMENTS = {
     "/task": task_document,
     "/taskWithTags": task_document_with_tags,
 }
@@ -90,7 +90,7 @@ class _Guest:
 
     async def credentials(self) -> Credentials | None:
         """Of its role."""
-        return await self.endpoint.roles.credentials_soon(self.attempt.assignment.attempt_id)
+        return await self.endpoint.roles.credentials_soon(self.attempt.scope)
 
     async def metadata(self, what: str) -> Any:
         """A document of its metadata."""
@@ -128,7 +128,7 @@ class Endpoint:
 
     def prepared(self, attempt: Attempt) -> bool:
         """Whether `prepare` has nothing to do."""
-        return not _role(attempt) or self.roles.holds(attempt.assignment.attempt_id)
+        return not _role(attempt) or self.roles.holds(attempt.scope)
 
     async def prepare(self, attempt: Attempt) -> None:
         """Assumes the attempt's role, if it has one.
@@ -137,7 +137,7 @@ class Endpoint:
             StepFailed: the role cannot be assumed.
         """
         if not self.prepared(attempt):
-            await self.roles.assume(_role(attempt), attempt.assignment.attempt_id)
+            await self.roles.assume(_role(attempt), attempt.scope)
 
     async def let_in(self, attempt: Attempt, way: Way) -> dict[str, str]:
         """Lets an attempt ask, and returns the variables that tell it how.
@@ -166,14 +166,14 @@ class Endpoint:
         if attempt.live:
             self._add(attempt)
             if role := _role(attempt):
-                self.roles.resume(role, attempt.assignment.attempt_id)
+                self.roles.resume(role, attempt.scope)
 
     def shut_out(self, attempt: Attempt) -> None:
         """The attempt is over: its ids open nothing any more."""
-        attempt_id = attempt.assignment.attempt_id
-        self._by_credentials.pop(self._identity.credentials_id(attempt_id), None)
-        self._by_metadata.pop(self._identity.metadata_id(attempt_id), None)
-        self.roles.forget(attempt_id)
+        scope = attempt.scope
+        self._by_credentials.pop(self._identity.credentials_id(scope), None)
+        self._by_metadata.pop(self._identity.metadata_id(scope), None)
+        self.roles.forget(scope)
 
     # Listening
 
@@ -228,45 +228,72 @@ class Endpoint:
         """
         if self._source is None:
             raise NotFetched("nothing runs here")
-        facts = guest.facts
+        source, own = self._source, await self._facts_of(guest, self._source)
+        if what == "":
+            return container_document(_described(guest, own), self._place)
+        if what == "/stats":
+            return await self._statistics_of(guest, source)
+        found = [_described(guest, own)]
+        statistics = {own.id: await self._statistics_of(guest, source)} if "stats" in what else {}
+        for other in self._others(guest):
+            # What is there is told, without what is not there yet or any more.
+            with contextlib.suppress(NotFetched):
+                facts = await self._facts_of(other, source)
+                found.append(_described(other, facts))
+                if statistics:
+                    statistics[facts.id] = await self._statistics_of(other, source)
+        if statistics:
+            return statistics
+        whole = guest.attempt.of or guest.attempt
+        return _TASK_DOCUMENTS[what](whole.assignment, found, self._place)
+
+    def _others(self, guest: _Guest) -> list[_Guest]:
+        """The other containers of an attempt that have been let in."""
+        parts = guest.attempt.of.parts if guest.attempt.of is not None else ()
+        ids = [self._identity.metadata_id(part.scope) for part in parts if part.handle]
+        others = [self._by_metadata[one] for one in ids if one in self._by_metadata]
+        return [other for other in others if other is not guest]
+
+    async def _facts_of(self, guest: _Guest, source: Source) -> Facts:
         # What has started does not change any more.
-        if facts is None or not facts.started_at:
+        if guest.facts is None or not guest.facts.started_at:
             async with guest.asking:
-                facts = guest.facts = await self._source.facts(guest.attempt)
-        if what.endswith("/stats"):
-            async with guest.asking:
-                statistics = await self._statistics_of(guest, self._source)
-            return {facts.id: statistics} if what == "/task/stats" else statistics
-        return _DOCUMENTS[what](guest.attempt.assignment, facts, self._place)
+                guest.facts = await source.facts(guest.attempt)
+        return guest.facts
 
     async def _statistics_of(self, guest: _Guest, source: Source) -> Any:
-        if time.monotonic() >= guest.statistics_until:
-            async with self._statistics:
-                guest.statistics = await source.statistics(guest.attempt)
-            guest.statistics_until = time.monotonic() + STATISTICS_SECONDS
-        return guest.statistics
+        async with guest.asking:
+            if time.monotonic() >= guest.statistics_until:
+                async with self._statistics:
+                    guest.statistics = await source.statistics(guest.attempt)
+                guest.statistics_until = time.monotonic() + STATISTICS_SECONDS
+            return guest.statistics
 
     def _add(self, attempt: Attempt) -> None:
-        attempt_id = attempt.assignment.attempt_id
-        guest = _Guest(attempt, _role(attempt), self._identity.token(attempt_id), self)
+        scope = attempt.scope
+        guest = _Guest(attempt, _role(attempt), self._identity.token(scope), self)
         if guest.role:
-            self._by_credentials[self._identity.credentials_id(attempt_id)] = guest
-        self._by_metadata[self._identity.metadata_id(attempt_id)] = guest
+            self._by_credentials[self._identity.credentials_id(scope)] = guest
+        self._by_metadata[self._identity.metadata_id(scope)] = guest
 
     def _variables(self, attempt: Attempt, way: Way) -> dict[str, str]:
-        attempt_id = attempt.assignment.attempt_id
+        scope = attempt.scope
         host = ADDRESS if way is Way.SANDBOX else f"{LOOPBACK}:{self._identity.port}"
-        metadata = f"http://{host}{METADATA_PATH}/{self._identity.metadata_id(attempt_id)}"
+        metadata = f"http://{host}{METADATA_PATH}/{self._identity.metadata_id(scope)}"
         variables = {"ECS_CONTAINER_METADATA_URI_V4": metadata}
         # An SDK that is told of an endpoint takes it for the last word: without a role, none.
         if _role(attempt):
-            path = f"{CREDENTIALS_PATH}/{self._identity.credentials_id(attempt_id)}"
+            path = f"{CREDENTIALS_PATH}/{self._identity.credentials_id(scope)}"
             if way is Way.SANDBOX:
                 variables["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"] = path
             else:
                 variables["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = f"http://{host}{path}"
-                variables["AWS_CONTAINER_AUTHORIZATION_TOKEN"] = self._identity.token(attempt_id)
+                variables["AWS_CONTAINER_AUTHORIZATION_TOKEN"] = self._identity.token(scope)
         return variables
+
+
+def _described(guest: _Guest, facts: Facts) -> Described:
+    return Described(guest.attempt.assignment, guest.attempt.container_name, facts)
 
 
 def open_endpoint(config: AgentConfig, issuer: Issuer | None) -> Endpoint:

@@ -149,6 +149,8 @@ class ProcessRuntime:
         refuse_impossible(attempt.assignment.container)
         if not self._config.process_lenient:
             refuse_unsupported(attempt.assignment)
+            if attempt.of is not None and attempt.of.assignment.task.ipc_mode == "none":
+                raise refused("ipcMode", "processes share that of the machine")
         return self._endpoint.prepared(attempt) and self._secrets.ready(attempt)
 
     async def prepare(self, attempt: Attempt) -> None:
@@ -271,7 +273,7 @@ class ProcessRuntime:
         """What is known of an attempt's processes."""
         started_at = (attempt.started_at or now()).isoformat().replace("+00:00", "Z")
         return Facts(
-            id=attempt.assignment.attempt_id,
+            id=attempt.scope,
             name=f"longshore-{self._config.instance_id}-{attempt.key.path()}",
             image_id="",
             created_at=started_at,
@@ -369,8 +371,8 @@ def _supervised(root: Path) -> list[tuple[AttemptKey, Path, datetime | None]]:
     found: list[tuple[AttemptKey, Path, datetime | None]] = []
     for directory in root.iterdir():
         with contextlib.suppress(FileNotFoundError, ValueError):
-            job_id, attempt = (directory / "key").read_text().split()
-            key = AttemptKey(job_id, int(attempt))
+            job_id, attempt, *container = (directory / "key").read_text().split()
+            key = AttemptKey(job_id, int(attempt), *map(int, container))
             found.append((key, directory, _made_at(directory / "pid")))
     return found
 
@@ -431,7 +433,7 @@ def _start(
 ) -> "subprocess.Popen[bytes]":
     work = directory / "work"
     work.mkdir(parents=True, exist_ok=True, mode=0o700)
-    (directory / "key").write_text(f"{key.job_id} {key.attempt}\n")
+    (directory / "key").write_text(f"{key.job_id} {key.attempt} {key.container}\n")
     (directory / "gpus").write_text("".join(f"{gpu}\n" for gpu in gpus))
     return subprocess.Popen(  # noqa: S603 - running the job's command is what this is for
         ["/bin/sh", "-c", _SUPERVISOR, "longshore-attempt", str(directory), *command],

@@ -46,6 +46,7 @@ class _Kind(enum.IntEnum):
     FORGOTTEN = 5
     LAST_CHANGE = 6
     PAST = 7
+    PROGRESS = 8
 
 
 @dataclass(slots=True)
@@ -55,6 +56,8 @@ class Entry:
     assignment: pb.Assignment
     stop: pb.AttemptStop | None = None
     change: pb.AttemptChange | None = None
+    #: How far its several containers are, told or not.
+    progress: pb.AttemptChange | None = None
 
 
 class Journal:
@@ -90,6 +93,13 @@ class Journal:
         if entry is not None:
             entry.stop = stop
             self._append(_Kind.STOP, stop)
+
+    def progress(self, change: pb.AttemptChange) -> None:
+        """Keeps how far the several containers of an attempt are."""
+        entry = self.entries.get(AttemptKey.of(change.key))
+        if entry is not None:
+            entry.progress = change
+            self._append(_Kind.PROGRESS, change)
 
     def report(self, report: pb.AgentReport) -> None:
         """Keeps a report until it is acknowledged. Durable after the next `flush`."""
@@ -209,12 +219,17 @@ class Journal:
                 self._apply_forgotten(AttemptKey.of(pb.AttemptKey.FromString(payload)))
             case _Kind.PAST:
                 self._apply_past(pb.AttemptChange.FromString(payload))
-            case _Kind.LAST_CHANGE:
-                change = pb.AttemptChange.FromString(payload)
-                if (entry := self.entries.get(AttemptKey.of(change.key))) is not None:
-                    entry.change = change
+            case _Kind.LAST_CHANGE | _Kind.PROGRESS:
+                self._replay_change(pb.AttemptChange.FromString(payload), kind)
             case _:
                 raise ValueError(f"the journal holds a record of unknown kind {kind}")
+
+    def _replay_change(self, change: pb.AttemptChange, kind: int) -> None:
+        entry = self.entries.get(AttemptKey.of(change.key))
+        if entry is not None and kind == _Kind.PROGRESS:
+            entry.progress = change
+        elif entry is not None:
+            entry.change = change
 
     def _live(self) -> Iterator[bytes]:
         acknowledged = min(self.reports, default=self.sequence + 1) - 1
@@ -229,6 +244,8 @@ class Journal:
                 yield _record(_Kind.STOP, entry.stop.SerializeToString())
             if entry.change is not None:
                 yield _record(_Kind.LAST_CHANGE, entry.change.SerializeToString())
+            if entry.progress is not None:
+                yield _record(_Kind.PROGRESS, entry.progress.SerializeToString())
         for report in self.reports.values():
             yield _record(_Kind.REPORT, report.SerializeToString())
 
@@ -292,7 +309,14 @@ def _make_name_durable(path: Path) -> None:
         os.close(directory)
 
 
-_Message = pb.Assignment | pb.AttemptStop | pb.AgentReport | pb.AgentAcknowledge | pb.AttemptKey
+_Message = (
+    pb.Assignment
+    | pb.AttemptStop
+    | pb.AgentReport
+    | pb.AgentAcknowledge
+    | pb.AttemptKey
+    | pb.AttemptChange
+)
 
 
 def _record(kind: _Kind, payload: bytes) -> bytes:

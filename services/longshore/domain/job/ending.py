@@ -62,7 +62,9 @@ def take_report(
         _give_back(attempts, changes, live, report.status_reason or RETURNED)
         return
     if report.started_at is not None and not live.running:
-        _start(attempts, changes, live, report.started_at, report.address)
+        _start(attempts, changes, live, report.started_at, report)
+    elif report.containers and not report.ended:
+        _note_containers(changes, live, report)
     if report.ended and live.key.is_node:
         _end_node(attempts, changes, live, report, rules)
     elif report.ended:
@@ -111,15 +113,21 @@ def _start(
     changes: Changes,
     live: LiveAttempt,
     started_at: datetime,
-    address: str | None,
+    report: AttemptReport,
 ) -> None:
     live.running = True
     live.started_at = started_at
     live.running_at = changes.now
-    live.address = address
+    live.address = report.address
     attempts.watch_deadline(live)
     changes.attempt_moves[live.key, live.attempt] = AttemptMove(
-        live.key, live.attempt, "RUNNING", started_at, address=address, running_at=changes.now
+        live.key,
+        live.attempt,
+        "RUNNING",
+        started_at,
+        address=report.address,
+        running_at=changes.now,
+        containers=report.containers,
     )
     if not live.key.is_node:
         changes.count(live.key, JobStatus.STARTING, JobStatus.RUNNING)
@@ -129,8 +137,21 @@ def _start(
         changes.move(job, live.attempt)
         for node in attempts.live_of(live.key.parent):
             if node.held_back:
-                node.held_back, node.main_address = False, address or ""
+                node.held_back, node.main_address = False, report.address or ""
                 changes.released.append(node)
+
+
+def _note_containers(changes: Changes, live: LiveAttempt, report: AttemptReport) -> None:
+    """Notes how far the several containers of an attempt are, which itself is where it was."""
+    changes.attempt_moves[live.key, live.attempt] = AttemptMove(
+        live.key,
+        live.attempt,
+        "RUNNING" if live.running else "STARTING",
+        live.started_at,
+        address=live.address,
+        running_at=live.running_at,
+        containers=report.containers,
+    )
 
 
 def _end(
@@ -177,6 +198,7 @@ def _end_attempt(changes: Changes, live: LiveAttempt, report: AttemptReport) -> 
         report.status_reason if live.stop is None else live.stop.reason,
         live.address,
         is_lost=report.is_lost,
+        containers=report.containers,
     )
 
 

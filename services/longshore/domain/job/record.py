@@ -168,6 +168,17 @@ class LiveAttempt:
 
 
 @dataclass(frozen=True, slots=True)
+class ContainerState:
+    """How far one container of a multi-container job is."""
+
+    name: str
+    #: Whether its main process ever started.
+    started: bool
+    exit_code: int | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptReport:
     """An attempt moved on: it runs, or it ended. `started_at` is None if no process ever ran."""
 
@@ -187,6 +198,8 @@ class AttemptReport:
     is_lost: bool = False
     #: It never reached what runs containers, and never will there: it was no attempt.
     returned: bool = False
+    #: Of a multi-container job, how far its containers are.
+    containers: tuple[ContainerState, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +219,8 @@ class AttemptMove:
     running_at: datetime | None = None
     #: With ENDED: its instance was given up, and nobody knows how it ended.
     is_lost: bool = False
+    #: As far as something new is known of them.
+    containers: tuple[ContainerState, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Checks of a job definition's container, and of the parts that overrides share with it."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from longshore.domain.checks import (
     INT32_MAX,
@@ -90,11 +90,14 @@ _MOUNT_OPTIONS = frozenset(
         "mpol",
     ]
 )
+_LOG_DRIVERS = ("", "awslogs")
 #: What stands first in the name of an attempt's log, in place of the definition's name.
 LOG_PREFIX_OPTION = "awslogs-stream-prefix"
 #: CloudWatch's names have at most 512 characters; `/default/` and an attempt's id are part of them.
-LOG_PREFIX_MAX = 512 - len("/default/") - 32
+LOG_NAME_MAX = 512
+LOG_PREFIX_MAX = LOG_NAME_MAX - len("/default/") - 32
 _LOG_PREFIX = re.compile(rf"[^:*\x00-\x1f\x7f]{{1,{LOG_PREFIX_MAX}}}")
+_REQUIREMENTS = "resourceRequirements"
 #: Members that AWS has for Fargate alone.
 _FARGATE_ONLY = (
     "networkConfiguration",
@@ -116,13 +119,6 @@ def check_container(
 
     `of_node` allows what only nodes of multi-node jobs may have.
     """
-    image = container.get("image", "")
-    require(image, f"{path}.image is required.", f"{path}.image")
-    require(
-        _IMAGE.fullmatch(image),
-        f"{path}.image must have 1 to 255 letters, digits and the characters - _ : . / # @.",
-        f"{path}.image",
-    )
     require(
         of_node or not container.get("instanceType"),
         "instanceType is for multi-node jobs alone.",
@@ -139,21 +135,57 @@ def check_container(
         check_fargate_container(container, path)
         check_fargate_size(needs_of(container, path), f"{path}.resourceRequirements")
     else:
-        for name in _FARGATE_ONLY:
-            require(name not in container, f"{name} not applicable for EC2.", f"{path}.{name}")
+        check_for_ec2(container, path)
         needs_of(container, path)
-    check_environment(container.get("environment", []), f"{path}.environment")
-    _check_secrets(container, path)
     check_role(container.get("jobRoleArn"), f"{path}.jobRoleArn")
     check_role(container.get("executionRoleArn"), f"{path}.executionRoleArn")
+    check_settings(container, path, check_volumes(container, path))
+
+
+def check_for_ec2(properties: Json, path: str) -> None:
+    """Refuses members that AWS has for Fargate alone."""
+    for name in _FARGATE_ONLY:
+        require(name not in properties, f"{name} not applicable for EC2.", f"{path}.{name}")
+
+
+def check_settings(container: Json, path: str, volumes: Collection[str]) -> None:
+    """Checks what says how a container runs, apart from what it needs and its roles.
+
+    Args:
+        container: a job's only one, or one of several.
+        path: to its members, for error texts.
+        volumes: names of those that it may mount.
+    """
+    image = container.get("image", "")
+    require(image, f"{path}.image is required.", f"{path}.image")
+    require(
+        _IMAGE.fullmatch(image),
+        f"{path}.image must have 1 to 255 letters, digits and the characters - _ : . / # @.",
+        f"{path}.image",
+    )
+    check_environment(container.get("environment", []), f"{path}.environment")
+    _check_secrets(container, path)
     user = container.get("user", "")
     require(
         not user or _USER.fullmatch(user), f"User '{user}' does not match regex", f"{path}.user"
     )
-    _check_volumes(container, path)
+    _check_mounts(container, path, volumes)
     _check_ulimits(container.get("ulimits", []), f"{path}.ulimits")
     _check_linux(container.get("linuxParameters", {}), f"{path}.linuxParameters")
     _check_log(container.get("logConfiguration", {}), f"{path}.logConfiguration")
+
+
+def log_prefix(driver: str, options: Mapping[str, str]) -> str:
+    """What a log configuration has for the first part of a log's name; empty: nothing."""
+    if driver not in _LOG_DRIVERS:
+        return ""
+    # Whatever a definition had before it was checked, a name stays one that can be stored.
+    return options.get(LOG_PREFIX_OPTION, "")[:LOG_PREFIX_MAX]
+
+
+def log_name(prefix: str, container: str, attempt_id: str) -> str:
+    """The name of the log of a container in an attempt."""
+    return f"{prefix}/{container}/{attempt_id}"
 
 
 def _check_log(configuration: Json, path: str) -> None:
@@ -207,8 +239,12 @@ def _is_part(text: str, step_milli: int) -> bool:
     return milli > 0 and milli % step_milli == 0
 
 
-def needs_of(container: Json, path: str = "containerProperties") -> Resources:
+def needs_of(
+    container: Json, path: str = "containerProperties", *, of_several: bool = False
+) -> Resources:
     """What an attempt takes: resource requirements first, then the deprecated pair.
+
+    `of_several`: it is one of several containers, which have no such pair.
 
     Raises:
         InvalidRequest: there is no vCPU or memory, or too little.
@@ -217,9 +253,11 @@ def needs_of(container: Json, path: str = "containerProperties") -> Resources:
     vcpus = given.get("VCPU", container.get("vcpus"))
     memory_mib = given.get("MEMORY", container.get("memory"))
     if vcpus is None:
-        raise InvalidRequest("vCPU is not provided.", member=f"{path}.vcpus")
+        name = _REQUIREMENTS if of_several else "vcpus"
+        raise InvalidRequest("vCPU is not provided.", member=f"{path}.{name}")
     if memory_mib is None:
-        raise InvalidRequest("Memory is not provided.", member=f"{path}.memory")
+        name = _REQUIREMENTS if of_several else "memory"
+        raise InvalidRequest("Memory is not provided.", member=f"{path}.{name}")
     require(vcpus > 0, f"vcpus is {vcpus}; it must be at least 1.", f"{path}.vcpus")
     require(
         memory_mib >= MEMORY_MIN_MIB,
@@ -277,9 +315,10 @@ def _check_secret_names(secrets: Sequence[Json], taken: set[str | None], path: s
         parse_secret(secret["valueFrom"], member=f"{member}.valueFrom")
 
 
-def _check_volumes(container: Json, path: str) -> None:
-    names = set()
-    for index, volume in enumerate(container.get("volumes", [])):
+def check_volumes(properties: Json, path: str) -> set[str]:
+    """Checks volumes, and returns their names."""
+    names: set[str] = set()
+    for index, volume in enumerate(properties.get("volumes", [])):
         member = f"{path}.volumes[{index}]"
         name = volume.get("name", "")
         require(
@@ -302,6 +341,10 @@ def _check_volumes(container: Json, path: str) -> None:
                 member,
             )
             _check_efs(volume["efsVolumeConfiguration"], f"{member}.efsVolumeConfiguration")
+    return names
+
+
+def _check_mounts(container: Json, path: str, names: Collection[str]) -> None:
     targets = set()
     for index, mount in enumerate(container.get("mountPoints", [])):
         member = f"{path}.mountPoints[{index}]"

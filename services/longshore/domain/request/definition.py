@@ -10,10 +10,11 @@ from longshore.domain.checks import (
     require,
     unsupported,
 )
-from longshore.domain.environment import FARGATE, platform_of
+from longshore.domain.environment import EC2, FARGATE, platform_of
 from longshore.domain.limits import LONGSHORE, Limits
 from longshore.domain.request.consumable import PROPERTIES, properties_of
 from longshore.domain.request.container import check_container
+from longshore.domain.request.ecs import check_ecs, kept_ecs
 from longshore.domain.request.fargate import with_platform_version
 from longshore.domain.request.node_properties import check_nodes, with_consumables
 
@@ -21,14 +22,18 @@ _KEPT = (
     "parameters",
     "schedulingPriority",
     "containerProperties",
+    "ecsProperties",
     "nodeProperties",
     "retryStrategy",
     "timeout",
     "platformCapabilities",
     "propagateTags",
 )
-#: What each type of definition is described by.
-_DESCRIBED_BY = {"container": "containerProperties", "multinode": "nodeProperties"}
+#: What each type of definition is described by: exactly one of these.
+_DESCRIBED_BY = {
+    "container": ("containerProperties", "ecsProperties"),
+    "multinode": ("nodeProperties",),
+}
 
 
 def new_definition(request: Json, limits: Limits = LONGSHORE) -> Json:
@@ -54,6 +59,9 @@ def new_definition(request: Json, limits: Limits = LONGSHORE) -> Json:
         properties = with_consumables(request["nodeProperties"])
         check_nodes(properties, platform, limits)
         return {**detail, "nodeProperties": _kept_nodes(properties)}
+    if "ecsProperties" in request:
+        check_ecs(request["ecsProperties"], platform, limits=limits)
+        return {**detail, "ecsProperties": kept_ecs(request["ecsProperties"], platform)}
     container: Json = request["containerProperties"]
     check_container(container, platform=platform, limits=limits)
     if platform == FARGATE:
@@ -65,13 +73,16 @@ def _check_kind(request: Json) -> None:
     """Checks that a definition is described by what its type asks for, and nothing else."""
     kind = request["type"]
     wanted = _DESCRIBED_BY[kind]
-    for other, name in _DESCRIBED_BY.items():
-        require(
-            other == kind or name not in request,
-            f"{name} is for job definitions of type {other}, not {kind}.",
-            name,
-        )
-    require(wanted in request, f"{wanted} is required for type {kind}.", wanted)
+    for other, names in _DESCRIBED_BY.items():
+        for name in names:
+            require(
+                other == kind or name not in request,
+                f"{name} is for job definitions of type {other}, not {kind}.",
+                name,
+            )
+    given = [name for name in wanted if name in request]
+    require(given, f"{' or '.join(wanted)} is required for type {kind}.", wanted[0])
+    require(len(given) == 1, f"{' and '.join(given)} must not both be given.", given[-1])
 
 
 def _kept_container(container: Json) -> Json:
@@ -84,7 +95,9 @@ def _kept_nodes(properties: Json) -> Json:
     return {
         **properties,
         "nodeRangeProperties": [
-            {**entry, "container": _kept_container(entry["container"])}
+            {**entry, "ecsProperties": kept_ecs(entry["ecsProperties"], EC2)}
+            if "ecsProperties" in entry
+            else {**entry, "container": _kept_container(entry["container"])}
             for entry in properties["nodeRangeProperties"]
         ],
     }

@@ -24,28 +24,30 @@ _ULIMIT = "nofile"
 def check_fargate_container(container: Json, path: str) -> None:
     """Checks what is different from a container that runs on an instance."""
     check_not_deprecated(container.get("vcpus"), container.get("memory"), path)
-    require(
-        container.get("executionRoleArn"),
-        "executionRoleArn is required for Fargate.",
-        f"{path}.executionRoleArn",
-    )
+    version = container.get("fargatePlatformConfiguration", {}).get("platformVersion", LATEST)
+    check_fargate_job(container, path, version)
+    check_fargate_settings(container, path)
+    check_platform_version(version, f"{path}.fargatePlatformConfiguration.platformVersion")
+
+
+def check_fargate_settings(container: Json, path: str) -> None:
+    """Checks what is different in how one container runs."""
     _refuse(container.get("privileged"), "privileged", path)
-    for index, volume in enumerate(container.get("volumes", [])):
-        member = f"{path}.volumes[{index}]"
-        _refuse(volume.get("host", {}).get("sourcePath"), "host", member)
-        version = container.get("fargatePlatformConfiguration", {}).get("platformVersion", LATEST)
-        require(
-            "efsVolumeConfiguration" not in volume or _has_efs(version),
-            f"EFS is supported for Fargate platform version {_EFS_VERSION}",
-            f"{member}.efsVolumeConfiguration",
-        )
     for index, ulimit in enumerate(container.get("ulimits", [])):
         _check_among((_ULIMIT,), ulimit["name"], f"{path}.ulimits[{index}].name")
     for name in container.get("linuxParameters", {}):
         _refuse(name != _LINUX, name, f"{path}.linuxParameters")
     if "logDriver" in (log := container.get("logConfiguration", {})):
         _check_among(_LOG_DRIVERS, log["logDriver"], f"{path}.logConfiguration.logDriver")
-    _check_fargate_only(container, path)
+
+
+def check_platform_version(version: str, member: str) -> None:
+    """Checks the form of a platform version."""
+    require(
+        _PLATFORM_VERSION.fullmatch(version),
+        f"platformVersion must be {LATEST} or three numbers, as in 1.4.0.",
+        member,
+    )
 
 
 def _has_efs(version: str) -> bool:
@@ -55,18 +57,32 @@ def _has_efs(version: str) -> bool:
     return [int(part) for part in version.split(".")] >= [1, 4, 0]
 
 
-def _check_fargate_only(container: Json, path: str) -> None:
+def check_fargate_job(container: Json, path: str, version: str) -> None:
+    """Checks what is the whole job's, however many containers it has.
+
+    Args:
+        container: the job's only one, or what its several share.
+        path: to its members, for error texts.
+        version: of the platform.
+    """
+    require(
+        container.get("executionRoleArn"),
+        "executionRoleArn is required for Fargate.",
+        f"{path}.executionRoleArn",
+    )
+    for index, volume in enumerate(container.get("volumes", [])):
+        member = f"{path}.volumes[{index}]"
+        _refuse(volume.get("host", {}).get("sourcePath"), "host", member)
+        require(
+            "efsVolumeConfiguration" not in volume or _has_efs(version),
+            f"EFS is supported for Fargate platform version {_EFS_VERSION}",
+            f"{member}.efsVolumeConfiguration",
+        )
     network = container.get("networkConfiguration", {})
     require(
         network.get("assignPublicIp", "DISABLED") in ("ENABLED", "DISABLED"),
         "assignPublicIp must be ENABLED or DISABLED.",
         f"{path}.networkConfiguration.assignPublicIp",
-    )
-    version = container.get("fargatePlatformConfiguration", {}).get("platformVersion", LATEST)
-    require(
-        _PLATFORM_VERSION.fullmatch(version),
-        f"platformVersion must be {LATEST} or three numbers, as in 1.4.0.",
-        f"{path}.fargatePlatformConfiguration.platformVersion",
     )
     smallest, largest = EPHEMERAL_STORAGE_GIB
     storage = container.get("ephemeralStorage")

@@ -30,6 +30,7 @@ def merge_container(
     overrides: Overrides | None,
     parameters: Mapping[str, str],
     path: str = "containerOverrides",
+    taken: int = 0,
 ) -> Json:
     """The container that runs: overrides merged, then placeholders of the command replaced.
 
@@ -38,9 +39,10 @@ def merge_container(
         overrides: of the submission.
         parameters: of the definition and the submission, merged already.
         path: of the overrides, for error texts.
+        taken: bytes that the commands of the job's other containers take.
 
     Raises:
-        InvalidRequest: a placeholder has no parameter.
+        InvalidRequest: a placeholder has no parameter, or the command becomes too long.
     """
     merged = dict(container)
     overrides = overrides or Overrides()
@@ -48,7 +50,7 @@ def merge_container(
         raise InvalidRequest(f"{path}.command has an empty string.", member=f"{path}.command")
     command = overrides.command or container.get("command", ())
     if command:
-        merged["command"] = substitute(command, parameters)
+        merged["command"] = substitute(command, parameters, taken)
     environment = _by_key(container.get("environment", ()), overrides.environment, "name")
     environment = [v for v in environment if not v["name"].startswith(RESERVED_VARIABLES)]
     requirements = _by_key(

@@ -5,11 +5,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from longshore.domain.checks import Json, check_count, require
+from longshore.domain.environment import EC2
 from longshore.domain.errors import InvalidRequest
 from longshore.domain.job.nodes import NodeRange, range_of_each, ranges_of
 from longshore.domain.limits import LONGSHORE, Limits
 from longshore.domain.request.consumable import PROPERTIES, properties_of
 from longshore.domain.request.container import check_environment, check_resources, needs_of
+from longshore.domain.request.ecs import (
+    OVERRIDE_PATH,
+    EcsOverrides,
+    check_ecs_overrides,
+    needs_of_task,
+    resolve_ecs,
+    task_of,
+)
 from longshore.domain.request.merge import Overrides, merge_container
 from longshore.domain.request.node_properties import (
     RANGES_MAX,
@@ -30,6 +39,7 @@ class RangeOverrides:
 
     target_nodes: str
     container: Overrides | None = None
+    ecs: EcsOverrides | None = None
     instance_types: tuple[str, ...] = ()
     #: consumableResourceProperties in place of the range's; None: as the definition says.
     consumables: Json | None = None
@@ -75,8 +85,10 @@ def check_node_overrides(overrides: NodeOverrides, limits: Limits = LONGSHORE) -
             container.resource_requirements, f"{path}.resourceRequirements", limits=limits
         )
         check_environment(container.environment, f"{path}.environment")
+        if given.ecs:
+            check_ecs_overrides(given.ecs, f"{member}.{OVERRIDE_PATH}")
         check_types(_entry(given), f"{member}.instanceTypes")
-        _needs(given, member)
+        _units(given, member)
 
 
 def _entry(given: RangeOverrides) -> Json:
@@ -85,13 +97,16 @@ def _entry(given: RangeOverrides) -> Json:
     return {"instanceTypes": list(given.instance_types), "container": {"instanceType": own}}
 
 
-def _needs(given: RangeOverrides, member: str) -> Json | None:
+def _units(given: RangeOverrides, member: str) -> Json | None:
     """What a range's overrides say of consumable resources."""
     return properties_of(given.consumables or {}, f"{member}.{PROPERTIES}Override")
 
 
 def resolve_nodes(
-    properties: Json, overrides: NodeOverrides | None, parameters: Mapping[str, str]
+    properties: Json,
+    overrides: NodeOverrides | None,
+    parameters: Mapping[str, str],
+    limits: Limits = LONGSHORE,
 ) -> ResolvedNodes:
     """The nodes that run.
 
@@ -99,6 +114,7 @@ def resolve_nodes(
         properties: nodeProperties of the definition; not changed.
         overrides: of the submission.
         parameters: of the definition and the submission, merged already.
+        limits: what a submission may ask for.
 
     Raises:
         InvalidRequest: overrides do not go with the definition, a placeholder has no parameter, or
@@ -113,9 +129,7 @@ def resolve_nodes(
     ranges = ranges_of([entry["targetNodes"] for entry in entries])
     changes = _by_range(overrides.ranges, ranges)
     merged = [
-        _merge_entry(entry, *changes[position], parameters)
-        if position in changes
-        else {**entry, "container": merge_container(entry["container"], None, parameters)}
+        _merge_entry(entry, *changes.get(position, (RangeOverrides(""), _PATH)), parameters, limits)
         for position, entry in enumerate(entries)
     ]
     kind = check_one_type([types_of(entry) for entry in merged], _PATH)
@@ -161,31 +175,60 @@ def _by_range(
 
 
 def _merge_entry(
-    entry: Json, change: RangeOverrides, member: str, parameters: Mapping[str, str]
+    entry: Json,
+    change: RangeOverrides,
+    member: str,
+    parameters: Mapping[str, str],
+    limits: Limits,
 ) -> Json:
-    container = merge_container(
-        entry["container"], change.container, parameters, f"{member}.containerOverrides"
-    )
-    merged = {**entry, "container": container}
+    for kind, name, given in (
+        ("container", "containerOverrides", change.container not in (None, Overrides())),
+        ("ecsProperties", OVERRIDE_PATH, change.ecs not in (None, EcsOverrides())),
+    ):
+        require(
+            kind in entry or not given,
+            f"{member}.{name} is for node ranges with {kind}, which this one does not have.",
+            f"{member}.{name}",
+        )
+    merged = dict(entry)
+    if "ecsProperties" in entry:
+        merged["ecsProperties"], _ = resolve_ecs(
+            entry["ecsProperties"],
+            change.ecs,
+            parameters,
+            EC2,
+            f"{member}.{OVERRIDE_PATH}",
+            limits=limits,
+        )
+    else:
+        merged["container"] = merge_container(
+            entry["container"], change.container, parameters, f"{member}.containerOverrides"
+        )
     if change.consumables is not None:
-        merged = with_needs(merged, _needs(change, member))
+        merged = with_needs(merged, _units(change, member))
     if new := types_of(_entry(change)):
         # Said in one way, the type holds for both: the definition may have used the other one.
+        single = merged.get("container", {})
         if change.instance_types or "instanceTypes" in entry:
             merged["instanceTypes"] = new[:1]
-        if "instanceType" in container:
-            container["instanceType"] = new[0]
+        if "instanceType" in single:
+            single["instanceType"] = new[0]
     return merged
 
 
 def _largest(entries: Sequence[Json], ranges: Sequence[NodeRange], num_nodes: int) -> Resources:
     """What fits every node; ranges that have none left do not count."""
     needs = [
-        needs_of(entries[position]["container"], f"{_PATH}.containerOverrides")
-        for position in sorted(set(range_of_each(ranges, num_nodes)))
+        _needs(entries[position]) for position in sorted(set(range_of_each(ranges, num_nodes)))
     ]
     return Resources(
         max(need.vcpu_milli for need in needs),
         max(need.memory_mib for need in needs),
         max(need.gpus for need in needs),
     )
+
+
+def _needs(entry: Json) -> Resources:
+    if "ecsProperties" in entry:
+        return needs_of_task(task_of(entry["ecsProperties"]), f"{_PATH}.{OVERRIDE_PATH}")
+    return needs_of(entry["container"], f"{_PATH}.containerOverrides")

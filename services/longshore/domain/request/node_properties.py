@@ -9,9 +9,12 @@ from longshore.domain.job.nodes import NODES_MAX, NodeRange, range_of_each, rang
 from longshore.domain.limits import LONGSHORE, Limits
 from longshore.domain.request.consumable import PROPERTIES, properties_of
 from longshore.domain.request.container import check_container
+from longshore.domain.request.ecs import check_ecs
 
 RANGES_MAX = 5
 _PATH = "nodeProperties"
+#: What a range runs: exactly one of these.
+_KINDS = ("container", "ecsProperties")
 _INSTANCE_TYPE = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
 
 
@@ -69,8 +72,17 @@ def _check_count(num_nodes: int, member: str) -> None:
 
 
 def _check_entry(entry: Json, member: str, limits: Limits) -> None:
-    require("container" in entry, f"{member} needs a container.", f"{member}.container")
-    check_container(entry["container"], f"{member}.container", of_node=True, limits=limits)
+    given = [name for name in _KINDS if name in entry]
+    require(given, f"{member} needs a container or ecsProperties.", f"{member}.container")
+    require(
+        len(given) == 1,
+        f"{member}: {' and '.join(given)} must not both be given.",
+        f"{member}.{given[-1]}",
+    )
+    if "ecsProperties" in entry:
+        check_ecs(entry["ecsProperties"], EC2, f"{member}.ecsProperties", limits=limits)
+    else:
+        check_container(entry["container"], f"{member}.container", of_node=True, limits=limits)
     check_types(entry, f"{member}.instanceTypes")
 
 

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from longshore.domain.checks import Json
@@ -29,6 +29,8 @@ class AttemptRecord:
     #: Under which other nodes of a multi-node job reach it, while known.
     address: str | None = None
     memory_mib: int | None = None
+    #: Of a multi-container job, by name: `started`, and once it ended `exitCode` and `reason`.
+    containers: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

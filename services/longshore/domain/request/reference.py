@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 
 from longshore.domain.errors import InvalidRequest
 
-#: Longest command once its placeholders are replaced, in bytes: a page of jobs that have it still
-#: goes into one message. A value goes in as often as it is named, so that a small request could
-#: become any size.
+#: Longest command once its placeholders are replaced, in bytes, of several containers all of them
+#: together: a page of jobs that have it still goes into one message. A value goes in as often as it
+#: is named, so that a small request could become any size.
 COMMAND_BYTES_MAX = 64 * 1024
 _REFERENCE = re.compile(r"Ref::([A-Za-z0-9_-]+)")
 
@@ -17,14 +17,26 @@ def has_references(command: Sequence[str]) -> bool:
     return any("Ref::" in element for element in command)
 
 
-def substitute(command: Sequence[str], parameters: Mapping[str, str]) -> list[str]:
+def command_bytes(command: Sequence[str]) -> int:
+    """How long a command is, in bytes."""
+    return sum(len(element.encode()) for element in command)
+
+
+def substitute(command: Sequence[str], parameters: Mapping[str, str], taken: int = 0) -> list[str]:
     """Replaces every placeholder, also inside longer elements; values are not looked at again.
+
+    Args:
+        command: with placeholders.
+        parameters: by name.
+        taken: bytes that the commands of the job's other containers take.
 
     Raises:
         InvalidRequest: a placeholder has no parameter, or the command becomes too long.
     """
     sizes = {name: len(value.encode()) for name, value in parameters.items()}
-    size = sum(len(element.encode()) for element in command)
+    size = command_bytes(command) + taken
+    what = "The commands of all containers have" if taken else "The command has"
+    whose = "their" if taken else "its"
 
     def value(match: re.Match[str]) -> str:
         nonlocal size
@@ -37,7 +49,7 @@ def substitute(command: Sequence[str], parameters: Mapping[str, str]) -> list[st
         size += sizes[name] - len(match[0])
         if size > COMMAND_BYTES_MAX:
             raise InvalidRequest(
-                f"The command has more than {COMMAND_BYTES_MAX} bytes once its placeholders are "
+                f"{what} more than {COMMAND_BYTES_MAX} bytes once {whose} placeholders are "
                 "replaced; give shorter parameters, or name them less often.",
                 member="parameters",
             )

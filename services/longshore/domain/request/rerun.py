@@ -27,7 +27,9 @@ class OldArray:
     timeout_seconds: int | None
     share: str | None
     detail: Json
+    #: One of these two is there.
     container: bytes | None
+    task: bytes | None
     tags: Mapping[str, str]
     #: What its children see, if they were another array's themselves.
     origins: Origins | None

@@ -14,10 +14,14 @@ from longshore.domain.job.dependency import Condition
 from longshore.domain.job.job import WHOLE, JobKey
 from longshore.domain.limits import LONGSHORE, Limits
 from longshore.domain.request.consumable import PROPERTIES, properties_of, sum_up
-from longshore.domain.request.container import (
-    check_environment,
-    check_resources,
-    needs_of,
+from longshore.domain.request.container import check_environment, check_resources, needs_of
+from longshore.domain.request.ecs import (
+    OVERRIDE_PATH,
+    EcsOverrides,
+    check_ecs_overrides,
+    needs_of_task,
+    resolve_ecs,
+    task_of,
 )
 from longshore.domain.request.fargate import check_fargate_size, check_not_deprecated
 from longshore.domain.request.merge import Overrides, merge_container
@@ -83,6 +87,7 @@ class Submission:
     depends_on: tuple[Dependency, ...] = ()
     parameters: Mapping[str, str] | None = None
     overrides: Overrides | None = None
+    ecs_overrides: EcsOverrides | None = None
     node_overrides: NodeOverrides | None = None
     retry: Json | None = None
     timeout: Json | None = None
@@ -107,6 +112,7 @@ class Submission:
         return not (
             self.parameters
             or self.overrides
+            or self.ecs_overrides
             or self.node_overrides
             or self.retry
             or self.timeout
@@ -204,6 +210,8 @@ def check_submission(submission: Submission, limits: Limits = LONGSHORE) -> None
             submission.overrides.resource_requirements, _OVERRIDDEN, with_fractions=True
         )
         check_environment(submission.overrides.environment, "containerOverrides.environment")
+    if submission.ecs_overrides:
+        check_ecs_overrides(submission.ecs_overrides)
     if submission.node_overrides:
         check_node_overrides(submission.node_overrides, limits)
     if submission.consumables:
@@ -324,8 +332,23 @@ def is_constant(definition: Definition) -> bool:
 
 def _containers(detail: Json) -> list[Json]:
     if "nodeProperties" in detail:
-        return [entry["container"] for entry in detail["nodeProperties"]["nodeRangeProperties"]]
-    return [detail["containerProperties"]]
+        entries = detail["nodeProperties"]["nodeRangeProperties"]
+        return [container for entry in entries for container in _containers_of(entry, "container")]
+    return _containers_of(detail, "containerProperties")
+
+
+def _containers_of(properties: Json, single: str) -> list[Json]:
+    """The containers of a definition or a range of nodes; `single` has the only one."""
+    if "ecsProperties" in properties:
+        return list(task_of(properties["ecsProperties"])["containers"])
+    return [properties[single]]
+
+
+def needs_of_job(detail: Json) -> Resources:
+    """What an attempt of a job takes that runs on one instance, of its stored detail."""
+    if "ecsProperties" in detail:
+        return needs_of_task(task_of(detail["ecsProperties"]))
+    return needs_of(detail["container"])
 
 
 def resolve(
@@ -368,9 +391,22 @@ def resolve(
         resolved[PROPERTIES] = needed
     nodes = None
     if "nodeProperties" in detail:
-        nodes = _resolve_nodes(detail["nodeProperties"], submission, parameters)
+        _refuse_overrides(submission, "nodeOverrides")
+        nodes = resolve_nodes(
+            detail["nodeProperties"], submission.node_overrides, parameters, limits
+        )
         resolved["nodeProperties"], needs = nodes.properties, nodes.needs
+    elif "ecsProperties" in detail:
+        _refuse_overrides(submission, "ecsPropertiesOverride")
+        resolved["ecsProperties"], needs = resolve_ecs(
+            detail["ecsProperties"],
+            submission.ecs_overrides,
+            parameters,
+            platform_of(detail),
+            limits=limits,
+        )
     else:
+        _refuse_overrides(submission, "containerOverrides")
         resolved["container"], needs = _resolve_container(detail, submission, parameters, limits)
     _check_growth(retry, resolved, needs)
     return ResolvedJob(
@@ -384,12 +420,33 @@ def resolve(
     )
 
 
+def _refuse_overrides(submission: Submission, wanted: str) -> None:
+    """Refuses overrides that are for job definitions of another kind."""
+    given = {
+        "containerOverrides": (submission.overrides, Overrides(), "containerProperties"),
+        OVERRIDE_PATH: (submission.ecs_overrides, EcsOverrides(), "ecsProperties"),
+        "nodeOverrides": (submission.node_overrides, NodeOverrides(), "nodeProperties"),
+    }
+    for name, (overrides, empty, kind) in given.items():
+        require(
+            name == wanted or overrides in (None, empty),
+            f"{name} is for job definitions with {kind}; use {wanted}.",
+            name,
+        )
+
+
 def _check_growth(retry: Json, resolved: Json, needs: Resources) -> None:
     """Checks that a job may get more memory where it is asked to, and that there is room for it."""
     if "oomMemoryFactor" not in retry:
         return
     member = "retryStrategy.oomMemoryFactor"
     require("nodeProperties" not in resolved, f"{member} is not for multi-node jobs.", member)
+    require(
+        "ecsProperties" not in resolved,
+        f"{member} is not for jobs of several containers: each has memory of its own. Give the "
+        "container that needs it more by resourceRequirements.",
+        member,
+    )
     require(
         FARGATE not in resolved["platformCapabilities"], f"{member} is not for Fargate.", member
     )
@@ -404,11 +461,6 @@ def _check_growth(retry: Json, resolved: Json, needs: Resources) -> None:
 def _resolve_container(
     detail: Json, submission: Submission, parameters: Mapping[str, str], limits: Limits
 ) -> tuple[Json, Resources]:
-    require(
-        submission.node_overrides in (None, NodeOverrides()),
-        "nodeOverrides is for job definitions of type multinode; use containerOverrides.",
-        "nodeOverrides",
-    )
     overrides = submission.overrides
     require(
         overrides is None or not overrides.instance_type,
@@ -423,17 +475,6 @@ def _resolve_container(
     if is_fargate:
         check_fargate_size(needs, _OVERRIDDEN)
     return container, needs
-
-
-def _resolve_nodes(
-    properties: Json, submission: Submission, parameters: Mapping[str, str]
-) -> ResolvedNodes:
-    require(
-        submission.overrides in (None, Overrides()),
-        "containerOverrides is for job definitions of type container; use nodeOverrides.",
-        "containerOverrides",
-    )
-    return resolve_nodes(properties, submission.node_overrides, parameters)
 
 
 def _check_overrides(overrides: Overrides, limits: Limits, *, is_fargate: bool) -> None:

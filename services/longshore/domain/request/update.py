@@ -190,8 +190,15 @@ def _share(job: WaitingJob, update: Update, queue: QueueFacts) -> str | None:
 
 def _container(job: WaitingJob, requirements: Sequence[Json], limits: Limits) -> Json:
     require(
-        not job.is_multi_node and "container" in job.detail,
-        f"{_NEEDS} is for jobs of one container.",
+        not job.is_multi_node,
+        f"{_NEEDS} is for jobs on one instance: the nodes of this one have needs of their own. "
+        "Cancel it, and submit it with nodeOverrides.",
+        _NEEDS,
+    )
+    require(
+        "container" in job.detail,
+        f"{_NEEDS} is for jobs of one container: those of this one have needs of their own. "
+        "Cancel it, and submit it with ecsPropertiesOverride.",
         _NEEDS,
     )
     is_fargate = platform_of(job.detail) == FARGATE

@@ -15,11 +15,14 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from longshore.domain.errors import InvalidRequest
 from longshore.domain.instance import Condition, is_instance_id
+from longshore.domain.job.containers import CONTAINERS_MAX
 from longshore.domain.job.job import JobKey
 from longshore.domain.job.nodes import range_of_each, ranges_of
-from longshore.domain.job.record import AttemptReport, LiveAttempt
+from longshore.domain.job.record import AttemptReport, ContainerState, LiveAttempt
 from longshore.domain.request.container import needs_of
+from longshore.domain.request.ecs import needs_of_task
 from longshore.domain.resources import Resources
+from longshore.scheduler.log_stream import container_log_names
 from longshore.state.scheduler.agent import Health, Notice, Registration
 from longshore.state.scheduler.job_transition import JobDetails
 from longshore.v1 import agent_service_pb2 as pb
@@ -47,6 +50,7 @@ _RUNTIMES = {
 }
 #: Statuses that say something new.
 _STATUSES = (
+    pb.ATTEMPT_STATUS_STARTING,
     pb.ATTEMPT_STATUS_RUNNING,
     pb.ATTEMPT_STATUS_ENDED,
     pb.ATTEMPT_STATUS_RETURNED,
@@ -166,18 +170,29 @@ def _report(change: pb.AttemptChange, instance_id: str) -> AttemptReport | None:
         key = JobKey.parse(change.key.job_id)
     except InvalidRequest:
         return None
+    started = change.HasField("start_time") and change.status != pb.ATTEMPT_STATUS_STARTING
     return AttemptReport(
         key=key,
         attempt=change.key.attempt,
         ended=change.status == pb.ATTEMPT_STATUS_ENDED,
         returned=change.status == pb.ATTEMPT_STATUS_RETURNED,
-        started_at=_time(change.start_time) if change.HasField("start_time") else None,
+        started_at=_time(change.start_time) if started else None,
         stopped_at=_time(change.stop_time) if change.HasField("stop_time") else None,
         exit_code=change.exit_code if change.HasField("exit_code") else None,
         reason=_text(change.reason, TEXT_MAX) if change.HasField("reason") else None,
         status_reason=_text(change.status_reason, STATUS_REASON_MAX) or None,
         address=_text(change.address, TEXT_MAX) or None,
         instance_id=instance_id,
+        containers=tuple(_container(one) for one in change.containers[:CONTAINERS_MAX]),
+    )
+
+
+def _container(change: pb.ContainerChange) -> ContainerState:
+    return ContainerState(
+        _text(change.name, TEXT_MAX),
+        change.HasField("start_time"),
+        change.exit_code if change.HasField("exit_code") else None,
+        _text(change.reason, TEXT_MAX) if change.HasField("reason") else None,
     )
 
 
@@ -217,15 +232,20 @@ def assignment(
     )
     if job.nodes is not None:
         nodes = job_definition_pb2.NodeProperties.FromString(job.nodes)
-        message.container.CopyFrom(_container_of_node(nodes, live.key.node_index))
-        message.resources.CopyFrom(_resources(needs_of(MessageToDict(message.container))))
+        _set_range(message, _range_of_node(nodes, live.key.node_index))
         message.node.index = live.key.node_index
         message.node.num_nodes = nodes.num_nodes
         message.node.main_index = nodes.main_node
         message.node.main_address = live.main_address
-    elif job.container is not None:
-        message.container.ParseFromString(job.container)
+    else:
         message.resources.CopyFrom(_resources(live.held))
+        if job.task is not None:
+            message.task.ParseFromString(job.task)
+        elif job.container is not None:
+            message.container.ParseFromString(job.container)
+    if message.HasField("task"):
+        names = container_log_names(message.task, job.definition_name, live.attempt_id)
+        message.container_log_stream_names.extend(names)
     if live.key.is_child:
         index, size = live.key.array_index, live.array_size
         if job.origins is not None:
@@ -236,12 +256,22 @@ def assignment(
     return message
 
 
-def _container_of_node(
+def _set_range(message: pb.Assignment, entry: job_definition_pb2.NodeRangeProperty) -> None:
+    """Sets what a node runs and takes; its instance it has to itself."""
+    if entry.HasField("ecs_properties"):
+        message.task.CopyFrom(entry.ecs_properties.task_properties[0])
+        needs = needs_of_task(MessageToDict(message.task))
+    else:
+        message.container.CopyFrom(entry.container)
+        needs = needs_of(MessageToDict(message.container))
+    message.resources.CopyFrom(_resources(needs))
+
+
+def _range_of_node(
     nodes: job_definition_pb2.NodeProperties, node_index: int
-) -> job_definition_pb2.ContainerProperties:
+) -> job_definition_pb2.NodeRangeProperty:
     ranges = ranges_of([entry.target_nodes for entry in nodes.node_range_properties])
-    position = range_of_each(ranges, nodes.num_nodes)[node_index]
-    return nodes.node_range_properties[position].container
+    return nodes.node_range_properties[range_of_each(ranges, nodes.num_nodes)[node_index]]
 
 
 def _resources(amount: Resources) -> resources_pb2.Resources:

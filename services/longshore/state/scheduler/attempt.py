@@ -1,5 +1,6 @@
 """Attempts: one try of a job each, on one instance."""
 
+import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +9,13 @@ from typing import Any
 
 from longshore.domain.consumable import from_text
 from longshore.domain.job.job import JobKey, Stop, StopKind
-from longshore.domain.job.record import AttemptMove, AttemptRef, LiveAttempt, MainEnd
+from longshore.domain.job.record import (
+    AttemptMove,
+    AttemptRef,
+    ContainerState,
+    LiveAttempt,
+    MainEnd,
+)
 from longshore.domain.resources import Resources
 from longshore.state.pool import Connection
 from longshore.state.queries import load_history_queries, load_queries
@@ -71,7 +78,19 @@ async def move(conn: Connection, moves: Sequence[AttemptMove]) -> None:
             [m.address for m in moves],
             [m.running_at for m in moves],
             [m.is_lost for m in moves],
+            [_containers(m.containers) for m in moves],
         )
+
+
+def _containers(states: Sequence[ContainerState]) -> str | None:
+    if not states:
+        return None
+    return json.dumps(
+        [
+            {"name": s.name, "started": s.started, "exitCode": s.exit_code, "reason": s.reason}
+            for s in states
+        ]
+    )
 
 
 async def remove(conn: Connection, lives: Sequence[LiveAttempt]) -> None:

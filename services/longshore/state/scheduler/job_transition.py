@@ -22,7 +22,8 @@ _ALL = load_history_queries("job_transition")
 class JobDetails:
     """What an assignment needs to know; of an array, the parent's.
 
-    `container` is serialized. A multi-node job has none, and its serialized `nodes` instead.
+    `container` is serialized. A multi-node job has none, and its serialized `nodes` instead; a
+    multi-container job, its `task`.
     """
 
     job_id: uuid.UUID
@@ -38,6 +39,7 @@ class JobDetails:
     num_nodes: int | None = None
     main_node: int | None = None
     nodes: bytes | None = None
+    task: bytes | None = None
     #: Tags that go on to the containers: of the definition, and over them the job's own. None if
     #: tags are not propagated.
     tags: dict[str, str] | None = None

@@ -32,6 +32,7 @@ async def find(conn: Connection, job_id: uuid.UUID) -> OldArray | None:
                 share=row["share_identifier"],
                 detail=row["detail"],
                 container=row["container"],
+                task=row["task"],
                 tags=row["tags"],
                 origins=None if pairs is None else Origins(row["rerun_size"], array("i", pairs)),
             )

@@ -68,6 +68,8 @@ class NewJob:
     container: bytes | None
     #: Serialized node properties; None for others.
     nodes: bytes | None
+    #: The serialized containers of a multi-container job; None for others.
+    task: bytes | None
     tags: Mapping[str, str]
     #: Each once.
     depends_on: Sequence[Dependency]
@@ -188,6 +190,7 @@ async def insert_jobs(conn: Connection, jobs: Sequence[NewJob]) -> set[uuid.UUID
         [job.nodes for job in jobs],
         [json.dumps(dict(job.tags)) if job.tags else "{}" for job in jobs],
         [job.share for job in jobs],
+        [job.task for job in jobs],
     )
     stored = {row["job_id"] for row in rows}
     edges = [

@@ -15,7 +15,7 @@ from longshore.agent.reporting.journal import Journal
 from longshore.agent.runtime import Found
 from longshore.agent.simulated_runtime import SimulatedRuntime
 from longshore.v1 import agent_service_pb2 as pb
-from longshore.v1 import resources_pb2
+from longshore.v1 import container_pb2, ecs_pb2, resources_pb2
 
 
 class MistakenRuntime(SimulatedRuntime):
@@ -312,3 +312,77 @@ async def test_what_was_given_back_stays_so_over_a_restart_and_may_come_again(
     told = [change.status for report in crew.outbox.unsent(0) for change in report.changes]
     assert told == [pb.ATTEMPT_STATUS_ENDED]
     journal.close()
+
+
+def several(job_id: str) -> pb.Assignment:
+    """An assignment of two containers, of which the second waits for the first."""
+    needs = [
+        container_pb2.ResourceRequirement(type="VCPU", value="1"),
+        container_pb2.ResourceRequirement(type="MEMORY", value="4"),
+    ]
+    after = ecs_pb2.TaskContainerDependency(container_name="first", condition="SUCCESS")
+    containers = [
+        ecs_pb2.TaskContainerProperties(name="first", essential=False, resource_requirements=needs),
+        ecs_pb2.TaskContainerProperties(
+            name="second", depends_on=[after], resource_requirements=needs
+        ),
+    ]
+    return pb.Assignment(
+        key=pb.AttemptKey(job_id=job_id, attempt=1),
+        attempt_id="a",
+        task=ecs_pb2.EcsTaskProperties(containers=containers),
+        container_log_stream_names=["d/first/a", "d/second/a"],
+    )
+
+
+async def test_a_mistake_in_one_container_is_its_attempts_alone() -> None:
+    runtime = MistakenRuntime()
+    ends: dict[str, pb.AttemptChange] = {}
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        crew = Crew(runtime, Health(runtime), Journal(None), 4, group)
+        sending = group.create_task(crew.outbox.run())
+        crew.assign([several("launch"), several("wait"), several("fine")])
+        assert crew.log_names() == {"d/first/a", "d/second/a"}
+        while len(ends) < 3:
+            await crew.outbox.ready.wait()
+            for report in crew.outbox.unsent(0):
+                for change in report.changes:
+                    if change.status == pb.ATTEMPT_STATUS_ENDED:
+                        ends[change.key.job_id] = change
+            await asyncio.sleep(0)
+        await crew.wait_until_over()
+        sending.cancel()
+    assert [ends[name].HasField("exit_code") for name in ("launch", "wait", "fine")] == [
+        False,
+        True,
+        True,
+    ]
+    assert ends["launch"].reason == "TaskDependencyError: container first did not run"
+    assert [one.exit_code for one in ends["fine"].containers] == [0, 0]
+
+
+async def test_what_is_known_of_containers_is_known_after_a_restart(tmp_path: Path) -> None:
+    """Also once the journal was written anew."""
+    journal = Journal(tmp_path / "journal")
+    assignment = several("job")
+    journal.assigned(assignment)
+    progress = pb.AttemptChange(key=assignment.key, status=pb.ATTEMPT_STATUS_STARTING)
+    first = progress.containers.add(name="first", exit_code=0)
+    first.start_time.GetCurrentTime()
+    first.stop_time.GetCurrentTime()
+    journal.progress(progress)
+    journal._size = 10 * journal_module.COMPACT_BYTES
+    await journal.flush()
+    journal.close()
+    runtime = SimulatedRuntime()
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        crew = Crew(runtime, Health(runtime), Journal(tmp_path / "journal"), 4, group)
+        sending = group.create_task(crew.outbox.run())
+        await crew.recover()
+        crew.apply_set([assignment], [])
+        await crew.wait_until_over()
+        await crew.outbox.ready.wait()
+        [*_, last] = [c for report in crew.outbox.unsent(0) for c in report.changes]
+        sending.cancel()
+    assert last.containers[0] == first
+    assert last.exit_code == 0

@@ -10,6 +10,7 @@ from longshore.domain.errors import InvalidRequest
 from longshore.domain.job.job import JobStatus
 from longshore.domain.job.nodes import NodeRange, node_status, range_of_each, ranges_of
 from longshore.domain.request.definition import new_definition
+from longshore.domain.request.ecs import ContainerOverrides, EcsOverrides
 from longshore.domain.request.merge import Overrides
 from longshore.domain.request.node_overrides import (
     NodeOverrides,
@@ -229,10 +230,44 @@ def test_wrong_nodes_are_refused_by_member(
     assert text in caught.value.message
 
 
+def several(targets: str, **members: Any) -> Any:
+    containers = [{"name": name, **CONTAINER} for name in ("a", "b")]
+    containers[1] |= members
+    ecs = {"taskProperties": [{"containers": containers}]}
+    return {"targetNodes": targets, "ecsProperties": ecs}
+
+
+def test_nodes_of_several_containers() -> None:
+    """What a node needs is what its containers need together; overrides find them by name."""
+    memory = ({"type": "MEMORY", "value": "100"},)
+    stored = register(nodes("0:1", several("2:", command=["Ref::x"])))["nodeProperties"]
+    changes = EcsOverrides((ContainerOverrides("b", Overrides(resource_requirements=memory)),))
+    given = NodeOverrides(ranges=(RangeOverrides("2:", ecs=changes),))
+    check_node_overrides(given)
+    found = resolve_nodes(stored, given, {"x": "y"})
+    assert found.needs == Resources(2000, 104, 0)
+    [task] = found.properties["nodeRangeProperties"][1]["ecsProperties"]["taskProperties"]
+    assert task["containers"][1]["command"] == ["y"]
+    wrong = NodeOverrides(ranges=(RangeOverrides("0:1", ecs=changes),))
+    with pytest.raises(InvalidRequest, match="node ranges with ecsProperties"):
+        resolve_nodes(stored, wrong, {"x": "y"})
+    wrong = NodeOverrides(ranges=(RangeOverrides("2:", Overrides(command=("x",))),))
+    with pytest.raises(InvalidRequest, match="node ranges with container"):
+        resolve_nodes(stored, wrong, {"x": "y"})
+    with pytest.raises(InvalidRequest) as caught:
+        register(nodes("0:1", several("2:", image="")))
+    assert str(caught.value.member).endswith(
+        "[1].ecsProperties.taskProperties[0].containers[1].image"
+    )
+    with pytest.raises(InvalidRequest, match="must not both be given"):
+        register(nodes("0:1", several("2:") | {"container": CONTAINER}))
+
+
 @pytest.mark.parametrize(
     ("members", "member"),
     [
         ({"containerProperties": CONTAINER}, "containerProperties"),
+        ({"ecsProperties": {}}, "ecsProperties"),
         ({"platformCapabilities": ["FARGATE"]}, "nodeProperties"),
         ({"type": "container"}, "nodeProperties"),
     ],

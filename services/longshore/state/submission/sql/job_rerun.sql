@@ -2,8 +2,8 @@
 -- A job as it was submitted, by its id; of an array, what its children see.
 -- $1 job id
 SELECT job.name, job.job_queue, job.definition_name, job.definition_revision, job.array_size, job.status,
-    job.attempts_max, job.timeout_seconds, job.share_identifier, spec.detail, spec.container, spec.tags,
-    spec.rerun_size, spec.rerun_pairs
+    job.attempts_max, job.timeout_seconds, job.share_identifier, spec.detail, spec.container, spec.task,
+    spec.tags, spec.rerun_size, spec.rerun_pairs
 FROM jobs AS job JOIN job_specs AS spec USING (job_id)
 WHERE job.job_id = $1 AND job.array_index = -1;
 

@@ -105,19 +105,20 @@ JOIN jobs ON jobs.job_id = given.job_id AND jobs.array_index = -1;
 -- $10 attempts allowed
 -- $11 timeouts in seconds, NULL for none
 -- $12 details as JSON text
--- $13 containers, serialized, NULL for multi-node jobs
+-- $13 containers, serialized, NULL for jobs of several
 -- $14 nodes of multi-node jobs, serialized, NULL for others
 -- $15 tags as JSON text
 -- $16 shares, NULL in queues without a policy
+-- $17 containers of multi-container jobs, serialized, NULL for others
 WITH input AS (
     SELECT * FROM unnest(
         $1::uuid[], $2::text[], $3::integer[], $4::text[], $5::text[], $6::integer[], $7::integer[],
         $8::integer[], $9::integer[], $10::integer[], $11::integer[], $12::text[], $13::bytea[],
-        $14::bytea[], $15::text[], $16::text[]
+        $14::bytea[], $15::text[], $16::text[], $17::bytea[]
     ) WITH ORDINALITY AS given (
         job_id, job_queue, shape_id, name, definition_name, definition_revision, array_size,
         num_nodes, main_node, attempts_max, timeout_seconds, detail, container, nodes, tags,
-        share_identifier, ordinal
+        share_identifier, task, ordinal
     )
 ), added AS (
     INSERT INTO jobs (
@@ -131,8 +132,8 @@ WITH input AS (
     ON CONFLICT DO NOTHING
     RETURNING job_id
 ), specs AS (
-    INSERT INTO job_specs (job_id, detail, container, nodes, tags)
-    SELECT job_id, detail::jsonb, container, nodes, tags::jsonb FROM input JOIN added USING (job_id)
+    INSERT INTO job_specs (job_id, detail, container, nodes, task, tags)
+    SELECT job_id, detail::jsonb, container, nodes, task, tags::jsonb FROM input JOIN added USING (job_id)
 )
 SELECT job_id FROM added;
 
