@@ -116,6 +116,18 @@ async def test_one_child_and_an_order_among_children(stands: Stands) -> None:
     assert work.seen[fifth["jobId"]] == [(4, 5)]
 
 
+async def test_an_order_that_takes_any_end_stays_so(stands: Stands) -> None:
+    stand, other = stands
+    work = Work({0, 1, 2})
+    await other.agent(vcpus=10, environment="ce", answers=work)
+    order = {"type": "SEQUENTIAL", "condition": "COMPLETE"}
+    first = await stand.submit(arrayProperties={"size": 3}, dependsOn=[order])
+    await _over(stands, first)
+    second = await _over(stands, (await stand("RerunJob", jobId=first))["jobId"])
+    assert second["dependsOn"] == [order]
+    assert work.seen[second["jobId"]] == [(0, 3), (1, 3), (2, 3)]
+
+
 async def test_an_array_of_several_containers_runs_again_with_all_of_them(stands: Stands) -> None:
     stand, other = stands
     tasks: dict[int, list[str]] = {}

@@ -16,6 +16,7 @@ from longshore.domain.request.submission import (
     Token,
     check_queue,
     check_token,
+    dependency_json,
     needs_of_job,
     repeated_job,
 )
@@ -92,7 +93,7 @@ class Rerunning:
         )
         shapes = await job_submission.find_or_add_shapes(conn, [shape])
         depends_on = old.depends_on
-        detail = old.detail | {"dependsOn": [{"type": entry.type} for entry in depends_on]}
+        detail = old.detail | {"dependsOn": [dependency_json(entry) for entry in depends_on]}
         job = NewJob(
             job_id=job_id,
             job_queue=old.job_queue,

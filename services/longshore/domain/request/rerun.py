@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from longshore.domain.checks import Json, require
 from longshore.domain.errors import NotFound, PreconditionFailed
 from longshore.domain.job.arrays import Origins
+from longshore.domain.job.dependency import Condition
 from longshore.domain.job.job import WHOLE, JobKey, JobStatus
 from longshore.domain.request.submission import SEQUENTIAL, Dependency
 
@@ -37,9 +38,16 @@ class OldArray:
     @property
     def depends_on(self) -> list[Dependency]:
         """What its children go on waiting for: each for the one before it, if they did."""
-        entries = self.detail.get("dependsOn", [])
-        is_sequential = any(entry.get("type") == SEQUENTIAL for entry in entries)
-        return [Dependency(None, SEQUENTIAL)] if is_sequential else []
+        conditions = {
+            Condition(entry.get("condition", Condition.SUCCESS))
+            for entry in self.detail.get("dependsOn", [])
+            if entry.get("type") == SEQUENTIAL
+        }
+        if not conditions:
+            return []
+        # One that asks for success goes before those that take any end.
+        condition = Condition.COMPLETE if conditions == {Condition.COMPLETE} else Condition.SUCCESS
+        return [Dependency(None, SEQUENTIAL, condition)]
 
 
 def check_array(text: str) -> JobKey:

@@ -367,7 +367,7 @@ def resolve(
     resolved: Json = {
         "parameters": parameters,
         "retryStrategy": {"evaluateOnExit": [], **retry},
-        "dependsOn": [_dependency_json(entry) for entry in submission.depends_on],
+        "dependsOn": [dependency_json(entry) for entry in submission.depends_on],
         "propagateTags": (
             detail.get("propagateTags", False)
             if submission.propagate_tags is None
@@ -485,7 +485,8 @@ def _check_overrides(overrides: Overrides, limits: Limits, *, is_fargate: bool) 
         check_resources(overrides.resource_requirements, _OVERRIDDEN, limits=limits)
 
 
-def _dependency_json(dependency: Dependency) -> Json:
+def dependency_json(dependency: Dependency) -> Json:
+    """A dependency as jobs show it."""
     entry: Json = {}
     if dependency.job is not None:
         entry["jobId"] = str(dependency.job)
