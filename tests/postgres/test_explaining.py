@@ -1,6 +1,7 @@
 """What is told of a waiting job, and where a job was placed."""
 
 import pytest
+from support.agent import until
 from support.scheduling import Ended, scheduler_stand
 
 from longshore.domain.job.job import JobKey
@@ -75,3 +76,36 @@ async def test_what_nobody_waits_for_is_not_kept(
         mirror = stand.scheduler.lead.memory
         assert mirror is not None
         assert len(mirror.shapes) <= 2
+
+
+async def test_what_children_wait_for_is_told_of_each_and_of_the_whole(database_url: str) -> None:
+    async with scheduler_stand(database_url) as stand:
+        await stand.environment()
+        await stand.queue()
+
+        async def waits(key: str) -> list[tuple[int, str]]:
+            told = await explain_job(stand.conn, JobKey.parse(key))
+            return [(n, how) for reason, n, how in told.reasons if reason == "WAITING_FOR_JOB"]
+
+        root = await stand.submit()
+        before = await stand.submit(size=3, depends_on=[(root, "PLAIN")])
+        pair = (before, "N_TO_N", "COMPLETE")
+        after = await stand.submit(size=3, depends_on=[(root, "PLAIN"), pair])
+        row = await stand.submit(size=3, depends_on=[(None, "SEQUENTIAL")])
+        await stand.until(row, "PENDING")
+        assert await waits(before) == [(1, f"PLAIN {root} (RUNNABLE)")]
+        ending = {root, f"{before}:0"}
+        await stand.agent(
+            vcpus=1, answers=lambda given: Ended() if given.key.job_id in ending else None
+        )
+        await stand.until(f"{before}:1", "STARTING")
+
+        async def followed() -> bool:
+            return await waits(after) == [(2, f"N_TO_N {before}, COMPLETE (PENDING)")]
+
+        await until(followed)
+        assert await waits(f"{after}:0") == []
+        assert await waits(f"{after}:1") == [(1, f"N_TO_N {before}:1, COMPLETE (STARTING)")]
+        assert await waits(f"{after}:2") == [(1, f"N_TO_N {before}:2, COMPLETE")]
+        assert await waits(row) == [(2, "SEQUENTIAL the child before")]
+        assert await waits(f"{row}:1") == [(1, f"SEQUENTIAL {row}:0")]

@@ -1,15 +1,16 @@
 """Why a job is where it is, told from the tables."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from longshore.domain.errors import NotFound
 from longshore.domain.fair_share import Ledger
 from longshore.domain.job import words as job_words
-from longshore.domain.job.dependency import Condition
+from longshore.domain.job.dependency import Condition, Dependency, waits_for
 from longshore.domain.job.job import WHOLE, JobKey, JobStatus
 from longshore.domain.job.nodes import node_status
-from longshore.domain.job.record import JobFacts
+from longshore.domain.job.record import ChildCounts, JobFacts
 from longshore.domain.placing import words
 from longshore.domain.placing.shapes import Entry, Shape
 from longshore.domain.placing.waiting import Why, booting_for
@@ -158,28 +159,60 @@ def _told(reason: Reason, count: int) -> tuple[str, int, str]:
 
 
 async def _pending(conn: Connection, key: JobKey, parent: JobFacts) -> Explanation:
+    edges = await job_dependency.of_jobs(conn, [key.job_id])
     array = (await array_job.load(conn, [key.job_id])).get(key.job_id)
-    if array is not None and key.array_index == WHOLE:
-        counts = [(s.value, n, "children") for s, n in array.counts.items() if n]
-        counts.sort(key=lambda count: -count[1])
-        runnable = array.counts.get(JobStatus.RUNNABLE, 0)
-        reason = await demand.of_shape(conn, parent.shape_id) if runnable else None
-        if reason is not None and _says(reason):
-            counts.insert(0, _told(reason, runnable))
-        return Explanation(JobStatus.PENDING, job_words.CHILDREN_AT_WORK, counts)
-    waiting = [
-        e
-        for e in await job_dependency.of_jobs(conn, [key.job_id])
-        if array is not None or not e.condition.holds(e.status)
-    ]
-    reasons = [
-        (
-            "WAITING_FOR_JOB",
-            1,
-            f"{edge.type} {edge.depends_on or 'the child before'}"
-            + ("" if edge.condition is Condition.SUCCESS else f", {edge.condition}")
-            + (f" ({edge.status})" if edge.status and array is None else ""),
-        )
-        for edge in waiting
-    ]
+    if array is None:
+        reasons = [_of_edge(e, 1) for e in edges if not e.condition.holds(e.status)]
+    elif key.array_index == WHOLE:
+        return await _at_work(conn, array, parent, edges)
+    else:
+        reasons = await _of_child(conn, key, edges)
     return Explanation(JobStatus.PENDING, job_words.waits_for(len(reasons)), reasons)
+
+
+async def _at_work(
+    conn: Connection, array: ChildCounts, parent: JobFacts, edges: Sequence[Dependency]
+) -> Explanation:
+    """Where the children of an array are, and what holds back those that wait."""
+    counts = sorted(
+        ((s.value, n, "children") for s, n in array.counts.items() if n),
+        key=lambda count: -count[1],
+    )
+    reasons = []
+    runnable = array.counts.get(JobStatus.RUNNABLE, 0)
+    reason = await demand.of_shape(conn, parent.shape_id) if runnable else None
+    if reason is not None and _says(reason):
+        reasons.append(_told(reason, runnable))
+    if pending := array.counts.get(JobStatus.PENDING, 0):
+        # What all children waited for together has ended, or there were none.
+        reasons += [_of_edge(e, pending) for e in edges if e.type != "PLAIN"]
+    return Explanation(JobStatus.PENDING, job_words.CHILDREN_AT_WORK, reasons + counts)
+
+
+async def _of_child(
+    conn: Connection, key: JobKey, edges: Sequence[Dependency]
+) -> list[tuple[str, int, str]]:
+    """The children that a child waits for; those that are placed already with their status."""
+    rules = (await job_dependency.rules(conn, [key.job_id]))[key.job_id]
+    wanted = waits_for(key, rules, edges)
+    rows = await job_transition.find(conn, [other for other, _ in wanted])
+    status = {other: row.status for other, row in rows.items()}
+    return [
+        _waits("SEQUENTIAL" if other.job_id == key.job_id else "N_TO_N", other, how, 1, where)
+        for other, how in wanted
+        if not how.holds(where := status.get(other))
+    ]
+
+
+def _of_edge(edge: Dependency, count: int) -> tuple[str, int, str]:
+    """That a job, or so many children, wait for what a dependency names."""
+    other = JobKey(edge.depends_on, edge.depends_on_index) if edge.depends_on else None
+    return _waits(edge.type, other, edge.condition, count, edge.status)
+
+
+def _waits(
+    kind: str, other: JobKey | None, how: Condition, count: int, status: JobStatus | None
+) -> tuple[str, int, str]:
+    condition = "" if how is Condition.SUCCESS else f", {how}"
+    where = f" ({status})" if status else ""
+    return "WAITING_FOR_JOB", count, f"{kind} {other or 'the child before'}{condition}{where}"
