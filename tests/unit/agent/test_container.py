@@ -283,7 +283,8 @@ def test_why_a_volume_cannot_be_mounted_comes_before_what_does_not_matter() -> N
     assert told == "connection refused; fs-ours is nas.example:/export/team"
     told = file_systems.refusal(
         an_efs_volume().efs_volume_configuration,
-        f"error while mounting volume '{PATH}': lookup fs-1234: no such host",
+        f"error while mounting volume '{PATH}': error resolving passed in network volume address: "
+        "lookup fs-1234: no such host",
     )
     assert told == (
         "lookup fs-1234: no such host; LONGSHORE_FILE_SYSTEMS does not name fs-1234, so it is "

@@ -41,7 +41,7 @@ class FileSystems:
         What engines say begins with their own paths and the options above, which are longer than
         what is kept of a reason; the cause is at the end.
         """
-        for before in (f"{_OPTIONS}: ", "/_data': "):
+        for before in (f"{_OPTIONS}: ", "/_data': ", "network volume address: "):
             said = said.rpartition(before)[2]
         file_system = volume.file_system_id
         host, path = self._server(volume)

@@ -8,7 +8,7 @@ from typing import Self
 from longshore.runtime.config import ConfigError, Settings
 
 #: Settings of agents that are passed on to those on EC2.
-_PASSED_ON = (
+PASSED_ON = (
     "LONGSHORE_NETWORK",
     "LONGSHORE_NODE_NETWORK",
     "LONGSHORE_PULL",
@@ -25,6 +25,7 @@ _PASSED_ON = (
     "LONGSHORE_JOB_ROLES",
     "LONGSHORE_STS_REGION",
     "LONGSHORE_STS_ENDPOINT_URL",
+    "LONGSHORE_FILE_SYSTEMS",
 )
 _IMAGE = re.compile(r"ami-[0-9a-f]{8,17}|ssm:/[\w./-]{1,1024}")
 
@@ -72,7 +73,8 @@ class Ec2Config:
           LONGSHORE_AGENT_STARTS, LONGSHORE_CONTAINER_PIDS, LONGSHORE_CONTAINER_LOG_MIB,
           LONGSHORE_CONTAINER_LOG_FILES, LONGSHORE_SPOOL_MIB, LONGSHORE_DISK_FREE_MIB,
           LONGSHORE_LOG_DRAIN_SECONDS, LONGSHORE_ACCOUNT, LONGSHORE_REGION, LONGSHORE_JOB_ROLES,
-          LONGSHORE_STS_REGION, LONGSHORE_STS_ENDPOINT_URL: passed on to agents.
+          LONGSHORE_STS_REGION, LONGSHORE_STS_ENDPOINT_URL, LONGSHORE_FILE_SYSTEMS: passed on to
+          agents.
 
         Raises:
             ConfigError: a setting is wrong, or instances could not reach the services.
@@ -104,7 +106,7 @@ class Ec2Config:
             placement_scores=settings.flag("LONGSHORE_EC2_PLACEMENT_SCORES", False),
             call_seconds=settings.seconds("LONGSHORE_EC2_CALL_SECONDS", 15, 0.1, 120),
             agent_settings=tuple(
-                (name, value) for name in _PASSED_ON if (value := settings.text(name, ""))
+                (name, value) for name in PASSED_ON if (value := settings.text(name, ""))
             ),
         )
 

@@ -75,6 +75,7 @@ PASSED_ON = (
     "LONGSHORE_STS_ENDPOINT_URL",
     "LONGSHORE_SECRETS_FILE",
     "LONGSHORE_SECRETS_KEY_FILE",
+    "LONGSHORE_FILE_SYSTEMS",
 )
 #: Begins the names of AWS's own: the credentials, region and endpoints by which an agent assumes
 #: the roles of jobs and reads their secrets. Jobs do not get them.
