@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from support import scheduling
+from support.agent import PATIENCE_SECONDS
 from support.scheduling import Ended, scheduler_stand
 from support.submission import Json, Stand, a_queue, some_nodes, submission_stand
 
@@ -317,3 +318,23 @@ async def test_what_is_changed_keeps_its_cap_and_the_units_that_it_needs(stands:
     await agent.until(lambda: len(agent.assigned) == 2)
     held = await other.conn.fetchval("SELECT held FROM consumable_usages")
     assert held == 4
+
+
+async def test_a_change_whose_caller_left_is_not_made(database_url: str) -> None:
+    """As when the caller's time is over before the scheduler's."""
+    async with submission_stand(database_url) as stand:
+        await stand.prepare()
+        job = await stand.submit()
+
+        call = asyncio.create_task(stand("UpdateJob", jobId=job, attemptDurationSeconds=99))
+        await _until_recorded(stand, 1)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        await _until_recorded(stand, 0)
+
+
+async def _until_recorded(stand: Stand, changes: int) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while await stand.conn.fetchval("SELECT count(*) FROM job_updates") != changes:
+            await asyncio.sleep(0.01)

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable
 
+import structlog
+
 from longshore.backoff import Backoff
 from longshore.domain.checks import Json
 from longshore.domain.errors import LimitExceeded, Unavailable
@@ -24,6 +26,8 @@ from longshore.domain.request.update import (
 from longshore.state.pool import Connection, Pool, connection, transaction
 from longshore.state.submission import job_submission, share
 from longshore.state.submission import job_update_request as state
+
+log = structlog.get_logger()
 
 #: How long the scheduler may take; a pass takes a small part of it.
 DECIDE_SECONDS = 5.0
@@ -68,7 +72,13 @@ class Updating:
                 raise Unavailable(f"Another change of job {key} is under way; try again.")
             job = check_waiting(key, await state.find(conn, key.job_id))
             await state.fill(conn, update_id, await self._change(conn, job, update))
-        outcome = await self._outcome(update_id)
+        try:
+            outcome = await self._outcome(update_id)
+        except asyncio.CancelledError:
+            # The caller has left, or its time is over: a change that it took for not made would
+            # otherwise be made once the scheduler is back.
+            await self._withdraw(update_id)
+            raise
         if outcome is not Alteration.APPLIED:
             raise turned_down(key, outcome)
 
@@ -108,6 +118,13 @@ class Updating:
                         "The scheduler did not act in time, and nothing was changed; try again."
                     )
             await asyncio.sleep(pause.delay())
+
+    async def _withdraw(self, update_id: int) -> None:
+        try:
+            async with connection(self._pool) as conn:
+                await state.withdraw(conn, update_id)
+        except Unavailable as error:
+            log.warning("update.not_withdrawn", update_id=update_id, reason=error.message)
 
 
 async def forget_outcomes(pool: Pool) -> None:
