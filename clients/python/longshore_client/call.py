@@ -79,6 +79,7 @@ class Caller:
         start = clock()
         deadline = start + (self.timeout if timeout is None else timeout)
         backoff = Backoff(BACKOFF_FIRST_SECONDS, BACKOFF_LAST_SECONDS)
+        refused: Unavailable | None = None
         while True:
             try:
                 response = await method(
@@ -89,12 +90,16 @@ class Caller:
                 told = error_info(error) is not None
                 self._answered = self._answered or told
                 delay = backoff.delay()
+                if isinstance(failure, Timeout) and refused is not None:
+                    # What became of the last try nobody knows, but why there were others is told.
+                    failure = Timeout(f"{failure}; the try before it: {refused}", **failure.fields)
                 if (
                     not isinstance(failure, Unavailable)
                     or not (repeatable or told)
                     or clock() + delay >= self._retry_until(start, deadline)
                 ):
                     raise failure from error
+                refused = failure
                 await asyncio.sleep(delay)
             else:
                 self._answered = True

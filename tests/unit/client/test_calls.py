@@ -134,6 +134,12 @@ async def test_service_that_never_answered_is_given_up_soon() -> None:
             assert await check_health(target, timeout=0.3) == "UNREACHABLE"
 
 
+async def test_a_timeout_says_why_it_was_tried_again(client: Client, script: Script) -> None:
+    script.on("SubmitJob", domain.Unavailable("It rests."), grpc.StatusCode.DEADLINE_EXCEEDED)
+    with pytest.raises(Timeout, match="It rests"):
+        await _submit(client)
+
+
 async def test_slow_service_is_a_timeout(client: Client, script: Script) -> None:
     script.on("SubmitJob", grpc.StatusCode.DEADLINE_EXCEEDED)
     with pytest.raises(Timeout):
