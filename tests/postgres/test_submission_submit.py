@@ -551,6 +551,19 @@ async def test_with_the_database_away_calls_are_unavailable_until_it_is_back(
         server.stop()
 
 
+async def test_a_full_disk_of_the_database_is_unavailable(stand: Stand) -> None:
+    """No call is at fault, and the same one succeeds once there is room."""
+    await stand.conn.execute(
+        "CREATE FUNCTION pg_temp.full() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE disk_full USING MESSAGE = 'No space left on device'; END $$;"
+        " CREATE TRIGGER full_disk BEFORE INSERT ON jobs EXECUTE FUNCTION pg_temp.full()"
+    )
+    with pytest.raises(Unavailable, match="disk is full"):
+        await stand.submit()
+    await stand.conn.execute("DROP TRIGGER full_disk ON jobs")
+    await stand.submit()
+
+
 async def test_a_shape_is_noted_as_used_each_day(stand: Stand) -> None:
     """So that it is not forgotten while it is known here, nor used when it is."""
     await stand.submit()

@@ -69,7 +69,7 @@ async def open_pool(database_url: str, *, maximum: int = 8) -> Pool:
 
 @contextlib.contextmanager
 def away_is_unavailable() -> Any:
-    """Turns the many ways in which PostgreSQL can be away into `Unavailable`.
+    """Turns the many ways in which PostgreSQL can be away into `Unavailable`, a full disk as well.
 
     A URL that names no server is not away, but wrong: PreconditionFailed.
 
@@ -80,6 +80,8 @@ def away_is_unavailable() -> Any:
         yield
     except asyncpg.ClientConfigurationError as error:
         raise PreconditionFailed(f"LONGSHORE_DATABASE_URL cannot be used: {error}.") from error
+    except asyncpg.DiskFullError as error:
+        raise Unavailable("The database's disk is full; make room on it.") from error
     except _AWAY as error:
         if isinstance(error, ValueError):
             raise
