@@ -58,7 +58,7 @@ def bar(by_status: Mapping[str, int], cells: int = BAR_CELLS) -> "Text":
     return text
 
 
-def summary(by_status: Mapping[str, int]) -> str:
+def summary(by_status: Mapping[str, int | str]) -> str:
     """The statuses that have jobs, in the order of a job's life."""
     return ", ".join(
         f"{by_status[status]} {status}" for status in STATUSES if by_status.get(status)

@@ -199,7 +199,7 @@ def _show(
         console.line()
         console.table(
             ("QUEUE", "JOBS"),
-            [(queue, summary(counts) or "none") for queue, counts in jobs.items()],
+            [(queue, summary(shown(counts)) or "none") for queue, counts in jobs.items()],
         )
     if environments:
         console.line()
@@ -272,6 +272,15 @@ async def _load(addresses: Mapping[str, str]) -> tuple[dict[str, Any], list[dict
     except LongshoreError:
         return {}, []  # health, which is shown, says enough
     return jobs, environments
+
+
+def shown(counts: Mapping[str, int]) -> dict[str, str]:
+    """Counts as they are shown: of those that end at the most that are counted, that they do."""
+    return {
+        status: f"{count}+" if count >= COUNT_MAXIMUM else str(count)
+        for status, count in counts.items()
+        if count
+    }
 
 
 async def _count(client: Client, queue: str, status: str) -> int:

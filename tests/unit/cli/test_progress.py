@@ -6,6 +6,7 @@ from rich.console import Console
 
 from longshore.v1 import job_pb2
 from longshore_cli.progress import Progress, bar, counts, summary
+from longshore_cli.stack import COUNT_MAXIMUM, shown
 
 
 def _array(status: str, **children: int) -> job_pb2.JobDetail:
@@ -23,6 +24,11 @@ def test_counts_are_the_childrens_or_the_jobs_own() -> None:
 
 def test_summary_is_in_the_order_of_life() -> None:
     assert summary({"FAILED": 1, "RUNNABLE": 2, "SUCCEEDED": 0}) == "2 RUNNABLE, 1 FAILED"
+
+
+def test_counts_that_end_at_the_most_that_are_counted_say_so() -> None:
+    given = shown({"RUNNABLE": COUNT_MAXIMUM, "RUNNING": COUNT_MAXIMUM - 1, "FAILED": 0})
+    assert summary(given) == f"{COUNT_MAXIMUM}+ RUNNABLE, {COUNT_MAXIMUM - 1} RUNNING"
 
 
 def test_bar_is_full_and_in_proportion() -> None:
