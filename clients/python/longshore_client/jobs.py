@@ -76,12 +76,12 @@ class JobCalls(Connection):
             vcpus: replaces the definition's.
             memory_mib: replaces the definition's.
             parameters: values for `Ref::name` in the command.
-            array_size: number of children, 2 to 10,000; None for a single job.
+            array_size: number of children, 1 to 1,000,000; None for a single job.
             max_running: how many children run at one time; None: any number.
             num_nodes: number of nodes, in place of a multi-node definition's.
             depends_on: ids of jobs that must have succeeded before, or dependencies with a type.
             attempts: tries in all, 1 to 10.
-            timeout_seconds: longest time that an attempt may run, from 60.
+            timeout_seconds: longest time that an attempt may run, from 1.
             share: whose job it is, in queues with a scheduling policy, and only there.
             priority: how soon it goes among the jobs of its share, 0 to 9999.
             consumables: units that it needs of consumable resources, by their names or ARNs, in

@@ -648,7 +648,9 @@ class JobStateTimeLimitAction(_message.Message):
     state: _builtins.str
     """Required. Status that the job must be in. One of: RUNNABLE."""
     max_time_seconds: _builtins.int
-    """Required. Seconds at the head of the queue for that reason before the action, 600 to 86400."""
+    """Required. Seconds at the head of the queue for that reason before the action, 1 to 86400; with
+    LONGSHORE_LIMITS=aws from 600.
+    """
     action: _builtins.str
     """Required. What is done: CANCEL for jobs in containers, TERMINATE for jobs of a service
     environment. One of: CANCEL, TERMINATE.
