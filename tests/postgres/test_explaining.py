@@ -109,3 +109,21 @@ async def test_what_children_wait_for_is_told_of_each_and_of_the_whole(database_
         assert await waits(f"{after}:2") == [(1, f"N_TO_N {before}:2, COMPLETE")]
         assert await waits(row) == [(2, "SEQUENTIAL the child before")]
         assert await waits(f"{row}:1") == [(1, f"SEQUENTIAL {row}:0")]
+
+
+async def test_of_an_array_that_failed_its_children_say_why(database_url: str) -> None:
+    """It has no attempts, which say it of any other job."""
+    async with scheduler_stand(database_url) as stand:
+        await stand.environment()
+        await stand.queue()
+        await stand.agent(vcpus=4, answers=lambda _: Ended(exit_code=1))
+        array = await stand.submit(size=2)
+        await stand.until(array, "FAILED")
+        told = [
+            (await explain_job(stand.conn, JobKey.parse(key))).summary
+            for key in (array, f"{array}:1")
+        ]
+    assert told == [
+        "It failed: its status reason and those of its FAILED children say why.",
+        "It failed: its status reason and attempts say why.",
+    ]

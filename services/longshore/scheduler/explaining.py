@@ -97,6 +97,8 @@ async def _explain(
         return await _runnable(conn, key, parent, entry)
     if row is None or row.status is JobStatus.PENDING:
         return await _pending(conn, key, parent)
+    if row.status is JobStatus.FAILED and row.array_size is not None:
+        return Explanation(row.status, job_words.CHILDREN_FAILED, [])
     return Explanation(row.status, job_words.where(row.status), [])
 
 

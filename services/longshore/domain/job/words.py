@@ -5,6 +5,7 @@ from longshore.domain.job.job import JobStatus
 PLACED_SOON = "It is placed within the next passes."
 CHILDREN_AT_WORK = "Its children are being worked on."
 OTHER_NODES = "Its main node has ended; it is over once its other nodes have."
+CHILDREN_FAILED = "It failed: its status reason and those of its FAILED children say why."
 AFTER_MAIN_NODE = "It starts once the main node of its job runs."
 _SENTENCES = {
     JobStatus.SUBMITTED: "The scheduler has not looked at it yet.",
