@@ -86,4 +86,5 @@ async def rerun(
         console.print_json({"jobId": made.job_id, "size": made.size, "rerunOf": job})
         return
     console.line(made.job_id)
-    console.say(f"{made.size} failed children of {job} run again")
+    children = "child" if made.size == 1 else "children"
+    console.say(f"{made.size} failed {children} of {job} to run again")
