@@ -88,6 +88,7 @@ def numbers(first: int, last: int) -> str:
         ("sleep 1; printf done", "done"),
         ("seq 1 200000; sleep 0.4; seq 200001 600000", numbers(1, 600_000)),
     ],
+    ids=["error", "short", "long"],
 )
 async def test_the_end_is_there_though_the_engine_breaks_off(
     stand: Stand, script: str, printed: str

