@@ -141,9 +141,9 @@ class SimulatedAgent:
         await self.disconnect()
         self._journal.close()
         self._journal = Journal(self._path)
-        known = self._journal.entries.items()
-        assert self.running.keys() <= {tuple(key) for key, _ in known}
-        live = {tuple(key): one for key, one in known if not _has_ended(one)}
+        known = {(key.job_id, key.attempt): one for key, one in self._journal.entries.items()}
+        assert self.running.keys() <= known.keys()
+        live = {ref: one for ref, one in known.items() if not _has_ended(one)}
         assert live.keys() == self.running.keys(), "the journal knows what runs"
         self.running = {key: one.change is not None for key, one in live.items()}
         self.stops = {
