@@ -9,6 +9,7 @@ from datetime import timedelta
 import structlog
 
 from longshore.domain.errors import Unavailable
+from longshore.scheduler.apart import Aside
 from longshore.scheduler.instances import drain_leaving
 from longshore.scheduler.isolating import Pass
 from longshore.scheduler.memory import Memory
@@ -42,6 +43,7 @@ class Lead:
         #: Told that the lease is no longer held.
         self.on_lost: Callable[[], None] = lambda: None
         self._cool_down = cool_down
+        self._aside = Aside()
 
     @property
     def held(self) -> bool:
@@ -63,11 +65,16 @@ class Lead:
             await self.leadership.release()
 
     def discard(self) -> None:
-        """Throws the mirror away: how much of it is true is not known."""
+        """Throws the mirror away: how much of it is true is not known.
+
+        What was set aside is known all the same. An agent whose report of an end was acknowledged,
+        although it could not be stored, says it once more to another scheduler alone.
+        """
         self.memory = None
 
     def _step_down(self) -> None:
         self.discard()
+        self._aside = Aside()
         self.on_lost()
 
     @contextlib.asynccontextmanager
@@ -80,6 +87,7 @@ class Lead:
             async with self.leadership.transaction() as conn:
                 if self.memory is None:
                     self.memory = await Memory.load(conn, time.monotonic())
+                    self.memory.aside = self._aside
                     self.capacity_changed = True
                     log.info(
                         "memory.loaded",
