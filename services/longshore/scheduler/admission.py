@@ -34,7 +34,9 @@ async def admit(this: Pass) -> bool:
     limit = ADMISSION_LIMIT + len(paused)
     found = await this.part("submitted", lambda: job_transition.submitted(this.conn, limit), ())
     due = [row for row in found if row.key not in paused][:ADMISSION_LIMIT]
-    rows = await this.part("dependencies", lambda: _bounded(this.conn, due), ())
+    rows: Sequence[JobFacts] = due
+    if len(due) > 1:
+        rows = await this.part("dependencies", lambda: _bounded(this.conn, due), ())
     goes_on = bool(rows) and (len(rows) < len(due) or len(due) == ADMISSION_LIMIT)
     queues = memory.topology.queues
     # A queue may be younger than what is known of queues: word of it may come after its jobs.
