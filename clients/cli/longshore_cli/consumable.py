@@ -134,9 +134,9 @@ async def jobs(
         ("JOB", "NAME", "QUEUE", "STATUS", "QUANTITY"),
         [
             (
-                item.job_arn.rpartition("/")[2],
+                console.short(item.job_arn),
                 item.job_name,
-                item.job_queue_arn.rpartition("/")[2],
+                console.short(item.job_queue_arn),
                 item.job_status,
                 str(item.quantity),
             )

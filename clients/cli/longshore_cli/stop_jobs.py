@@ -89,11 +89,7 @@ async def cancel(  # noqa: PLR0913, PLR0917 - each is an option
         queue, name, status, definition, submitted_after, submitted_before, tag, share
     )
     if _by_id(job, common, yes=yes, dry_run=dry_run):
-        async with settings.connect() as client:
-            for job_id in await _unfinished(client, job or []):
-                await client.cancel_job(job_id, reason)
-                console.say(f"asked to cancel {job_id}")
-        return exit_code.OK
+        return await _stop_each(job or [], reason, terminate=False)
     return await _stop(common, reason, terminate=False, yes=yes, dry_run=dry_run)
 
 
@@ -121,11 +117,7 @@ async def terminate(  # noqa: PLR0913, PLR0917 - each is an option
         queue, name, status, definition, submitted_after, submitted_before, tag, share
     )
     if _by_id(job, common, yes=yes, dry_run=dry_run):
-        async with settings.connect() as client:
-            for job_id in await _unfinished(client, job or []):
-                await client.terminate_job(job_id, reason)
-                console.say(f"asked to terminate {job_id}")
-        return exit_code.OK
+        return await _stop_each(job or [], reason, terminate=True)
     return await _stop(common, reason, terminate=True, yes=yes, dry_run=dry_run)
 
 
@@ -166,11 +158,26 @@ def _by_id(job: list[str] | None, common: dict[str, Any], *, yes: bool, dry_run:
     return bool(job)
 
 
+async def _stop_each(job_ids: list[str], reason: str, *, terminate: bool) -> int:
+    """Stops jobs by their ids."""
+    verb = _verb(terminate=terminate)
+    async with settings.connect() as client:
+        stop = client.terminate_job if terminate else client.cancel_job
+        for job_id in await _unfinished(client, job_ids):
+            await stop(job_id, reason)
+            console.say(f"asked to {verb} {job_id}")
+    return exit_code.OK
+
+
+def _verb(*, terminate: bool) -> str:
+    return "terminate" if terminate else "cancel"
+
+
 async def _stop(
     common: dict[str, Any], reason: str, *, terminate: bool, yes: bool, dry_run: bool
 ) -> int:
     """Stops all jobs with something in common, after a question."""
-    verb = "terminate" if terminate else "cancel"
+    verb = _verb(terminate=terminate)
     async with settings.connect() as client:
         if dry_run or not yes:
             count = await _run(client.stop_jobs(terminate=terminate, dry_run=True, **common))

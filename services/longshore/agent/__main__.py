@@ -148,9 +148,11 @@ async def _serve(
     endpoint: Endpoint,
     stop: asyncio.Event,
 ) -> tuple[bool, LongshoreError | None]:
-    """Returns whether nothing is left for a next agent of the instance to find, and why it may not
+    """Serves until it is over.
+
+    Returns whether nothing is left for a next agent of the instance to find, and why it may not
     join, if it is that.
-    """  # noqa: D205
+    """
     terminate = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, terminate.set)
     shipper = Shipper(config.logs_address, spool)

@@ -7,7 +7,7 @@ from longshore.domain.arn import NAME
 from longshore.domain.checks import NAMES_MAX, Json, check_name, check_tags, require
 from longshore.domain.consumable import REPLENISHABLE
 from longshore.domain.environment import ConsumableResource
-from longshore.domain.errors import InvalidRequest, NotFound, PreconditionFailed
+from longshore.domain.errors import NotFound, PreconditionFailed
 from longshore.domain.job.job import JobStatus
 from longshore.domain.page import NUMBER_64, Page, decode_token, encode_token, page_size
 from longshore.domain.request.consumable import (
@@ -18,7 +18,7 @@ from longshore.domain.request.consumable import (
     check_quantity,
     check_token,
 )
-from longshore.domain.request.listing import like, only_filter
+from longshore.domain.request.listing import like, only_filter, unknown_filter
 from longshore.domain.request.reading import NeedingJob
 from longshore.state.pool import Connection, Pool, connection, transaction
 from longshore.state.submission import consumable_resource as state
@@ -99,7 +99,7 @@ class Consumables:
         pattern = None
         if (wanted := only_filter(filters)) is not None:
             if wanted[0] != "CONSUMABLE_RESOURCE_NAME":
-                raise _unknown(wanted[0], "CONSUMABLE_RESOURCE_NAME")
+                raise unknown_filter(wanted[0], "CONSUMABLE_RESOURCE_NAME")
             pattern = like(wanted[1].lower())
         after = str(decode_token(token, _SCOPE, [NAME])[0]) if token else ""
         async with connection(self._pool) as conn:
@@ -117,7 +117,7 @@ class Consumables:
             match wanted:
                 case "JOB_STATUS", value:
                     require(
-                        value in tuple(map(str, JobStatus)),
+                        value in list(JobStatus),
                         f"filters[0].values[0] must be one of {', '.join(JobStatus)}.",
                         "filters[0].values[0]",
                     )
@@ -125,7 +125,7 @@ class Consumables:
                 case "JOB_NAME", value:
                     pattern = like(value.lower())
                 case other, _:
-                    raise _unknown(other, "JOB_STATUS, JOB_NAME")
+                    raise unknown_filter(other, "JOB_STATUS, JOB_NAME")
         before = int(decode_token(token, _JOBS, [NUMBER_64])[0]) if token else None
         async with connection(self._pool) as conn:
             await _read(conn, name, given)
@@ -145,12 +145,6 @@ async def _read(conn: Connection, name: str, given: str) -> ConsumableResource:
 
 def _missing(given: str) -> NotFound:
     return NotFound(f"{given} does not exist", member=_MEMBER)
-
-
-def _unknown(name: str, known: str) -> InvalidRequest:
-    return InvalidRequest(
-        f"filters[0].name is {name[:64]!r}; it must be one of {known}.", member="filters[0].name"
-    )
 
 
 def _repeated(update: state.Update, before: state.Update, total: int) -> int:

@@ -53,10 +53,16 @@ def job_filter(request: ListRequest) -> JobFilter:
             require(SHARE.fullmatch(value), "filters[0].values[0] is no share.", _VALUE)
             # The one filter that goes together with a status.
             return JobFilter((request.status,) if request.status else _ALL, share=value)
-    raise InvalidRequest(
-        f"filters[0].name is {name[:64]!r}; it must be one of JOB_NAME, JOB_DEFINITION, "
-        "BEFORE_CREATED_AT, AFTER_CREATED_AT, SHARE_IDENTIFIER.",
-        member="filters[0].name",
+    raise unknown_filter(
+        name,
+        "JOB_NAME, JOB_DEFINITION, BEFORE_CREATED_AT, AFTER_CREATED_AT, SHARE_IDENTIFIER",
+    )
+
+
+def unknown_filter(name: str, known: str) -> InvalidRequest:
+    """The refusal of a filter that a listing does not have."""
+    return InvalidRequest(
+        f"filters[0].name is {name[:64]!r}; it must be one of {known}.", member="filters[0].name"
     )
 
 
