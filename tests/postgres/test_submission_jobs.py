@@ -68,6 +68,8 @@ async def test_unknown_and_impossible_ids_are_left_out(stand: Stand) -> None:
     answer = await stand("DescribeJobs", jobs=wanted)
     assert [entry["jobId"] for entry in answer["jobs"]] == [job]
     assert await stand("DescribeJobs", jobs=[]) == {}
+    with pytest.raises(InvalidRequest, match=r"jobs\[1\]. is a required field"):
+        await stand("DescribeJobs", jobs=[job, ""])
     with pytest.raises(InvalidRequest, match=r"Maximum number of jobs supported is  100 \."):
         await stand("DescribeJobs", jobs=[job] * 101)
 

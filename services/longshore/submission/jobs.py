@@ -55,12 +55,18 @@ class Jobs:
         self._pool = pool
 
     async def describe(self, ids: Sequence[str]) -> list[DescribedJob]:
-        """Jobs by id; unknown ones, and what cannot be an id, are left out."""
+        """Jobs by id; unknown ones, and what cannot be an id, are left out.
+
+        Raises:
+            InvalidRequest: there are too many, or one is empty.
+        """
         require(
             len(ids) <= DESCRIBE_MAX,
             f"Maximum number of jobs supported is  {DESCRIBE_MAX} .",
             "jobs",
         )
+        for index, text in enumerate(ids):
+            check_not_empty(text, f"jobs[{index}]")
         keys = [key for text in ids if (key := _parse_or_none(text))]
         async with connection(self._pool) as conn:
             return await job_reading.describe_jobs(conn, keys)
