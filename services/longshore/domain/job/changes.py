@@ -100,6 +100,11 @@ class Changes:
         """Adds to the event log."""
         self.events.append(JobEvent(key, attempt_number, status, reason, self.now))
 
+    def tell_runnable(self, job_id: uuid.UUID, first: int, end: int) -> None:
+        """Adds children that become RUNNABLE for the first time to the event log, in one row."""
+        event = JobEvent(JobKey(job_id, first), 0, JobStatus.RUNNABLE, None, self.now, end)
+        self.events.append(event)
+
     def fail(self, key: JobKey, reason: str, attempt_number: int) -> None:
         """Moves a job that is not running to FAILED."""
         self.moves[key] = JobMove(key, JobStatus.FAILED, reason, stopped_at=self.now)
