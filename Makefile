@@ -19,7 +19,7 @@ setup: .venv/.ready ## make .venv from requirements.lock (gets uv if it is not t
 
 lock: .venv/.ready ## resolve pyproject.toml into requirements.lock
 	@scripts/setup --uv pip compile -q --universal --generate-hashes --no-annotate --no-header \
-		--no-emit-index-url --extra server --group dev pyproject.toml -o requirements.lock
+		--no-emit-index-url --extra server --extra otel --group dev pyproject.toml -o requirements.lock
 
 docker: ## make sure that a Docker engine answers (exit code 3: none can be had)
 	@scripts/ensure-docker

@@ -26,6 +26,7 @@ from longshore.scheduler.instances import (
 )
 from longshore.scheduler.isolating import Pass
 from longshore.scheduler.leading import Lead
+from longshore.scheduler.measuring import measure
 from longshore.scheduler.memory import Memory
 from longshore.scheduler.placing import Placed, may_place_more, place
 from longshore.scheduler.requesting import apply_deletions, apply_requests
@@ -139,6 +140,7 @@ class Tick:
                 await this.part("notify", lambda: listen.notify(conn, listen.DEMAND), None)
         self._agents.settle_notices(notice for notice in notices if notice not in late)
         self._agents.settle_healths(healths)
+        measure(changes.tally)
         ENDED.inc(len(moved))
         PLACED.inc(len(outcome.placed.attempts))
         LIVE.set(len(memory.live))
