@@ -156,7 +156,8 @@ async def test_gauges_show_the_store_while_this_process_leads(
         for status, number in counts.items():
             assert shown("queue_jobs", queue=queue, status=status) == number, status
         waited = shown("queue_oldest_runnable_seconds", queue=queue)
-        assert waited is not None and waited > 0
+        assert waited is not None
+        assert waited > 0
         code = "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE"
         assert shown("queue_blocked", queue="large", reason=code) == 1
         assert shown("capacity_vcpus", environment="fleet", state="busy") == 2
@@ -169,7 +170,8 @@ async def test_gauges_show_the_store_while_this_process_leads(
         monkeypatch.setattr(held, "_read_at", held._read_at - 10.0)
         await held.tick()
         cost = shown("cost_usd_total", environment="fleet", option="ON_DEMAND")
-        assert cost is not None and cost >= 0.01
+        assert cost is not None
+        assert cost >= 0.01
         assert shown("cost_idle_usd_total", environment="fleet", option="ON_DEMAND") == 0
         await agent.close()
         await lead.release()

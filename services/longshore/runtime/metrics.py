@@ -6,7 +6,14 @@ from bisect import bisect_left
 from collections.abc import Container, Iterable, Iterator, Sequence
 from itertools import accumulate
 
-from prometheus_client import REGISTRY, Info, disable_created_metrics, start_http_server
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    Info,
+    disable_created_metrics,
+    generate_latest,
+    start_http_server,
+)
 from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector, CollectorRegistry
 from prometheus_client.utils import floatToGoString
@@ -106,6 +113,11 @@ class Departures:
         gone = missing & self._missing
         self._missing = missing - gone
         return gone
+
+
+def exposition() -> tuple[bytes, str]:
+    """All metrics of this process, and the type of that text."""
+    return generate_latest(), CONTENT_TYPE_LATEST
 
 
 @contextlib.contextmanager

@@ -38,8 +38,12 @@ from longshore.state.scheduler.job_transition import JobDetails
 #: Seconds after which all that has arrived was read, also where this process stood still before.
 LISTEN_SECONDS = 1.0
 
-PLACED = Counter("longshore_scheduler_attempts_placed_total", "Attempts placed.")
-ENDED = Counter("longshore_scheduler_attempts_reported_total", "Changes of attempts reported.")
+PLACED = Counter(
+    "longshore_scheduler_attempts_placed_total", "Attempts that were placed on instances."
+)
+ENDED = Counter(
+    "longshore_scheduler_attempts_reported_total", "Changes of attempts that agents reported."
+)
 LIVE = Gauge("longshore_scheduler_attempts_live", "Attempts that have not ended.")
 INSTANCES = Gauge("longshore_scheduler_instances", "Instances whose agent is not lost.")
 

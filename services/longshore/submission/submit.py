@@ -50,7 +50,9 @@ from longshore.submission.measuring import count_submitted
 
 log = structlog.get_logger()
 
-TRANSACTIONS = Counter("longshore_submit_transactions_total", "Transactions that stored jobs.")
+TRANSACTIONS = Counter(
+    "longshore_submit_transactions_total", "Transactions that stored submitted jobs."
+)
 BATCH = Histogram(
     "longshore_submit_batch_calls",
     "SubmitJob calls per transaction.",
