@@ -149,6 +149,10 @@ async def test_gauges_show_the_store_while_this_process_leads(
         )
         await settled(stand)
         lead = stand.scheduler.lead
+        open_connections = [
+            value("longshore_database_connections", state=state) for state in ("idle", "busy")
+        ]
+        assert sum(open_connections) >= 1
         held = gauges.StoreGauges(lead.leadership._pool, lead, registry)
         assert shown("queue_jobs", queue=queue, status="PENDING") is None
         await held.tick()

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import weakref
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -40,8 +39,8 @@ _AWAY = (
 )
 
 
-#: Those of this process that are not gone, for whoever measures.
-_pools: weakref.WeakSet[Any] = weakref.WeakSet()
+#: Those of this process that are not closed, for whoever measures.
+_pools: list[Any] = []
 
 
 def _connections(idle: bool) -> float:
@@ -89,7 +88,7 @@ async def open_pool(database_url: str, *, maximum: int = 8) -> Pool:
                 "jit": "off",
             },
         )
-    _pools.add(pool)
+    _pools[:] = [*(other for other in _pools if not other.is_closing()), pool]
     return pool
 
 
