@@ -190,7 +190,10 @@ class Stack:
         return database_url
 
     async def _start_services(self, database_url: str) -> None:
-        environ = self._environ | {
+        # numpy has a thread for each core otherwise, which cost at each start and help with nothing
+        # as small as what is reckoned here.
+        environ = {"OPENBLAS_NUM_THREADS": "1"} | self._environ
+        environ |= {
             "LONGSHORE_DATA_DIR": str(self._config.data_dir),
             "LONGSHORE_DATABASE_URL": database_url,
             "LONGSHORE_LOGS_DIR": str(self._config.data_dir / "logs"),
