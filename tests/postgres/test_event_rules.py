@@ -1,6 +1,7 @@
 """Rules of events over gRPC, on a real database."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -12,8 +13,8 @@ PATTERN = '{"source": ["aws.batch"]}'
 
 
 @pytest_asyncio.fixture
-async def events(database_url: str) -> AsyncIterator[EventStand]:
-    async with event_stand(database_url) as stand:
+async def events(database_url: str, tmp_path: Path) -> AsyncIterator[EventStand]:
+    async with event_stand(database_url, tmp_path / "key") as stand:
         yield stand
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -43,14 +44,15 @@ class EventStand:
 
 
 @contextlib.asynccontextmanager
-async def event_stand(database_url: str) -> AsyncIterator[EventStand]:
-    """The service on a free port."""
+async def event_stand(database_url: str, key_path: Path) -> AsyncIterator[EventStand]:
+    """The service on a free port; its key is made where it is needed."""
     config = EventsConfig(
         address="127.0.0.1:0",
         metrics_address="127.0.0.1:0",
         database_url=database_url,
         database_connections=4,
         arns=ARNS,
+        key_path=key_path,
     )
     async with contextlib.AsyncExitStack() as stack:
         pool = await open_pool(database_url, maximum=config.database_connections)

@@ -78,6 +78,22 @@ class Arns:
         place = name if bus == "default" else f"{bus}/{name}"
         return f"{self._prefix('events')}:rule/{place}"
 
+    def event_connection(self, name: str, connection_id: uuid.UUID) -> str:
+        """ARN of a connection of API destinations."""
+        return f"{self._prefix('events')}:connection/{name}/{connection_id}"
+
+    def api_destination(self, name: str, destination_id: uuid.UUID) -> str:
+        """ARN of an API destination."""
+        return f"{self._prefix('events')}:api-destination/{name}/{destination_id}"
+
+    def event_archive(self, name: str) -> str:
+        """ARN of an archive of events."""
+        return f"{self._prefix('events')}:archive/{name}"
+
+    def event_replay(self, name: str) -> str:
+        """ARN of a replay of events."""
+        return f"{self._prefix('events')}:replay/{name}"
+
     def cluster(self, environment: str, environment_id: uuid.UUID | None) -> str:
         """ARN of the cluster that AWS would keep behind a compute environment."""
         return f"{self._prefix('ecs')}:cluster/{_cluster(environment, environment_id)}"

@@ -8,9 +8,14 @@ from collections.abc import AsyncIterator
 import structlog
 
 from longshore.domain.errors import Unavailable
+from longshore.events.archives import Archives, Replays
+from longshore.events.buses import Buses, Tags
 from longshore.events.config import EventsConfig
+from longshore.events.connections import ApiDestinations, Connections
 from longshore.events.rules import Rules
-from longshore.events.servicer import EventBridgeServicer
+from longshore.events.sealing import Sealer
+from longshore.events.servicer import EventBridgeServicer, UseCases
+from longshore.events.targets import Targets
 from longshore.rpc.server import GrpcServer
 from longshore.runtime.loop import Loop
 from longshore.runtime.metrics import serve_metrics
@@ -32,7 +37,7 @@ async def serving(config: EventsConfig, pool: Pool) -> AsyncIterator[GrpcServer]
     server = GrpcServer(config.address)
     server.add(
         event_bridge_service_pb2_grpc.add_EventBridgeServiceServicer_to_server,
-        EventBridgeServicer(config.arns, Rules(pool)),
+        EventBridgeServicer(config.arns, _use_cases(config, pool)),
         SERVICE,
     )
 
@@ -46,6 +51,19 @@ async def serving(config: EventsConfig, pool: Pool) -> AsyncIterator[GrpcServer]
         yield server
         health.stop()
         await loop
+
+
+def _use_cases(config: EventsConfig, pool: Pool) -> UseCases:
+    return UseCases(
+        rules=Rules(pool),
+        targets=Targets(pool),
+        buses=Buses(pool),
+        tags=Tags(pool),
+        connections=Connections(pool, Sealer(config.key_path)),
+        destinations=ApiDestinations(pool),
+        archives=Archives(pool),
+        replays=Replays(pool),
+    )
 
 
 async def main(stop: asyncio.Event) -> None:

@@ -1,7 +1,9 @@
-"""Operations that the contract names and longshore does not have."""
+"""Operations and members that the contract names and longshore does not have."""
 
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import Message
 
+from longshore.domain.checks import unsupported
 from longshore.domain.errors import Unimplemented
 from longshore.v1 import options_pb2
 
@@ -24,3 +26,23 @@ def _refusing(refusal: Unimplemented) -> object:
         raise Unimplemented(refusal.message)
 
     return answer
+
+
+def refuse_members(message: Message, path: str = "") -> None:
+    """Refuses a request that has a member, anywhere, that longshore does not do.
+
+    Raises:
+        Unimplemented: it does; names the member by its JSON path.
+    """
+    for member, value in message.ListFields():
+        name = path + member.json_name
+        if (why := member.GetOptions().Extensions[options_pb2.unsupported]) and value:
+            raise unsupported(name, f": {why}")
+        inner = member.message_type
+        if inner is None or inner.GetOptions().map_entry:
+            continue
+        if member.is_repeated:
+            for index, entry in enumerate(value):
+                refuse_members(entry, f"{name}[{index}].")
+        else:
+            refuse_members(value, f"{name}.")
