@@ -97,16 +97,21 @@ class Matching:
 
 
 #: For how long what was put in or happened to instances is kept, for archives and for who resumes.
-KEPT = timedelta(days=14)
-PRUNED = 5_000
+KEPT = timedelta(days=90)
 LETTERS_KEPT = timedelta(days=30)
+#: Rows forgotten in one transaction.
+PRUNED = 5_000
 
 
 async def prune(pool: Pool) -> None:
     """Forgets what is old, in bounded parts."""
     now = datetime.now(UTC)
-    for what, before in ((outbox.prune, now - KEPT), (delivery.prune_letters, now - LETTERS_KEPT)):
+    for forget, kept in (
+        (outbox.prune, KEPT),
+        (outbox.prune_marks, KEPT),
+        (delivery.prune_letters, LETTERS_KEPT),
+    ):
         count = PRUNED
         while count == PRUNED:
             async with transaction(pool) as conn:
-                count = await what(conn, before, PRUNED)
+                count = await forget(conn, now - kept, PRUNED)

@@ -45,6 +45,17 @@ async def move_cursor(conn: Connection, to: Position) -> None:
     await conn.execute(_SQL["move_cursor"], to.xid, to.number, to.part)
 
 
+async def since(conn: Connection, at: datetime) -> Position:
+    """A position behind which is all that happened after a time, and perhaps more."""
+    row = await conn.fetchrow(_SQL["mark"], at)
+    return Position(0, 0, 0) if row is None else Position(*row)
+
+
+async def prune_marks(conn: Connection, before: datetime, limit: int) -> int:
+    """Forgets where the cursor stood before a time; returns of how many times."""
+    return len(await conn.fetch(_SQL["prune_marks"], before, limit))
+
+
 async def read(conn: Connection, after: Position, limit: int) -> list[Happened]:
     """What happened behind a position, of so many rows at most."""
     rows = await conn.fetch(_SQL["read"], after.xid, after.number, limit)

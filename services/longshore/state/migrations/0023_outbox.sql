@@ -33,6 +33,18 @@ CREATE TABLE event_cursor (
 INSERT INTO event_cursor (xid, event_id, part)
 VALUES (pg_current_xact_id()::text::bigint, 9223372036854775807, 2147483647);
 
+-- Where the cursor stood at times a minute or more apart: what happened after such a time is behind its position.
+CREATE TABLE event_marks (
+    at timestamptz PRIMARY KEY DEFAULT now(),
+    xid bigint NOT NULL,
+    event_id bigint NOT NULL,
+    part integer NOT NULL
+);
+INSERT INTO event_marks (xid, event_id, part) SELECT xid, event_id, part FROM event_cursor;
+
+-- Up to where a replay has come.
+ALTER TABLE event_replays ADD COLUMN xid bigint, ADD COLUMN event_id bigint, ADD COLUMN part integer;
+
 CREATE FUNCTION tell_events() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM pg_notify('longshore_events', '');

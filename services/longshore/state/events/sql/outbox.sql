@@ -10,7 +10,22 @@ SELECT xid, event_id, part, namespace FROM event_cursor FOR UPDATE SKIP LOCKED;
 -- $1 transaction
 -- $2 number
 -- $3 the first part that was not matched
+WITH marked AS (
+    INSERT INTO event_marks (at, xid, event_id, part)
+    SELECT now(), $1, $2, $3
+    WHERE NOT EXISTS (SELECT FROM event_marks WHERE at > now() - interval '1 minute')
+)
 UPDATE event_cursor SET xid = $1, event_id = $2, part = $3;
+
+-- name: mark
+-- A position behind which all is that happened after a time: of the latest mark before it; no row: from the first on.
+-- $1 the time
+SELECT xid, event_id, part FROM event_marks WHERE at <= $1 ORDER BY at DESC LIMIT 1;
+
+-- name: prune_marks
+-- $1 before this time
+-- $2 how many at most
+DELETE FROM event_marks WHERE at IN (SELECT at FROM event_marks WHERE at < $1 ORDER BY at LIMIT $2) RETURNING at;
 
 -- name: read
 -- What happened from a position on, in the order of commits: nothing that an older transaction, still under way, may
