@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from longshore.domain.arn import Arns
 from longshore.domain.checks import Json
-from longshore.domain.events.hops import HOPS_MEMBER
+from longshore.domain.events.hops import HOPS_MEMBER, HOPS_TAG
 from longshore.domain.events.occurrence import Happened, JobMoved, Kind, Told
 from longshore.domain.events.rule import DEFAULT_BUS
 from longshore.domain.job.job import JobStatus
@@ -92,7 +92,13 @@ class Writer:
         """
         happened = sketch.happened
         if isinstance(happened, JobMoved):
-            return None if described is None else self._of_job(sketch, happened, described)
+            if described is None:
+                return None
+            event = self._of_job(sketch, happened, described)
+            if event is not None and (hops := described.tags.get(HOPS_TAG)):
+                # Said here, since only whole jobs show their tags.
+                event[HOPS_MEMBER] = hops
+            return event
         if happened.kind is Kind.PUT:
             return self._put(happened)
         if happened.kind is Kind.QUEUE_BLOCKED:
