@@ -12,6 +12,7 @@ BENCHES = (
     "capacity.py",
     "records.py",
     "endpoint.py",
+    "events.py",
 )
 
 if __name__ == "__main__":
