@@ -106,6 +106,14 @@ class Arns:
         cluster = _cluster(environment, environment_id)
         return f"{self._prefix('ecs')}:container-instance/{cluster}/{digits}"
 
+    def task_definition(self, name: str, revision: int) -> str:
+        """ARN of the task definition that AWS would make of a job definition."""
+        return f"{self._prefix('ecs')}:task-definition/{name}:{revision}"
+
+    def instance(self, instance_id: str) -> str:
+        """ARN of an instance."""
+        return f"{self._prefix('ec2')}:instance/{instance_id}"
+
     def attempt(self, environment: str, environment_id: uuid.UUID | None, attempt_id: str) -> str:
         """ARN by which AWS's shapes know an attempt (`taskArn`)."""
         return f"{self._prefix('ecs')}:task/{_cluster(environment, environment_id)}/{attempt_id}"
