@@ -15,7 +15,7 @@ to followers, from the same tables. A job's event is made when it is matched, of
 and shows the job as it was at the time (`composing`).
 
 How things fail: with the database away every call is UNAVAILABLE and health says NOT_SERVING until
-it is back; any number of these processes may run beside each other. Of a process that dies in the middle of matching nothing was done; what one had in
-hand to deliver is delivered by another a minute later, so that an event may come twice, with the
-same id, and is never lost.
+it is back; any number of these processes may run beside each other. Of a process that dies in the
+middle of matching nothing was done; what one had in hand to deliver is delivered by another a
+minute later, so that an event may come twice, with the same id, and is never lost.
 """
