@@ -9,20 +9,20 @@ what is there if that fails.
 
 import asyncio
 import json
-import re
 from collections.abc import Iterable
 
 import structlog
 
-from longshore.agent.attempts.attempt import REASON_LENGTH, RuntimeAway, StepFailed
+from longshore.agent.attempts.attempt import REASON_LENGTH, RuntimeAway, StepFailed, hidden
 from longshore.agent.docker.engine import (
     Engine,
     EngineAwayError,
     EngineError,
     EngineTimeoutError,
 )
-from longshore.agent.docker.login import Login, Logins
+from longshore.agent.docker.login import Logins
 from longshore.agent.sharing import Shared
+from longshore.docker_login import REFERENCE, Login
 
 log = structlog.get_logger()
 
@@ -44,16 +44,6 @@ _FINAL = (
 )
 #: In the same words, that it is the login that was refused.
 _REFUSED = ("unauthorized", "denied", "no basic auth credentials", "expired")
-#: What the engine takes for an image, by the grammar of github.com/distribution/reference: a name
-#: with or without its registry, a tag, a digest. Others make addresses that mean something else.
-_LABEL = r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)"
-_REGISTRY = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
-_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_TAG = r"\w[\w.-]{0,127}"
-_DIGEST = r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}"
-_REFERENCE = re.compile(
-    rf"(?:{_REGISTRY}/)?{_PART}(?:/{_PART})*(?::{_TAG})?(?:@{_DIGEST})?", re.ASCII
-)
 
 
 class PullStalledError(Exception):
@@ -102,7 +92,7 @@ class Images:
         """
         if self.known(image):
             return
-        if _REFERENCE.fullmatch(image) is None:
+        if REFERENCE.fullmatch(image) is None:
             raise StepFailed("CannotPullContainerError", "invalid reference format")
         if self._behaviour in ("if-missing", "prefer-cached") and await self._present(image):
             self._seen.add(image)
@@ -208,4 +198,5 @@ def _cannot_pull(said: str, login: Login) -> StepFailed:
     """What engine and registry said, and, where AWS cuts the reason, which login was used."""
     name, used = "CannotPullContainerError", f" (credentials: {login.source})"
     room = REASON_LENGTH - len(f"{name}: {used}")
-    return StepFailed(name, login.hide(said)[: max(room, 0)] + used)
+    said = hidden(said, (login.password, login.identity_token))
+    return StepFailed(name, said[: max(room, 0)] + used)
