@@ -4,6 +4,7 @@ from types import TracebackType
 from typing import Self
 
 from longshore.v1 import (
+    image_service_pb2_grpc,
     job_control_service_pb2_grpc,
     log_service_pb2_grpc,
     provisioning_service_pb2_grpc,
@@ -54,6 +55,7 @@ class Connection:
         submission, scheduler, scaler, provisioning, logs = self._channels
         self._submission = submission_service_pb2_grpc.SubmissionServiceStub(submission)
         self._control = job_control_service_pb2_grpc.JobControlServiceStub(submission)
+        self._images = image_service_pb2_grpc.ImageServiceStub(submission)
         self._scheduler = scheduler_service_pb2_grpc.SchedulerServiceStub(scheduler)
         self._scaler = scaler_service_pb2_grpc.ScalerServiceStub(scaler)
         self._provisioning = provisioning_service_pb2_grpc.ProvisioningServiceStub(provisioning)

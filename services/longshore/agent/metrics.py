@@ -15,3 +15,11 @@ LAUNCH_SECONDS = Histogram(
     "Time to create and start what an attempt runs.",
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
 )
+IMAGE_PULL_SECONDS = Histogram(
+    "longshore_image_pull_seconds",
+    "Time of pulls of images, from the first try until the image is there.",
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 60, 150, 300, 900, 1800, 3600, 7200),
+)
+IMAGE_PULL_BYTES = Counter(
+    "longshore_image_pull_bytes_total", "Bytes of images got over the network."
+)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from longshore.v1 import image_service_pb2
 from longshore_cli.images.advice import (
     GIB,
     MIB,
@@ -17,6 +18,7 @@ from longshore_cli.images.advice import (
     is_moving,
 )
 from longshore_cli.images.engine import layers_of
+from longshore_cli.images.fleet import Measured, expected_seconds, measured
 from longshore_cli.images.registry import steps_of
 from longshore_cli.images.words import WORDS, said, size
 
@@ -201,3 +203,23 @@ def test_every_check_has_words() -> None:
         "1.0 MiB",
         "26.8 GiB",
     ]
+
+
+def test_what_pulls_took_and_would_take() -> None:
+    starts = [
+        image_service_pb2.ImageStarts(
+            instance_type="m5.large",
+            starts=10,
+            pulls=4,
+            pull_seconds=20,
+            slowest_seconds=9,
+            pulled_bytes=200,
+        ),
+        image_service_pb2.ImageStarts(instance_type="c5.large", starts=3),
+        image_service_pb2.ImageStarts(instance_type="c5.large"),
+    ]
+    assert measured(starts) == [
+        Measured("m5.large", 10, 0.6, 5.0, 9.0),
+        Measured("c5.large", 3, 1.0, None, 0.0),
+    ]
+    assert expected_seconds(starts, 1_000) == {"m5.large": 100.0}

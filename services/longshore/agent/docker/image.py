@@ -9,7 +9,10 @@ what is there if that fails.
 
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
 
 import structlog
 
@@ -21,8 +24,10 @@ from longshore.agent.docker.engine import (
     EngineTimeoutError,
 )
 from longshore.agent.docker.login import Logins
+from longshore.agent.metrics import IMAGE_PULL_BYTES, IMAGE_PULL_SECONDS
 from longshore.agent.sharing import Shared
 from longshore.docker_login import REFERENCE, Login
+from longshore.v1 import agent_service_pb2 as pb
 
 log = structlog.get_logger()
 
@@ -46,11 +51,39 @@ _FINAL = (
 _REFUSED = ("unauthorized", "denied", "no basic auth credentials", "expired")
 
 
+#: States of a layer that comes over the network; a small one may be told of in the second alone.
+_GETTING = ("Downloading", "Extracting")
+#: More layers than any image has.
+_LAYERS_MOST = 1_000
+
+
 class PullStalledError(Exception):
     """A pull has not moved for so long that it is given up."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"inactivity time exceeded timeout of {seconds:g}s")
+
+
+@dataclass(slots=True)
+class Pull:
+    """What a pull got, as far as the engine tells."""
+
+    #: Bytes of layers that were got, by layer.
+    layers: dict[str, int] = field(default_factory=dict)
+    #: Whose it is has taken its bytes for his own.
+    is_told: bool = False
+
+    def note(self, line: Mapping[str, Any]) -> None:
+        """Takes a line of progress: layers that are there already are never downloaded."""
+        if line.get("status") in _GETTING and (size := _total(line)) is not None:
+            layer = str(line.get("id"))
+            if layer in self.layers or len(self.layers) < _LAYERS_MOST:
+                self.layers[layer] = max(size, self.layers.get(layer, 0))
+
+    @property
+    def pulled_bytes(self) -> int:
+        """All of it."""
+        return sum(self.layers.values())
 
 
 class Images:
@@ -67,7 +100,7 @@ class Images:
         self._behaviour = behaviour
         self._attempts = attempts
         self._seen: set[str] = set()
-        self._pulls: Shared[tuple[str, Login], None] = Shared()
+        self._pulls: Shared[tuple[str, Login], Pull] = Shared()
         self._patience: set[asyncio.Timeout] = set()
 
     def known(self, image: str) -> bool:
@@ -78,8 +111,8 @@ class Images:
         """The engine says that it has no such image any more."""
         self._seen.discard(image)
 
-    async def make_present(self, image: str, credentials_parameter: str = "") -> None:
-        """Pulls an image if the behaviour asks for it.
+    async def make_present(self, image: str, credentials_parameter: str = "") -> pb.ImageStart:
+        """Pulls an image if the behaviour asks for it, and says what that took.
 
         Args:
             image: as the job names it.
@@ -91,21 +124,30 @@ class Images:
             RuntimeAway: the engine did not answer.
         """
         if self.known(image):
-            return
+            return pb.ImageStart(image=image)
         if REFERENCE.fullmatch(image) is None:
             raise StepFailed("CannotPullContainerError", "invalid reference format")
         if self._behaviour in ("if-missing", "prefer-cached") and await self._present(image):
             self._seen.add(image)
-            return
+            return pb.ImageStart(image=image)
+        start = pb.ImageStart(image=image)
         of_job = await self._logins.of_job(credentials_parameter) if credentials_parameter else None
         try:
             login = of_job or await self._logins.of_machine(image)
-            await self._pulls.do((image, login), lambda: self._pull(image, login))
+            clock = asyncio.get_running_loop().time
+            begun = clock()
+            pull = await self._pulls.do((image, login), lambda: self._pull(image, login))
+            # One that found everything there was none; its bytes are those of one attempt.
+            if pull.layers:
+                start.pull_duration.FromTimedelta(timedelta(seconds=clock() - begun))
+                start.pulled_bytes = 0 if pull.is_told else pull.pulled_bytes
+                pull.is_told = True
         except StepFailed as error:
             if self._behaviour != "default" or not await self._present(image):
                 raise
             log.warning("image.not_refreshed", image=image, error=str(error))
         self._seen.add(image)
+        return start
 
     async def _present(self, image: str) -> bool:
         try:
@@ -122,12 +164,20 @@ class Images:
             ) from error
         return True
 
-    async def _pull(self, image: str, login: Login) -> None:
+    async def _pull(self, image: str, login: Login) -> Pull:
+        pull = Pull()
+        with IMAGE_PULL_SECONDS.time():
+            await self._try(image, login, pull)
+        IMAGE_PULL_BYTES.inc(pull.pulled_bytes)
+        log.info("image.pulled", image=image, bytes=pull.pulled_bytes)
+        return pull
+
+    async def _try(self, image: str, login: Login, pull: Pull) -> None:
         delay = RETRY_FIRST_SECONDS
         for tries in range(1, self._attempts + 1):
             log.info("image.pulling", image=image, tries=tries, credentials=login.source)
             try:
-                await self._engine.call(self._consume(image, login), PULL_SECONDS)
+                await self._engine.call(self._consume(image, login, pull), PULL_SECONDS)
             except EngineError as error:
                 if _has(error.message, _REFUSED):
                     self._logins.refused(login)
@@ -147,7 +197,7 @@ class Images:
             await asyncio.sleep(delay)
             delay *= 2
 
-    async def _consume(self, image: str, login: Login) -> None:
+    async def _consume(self, image: str, login: Login, got: Pull) -> None:
         clock = asyncio.get_running_loop().time
         seconds = BEGIN_SECONDS
         patience = asyncio.timeout(seconds)
@@ -159,6 +209,7 @@ class Images:
                 async for line in progress:
                     if (said := json.loads(line)).get("error"):
                         raise EngineError(0, str(said["error"]))
+                    got.note(said)
                     seconds = PROGRESS_SECONDS
                     self._patience.add(patience)
                     for other in self._patience:
@@ -173,6 +224,13 @@ class Images:
         """Gives up pulls that are going on."""
         await self._pulls.close()
         await self._logins.close()
+
+
+def _total(line: Mapping[str, Any]) -> int | None:
+    """The size of a layer, if a line of progress tells it."""
+    detail = line.get("progressDetail")
+    size = detail.get("total") if isinstance(detail, dict) else None
+    return size if isinstance(size, int) and size >= 0 else None
 
 
 def _said(error: EngineError) -> str:

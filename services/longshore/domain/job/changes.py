@@ -11,6 +11,7 @@ from longshore.domain.job.job import WHOLE, JobKey, JobStatus, Stop
 from longshore.domain.job.record import (
     AttemptMove,
     AttemptRef,
+    ImageStart,
     JobEvent,
     JobFlag,
     JobMove,
@@ -38,6 +39,7 @@ _LISTS = (
     "revived",
     "reshaped",
     "altered",
+    "image_starts",
 )
 
 
@@ -81,6 +83,8 @@ class Changes:
     reshaped: list[tuple[JobKey, int]] = field(default_factory=list)
     #: Users' changes of jobs that wait.
     altered: list[Altered] = field(default_factory=list)
+    #: How attempts that began to run came by their images, with their instances.
+    image_starts: list[tuple[str, ImageStart]] = field(default_factory=list)
     demand: Counter[int] = field(default_factory=Counter)
     settled: Counter[int] = field(default_factory=Counter)
     #: Whether the event log says anything of this transaction.
