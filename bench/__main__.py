@@ -13,6 +13,7 @@ BENCHES = (
     "records.py",
     "endpoint.py",
     "events.py",
+    "event_pattern.py",
 )
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What EventBridge's API sets, over gRPC on a real database: each operation, and how it refuses."""
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -163,112 +164,110 @@ def a_job(**members: Any) -> Json:
     return {"Id": "a", "Arn": QUEUE, "BatchParameters": JOB["BatchParameters"], **members}
 
 
-@pytest.mark.parametrize(
-    ("target", "member", "says"),
-    [
-        ({"Arn": QUEUE}, "Targets[0].Id", "must not be null"),
-        ({"Id": "a"}, "Targets[0].Arn", "must not be null"),
-        (a_job(Id="a b"), "Targets[0].Id", "regular expression"),
-        (
-            a_job(Arn="arn:aws:lambda:us-east-1:123456789012:function:f"),
-            "Targets[0].Arn",
-            "not supported",
+WRONG_TARGETS: list[tuple[Json, str, str]] = [
+    ({"Arn": QUEUE}, "Targets[0].Id", "must not be null"),
+    ({"Id": "a"}, "Targets[0].Arn", "must not be null"),
+    (a_job(Id="a b"), "Targets[0].Id", "regular expression"),
+    (
+        a_job(Arn="arn:aws:lambda:us-east-1:123456789012:function:f"),
+        "Targets[0].Arn",
+        "not supported",
+    ),
+    (a_job(Arn=f"{QUEUE}/x"), "Targets[0].Arn", "neither a name"),
+    ({"Id": "a", "Arn": QUEUE}, "Targets[0].BatchParameters", "is required for target a"),
+    (
+        a_job(BatchParameters={"JobName": "n"}),
+        "Targets[0].BatchParameters.JobDefinition",
+        "null",
+    ),
+    (
+        a_job(
+            BatchParameters={
+                "JobName": "n",
+                "JobDefinition": "d",
+                "ArrayProperties": {"Size": 1},
+            }
         ),
-        (a_job(Arn=f"{QUEUE}/x"), "Targets[0].Arn", "neither a name"),
-        ({"Id": "a", "Arn": QUEUE}, "Targets[0].BatchParameters", "is required for target a"),
-        (
-            a_job(BatchParameters={"JobName": "n"}),
-            "Targets[0].BatchParameters.JobDefinition",
-            "null",
-        ),
-        (
-            a_job(
-                BatchParameters={
-                    "JobName": "n",
-                    "JobDefinition": "d",
-                    "ArrayProperties": {"Size": 1},
-                }
-            ),
-            "Targets[0].BatchParameters.ArrayProperties.Size",
-            "greater than or equal to 2",
-        ),
-        (
-            {"Id": "a", "Arn": SQS, "BatchParameters": JOB["BatchParameters"]},
-            "Targets[0].BatchParameters",
-            "job-queue",
-        ),
-        (
-            {"Id": "a", "Arn": f"{SQS}.fifo"},
-            "Targets[0].SqsParameters.MessageGroupId",
-            "must be specified",
-        ),
-        (
-            {"Id": "a", "Arn": SQS, "SqsParameters": {"MessageGroupId": "g"}},
-            "Targets[0].SqsParameters.MessageGroupId",
-            "FIFO",
-        ),
-        (
-            {"Id": "a", "Arn": SQS, "EcsParameters": {"TaskDefinitionArn": "x"}},
-            "Targets[0].EcsParameters",
-            "use a job queue",
-        ),
-        (
-            {"Id": "a", "Arn": SQS, "Input": "{"},
-            "Targets[0].Input",
-            "JSON syntax error in input for target a",
-        ),
-        (
-            {"Id": "a", "Arn": SQS, "Input": "1", "InputPath": "$"},
-            "Targets[0].InputPath",
-            "Only one of Input",
-        ),
-        ({"Id": "a", "Arn": SQS, "InputPath": "detail"}, "Targets[0].InputPath", "no path"),
-        (
-            {"Id": "a", "Arn": SQS, "InputTransformer": {"InputTemplate": "<x>"}},
-            "Targets[0].InputTransformer.InputTemplate",
-            "contains invalid placeholder x",
-        ),
-        (
-            {
-                "Id": "a",
-                "Arn": SQS,
-                "InputTransformer": {"InputTemplate": "1", "InputPathsMap": {"AWS.x": "$"}},
-            },
-            "Targets[0].InputTransformer.InputPathsMap",
-            "do not begin with AWS",
-        ),
-        (
-            {"Id": "a", "Arn": SQS, "RetryPolicy": {"MaximumRetryAttempts": 186}},
-            "Targets[0].RetryPolicy.MaximumRetryAttempts",
-            "185",
-        ),
-        (
-            {"Id": "a", "Arn": SQS, "RetryPolicy": {"MaximumEventAgeInSeconds": 59}},
-            "Targets[0].RetryPolicy.MaximumEventAgeInSeconds",
-            "60",
-        ),
-        (
-            {"Id": "a", "Arn": SQS, "DeadLetterConfig": {"Arn": QUEUE}},
-            "Targets[0].DeadLetterConfig.Arn",
-            "SQS queue",
-        ),
-        (
-            {
-                "Id": "a",
-                "Arn": f"{ARN}:api-destination/d/x",
-                "HttpParameters": {"HeaderParameters": {"a b": "c"}},
-            },
-            "Targets[0].HttpParameters.HeaderParameters",
-            "regular expression",
-        ),
-    ],
-)
-async def test_a_wrong_target_is_refused_by_its_member(
-    events: EventStand, target: Json, member: str, says: str
-) -> None:
+        "Targets[0].BatchParameters.ArrayProperties.Size",
+        "greater than or equal to 2",
+    ),
+    (
+        {"Id": "a", "Arn": SQS, "BatchParameters": JOB["BatchParameters"]},
+        "Targets[0].BatchParameters",
+        "job-queue",
+    ),
+    (
+        {"Id": "a", "Arn": f"{SQS}.fifo"},
+        "Targets[0].SqsParameters.MessageGroupId",
+        "must be specified",
+    ),
+    (
+        {"Id": "a", "Arn": SQS, "SqsParameters": {"MessageGroupId": "g"}},
+        "Targets[0].SqsParameters.MessageGroupId",
+        "FIFO",
+    ),
+    (
+        {"Id": "a", "Arn": SQS, "EcsParameters": {"TaskDefinitionArn": "x"}},
+        "Targets[0].EcsParameters",
+        "use a job queue",
+    ),
+    (
+        {"Id": "a", "Arn": SQS, "Input": "{"},
+        "Targets[0].Input",
+        "JSON syntax error in input for target a",
+    ),
+    (
+        {"Id": "a", "Arn": SQS, "Input": "1", "InputPath": "$"},
+        "Targets[0].InputPath",
+        "Only one of Input",
+    ),
+    ({"Id": "a", "Arn": SQS, "InputPath": "detail"}, "Targets[0].InputPath", "no path"),
+    (
+        {"Id": "a", "Arn": SQS, "InputTransformer": {"InputTemplate": "<x>"}},
+        "Targets[0].InputTransformer.InputTemplate",
+        "contains invalid placeholder x",
+    ),
+    (
+        {
+            "Id": "a",
+            "Arn": SQS,
+            "InputTransformer": {"InputTemplate": "1", "InputPathsMap": {"AWS.x": "$"}},
+        },
+        "Targets[0].InputTransformer.InputPathsMap",
+        "do not begin with AWS",
+    ),
+    (
+        {"Id": "a", "Arn": SQS, "RetryPolicy": {"MaximumRetryAttempts": 186}},
+        "Targets[0].RetryPolicy.MaximumRetryAttempts",
+        "185",
+    ),
+    (
+        {"Id": "a", "Arn": SQS, "RetryPolicy": {"MaximumEventAgeInSeconds": 59}},
+        "Targets[0].RetryPolicy.MaximumEventAgeInSeconds",
+        "60",
+    ),
+    (
+        {"Id": "a", "Arn": SQS, "DeadLetterConfig": {"Arn": QUEUE}},
+        "Targets[0].DeadLetterConfig.Arn",
+        "SQS queue",
+    ),
+    (
+        {
+            "Id": "a",
+            "Arn": f"{ARN}:api-destination/d/x",
+            "HttpParameters": {"HeaderParameters": {"a b": "c"}},
+        },
+        "Targets[0].HttpParameters.HeaderParameters",
+        "regular expression",
+    ),
+]
+
+
+async def test_a_wrong_target_is_refused_by_its_member(events: EventStand) -> None:
     await events("PutRule", Name="r", EventPattern=PATTERN)
-    error = await refused(events, "PutTargets", Rule="r", Targets=[target])
-    assert (error.fields["member"], says in error.message) == (member, True), error.message
+    for target, member, says in WRONG_TARGETS:
+        error = await refused(events, "PutTargets", Rule="r", Targets=[target])
+        assert (error.fields["member"], says in error.message) == (member, True), error.message
     assert await events("ListTargetsByRule", Rule="r") == {}
 
 
@@ -387,27 +386,30 @@ async def secret_of(events: EventStand, name: str, key_path: Path) -> Json:
     return Sealer(key_path).unseal(sealed)
 
 
-@pytest.mark.parametrize(
-    ("kind", "parameters"),
-    [("BASIC", BASIC), ("OAUTH_CLIENT_CREDENTIALS", OAUTH), ("API_KEY", API_KEY)],
-)
 async def test_secrets_of_a_connection_are_written_and_never_read(
-    events: EventStand, key_path: Path, kind: str, parameters: Json
+    events: EventStand, key_path: Path
 ) -> None:
-    given = {**parameters, "InvocationHttpParameters": HTTP}
-    made = await events("CreateConnection", Name="c", AuthorizationType=kind, AuthParameters=given)
-    assert made["ConnectionState"] == "AUTHORIZED"
-    found = await events("DescribeConnection", Name="c")
-    assert (found["ConnectionArn"], found["AuthorizationType"]) == (made["ConnectionArn"], kind)
-    assert "hush" not in repr(found)
-    assert found["AuthParameters"]["InvocationHttpParameters"]["HeaderParameters"] == [
-        HTTP["HeaderParameters"][0],
-        {"Key": "X-Token", "IsValueSecret": True},
-    ]
-    secret = await secret_of(events, "c", key_path)
-    assert len([value for value in secret.values() if value.startswith("hush")]) >= 3
-    row = await events.conn.fetchrow("SELECT * FROM event_connections")
-    assert "hush" not in repr(dict(row))
+    for kind, parameters in (
+        ("BASIC", BASIC),
+        ("OAUTH_CLIENT_CREDENTIALS", OAUTH),
+        ("API_KEY", API_KEY),
+    ):
+        given = {**parameters, "InvocationHttpParameters": HTTP}
+        made = await events(
+            "CreateConnection", Name=kind, AuthorizationType=kind, AuthParameters=given
+        )
+        assert made["ConnectionState"] == "AUTHORIZED"
+        found = await events("DescribeConnection", Name=kind)
+        assert (found["ConnectionArn"], found["AuthorizationType"]) == (made["ConnectionArn"], kind)
+        assert "hush" not in repr(found)
+        assert found["AuthParameters"]["InvocationHttpParameters"]["HeaderParameters"] == [
+            HTTP["HeaderParameters"][0],
+            {"Key": "X-Token", "IsValueSecret": True},
+        ]
+        secret = await secret_of(events, kind, key_path)
+        assert len([value for value in secret.values() if value.startswith("hush")]) >= 3
+    rows = await events.conn.fetch("SELECT * FROM event_connections")
+    assert "hush" not in repr([dict(row) for row in rows])
     assert is_private(key_path)
 
 
@@ -442,73 +444,71 @@ async def test_a_connection_is_changed_member_by_member(events: EventStand, key_
         assert isinstance(await refused(events, operation, Name="c"), NotFound)
 
 
-@pytest.mark.parametrize(
-    ("members", "member"),
-    [
-        ({"AuthorizationType": "BASIC", "AuthParameters": BASIC}, "Name"),
-        ({"Name": "c", "AuthParameters": BASIC}, "AuthorizationType"),
-        ({"Name": "c", "AuthorizationType": "NONE", "AuthParameters": BASIC}, "AuthorizationType"),
-        ({"Name": "c", "AuthorizationType": "BASIC"}, "AuthParameters"),
-        (
-            {"Name": "c", "AuthorizationType": "BASIC", "AuthParameters": API_KEY},
-            "AuthParameters.BasicAuthParameters",
-        ),
-        (
-            {"Name": "c", "AuthorizationType": "BASIC", "AuthParameters": {**BASIC, **API_KEY}},
-            "AuthParameters.ApiKeyAuthParameters",
-        ),
-        (
-            {
-                "Name": "c",
-                "AuthorizationType": "BASIC",
-                "AuthParameters": {"BasicAuthParameters": {"Username": "a:b", "Password": "x"}},
-            },
-            "AuthParameters.BasicAuthParameters.Username",
-        ),
-        (
-            {
-                "Name": "c",
-                "AuthorizationType": "BASIC",
-                "AuthParameters": {
-                    **BASIC,
-                    "InvocationHttpParameters": {
-                        "HeaderParameters": [{"Key": "a", "Value": "b\r\nc: d"}]
-                    },
+WRONG_CONNECTIONS: list[tuple[Json, str]] = [
+    ({"AuthorizationType": "BASIC", "AuthParameters": BASIC}, "Name"),
+    ({"Name": "c", "AuthParameters": BASIC}, "AuthorizationType"),
+    ({"Name": "c", "AuthorizationType": "NONE", "AuthParameters": BASIC}, "AuthorizationType"),
+    ({"Name": "c", "AuthorizationType": "BASIC"}, "AuthParameters"),
+    (
+        {"Name": "c", "AuthorizationType": "BASIC", "AuthParameters": API_KEY},
+        "AuthParameters.BasicAuthParameters",
+    ),
+    (
+        {"Name": "c", "AuthorizationType": "BASIC", "AuthParameters": {**BASIC, **API_KEY}},
+        "AuthParameters.ApiKeyAuthParameters",
+    ),
+    (
+        {
+            "Name": "c",
+            "AuthorizationType": "BASIC",
+            "AuthParameters": {"BasicAuthParameters": {"Username": "a:b", "Password": "x"}},
+        },
+        "AuthParameters.BasicAuthParameters.Username",
+    ),
+    (
+        {
+            "Name": "c",
+            "AuthorizationType": "BASIC",
+            "AuthParameters": {
+                **BASIC,
+                "InvocationHttpParameters": {
+                    "HeaderParameters": [{"Key": "a", "Value": "b\r\nc: d"}]
                 },
             },
-            "AuthParameters.InvocationHttpParameters.HeaderParameters[0].Value",
-        ),
-        (
-            {
-                "Name": "c",
-                "AuthorizationType": "OAUTH_CLIENT_CREDENTIALS",
-                "AuthParameters": {
-                    "OAuthParameters": {
-                        **OAUTH["OAuthParameters"],
-                        "AuthorizationEndpoint": "ftp://x",
-                    }
-                },
+        },
+        "AuthParameters.InvocationHttpParameters.HeaderParameters[0].Value",
+    ),
+    (
+        {
+            "Name": "c",
+            "AuthorizationType": "OAUTH_CLIENT_CREDENTIALS",
+            "AuthParameters": {
+                "OAuthParameters": {
+                    **OAUTH["OAuthParameters"],
+                    "AuthorizationEndpoint": "ftp://x",
+                }
             },
-            "AuthParameters.OAuthParameters.AuthorizationEndpoint",
-        ),
-        (
-            {
-                "Name": "c",
-                "AuthorizationType": "BASIC",
-                "AuthParameters": BASIC,
-                "InvocationConnectivityParameters": {
-                    "ResourceParameters": {"ResourceConfigurationArn": "x"}
-                },
+        },
+        "AuthParameters.OAuthParameters.AuthorizationEndpoint",
+    ),
+    (
+        {
+            "Name": "c",
+            "AuthorizationType": "BASIC",
+            "AuthParameters": BASIC,
+            "InvocationConnectivityParameters": {
+                "ResourceParameters": {"ResourceConfigurationArn": "x"}
             },
-            "InvocationConnectivityParameters",
-        ),
-    ],
-)
-async def test_a_wrong_connection_is_refused_by_its_member(
-    events: EventStand, members: Json, member: str
-) -> None:
-    error = await refused(events, "CreateConnection", **members)
-    assert error.fields["member"] == member
+        },
+        "InvocationConnectivityParameters",
+    ),
+]
+
+
+async def test_a_wrong_connection_is_refused_by_its_member(events: EventStand) -> None:
+    for members, member in WRONG_CONNECTIONS:
+        error = await refused(events, "CreateConnection", **members)
+        assert error.fields["member"] == member
     assert await events("ListConnections") == {}
 
 
@@ -659,3 +659,65 @@ async def test_a_token_of_another_listing_is_refused(events: EventStand) -> None
         assert "nextToken is not one that this listing gave" in error.message
         error = await refused(events, operation, Limit=101, **members)
         assert "less than or equal to 100" in error.message
+
+
+# ------------------------------------------------------------------------------------ put events
+
+
+def an_event(**members: Any) -> Json:
+    return {"Source": "com.example", "DetailType": "t", "Detail": '{"a": 1}', **members}
+
+
+async def test_events_are_taken_in_each_by_itself(events: EventStand) -> None:
+    answer = await events(
+        "PutEvents",
+        Entries=[
+            an_event(Time=1_795_867_360.5, Resources=["arn:x"]),
+            an_event(Source="aws.batch"),
+            an_event(Detail="[]"),
+            an_event(Detail='{"a": ' * 200 + "1" + "}" * 200),
+            an_event(Detail='{"a": NaN}'),
+            an_event(Detail=""),
+            an_event(EventBusName="none"),
+            {"Source": "x"},
+            an_event(Time=-1.0),
+            an_event(),
+        ],
+    )
+    assert answer["FailedEntryCount"] == 8
+    assert [entry.get("ErrorCode") for entry in answer["Entries"]] == [
+        None,
+        "NotAuthorizedForSourceException",
+        "MalformedDetail",
+        "MalformedDetail",
+        "MalformedDetail",
+        "InvalidArgument",
+        "ResourceNotFoundException",
+        "InvalidArgument",
+        "InvalidArgument",
+        None,
+    ]
+    ids = [entry["EventId"] for entry in answer["Entries"] if "EventId" in entry]
+    assert len(set(ids)) == 2
+    rows = await events.conn.fetch("SELECT body FROM outbox WHERE kind = 'PUT' ORDER BY event_id")
+    assert json.loads(rows[0]["body"]) == {
+        "bus": "default",
+        "source": "com.example",
+        "detail-type": "t",
+        "time": "2026-11-28T12:02:40Z",
+        "resources": ["arn:x"],
+        "detail": {"a": 1},
+    }
+    assert len(rows) == 2
+
+
+async def test_a_request_of_events_that_is_wrong_is_refused_whole(events: EventStand) -> None:
+    for entries, says in (
+        ([], "greater than or equal to 1"),
+        ([an_event()] * 11, "less than or equal to 10"),
+        ([an_event(Detail='{"a": "' + "x" * 110_000 + '"}')] * 10, "over the limit"),
+        ([an_event(EventBusName="a b")], "regular expression"),
+        ([an_event(TraceHeader="x")], "Entries[0].TraceHeader is not supported"),
+    ):
+        assert says in (await refused(events, "PutEvents", Entries=entries)).message
+    assert await events.conn.fetchval("SELECT count(*) FROM outbox") == 0

@@ -14,6 +14,7 @@ from longshore.events.config import EventsConfig
 from longshore.events.connections import ApiDestinations, Connections
 from longshore.events.event_servicer import EventServicer
 from longshore.events.flow import flowing
+from longshore.events.putting import Putting
 from longshore.events.rules import Rules
 from longshore.events.sealing import Sealer
 from longshore.events.senders.opening import Openings
@@ -94,6 +95,7 @@ def _use_cases(config: EventsConfig, pool: Pool) -> UseCases:
     return UseCases(
         rules=Rules(pool),
         targets=Targets(pool),
+        putting=Putting(pool, config.arns),
         buses=Buses(pool),
         tags=Tags(pool),
         connections=Connections(pool, Sealer(config.key_path)),

@@ -13,11 +13,13 @@ from longshore.domain.checks import Json
 from longshore.domain.errors import InvalidRequest
 from longshore.domain.events.archive import ENABLED, Archive, Replay
 from longshore.domain.events.connection import ApiDestination, EventConnection
+from longshore.domain.events.putting import Refused
 from longshore.domain.events.rule import EventBus, Rule
 from longshore.domain.events.target import Target
 from longshore.events.archives import Archives, Replays
 from longshore.events.buses import Buses, Tags
 from longshore.events.connections import ApiDestinations, Connections
+from longshore.events.putting import Putting, Taken
 from longshore.events.rules import Rules, matches
 from longshore.events.targets import Failure, Targets
 from longshore.rpc.refused import refuse_members
@@ -36,6 +38,7 @@ class UseCases:
 
     rules: Rules
     targets: Targets
+    putting: Putting
     buses: Buses
     tags: Tags
     connections: Connections
@@ -147,6 +150,16 @@ class EventBridgeServicer(event_bridge_service_pb2_grpc.EventBridgeServiceServic
         """Answers a page of the names of the rules that have a target."""
         page = await self._do.targets.list_rules(_asked(request))
         return pb.ListRuleNamesByTargetResponse(rule_names=page.items, next_token=page.next_token)
+
+    async def PutEvents(
+        self, request: pb.PutEventsRequest, context: Context
+    ) -> pb.PutEventsResponse:
+        """Takes events in."""
+        entries = [_put(one) for one in await self._do.putting.put(_asked(request))]
+        return pb.PutEventsResponse(
+            failed_entry_count=sum(entry.HasField("error_code") for entry in entries),
+            entries=entries,
+        )
 
     async def CreateEventBus(
         self, request: pb.CreateEventBusRequest, context: Context
@@ -441,6 +454,12 @@ def _failure(failure: Failure) -> Json:
         "error_code": failure.code,
         "error_message": failure.message,
     }
+
+
+def _put(became: Taken | Refused) -> pb.PutEventsResultEntry:
+    if isinstance(became, Taken):
+        return pb.PutEventsResultEntry(event_id=became.event_id)
+    return pb.PutEventsResultEntry(error_code=became.code, error_message=became.message)
 
 
 def _rule(rule: Rule, arns: Arns) -> Json:

@@ -2095,6 +2095,178 @@ class TestEventPatternResponse(_message.Message):
 Global___TestEventPatternResponse: _TypeAlias = TestEventPatternResponse  # noqa: Y015
 
 @_typing.final
+class PutEventsRequest(_message.Message):
+    """Events to take in."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    ENDPOINT_ID_FIELD_NUMBER: _builtins.int
+    endpoint_id: _builtins.str
+    """A global endpoint. Refused."""
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___PutEventsRequestEntry]:
+        """Required. The events, 1 to 10, less than 1 MiB together."""
+
+    def __init__(
+        self,
+        *,
+        entries: _abc.Iterable[Global___PutEventsRequestEntry] | None = ...,
+        endpoint_id: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_endpoint_id", b"_endpoint_id", "endpoint_id", b"endpoint_id"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_endpoint_id", b"_endpoint_id", "endpoint_id", b"endpoint_id", "entries", b"entries"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__endpoint_id: _TypeAlias = _typing.Literal["endpoint_id"]  # noqa: Y015
+    _WhichOneofArgType__endpoint_id: _TypeAlias = _typing.Literal["_endpoint_id", b"_endpoint_id"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__endpoint_id) -> _WhichOneofReturnType__endpoint_id | None: ...
+
+Global___PutEventsRequest: _TypeAlias = PutEventsRequest  # noqa: Y015
+
+@_typing.final
+class PutEventsRequestEntry(_message.Message):
+    """An event to take in. It is refused by itself without source, detail type or detail."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIME_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    RESOURCES_FIELD_NUMBER: _builtins.int
+    DETAIL_TYPE_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    EVENT_BUS_NAME_FIELD_NUMBER: _builtins.int
+    TRACE_HEADER_FIELD_NUMBER: _builtins.int
+    time: _builtins.float
+    """When it happened; by default when it is taken in."""
+    source: _builtins.str
+    """Who says so, as in `com.example.app`; not beginning with `aws.`."""
+    detail_type: _builtins.str
+    """What kind of event it is."""
+    detail: _builtins.str
+    """What happened: a JSON object as text."""
+    event_bus_name: _builtins.str
+    """Name or ARN of the event bus. Default: `default`."""
+    trace_header: _builtins.str
+    """A header of AWS X-Ray. Refused."""
+    @_builtins.property
+    def resources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """ARNs of what it is about."""
+
+    def __init__(
+        self,
+        *,
+        time: _builtins.float | None = ...,
+        source: _builtins.str | None = ...,
+        resources: _abc.Iterable[_builtins.str] | None = ...,
+        detail_type: _builtins.str | None = ...,
+        detail: _builtins.str | None = ...,
+        event_bus_name: _builtins.str | None = ...,
+        trace_header: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_detail", b"_detail", "_detail_type", b"_detail_type", "_event_bus_name", b"_event_bus_name", "_source", b"_source", "_time", b"_time", "_trace_header", b"_trace_header", "detail", b"detail", "detail_type", b"detail_type", "event_bus_name", b"event_bus_name", "source", b"source", "time", b"time", "trace_header", b"trace_header"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_detail", b"_detail", "_detail_type", b"_detail_type", "_event_bus_name", b"_event_bus_name", "_source", b"_source", "_time", b"_time", "_trace_header", b"_trace_header", "detail", b"detail", "detail_type", b"detail_type", "event_bus_name", b"event_bus_name", "resources", b"resources", "source", b"source", "time", b"time", "trace_header", b"trace_header"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__detail: _TypeAlias = _typing.Literal["detail"]  # noqa: Y015
+    _WhichOneofArgType__detail: _TypeAlias = _typing.Literal["_detail", b"_detail"]  # noqa: Y015
+    _WhichOneofReturnType__detail_type: _TypeAlias = _typing.Literal["detail_type"]  # noqa: Y015
+    _WhichOneofArgType__detail_type: _TypeAlias = _typing.Literal["_detail_type", b"_detail_type"]  # noqa: Y015
+    _WhichOneofReturnType__event_bus_name: _TypeAlias = _typing.Literal["event_bus_name"]  # noqa: Y015
+    _WhichOneofArgType__event_bus_name: _TypeAlias = _typing.Literal["_event_bus_name", b"_event_bus_name"]  # noqa: Y015
+    _WhichOneofReturnType__source: _TypeAlias = _typing.Literal["source"]  # noqa: Y015
+    _WhichOneofArgType__source: _TypeAlias = _typing.Literal["_source", b"_source"]  # noqa: Y015
+    _WhichOneofReturnType__time: _TypeAlias = _typing.Literal["time"]  # noqa: Y015
+    _WhichOneofArgType__time: _TypeAlias = _typing.Literal["_time", b"_time"]  # noqa: Y015
+    _WhichOneofReturnType__trace_header: _TypeAlias = _typing.Literal["trace_header"]  # noqa: Y015
+    _WhichOneofArgType__trace_header: _TypeAlias = _typing.Literal["_trace_header", b"_trace_header"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__detail) -> _WhichOneofReturnType__detail | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__detail_type) -> _WhichOneofReturnType__detail_type | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__event_bus_name) -> _WhichOneofReturnType__event_bus_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__source) -> _WhichOneofReturnType__source | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__time) -> _WhichOneofReturnType__time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__trace_header) -> _WhichOneofReturnType__trace_header | None: ...
+
+Global___PutEventsRequestEntry: _TypeAlias = PutEventsRequestEntry  # noqa: Y015
+
+@_typing.final
+class PutEventsResponse(_message.Message):
+    """What was taken in."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAILED_ENTRY_COUNT_FIELD_NUMBER: _builtins.int
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    failed_entry_count: _builtins.int
+    """Always set. How many entries were refused."""
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___PutEventsResultEntry]:
+        """An entry for each event, in order."""
+
+    def __init__(
+        self,
+        *,
+        failed_entry_count: _builtins.int | None = ...,
+        entries: _abc.Iterable[Global___PutEventsResultEntry] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_failed_entry_count", b"_failed_entry_count", "failed_entry_count", b"failed_entry_count"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_failed_entry_count", b"_failed_entry_count", "entries", b"entries", "failed_entry_count", b"failed_entry_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__failed_entry_count: _TypeAlias = _typing.Literal["failed_entry_count"]  # noqa: Y015
+    _WhichOneofArgType__failed_entry_count: _TypeAlias = _typing.Literal["_failed_entry_count", b"_failed_entry_count"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__failed_entry_count) -> _WhichOneofReturnType__failed_entry_count | None: ...
+
+Global___PutEventsResponse: _TypeAlias = PutEventsResponse  # noqa: Y015
+
+@_typing.final
+class PutEventsResultEntry(_message.Message):
+    """How it went with one event."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    ERROR_CODE_FIELD_NUMBER: _builtins.int
+    ERROR_MESSAGE_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """Id of the event, if it was taken in."""
+    error_code: _builtins.str
+    """Name of the error."""
+    error_message: _builtins.str
+    """What is wrong."""
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str | None = ...,
+        error_code: _builtins.str | None = ...,
+        error_message: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_error_code", b"_error_code", "_error_message", b"_error_message", "_event_id", b"_event_id", "error_code", b"error_code", "error_message", b"error_message", "event_id", b"event_id"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error_code", b"_error_code", "_error_message", b"_error_message", "_event_id", b"_event_id", "error_code", b"error_code", "error_message", b"error_message", "event_id", b"event_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__error_code: _TypeAlias = _typing.Literal["error_code"]  # noqa: Y015
+    _WhichOneofArgType__error_code: _TypeAlias = _typing.Literal["_error_code", b"_error_code"]  # noqa: Y015
+    _WhichOneofReturnType__error_message: _TypeAlias = _typing.Literal["error_message"]  # noqa: Y015
+    _WhichOneofArgType__error_message: _TypeAlias = _typing.Literal["_error_message", b"_error_message"]  # noqa: Y015
+    _WhichOneofReturnType__event_id: _TypeAlias = _typing.Literal["event_id"]  # noqa: Y015
+    _WhichOneofArgType__event_id: _TypeAlias = _typing.Literal["_event_id", b"_event_id"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__error_code) -> _WhichOneofReturnType__error_code | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__error_message) -> _WhichOneofReturnType__error_message | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__event_id) -> _WhichOneofReturnType__event_id | None: ...
+
+Global___PutEventsResultEntry: _TypeAlias = PutEventsResultEntry  # noqa: Y015
+
+@_typing.final
 class CreateEventBusRequest(_message.Message):
     """The event bus to create."""
 

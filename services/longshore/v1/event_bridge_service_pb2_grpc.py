@@ -93,6 +93,11 @@ class EventBridgeServiceStub:
                 request_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.TestEventPatternRequest.SerializeToString,
                 response_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.TestEventPatternResponse.FromString,
                 _registered_method=True)
+        self.PutEvents = channel.unary_unary(
+                '/longshore.v1.EventBridgeService/PutEvents',
+                request_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.PutEventsRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.PutEventsResponse.FromString,
+                _registered_method=True)
         self.CreateEventBus = channel.unary_unary(
                 '/longshore.v1.EventBridgeService/CreateEventBus',
                 request_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.CreateEventBusRequest.SerializeToString,
@@ -316,6 +321,13 @@ class EventBridgeServiceServicer:
 
     def TestEventPattern(self, request, context):
         """Says whether a pattern is valid, and matches an event.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PutEvents(self, request, context):
+        """Takes events in. Each is taken or refused by itself; those that are taken are matched in order.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -577,6 +589,11 @@ def add_EventBridgeServiceServicer_to_server(servicer, server):
                     servicer.TestEventPattern,
                     request_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.TestEventPatternRequest.FromString,
                     response_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.TestEventPatternResponse.SerializeToString,
+            ),
+            'PutEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutEvents,
+                    request_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.PutEventsRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.PutEventsResponse.SerializeToString,
             ),
             'CreateEventBus': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateEventBus,
@@ -1020,6 +1037,33 @@ class EventBridgeService:
             '/longshore.v1.EventBridgeService/TestEventPattern',
             longshore_dot_v1_dot_event__bridge__service__pb2.TestEventPatternRequest.SerializeToString,
             longshore_dot_v1_dot_event__bridge__service__pb2.TestEventPatternResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PutEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.EventBridgeService/PutEvents',
+            longshore_dot_v1_dot_event__bridge__service__pb2.PutEventsRequest.SerializeToString,
+            longshore_dot_v1_dot_event__bridge__service__pb2.PutEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

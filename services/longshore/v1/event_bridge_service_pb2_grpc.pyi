@@ -48,6 +48,8 @@ class EventBridgeServiceStub:
     """Answers a page of the names of the rules that have a target, in order."""
     TestEventPattern: _aio.UnaryUnaryMultiCallable[_event_bridge_service_pb2.TestEventPatternRequest, _event_bridge_service_pb2.TestEventPatternResponse]
     """Says whether a pattern is valid, and matches an event."""
+    PutEvents: _aio.UnaryUnaryMultiCallable[_event_bridge_service_pb2.PutEventsRequest, _event_bridge_service_pb2.PutEventsResponse]
+    """Takes events in. Each is taken or refused by itself; those that are taken are matched in order."""
     CreateEventBus: _aio.UnaryUnaryMultiCallable[_event_bridge_service_pb2.CreateEventBusRequest, _event_bridge_service_pb2.CreateEventBusResponse]
     """Creates an event bus."""
     DescribeEventBus: _aio.UnaryUnaryMultiCallable[_event_bridge_service_pb2.DescribeEventBusRequest, _event_bridge_service_pb2.DescribeEventBusResponse]
@@ -209,6 +211,14 @@ class EventBridgeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_event_bridge_service_pb2.TestEventPatternRequest, _abc.Awaitable[_event_bridge_service_pb2.TestEventPatternResponse]],
     ) -> _abc.Awaitable[_event_bridge_service_pb2.TestEventPatternResponse]:
         """Says whether a pattern is valid, and matches an event."""
+
+    @_abc_1.abstractmethod
+    def PutEvents(
+        self,
+        request: _event_bridge_service_pb2.PutEventsRequest,
+        context: _aio.ServicerContext[_event_bridge_service_pb2.PutEventsRequest, _abc.Awaitable[_event_bridge_service_pb2.PutEventsResponse]],
+    ) -> _abc.Awaitable[_event_bridge_service_pb2.PutEventsResponse]:
+        """Takes events in. Each is taken or refused by itself; those that are taken are matched in order."""
 
     @_abc_1.abstractmethod
     def CreateEventBus(
