@@ -35,7 +35,11 @@ def compare(shape: Shape | None, message: Descriptor, seen: set[str]) -> None:
     if shape is not None and shape.name in seen:
         return
     seen.add(shape.name if shape is not None else "")
-    fields = {field.json_name: field for field in message.fields}
+    fields = {
+        field.json_name: field
+        for field in message.fields
+        if not field.GetOptions().Extensions[options_pb2.extension]
+    }
     assert set(fields) == set(members), message.name
     for name, member in members.items():
         field = fields[name]

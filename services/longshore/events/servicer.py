@@ -473,6 +473,7 @@ def _rule(rule: Rule, arns: Arns) -> Json:
         "description": rule.description,
         "role_arn": rule.role_arn,
         "event_bus_name": rule.bus,
+        "next_time": None if rule.due_at is None else _seconds(rule.due_at),
     }
 
 
