@@ -36,7 +36,13 @@ INSTANCES_STOP_SECONDS = 120.0
 INSTANCE_SECONDS = 90.0
 #: Who is stopped together: front doors first; the scheduler hears from instances how their jobs
 #: end.
-STOP_ORDER = (("gateway", "submission", "scaler"), ("provisioning",), ("scheduler",), ("logs",))
+STOP_ORDER = (
+    ("gateway", "submission", "scaler"),
+    ("provisioning",),
+    ("scheduler",),
+    ("events",),
+    ("logs",),
+)
 
 
 class Stack:
