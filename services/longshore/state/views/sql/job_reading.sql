@@ -41,7 +41,8 @@ CROSS JOIN LATERAL (
     SELECT coalesce(bool_or(kind = 'CANCEL'), false) AS cancels,
         coalesce(bool_or(kind = 'TERMINATE'), false) AS terminates
     FROM job_requests
-    WHERE job_requests.job_id = wanted.job_id AND job_requests.array_index = wanted.array_index
+    -- What is asked of an array is asked of its children: of many of them it takes a while.
+    WHERE job_requests.job_id = wanted.job_id AND job_requests.array_index IN (wanted.array_index, -1)
 ) AS request
 WHERE own.job_id IS NOT NULL
     OR (arrays.job_id IS NOT NULL AND wanted.array_index < parent.array_size)
