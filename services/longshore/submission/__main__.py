@@ -22,7 +22,9 @@ from longshore.submission.control_servicer import JobControlServicer
 from longshore.submission.convert import encode_container, encode_nodes, encode_task
 from longshore.submission.definitions import Definitions
 from longshore.submission.environments import Environments, Queues
+from longshore.submission.image_servicer import ImageServicer
 from longshore.submission.jobs import Jobs
+from longshore.submission.measuring import forget_queues
 from longshore.submission.policies import Policies
 from longshore.submission.rerunning import Rerunning
 from longshore.submission.servicer import SubmissionServicer
@@ -31,6 +33,8 @@ from longshore.submission.submit import Encoders, Submitter, forget_tokens
 from longshore.submission.tags import Tags
 from longshore.submission.updating import Updating, forget_outcomes
 from longshore.v1 import (
+    image_service_pb2,
+    image_service_pb2_grpc,
     job_control_service_pb2,
     job_control_service_pb2_grpc,
     submission_service_pb2,
@@ -41,9 +45,11 @@ log = structlog.get_logger()
 
 SERVICE = submission_service_pb2.DESCRIPTOR.services_by_name["SubmissionService"].full_name
 CONTROL = job_control_service_pb2.DESCRIPTOR.services_by_name["JobControlService"].full_name
+IMAGES = image_service_pb2.DESCRIPTOR.services_by_name["ImageService"].full_name
 HEALTH_SECONDS = 1.0
 RETRY_SECONDS = 1.0
-#: Between passes that forget old tokens, and outcomes that nobody took.
+#: Between passes that forget old tokens, outcomes that nobody took, and counts of queues that are
+#: gone.
 FORGET_SECONDS = 600.0
 
 
@@ -78,6 +84,9 @@ async def serving(config: SubmissionConfig, pool: Pool) -> AsyncIterator[GrpcSer
         ),
         CONTROL,
     )
+    server.add(
+        image_service_pb2_grpc.add_ImageServiceServicer_to_server, ImageServicer(pool), IMAGES
+    )
 
     async def report_health() -> None:
         await server.set_serving(await is_ready(pool))
@@ -99,6 +108,7 @@ async def serving(config: SubmissionConfig, pool: Pool) -> AsyncIterator[GrpcSer
 async def _forget(pool: Pool) -> None:
     await forget_tokens(pool)
     await forget_outcomes(pool)
+    await forget_queues(pool)
 
 
 async def main(stop: asyncio.Event) -> None:

@@ -15,7 +15,7 @@ from longshore.domain.catalogue import Catalogue, InstanceType
 from longshore.domain.environment import takes_nodes
 from longshore.domain.order import ON_DEMAND
 from longshore.domain.placing.lacking import Lacking
-from longshore.domain.placing.opening import is_slot
+from longshore.domain.placing.room import is_slot
 from longshore.domain.placing.shapes import Shape
 from longshore.domain.resources import Resources
 
