@@ -11,6 +11,7 @@ import uvloop
 from longshore.domain.errors import LongshoreError
 from longshore.runtime.config import ConfigError
 from longshore.runtime.logs import configure_logging
+from longshore.runtime.tracing import TracesConfig, tracing
 
 log = structlog.get_logger()
 
@@ -39,7 +40,8 @@ def run_until_stopped(name: str, main: Callable[[asyncio.Event], Awaitable[int |
     """
     configure_logging(name)
     try:
-        return uvloop.run(_run(main))
+        with tracing(name, TracesConfig.from_environment()):
+            return uvloop.run(_run(main))
     except ConfigError as error:
         sys.stderr.write(f"{name}: {error.message}\n")
         return 2

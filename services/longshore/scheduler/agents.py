@@ -42,17 +42,21 @@ COPY_SECONDS = 15.0
 class Agents:
     """The registry of the agents that are connected to this scheduler while it leads."""
 
-    def __init__(self, lead: Lead, details: DetailsCache, inbox: Inbox) -> None:
+    def __init__(
+        self, lead: Lead, details: DetailsCache, inbox: Inbox, traced: float | None = None
+    ) -> None:
         """Makes an empty registry.
 
         Args:
             lead: the lease and the mirror.
             details: of the jobs whose attempts agents are told of.
             inbox: takes that an attempt failed of which no agent can be told.
+            traced: which share of jobs' traces is kept; None: none are made.
         """
         self._lead = lead
         self._details = details
         self._inbox = inbox
+        self._traced = traced
         self.sessions: dict[str, Session] = {}
         self._notices: dict[str, Notice] = {}
         self._healths: dict[str, Health] = {}
@@ -255,7 +259,7 @@ class Agents:
         told = []
         for live, job in attempts:
             try:
-                told.append(convert.assignment(live, job, self._environment_id(live)))
+                told.append(convert.assignment(live, job, self._environment_id(live), self._traced))
             except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to this one
                 note(
                     "assignment",

@@ -40,6 +40,7 @@ _LISTS = (
     "reshaped",
     "altered",
     "tally",
+    "ended",
 )
 
 
@@ -85,6 +86,8 @@ class Changes:
     altered: list[Altered] = field(default_factory=list)
     #: What all that comes to in numbers, for the whole transaction.
     tally: list[Moved] = field(default_factory=list)
+    #: Jobs, children and parents that became final, in the whole transaction.
+    ended: list[JobKey] = field(default_factory=list)
     demand: Counter[int] = field(default_factory=Counter)
     settled: Counter[int] = field(default_factory=Counter)
     #: Whether the event log says anything of this transaction.
@@ -114,6 +117,8 @@ class Changes:
     ) -> None:
         """Adds to the event log, and to what is counted."""
         self.events.append(JobEvent(key, attempt_number, status, reason, self.now))
+        if status.final:
+            self.ended.append(key)
         if moved is not None:
             self.tally.append(moved)
 
