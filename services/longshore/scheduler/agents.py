@@ -124,7 +124,9 @@ class Agents:
                     self._mirror(lead.memory, registration, draining=checked.draining)
                 raise
             measure(changes.tally)
-            measure_boot(registration, checked.boot_seconds)
+            if checked.instance_type is not None and checked.boot_seconds is not None:
+                name = registration.compute_environment
+                measure_boot(name, checked.instance_type, checked.boot_seconds)
             # The mirror follows once all went well: a registration that fails costs no reload.
             draining = checked.draining
             self._mirror(memory, registration, draining=draining)

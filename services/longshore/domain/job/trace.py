@@ -19,7 +19,8 @@ from longshore.domain.job.job import JobKey, JobStatus
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 #: Characters of a `tracestate` that is kept, as the W3C asks of whoever passes it on.
 TRACESTATE_MAX = 512
-_TRACESTATE = re.compile(r"[\x20-\x7e\t]*")
+#: Nor may it have what gRPC's metadata cannot: tabs are no loss.
+_TRACESTATE = re.compile(r"[\x20-\x7e]*")
 #: Trace ids are sampled by their last eight bytes.
 _SAMPLED_OF = 2**64
 

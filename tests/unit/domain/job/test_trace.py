@@ -55,7 +55,7 @@ def test_what_is_no_context_is_as_if_nothing_came(text: str | None) -> None:
     assert parse_traceparent(text) is None
 
 
-@pytest.mark.parametrize("state", ["x" * 513, "a=\0", "a=é", "a=1\n"])
+@pytest.mark.parametrize("state", ["x" * 513, "a=\0", "a=é", "a=1\n", "a=1,\tb=2"])
 def test_a_state_that_cannot_be_kept_is_left_out(state: str) -> None:
     parent = parse_traceparent(f"00-{TRACE}-{SPAN}-01", state)
     assert parent is not None
