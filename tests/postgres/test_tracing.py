@@ -20,7 +20,7 @@ from longshore.runtime.tracing import TracesConfig, tracing
 CALLER = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 NO_TRACES = """
 import importlib, sys
-for name in ("agent", "gateway", "logs", "provisioning", "scaler", "scheduler", "submission"):
+for name in "agent events gateway logs provisioning scaler scheduler submission".split():
     importlib.import_module(f"longshore.{name}.__main__")
 from longshore.runtime.tracing import TracesConfig, continued, tracing
 with tracing("test", TracesConfig.from_environment({})), continued("x", {"traceparent": "x"}):
@@ -104,7 +104,7 @@ async def test_a_job_is_one_trace_from_its_caller_s_request_to_its_end(database_
 async def over_http(submission: str, headers: dict[str, str]) -> str:
     """Submits a job through the gateway, with headers besides."""
     stop, ready = asyncio.Event(), asyncio.get_running_loop().create_future()
-    config = GatewayConfig("127.0.0.1:0", submission)
+    config = GatewayConfig("127.0.0.1:0", {"submission": submission})
     async with asyncio.TaskGroup() as group:
         group.create_task(serve(config, stop, ready))
         url = f"http://127.0.0.1:{await ready}/v1/submitjob"

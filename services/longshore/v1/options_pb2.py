@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1alongshore/v1/options.proto\x12\x0clongshore.v1\x1a google/protobuf/descriptor.proto\"+\n\x0c\x41\x62sentMember\x12\x0e\n\x06member\x18\x01 \x01(\t\x12\x0b\n\x03why\x18\x02 \x01(\t\"U\n\tHttpRoute\x12\r\n\x03get\x18\x01 \x01(\tH\x00\x12\x0e\n\x04post\x18\x02 \x01(\tH\x00\x12\x10\n\x06\x64\x65lete\x18\x03 \x01(\tH\x00\x12\x0c\n\x04\x62ody\x18\x04 \x01(\tB\t\n\x07pattern:4\n\x08required\x12\x1d.google.protobuf.FieldOptions\x18\xd1\x86\x03 \x01(\x08\x88\x01\x01:0\n\x07\x61llowed\x12\x1d.google.protobuf.FieldOptions\x18\xd2\x86\x03 \x03(\t:4\n\x08\x61ny_case\x12\x1d.google.protobuf.FieldOptions\x18\xd3\x86\x03 \x01(\x08\x88\x01\x01:7\n\x0bunsupported\x12\x1d.google.protobuf.FieldOptions\x18\xd4\x86\x03 \x01(\t\x88\x01\x01:2\n\tsupported\x12\x1d.google.protobuf.FieldOptions\x18\xd5\x86\x03 \x03(\t:3\n\x07partial\x12\x1d.google.protobuf.FieldOptions\x18\xd6\x86\x03 \x01(\t\x88\x01\x01:5\n\textension\x12\x1d.google.protobuf.FieldOptions\x18\xd7\x86\x03 \x01(\x08\x88\x01\x01:M\n\x06\x61\x62sent\x12\x1f.google.protobuf.MessageOptions\x18\xd1\x86\x03 \x03(\x0b\x32\x1a.longshore.v1.AbsentMember:J\n\x04http\x12\x1e.google.protobuf.MethodOptions\x18\xd1\x86\x03 \x01(\x0b\x32\x17.longshore.v1.HttpRoute\x88\x01\x01:4\n\x07refused\x12\x1e.google.protobuf.MethodOptions\x18\xd2\x86\x03 \x01(\t\x88\x01\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1alongshore/v1/options.proto\x12\x0clongshore.v1\x1a google/protobuf/descriptor.proto\"+\n\x0c\x41\x62sentMember\x12\x0e\n\x06member\x18\x01 \x01(\t\x12\x0b\n\x03why\x18\x02 \x01(\t\"\x85\x01\n\x0bJsonService\x12\x15\n\rtarget_prefix\x18\x01 \x01(\t\x12\x17\n\x0finvalid_request\x18\x02 \x01(\t\x12\x11\n\tnot_found\x18\x03 \x01(\t\x12\x16\n\x0elimit_exceeded\x18\x04 \x01(\t\x12\x1b\n\x13precondition_failed\x18\x05 \x01(\t\"U\n\tHttpRoute\x12\r\n\x03get\x18\x01 \x01(\tH\x00\x12\x0e\n\x04post\x18\x02 \x01(\tH\x00\x12\x10\n\x06\x64\x65lete\x18\x03 \x01(\tH\x00\x12\x0c\n\x04\x62ody\x18\x04 \x01(\tB\t\n\x07pattern:4\n\x08required\x12\x1d.google.protobuf.FieldOptions\x18\xd1\x86\x03 \x01(\x08\x88\x01\x01:0\n\x07\x61llowed\x12\x1d.google.protobuf.FieldOptions\x18\xd2\x86\x03 \x03(\t:4\n\x08\x61ny_case\x12\x1d.google.protobuf.FieldOptions\x18\xd3\x86\x03 \x01(\x08\x88\x01\x01:7\n\x0bunsupported\x12\x1d.google.protobuf.FieldOptions\x18\xd4\x86\x03 \x01(\t\x88\x01\x01:2\n\tsupported\x12\x1d.google.protobuf.FieldOptions\x18\xd5\x86\x03 \x03(\t:3\n\x07partial\x12\x1d.google.protobuf.FieldOptions\x18\xd6\x86\x03 \x01(\t\x88\x01\x01:5\n\textension\x12\x1d.google.protobuf.FieldOptions\x18\xd7\x86\x03 \x01(\x08\x88\x01\x01:6\n\ncleared_by\x12\x1d.google.protobuf.FieldOptions\x18\xd8\x86\x03 \x01(\t\x88\x01\x01:M\n\x06\x61\x62sent\x12\x1f.google.protobuf.MessageOptions\x18\xd1\x86\x03 \x03(\x0b\x32\x1a.longshore.v1.AbsentMember:U\n\x0cjson_service\x12\x1f.google.protobuf.ServiceOptions\x18\xd1\x86\x03 \x01(\x0b\x32\x19.longshore.v1.JsonService\x88\x01\x01:J\n\x04http\x12\x1e.google.protobuf.MethodOptions\x18\xd1\x86\x03 \x01(\x0b\x32\x17.longshore.v1.HttpRoute\x88\x01\x01:4\n\x07refused\x12\x1e.google.protobuf.MethodOptions\x18\xd2\x86\x03 \x01(\t\x88\x01\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,6 +34,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ABSENTMEMBER']._serialized_start=78
   _globals['_ABSENTMEMBER']._serialized_end=121
-  _globals['_HTTPROUTE']._serialized_start=123
-  _globals['_HTTPROUTE']._serialized_end=208
+  _globals['_JSONSERVICE']._serialized_start=124
+  _globals['_JSONSERVICE']._serialized_end=257
+  _globals['_HTTPROUTE']._serialized_start=259
+  _globals['_HTTPROUTE']._serialized_end=344
 # @@protoc_insertion_point(module_scope)

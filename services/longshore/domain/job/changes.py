@@ -11,6 +11,7 @@ from longshore.domain.job.job import WHOLE, JobKey, JobStatus, Stop
 from longshore.domain.job.record import (
     AttemptMove,
     AttemptRef,
+    ImageStart,
     JobEvent,
     JobFlag,
     JobMove,
@@ -41,6 +42,7 @@ _LISTS = (
     "altered",
     "tally",
     "ended",
+    "image_starts",
 )
 
 
@@ -88,6 +90,8 @@ class Changes:
     tally: list[Moved] = field(default_factory=list)
     #: Jobs, children and parents that became final, in the whole transaction.
     ended: list[JobKey] = field(default_factory=list)
+    #: How attempts that began to run came by their images, with their instances.
+    image_starts: list[tuple[str, ImageStart]] = field(default_factory=list)
     demand: Counter[int] = field(default_factory=Counter)
     settled: Counter[int] = field(default_factory=Counter)
     #: Whether the event log says anything of this transaction.
