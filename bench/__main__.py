@@ -13,6 +13,7 @@ BENCHES = (
     "records.py",
     "endpoint.py",
     "event_pattern.py",
+    "log_reading.py",
 )
 
 if __name__ == "__main__":

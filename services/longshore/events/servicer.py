@@ -22,7 +22,7 @@ from longshore.events.connections import ApiDestinations, Connections
 from longshore.events.putting import Putting, Taken
 from longshore.events.rules import Rules, matches
 from longshore.events.targets import Failure, Targets
-from longshore.rpc.refused import refuse_members
+from longshore.rpc.refused import first_refusal
 from longshore.v1 import event_bridge_service_pb2 as pb
 from longshore.v1 import event_bridge_service_pb2_grpc
 
@@ -439,7 +439,8 @@ class EventBridgeServicer(event_bridge_service_pb2_grpc.EventBridgeServiceServic
 
 def _asked(request: Message) -> Json:
     """A request as AWS-shaped JSON, less what is refused."""
-    refuse_members(request)
+    if (refusal := first_refusal(request)) is not None:
+        raise refusal
     return MessageToDict(request)
 
 
