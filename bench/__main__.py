@@ -14,6 +14,7 @@ BENCHES = (
     "endpoint.py",
     "events.py",
     "event_pattern.py",
+    "log_reading.py",
 )
 
 if __name__ == "__main__":

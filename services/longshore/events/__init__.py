@@ -19,3 +19,5 @@ it is back; any number of these processes may run beside each other. Of a proces
 middle of matching nothing was done; what one had in hand to deliver is delivered by another a
 minute later, so that an event may come twice, with the same id, and is never lost.
 """
+
+import longshore.runtime.logs  # noqa: F401 - before structlog, see there

@@ -22,7 +22,7 @@ from longshore.events.connections import ApiDestinations, Connections
 from longshore.events.putting import Putting, Taken
 from longshore.events.rules import Rules, matches
 from longshore.events.targets import Failure, Targets
-from longshore.rpc.refused import refuse_members
+from longshore.rpc.refused import first_refusal
 from longshore.v1 import event_bridge_service_pb2 as pb
 from longshore.v1 import event_bridge_service_pb2_grpc
 
@@ -439,7 +439,8 @@ class EventBridgeServicer(event_bridge_service_pb2_grpc.EventBridgeServiceServic
 
 def _asked(request: Message) -> Json:
     """A request as AWS-shaped JSON, less what is refused."""
-    refuse_members(request)
+    if (refusal := first_refusal(request)) is not None:
+        raise refusal
     return MessageToDict(request)
 
 
@@ -473,6 +474,7 @@ def _rule(rule: Rule, arns: Arns) -> Json:
         "description": rule.description,
         "role_arn": rule.role_arn,
         "event_bus_name": rule.bus,
+        "next_time": None if rule.due_at is None else _seconds(rule.due_at),
     }
 
 

@@ -212,6 +212,7 @@ class DescribeRuleResponse(_message.Message):
     MANAGED_BY_FIELD_NUMBER: _builtins.int
     EVENT_BUS_NAME_FIELD_NUMBER: _builtins.int
     CREATED_BY_FIELD_NUMBER: _builtins.int
+    NEXT_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Always set. Name of the rule."""
     arn: _builtins.str
@@ -232,6 +233,8 @@ class DescribeRuleResponse(_message.Message):
     """Always set. Name of the rule's event bus."""
     created_by: _builtins.str
     """Always set. Account of the installation."""
+    next_time: _builtins.float
+    """When the schedule makes its next event. Not set while it makes none."""
     def __init__(
         self,
         *,
@@ -245,10 +248,11 @@ class DescribeRuleResponse(_message.Message):
         managed_by: _builtins.str | None = ...,
         event_bus_name: _builtins.str | None = ...,
         created_by: _builtins.str | None = ...,
+        next_time: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_arn", b"_arn", "_created_by", b"_created_by", "_description", b"_description", "_event_bus_name", b"_event_bus_name", "_event_pattern", b"_event_pattern", "_managed_by", b"_managed_by", "_name", b"_name", "_role_arn", b"_role_arn", "_schedule_expression", b"_schedule_expression", "_state", b"_state", "arn", b"arn", "created_by", b"created_by", "description", b"description", "event_bus_name", b"event_bus_name", "event_pattern", b"event_pattern", "managed_by", b"managed_by", "name", b"name", "role_arn", b"role_arn", "schedule_expression", b"schedule_expression", "state", b"state"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_arn", b"_arn", "_created_by", b"_created_by", "_description", b"_description", "_event_bus_name", b"_event_bus_name", "_event_pattern", b"_event_pattern", "_managed_by", b"_managed_by", "_name", b"_name", "_next_time", b"_next_time", "_role_arn", b"_role_arn", "_schedule_expression", b"_schedule_expression", "_state", b"_state", "arn", b"arn", "created_by", b"created_by", "description", b"description", "event_bus_name", b"event_bus_name", "event_pattern", b"event_pattern", "managed_by", b"managed_by", "name", b"name", "next_time", b"next_time", "role_arn", b"role_arn", "schedule_expression", b"schedule_expression", "state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_arn", b"_arn", "_created_by", b"_created_by", "_description", b"_description", "_event_bus_name", b"_event_bus_name", "_event_pattern", b"_event_pattern", "_managed_by", b"_managed_by", "_name", b"_name", "_role_arn", b"_role_arn", "_schedule_expression", b"_schedule_expression", "_state", b"_state", "arn", b"arn", "created_by", b"created_by", "description", b"description", "event_bus_name", b"event_bus_name", "event_pattern", b"event_pattern", "managed_by", b"managed_by", "name", b"name", "role_arn", b"role_arn", "schedule_expression", b"schedule_expression", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_arn", b"_arn", "_created_by", b"_created_by", "_description", b"_description", "_event_bus_name", b"_event_bus_name", "_event_pattern", b"_event_pattern", "_managed_by", b"_managed_by", "_name", b"_name", "_next_time", b"_next_time", "_role_arn", b"_role_arn", "_schedule_expression", b"_schedule_expression", "_state", b"_state", "arn", b"arn", "created_by", b"created_by", "description", b"description", "event_bus_name", b"event_bus_name", "event_pattern", b"event_pattern", "managed_by", b"managed_by", "name", b"name", "next_time", b"next_time", "role_arn", b"role_arn", "schedule_expression", b"schedule_expression", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__arn: _TypeAlias = _typing.Literal["arn"]  # noqa: Y015
     _WhichOneofArgType__arn: _TypeAlias = _typing.Literal["_arn", b"_arn"]  # noqa: Y015
@@ -264,6 +268,8 @@ class DescribeRuleResponse(_message.Message):
     _WhichOneofArgType__managed_by: _TypeAlias = _typing.Literal["_managed_by", b"_managed_by"]  # noqa: Y015
     _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
     _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    _WhichOneofReturnType__next_time: _TypeAlias = _typing.Literal["next_time"]  # noqa: Y015
+    _WhichOneofArgType__next_time: _TypeAlias = _typing.Literal["_next_time", b"_next_time"]  # noqa: Y015
     _WhichOneofReturnType__role_arn: _TypeAlias = _typing.Literal["role_arn"]  # noqa: Y015
     _WhichOneofArgType__role_arn: _TypeAlias = _typing.Literal["_role_arn", b"_role_arn"]  # noqa: Y015
     _WhichOneofReturnType__schedule_expression: _TypeAlias = _typing.Literal["schedule_expression"]  # noqa: Y015
@@ -284,6 +290,8 @@ class DescribeRuleResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__managed_by) -> _WhichOneofReturnType__managed_by | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__next_time) -> _WhichOneofReturnType__next_time | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__role_arn) -> _WhichOneofReturnType__role_arn | None: ...
     @_typing.overload
@@ -391,6 +399,7 @@ class Rule(_message.Message):
     ROLE_ARN_FIELD_NUMBER: _builtins.int
     MANAGED_BY_FIELD_NUMBER: _builtins.int
     EVENT_BUS_NAME_FIELD_NUMBER: _builtins.int
+    NEXT_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Always set. Name of the rule."""
     arn: _builtins.str
@@ -409,6 +418,8 @@ class Rule(_message.Message):
     """AWS service that it belongs to. Never set."""
     event_bus_name: _builtins.str
     """Always set. Name of the rule's event bus."""
+    next_time: _builtins.float
+    """When the schedule makes its next event. Not set while it makes none."""
     def __init__(
         self,
         *,
@@ -421,10 +432,11 @@ class Rule(_message.Message):
         role_arn: _builtins.str | None = ...,
         managed_by: _builtins.str | None = ...,
         event_bus_name: _builtins.str | None = ...,
+        next_time: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_arn", b"_arn", "_description", b"_description", "_event_bus_name", b"_event_bus_name", "_event_pattern", b"_event_pattern", "_managed_by", b"_managed_by", "_name", b"_name", "_role_arn", b"_role_arn", "_schedule_expression", b"_schedule_expression", "_state", b"_state", "arn", b"arn", "description", b"description", "event_bus_name", b"event_bus_name", "event_pattern", b"event_pattern", "managed_by", b"managed_by", "name", b"name", "role_arn", b"role_arn", "schedule_expression", b"schedule_expression", "state", b"state"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_arn", b"_arn", "_description", b"_description", "_event_bus_name", b"_event_bus_name", "_event_pattern", b"_event_pattern", "_managed_by", b"_managed_by", "_name", b"_name", "_next_time", b"_next_time", "_role_arn", b"_role_arn", "_schedule_expression", b"_schedule_expression", "_state", b"_state", "arn", b"arn", "description", b"description", "event_bus_name", b"event_bus_name", "event_pattern", b"event_pattern", "managed_by", b"managed_by", "name", b"name", "next_time", b"next_time", "role_arn", b"role_arn", "schedule_expression", b"schedule_expression", "state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_arn", b"_arn", "_description", b"_description", "_event_bus_name", b"_event_bus_name", "_event_pattern", b"_event_pattern", "_managed_by", b"_managed_by", "_name", b"_name", "_role_arn", b"_role_arn", "_schedule_expression", b"_schedule_expression", "_state", b"_state", "arn", b"arn", "description", b"description", "event_bus_name", b"event_bus_name", "event_pattern", b"event_pattern", "managed_by", b"managed_by", "name", b"name", "role_arn", b"role_arn", "schedule_expression", b"schedule_expression", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_arn", b"_arn", "_description", b"_description", "_event_bus_name", b"_event_bus_name", "_event_pattern", b"_event_pattern", "_managed_by", b"_managed_by", "_name", b"_name", "_next_time", b"_next_time", "_role_arn", b"_role_arn", "_schedule_expression", b"_schedule_expression", "_state", b"_state", "arn", b"arn", "description", b"description", "event_bus_name", b"event_bus_name", "event_pattern", b"event_pattern", "managed_by", b"managed_by", "name", b"name", "next_time", b"next_time", "role_arn", b"role_arn", "schedule_expression", b"schedule_expression", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__arn: _TypeAlias = _typing.Literal["arn"]  # noqa: Y015
     _WhichOneofArgType__arn: _TypeAlias = _typing.Literal["_arn", b"_arn"]  # noqa: Y015
@@ -438,6 +450,8 @@ class Rule(_message.Message):
     _WhichOneofArgType__managed_by: _TypeAlias = _typing.Literal["_managed_by", b"_managed_by"]  # noqa: Y015
     _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
     _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    _WhichOneofReturnType__next_time: _TypeAlias = _typing.Literal["next_time"]  # noqa: Y015
+    _WhichOneofArgType__next_time: _TypeAlias = _typing.Literal["_next_time", b"_next_time"]  # noqa: Y015
     _WhichOneofReturnType__role_arn: _TypeAlias = _typing.Literal["role_arn"]  # noqa: Y015
     _WhichOneofArgType__role_arn: _TypeAlias = _typing.Literal["_role_arn", b"_role_arn"]  # noqa: Y015
     _WhichOneofReturnType__schedule_expression: _TypeAlias = _typing.Literal["schedule_expression"]  # noqa: Y015
@@ -456,6 +470,8 @@ class Rule(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__managed_by) -> _WhichOneofReturnType__managed_by | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__next_time) -> _WhichOneofReturnType__next_time | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__role_arn) -> _WhichOneofReturnType__role_arn | None: ...
     @_typing.overload
