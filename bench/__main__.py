@@ -12,6 +12,7 @@ BENCHES = (
     "capacity.py",
     "records.py",
     "endpoint.py",
+    "events.py",
     "event_pattern.py",
     "log_reading.py",
 )

@@ -1,7 +1,11 @@
 """From what happens to who is told, through the service as it runs."""
 
 import asyncio
+import base64
+import contextlib
 import json
+import sqlite3
+import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,13 +30,13 @@ async def stand(database_url: str, tmp_path: Path) -> AsyncIterator[EventStand]:
         yield running
 
 
-async def hook(stand: EventStand, url: str, **rule: object) -> None:
+async def hook(stand: EventStand, url: str, *, key: str = "secret", **rule: object) -> None:
     """A rule whose target is a webhook, made as users make it."""
     connection = await stand(
         "CreateConnection",
         Name="c",
         AuthorizationType="API_KEY",
-        AuthParameters={"ApiKeyAuthParameters": {"ApiKeyName": "x-key", "ApiKeyValue": "secret"}},
+        AuthParameters={"ApiKeyAuthParameters": {"ApiKeyName": "x-key", "ApiKeyValue": key}},
     )
     destination = await stand(
         "CreateApiDestination",
@@ -216,3 +220,58 @@ async def test_two_services_share_the_work(
         await receiver.until(200)
         got = [json.loads(body) for _, body, _ in receiver.calls]
     assert sorted(numbers(got)) == list(range(200))
+
+
+async def test_the_example_keeps_items_of_what_it_is_told(
+    stand: EventStand, database_url: str, tmp_path: Path
+) -> None:
+    """Of jobs, tasks, hosts; by the patterns that public consumers use. One of these never matches.
+
+    Its `eventSource` stands outside `detail`.
+    """
+    secret = "whsec_" + base64.b64encode(b"k" * 32).decode()
+    table = tmp_path / "items.db"
+    example = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "examples.events", "--port", "0"),
+        *("--secret", secret, "--table", str(table)),
+        cwd=Path(__file__).parents[2],
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert example.stdout is not None
+    try:
+        url = (await example.stdout.readline()).decode().split()[-1]
+        ecs = {"detail-type": ["AWS API Call via CloudTrail"], "source": ["aws.ecs"]}
+        names = {"eventName": ["RunTask", "RegisterContainerInstance"]}
+        await hook(stand, url, key=secret, EventPattern=json.dumps(JOBS))
+        [target] = (await stand("ListTargetsByRule", Rule="r"))["Targets"]
+        for name, pattern in (
+            ("tasks", {"source": ["aws.ecs"], "detail-type": ["ECS Task State Change"]}),
+            ("calls", {**ecs, "detail": {**names, "eventSource": ["ecs.amazonaws.com"]}}),
+            ("never", {**ecs, "detail": names, "eventSource": ["ecs.amazonaws.com"]}),
+        ):
+            await stand("PutRule", Name=name, EventPattern=json.dumps(pattern))
+            await stand("PutTargets", Rule=name, Targets=[target])
+        async with scheduler_stand(database_url) as jobs:
+            await jobs.environment()
+            await jobs.queue()
+            await jobs.agent(vcpus=8, answers=lambda _: Ended())
+            job = await jobs.submit()
+            lines = []
+            async with asyncio.timeout(DEADLINE):
+                while len(lines) < 4 + 3 + 2:
+                    lines.append((await example.stdout.readline()).decode())
+    finally:
+        example.kill()
+        await example.wait()
+    with contextlib.closing(sqlite3.connect(table)) as db:
+        rows = db.execute("SELECT kind, id, item FROM items").fetchall()
+    items = {kind: (ident, json.loads(item)) for kind, ident, item in rows}
+    assert len(items) == len(rows) == 3
+    ident, item = items["jobs"]
+    assert ident == job
+    assert item["States"].keys() == {"RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED"}
+    _, task = items["tasks"]
+    assert task["States"].keys() == {"RunTask", "PENDING", "RUNNING", "STOPPED"}
+    assert (task["JobId"], task["CEName"], task["JobAttempt"]) == (job, "machines", "1")
+    _, host = items["hosts"]
+    assert (host["CEName"], host["InstanceId"]) == ("machines", "i-00000000000000000")

@@ -326,3 +326,23 @@ async def test_all_of_a_large_array_is_told_in_bounded_parts(
         await settle(matching)
     told = states(await delivered(pool))
     assert sorted(told) == sorted([(f"{array}:{n}", "RUNNABLE") for n in range(30)] * 2)
+
+
+async def test_agents_join_and_leave_clusters_as_at_aws(database_url: str, pool: Pool) -> None:
+    """What consumers cut the environment's name from is there."""
+    await rule(pool, {"detail": {"eventName": [{"suffix": "ContainerInstance"}]}})
+    matching = Matching(pool, ARNS)
+    async with scheduler_stand(database_url) as stand:
+        await ready(stand)
+        await stand.conn.execute("UPDATE agents SET status = 'LOST'")
+        await settle(matching)
+    joined, left = (event["detail"] for event in await delivered(pool))
+    assert joined["eventName"] == "RegisterContainerInstance"
+    assert left["eventName"] == "DeregisterContainerInstance"
+    cluster = joined["requestParameters"]["cluster"]
+    assert cluster.split("/")[-1].split("_Batch")[0] == "machines"
+    instance = joined["responseElements"]["containerInstance"]
+    assert instance["ec2InstanceId"] == "i-00000000000000000"
+    assert {"name": "CPU", "type": "INTEGER", "integerValue": 8192} in instance[
+        "registeredResources"
+    ]

@@ -57,6 +57,8 @@ ENTRIES = {
     "instances": Entry("instance", "List instances, the newest order first."),
     "instance": Entry("instance", "One instance.", is_group=True),
     "image": Entry("image", "Container images.", is_group=True),
+    "events": Entry("events", "Print events as they happen, or those of a time before."),
+    "dead-letter": Entry("dead_letter", "Events that could not be delivered.", is_group=True),
     "simulate": Entry(
         "simulate", "Run a workload in virtual time; print makespan, waiting times and cost."
     ),

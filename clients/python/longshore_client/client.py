@@ -5,11 +5,12 @@ from longshore_client.events import EventCalls
 from longshore_client.jobs import JobCalls
 from longshore_client.logs import LogCalls
 from longshore_client.resources import ResourceCalls
+from longshore_client.rules import RuleCalls
 
 
-class Client(LogCalls, JobCalls, ResourceCalls, CapacityCalls, EventCalls):
+class Client(LogCalls, JobCalls, ResourceCalls, CapacityCalls, EventCalls, RuleCalls):
     """Speaks to longshore's services; an async context manager.
 
-    See `Connection` for its settings, `JobCalls`, `LogCalls`, `ResourceCalls`, `CapacityCalls` and
-    `EventCalls` for what it does.
+    See `Connection` for its settings, `JobCalls`, `LogCalls`, `ResourceCalls`, `CapacityCalls`,
+    `EventCalls` and `RuleCalls` for what it does.
     """

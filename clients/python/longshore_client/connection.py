@@ -5,6 +5,7 @@ from typing import Self
 
 from longshore.v1 import (
     event_bridge_service_pb2_grpc,
+    event_service_pb2_grpc,
     image_service_pb2_grpc,
     job_control_service_pb2_grpc,
     log_service_pb2_grpc,
@@ -63,6 +64,7 @@ class Connection:
         self._provisioning = provisioning_service_pb2_grpc.ProvisioningServiceStub(provisioning)
         self._logs = log_service_pb2_grpc.LogServiceStub(logs)
         self._events = event_bridge_service_pb2_grpc.EventBridgeServiceStub(events)
+        self._watch = event_service_pb2_grpc.EventServiceStub(events)
 
     async def close(self) -> None:
         """Closes the channels; calls under way end at once."""

@@ -58,6 +58,7 @@ def _run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
         *[("env", name) for name in ("create", "list", "update", "delete")],
         *[("definition", name) for name in ("register", "list", "deregister")],
         *[("secret", name) for name in ("set", "list", "delete")],
+        *[("dead-letter", name) for name in ("list", "resend")],
     ],
 )
 def test_every_command_explains_itself(

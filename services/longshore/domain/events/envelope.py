@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from longshore.domain.arn import Arns
 from longshore.domain.checks import Json
-from longshore.domain.events.hops import HOPS_MEMBER
+from longshore.domain.events.hops import HOPS_MEMBER, HOPS_TAG
 from longshore.domain.events.occurrence import Happened, JobMoved, Kind, Told
 from longshore.domain.events.rule import DEFAULT_BUS
 from longshore.domain.job.job import JobStatus
@@ -37,6 +37,10 @@ _TASKS = {JobStatus.STARTING: "PENDING", JobStatus.RUNNING: "RUNNING"}
 _INSTANCES = {
     Kind.INSTANCE_STATE: DetailType.INSTANCE,
     Kind.SPOT_INTERRUPTION: DetailType.INTERRUPTION,
+}
+_ACTS = {
+    Kind.AGENT_JOINED: "RegisterContainerInstance",
+    Kind.AGENT_LEFT: "DeregisterContainerInstance",
 }
 
 
@@ -63,13 +67,25 @@ def sketches(happened: Happened) -> list[Sketch]:
         if happened.status is JobStatus.STARTING:
             found.append(Sketch(happened, DEFAULT_BUS, ECS, DetailType.API_CALL))
         return found
-    if happened.kind is Kind.PUT:
-        body = happened.body
-        return [Sketch(happened, body["bus"], body["source"], body["detail-type"])]
-    if happened.kind is Kind.QUEUE_BLOCKED:
-        status = JobStatus.RUNNABLE.value
-        return [Sketch(happened, DEFAULT_BUS, BATCH, DetailType.QUEUE_BLOCKED, status)]
-    return [Sketch(happened, DEFAULT_BUS, EC2, _INSTANCES[happened.kind])]
+    return [_told(happened)]
+
+
+def _told(told: Told) -> Sketch:
+    match told.kind:
+        case Kind.PUT:
+            body = told.body
+            return Sketch(told, body["bus"], body["source"], body["detail-type"])
+        case Kind.QUEUE_BLOCKED:
+            status = JobStatus.RUNNABLE.value
+            return Sketch(told, DEFAULT_BUS, BATCH, DetailType.QUEUE_BLOCKED, status)
+        case Kind.AGENT_JOINED | Kind.AGENT_LEFT:
+            return Sketch(told, DEFAULT_BUS, ECS, DetailType.API_CALL)
+        case Kind.API_CALL:
+            # Such as `batch.amazonaws.com`.
+            source = "aws." + str(told.body["eventSource"]).partition(".")[0]
+            return Sketch(told, DEFAULT_BUS, source, DetailType.API_CALL)
+        case _:
+            return Sketch(told, DEFAULT_BUS, EC2, _INSTANCES[told.kind])
 
 
 class Writer:
@@ -91,16 +107,28 @@ class Writer:
             described: the job that it is about, as it is now.
         """
         happened = sketch.happened
-        if isinstance(happened, JobMoved):
-            return None if described is None else self._of_job(sketch, happened, described)
-        if happened.kind is Kind.PUT:
-            return self._put(happened)
-        if happened.kind is Kind.QUEUE_BLOCKED:
-            return None if described is None else self._blocked(sketch, happened, described)
-        instance_id = happened.body["instance-id"]
-        return self._envelope(
-            sketch, str(happened.number), [self._arns.instance(instance_id)], happened.body
-        )
+        if isinstance(happened, Told):
+            return self._of_told(sketch, happened, described)
+        event = None if described is None else self._of_job(sketch, happened, described)
+        if event is not None and described is not None:
+            hops = described.tags.get(HOPS_TAG)
+            # Said here, since only whole jobs show their tags.
+            return event if hops is None else {**event, HOPS_MEMBER: hops}
+        return event
+
+    def _of_told(self, sketch: Sketch, told: Told, described: DescribedJob | None) -> Json | None:
+        match told.kind:
+            case Kind.PUT:
+                return self._put(told)
+            case Kind.QUEUE_BLOCKED:
+                return None if described is None else self._blocked(sketch, told, described)
+            case Kind.AGENT_JOINED | Kind.AGENT_LEFT:
+                return self._of_agent(sketch, told)
+            case Kind.API_CALL:
+                return self._envelope(sketch, str(told.number), [], told.body)
+            case _:
+                arn = self._arns.instance(told.body["instance-id"])
+                return self._envelope(sketch, str(told.number), [arn], told.body)
 
     def _of_job(self, sketch: Sketch, moved: JobMoved, described: DescribedJob) -> Json | None:
         moment = Moment(moved.status, moved.status_reason, moved.attempt, moved.at)
@@ -201,29 +229,62 @@ class Writer:
     def _run_task(self, moved: JobMoved, then: DescribedJob, own: AttemptRecord) -> Json:
         """The record of the call by which AWS would start an attempt."""
         job, environment = then.job, (own.compute_environment, own.environment_id)
+        asked: Json = {
+            "cluster": self._arns.cluster(*environment),
+            "taskDefinition": f"{job.definition_name}:{job.definition_revision}",
+            "tags": [
+                {"key": "aws:batch:compute-environment", "value": own.compute_environment},
+                {"key": "aws:batch:job-queue", "value": job.job_queue},
+            ],
+            "overrides": {"containerOverrides": [_override(then, own)]},
+        }
+        tasks = [{"taskArn": self._arns.attempt(*environment, own.attempt_id)}]
+        answered: Json = {"tasks": tasks, "failures": []}
+        return self._act("RunTask", str(uuid.UUID(own.attempt_id)), moved.at, asked, answered)
+
+    def _of_agent(self, sketch: Sketch, told: Told) -> Json:
+        """The call by which an instance would join its cluster at AWS, or leave it."""
+        body, name = told.body, _ACTS[told.kind]
+        given = body["environment_id"]
+        environment = body["compute_environment"], None if given is None else uuid.UUID(given)
+        arn = self._arns.container_instance(*environment, body["instance_id"])
+        joined = told.kind is Kind.AGENT_JOINED
+        attributes = {
+            "ecs.availability-zone": body["zone"],
+            "ecs.instance-type": body["instance_type"],
+        }
+        resources = {"CPU": body["vcpu_milli"] * 1024 // 1000, "MEMORY": body["memory_mib"]}
+        instance: Json = {
+            "containerInstanceArn": arn,
+            "ec2InstanceId": body["instance_id"],
+            "status": "ACTIVE" if joined else "INACTIVE",
+            "agentConnected": joined,
+            "attributes": [{"name": n, "value": v} for n, v in attributes.items() if v],
+            "registeredResources": [
+                {"name": n, "type": "INTEGER", "integerValue": v} for n, v in resources.items()
+            ],
+        }
+        asked: Json = {"cluster": self._arns.cluster(*environment)}
+        if not joined:
+            asked["containerInstance"] = arn
+        ident = str(self.event_id(f"{told.number}/call"))
+        record = self._act(name, ident, told.at, asked, {"containerInstance": instance})
+        return self._envelope(sketch, str(told.number), [], record)
+
+    def _act(self, name: str, ident: str, at: datetime, asked: Json, answered: Json) -> Json:
+        """The record of a call that Batch makes to ECS at AWS."""
         return {
             "eventVersion": "1.11",
             "userIdentity": {"type": "AWSService", "invokedBy": "batch.amazonaws.com"},
-            "eventTime": time_text(moved.at),
+            "eventTime": time_text(at),
             "eventSource": "ecs.amazonaws.com",
-            "eventName": "RunTask",
+            "eventName": name,
             "awsRegion": self._arns.region,
             "sourceIPAddress": "batch.amazonaws.com",
             "userAgent": "batch.amazonaws.com",
-            "requestParameters": {
-                "cluster": self._arns.cluster(*environment),
-                "taskDefinition": f"{job.definition_name}:{job.definition_revision}",
-                "tags": [
-                    {"key": "aws:batch:compute-environment", "value": own.compute_environment},
-                    {"key": "aws:batch:job-queue", "value": job.job_queue},
-                ],
-                "overrides": {"containerOverrides": [_override(then, own)]},
-            },
-            "responseElements": {
-                "tasks": [{"taskArn": self._arns.attempt(*environment, own.attempt_id)}],
-                "failures": [],
-            },
-            "eventID": str(self.event_id(f"{own.attempt_id}/RunTask")),
+            "requestParameters": asked,
+            "responseElements": answered,
+            "eventID": ident,
             "readOnly": False,
             "eventType": "AwsApiCall",
             "managementEvent": True,

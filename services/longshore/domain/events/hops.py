@@ -5,7 +5,7 @@ from longshore.domain.checks import Json
 #: A tag of jobs that events submitted: how many did so, one after the other.
 HOPS_TAG = "longshore:event-hops"
 HOPS_MAXIMUM = 8
-#: A member beside `detail` of events that were sent on to another bus.
+#: A member beside `detail` of events of such jobs, and of those that were sent on to another bus.
 HOPS_MEMBER = "longshore-hops"
 
 

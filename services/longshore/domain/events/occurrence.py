@@ -93,6 +93,10 @@ class Kind(StrEnum):
     QUEUE_BLOCKED = "QUEUE_BLOCKED"
     INSTANCE_STATE = "INSTANCE_STATE"
     SPOT_INTERRUPTION = "SPOT_INTERRUPTION"
+    AGENT_JOINED = "AGENT_JOINED"
+    AGENT_LEFT = "AGENT_LEFT"
+    #: A call as the audit log has it, which is CloudTrail's form.
+    API_CALL = "API_CALL"
     #: An event that was put in from outside.
     PUT = "PUT"
 

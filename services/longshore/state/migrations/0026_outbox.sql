@@ -12,7 +12,8 @@ CREATE INDEX all_job_events_outbox ON all_job_events (xid, event_id);
 CREATE TABLE outbox (
     event_id bigint PRIMARY KEY DEFAULT nextval('job_event_id'),
     xid bigint NOT NULL DEFAULT (pg_current_xact_id()::text::bigint),
-    kind text NOT NULL CHECK (kind IN ('QUEUE_BLOCKED', 'INSTANCE_STATE', 'SPOT_INTERRUPTION', 'PUT')),
+    kind text NOT NULL CHECK (kind IN ('QUEUE_BLOCKED', 'INSTANCE_STATE', 'SPOT_INTERRUPTION', 'AGENT_JOINED',
+        'AGENT_LEFT', 'API_CALL', 'PUT')),
     -- JSON. Text, since what comes from outside may hold what `jsonb` does not.
     body text NOT NULL,
     at timestamptz NOT NULL DEFAULT now()
@@ -85,6 +86,22 @@ $$;
 CREATE TRIGGER tell_interrupted AFTER UPDATE OF ends_at ON instances FOR EACH ROW
     WHEN (NEW.purchase_option = 'SPOT' AND OLD.ends_at IS NULL AND NEW.ends_at IS NOT NULL)
     EXECUTE FUNCTION tell_spot_interruption();
+
+-- An agent that joins or leaves is a container instance of its environment's cluster, to readers of ECS's calls.
+CREATE FUNCTION tell_agent() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO outbox (kind, body)
+    SELECT CASE WHEN NEW.status = 'LOST' THEN 'AGENT_LEFT' ELSE 'AGENT_JOINED' END,
+        json_build_object('instance_id', NEW.instance_id, 'compute_environment', NEW.compute_environment,
+            'environment_id', (SELECT e.uuid FROM compute_environments e WHERE e.name = NEW.compute_environment),
+            'instance_type', NEW.instance_type, 'vcpu_milli', NEW.vcpu_milli, 'memory_mib', NEW.memory_mib,
+            'zone', (SELECT i.zone FROM instances i WHERE i.instance_id = NEW.instance_id))::text;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER tell_joined AFTER INSERT ON agents FOR EACH ROW WHEN (NEW.status <> 'LOST') EXECUTE FUNCTION tell_agent();
+CREATE TRIGGER tell_left AFTER UPDATE OF status ON agents FOR EACH ROW
+    WHEN ((OLD.status = 'LOST') <> (NEW.status = 'LOST')) EXECUTE FUNCTION tell_agent();
 
 -- Counts changes of rules and targets: who keeps them in memory reads them again when it is another.
 CREATE TABLE event_rules_version (
