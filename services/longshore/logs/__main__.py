@@ -1,10 +1,13 @@
 """Starts the log service."""
 
 import asyncio
+import contextlib
 import sys
 
 import structlog
 
+from longshore.logs.archive import open_archive
+from longshore.logs.archiving import Archiver
 from longshore.logs.config import LogsConfig
 from longshore.logs.history import LogHistory
 from longshore.logs.service import LogsService
@@ -25,7 +28,18 @@ HISTORY_SECONDS = 3_600.0
 async def main(stop: asyncio.Event) -> None:
     """Serves until stopped."""
     config = LogsConfig.from_environment()
-    store = LogStore(config.directory)
+    async with contextlib.AsyncExitStack() as stack:
+        archiver = None
+        if config.archive is not None:
+            archive = await stack.enter_async_context(
+                open_archive(config.archive, config.directory)
+            )
+            archiver = Archiver(archive, config.directory, config.archive.cache_bytes)
+        await _serve(config, archiver, stop)
+
+
+async def _serve(config: LogsConfig, archiver: Archiver | None, stop: asyncio.Event) -> None:
+    store = LogStore(config.directory, archiver)
     service = LogsService(store)
     history = Loop("history", LogHistory(store, config.history).tick, HISTORY_SECONDS)
     server = GrpcServer(config.address)
@@ -39,9 +53,12 @@ async def main(stop: asyncio.Event) -> None:
             await server.set_serving(True)
             log.info("logs.serving", address=config.address, directory=str(config.directory))
             async with asyncio.TaskGroup() as group:
-                task = group.create_task(history.run())
+                tasks = [group.create_task(history.run())]
+                if archiver is not None:
+                    tasks.append(group.create_task(archiver.run()))
                 await stop.wait()
-                task.cancel()
+                for task in tasks:
+                    task.cancel()
             service.stop()
 
 

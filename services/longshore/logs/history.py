@@ -9,12 +9,12 @@ ended long before their last sibling may go earlier.
 import asyncio
 import os
 import time
-from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 
 import structlog
 
+from longshore.logs.archive import MARK
 from longshore.logs.store import LogStore
 
 log = structlog.get_logger()
@@ -42,9 +42,7 @@ class LogHistory:
         count = 0
         for folder in await asyncio.to_thread(lambda: self._store.folders):
             old = await asyncio.to_thread(_old, folder, before)
-            gone = self._store.forget(old)
-            await asyncio.to_thread(_delete, gone)
-            count += len(gone)
+            count += await self._store.delete_files(self._store.forget(old))
         if count:
             log.info("history.forgotten", what="logs", count=count)
 
@@ -53,16 +51,11 @@ def _old(folder: Path, before: float) -> list[Path]:
     """Logs of a folder that were last written before a time."""
     with os.scandir(folder) as entries:
         times = {entry.name: entry.stat().st_mtime for entry in entries}
-    return [
-        folder / name
-        for name, at in times.items()
-        if name.endswith(".log")
-        and max(at, times.get(name.removesuffix(".log") + ".complete", at)) < before
-    ]
-
-
-def _delete(paths: Iterable[Path]) -> None:
-    for path in paths:
-        # The mark last: without it half a log would look like all of it that there is so far.
-        path.unlink(missing_ok=True)
-        path.with_suffix(".complete").unlink(missing_ok=True)
+    # Of one whose file has gone the mark of the archive has its time.
+    last: dict[str, float] = {}
+    for name, at in times.items():
+        stem, _, suffix = name.rpartition(".")
+        if suffix in ("log", "archived", "complete"):
+            last[stem] = max(at, last.get(stem, at))
+    stored = (stem for stem in last if f"{stem}.log" in times or f"{stem}{MARK}" in times)
+    return [folder / f"{stem}.log" for stem in stored if last[stem] < before]

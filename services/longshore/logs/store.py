@@ -1,5 +1,8 @@
 """Logs as files: `<directory>/<2 digits>/<quoted name>.log`, and `.complete` beside it at the end.
 
+Where complete logs are archived, `.archived` stands beside it once the archive has it, and the
+`.log` may have gone.
+
 The digits are of the name's SHA-256, so that no directory grows too large. Quoting leaves letters,
 digits and `_.-~`; the rest becomes `%XX`, so a name can neither leave the directory nor be mistaken
 for another. Names too long for a file are cut and end in their hash.
@@ -15,6 +18,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from longshore.domain.errors import InvalidRequest, OutOfRange
+from longshore.logs.archive import MARK, Archive, archived_size
+from longshore.logs.archiving import Archiver
 
 #: Longest name of a log, in characters.
 NAME_LENGTH = 1024
@@ -30,12 +35,18 @@ class Log:
     Every look at the disk is taken on a thread, and changes come one after another.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Looks at what is stored; to be called on a thread."""
+    def __init__(self, path: Path, archive: Archive | None = None) -> None:
+        """Looks at what is stored; to be called on a thread.
+
+        Args:
+            path: where it is.
+            archive: where it is read once its file has gone.
+        """
         self.path = path
+        self._archive = archive
         self.complete_path = path.with_name(path.name.removesuffix(".log") + ".complete")
         self.complete = self.complete_path.exists()
-        self.size = path.stat().st_size if path.exists() else -1
+        self.size = path.stat().st_size if path.exists() else archived_size(path)
         self.readers = 0
         self._changing = asyncio.Lock()
         self._changed = asyncio.Event()
@@ -55,13 +66,33 @@ class Log:
         """Bytes stored."""
         return max(self.size, 0)
 
+    def read(self, begin: int, end: int) -> bytes:
+        """Bytes from a position to another, as far as they are there; to be called on a thread.
+
+        Raises:
+            NotFound: it has gone from the disk and from the archive.
+            Unavailable: the archive, which has it, does not answer.
+        """
+        try:
+            file = os.open(self.path, os.O_RDONLY)
+        except FileNotFoundError:
+            if self._archive is None or archived_size(self.path) < 0:
+                return b""  # deleted meanwhile
+            return self._archive.read_on_thread(self.path, begin, end)
+        try:
+            return os.pread(file, max(0, end - begin), begin)
+        finally:
+            os.close(file)
+
     async def changed_from(self, size: int) -> None:
         """Waits until there is more than so much, or nothing more will come."""
         while self.stored <= size and not self.complete:
             await self._changed.wait()
 
-    async def append(self, offset: int, data: bytes, *, complete: bool = False) -> None:
+    async def append(self, offset: int, data: bytes, *, complete: bool = False) -> bool:
         """Stores what is new of a chunk; if it is the last one, durably, and marks that.
+
+        Returns whether that completes the log.
 
         Raises:
             OutOfRange: the chunk begins after the end.
@@ -72,6 +103,8 @@ class Log:
                 await asyncio.to_thread(_make_durable, self.path, self.complete_path)
                 self.complete = True
                 self._wake()
+                return True
+            return False
 
     async def _store(self, offset: int, data: bytes) -> None:
         if offset > self.stored:
@@ -95,9 +128,16 @@ class Log:
 class LogStore:
     """All logs of the service."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, archiver: Archiver | None = None) -> None:
+        """Opens a directory of logs.
+
+        Args:
+            directory: where they are; made if need be.
+            archiver: takes those that are complete.
+        """
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._directory = directory
+        self._archiver = archiver
         self._logs: OrderedDict[str, Log] = OrderedDict()
         self._looking: dict[str, asyncio.Future[Log]] = {}
 
@@ -115,6 +155,24 @@ class LogStore:
             self._forget_some()
         self._logs.move_to_end(name)
         return log
+
+    async def append(self, log: Log, offset: int, data: bytes, *, complete: bool = False) -> None:
+        """Stores a chunk of a log.
+
+        Raises:
+            OutOfRange: the chunk begins after the end.
+        """
+        if await log.append(offset, data, complete=complete) and self._archiver is not None:
+            self._archiver.take(log.path)
+
+    async def delete_files(self, paths: Collection[Path]) -> int:
+        """Deletes logs that are forgotten; returns how many.
+
+        Those that the archive does not let go stay, for a later try.
+        """
+        free = set(paths) if self._archiver is None else await self._archiver.delete(paths)
+        await asyncio.to_thread(_delete, free)
+        return len(free)
 
     @property
     def folders(self) -> list[Path]:
@@ -136,7 +194,8 @@ class LogStore:
         looking = self._looking.get(name)
         if looking is None:
             path = self._path(name)
-            looking = asyncio.ensure_future(asyncio.to_thread(Log, path))
+            archive = None if self._archiver is None else self._archiver.archive
+            looking = asyncio.ensure_future(asyncio.to_thread(Log, path, archive))
             self._looking[name] = looking
             looking.add_done_callback(lambda _: self._looking.pop(name))
         return looking
@@ -157,6 +216,13 @@ class LogStore:
         if len(quoted) > _QUOTED_LENGTH:
             quoted = f"{quoted[: _QUOTED_LENGTH - 65]}~{digest}"
         return self._directory / digest[:2] / f"{quoted}.log"
+
+
+def _delete(paths: Collection[Path]) -> None:
+    for path in paths:
+        # The mark of the end last: without it half a log would look like all that there is so far.
+        for suffix in (".log", MARK, ".complete"):
+            path.with_suffix(suffix).unlink(missing_ok=True)
 
 
 def _write(path: Path, data: bytes, offset: int) -> None:

@@ -1,0 +1,273 @@
+"""Complete logs in an S3-compatible store, so that they outlive the machine and scale past it.
+
+What agents send is stored on the machine's disk first, as ever: the store is in nobody's way when
+a log is written. Once a log is complete it is uploaded, and beside it stands a mark (`.archived`)
+with its size: from then on the file is a copy, which may go when there is no room for it
+(`archiving`). Who reads a log whose file has gone gets ranges of its object. An object has the name
+of its file, below the prefix, so the mark can be made again from a listing.
+"""
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import os
+from collections.abc import AsyncIterator, Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import structlog
+
+from longshore.domain.errors import NotFound, Unavailable
+from longshore.runtime.aws import Api, RefusedByAws, chunks, open_api
+
+log = structlog.get_logger()
+
+#: A larger log is uploaded in parts of so many bytes; S3 takes 10,000 parts of 5 MiB at least.
+PART_BYTES = 16 * 1024 * 1024
+CALL_SECONDS = 30.0
+#: How long a thread waits for a range.
+READ_SECONDS = 60.0
+#: Objects that are deleted with one call.
+DELETED_AT_ONCE = 1_000
+#: S3 has no other name for a part that is not there.
+_ABSENT = frozenset({"NoSuchKey", "404", "NotFound"})
+MARK = ".archived"
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveConfig:
+    """Where the store is."""
+
+    bucket: str
+    #: Of the names of objects, `/` at its end included; may be empty.
+    prefix: str
+    region: str
+    endpoint_url: str = ""
+    #: Bytes of copies that are kept on the disk.
+    cache_bytes: int = 10 * 1024**3
+
+
+class Found(NamedTuple):
+    """An object of a listing."""
+
+    name: str
+    size: int
+    #: When it was uploaded, in epoch seconds.
+    at: float
+
+
+class Archive:
+    """The objects of a directory of logs."""
+
+    def __init__(self, api: Api, config: ArchiveConfig, directory: Path) -> None:
+        """Makes it; needs a running event loop.
+
+        Args:
+            api: the store.
+            config: where in it.
+            directory: where the files are.
+        """
+        self._api = api
+        self._config = config
+        self._directory = directory
+        self._loop = asyncio.get_running_loop()
+
+    async def upload(self, path: Path) -> int:
+        """Uploads a file that does not change any more, and marks it; returns its size.
+
+        Raises:
+            Unavailable: the store does not answer, or has something else now.
+            RefusedByAws: it says no.
+            OSError: the file cannot be read, or the mark not be written.
+        """
+        size = await asyncio.to_thread(lambda: path.stat().st_size)
+        if size > PART_BYTES:
+            await self._upload_parts(path, size)
+        else:
+            data = await asyncio.to_thread(_read, path, 0, size)
+            await self._call("put_object", path, Body=data, ContentMD5=_md5(data))
+        found = await self._call("head_object", path)
+        if found.get("ContentLength") != size:
+            raise Unavailable(f"{self._config.bucket} has another length of {path.name} now.")
+        await asyncio.to_thread(write_mark, path, size)
+        return int(size)
+
+    async def _upload_parts(self, path: Path, size: int) -> None:
+        upload_id = (await self._call("create_multipart_upload", path))["UploadId"]
+        try:
+            parts = []
+            for number, begin in enumerate(range(0, size, PART_BYTES), 1):
+                data = await asyncio.to_thread(_read, path, begin, min(begin + PART_BYTES, size))
+                answer = await self._call(
+                    "upload_part",
+                    path,
+                    UploadId=upload_id,
+                    PartNumber=number,
+                    Body=data,
+                    ContentMD5=_md5(data),
+                )
+                parts.append({"PartNumber": number, "ETag": answer["ETag"]})
+            await self._call(
+                "complete_multipart_upload",
+                path,
+                UploadId=upload_id,
+                MultipartUpload={"Parts": parts},
+            )
+        except BaseException:
+            # Parts that nobody completes are paid for; what cannot be told now expires by the
+            # bucket's own rules.
+            with contextlib.suppress(Unavailable, RefusedByAws):
+                await self._call("abort_multipart_upload", path, UploadId=upload_id)
+            raise
+
+    async def read(self, path: Path, begin: int, end: int) -> bytes:
+        """Bytes of a log from a position to another, as far as they are there.
+
+        Raises:
+            NotFound: the store does not have it.
+            Unavailable: it does not answer, or says no.
+        """
+        if begin >= end:
+            return b""
+        try:
+            answer = await self._call("get_object", path, Range=f"bytes={begin}-{end - 1}")
+        except RefusedByAws as error:
+            if error.code == "InvalidRange":
+                return b""
+            if error.code in _ABSENT:
+                raise NotFound(
+                    f"{self._config.bucket} has no {self._key(path)} any more."
+                ) from error
+            raise Unavailable(f"{self._config.bucket} does not let be read: {error}") from error
+        try:
+            async with asyncio.timeout(CALL_SECONDS), answer["Body"] as body:
+                data: bytes = await body.read()
+        except TimeoutError as error:
+            raise Unavailable(f"{self._config.bucket} does not go on with {path.name}.") from error
+        return data
+
+    def read_on_thread(self, path: Path, begin: int, end: int) -> bytes:
+        """The same for whoever reads on a thread, as logs are read."""
+        reading = asyncio.run_coroutine_threadsafe(self.read(path, begin, end), self._loop)
+        try:
+            return reading.result(READ_SECONDS)
+        except TimeoutError:
+            reading.cancel()
+            raise Unavailable(f"{self._config.bucket} does not answer in time.") from None
+
+    async def delete(self, paths: Collection[Path]) -> None:
+        """Deletes objects; those that are not there are as good as deleted.
+
+        Raises:
+            Unavailable: the store does not answer, or not all could be deleted.
+            RefusedByAws: it says no.
+        """
+        keys = [self._key(path) for path in paths]
+        for some in chunks(keys, DELETED_AT_ONCE):
+            answer = await self._api.call(
+                "delete_objects",
+                Bucket=self._config.bucket,
+                Delete={"Objects": [{"Key": key} for key in some], "Quiet": True},
+            )
+            if errors := answer.get("Errors"):
+                raise Unavailable(
+                    f"{self._config.bucket} did not delete {len(errors)} objects: "
+                    f"{errors[0].get('Message')}"
+                )
+
+    async def restore(self) -> int:
+        """Marks what is in the store and not known here, as after a new machine; returns how many.
+
+        Raises:
+            Unavailable: the store does not answer.
+            RefusedByAws: it says no.
+        """
+        count = 0
+        members: dict[str, Any] = {"Prefix": self._config.prefix}
+        while True:
+            answer = await self._api.call("list_objects_v2", Bucket=self._config.bucket, **members)
+            found = [
+                Found(
+                    entry["Key"].removeprefix(self._config.prefix),
+                    int(entry["Size"]),
+                    entry["LastModified"].timestamp(),
+                )
+                for entry in answer.get("Contents", ())
+            ]
+            count += await asyncio.to_thread(_restore, self._directory, found)
+            if not answer.get("NextContinuationToken"):
+                return count
+            members["ContinuationToken"] = answer["NextContinuationToken"]
+
+    async def _call(self, operation: str, path: Path, **members: Any) -> Any:
+        return await self._api.call(
+            operation, Bucket=self._config.bucket, Key=self._key(path), **members
+        )
+
+    def _key(self, path: Path) -> str:
+        return f"{self._config.prefix}{path.relative_to(self._directory).as_posix()}"
+
+
+@contextlib.asynccontextmanager
+async def open_archive(config: ArchiveConfig, directory: Path) -> AsyncIterator[Archive]:
+    """The store, with credentials from AWS's own chain."""
+    async with open_api(
+        "s3",
+        region=config.region,
+        endpoint_url=config.endpoint_url or None,
+        call_seconds=CALL_SECONDS,
+        # Stores that are none of AWS's have no names of hosts for their buckets, and know no
+        # checksums but MD5, which goes along.
+        s3={"addressing_style": "path" if config.endpoint_url else "auto"},
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+    ) as api:
+        yield Archive(api, config, directory)
+
+
+def archived_size(path: Path) -> int:
+    """The size of a log that is in the store; -1 if it is not there."""
+    try:
+        return int(path.with_suffix(MARK).read_text())
+    except (FileNotFoundError, ValueError):
+        return -1
+
+
+def write_mark(path: Path, size: int) -> None:
+    """Marks that a log is in the store. The mark has the time of the log, by which that is old."""
+    mark = path.with_suffix(MARK)
+    scratch = path.with_suffix(".mark")
+    scratch.write_text(str(size))
+    if path.exists():
+        stat = path.stat()
+        os.utime(scratch, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    scratch.replace(mark)
+
+
+def _restore(directory: Path, found: Collection[Found]) -> int:
+    count = 0
+    for name, size, at in found:
+        folder, _, file = name.partition("/")
+        path = directory / folder / file
+        is_ours = len(folder) == 2 and "/" not in file and file.endswith(".log")
+        if not is_ours or path.exists() or path.with_suffix(MARK).exists():
+            continue
+        path.parent.mkdir(exist_ok=True)
+        write_mark(path, size)
+        path.with_suffix(".complete").touch(0o640)
+        for suffix in (MARK, ".complete"):
+            os.utime(path.with_suffix(suffix), (at, at))
+        count += 1
+    return count
+
+
+def _read(path: Path, begin: int, end: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(begin)
+        return file.read(end - begin)
+
+
+def _md5(data: bytes) -> str:
+    return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()

@@ -1,0 +1,231 @@
+"""Complete logs in an S3-compatible store, on moto's server."""
+
+import asyncio
+import contextlib
+import os
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from longshore.domain.errors import NotFound, Unavailable
+from longshore.logs import archive as module
+from longshore.logs.archive import Archive, ArchiveConfig, archived_size, open_archive
+from longshore.logs.archiving import Archiver, take_stock
+from longshore.runtime.aws import Api, RefusedByAws
+
+LINE = b"2026-11-22T11:47:16.123456789Z stdout F line\n"
+
+
+class _Gate(Api):
+    """The store, which may be away or refuse some names; counts what is called."""
+
+    def __init__(self, api: Api) -> None:
+        self._behind = api
+        self.is_away = False
+        self.refused = ""
+        self.calls: list[str] = []
+
+    async def call(self, operation: str, *, repeatable: bool = True, **members: Any) -> Any:
+        self.calls.append(operation)
+        if self.is_away:
+            raise Unavailable("the store is away")
+        if self.refused and self.refused in members.get("Key", ""):
+            raise RefusedByAws("AccessDenied", "no")
+        return await self._behind.call(operation, repeatable=repeatable, **members)
+
+
+class _Stand:
+    def __init__(self, archive: Archive, gate: _Gate, directory: Path) -> None:
+        self.archive = archive
+        self.gate = gate
+        self.directory = directory
+
+    def log(self, name: str, content: bytes = LINE) -> Path:
+        """A complete log as the log service has it."""
+        path = self.directory / "ab" / f"{name}.log"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+        path.with_suffix(".complete").touch()
+        return path
+
+    def archiver(self, cache_bytes: int = 10**9) -> Archiver:
+        return Archiver(self.archive, self.directory, cache_bytes)
+
+
+@pytest.fixture
+async def config(moto_url: str) -> ArchiveConfig:
+    return ArchiveConfig(f"logs-{uuid.uuid4().hex}", "team/", "us-east-1", moto_url)
+
+
+@pytest.fixture
+async def stand(config: ArchiveConfig, tmp_path: Path) -> AsyncIterator[_Stand]:
+    async with open_archive(config, tmp_path) as archive:
+        await archive._api.call("create_bucket", Bucket=config.bucket)
+        gate = _Gate(archive._api)
+        yield _Stand(Archive(gate, config, tmp_path), gate, tmp_path)
+
+
+async def test_a_log_is_read_by_ranges_of_its_object(stand: _Stand) -> None:
+    path = stand.log("a%2Fb", b"0123456789")
+    assert await stand.archive.upload(path) == archived_size(path) == 10
+    path.unlink()
+    read = stand.archive.read
+    assert await read(path, 0, 10) == b"0123456789"
+    assert await read(path, 3, 5) == b"34"
+    assert await read(path, 8, 99) == b"89"
+    assert [await read(path, 10, 12), await read(path, 3, 3)] == [b"", b""]
+    assert await asyncio.to_thread(stand.archive.read_on_thread, path, 1, 3) == b"12"
+    with pytest.raises(NotFound, match="has no team/ab/none"):
+        await read(path.with_name("none.log"), 0, 1)
+
+
+async def test_a_large_log_is_uploaded_in_parts(
+    stand: _Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PART_BYTES", 5 * 1024 * 1024)
+    content = os.urandom(11 * 1024 * 1024)
+    path = stand.log("large", content)
+    await stand.archive.upload(path)
+    assert stand.gate.calls.count("upload_part") == 3
+    assert await stand.archive.read(path, 0, len(content)) == content
+    empty = stand.log("empty", b"")
+    await stand.archive.upload(empty)
+    assert archived_size(empty) == 0
+
+
+async def test_a_part_that_fails_leaves_no_mark_and_no_parts(
+    stand: _Stand, config: ArchiveConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PART_BYTES", 5 * 1024 * 1024)
+    path = stand.log("large", bytes(6 * 1024 * 1024))
+    call = stand.gate.call
+
+    async def broken(operation: str, **members: Any) -> Any:
+        if operation == "upload_part" and members["PartNumber"] == 2:
+            raise Unavailable("cut")
+        return await call(operation, **members)
+
+    monkeypatch.setattr(stand.gate, "call", broken)
+    with pytest.raises(Unavailable, match="cut"):
+        await stand.archive.upload(path)
+    assert archived_size(path) == -1
+    left = await call("list_multipart_uploads", Bucket=config.bucket)
+    assert not left.get("Uploads")
+
+
+async def test_copies_go_when_there_is_no_room_and_the_oldest_go_first(stand: _Stand) -> None:
+    archiver = stand.archiver(250)
+    assert await archiver.tick()
+    paths = []
+    for number in range(4):
+        paths.append(stand.log(f"log{number}", bytes(100)))
+        archiver.take(paths[-1])
+        assert await archiver.tick()
+    assert [path.exists() for path in paths] == [False, False, True, True]
+    assert [archived_size(path) for path in paths] == [100] * 4
+    # A next life knows what there is, and of what too much.
+    again = stand.archiver(150)
+    assert await again.tick()
+    assert [path.exists() for path in paths] == [False, False, False, True]
+
+
+async def test_a_store_that_is_away_loses_nothing(stand: _Stand) -> None:
+    """All stays on the disk, whatever the bound; it is uploaded when the store is back."""
+    paths = [stand.log(f"log{number}", bytes(100)) for number in range(3)]
+    archiver = stand.archiver(0)
+    stand.gate.is_away = True
+    assert not await archiver.tick()
+    stand.gate.is_away = False
+    assert await archiver.tick()
+    assert not [path for path in paths if path.exists()]
+    late = stand.log("late", bytes(100))
+    archiver.take(late)
+    stand.gate.is_away = True
+    assert not await archiver.tick()
+    assert late.exists()
+    task = asyncio.create_task(archiver.run())
+    stand.gate.is_away = False
+    async with asyncio.timeout(15):
+        while late.exists():
+            await asyncio.sleep(0.02)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert await stand.archive.read(late, 0, 100) == bytes(100)
+
+
+async def test_a_log_that_the_store_refuses_holds_no_other_up(stand: _Stand) -> None:
+    stand.gate.refused = "bad"
+    bad = [stand.log(f"bad{number}") for number in range(20)]
+    good = stand.log("good")
+    archiver = stand.archiver()
+    async with asyncio.timeout(15):
+        while archived_size(good) < 0:
+            await archiver.tick()
+    assert {archived_size(path) for path in bad} == {-1}
+
+
+async def test_what_is_deleted_goes_from_the_store_or_stays_whole(stand: _Stand) -> None:
+    archived, waiting = stand.log("archived"), stand.log("waiting")
+    archiver = stand.archiver()
+    await stand.archive.upload(archived)
+    stand.gate.is_away = True
+    assert await archiver.delete([archived, waiting]) == {waiting}
+    stand.gate.is_away = False
+    assert await archiver.delete([archived, waiting]) == {archived, waiting}
+    with pytest.raises(NotFound):
+        await stand.archive.read(archived, 0, 9)
+
+
+async def test_an_upload_under_way_is_over_before_its_log_is_deleted(stand: _Stand) -> None:
+    path = stand.log("log")
+    archiver = stand.archiver()
+    assert await archiver.tick()
+    other = stand.log("other")
+    archiver.take(other)
+    reached, go = asyncio.Event(), asyncio.Event()
+    upload = stand.archive.upload
+
+    async def slow(path: Path) -> int:
+        reached.set()
+        await go.wait()
+        return await upload(path)
+
+    with contextlib.ExitStack() as stack:
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setattr(stand.archive, "upload", slow)
+        ticking = asyncio.create_task(archiver.tick())
+        await reached.wait()
+        deleting = asyncio.create_task(archiver.delete([other]))
+        await asyncio.sleep(0)
+        go.set()
+        assert await deleting == {other}
+        assert await ticking
+    with pytest.raises(NotFound):
+        await stand.archive.read(other, 0, 9)
+    assert await stand.archive.read(path, 0, 9) == LINE[:9]
+
+
+async def test_another_machine_finds_what_the_first_one_stored(
+    stand: _Stand, config: ArchiveConfig, tmp_path: Path
+) -> None:
+    path = stand.log("log%2Fone")
+    await stand.archive.upload(path)
+    # What is not ours in the same bucket stays out.
+    for key in ("team/ab/x/y.log", "team/../evil.log", "team/ab/other.txt", "team/x.log"):
+        await stand.gate.call("put_object", Bucket=config.bucket, Key=key, Body=b"")
+    other = tmp_path / "other"
+    other.mkdir()
+    async with open_archive(config, other) as archive:
+        archiver = Archiver(archive, other, 10**9)
+        assert await archiver.tick()
+        found = other / "ab" / path.name
+        assert archived_size(found) == len(LINE)
+        assert await archive.read(found, 0, 99) == LINE
+        assert sorted(p.name for p in other.rglob("*") if p.is_file()) == [
+            "log%2Fone.archived",
+            "log%2Fone.complete",
+        ]
+    assert take_stock(other) == ([], [])
