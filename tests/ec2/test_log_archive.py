@@ -5,6 +5,7 @@ import contextlib
 import os
 import uuid
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,12 @@ from longshore.domain.errors import NotFound, Unavailable
 from longshore.logs import archive as module
 from longshore.logs.archive import Archive, ArchiveConfig, archived_size, open_archive
 from longshore.logs.archiving import Archiver, take_stock
+from longshore.logs.history import LogHistory
+from longshore.logs.paging import page_backward, page_forward
+from longshore.logs.service import LogsService
+from longshore.logs.store import LogStore
 from longshore.runtime.aws import Api, RefusedByAws
+from longshore.v1 import log_service_pb2 as pb
 
 LINE = b"2026-11-22T11:47:16.123456789Z stdout F line\n"
 
@@ -146,7 +152,7 @@ async def test_a_store_that_is_away_loses_nothing(stand: _Stand) -> None:
     stand.gate.is_away = True
     assert not await archiver.tick()
     assert late.exists()
-    task = asyncio.create_task(archiver.run())
+    task = asyncio.create_task(archiver.run(archiver.tick))
     stand.gate.is_away = False
     async with asyncio.timeout(15):
         while late.exists():
@@ -229,3 +235,126 @@ async def test_another_machine_finds_what_the_first_one_stored(
             "log%2Fone.complete",
         ]
     assert take_stock(other) == ([], [])
+
+
+NAME = "definition/default/0123456789abcdef0123456789abcdef"
+LINES = b"".join(
+    b"2026-11-22T11:47:%02d.%03d456789Z stdout F line %04d %s\n"
+    % (n // 1000, n % 1000, n, b"x" * 99)
+    for n in range(3_000)
+)
+
+
+class _Logs:
+    """A log service whose complete logs go to the store, and leave no copy."""
+
+    def __init__(self, archive: Archive, directory: Path) -> None:
+        self.archiver = Archiver(archive, directory, 0)
+        self.store = LogStore(directory, self.archiver)
+        self.service = LogsService(self.store)
+
+    async def append(self, data: bytes, *, complete: bool = False) -> pb.AppendLogsResponse:
+        return await self.service.append(
+            pb.AppendLogsRequest(log_stream_name=NAME, data=data, complete=complete)
+        )
+
+    async def texts(self, last: int = 0) -> list[str]:
+        request = pb.TailLogsRequest(log_stream_name=NAME, tail_lines=last)
+        parts = [part async for part in self.service.tail(request)]
+        assert parts[-1].complete
+        return [entry.text.decode()[:9] for part in parts for entry in part.entries]
+
+    async def events(self) -> tuple[Any, Any]:
+        """The first and the last page of events."""
+        view = (await self.store.log(NAME)).view
+        forward = await asyncio.to_thread(page_forward, view, 0, 10, None, None)
+        return forward, await asyncio.to_thread(page_backward, view, None, 10, None, None)
+
+
+@pytest.fixture
+async def logs(stand: _Stand) -> AsyncIterator[_Logs]:
+    logs = _Logs(stand.archive, stand.directory)
+    await logs.append(LINES, complete=True)
+    yield logs
+    await logs.store.catalogue.close()
+
+
+async def test_logs_are_read_as_before_once_their_files_have_gone(
+    stand: _Stand, logs: _Logs
+) -> None:
+    before = await logs.texts(), await logs.events()
+    assert await logs.archiver.tick()
+    assert not list(stand.directory.rglob("*.log"))
+    assert (await logs.texts(), await logs.events()) == before
+    assert await logs.texts(last=2) == ["line 2998", "line 2999"]
+    # An agent that asks again, and the next life of the service, need no store for the answer.
+    stand.gate.is_away = True
+    again = _Logs(stand.archive, stand.directory)
+    answer = await again.append(b"")
+    assert (answer.stored_bytes, answer.complete) == (len(LINES), True)
+    with pytest.raises(Unavailable):
+        await again.texts()
+    stand.gate.is_away = False
+    assert (await again.texts(), await again.events()) == before
+    await again.store.catalogue.close()
+
+
+async def test_a_new_machine_reads_and_lists_what_an_old_one_stored(
+    stand: _Stand, logs: _Logs, config: ArchiveConfig, tmp_path: Path
+) -> None:
+    before = await logs.texts(), await logs.events()
+    assert await logs.archiver.tick()
+    (known,) = await logs.store.catalogue.by_name(_jobs(logs), "", None, 9, descending=False)
+    async with open_archive(config, tmp_path / "new") as archive:
+        new = _Logs(archive, tmp_path / "new")
+        task = asyncio.create_task(new.archiver.run(new.store.take_stock))
+        async with asyncio.timeout(15):
+            while not new.store.catalogue.is_whole:
+                await asyncio.sleep(0.02)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert (await new.texts(), await new.events()) == before
+        (found,) = await new.store.catalogue.by_name(_jobs(new), "", None, 9, descending=False)
+        for member in ("name", "is_put", "first_event", "last_event", "bytes", "complete"):
+            assert getattr(found, member) == getattr(known, member), member
+        await new.store.catalogue.close()
+
+
+def _jobs(logs: _Logs) -> Any:
+    return logs.store.catalogue.groups["/aws/batch/job"]
+
+
+async def test_a_deleted_log_goes_from_the_store_or_is_not_deleted(
+    stand: _Stand, logs: _Logs, config: ArchiveConfig
+) -> None:
+    assert await logs.archiver.tick()
+    stand.gate.is_away = True
+    with pytest.raises(Unavailable, match="does not let go"):
+        await logs.store.delete(_jobs(logs), [NAME])
+    stand.gate.is_away = False
+    assert len(await logs.texts()) == 3_000
+    await logs.store.delete(_jobs(logs), [NAME])
+    assert not (await logs.store.log(NAME)).known
+    assert not list(stand.directory.glob("*/*"))
+    left = await stand.gate.call("list_objects_v2", Bucket=config.bucket)
+    assert not left.get("Contents")
+
+
+async def test_what_is_old_goes_from_the_store_too(
+    stand: _Stand, logs: _Logs, config: ArchiveConfig
+) -> None:
+    assert await logs.archiver.tick()
+    history = LogHistory(logs.store, timedelta(days=90))
+    await history.tick()
+    left = await stand.gate.call("list_objects_v2", Bucket=config.bucket)
+    assert len(left["Contents"]) == 2, "the log, and its marks"
+    for path in stand.directory.glob("*/*"):
+        os.utime(path, (1, 1))
+    stand.gate.is_away = True
+    await history.tick()
+    assert list(stand.directory.rglob("*.archived"))
+    stand.gate.is_away = False
+    await history.tick()
+    assert not list(stand.directory.rglob("*.archived"))
+    left = await stand.gate.call("list_objects_v2", Bucket=config.bucket)
+    assert not left.get("Contents")

@@ -1,29 +1,30 @@
-"""HTTP in, gRPC out: reads a request, calls the submission service, answers in AWS's form."""
+"""HTTP in, gRPC out: reads a request, calls the service behind, answers in AWS's form."""
 
 import asyncio
 import json
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
 import grpc
 import structlog
 from aiohttp import web
-from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import Counter, Gauge, Histogram
 
-from longshore.domain.errors import InvalidRequest, LongshoreError
-from longshore.gateway import fault
+from longshore.domain.errors import InvalidRequest, LongshoreError, Unavailable
+from longshore.gateway import event_stream, fault
+from longshore.gateway.behind import SERVICES
 from longshore.gateway.config import GatewayConfig
-from longshore.gateway.fault import Fault
-from longshore.gateway.operation import Operation, RouteTable
+from longshore.gateway.fault import BATCH, Fault, Names
+from longshore.gateway.operation import Operation, Operations
 from longshore.gateway.origin import is_known, is_own
 from longshore.gateway.signature import signed_region
 from longshore.rpc.errors import from_rpc_error
+from longshore.runtime.metrics import exposition
 
 log = structlog.get_logger()
 
@@ -34,13 +35,16 @@ SECONDS = Histogram(
     ["operation"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
-IN_HAND = Gauge("longshore_http_in_hand", "Requests being read, called or answered.")
+IN_HAND = Gauge("longshore_http_in_hand", "HTTP requests that are being read, called or answered.")
 
 HEALTH_SECONDS = 2.0
 #: `operation` of requests that reached none, in metrics and logs.
 NO_OPERATION = "-"
 
-_Call = Callable[..., Awaitable[Any]]
+_JSON = "application/json"
+
+_Call = Callable[..., Any]
+_Stream = Any
 
 
 class _FaultError(Exception):
@@ -54,21 +58,24 @@ class _FaultError(Exception):
 class Gateway:
     """Answers all requests of one listener."""
 
-    def __init__(
-        self, config: GatewayConfig, channel: grpc.aio.Channel, service: ServiceDescriptor
-    ) -> None:
+    def __init__(self, config: GatewayConfig, channels: Mapping[str, grpc.aio.Channel]) -> None:
+        """Makes a gateway.
+
+        Args:
+            config: the settings.
+            channels: to each of `SERVICES`, by its name.
+        """
         self._config = config
-        self._routes = RouteTable(service)
+        self._operations = Operations(s for services in SERVICES.values() for s in services)
         self._hosts = config.known_hosts
-        self._health = health_pb2_grpc.HealthStub(channel)
+        self._health = health_pb2_grpc.HealthStub(channels["submission"])
+        channel_of = {s.full_name: channels[name] for name in SERVICES for s in SERVICES[name]}
         self._calls: dict[str, _Call] = {
-            operation.name: channel.unary_unary(
-                operation.rpc,
-                request_serializer=operation.request_class.SerializeToString,
-                response_deserializer=operation.response_class.FromString,
-            )
-            for operation in self._routes.operations
+            operation.rpc: _call_of(channel_of[operation.service], operation)
+            for operation in self._operations.all
         }
+        #: Answers that go on for as long as their callers listen.
+        self._streams: set[_Stream] = set()
         #: Requests that were read, up to their answer.
         self._working = 0
         #: The deadlines of bodies that are being read, the oldest first.
@@ -77,6 +84,7 @@ class Gateway:
     def application(self) -> web.Application:
         """The aiohttp application; operations are routed here: aiohttp routes decoded paths."""
         application = web.Application()
+        application.on_shutdown.append(self._end_streams)
         application.router.add_get("/healthz", self.health)
         application.router.add_get("/metrics", self.metrics)
         # Line breaks too, which `.` is not.
@@ -105,7 +113,8 @@ class Gateway:
         """Prometheus metrics of this process."""
         if not self._is_meant(request):
             return refusal(fault.misdirected())
-        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        body, content_type = exposition()
+        return web.Response(body=body, headers={"Content-Type": content_type})
 
     async def answer(self, request: web.Request) -> web.Response:
         """Any request of the API."""
@@ -113,37 +122,51 @@ class Gateway:
         request_id = str(uuid.uuid4())
         path, _, query = request.raw_path.partition("?")
         segments = path.split("/")
-        found = self._routes.find(path, segments)
-        operation = found.get(request.method)
+        found = self._find(request, path, segments)
+        operation = found if isinstance(found, Operation) else None
         name = operation.name if operation else NO_OPERATION
+        names = operation.names if operation else BATCH
         IN_HAND.inc()
         with structlog.contextvars.bound_contextvars(operation=name, request_id=request_id):
             try:
                 refused = self._refused(request)
                 if refused is not None:
                     response = refusal(refused)
-                elif operation is not None:
-                    response = await self._serve(request, operation, segments, query, request_id)
-                elif found:
-                    response = refusal(fault.wrong_method(request.method, list(found)))
+                elif isinstance(found, Fault):
+                    response = refusal(found)
                 else:
-                    response = refusal(fault.unknown_operation(path))
+                    response = await self._serve(request, found, segments, query, request_id)
             except _FaultError as error:
                 response = refusal(error.answer)
             except LongshoreError as error:
-                response = refusal(Fault.of(error))
+                response = refusal(Fault.of(error, names))
             except Exception:
                 # Whatever it is, the caller gets AWS's form and the log gets the traceback.
                 log.exception("http.failed")
-                response = refusal(Fault.of(LongshoreError("unexpected")))
+                response = refusal(Fault.of(LongshoreError("unexpected"), names))
             finally:
                 IN_HAND.dec()
+            if operation is not None and response.content_type == _JSON:
+                response.content_type = operation.media_type
             response.headers["x-amzn-RequestId"] = request_id
             seconds = time.perf_counter() - started
             REQUESTS.labels(name, response.status).inc()
             SECONDS.labels(name).observe(seconds)
             log.info("http.answered", status=response.status, seconds=round(seconds, 6))
         return response
+
+    def _find(self, request: web.Request, path: str, segments: list[str]) -> Operation | Fault:
+        """The operation that is asked for, or why there is none."""
+        target = request.headers.get("X-Amz-Target")
+        if target is not None and request.method == "POST" and path == "/":
+            return self._operations.target(target) or fault.unknown_target(target)
+        routes = self._operations.routes(path, segments)
+        route = routes.get(request.method)
+        if route is not None:
+            return route
+        if routes:
+            return fault.wrong_method(request.method, list(routes))
+        return fault.unknown_operation(path)
 
     def _refused(self, request: web.Request) -> Fault | None:
         """Why a request is not even read, if so."""
@@ -169,7 +192,7 @@ class Gateway:
     ) -> web.Response:
         if operation.refusal is not None:
             raise operation.refusal.with_traceback(None)
-        body = await self._body(request)
+        body = await self._body(request, operation)
         if self._working >= self._config.concurrency:
             raise _FaultError(fault.too_many_requests())
         self._working += 1
@@ -187,22 +210,71 @@ class Gateway:
         request_id: str,
         body: bytes,
     ) -> web.Response:
-        message = operation.read(segments, query, _decoded(body))
+        message = operation.read(segments, query, _decoded(body, operation.names))
         metadata = [("x-request-id", request_id)]
         region = signed_region(request.headers.get("Authorization"))
         if region is not None:
             metadata.append(("x-longshore-region", region))
+        call = self._calls[operation.rpc]
         try:
-            answer = await self._calls[operation.name](
-                message, timeout=self._config.timeout_seconds, metadata=metadata
-            )
+            if operation.streams:
+                # Refusals come in place of the first message, and are answered as any other.
+                stream = call(message, metadata=metadata)
+                async with asyncio.timeout(self._config.timeout_seconds):
+                    first = await stream.read()
+                return self._streamed(request, operation, stream, first)
+            answer = await call(message, timeout=self._config.timeout_seconds, metadata=metadata)
         except grpc.aio.AioRpcError as error:
             failure = from_rpc_error(error)
             log.info("rpc.failed", code=error.code().name, error=failure.message)
             raise failure from None
+        except TimeoutError:
+            stream.cancel()
+            raise Unavailable("The service did not answer in time.") from None
         return _response(HTTPStatus.OK, operation.write(answer))
 
-    async def _body(self, request: web.Request) -> bytes:
+    def _streamed(
+        self, request: web.Request, operation: Operation, stream: _Stream, first: Any
+    ) -> web.Response:
+        """The answer that goes on for as long as there are messages and the caller listens."""
+        return web.Response(
+            body=self._messages(request, operation, stream, first),
+            content_type=event_stream.MEDIA_TYPE,
+        )
+
+    async def _messages(
+        self, request: web.Request, operation: Operation, stream: _Stream, first: Any
+    ) -> AsyncIterator[bytes]:
+        loop = asyncio.get_running_loop()
+        self._streams.add(stream)
+        try:
+            yield event_stream.event("initial-response", {})
+            message = first
+            while isinstance(message, operation.response_class):
+                ((kind, value),) = operation.write(message).items()
+                # Whoever does not take it in time is not there any more.
+                deadline = loop.call_later(self._config.timeout_seconds, _abort, request)
+                yield event_stream.event(kind, value)
+                deadline.cancel()
+                message = await stream.read()
+        except grpc.aio.AioRpcError as error:
+            answer = Fault.of(from_rpc_error(error), operation.names)
+            yield event_stream.failure(answer.code, answer.message)
+        except asyncio.CancelledError:
+            if stream in self._streams:
+                raise
+        finally:
+            self._streams.discard(stream)
+            stream.cancel()
+
+    async def _end_streams(self, _application: web.Application) -> None:
+        """Ends all answers that go on, when the gateway stops."""
+        streams = list(self._streams)
+        self._streams.clear()
+        for stream in streams:
+            stream.cancel()
+
+    async def _body(self, request: web.Request, operation: Operation) -> bytes:
         """The whole body, within the limits of size and time.
 
         It takes no place from requests that were read. Of bodies as many are read at one time as
@@ -214,9 +286,9 @@ class Gateway:
             raise InvalidRequest(
                 f"The request body must be sent as it is, not in Content-Encoding {encoding[:64]}."
             )
-        limit = self._config.body_bytes
+        limit, names = max(self._config.body_bytes, operation.body_bytes), operation.names
         if (request.content_length or 0) > limit:
-            raise _FaultError(fault.oversize(limit))
+            raise _FaultError(fault.oversize(limit, names))
         body, this, began = bytearray(), object(), time.monotonic()
         try:
             async with asyncio.timeout(self._config.timeout_seconds) as deadline:
@@ -225,7 +297,7 @@ class Gateway:
                 async for chunk in request.content.iter_any():
                     body += chunk
                     if len(body) > limit:
-                        raise _FaultError(fault.oversize(limit))
+                        raise _FaultError(fault.oversize(limit, names))
         except TimeoutError:
             raise _FaultError(fault.too_slow(round(time.monotonic() - began, 1))) from None
         except (web.RequestPayloadError, ConnectionError):
@@ -242,14 +314,28 @@ class Gateway:
                 deadline.reschedule(asyncio.get_running_loop().time())
 
 
-def _decoded(body: bytes) -> Any:
+def _call_of(channel: grpc.aio.Channel, operation: Operation) -> _Call:
+    make = channel.unary_stream if operation.streams else channel.unary_unary
+    return make(
+        operation.rpc,
+        request_serializer=operation.request_class.SerializeToString,
+        response_deserializer=operation.response_class.FromString,
+    )
+
+
+def _abort(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.abort()
+
+
+def _decoded(body: bytes, names: Names) -> Any:
     """The body's JSON; nothing at all means no members."""
     if not body.strip():
         return {}
     try:
         return json.loads(body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
-        raise InvalidRequest("The request body is not valid JSON.") from None
+        raise _FaultError(fault.not_json(names)) from None
 
 
 def _refuse_constant(name: str) -> None:
@@ -260,7 +346,7 @@ def _refuse_constant(name: str) -> None:
 def _response(status: int, value: Any) -> web.Response:
     # A message that repeats a caller's text may hold half a surrogate pair: no reason to fail.
     body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
-    return web.Response(status=status, body=body, content_type="application/json")
+    return web.Response(status=status, body=body, content_type=_JSON)
 
 
 def refusal(answer: Fault) -> web.Response:

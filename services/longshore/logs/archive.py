@@ -33,7 +33,11 @@ READ_SECONDS = 60.0
 DELETED_AT_ONCE = 1_000
 #: S3 has no other name for a part that is not there.
 _ABSENT = frozenset({"NoSuchKey", "404", "NotFound"})
+#: More than what stands beside a log may have.
+BESIDE_BYTES = 64 * 1024 * 1024
 MARK = ".archived"
+#: What stands beside a log that is not told by it, or would take reading all of it.
+BESIDE = (".marks", ".name")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,11 @@ class Archive:
         found = await self._call("head_object", path)
         if found.get("ContentLength") != size:
             raise Unavailable(f"{self._config.bucket} has another length of {path.name} now.")
+        for suffix in BESIDE:
+            with contextlib.suppress(FileNotFoundError):
+                data = await asyncio.to_thread(path.with_suffix(suffix).read_bytes)
+                beside = path.with_suffix(suffix)
+                await self._call("put_object", beside, Body=data, ContentMD5=_md5(data))
         await asyncio.to_thread(write_mark, path, size)
         return int(size)
 
@@ -164,7 +173,9 @@ class Archive:
             Unavailable: the store does not answer, or not all could be deleted.
             RefusedByAws: it says no.
         """
-        keys = [self._key(path) for path in paths]
+        keys = [
+            self._key(path.with_suffix(suffix)) for path in paths for suffix in (".log", *BESIDE)
+        ]
         for some in chunks(keys, DELETED_AT_ONCE):
             answer = await self._api.call(
                 "delete_objects",
@@ -197,6 +208,9 @@ class Archive:
                 for entry in answer.get("Contents", ())
             ]
             count += await asyncio.to_thread(_restore, self._directory, found)
+            for path in await asyncio.to_thread(_beside, self._directory, found):
+                data = await self.read(path, 0, BESIDE_BYTES)
+                await asyncio.to_thread(path.write_bytes, data)
             if not answer.get("NextContinuationToken"):
                 return count
             members["ContinuationToken"] = answer["NextContinuationToken"]
@@ -246,13 +260,24 @@ def write_mark(path: Path, size: int) -> None:
     scratch.replace(mark)
 
 
+def _beside(directory: Path, found: Collection[Found]) -> list[Path]:
+    """What is not here of what stands beside logs that only the store has."""
+    paths = [directory / name for name, _, _ in found if name.endswith(BESIDE) and _is_ours(name)]
+    return [path for path in paths if not path.exists() and not path.with_suffix(".log").exists()]
+
+
+def _is_ours(name: str) -> bool:
+    """Whether an object's name is one that a file of ours has."""
+    folder, _, file = name.partition("/")
+    return len(folder) == 2 and folder.isalnum() and bool(file) and "/" not in file
+
+
 def _restore(directory: Path, found: Collection[Found]) -> int:
     count = 0
     for name, size, at in found:
-        folder, _, file = name.partition("/")
-        path = directory / folder / file
-        is_ours = len(folder) == 2 and "/" not in file and file.endswith(".log")
-        if not is_ours or path.exists() or path.with_suffix(MARK).exists():
+        path = directory / name
+        is_log = name.endswith(".log") and _is_ours(name)
+        if not is_log or path.exists() or path.with_suffix(MARK).exists():
             continue
         path.parent.mkdir(exist_ok=True)
         write_mark(path, size)

@@ -8,7 +8,7 @@ after a restart, since the marks tell what is still to do.
 import asyncio
 import os
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,17 +64,26 @@ class Archiver:
         self._going: dict[Path, asyncio.Event] = {}
         self._arrived = asyncio.Event()
         self._is_stocked = False
+        self._restored = 0
 
     def take(self, path: Path) -> None:
         """Takes a log that is complete now."""
         self._waiting[path] = None
         self._arrived.set()
 
-    async def run(self) -> None:
-        """Works until cancelled."""
+    async def run(self, restored: Callable[[], Awaitable[object]]) -> None:
+        """Works until cancelled.
+
+        Args:
+            restored: called once logs were found in the store that were not known here.
+        """
         backoff = Backoff(PAUSE_FIRST_SECONDS, PAUSE_LAST_SECONDS)
         while True:
-            if await self.tick():
+            done = await self.tick()
+            if self._restored:
+                self._restored = 0
+                await restored()
+            if done:
                 backoff.reset()
                 await self._arrived.wait()
             else:
@@ -106,7 +115,7 @@ class Archiver:
     async def _take_stock(self) -> bool:
         """Looks through disk and store once."""
         try:
-            restored = await self.archive.restore()
+            self._restored = await self.archive.restore()
         except (LongshoreError, OSError) as error:
             log.warning("archive.away", error=str(error))
             return False
@@ -116,7 +125,7 @@ class Archiver:
         for path, size in stock.copies:
             self._add_copy(path, size)
         self._is_stocked = True
-        log.info("archive.stocked", restored=restored, waiting=len(self._waiting))
+        log.info("archive.stocked", restored=self._restored, waiting=len(self._waiting))
         await self._let_go()
         return True
 

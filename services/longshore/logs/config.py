@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from longshore.logs.archive import ArchiveConfig
-from longshore.runtime.config import HISTORY, ConfigError, Settings
+from longshore.runtime.config import HISTORY, ConfigError, Settings, installation
 
 _PLACE = re.compile(
     r"(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>[A-Za-z0-9!_.*'()/-]{0,512}))?"
@@ -23,6 +23,9 @@ class LogsConfig:
     address: str
     metrics_address: str
     directory: Path
+    #: What stands in ARNs.
+    account: str
+    region: str
     history: timedelta = HISTORY
     #: Where complete logs are kept besides.
     archive: ArchiveConfig | None = None
@@ -32,6 +35,7 @@ class LogsConfig:
         """Reads the settings.
 
         - LONGSHORE_LOGS_ADDRESS, LONGSHORE_LOGS_METRICS_ADDRESS;
+        - LONGSHORE_ACCOUNT (123456789012), LONGSHORE_REGION (us-east-1): what stands in ARNs;
         - LONGSHORE_LOGS_DIR (~/.longshore/logs): where the files are;
         - LONGSHORE_HISTORY_DAYS (90): for how long finished jobs are kept, and their logs a week
           longer;
@@ -42,10 +46,13 @@ class LogsConfig:
         - LONGSHORE_LOGS_CACHE_MIB (10240): what is kept here of logs that are in that store.
         """
         settings = Settings(environ)
+        account, region = installation(settings)
         return cls(
             address=settings.listen_address("logs"),
             metrics_address=settings.metrics_address("logs"),
             directory=settings.directory("LONGSHORE_LOGS_DIR", Path("~/.longshore/logs")),
+            account=account,
+            region=region,
             history=settings.history(),
             archive=_archive(settings),
         )

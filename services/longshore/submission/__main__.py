@@ -24,6 +24,7 @@ from longshore.submission.definitions import Definitions
 from longshore.submission.environments import Environments, Queues
 from longshore.submission.image_servicer import ImageServicer
 from longshore.submission.jobs import Jobs
+from longshore.submission.measuring import forget_queues
 from longshore.submission.policies import Policies
 from longshore.submission.rerunning import Rerunning
 from longshore.submission.servicer import SubmissionServicer
@@ -47,7 +48,8 @@ CONTROL = job_control_service_pb2.DESCRIPTOR.services_by_name["JobControlService
 IMAGES = image_service_pb2.DESCRIPTOR.services_by_name["ImageService"].full_name
 HEALTH_SECONDS = 1.0
 RETRY_SECONDS = 1.0
-#: Between passes that forget old tokens, and outcomes that nobody took.
+#: Between passes that forget old tokens, outcomes that nobody took, and counts of queues that are
+#: gone.
 FORGET_SECONDS = 600.0
 
 
@@ -76,7 +78,9 @@ async def serving(config: SubmissionConfig, pool: Pool) -> AsyncIterator[GrpcSer
     server.add(
         job_control_service_pb2_grpc.add_JobControlServiceServicer_to_server,
         JobControlServicer(
-            Stopping(pool), Rerunning(pool), Updating(pool, encode_container, config.limits)
+            Stopping(pool),
+            Rerunning(pool, config.limits),
+            Updating(pool, encode_container, config.limits),
         ),
         CONTROL,
     )
@@ -104,6 +108,7 @@ async def serving(config: SubmissionConfig, pool: Pool) -> AsyncIterator[GrpcSer
 async def _forget(pool: Pool) -> None:
     await forget_tokens(pool)
     await forget_outcomes(pool)
+    await forget_queues(pool)
 
 
 async def main(stop: asyncio.Event) -> None:

@@ -48,6 +48,48 @@ class AbsentMember(_message.Message):
 Global___AbsentMember: _TypeAlias = AbsentMember  # noqa: Y015
 
 @_typing.final
+class JsonService(_message.Message):
+    """How a service is reached, and how its errors are called, in AWS's JSON protocol."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TARGET_PREFIX_FIELD_NUMBER: _builtins.int
+    INVALID_REQUEST_FIELD_NUMBER: _builtins.int
+    NOT_FOUND_FIELD_NUMBER: _builtins.int
+    LIMIT_EXCEEDED_FIELD_NUMBER: _builtins.int
+    PRECONDITION_FAILED_FIELD_NUMBER: _builtins.int
+    BODY_BYTES_FIELD_NUMBER: _builtins.int
+    target_prefix: _builtins.str
+    """What stands before the operation's name in the header `X-Amz-Target`, without the dot between."""
+    invalid_request: _builtins.str
+    """`__type` of an error that names no other, when a member of the request is wrong."""
+    not_found: _builtins.str
+    """The same, when what the request names is not there."""
+    limit_exceeded: _builtins.str
+    """The same, when the request is larger, or asks for more, than is allowed."""
+    precondition_failed: _builtins.str
+    """The same, when the request does not fit the present state of things."""
+    body_bytes: _builtins.int
+    """Bytes that a request's body may have, where that is more than the gateway takes otherwise. 0: no more."""
+    def __init__(
+        self,
+        *,
+        target_prefix: _builtins.str = ...,
+        invalid_request: _builtins.str = ...,
+        not_found: _builtins.str = ...,
+        limit_exceeded: _builtins.str = ...,
+        precondition_failed: _builtins.str = ...,
+        body_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body_bytes", b"body_bytes", "invalid_request", b"invalid_request", "limit_exceeded", b"limit_exceeded", "not_found", b"not_found", "precondition_failed", b"precondition_failed", "target_prefix", b"target_prefix"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JsonService: _TypeAlias = JsonService  # noqa: Y015
+
+@_typing.final
 class HttpRoute(_message.Message):
     """Where an operation is reached over HTTP."""
 
@@ -92,7 +134,9 @@ UNSUPPORTED_FIELD_NUMBER: _builtins.int
 SUPPORTED_FIELD_NUMBER: _builtins.int
 PARTIAL_FIELD_NUMBER: _builtins.int
 EXTENSION_FIELD_NUMBER: _builtins.int
+CLEARED_BY_FIELD_NUMBER: _builtins.int
 ABSENT_FIELD_NUMBER: _builtins.int
+JSON_SERVICE_FIELD_NUMBER: _builtins.int
 HTTP_FIELD_NUMBER: _builtins.int
 REFUSED_FIELD_NUMBER: _builtins.int
 required: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
@@ -122,10 +166,19 @@ extension: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOption
 """AWS has no such member: longshore has it in gRPC alone. Over HTTP it is unknown in requests and
 left out of answers. Default false.
 """
+cleared_by: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.str]
+"""The field of the same message, a bool and an extension, that empties what this list or map
+replaces: on this wire an empty one cannot be told from an absent one. Over HTTP an empty one
+that is there sets it. Not set: an empty one means as much as none.
+"""
 absent: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MessageOptions, _containers.RepeatedCompositeFieldContainer[Global___AbsentMember]]
 """What AWS's shape has and this message has not, because longshore never sets it."""
+json_service: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.ServiceOptions, Global___JsonService]
+"""The service speaks AWS's JSON protocol: every operation is `POST /`, named by a header. Not set:
+each rpc has a route of its own.
+"""
 http: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, Global___HttpRoute]
-"""The rpc's route over HTTP. In a form of our own, and with the members of `google.api.http` that
+"""The rpc's route over HTTP; not set where the service has `json_service`. In a form of our own, and with the members of `google.api.http` that
 are needed, so that these files need no others.
 """
 refused: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, _builtins.str]

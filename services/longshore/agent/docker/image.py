@@ -9,6 +9,7 @@ what is there if that fails.
 
 import asyncio
 import json
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,6 +17,7 @@ from typing import Any
 
 import structlog
 
+from longshore.agent import metrics
 from longshore.agent.attempts.attempt import REASON_LENGTH, RuntimeAway, StepFailed, hidden
 from longshore.agent.docker.engine import (
     Engine,
@@ -24,7 +26,6 @@ from longshore.agent.docker.engine import (
     EngineTimeoutError,
 )
 from longshore.agent.docker.login import Logins
-from longshore.agent.metrics import IMAGE_PULL_BYTES, IMAGE_PULL_SECONDS
 from longshore.agent.sharing import Shared
 from longshore.docker_login import REFERENCE, Login
 from longshore.v1 import agent_service_pb2 as pb
@@ -166,13 +167,16 @@ class Images:
 
     async def _pull(self, image: str, login: Login) -> Pull:
         pull = Pull()
-        with IMAGE_PULL_SECONDS.time():
-            await self._try(image, login, pull)
-        IMAGE_PULL_BYTES.inc(pull.pulled_bytes)
+        began, result = time.perf_counter(), "failed"
+        try:
+            await self._try_to_pull(image, login, pull)
+            result = "pulled"
+        finally:
+            metrics.PULL_SECONDS.labels(result).observe(time.perf_counter() - began)
         log.info("image.pulled", image=image, bytes=pull.pulled_bytes)
         return pull
 
-    async def _try(self, image: str, login: Login, pull: Pull) -> None:
+    async def _try_to_pull(self, image: str, login: Login, pull: Pull) -> None:
         delay = RETRY_FIRST_SECONDS
         for tries in range(1, self._attempts + 1):
             log.info("image.pulling", image=image, tries=tries, credentials=login.source)
@@ -200,6 +204,7 @@ class Images:
     async def _consume(self, image: str, login: Login, got: Pull) -> None:
         clock = asyncio.get_running_loop().time
         seconds = BEGIN_SECONDS
+        layers: dict[str, int] = {}
         patience = asyncio.timeout(seconds)
         pull = self._engine.stream(
             "images/create", _params(image), method="POST", headers=login.headers(image)
@@ -210,6 +215,7 @@ class Images:
                     if (said := json.loads(line)).get("error"):
                         raise EngineError(0, str(said["error"]))
                     got.note(said)
+                    metrics.PULL_BYTES.inc(_downloaded(layers, said))
                     seconds = PROGRESS_SECONDS
                     self._patience.add(patience)
                     for other in self._patience:
@@ -231,6 +237,18 @@ def _total(line: Mapping[str, Any]) -> int | None:
     detail = line.get("progressDetail")
     size = detail.get("total") if isinstance(detail, dict) else None
     return size if isinstance(size, int) and size >= 0 else None
+
+
+def _downloaded(layers: dict[str, int], said: Mapping[str, Any]) -> int:
+    """How many bytes more of a layer are there than was said before."""
+    detail = said.get("progressDetail")
+    if said.get("status") != "Downloading" or not isinstance(detail, dict):
+        return 0
+    layer, current = str(said.get("id")), detail.get("current")
+    if not isinstance(current, int) or current <= (before := layers.get(layer, 0)):
+        return 0
+    layers[layer] = current
+    return current - before
 
 
 def _said(error: EngineError) -> str:

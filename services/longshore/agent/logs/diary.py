@@ -1,9 +1,9 @@
 """What the agent and the engine say of themselves, on its way to the log service.
 
-Each has one log a day, `INSTANCE/agent/2026-11-29` and `INSTANCE/engine/2026-11-29`: so they leave
-with the days, as jobs' logs do. What is said waits in memory alone, up to a bound, and goes on a
-stream of its own: jobs' logs never wait for it. What there is no room for is left out, and a line
-says so in its place.
+Each has one log a day in a group of their own, `INSTANCE/agent/2026-11-29` and
+`INSTANCE/engine/2026-11-29`: so they leave with the days, as jobs' logs do. What is said waits in
+memory alone, up to a bound, and goes on a stream of its own: jobs' logs never wait for it. What
+there is no room for is left out, and a line says so in its place.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ import structlog
 
 from longshore.agent.logs.shipper import CHUNK_BYTES, Call
 from longshore.agent.logs.spool import STDERR, format_lines, format_mark, format_time
+from longshore.domain.log_group import AGENTS
 from longshore.rpc.channel import open_channel, reconnect_backoff
 from longshore.v1 import log_service_pb2 as pb
 from longshore.v1 import log_service_pb2_grpc as pb_grpc
@@ -141,7 +142,7 @@ class Diary:
 
     async def _begin(self, call: Call, day: date) -> bool:
         """Finds out where to go on in the log of a day; returns whether nothing more fits in."""
-        answer = await self._ask(call, pb.AppendLogsRequest(log_stream_name=self._name(day)))
+        answer = await self._ask(call, self._request(day))
         if day == self._day:
             # Of what a stream took along that broke, the answer may be all that is missing.
             self._chunk = self._chunk[max(0, answer.stored_bytes - self._position) :]
@@ -150,12 +151,8 @@ class Diary:
 
     async def _exchange(self, call: Call, day: date, *, complete: bool = False) -> bool:
         """Sends what was taken; returns whether the day's log has its end."""
-        request = pb.AppendLogsRequest(
-            log_stream_name=self._name(day),
-            offset=self._position,
-            data=self._chunk,
-            complete=complete,
-        )
+        request = self._request(day)
+        request.offset, request.data, request.complete = self._position, self._chunk, complete
         answer = await self._ask(call, request)
         self._position, self._chunk = answer.stored_bytes, b""
         return answer.complete
@@ -183,5 +180,7 @@ class Diary:
                 self._idle.set()
         return bytes(taken)
 
-    def _name(self, day: date) -> str:
-        return f"{self._prefix}/{day.isoformat()}"
+    def _request(self, day: date) -> pb.AppendLogsRequest:
+        return pb.AppendLogsRequest(
+            log_group_name=AGENTS, log_stream_name=f"{self._prefix}/{day.isoformat()}"
+        )

@@ -48,7 +48,9 @@ class _Stand:
 
     async def texts(self, day: date) -> tuple[list[str], bool]:
         """What is stored of a day, and whether that is all."""
-        request = pb.TailLogsRequest(log_stream_name=f"{INSTANCE}/agent/{day}")
+        request = pb.TailLogsRequest(
+            log_group_name="/longshore/agent", log_stream_name=f"{INSTANCE}/agent/{day}"
+        )
         try:
             parts = [part async for part in self.service.tail(request)]
         except NotFound:
