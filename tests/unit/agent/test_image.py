@@ -179,19 +179,3 @@ async def test_a_pull_is_counted_once_and_what_was_there_is_no_pull() -> None:
     assert sorted(start.pulled_bytes for start in found) == [0, 750]
     assert all(start.HasField("pull_duration") and start.image == "new" for start in found)
     assert not (await images.make_present("old")).HasField("pull_duration")
-
-
-def test_bytes_of_a_pull_are_counted_once_as_layers_grow() -> None:
-    layers: dict[str, int] = {}
-
-    def said(status: str, layer: str, current: object) -> int:
-        detail = {"current": current, "total": 100}
-        return module._downloaded(layers, {"status": status, "id": layer, "progressDetail": detail})
-
-    assert said("Downloading", "a", 10) == 10
-    assert said("Downloading", "b", 5) == 5
-    assert said("Downloading", "a", 100) == 90
-    assert said("Downloading", "a", 40) == 0, "begun again: what is there already counts no more"
-    assert said("Extracting", "a", 300) == 0
-    assert said("Downloading", "c", "hostile") == 0
-    assert module._downloaded(layers, {"status": "Downloading", "progressDetail": []}) == 0

@@ -166,17 +166,17 @@ class Images:
         return True
 
     async def _pull(self, image: str, login: Login) -> Pull:
-        pull = Pull()
-        began, result = time.perf_counter(), "failed"
+        pull, began, result = Pull(), time.perf_counter(), "failed"
         try:
-            await self._try_to_pull(image, login, pull)
+            await self._try(image, login, pull)
             result = "pulled"
         finally:
             metrics.PULL_SECONDS.labels(result).observe(time.perf_counter() - began)
+            metrics.PULL_BYTES.inc(pull.pulled_bytes)
         log.info("image.pulled", image=image, bytes=pull.pulled_bytes)
         return pull
 
-    async def _try_to_pull(self, image: str, login: Login, pull: Pull) -> None:
+    async def _try(self, image: str, login: Login, pull: Pull) -> None:
         delay = RETRY_FIRST_SECONDS
         for tries in range(1, self._attempts + 1):
             log.info("image.pulling", image=image, tries=tries, credentials=login.source)
@@ -204,7 +204,6 @@ class Images:
     async def _consume(self, image: str, login: Login, got: Pull) -> None:
         clock = asyncio.get_running_loop().time
         seconds = BEGIN_SECONDS
-        layers: dict[str, int] = {}
         patience = asyncio.timeout(seconds)
         pull = self._engine.stream(
             "images/create", _params(image), method="POST", headers=login.headers(image)
@@ -215,7 +214,6 @@ class Images:
                     if (said := json.loads(line)).get("error"):
                         raise EngineError(0, str(said["error"]))
                     got.note(said)
-                    metrics.PULL_BYTES.inc(_downloaded(layers, said))
                     seconds = PROGRESS_SECONDS
                     self._patience.add(patience)
                     for other in self._patience:
@@ -237,18 +235,6 @@ def _total(line: Mapping[str, Any]) -> int | None:
     detail = line.get("progressDetail")
     size = detail.get("total") if isinstance(detail, dict) else None
     return size if isinstance(size, int) and size >= 0 else None
-
-
-def _downloaded(layers: dict[str, int], said: Mapping[str, Any]) -> int:
-    """How many bytes more of a layer are there than was said before."""
-    detail = said.get("progressDetail")
-    if said.get("status") != "Downloading" or not isinstance(detail, dict):
-        return 0
-    layer, current = str(said.get("id")), detail.get("current")
-    if not isinstance(current, int) or current <= (before := layers.get(layer, 0)):
-        return 0
-    layers[layer] = current
-    return current - before
 
 
 def _said(error: EngineError) -> str:

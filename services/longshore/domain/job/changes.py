@@ -40,8 +40,8 @@ _LISTS = (
     "revived",
     "reshaped",
     "altered",
-    "image_starts",
     "tally",
+    "image_starts",
 )
 
 
@@ -85,10 +85,10 @@ class Changes:
     reshaped: list[tuple[JobKey, int]] = field(default_factory=list)
     #: Users' changes of jobs that wait.
     altered: list[Altered] = field(default_factory=list)
-    #: How attempts that began to run came by their images, with their instances.
-    image_starts: list[tuple[str, ImageStart]] = field(default_factory=list)
     #: What all that comes to in numbers, for the whole transaction.
     tally: list[Moved] = field(default_factory=list)
+    #: How attempts that began to run came by their images, with their instances.
+    image_starts: list[tuple[str, ImageStart]] = field(default_factory=list)
     demand: Counter[int] = field(default_factory=Counter)
     settled: Counter[int] = field(default_factory=Counter)
     #: Whether the event log says anything of this transaction.
