@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import threading
 import uuid
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -358,3 +359,25 @@ async def test_what_is_old_goes_from_the_store_too(
     assert not list(stand.directory.rglob("*.archived"))
     left = await stand.gate.call("list_objects_v2", Bucket=config.bucket)
     assert not left.get("Contents")
+
+
+async def test_a_store_that_hangs_takes_a_part_of_the_threads_alone(
+    stand: _Stand, logs: _Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stand.archive, "_reads", threading.BoundedSemaphore(1))
+    assert await logs.archiver.tick()
+    read, reached, go = stand.archive.read, asyncio.Event(), asyncio.Event()
+
+    async def hanging(*arguments: Any) -> bytes:
+        reached.set()
+        await go.wait()
+        return await read(*arguments)
+
+    monkeypatch.setattr(stand.archive, "read", hanging)
+    first = asyncio.create_task(logs.texts(last=1))
+    await reached.wait()
+    with pytest.raises(Unavailable, match="Too many wait"):
+        await logs.texts(last=1)
+    go.set()
+    assert await first == ["line 2999"]
+    assert await logs.texts(last=1) == ["line 2999"]

@@ -3,11 +3,12 @@
 import asyncio
 import contextlib
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 
 from longshore.domain.arn import Arns
-from longshore.logs.archive import open_archive
+from longshore.logs.archive import THREADS, open_archive
 from longshore.logs.archiving import Archiver
 from longshore.logs.cloudwatch.servicer import SERVICE, CloudWatchLogsServicer
 from longshore.logs.config import LogsConfig
@@ -40,6 +41,7 @@ async def main(stop: asyncio.Event) -> None:
                 open_archive(config.archive, config.directory)
             )
             archiver = Archiver(archive, config.directory, config.archive.cache_bytes)
+            asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))
         await _serve(config, archiver, stop)
 
 

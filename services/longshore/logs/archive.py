@@ -12,6 +12,7 @@ import base64
 import contextlib
 import hashlib
 import os
+import threading
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,10 @@ PART_BYTES = 16 * 1024 * 1024
 CALL_SECONDS = 30.0
 #: How long a thread waits for a range.
 READ_SECONDS = 60.0
+#: Threads that wait for the store at one time. The others are for logs on the disk, which a store
+#: that does not answer is not to hold up.
+READS_MOST = 16
+THREADS = 3 * READS_MOST
 #: Objects that are deleted with one call.
 DELETED_AT_ONCE = 1_000
 #: S3 has no other name for a part that is not there.
@@ -77,6 +82,7 @@ class Archive:
         self._config = config
         self._directory = directory
         self._loop = asyncio.get_running_loop()
+        self._reads = threading.BoundedSemaphore(READS_MOST)
 
     async def upload(self, path: Path) -> int:
         """Uploads a file that does not change any more, and marks it; returns its size.
@@ -159,6 +165,14 @@ class Archive:
 
     def read_on_thread(self, path: Path, begin: int, end: int) -> bytes:
         """The same for whoever reads on a thread, as logs are read."""
+        if not self._reads.acquire(blocking=False):
+            raise Unavailable("Too many wait for the store of complete logs; try again.")
+        try:
+            return self._read_on_thread(path, begin, end)
+        finally:
+            self._reads.release()
+
+    def _read_on_thread(self, path: Path, begin: int, end: int) -> bytes:
         reading = asyncio.run_coroutine_threadsafe(self.read(path, begin, end), self._loop)
         try:
             return reading.result(READ_SECONDS)

@@ -6,6 +6,7 @@ after a restart, since the marks tell what is still to do.
 """
 
 import asyncio
+import contextlib
 import os
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection
@@ -65,6 +66,8 @@ class Archiver:
         self._arrived = asyncio.Event()
         self._is_stocked = False
         self._restored = 0
+        #: Whether the store took anything in the last pass.
+        self._gets_on = False
 
     def take(self, path: Path) -> None:
         """Takes a log that is complete now."""
@@ -86,11 +89,17 @@ class Archiver:
             if done:
                 backoff.reset()
                 await self._arrived.wait()
+            elif self._gets_on:
+                # What comes now does not wait for what fails.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(backoff.delay()):
+                        await self._arrived.wait()
             else:
                 await asyncio.sleep(backoff.delay())
 
     async def tick(self) -> bool:
         """One pass; returns whether all is done."""
+        self._gets_on = False
         if not self._is_stocked and not await self._take_stock():
             return False
         self._arrived.clear()
@@ -109,6 +118,7 @@ class Archiver:
             await self._let_go()
             if not any(results):
                 return False
+            self._gets_on = True
             done = done and all(results)
         return done
 

@@ -73,6 +73,8 @@ class Diary:
         #: What was taken to be sent, and where in the day's log it belongs.
         self._chunk = b""
         self._position = 0
+        #: Lines left out because their day was full.
+        self._skipped = 0
 
     def take(self, text: str) -> None:
         """Takes a line, or several, unless there is no room."""
@@ -122,19 +124,21 @@ class Diary:
         """Sends one day after the other on one stream."""
         while True:
             await self._said.wait()
-            day = self._today()
+            day = self._current()
             if self._day is not None and day != self._day:
                 await self._exchange(call, self._day, complete=True)
             full = await self._begin(call, day)
             reset()
-            while self._today() == day:
+            while self._current() == day:
                 await asyncio.sleep(GATHER_SECONDS)
                 self._chunk = self._chunk or self._gather()
                 if not self._chunk:
                     await self._said.wait()
                 elif full:
+                    self._skipped += self._chunk.count(b"\n")
                     self._chunk = b""
                 elif self._position + len(self._chunk) > DAY_BYTES:
+                    self._skipped += self._chunk.count(b"\n")
                     self._chunk = format_mark(format_time(time.time_ns()), FULL % DAY_BYTES)
                     full = await self._exchange(call, day, complete=True)
                 else:
@@ -146,8 +150,16 @@ class Diary:
         if day == self._day:
             # Of what a stream took along that broke, the answer may be all that is missing.
             self._chunk = self._chunk[max(0, answer.stored_bytes - self._position) :]
+        elif self._skipped:
+            stamp = format_time(time.time_ns())
+            self._chunk = format_mark(stamp, LEFT_OUT % self._skipped) + self._chunk
+            self._skipped = 0
         self._day, self._position = day, answer.stored_bytes
         return answer.complete
+
+    def _current(self) -> date:
+        """The day that it is; a clock that is set back does not open a day again that is over."""
+        return max(self._today(), self._day or date.min)
 
     async def _exchange(self, call: Call, day: date, *, complete: bool = False) -> bool:
         """Sends what was taken; returns whether the day's log has its end."""

@@ -89,7 +89,10 @@ async def test_each_day_has_a_log_that_ends_with_it(stand: _Stand) -> None:
         diary.take("four")
         await stand.until(SECOND, ["four"])
         await stand.until(FIRST, ["one", "two", "three"], complete=True)
-        await diary.drained(15)
+        # A clock that is set back.
+        stand.day = FIRST
+        diary.take("five")
+        await stand.until(SECOND, ["four", "five"])
 
 
 async def test_the_next_life_of_an_agent_goes_on_in_the_day_s_log(stand: _Stand) -> None:
@@ -122,18 +125,18 @@ async def test_what_has_no_room_is_left_out_with_a_line_that_says_so(
 
 
 async def test_a_day_has_a_bound(stand: _Stand, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "DAY_BYTES", 100)
+    monkeypatch.setattr(module, "DAY_BYTES", 200)
     async with stand.serving(), _running(stand.diary()) as diary:
         diary.take("a" * 20)
         await stand.until(FIRST, ["a" * 20])
-        diary.take("b" * 50)
-        full = "longshore: more than 100 bytes on one day; the rest of the day is left out"
+        diary.take("b" * 150)
+        full = "longshore: more than 200 bytes on one day; the rest of the day is left out"
         await stand.until(FIRST, ["a" * 20, full], complete=True)
         diary.take("c")
         await diary.drained(15)
         stand.day = SECOND
         diary.take("d")
-        await stand.until(SECOND, ["d"])
+        await stand.until(SECOND, ["longshore: 2 lines are left out here", "d"])
 
 
 async def test_a_line_that_is_logged_is_heard(capsys: pytest.CaptureFixture[str]) -> None:
