@@ -589,6 +589,7 @@ class DockerRuntime:
             attempt.assignment,
             instance_id=self._config.instance_id,
             compute_environment=self._config.compute_environment,
+            otlp_endpoint=self._config.jobs_otlp_endpoint,
             surroundings=surroundings,
             gpu_ids=gpu_ids,
             limits=self._limits,
