@@ -70,9 +70,12 @@ async def config(moto_url: str) -> ArchiveConfig:
 @pytest.fixture
 async def stand(config: ArchiveConfig, tmp_path: Path) -> AsyncIterator[_Stand]:
     async with open_archive(config, tmp_path) as archive:
-        await archive._api.call("create_bucket", Bucket=config.bucket)
-        gate = _Gate(archive._api)
-        yield _Stand(Archive(gate, config, tmp_path), gate, tmp_path)
+        api = await archive._opened
+        await api.call("create_bucket", Bucket=config.bucket)
+        gate = _Gate(api)
+        behind = Archive(config, tmp_path)
+        behind.open(gate)
+        yield _Stand(behind, gate, tmp_path)
 
 
 async def test_a_log_is_read_by_ranges_of_its_object(stand: _Stand) -> None:
@@ -85,6 +88,7 @@ async def test_a_log_is_read_by_ranges_of_its_object(stand: _Stand) -> None:
     assert await read(path, 8, 99) == b"89"
     assert [await read(path, 10, 12), await read(path, 3, 3)] == [b"", b""]
     assert await asyncio.to_thread(stand.archive.read_on_thread, path, 1, 3) == b"12"
+    assert stand.gate.calls.count("get_object") == 1, "the rest was read with the first"
     with pytest.raises(NotFound, match="has no team/ab/none"):
         await read(path.with_name("none.log"), 0, 1)
 
@@ -97,7 +101,11 @@ async def test_a_large_log_is_uploaded_in_parts(
     path = stand.log("large", content)
     await stand.archive.upload(path)
     assert stand.gate.calls.count("upload_part") == 3
-    assert await stand.archive.read(path, 0, len(content)) == content
+    read = stand.archive.read
+    assert await read(path, 0, len(content)) == content
+    for begin, end in ((module.BLOCK_BYTES - 1, module.BLOCK_BYTES + 1), (5, 3 * 1024 * 1024)):
+        assert await read(path, begin, end) == content[begin:end]
+    assert await read(path, len(content) - 2, len(content) + 99) == content[-2:]
     empty = stand.log("empty", b"")
     await stand.archive.upload(empty)
     assert archived_size(empty) == 0
@@ -290,6 +298,7 @@ async def test_logs_are_read_as_before_once_their_files_have_gone(
     assert await logs.texts(last=2) == ["line 2998", "line 2999"]
     # An agent that asks again, and the next life of the service, need no store for the answer.
     stand.gate.is_away = True
+    stand.archive._blocks.clear()
     again = _Logs(stand.archive, stand.directory)
     answer = await again.append(b"")
     assert (answer.stored_bytes, answer.complete) == (len(LINES), True)
@@ -381,3 +390,19 @@ async def test_a_store_that_hangs_takes_a_part_of_the_threads_alone(
     go.set()
     assert await first == ["line 2999"]
     assert await logs.texts(last=1) == ["line 2999"]
+
+
+async def test_who_gives_up_waiting_for_the_store_gives_up_for_himself(
+    stand: _Stand, config: ArchiveConfig
+) -> None:
+    """It opens while logs are served already."""
+    path = stand.log("log")
+    await stand.archive.upload(path)
+    archive = Archive(config, stand.directory)
+    impatient = asyncio.create_task(archive.read(path, 0, 1))
+    patient = asyncio.create_task(archive.read(path, 0, 1))
+    await asyncio.sleep(0)
+    impatient.cancel()
+    await asyncio.gather(impatient, return_exceptions=True)
+    archive.open(stand.gate)
+    assert await patient == LINE[:1]

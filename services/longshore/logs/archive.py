@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import os
 import threading
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,9 @@ THREADS = 3 * READS_MOST
 DELETED_AT_ONCE = 1_000
 #: S3 has no other name for a part that is not there.
 _ABSENT = frozenset({"NoSuchKey", "404", "NotFound"})
+#: What is got of a log at one time, and how many of these are kept in memory.
+BLOCK_BYTES = 1024 * 1024
+BLOCKS_KEPT = 32
 #: More than what stands beside a log may have.
 BESIDE_BYTES = 64 * 1024 * 1024
 MARK = ".archived"
@@ -70,19 +74,24 @@ class Found(NamedTuple):
 class Archive:
     """The objects of a directory of logs."""
 
-    def __init__(self, api: Api, config: ArchiveConfig, directory: Path) -> None:
-        """Makes it; needs a running event loop.
+    def __init__(self, config: ArchiveConfig, directory: Path) -> None:
+        """Makes one that is not open yet; needs a running event loop.
 
         Args:
-            api: the store.
-            config: where in it.
+            config: where the store is.
             directory: where the files are.
         """
-        self._api = api
         self._config = config
         self._directory = directory
         self._loop = asyncio.get_running_loop()
         self._reads = threading.BoundedSemaphore(READS_MOST)
+        #: Of logs that were read last: they do not change.
+        self._blocks: OrderedDict[tuple[Path, int], bytes] = OrderedDict()
+        self._opened: asyncio.Future[Api] = self._loop.create_future()
+
+    def open(self, api: Api) -> None:
+        """Lets go on who waits for the store."""
+        self._opened.set_result(api)
 
     async def upload(self, path: Path) -> int:
         """Uploads a file that does not change any more, and marks it; returns its size.
@@ -144,8 +153,29 @@ class Archive:
             NotFound: the store does not have it.
             Unavailable: it does not answer, or says no.
         """
-        if begin >= end:
-            return b""
+        data = bytearray()
+        first = begin // BLOCK_BYTES
+        for number in range(first, -(-end // BLOCK_BYTES)):
+            block = await self._block(path, number)
+            data += block
+            if len(block) < BLOCK_BYTES:
+                break
+        return bytes(data[begin - first * BLOCK_BYTES : max(0, end - first * BLOCK_BYTES)])
+
+    async def _block(self, path: Path, number: int) -> bytes:
+        """A block of a log, which the next reader may want, too."""
+        key = path, number
+        block = self._blocks.get(key)
+        if block is None:
+            block = await self._range(path, number * BLOCK_BYTES, (number + 1) * BLOCK_BYTES)
+            self._blocks[key] = block
+            while len(self._blocks) > BLOCKS_KEPT:
+                self._blocks.popitem(last=False)
+        else:
+            self._blocks.move_to_end(key)
+        return block
+
+    async def _range(self, path: Path, begin: int, end: int) -> bytes:
         try:
             answer = await self._call("get_object", path, Range=f"bytes={begin}-{end - 1}")
         except RefusedByAws as error:
@@ -187,11 +217,14 @@ class Archive:
             Unavailable: the store does not answer, or not all could be deleted.
             RefusedByAws: it says no.
         """
+        gone = set(paths)
+        for key in [key for key in self._blocks if key[0] in gone]:
+            del self._blocks[key]
         keys = [
             self._key(path.with_suffix(suffix)) for path in paths for suffix in (".log", *BESIDE)
         ]
         for some in chunks(keys, DELETED_AT_ONCE):
-            answer = await self._api.call(
+            answer = await (await self._store()).call(
                 "delete_objects",
                 Bucket=self._config.bucket,
                 Delete={"Objects": [{"Key": key} for key in some], "Quiet": True},
@@ -212,7 +245,9 @@ class Archive:
         count = 0
         members: dict[str, Any] = {"Prefix": self._config.prefix}
         while True:
-            answer = await self._api.call("list_objects_v2", Bucket=self._config.bucket, **members)
+            answer = await (await self._store()).call(
+                "list_objects_v2", Bucket=self._config.bucket, **members
+            )
             found = [
                 Found(
                     entry["Key"].removeprefix(self._config.prefix),
@@ -223,16 +258,20 @@ class Archive:
             ]
             count += await asyncio.to_thread(_restore, self._directory, found)
             for path in await asyncio.to_thread(_beside, self._directory, found):
-                data = await self.read(path, 0, BESIDE_BYTES)
+                data = await self._range(path, 0, BESIDE_BYTES)
                 await asyncio.to_thread(path.write_bytes, data)
             if not answer.get("NextContinuationToken"):
                 return count
             members["ContinuationToken"] = answer["NextContinuationToken"]
 
     async def _call(self, operation: str, path: Path, **members: Any) -> Any:
-        return await self._api.call(
+        return await (await self._store()).call(
             operation, Bucket=self._config.bucket, Key=self._key(path), **members
         )
+
+    async def _store(self) -> Api:
+        """The store, once it is open; who gives up waiting gives up for himself alone."""
+        return await asyncio.shield(self._opened)
 
     def _key(self, path: Path) -> str:
         return f"{self._config.prefix}{path.relative_to(self._directory).as_posix()}"
@@ -240,7 +279,20 @@ class Archive:
 
 @contextlib.asynccontextmanager
 async def open_archive(config: ArchiveConfig, directory: Path) -> AsyncIterator[Archive]:
-    """The store, with credentials from AWS's own chain."""
+    """The store, with credentials from AWS's own chain.
+
+    AWS's library takes seconds to load: that is done meanwhile, and who wants the store waits.
+    """
+    archive = Archive(config, directory)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(_hold_open(archive, config))
+        try:
+            yield archive
+        finally:
+            task.cancel()
+
+
+async def _hold_open(archive: Archive, config: ArchiveConfig) -> None:
     async with open_api(
         "s3",
         region=config.region,
@@ -252,7 +304,8 @@ async def open_archive(config: ArchiveConfig, directory: Path) -> AsyncIterator[
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     ) as api:
-        yield Archive(api, config, directory)
+        archive.open(api)
+        await asyncio.Event().wait()
 
 
 def archived_size(path: Path) -> int:
