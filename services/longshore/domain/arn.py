@@ -71,23 +71,34 @@ class Arns:
 
     def cluster(self, environment: str, environment_id: uuid.UUID | None) -> str:
         """ARN of the cluster that AWS would keep behind a compute environment."""
-        return f"{self._prefix('ecs')}:cluster/{_cluster(environment, environment_id)}"
+        return f"{self._prefix('ecs')}:cluster/{cluster_name(environment, environment_id)}"
 
     def container_instance(
         self, environment: str, environment_id: uuid.UUID | None, instance_id: str
     ) -> str:
         """ARN of an instance in its cluster; its 32 digits follow from the instance's id."""
-        digits = hashlib.sha256(instance_id.encode()).hexdigest()[:32]
-        cluster = _cluster(environment, environment_id)
+        cluster = cluster_name(environment, environment_id)
+        digits = container_instance_id(instance_id)
         return f"{self._prefix('ecs')}:container-instance/{cluster}/{digits}"
 
     def attempt(self, environment: str, environment_id: uuid.UUID | None, attempt_id: str) -> str:
         """ARN by which AWS's shapes know an attempt (`taskArn`)."""
-        return f"{self._prefix('ecs')}:task/{_cluster(environment, environment_id)}/{attempt_id}"
+        cluster = cluster_name(environment, environment_id)
+        return f"{self._prefix('ecs')}:task/{cluster}/{attempt_id}"
 
 
-def _cluster(environment: str, environment_id: uuid.UUID | None) -> str:
-    return f"AWSBatch-{environment}" + (f"-{environment_id}" if environment_id else "")
+def cluster_name(environment: str, environment_id: uuid.UUID | None) -> str:
+    """Name of the cluster that AWS would keep behind a compute environment.
+
+    Of the two forms that AWS Batch gave its clusters the older: programs that take the environment
+    from it cut at `_Batch`, and cannot with the newer, `AWSBatch-NAME-UUID`.
+    """
+    return f"{environment}_Batch" + (f"_{environment_id}" if environment_id else "")
+
+
+def container_instance_id(instance_id: str) -> str:
+    """The 32 digits by which a cluster knows an instance; they follow from the instance's id."""
+    return hashlib.sha256(instance_id.encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)
