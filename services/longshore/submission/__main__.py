@@ -4,16 +4,19 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from functools import partial
 
 import structlog
 
 from longshore.domain.arn import Arns
 from longshore.domain.errors import Unavailable
+from longshore.rpc.audit import CallAudit, Installation
 from longshore.rpc.server import GrpcServer
 from longshore.runtime.loop import Loop
 from longshore.runtime.metrics import serve_metrics
 from longshore.runtime.process import run_until_stopped
+from longshore.state.audit.recorder import Recorder, forget
 from longshore.state.health import is_ready
 from longshore.state.pool import Pool, open_pool
 from longshore.submission.config import SubmissionConfig
@@ -52,7 +55,13 @@ async def serving(config: SubmissionConfig, pool: Pool) -> AsyncIterator[GrpcSer
     """Serves while the context is open; on leaving, calls under way are finished first."""
     encode = Encoders(encode_container, encode_task, encode_nodes)
     submitter = Submitter(pool, encode, config.limits)
-    server = GrpcServer(config.address)
+    recorder = Recorder(pool)
+    watching = CallAudit(
+        recorder,
+        Installation(config.account, config.region, config.audit.gateways),
+        with_reads=config.audit.reads,
+    )
+    server = GrpcServer(config.address, watching)
     server.add(
         submission_service_pb2_grpc.add_SubmissionServiceServicer_to_server,
         SubmissionServicer(  # type: ignore[abstract]  # Those refused are set by `refuse`.
@@ -81,9 +90,12 @@ async def serving(config: SubmissionConfig, pool: Pool) -> AsyncIterator[GrpcSer
         await server.set_serving(await is_ready(pool))
 
     health = Loop("submission.health", report_health, HEALTH_SECONDS)
-    forgetting = Loop("submission.forgetting", partial(_forget, pool), FORGET_SECONDS)
+    forgetting = Loop(
+        "submission.forgetting", partial(_forget, pool, config.audit.kept), FORGET_SECONDS
+    )
     async with asyncio.TaskGroup() as group:
         batches = group.create_task(submitter.run())
+        recording = group.create_task(recorder.run())
         async with server:
             loops = [group.create_task(loop.run()) for loop in (health, forgetting)]
             await report_health()
@@ -92,11 +104,13 @@ async def serving(config: SubmissionConfig, pool: Pool) -> AsyncIterator[GrpcSer
             forgetting.stop()
             await asyncio.gather(*loops)
         batches.cancel()
+        await recorder.stop(recording)
 
 
-async def _forget(pool: Pool) -> None:
+async def _forget(pool: Pool, audit_kept: timedelta) -> None:
     await forget_tokens(pool)
     await forget_outcomes(pool)
+    await forget(pool, audit_kept)
 
 
 async def main(stop: asyncio.Event) -> None:

@@ -92,6 +92,8 @@ UNSUPPORTED_FIELD_NUMBER: _builtins.int
 SUPPORTED_FIELD_NUMBER: _builtins.int
 PARTIAL_FIELD_NUMBER: _builtins.int
 EXTENSION_FIELD_NUMBER: _builtins.int
+SENSITIVE_FIELD_NUMBER: _builtins.int
+EVENT_SOURCE_FIELD_NUMBER: _builtins.int
 ABSENT_FIELD_NUMBER: _builtins.int
 HTTP_FIELD_NUMBER: _builtins.int
 REFUSED_FIELD_NUMBER: _builtins.int
@@ -121,6 +123,14 @@ partial: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions,
 extension: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
 """AWS has no such member: longshore has it in gRPC alone. Over HTTP it is unknown in requests and
 left out of answers. Default false.
+"""
+sensitive: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
+"""The value may be a secret, or grants something: audit records have it hidden. In a message with a
+`name` those that begin with `AWS_BATCH_` are the service's own, and stay. Default false.
+"""
+event_source: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.ServiceOptions, _builtins.str]
+"""Whom calls of this service are recorded under in the audit log, as in `batch.amazonaws.com`. Not
+set: its calls are not recorded.
 """
 absent: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MessageOptions, _containers.RepeatedCompositeFieldContainer[Global___AbsentMember]]
 """What AWS's shape has and this message has not, because longshore never sets it."""

@@ -1,0 +1,147 @@
+"""The audit log: what is recorded of calls, and that nothing of it can be changed unseen."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+from support.submission import Stand, a_container, submission_stand
+
+from longshore.domain.errors import LongshoreError
+from longshore.state.audit import audit_record
+
+Json = dict[str, Any]
+TODAY = datetime.now(UTC)
+
+
+@pytest.fixture
+async def stand(database_url: str) -> AsyncIterator[Stand]:
+    async with submission_stand(database_url) as running:
+        await running.prepare()
+        yield running
+
+
+async def recorded(conn: asyncpg.Connection, name: str, count: int = 1) -> list[Json]:
+    """The records of calls of a name, once there are as many."""
+    async with asyncio.timeout(20):
+        while True:
+            rows = await conn.fetch(
+                "SELECT record FROM audit_records WHERE event_name = $1 ORDER BY number", name
+            )
+            if len(rows) >= count:
+                return [json.loads(row["record"]) for row in rows]
+            await asyncio.sleep(0.01)
+
+
+async def test_a_write_is_recorded_with_what_was_asked_and_answered(stand: Stand) -> None:
+    answer = await stand(
+        "SubmitJob",
+        metadata={
+            "x-longshore-region": "eu-west-1",
+            "x-longshore-source-address": "10.0.0.7",
+            "x-longshore-user-agent": "Boto3/1.44.8",
+            "x-longshore-access-key-id": "AKIAEXAMPLE",
+            "x-request-id": "r-1",
+        },
+        jobName="square",
+        jobQueue="q",
+        jobDefinition="d",
+        tags={"team": "a"},
+        arrayProperties={"size": 10},
+        containerOverrides={
+            "environment": [
+                {"name": "TOKEN", "value": "very secret"},
+                {"name": "AWS_BATCH_X", "value": "1"},
+            ]
+        },
+    )
+
+    [record] = await recorded(stand.conn, "SubmitJob")
+    assert record["userIdentity"] == {"type": "Unknown", "accessKeyId": "AKIAEXAMPLE"}
+    assert (record["eventSource"], record["awsRegion"]) == ("batch.amazonaws.com", "eu-west-1")
+    assert (record["sourceIPAddress"], record["userAgent"]) == ("10.0.0.7", "Boto3/1.44.8")
+    assert record["requestID"] == "r-1"
+    asked = record["requestParameters"]
+    assert asked["tags"] == {"team": "a"}
+    assert asked["arrayProperties"] == {"size": 10}
+    assert asked["containerOverrides"]["environment"] == [
+        {"name": "TOKEN", "value": "HIDDEN_DUE_TO_SECURITY_REASONS"},
+        {"name": "AWS_BATCH_X", "value": "1"},
+    ]
+    assert record["responseElements"]["jobId"] == answer["jobId"]
+    assert "very secret" not in json.dumps(record)
+    assert "errorCode" not in record
+    assert record["readOnly"] is False
+
+
+async def test_a_refused_call_is_recorded_whatever_it_is(stand: Stand) -> None:
+    with pytest.raises(LongshoreError) as refused:
+        await stand("ListJobs", jobQueue="none")
+    await stand("ListJobs", jobQueue="q")
+
+    [record] = await recorded(stand.conn, "ListJobs")
+    assert record["errorCode"] == "ClientException"
+    assert record["errorMessage"] == refused.value.message
+    assert record["responseElements"] is None
+    assert record["sourceIPAddress"] == "127.0.0.1"
+    assert record["readOnly"] is True
+
+
+async def test_a_stream_and_a_call_by_longshores_own_name_are_recorded(stand: Stand) -> None:
+    await stand.stop("CANCEL", selection={"jobQueue": "q"})
+
+    [record] = await recorded(stand.conn, "StopJobs")
+    assert record["requestParameters"]["selection"] == {"jobQueue": "q"}
+    assert record["requestParameters"]["reason"] == "enough"
+
+
+async def test_one_row_for_a_call_of_many_jobs(stand: Stand) -> None:
+    await stand(
+        "SubmitJob", jobName="a", jobQueue="q", jobDefinition="d", arrayProperties={"size": 10_000}
+    )
+    await stand(
+        "RegisterJobDefinition",
+        jobDefinitionName="e",
+        type="container",
+        containerProperties=a_container(),
+    )
+
+    await recorded(stand.conn, "RegisterJobDefinition", 2)
+    assert len(await recorded(stand.conn, "SubmitJob")) == 1
+
+
+async def test_records_are_numbered_in_the_order_of_commits_and_are_chained(stand: Stand) -> None:
+    async with asyncio.TaskGroup() as group:
+        for number in range(40):
+            group.create_task(
+                stand("SubmitJob", jobName=f"j{number}", jobQueue="q", jobDefinition="d")
+            )
+    await recorded(stand.conn, "SubmitJob", 40)
+
+    found = await audit_record.committed(stand.conn, 0, 1_000, with_reads=False)
+    assert [number for number, _ in found] == list(range(1, len(found) + 1))
+    assert await audit_record.head(stand.conn) == len(found)
+
+
+@pytest.mark.parametrize(
+    "statement", ["UPDATE audit_records SET event_name = 'x'", "DELETE FROM audit_records"]
+)
+async def test_no_record_is_changed_or_taken_out(stand: Stand, statement: str) -> None:
+    await recorded(stand.conn, "CreateJobQueue")
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await stand.conn.execute(statement)
+
+
+async def test_old_days_are_dropped_whole(stand: Stand) -> None:
+    [record] = await recorded(stand.conn, "CreateJobQueue")
+    day = datetime.fromisoformat(record["eventTime"]).date()
+
+    async with stand.conn.transaction():
+        assert await audit_record.drop_before(stand.conn, day) == []
+        assert await audit_record.drop_before(stand.conn, day + timedelta(days=1)) == [day]
+
+    assert await audit_record.days(stand.conn) == []
+    assert await stand.conn.fetchval("SELECT count(*) FROM audit_records") == 0
