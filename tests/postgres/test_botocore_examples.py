@@ -6,11 +6,9 @@ from typing import Any
 
 import pytest
 from botocore.loaders import Loader
-from support.contract import built
+from support.contract import SERVICE, built
 from support.submission import a_queue
 from support.wire import Json, Tables, Wire
-
-from longshore.gateway.server import SERVICE
 
 SHIPPED = Loader().load_data("batch/2016-08-10/examples-1")["examples"]
 EXAMPLES = [

@@ -2,11 +2,10 @@
 
 import pytest
 from botocore.exceptions import ClientError
-from support.contract import aws_model, built
+from support.contract import SERVICE, aws_model, built
 from support.operations import OPERATIONS, Json
 from support.wire import Tables, Wire
 
-from longshore.gateway.server import SERVICE
 from longshore.v1 import options_pb2
 
 GOOD = [

@@ -14,6 +14,8 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from longshore.v1 import options_pb2, submission_service_pb2
 
 ROOT = Path(__file__).resolve().parents[2]
+#: Whose operations are AWS Batch's.
+SERVICE = submission_service_pb2.DESCRIPTOR.services_by_name["SubmissionService"]
 
 
 def load_script(name: str) -> ModuleType:

@@ -24,10 +24,12 @@ from botocore.config import Config
 from google.protobuf import message_factory
 from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
+from support.contract import SERVICE
 from support.submission import Stand, submission_stand
 
+from longshore.gateway.behind import SERVICES
 from longshore.gateway.config import GatewayConfig
-from longshore.gateway.server import SERVICE, serve
+from longshore.gateway.server import serve
 from longshore.rpc.errors import from_rpc_error
 
 Json = dict[str, Any]
@@ -267,7 +269,9 @@ async def _serve(database_url: str, ready: asyncio.Future[Wire], over: asyncio.E
 async def _gateway(stand: Stand) -> AsyncIterator[str]:
     stop = asyncio.Event()
     ready = asyncio.get_running_loop().create_future()
-    serving = asyncio.create_task(serve(GatewayConfig("127.0.0.1:0", stand.target), stop, ready))
+    serving = asyncio.create_task(
+        serve(GatewayConfig("127.0.0.1:0", dict.fromkeys(SERVICES, stand.target)), stop, ready)
+    )
     await asyncio.wait({serving, ready}, return_when=asyncio.FIRST_COMPLETED)
     try:
         yield f"http://127.0.0.1:{ready.result()}"

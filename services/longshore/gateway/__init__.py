@@ -1,14 +1,15 @@
-"""The gateway: AWS Batch's HTTP and JSON in front of the submission service's gRPC.
+"""The gateway: AWS's HTTP and JSON in front of the gRPC of the services behind.
 
-It owns nothing, keeps nothing, and knows no operation by name. Each rpc of `SubmissionService`
-carries its HTTP route as an option; `operation` reads routes and messages from the descriptors,
-`codec` turns AWS's JSON into messages and back, `fault` turns errors into AWS's form, `handler`
-joins the three to aiohttp. An operation that is added to the protos is served without a line
-written here.
+It owns nothing, keeps nothing, and knows no operation by name; one port serves all of AWS's
+services that longshore speaks (`behind` lists who answers). Each rpc of `SubmissionService` carries
+its HTTP route as an option; the others' are `POST /` with the operation in a header, as AWS's JSON
+protocol has it. `operation` reads names, routes and messages from the descriptors, `codec` turns
+AWS's JSON into messages and back, `fault` turns errors into AWS's form, `handler` joins the three
+to aiohttp. An operation that is added to the protos is served without a line written here.
 
 What is checked where: the shape of the JSON (syntax, types, unknown members, size) here, because
 nobody behind the gateway sees it; everything else (required members, enumerations, limits,
-existence) in the submission service, because gRPC callers do not pass through here.
+existence) in the service behind, because gRPC callers do not pass through here.
 
 Identity: requests are not authenticated yet. The signature names the region that the caller wants
 its ARNs in, and nothing else is read from it. A page in a browser must not submit jobs behind its

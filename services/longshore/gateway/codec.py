@@ -165,7 +165,7 @@ def _unknown(name: str, known: Collection[str]) -> _MalformedError:
     near = difflib.get_close_matches(shown, known, n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
     return _MalformedError(
-        f"is not a known member: longshore {_VERSION} has all members that AWS Batch had when it "
+        f"is not a known member: longshore {_VERSION} has all members that AWS had when it "
         "was made, and this is none of them. If AWS has added it since, leave it out, or look "
         f"whether a newer longshore has it.{hint}",
         shown,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
+from longshore.gateway.behind import SERVICES
 from longshore.runtime.config import Settings
 
 
@@ -13,8 +14,8 @@ class GatewayConfig:
 
     #: `host:port` to listen on: LONGSHORE_GATEWAY_ADDRESS.
     address: str
-    #: `host:port` of the submission service: LONGSHORE_SUBMISSION_ADDRESS.
-    submission_address: str
+    #: `host:port` of each service behind, by its name: LONGSHORE_<SERVICE>_ADDRESS.
+    addresses: Mapping[str, str]
     #: Most bytes of a request's body: LONGSHORE_GATEWAY_BODY_BYTES.
     body_bytes: int = 1024 * 1024
     #: Most requests worked on at once, more are told to slow down, and most that are being read:
@@ -32,7 +33,7 @@ class GatewayConfig:
     def from_environment(cls, environ: Mapping[str, str]) -> Self:
         """Reads the settings.
 
-        - LONGSHORE_GATEWAY_ADDRESS, LONGSHORE_SUBMISSION_ADDRESS;
+        - LONGSHORE_GATEWAY_ADDRESS, and LONGSHORE_<SERVICE>_ADDRESS of those behind it;
         - LONGSHORE_GATEWAY_BODY_BYTES (1 MiB): most bytes of a request's body;
         - LONGSHORE_GATEWAY_CONCURRENCY (512): most requests worked on at once; more are told to
           slow down; of as many more that are still being read the oldest give way;
@@ -44,7 +45,7 @@ class GatewayConfig:
         settings = Settings(environ)
         return cls(
             address=settings.listen_address("gateway"),
-            submission_address=settings.address("submission"),
+            addresses={name: settings.address(name) for name in SERVICES},
             body_bytes=settings.integer(
                 "LONGSHORE_GATEWAY_BODY_BYTES", 1024 * 1024, 64 * 1024, 8 * 1024 * 1024
             ),

@@ -5,17 +5,45 @@ from typing import Any, Self
 
 from longshore.domain import errors
 
-CLIENT = "ClientException"
-SERVER = "ServerException"
 #: Seconds after which a caller may try again what failed for a while only.
 RETRY_SECONDS = 1
 
-_CALLERS_FAULT = (
-    errors.InvalidRequest,
-    errors.LimitExceeded,
-    errors.NotFound,
-    errors.PreconditionFailed,
-    errors.Unimplemented,
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """How the errors of one of AWS's services are called, where an error names no other."""
+
+    invalid_request: str
+    not_found: str
+    limit_exceeded: str
+    precondition_failed: str
+    unavailable: str
+    internal: str
+
+    def of(self, error: errors.LongshoreError) -> str | None:
+        """The name of an error that is the caller's fault; None for one that is not."""
+        match error:
+            case errors.NotFound():
+                name = self.not_found
+            case errors.LimitExceeded():
+                name = self.limit_exceeded
+            case errors.PreconditionFailed():
+                name = self.precondition_failed
+            case errors.InvalidRequest() | errors.Unimplemented():
+                name = self.invalid_request
+            case _:
+                return None
+        return error.fields.get("code", name)
+
+
+#: AWS Batch has one name for all that is the caller's fault.
+BATCH = Names(
+    invalid_request="ClientException",
+    not_found="ClientException",
+    limit_exceeded="ClientException",
+    precondition_failed="ClientException",
+    unavailable="ServerException",
+    internal="ServerException",
 )
 
 
@@ -29,22 +57,23 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, error: errors.LongshoreError) -> Self:
+    def of(cls, error: errors.LongshoreError, names: Names = BATCH) -> Self:
         """The answer for an error of ours.
 
         What goes wrong behind the gateway is not the caller's to read: for those the message is
         constant and the log has the rest.
         """
-        if isinstance(error, _CALLERS_FAULT):
-            return cls(400, CLIENT, error.message)
+        code = names.of(error)
+        if code is not None:
+            return cls(400, code, error.message)
         if isinstance(error, errors.Unavailable):
             return cls(
                 503,
-                SERVER,
+                names.unavailable,
                 "The service is not available at the moment; try again.",
                 {"Retry-After": str(RETRY_SECONDS)},
             )
-        return cls(500, SERVER, "Internal error; the service's log has the details.")
+        return cls(500, names.internal, "Internal error; the service's log has the details.")
 
     def body(self) -> dict[str, Any]:
         """The JSON object that is answered."""
@@ -54,6 +83,11 @@ class Fault:
 def unknown_operation(path: str) -> Fault:
     """For a path that is no operation's."""
     return Fault(404, "UnknownOperationException", f"No operation at {path[:200]}.")
+
+
+def unknown_target(name: str) -> Fault:
+    """For a header `X-Amz-Target` that is no operation's."""
+    return Fault(400, "UnknownOperationException", f"No operation is called {name[:200]}.")
 
 
 def wrong_method(method: str, allowed: list[str]) -> Fault:
@@ -67,17 +101,25 @@ def wrong_method(method: str, allowed: list[str]) -> Fault:
     )
 
 
-def oversize(limit: int) -> Fault:
+def not_json(names: Names) -> Fault:
+    """For a body that is no JSON."""
+    code = names.invalid_request if names is BATCH else "SerializationException"
+    return Fault(400, code, "The request body is not valid JSON.")
+
+
+def oversize(limit: int, names: Names) -> Fault:
     """For a body over the gateway's limit; operations have lower limits of their own."""
-    return Fault(400, CLIENT, f"Request size exceeds {limit} bytes.")
+    return Fault(400, names.invalid_request, f"Request size exceeds {limit} bytes.")
 
 
 def malformed(line_limit: int | None = None) -> Fault:
     """For what is no HTTP; with a limit, for a first line or header beyond it."""
     if line_limit is None:
-        return Fault(400, CLIENT, "The request is not valid HTTP/1.1.")
+        return Fault(400, BATCH.invalid_request, "The request is not valid HTTP/1.1.")
     return Fault(
-        400, CLIENT, f"The request's first line has more than {line_limit} bytes, or a header does."
+        400,
+        BATCH.invalid_request,
+        f"The request's first line has more than {line_limit} bytes, or a header does.",
     )
 
 

@@ -1,26 +1,26 @@
-"""HTTP in, gRPC out: reads a request, calls the submission service, answers in AWS's form."""
+"""HTTP in, gRPC out: reads a request, calls the service behind, answers in AWS's form."""
 
 import asyncio
 import json
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
 import grpc
 import structlog
 from aiohttp import web
-from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
 
 from longshore.domain.errors import InvalidRequest, LongshoreError
 from longshore.gateway import fault
+from longshore.gateway.behind import SERVICES
 from longshore.gateway.config import GatewayConfig
-from longshore.gateway.fault import Fault
-from longshore.gateway.operation import Operation, RouteTable
+from longshore.gateway.fault import BATCH, Fault, Names
+from longshore.gateway.operation import Operation, Operations
 from longshore.gateway.origin import is_known, is_own
 from longshore.gateway.signature import signed_region
 from longshore.rpc.errors import from_rpc_error
@@ -54,20 +54,25 @@ class _FaultError(Exception):
 class Gateway:
     """Answers all requests of one listener."""
 
-    def __init__(
-        self, config: GatewayConfig, channel: grpc.aio.Channel, service: ServiceDescriptor
-    ) -> None:
+    def __init__(self, config: GatewayConfig, channels: Mapping[str, grpc.aio.Channel]) -> None:
+        """Makes a gateway.
+
+        Args:
+            config: the settings.
+            channels: to each of `SERVICES`, by its name.
+        """
         self._config = config
-        self._routes = RouteTable(service)
+        self._operations = Operations(s for services in SERVICES.values() for s in services)
         self._hosts = config.known_hosts
-        self._health = health_pb2_grpc.HealthStub(channel)
+        self._health = health_pb2_grpc.HealthStub(channels["submission"])
+        channel_of = {s.full_name: channels[name] for name in SERVICES for s in SERVICES[name]}
         self._calls: dict[str, _Call] = {
-            operation.name: channel.unary_unary(
+            operation.rpc: channel_of[operation.service].unary_unary(
                 operation.rpc,
                 request_serializer=operation.request_class.SerializeToString,
                 response_deserializer=operation.response_class.FromString,
             )
-            for operation in self._routes.operations
+            for operation in self._operations.all
         }
         #: Requests that were read, up to their answer.
         self._working = 0
@@ -113,37 +118,51 @@ class Gateway:
         request_id = str(uuid.uuid4())
         path, _, query = request.raw_path.partition("?")
         segments = path.split("/")
-        found = self._routes.find(path, segments)
-        operation = found.get(request.method)
+        found = self._find(request, path, segments)
+        operation = found if isinstance(found, Operation) else None
         name = operation.name if operation else NO_OPERATION
+        names = operation.names if operation else BATCH
         IN_HAND.inc()
         with structlog.contextvars.bound_contextvars(operation=name, request_id=request_id):
             try:
                 refused = self._refused(request)
                 if refused is not None:
                     response = refusal(refused)
-                elif operation is not None:
-                    response = await self._serve(request, operation, segments, query, request_id)
-                elif found:
-                    response = refusal(fault.wrong_method(request.method, list(found)))
+                elif isinstance(found, Fault):
+                    response = refusal(found)
                 else:
-                    response = refusal(fault.unknown_operation(path))
+                    response = await self._serve(request, found, segments, query, request_id)
             except _FaultError as error:
                 response = refusal(error.answer)
             except LongshoreError as error:
-                response = refusal(Fault.of(error))
+                response = refusal(Fault.of(error, names))
             except Exception:
                 # Whatever it is, the caller gets AWS's form and the log gets the traceback.
                 log.exception("http.failed")
-                response = refusal(Fault.of(LongshoreError("unexpected")))
+                response = refusal(Fault.of(LongshoreError("unexpected"), names))
             finally:
                 IN_HAND.dec()
+            if operation is not None:
+                response.content_type = operation.media_type
             response.headers["x-amzn-RequestId"] = request_id
             seconds = time.perf_counter() - started
             REQUESTS.labels(name, response.status).inc()
             SECONDS.labels(name).observe(seconds)
             log.info("http.answered", status=response.status, seconds=round(seconds, 6))
         return response
+
+    def _find(self, request: web.Request, path: str, segments: list[str]) -> Operation | Fault:
+        """The operation that is asked for, or why there is none."""
+        target = request.headers.get("X-Amz-Target")
+        if target is not None and request.method == "POST" and path == "/":
+            return self._operations.target(target) or fault.unknown_target(target)
+        routes = self._operations.routes(path, segments)
+        route = routes.get(request.method)
+        if route is not None:
+            return route
+        if routes:
+            return fault.wrong_method(request.method, list(routes))
+        return fault.unknown_operation(path)
 
     def _refused(self, request: web.Request) -> Fault | None:
         """Why a request is not even read, if so."""
@@ -169,7 +188,7 @@ class Gateway:
     ) -> web.Response:
         if operation.refusal is not None:
             raise operation.refusal.with_traceback(None)
-        body = await self._body(request)
+        body = await self._body(request, operation.names)
         if self._working >= self._config.concurrency:
             raise _FaultError(fault.too_many_requests())
         self._working += 1
@@ -187,13 +206,13 @@ class Gateway:
         request_id: str,
         body: bytes,
     ) -> web.Response:
-        message = operation.read(segments, query, _decoded(body))
+        message = operation.read(segments, query, _decoded(body, operation.names))
         metadata = [("x-request-id", request_id)]
         region = signed_region(request.headers.get("Authorization"))
         if region is not None:
             metadata.append(("x-longshore-region", region))
         try:
-            answer = await self._calls[operation.name](
+            answer = await self._calls[operation.rpc](
                 message, timeout=self._config.timeout_seconds, metadata=metadata
             )
         except grpc.aio.AioRpcError as error:
@@ -202,7 +221,7 @@ class Gateway:
             raise failure from None
         return _response(HTTPStatus.OK, operation.write(answer))
 
-    async def _body(self, request: web.Request) -> bytes:
+    async def _body(self, request: web.Request, names: Names) -> bytes:
         """The whole body, within the limits of size and time.
 
         It takes no place from requests that were read. Of bodies as many are read at one time as
@@ -216,7 +235,7 @@ class Gateway:
             )
         limit = self._config.body_bytes
         if (request.content_length or 0) > limit:
-            raise _FaultError(fault.oversize(limit))
+            raise _FaultError(fault.oversize(limit, names))
         body, this, began = bytearray(), object(), time.monotonic()
         try:
             async with asyncio.timeout(self._config.timeout_seconds) as deadline:
@@ -225,7 +244,7 @@ class Gateway:
                 async for chunk in request.content.iter_any():
                     body += chunk
                     if len(body) > limit:
-                        raise _FaultError(fault.oversize(limit))
+                        raise _FaultError(fault.oversize(limit, names))
         except TimeoutError:
             raise _FaultError(fault.too_slow(round(time.monotonic() - began, 1))) from None
         except (web.RequestPayloadError, ConnectionError):
@@ -242,14 +261,14 @@ class Gateway:
                 deadline.reschedule(asyncio.get_running_loop().time())
 
 
-def _decoded(body: bytes) -> Any:
+def _decoded(body: bytes, names: Names) -> Any:
     """The body's JSON; nothing at all means no members."""
     if not body.strip():
         return {}
     try:
         return json.loads(body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
-        raise InvalidRequest("The request body is not valid JSON.") from None
+        raise _FaultError(fault.not_json(names)) from None
 
 
 def _refuse_constant(name: str) -> None:

@@ -1,6 +1,7 @@
-"""The operations of a service, found in its descriptor: routes, messages, how to read requests."""
+"""The operations of services, found in their descriptors: names, messages, how to read requests."""
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
@@ -10,6 +11,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from longshore.domain.errors import InvalidRequest
 from longshore.gateway.codec import Reader, Writer
+from longshore.gateway.fault import BATCH, Names
 from longshore.rpc.refused import refusal_of
 from longshore.v1 import options_pb2
 
@@ -19,29 +21,84 @@ QUERY_PARAMETERS = 200
 _SIGNATURE_PREFIX = "X-Amz-"
 
 
-class Operation:
+class Operation(ABC):
+    """One rpc as it is reached over HTTP."""
+
+    #: How the errors of its service are called.
+    names: Names
+    media_type: str
+
+    def __init__(self, method: MethodDescriptor) -> None:
+        self.name = method.name
+        #: Of an operation that is not there; nothing of its requests is read.
+        self.refusal = refusal_of(method)
+        self.service: str = method.containing_service.full_name
+        self.rpc = f"/{self.service}/{method.name}"
+        self.request_class = GetMessageClass(method.input_type)
+        self.response_class = GetMessageClass(method.output_type)
+        self._writer = Writer.of(method.output_type)
+
+    @abstractmethod
+    def read(self, segments: list[str], query: str, body: Any) -> Message:
+        """The request's message; raises InvalidRequest naming the member that is wrong."""
+
+    def write(self, response: Message) -> dict[str, Any]:
+        """The answer's JSON object."""
+        return self._writer.write(response)
+
+
+class Target(Operation):
+    """One rpc of a service that speaks AWS's JSON protocol (`longshore.v1.json_service`).
+
+    Its members are the body's.
+    """
+
+    media_type = "application/x-amz-json-1.1"
+
+    def __init__(self, method: MethodDescriptor, service: options_pb2.JsonService) -> None:
+        if method.GetOptions().HasExtension(options_pb2.http):
+            raise TypeError(f"{method.full_name} has both a route and a target")
+        super().__init__(method)
+        #: As `X-Amz-Target` says it.
+        self.name = f"{service.target_prefix}.{method.name}"
+        self.names = Names(
+            invalid_request=service.invalid_request,
+            not_found=service.not_found,
+            limit_exceeded=service.limit_exceeded,
+            precondition_failed=service.precondition_failed,
+            unavailable="ServiceUnavailableException",
+            internal="InternalFailure",
+        )
+        self._reader = Reader.of(method.input_type)
+
+    def read(self, _segments: list[str], query: str, body: Any) -> Message:
+        """The request's message; raises InvalidRequest naming the member that is wrong."""
+        if query:
+            raise InvalidRequest("Members of this request belong into its body, not into a query.")
+        message = self.request_class()
+        self._reader.read(message, body)
+        return message
+
+
+class Route(Operation):
     """One rpc with its HTTP route (`longshore.v1.http`).
 
     Members in the path's template come from the path; the others from the body when the route has
     one, else from the query string, where a list repeats its name.
     """
 
+    names = BATCH
+    media_type = "application/json"
+
     def __init__(self, method: MethodDescriptor) -> None:
         rule = method.GetOptions().Extensions[options_pb2.http]
         pattern = rule.WhichOneof("pattern")
         if pattern is None or rule.body not in ("", "*"):
             raise TypeError(f"{method.full_name}: longshore.v1.http is missing or not supported")
-        service = method.containing_service
-        self.name = method.name
-        #: Of an operation that is not there; nothing of its requests is read.
-        self.refusal = refusal_of(method)
-        self.rpc = f"/{service.full_name}/{method.name}"
+        super().__init__(method)
         self.http_method = pattern.upper()
         #: Segments of the path; those in braces are the names of fields.
         self.template = tuple(getattr(rule, pattern).split("/"))
-        self.request_class = GetMessageClass(method.input_type)
-        self.response_class = GetMessageClass(method.output_type)
-        self._writer = Writer.of(method.output_type)
         self._bind(method.input_type, with_body=rule.body == "*")
 
     def _bind(self, request: Descriptor, *, with_body: bool) -> None:
@@ -91,10 +148,6 @@ class Operation:
             if not name.startswith(_SIGNATURE_PREFIX)
         }
 
-    def write(self, response: Message) -> dict[str, Any]:
-        """The answer's JSON object."""
-        return self._writer.write(response)
-
 
 def _decoded(segment: str) -> str:
     try:
@@ -103,27 +156,43 @@ def _decoded(segment: str) -> str:
         raise InvalidRequest("The path must be UTF-8.") from None
 
 
-class RouteTable:
-    """All operations by their routes, on raw paths: a decoded `%2F` would cut an ARN in two."""
+class Operations:
+    """All operations: by their targets, and by their routes.
 
-    def __init__(self, service: ServiceDescriptor) -> None:
-        self.operations = [Operation(method) for method in service.methods]
-        self._fixed: dict[str, dict[str, Operation]] = {}
-        self._templated: list[Operation] = []
-        for operation in self.operations:
-            if any(segment.startswith("{") for segment in operation.template):
-                self._templated.append(operation)
+    Routes are looked up by raw paths: a decoded `%2F` would cut an ARN in two.
+    """
+
+    def __init__(self, services: Iterable[ServiceDescriptor]) -> None:
+        self.all: list[Operation] = []
+        self._targets: dict[str, Target] = {}
+        self._fixed: dict[str, dict[str, Route]] = {}
+        self._templated: list[Route] = []
+        for service in services:
+            options = service.GetOptions()
+            if options.HasExtension(options_pb2.json_service):
+                json_service = options.Extensions[options_pb2.json_service]
+                for method in service.methods:
+                    target = Target(method, json_service)
+                    self._targets[target.name] = target
+                    self.all.append(target)
             else:
-                path = "/".join(operation.template)
-                self._fixed.setdefault(path, {})[operation.http_method] = operation
+                for method in service.methods:
+                    self._add(Route(method))
 
-    def find(self, path: str, segments: list[str]) -> Mapping[str, Operation]:
+    def _add(self, route: Route) -> None:
+        self.all.append(route)
+        if any(segment.startswith("{") for segment in route.template):
+            self._templated.append(route)
+        else:
+            self._fixed.setdefault("/".join(route.template), {})[route.http_method] = route
+
+    def target(self, name: str) -> Target | None:
+        """The operation that a header `X-Amz-Target` names."""
+        return self._targets.get(name)
+
+    def routes(self, path: str, segments: list[str]) -> Mapping[str, Route]:
         """The operations at a raw path, by HTTP method; none when the path is nobody's."""
         fixed = self._fixed.get(path)
         if fixed is not None:
             return fixed
-        return {
-            operation.http_method: operation
-            for operation in self._templated
-            if operation.matches(segments)
-        }
+        return {route.http_method: route for route in self._templated if route.matches(segments)}

@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from contextlib import AsyncExitStack
 from typing import cast
 
 import structlog
@@ -14,7 +15,6 @@ from longshore.gateway.config import GatewayConfig
 from longshore.gateway.handler import Gateway, refusal
 from longshore.gateway.origin import is_loopback
 from longshore.rpc.channel import open_channel
-from longshore.v1 import submission_service_pb2
 
 log = structlog.get_logger()
 
@@ -23,7 +23,6 @@ LINGER_SECONDS = 5.0
 #: Longest first line of a request: UntagResource has its keys there, 50 of 128 characters, and each
 #: character may take twelve bytes.
 LINE_BYTES = 128 * 1024
-SERVICE = submission_service_pb2.DESCRIPTOR.services_by_name["SubmissionService"]
 
 
 async def serve(
@@ -40,9 +39,13 @@ async def serve(
         Unavailable: the address cannot be listened on.
     """
     loop = asyncio.get_running_loop()
-    async with open_channel(config.submission_address) as channel:
+    async with AsyncExitStack() as stack:
+        channels = {
+            name: await stack.enter_async_context(open_channel(address))
+            for name, address in config.addresses.items()
+        }
         runner = web.AppRunner(
-            Gateway(config, channel, SERVICE).application(), shutdown_timeout=config.grace_seconds
+            Gateway(config, channels).application(), shutdown_timeout=config.grace_seconds
         )
         await runner.setup()
         listener: asyncio.Server | None = None

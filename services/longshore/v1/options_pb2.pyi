@@ -48,6 +48,44 @@ class AbsentMember(_message.Message):
 Global___AbsentMember: _TypeAlias = AbsentMember  # noqa: Y015
 
 @_typing.final
+class JsonService(_message.Message):
+    """How a service is reached, and how its errors are called, in AWS's JSON protocol."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TARGET_PREFIX_FIELD_NUMBER: _builtins.int
+    INVALID_REQUEST_FIELD_NUMBER: _builtins.int
+    NOT_FOUND_FIELD_NUMBER: _builtins.int
+    LIMIT_EXCEEDED_FIELD_NUMBER: _builtins.int
+    PRECONDITION_FAILED_FIELD_NUMBER: _builtins.int
+    target_prefix: _builtins.str
+    """What stands before the operation's name in the header `X-Amz-Target`, without the dot between."""
+    invalid_request: _builtins.str
+    """`__type` of an error that names no other, when a member of the request is wrong."""
+    not_found: _builtins.str
+    """The same, when what the request names is not there."""
+    limit_exceeded: _builtins.str
+    """The same, when the request is larger, or asks for more, than is allowed."""
+    precondition_failed: _builtins.str
+    """The same, when the request does not fit the present state of things."""
+    def __init__(
+        self,
+        *,
+        target_prefix: _builtins.str = ...,
+        invalid_request: _builtins.str = ...,
+        not_found: _builtins.str = ...,
+        limit_exceeded: _builtins.str = ...,
+        precondition_failed: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["invalid_request", b"invalid_request", "limit_exceeded", b"limit_exceeded", "not_found", b"not_found", "precondition_failed", b"precondition_failed", "target_prefix", b"target_prefix"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JsonService: _TypeAlias = JsonService  # noqa: Y015
+
+@_typing.final
 class HttpRoute(_message.Message):
     """Where an operation is reached over HTTP."""
 
@@ -95,6 +133,7 @@ EXTENSION_FIELD_NUMBER: _builtins.int
 SENSITIVE_FIELD_NUMBER: _builtins.int
 EVENT_SOURCE_FIELD_NUMBER: _builtins.int
 ABSENT_FIELD_NUMBER: _builtins.int
+JSON_SERVICE_FIELD_NUMBER: _builtins.int
 HTTP_FIELD_NUMBER: _builtins.int
 REFUSED_FIELD_NUMBER: _builtins.int
 required: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
@@ -134,8 +173,12 @@ set: its calls are not recorded.
 """
 absent: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MessageOptions, _containers.RepeatedCompositeFieldContainer[Global___AbsentMember]]
 """What AWS's shape has and this message has not, because longshore never sets it."""
+json_service: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.ServiceOptions, Global___JsonService]
+"""The service speaks AWS's JSON protocol: every operation is `POST /`, named by a header. Not set:
+each rpc has a route of its own.
+"""
 http: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, Global___HttpRoute]
-"""The rpc's route over HTTP. In a form of our own, and with the members of `google.api.http` that
+"""The rpc's route over HTTP; not set where the service has `json_service`. In a form of our own, and with the members of `google.api.http` that
 are needed, so that these files need no others.
 """
 refused: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, _builtins.str]

@@ -12,9 +12,11 @@ import pytest
 from botocore.config import Config
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+from support.contract import SERVICE
 
+from longshore.gateway.behind import SERVICES
 from longshore.gateway.config import GatewayConfig
-from longshore.gateway.server import SERVICE, serve
+from longshore.gateway.server import serve
 from longshore.rpc.server import GrpcServer
 from longshore.v1 import submission_service_pb2_grpc
 
@@ -127,8 +129,8 @@ async def run_stack(**settings: Any) -> AsyncIterator[Stack]:
     )
     async with server:
         await server.set_serving(True)
-        behind = settings.pop("submission_address", f"127.0.0.1:{server.port}")
-        config = GatewayConfig("127.0.0.1:0", behind, **settings)
+        address = settings.pop("submission_address", f"127.0.0.1:{server.port}")
+        config = GatewayConfig("127.0.0.1:0", dict.fromkeys(SERVICES, address), **settings)
         stop = asyncio.Event()
         ready = asyncio.get_running_loop().create_future()
         serving = asyncio.create_task(serve(config, stop, ready))

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 from google.protobuf import json_format
 from google.protobuf.message_factory import GetMessageClass
-from support.contract import aws_model, built
+from support.contract import SERVICE, aws_model, built
 
 from longshore.domain.errors import (
     InvalidRequest,
@@ -21,7 +21,6 @@ from longshore.domain.errors import (
     Unimplemented,
 )
 from longshore.gateway.codec import Writer
-from longshore.gateway.server import SERVICE
 from longshore.v1 import options_pb2
 from longshore.v1.job_pb2 import DescribeJobsResponse
 

@@ -12,10 +12,10 @@ from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.struct_pb2 import Value
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.contract import SERVICE
 
 from longshore.domain.errors import InvalidRequest
 from longshore.gateway.codec import Reader, Writer
-from longshore.gateway.server import SERVICE
 from longshore.v1 import options_pb2
 from longshore.v1.job_pb2 import DescribeJobsRequest, JobDependency, JobSummary, SubmitJobRequest
 

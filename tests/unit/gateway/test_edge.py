@@ -13,6 +13,7 @@ from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
 from longshore.domain.errors import Unavailable
+from longshore.gateway.behind import SERVICES
 from longshore.gateway.config import GatewayConfig
 from longshore.gateway.server import serve
 
@@ -465,7 +466,9 @@ async def test_stops_after_the_calls_in_hand(stack: Any) -> None:
 
 
 async def test_an_address_in_use_is_said_in_a_sentence(stack: Any) -> None:
-    config = GatewayConfig(stack.url.removeprefix("http://"), "127.0.0.1:1")
+    config = GatewayConfig(
+        stack.url.removeprefix("http://"), dict.fromkeys(SERVICES, "127.0.0.1:1")
+    )
 
     with pytest.raises(Unavailable, match=r"^Cannot listen on 127\.0\.0\.1:"):
         await serve(config, asyncio.Event())
