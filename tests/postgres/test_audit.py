@@ -2,19 +2,22 @@
 
 import asyncio
 import json
+import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
+import grpc
 import pytest
 from support.submission import Stand, a_container, submission_stand
 
 from longshore.domain.errors import LongshoreError
+from longshore.rpc.channel import open_channel
 from longshore.state.audit import audit_record
+from longshore.v1 import audit_service_pb2, audit_service_pb2_grpc
 
 Json = dict[str, Any]
-TODAY = datetime.now(UTC)
 
 
 @pytest.fixture
@@ -145,3 +148,78 @@ async def test_old_days_are_dropped_whole(stand: Stand) -> None:
 
     assert await audit_record.days(stand.conn) == []
     assert await stand.conn.fetchval("SELECT count(*) FROM audit_records") == 0
+
+
+async def verified(stand: Stand) -> list[tuple[int, str]]:
+    """How many records each day has, and what is wrong with it."""
+    async with open_channel(stand.target) as channel:
+        stub = audit_service_pb2_grpc.AuditServiceStub(channel)
+        request = audit_service_pb2.VerifyAuditLogRequest()
+        return [(day.records, day.fault) async for day in stub.VerifyAuditLog(request, timeout=15)]
+
+
+@pytest.mark.parametrize(
+    ("statement", "says"),
+    [
+        ("UPDATE audit_records SET event_name = 'ListJobs' WHERE number = 2", "what it does not"),
+        ("UPDATE audit_records SET record = replace(record, 'q', 'p') WHERE number = 2", "written"),
+        ("DELETE FROM audit_records WHERE number = 2", "before it is missing"),
+        ("DELETE FROM audit_records WHERE number = 3", "1 of 3 records are missing"),
+        ("DELETE FROM audit_days", "the day's entry is not"),
+        ("UPDATE audit_days SET records = 2", "the day's entry is not"),
+    ],
+)
+async def test_what_was_done_to_the_log_is_found(stand: Stand, statement: str, says: str) -> None:
+    await recorded(stand.conn, "RegisterJobDefinition")
+    assert await verified(stand) == [(3, "")]
+
+    async with stand.conn.transaction():
+        # As who owns the database can: the triggers are off.
+        await stand.conn.execute("SET LOCAL session_replication_role = replica")
+        await stand.conn.execute(statement)
+
+    [(_, fault)] = await verified(stand)
+    assert says in fault
+
+
+async def put_on_record(stand: Stand, *records: audit_service_pb2.CallRecord) -> None:
+    async with open_channel(stand.target) as channel:
+        stub = audit_service_pb2_grpc.AuditServiceStub(channel)
+        await stub.RecordCalls(audit_service_pb2.RecordCallsRequest(records=records), timeout=15)
+
+
+async def test_other_services_records_are_taken_once_however_often_they_are_sent(
+    stand: Stand,
+) -> None:
+    await recorded(stand.conn, "RegisterJobDefinition")
+    row = await stand.conn.fetchrow("SELECT at, record FROM audit_records WHERE number = 1")
+    told = json.loads(row["record"]) | {"eventName": "Foreign", "eventID": str(uuid.uuid4())}
+    entry = audit_service_pb2.CallRecord(time=row["at"], record=json.dumps(told))
+
+    await put_on_record(stand, entry)
+    await put_on_record(stand, entry)
+
+    [found] = await recorded(stand.conn, "Foreign")
+    assert found == told
+    assert await verified(stand) == [(4, "")]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        audit_service_pb2.CallRecord(record="{}"),
+        audit_service_pb2.CallRecord(record="[" * 10_000),
+        audit_service_pb2.CallRecord(record="x" * 40_000),
+        audit_service_pb2.CallRecord(
+            time=datetime(9999, 1, 1, tzinfo=UTC),
+            record='{"eventID":"00000000-0000-0000-0000-000000000000","eventName":"a",'
+            '"eventSource":"b","readOnly":false,"userIdentity":{},"requestParameters":null}',
+        ),
+    ],
+)
+async def test_what_is_no_record_is_refused(
+    stand: Stand, entry: audit_service_pb2.CallRecord
+) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await put_on_record(stand, entry)
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT

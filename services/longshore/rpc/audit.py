@@ -27,9 +27,9 @@ import grpc
 from google.protobuf import descriptor_pool
 from google.protobuf.message import Message
 
-from longshore.domain import audit
 from longshore.domain.arn import REGION
-from longshore.domain.audit import AuditRecord, Caller, Refusal
+from longshore.domain.audit import record as audit
+from longshore.domain.audit.record import AuditRecord, Caller, Refusal
 from longshore.domain.errors import (
     InvalidRequest,
     LimitExceeded,

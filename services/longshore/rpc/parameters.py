@@ -8,7 +8,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
-from longshore.domain.audit import HIDDEN, OWN_VARIABLES
+from longshore.domain.audit.record import HIDDEN, OWN_VARIABLES
 from longshore.domain.checks import Json
 from longshore.v1 import options_pb2
 

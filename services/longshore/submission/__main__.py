@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import structlog
@@ -16,9 +16,11 @@ from longshore.rpc.server import GrpcServer
 from longshore.runtime.loop import Loop
 from longshore.runtime.metrics import serve_metrics
 from longshore.runtime.process import run_until_stopped
-from longshore.state.audit.recorder import Recorder, forget
+from longshore.runtime.recorder import Recorder
+from longshore.state.audit import audit_record
 from longshore.state.health import is_ready
 from longshore.state.pool import Pool, open_pool
+from longshore.submission.audit_servicer import AuditServicer
 from longshore.submission.config import SubmissionConfig
 from longshore.submission.consumables import Consumables
 from longshore.submission.control_servicer import JobControlServicer
@@ -34,6 +36,8 @@ from longshore.submission.submit import Encoders, Submitter, forget_tokens
 from longshore.submission.tags import Tags
 from longshore.submission.updating import Updating, forget_outcomes
 from longshore.v1 import (
+    audit_service_pb2,
+    audit_service_pb2_grpc,
     job_control_service_pb2,
     job_control_service_pb2_grpc,
     submission_service_pb2,
@@ -43,6 +47,7 @@ from longshore.v1 import (
 log = structlog.get_logger()
 
 SERVICE = submission_service_pb2.DESCRIPTOR.services_by_name["SubmissionService"].full_name
+AUDIT = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"].full_name
 CONTROL = job_control_service_pb2.DESCRIPTOR.services_by_name["JobControlService"].full_name
 HEALTH_SECONDS = 1.0
 RETRY_SECONDS = 1.0
@@ -55,7 +60,7 @@ async def serving(config: SubmissionConfig, pool: Pool) -> AsyncIterator[GrpcSer
     """Serves while the context is open; on leaving, calls under way are finished first."""
     encode = Encoders(encode_container, encode_task, encode_nodes)
     submitter = Submitter(pool, encode, config.limits)
-    recorder = Recorder(pool)
+    recorder = Recorder(partial(audit_record.write, pool))
     watching = CallAudit(
         recorder,
         Installation(config.account, config.region, config.audit.gateways),
@@ -86,6 +91,10 @@ async def serving(config: SubmissionConfig, pool: Pool) -> AsyncIterator[GrpcSer
         CONTROL,
     )
 
+    server.add(
+        audit_service_pb2_grpc.add_AuditServiceServicer_to_server, AuditServicer(pool), AUDIT
+    )
+
     async def report_health() -> None:
         await server.set_serving(await is_ready(pool))
 
@@ -93,9 +102,8 @@ async def serving(config: SubmissionConfig, pool: Pool) -> AsyncIterator[GrpcSer
     forgetting = Loop(
         "submission.forgetting", partial(_forget, pool, config.audit.kept), FORGET_SECONDS
     )
-    async with asyncio.TaskGroup() as group:
+    async with recorder.running(), asyncio.TaskGroup() as group:
         batches = group.create_task(submitter.run())
-        recording = group.create_task(recorder.run())
         async with server:
             loops = [group.create_task(loop.run()) for loop in (health, forgetting)]
             await report_health()
@@ -104,13 +112,13 @@ async def serving(config: SubmissionConfig, pool: Pool) -> AsyncIterator[GrpcSer
             forgetting.stop()
             await asyncio.gather(*loops)
         batches.cancel()
-        await recorder.stop(recording)
 
 
 async def _forget(pool: Pool, audit_kept: timedelta) -> None:
     await forget_tokens(pool)
     await forget_outcomes(pool)
-    await forget(pool, audit_kept)
+    for day in await audit_record.forget(pool, (datetime.now(UTC) - audit_kept).date()):
+        log.info("audit.dropped", day=day.isoformat())
 
 
 async def main(stop: asyncio.Event) -> None:

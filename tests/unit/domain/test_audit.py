@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from longshore.domain import audit
-from longshore.domain.audit import AuditRecord, Caller, Refusal
+from longshore.domain.audit import chain
+from longshore.domain.audit import record as audit
+from longshore.domain.audit.record import AuditRecord, Caller, Refusal
 
 AT = datetime(2026, 11, 28, 18, 1, 0, 123_456, tzinfo=UTC)
 CALLER = Caller(
@@ -135,8 +136,8 @@ def test_what_was_changed_of_a_record_is_seen() -> None:
 
 
 def test_each_digest_follows_from_all_before() -> None:
-    first = audit.first_digest(AT.date())
-    assert first != audit.first_digest(AT.date().replace(day=1))
-    one = audit.next_digest(first, 1, "a")
-    assert len({one, audit.next_digest(first, 2, "a"), audit.next_digest(first, 1, "b")}) == 3
-    assert audit.next_digest(one, 2, "b") != audit.next_digest(first, 2, "b")
+    first = chain.first_digest(AT.date())
+    assert first != chain.first_digest(AT.date().replace(day=1))
+    one = chain.next_digest(first, 1, "a")
+    assert len({one, chain.next_digest(first, 2, "a"), chain.next_digest(first, 1, "b")}) == 3
+    assert chain.next_digest(one, 2, "b") != chain.next_digest(first, 2, "b")

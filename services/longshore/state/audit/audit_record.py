@@ -6,8 +6,9 @@ from datetime import date
 
 import asyncpg
 
-from longshore.domain.audit import AuditRecord, first_digest, next_digest
-from longshore.state.pool import Connection
+from longshore.domain.audit.chain import ChainedRecord, first_digest, next_digest
+from longshore.domain.audit.record import AuditRecord
+from longshore.state.pool import Connection, Pool, transaction
 from longshore.state.queries import load_queries
 
 _SQL = load_queries("audit_record")
@@ -33,27 +34,35 @@ class Day:
 
     day: date
     records: int
-    digest: bytes
+    #: None where there are records and no entry of the day.
+    digest: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class ChainedRecord:
-    """A record in its day's chain."""
+async def write(pool: Pool, records: Sequence[AuditRecord], *, is_repeated: bool) -> None:
+    """Appends records, in their order; all or none.
 
-    number: int
-    record: AuditRecord
-    digest: bytes
+    Args:
+        pool: connections to PostgreSQL.
+        records: what to append.
+        is_repeated: some may be there already, and are passed over then.
+    """
+    async with transaction(pool) as conn:
+        await append(conn, records, is_repeated=is_repeated)
 
 
-async def append(conn: Connection, records: Sequence[AuditRecord]) -> None:
-    """Appends records, in their order; within a transaction."""
+async def append(
+    conn: Connection, records: Sequence[AuditRecord], *, is_repeated: bool = False
+) -> None:
+    """As `write`, within a transaction."""
     last: int = await conn.fetchval(_SQL["lock_head"])
+    if is_repeated:
+        records = await _unknown(conn, records)
     days = await _open(conn, {record.day for record in records})
     rows = []
     for number, record in enumerate(records, last + 1):
-        day = days[record.day]
-        digest = next_digest(day.digest, number, record.text)
-        days[record.day] = Day(day.day, day.records + 1, digest)
+        count, digest = days[record.day]
+        digest = next_digest(digest, number, record.text)
+        days[record.day] = count + 1, digest
         rows.append(
             (
                 number,
@@ -72,21 +81,34 @@ async def append(conn: Connection, records: Sequence[AuditRecord]) -> None:
         )
     await conn.copy_records_to_table("audit_records", records=rows, columns=_COLUMNS)
     await conn.execute(_SQL["advance_head"], last + len(records))
-    changed = list(days.values())
     await conn.execute(
         _SQL["advance_days"],
-        [day.day for day in changed],
-        [day.records for day in changed],
-        [day.digest for day in changed],
+        list(days),
+        [count for count, _ in days.values()],
+        [digest for _, digest in days.values()],
     )
 
 
-async def _open(conn: Connection, wanted: set[date]) -> dict[date, Day]:
-    """Days of records, those that are not there yet made."""
-    days = {row["day"]: Day(**row) for row in await conn.fetch(_SQL["days"], list(wanted))}
+async def _unknown(conn: Connection, records: Sequence[AuditRecord]) -> list[AuditRecord]:
+    """The records that are not there yet."""
+    times, ids = [record.at for record in records], [record.event_id for record in records]
+    known = {row["event_id"] for row in await conn.fetch(_SQL["known"], times, ids)}
+    return [record for record in records if record.event_id not in known]
+
+
+async def forget(pool: Pool, first_kept: date) -> list[date]:
+    """As `drop_before`, in a transaction of its own."""
+    async with transaction(pool) as conn:
+        return await drop_before(conn, first_kept)
+
+
+async def _open(conn: Connection, wanted: set[date]) -> dict[date, tuple[int, bytes]]:
+    """Of days how many records they have and the digest of the last; made if they are missing."""
+    rows = await conn.fetch(_SQL["days"], list(wanted))
+    days = {row["day"]: (row["records"], row["digest"]) for row in rows}
     for day in sorted(wanted - days.keys()):
         await conn.execute(_SQL["open_day"], day)
-        days[day] = Day(day, 0, first_digest(day))
+        days[day] = (0, first_digest(day))
     return days
 
 

@@ -20,6 +20,11 @@ INSERT INTO audit_days AS d (day, records, digest)
 SELECT day, records, digest FROM unnest($1::date[], $2::bigint[], $3::bytea[]) AS c (day, records, digest)
 ON CONFLICT (day) DO UPDATE SET records = excluded.records, digest = excluded.digest
 
+-- name: known
+-- Which of some records are there.
+-- $1 their times, $2 their ids
+SELECT event_id FROM audit_records WHERE at = ANY($1::timestamptz[]) AND event_id = ANY($2::uuid[])
+
 -- name: old_days
 -- Days of records that are older than are kept; $1 the first that is kept
 SELECT day FROM audit_days WHERE day < $1 ORDER BY day
@@ -29,8 +34,14 @@ SELECT day FROM audit_days WHERE day < $1 ORDER BY day
 SELECT drop_audit_day($1::date)
 
 -- name: chain_days
--- All days on record, oldest first.
-SELECT day, records, digest FROM audit_days ORDER BY day
+-- All days on record, oldest first; also those of which there are records and no entry.
+SELECT day, coalesce(d.records, 0) AS records, d.digest
+FROM audit_days d
+FULL JOIN (
+    SELECT to_date(right(c.relname, 8), 'YYYYMMDD') AS day
+    FROM pg_inherits h JOIN pg_class c ON c.oid = h.inhrelid WHERE h.inhparent = 'audit_records'::regclass
+) AS p USING (day)
+ORDER BY day
 
 -- name: chain
 -- Records of a day in the order of their chain.

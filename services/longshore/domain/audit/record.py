@@ -1,15 +1,9 @@
-"""Who called what: the records of an audit log, in the form of AWS CloudTrail's.
-
-A record is one text of JSON that never changes. What it is looked up by follows from the text, so
-that both can be held against each other; and each record's digest covers the one before it on its
-day, so that none can be changed, taken out or put in without every later digest of the day being
-another one.
+"""One record: what is kept of a call, and what it is found by.
 
 Who called is what the request claims: signatures are not checked, so the type of the identity is
 `Unknown`, and the access key is the one that the request names.
 """
 
-import hashlib
 import json
 import re
 import uuid
@@ -211,14 +205,19 @@ def record_of(
 
 
 def found_by(record: Json, at: datetime) -> AuditRecord:
-    """A record with what it is looked up by, all of which follows from it."""
+    """A record with what it is looked up by, all of which follows from it.
+
+    Of what comes from elsewhere it raises ValueError, KeyError, TypeError or AttributeError, as
+    whatever is wrong with it has it.
+    """
+    key = record["userIdentity"].get("accessKeyId")
     return AuditRecord(
         event_id=uuid.UUID(record["eventID"]),
         at=at.replace(microsecond=at.microsecond // 1000 * 1000),
-        event_source=record["eventSource"],
-        event_name=record["eventName"],
-        is_read=record["readOnly"],
-        access_key_id=record["userIdentity"].get("accessKeyId"),
+        event_source=_plain(record["eventSource"], _TEXT_CHARACTERS),
+        event_name=_plain(record["eventName"], _TEXT_CHARACTERS),
+        is_read=record["readOnly"] is True,
+        access_key_id=None if key is None else _plain(key, _TEXT_CHARACTERS),
         resources=tuple(_resources(record)),
         text=json.dumps(record, separators=(",", ":")),
     )
@@ -236,19 +235,6 @@ def is_sound(found: AuditRecord) -> bool:
 def shown_time(at: datetime) -> str:
     """A time as records have it, to the second."""
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-# ---------------------------------------------------------------- the chain of a day
-
-
-def first_digest(day: date) -> bytes:
-    """What stands before the first record of a day."""
-    return hashlib.sha256(f"longshore audit {day.isoformat()}".encode()).digest()
-
-
-def next_digest(before: bytes, number: int, text: str) -> bytes:
-    """The digest of a record that follows one with the digest `before`."""
-    return hashlib.sha256(before + number.to_bytes(8) + text.encode()).digest()
 
 
 # ---------------------------------------------------------------- what is kept of a call
