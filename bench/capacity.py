@@ -24,7 +24,7 @@ from mixes import Mix, a_mix, least_bill
 
 from longshore.domain.placing import plan
 from longshore.domain.placing import shapes as placing
-from longshore.domain.placing.opening import Room
+from longshore.domain.placing.room import Room
 from longshore.domain.resources import Resources
 from longshore.domain.scaling.capacity import QueueDemand, Snapshot
 from longshore.domain.scaling.decision import Decision, ScalingSettings

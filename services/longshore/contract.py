@@ -12,5 +12,6 @@ PORT_OFFSETS = {
     "scaler": 2,
     "provisioning": 3,
     "logs": 4,
+    "events": 5,
     "gateway": 10,
 }

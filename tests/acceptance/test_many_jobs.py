@@ -70,6 +70,9 @@ def test_jobs_that_wait_are_changed_and_stopped_together(aws: Aws, gate: Gate, n
     asked = aws.stack.cli("cancel", *common)
     assert (asked.returncode, "give --yes" in asked.stderr) == (2, True)
     assert aws.stack.cli("cancel", *common, "--yes", "--reason", "no more").returncode == 0
+    nothing = aws.stack.cli("terminate", "--definition", "nowhere", "--yes")
+    assert (nothing.returncode, nothing.stdout) == (4, "")
+    assert "There is no job to terminate" in nothing.stderr
     for job_id in (*waiting[1:], array):
         assert aws.end(job_id)["status"] == "FAILED"
     assert aws.job(waiting[1])["statusReason"] == "no more"

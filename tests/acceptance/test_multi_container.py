@@ -10,7 +10,8 @@ from acceptance.stand import RUNTIME
 from botocore.exceptions import ClientError
 
 ROOT = Path(__file__).parents[2]
-FOREVER = "trap 'echo told to stop; exit 5' TERM; echo up; while :; do sleep 0.05; done"
+# A process's whole group is told to stop, and a shell says so of the `sleep` that it waited for.
+FOREVER = "trap 'echo told to stop; exit 5' TERM; echo up; while :; do sleep 0.05; done 2>/dev/null"
 
 
 def a_container(name: str, script: str, **members: Any) -> Json:

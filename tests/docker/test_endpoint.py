@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from support.agent import Stand, until
+from support.agent import Stand, a_part, until
 from support.sts import REFUSAL, ROLE, agent_settings, refusing_sts, serving_moto
 
 from longshore.agent.docker.engine import Engine, filters
@@ -364,3 +364,63 @@ async def test_a_container_on_the_machine_s_network_asks_on_loopback(
         assert found["RoleArn"] == ROLE
     finally:
         await stand.close()
+
+
+async def credentials_of_each(stand: Stand, fetch: str) -> list[Any]:
+    """What each of two containers of a task with a role is given, the second one's turn late."""
+    assignment = stand.several(
+        a_part("main", fetch, ("beside", "SUCCESS")),
+        a_part("beside", fetch, essential=False),
+        task_role_arn=ROLE,
+    )
+    end = await stand.run(assignment)
+    printed = [await stand.output_of(assignment, name) for name in ("main", "beside")]
+    assert end.exit_code == 0, (end, printed)
+    return [json.loads(text) for text in printed]
+
+
+@pytest.mark.docker
+async def test_each_of_several_containers_finds_the_credentials_of_the_task_s_role(
+    with_roles: Stand,
+) -> None:
+    for found in await credentials_of_each(with_roles, f'wget -q -O - "{CREDENTIALS}"'):
+        assert found["RoleArn"] == ROLE
+        assert found["AccessKeyId"].startswith("ASIA")
+
+
+async def test_each_of_several_processes_finds_the_credentials_of_the_task_s_role(
+    processes_with_roles: Stand,
+) -> None:
+    fetch = (
+        'busybox wget -q -O - --header "Authorization: $AWS_CONTAINER_AUTHORIZATION_TOKEN" '
+        "$AWS_CONTAINER_CREDENTIALS_FULL_URI"
+    )
+    for found in await credentials_of_each(processes_with_roles, fetch):
+        assert found["RoleArn"] == ROLE
+
+
+@pytest.mark.docker
+async def test_a_role_that_cannot_be_assumed_fails_each_of_several_containers(
+    containers: Stand,
+) -> None:
+    assignment = containers.several(
+        a_part("main", "true"), a_part("beside", "true", essential=False), task_role_arn=ROLE
+    )
+    end = await containers.run(assignment)
+    assert end.status_reason == "Task failed to start"
+    assert end.reason.startswith("CannotAssumeRole: ")
+    assert not any(one.HasField("start_time") for one in end.containers)
+
+
+@pytest.mark.docker
+async def test_an_id_of_one_of_several_containers_dies_with_the_job(with_roles: Stand) -> None:
+    """Not earlier than that container, and with the others at the latest."""
+    show = "echo $AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"
+    assignment = with_roles.several(
+        a_part("main", show), a_part("beside", show, essential=False), task_role_arn=ROLE
+    )
+    assert (await with_roles.run(assignment)).exit_code == 0
+    shown = [await with_roles.output_of(assignment, name) for name in ("main", "beside")]
+    for path in filter(None, shown):
+        lines = await answers(with_roles, f"fetch http://169.254.170.2{path.strip()}")
+        assert lines == ["400 Bad Request"]

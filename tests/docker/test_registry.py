@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from support.agent import Stand
+from support.agent import Stand, a_part
 from support.registry import PASSWORD, USER, FaultyRegistry, Registry, basic
 
 from longshore.agent.attempts.attempt import StepFailed
@@ -133,6 +133,33 @@ async def test_a_name_of_ecr_s_without_credentials_for_aws_says_so(stand: Stand)
     end = await _run(stand, "123456789012.dkr.ecr.us-east-1.amazonaws.com/none:1")
     assert end.reason.startswith("CannotPull")
     assert "credentials: none, and none for AWS here)" in end.reason
+
+
+async def test_each_of_several_containers_has_its_own_login(
+    stand: Stand, registry: Registry, engine: Engine, image: str
+) -> None:
+    """One container's login is not another's, whose image is not there without one."""
+    other = await registry.push()
+    login: dict[str, Any] = {"repository_credentials": _credentials(GOOD)}
+    for given, said in (
+        ({"repository_credentials": _credentials(BAD)}, f"repositoryCredentials {BAD})"),
+        ({}, "no basic auth credentials (credentials: none)"),
+    ):
+        assignment = stand.several(
+            a_part("main", "true", ("beside", "COMPLETE"), image=image, **login),
+            a_part("beside", "true", image=other, essential=False, **given),
+        )
+        end = await stand.run(assignment)
+        reasons = {one.name: one.reason for one in end.containers}
+        assert reasons["beside"].endswith(said)
+        assert reasons["main"].startswith("TaskDependencyError: ")
+    both = stand.several(
+        a_part("main", "true", ("beside", "COMPLETE"), image=image, **login),
+        a_part("beside", "true", image=other, essential=False, **login),
+    )
+    end = await stand.run(both)
+    await _remove(engine, other)
+    assert end.exit_code == 0, end
 
 
 @pytest.fixture

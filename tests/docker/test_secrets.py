@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.agent import Stand, free_port
+from support.agent import Stand, a_part, free_port
 
 from longshore.agent.attempts.attempt import AttemptKey
 from longshore.agent.docker.container import container_name
@@ -127,3 +127,71 @@ async def test_a_start_that_waits_for_its_secret_can_be_stopped_and_outlives_its
     end = await stand.scheduler.ended(kept)
     assert end.reason.startswith("ResourceInitializationError")
     assert f"SECRET ({ARN}): get_secret_value: Could not connect" in end.reason
+
+
+@pytest.mark.parametrize("stand", BOTH, indirect=True)
+async def test_each_of_several_containers_has_its_own_secrets(stand: Stand) -> None:
+    """And none of another's; also one whose turn comes late."""
+    stand.secrets.set("other", "another-value")
+    look = 'test "$SECRET" = another-"value" && test -z "$ODD" && echo found'
+    assignment = stand.several(
+        a_part("main", LOOK, ("beside", "SUCCESS"), secrets=[_secret("longshore:secret:token")]),
+        a_part("beside", look, essential=False, secrets=[_secret("longshore:secret:other")]),
+        a_part("odd", "env", essential=False, secrets=[_secret("longshore:secret:other", "ODD")]),
+        a_part("bare", 'test -z "$SECRET$ODD" && echo bare', ("main", "START"), essential=False),
+    )
+    assignment.task.containers[0].depends_on.add(container_name="odd", condition="COMPLETE")
+    end = await stand.run(assignment)
+    assert end.exit_code == 0, end
+    assert await stand.output_of(assignment, "main") == "found\n"
+    assert await stand.output_of(assignment, "beside") == "found\n"
+    printed = await stand.output_of(assignment, "odd")
+    assert "ODD=another-value" in printed.splitlines()
+    assert "SECRET=" not in printed
+    assert VALUE not in str(stand.scheduler.changes)
+    assert _files_with_the_value(stand.directory) == []
+
+
+@pytest.mark.parametrize("stand", BOTH, indirect=True)
+async def test_the_container_without_its_secret_is_named(stand: Stand) -> None:
+    """It fails to start; as it is essential, the others that began are stopped."""
+    assignment = stand.several(
+        a_part("main", "sleep 300", stop_timeout=2, secrets=[_secret("longshore:secret:token")]),
+        a_part("beside", "true", secrets=[_secret("longshore:secret:none", "DB")]),
+    )
+    end = await stand.run(assignment)
+    [main, beside] = end.containers
+    assert beside.reason.startswith(
+        "ResourceInitializationError: unable to pull secrets or registry auth: "
+        "DB (longshore:secret:none): "
+    )
+    assert not beside.HasField("start_time")
+    assert not main.reason.startswith("ResourceInitializationError")
+    assert end.reason == beside.reason
+    assert not end.HasField("exit_code")
+
+
+async def test_secrets_of_a_container_whose_turn_comes_after_its_agent_s_restart(
+    own_processes: Stand, tmp_path: Path
+) -> None:
+    """They were in the memory of the agent that is gone; the next one reads them anew."""
+    stand, go = own_processes, tmp_path / "go"
+    stand.secrets.set("token", VALUE)
+    await stand.open()
+    assignment = stand.several(
+        a_part("main", LOOK, ("wait", "SUCCESS"), secrets=[_secret("longshore:secret:token")]),
+        a_part("wait", f"until [ -e {go} ]; do sleep 0.05; done", essential=False),
+    )
+    await stand.scheduler.assign(assignment)
+
+    def waits() -> bool:
+        last = stand.scheduler.last(assignment)
+        return last is not None and any(one.HasField("start_time") for one in last.containers)
+
+    await stand.scheduler.until(waits)
+    assert stand.agent is not None
+    await stand.agent.kill()
+    await stand.start_agent()
+    go.touch()
+    end = await stand.scheduler.ended(assignment)
+    assert (end.exit_code, await stand.output_of(assignment, "main")) == (0, "found\n")

@@ -226,7 +226,7 @@ async def test_what_is_not_permitted_is_told(stand: Stand) -> None:
     """With AWS's own words."""
     stand.proxy.refused["CreateFleet"] = ("UnauthorizedOperation", "You are not authorized.")
     got = await stand.fulfil(an_order(entry(), entry("m6i.large", rank=1)))
-    assert {error.reason for error in got.errors} == {"PROVIDER_ERROR"}
+    assert {error.reason for error in got.errors} == {"NOT_PERMITTED"}
     assert "not authorized" in got.errors[0].message
 
 

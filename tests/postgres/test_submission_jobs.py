@@ -68,6 +68,8 @@ async def test_unknown_and_impossible_ids_are_left_out(stand: Stand) -> None:
     answer = await stand("DescribeJobs", jobs=wanted)
     assert [entry["jobId"] for entry in answer["jobs"]] == [job]
     assert await stand("DescribeJobs", jobs=[]) == {}
+    with pytest.raises(InvalidRequest, match=r"jobs\[1\]. is a required field"):
+        await stand("DescribeJobs", jobs=[job, ""])
     with pytest.raises(InvalidRequest, match=r"Maximum number of jobs supported is  100 \."):
         await stand("DescribeJobs", jobs=[job] * 101)
 
@@ -152,7 +154,7 @@ async def test_filters_show_every_status(stand: Stand) -> None:
         filters = [{"name": name, "values": [value]}]
         return await listed(stand, jobQueue="q", filters=filters, jobStatus="RUNNING")
 
-    assert await by("JOB_NAME", "alpha*") == [second, first]
+    assert await by("JOB_NAME", "alpha*") == [first, second]
     assert await by("JOB_NAME", "ALPHA_1") == [first]
     assert await by("JOB_NAME", "alpha") == []
     assert await by("JOB_DEFINITION", "d") == [second, first]
@@ -172,6 +174,43 @@ async def test_filters_show_every_status(stand: Stand) -> None:
     ):
         with pytest.raises(InvalidRequest, match=text):
             await by(name, value)
+
+
+async def test_jobs_found_by_name_are_grouped_by_name_and_revision(stand: Stand) -> None:
+    """The latest revision first, and the newest job of each; pages go on in that order."""
+    await stand.register()
+    placed = [("b", 1), ("B", 2), ("a", 2), ("b", 2), ("a", 1), ("b", 2), ("other", 2)]
+    jobs = [
+        await stand.submit(jobName=name, jobDefinition=f"d:{revision}") for name, revision in placed
+    ]
+    wanted = [jobs[n] for n in (2, 4, 5, 3, 0)]
+
+    async def pages(value: str, size: int) -> list[str]:
+        found, token = [], {}
+        while True:
+            page = await stand(
+                "ListJobs",
+                jobQueue="q",
+                filters=[{"name": "JOB_NAME", "values": [value]}],
+                maxResults=size,
+                **token,
+            )
+            found += [one["jobId"] for one in page["jobSummaryList"]]
+            if "nextToken" not in page:
+                return found
+            token = {"nextToken": page["nextToken"]}
+
+    for size in (1, 2, 100):
+        assert await pages("b*", size) == [jobs[1], *wanted[2:]]
+        assert await pages("*", size) == [jobs[1], *wanted, jobs[6]]
+    crafted = encode_token("jobs-by-name", ["b", "d", 2**40, 1])
+    with pytest.raises(InvalidRequest, match="nextToken"):
+        await stand(
+            "ListJobs",
+            jobQueue="q",
+            filters=[{"name": "JOB_NAME", "values": ["b*"]}],
+            nextToken=crafted,
+        )
 
 
 async def test_listing_needs_exactly_one_place_to_look(stand: Stand) -> None:

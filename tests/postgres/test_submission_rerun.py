@@ -258,3 +258,16 @@ async def test_an_array_runs_again_within_its_cap_and_needs_the_same_units(stand
     await _over(stands, plain)
     third = (await stand("RerunJob", jobId=plain))["jobId"]
     assert "maxRunning" not in (await _over(stands, third))["arrayProperties"]
+
+
+async def test_where_arrays_have_two_children_at_least_one_is_not_run_again_alone(
+    stands: Stands, database_url: str
+) -> None:
+    stand, other = stands
+    await other.agent(vcpus=10, environment="ce", answers=Work({1}))
+    array = await stand.submit(arrayProperties={"size": 3})
+    assert (await _over(stands, array))["status"] == "FAILED"
+    async with submission_stand(database_url, LONGSHORE_LIMITS="aws") as strict:
+        with pytest.raises(PreconditionFailed, match=r"an array has at least 2 .*SubmitJob"):
+            await strict("RerunJob", jobId=array)
+    assert (await stand("RerunJob", jobId=array))["size"] == 1

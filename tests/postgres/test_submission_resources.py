@@ -777,6 +777,21 @@ async def test_time_limits_of_a_queue_come_back_as_they_were_given(stand: Stand)
     assert (found["jobStateTimeLimitActions"], found["jobQueueType"]) == (limits[:1], "ECS")
 
 
+async def test_time_limits_of_a_queue_are_taken_away(stand: Stand) -> None:
+    await stand.prepare()
+    limits = [a_time_limit()]
+    await stand("UpdateJobQueue", jobQueue="q", jobStateTimeLimitActions=limits)
+    clear = "clearJobStateTimeLimitActions"
+    with pytest.raises(InvalidRequest, match=f"{clear} does not go together"):
+        await stand(
+            "UpdateJobQueue", jobQueue="q", jobStateTimeLimitActions=limits, **{clear: True}
+        )
+    for cleared, left in ((False, limits), (True, None)):
+        await stand("UpdateJobQueue", jobQueue="q", **{clear: cleared})
+        (found,) = (await stand("DescribeJobQueues", jobQueues=["q"]))["jobQueues"]
+        assert found.get("jobStateTimeLimitActions") == left
+
+
 @pytest.mark.parametrize(
     ("limits", "text"),
     [

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from longshore.domain.consumable import Stock, units_of
-from longshore.domain.placing.opening import Room
+from longshore.domain.placing.room import Room
 from longshore.domain.placing.shapes import Entry, Plan, Queue, Shape, Sharing, Snapshot, Waiting
 from longshore.domain.resources import Resources
 

@@ -57,6 +57,7 @@ async def save(client: Client, job_id: str, folder: Path, statuses: Sequence[str
     batch: list[str] = []
     async for child in _children(client, job_id, size, statuses):
         run.told.children += 1
+        run.remark()
         if run.path(child).exists():
             run.told.present += 1
         else:
@@ -135,9 +136,10 @@ class _Run:
                 self.told.saved += 1
             else:
                 self.told.incomplete.append(job.job_id)
-        self._remark()
+        self.remark()
 
-    def _remark(self) -> None:
+    def remark(self) -> None:
+        """Says how far it is, from time to time."""
         now = time.monotonic()
         if now - self._remarked_at >= REMARK_SECONDS:
             self._remarked_at = now

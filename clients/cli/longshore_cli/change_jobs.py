@@ -5,16 +5,8 @@ from typing import Annotated
 import typer
 
 from longshore_cli import console
-from longshore_cli.command import WIRE_MAX, Json, Timeout, coroutine
+from longshore_cli.command import WIRE_MAX, Json, Timeout, Token, coroutine
 from longshore_cli.settings import settings
-
-Token = Annotated[
-    str | None,
-    typer.Option(
-        help="Of your choice: for 24 hours the same command with it is the same job.",
-        show_default=False,
-    ),
-]
 
 
 def register(app: typer.Typer) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, ParamSpec
 
 import typer
+from typer.core import TyperArgument, TyperCommand
 
 from longshore_cli.settings import absolute
 
@@ -70,6 +71,35 @@ CommandLine = Annotated[
         metavar="COMMAND", help="Command of the container, after --.", show_default=False
     ),
 ]
+
+Token = Annotated[
+    str | None,
+    typer.Option(
+        help="Of your choice: for 24 hours the same command with it is the same job.",
+        show_default=False,
+    ),
+]
+
+
+class BeforeCommand(TyperCommand):
+    """A command whose first argument stands before `--`, where a container's command begins."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parses as usual.
+
+        Raises:
+            BadParameter: nothing stands before `--`; the container's command would be taken for it.
+        """
+        if "--" in args:
+            first = next(one for one in self.params if isinstance(one, TyperArgument))
+            before = self.make_context(
+                ctx.info_name, args[: args.index("--")], parent=ctx.parent, resilient_parsing=True
+            )
+            if not before.params.get(first.name or ""):
+                raise typer.BadParameter(
+                    "It stands before --, after which the container's command is.", ctx, first
+                )
+        return super().parse_args(ctx, args)
 
 
 def coroutine(

@@ -1,6 +1,5 @@
 """`consumable`: consumable resources."""
 
-from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 import typer
@@ -75,7 +74,6 @@ async def describe(name: Name, json: Json = False) -> None:
     if json:
         console.print_json(console.plain(found))
         return
-    created_at = datetime.fromtimestamp(found.created_at / 1000, UTC)
     console.table(
         ("RESOURCE", found.consumable_resource_name),
         [
@@ -84,7 +82,7 @@ async def describe(name: Name, json: Json = False) -> None:
             ("TOTAL", str(found.total_quantity)),
             ("IN USE", str(found.in_use_quantity)),
             ("AVAILABLE", str(found.available_quantity)),
-            ("CREATED", f"{created_at:%Y-%m-%d %H:%M:%S} UTC"),
+            ("CREATED", console.when(found.created_at)),
             *(("TAG", f"{key}={value}") for key, value in sorted(found.tags.items())),
         ],
     )

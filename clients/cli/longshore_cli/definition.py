@@ -12,6 +12,7 @@ from longshore_cli import console
 from longshore_cli.command import (
     WIRE_MAX,
     Attempts,
+    BeforeCommand,
     CommandLine,
     Environment,
     Json,
@@ -32,7 +33,7 @@ FILE_BYTES_MAX = 1024 * 1024
 app = typer.Typer(no_args_is_help=True, help="Job definitions.", rich_markup_mode=None)
 
 
-@app.command()
+@app.command(cls=BeforeCommand)
 @coroutine
 async def register(  # noqa: PLR0913, PLR0917 - each is an option
     name: Annotated[

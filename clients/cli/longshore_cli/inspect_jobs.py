@@ -15,7 +15,7 @@ from longshore_cli.command import WAIT_SECONDS_MAX, WIRE_MAX, Json, coroutine
 from longshore_cli.progress import Progress, counts, summary
 from longshore_cli.run import write
 from longshore_cli.settings import settings
-from longshore_client import Client, NotFound, Timeout, Unavailable
+from longshore_client import Client, Timeout, Unavailable
 from longshore_client.jobs import FINAL, STATUSES
 
 JobIds = Annotated[list[str], typer.Argument(metavar="JOB...", help="Job ids.")]
@@ -177,7 +177,7 @@ async def _found(client: Client, jobs: Sequence[str]) -> Sequence[job_pb2.JobDet
     found = await client.describe_jobs(jobs)
     missing = set(jobs) - {item.job_id for item in found}
     if missing:
-        raise NotFound(f"There is no job {min(missing)}; `longshore jobs` lists those there are.")
+        raise await client.missing_job(min(missing))
     return found
 
 

@@ -1,5 +1,6 @@
 """The command's entry point."""
 
+import gc
 import sys
 from typing import Annotated
 
@@ -59,6 +60,8 @@ def main() -> None:
         code = exit_code.OK
     except OSError as error:
         code = _failed(error)
+    # What is left goes with the process: nobody need look through it for what could go before.
+    gc.freeze()
     sys.exit(code)
 
 

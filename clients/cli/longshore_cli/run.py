@@ -16,6 +16,7 @@ from longshore_cli.command import (
     WIRE_MAX,
     Array,
     Attempts,
+    BeforeCommand,
     CommandLine,
     Environment,
     MaxRunning,
@@ -39,7 +40,7 @@ _ENDING = (signal.SIGINT, signal.SIGTERM)
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command()(run)
+    app.command(cls=BeforeCommand)(run)
 
 
 @coroutine

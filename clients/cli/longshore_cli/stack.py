@@ -152,6 +152,8 @@ async def status(data_dir: DataDir = None, json: Json = False) -> int:
                     for name, address in record["addresses"].items()
                 },
                 "jobs": jobs,
+                # Of a status that has as many or more jobs, the number is this one.
+                "jobsCountedTo": COUNT_MAXIMUM,
                 "computeEnvironments": environments,
             }
         )

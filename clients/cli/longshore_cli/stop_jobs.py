@@ -185,16 +185,24 @@ async def _stop(
                 console.line(_jobs(count))
                 return exit_code.OK
             if not count.jobs:
-                console.say("there is no such job")
-                return exit_code.OK
+                raise _none(verb)
             if not sys.stdin.isatty():
                 console.fail(f"That would {verb} {_jobs(count)}; give --yes to do it.")
                 return exit_code.USAGE
             if not typer.confirm(f"{verb.capitalize()} {_jobs(count)}?", err=True):
                 return exit_code.NEGATIVE
         told = await _run(client.stop_jobs(terminate=terminate, reason=reason, **common))
+    if not told.jobs:
+        raise _none(verb)
     console.say(f"asked to {verb} {_jobs(told)}")
     return exit_code.OK
+
+
+def _none(verb: str) -> NotFound:
+    return NotFound(
+        f"There is no job to {verb} for which all of that holds; `longshore jobs` lists those "
+        "there are."
+    )
 
 
 async def _run(
@@ -220,7 +228,7 @@ async def _unfinished(client: Client, job_ids: list[str]) -> list[str]:
     known = {job.job_id: job.status for job in await client.describe_jobs(job_ids)}
     for job_id in job_ids:
         if job_id not in known:
-            raise NotFound(f"There is no job {job_id}; `longshore jobs` lists those there are.")
+            raise await client.missing_job(job_id)
         if known[job_id] in FINAL:
             console.say(f"{job_id} is {known[job_id]} already")
     return [job_id for job_id in job_ids if known[job_id] not in FINAL]

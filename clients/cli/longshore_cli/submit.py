@@ -10,6 +10,7 @@ from longshore_cli.command import (
     WIRE_MAX,
     Array,
     Attempts,
+    BeforeCommand,
     CommandLine,
     Environment,
     Json,
@@ -17,6 +18,7 @@ from longshore_cli.command import (
     Parameter,
     Tag,
     Timeout,
+    Token,
     coroutine,
     pairs,
 )
@@ -36,7 +38,7 @@ DEPENDENCY_WORDS = {
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command()(submit)
+    app.command(cls=BeforeCommand)(submit)
 
 
 @coroutine
@@ -109,13 +111,7 @@ async def submit(  # noqa: PLR0913, PLR0917 - each is an option
         ),
     ] = None,
     tag: Tag = None,
-    token: Annotated[
-        str | None,
-        typer.Option(
-            help="Of your choice: for 24 hours the same submission with it is the same job.",
-            show_default=False,
-        ),
-    ] = None,
+    token: Token = None,
     json: Json = False,
 ) -> None:
     """Submit a job and print its id."""

@@ -39,6 +39,7 @@ class Addresses:
     scaler: str
     provisioning: str
     logs: str
+    events: str
 
     @classmethod
     def from_mapping(cls, addresses: Mapping[str, str]) -> "Addresses":

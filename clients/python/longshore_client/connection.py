@@ -4,6 +4,7 @@ from types import TracebackType
 from typing import Self
 
 from longshore.v1 import (
+    event_bridge_service_pb2_grpc,
     job_control_service_pb2_grpc,
     log_service_pb2_grpc,
     provisioning_service_pb2_grpc,
@@ -49,15 +50,17 @@ class Connection:
                 target.scaler,
                 target.provisioning,
                 target.logs,
+                target.events,
             )
         ]
-        submission, scheduler, scaler, provisioning, logs = self._channels
+        submission, scheduler, scaler, provisioning, logs, events = self._channels
         self._submission = submission_service_pb2_grpc.SubmissionServiceStub(submission)
         self._control = job_control_service_pb2_grpc.JobControlServiceStub(submission)
         self._scheduler = scheduler_service_pb2_grpc.SchedulerServiceStub(scheduler)
         self._scaler = scaler_service_pb2_grpc.ScalerServiceStub(scaler)
         self._provisioning = provisioning_service_pb2_grpc.ProvisioningServiceStub(provisioning)
         self._logs = log_service_pb2_grpc.LogServiceStub(logs)
+        self._events = event_bridge_service_pb2_grpc.EventBridgeServiceStub(events)
 
     async def close(self) -> None:
         """Closes the channels; calls under way end at once."""

@@ -1,6 +1,7 @@
 """Jobs: submit, look, wait, stop."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
@@ -160,7 +161,22 @@ class JobCalls(Connection):
         """
         for job in await self.describe_jobs([job_id]):
             return job
-        raise NotFound(f"There is no job {job_id}.", job_id=job_id)
+        raise await self.missing_job(job_id)
+
+    async def missing_job(self, job_id: str) -> NotFound:
+        """What to say of an id that no job has: it may be of a child that is yet to be made."""
+        array_id, _, index = job_id.partition(":")
+        if re.fullmatch(r"[0-9]{1,9}", index):
+            for array in await self.describe_jobs([array_id]):
+                if int(index) < array.array_properties.size and array.status not in FINAL:
+                    return NotFound(
+                        f"Array job {array_id} is {array.status} and has no children yet: {job_id} "
+                        "is there once what the array waits for is over.",
+                        job_id=job_id,
+                    )
+        return NotFound(
+            f"There is no job {job_id}; `longshore jobs` lists those there are.", job_id=job_id
+        )
 
     async def list_jobs(
         self,
@@ -217,7 +233,7 @@ class JobCalls(Connection):
             jobs = await self.describe_jobs(ids)
             if len(jobs) < len(ids):
                 missing = (set(ids) - {job.job_id for job in jobs}).pop()
-                raise NotFound(f"There is no job {missing}.", job_id=missing)
+                raise await self.missing_job(missing)
             yield jobs
             if all(job.status in FINAL for job in jobs):
                 return

@@ -219,7 +219,7 @@ class LogCalls(JobCalls):
         whole_id = job_id.partition("#")[0]
         found = {job.job_id: job for job in await self.describe_jobs([job_id, whole_id])}
         if job_id not in found or whole_id not in found:
-            raise NotFound(f"There is no job {job_id}.", job_id=job_id)
+            raise await self.missing_job(job_id)
         job, final = found[job_id], found[whole_id].status in FINAL
         if job.array_properties.size and not job.array_properties.HasField("index"):
             raise InvalidRequest(

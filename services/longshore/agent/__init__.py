@@ -23,3 +23,5 @@ What happens at each failure:
 
 It never reaches the database, never decides what to run, and never runs an attempt twice.
 """
+
+import longshore.runtime.logs  # noqa: F401 - before structlog, see there

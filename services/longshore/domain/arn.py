@@ -69,6 +69,15 @@ class Arns:
         """ARN of a job, of a child, `uuid:index`, or of a node, `uuid#index`."""
         return self._batch(JOB, key)
 
+    def event_bus(self, name: str) -> str:
+        """ARN of an event bus."""
+        return f"{self._prefix('events')}:event-bus/{name}"
+
+    def event_rule(self, bus: str, name: str) -> str:
+        """ARN of a rule; of those of the default bus it has the name alone."""
+        place = name if bus == "default" else f"{bus}/{name}"
+        return f"{self._prefix('events')}:rule/{place}"
+
     def cluster(self, environment: str, environment_id: uuid.UUID | None) -> str:
         """ARN of the cluster that AWS would keep behind a compute environment."""
         return f"{self._prefix('ecs')}:cluster/{cluster_name(environment, environment_id)}"

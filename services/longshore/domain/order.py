@@ -22,6 +22,8 @@ UNSUPPORTED = "UNSUPPORTED"
 THROTTLED = "THROTTLED"
 #: Spot: nothing is to be had at the highest price that may be paid.
 PRICE_TOO_LOW = "PRICE_TOO_LOW"
+#: The provider does not let us: what we act as there lacks a permission.
+NOT_PERMITTED = "NOT_PERMITTED"
 PROVIDER_ERROR = "PROVIDER_ERROR"
 
 

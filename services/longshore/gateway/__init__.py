@@ -20,3 +20,5 @@ When the submission service is away, each call is answered with 503 at once and 
 gateway recovers by itself. On SIGTERM no connection is taken any more and calls in flight end
 within the grace period.
 """
+
+import longshore.runtime.logs  # noqa: F401 - before structlog, see there

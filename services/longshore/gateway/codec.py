@@ -4,6 +4,7 @@ protobuf's own JSON mapping is close to AWS's but not the same, and several time
 
 - numbers are numbers, 64-bit ones too, and a string is none, whatever is in it;
 - `null` is the same as absent;
+- an empty list or map that is there is told from an absent one where that means something;
 - a wrong type, a number out of range or an unknown member is an error that names the member by its
   path, as in `containerOverrides.command[2]`;
 - a response keeps its empty lists and maps (see `_ABSENT_WHEN_EMPTY`), and leaves out scalars
@@ -105,7 +106,7 @@ class Reader:
         """The reader of a message type; TypeError for a field without a form in AWS's JSON."""
         fields = _members(descriptor)
         return Reader(
-            {field.json_name: _setter(field) for field in fields},
+            {field.json_name: _emptying(field, _setter(field)) for field in fields},
             {
                 field.json_name
                 for field in fields
@@ -179,6 +180,20 @@ def _members(descriptor: Descriptor) -> list[FieldDescriptor]:
         for field in descriptor.fields
         if not field.GetOptions().Extensions[options_pb2.extension]
     ]
+
+
+def _emptying(field: FieldDescriptor, setter: _Setter) -> _Setter:
+    """A setter that also says so where a list or map that is there is empty."""
+    flag = field.GetOptions().Extensions[options_pb2.cleared_by]
+    if not flag:
+        return setter
+
+    def assign(message: Any, item: Any) -> None:
+        setter(message, item)
+        if not item:
+            setattr(message, flag, True)
+
+    return assign
 
 
 def _setter(field: FieldDescriptor) -> _Setter:

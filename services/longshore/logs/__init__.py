@@ -13,3 +13,5 @@ Logs are deleted once they are older than jobs become (`history`).
 
 It never looks into jobs: a log is a name, and whoever may call may read it.
 """
+
+import longshore.runtime.logs  # noqa: F401 - before structlog, see there

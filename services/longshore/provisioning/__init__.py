@@ -49,3 +49,5 @@ When the service stops, instances go on and are adopted by the next one. On SIGU
 LONGSHORE_STOP_INSTANCES=true, it ends them all first: agents get SIGTERM, containers are removed,
 records end TERMINATED, and the scheduler ends their attempts as those of a terminated instance.
 """
+
+import longshore.runtime.logs  # noqa: F401 - before structlog, see there

@@ -6,11 +6,12 @@ services; `docs/settings.md` is made of it, of the like in each `config.py`, and
 - LONGSHORE_HOST (127.0.0.1), LONGSHORE_PORT_BASE (7070): where services are, each at a fixed
   distance from the port base;
 - LONGSHORE_SUBMISSION_ADDRESS, LONGSHORE_SCHEDULER_ADDRESS, LONGSHORE_SCALER_ADDRESS,
-  LONGSHORE_PROVISIONING_ADDRESS, LONGSHORE_LOGS_ADDRESS, LONGSHORE_GATEWAY_ADDRESS: `host:port` of
-  one of them, for itself and for those who speak to it;
+  LONGSHORE_PROVISIONING_ADDRESS, LONGSHORE_LOGS_ADDRESS, LONGSHORE_EVENTS_ADDRESS,
+  LONGSHORE_GATEWAY_ADDRESS: `host:port` of one of them, for itself and for those who speak to it;
 - LONGSHORE_SUBMISSION_METRICS_ADDRESS, LONGSHORE_SCHEDULER_METRICS_ADDRESS,
   LONGSHORE_SCALER_METRICS_ADDRESS, LONGSHORE_PROVISIONING_METRICS_ADDRESS,
-  LONGSHORE_LOGS_METRICS_ADDRESS: `host:port` of its Prometheus metrics; 20 ports above its own;
+  LONGSHORE_LOGS_METRICS_ADDRESS, LONGSHORE_EVENTS_METRICS_ADDRESS: `host:port` of its Prometheus
+  metrics; 20 ports above its own;
 - LONGSHORE_INSECURE (false): listen elsewhere than on loopback, without any access control;
 - LONGSHORE_DATABASE_URL: the PostgreSQL that holds all truth;
 - LONGSHORE_LOCAL_VCPUS (four for each core), LONGSHORE_LOCAL_MEMORY_MIB (three quarters of what

@@ -1,6 +1,7 @@
 """Start and stop of a service's process."""
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -46,3 +47,6 @@ def run_until_stopped(name: str, main: Callable[[asyncio.Event], Awaitable[int |
     except LongshoreError as error:
         log.error("service.failed", error=error.message)  # noqa: TRY400 - foreseen: no traceback
         return 1
+    finally:
+        # What is left goes with the process: nobody need look through it for what could go before.
+        gc.freeze()

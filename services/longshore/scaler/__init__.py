@@ -31,3 +31,5 @@ A pass runs when the scheduler notifies of demand, provisioning of capacity, or 
 environments, when asked through ScalerService, when a cool-down, an idle delay, a boot limit or a
 delay after a failure ends (`alarm`), and at the latest every LONGSHORE_SCALE_INTERVAL.
 """
+
+import longshore.runtime.logs  # noqa: F401 - before structlog, see there

@@ -55,3 +55,5 @@ Only after the commit are reports acknowledged and assignments and stops sent. W
 - an assignment is lost on the way: the agent's stream broke, and its next registration names it
   again.
 """
+
+import longshore.runtime.logs  # noqa: F401 - before structlog, see there

@@ -10,7 +10,7 @@ import structlog
 from longshore.domain.errors import NotFound, PreconditionFailed
 from longshore.domain.job.ending import lost_reports
 from longshore.domain.job.record import AttemptReport
-from longshore.domain.placing.opening import is_slot
+from longshore.domain.placing.room import is_slot
 from longshore.domain.placing.waiting import EnvironmentFacts
 from longshore.scheduler.apart import apart, note, nothing
 from longshore.scheduler.isolating import Pass

@@ -17,8 +17,8 @@ from longshore.domain.job.happening import Following
 from longshore.domain.job.record import AttemptRef, LiveAttempt
 from longshore.domain.placing.capping import Caps, Running
 from longshore.domain.placing.lacking import Lacking
-from longshore.domain.placing.opening import Room, is_slot
 from longshore.domain.placing.parking import Parking
+from longshore.domain.placing.room import Room, is_slot
 from longshore.domain.placing.round import Ground, see_supply
 from longshore.domain.placing.shapes import Shape
 from longshore.domain.placing.time_limit import Blockage

@@ -17,7 +17,7 @@ from longshore.domain.job.job import WHOLE, JobKey, JobStatus
 from longshore.domain.job.record import LiveAttempt
 from longshore.domain.placing import round as placing_round
 from longshore.domain.placing import words
-from longshore.domain.placing.opening import Room, is_slot
+from longshore.domain.placing.room import Room, is_slot
 from longshore.domain.placing.round import Ground
 from longshore.domain.placing.shapes import Entry, Placement, Plan, Waiting
 from longshore.domain.placing.waiting import Wait, Why

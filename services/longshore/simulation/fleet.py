@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from longshore.domain.catalogue import InstanceType
-from longshore.domain.placing.opening import Room
+from longshore.domain.placing.room import Room
 from longshore.domain.resources import Resources
 from longshore.domain.scaling.capacity import Instance, InstanceState
 from longshore.simulation.backlog import Job

@@ -15,9 +15,9 @@ import numpy as np
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.consumable import Shortage
 from longshore.domain.placing.capping import Capped
-from longshore.domain.placing.opening import Room
 from longshore.domain.placing.parking import Parking
 from longshore.domain.placing.plan import HOLD_AFTER
+from longshore.domain.placing.room import Room
 from longshore.domain.placing.round import Ground, begin, capped, hungry, propose, see_supply, turns
 from longshore.domain.placing.shapes import Entry, Placement, Queue, Shape, Sharing
 from longshore.domain.placing.waiting import EnvironmentFacts, Supply

@@ -21,3 +21,5 @@ the stack only where its end was asked for: a supervisor that fails leaves insta
 It never decides anything about jobs or instances, and nothing depends on it: in production each
 service is started by systemd or a container platform instead.
 """
+
+import longshore.runtime.logs  # noqa: F401 - before structlog, see there

@@ -10,7 +10,7 @@ from longshore.runtime.config import Settings
 
 RUNTIMES = ("auto", "docker", "process")
 #: Every service, in the order in which they are started.
-SERVICES = ("logs", "submission", "scheduler", "provisioning", "scaler", "gateway")
+SERVICES = ("logs", "submission", "scheduler", "provisioning", "scaler", "events", "gateway")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,7 +36,13 @@ INSTANCES_STOP_SECONDS = 120.0
 INSTANCE_SECONDS = 90.0
 #: Who is stopped together: front doors first; the scheduler hears from instances how their jobs
 #: end.
-STOP_ORDER = (("gateway", "submission", "scaler"), ("provisioning",), ("scheduler",), ("logs",))
+STOP_ORDER = (
+    ("gateway", "submission", "scaler"),
+    ("provisioning",),
+    ("scheduler",),
+    ("events",),
+    ("logs",),
+)
 
 
 class Stack:
@@ -184,7 +190,10 @@ class Stack:
         return database_url
 
     async def _start_services(self, database_url: str) -> None:
-        environ = self._environ | {
+        # numpy has a thread for each core otherwise, which cost at each start and help with nothing
+        # as small as what is reckoned here.
+        environ = {"OPENBLAS_NUM_THREADS": "1"} | self._environ
+        environ |= {
             "LONGSHORE_DATA_DIR": str(self._config.data_dir),
             "LONGSHORE_DATABASE_URL": database_url,
             "LONGSHORE_LOGS_DIR": str(self._config.data_dir / "logs"),

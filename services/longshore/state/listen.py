@@ -22,6 +22,8 @@ CAPACITY = "longshore_capacity"
 ENVIRONMENTS = "longshore_environments"
 #: There is more, or less, of consumable resources.
 CONSUMABLES = "longshore_consumables"
+#: Rules of events changed, or their targets.
+EVENT_RULES = "longshore_event_rules"
 
 #: Between tries to connect again.
 RECONNECT_FIRST_SECONDS = 0.5

@@ -31,3 +31,5 @@ MANAGED one no subnets, security groups or instance role, since they mean nothin
 they are given, their form is checked and they are kept. Sizes of requests are those of the
 serialized message.
 """
+
+import longshore.runtime.logs  # noqa: F401 - before structlog, see there

@@ -86,7 +86,9 @@ async def serving(config: SubmissionConfig, pool: Pool) -> AsyncIterator[GrpcSer
     server.add(
         job_control_service_pb2_grpc.add_JobControlServiceServicer_to_server,
         JobControlServicer(
-            Stopping(pool), Rerunning(pool), Updating(pool, encode_container, config.limits)
+            Stopping(pool),
+            Rerunning(pool, config.limits),
+            Updating(pool, encode_container, config.limits),
         ),
         CONTROL,
     )

@@ -25,6 +25,7 @@ from longshore.domain.page import Page, decode_token, encode_token, page_size
 from longshore.domain.request.compute_environment import new_environment, updated_environment
 from longshore.domain.request.queue import (
     TIME_LIMITS,
+    changed_time_limits,
     check_environments,
     check_queue_request,
     environments_of,
@@ -140,6 +141,7 @@ class Queues:
         """Changes the members given."""
         check_queue_request(request, self._limits)
         environments, policy = environments_of(request), policy_of(request)
+        time_limits = changed_time_limits(request)
         async with transaction(self._pool) as conn:
             await _keep_policy(conn, policy)
             # Environments before the queue: everybody locks them in that order.
@@ -166,7 +168,7 @@ class Queues:
                 priority=request.get("priority"),
                 environments=environments,
                 scheduling_policy=policy,
-                time_limits=request.get(TIME_LIMITS),
+                time_limits=time_limits,
                 max_running=request.get("maxRunning"),
             )
 

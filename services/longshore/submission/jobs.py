@@ -14,10 +14,19 @@ from longshore.domain.errors import InvalidRequest, LongshoreError, NotFound
 from longshore.domain.job.job import JobKey, JobStatus
 from longshore.domain.job.nodes import NODES_MAX
 from longshore.domain.limits import LONGSHORE
-from longshore.domain.page import NUMBER_64, Page, decode_token, encode_token, page_size
+from longshore.domain.page import (
+    ANY_NAME,
+    NUMBER_32,
+    NUMBER_64,
+    Page,
+    Part,
+    decode_token,
+    encode_token,
+    page_size,
+)
 from longshore.domain.request.listing import ListRequest, job_filter
-from longshore.domain.request.reading import DescribedJob, JobRecord
-from longshore.state.pool import Pool, connection, transaction
+from longshore.domain.request.reading import DescribedJob, JobRecord, NamePlace
+from longshore.state.pool import Connection, Pool, connection, transaction
 from longshore.state.submission import job_control, job_queue
 from longshore.state.views import job_reading
 
@@ -25,6 +34,9 @@ DESCRIBE_MAX = 100
 LIST_MAX = 1000
 FILTERED_MAX = 100
 REQUESTS_MAX = 50
+#: Scope of the tokens of a listing by name.
+_BY_NAME = "jobs-by-name"
+_NAME_PLACE: tuple[Part, ...] = (ANY_NAME, ANY_NAME, NUMBER_32, NUMBER_64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +55,18 @@ class Jobs:
         self._pool = pool
 
     async def describe(self, ids: Sequence[str]) -> list[DescribedJob]:
-        """Jobs by id; unknown ones, and what cannot be an id, are left out."""
+        """Jobs by id; unknown ones, and what cannot be an id, are left out.
+
+        Raises:
+            InvalidRequest: there are too many, or one is empty.
+        """
         require(
             len(ids) <= DESCRIBE_MAX,
             f"Maximum number of jobs supported is  {DESCRIBE_MAX} .",
             "jobs",
         )
+        for index, text in enumerate(ids):
+            check_not_empty(text, f"jobs[{index}]")
         keys = [key for text in ids if (key := _parse_or_none(text))]
         async with connection(self._pool) as conn:
             return await job_reading.describe_jobs(conn, keys)
@@ -71,14 +89,30 @@ class Jobs:
         name = parse_name(JOB_QUEUE, queue, member="jobQueue")
         wanted = job_filter(request)
         size = page_size(request.max_results, FILTERED_MAX if request.filters else LIST_MAX)
+        if wanted.name_pattern is not None:
+            return await self._list_named(request, name, wanted.name_pattern, size)
         before = int(decode_token(request.token, "jobs", [NUMBER_64])[0]) if request.token else None
         async with connection(self._pool) as conn:
-            if not await job_queue.read_queues(conn, [name]):
-                raise NotFound(f"JobQueue {name} not found.", member="jobQueue")
+            await _require_queue(conn, name)
             found = await job_reading.list_queue(
                 conn, name, wanted, before_seq=before, limit=size + 1
             )
         token = encode_token("jobs", [found[size - 1].seq]) if len(found) > size else None
+        return Page(found[:size], token)
+
+    async def _list_named(
+        self, request: ListRequest, queue: str, pattern: str, size: int
+    ) -> Page[JobRecord]:
+        """Jobs of like names, as AWS has them: by name and revision."""
+        after = None
+        if request.token:
+            text, definition, revision, seq = decode_token(request.token, _BY_NAME, _NAME_PLACE)
+            after = NamePlace(str(text), str(definition), int(revision), int(seq))
+        async with connection(self._pool) as conn:
+            await _require_queue(conn, queue)
+            found = await job_reading.list_named(conn, queue, pattern, after=after, limit=size + 1)
+        more = len(found) > size
+        token = encode_token(_BY_NAME, [*NamePlace.of(found[size - 1])]) if more else None
         return Page(found[:size], token)
 
     async def _list_children(self, request: ListRequest, text: str) -> Page[JobRecord]:
@@ -177,6 +211,11 @@ class Jobs:
             live = [key for key in keys if found.get(key) is False]
             if live:
                 await job_control.insert_requests(conn, live, kind, reason)
+
+
+async def _require_queue(conn: Connection, name: str) -> None:
+    if not await job_queue.read_queues(conn, [name]):
+        raise NotFound(f"JobQueue {name} not found.", member="jobQueue")
 
 
 def _after_index(token: str | None, scope: str, most: int) -> int:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from longshore.domain.errors import LimitExceeded, PreconditionFailed
 from longshore.domain.fair_share import ACTIVE_MAX
 from longshore.domain.job.arrays import Origins, origins
+from longshore.domain.limits import Limits
 from longshore.domain.request.consumable import PROPERTIES, sum_up
 from longshore.domain.request.consumable import missing as missing_resource
-from longshore.domain.request.rerun import OldArray, check_array, check_old
+from longshore.domain.request.rerun import OldArray, check_array, check_old, check_size
 from longshore.domain.request.submission import (
     TOKEN_SECONDS,
     Token,
@@ -36,8 +37,15 @@ class Rerun:
 class Rerunning:
     """Makes arrays of failed children."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, limits: Limits) -> None:
+        """Makes the use case.
+
+        Args:
+            pool: of the database.
+            limits: how few children an array may have.
+        """
         self._pool = pool
+        self._limits = limits
 
     async def rerun(self, text: str, token: Token | None) -> Rerun:
         """Stores an array of the failed children of another one.
@@ -45,7 +53,8 @@ class Rerunning:
         Raises:
             NotFound: there is no such job, or no more a consumable resource that it needs.
             InvalidRequest: it is no array.
-            PreconditionFailed: it is not over, none failed, or its queue takes no jobs.
+            PreconditionFailed: it is not over, none failed or too few for an array, or its queue
+                takes no jobs.
         """
         key = check_array(text)
         if token is not None:
@@ -65,6 +74,7 @@ class Rerunning:
                     "SubmitJob.",
                     member="jobId",
                 )
+            check_size(key, size, self._limits.array_min)
             await self._store(conn, new_id, old, made, size)
             return Rerun(new_id, size)
 

@@ -181,7 +181,7 @@ Global___CreateJobQueueResponse: _TypeAlias = CreateJobQueueResponse  # noqa: Y0
 @_typing.final
 class UpdateJobQueueRequest(_message.Message):
     """Changes to a job queue. Members absent stay as they are. This wire cannot tell an empty list
-    from an absent one, so both mean unchanged.
+    from an absent one, so both mean unchanged, unless another field says that it is emptied.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -194,6 +194,7 @@ class UpdateJobQueueRequest(_message.Message):
     SERVICE_ENVIRONMENT_ORDER_FIELD_NUMBER: _builtins.int
     JOB_STATE_TIME_LIMIT_ACTIONS_FIELD_NUMBER: _builtins.int
     MAX_RUNNING_FIELD_NUMBER: _builtins.int
+    CLEAR_JOB_STATE_TIME_LIMIT_ACTIONS_FIELD_NUMBER: _builtins.int
     job_queue: _builtins.str
     """Required. Name or ARN of the job queue."""
     state: _builtins.str
@@ -212,6 +213,10 @@ class UpdateJobQueueRequest(_message.Message):
     """How many jobs of the queue run at one time, from now on: those that run go on, also where they
     are more. 0: any number. Absent: unchanged.
     """
+    clear_job_state_time_limit_actions: _builtins.bool
+    """Whether the queue has no `job_state_time_limit_actions` from now on; not together with some.
+    Absent: false.
+    """
     @_builtins.property
     def compute_environment_order(self) -> _containers.RepeatedCompositeFieldContainer[Global___ComputeEnvironmentOrder]:
         """Compute environments to try, replacing all. Absent or empty: unchanged."""
@@ -223,7 +228,7 @@ class UpdateJobQueueRequest(_message.Message):
     @_builtins.property
     def job_state_time_limit_actions(self) -> _containers.RepeatedCompositeFieldContainer[Global___JobStateTimeLimitAction]:
         """What to do with a job that blocks the head of the queue for too long, replacing all. Absent
-        or empty: unchanged.
+        or empty: unchanged, unless `clear_job_state_time_limit_actions` says otherwise.
         """
 
     def __init__(
@@ -237,11 +242,14 @@ class UpdateJobQueueRequest(_message.Message):
         service_environment_order: _abc.Iterable[Global___ServiceEnvironmentOrder] | None = ...,
         job_state_time_limit_actions: _abc.Iterable[Global___JobStateTimeLimitAction] | None = ...,
         max_running: _builtins.int | None = ...,
+        clear_job_state_time_limit_actions: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_job_queue", b"_job_queue", "_max_running", b"_max_running", "_priority", b"_priority", "_scheduling_policy_arn", b"_scheduling_policy_arn", "_state", b"_state", "job_queue", b"job_queue", "max_running", b"max_running", "priority", b"priority", "scheduling_policy_arn", b"scheduling_policy_arn", "state", b"state"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_clear_job_state_time_limit_actions", b"_clear_job_state_time_limit_actions", "_job_queue", b"_job_queue", "_max_running", b"_max_running", "_priority", b"_priority", "_scheduling_policy_arn", b"_scheduling_policy_arn", "_state", b"_state", "clear_job_state_time_limit_actions", b"clear_job_state_time_limit_actions", "job_queue", b"job_queue", "max_running", b"max_running", "priority", b"priority", "scheduling_policy_arn", b"scheduling_policy_arn", "state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_job_queue", b"_job_queue", "_max_running", b"_max_running", "_priority", b"_priority", "_scheduling_policy_arn", b"_scheduling_policy_arn", "_state", b"_state", "compute_environment_order", b"compute_environment_order", "job_queue", b"job_queue", "job_state_time_limit_actions", b"job_state_time_limit_actions", "max_running", b"max_running", "priority", b"priority", "scheduling_policy_arn", b"scheduling_policy_arn", "service_environment_order", b"service_environment_order", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_clear_job_state_time_limit_actions", b"_clear_job_state_time_limit_actions", "_job_queue", b"_job_queue", "_max_running", b"_max_running", "_priority", b"_priority", "_scheduling_policy_arn", b"_scheduling_policy_arn", "_state", b"_state", "clear_job_state_time_limit_actions", b"clear_job_state_time_limit_actions", "compute_environment_order", b"compute_environment_order", "job_queue", b"job_queue", "job_state_time_limit_actions", b"job_state_time_limit_actions", "max_running", b"max_running", "priority", b"priority", "scheduling_policy_arn", b"scheduling_policy_arn", "service_environment_order", b"service_environment_order", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__clear_job_state_time_limit_actions: _TypeAlias = _typing.Literal["clear_job_state_time_limit_actions"]  # noqa: Y015
+    _WhichOneofArgType__clear_job_state_time_limit_actions: _TypeAlias = _typing.Literal["_clear_job_state_time_limit_actions", b"_clear_job_state_time_limit_actions"]  # noqa: Y015
     _WhichOneofReturnType__job_queue: _TypeAlias = _typing.Literal["job_queue"]  # noqa: Y015
     _WhichOneofArgType__job_queue: _TypeAlias = _typing.Literal["_job_queue", b"_job_queue"]  # noqa: Y015
     _WhichOneofReturnType__max_running: _TypeAlias = _typing.Literal["max_running"]  # noqa: Y015
@@ -252,6 +260,8 @@ class UpdateJobQueueRequest(_message.Message):
     _WhichOneofArgType__scheduling_policy_arn: _TypeAlias = _typing.Literal["_scheduling_policy_arn", b"_scheduling_policy_arn"]  # noqa: Y015
     _WhichOneofReturnType__state: _TypeAlias = _typing.Literal["state"]  # noqa: Y015
     _WhichOneofArgType__state: _TypeAlias = _typing.Literal["_state", b"_state"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__clear_job_state_time_limit_actions) -> _WhichOneofReturnType__clear_job_state_time_limit_actions | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__job_queue) -> _WhichOneofReturnType__job_queue | None: ...
     @_typing.overload

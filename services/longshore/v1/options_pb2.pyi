@@ -130,6 +130,7 @@ UNSUPPORTED_FIELD_NUMBER: _builtins.int
 SUPPORTED_FIELD_NUMBER: _builtins.int
 PARTIAL_FIELD_NUMBER: _builtins.int
 EXTENSION_FIELD_NUMBER: _builtins.int
+CLEARED_BY_FIELD_NUMBER: _builtins.int
 SENSITIVE_FIELD_NUMBER: _builtins.int
 EVENT_SOURCE_FIELD_NUMBER: _builtins.int
 ABSENT_FIELD_NUMBER: _builtins.int
@@ -162,6 +163,11 @@ partial: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions,
 extension: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
 """AWS has no such member: longshore has it in gRPC alone. Over HTTP it is unknown in requests and
 left out of answers. Default false.
+"""
+cleared_by: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.str]
+"""The field of the same message, a bool and an extension, that empties what this list or map
+replaces: on this wire an empty one cannot be told from an absent one. Over HTTP an empty one
+that is there sets it. Not set: an empty one means as much as none.
 """
 sensitive: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
 """The value may be a secret, or grants something: audit records have it hidden. In a message with a

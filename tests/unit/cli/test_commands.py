@@ -361,6 +361,22 @@ def test_definition_is_named_from_the_image(image: str, name: str) -> None:
     assert definition_name(image) == name
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("definition", "register", "--image", "busybox"),
+        ("submit", "-d", "d"),
+        ("run", "--vcpus", "1"),
+    ],
+)
+def test_a_container_s_command_is_not_taken_for_what_stands_before_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: Sequence[str]
+) -> None:
+    assert _run(monkeypatch, *arguments, "--", "echo", "hi") == exit_code.USAGE
+    assert "stands before --" in capsys.readouterr().err
+    assert _run(monkeypatch, *arguments, "first", "--", "echo", "hi") == exit_code.UNREACHABLE
+
+
 def test_name_value_pairs() -> None:
     assert pairs(["A=1", "B=x=y", "C="], "--env") == {"A": "1", "B": "x=y", "C": ""}
     assert pairs(None, "--env") == {}

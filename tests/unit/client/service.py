@@ -139,7 +139,7 @@ async def start(script: Script) -> tuple[grpc.aio.Server, Addresses]:
     log_service_pb2_grpc.add_LogServiceServicer_to_server(Logs(), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    return server, Addresses(*[f"127.0.0.1:{port}"] * 5)
+    return server, Addresses(*[f"127.0.0.1:{port}"] * 6)
 
 
 __all__ = ["Client", "Script", "start"]

@@ -8,7 +8,7 @@ from longshore_client import Addresses, InvalidRequest
 
 def test_everything_follows_from_submission() -> None:
     found = Addresses.from_submission("example.org:9000")
-    assert found == Addresses(*(f"example.org:{port}" for port in range(9000, 9005)))
+    assert found == Addresses(*(f"example.org:{port}" for port in range(9000, 9006)))
     assert (found.scaler, found.logs) == ("example.org:9002", "example.org:9004")
 
 

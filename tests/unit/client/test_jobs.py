@@ -28,6 +28,22 @@ def _describe(statuses: dict[str, str]):  # noqa: ANN202 - an answer of the scri
     return answer
 
 
+async def test_a_child_that_is_not_made_yet_is_told_from_one_that_never_will_be(
+    client: Client, script: Script
+) -> None:
+    def describe(request: job_pb2.DescribeJobsRequest) -> job_pb2.DescribeJobsResponse:
+        array = job_pb2.JobDetail(job_id="a", status="PENDING")
+        array.array_properties.size = 3
+        return job_pb2.DescribeJobsResponse(jobs=[array] if "a" in request.jobs else [])
+
+    script.on("DescribeJobs", describe)
+    with pytest.raises(NotFound, match="a is PENDING and has no children yet: a:2 is there once"):
+        await client.describe_job("a:2")
+    for job_id in ("a:3", "a:x", "b:1", "b", "a#0"):
+        with pytest.raises(NotFound, match=f"There is no job {job_id}; "):
+            await client.describe_job(job_id)
+
+
 async def test_submit_says_only_what_is_given(client: Client, script: Script) -> None:
     script.on("SubmitJob", lambda _: job_pb2.SubmitJobResponse(job_id="id"))
     await client.submit_job("a", queue="q", definition="d")

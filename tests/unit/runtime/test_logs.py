@@ -54,3 +54,23 @@ print("went on")
             timeout=20,
         )
     assert done.stdout == "went on\n"
+
+
+def test_what_takes_long_to_load_is_loaded_by_those_who_need_it() -> None:
+    """A service starts in a fraction of a second: nothing large comes along by the way."""
+    program = """
+import importlib, sys
+
+def load(*services):
+    for name in services:
+        importlib.import_module(f"longshore.{name}.__main__")
+    heavy = ("rich", "numpy", "matplotlib", "botocore")
+    print(*[name for name in heavy if name in sys.modules])
+
+load("standalone", "logs", "submission", "provisioning", "gateway", "agent")
+load("scheduler", "scaler")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=20
+    )
+    assert done.stdout == "\nnumpy\n"

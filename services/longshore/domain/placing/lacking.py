@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from longshore.domain.consumable import Shortage
 from longshore.domain.instance import Condition
-from longshore.domain.placing.opening import Room
+from longshore.domain.placing.room import Room
 from longshore.domain.placing.shapes import Shape
 
 

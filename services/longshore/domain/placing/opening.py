@@ -11,13 +11,11 @@ for one costs a handful of array operations, however many there are.
 
 import functools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from longshore.domain.catalogue import FARGATE_FAMILY
-from longshore.domain.instance import Condition
+from longshore.domain.placing.room import Room
 from longshore.domain.resources import Resources
 
 Amounts = NDArray[np.int64]
@@ -25,34 +23,6 @@ Amounts = NDArray[np.int64]
 _NOBODY = -1
 #: Alignments that differ by less are alike.
 _ALIGNMENT_DIGITS = 2
-
-
-def is_slot(instance_type: str) -> bool:
-    """Whether an instance of a type is a slot: for one job, of exactly its size."""
-    return instance_type.partition(".")[0] == FARGATE_FAMILY
-
-
-@dataclass(frozen=True, slots=True)
-class Room:
-    """What an instance of a compute environment has free, and what it offers in all."""
-
-    instance_id: str
-    compute_environment: str
-    free: Resources
-    total: Resources
-    draining: bool = False
-    #: Its agent has no stream now: what is placed there would wait for it.
-    away: bool = False
-    #: It takes one attempt in all, of exactly its size. One that has its attempt is draining.
-    slot: bool = False
-    instance_type: str = ""
-    #: As its agent says. One that is not healthy could start nothing.
-    condition: Condition = Condition.HEALTHY
-
-    @property
-    def is_open(self) -> bool:
-        """Whether anything may be placed there."""
-        return not self.draining and not self.away and self.condition is Condition.HEALTHY
 
 
 class OpenRooms:

@@ -40,7 +40,8 @@ from longshore.domain.consumable import OpenStock
 from longshore.domain.job.job import JobKey
 from longshore.domain.placing.capping import Alike, OpenCaps
 from longshore.domain.placing.holding import HoldsInTurn, hold, hold_again, takers_of_nodes
-from longshore.domain.placing.opening import OpenRooms, Room
+from longshore.domain.placing.opening import OpenRooms
+from longshore.domain.placing.room import Room
 from longshore.domain.placing.shapes import Entry, Placement, Plan, Shape, Snapshot, Waiting
 from longshore.domain.placing.sharing import Kind, Line, kind_of
 

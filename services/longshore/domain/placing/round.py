@@ -14,9 +14,9 @@ from longshore.domain.consumable import Stock
 from longshore.domain.fair_share import Ledger, SharePolicy, Standing
 from longshore.domain.placing.capping import Capped, Caps
 from longshore.domain.placing.lacking import RESERVED, Lacking, lacking, without_units
-from longshore.domain.placing.opening import Room
 from longshore.domain.placing.parking import Parking
 from longshore.domain.placing.plan import plan
+from longshore.domain.placing.room import Room
 from longshore.domain.placing.shapes import Entry, Plan, Queue, Shape, Sharing, Snapshot, Waiting
 from longshore.domain.placing.sharing import Kind, first_in_turn, kind_of
 from longshore.domain.placing.waiting import EnvironmentFacts, Supply, Wait, blocked, wait_of

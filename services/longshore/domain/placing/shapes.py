@@ -8,7 +8,7 @@ from datetime import datetime
 from longshore.domain.consumable import Stock, Units
 from longshore.domain.fair_share import Standing
 from longshore.domain.job.job import JobKey
-from longshore.domain.placing.opening import Room
+from longshore.domain.placing.room import Room
 from longshore.domain.resources import Resources
 
 

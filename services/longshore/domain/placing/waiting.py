@@ -15,7 +15,7 @@ from longshore.domain.catalogue import Catalogue, InstanceType
 from longshore.domain.environment import takes_nodes
 from longshore.domain.order import ON_DEMAND
 from longshore.domain.placing.lacking import Lacking
-from longshore.domain.placing.opening import is_slot
+from longshore.domain.placing.room import is_slot
 from longshore.domain.placing.shapes import Shape
 from longshore.domain.resources import Resources
 
@@ -30,6 +30,8 @@ class Why(StrEnum):
     MAX_RESOURCE = "MAX_RESOURCE"
     TOO_LARGE = "TOO_LARGE"
     UNSUPPORTED = "UNSUPPORTED"
+    #: The provider does not let us launch them.
+    NOT_PERMITTED = "NOT_PERMITTED"
     #: The provider has none left of the types that they need.
     NO_CAPACITY = "NO_CAPACITY"
     #: Waiting helps: there is no instance yet, or none with room.
@@ -53,6 +55,7 @@ class Block:
 _BLOCKING = {
     "INSUFFICIENT_INSTANCE_CAPACITY": Why.NO_CAPACITY,
     "PRICE_TOO_LOW": Why.NO_CAPACITY,
+    "NOT_PERMITTED": Why.NOT_PERMITTED,
     "UNSUPPORTED": Why.UNSUPPORTED,
     "UNSUPPORTED_ARCHITECTURE": Why.UNSUPPORTED,
 }

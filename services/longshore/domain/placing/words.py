@@ -32,12 +32,18 @@ _BLOCKED = {
             "type configuration."
         ),
     ),
+    Why.NOT_PERMITTED: (
+        "MISCONFIGURATION:SERVICE_ROLE_PERMISSIONS",
+        "Batch service role has a permission issue.",
+    ),
     #: Followed by the instance type in brackets.
     Why.NO_CAPACITY: (
         "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY",
         "Service cannot fulfill the capacity requested for instance type",
     ),
 }
+#: What stands between the two; in one of them AWS has a longer dash.
+_DASH = {Why.NOT_PERMITTED: "\N{EN DASH}"}
 #: What the user may do; where that is nothing, what instances lack says more.
 _HINTS = {
     Why.INVALID: (
@@ -47,6 +53,10 @@ _HINTS = {
     Why.NO_ENVIRONMENT: "Update the queue with a compute environment.",
     Why.MAX_RESOURCE: (
         "Ask for fewer vCPUs, or raise maxvCpus of a compute environment of the queue."
+    ),
+    Why.NOT_PERMITTED: (
+        "Let what provisioning acts as launch instances; `longshore activities` has what the "
+        "provider said."
     ),
     Why.TOO_LARGE: "Ask for less, or allow larger types in a compute environment of the queue.",
 }
@@ -83,7 +93,7 @@ _LACK_WORDS = {
 def blocked(block: Block) -> str:
     """The status reason of jobs that are blocked, in AWS's words."""
     code, text = _BLOCKED[block.why]
-    said = f"{code} - {text}"
+    said = f"{code} {_DASH.get(block.why, '-')} {text}"
     return f"{said} [{block.instance_type}]" if block.instance_type else said
 
 

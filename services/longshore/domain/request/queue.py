@@ -23,6 +23,7 @@ TIME_LIMIT_REASONS = (
 _TIME_LIMIT_MOST_SECONDS = 86_400
 #: The member that says what is done then.
 TIME_LIMITS = "jobStateTimeLimitActions"
+_CLEAR_TIME_LIMITS = "clearJobStateTimeLimitActions"
 
 
 def check_queue_request(request: Json, limits: Limits) -> None:
@@ -61,6 +62,23 @@ def _check_time_limits(actions: Sequence[Json], limits: Limits) -> None:
         f"{TIME_LIMITS} names a reason twice; give each reason one action.",
         TIME_LIMITS,
     )
+
+
+def changed_time_limits(request: Json) -> Sequence[Json] | None:
+    """The time limits that a queue has after an update; None if it leaves them as they are.
+
+    Raises:
+        InvalidRequest: some are given, and they are cleared.
+    """
+    limits: Sequence[Json] | None = request.get(TIME_LIMITS)
+    if not request.get(_CLEAR_TIME_LIMITS):
+        return limits
+    require(
+        not limits,
+        f"{_CLEAR_TIME_LIMITS} does not go together with {TIME_LIMITS}; give one of them.",
+        _CLEAR_TIME_LIMITS,
+    )
+    return ()
 
 
 def policy_of(request: Json) -> str | None:

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple, Self
 
 from longshore.domain.checks import Json
 from longshore.domain.consumable import Units
@@ -114,12 +115,26 @@ class NeedingJob:
     units: Units
 
 
+class NamePlace(NamedTuple):
+    """Where a job stands in a listing by name: the latest revision and the newest job first."""
+
+    name: str
+    definition_name: str
+    definition_revision: int
+    seq: int
+
+    @classmethod
+    def of(cls, job: JobRecord) -> Self:
+        """Where a job stands."""
+        return cls(job.name, job.definition_name, job.definition_revision, job.seq)
+
+
 @dataclass(frozen=True, slots=True)
 class JobFilter:
     """What ListJobs asks of the jobs of a queue; None asks nothing."""
 
     statuses: tuple[str, ...]
-    #: LIKE patterns; the name's is in lower case.
+    #: LIKE patterns; the name's is in lower case, and with it the order is by name.
     name_pattern: str | None = None
     definition_pattern: str | None = None
     definition_revision: int | None = None

@@ -65,6 +65,21 @@ def check_array(text: str) -> JobKey:
     return key
 
 
+def check_size(key: JobKey, size: int, least: int) -> None:
+    """Checks that as many children failed as an array has at least.
+
+    Raises:
+        PreconditionFailed: too few did.
+    """
+    if size < least:
+        raise PreconditionFailed(
+            f"{size} of the children of array job {key} failed, and an array has at least {least} "
+            "(LONGSHORE_LIMITS=aws); submit a single job with SubmitJob, and tell it by its "
+            "environment or command which index it stands for.",
+            member="jobId",
+        )
+
+
 def check_old(key: JobKey, old: OldArray | None) -> OldArray:
     """Checks that a job is an array that is over, of which children failed, and returns it.
 

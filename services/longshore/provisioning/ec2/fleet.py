@@ -13,6 +13,7 @@ from typing import Any
 from longshore.domain.order import (
     INSTANCE_LIMIT,
     INSUFFICIENT_INSTANCE_CAPACITY,
+    NOT_PERMITTED,
     PRICE_TOO_LOW,
     PROVIDER_ERROR,
     SPOT,
@@ -48,6 +49,9 @@ _REASONS = {
     "MaxSpotInstanceCountExceeded": INSTANCE_LIMIT,
     "MaxSpotFleetRequestCountExceeded": INSTANCE_LIMIT,
     "InsufficientFreeAddressesInSubnet": INSTANCE_LIMIT,
+    "AuthFailure": NOT_PERMITTED,
+    "UnauthorizedOperation": NOT_PERMITTED,
+    "AuthFailure.ServiceLinkedRoleCreationNotPermitted": NOT_PERMITTED,
     "RequestLimitExceeded": THROTTLED,
     "Throttling": THROTTLED,
 }

@@ -17,6 +17,7 @@ from longshore.domain.request.reading import (
     DescribedJob,
     JobFilter,
     JobRecord,
+    NamePlace,
     NeedingJob,
     NodeCount,
 )
@@ -119,12 +120,21 @@ async def list_queue(
         wanted.statuses,
         _BEYOND if before_seq is None else before_seq,
         limit,
-        wanted.name_pattern,
         wanted.definition_pattern,
         wanted.definition_revision,
         wanted.created_before,
         wanted.created_after,
         wanted.share,
+    )
+    return [_job(row) for row in rows]
+
+
+async def list_named(
+    conn: Connection, queue: str, pattern: str, *, after: NamePlace | None, limit: int
+) -> list[JobRecord]:
+    """Jobs as `list_queue` has them whose name is like a pattern, in order of their places."""
+    rows = await conn.fetch(
+        _ALL["list_named"], queue, pattern, *(after or (None, None, None, None)), limit
     )
     return [_job(row) for row in rows]
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from support.shapes import NOW, a_job, a_queue, a_shape, a_snapshot, an_instance, placed
 
 from longshore.domain.job.job import JobKey
-from longshore.domain.placing.opening import Room
 from longshore.domain.placing.plan import HOLD_AFTER, plan
+from longshore.domain.placing.room import Room
 from longshore.domain.placing.shapes import Entry, Shape
 
 LONG = HOLD_AFTER + timedelta(seconds=1)

@@ -179,6 +179,13 @@ def test_refusals_that_are_no_lack_of_capacity() -> None:
     assert why_short(a_shape(), Supply((a_shortage(reason="UNSUPPORTED"),))) == Block(
         Why.UNSUPPORTED
     )
+    assert why_short(a_shape(), Supply((a_shortage(reason="NOT_PERMITTED"),))) == Block(
+        Why.NOT_PERMITTED
+    )
+    assert words.blocked(Block(Why.NOT_PERMITTED)) == (
+        "MISCONFIGURATION:SERVICE_ROLE_PERMISSIONS \N{EN DASH} Batch service role has a permission "
+        "issue."
+    )
     assert why_short(a_shape(), Supply((a_shortage(reason="THROTTLED"),))) is None
 
 
@@ -213,7 +220,8 @@ PASSING = (Why.NO_INSTANCE, Why.NO_ROOM, Why.CAPPED, Why.NO_UNITS)
 @pytest.mark.parametrize("why", [one for one in Why if one not in PASSING])
 def test_what_blocks_has_aws_s_words(why: Why) -> None:
     said = words.blocked(Block(why))
-    assert said.startswith(f"{words.code_of(why)} - ")
+    dash = "\N{EN DASH}" if why is Why.NOT_PERMITTED else "-"
+    assert said.startswith(f"{words.code_of(why)} {dash} ")
     assert words.blocked(Block(why, "a.large")) == f"{said} [a.large]"
 
 

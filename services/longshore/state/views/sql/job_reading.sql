@@ -105,12 +105,11 @@ ORDER BY attempt.job_id, attempt.array_index, attempt.attempt;
 -- $2 statuses
 -- $3 only jobs submitted before the one with this seq
 -- $4 how many at most
--- $5 LIKE pattern for the name in lower case, NULL for any
--- $6 LIKE pattern for the definition's name, NULL for any
--- $7 revision, NULL for any
--- $8 created before, NULL for any
--- $9 created after, NULL for any
--- $10 share, NULL for any
+-- $5 LIKE pattern for the definition's name, NULL for any
+-- $6 revision, NULL for any
+-- $7 created before, NULL for any
+-- $8 created after, NULL for any
+-- $9 share, NULL for any
 SELECT
     job.job_id, job.array_index, job.seq, job.name, job.job_queue, job.definition_name,
     job.definition_revision, job.array_size, job.num_nodes, job.main_node, job.share_identifier, job.status,
@@ -134,12 +133,11 @@ FROM (
         SELECT * FROM jobs
         WHERE jobs.array_index = -1 AND jobs.job_queue = $1 AND jobs.status = wanted.status
             AND jobs.seq < $3
-            AND ($5::text IS NULL OR lower(jobs.name) LIKE $5)
-            AND ($6::text IS NULL OR jobs.definition_name LIKE $6)
-            AND ($7::integer IS NULL OR jobs.definition_revision = $7)
-            AND ($8::timestamptz IS NULL OR jobs.created_at < $8)
-            AND ($9::timestamptz IS NULL OR jobs.created_at > $9)
-            AND ($10::text IS NULL OR jobs.share_identifier = $10)
+            AND ($5::text IS NULL OR jobs.definition_name LIKE $5)
+            AND ($6::integer IS NULL OR jobs.definition_revision = $6)
+            AND ($7::timestamptz IS NULL OR jobs.created_at < $7)
+            AND ($8::timestamptz IS NULL OR jobs.created_at > $8)
+            AND ($9::text IS NULL OR jobs.share_identifier = $9)
         ORDER BY jobs.seq DESC
         LIMIT $4
     ) AS found
@@ -149,6 +147,46 @@ FROM (
 LEFT JOIN array_jobs AS arrays ON arrays.job_id = job.job_id
 LEFT JOIN demand ON demand.shape_id = job.shape_id
 ORDER BY job.seq DESC;
+
+-- name: list_named
+-- Single jobs, multi-node jobs and array parents of a queue that have a name like this one, by name, then by definition
+-- with its latest revision first, then newest first.
+-- $1 queue
+-- $2 LIKE pattern for the name in lower case
+-- $3 only jobs after the one of this name, NULL for all
+-- $4 this name of its definition
+-- $5 this revision
+-- $6 and this seq
+-- $7 how many at most
+SELECT
+    job.job_id, job.array_index, job.seq, job.name, job.job_queue, job.definition_name,
+    job.definition_revision, job.array_size, job.num_nodes, job.main_node, job.share_identifier, job.status,
+    CASE WHEN job.status = 'RUNNABLE' THEN coalesce(job.status_reason, demand.blocked_reason)
+        ELSE job.status_reason END AS status_reason,
+    job.is_cancelled, job.is_terminated, job.exit_code, job.reason, job.created_at, job.started_at,
+    job.stopped_at, job.rerun_of,
+    arrays.pending, arrays.runnable, arrays.starting, arrays.running, arrays.succeeded, arrays.failed,
+    arrays.changed_at,
+    EXISTS (
+        SELECT FROM job_requests AS request WHERE request.job_id = job.job_id
+            AND request.array_index = -1 AND request.kind = 'CANCEL'
+    ) AS cancels,
+    EXISTS (
+        SELECT FROM job_requests AS request WHERE request.job_id = job.job_id
+            AND request.array_index = -1 AND request.kind = 'TERMINATE'
+    ) AS terminates
+FROM (
+    SELECT * FROM jobs
+    WHERE jobs.array_index = -1 AND jobs.job_queue = $1 AND lower(jobs.name) LIKE $2
+        AND ($3::text IS NULL OR
+            (jobs.name COLLATE "C", jobs.definition_name COLLATE "C", -jobs.definition_revision, -jobs.seq)
+            > ($3::text COLLATE "C", $4::text COLLATE "C", -$5::integer, -$6::bigint))
+    ORDER BY jobs.name COLLATE "C", jobs.definition_name COLLATE "C", jobs.definition_revision DESC, jobs.seq DESC
+    LIMIT $7
+) AS job
+LEFT JOIN array_jobs AS arrays ON arrays.job_id = job.job_id
+LEFT JOIN demand ON demand.shape_id = job.shape_id
+ORDER BY job.name COLLATE "C", job.definition_name COLLATE "C", job.definition_revision DESC, job.seq DESC;
 
 -- name: list_needing
 -- Single jobs, multi-node jobs and array parents that need a consumable resource, newest first.

@@ -1,0 +1,532 @@
+"""EventBridge's pattern language: which events a rule is for.
+
+A pattern is an object like the event: its leaves are lists of alternatives, of which a value must
+fit one; all of its fields must fit. A list in an event fits if one of its elements does, and what
+is looked for in the objects of a list must be in one and the same of them. Names with dots are the
+same as nesting, in patterns and in events.
+
+A pattern is compiled once, into trees of which one must fit: several only by `$or`, and by fields
+that may be absent or have a value. Matching an event then walks what the trees name. Time is
+bounded by the sizes of both: wildcards need no backtracking.
+
+See "Creating event patterns" in the EventBridge User Guide.
+"""
+
+import ipaddress
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any, Final
+
+from longshore.domain.checks import Json
+from longshore.domain.errors import InvalidRequest
+
+Test = Callable[[Any], bool]
+
+PATTERN_MAX = 4096
+#: Names below one another in a pattern; events nest no deeper.
+_DEPTH_MAX = 100
+#: Trees of a pattern.
+_TREES_MAX = 1000
+#: Wildcards before one and the same character: with more, texts can fit in very many ways.
+_WILDCARDS_MAX = 4
+_TOO_COMPLEX = (
+    "Rule is too complex - try using fewer wildcard characters or fewer repeating character "
+    "sequences after a wildcard character"
+)
+_TOO_MANY = f"Rule is too complex - $or and exists make more than {_TREES_MAX} combinations"
+_MIXED = (
+    "Inside anything but list, either all values are number or string, mixed type is not supported"
+)
+#: Names that make an object in a list a test rather than a part of `$or`.
+_RESERVED: Final = frozenset({
+    *("exactly", "equals-ignore-case", "prefix", "suffix", "anything-but", "exists", "wildcard"),
+    *("numeric", "cidr", "regex", "=", "<", "<=", ">", ">=", "not-wildcard"),
+    *("not-equals-ignore-case", "date-after", "date-on-or-after", "date-before"),
+    *("date-on-or-before", "in-date-range", "ip-address-in-range", "ip-address-not-in-range"),
+})  # fmt: skip
+_MISSING: Final = object()
+
+
+def refusal(reason: str) -> InvalidRequest:
+    """The refusal of a pattern."""
+    return InvalidRequest(
+        f"Event pattern is not valid. Reason: {reason}",
+        member="EventPattern",
+        code="InvalidEventPatternException",
+    )
+
+
+@dataclass(slots=True)
+class _Node:
+    """What is asked of a field: of its value, and of the fields beneath it."""
+
+    #: Of each list of tests one must hold for one of the field's values.
+    tests: list[tuple[Test, ...]] = field(default_factory=list)
+    is_absent: bool = False
+    fields: dict[str, "_Node"] = field(default_factory=dict)
+    #: As `fields`, for those who walk.
+    children: tuple[tuple[str, "_Node"], ...] = ()
+    #: Whether it and all beneath it ask for absence alone.
+    negative: bool = False
+
+    def finish(self) -> None:
+        """Fills in what follows from the rest, bottom up."""
+        for child in self.fields.values():
+            child.finish()
+        # What is cheap and often fails comes first.
+        self.children = tuple(sorted(self.fields.items(), key=lambda entry: bool(entry[1].fields)))
+        self.negative = not self.tests and all(child.negative for child in self.fields.values())
+
+    def fits(self, value: Any) -> bool:
+        """Whether a field with this value, `_MISSING` without one, is as asked."""
+        kind = type(value)
+        if (self.tests or self.is_absent) and not self._fits_values(value, kind):
+            return False
+        if not self.children:
+            return True
+        if kind is dict:
+            return self.fits_object(value)
+        if kind is list:
+            # Where only absence is asked for, it holds of all.
+            through = all if self.negative else any
+            return through(self.fits_object(element) for element in _objects(value))
+        return self.negative
+
+    def _fits_values(self, value: Any, kind: type) -> bool:
+        """Whether its own values are as asked: a list has many, an object none."""
+        if kind is list:
+            values: Sequence[Any] = _scalars(value)
+        else:
+            values = () if kind is dict or value is _MISSING else (value,)
+        if self.is_absent and values:
+            return False
+        for tests in self.tests:  # noqa: SIM110 - the generator would take as long again
+            if not _one_holds(tests, values):
+                return False
+        return True
+
+    def fits_object(self, value: Json) -> bool:
+        """Whether an object has the fields that are asked for."""
+        if "." in "".join(value):
+            value = _nested(value)
+        for name, child in self.children:  # noqa: SIM110 - the generator would take as long again
+            if not child.fits(value.get(name, _MISSING)):
+                return False
+        return True
+
+
+def _one_holds(tests: tuple[Test, ...], values: Sequence[Any]) -> bool:
+    for value in values:
+        for test in tests:
+            if test(value):
+                return True
+    return False
+
+
+def _scalars(values: list[Any]) -> list[Any]:
+    """What a list holds, through lists in it, less objects."""
+    found = []
+    waiting = [values]
+    while waiting:
+        for value in waiting.pop():
+            if type(value) is list:
+                waiting.append(value)
+            elif type(value) is not dict:
+                found.append(value)
+    return found
+
+
+def _objects(values: list[Any]) -> Iterator[Json]:
+    """The objects in a list, through lists in it."""
+    waiting = [values]
+    while waiting:
+        for value in waiting.pop():
+            if type(value) is dict:
+                yield value
+            elif type(value) is list:
+                waiting.append(value)
+
+
+def _nested(value: Json) -> Json:
+    """An object whose names with dots are nested objects."""
+    made: Json = {}
+    own: set[int] = set()
+    for name, inner in value.items():
+        at, (*steps, last) = made, name.split(".")
+        for step in steps:
+            within = at.get(step)
+            if type(within) is not dict:
+                within = {}
+            elif id(within) not in own:
+                within = dict(within)
+            own.add(id(within))
+            at[step] = within
+            at = within
+        known = at.get(last)
+        both = isinstance(known, dict) and type(inner) is dict
+        at[last] = known | inner if both else inner
+    return made
+
+
+class Pattern:
+    """A compiled pattern."""
+
+    __slots__ = ("_trees",)
+
+    def __init__(self, trees: Sequence[_Node]) -> None:
+        self._trees = tuple(trees)
+
+    def matches(self, event: Json) -> bool:
+        """Whether a rule with the pattern gets the event, as decoded JSON."""
+        for tree in self._trees:  # noqa: SIM110 - the generator would take as long again
+            if tree.fits_object(event):
+                return True
+        return False
+
+
+def compile_pattern(text: str) -> Pattern:
+    """Reads a pattern.
+
+    Raises:
+        InvalidRequest: it is none; in AWS's words, with AWS's code.
+    """
+    try:
+        decoded = json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise refusal(f"it is not valid JSON ({error})") from None
+    if type(decoded) is not dict:
+        raise refusal("Filter is not an object")
+    try:
+        alternatives = _alternatives(decoded, ())
+    except RecursionError:
+        raise refusal(f"it nests deeper than {_DEPTH_MAX}") from None
+    trees = []
+    for fields in alternatives:
+        tree = _Node()
+        for path, tests in fields:
+            _plant(tree, path, tests)
+        tree.finish()
+        trees.append(tree)
+    return Pattern(trees)
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON number")
+
+
+#: Where, and what of it: None for absent.
+_Field = tuple[tuple[str, ...], tuple[Test, ...] | None]
+
+
+def _plant(tree: _Node, path: tuple[str, ...], tests: tuple[Test, ...] | None) -> None:
+    for step in path:
+        tree = tree.fields.setdefault(step, _Node())
+    if tests is None:
+        tree.is_absent = True
+    else:
+        tree.tests.append(tests)
+
+
+def _alternatives(value: Json, path: tuple[str, ...]) -> list[list[_Field]]:
+    """The sets of fields of an object in a pattern of which one must fit."""
+    if not value:
+        raise refusal("Empty objects are not allowed")
+    #: By the place of each field, so that of two that say it in different ways the last holds.
+    places: dict[tuple[str, ...], list[list[_Field]]] = {}
+    for name, inner in value.items():
+        if name == "$or" and _is_or(inner):
+            places[*path, name] = [one for part in inner for one in _alternatives(part, path)]
+            continue
+        place = (*path, *name.split("."))
+        if len(place) > _DEPTH_MAX:
+            raise refusal(f"it nests deeper than {_DEPTH_MAX}")
+        if type(inner) is dict:
+            # Of fields that stand in two such objects both hold.
+            places[*path, name, ""] = _alternatives(inner, place)
+        elif type(inner) is list:
+            places[place] = [[(place, tests)] for tests in _tests(inner)]
+        else:
+            raise refusal(f'"{name}" must be an object or an array')
+    return _combined(list(places.values()))
+
+
+def _combined(parts: list[list[list[_Field]]]) -> list[list[_Field]]:
+    number = 1
+    for part in parts:
+        number *= len(part)
+        if number > _TREES_MAX:
+            raise refusal(_TOO_MANY)
+    return [[entry for one in chosen for entry in one] for chosen in product(*parts)]
+
+
+def _is_or(value: Any) -> bool:
+    """Whether the value of a field `$or` joins patterns rather than being a list of tests."""
+    return (
+        type(value) is list
+        and len(value) > 1
+        and all(type(part) is dict and not part.keys() & _RESERVED for part in value)
+    )
+
+
+def _tests(values: list[Any]) -> list[tuple[Test, ...] | None]:
+    """The tests of a field, of which one must hold; None beside or in place of them: absent."""
+    if not values:
+        raise refusal("Empty arrays are not allowed")
+    tests: list[Test] = []
+    constants: list[Any] = []
+    absent = False
+    for value in values:
+        if type(value) is list:
+            raise refusal("Match value must be String, number, true, false, or null")
+        if type(value) is not dict:
+            constants.append(value)
+        elif (test := _expression(value)) is None:
+            absent = True
+        else:
+            tests.append(test)
+    tests = [*_among(constants), *tests]
+    return [*([tuple(tests)] if tests else []), *([None] if absent else [])]
+
+
+def _among(constants: list[Any]) -> Iterator[Test]:
+    """Tests of values that are given as such; `1` is not `true`, though Python has it so."""
+    if strings := frozenset(value for value in constants if type(value) is str):
+        yield _among_strings(strings)
+    if numbers := frozenset(value for value in constants if _is_number(value)):
+        yield _among_numbers(numbers)
+    if others := tuple(value for value in constants if value is None or type(value) is bool):
+        yield _among_others(others)
+
+
+def _among_strings(values: frozenset[str]) -> Test:
+    return lambda value: type(value) is str and value in values
+
+
+def _among_numbers(values: frozenset[float]) -> Test:
+    return lambda value: _is_number(value) and value in values
+
+
+def _among_others(values: tuple[bool | None, ...]) -> Test:
+    return lambda value: any(value is one for one in values)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is int or type(value) is float
+
+
+def _expression(value: Json) -> Test | None:
+    """What an object among alternatives asks for; None if it asks for absence."""
+    if not value:
+        raise refusal("Match expression name not found")
+    if len(value) > 1:
+        raise refusal("Only one key allowed in match expression")
+    [(name, operand)] = value.items()
+    if name == "exists":
+        if type(operand) is not bool:
+            raise refusal("exists match pattern must be either true or false.")
+        return _always if operand else None
+    read = _EXPRESSIONS.get(name)
+    if read is None:
+        raise refusal(f"Unrecognized match type {name}")
+    return read(operand)
+
+
+def _always(_value: Any) -> bool:
+    return True
+
+
+def _text(operand: Any, name: str) -> str:
+    if type(operand) is not str:
+        raise refusal(f"{name} match pattern must be a string")
+    return operand
+
+
+def _prefix(operand: Any) -> Test:
+    if type(operand) is dict:
+        begin = _ignoring_case(operand, "prefix")
+        return lambda value: type(value) is str and value.lower().startswith(begin)
+    begin = _text(operand, "prefix")
+    return lambda value: type(value) is str and value.startswith(begin)
+
+
+def _suffix(operand: Any) -> Test:
+    if type(operand) is dict:
+        end = _ignoring_case(operand, "suffix")
+        return lambda value: type(value) is str and value.lower().endswith(end)
+    end = _text(operand, "suffix")
+    return lambda value: type(value) is str and value.endswith(end)
+
+
+def _ignoring_case(operand: Json, name: str) -> str:
+    if len(operand) != 1:
+        raise refusal("Only one key allowed in match expression")
+    [(kind, text)] = operand.items()
+    if kind != "equals-ignore-case":
+        raise refusal(f"Unsupported {name} pattern: {kind}")
+    return _text(text, kind).lower()
+
+
+def _equals_ignoring_case(operand: Any) -> Test:
+    wanted = _text(operand, "equals-ignore-case").lower()
+    return lambda value: type(value) is str and value.lower() == wanted
+
+
+def _wildcard(operand: Any) -> Test:
+    first, *others = _parts(_text(operand, "wildcard"))
+    if not others:
+        return lambda value: value == first and type(value) is str
+    *inner, last = others
+
+    def holds(value: Any) -> bool:
+        if type(value) is not str or not value.startswith(first):
+            return False
+        at, end = len(first), len(value) - len(last)
+        for part in inner:
+            # The first place that fits leaves the most to what follows.
+            found = value.find(part, at, max(at, end))
+            if found < 0:
+                return False
+            at = found + len(part)
+        return at <= end and value.endswith(last)
+
+    return holds
+
+
+def _parts(text: str) -> list[str]:
+    """What stands between the wildcards of a text."""
+    parts = [""]
+    before: dict[str, int] = {}
+    index = 0
+    while index < len(text):
+        char = text[index]
+        if char == "*":
+            if text[index + 1 : index + 2] == "*":
+                raise refusal(f"Consecutive wildcard characters at pos {index}")
+            following = text[index + 1 : index + 2]
+            before[following] = before.get(following, 0) + 1
+            parts.append("")
+        elif char == "\\":
+            index += 1
+            if text[index : index + 1] not in ("*", "\\"):
+                raise refusal(f"Invalid escape character at pos {index - 1}")
+            parts[-1] += text[index]
+        else:
+            parts[-1] += char
+        index += 1
+    if max(before.values(), default=0) > _WILDCARDS_MAX:
+        raise refusal(_TOO_COMPLEX)
+    return parts
+
+
+def _anything_but(operand: Any) -> Test:
+    if type(operand) is dict:
+        return _anything_but_like(operand)
+    values = operand if type(operand) is list else [operand]
+    if type(operand) is not list and type(operand) is not str and not _is_number(operand):
+        raise refusal("Value of anything-but must be an array or single string/number value.")
+    for value in values:
+        if type(value) is not str and not _is_number(value):
+            raise refusal("Inside anything but list, start|null|boolean is not supported.")
+    if len({type(value) is str for value in values}) != 1:
+        raise refusal(_MIXED)
+    among = (_among_strings if type(values[0]) is str else _among_numbers)(frozenset(values))
+    return lambda value: not among(value)
+
+
+def _anything_but_like(operand: Json) -> Test:
+    if len(operand) != 1:
+        raise refusal("Only one key allowed in match expression")
+    [(name, given)] = operand.items()
+    if name not in ("prefix", "suffix", "equals-ignore-case", "wildcard"):
+        raise refusal(f"Unsupported anything-but pattern: {name}")
+    values = given if type(given) is list else [given]
+    if not values:
+        raise refusal("Empty arrays are not allowed")
+    for value in values:
+        _text(value, name)
+    if name in ("prefix", "suffix") and "" in values:
+        raise refusal("Null prefix/suffix not allowed")
+    tests = tuple(_EXPRESSIONS[name](value) for value in values)
+    return lambda value: not any(test(value) for test in tests)
+
+
+_COMPARISONS: dict[str, Callable[[float], Test]] = {
+    "=": lambda bound: lambda value: _is_number(value) and value == bound,
+    "<": lambda bound: lambda value: _is_number(value) and value < bound,
+    "<=": lambda bound: lambda value: _is_number(value) and value <= bound,
+    ">": lambda bound: lambda value: _is_number(value) and value > bound,
+    ">=": lambda bound: lambda value: _is_number(value) and value >= bound,
+}
+
+
+def _numeric(operand: Any) -> Test:
+    if type(operand) is not list:
+        raise refusal("Value of numeric must be an array.")
+    first, lower = _comparison(operand, 0)
+    if len(operand) <= 2:
+        return first
+    if operand[0] not in (">", ">="):
+        raise refusal("Too many elements in numeric expression")
+    second, upper = _comparison(operand, 2)
+    if operand[2] not in ("<", "<="):
+        raise refusal(f"Bad numeric range operator: {operand[2]}")
+    if len(operand) > 4:
+        raise refusal("Too many elements in numeric expression")
+    if lower >= upper:
+        raise refusal("Bottom must be less than top")
+    return lambda value: first(value) and second(value)
+
+
+def _comparison(operand: list[Any], at: int) -> tuple[Test, float]:
+    sign = operand[at] if at < len(operand) else "]"
+    if type(sign) is not str or at >= len(operand):
+        raise refusal(f"Invalid member in numeric match: {_shown(sign)}")
+    if sign not in _COMPARISONS:
+        raise refusal(f"Unrecognized numeric range operator: {sign}")
+    bound = operand[at + 1] if at + 1 < len(operand) else None
+    if not _is_number(bound):
+        raise refusal(f"Value of {'equals' if sign == '=' else sign} must be numeric")
+    assert bound is not None  # noqa: S101 - it is a number
+    return _COMPARISONS[sign](bound), bound
+
+
+def _shown(value: Any) -> str:
+    return value if type(value) is str else json.dumps(value)
+
+
+def _cidr(operand: Any) -> Test:
+    text = _text(operand, "cidr")
+    if text.count("/") != 1:
+        raise refusal("Malformed CIDR, one '/' required")
+    address, _, bits = text.partition("/")
+    if not (bits.isascii() and bits.isdigit()):
+        raise refusal("Malformed CIDR, mask bits must be an integer")
+    try:
+        network = ipaddress.ip_network(f"{address}/{bits}", strict=False)
+    except ValueError:
+        raise refusal(f"Nonstandard IP address: {address}") from None
+    version, first, last = network.version, int(network[0]), int(network[-1])
+
+    def holds(value: Any) -> bool:
+        if type(value) is not str:
+            return False
+        try:
+            found = ipaddress.ip_address(value)
+        except ValueError:
+            return False
+        return found.version == version and first <= int(found) <= last
+
+    return holds
+
+
+_EXPRESSIONS: dict[str, Callable[[Any], Test]] = {
+    "prefix": _prefix,
+    "suffix": _suffix,
+    "equals-ignore-case": _equals_ignoring_case,
+    "wildcard": _wildcard,
+    "anything-but": _anything_but,
+    "numeric": _numeric,
+    "cidr": _cidr,
+}

@@ -1,0 +1,80 @@
+"""Starts the event service: `python -m longshore.events`."""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator
+
+import structlog
+
+from longshore.domain.errors import Unavailable
+from longshore.events.config import EventsConfig
+from longshore.events.rules import Rules
+from longshore.events.servicer import EventBridgeServicer
+from longshore.rpc.server import GrpcServer
+from longshore.runtime.loop import Loop
+from longshore.runtime.metrics import serve_metrics
+from longshore.runtime.process import run_until_stopped
+from longshore.state.health import is_ready
+from longshore.state.pool import Pool, open_pool
+from longshore.v1 import event_bridge_service_pb2, event_bridge_service_pb2_grpc
+
+log = structlog.get_logger()
+
+SERVICE = event_bridge_service_pb2.DESCRIPTOR.services_by_name["EventBridgeService"].full_name
+HEALTH_SECONDS = 1.0
+RETRY_SECONDS = 1.0
+
+
+@contextlib.asynccontextmanager
+async def serving(config: EventsConfig, pool: Pool) -> AsyncIterator[GrpcServer]:
+    """Serves while the context is open; on leaving, calls under way are finished first."""
+    server = GrpcServer(config.address)
+    server.add(
+        event_bridge_service_pb2_grpc.add_EventBridgeServiceServicer_to_server,
+        EventBridgeServicer(config.arns, Rules(pool)),
+        SERVICE,
+    )
+
+    async def report_health() -> None:
+        await server.set_serving(await is_ready(pool))
+
+    health = Loop("events.health", report_health, HEALTH_SECONDS)
+    async with asyncio.TaskGroup() as group, server:
+        loop = group.create_task(health.run())
+        await report_health()
+        yield server
+        health.stop()
+        await loop
+
+
+async def main(stop: asyncio.Event) -> None:
+    """Serves until the event is set."""
+    config = EventsConfig.from_environment()
+    with serve_metrics(config.metrics_address):
+        pool = await _open_pool(config, stop)
+        if pool is None:
+            return
+        try:
+            async with serving(config, pool):
+                log.info("events.serving", address=config.address)
+                await stop.wait()
+        finally:
+            async with asyncio.timeout(10):
+                await pool.close()
+
+
+async def _open_pool(config: EventsConfig, stop: asyncio.Event) -> Pool | None:
+    """The pool, as soon as the database answers; None if told to stop before."""
+    while not stop.is_set():
+        try:
+            return await open_pool(config.database_url, maximum=config.database_connections)
+        except Unavailable as error:
+            log.warning("database.away", error=error.message)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), RETRY_SECONDS)
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(run_until_stopped("events", main))

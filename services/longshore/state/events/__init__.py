@@ -1,0 +1,1 @@
+"""What the event service writes: buses, rules with their targets, and what else it keeps."""
