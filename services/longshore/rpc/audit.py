@@ -40,13 +40,13 @@ from longshore.domain.errors import (
     Unimplemented,
 )
 from longshore.rpc.parameters import Parameters
+from longshore.rpc.region import REGION_KEY
 from longshore.v1 import options_pb2
 
 #: Metadata by which the gateway says for whom it calls.
 ADDRESS_KEY = "x-longshore-source-address"
 AGENT_KEY = "x-longshore-user-agent"
 ACCESS_KEY = "x-longshore-access-key-id"
-REGION_KEY = "x-longshore-region"
 REQUEST_KEY = "x-request-id"
 
 _CALLERS_FAULT = (

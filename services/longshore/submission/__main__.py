@@ -21,11 +21,13 @@ from longshore.state.audit import audit_record
 from longshore.state.health import is_ready
 from longshore.state.pool import Pool, open_pool
 from longshore.submission.audit_servicer import AuditServicer
+from longshore.submission.clusters import Clusters
 from longshore.submission.config import SubmissionConfig
 from longshore.submission.consumables import Consumables
 from longshore.submission.control_servicer import JobControlServicer
 from longshore.submission.convert import encode_container, encode_nodes, encode_task
 from longshore.submission.definitions import Definitions
+from longshore.submission.ecs_servicer import EcsServicer
 from longshore.submission.environments import Environments, Queues
 from longshore.submission.jobs import Jobs
 from longshore.submission.policies import Policies
@@ -38,6 +40,8 @@ from longshore.submission.updating import Updating, forget_outcomes
 from longshore.v1 import (
     audit_service_pb2,
     audit_service_pb2_grpc,
+    ecs_service_pb2,
+    ecs_service_pb2_grpc,
     job_control_service_pb2,
     job_control_service_pb2_grpc,
     submission_service_pb2,
@@ -48,6 +52,7 @@ log = structlog.get_logger()
 
 SERVICE = submission_service_pb2.DESCRIPTOR.services_by_name["SubmissionService"].full_name
 AUDIT = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"].full_name
+ECS = ecs_service_pb2.DESCRIPTOR.services_by_name["EcsService"].full_name
 CONTROL = job_control_service_pb2.DESCRIPTOR.services_by_name["JobControlService"].full_name
 HEALTH_SECONDS = 1.0
 RETRY_SECONDS = 1.0
@@ -95,6 +100,12 @@ async def serving(config: SubmissionConfig, pool: Pool) -> AsyncIterator[GrpcSer
 
     server.add(
         audit_service_pb2_grpc.add_AuditServiceServicer_to_server, AuditServicer(pool), AUDIT
+    )
+
+    server.add(
+        ecs_service_pb2_grpc.add_EcsServiceServicer_to_server,
+        EcsServicer(Arns(config.account, config.region), Clusters(pool)),
+        ECS,
     )
 
     async def report_health() -> None:

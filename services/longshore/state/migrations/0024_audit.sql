@@ -67,3 +67,6 @@ BEGIN
     DELETE FROM audit_days WHERE day = dropped;
 END
 $$;
+
+-- Attempts by the id that their ARN tells.
+CREATE INDEX attempts_id ON all_attempts USING hash (attempt_id);
