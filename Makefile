@@ -6,7 +6,7 @@ RUNTIME ?= auto
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock docker busybox registry clients protos protos-check settings compatibility fmt lint types imports test test-unit \
+.PHONY: help setup lock docker busybox registry clients protos protos-check settings metrics compatibility fmt lint types imports test test-unit \
 	test-pg test-ec2 test-docker sim acceptance demo bench check up status down dist clean
 
 help: ## list the targets
@@ -19,7 +19,7 @@ setup: .venv/.ready ## make .venv from requirements.lock (gets uv if it is not t
 
 lock: .venv/.ready ## resolve pyproject.toml into requirements.lock
 	@scripts/setup --uv pip compile -q --universal --generate-hashes --no-annotate --no-header \
-		--no-emit-index-url --extra server --group dev pyproject.toml -o requirements.lock
+		--no-emit-index-url --extra server --extra otel --group dev pyproject.toml -o requirements.lock
 
 docker: ## make sure that a Docker engine answers (exit code 3: none can be had)
 	@scripts/ensure-docker
@@ -43,6 +43,10 @@ protos-check: .venv/.ready ## lint the protos; fail if the generated code is not
 settings: .venv/.ready ## write docs/settings.md anew, from the code that reads settings
 	@$(BIN)/python scripts/settings > docs/settings.md.new
 	@mv docs/settings.md.new docs/settings.md
+
+metrics: .venv/.ready ## write docs/metrics.md anew, from the code that has them
+	@$(BIN)/python scripts/metrics > docs/metrics.md.new
+	@mv docs/metrics.md.new docs/metrics.md
 
 compatibility: .venv/.ready ## write docs/compatibility.md anew, from the protos and AWS's service model
 	@$(BIN)/python scripts/compatibility > docs/compatibility.md.new

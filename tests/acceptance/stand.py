@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 from support.ports import free_port_base
+from support.postgres import seed
 
 from longshore_client import Addresses, Client
 
@@ -88,7 +89,13 @@ class Stack:
         return json.loads(self.cli(*arguments, "--json", check=True).stdout)
 
     def up(self, *arguments: str) -> str:
-        """Starts it and returns what was announced."""
+        """Starts it and returns what was announced.
+
+        Its first start is not from nothing, unless it is somebody else's: that is for tests that
+        give the command themselves.
+        """
+        if self.command == LONGSHORE:
+            seed(self.data_dir / "postgres")
         started = self.cli(
             "up",
             "--detach",

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -43,6 +44,28 @@ def submit_waiting(stack: Stack, gate: Gate) -> str:
 def statuses(stack: Stack, array: str) -> list[str]:
     """The status of each child that was placed."""
     return [child["status"] for child in stack.json("jobs", "--array", array)]
+
+
+@contextmanager
+def foreground(
+    stack: Stack, number: signal.Signals, *arguments: str, **environ: str
+) -> Iterator[Iterator[str]]:
+    """The lines of an `up` that stays; it gets the signal in the end, and stops everything."""
+    with subprocess.Popen(
+        [LONGSHORE, "up", *arguments],
+        env=stack.environ | environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as running:
+        try:
+            assert running.stdout is not None
+            yield running.stdout
+        finally:
+            running.send_signal(number)
+            code = running.wait(timeout=60)
+    assert code == 0
+    assert stack.record["status"] == "stopped"
 
 
 def test_up_again_announces_what_runs(lasting_stack: Stack) -> None:
@@ -150,34 +173,14 @@ def test_down_stops_what_a_killed_supervisor_left(own_stack: Stack) -> None:
     assert not (own_stack.data_dir / "postgres" / "postmaster.pid").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_foreground_up_stops_on_a_signal(own_stack: Stack, number: signal.Signals) -> None:
-    """Ctrl-C, a service manager's stop, a terminal that is closed."""
-    with subprocess.Popen(
-        [LONGSHORE, "up", "--runtime", "process"],
-        env=own_stack.environ,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as running:
-        assert running.stdout is not None
-        assert "is ready" in running.stdout.readline()
-        running.send_signal(number)
-        assert running.wait(timeout=60) == 0
-    assert own_stack.record["status"] == "stopped"
-
-
 def test_a_second_up_waits_until_the_first_is_ready(own_stack: Stack) -> None:
-    command = [LONGSHORE, "up", "--detach", "--runtime", "process"]
-    with subprocess.Popen(
-        command, env=own_stack.environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as first:
+    """The first stays until its terminal is closed."""
+    with foreground(own_stack, signal.SIGHUP, "--runtime", "process"):
         eventually(lambda: is_watched(own_stack.data_dir), "the first has the directory")
-        second = own_stack.cli(*command[1:], check=True)
+        second = own_stack.cli("up", "--detach", "--runtime", "process", check=True)
         assert "runs already" in second.stderr
         assert "is ready" in second.stdout
         assert own_stack.cli("run", "busybox", "--", "echo", "1", check=True).stdout == "1\n"
-        assert first.wait(timeout=10) == 0
 
 
 def test_a_stack_whose_record_is_damaged_can_be_stopped(own_stack: Stack) -> None:
@@ -225,7 +228,10 @@ def test_missing_engine_is_told_in_a_sentence(own_stack: Stack) -> None:
 
 
 def test_down_stops_jobs_and_keeps_history(own_stack: Stack, tmp_path: Path) -> None:
-    """Jobs get SIGTERM and time, what they print then is kept, and they go on after the next up."""
+    """Jobs get SIGTERM and time, what they print then is kept, and they go on after the next up.
+
+    That one stays until Ctrl-C.
+    """
     own_stack.up()
     own_stack.cli("run", "busybox:latest", "--", "echo", "kept", check=True)
     (before,) = own_stack.json("jobs")
@@ -240,27 +246,32 @@ def test_down_stops_jobs_and_keeps_history(own_stack: Stack, tmp_path: Path) -> 
     assert own_stack.cli("status").returncode == 1
     assert own_stack.agents() == []
     assert said.read_text() == "saved\n"
-    own_stack.up()
-    own_stack.cli("wait", job, check=True)
-    (ended,) = own_stack.json("describe", job)
-    first, second = ended["attempts"]
-    assert first["container"]["exitCode"] == 3
-    assert first["statusReason"].startswith("Host EC2 (instance i-")
-    one, other = (item["container"]["containerInstanceArn"] for item in (first, second))
-    assert one != other, "what was stopped went on where it was stopped"
-    assert own_stack.cli("logs", job).stdout == "up\nbye\nup\non\n"
-    assert before in own_stack.json("jobs")
-    assert own_stack.cli("logs", before["jobId"], check=True).stdout == "kept\n"
+    with foreground(own_stack, signal.SIGINT, "--runtime", "process") as announced:
+        assert "is ready" in next(announced)
+        own_stack.cli("wait", job, check=True)
+        (ended,) = own_stack.json("describe", job)
+        first, second = ended["attempts"]
+        assert first["container"]["exitCode"] == 3
+        assert first["statusReason"].startswith("Host EC2 (instance i-")
+        one, other = (item["container"]["containerInstanceArn"] for item in (first, second))
+        assert one != other, "what was stopped went on where it was stopped"
+        assert own_stack.cli("logs", job).stdout == "up\nbye\nup\non\n"
+        assert before in own_stack.json("jobs")
+        assert own_stack.cli("logs", before["jobId"], check=True).stdout == "kept\n"
 
 
 def test_auto_runtime_without_an_engine_takes_processes(own_stack: Stack) -> None:
+    """In the foreground, as a service manager starts and stops it."""
     nowhere = "unix:///nowhere/docker.sock"
-    started = own_stack.cli("up", "--detach", DOCKER_HOST=nowhere, check=True)
-    assert f"127.0.0.1:{own_stack.port_base}" in started.stdout
-    assert own_stack.gateway_url in started.stdout
-    assert "embedded PostgreSQL" in started.stdout
-    assert "process" in started.stdout
-    assert "no Docker engine answers" in started.stdout
+    with foreground(own_stack, signal.SIGTERM, DOCKER_HOST=nowhere) as lines:
+        started = ""
+        while not started.endswith(f"{own_stack.data_dir / 'log'}\n"):
+            started += next(lines)
+    assert f"127.0.0.1:{own_stack.port_base}" in started
+    assert own_stack.gateway_url in started
+    assert "embedded PostgreSQL" in started
+    assert "process" in started
+    assert "no Docker engine answers" in started
 
 
 def test_down_without_a_stack(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import grpc
 import structlog
 from aiohttp import web
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import Counter, Gauge, Histogram
 
 from longshore.domain.errors import InvalidRequest, LongshoreError
 from longshore.gateway import fault
@@ -24,6 +24,7 @@ from longshore.gateway.operation import Operation, Operations
 from longshore.gateway.origin import is_known, is_own
 from longshore.gateway.recording import Recording, metadata
 from longshore.rpc.errors import from_rpc_error
+from longshore.runtime.metrics import exposition
 
 log = structlog.get_logger()
 
@@ -34,7 +35,7 @@ SECONDS = Histogram(
     ["operation"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
-IN_HAND = Gauge("longshore_http_in_hand", "Requests being read, called or answered.")
+IN_HAND = Gauge("longshore_http_in_hand", "HTTP requests that are being read, called or answered.")
 
 HEALTH_SECONDS = 2.0
 #: `operation` of requests that reached none, in metrics and logs.
@@ -125,7 +126,8 @@ class Gateway:
         """Prometheus metrics of this process."""
         if not self._is_meant(request):
             return refusal(fault.misdirected())
-        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        body, content_type = exposition()
+        return web.Response(body=body, headers={"Content-Type": content_type})
 
     async def answer(self, request: web.Request) -> web.Response:
         """Any request of the API."""

@@ -7,6 +7,7 @@ import structlog
 
 from longshore.logs.config import LogsConfig
 from longshore.logs.history import LogHistory
+from longshore.logs.measuring import show_disk
 from longshore.logs.service import LogsService
 from longshore.logs.servicer import LogServicer
 from longshore.logs.store import LogStore
@@ -34,6 +35,7 @@ async def main(stop: asyncio.Event) -> None:
         LogServicer(service),
         log_service_pb2.DESCRIPTOR.services_by_name["LogService"].full_name,
     )
+    show_disk(config.directory)
     with serve_metrics(config.metrics_address):
         async with server:
             await server.set_serving(True)

@@ -25,10 +25,12 @@ from longshore.rpc.texts import check_texts
 
 log = structlog.get_logger()
 
-CALLS = Counter("longshore_rpc_total", "Finished rpcs.", ["method", "code"])
+CALLS = Counter(
+    "longshore_rpc_total", "Finished rpcs, by their method and gRPC code.", ["method", "code"]
+)
 SECONDS = Histogram(
     "longshore_rpc_seconds",
-    "Time of unary rpcs.",
+    "Time of unary rpcs; streams are not measured.",
     ["method"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )

@@ -12,7 +12,9 @@ from longshore.runtime.machine import boot_identity
 from longshore.runtime.metrics import serve_metrics
 from longshore.runtime.process import run_until_stopped
 from longshore.scheduler.config import SchedulerConfig
+from longshore.scheduler.gauges import READ_SECONDS, StoreGauges
 from longshore.scheduler.history import History
+from longshore.scheduler.measuring import LEADS
 from longshore.scheduler.service import Scheduler
 from longshore.scheduler.wire.servicer import AgentServicer, SchedulerServicer
 from longshore.state import listen
@@ -82,10 +84,14 @@ async def serve(stop: asyncio.Event) -> None:
             gather_most=GATHER_MOST_SECONDS,
         )
         scheduler.wake = ticks.wake
+        LEADS.set_function(lambda: float(scheduler.lead.held))
+        gauges = StoreGauges(pool, scheduler.lead)
+        stack.callback(gauges.close)
         loops = [
             ticks,
             Loop("lease", hold, config.lease_seconds / 4),
             Loop("history", history.tick, HISTORY_SECONDS),
+            Loop("gauges", gauges.tick, READ_SECONDS),
             Loop("seen", scheduler.agents.store_seen, config.heartbeat_seconds),
         ]
         listener = Listener(

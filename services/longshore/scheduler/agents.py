@@ -18,8 +18,9 @@ from longshore.domain.job.record import LiveAttempt
 from longshore.scheduler.apart import note
 from longshore.scheduler.details import DetailsCache
 from longshore.scheduler.inbox import Inbox, Report
-from longshore.scheduler.instances import OVER, check_instance
+from longshore.scheduler.instances import OVER, Checked, check_instance
 from longshore.scheduler.leading import Lead
+from longshore.scheduler.measuring import measure, measure_boot
 from longshore.scheduler.memory import Memory
 from longshore.scheduler.returning import hold_again, take_back
 from longshore.scheduler.wire import convert
@@ -90,7 +91,8 @@ class Agents:
         instance_id = registration.instance_id
         async with lead.turn:
             self._refuse_copies(session)
-            draining = True
+            checked = Checked(draining=True)
+            changes = Changes(datetime.now(UTC))
             returned: list[LiveAttempt] = []
             try:
                 async with lead.transaction() as (conn, memory):
@@ -98,11 +100,11 @@ class Agents:
                     name = registration.compute_environment
                     if lead.topology_changed or name not in environments:
                         memory.topology = await topology.load(conn)
-                    draining = await check_instance(conn, memory, registration)
-                    await agent.register(conn, registration, draining=draining)
+                    checked = await check_instance(conn, memory, registration)
+                    await agent.register(conn, registration, draining=checked.draining)
                     returned = await take_back(
                         conn,
-                        Changes(datetime.now(UTC)),
+                        changes,
                         memory,
                         instance_id,
                         registration.attempts,
@@ -115,9 +117,12 @@ class Agents:
                 if returned:
                     lead.discard()
                 elif lead.memory is not None and instance_id not in lead.memory.instances:
-                    self._mirror(lead.memory, registration, draining=draining)
+                    self._mirror(lead.memory, registration, draining=checked.draining)
                 raise
+            measure(changes.tally)
+            measure_boot(registration, checked.boot_seconds)
             # The mirror follows once all went well: a registration that fails costs no reload.
+            draining = checked.draining
             self._mirror(memory, registration, draining=draining)
             hold_again(memory, returned)
             holds_back = memory.holds_back(instance_id)

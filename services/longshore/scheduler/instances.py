@@ -14,6 +14,7 @@ from longshore.domain.placing.room import is_slot
 from longshore.domain.placing.waiting import EnvironmentFacts
 from longshore.scheduler.apart import apart, note, nothing
 from longshore.scheduler.isolating import Pass
+from longshore.scheduler.measuring import count_lost, count_noticed
 from longshore.scheduler.memory import Memory
 from longshore.scheduler.wire.session import Session
 from longshore.state.pool import Connection
@@ -44,10 +45,19 @@ class Silence:
         return self.managed if environment.managed else self.unmanaged
 
 
-async def check_instance(conn: Connection, memory: Memory, registration: Registration) -> bool:
-    """Whether the instance takes no attempts from the beginning.
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What is found of an instance whose agent registers."""
 
-    It is on its way out, or it is a slot that was used, or was out of sight and may have been.
+    #: It takes no attempts from the beginning: it is on its way out, or it is a slot that was used,
+    #: or was out of sight and may have been.
+    draining: bool
+    #: How long it took from its launch on, if its agent registers for the first time.
+    boot_seconds: float | None = None
+
+
+async def check_instance(conn: Connection, memory: Memory, registration: Registration) -> Checked:
+    """Checks an instance whose agent registers.
 
     Raises:
         NotFound: the compute environment does not exist, or the instance is not on record yet.
@@ -66,7 +76,7 @@ async def check_instance(conn: Connection, memory: Memory, registration: Registr
                 f"Compute environment {name} is MANAGED: its instances are ordered, "
                 "machines join UNMANAGED ones."
             )
-        return record.is_noticed
+        return Checked(record.is_noticed)
     if record.is_awaited:
         # It booted faster than the provider answered. Refused, its agent would end it.
         raise NotFound(
@@ -78,7 +88,8 @@ async def check_instance(conn: Connection, memory: Memory, registration: Registr
             f"Instance {registration.instance_id} of {name} is not on record as live."
         )
     is_used = is_slot(registration.instance_type) and record.agent_status in ("DRAINING", "LOST")
-    return record.status == "TERMINATING" or record.is_noticed or is_used
+    draining = record.status == "TERMINATING" or record.is_noticed or is_used
+    return Checked(draining, record.boot_seconds)
 
 
 async def store_loads(conn: Connection, memory: Memory, now: datetime) -> None:
@@ -195,9 +206,15 @@ async def take_notices(
     refused |= paused
     for notice in notices:
         if notice.instance_id in news:
+            _count_notice(memory, notice.instance_id)
             log.warning("instance.noticed", **asdict(notice))
     stored = [n.instance_id for n in notices if n.instance_id not in refused]
     return news, _drain(memory, stored), [n for n in notices if n.instance_id in refused]
+
+
+def _count_notice(memory: Memory, instance_id: str) -> None:
+    if (instance := memory.instances.get(instance_id)) is not None:
+        count_noticed(instance.compute_environment)
 
 
 def _drain(memory: Memory, instance_ids: Iterable[str]) -> list[str]:
@@ -236,6 +253,7 @@ async def find_lost(
         lives = list(instance.attempts.values())
         memory.orphans += lives
         if lives or instance.seen != OVER:
+            count_lost(instance.compute_environment)
             log.warning("instance.lost", instance_id=instance_id, attempts=len(lives))
         else:
             log.info("instance.over", instance_id=instance_id)

@@ -15,6 +15,7 @@ import structlog
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.job.job import WHOLE, JobKey, JobStatus
 from longshore.domain.job.record import LiveAttempt
+from longshore.domain.job.tally import Moved, Stage, span
 from longshore.domain.placing import round as placing_round
 from longshore.domain.placing import words
 from longshore.domain.placing.room import Room, is_slot
@@ -193,9 +194,17 @@ async def _apply(
     numbers = await job_transition.start(conn, sorted(k for k in jobs if k.array_index == WHOLE))
     numbers |= await job_transition.start_children(conn, sorted(k for k in jobs if k.is_child))
     known = await details.get(conn, {p.entry.job_id for p in proposal.placements})
+    entries = {p.key.job: p.entry for p in proposal.placements}
     for job, number in sorted(numbers.items()):
         changes.count(job, JobStatus.RUNNABLE, JobStatus.STARTING)
-        changes.event(job, number, JobStatus.STARTING)
+        entry = entries[job]
+        spans = [span(Stage.RUNNABLE_TO_STARTING, entry.ready_at, changes.now)]
+        if number == 1:
+            created_at = known[job.job_id].created_at
+            spans.append(span(Stage.SUBMITTED_TO_FIRST_STARTING, created_at, changes.now))
+        queue = memory.shapes[entry.shape_id].job_queue
+        moved = Moved(queue, JobStatus.STARTING, spans=tuple(spans))
+        changes.event(job, number, JobStatus.STARTING, moved)
     lives = [
         _attempt(p, number, known[p.entry.job_id], memory, changes.now)
         for p in proposal.placements

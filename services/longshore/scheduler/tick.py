@@ -26,6 +26,7 @@ from longshore.scheduler.instances import (
 )
 from longshore.scheduler.isolating import Pass
 from longshore.scheduler.leading import Lead
+from longshore.scheduler.measuring import measure
 from longshore.scheduler.memory import Memory
 from longshore.scheduler.placing import Placed, may_place_more, place
 from longshore.scheduler.requesting import apply_deletions, apply_requests
@@ -37,8 +38,12 @@ from longshore.state.scheduler.job_transition import JobDetails
 #: Seconds after which all that has arrived was read, also where this process stood still before.
 LISTEN_SECONDS = 1.0
 
-PLACED = Counter("longshore_scheduler_attempts_placed_total", "Attempts placed.")
-ENDED = Counter("longshore_scheduler_attempts_reported_total", "Changes of attempts reported.")
+PLACED = Counter(
+    "longshore_scheduler_attempts_placed_total", "Attempts that were placed on instances."
+)
+ENDED = Counter(
+    "longshore_scheduler_attempts_reported_total", "Changes of attempts that agents reported."
+)
 LIVE = Gauge("longshore_scheduler_attempts_live", "Attempts that have not ended.")
 INSTANCES = Gauge("longshore_scheduler_instances", "Instances whose agent is not lost.")
 
@@ -139,6 +144,7 @@ class Tick:
                 await this.part("notify", lambda: listen.notify(conn, listen.DEMAND), None)
         self._agents.settle_notices(notice for notice in notices if notice not in late)
         self._agents.settle_healths(healths)
+        measure(changes.tally)
         ENDED.inc(len(moved))
         PLACED.inc(len(outcome.placed.attempts))
         LIVE.set(len(memory.live))

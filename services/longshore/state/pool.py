@@ -3,9 +3,11 @@
 import contextlib
 import json
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
+from prometheus_client import Gauge
 
 from longshore.domain.errors import PreconditionFailed, Unavailable
 
@@ -37,6 +39,27 @@ _AWAY = (
 )
 
 
+#: Those of this process that are not closed, for whoever measures.
+_pools: list[Any] = []
+
+
+def _connections(idle: bool) -> float:
+    """How many connections there are that are idle, or at work."""
+    pools = [pool for pool in list(_pools) if not pool.is_closing()]
+    free = sum(pool.get_idle_size() for pool in pools)
+    return float(free if idle else sum(pool.get_size() for pool in pools) - free)
+
+
+CONNECTIONS = Gauge(
+    "longshore_database_connections",
+    "Connections to PostgreSQL that are open, by state: idle, or busy with a statement or "
+    "transaction.",
+    ["state"],
+)
+for _state in ("idle", "busy"):
+    CONNECTIONS.labels(_state).set_function(partial(_connections, _state == "idle"))
+
+
 async def _prepare(connection: Any) -> None:
     await connection.set_type_codec(
         "jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads
@@ -50,7 +73,7 @@ async def open_pool(database_url: str, *, maximum: int = 8) -> Pool:
         Unavailable: PostgreSQL does not answer.
     """
     with away_is_unavailable():
-        return await asyncpg.create_pool(
+        pool = await asyncpg.create_pool(
             database_url,
             min_size=1,
             max_size=maximum,
@@ -65,6 +88,8 @@ async def open_pool(database_url: str, *, maximum: int = 8) -> Pool:
                 "jit": "off",
             },
         )
+    _pools[:] = [*(other for other in _pools if not other.is_closing()), pool]
+    return pool
 
 
 @contextlib.contextmanager

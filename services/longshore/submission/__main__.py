@@ -30,6 +30,7 @@ from longshore.submission.definitions import Definitions
 from longshore.submission.ecs_servicer import EcsServicer
 from longshore.submission.environments import Environments, Queues
 from longshore.submission.jobs import Jobs
+from longshore.submission.measuring import forget_queues
 from longshore.submission.policies import Policies
 from longshore.submission.rerunning import Rerunning
 from longshore.submission.servicer import SubmissionServicer
@@ -56,7 +57,8 @@ ECS = ecs_service_pb2.DESCRIPTOR.services_by_name["EcsService"].full_name
 CONTROL = job_control_service_pb2.DESCRIPTOR.services_by_name["JobControlService"].full_name
 HEALTH_SECONDS = 1.0
 RETRY_SECONDS = 1.0
-#: Between passes that forget old tokens, and outcomes that nobody took.
+#: Between passes that forget old tokens, outcomes that nobody took, and counts of queues that are
+#: gone.
 FORGET_SECONDS = 600.0
 
 
@@ -130,6 +132,7 @@ async def serving(config: SubmissionConfig, pool: Pool) -> AsyncIterator[GrpcSer
 async def _forget(pool: Pool, audit_kept: timedelta) -> None:
     await forget_tokens(pool)
     await forget_outcomes(pool)
+    await forget_queues(pool)
     for day in await audit_record.forget(pool, (datetime.now(UTC) - audit_kept).date()):
         log.info("audit.dropped", day=day.isoformat())
 

@@ -24,6 +24,7 @@ from longshore.domain.request.submission import (
 from longshore.state.pool import Connection, Pool, transaction
 from longshore.state.submission import job_rerun, job_submission, share, submission_token
 from longshore.state.submission.job_submission import NewJob, ShapeKey
+from longshore.submission.measuring import count_submitted
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,8 @@ class Rerunning:
                 )
             check_size(key, size, self._limits.array_min)
             await self._store(conn, new_id, old, made, size)
-            return Rerun(new_id, size)
+        count_submitted(old.job_queue, size)
+        return Rerun(new_id, size)
 
     async def _store(
         self, conn: Connection, job_id: uuid.UUID, old: OldArray, made: Origins, size: int

@@ -46,11 +46,13 @@ from longshore.state.submission import job_submission as state
 from longshore.state.submission import share as share_state
 from longshore.state.submission import submission_token as token_state
 from longshore.submission.batcher import Batcher
+from longshore.submission.measuring import count_submitted
 
 log = structlog.get_logger()
 
-JOBS = Counter("longshore_submitted_jobs_total", "Jobs stored, an array as one.")
-TRANSACTIONS = Counter("longshore_submit_transactions_total", "Transactions that stored jobs.")
+TRANSACTIONS = Counter(
+    "longshore_submit_transactions_total", "Transactions that stored submitted jobs."
+)
 BATCH = Histogram(
     "longshore_submit_batch_calls",
     "SubmitJob calls per transaction.",
@@ -193,6 +195,7 @@ class Submitter:
     async def _write_once(self, batch: Sequence[Submission]) -> Sequence[uuid.UUID | Exception]:
         BATCH.observe(len(batch))
         added: dict[state.ShapeKey, int] = {}
+        stored: set[uuid.UUID] = set()
         async with transaction(self._pool) as conn:
             lookups = await self._look_up(conn, batch)
             results, drafts = self._decide(batch, lookups)
@@ -218,7 +221,9 @@ class Submitter:
         self._keep_shapes(added)
         if drafts:
             TRANSACTIONS.inc()
-            JOBS.inc(len(drafts))
+            for draft in drafts:
+                if draft.job_id in stored:
+                    count_submitted(draft.submission.job_queue, draft.submission.array_size)
         return _complete(results)
 
     async def _look_up(self, conn: Connection, batch: Sequence[Submission]) -> _Lookups:

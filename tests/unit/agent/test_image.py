@@ -137,3 +137,19 @@ async def test_what_breaks_in_the_engine_s_stream_is_tried_again_and_a_refusal_i
         await images.make_present("a")
     assert json.loads(said)["error"] in caught.value.reason
     assert engine.said["a"].qsize() == 3 - tries
+
+
+def test_bytes_of_a_pull_are_counted_once_as_layers_grow() -> None:
+    layers: dict[str, int] = {}
+
+    def said(status: str, layer: str, current: object) -> int:
+        detail = {"current": current, "total": 100}
+        return module._downloaded(layers, {"status": status, "id": layer, "progressDetail": detail})
+
+    assert said("Downloading", "a", 10) == 10
+    assert said("Downloading", "b", 5) == 5
+    assert said("Downloading", "a", 100) == 90
+    assert said("Downloading", "a", 40) == 0, "begun again: what is there already counts no more"
+    assert said("Extracting", "a", 300) == 0
+    assert said("Downloading", "c", "hostile") == 0
+    assert module._downloaded(layers, {"status": "Downloading", "progressDetail": []}) == 0

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import cast
 
 import pytest
@@ -13,11 +14,14 @@ from longshore.state.scheduler import job_transition
 from longshore.state.scheduler.job_transition import JobDetails
 
 IDS = [uuid.UUID(int=n) for n in range(10)]
+CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 NOWHERE = cast("Connection", None)
 
 
 def a_job(job_id: uuid.UUID, container_bytes: int) -> JobDetails:
-    return JobDetails(job_id, "job", "q", "def", 1, None, 1, None, b"x" * container_bytes, rules=())
+    return JobDetails(
+        job_id, "job", "q", "def", 1, None, 1, None, CREATED, b"x" * container_bytes, rules=()
+    )
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The name of an attempt's log is the definition's, unless its log configuration names another."""
 
 import uuid
+from datetime import UTC, datetime
 
 import pytest
 from google.protobuf.json_format import ParseDict
@@ -11,6 +12,7 @@ from longshore.state.scheduler.job_transition import JobDetails
 from longshore.v1 import job_definition_pb2 as pb
 
 JOB = uuid.UUID(int=1)
+CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def container(driver: str, **options: str) -> dict[str, object]:
@@ -20,7 +22,7 @@ def container(driver: str, **options: str) -> dict[str, object]:
 
 def details(container: dict[str, object]) -> JobDetails:
     stored = ParseDict(container, pb.ContainerProperties()).SerializeToString()
-    return JobDetails(JOB, "job", "q", "def", 1, None, 1, None, stored, rules=())
+    return JobDetails(JOB, "job", "q", "def", 1, None, 1, None, CREATED, stored, rules=())
 
 
 @pytest.mark.parametrize(
@@ -49,6 +51,8 @@ def test_of_the_nodes_of_a_job() -> None:
         ],
     }
     stored = ParseDict(nodes, pb.NodeProperties()).SerializeToString()
-    job = JobDetails(JOB, "job", "q", "def", 1, None, 1, None, None, rules=(), nodes=stored)
+    job = JobDetails(
+        JOB, "job", "q", "def", 1, None, 1, None, CREATED, None, rules=(), nodes=stored
+    )
     names = [log_stream_name(job, JobKey.node(JOB, n), "a1") for n in range(3)]
     assert names == ["main/default/a1", "def/default/a1", "def/default/a1"]

@@ -10,10 +10,13 @@ what is there if that fails.
 import asyncio
 import json
 import re
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import structlog
 
+from longshore.agent import metrics
 from longshore.agent.attempts.attempt import REASON_LENGTH, RuntimeAway, StepFailed
 from longshore.agent.docker.engine import (
     Engine,
@@ -133,6 +136,14 @@ class Images:
         return True
 
     async def _pull(self, image: str, login: Login) -> None:
+        began, result = time.perf_counter(), "failed"
+        try:
+            await self._try_to_pull(image, login)
+            result = "pulled"
+        finally:
+            metrics.PULL_SECONDS.labels(result).observe(time.perf_counter() - began)
+
+    async def _try_to_pull(self, image: str, login: Login) -> None:
         delay = RETRY_FIRST_SECONDS
         for tries in range(1, self._attempts + 1):
             log.info("image.pulling", image=image, tries=tries, credentials=login.source)
@@ -160,6 +171,7 @@ class Images:
     async def _consume(self, image: str, login: Login) -> None:
         clock = asyncio.get_running_loop().time
         seconds = BEGIN_SECONDS
+        layers: dict[str, int] = {}
         patience = asyncio.timeout(seconds)
         pull = self._engine.stream(
             "images/create", _params(image), method="POST", headers=login.headers(image)
@@ -169,6 +181,7 @@ class Images:
                 async for line in progress:
                     if (said := json.loads(line)).get("error"):
                         raise EngineError(0, str(said["error"]))
+                    metrics.PULL_BYTES.inc(_downloaded(layers, said))
                     seconds = PROGRESS_SECONDS
                     self._patience.add(patience)
                     for other in self._patience:
@@ -183,6 +196,18 @@ class Images:
         """Gives up pulls that are going on."""
         await self._pulls.close()
         await self._logins.close()
+
+
+def _downloaded(layers: dict[str, int], said: Mapping[str, Any]) -> int:
+    """How many bytes more of a layer are there than was said before."""
+    detail = said.get("progressDetail")
+    if said.get("status") != "Downloading" or not isinstance(detail, dict):
+        return 0
+    layer, current = str(said.get("id")), detail.get("current")
+    if not isinstance(current, int) or current <= (before := layers.get(layer, 0)):
+        return 0
+    layers[layer] = current
+    return current - before
 
 
 def _said(error: EngineError) -> str:

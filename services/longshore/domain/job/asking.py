@@ -14,6 +14,7 @@ from longshore.domain.job.happening import Asked
 from longshore.domain.job.job import WHOLE, JobKey, JobStatus, Stop, StopKind
 from longshore.domain.job.record import JobFacts, JobFlag, NewChild
 from longshore.domain.job.snapshot import Jobs
+from longshore.domain.job.tally import stopped_by
 from longshore.domain.job.waiting import fail_children
 
 _WAITING = (JobStatus.SUBMITTED, JobStatus.PENDING, JobStatus.RUNNABLE)
@@ -40,7 +41,14 @@ def _job(jobs: Jobs, changes: Changes, asked: Asked, row: JobFacts) -> None:
         if row.status is JobStatus.RUNNABLE:
             changes.unready.append(row.key)
         changes.flags.append(_flag(asked))
-        changes.fail(row.key, asked.reason, row.attempt)
+        changes.fail(
+            row.key,
+            asked.reason,
+            row.attempt,
+            row.job_queue,
+            stopped_by(cancelled=not asked.terminate, terminated=asked.terminate),
+            number=row.array_size or 1,
+        )
     elif row.status is JobStatus.PENDING:
         changes.flags.append(_flag(asked))
     elif asked.terminate:
@@ -52,17 +60,18 @@ def _child(jobs: Jobs, changes: Changes, asked: Asked) -> None:
     key, row = asked.key, jobs.rows.get(asked.key)
     if key in jobs.runnable:
         changes.unready.append(key)
-        _fail_child(changes, asked, row, JobStatus.RUNNABLE)
+        _fail_child(jobs, changes, asked, JobStatus.RUNNABLE)
     elif row is None or row.status is JobStatus.PENDING:
         if asked.terminate:
-            _fail_child(changes, asked, row, JobStatus.PENDING)
+            _fail_child(jobs, changes, asked, JobStatus.PENDING)
         elif row is None:
             changes.children.append(NewChild(key, JobStatus.PENDING, asked.reason, cancelled=True))
     elif asked.terminate:
         _stop(jobs, changes, asked)
 
 
-def _fail_child(changes: Changes, asked: Asked, row: JobFacts | None, before: JobStatus) -> None:
+def _fail_child(jobs: Jobs, changes: Changes, asked: Asked, before: JobStatus) -> None:
+    row = jobs.rows.get(asked.key)
     if row is None:
         changes.children.append(
             NewChild(
@@ -76,7 +85,13 @@ def _fail_child(changes: Changes, asked: Asked, row: JobFacts | None, before: Jo
     else:
         changes.flags.append(_flag(asked))
     changes.count(asked.key, before, JobStatus.FAILED)
-    changes.fail(asked.key, asked.reason, 0 if row is None else row.attempt)
+    changes.fail(
+        asked.key,
+        asked.reason,
+        0 if row is None else row.attempt,
+        jobs.rows[asked.key.parent].job_queue,
+        stopped_by(cancelled=not asked.terminate, terminated=asked.terminate),
+    )
 
 
 def _children(jobs: Jobs, changes: Changes, asked: Asked) -> None:

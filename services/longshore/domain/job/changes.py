@@ -19,6 +19,7 @@ from longshore.domain.job.record import (
     NewChild,
     NewEntry,
 )
+from longshore.domain.job.tally import Moved, StoppedBy
 
 #: Members that are gathered in order.
 _LISTS = (
@@ -38,6 +39,7 @@ _LISTS = (
     "revived",
     "reshaped",
     "altered",
+    "tally",
 )
 
 
@@ -81,29 +83,63 @@ class Changes:
     reshaped: list[tuple[JobKey, int]] = field(default_factory=list)
     #: Users' changes of jobs that wait.
     altered: list[Altered] = field(default_factory=list)
+    #: What all that comes to in numbers, for the whole transaction.
+    tally: list[Moved] = field(default_factory=list)
     demand: Counter[int] = field(default_factory=Counter)
     settled: Counter[int] = field(default_factory=Counter)
     #: Whether the event log says anything of this transaction.
     is_told: bool = False
     arrays: dict[uuid.UUID, Counter[JobStatus]] = field(default_factory=dict)
 
-    def move(self, move: JobMove, attempt_number: int) -> None:
-        """Moves a job, with its event; what follows from final ones is to be followed."""
+    def move(self, move: JobMove, attempt_number: int, moved: Moved | None) -> None:
+        """Moves a job, with its event; what follows from final ones is to be followed.
+
+        Args:
+            move: the job's new status.
+            attempt_number: its last attempt's.
+            moved: as what it counts; None: as nothing, as the parent of an array.
+        """
         self.moves[move.key] = move
-        self.event(move.key, attempt_number, move.status, move.status_reason)
+        self.event(move.key, attempt_number, move.status, moved, move.status_reason)
         if move.status.final:
             self.happenings.append(Ended(move.key, move.status is JobStatus.SUCCEEDED))
 
     def event(
-        self, key: JobKey, attempt_number: int, status: JobStatus, reason: str | None = None
+        self,
+        key: JobKey,
+        attempt_number: int,
+        status: JobStatus,
+        moved: Moved | None,
+        reason: str | None = None,
     ) -> None:
-        """Adds to the event log."""
+        """Adds to the event log, and to what is counted."""
         self.events.append(JobEvent(key, attempt_number, status, reason, self.now))
+        if moved is not None:
+            self.tally.append(moved)
 
-    def fail(self, key: JobKey, reason: str, attempt_number: int) -> None:
-        """Moves a job that is not running to FAILED."""
+    def fail(
+        self,
+        key: JobKey,
+        reason: str,
+        attempt_number: int,
+        job_queue: str,
+        by: StoppedBy | None = None,
+        *,
+        number: int = 1,
+    ) -> None:
+        """Moves a job that is not running to FAILED.
+
+        Args:
+            key: the job or child.
+            reason: its status reason.
+            attempt_number: its last attempt's.
+            job_queue: its queue.
+            by: the request that makes it fail, if one does.
+            number: as how many it counts: as all its children, if it is an array that has none yet.
+        """
         self.moves[key] = JobMove(key, JobStatus.FAILED, reason, stopped_at=self.now)
-        self.event(key, attempt_number, JobStatus.FAILED, reason)
+        moved = Moved(job_queue, JobStatus.FAILED, number, by=by)
+        self.event(key, attempt_number, JobStatus.FAILED, moved, reason)
         self.happenings.append(Ended(key, succeeded=False))
 
     def stop(self, live: LiveAttempt, why: Stop) -> None:

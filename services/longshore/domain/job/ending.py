@@ -33,6 +33,7 @@ from longshore.domain.job.record import (
     NewEntry,
 )
 from longshore.domain.job.retry import ExitRule
+from longshore.domain.job.tally import Moved, Span, Stage, StoppedBy, span
 
 #: Status reason of a job whose attempt was given back.
 RETURNED = "Its instance gave it back before it started"
@@ -131,14 +132,41 @@ def _start(
     )
     if not live.key.is_node:
         changes.count(live.key, JobStatus.STARTING, JobStatus.RUNNING)
-        changes.move(JobMove(live.key, JobStatus.RUNNING, started_at=started_at), live.attempt)
+        job = JobMove(live.key, JobStatus.RUNNING, started_at=started_at)
+        changes.move(job, live.attempt, _running(live, started_at))
     elif live.is_main:
         job = JobMove(live.key.parent, JobStatus.RUNNING, started_at=started_at)
-        changes.move(job, live.attempt)
+        changes.move(job, live.attempt, _running(live, started_at))
         for node in attempts.live_of(live.key.parent):
             if node.held_back:
                 node.held_back, node.main_address = False, report.address or ""
                 changes.released.append(node)
+
+
+def _running(live: LiveAttempt, started_at: datetime) -> Moved:
+    took = span(Stage.STARTING_TO_RUNNING, live.placed_at, started_at)
+    return Moved(live.job_queue, JobStatus.RUNNING, spans=(took,))
+
+
+def _ended(
+    live: LiveAttempt,
+    verdict: Verdict,
+    started_at: datetime | None,
+    stopped_at: datetime,
+    stop: Stop | None,
+) -> Moved:
+    """As what a job counts whose attempt ended, or of which the main node did."""
+    spans: list[Span] = [span(Stage.ATTEMPT, live.placed_at, stopped_at)]
+    if started_at is not None:
+        spans.append(span(Stage.EXECUTION, started_at, stopped_at))
+    is_asked = stop is not None and stop.kind is StopKind.TERMINATED
+    return Moved(
+        live.job_queue,
+        verdict.status,
+        spans=tuple(spans),
+        by=StoppedBy.TERMINATE if is_asked and verdict.status is JobStatus.FAILED else None,
+        is_retry=verdict.status is JobStatus.RUNNABLE,
+    )
 
 
 def _note_containers(changes: Changes, live: LiveAttempt, report: AttemptReport) -> None:
@@ -168,8 +196,9 @@ def _end(
     _end_attempt(changes, live, report)
     before = JobStatus.RUNNING if live.running else JobStatus.STARTING
     changes.count(live.key, before, verdict.status)
+    moved = _ended(live, verdict, live.started_at, stopped_at, live.stop)
     if verdict.status is JobStatus.RUNNABLE:
-        _again(changes, live, verdict, larger)
+        _again(changes, live, verdict, moved, larger)
     else:
         changes.move(
             JobMove(
@@ -182,6 +211,7 @@ def _end(
                 stopped_at,
             ),
             live.attempt,
+            moved,
         )
     attempts.release(live)
 
@@ -241,13 +271,16 @@ def _end_job(
     One that a user terminated since then, while other nodes were stopping, is not tried again.
     """
     main = attempts.main_ends.pop(last.key.job_id)
+    stop = main.stop
     end = AttemptEnd(main.exit_code, main.reason, main.status_reason, main.stop)
     verdict = judge(end, attempt=last.attempt, attempts_max=last.attempts_max, rules=rules)
     if verdict.status is JobStatus.RUNNABLE:
         if last.stop is None or last.stop.kind is not StopKind.TERMINATED:
-            _again(changes, last, verdict)
+            again = _ended(last, verdict, main.started_at, main.stopped_at, main.stop)
+            _again(changes, last, verdict, again)
             return
         verdict = Verdict(JobStatus.FAILED, last.stop.reason)
+        stop = last.stop
     move = JobMove(
         last.key.parent,
         verdict.status,
@@ -257,11 +290,12 @@ def _end_job(
         main.started_at,
         main.stopped_at,
     )
-    changes.move(move, last.attempt)
+    moved = _ended(last, verdict, main.started_at, main.stopped_at, stop)
+    changes.move(move, last.attempt, moved)
 
 
 def _again(
-    changes: Changes, live: LiveAttempt, verdict: Verdict, larger: int | None = None
+    changes: Changes, live: LiveAttempt, verdict: Verdict, moved: Moved, larger: int | None = None
 ) -> None:
     """Puts a job to the front of its queue for its next attempt, in a larger shape if there is."""
     key = live.key.job
@@ -272,14 +306,15 @@ def _again(
     changes.make_ready(
         NewEntry(live.job_queue, key.job_id, shape_id, live.seq, index, index + 1, FRONT)
     )
-    changes.move(JobMove(key, JobStatus.RUNNABLE, verdict.status_reason), live.attempt)
+    changes.move(JobMove(key, JobStatus.RUNNABLE, verdict.status_reason), live.attempt, moved)
 
 
 def _give_back(attempts: Attempts, changes: Changes, live: LiveAttempt, status_reason: str) -> None:
     """Puts a job to the front of its queue, as if this attempt had never been placed."""
     changes.returned.append(live)
     changes.count(live.key, JobStatus.STARTING, JobStatus.RUNNABLE)
-    _again(changes, live, Verdict(JobStatus.RUNNABLE, status_reason))
+    moved = Moved(live.job_queue, JobStatus.RUNNABLE)
+    _again(changes, live, Verdict(JobStatus.RUNNABLE, status_reason), moved)
     attempts.release(live)
 
 

@@ -10,6 +10,7 @@ from longshore.domain.job.happening import Returned
 from longshore.domain.job.job import JobStatus
 from longshore.domain.job.record import JobFacts, JobMove
 from longshore.domain.job.snapshot import Jobs
+from longshore.domain.job.tally import Moved
 
 
 def take_back(jobs: Jobs, changes: Changes, returned: Returned) -> None:
@@ -24,7 +25,8 @@ def take_back(jobs: Jobs, changes: Changes, returned: Returned) -> None:
         return
     status = JobStatus.RUNNING if live.running else JobStatus.STARTING
     changes.count(live.key, JobStatus.RUNNABLE, status)
-    changes.move(JobMove(live.key, status, started_at=live.started_at), live.attempt)
+    move = JobMove(live.key, status, started_at=live.started_at)
+    changes.move(move, live.attempt, Moved(live.job_queue, status))
     changes.demand[live.shape_id] -= 1
     changes.revived.append(live)
 

@@ -24,6 +24,7 @@ from longshore.domain.job.job import (
 )
 from longshore.domain.job.record import ChildCounts, JobFacts, JobMove, NewArray, NewChild, NewEntry
 from longshore.domain.job.snapshot import Jobs
+from longshore.domain.job.tally import Moved, Stage, StoppedBy, span, stopped_by
 
 
 def admit(jobs: Jobs, changes: Changes, row: JobFacts) -> None:
@@ -32,15 +33,17 @@ def admit(jobs: Jobs, changes: Changes, row: JobFacts) -> None:
     if row.status is not JobStatus.SUBMITTED:
         return
     if row.job_queue not in jobs.queues:
-        changes.fail(row.key, QUEUE_DELETED, 0)
+        _fail(changes, row, QUEUE_DELETED)
     elif look.unmet is not None:
-        changes.fail(row.key, look.unmet, 0)
+        _fail(changes, row, look.unmet)
     elif row.key.job_id in jobs.tagged:
-        changes.fail(row.key, TOO_MANY_TAGS, 0)
+        _fail(changes, row, TOO_MANY_TAGS)
     else:
         if look.left or row.array_size is not None:
             changes.admitted.append((row.key.job_id, look.left))
-            changes.event(row.key, 0, JobStatus.PENDING)
+            # Of an array that waits for nothing, its children wait for each other, or not at all.
+            waits = Moved(row.job_queue, JobStatus.PENDING, row.array_size or 1)
+            changes.event(row.key, 0, JobStatus.PENDING, waits if look.left else None)
         if not look.left:
             _make_ready(jobs, changes, row)
 
@@ -66,18 +69,30 @@ def doom(_: Jobs, changes: Changes, row: JobFacts) -> None:
 
 def _give_up(changes: Changes, row: JobFacts, unmet: str) -> None:
     asked = row.request_reason if row.is_cancelled else None
-    changes.fail(row.key, asked or unmet, row.attempt)
+    _fail(changes, row, asked or unmet, StoppedBy.CANCEL if row.is_cancelled else None)
+
+
+def _fail(changes: Changes, row: JobFacts, reason: str, by: StoppedBy | None = None) -> None:
+    """Fails a whole job; an array that has no children yet, for all of them."""
+    changes.fail(row.key, reason, row.attempt, row.job_queue, by, number=row.array_size or 1)
 
 
 def _make_ready(jobs: Jobs, changes: Changes, row: JobFacts) -> None:
     """Lets a job run whose dependencies are met; an array spawns, a cancelled job fails."""
     if row.is_cancelled:
-        changes.fail(row.key, row.request_reason or DEPENDENCY_FAILED, 0)
+        _fail(changes, row, row.request_reason or DEPENDENCY_FAILED, StoppedBy.CANCEL)
     elif row.array_size is not None:
         _spawn(jobs, changes, row)
     else:
         changes.make_ready(NewEntry(row.job_queue, row.key.job_id, row.shape_id, row.seq, WHOLE, 0))
-        changes.move(JobMove(row.key, JobStatus.RUNNABLE), row.attempt)
+        moved = _runnable(changes, row)
+        changes.move(JobMove(row.key, JobStatus.RUNNABLE), row.attempt, moved)
+
+
+def _runnable(changes: Changes, row: JobFacts, number: int = 1) -> Moved:
+    """So many jobs, or children of an array, may run for the first time."""
+    took = span(Stage.SUBMITTED_TO_RUNNABLE, row.created_at, changes.now)
+    return Moved(row.job_queue, JobStatus.RUNNABLE, number, (took,))
 
 
 def _spawn(jobs: Jobs, changes: Changes, row: JobFacts) -> None:
@@ -85,7 +100,11 @@ def _spawn(jobs: Jobs, changes: Changes, row: JobFacts) -> None:
     rule = jobs.rules[row.key.job_id]
     first, end = rule.ready_at_spawn
     changes.spawned.append(NewArray(row.key.job_id, rule.size, end - first, rule.sequential))
+    if row.status is JobStatus.SUBMITTED and rule.size > end - first:
+        waits = Moved(row.job_queue, JobStatus.PENDING, rule.size - (end - first))
+        changes.tally.append(waits)
     if end > first:
+        changes.tally.append(_runnable(changes, row, end - first))
         changes.make_ready(
             NewEntry(row.job_queue, row.key.job_id, row.shape_id, row.seq, first, end)
         )
@@ -120,7 +139,8 @@ def _make_children_ready(jobs: Jobs, changes: Changes, keys: Iterable[JobKey]) -
             over[key.job_id].append(key)
         elif key in rows and rows[key].is_cancelled:
             changes.count(key, JobStatus.PENDING, JobStatus.FAILED)
-            changes.fail(key, rows[key].request_reason or DEPENDENCY_FAILED, 0)
+            reason = rows[key].request_reason or DEPENDENCY_FAILED
+            changes.fail(key, reason, 0, parent.job_queue, StoppedBy.CANCEL)
         else:
             free[key.job_id].append(key.array_index)
     for job_id, failing in over.items():
@@ -135,6 +155,7 @@ def _make_children_ready(jobs: Jobs, changes: Changes, keys: Iterable[JobKey]) -
         )
     for job_id, indexes in free.items():
         row = rows[JobKey(job_id)]
+        changes.tally.append(_runnable(changes, row, len(indexes)))
         changes.count(
             JobKey(job_id, indexes[0]), JobStatus.PENDING, JobStatus.RUNNABLE, len(indexes)
         )
@@ -152,13 +173,16 @@ def fail_children(
     terminated: bool = False,
 ) -> None:
     """Fails PENDING children; those without a record get one, marked as asked for."""
+    by = stopped_by(cancelled=cancelled, terminated=terminated)
     for key in sorted(keys):
+        queue = jobs.rows[key.parent].job_queue
         changes.count(key, JobStatus.PENDING, JobStatus.FAILED)
         if key in jobs.rows:
-            changes.fail(key, reason, jobs.rows[key].attempt)
+            changes.fail(key, reason, jobs.rows[key].attempt, queue, by)
         else:
             changes.children.append(NewChild(key, JobStatus.FAILED, reason, cancelled, terminated))
-            changes.event(key, 0, JobStatus.FAILED, reason)
+            moved = Moved(queue, JobStatus.FAILED, by=by)
+            changes.event(key, 0, JobStatus.FAILED, moved, reason)
             changes.happenings.append(Ended(key, succeeded=False))
 
 
@@ -174,4 +198,5 @@ def finish_array(changes: Changes, array: ChildCounts) -> None:
                 stopped_at=changes.now,
             ),
             0,
+            None,
         )

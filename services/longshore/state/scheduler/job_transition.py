@@ -34,6 +34,7 @@ class JobDetails:
     array_size: int | None
     attempts_max: int
     timeout_seconds: int | None
+    created_at: datetime
     container: bytes | None
     rules: tuple[dict[str, str], ...]
     num_nodes: int | None = None

@@ -51,6 +51,11 @@ async def read_queues(conn: Connection, names: Sequence[str]) -> list[JobQueue]:
     return [_queue(row) for row in await conn.fetch(_SQL["read_queues"], names)]
 
 
+async def names(conn: Connection) -> set[str]:
+    """The names of all queues."""
+    return {row["name"] for row in await conn.fetch(_SQL["names"])}
+
+
 async def list_queues(conn: Connection, *, after: str, limit: int) -> list[JobQueue]:
     """Queues after a name, in order of their names."""
     return [_queue(row) for row in await conn.fetch(_SQL["list_queues"], after, limit)]

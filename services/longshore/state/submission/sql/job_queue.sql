@@ -26,6 +26,9 @@ DELETE FROM job_queue_environments WHERE job_queue = $1;
 INSERT INTO job_queue_environments (job_queue, compute_environment, ordinal)
 SELECT $1, * FROM unnest($2::text[], $3::integer[]);
 
+-- name: names
+SELECT name FROM job_queues;
+
 -- name: read_queues
 -- Queues by name, with their compute environments.
 -- $1 names
