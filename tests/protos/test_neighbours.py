@@ -5,9 +5,12 @@ import pytest
 from botocore.model import ListShape, Shape, StructureShape
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, ServiceDescriptor
 
-from longshore.v1 import ecs_service_pb2, options_pb2
+from longshore.v1 import cloud_trail_service_pb2, ecs_service_pb2, options_pb2
 
-SERVICES = {"ecs": ecs_service_pb2.DESCRIPTOR.services_by_name["EcsService"]}
+SERVICES = {
+    "cloudtrail": cloud_trail_service_pb2.DESCRIPTOR.services_by_name["CloudTrailService"],
+    "ecs": ecs_service_pb2.DESCRIPTOR.services_by_name["EcsService"],
+}
 SCALARS = {
     "string": FieldDescriptor.TYPE_STRING,
     "integer": FieldDescriptor.TYPE_INT32,

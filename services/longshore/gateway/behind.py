@@ -1,6 +1,6 @@
 """Which services answer what the gateway is asked."""
 
-from longshore.v1 import ecs_service_pb2, submission_service_pb2
+from longshore.v1 import cloud_trail_service_pb2, ecs_service_pb2, submission_service_pb2
 
 #: By the name of the process that serves them, as in LONGSHORE_<NAME>_ADDRESS. One may have routes
 #: of its own; the others have `json_service`.
@@ -9,4 +9,5 @@ SERVICES = {
         submission_service_pb2.DESCRIPTOR.services_by_name["SubmissionService"],
         ecs_service_pb2.DESCRIPTOR.services_by_name["EcsService"],
     ),
+    "events": (cloud_trail_service_pb2.DESCRIPTOR.services_by_name["CloudTrailService"],),
 }

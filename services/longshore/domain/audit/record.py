@@ -201,7 +201,7 @@ def record_of(
     if refusal is not None:
         record["errorCode"] = _plain(refusal.code, _TEXT_CHARACTERS)
         record["errorMessage"] = _plain(refusal.message, _MESSAGE_CHARACTERS)
-    return found_by(record, at)
+    return found_by(record, at.replace(microsecond=at.microsecond // 1000 * 1000))
 
 
 def found_by(record: Json, at: datetime) -> AuditRecord:
@@ -213,7 +213,7 @@ def found_by(record: Json, at: datetime) -> AuditRecord:
     key = record["userIdentity"].get("accessKeyId")
     return AuditRecord(
         event_id=uuid.UUID(record["eventID"]),
-        at=at.replace(microsecond=at.microsecond // 1000 * 1000),
+        at=at,
         event_source=_plain(record["eventSource"], _TEXT_CHARACTERS),
         event_name=_plain(record["eventName"], _TEXT_CHARACTERS),
         is_read=record["readOnly"] is True,

@@ -134,7 +134,7 @@ async def days(conn: Connection) -> list[Day]:
 async def chain(conn: Connection, day: date, after: int, limit: int) -> list[ChainedRecord]:
     """Records of a day after one, in the order of their chain."""
     return [
-        ChainedRecord(row["number"], _record(row), row["digest"])
+        ChainedRecord(row["number"], record(row), row["digest"])
         for row in await conn.fetch(_SQL["chain"], day, after, limit)
     ]
 
@@ -157,7 +157,8 @@ async def committed(
     return [(row["number"], row["record"]) for row in rows]
 
 
-def _record(row: asyncpg.Record) -> AuditRecord:
+def record(row: asyncpg.Record) -> AuditRecord:
+    """A row of the log."""
     return AuditRecord(
         event_id=row["event_id"],
         at=row["at"],

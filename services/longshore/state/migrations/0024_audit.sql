@@ -35,9 +35,9 @@ CREATE TABLE audit_records (
     digest bytea NOT NULL,
     PRIMARY KEY (number, day)
 ) PARTITION BY RANGE (day);
-CREATE INDEX audit_records_at ON audit_records (at, number);
-CREATE INDEX audit_records_name ON audit_records (event_name, at, number);
-CREATE INDEX audit_records_key ON audit_records (access_key_id, at, number) WHERE access_key_id IS NOT NULL;
+CREATE INDEX audit_records_at ON audit_records (at);
+CREATE INDEX audit_records_name ON audit_records (event_name, at);
+CREATE INDEX audit_records_key ON audit_records (access_key_id, at) WHERE access_key_id IS NOT NULL;
 
 CREATE FUNCTION refuse_change_of_audit() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -68,5 +68,8 @@ BEGIN
 END
 $$;
 
--- Attempts by the id that their ARN tells.
+-- Attempts by the id that their ARN tells, and by their placements, which are RunTask to readers of the log.
 CREATE INDEX attempts_id ON all_attempts USING hash (attempt_id);
+CREATE INDEX attempts_placed ON all_attempts (placed_at);
+-- Of instances that are over: when their agents joined.
+CREATE INDEX instances_registered ON instances (registered_at) WHERE registered_at IS NOT NULL;

@@ -2,6 +2,8 @@
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
 import asyncpg
 
@@ -36,9 +38,9 @@ async def list_instances(
 
 
 async def instances(
-    conn: Connection, environment: str, ids: Sequence[str]
+    conn: Connection, environment: str | None, ids: Sequence[str]
 ) -> list[ContainerInstanceRecord]:
-    """Instances of an environment whose agents joined, the named ones of them."""
+    """Instances whose agents joined, the named ones of them; of an environment, or of any."""
     return [
         ContainerInstanceRecord(is_connected=row["status"] != "INACTIVE", **row)
         for row in await conn.fetch(_SQL["instances"], environment, ids)
@@ -62,14 +64,59 @@ async def list_tasks(
     return [row["attempt_id"] for row in rows]
 
 
-async def tasks(conn: Connection, environment: str, ids: Sequence[str]) -> list[TaskRecord]:
-    """Attempts of an environment, live or history, the named ones of them."""
+async def tasks(conn: Connection, environment: str | None, ids: Sequence[str]) -> list[TaskRecord]:
+    """Attempts, live or history, the named ones of them; of an environment, or of any."""
     found: list[TaskRecord] = []
     for queries in (_SQL, _ALL):
         missing = sorted(set(ids) - {record.attempt_id for record in found})
         if missing:
             found += [task(row) for row in await conn.fetch(queries["tasks"], environment, missing)]
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An agent that joined, or an instance that ended, by the name that ECS has for it."""
+
+    name: str
+    event_id: uuid.UUID
+    at: datetime
+    instance: ContainerInstanceRecord
+
+
+async def placed(
+    conn: Connection,
+    start: datetime,
+    before: tuple[datetime, uuid.UUID],
+    event_id: uuid.UUID | None,
+    limit: int,
+) -> list[TaskRecord]:
+    """Attempts placed from a time on and before a position, the newest first."""
+    at, before_id = before
+    wanted = None if event_id is None else event_id.hex
+    rows = await conn.fetch(_ALL["placed"], start, at, before_id.hex, wanted, limit)
+    ids = [row["attempt_id"] for row in rows]
+    found = {record.attempt_id: record for record in await tasks(conn, None, ids)}
+    return [found[attempt_id] for attempt_id in ids if attempt_id in found]
+
+
+async def changes(
+    conn: Connection,
+    names: Sequence[str],
+    start: datetime,
+    before: tuple[datetime, uuid.UUID],
+    event_id: uuid.UUID | None,
+    limit: int,
+) -> list[Change]:
+    """What became of instances from a time on and before a position, the newest first."""
+    rows = await conn.fetch(_SQL["changes"], names, start, *before, event_id, limit)
+    ids = sorted({row["instance_id"] for row in rows})
+    found = {record.instance_id: record for record in await instances(conn, None, ids)}
+    return [
+        Change(row["name"], row["event_id"], row["at"], found[row["instance_id"]])
+        for row in rows
+        if row["instance_id"] in found
+    ]
 
 
 def task(row: asyncpg.Record) -> TaskRecord:

@@ -60,15 +60,24 @@ SELECT number FROM audit_head
 SELECT number, record FROM audit_records WHERE number > $1 AND ($3 OR NOT is_read) ORDER BY number LIMIT $2
 
 -- name: look_up
--- Records from a time to a time, the newest first. NULL: any.
--- $1 from, $2 to, $3 and $4 time and number before which to go on, $5 how many at most,
+-- Records before a position, from a time on, the newest first. NULL: any. So many are walked through at most: where
+-- those that match are fewer than are wanted, the last one walked ends the answer, if there may be more behind it.
+-- $1 from, $2 time and $3 id of the position, $4 how many at most, $5 how many to walk through,
 -- $6 event name, $7 access key, $8 event id, $9 whether it is a read, $10 source, $11 type and $12 name of a resource
-SELECT number, at, record FROM audit_records
-WHERE day >= ($1::timestamptz AT TIME ZONE 'UTC')::date AND day <= ($2::timestamptz AT TIME ZONE 'UTC')::date
-    AND at >= $1 AND at <= $2 AND (at, number) < ($3::timestamptz, $4::bigint)
-    AND ($6::text IS NULL OR event_name = $6) AND ($7::text IS NULL OR access_key_id = $7)
-    AND ($8::uuid IS NULL OR event_id = $8) AND ($9::boolean IS NULL OR is_read = $9)
-    AND ($10::text IS NULL OR event_source = $10) AND ($11::text IS NULL OR $11 = ANY(resource_types))
-    AND ($12::text IS NULL OR $12 = ANY(resource_names))
-ORDER BY at DESC, number DESC
-LIMIT $5
+WITH walked AS (
+    SELECT number, day, at, event_id, row_number() OVER (ORDER BY at DESC, event_id DESC) AS walk,
+        ($8::uuid IS NULL OR event_id = $8) AND ($9::boolean IS NULL OR is_read = $9)
+        AND ($10::text IS NULL OR event_source = $10) AND ($11::text IS NULL OR $11 = ANY(resource_types))
+        AND ($12::text IS NULL OR $12 = ANY(resource_names)) AS matches
+    FROM audit_records
+    WHERE day >= ($1::timestamptz AT TIME ZONE 'UTC')::date AND day <= ($2::timestamptz AT TIME ZONE 'UTC')::date
+        AND at >= $1 AND at <= $2 AND (at, event_id) < ($2, $3::uuid)
+        AND ($6::text IS NULL OR event_name = $6) AND ($7::text IS NULL OR access_key_id = $7)
+    ORDER BY at DESC, event_id DESC LIMIT $5
+)
+SELECT w.matches, w.walk = $5 AS is_last, r.number, r.day, r.at, r.event_id, r.event_source, r.event_name, r.is_read, r.access_key_id,
+    r.resource_types, r.resource_names, r.record, r.digest
+FROM walked w JOIN audit_records r USING (number, day)
+WHERE w.matches OR w.walk = $5
+ORDER BY r.at DESC, r.event_id DESC
+LIMIT $4

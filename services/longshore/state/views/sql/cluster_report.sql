@@ -31,8 +31,8 @@ WHERE compute_environment = $1 AND status = CASE $2::text WHEN 'ACTIVE' THEN 'RE
 ORDER BY instance_id LIMIT $4
 
 -- name: instances
--- Instances whose agents joined, of one environment; also those that are over.
--- $1 environment, $2 instances
+-- Instances whose agents joined; also those that are over.
+-- $1 environment or NULL for any, $2 instances
 WITH held AS (
     SELECT instance_id, sum(vcpu_milli)::bigint AS vcpu_milli, sum(memory_mib)::bigint AS memory_mib,
         count(*) FILTER (WHERE status = 'RUNNING') AS running, count(*) FILTER (WHERE status = 'STARTING') AS pending
@@ -50,7 +50,7 @@ FROM unnest($2::text[]) AS k (instance_id)
 LEFT JOIN agents a USING (instance_id) LEFT JOIN instances i USING (instance_id) LEFT JOIN held h USING (instance_id)
 LEFT JOIN compute_environments e ON e.name = coalesce(i.compute_environment, a.compute_environment)
 WHERE coalesce(a.registered_at, i.registered_at) IS NOT NULL
-    AND coalesce(i.compute_environment, a.compute_environment) = $1
+    AND ($1::text IS NULL OR coalesce(i.compute_environment, a.compute_environment) = $1)
     AND coalesce(i.instance_type, a.instance_type) NOT LIKE 'fargate.%'
 
 -- name: list_tasks
@@ -67,8 +67,8 @@ WHERE a.status <> 'ENDED' AND a.compute_environment = $1 AND ($2::text IS NULL O
 ORDER BY a.attempt_id LIMIT $6
 
 -- name: tasks
--- Attempts of an environment with what is told of their jobs.
--- $1 environment, $2 attempts
+-- Attempts with what is told of their jobs.
+-- $1 environment or NULL for any, $2 attempts
 SELECT a.job_id, a.array_index, a.attempt, a.attempt_id, a.instance_id, a.compute_environment,
     e.uuid AS environment_id, j.job_queue, j.definition_name, j.definition_revision, a.status, a.stop_kind,
     a.placed_at, a.started_at, a.stopped_at, a.exit_code, a.reason, a.status_reason, a.vcpu_milli, a.memory_mib,
@@ -79,4 +79,42 @@ JOIN jobs j ON j.job_id = a.job_id AND j.array_index = -1
 JOIN job_specs s ON s.job_id = a.job_id
 LEFT JOIN compute_environments e ON e.name = a.compute_environment
 LEFT JOIN instances i ON i.instance_id = a.instance_id LEFT JOIN agents g ON g.instance_id = a.instance_id
-WHERE a.attempt_id = ANY($2::text[]) AND a.compute_environment = $1
+WHERE a.attempt_id = ANY($2::text[]) AND ($1::text IS NULL OR a.compute_environment = $1)
+
+-- name: placed
+-- Attempts by their placements, the newest first.
+-- $1 from, $2 time and $3 id of the position before which they are, $4 attempt or NULL, $5 how many at most
+SELECT attempt_id FROM attempts
+WHERE placed_at >= $1 AND placed_at <= $2
+    AND (placed_at < $2 OR attempt_id COLLATE "C" < $3) AND ($4::text IS NULL OR attempt_id = $4)
+ORDER BY placed_at DESC, attempt_id COLLATE "C" DESC
+LIMIT $5
+
+-- name: changes
+-- Agents that joined and instances that ended whose agents had, the newest first. A machine that joined by itself ended
+-- when it was last seen.
+-- $1 names of these, $2 from, $3 time and $4 id of the position before which they are, $5 id or NULL, $6 how many at most
+SELECT name, instance_id, at, event_id
+FROM (
+    SELECT name, instance_id, at,
+        md5(name || ' ' || instance_id || ' ' || extract(epoch FROM at)::text)::uuid AS event_id
+    FROM (
+        SELECT 'RegisterContainerInstance' AS name, i.instance_id, i.registered_at AS at FROM instances i
+        WHERE i.registered_at >= $2 AND i.registered_at <= $3 AND i.instance_type NOT LIKE 'fargate.%'
+        UNION ALL
+        SELECT 'RegisterContainerInstance', a.instance_id, a.registered_at FROM agents a
+        WHERE a.registered_at >= $2 AND a.registered_at <= $3 AND a.instance_type NOT LIKE 'fargate.%'
+            AND NOT EXISTS (SELECT FROM instances i
+                WHERE i.instance_id = a.instance_id AND i.registered_at IS NOT NULL)
+        UNION ALL
+        SELECT 'DeregisterContainerInstance', i.instance_id, i.ended_at FROM instances i
+        WHERE i.ended_at >= $2 AND i.ended_at <= $3 AND i.registered_at IS NOT NULL
+            AND i.instance_type NOT LIKE 'fargate.%'
+        UNION ALL
+        SELECT 'DeregisterContainerInstance', a.instance_id, a.last_seen_at FROM agents a
+        WHERE a.unmanaged AND a.status = 'LOST' AND a.last_seen_at >= $2 AND a.last_seen_at <= $3
+    ) AS c
+) AS k
+WHERE name = ANY($1::text[]) AND (at, event_id) < ($3::timestamptz, $4::uuid) AND ($5::uuid IS NULL OR event_id = $5)
+ORDER BY at DESC, event_id DESC
+LIMIT $6
