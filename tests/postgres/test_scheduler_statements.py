@@ -328,3 +328,17 @@ async def test_each_statement_fails_for_a_while(database_url: str, faults: Fault
                 await within(other, a_job, name)
             faults.heal()
             await going_on
+
+
+async def test_what_is_left_to_follow_is_found_after_a_tick_longer_than_its_pause(
+    database_url: str, faults: Faults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apart, "PAUSE_SECONDS", 0.0)
+    async with a_stand(database_url) as stand, connected(stand, database_url) as other:
+        faults.fail("happening.kept")
+        going_on = asyncio.create_task(within(stand, an_array, "happening.kept"))
+        async with asyncio.timeout(DEADLINE):
+            await faults.until_failed()
+        await within(other, a_job, "happening.kept")
+        faults.heal()
+        await going_on

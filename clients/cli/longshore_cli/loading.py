@@ -57,6 +57,7 @@ ENTRIES = {
     "instances": Entry("instance", "List instances, the newest order first."),
     "instance": Entry("instance", "One instance.", is_group=True),
     "audit": Entry("audit", "Who called what, the newest first.", is_group=True),
+    "image": Entry("image", "Container images.", is_group=True),
     "simulate": Entry(
         "simulate", "Run a workload in virtual time; print makespan, waiting times and cost."
     ),

@@ -7,6 +7,7 @@ from longshore.v1 import (
     audit_service_pb2_grpc,
     cloud_trail_service_pb2_grpc,
     event_bridge_service_pb2_grpc,
+    image_service_pb2_grpc,
     job_control_service_pb2_grpc,
     log_service_pb2_grpc,
     provisioning_service_pb2_grpc,
@@ -59,6 +60,7 @@ class Connection:
         self._submission = submission_service_pb2_grpc.SubmissionServiceStub(submission)
         self._audit = audit_service_pb2_grpc.AuditServiceStub(submission)
         self._control = job_control_service_pb2_grpc.JobControlServiceStub(submission)
+        self._images = image_service_pb2_grpc.ImageServiceStub(submission)
         self._scheduler = scheduler_service_pb2_grpc.SchedulerServiceStub(scheduler)
         self._scaler = scaler_service_pb2_grpc.ScalerServiceStub(scaler)
         self._provisioning = provisioning_service_pb2_grpc.ProvisioningServiceStub(provisioning)

@@ -29,6 +29,7 @@ from longshore.submission.convert import encode_container, encode_nodes, encode_
 from longshore.submission.definitions import Definitions
 from longshore.submission.ecs_servicer import EcsServicer
 from longshore.submission.environments import Environments, Queues
+from longshore.submission.image_servicer import ImageServicer
 from longshore.submission.jobs import Jobs
 from longshore.submission.measuring import forget_queues
 from longshore.submission.policies import Policies
@@ -43,6 +44,8 @@ from longshore.v1 import (
     audit_service_pb2_grpc,
     ecs_service_pb2,
     ecs_service_pb2_grpc,
+    image_service_pb2,
+    image_service_pb2_grpc,
     job_control_service_pb2,
     job_control_service_pb2_grpc,
     submission_service_pb2,
@@ -55,6 +58,7 @@ SERVICE = submission_service_pb2.DESCRIPTOR.services_by_name["SubmissionService"
 AUDIT = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"].full_name
 ECS = ecs_service_pb2.DESCRIPTOR.services_by_name["EcsService"].full_name
 CONTROL = job_control_service_pb2.DESCRIPTOR.services_by_name["JobControlService"].full_name
+IMAGES = image_service_pb2.DESCRIPTOR.services_by_name["ImageService"].full_name
 HEALTH_SECONDS = 1.0
 RETRY_SECONDS = 1.0
 #: Between passes that forget old tokens, outcomes that nobody took, and counts of queues that are
@@ -99,11 +103,12 @@ async def serving(config: SubmissionConfig, pool: Pool) -> AsyncIterator[GrpcSer
         ),
         CONTROL,
     )
-
+    server.add(
+        image_service_pb2_grpc.add_ImageServiceServicer_to_server, ImageServicer(pool), IMAGES
+    )
     server.add(
         audit_service_pb2_grpc.add_AuditServiceServicer_to_server, AuditServicer(pool), AUDIT
     )
-
     server.add(
         ecs_service_pb2_grpc.add_EcsServiceServicer_to_server,
         EcsServicer(Arns(config.account, config.region), Clusters(pool)),

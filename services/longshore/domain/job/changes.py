@@ -11,6 +11,7 @@ from longshore.domain.job.job import WHOLE, JobKey, JobStatus, Stop
 from longshore.domain.job.record import (
     AttemptMove,
     AttemptRef,
+    ImageStart,
     JobEvent,
     JobFlag,
     JobMove,
@@ -40,6 +41,7 @@ _LISTS = (
     "reshaped",
     "altered",
     "tally",
+    "image_starts",
 )
 
 
@@ -85,6 +87,8 @@ class Changes:
     altered: list[Altered] = field(default_factory=list)
     #: What all that comes to in numbers, for the whole transaction.
     tally: list[Moved] = field(default_factory=list)
+    #: How attempts that began to run came by their images, with their instances.
+    image_starts: list[tuple[str, ImageStart]] = field(default_factory=list)
     demand: Counter[int] = field(default_factory=Counter)
     settled: Counter[int] = field(default_factory=Counter)
     #: Whether the event log says anything of this transaction.

@@ -18,7 +18,7 @@ from longshore.domain.instance import Condition, is_instance_id
 from longshore.domain.job.containers import CONTAINERS_MAX
 from longshore.domain.job.job import JobKey
 from longshore.domain.job.nodes import range_of_each, ranges_of
-from longshore.domain.job.record import AttemptReport, ContainerState, LiveAttempt
+from longshore.domain.job.record import AttemptReport, ContainerState, ImageStart, LiveAttempt
 from longshore.domain.request.container import needs_of
 from longshore.domain.request.ecs import needs_of_task
 from longshore.domain.resources import Resources
@@ -40,6 +40,9 @@ STATUS_REASON_MAX = 1024
 VCPU_MILLI_MAX = 10_000_000
 MEMORY_MIB_MAX = 1024 * 1024 * 1024
 GPUS_MAX = 10_000
+#: More than any pull takes, or gets.
+PULL_SECONDS_MAX = 86_400.0
+PULLED_BYTES_MAX = 2**44
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: Seconds from then to the last day that a time may be of.
 _LAST_SECOND = int((datetime(9999, 12, 31, tzinfo=UTC) - _EPOCH).total_seconds())
@@ -184,7 +187,18 @@ def _report(change: pb.AttemptChange, instance_id: str) -> AttemptReport | None:
         address=_text(change.address, TEXT_MAX) or None,
         instance_id=instance_id,
         containers=tuple(_container(one) for one in change.containers[:CONTAINERS_MAX]),
+        images=tuple(_image(one) for one in change.images[:CONTAINERS_MAX] if one.image),
     )
+
+
+def _image(start: pb.ImageStart) -> ImageStart:
+    """How an attempt came by an image; no wait is longer than a pull may take."""
+    seconds = None
+    if start.HasField("pull_duration"):
+        said = start.pull_duration
+        seconds = min(max(said.seconds + said.nanos / 1e9, 0.0), PULL_SECONDS_MAX)
+    pulled = min(max(start.pulled_bytes, 0), PULLED_BYTES_MAX)
+    return ImageStart(_text(start.image, TEXT_MAX), seconds, pulled)
 
 
 def _container(change: pb.ContainerChange) -> ContainerState:
