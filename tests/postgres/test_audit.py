@@ -12,10 +12,19 @@ import grpc
 import pytest
 from support.submission import Stand, a_container, submission_stand
 
-from longshore.domain.errors import LongshoreError
+from longshore.domain.audit import record as audit
+from longshore.domain.audit.record import AuditRecord, Caller
+from longshore.domain.errors import LongshoreError, Unavailable
 from longshore.rpc.channel import open_channel
+from longshore.runtime import recorder
 from longshore.state.audit import audit_record
-from longshore.v1 import audit_service_pb2, audit_service_pb2_grpc
+from longshore.state.pool import Pool, open_pool
+from longshore.v1 import (
+    audit_service_pb2,
+    audit_service_pb2_grpc,
+    ecs_service_pb2,
+    ecs_service_pb2_grpc,
+)
 
 Json = dict[str, Any]
 
@@ -25,6 +34,13 @@ async def stand(database_url: str) -> AsyncIterator[Stand]:
     async with submission_stand(database_url) as running:
         await running.prepare()
         yield running
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncIterator[Pool]:
+    opened = await open_pool(database_url)
+    yield opened
+    await opened.close()
 
 
 async def recorded(conn: asyncpg.Connection, name: str, count: int = 1) -> list[Json]:
@@ -223,3 +239,85 @@ async def test_what_is_no_record_is_refused(
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await put_on_record(stand, entry)
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_refusal_has_the_name_that_the_wire_gives_it(stand: Stand) -> None:
+    async with open_channel(stand.target) as channel:
+        stub = ecs_service_pb2_grpc.EcsServiceStub(channel)
+        for request in (
+            ecs_service_pb2.DescribeTasksRequest(cluster="none", tasks=["x"]),
+            ecs_service_pb2.DescribeTasksRequest(cluster="none"),
+        ):
+            with pytest.raises(grpc.aio.AioRpcError):
+                await stub.DescribeTasks(request, timeout=15)
+
+    codes = [record["errorCode"] for record in await recorded(stand.conn, "DescribeTasks", 2)]
+    assert codes == ["ClusterNotFoundException", "InvalidParameterException"]
+
+
+async def test_a_call_far_too_large_is_recorded_by_its_size(stand: Stand) -> None:
+    with pytest.raises(LongshoreError):
+        await stand("TerminateJobs", jobs=["x" * 1_000] * 1_000, reason="enough")
+    [record] = await recorded(stand.conn, "TerminateJobs")
+    assert record["requestParameters"] == {"omitted": True, "originalSize": 1_003_008}
+    assert len(json.dumps(record)) < 4_000
+
+
+async def test_nothing_is_done_that_cannot_be_recorded(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await recorded(stand.conn, "RegisterJobDefinition")
+
+    async def full(_self: recorder.Recorder) -> None:
+        raise Unavailable("full")
+
+    monkeypatch.setattr(recorder.Recorder, "reserve", full)
+    with pytest.raises(Unavailable):
+        await stand("SubmitJob", jobName="j", jobQueue="q", jobDefinition="d")
+    assert await stand.conn.fetchval("SELECT count(*) FROM jobs") == 0
+    await stand("ListJobs", jobQueue="q")
+
+
+def a_record(at: datetime, number: int) -> AuditRecord:
+    return audit.record_of(
+        at=at,
+        event_id=audit.event_id_at(at, number),
+        source="batch.amazonaws.com",
+        name="SubmitJob",
+        caller=Caller(
+            address="10.0.0.7",
+            user_agent="a",
+            access_key_id=None,
+            request_id="r",
+            account="123456789012",
+            region="us-east-1",
+        ),
+        parameters={"jobName": f"j{number}"},
+    )
+
+
+async def test_several_services_write_one_chain_over_midnight(stand: Stand, pool: Pool) -> None:
+    await recorded(stand.conn, "RegisterJobDefinition")
+    days = [datetime(2026, 11, 28, 23, 59, tzinfo=UTC), datetime(2026, 11, 29, tzinfo=UTC)]
+    batches = [
+        [a_record(days[number % 2], number) for number in range(first, first + 10)]
+        for first in range(0, 200, 10)
+    ]
+    async with asyncio.TaskGroup() as group:
+        for batch in batches:
+            group.create_task(audit_record.write(pool, batch, is_repeated=False))
+
+    told = await verified(stand)
+    assert [fault for _, fault in told] == [""] * len(told)
+    assert sum(count for count, _ in told) == 203
+    found = await audit_record.committed(stand.conn, 3, 1_000, with_reads=False)
+    assert [number for number, _ in found] == list(range(4, 204))
+
+
+async def test_what_was_perhaps_written_is_not_written_twice(stand: Stand, pool: Pool) -> None:
+    records = [a_record(datetime.now(UTC), number) for number in range(3)]
+    await audit_record.write(pool, records[:2], is_repeated=False)
+    await audit_record.write(pool, records, is_repeated=True)
+    await audit_record.write(pool, records, is_repeated=True)
+    assert len(await recorded(stand.conn, "SubmitJob", 3)) == 3
+    assert [fault for _, fault in await verified(stand)] == [""]

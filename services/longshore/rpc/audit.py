@@ -24,20 +24,22 @@ from typing import Any, Protocol
 from urllib.parse import unquote
 
 import grpc
+import structlog
 from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 
 from longshore.domain.arn import REGION
 from longshore.domain.audit import record as audit
 from longshore.domain.audit.record import AuditRecord, Caller, Refusal
+from longshore.domain.checks import Json
 from longshore.domain.errors import (
-    InvalidRequest,
     LimitExceeded,
     LongshoreError,
     NotFound,
-    OutOfRange,
     PreconditionFailed,
-    Unimplemented,
+    StaleLease,
+    Unavailable,
 )
 from longshore.rpc.parameters import Parameters
 from longshore.rpc.region import REGION_KEY
@@ -49,14 +51,14 @@ AGENT_KEY = "x-longshore-user-agent"
 ACCESS_KEY = "x-longshore-access-key-id"
 REQUEST_KEY = "x-request-id"
 
-_CALLERS_FAULT = (
-    InvalidRequest,
-    LimitExceeded,
-    NotFound,
-    OutOfRange,
-    PreconditionFailed,
-    Unimplemented,
-)
+#: Bytes of a message that is looked at.
+_WRITTEN_BYTES = 512 * 1024
+_CLIENT = "ClientException"
+_SERVER = "ServerException"
+_FAILED = Refusal(_SERVER, "Internal error; the service's log has the details.")
+_LEFT = Refusal("RequestCancelled", "The caller left before the call was answered.")
+
+log = structlog.get_logger()
 
 
 class Sink(Protocol):
@@ -107,86 +109,110 @@ class CallAudit:
 
     def watch(self, method: str) -> Watch | None:
         """What watches the calls of a method, given by its path; None if they are not recorded."""
-        service, _, name = method.removeprefix("/").rpartition("/")
+        full_name, _, name = method.removeprefix("/").rpartition("/")
         try:
-            found = descriptor_pool.Default().FindServiceByName(service)
+            service = descriptor_pool.Default().FindServiceByName(full_name)
         except KeyError:
             return None
-        source = found.GetOptions().Extensions[options_pb2.event_source]
-        return Watch(self, source, name) if source else None
+        if not service.GetOptions().Extensions[options_pb2.event_source]:
+            return None
+        return Watch(self._sink, self._installation, service, name, with_reads=self._with_reads)
+
+
+class Watch:
+    """Watches the calls of one method."""
+
+    def __init__(
+        self,
+        sink: Sink,
+        installation: Installation,
+        service: ServiceDescriptor,
+        name: str,
+        *,
+        with_reads: bool,
+    ) -> None:
+        """As `CallAudit`, for a method of a service."""
+        options = service.GetOptions()
+        self._sink = sink
+        self._installation = installation
+        self._source: str = options.Extensions[options_pb2.event_source]
+        self._names: options_pb2.JsonService = options.Extensions[options_pb2.json_service]
+        self._name = name
+        #: Recorded only if refused: they need no place before, and may take long, as streams do.
+        self._is_quiet = not audit.is_recorded(name, is_refused=False, with_reads=with_reads)
 
     @contextlib.asynccontextmanager
-    async def watched(
-        self, source: str, name: str, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> AsyncIterator[Seen]:
+    async def __call__(self, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Seen]:
         """Records the call that is served meanwhile, if it is to be recorded."""
-        await self._sink.reserve()
+        if not self._is_quiet:
+            await self._sink.reserve()
         at, seen = datetime.now(UTC), Seen()
-        record: AuditRecord | None = None
+        refusal: Refusal | None = None
         try:
             yield seen
-        except BaseException as error:
-            record = self._record(source, name, context, at, seen, _refusal(error))
+        except Exception as error:
+            refusal = self._refusal(error)
             raise
-        else:
-            record = self._record(source, name, context, at, seen, None)
+        except BaseException:
+            refusal = None if self._is_quiet else _LEFT
+            raise
         finally:
-            if record is None:
-                self._sink.release()
-            else:
-                self._sink.put(record)
+            if self._is_quiet and refusal is not None:
+                await self._sink.reserve()
+            if not self._is_quiet or refusal is not None:
+                self._put(context, at, seen, refusal)
 
-    def _record(
+    def _put(
         self,
-        source: str,
-        name: str,
         context: grpc.aio.ServicerContext[Any, Any],
         at: datetime,
         seen: Seen,
         refusal: Refusal | None,
-    ) -> AuditRecord | None:
-        if not audit.is_recorded(name, is_refused=refusal is not None, with_reads=self._with_reads):
-            return None
-        return audit.record_of(
-            at=at,
-            event_id=audit.event_id_at(at, secrets.randbits(74)),
-            source=source,
-            name=name,
-            caller=caller_of(context, self._installation),
-            parameters=_members(seen.request),
-            response=_members(seen.answer),
-            refusal=refusal,
-        )
+    ) -> None:
+        try:
+            record = audit.record_of(
+                at=at,
+                event_id=audit.event_id_at(at, secrets.randbits(74)),
+                source=self._source,
+                name=self._name,
+                caller=caller_of(context, self._installation),
+                parameters=_members(seen.request),
+                response=_members(seen.answer),
+                refusal=refusal,
+            )
+        except Exception:
+            # The call was served: it is no reason to tell its caller otherwise.
+            self._sink.release()
+            log.exception("audit.not_composed", operation=self._name)
+        else:
+            self._sink.put(record)
+
+    def _refusal(self, error: Exception) -> Refusal:
+        """How AWS would name an error, and what the caller is told of it."""
+        if not isinstance(error, LongshoreError) or isinstance(error, StaleLease):
+            return _FAILED
+        match error:
+            case Unavailable():
+                code = "ServiceUnavailableException" if self._names.target_prefix else _SERVER
+            case NotFound():
+                code = self._names.not_found or _CLIENT
+            case LimitExceeded():
+                code = self._names.limit_exceeded or _CLIENT
+            case PreconditionFailed():
+                code = self._names.precondition_failed or _CLIENT
+            case _:
+                code = self._names.invalid_request or _CLIENT
+        return Refusal(str(error.fields.get("code") or code), error.message)
 
 
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """Watches the calls of one method."""
-
-    _audit: CallAudit
-    _source: str
-    _name: str
-
-    def __call__(
-        self, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> contextlib.AbstractAsyncContextManager[Seen]:
-        """Records the call that is served meanwhile, if it is to be recorded."""
-        return self._audit.watched(self._source, self._name, context)
-
-
-def _members(message: Message | None) -> dict[str, Any] | None:
-    return None if message is None else Parameters.of(message.DESCRIPTOR).write(message)
-
-
-def _refusal(error: BaseException) -> Refusal:
-    """How AWS would name an error, and what the caller is told of it."""
-    if isinstance(error, LongshoreError):
-        is_callers = isinstance(error, _CALLERS_FAULT)
-        default = "ClientException" if is_callers else "ServerException"
-        return Refusal(str(error.fields.get("code") or default), error.message)
-    if isinstance(error, Exception):
-        return Refusal("ServerException", "Internal error; the service's log has the details.")
-    return Refusal("RequestCancelled", "The caller left before the call was answered.")
+def _members(message: Message | None) -> Json | None:
+    """What a message says, unless it is far larger than what is kept."""
+    if message is None:
+        return None
+    size = message.ByteSize()
+    if size > _WRITTEN_BYTES:
+        return {"omitted": True, "originalSize": size}
+    return Parameters.of(message.DESCRIPTOR).write(message)
 
 
 def caller_of(context: grpc.aio.ServicerContext[Any, Any], installation: Installation) -> Caller:

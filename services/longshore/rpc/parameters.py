@@ -1,6 +1,7 @@
 """What a message says, as JSON for a record of its call: without what may be a secret."""
 
 import functools
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,9 @@ from google.protobuf.message import Message
 from longshore.domain.audit.record import HIDDEN, OWN_VARIABLES
 from longshore.domain.checks import Json
 from longshore.v1 import options_pb2
+
+#: Names that a field with a secret has: hidden, even if the option was forgotten.
+_SECRET = re.compile(r"password|client_secret|secret_value|secret_key|api_key_value")
 
 _Form = Callable[[Any], Any]
 
@@ -51,6 +55,8 @@ class Parameters:
 
 
 def _is_sensitive(field: FieldDescriptor) -> bool:
+    if field.message_type is None and _SECRET.search(field.name):
+        return True
     return bool(field.GetOptions().Extensions[options_pb2.sensitive])
 
 

@@ -18,6 +18,8 @@ CREATE TABLE audit_days (
 CREATE TABLE audit_records (
     number bigint NOT NULL,
     day date NOT NULL,
+    -- The transaction that wrote it, for who reads it together with other things that happened.
+    xid bigint NOT NULL DEFAULT pg_current_xact_id()::text::bigint,
     -- To the millisecond, which the event's id tells as well.
     at timestamptz NOT NULL,
     event_id uuid NOT NULL,
@@ -35,6 +37,7 @@ CREATE TABLE audit_records (
     digest bytea NOT NULL,
     PRIMARY KEY (number, day)
 ) PARTITION BY RANGE (day);
+CREATE INDEX audit_records_xid ON audit_records (xid, number);
 CREATE INDEX audit_records_at ON audit_records (at);
 CREATE INDEX audit_records_name ON audit_records (event_name, at);
 CREATE INDEX audit_records_key ON audit_records (access_key_id, at) WHERE access_key_id IS NOT NULL;
