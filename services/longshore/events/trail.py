@@ -11,7 +11,7 @@ from longshore.domain.errors import InvalidRequest
 from longshore.domain.page import Page, decode_token, encode_token
 from longshore.state.audit import lookup
 from longshore.state.audit.lookup import LAST_ID, Position
-from longshore.state.pool import Pool, connection
+from longshore.state.pool import Pool
 
 PAGE_MAX = 50
 #: Walks of one call: what is searched for longer goes on with the next page.
@@ -48,7 +48,7 @@ class Trail:
         limit = size or PAGE_MAX
         found: list[AuditRecord] = []
         before, rest = first, None
-        async with connection(self._pool) as conn:
+        async with lookup.planned(self._pool) as conn:
             for _ in range(WALKS):
                 calls, rest = await lookup.records(conn, wanted, before, limit + 1 - len(found))
                 found += calls

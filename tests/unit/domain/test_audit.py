@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import uuid
 from datetime import UTC, datetime
 from typing import Any
 
@@ -109,7 +110,9 @@ def test_large_members_give_way_and_say_so() -> None:
 def test_an_id_tells_its_time() -> None:
     event_id = audit.event_id_at(AT, 2**74 - 1)
     assert event_id.version == 7
-    assert audit.time_of(event_id) == int(AT.timestamp() * 1000)
+    assert audit.time_of(event_id) == AT.replace(microsecond=123_000)
+    assert audit.time_of(uuid.UUID(int=0)) is None
+    assert audit.time_of(uuid.UUID("ffffffff-ffff-7fff-bfff-ffffffffffff")) is None
 
 
 def test_what_no_column_takes_is_replaced() -> None:

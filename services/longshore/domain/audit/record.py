@@ -9,7 +9,7 @@ import re
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from longshore.domain.checks import Json
@@ -24,6 +24,8 @@ _TEXT_CHARACTERS = 256
 _MESSAGE_CHARACTERS = 1024
 #: Resources that one record is found by.
 _RESOURCES = 20
+#: Of ids that tell their time (RFC 9562).
+_VERSION = 7
 #: What stands for a value that may be a secret.
 HIDDEN = "HIDDEN_DUE_TO_SECURITY_REASONS"
 #: Names of variables whose values are the service's own, and not hidden.
@@ -144,13 +146,18 @@ def event_id_at(at: datetime, randomness: int) -> uuid.UUID:
     """
     high, low = randomness >> 62, randomness & (1 << 62) - 1
     return uuid.UUID(
-        int=_milliseconds(at) << 80 | 7 << 76 | (high & 0xFFF) << 64 | 0b10 << 62 | low
+        int=_milliseconds(at) << 80 | _VERSION << 76 | (high & 0xFFF) << 64 | 0b10 << 62 | low
     )
 
 
-def time_of(event_id: uuid.UUID) -> int:
-    """The millisecond since 1970 that an id of `event_id_at` tells."""
-    return event_id.int >> 80
+def time_of(event_id: uuid.UUID) -> datetime | None:
+    """The time that an id of `event_id_at` tells; None if it is none of those."""
+    if event_id.version != _VERSION:
+        return None
+    try:
+        return datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=event_id.int >> 80)
+    except OverflowError:
+        return None
 
 
 def record_of(

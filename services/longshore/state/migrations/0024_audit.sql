@@ -38,7 +38,7 @@ CREATE TABLE audit_records (
     PRIMARY KEY (number, day)
 ) PARTITION BY RANGE (day);
 CREATE INDEX audit_records_xid ON audit_records (xid, number);
-CREATE INDEX audit_records_at ON audit_records (at);
+CREATE INDEX audit_records_at ON audit_records (at, event_id);
 CREATE INDEX audit_records_name ON audit_records (event_name, at);
 CREATE INDEX audit_records_key ON audit_records (access_key_id, at) WHERE access_key_id IS NOT NULL;
 
