@@ -12,6 +12,7 @@ BENCHES = (
     "capacity.py",
     "records.py",
     "endpoint.py",
+    "log_reading.py",
 )
 
 if __name__ == "__main__":

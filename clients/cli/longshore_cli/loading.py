@@ -61,6 +61,9 @@ ENTRIES = {
         "simulate", "Run a workload in virtual time; print makespan, waiting times and cost."
     ),
     "agent": Entry("agent", "Run jobs of an unmanaged compute environment on this machine."),
+    "credentials": Entry(
+        "credentials", "Print the variables by which AWS's clients find longshore."
+    ),
     "queue": Entry("queue", "Job queues.", is_group=True),
     "policy": Entry("policy", "Scheduling policies.", is_group=True),
     "consumable": Entry("consumable", "Consumable resources.", is_group=True),

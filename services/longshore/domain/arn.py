@@ -16,6 +16,9 @@ NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,127}")
 _BATCH = re.compile(
     r"arn:aws[a-z-]*:batch:[a-z0-9-]{1,64}:[0-9]{12}:(?P<kind>[a-z-]+)/(?P<rest>.+)", re.DOTALL
 )
+_LOG_GROUP = re.compile(
+    r"arn:aws[a-z-]*:logs:[a-z0-9-]{1,64}:[0-9]{12}:log-group:(?P<name>[^:*]+)(?::\*)?"
+)
 ACCOUNT = re.compile(r"[0-9]{12}")
 REGION = re.compile(r"[a-z][a-z0-9-]{0,63}")
 
@@ -68,6 +71,14 @@ class Arns:
     def job(self, key: str) -> str:
         """ARN of a job, of a child, `uuid:index`, or of a node, `uuid#index`."""
         return self._batch(JOB, key)
+
+    def log_group(self, name: str) -> str:
+        """ARN of a log group, without the `:*` that some of AWS's shapes have behind it."""
+        return f"{self._prefix('logs')}:log-group:{name}"
+
+    def log_stream(self, group: str, name: str) -> str:
+        """ARN of a log stream."""
+        return f"{self.log_group(group)}:log-stream:{name}"
 
     def event_bus(self, name: str) -> str:
         """ARN of an event bus."""
@@ -144,6 +155,12 @@ def parse_name(kind: str, text: str, *, member: str) -> str:
             member=member,
         )
     return name
+
+
+def parse_log_group(text: str) -> str | None:
+    """The name in the ARN of a log group, with or without `:*` behind; None if it is none."""
+    match = _LOG_GROUP.fullmatch(text)
+    return None if match is None else match["name"]
 
 
 def parse_definition(text: str, *, member: str) -> DefinitionName:

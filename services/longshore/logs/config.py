@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Self
 
-from longshore.runtime.config import HISTORY, Settings
+from longshore.runtime.config import HISTORY, Settings, installation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +17,9 @@ class LogsConfig:
     address: str
     metrics_address: str
     directory: Path
+    #: What stands in ARNs.
+    account: str
+    region: str
     history: timedelta = HISTORY
 
     @classmethod
@@ -24,14 +27,18 @@ class LogsConfig:
         """Reads the settings.
 
         - LONGSHORE_LOGS_ADDRESS, LONGSHORE_LOGS_METRICS_ADDRESS;
+        - LONGSHORE_ACCOUNT (123456789012), LONGSHORE_REGION (us-east-1): what stands in ARNs;
         - LONGSHORE_LOGS_DIR (~/.longshore/logs): where the files are;
         - LONGSHORE_HISTORY_DAYS (90): for how long finished jobs are kept, and their logs a week
           longer.
         """
         settings = Settings(environ)
+        account, region = installation(settings)
         return cls(
             address=settings.listen_address("logs"),
             metrics_address=settings.metrics_address("logs"),
             directory=settings.directory("LONGSHORE_LOGS_DIR", Path("~/.longshore/logs")),
+            account=account,
+            region=region,
             history=settings.history(),
         )

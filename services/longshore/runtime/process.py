@@ -13,6 +13,7 @@ import uvloop
 from longshore.domain.errors import LongshoreError
 from longshore.runtime.config import ConfigError
 from longshore.runtime.logs import configure_logging
+from longshore.runtime.tracing import TracesConfig, tracing
 
 log = structlog.get_logger()
 
@@ -43,7 +44,8 @@ def run_until_stopped(name: str, main: Callable[[asyncio.Event], Awaitable[int |
     # What is left goes with the process: nobody need look through it for what could go before.
     atexit.register(gc.freeze)
     try:
-        return uvloop.run(_run(main))
+        with tracing(name, TracesConfig.from_environment()):
+            return uvloop.run(_run(main))
     except ConfigError as error:
         sys.stderr.write(f"{name}: {error.message}\n")
         return 2

@@ -41,6 +41,7 @@ _LISTS = (
     "reshaped",
     "altered",
     "tally",
+    "ended",
     "image_starts",
 )
 
@@ -87,6 +88,8 @@ class Changes:
     altered: list[Altered] = field(default_factory=list)
     #: What all that comes to in numbers, for the whole transaction.
     tally: list[Moved] = field(default_factory=list)
+    #: Jobs, children and parents that became final, in the whole transaction.
+    ended: list[JobKey] = field(default_factory=list)
     #: How attempts that began to run came by their images, with their instances.
     image_starts: list[tuple[str, ImageStart]] = field(default_factory=list)
     demand: Counter[int] = field(default_factory=Counter)
@@ -118,6 +121,8 @@ class Changes:
     ) -> None:
         """Adds to the event log, and to what is counted."""
         self.events.append(JobEvent(key, attempt_number, status, reason, self.now))
+        if status.final:
+            self.ended.append(key)
         if moved is not None:
             self.tally.append(moved)
 
