@@ -311,9 +311,16 @@ class LogStore:
                     log.warning("catalogue.not_read", stream=name, error=str(error))
                     missed += 1
         # What an archive that is away did not let be read is looked at after the next start.
-        self.catalogue.is_whole = not missed
+        is_known = self._archiver is None or self._archiver.is_stocked
+        self.catalogue.is_whole = is_known and not missed
         if count:
             log.info("catalogue.found", count=count)
+
+    async def archive_stocked(self, found: int) -> None:
+        """Puts on record what the archive has, if there is any that was not known."""
+        self.catalogue.is_whole = self.catalogue.is_whole and not found
+        if not self.catalogue.is_whole:
+            await self.take_stock()
 
     async def _take_stock(self, group_name: str, name: str) -> bool:
         group = await self._group(group_name)
