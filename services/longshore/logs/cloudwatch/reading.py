@@ -65,8 +65,12 @@ def _answer(page: Page) -> pb.GetLogEventsResponse:
     event = pb.OutputLogEvent
     return pb.GetLogEventsResponse(
         events=[
-            event(timestamp=found.timestamp, message=found.message, ingestion_time=stored_at)
-            for found, stored_at in page.events
+            event(
+                timestamp=timestamp,
+                message=text.decode(errors="replace"),
+                ingestion_time=stored_at,
+            )
+            for (_, _, timestamp, text), stored_at in page.events
         ],
         next_forward_token=f"f/{page.forward:056d}/s",
         next_backward_token=f"b/{page.backward:056d}/s",
