@@ -82,7 +82,15 @@ async def _run(stand: Stand, image: str, parameter: str = "") -> pb.AttemptChang
 
 
 async def test_the_job_s_own_login(stand: Stand, image: str) -> None:
-    assert (await _run(stand, image, GOOD)).exit_code == 0
+    """And what the pull took is told; the next job finds the image there."""
+    end = await _run(stand, image, GOOD)
+    assert end.exit_code == 0
+    (start,) = end.images
+    assert start.image == image
+    assert start.pull_duration.ToMilliseconds() > 0
+    assert start.pulled_bytes > 100_000
+    (start,) = (await _run(stand, image, GOOD)).images
+    assert not start.HasField("pull_duration")
 
 
 async def test_a_wrong_password_is_refused_and_no_other_login_is_tried(

@@ -10,8 +10,9 @@ import pytest
 from support.ec2 import FaultProxy
 
 from longshore.agent.attempts.attempt import StepFailed
-from longshore.agent.docker.login import NO_LOGIN, Login, Logins
+from longshore.agent.docker.login import Logins
 from longshore.agent.secret.reading import Secrets
+from longshore.docker_login import NO_LOGIN, Login
 from longshore.runtime import aws
 
 ACTION = "GetAuthorizationToken"

@@ -12,6 +12,7 @@ import io
 import json
 import shutil
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ USER, PASSWORD = "puller", "s3cret-word"
 _HTPASSWD = f"{USER}:$2b$05$abcdefghijklmnopqrstuuEpHRRKIlpAGo.iP7Bpa.htQEJMAAnRe\n"
 _UNPACKED = Path(__file__).parents[2] / ".registry/usr/bin/docker-registry"
 _MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
 _CONFIG = "application/vnd.docker.container.image.v1+json"
 _LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 
@@ -83,40 +85,87 @@ class Registry:
 
     async def push(self, name: str = "", *, address: str = "") -> str:
         """An image like busybox, with layers that no other image has; returns its reference."""
-        name = name or f"private/{uuid.uuid4().hex}"
         # What follows the end of an archive is part of the layer, and nothing of the image.
         layer = gzip.compress(busybox_archive() + uuid.uuid4().bytes, 1)
+        name = name or f"private/{uuid.uuid4().hex}"
+        await self.publish(name, "1", [(layer, "")])
+        return f"{address or self.address}/{name}:1"
+
+    async def publish(
+        self,
+        name: str,
+        tag: str,
+        layers: Sequence[tuple[bytes, str]],
+        *,
+        platforms: Sequence[str] = (),
+    ) -> str:
+        """An image of packed layers and the steps that made them; returns its digest.
+
+        Args:
+            name: of its repository.
+            tag: that it gets.
+            layers: the oldest first.
+            platforms: for which an index under the tag names it, `os/architecture`; none: the tag
+                is its own.
+        """
         config = {
             "architecture": "amd64",
             "os": "linux",
             "config": {"Cmd": ["sh"]},
             "rootfs": {
                 "type": "layers",
-                "diff_ids": [_digest(gzip.decompress(layer))],
+                "diff_ids": [_digest(gzip.decompress(layer)) for layer, _ in layers],
             },
         }
+        if any(step for _, step in layers):
+            steps = [{"created_by": step} for _, step in layers]
+            config["history"] = [*steps, {"created_by": "ENV A=b", "empty_layer": True}]
         text = json.dumps(config).encode()
+        described = [
+            {"mediaType": _LAYER, "size": len(layer), "digest": _digest(layer)}
+            for layer, _ in layers
+        ]
         manifest = {
             "schemaVersion": 2,
             "mediaType": _MANIFEST,
             "config": {"mediaType": _CONFIG, "size": len(text), "digest": _digest(text)},
-            "layers": [{"mediaType": _LAYER, "size": len(layer), "digest": _digest(layer)}],
+            "layers": described,
         }
+        content = json.dumps(manifest).encode()
         headers = {"Authorization": f"Basic {basic()}"}
         base = f"http://{self.address}/v2/{name}"
         async with aiohttp.ClientSession(headers=headers) as session:
-            for blob in (layer, text):
+            for blob in (text, *(layer for layer, _ in layers)):
                 async with session.post(f"{base}/blobs/uploads/") as answer:
                     place = answer.headers["Location"]
                 separator = "&" if "?" in place else "?"
                 url = f"{place}{separator}digest={_digest(blob)}"
                 async with session.put(url, data=io.BytesIO(blob)) as answer:
                     assert answer.status == 201, await answer.text()
-            async with session.put(
-                f"{base}/manifests/1", json=manifest, headers={"Content-Type": _MANIFEST}
-            ) as answer:
-                assert answer.status == 201, await answer.text()
-        return f"{address or self.address}/{name}:1"
+            under = _digest(content) if platforms else tag
+            await _put(session, f"{base}/manifests/{under}", content, _MANIFEST)
+            if platforms:
+                index = _index(content, platforms)
+                await _put(session, f"{base}/manifests/{tag}", index, _INDEX)
+        return _digest(content)
+
+
+async def _put(session: aiohttp.ClientSession, url: str, content: bytes, media: str) -> None:
+    async with session.put(url, data=content, headers={"Content-Type": media}) as answer:
+        assert answer.status == 201, await answer.text()
+
+
+def _index(manifest: bytes, platforms: Sequence[str]) -> bytes:
+    entries = [
+        {
+            "mediaType": _MANIFEST,
+            "size": len(manifest),
+            "digest": _digest(manifest),
+            "platform": dict(zip(("os", "architecture"), platform.split("/"), strict=True)),
+        }
+        for platform in platforms
+    ]
+    return json.dumps({"schemaVersion": 2, "mediaType": _INDEX, "manifests": entries}).encode()
 
 
 def _digest(content: bytes) -> str:

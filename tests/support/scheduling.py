@@ -168,10 +168,17 @@ class Agent:
         await self._call.write(pb.ConnectRequest(report=report))
         await self.until(lambda: self.acknowledged >= sequence)
 
-    async def start(self, job_id: str, address: str = "") -> None:
-        """Reports that a job runs, a node with its address."""
+    async def start(
+        self, job_id: str, address: str = "", images: Sequence[pb.ImageStart] = ()
+    ) -> None:
+        """Reports that a job runs, a node with its address, and how it came by its images."""
         await self._report(
-            pb.ATTEMPT_STATUS_RUNNING, job_id, Ended(None), started=True, address=address
+            pb.ATTEMPT_STATUS_RUNNING,
+            job_id,
+            Ended(None),
+            started=True,
+            address=address,
+            images=images,
         )
 
     async def end(self, job_id: str, how: Ended, *, started: bool = False) -> None:
@@ -179,7 +186,14 @@ class Agent:
         await self._report(pb.ATTEMPT_STATUS_ENDED, job_id, how, started=started)
 
     async def _report(
-        self, status: int, job_id: str, how: Ended, *, started: bool, address: str = ""
+        self,
+        status: int,
+        job_id: str,
+        how: Ended,
+        *,
+        started: bool,
+        address: str = "",
+        images: Sequence[pb.ImageStart] = (),
     ) -> None:
         now = Timestamp()
         now.FromDatetime(datetime.now(UTC))
@@ -188,6 +202,7 @@ class Agent:
             status=status,
             status_reason=how.status_reason,
             address=address,
+            images=images,
         )
         if started:
             change.start_time.CopyFrom(now)
@@ -618,6 +633,7 @@ async def scheduler_stand(
     unmanaged_lost_seconds: float | None = None,
     lease_seconds: float = 10.0,
     cool_down: timedelta = timedelta(seconds=60),
+    traced: float | None = None,
 ) -> AsyncIterator[Stand]:
     """A scheduler with its loops, as its `__main__` builds it."""
     async with contextlib.AsyncExitStack() as stack:
@@ -637,6 +653,7 @@ async def scheduler_stand(
             lost_seconds=lost_seconds,
             unmanaged_lost_seconds=unmanaged_lost_seconds,
             cool_down=cool_down,
+            traced=traced,
         )
         server = GrpcServer("127.0.0.1:0")
         server.add(

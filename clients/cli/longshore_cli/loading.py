@@ -56,6 +56,7 @@ ENTRIES = {
     "cost": Entry("capacity", "Show what instances cost so far, in US dollars."),
     "instances": Entry("instance", "List instances, the newest order first."),
     "instance": Entry("instance", "One instance.", is_group=True),
+    "image": Entry("image", "Container images.", is_group=True),
     "simulate": Entry(
         "simulate", "Run a workload in virtual time; print makespan, waiting times and cost."
     ),

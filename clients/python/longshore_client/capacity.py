@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 
-from longshore.v1 import provisioning_service_pb2, scaler_service_pb2
+from longshore.v1 import image_service_pb2, provisioning_service_pb2, scaler_service_pb2
 from longshore_client import build
 from longshore_client.connection import Connection
 from longshore_client.errors import NotFound
@@ -45,6 +45,20 @@ class CapacityCalls(Connection):
             if not response.next_token:
                 return
             request.next_token = response.next_token
+
+    async def list_image_starts(
+        self, image: str | None = None, *, limit: int = 100
+    ) -> list[image_service_pb2.ImageStarts]:
+        """How attempts came by their images, by image and instance type, the busiest first.
+
+        Args:
+            image: of this one alone, as jobs name it.
+            limit: most entries, up to 1,000.
+        """
+        with build.well_formed():
+            request = image_service_pb2.ListImageStartsRequest(image=image, max_results=limit)
+        response = await self._caller.unary(self._images.ListImageStarts, request)
+        return list(response.starts)
 
     async def evaluate_capacity(self) -> list[scaler_service_pb2.ScalingDecision]:
         """Asks for a decision now, and says what was decided."""

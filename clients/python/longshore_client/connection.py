@@ -5,6 +5,7 @@ from typing import Self
 
 from longshore.v1 import (
     event_bridge_service_pb2_grpc,
+    image_service_pb2_grpc,
     job_control_service_pb2_grpc,
     log_service_pb2_grpc,
     provisioning_service_pb2_grpc,
@@ -56,6 +57,7 @@ class Connection:
         submission, scheduler, scaler, provisioning, logs, events = self._channels
         self._submission = submission_service_pb2_grpc.SubmissionServiceStub(submission)
         self._control = job_control_service_pb2_grpc.JobControlServiceStub(submission)
+        self._images = image_service_pb2_grpc.ImageServiceStub(submission)
         self._scheduler = scheduler_service_pb2_grpc.SchedulerServiceStub(scheduler)
         self._scaler = scaler_service_pb2_grpc.ScalerServiceStub(scaler)
         self._provisioning = provisioning_service_pb2_grpc.ProvisioningServiceStub(provisioning)

@@ -11,3 +11,5 @@ the database, and no operation reads them back.
 How things fail: with the database away every call is UNAVAILABLE and health says NOT_SERVING until
 it is back; any number of these processes may run beside each other.
 """
+
+import longshore.runtime.logs  # noqa: F401 - before structlog, see there

@@ -17,6 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import Counter, Gauge, Histogram
 
 from longshore.domain.errors import InvalidRequest, LongshoreError, Unavailable
+from longshore.domain.job.trace import parse_traceparent
 from longshore.gateway import event_stream, fault
 from longshore.gateway.behind import SERVICES
 from longshore.gateway.config import GatewayConfig
@@ -26,6 +27,7 @@ from longshore.gateway.origin import is_known, is_own
 from longshore.gateway.signature import signed_region
 from longshore.rpc.errors import from_rpc_error
 from longshore.runtime.metrics import exposition
+from longshore.runtime.tracing import continued
 
 log = structlog.get_logger()
 
@@ -216,6 +218,7 @@ class Gateway:
         region = signed_region(request.headers.get("Authorization"))
         if region is not None:
             metadata.append(("x-longshore-region", region))
+        metadata += _trace(request.headers)
         call = self._calls[operation.rpc]
         try:
             if operation.streams:
@@ -224,7 +227,10 @@ class Gateway:
                 async with asyncio.timeout(self._config.timeout_seconds):
                     first = await stream.read()
                 return self._streamed(request, operation, stream, first)
-            answer = await call(message, timeout=self._config.timeout_seconds, metadata=metadata)
+            with continued(operation.name, request.headers):
+                answer = await call(
+                    message, timeout=self._config.timeout_seconds, metadata=metadata
+                )
         except grpc.aio.AioRpcError as error:
             failure = from_rpc_error(error)
             log.info("rpc.failed", code=error.code().name, error=failure.message)
@@ -313,6 +319,15 @@ class Gateway:
             _, deadline = self._reading.popitem(last=False)
             if not deadline.expired():
                 deadline.reschedule(asyncio.get_running_loop().time())
+
+
+def _trace(headers: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The caller's place in a trace, as far as it is one: what is none fails no call."""
+    parent = parse_traceparent(headers.get("traceparent"), headers.get("tracestate"))
+    if parent is None:
+        return []
+    state = [("tracestate", parent.state)] if parent.state else []
+    return [("traceparent", parent.text), *state]
 
 
 def _call_of(channel: grpc.aio.Channel, operation: Operation) -> _Call:

@@ -5,15 +5,15 @@ must be there, which have a set of values, which longshore does not do, which le
 have any of these. A check then walks what is present.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from longshore.domain.checks import unsupported
 from longshore.domain.errors import InvalidRequest
+from longshore.rpc.refused import NotDone, entries
 from longshore.v1 import options_pb2
 
 #: Members whose values may have any letter case.
@@ -26,8 +26,7 @@ class _Plan:
 
     required: list[FieldDescriptor] = field(default_factory=list)
     allowed: dict[str, tuple[frozenset[str], bool]] = field(default_factory=dict)
-    #: Why not, and the values that there are all the same.
-    refused: dict[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
+    refused: dict[str, NotDone] = field(default_factory=dict)
     inner: dict[str, "_Plan"] = field(default_factory=dict)
     #: Names of all that have any of these.
     looked_at: set[str] = field(default_factory=set)
@@ -55,10 +54,8 @@ def _plan(descriptor: Descriptor) -> _Plan:
         if values := list(options.Extensions[options_pb2.allowed]):
             any_case = member.full_name in _ANY_CASE
             plan.allowed[member.name] = frozenset(values), any_case
-        why = options.Extensions[options_pb2.unsupported]
-        done = tuple(options.Extensions[options_pb2.supported])
-        if why or done:
-            plan.refused[member.name] = why or f"use {_one_of(done)}", done
+        if (limits := NotDone.of(member)) is not None:
+            plan.refused[member.name] = limits
         if member.message_type and not member.message_type.GetOptions().map_entry:
             inner = _plan(member.message_type)
             if not inner.says_nothing(set()):
@@ -92,28 +89,20 @@ def _check(message: Message, plan: _Plan, path: str) -> None:
 
 
 def _check_member(member: FieldDescriptor, value: Any, plan: _Plan, path: str) -> None:
-    why, done = plan.refused.get(member.name, ("", ()))
-    if why and not done:
-        if value:
-            raise unsupported(path, f": {why}")
+    limits = plan.refused.get(member.name)
+    if limits is not None and not limits.done:
+        if (refusal := limits.refusal(value, path)) is not None:
+            raise refusal
         return
+    done = limits.done if limits else ()
     allowed, inner = plan.allowed.get(member.name), plan.inner.get(member.name)
-    for entry, name in _entries(member, value, path):
+    for entry, name in entries(member, value, path):
         if inner is not None:
             _check(entry, inner, f"{name}.")
         if allowed is not None:
             _check_value(entry, allowed, name, done)
-        if done and entry not in done:
-            raise unsupported(name, f" with the value {entry[:64]}: {why}")
-
-
-def _entries(member: FieldDescriptor, value: Any, name: str) -> Iterator[tuple[Any, str]]:
-    """The values of a member with their paths."""
-    if member.is_repeated:
-        for index, entry in enumerate(value):
-            yield entry, f"{name}[{index}]"
-    else:
-        yield value, name
+        if limits is not None and (refusal := limits.refusal(entry, name)) is not None:
+            raise refusal
 
 
 def _check_value(
@@ -123,9 +112,3 @@ def _check_value(
     if (value.upper() if any_case else value) not in values:
         told = ", ".join(sorted(done or values))
         raise InvalidRequest(f"{path} is {value[:64]!r}; it must be one of {told}.", member=path)
-
-
-def _one_of(values: Sequence[str]) -> str:
-    """Words for a choice of values."""
-    *others, last = values
-    return f"{', '.join(others)} or {last}" if others else last

@@ -12,6 +12,7 @@ from longshore.state.scheduler import (
     array_job,
     attempt,
     consumable,
+    image_start,
     job_event,
     job_transition,
     job_update,
@@ -31,6 +32,8 @@ async def flush(conn: Connection, changes: Changes) -> list[ChildCounts]:
     changes.returned.clear()
     await attempt.move(conn, list(changes.attempt_moves.values()))
     changes.attempt_moves.clear()
+    await image_start.add(conn, changes.image_starts, changes.now)
+    changes.image_starts.clear()
     await attempt.stop(conn, changes.new_stops)
     changes.new_stops.clear()
     await _take_off(conn, changes)

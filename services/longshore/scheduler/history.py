@@ -21,7 +21,7 @@ import structlog
 from longshore.scheduler.apart import Aside, apart, nothing
 from longshore.state.leadership import Leadership
 from longshore.state.pool import Connection
-from longshore.state.scheduler import agent, job_history
+from longshore.state.scheduler import agent, image_start, job_history
 from longshore.state.scheduler.job_history import START, WEEK, OverJob
 
 log = structlog.get_logger()
@@ -122,6 +122,7 @@ class History:
         async with self._leadership.transaction() as conn:
             weeks = await job_history.weeks(conn)
             await job_history.prune_costs(conn, before.date())
+            await image_start.prune(conn, before.date())
         for week in weeks:
             if week + WEEK > before.date():
                 break

@@ -111,7 +111,7 @@ async def suspend(this: Pass) -> bool:
     memory.unkept = [*waiting, *tried.left, *(one for one, _ in tried.failed)]
     goes_on = memory.has_happenings or len(memory.unkept) < len(left)
     # What is passed over is looked for again, without haste.
-    passed_over = memory.aside.keys("happening") or memory.aside.paused(PART)
+    passed_over = memory.aside.keys("happening") or memory.aside.keys(PART)
     memory.has_happenings = goes_on or bool(passed_over)
     if this.allowance.taken:
         STEPS.observe(this.allowance.taken)

@@ -22,6 +22,7 @@ from longshore.submission.control_servicer import JobControlServicer
 from longshore.submission.convert import encode_container, encode_nodes, encode_task
 from longshore.submission.definitions import Definitions
 from longshore.submission.environments import Environments, Queues
+from longshore.submission.image_servicer import ImageServicer
 from longshore.submission.jobs import Jobs
 from longshore.submission.measuring import forget_queues
 from longshore.submission.policies import Policies
@@ -32,6 +33,8 @@ from longshore.submission.submit import Encoders, Submitter, forget_tokens
 from longshore.submission.tags import Tags
 from longshore.submission.updating import Updating, forget_outcomes
 from longshore.v1 import (
+    image_service_pb2,
+    image_service_pb2_grpc,
     job_control_service_pb2,
     job_control_service_pb2_grpc,
     submission_service_pb2,
@@ -42,6 +45,7 @@ log = structlog.get_logger()
 
 SERVICE = submission_service_pb2.DESCRIPTOR.services_by_name["SubmissionService"].full_name
 CONTROL = job_control_service_pb2.DESCRIPTOR.services_by_name["JobControlService"].full_name
+IMAGES = image_service_pb2.DESCRIPTOR.services_by_name["ImageService"].full_name
 HEALTH_SECONDS = 1.0
 RETRY_SECONDS = 1.0
 #: Between passes that forget old tokens, outcomes that nobody took, and counts of queues that are
@@ -79,6 +83,9 @@ async def serving(config: SubmissionConfig, pool: Pool) -> AsyncIterator[GrpcSer
             Updating(pool, encode_container, config.limits),
         ),
         CONTROL,
+    )
+    server.add(
+        image_service_pb2_grpc.add_ImageServiceServicer_to_server, ImageServicer(pool), IMAGES
     )
 
     async def report_health() -> None:

@@ -472,6 +472,8 @@ class Assignment(_message.Message):
     COMPUTE_ENVIRONMENT_UUID_FIELD_NUMBER: _builtins.int
     TASK_FIELD_NUMBER: _builtins.int
     CONTAINER_LOG_STREAM_NAMES_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
+    TRACESTATE_FIELD_NUMBER: _builtins.int
     attempt_id: _builtins.str
     """32 hexadecimal digits, unique to the attempt; in AWS's words the id of the ECS task."""
     job_name: _builtins.str
@@ -490,6 +492,12 @@ class Assignment(_message.Message):
     """UUID of the compute environment: it stands in the ARNs by which the attempt knows itself. Empty if the environment
     is not on record any more.
     """
+    traceparent: _builtins.str
+    """The attempt's place in a trace, as W3C Trace Context writes it: what it runs gets it as TRACEPARENT, unless the job
+    sets that itself. Empty if neither the submitter nor the scheduler traces.
+    """
+    tracestate: _builtins.str
+    """What goes with it as TRACESTATE; empty for nothing."""
     @_builtins.property
     def key(self) -> Global___AttemptKey:
         """Which attempt."""
@@ -548,10 +556,12 @@ class Assignment(_message.Message):
         compute_environment_uuid: _builtins.str = ...,
         task: _ecs_pb2.EcsTaskProperties | None = ...,
         container_log_stream_names: _abc.Iterable[_builtins.str] | None = ...,
+        traceparent: _builtins.str = ...,
+        tracestate: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_array_index", b"_array_index", "_array_size", b"_array_size", "array_index", b"array_index", "array_size", b"array_size", "container", b"container", "key", b"key", "node", b"node", "resources", b"resources", "simulated_duration", b"simulated_duration", "stop_timeout", b"stop_timeout", "task", b"task"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_array_index", b"_array_index", "_array_size", b"_array_size", "array_index", b"array_index", "array_size", b"array_size", "attempt_id", b"attempt_id", "compute_environment_uuid", b"compute_environment_uuid", "container", b"container", "container_log_stream_names", b"container_log_stream_names", "job_definition", b"job_definition", "job_name", b"job_name", "job_queue", b"job_queue", "key", b"key", "log_stream_name", b"log_stream_name", "node", b"node", "resources", b"resources", "simulated_duration", b"simulated_duration", "stop_timeout", b"stop_timeout", "tags", b"tags", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_array_index", b"_array_index", "_array_size", b"_array_size", "array_index", b"array_index", "array_size", b"array_size", "attempt_id", b"attempt_id", "compute_environment_uuid", b"compute_environment_uuid", "container", b"container", "container_log_stream_names", b"container_log_stream_names", "job_definition", b"job_definition", "job_name", b"job_name", "job_queue", b"job_queue", "key", b"key", "log_stream_name", b"log_stream_name", "node", b"node", "resources", b"resources", "simulated_duration", b"simulated_duration", "stop_timeout", b"stop_timeout", "tags", b"tags", "task", b"task", "traceparent", b"traceparent", "tracestate", b"tracestate"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__array_index: _TypeAlias = _typing.Literal["array_index"]  # noqa: Y015
     _WhichOneofArgType__array_index: _TypeAlias = _typing.Literal["_array_index", b"_array_index"]  # noqa: Y015
@@ -825,6 +835,7 @@ class AttemptChange(_message.Message):
     STATUS_REASON_FIELD_NUMBER: _builtins.int
     ADDRESS_FIELD_NUMBER: _builtins.int
     CONTAINERS_FIELD_NUMBER: _builtins.int
+    IMAGES_FIELD_NUMBER: _builtins.int
     status: Global___AttemptStatus.ValueType
     """New status."""
     exit_code: _builtins.int
@@ -861,6 +872,12 @@ class AttemptChange(_message.Message):
         are as they were said to be before.
         """
 
+    @_builtins.property
+    def images(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImageStart]:
+        """What the attempt's start took of images, as far as the agent knows, at most 10; said with each change. It counts
+        once, when the attempt is RUNNING for the first time.
+        """
+
     def __init__(
         self,
         *,
@@ -873,10 +890,11 @@ class AttemptChange(_message.Message):
         status_reason: _builtins.str = ...,
         address: _builtins.str = ...,
         containers: _abc.Iterable[Global___ContainerChange] | None = ...,
+        images: _abc.Iterable[Global___ImageStart] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_reason", b"_reason", "exit_code", b"exit_code", "key", b"key", "reason", b"reason", "start_time", b"start_time", "stop_time", b"stop_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_reason", b"_reason", "address", b"address", "containers", b"containers", "exit_code", b"exit_code", "key", b"key", "reason", b"reason", "start_time", b"start_time", "status", b"status", "status_reason", b"status_reason", "stop_time", b"stop_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_reason", b"_reason", "address", b"address", "containers", b"containers", "exit_code", b"exit_code", "images", b"images", "key", b"key", "reason", b"reason", "start_time", b"start_time", "status", b"status", "status_reason", b"status_reason", "stop_time", b"stop_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
@@ -888,6 +906,38 @@ class AttemptChange(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__reason) -> _WhichOneofReturnType__reason | None: ...
 
 Global___AttemptChange: _TypeAlias = AttemptChange  # noqa: Y015
+
+@_typing.final
+class ImageStart(_message.Message):
+    """How an attempt came by an image."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMAGE_FIELD_NUMBER: _builtins.int
+    PULL_DURATION_FIELD_NUMBER: _builtins.int
+    PULLED_BYTES_FIELD_NUMBER: _builtins.int
+    image: _builtins.str
+    """The image, as the job names it; the scheduler keeps the first 255 characters."""
+    pulled_bytes: _builtins.int
+    """Bytes got over the network, as far as the engine told; 0 where another attempt's pull was waited for."""
+    @_builtins.property
+    def pull_duration(self) -> _duration_pb2.Duration:
+        """How long the attempt waited for a pull of it. Absent: it was there, and nothing was got."""
+
+    def __init__(
+        self,
+        *,
+        image: _builtins.str = ...,
+        pull_duration: _duration_pb2.Duration | None = ...,
+        pulled_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["pull_duration", b"pull_duration"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "pull_duration", b"pull_duration", "pulled_bytes", b"pulled_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImageStart: _TypeAlias = ImageStart  # noqa: Y015
 
 @_typing.final
 class ContainerChange(_message.Message):

@@ -16,6 +16,7 @@ from longshore.agent.docker.engine import Engine, EngineAwayError
 from longshore.agent.docker.image import Images
 from longshore.agent.docker.login import Logins
 from longshore.agent.secret.reading import Secrets
+from longshore.docker_login import NO_LOGIN, Login
 
 
 class _Asked:
@@ -139,17 +140,42 @@ async def test_what_breaks_in_the_engine_s_stream_is_tried_again_and_a_refusal_i
     assert engine.said["a"].qsize() == 3 - tries
 
 
-def test_bytes_of_a_pull_are_counted_once_as_layers_grow() -> None:
-    layers: dict[str, int] = {}
+class _CountedLogins(Logins):
+    """Tells when both of two have their login, and so wait for the pull."""
 
-    def said(status: str, layer: str, current: object) -> int:
-        detail = {"current": current, "total": 100}
-        return module._downloaded(layers, {"status": status, "id": layer, "progressDetail": detail})
+    def __init__(self, asked: asyncio.Event) -> None:
+        super().__init__(Secrets({}), Path("/nowhere"))
+        self._both = asked
+        self._first = False
 
-    assert said("Downloading", "a", 10) == 10
-    assert said("Downloading", "b", 5) == 5
-    assert said("Downloading", "a", 100) == 90
-    assert said("Downloading", "a", 40) == 0, "begun again: what is there already counts no more"
-    assert said("Extracting", "a", 300) == 0
-    assert said("Downloading", "c", "hostile") == 0
-    assert module._downloaded(layers, {"status": "Downloading", "progressDetail": []}) == 0
+    async def of_machine(self, _: str) -> Login:
+        if self._first:
+            # Set once this call is back with who asked.
+            asyncio.get_running_loop().call_soon(self._both.set)
+        self._first = True
+        return NO_LOGIN
+
+
+async def test_a_pull_is_counted_once_and_what_was_there_is_no_pull() -> None:
+    """Of two attempts that wait for one pull, one got the bytes; both waited."""
+    engine, asked = _Pulling(), asyncio.Event()
+    images = Images(engine, "always", 1, _CountedLogins(asked))
+    for line in (
+        {"status": "Downloading", "id": "a", "progressDetail": {"current": 1, "total": 700}},
+        {"status": "Downloading", "id": "a", "progressDetail": {"current": 9, "total": 700}},
+        {"status": "Extracting", "id": "b", "progressDetail": {"total": 50}},
+        {"status": "Downloading", "id": "c", "progressDetail": {"total": "many"}},
+        {"status": "Already exists", "id": "d", "progressDetail": {}},
+        {"status": "Downloading", "id": "e"},
+    ):
+        engine.said["new"].put_nowait(json.dumps(line).encode())
+    engine.said["old"].put_nowait(b'{"status": "Status: Image is up to date for old"}')
+    engine.said["old"].put_nowait(None)
+    both = asyncio.gather(images.make_present("new"), images.make_present("new"))
+    async with asyncio.timeout(10):
+        await asked.wait()
+    engine.said["new"].put_nowait(None)
+    found = await both
+    assert sorted(start.pulled_bytes for start in found) == [0, 750]
+    assert all(start.HasField("pull_duration") and start.image == "new" for start in found)
+    assert not (await images.make_present("old")).HasField("pull_duration")

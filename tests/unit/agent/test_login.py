@@ -9,19 +9,19 @@ from typing import Any
 import psutil
 import pytest
 
+from longshore import docker_login
 from longshore.agent.attempts.attempt import StepFailed
-from longshore.agent.docker import login
-from longshore.agent.docker.login import (
+from longshore.agent.docker.login import Logins
+from longshore.agent.secret.reading import Secrets
+from longshore.docker_login import (
     DOCKER_HUB,
     HUB_KEY,
     NO_LOGIN,
     Login,
-    Logins,
     configured,
     helper_of,
     registry_of,
 )
-from longshore.agent.secret.reading import Secrets
 from longshore.domain.secret import SecretReference, Store
 
 
@@ -168,7 +168,7 @@ async def test_a_helper_that_knows_none_leaves_it_to_the_rest(
 async def test_a_helper_that_fails_is_named(
     logins: Logins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, words: str
 ) -> None:
-    monkeypatch.setattr(login, "HELPER_SECONDS", 0.5 if "sleep" in script else 30)
+    monkeypatch.setattr(docker_login, "HELPER_SECONDS", 0.5 if "sleep" in script else 30)
     _helper(tmp_path, monkeypatch, script)
     _configure(tmp_path, credHelpers={"r.example": "test"})
     with pytest.raises(StepFailed) as caught:

@@ -159,6 +159,8 @@ class Attempt:
     broken_off: int = 0
     #: Set while the attempt is being started, if it has any.
     secrets: SecretValues | None = field(default=None, repr=False)
+    #: How it came by its image, once that is there.
+    image: pb.ImageStart | None = None
     #: Of several containers, in their order.
     parts: "tuple[Attempt, ...]" = ()
     #: Of a part: what it is a part of.
@@ -262,6 +264,7 @@ class Attempt:
             status=status,
             address=self.address,
             containers=[part.change for part in self.parts if part.change is not None],
+            images=[one.image for one in (self, *self.parts) if one.image is not None],
         )
 
 

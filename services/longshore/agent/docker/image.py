@@ -9,23 +9,26 @@ what is there if that fails.
 
 import asyncio
 import json
-import re
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import structlog
 
 from longshore.agent import metrics
-from longshore.agent.attempts.attempt import REASON_LENGTH, RuntimeAway, StepFailed
+from longshore.agent.attempts.attempt import REASON_LENGTH, RuntimeAway, StepFailed, hidden
 from longshore.agent.docker.engine import (
     Engine,
     EngineAwayError,
     EngineError,
     EngineTimeoutError,
 )
-from longshore.agent.docker.login import Login, Logins
+from longshore.agent.docker.login import Logins
 from longshore.agent.sharing import Shared
+from longshore.docker_login import REFERENCE, Login
+from longshore.v1 import agent_service_pb2 as pb
 
 log = structlog.get_logger()
 
@@ -47,16 +50,12 @@ _FINAL = (
 )
 #: In the same words, that it is the login that was refused.
 _REFUSED = ("unauthorized", "denied", "no basic auth credentials", "expired")
-#: What the engine takes for an image, by the grammar of github.com/distribution/reference: a name
-#: with or without its registry, a tag, a digest. Others make addresses that mean something else.
-_LABEL = r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)"
-_REGISTRY = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
-_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_TAG = r"\w[\w.-]{0,127}"
-_DIGEST = r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}"
-_REFERENCE = re.compile(
-    rf"(?:{_REGISTRY}/)?{_PART}(?:/{_PART})*(?::{_TAG})?(?:@{_DIGEST})?", re.ASCII
-)
+
+
+#: States of a layer that comes over the network; a small one may be told of in the second alone.
+_GETTING = ("Downloading", "Extracting")
+#: More layers than any image has.
+_LAYERS_MOST = 1_000
 
 
 class PullStalledError(Exception):
@@ -64,6 +63,28 @@ class PullStalledError(Exception):
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"inactivity time exceeded timeout of {seconds:g}s")
+
+
+@dataclass(slots=True)
+class Pull:
+    """What a pull got, as far as the engine tells."""
+
+    #: Bytes of layers that were got, by layer.
+    layers: dict[str, int] = field(default_factory=dict)
+    #: Whose it is has taken its bytes for his own.
+    is_told: bool = False
+
+    def note(self, line: Mapping[str, Any]) -> None:
+        """Takes a line of progress: layers that are there already are never downloaded."""
+        if line.get("status") in _GETTING and (size := _total(line)) is not None:
+            layer = str(line.get("id"))
+            if layer in self.layers or len(self.layers) < _LAYERS_MOST:
+                self.layers[layer] = max(size, self.layers.get(layer, 0))
+
+    @property
+    def pulled_bytes(self) -> int:
+        """All of it."""
+        return sum(self.layers.values())
 
 
 class Images:
@@ -80,7 +101,7 @@ class Images:
         self._behaviour = behaviour
         self._attempts = attempts
         self._seen: set[str] = set()
-        self._pulls: Shared[tuple[str, Login], None] = Shared()
+        self._pulls: Shared[tuple[str, Login], Pull] = Shared()
         self._patience: set[asyncio.Timeout] = set()
 
     def known(self, image: str) -> bool:
@@ -91,8 +112,8 @@ class Images:
         """The engine says that it has no such image any more."""
         self._seen.discard(image)
 
-    async def make_present(self, image: str, credentials_parameter: str = "") -> None:
-        """Pulls an image if the behaviour asks for it.
+    async def make_present(self, image: str, credentials_parameter: str = "") -> pb.ImageStart:
+        """Pulls an image if the behaviour asks for it, and says what that took.
 
         Args:
             image: as the job names it.
@@ -104,21 +125,30 @@ class Images:
             RuntimeAway: the engine did not answer.
         """
         if self.known(image):
-            return
-        if _REFERENCE.fullmatch(image) is None:
+            return pb.ImageStart(image=image)
+        if REFERENCE.fullmatch(image) is None:
             raise StepFailed("CannotPullContainerError", "invalid reference format")
         if self._behaviour in ("if-missing", "prefer-cached") and await self._present(image):
             self._seen.add(image)
-            return
+            return pb.ImageStart(image=image)
+        start = pb.ImageStart(image=image)
         of_job = await self._logins.of_job(credentials_parameter) if credentials_parameter else None
         try:
             login = of_job or await self._logins.of_machine(image)
-            await self._pulls.do((image, login), lambda: self._pull(image, login))
+            clock = asyncio.get_running_loop().time
+            begun = clock()
+            pull = await self._pulls.do((image, login), lambda: self._pull(image, login))
+            # One that found everything there was none; its bytes are those of one attempt.
+            if pull.layers:
+                start.pull_duration.FromTimedelta(timedelta(seconds=clock() - begun))
+                start.pulled_bytes = 0 if pull.is_told else pull.pulled_bytes
+                pull.is_told = True
         except StepFailed as error:
             if self._behaviour != "default" or not await self._present(image):
                 raise
             log.warning("image.not_refreshed", image=image, error=str(error))
         self._seen.add(image)
+        return start
 
     async def _present(self, image: str) -> bool:
         try:
@@ -135,20 +165,23 @@ class Images:
             ) from error
         return True
 
-    async def _pull(self, image: str, login: Login) -> None:
-        began, result = time.perf_counter(), "failed"
+    async def _pull(self, image: str, login: Login) -> Pull:
+        pull, began, result = Pull(), time.perf_counter(), "failed"
         try:
-            await self._try_to_pull(image, login)
+            await self._try(image, login, pull)
             result = "pulled"
         finally:
             metrics.PULL_SECONDS.labels(result).observe(time.perf_counter() - began)
+            metrics.PULL_BYTES.inc(pull.pulled_bytes)
+        log.info("image.pulled", image=image, bytes=pull.pulled_bytes)
+        return pull
 
-    async def _try_to_pull(self, image: str, login: Login) -> None:
+    async def _try(self, image: str, login: Login, pull: Pull) -> None:
         delay = RETRY_FIRST_SECONDS
         for tries in range(1, self._attempts + 1):
             log.info("image.pulling", image=image, tries=tries, credentials=login.source)
             try:
-                await self._engine.call(self._consume(image, login), PULL_SECONDS)
+                await self._engine.call(self._consume(image, login, pull), PULL_SECONDS)
             except EngineError as error:
                 if _has(error.message, _REFUSED):
                     self._logins.refused(login)
@@ -168,10 +201,9 @@ class Images:
             await asyncio.sleep(delay)
             delay *= 2
 
-    async def _consume(self, image: str, login: Login) -> None:
+    async def _consume(self, image: str, login: Login, got: Pull) -> None:
         clock = asyncio.get_running_loop().time
         seconds = BEGIN_SECONDS
-        layers: dict[str, int] = {}
         patience = asyncio.timeout(seconds)
         pull = self._engine.stream(
             "images/create", _params(image), method="POST", headers=login.headers(image)
@@ -181,7 +213,7 @@ class Images:
                 async for line in progress:
                     if (said := json.loads(line)).get("error"):
                         raise EngineError(0, str(said["error"]))
-                    metrics.PULL_BYTES.inc(_downloaded(layers, said))
+                    got.note(said)
                     seconds = PROGRESS_SECONDS
                     self._patience.add(patience)
                     for other in self._patience:
@@ -198,16 +230,11 @@ class Images:
         await self._logins.close()
 
 
-def _downloaded(layers: dict[str, int], said: Mapping[str, Any]) -> int:
-    """How many bytes more of a layer are there than was said before."""
-    detail = said.get("progressDetail")
-    if said.get("status") != "Downloading" or not isinstance(detail, dict):
-        return 0
-    layer, current = str(said.get("id")), detail.get("current")
-    if not isinstance(current, int) or current <= (before := layers.get(layer, 0)):
-        return 0
-    layers[layer] = current
-    return current - before
+def _total(line: Mapping[str, Any]) -> int | None:
+    """The size of a layer, if a line of progress tells it."""
+    detail = line.get("progressDetail")
+    size = detail.get("total") if isinstance(detail, dict) else None
+    return size if isinstance(size, int) and size >= 0 else None
 
 
 def _said(error: EngineError) -> str:
@@ -233,4 +260,5 @@ def _cannot_pull(said: str, login: Login) -> StepFailed:
     """What engine and registry said, and, where AWS cuts the reason, which login was used."""
     name, used = "CannotPullContainerError", f" (credentials: {login.source})"
     room = REASON_LENGTH - len(f"{name}: {used}")
-    return StepFailed(name, login.hide(said)[: max(room, 0)] + used)
+    said = hidden(said, (login.password, login.identity_token))
+    return StepFailed(name, said[: max(room, 0)] + used)

@@ -68,6 +68,7 @@ from longshore.agent.logs import naming
 from longshore.agent.logs.spool import Spool
 from longshore.agent.runtime import Found, Joined
 from longshore.agent.secret.reading import Secrets
+from longshore.v1 import agent_service_pb2 as pb
 from longshore.v1 import container_pb2, resources_pb2
 
 log = structlog.get_logger()
@@ -221,17 +222,20 @@ class DockerRuntime:
         """Whether the image is known to be there, and no secret is to be read."""
         if attempt.is_node and self._config.node_network == "none":
             raise no_network("LONGSHORE_NODE_NETWORK (or else LONGSHORE_NETWORK) is none")
-        known = self._images.known(attempt.assignment.container.image)
+        image = attempt.assignment.container.image
+        known = self._images.known(image)
+        if known:
+            attempt.image = pb.ImageStart(image=image)
         return known and self._endpoint.prepared(attempt) and self._secrets.ready(attempt)
 
     async def prepare(self, attempt: Attempt) -> None:
         """Assumes the role, reads secrets, and pulls the image as the pull behaviour says."""
         await self._endpoint.prepare(attempt)
         await self._secrets.fetch(attempt)
-        await self._make_present(attempt.assignment.container)
+        attempt.image = await self._make_present(attempt.assignment.container)
 
-    async def _make_present(self, container: Container) -> None:
-        await self._images.make_present(
+    async def _make_present(self, container: Container) -> pb.ImageStart:
+        return await self._images.make_present(
             container.image, container.repository_credentials.credentials_parameter
         )
 
@@ -533,7 +537,7 @@ class DockerRuntime:
             except EngineError as error:
                 if error.status == 404 and "no such image" in error.message.lower():
                     self._images.forget(assignment.container.image)
-                    await self._make_present(assignment.container)
+                    attempt.image = await self._make_present(assignment.container)
                 elif error.status == 404 and _company_gone(error, surroundings):
                     self._doubt_namespaces(attempt)
                     surroundings = await self._surroundings(attempt)
@@ -585,6 +589,7 @@ class DockerRuntime:
             attempt.assignment,
             instance_id=self._config.instance_id,
             compute_environment=self._config.compute_environment,
+            otlp_endpoint=self._config.jobs_otlp_endpoint,
             surroundings=surroundings,
             gpu_ids=gpu_ids,
             limits=self._limits,

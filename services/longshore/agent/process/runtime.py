@@ -171,7 +171,12 @@ class ProcessRuntime:
             # SDKs look there first, and what is there is the machine's and not the job's.
             variables |= dict.fromkeys(MACHINE_CREDENTIALS, os.devnull)
         secrets = attempt.secrets or NO_SECRETS
-        variables |= environment(assignment, self._config.compute_environment, secrets.environment)
+        variables |= environment(
+            assignment,
+            self._config.compute_environment,
+            secrets.environment,
+            self._config.jobs_otlp_endpoint,
+        )
         variables |= await self._endpoint.let_in(attempt, Way.LOOPBACK)
         gpus = self._gpus.take(attempt.key, assignment.resources.gpus)
         variables |= self._gpus.variables(gpus)

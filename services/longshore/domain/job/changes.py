@@ -11,6 +11,7 @@ from longshore.domain.job.job import WHOLE, JobKey, JobStatus, Stop
 from longshore.domain.job.record import (
     AttemptMove,
     AttemptRef,
+    ImageStart,
     JobEvent,
     JobFlag,
     JobMove,
@@ -40,6 +41,8 @@ _LISTS = (
     "reshaped",
     "altered",
     "tally",
+    "ended",
+    "image_starts",
 )
 
 
@@ -85,6 +88,10 @@ class Changes:
     altered: list[Altered] = field(default_factory=list)
     #: What all that comes to in numbers, for the whole transaction.
     tally: list[Moved] = field(default_factory=list)
+    #: Jobs, children and parents that became final, in the whole transaction.
+    ended: list[JobKey] = field(default_factory=list)
+    #: How attempts that began to run came by their images, with their instances.
+    image_starts: list[tuple[str, ImageStart]] = field(default_factory=list)
     demand: Counter[int] = field(default_factory=Counter)
     settled: Counter[int] = field(default_factory=Counter)
     #: Whether the event log says anything of this transaction.
@@ -114,6 +121,8 @@ class Changes:
     ) -> None:
         """Adds to the event log, and to what is counted."""
         self.events.append(JobEvent(key, attempt_number, status, reason, self.now))
+        if status.final:
+            self.ended.append(key)
         if moved is not None:
             self.tally.append(moved)
 

@@ -120,6 +120,7 @@ def _start(
     live.started_at = started_at
     live.running_at = changes.now
     live.address = report.address
+    changes.image_starts += [(live.instance_id, image) for image in report.images]
     attempts.watch_deadline(live)
     changes.attempt_moves[live.key, live.attempt] = AttemptMove(
         live.key,

@@ -179,6 +179,16 @@ class ContainerState:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageStart:
+    """How an attempt came by an image: it waited for a pull, or the image was there."""
+
+    image: str
+    #: None: it was there.
+    pull_seconds: float | None = None
+    pulled_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptReport:
     """An attempt moved on: it runs, or it ended. `started_at` is None if no process ever ran."""
 
@@ -200,6 +210,7 @@ class AttemptReport:
     returned: bool = False
     #: Of a multi-container job, how far its containers are.
     containers: tuple[ContainerState, ...] = ()
+    images: tuple[ImageStart, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from longshore.domain.instance import Condition, is_instance_id
 from longshore.domain.job.containers import CONTAINERS_MAX
 from longshore.domain.job.job import JobKey
 from longshore.domain.job.nodes import range_of_each, ranges_of
-from longshore.domain.job.record import AttemptReport, ContainerState, LiveAttempt
+from longshore.domain.job.record import AttemptReport, ContainerState, ImageStart, LiveAttempt
+from longshore.domain.job.trace import of_attempt
 from longshore.domain.request.container import needs_of
 from longshore.domain.request.ecs import needs_of_task
 from longshore.domain.resources import Resources
@@ -40,6 +41,9 @@ STATUS_REASON_MAX = 1024
 VCPU_MILLI_MAX = 10_000_000
 MEMORY_MIB_MAX = 1024 * 1024 * 1024
 GPUS_MAX = 10_000
+#: More than any pull takes, or gets.
+PULL_SECONDS_MAX = 86_400.0
+PULLED_BYTES_MAX = 2**44
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: Seconds from then to the last day that a time may be of.
 _LAST_SECOND = int((datetime(9999, 12, 31, tzinfo=UTC) - _EPOCH).total_seconds())
@@ -184,7 +188,18 @@ def _report(change: pb.AttemptChange, instance_id: str) -> AttemptReport | None:
         address=_text(change.address, TEXT_MAX) or None,
         instance_id=instance_id,
         containers=tuple(_container(one) for one in change.containers[:CONTAINERS_MAX]),
+        images=tuple(_image(one) for one in change.images[:CONTAINERS_MAX] if one.image),
     )
+
+
+def _image(start: pb.ImageStart) -> ImageStart:
+    """How an attempt came by an image; no wait is longer than a pull may take."""
+    seconds = None
+    if start.HasField("pull_duration"):
+        said = start.pull_duration
+        seconds = min(max(said.seconds + said.nanos / 1e9, 0.0), PULL_SECONDS_MAX)
+    pulled = min(max(start.pulled_bytes, 0), PULLED_BYTES_MAX)
+    return ImageStart(_text(start.image, TEXT_MAX), seconds, pulled)
 
 
 def _container(change: pb.ContainerChange) -> ContainerState:
@@ -210,7 +225,10 @@ def _time(stamp: Timestamp) -> datetime:
 
 
 def assignment(
-    live: LiveAttempt, job: JobDetails, environment_id: uuid.UUID | None
+    live: LiveAttempt,
+    job: JobDetails,
+    environment_id: uuid.UUID | None,
+    traced: float | None = None,
 ) -> pb.Assignment:
     """What an agent needs to run an attempt.
 
@@ -218,6 +236,7 @@ def assignment(
         live: the attempt.
         job: its job.
         environment_id: of its compute environment, where that is still there.
+        traced: which share of jobs' traces is kept; None: none are made.
     """
     message = pb.Assignment(
         key=key(live),
@@ -230,6 +249,9 @@ def assignment(
         tags=job.tags,
         compute_environment_uuid=str(environment_id or ""),
     )
+    trace = of_attempt(live.key, live.attempt, job.trace, traced)
+    if trace is not None:
+        message.traceparent, message.tracestate = trace.text, trace.state
     if job.nodes is not None:
         nodes = job_definition_pb2.NodeProperties.FromString(job.nodes)
         _set_range(message, _range_of_node(nodes, live.key.node_index))
