@@ -88,7 +88,7 @@ class Scan:
             return self._rest()
         data = self._read(self.position, min(self.position + most, self._end))
         whole = data.rfind(b"\n") + 1
-        if not whole and len(data) < BLOCK_BYTES and self.position + len(data) < self._end:
+        if not whole and most < BLOCK_BYTES and self.position + len(data) < self._end:
             return self.block(BLOCK_BYTES)  # one line alone is longer than was asked for
         if not whole and len(data) >= BLOCK_BYTES:
             whole = len(data)

@@ -13,6 +13,7 @@ Which logs there are is on record in `catalogue.db`.
 import asyncio
 import hashlib
 import os
+import sqlite3
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection
@@ -22,7 +23,7 @@ from urllib.parse import quote, unquote
 
 import structlog
 
-from longshore.domain.errors import InvalidRequest, OutOfRange
+from longshore.domain.errors import InvalidRequest, OutOfRange, Unavailable
 from longshore.domain.log_group import AGENTS, GROUP, JOBS, is_attempts
 from longshore.logs.catalogue import Catalogue, Group
 from longshore.logs.marks import Marks
@@ -231,7 +232,14 @@ class LogStore:
 
         Raises:
             OutOfRange: the chunk begins after the end.
+            Unavailable: the disk is full, or fails otherwise.
         """
+        try:
+            await self._append(log, offset, data, complete=complete)
+        except (OSError, sqlite3.Error) as error:
+            raise Unavailable(f"{log.name} cannot be stored: {error}.") from error
+
+    async def _append(self, log: Log, offset: int | None, data: bytes, *, complete: bool) -> None:
         group = await self._group(log.group)
 
         async def enter() -> None:
@@ -400,10 +408,15 @@ def _write(path: Path, data: bytes, offset: int, *, durable: bool) -> None:
     path.parent.mkdir(exist_ok=True)
     file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o640)
     try:
-        view = memoryview(data)
-        while view:
-            written = os.pwrite(file, view, offset)
-            view, offset = view[written:], offset + written
+        view, at = memoryview(data), offset
+        try:
+            while view:
+                written = os.pwrite(file, view, at)
+                view, at = view[written:], at + written
+        except OSError:
+            # Of what did not fit nothing stays that another start would take for stored.
+            os.ftruncate(file, offset)
+            raise
         if durable:
             os.fsync(file)
     finally:
