@@ -49,7 +49,7 @@ async def write_log(directory: Path, name: str, size: int) -> None:
             line += 1
         await store.append(log, log.stored, bytes(chunk))
     await store.append(log, log.stored, b"", complete=True)
-    await store.catalogue.close()
+    await store.close()
 
 
 @contextlib.asynccontextmanager

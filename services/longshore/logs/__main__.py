@@ -63,7 +63,7 @@ async def main(stop: asyncio.Event) -> None:
                     task.cancel()
             service.stop()
             cloudwatch.stop()
-        await store.catalogue.close()
+        await store.close()
 
 
 if __name__ == "__main__":

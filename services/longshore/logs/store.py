@@ -17,8 +17,11 @@ import sqlite3
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 from urllib.parse import quote, unquote
 
 import structlog
@@ -31,10 +34,15 @@ from longshore.logs.paging import View
 
 log = structlog.get_logger()
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 #: Longest name of a log, in characters.
 NAME_LENGTH = 1024
 #: Longest quoted name that becomes a file name as it is; the suffixes fit in what is left of 255.
 _QUOTED_LENGTH = 240
+#: Threads for those who look through logs.
+READERS = 4
 #: Logs whose length is remembered; of others it is looked up again.
 REMEMBERED = 4096
 _LOG, _COMPLETE, _NAME, _MARKS = ".log", ".complete", ".name", ".marks"
@@ -201,6 +209,18 @@ class LogStore:
         self._logs: OrderedDict[tuple[str, str], Log] = OrderedDict()
         self._looking: dict[tuple[str, str], asyncio.Future[Log]] = {}
         self._watchers: set[Watcher] = set()
+        #: Of their own, so that nobody who reads holds up those who write.
+        self._reading = ThreadPoolExecutor(READERS, "read")
+
+    async def close(self) -> None:
+        """Ends in order."""
+        self._reading.shutdown(wait=False, cancel_futures=True)
+        await self.catalogue.close()
+
+    async def on_thread(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Runs what looks through logs."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._reading, partial(call, *args, **kwargs))
 
     async def log(self, name: str, group: str = JOBS) -> Log:
         """The log of a name, whether or not anything is known of it.
