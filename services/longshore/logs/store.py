@@ -26,7 +26,7 @@ from urllib.parse import quote, unquote
 
 import structlog
 
-from longshore.domain.errors import InvalidRequest, OutOfRange, Unavailable
+from longshore.domain.errors import InvalidRequest, LongshoreError, OutOfRange, Unavailable
 from longshore.domain.log_group import AGENTS, GROUP, JOBS, is_attempts
 from longshore.logs.catalogue import Catalogue, Group
 from longshore.logs.marks import Marks
@@ -303,12 +303,17 @@ class LogStore:
         count = 0
         for folder in await asyncio.to_thread(lambda: self.folders):
             for group, name in await asyncio.to_thread(_names, folder):
-                count += await self._take_stock(group, name)
+                try:
+                    count += await self._take_stock(group, name)
+                except (LongshoreError, OSError, sqlite3.Error) as error:
+                    # It is none of ours, or cannot be read: all others are put on record.
+                    log.warning("catalogue.not_found", name=name, error=str(error))
         self.catalogue.is_whole = True
         if count:
             log.info("catalogue.found", count=count)
 
     async def _take_stock(self, group_name: str, name: str) -> bool:
+        self._place(group_name, name)
         group = await self._group(group_name)
         known = await self.catalogue.stream(group, name)
         if known is not None and known.complete:

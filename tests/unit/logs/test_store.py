@@ -89,6 +89,20 @@ async def test_logs_from_before_the_catalogue_are_found(tmp_path: Path) -> None:
     assert (stream.name, stream.first_event) == ("a/default/1", FIRST)
 
 
+async def test_what_is_no_log_is_left(tmp_path: Path) -> None:
+    """A file that somebody has put there, or that cannot be read, keeps no other off the record."""
+    store = LogStore(tmp_path)
+    log = await append(store, "a", b"x")
+    for name in ("no group%20:a.log", "%20.txt", "x" * 230 + ".log"):
+        (log.path.parent / name).write_bytes(b"\0\n")
+    (log.path.parent / "directory.log").mkdir()
+    (tmp_path / "catalogue.db").unlink()
+    again = LogStore(tmp_path)
+    await again.take_stock()
+    assert "a" in {stream.name for stream in await streams(again)}
+    assert set(again.catalogue.groups) == {JOBS, AGENTS}
+
+
 async def test_a_full_disk_is_told_and_leaves_nothing_half(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
