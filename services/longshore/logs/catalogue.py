@@ -172,11 +172,10 @@ class Catalogue:
         *,
         complete: bool = False,
     ) -> None:
-        """Notes what was stored of a stream: times of the first and last event of it, if any."""
+        """Notes what is stored of a stream: times of its first and last event, if any; bytes."""
         noted = self._noted.setdefault((group.id, stream), _Noted())
         if events is not None:
-            noted.first_event = events[0] if noted.first_event == NEVER else noted.first_event
-            noted.last_event = max(noted.last_event, events[1])
+            noted.first_event, noted.last_event = events
         noted.stored_at = _now()
         noted.bytes = size
         noted.complete |= complete
@@ -375,8 +374,7 @@ class Catalogue:
     def _write(self, noted: Mapping[tuple[int, str], _Noted]) -> None:
         self._database.executemany(
             "UPDATE log_stream SET "
-            "first_event = CASE first_event WHEN -1 THEN ? ELSE first_event END, "
-            "last_event = max(last_event, ?), stored_at = ?, bytes = ?, complete = complete OR ? "
+            "first_event = ?, last_event = ?, stored_at = ?, bytes = ?, complete = complete OR ? "
             "WHERE group_id = ? AND name = ?",
             [
                 (n.first_event, n.last_event, n.stored_at, n.bytes, n.complete, *at)

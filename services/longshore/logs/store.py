@@ -74,6 +74,8 @@ class Log:
         self.complete = self.complete_path.exists()
         self.marks = Marks(path)
         self.readers = 0
+        #: Of the first and the last event; None while there is none.
+        self.times: tuple[int, int] | None = None
         self._changing = asyncio.Lock()
         self._changed = asyncio.Event()
         try:
@@ -86,6 +88,7 @@ class Log:
                 self.marks.open(self.read, self.size, stat.st_mtime_ns // 1_000_000)
             except OSError as error:
                 log.warning("marks.not_written", error=str(error), stream=name)
+            self.times = self.marks.times(self.read, self.size, complete=self.complete)
 
     @property
     def known(self) -> bool:
@@ -132,7 +135,7 @@ class Log:
         enter: Callable[[], Awaitable[object]],
         *,
         complete: bool = False,
-    ) -> tuple[int, tuple[int, int] | None]:
+    ) -> int:
         """Stores what is new of a chunk; if it is the last one, durably, and marks that.
 
         Args:
@@ -142,8 +145,7 @@ class Log:
             complete: whether it is the last one.
 
         Returns:
-            Where the first line begins that was not whole before, and the times of the first and
-            last event that are, if any.
+            Where the first line begins that was not whole before.
 
         Raises:
             OutOfRange: the chunk begins after the end.
@@ -154,14 +156,18 @@ class Log:
             begin = self.marks.seen
             durable = offset is None
             start = self.stored if offset is None else offset
-            events = await self._store(start, data, durable=durable)
+            await self._store(start, data, durable=durable)
             if complete and not self.complete:
-                await asyncio.to_thread(_make_durable, self.path, self.complete_path)
+                await asyncio.to_thread(self._finish)
                 self.complete = True
                 self._wake()
-            return begin, events
+            return begin
 
-    async def _store(self, offset: int, data: bytes, *, durable: bool) -> tuple[int, int] | None:
+    def _finish(self) -> None:
+        _make_durable(self.path, self.complete_path)
+        self.times = self.marks.times(self.read, self.stored, complete=True)
+
+    async def _store(self, offset: int, data: bytes, *, durable: bool) -> None:
         if offset > self.stored:
             raise OutOfRange(
                 f"The chunk begins at {offset}, but only {self.stored} bytes are stored.",
@@ -169,23 +175,23 @@ class Log:
             )
         fresh = data[self.stored - offset :]
         if self.complete or (self.known and not fresh):
-            return None
+            return
         # A call that is broken off meanwhile leaves the bytes, and the next one writes them again.
-        events = await asyncio.to_thread(self._write, fresh, self.stored, durable=durable)
+        await asyncio.to_thread(self._write, fresh, self.stored, durable=durable)
         self.size = self.stored + len(fresh)
         self._wake()
-        return events
 
-    def _write(self, data: bytes, offset: int, *, durable: bool) -> tuple[int, int] | None:
+    def _write(self, data: bytes, offset: int, *, durable: bool) -> None:
         _write(self.path, data, offset, durable=durable)
         if not offset and len(self._whole_name) > _QUOTED_LENGTH:
             self.path.with_suffix(_NAME).write_text(self._whole_name)
+        size = offset + len(data)
         try:
-            return self.marks.take(self.read, offset + len(data), time.time_ns() // 1_000_000)
+            self.marks.take(self.read, size, time.time_ns() // 1_000_000)
         except OSError as error:
             # They are made the next time: the log itself is stored.
             log.warning("marks.not_written", error=str(error), stream=self.name)
-            return None
+        self.times = self.marks.times(self.read, size, complete=False)
 
     def _wake(self) -> None:
         self._changed.set()
@@ -196,7 +202,7 @@ class Log:
         async with self._changing:
             await asyncio.to_thread(delete_files, [self.path])
             self.size, self.complete = -1, False
-            self.marks = Marks(self.path)
+            self.marks, self.times = Marks(self.path), None
 
 
 class LogStore:
@@ -266,9 +272,9 @@ class LogStore:
             await self.catalogue.add(group, log.name, is_put=offset is None)
 
         before = log.stored, log.complete
-        begin, events = await log.append(offset, data, enter, complete=complete)
+        begin = await log.append(offset, data, enter, complete=complete)
         if (log.stored, log.complete) != before:
-            self.catalogue.note(group, log.name, events, log.stored, complete=log.complete)
+            self.catalogue.note(group, log.name, log.times, log.stored, complete=log.complete)
             for watcher in list(self._watchers):
                 watcher(log, begin)
 
@@ -321,10 +327,9 @@ class LogStore:
         found = await self.log(name, group_name)
         if not found.known:
             return False
-        events = await asyncio.to_thread(_times, found)
         is_put = group_name != AGENTS and not is_attempts(name)
         await self.catalogue.add(group, name, is_put=is_put)
-        self.catalogue.note(group, name, events, found.stored, complete=found.complete)
+        self.catalogue.note(group, name, found.times, found.stored, complete=found.complete)
         return known is None
 
     @property
@@ -418,15 +423,6 @@ def _names(folder: Path) -> list[tuple[str, str]]:
     with os.scandir(folder) as entries:
         logs = [folder / entry.name for entry in entries if entry.name.endswith(_LOG)]
     return [named for named in map(name_of, logs) if named is not None]
-
-
-def _times(log: Log) -> tuple[int, int] | None:
-    """Times of a log's first and last event."""
-    blocks = log.view.forward(0)
-    while (block := blocks.block()) is not None:
-        if block:
-            return block[0].event.timestamp, log.marks.latest
-    return None
 
 
 def _write(path: Path, data: bytes, offset: int, *, durable: bool) -> None:

@@ -77,6 +77,25 @@ async def test_what_is_stored_is_found_after_a_kill(tmp_path: Path, lost: bool) 
     assert {s.name: s.is_put for s in await streams(again, "/team")}["mine"]
 
 
+async def test_after_a_kill_a_stream_has_the_times_of_all_its_events(tmp_path: Path) -> None:
+    """Also where its last line was never ended, or nothing but its end came later."""
+    store = LogStore(tmp_path)
+    await store.catalogue.begin()
+    for name in ("more", "end"):
+        await append(store, name, b"x", b"y")
+    again = LogStore(tmp_path)
+    log = await again.log("more")
+    open_line = b"2026-11-22T11:47:17.000Z stdout P never ended"
+    await again.append(log, log.stored, open_line + b"\n", complete=True)
+    log = await again.log("end")
+    await again.append(log, log.stored, b"", complete=True)
+    log = await again.log("only")
+    await again.append(log, 0, open_line + b"\n", complete=True)
+    found = {stream.name: stream for stream in await streams(again)}
+    times = {name: (s.first_event - FIRST, s.last_event - FIRST) for name, s in found.items()}
+    assert times == {"more": (0, 1000), "end": (0, 1), "only": (1000, 1000)}
+
+
 async def test_logs_from_before_the_catalogue_are_found(tmp_path: Path) -> None:
     store = LogStore(tmp_path)
     log = await append(store, "a/default/1", b"x")
