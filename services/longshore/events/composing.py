@@ -37,7 +37,12 @@ class Composed:
     @property
     def text(self) -> str:
         """The event as JSON."""
-        return json.dumps(self.event, separators=(",", ":"))
+        return text_of(self.event)
+
+
+def text_of(event: Json) -> str:
+    """An event as JSON."""
+    return json.dumps(event, separators=(",", ":"))
 
 
 async def compose(

@@ -9,6 +9,7 @@ from longshore.domain.arn import Arns
 from longshore.events.delivering import Delivering
 from longshore.events.firing import Firing
 from longshore.events.matching import Matching, prune
+from longshore.events.replaying import Replays
 from longshore.events.senders.bus import Buses
 from longshore.events.senders.job_queue import JobQueues
 from longshore.events.senders.queues import AwsClients, Queues, Topics
@@ -92,6 +93,7 @@ async def flowing(
         )
         matching = _Timed("events.matching", Matching(pool, arns).tick)
         sending = _Timed("events.delivering", delivering.tick)
+        replays = _Timed("events.replaying", Replays(pool, arns).tick)
         clock = _Timed("events.firing", Firing(pool, arns).tick)
         delivering.wake = sending.loop.wake
         pruning = Loop("events.pruning", partial(prune, pool), PRUNE_SECONDS)
@@ -111,13 +113,13 @@ async def flowing(
         listens = group.create_task(listener.run())
         loops = [
             group.create_task(one.run())
-            for one in (matching.loop, sending.loop, clock.loop, pruning)
+            for one in (matching.loop, sending.loop, clock.loop, replays.loop, pruning)
         ]
         try:
             yield watching
         finally:
             listens.cancel()
-            for one in (matching, sending, clock, pruning):
+            for one in (matching, sending, clock, replays, pruning):
                 one.stop()
             await asyncio.gather(*loops)
             await delivering.drain()

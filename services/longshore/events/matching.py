@@ -71,10 +71,10 @@ class Matching:
                     for rule in one.rules
                     for target in rule.targets
                 ]
-                if len(made) >= DELIVERIES and place + 1 < len(composed):
+                is_last = place + 1 == len(composed) or composed[place + 1].after != one.after
+                if len(made) >= DELIVERIES and is_last and place + 1 < len(composed):
                     end = one.after
-                    if composed[place + 1].after != end:
-                        break
+                    break
             await delivery.add(conn, made)
             await outbox.move_cursor(conn, end)
         MATCHED.inc(len(made))
@@ -86,15 +86,20 @@ class Matching:
         version = await outbox.rules_version(conn)
         if version == self._version:
             return
-        rules = []
-        for wanting in await outbox.wanting(conn):
-            try:
-                matcher = Matcher.of(wanting.pattern)
-            except InvalidRequest:
-                log.exception("rule.unreadable", bus=wanting.bus, rule=wanting.name)
-                continue
-            rules.append(MatchedRule(wanting.bus, wanting.name, matcher, wanting.targets))
-        self._rules, self._version = Candidates(rules), version
+        self._rules, self._version = Candidates(await read_rules(conn)), version
+
+
+async def read_rules(conn: Connection) -> list[MatchedRule]:
+    """The rules that wait for events, ready to be matched."""
+    rules = []
+    for wanting in await outbox.wanting(conn):
+        try:
+            matcher = Matcher.of(wanting.pattern)
+        except InvalidRequest:
+            log.exception("rule.unreadable", bus=wanting.bus, rule=wanting.name)
+            continue
+        rules.append(MatchedRule(wanting.bus, wanting.name, matcher, wanting.targets))
+    return rules
 
 
 #: For how long what was put in or happened to instances is kept, for archives and for who resumes.
