@@ -12,13 +12,14 @@ from longshore.events.matching import Matching, prune
 from longshore.events.replaying import Replays
 from longshore.events.senders.bus import Buses
 from longshore.events.senders.job_queue import JobQueues
+from longshore.events.senders.log_group import LogGroups
 from longshore.events.senders.queues import AwsClients, Queues, Topics
 from longshore.events.senders.webhook import Opener, Webhooks
 from longshore.events.watching import Watching
 from longshore.runtime.loop import Loop
 from longshore.state.listen import DELIVERIES, EVENT_RULES, EVENTS, Listener
 from longshore.state.pool import Pool
-from longshore.v1 import submission_service_pb2_grpc
+from longshore.v1 import cloudwatch_logs_service_pb2_grpc, submission_service_pb2_grpc
 
 #: Between looks when nothing tells of something to do.
 LOOK_SECONDS = 1.0
@@ -63,6 +64,7 @@ async def flowing(
     arns: Arns,
     opener: Opener,
     submission: submission_service_pb2_grpc.SubmissionServiceStub,
+    logs: cloudwatch_logs_service_pb2_grpc.CloudWatchLogsServiceStub,
     *,
     allows_private: bool,
 ) -> AsyncIterator[Watching]:
@@ -74,6 +76,7 @@ async def flowing(
         arns: of the installation.
         opener: reads secrets of connections.
         submission: takes the jobs of job queues.
+        logs: takes the lines of log groups.
         allows_private: whether webhooks may be in loopback and private networks.
     """
     watching = Watching(pool, arns)
@@ -86,6 +89,7 @@ async def flowing(
                 "api-destination": hooks,
                 "event-bus": Buses(pool),
                 "job-queue": JobQueues(submission, arns),
+                "log-group": LogGroups(logs, arns),
                 "sns": Topics(clients, arns),
                 "sqs": queues,
             },
