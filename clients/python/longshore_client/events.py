@@ -1,182 +1,113 @@
-"""Rules of events, and schedules: rules that submit a job by the clock."""
+"""Events as a stream, and what could not be delivered."""
 
-import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
-from longshore.v1 import event_bridge_service_pb2 as pb
-from longshore.v1 import job_definition_pb2, job_queue_pb2
+from longshore.backoff import Backoff
+from longshore.v1 import event_service_pb2
 from longshore_client import build
+from longshore_client.call import BACKOFF_FIRST_SECONDS, BACKOFF_LAST_SECONDS
 from longshore_client.connection import Connection
-from longshore_client.errors import LongshoreError, NotFound, PreconditionFailed
+from longshore_client.errors import Unavailable
 
-#: The target of a rule that `create_schedule` made.
-SCHEDULE_TARGET = "job"
+#: Tries to go on with a stream that broke, as long as nothing comes in between.
+TRIES = 8
+#: Dead letters sent anew with one call.
+RESENT = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event, and the position behind it."""
+
+    #: Where another stream goes on after this event.
+    position: str
+    #: JSON in EventBridge's shape.
+    text: str
 
 
 class EventCalls(Connection):
-    """The calls about rules of events."""
+    """The calls about events."""
 
-    async def list_rules(
-        self, *, prefix: str | None = None, bus: str | None = None
-    ) -> AsyncIterator[pb.Rule]:
-        """All rules of a bus, `default` if none is named, in order of their names."""
-        token = None
-        while True:
-            with build.well_formed():
-                request = pb.ListRulesRequest(
-                    name_prefix=prefix, event_bus_name=bus, next_token=token
-                )
-            response = await self._caller.unary(self._events.ListRules, request)
-            for rule in response.rules:
-                yield rule
-            if not response.next_token:
-                return
-            token = response.next_token
-
-    async def describe_rule(
-        self, name: str, *, bus: str | None = None
-    ) -> tuple[pb.DescribeRuleResponse, list[pb.Target]]:
-        """A rule and its targets.
-
-        Raises:
-            NotFound: there is none of that name.
-        """
-        with build.well_formed():
-            request = pb.DescribeRuleRequest(name=name, event_bus_name=bus)
-            listing = pb.ListTargetsByRuleRequest(rule=name, event_bus_name=bus)
-        rule = await self._caller.unary(self._events.DescribeRule, request)
-        response = await self._caller.unary(self._events.ListTargetsByRule, listing)
-        return rule, list(response.targets)
-
-    async def create_schedule(  # noqa: PLR0913 - each is a member
+    async def watch_events(
         self,
-        name: str,
-        expression: str,
+        pattern: str | None = None,
         *,
-        queue: str,
-        definition: str,
-        job_name: str | None = None,
-        command: Sequence[str] | None = None,
-        env: Mapping[str, str] | None = None,
-        parameters: Mapping[str, str] | None = None,
-        array_size: int | None = None,
-        attempts: int | None = None,
-        description: str | None = None,
-    ) -> str:
-        """Submits a job at each time of a schedule; returns the ARN of the rule that does.
+        after: str | None = None,
+        since: datetime | None = None,
+        follow: bool = True,
+        bus: str | None = None,
+    ) -> AsyncGenerator[Event, None]:
+        """Events in the order in which they were committed; a broken stream goes on where it broke.
 
         Args:
-            name: of the rule.
-            expression: `rate(5 minutes)` or `cron(0 10 ? * MON-FRI *)`, in UTC.
-            queue: the job queue.
-            definition: the job definition, NAME, NAME:REVISION or an ARN.
-            job_name: name of the jobs; the rule's by default.
-            command: in place of the definition's.
-            env: environment variables besides.
-            parameters: values of the definition's placeholders.
-            array_size: number of children, for array jobs.
-            attempts: tries in all.
-            description: what it is for.
+            pattern: in EventBridge's language; None for all events of the bus.
+            after: the position behind which to begin.
+            since: begin with events of this time and about a minute before; None: with now.
+            follow: go on with what is still to happen.
+            bus: its name; None for the default one.
 
         Raises:
-            InvalidRequest: something is malformed.
-            NotFound: there is no such queue or definition.
-            PreconditionFailed: there is a rule of that name.
+            Unavailable: the event service is away; while following, only after several tries.
         """
-        queue_arn = await self._queue_arn(queue)
-        await self._check_definition(definition)
-        target = pb.Target(id=SCHEDULE_TARGET, arn=queue_arn)
         with build.well_formed():
-            batch = pb.BatchParameters(job_definition=definition, job_name=job_name or name)
-            if array_size is not None:
-                batch.array_properties.size = array_size
-            if attempts is not None:
-                batch.retry_strategy.attempts = attempts
-            target.batch_parameters.CopyFrom(batch)
-            if said := _input(command, env, parameters):
-                target.input = json.dumps(said)
-            # It is not in force before it has its target.
-            rule = pb.PutRuleRequest(
-                name=name,
-                schedule_expression=expression,
-                state="DISABLED",
-                description=description,
+            request = event_service_pb2.WatchEventsRequest(
+                event_pattern=pattern,
+                after_position=after,
+                event_bus_name=bus,
+                until_now=not follow,
             )
-        await self._check_free(name)
-        made = await self._caller.unary(self._events.PutRule, rule, repeatable=False)
-        try:
-            await self._caller.unary(
-                self._events.PutTargets, pb.PutTargetsRequest(rule=name, targets=[target])
-            )
-            await self._caller.unary(self._events.EnableRule, pb.EnableRuleRequest(name=name))
-        except LongshoreError:
-            await self._remove(name, [SCHEDULE_TARGET])
-            raise
-        return str(made.rule_arn)
+            if since is not None:
+                request.since_time.FromDatetime(since)
+        backoff = Backoff(BACKOFF_FIRST_SECONDS, BACKOFF_LAST_SECONDS)
+        while True:
+            try:
+                async for answer in self._caller.stream(self._watch.WatchEvents, request):
+                    backoff.reset()
+                    request.after_position = answer.position
+                    if answer.event:
+                        yield Event(answer.position, answer.event)
+            except Unavailable:
+                if backoff.failures >= (TRIES if follow else 0):
+                    raise
+            else:
+                if not follow:
+                    return
+            await asyncio.sleep(backoff.delay())
 
-    async def delete_schedule(self, name: str) -> None:
-        """Deletes a rule that has a schedule, with its targets; jobs that it submitted go on.
+    async def list_dead_letters(
+        self, *, bus: str | None = None, rule: str | None = None, page_size: int | None = None
+    ) -> AsyncIterator[event_service_pb2.DeadLetter]:
+        """What could not be delivered, newest first, page after page.
 
-        Raises:
-            NotFound: there is no such rule.
-            PreconditionFailed: it is a rule without a schedule.
+        Args:
+            bus: of rules of this bus alone.
+            rule: of this rule alone.
+            page_size: letters of a page.
         """
-        rule, targets = await self.describe_rule(name)
-        if not rule.schedule_expression:
-            raise PreconditionFailed(f"Rule {name} has no schedule; it is a rule by a pattern.")
-        await self._remove(name, [target.id for target in targets])
-
-    async def _remove(self, name: str, targets: Sequence[str]) -> None:
-        if targets:
-            await self._caller.unary(
-                self._events.RemoveTargets, pb.RemoveTargetsRequest(rule=name, ids=targets)
+        with build.well_formed():
+            request = event_service_pb2.ListDeadLettersRequest(
+                event_bus_name=bus, rule=rule, page_size=page_size
             )
-        await self._caller.unary(self._events.DeleteRule, pb.DeleteRuleRequest(name=name))
+        while True:
+            response = await self._caller.unary(self._watch.ListDeadLetters, request)
+            for letter in response.letters:
+                yield letter
+            if not response.next_page_token:
+                return
+            request.page_token = response.next_page_token
 
-    async def _check_free(self, name: str) -> None:
-        try:
-            await self._caller.unary(self._events.DescribeRule, pb.DescribeRuleRequest(name=name))
-        except NotFound:
-            return
-        raise PreconditionFailed(f"There is a rule {name} already; delete it first.")
-
-    async def _queue_arn(self, queue: str) -> str:
-        with build.well_formed("jobQueue"):
-            request = job_queue_pb2.DescribeJobQueuesRequest(job_queues=[queue])
-        response = await self._caller.unary(self._submission.DescribeJobQueues, request)
-        if not response.job_queues:
-            raise NotFound(f"There is no job queue {queue}.")
-        return str(response.job_queues[0].job_queue_arn)
-
-    async def _check_definition(self, definition: str) -> None:
-        """Whether there is one that jobs can be made of, as far as that is known now."""
-        name, colon, _ = definition.rpartition("/")[2].partition(":")
-        with build.well_formed("jobDefinition"):
-            request = job_definition_pb2.DescribeJobDefinitionsRequest(
-                job_definitions=[definition] if colon else [],
-                job_definition_name=None if colon else name,
-                status=None if colon else "ACTIVE",
-                max_results=None if colon else 1,
-            )
-        response = await self._caller.unary(self._submission.DescribeJobDefinitions, request)
-        if not any(one.status == "ACTIVE" for one in response.job_definitions):
-            raise NotFound(f"There is no ACTIVE job definition {definition}.")
-
-
-def _input(
-    command: Sequence[str] | None,
-    env: Mapping[str, str] | None,
-    parameters: Mapping[str, str] | None,
-) -> dict[str, object]:
-    """What the job queue gets in place of the event: how jobs differ from the definition."""
-    overrides: dict[str, object] = {}
-    if command:
-        overrides["Command"] = list(command)
-    if env:
-        overrides["Environment"] = [
-            {"Name": name, "Value": value} for name, value in sorted(env.items())
-        ]
-    said: dict[str, object] = {"ContainerOverrides": overrides} if overrides else {}
-    if parameters:
-        said["Parameters"] = dict(parameters)
-    return said
+    async def resend_dead_letters(self, letter_ids: Sequence[int]) -> list[int]:
+        """Sends dead letters anew; returns those that were there."""
+        sent: list[int] = []
+        for start in range(0, len(letter_ids), RESENT):
+            with build.well_formed():
+                request = event_service_pb2.ResendDeadLettersRequest(
+                    letter_ids=letter_ids[start : start + RESENT]
+                )
+            # Who sends one twice sends what is there once.
+            response = await self._caller.unary(self._watch.ResendDeadLetters, request)
+            sent += response.letter_ids
+        return sent
