@@ -13,6 +13,7 @@ from prometheus_client import Counter, Gauge
 from longshore.domain.arn import Arns
 from longshore.domain.errors import InvalidRequest
 from longshore.domain.events.matching import Candidates, MatchedRule, Matcher, steps
+from longshore.domain.events.rule import ENABLED_WITH_READS
 from longshore.events.composing import compose
 from longshore.state.events import delivery, outbox
 from longshore.state.events.delivery import Lane, NewDelivery
@@ -42,6 +43,8 @@ class Matching:
         self._pool = pool
         self._arns = arns
         self._version = 0
+        #: When the last thing happened that was matched here.
+        self._last_at: datetime | None = None
         self._rules = Candidates(())
 
     async def tick(self) -> float | None:
@@ -52,7 +55,7 @@ class Matching:
                 LAG.set(0)
                 return None
             at, namespace = locked
-            happened = await outbox.read(conn, at, ROWS)
+            happened = await outbox.read(conn, at, ROWS, self._last_at)
             if not happened:
                 seconds, is_behind = await outbox.lag(conn, at)
                 LAG.set(seconds)
@@ -77,6 +80,7 @@ class Matching:
                     break
             await delivery.add(conn, made)
             await outbox.move_cursor(conn, end)
+        self._last_at = happened[-1].at
         MATCHED.inc(len(made))
         # There may be more, or some that an older transaction held up.
         return 0.0
@@ -98,7 +102,10 @@ async def read_rules(conn: Connection) -> list[MatchedRule]:
         except InvalidRequest:
             log.exception("rule.unreadable", bus=wanting.bus, rule=wanting.name)
             continue
-        rules.append(MatchedRule(wanting.bus, wanting.name, matcher, wanting.targets))
+        with_reads = wanting.state == ENABLED_WITH_READS
+        rules.append(
+            MatchedRule(wanting.bus, wanting.name, matcher, wanting.targets, with_reads=with_reads)
+        )
     return rules
 
 

@@ -56,7 +56,7 @@ class Replays:
 
     async def _go_on(self, conn: Connection, replay: Replaying) -> None:
         at = replay.position or await outbox.since(conn, replay.begin_at)
-        happened = await outbox.read(conn, at, ROWS)
+        happened = await outbox.read(conn, at, ROWS, replay.begin_at)
         if not happened or happened[0].at > replay.end_at + SLACK:
             await replaying.ended(conn, replay.name, COMPLETED)
             log.info("replay.completed", replay=replay.name)

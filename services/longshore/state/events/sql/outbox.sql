@@ -33,6 +33,7 @@ DELETE FROM event_marks WHERE at IN (SELECT at FROM event_marks WHERE at < $1 OR
 -- $1 transaction
 -- $2 number
 -- $3 how many rows at most
+-- $4 calls of this day and later: that of what comes first, and some days less
 SELECT * FROM (
     (SELECT xid, event_id, at, job_id, array_index, end_index, attempt, status, status_reason,
         NULL::text AS kind, NULL::text AS body
@@ -46,6 +47,13 @@ SELECT * FROM (
     WHERE (xid, event_id) >= ($1::bigint, $2::bigint)
         AND xid < (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint)
     ORDER BY xid, event_id LIMIT $3)
+    UNION ALL
+    -- Numbers of their own: no transaction writes them and the others.
+    (SELECT xid, number, at, NULL, NULL, NULL, NULL, NULL, NULL, 'API_CALL', record
+    FROM audit_records
+    WHERE (xid, number) >= ($1::bigint, $2::bigint) AND day >= $4::date
+        AND xid < (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint)
+    ORDER BY xid, number LIMIT $3)
 ) AS happened
 ORDER BY xid, event_id LIMIT $3;
 
