@@ -57,6 +57,9 @@ class Matching:
             at, namespace = locked
             happened = await outbox.read(conn, at, ROWS, self._last_at)
             if not happened:
+                if await outbox.begin_anew(conn):
+                    log.error("events.begun_anew", why="the database is in another cluster now")
+                    return 0.0
                 seconds, is_behind = await outbox.lag(conn, at)
                 LAG.set(seconds)
                 return HELD_UP_SECONDS if is_behind else None

@@ -47,6 +47,11 @@ async def move_cursor(conn: Connection, to: Position) -> None:
     await conn.execute(_SQL["move_cursor"], to.xid, to.number, to.part)
 
 
+async def begin_anew(conn: Connection) -> bool:
+    """Begins with now where the cursor is another cluster's; whether it did."""
+    return await conn.fetchval(_SQL["begin_anew"]) is not None
+
+
 async def since(conn: Connection, at: datetime) -> Position:
     """A position behind which is all that happened after a time, and perhaps more."""
     row = await conn.fetchrow(_SQL["mark"], at)
