@@ -150,9 +150,10 @@ async def test_a_target_that_is_not_there_is_refused_alone(events: EventStand) -
     gone = [
         {"Id": "bus", "Arn": f"{ARN}:event-bus/gone"},
         {"Id": "api", "Arn": f"{ARN}:api-destination/gone/00000000-0000-0000-0000-000000000000"},
+        {"Id": "else", "Arn": "arn:aws:events:us-east-1:999999999999:event-bus/default"},
     ]
     answer = await events("PutTargets", Rule="r", Targets=[JOB, *gone])
-    assert [entry["TargetId"] for entry in answer["FailedEntries"]] == ["bus", "api"]
+    assert [entry["TargetId"] for entry in answer["FailedEntries"]] == ["bus", "api", "else"]
     assert {entry["ErrorCode"] for entry in answer["FailedEntries"]} == {
         "ResourceNotFoundException"
     }
@@ -269,6 +270,14 @@ async def test_a_wrong_target_is_refused_by_its_member(events: EventStand) -> No
         error = await refused(events, "PutTargets", Rule="r", Targets=[target])
         assert (error.fields["member"], says in error.message) == (member, True), error.message
     assert await events("ListTargetsByRule", Rule="r") == {}
+
+
+async def test_a_header_that_is_long_and_wrong_is_refused_at_once(events: EventStand) -> None:
+    await events("PutRule", Name="r", EventPattern=PATTERN)
+    http = {"HeaderParameters": {"X-A": " " * 511 + "\x7f"}}
+    target = {"Id": "a", "Arn": f"{ARN}:api-destination/d/x", "HttpParameters": http}
+    error = await refused(events, "PutTargets", Rule="r", Targets=[target])
+    assert error.fields["member"] == "Targets[0].HttpParameters.HeaderParameters.X-A"
 
 
 async def test_how_many_targets_a_request_has(events: EventStand) -> None:
