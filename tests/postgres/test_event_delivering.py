@@ -1,7 +1,6 @@
 """Deliveries to real receivers: once answered they are over, otherwise tried again or given up."""
 
 import asyncio
-import base64
 import json
 import uuid
 from collections.abc import AsyncIterator
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 from support.receiver import receiving
+from support.targets import destination, targeted
 
 from longshore.domain.arn import Arns
 from longshore.domain.checks import Json
@@ -23,7 +23,6 @@ from longshore.state.events.delivery import Delivery, Lane, NewDelivery, TargetR
 from longshore.state.pool import Pool, open_pool, transaction
 
 ARNS = Arns("123456789012", "us-east-1")
-SECRET = "whsec_" + base64.b64encode(b"s" * 32).decode()
 
 
 @pytest.fixture
@@ -39,51 +38,6 @@ class Opened:
     async def open(self, secret: bytes) -> Json:
         opened: Json = json.loads(secret)
         return opened
-
-
-async def destination(
-    pool: Pool, url: str, name: str = "d", *, key: str = SECRET, rate: int = 1_000, **given: Any
-) -> Lane:
-    """A rule whose target is an API destination."""
-    ident = uuid.uuid4()
-    arn = f"arn:aws:events:us-east-1:123456789012:api-destination/{name}/{ident}"
-    async with transaction(pool) as conn:
-        await conn.execute(
-            "INSERT INTO event_connections (name, connection_id, authorization_type, parameters, "
-            "secret) VALUES ($1, $2, 'API_KEY', $3, $4)",
-            name,
-            uuid.uuid4(),
-            {"ApiKeyAuthParameters": {"ApiKeyName": "x-key"}},
-            json.dumps({"ApiKeyAuthParameters/ApiKeyValue": key}).encode(),
-        )
-        await conn.execute(
-            "INSERT INTO event_api_destinations (name, destination_id, connection, endpoint, "
-            "http_method, rate_limit) VALUES ($1, $2, $1, $3, 'POST', $4)",
-            name,
-            ident,
-            url,
-            rate,
-        )
-    return await targeted(pool, "api-destination", arn, name, **given)
-
-
-async def targeted(pool: Pool, kind: str, arn: str, rule: str = "r", **given: Any) -> Lane:
-    """A rule with one target."""
-    async with transaction(pool) as conn:
-        await conn.execute(
-            "INSERT INTO event_rules (bus, name, pattern, state) "
-            "VALUES ('default', $1, '{\"source\":[\"s\"]}', 'ENABLED')",
-            rule,
-        )
-        await conn.execute(
-            "INSERT INTO event_targets (bus, rule, target_id, kind, arn, target) "
-            "VALUES ('default', $1, 't', $2, $3, $4)",
-            rule,
-            kind,
-            arn,
-            {"Id": "t", "Arn": arn, **given},
-        )
-    return Lane("default", rule, "t")
 
 
 def event(number: int = 0, **more: Any) -> Json:

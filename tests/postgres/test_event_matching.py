@@ -10,6 +10,7 @@ from typing import Any
 import asyncpg
 import pytest
 from support.scheduling import Ended, Stand, scheduler_stand
+from support.targets import rule
 
 from longshore.domain.arn import Arns
 from longshore.domain.checks import Json
@@ -27,24 +28,6 @@ async def pool(database_url: str) -> AsyncIterator[Pool]:
     pool = await open_pool(database_url)
     yield pool
     await pool.close()
-
-
-async def rule(
-    pool: Pool, pattern: Json, name: str = "r", *, bus: str = "default", targets: int = 1
-) -> None:
-    """A rule with some targets."""
-    async with transaction(pool) as conn:
-        await conn.execute(
-            "INSERT INTO event_rules (bus, name, pattern, state) VALUES ($1, $2, $3, 'ENABLED')",
-            bus,
-            name,
-            json.dumps(pattern),
-        )
-        await conn.executemany(
-            "INSERT INTO event_targets (bus, rule, target_id, kind, arn, target) "
-            "VALUES ($1, $2, $3, 'sqs', 'arn', '{}')",
-            [(bus, name, str(number)) for number in range(targets)],
-        )
 
 
 async def settle(matching: Matching) -> None:

@@ -36,9 +36,9 @@ class Receiver:
         self.status = status or 200
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
-    async def until(self, count: int) -> None:
+    async def until(self, count: int, seconds: float = 15.0) -> None:
         """Waits for so many calls in all."""
-        async with asyncio.timeout(15), self._came:
+        async with asyncio.timeout(seconds), self._came:
             await self._came.wait_for(lambda: len(self.calls) >= count)
 
 

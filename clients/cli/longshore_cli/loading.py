@@ -56,6 +56,7 @@ ENTRIES = {
     "cost": Entry("capacity", "Show what instances cost so far, in US dollars."),
     "instances": Entry("instance", "List instances, the newest order first."),
     "instance": Entry("instance", "One instance.", is_group=True),
+    "audit": Entry("audit", "Who called what, the newest first.", is_group=True),
     "image": Entry("image", "Container images.", is_group=True),
     "events": Entry("events", "Print events as they happen, or those of a time before."),
     "dead-letter": Entry("dead_letter", "Events that could not be delivered.", is_group=True),

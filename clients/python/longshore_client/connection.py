@@ -4,6 +4,8 @@ from types import TracebackType
 from typing import Self
 
 from longshore.v1 import (
+    audit_service_pb2_grpc,
+    cloud_trail_service_pb2_grpc,
     event_bridge_service_pb2_grpc,
     event_service_pb2_grpc,
     image_service_pb2_grpc,
@@ -57,6 +59,7 @@ class Connection:
         ]
         submission, scheduler, scaler, provisioning, logs, events = self._channels
         self._submission = submission_service_pb2_grpc.SubmissionServiceStub(submission)
+        self._audit = audit_service_pb2_grpc.AuditServiceStub(submission)
         self._control = job_control_service_pb2_grpc.JobControlServiceStub(submission)
         self._images = image_service_pb2_grpc.ImageServiceStub(submission)
         self._scheduler = scheduler_service_pb2_grpc.SchedulerServiceStub(scheduler)
@@ -65,6 +68,7 @@ class Connection:
         self._logs = log_service_pb2_grpc.LogServiceStub(logs)
         self._events = event_bridge_service_pb2_grpc.EventBridgeServiceStub(events)
         self._watch = event_service_pb2_grpc.EventServiceStub(events)
+        self._trail = cloud_trail_service_pb2_grpc.CloudTrailServiceStub(events)
 
     async def close(self) -> None:
         """Closes the channels; calls under way end at once."""

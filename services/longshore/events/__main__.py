@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator
+from functools import partial
 
 import structlog
 
@@ -20,15 +21,22 @@ from longshore.events.sealing import Sealer
 from longshore.events.senders.opening import Openings
 from longshore.events.servicer import EventBridgeServicer, UseCases
 from longshore.events.targets import Targets
+from longshore.events.trail import Trail
+from longshore.events.trail_servicer import CloudTrailServicer
 from longshore.events.watching import Watching
+from longshore.rpc.audit import CallAudit, Installation
 from longshore.rpc.channel import open_channel
 from longshore.rpc.server import GrpcServer
 from longshore.runtime.loop import Loop
 from longshore.runtime.metrics import serve_metrics
 from longshore.runtime.process import run_until_stopped
+from longshore.runtime.recorder import Recorder
+from longshore.state.audit import audit_record
 from longshore.state.health import is_ready
 from longshore.state.pool import Pool, open_pool
 from longshore.v1 import (
+    cloud_trail_service_pb2,
+    cloud_trail_service_pb2_grpc,
     event_bridge_service_pb2,
     event_bridge_service_pb2_grpc,
     event_service_pb2,
@@ -40,6 +48,7 @@ log = structlog.get_logger()
 
 SERVICE = event_bridge_service_pb2.DESCRIPTOR.services_by_name["EventBridgeService"].full_name
 EVENTS = event_service_pb2.DESCRIPTOR.services_by_name["EventService"].full_name
+TRAIL = cloud_trail_service_pb2.DESCRIPTOR.services_by_name["CloudTrailService"].full_name
 HEALTH_SECONDS = 1.0
 RETRY_SECONDS = 1.0
 
@@ -67,7 +76,18 @@ async def serving(config: EventsConfig, pool: Pool) -> AsyncIterator[GrpcServer]
 async def _serving(
     config: EventsConfig, pool: Pool, watching: Watching
 ) -> AsyncIterator[GrpcServer]:
-    server = GrpcServer(config.address)
+    recorder = Recorder(partial(audit_record.write, pool))
+    calls = CallAudit(
+        recorder,
+        Installation(config.arns.account, config.arns.region, config.audit.gateways),
+        with_reads=config.audit.reads,
+    )
+    server = GrpcServer(config.address, calls)
+    server.add(
+        cloud_trail_service_pb2_grpc.add_CloudTrailServiceServicer_to_server,
+        CloudTrailServicer(config.arns, Trail(pool)),
+        TRAIL,
+    )
     server.add(
         event_service_pb2_grpc.add_EventServiceServicer_to_server,
         EventServicer(pool, watching),
@@ -83,7 +103,7 @@ async def _serving(
         await server.set_serving(await is_ready(pool))
 
     health = Loop("events.health", report_health, HEALTH_SECONDS)
-    async with asyncio.TaskGroup() as group, server:
+    async with recorder.running(), asyncio.TaskGroup() as group, server:
         loop = group.create_task(health.run())
         await report_health()
         yield server

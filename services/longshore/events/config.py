@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 from longshore.domain.arn import Arns
-from longshore.runtime.config import Settings, installation
+from longshore.runtime.config import AuditSettings, Settings, installation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +25,8 @@ class EventsConfig:
     allows_private: bool
     #: The file with the key of connections' secrets.
     key_path: Path
+    #: What is recorded of calls.
+    audit: AuditSettings = field(default_factory=AuditSettings)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -38,6 +40,7 @@ class EventsConfig:
           private addresses; those of a machine's metadata they never may;
         - LONGSHORE_EVENTS_KEY_FILE (events.key in LONGSHORE_DATA_DIR, ~/.longshore): has the key
           of the secrets of connections; made when there is none.
+        - LONGSHORE_AUDIT_READS, LONGSHORE_AUDIT_GATEWAYS: what is recorded of calls.
         """
         settings = Settings(environ)
         return cls(
@@ -55,4 +58,5 @@ class EventsConfig:
                 "LONGSHORE_EVENTS_KEY_FILE",
                 settings.directory("LONGSHORE_DATA_DIR", Path("~/.longshore")) / "events.key",
             ),
+            audit=settings.audit(),
         )

@@ -15,15 +15,17 @@ import hashlib
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from itertools import islice
 from pathlib import Path
 from urllib.parse import quote, unquote
 
 import structlog
 
-from longshore.domain.errors import InvalidRequest, OutOfRange
+from longshore.domain.errors import InvalidRequest, LongshoreError, OutOfRange, Unavailable
 from longshore.domain.log_group import AGENTS, GROUP, JOBS, is_attempts
+from longshore.logs.archive import MARK, Archive, archived_size
+from longshore.logs.archiving import Archiver
 from longshore.logs.catalogue import Catalogue, Group
 from longshore.logs.marks import Marks
 from longshore.logs.paging import View
@@ -48,7 +50,9 @@ class Log:
     Every look at the disk is taken on a thread, and changes come one after another.
     """
 
-    def __init__(self, path: Path, group: str, name: str, whole_name: str) -> None:
+    def __init__(
+        self, path: Path, group: str, name: str, whole_name: str, archive: Archive | None = None
+    ) -> None:
         """Looks at what is stored; to be called on a thread.
 
         Args:
@@ -56,8 +60,10 @@ class Log:
             group: its group.
             name: its name.
             whole_name: what the file's name is of.
+            archive: where it is read once its file has gone.
         """
         self.path = path
+        self._archive = archive
         self._whole_name = whole_name
         self.group = group
         self.name = name
@@ -70,7 +76,9 @@ class Log:
         try:
             stat = path.stat()
         except FileNotFoundError:
-            self.size = -1
+            # Whoever only asks for it does not wait for the archive.
+            self.size = archived_size(path)
+            self.marks.take_up(self.stored)
         else:
             self.size = stat.st_size
             try:
@@ -101,11 +109,18 @@ class Log:
         return View(self.read, self.marks, self.stored, complete)
 
     def read(self, begin: int, end: int) -> bytes:
-        """Bytes from a position to another, as far as they are there; to be called on a thread."""
+        """Bytes from a position to another, as far as they are there; to be called on a thread.
+
+        Raises:
+            NotFound: it has gone from the disk and from the archive.
+            Unavailable: the archive, which has it, does not answer.
+        """
         try:
             file = os.open(self.path, os.O_RDONLY)
         except FileNotFoundError:
-            return b""  # deleted meanwhile
+            if self._archive is None or archived_size(self.path) < 0:
+                return b""  # deleted meanwhile
+            return self._archive.read_on_thread(self.path, begin, end)
         try:
             return os.pread(file, max(0, end - begin), begin)
         finally:
@@ -182,9 +197,15 @@ class Log:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def delete(self) -> None:
-        """Deletes what is stored. Whoever follows it waits on for what is stored anew."""
+    async def delete(self, archiver: Archiver | None) -> None:
+        """Deletes what is stored. Whoever follows it waits on for what is stored anew.
+
+        Raises:
+            Unavailable: the archive, which has it, does not let it go.
+        """
         async with self._changing:
+            if archiver is not None and not await archiver.delete([self.path]):
+                raise Unavailable("The store of complete logs does not let go of it; try again.")
             await asyncio.to_thread(delete_files, [self.path])
             self.size, self.complete = -1, False
             self.marks = Marks(self.path)
@@ -193,9 +214,16 @@ class Log:
 class LogStore:
     """All logs of the service."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, archiver: Archiver | None = None) -> None:
+        """Opens a directory of logs.
+
+        Args:
+            directory: where they are; made if need be.
+            archiver: takes those that are complete.
+        """
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._directory = directory
+        self._archiver = archiver
         self.catalogue = Catalogue(directory / "catalogue.db")
         self._logs: OrderedDict[tuple[str, str], Log] = OrderedDict()
         self._looking: dict[tuple[str, str], asyncio.Future[Log]] = {}
@@ -243,6 +271,8 @@ class LogStore:
             self.catalogue.note(group, log.name, events, log.stored, complete=log.complete)
             for watcher in list(self._watchers):
                 watcher(log, begin)
+        if log.complete and not before[1] and self._archiver is not None:
+            self._archiver.take(log.path)
 
     async def create(self, log: Log) -> bool:
         """Creates a log that callers write; returns whether there was none."""
@@ -253,7 +283,7 @@ class LogStore:
     async def delete(self, group: Group, names: Collection[str]) -> None:
         """Deletes logs of a group."""
         for name in names:
-            await (await self.log(name, group.name)).delete()
+            await (await self.log(name, group.name)).delete(self._archiver)
         await self.catalogue.remove(group, names)
 
     async def _group(self, name: str) -> Group:
@@ -272,11 +302,16 @@ class LogStore:
 
     async def take_stock(self) -> None:
         """Puts on record what is not, after an end that was not in order."""
-        count = 0
+        count = missed = 0
         for folder in await asyncio.to_thread(lambda: self.folders):
             for group, name in await asyncio.to_thread(_names, folder):
-                count += await self._take_stock(group, name)
-        self.catalogue.is_whole = True
+                try:
+                    count += await self._take_stock(group, name)
+                except LongshoreError as error:
+                    log.warning("catalogue.not_read", stream=name, error=str(error))
+                    missed += 1
+        # What an archive that is away did not let be read is looked at after the next start.
+        self.catalogue.is_whole = not missed
         if count:
             log.info("catalogue.found", count=count)
 
@@ -298,6 +333,18 @@ class LogStore:
     def folders(self) -> list[Path]:
         """Where the files are."""
         return sorted(path for path in self._directory.iterdir() if path.is_dir())
+
+    async def expire(self, paths: Collection[Path]) -> int:
+        """Deletes logs whose time is over; returns how many.
+
+        Those that somebody reads, or that the archive does not let go, stay for a later pass.
+        """
+        free = set(paths) - {log.path for log in self._logs.values() if log.in_use}
+        if self._archiver is not None:
+            free = await self._archiver.delete(free)
+        gone = await self.forget(free)
+        await asyncio.to_thread(delete_files, gone)
+        return len(gone)
 
     async def forget(self, paths: Collection[Path]) -> set[Path]:
         """Forgets logs whose files are about to go; returns those of which nobody reads."""
@@ -321,7 +368,8 @@ class LogStore:
     def _look(self, key: tuple[str, str]) -> asyncio.Future[Log]:
         looking = self._looking.get(key)
         if looking is None:
-            looking = asyncio.ensure_future(asyncio.to_thread(Log, *self._place(*key)))
+            archive = None if self._archiver is None else self._archiver.archive
+            looking = asyncio.ensure_future(asyncio.to_thread(Log, *self._place(*key), archive))
             self._looking[key] = looking
             looking.add_done_callback(lambda _: self._looking.pop(key))
         return looking
@@ -377,23 +425,37 @@ def delete_files(paths: Collection[Path]) -> None:
     """Deletes logs; to be called on a thread."""
     for path in paths:
         # The mark last: without it half a log would look like all of it that there is so far.
-        for suffix in (_LOG, _MARKS, _NAME, _COMPLETE):
+        for suffix in (_LOG, _MARKS, _NAME, MARK, _COMPLETE):
             path.with_suffix(suffix).unlink(missing_ok=True)
 
 
 def _names(folder: Path) -> list[tuple[str, str]]:
     with os.scandir(folder) as entries:
-        logs = [folder / entry.name for entry in entries if entry.name.endswith(_LOG)]
+        names = [entry.name for entry in entries]
+    # Of some the archive alone has what is stored.
+    stems = {os.path.splitext(name)[0] for name in names if name.endswith((_LOG, MARK))}  # noqa: PTH122 - a name, no path
+    logs = (folder / f"{stem}{_LOG}" for stem in sorted(stems))
     return [named for named in map(name_of, logs) if named is not None]
 
 
 def _times(log: Log) -> tuple[int, int] | None:
     """Times of a log's first and last event."""
-    blocks = log.view.forward(0)
+    first = next(_events_from(log, 0), None)
+    if first is None:
+        return None
+    latest = max(log.marks.latest, first)
+    # Of one that was only taken up, what is behind the last mark was not looked at.
+    for at in _events_from(log, log.marks.at(log.marks.count - 1).position):
+        latest = max(latest, at)
+    return first, latest
+
+
+def _events_from(log: Log, position: int) -> Iterator[int]:
+    """Times of events from a position on."""
+    blocks = log.view.forward(position)
     while (block := blocks.block()) is not None:
-        if block:
-            return block[0].event.timestamp, log.marks.latest
-    return None
+        for stored in block:
+            yield stored.event.timestamp
 
 
 def _write(path: Path, data: bytes, offset: int, *, durable: bool) -> None:
