@@ -1,5 +1,6 @@
 """What EventBridge's API sets, over gRPC on a real database: each operation, and how it refuses."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -451,6 +452,16 @@ async def test_a_connection_is_changed_member_by_member(events: EventStand, key_
         *("DescribeConnection", "UpdateConnection", "DeauthorizeConnection", "DeleteConnection"),
     ):
         assert isinstance(await refused(events, operation, Name="c"), NotFound)
+
+
+async def test_secrets_whose_key_is_lost_are_set_anew(events: EventStand, key_path: Path) -> None:
+    await events("CreateConnection", Name="c", AuthorizationType="BASIC", AuthParameters=BASIC)
+    await asyncio.to_thread(key_path.unlink)
+    name = {"BasicAuthParameters": {"Username": "you"}}
+    error = await refused(events, "UpdateConnection", Name="c", AuthParameters=name)
+    assert "set the secrets anew with UpdateConnection" in error.message
+    await events("UpdateConnection", Name="c", AuthParameters=BASIC)
+    assert await secret_of(events, "c", key_path) == {"BasicAuthParameters/Password": "hush-1"}
 
 
 WRONG_CONNECTIONS: list[tuple[Json, str]] = [
