@@ -171,8 +171,18 @@ async def a_stand(database_url: str) -> AsyncIterator[Stand]:
             await stand.join(answers=lambda _: Ended())
         with capture_logs() as logs:
             yield stand
+            await settled(stand)
         bad = [e for e in logs if e["event"] in ("memory.loaded", "loop.failed")]
         assert not bad, bad
+
+
+async def settled(stand: Stand) -> None:
+    """Waits until what failed last has been made up for: all records agree."""
+    async with asyncio.timeout(DEADLINE):
+        while True:
+            with contextlib.suppress(AssertionError):
+                return await stand.check()
+            await asyncio.sleep(0.01)
 
 
 async def within(stand: Stand, scene: Scene, name: str = "nothing", ends: Ends = WELL) -> None:

@@ -60,12 +60,14 @@ class AgentConfig:
     metadata_seconds: float = 5.0
     account: str = "123456789012"
     region: str = "us-east-1"
+    jobs_otlp_endpoint: str = ""
     job_roles: str = "none"
     sts_region: str = "us-east-1"
     sts_endpoint_url: str = ""
     secrets: SecretsFile
     aws_region: str = "us-east-1"
     file_systems: FileSystems = AMAZON
+    engine_log: str = "auto"
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -99,6 +101,9 @@ class AgentConfig:
           container properties ask for;
         - LONGSHORE_LOG_DRAIN_SECONDS (30): how long a drained agent waits for the log service;
         - LONGSHORE_AGENT_METRICS_ADDRESS: `host:port` of Prometheus metrics; none unless set;
+        - LONGSHORE_JOBS_OTLP_ENDPOINT: URL of an OpenTelemetry collector that jobs get as
+          OTEL_EXPORTER_OTLP_ENDPOINT, with what they are in OTEL_RESOURCE_ATTRIBUTES, unless they
+          set these themselves; none unless set;
         - LONGSHORE_METADATA (none): `ec2` where EC2's metadata service says when the instance will
           be taken away; LONGSHORE_METADATA_ENDPOINT and LONGSHORE_METADATA_SECONDS (5): where it
           is, and how often it is asked;
@@ -115,7 +120,10 @@ class AgentConfig:
           AWS_REGION, AWS_DEFAULT_REGION, else LONGSHORE_REGION;
         - LONGSHORE_FILE_SYSTEMS: NFS servers behind the ids in `efsVolumeConfiguration`, as
           `ID=HOST:/DIRECTORY`, separated by commas; any other id is Amazon EFS's, in the region
-          that parameters are of.
+          that parameters are of;
+        - LONGSHORE_ENGINE_LOG (auto): where the engine's own log is that goes to the log service
+          beside the agent's: an absolute path, or `auto` for the systemd journal of docker.service,
+          else /var/log/docker.log, where they can be read; `none`: nowhere.
         """
         settings = Settings(environ)
         data_dir = settings.directory("LONGSHORE_DATA_DIR", Path("~/.longshore/agent"))
@@ -165,6 +173,7 @@ class AgentConfig:
             process_lenient=settings.flag("LONGSHORE_PROCESS_LENIENT", False),
             log_drain_seconds=settings.seconds("LONGSHORE_LOG_DRAIN_SECONDS", 30, 0, 3600),
             metrics_address=settings.host_port("LONGSHORE_AGENT_METRICS_ADDRESS", ""),
+            jobs_otlp_endpoint=_url(settings, "LONGSHORE_JOBS_OTLP_ENDPOINT"),
             metadata=settings.choice("LONGSHORE_METADATA", METADATA, "none"),
             metadata_endpoint=settings.text("LONGSHORE_METADATA_ENDPOINT", EC2_ENDPOINT),
             metadata_seconds=settings.seconds("LONGSHORE_METADATA_SECONDS", 5, 0.05, 60),
@@ -176,6 +185,7 @@ class AgentConfig:
             secrets=secrets_file(settings),
             aws_region=aws_region,
             file_systems=FileSystems(aws_region, _exports(settings)),
+            engine_log=_engine_log(settings),
         )
 
 
@@ -189,6 +199,14 @@ def _exports(settings: Settings) -> dict[str, tuple[str, str]]:
         file_system, host, root = match.groups()
         found[file_system] = host, root
     return found
+
+
+def _engine_log(settings: Settings) -> str:
+    name = "LONGSHORE_ENGINE_LOG"
+    place = settings.text(name, "auto")
+    if place not in ("auto", "none") and not place.startswith("/"):
+        raise ConfigError(f"{name} is {place!r}; it must be auto, none or an absolute path.")
+    return place
 
 
 def _url(settings: Settings, name: str) -> str:

@@ -9,6 +9,7 @@ from prometheus_client import Counter, Gauge
 
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.job.changes import Changes
+from longshore.domain.job.job import JobKey
 from longshore.domain.job.life import Allowance
 from longshore.domain.job.record import AttemptReport, LiveAttempt
 from longshore.scheduler.admission import admit
@@ -64,6 +65,8 @@ class Outcome:
     more: bool = False
     #: Whether something changed.
     busy: bool = False
+    #: Jobs, children and parents that became final.
+    ended: list[JobKey] = field(default_factory=list)
 
 
 class Tick:
@@ -146,6 +149,7 @@ class Tick:
         self._agents.settle_notices(notice for notice in notices if notice not in late)
         self._agents.settle_healths(healths)
         measure(changes.tally)
+        outcome.ended = changes.ended
         ENDED.inc(len(moved))
         PLACED.inc(len(outcome.placed.attempts))
         LIVE.set(len(memory.live))

@@ -480,6 +480,7 @@ def _new_job(draft: _Draft, shapes: Mapping[state.ShapeKey, int]) -> state.NewJo
         depends_on=call.waits_for,
         share=call.share,
         units=draft.stored.units,
+        trace=call.trace,
     )
 
 

@@ -273,7 +273,9 @@ async def test_a_compressed_body_stays_as_it_is(stack: Any, host: str) -> None:
     """A megabyte may come out as a gigabyte, even for a request that is refused anyway."""
     packing = zlib.compressobj(9, zlib.DEFLATED, 31)
     block = b"a" * 1024 * 1024
-    packed = b"".join(packing.compress(block) for _ in range(900)) + packing.flush()
+    # After a full flush the next block is packed as the one before it.
+    packed, again = (packing.compress(block) + packing.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
+    packed += again * 899
     assert len(packed) < 1024 * 1024
     headers = {"Host": host, "Content-Encoding": "gzip"}
     before = time.process_time()
@@ -449,6 +451,16 @@ async def test_metrics_and_log_line_without_values(stack: Any) -> None:
     assert line["operation"] == "SubmitJob"
     assert line["request_id"] == request_id
     assert "hunter2" not in json.dumps(logs)
+
+
+async def test_a_caller_s_place_in_a_trace_goes_on_and_what_is_none_does_not(stack: Any) -> None:
+    parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    for given, expected in ((parent, parent), (parent + "-x", None), ("\u00e9" * 55, None)):
+        headers = {"TraceParent": given, "tracestate": "a=1"}
+        async with stack.http("POST", "/v1/listjobs", json={}, headers=headers) as response:
+            assert response.status == 200
+        assert stack.last.metadata.get("traceparent") == expected
+        assert stack.last.metadata.get("tracestate") == ("a=1" if expected else None)
 
 
 async def test_stops_after_the_calls_in_hand(stack: Any) -> None:

@@ -125,7 +125,7 @@ def trial_config(
     return {"Image": image, "Labels": labels, "HostConfig": host}
 
 
-def container_config(
+def container_config(  # noqa: PLR0913 - a container has that many sides
     assignment: pb.Assignment,
     *,
     instance_id: str,
@@ -135,6 +135,7 @@ def container_config(
     limits: Limits,
     variables: dict[str, str],
     secrets: SecretValues = NO_SECRETS,
+    otlp_endpoint: str = "",
 ) -> dict[str, Any]:
     """The container of an attempt.
 
@@ -147,6 +148,7 @@ def container_config(
         limits: the instance's own.
         variables: by which the container finds the agent's endpoint; nothing else may set them.
         secrets: the values of the attempt's secrets.
+        otlp_endpoint: of a collector that the job may send what it measures to.
 
     Raises:
         StepFailed: a member cannot be honoured.
@@ -156,7 +158,8 @@ def container_config(
     own_labels = labels(assignment, instance_id, surroundings.name, surroundings.position)
     if gpu_ids:
         own_labels[GPUS_LABEL] = ",".join(gpu_ids)
-    env = environment(assignment, compute_environment, secrets.environment) | variables
+    env = environment(assignment, compute_environment, secrets.environment, otlp_endpoint)
+    env |= variables
     config: dict[str, Any] = {
         "Image": container.image,
         "Env": [f"{name}={value}" for name, value in env.items()],

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from longshore.domain.consumable import Units, from_text, to_text
 from longshore.domain.environment import QueueFacts
+from longshore.domain.job.trace import TraceParent
 from longshore.domain.request.submission import Definition, Dependency, KnownJob
 from longshore.domain.resources import Resources
 from longshore.state.pool import Connection
@@ -103,6 +104,8 @@ class NewJob:
     depends_on: Sequence[Dependency]
     share: str | None = None
     units: Units = ()
+    #: The span that it was submitted from.
+    trace: TraceParent | None = None
 
 
 async def lock_queues(conn: Connection, names: Sequence[str]) -> dict[str, QueueFacts]:
@@ -219,6 +222,8 @@ async def insert_jobs(conn: Connection, jobs: Sequence[NewJob]) -> set[uuid.UUID
         [json.dumps(dict(job.tags)) if job.tags else "{}" for job in jobs],
         [job.share for job in jobs],
         [job.task for job in jobs],
+        [job.trace.text if job.trace else None for job in jobs],
+        [job.trace.state or None if job.trace else None for job in jobs],
     )
     stored = {row["job_id"] for row in rows}
     edges = [
