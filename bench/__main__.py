@@ -12,6 +12,8 @@ BENCHES = (
     "capacity.py",
     "records.py",
     "endpoint.py",
+    "events.py",
+    "event_pattern.py",
     "log_reading.py",
 )
 

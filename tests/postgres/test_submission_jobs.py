@@ -333,7 +333,7 @@ async def test_a_job_shows_its_attempts(stand: Stand) -> None:
     assert ended["container"]["logStreamName"].endswith("1")
     assert shown["container"]["taskArn"].endswith(f"/{2:032x}")
     assert "exitCode" not in shown["container"]
-    assert ":container-instance/AWSBatch-ce-" in shown["container"]["containerInstanceArn"]
+    assert ":container-instance/ce_Batch_" in shown["container"]["containerInstanceArn"]
     await stand.conn.execute("DELETE FROM attempts WHERE attempt = 2")
     await stand.conn.execute("UPDATE jobs SET status = 'RUNNABLE', started_at = NULL")
     assert "taskArn" not in (await stand.describe(job))["container"]

@@ -24,7 +24,7 @@ from longshore.gateway.config import GatewayConfig
 from longshore.gateway.fault import BATCH, Fault, Names
 from longshore.gateway.operation import Operation, Operations
 from longshore.gateway.origin import is_known, is_own
-from longshore.gateway.signature import signed_region
+from longshore.gateway.recording import Recording, metadata
 from longshore.rpc.errors import from_rpc_error
 from longshore.runtime.metrics import exposition
 from longshore.runtime.tracing import continued
@@ -58,16 +58,31 @@ class _FaultError(Exception):
         self.answer = answer
 
 
+class _BehindError(Exception):
+    """Ends a request as the service behind it did, which has it on record."""
+
+    def __init__(self, error: LongshoreError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
 class Gateway:
     """Answers all requests of one listener."""
 
-    def __init__(self, config: GatewayConfig, channels: Mapping[str, grpc.aio.Channel]) -> None:
+    def __init__(
+        self,
+        config: GatewayConfig,
+        channels: Mapping[str, grpc.aio.Channel],
+        recording: Recording,
+    ) -> None:
         """Makes a gateway.
 
         Args:
             config: the settings.
             channels: to each of `SERVICES`, by its name.
+            recording: takes down what is refused here.
         """
+        self._recording = recording
         self._config = config
         self._operations = Operations(s for services in SERVICES.values() for s in services)
         self._hosts = config.known_hosts
@@ -129,26 +144,35 @@ class Gateway:
         operation = found if isinstance(found, Operation) else None
         name = operation.name if operation else NO_OPERATION
         names = operation.names if operation else BATCH
+        own: Fault | None = None
         IN_HAND.inc()
         with structlog.contextvars.bound_contextvars(operation=name, request_id=request_id):
             try:
-                refused = self._refused(request)
-                if refused is not None:
-                    response = refusal(refused)
+                own = self._refused(request)
+                if own is not None:
+                    response = refusal(own)
                 elif isinstance(found, Fault):
-                    response = refusal(found)
+                    own = found
+                    response = refusal(own)
                 else:
                     response = await self._serve(request, found, segments, query, request_id)
+            except _BehindError as behind:
+                response = refusal(Fault.of(behind.error, names))
             except _FaultError as error:
-                response = refusal(error.answer)
+                own = error.answer
+                response = refusal(own)
             except LongshoreError as error:
-                response = refusal(Fault.of(error, names))
+                own = Fault.of(error, names)
+                response = refusal(own)
             except Exception:
                 # Whatever it is, the caller gets AWS's form and the log gets the traceback.
                 log.exception("http.failed")
                 response = refusal(Fault.of(LongshoreError("unexpected"), names))
             finally:
                 IN_HAND.dec()
+            # Who is told to slow down was not heard at all.
+            if own is not None and own.status != HTTPStatus.TOO_MANY_REQUESTS:
+                await self._recording.refused(request, operation, own, request_id)
             if operation is not None and response.content_type == _JSON:
                 response.content_type = operation.media_type
             response.headers["x-amzn-RequestId"] = request_id
@@ -214,27 +238,21 @@ class Gateway:
         body: bytes,
     ) -> web.Response:
         message = operation.read(segments, query, _decoded(body, operation.names))
-        metadata = [("x-request-id", request_id)]
-        region = signed_region(request.headers.get("Authorization"))
-        if region is not None:
-            metadata.append(("x-longshore-region", region))
-        metadata += _trace(request.headers)
+        told = metadata(request, request_id) + _trace(request.headers)
         call = self._calls[operation.rpc]
         try:
             if operation.streams:
                 # Refusals come in place of the first message, and are answered as any other.
-                stream = call(message, metadata=metadata)
+                stream = call(message, metadata=told)
                 async with asyncio.timeout(self._config.timeout_seconds):
                     first = await stream.read()
                 return self._streamed(request, operation, stream, first)
             with continued(operation.name, request.headers):
-                answer = await call(
-                    message, timeout=self._config.timeout_seconds, metadata=metadata
-                )
+                answer = await call(message, timeout=self._config.timeout_seconds, metadata=told)
         except grpc.aio.AioRpcError as error:
             failure = from_rpc_error(error)
             log.info("rpc.failed", code=error.code().name, error=failure.message)
-            raise failure from None
+            raise _BehindError(failure) from None
         except TimeoutError:
             stream.cancel()
             raise Unavailable("The service did not answer in time.") from None

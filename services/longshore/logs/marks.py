@@ -55,6 +55,11 @@ class Marks:
             size: bytes of it.
             changed_at: when it was stored last, in epoch milliseconds.
         """
+        self.take_up(size)
+        self.take(read, size, changed_at)
+
+    def take_up(self, size: int) -> None:
+        """Takes up what there is, of a log of so many bytes that does not change any more."""
         try:
             self._count = self._path.stat().st_size // _RECORD.size
         except FileNotFoundError:
@@ -63,7 +68,6 @@ class Marks:
         if self._last is not None and self._last.position > size:
             self._count, self._last = 0, None
         self._resume()
-        self.take(read, size, changed_at)
 
     def take(self, read: Read, size: int, now: int) -> None:
         """Looks at what was stored.

@@ -28,6 +28,8 @@ import structlog
 
 from longshore.domain.errors import InvalidRequest, LongshoreError, OutOfRange, Unavailable
 from longshore.domain.log_group import AGENTS, GROUP, JOBS, is_attempts
+from longshore.logs.archive import MARK, THREADS, Archive, archived_size
+from longshore.logs.archiving import Archiver
 from longshore.logs.catalogue import Catalogue, Group
 from longshore.logs.marks import Marks
 from longshore.logs.paging import View
@@ -57,7 +59,9 @@ class Log:
     Every look at the disk is taken on a thread, and changes come one after another.
     """
 
-    def __init__(self, path: Path, group: str, name: str, whole_name: str) -> None:
+    def __init__(
+        self, path: Path, group: str, name: str, whole_name: str, archive: Archive | None = None
+    ) -> None:
         """Looks at what is stored; to be called on a thread.
 
         Args:
@@ -65,8 +69,10 @@ class Log:
             group: its group.
             name: its name.
             whole_name: what the file's name is of.
+            archive: where it is read once its file has gone.
         """
         self.path = path
+        self._archive = archive
         self._whole_name = whole_name
         self.group = group
         self.name = name
@@ -81,7 +87,9 @@ class Log:
         try:
             stat = path.stat()
         except FileNotFoundError:
-            self.size = -1
+            # Whoever only asks for it does not wait for the archive.
+            self.size = archived_size(path)
+            self.marks.take_up(self.stored)
         else:
             self.size = stat.st_size
             try:
@@ -113,11 +121,18 @@ class Log:
         return View(self.read, self.marks, self.stored, complete)
 
     def read(self, begin: int, end: int) -> bytes:
-        """Bytes from a position to another, as far as they are there; to be called on a thread."""
+        """Bytes from a position to another, as far as they are there; to be called on a thread.
+
+        Raises:
+            NotFound: it has gone from the disk and from the archive.
+            Unavailable: the archive, which has it, does not answer.
+        """
         try:
             file = os.open(self.path, os.O_RDONLY)
         except FileNotFoundError:
-            return b""  # deleted meanwhile
+            if self._archive is None or archived_size(self.path) < 0:
+                return b""  # deleted meanwhile
+            return self._archive.read_on_thread(self.path, begin, end)
         try:
             return os.pread(file, max(0, end - begin), begin)
         finally:
@@ -197,9 +212,15 @@ class Log:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def delete(self) -> None:
-        """Deletes what is stored. Whoever follows it waits on for what is stored anew."""
+    async def delete(self, archiver: Archiver | None) -> None:
+        """Deletes what is stored. Whoever follows it waits on for what is stored anew.
+
+        Raises:
+            Unavailable: the archive, which has it, does not let it go.
+        """
         async with self._changing:
+            if archiver is not None and not await archiver.delete([self.path]):
+                raise Unavailable("The store of complete logs does not let go of it; try again.")
             await asyncio.to_thread(delete_files, [self.path])
             self.size, self.complete = -1, False
             self.marks, self.times = Marks(self.path), None
@@ -208,15 +229,22 @@ class Log:
 class LogStore:
     """All logs of the service."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, archiver: Archiver | None = None) -> None:
+        """Opens a directory of logs.
+
+        Args:
+            directory: where they are; made if need be.
+            archiver: takes those that are complete.
+        """
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._directory = directory
+        self._archiver = archiver
         self.catalogue = Catalogue(directory / "catalogue.db")
         self._logs: OrderedDict[tuple[str, str], Log] = OrderedDict()
         self._looking: dict[tuple[str, str], asyncio.Future[Log]] = {}
         self._watchers: set[Watcher] = set()
         #: Of their own, so that nobody who reads holds up those who write.
-        self._reading = ThreadPoolExecutor(READERS, "read")
+        self._reading = ThreadPoolExecutor(READERS if archiver is None else THREADS, "read")
 
     async def close(self) -> None:
         """Ends in order."""
@@ -277,6 +305,8 @@ class LogStore:
             self.catalogue.note(group, log.name, log.times, log.stored, complete=log.complete)
             for watcher in list(self._watchers):
                 watcher(log, begin)
+        if log.complete and not before[1] and self._archiver is not None:
+            self._archiver.take(log.path)
 
     async def create(self, log: Log) -> bool:
         """Creates a log that callers write; returns whether there was none."""
@@ -287,7 +317,7 @@ class LogStore:
     async def delete(self, group: Group, names: Collection[str]) -> None:
         """Deletes logs of a group."""
         for name in names:
-            await (await self.log(name, group.name)).delete()
+            await (await self.log(name, group.name)).delete(self._archiver)
         await self.catalogue.remove(group, names)
 
     async def _group(self, name: str) -> Group:
@@ -306,15 +336,19 @@ class LogStore:
 
     async def take_stock(self) -> None:
         """Puts on record what is not, after an end that was not in order."""
-        count = 0
+        count = missed = 0
         for folder in await asyncio.to_thread(lambda: self.folders):
             for group, name in await asyncio.to_thread(_names, folder):
                 try:
                     count += await self._take_stock(group, name)
+                except Unavailable as error:
+                    log.warning("catalogue.not_read", stream=name, error=str(error))
+                    missed += 1
                 except (LongshoreError, OSError, sqlite3.Error) as error:
                     # It is none of ours, or cannot be read: all others are put on record.
-                    log.warning("catalogue.not_found", name=name, error=str(error))
-        self.catalogue.is_whole = True
+                    log.warning("catalogue.not_found", stream=name, error=str(error))
+        # What an archive that is away did not let be read is looked at after the next start.
+        self.catalogue.is_whole = not missed
         if count:
             log.info("catalogue.found", count=count)
 
@@ -327,6 +361,11 @@ class LogStore:
         found = await self.log(name, group_name)
         if not found.known:
             return False
+        if found.times is None and found.complete:
+            # Of one that only the archive has nobody has looked yet.
+            found.times = await asyncio.to_thread(
+                found.marks.times, found.read, found.stored, complete=True
+            )
         is_put = group_name != AGENTS and not is_attempts(name)
         await self.catalogue.add(group, name, is_put=is_put)
         self.catalogue.note(group, name, found.times, found.stored, complete=found.complete)
@@ -336,6 +375,18 @@ class LogStore:
     def folders(self) -> list[Path]:
         """Where the files are."""
         return sorted(path for path in self._directory.iterdir() if path.is_dir())
+
+    async def expire(self, paths: Collection[Path]) -> int:
+        """Deletes logs whose time is over; returns how many.
+
+        Those that somebody reads, or that the archive does not let go, stay for a later pass.
+        """
+        free = set(paths) - {log.path for log in self._logs.values() if log.in_use}
+        if self._archiver is not None:
+            free = await self._archiver.delete(free)
+        gone = await self.forget(free)
+        await asyncio.to_thread(delete_files, gone)
+        return len(gone)
 
     async def forget(self, paths: Collection[Path]) -> set[Path]:
         """Forgets logs whose files are about to go; returns those of which nobody reads."""
@@ -359,7 +410,8 @@ class LogStore:
     def _look(self, key: tuple[str, str]) -> asyncio.Future[Log]:
         looking = self._looking.get(key)
         if looking is None:
-            looking = asyncio.ensure_future(asyncio.to_thread(Log, *self._place(*key)))
+            archive = None if self._archiver is None else self._archiver.archive
+            looking = asyncio.ensure_future(asyncio.to_thread(Log, *self._place(*key), archive))
             self._looking[key] = looking
             looking.add_done_callback(lambda _: self._looking.pop(key))
         return looking
@@ -415,13 +467,16 @@ def delete_files(paths: Collection[Path]) -> None:
     """Deletes logs; to be called on a thread."""
     for path in paths:
         # The mark last: without it half a log would look like all of it that there is so far.
-        for suffix in (_LOG, _MARKS, _NAME, _COMPLETE):
+        for suffix in (_LOG, _MARKS, _NAME, MARK, _COMPLETE):
             path.with_suffix(suffix).unlink(missing_ok=True)
 
 
 def _names(folder: Path) -> list[tuple[str, str]]:
     with os.scandir(folder) as entries:
-        logs = [folder / entry.name for entry in entries if entry.name.endswith(_LOG)]
+        names = [entry.name for entry in entries]
+    # Of some the archive alone has what is stored.
+    stems = {os.path.splitext(name)[0] for name in names if name.endswith((_LOG, MARK))}  # noqa: PTH122 - a name, no path
+    logs = (folder / f"{stem}{_LOG}" for stem in sorted(stems))
     return [named for named in map(name_of, logs) if named is not None]
 
 

@@ -135,6 +135,8 @@ SUPPORTED_FIELD_NUMBER: _builtins.int
 PARTIAL_FIELD_NUMBER: _builtins.int
 EXTENSION_FIELD_NUMBER: _builtins.int
 CLEARED_BY_FIELD_NUMBER: _builtins.int
+SENSITIVE_FIELD_NUMBER: _builtins.int
+EVENT_SOURCE_FIELD_NUMBER: _builtins.int
 ABSENT_FIELD_NUMBER: _builtins.int
 JSON_SERVICE_FIELD_NUMBER: _builtins.int
 HTTP_FIELD_NUMBER: _builtins.int
@@ -170,6 +172,14 @@ cleared_by: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptio
 """The field of the same message, a bool and an extension, that empties what this list or map
 replaces: on this wire an empty one cannot be told from an absent one. Over HTTP an empty one
 that is there sets it. Not set: an empty one means as much as none.
+"""
+sensitive: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
+"""The value may be a secret, or grants something: audit records have it hidden. In a message with a
+`name` those that begin with `AWS_BATCH_` are the service's own, and stay. Default false.
+"""
+event_source: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.ServiceOptions, _builtins.str]
+"""Whom calls of this service are recorded under in the audit log, as in `batch.amazonaws.com`. Not
+set: its calls are not recorded.
 """
 absent: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MessageOptions, _containers.RepeatedCompositeFieldContainer[Global___AbsentMember]]
 """What AWS's shape has and this message has not, because longshore never sets it."""
