@@ -294,14 +294,15 @@ class LogStore:
             raise Unavailable(f"{log.name} cannot be stored: {error}.") from error
 
     async def _append(self, log: Log, offset: int | None, data: bytes, *, complete: bool) -> None:
-        group = await self._group(log.group)
-
         async def enter() -> None:
+            group = await self._group(log.group)
             await self.catalogue.add(group, log.name, is_put=offset is None)
 
         before = log.stored, log.complete
         begin = await log.append(offset, data, enter, complete=complete)
         if (log.stored, log.complete) != before:
+            # Anew: it may have been deleted meanwhile.
+            group = await self._group(log.group)
             self.catalogue.note(group, log.name, log.times, log.stored, complete=log.complete)
             for watcher in list(self._watchers):
                 watcher(log, begin)
