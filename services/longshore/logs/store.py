@@ -349,9 +349,16 @@ class LogStore:
                     # It is none of ours, or cannot be read: all others are put on record.
                     log.warning("catalogue.not_found", stream=name, error=str(error))
         # What an archive that is away did not let be read is looked at after the next start.
-        self.catalogue.is_whole = not missed
+        is_known = self._archiver is None or self._archiver.is_stocked
+        self.catalogue.is_whole = is_known and not missed
         if count:
             log.info("catalogue.found", count=count)
+
+    async def archive_stocked(self, found: int) -> None:
+        """Puts on record what the archive has, if there is any that was not known."""
+        self.catalogue.is_whole = self.catalogue.is_whole and not found
+        if not self.catalogue.is_whole:
+            await self.take_stock()
 
     async def _take_stock(self, group_name: str, name: str) -> bool:
         self._place(group_name, name)
