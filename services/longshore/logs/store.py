@@ -28,7 +28,7 @@ import structlog
 
 from longshore.domain.errors import InvalidRequest, LongshoreError, OutOfRange, Unavailable
 from longshore.domain.log_group import AGENTS, GROUP, JOBS, is_attempts
-from longshore.logs.archive import MARK, Archive, archived_size
+from longshore.logs.archive import MARK, THREADS, Archive, archived_size
 from longshore.logs.archiving import Archiver
 from longshore.logs.catalogue import Catalogue, Group
 from longshore.logs.marks import Marks
@@ -244,7 +244,7 @@ class LogStore:
         self._looking: dict[tuple[str, str], asyncio.Future[Log]] = {}
         self._watchers: set[Watcher] = set()
         #: Of their own, so that nobody who reads holds up those who write.
-        self._reading = ThreadPoolExecutor(READERS, "read")
+        self._reading = ThreadPoolExecutor(READERS if archiver is None else THREADS, "read")
 
     async def close(self) -> None:
         """Ends in order."""
@@ -294,14 +294,15 @@ class LogStore:
             raise Unavailable(f"{log.name} cannot be stored: {error}.") from error
 
     async def _append(self, log: Log, offset: int | None, data: bytes, *, complete: bool) -> None:
-        group = await self._group(log.group)
-
         async def enter() -> None:
+            group = await self._group(log.group)
             await self.catalogue.add(group, log.name, is_put=offset is None)
 
         before = log.stored, log.complete
         begin = await log.append(offset, data, enter, complete=complete)
         if (log.stored, log.complete) != before:
+            # Anew: it may have been deleted meanwhile.
+            group = await self._group(log.group)
             self.catalogue.note(group, log.name, log.times, log.stored, complete=log.complete)
             for watcher in list(self._watchers):
                 watcher(log, begin)
@@ -368,6 +369,11 @@ class LogStore:
         found = await self.log(name, group_name)
         if not found.known:
             return False
+        if found.times is None and found.complete:
+            # Of one that only the archive has nobody has looked yet.
+            found.times = await asyncio.to_thread(
+                found.marks.times, found.read, found.stored, complete=True
+            )
         is_put = group_name != AGENTS and not is_attempts(name)
         await self.catalogue.add(group, name, is_put=is_put)
         self.catalogue.note(group, name, found.times, found.stored, complete=found.complete)
