@@ -117,7 +117,7 @@ async def _serving(
 def _use_cases(config: EventsConfig, pool: Pool) -> UseCases:
     return UseCases(
         rules=Rules(pool),
-        targets=Targets(pool),
+        targets=Targets(pool, config.arns.account),
         putting=Putting(pool, config.arns),
         buses=Buses(pool),
         tags=Tags(pool),
