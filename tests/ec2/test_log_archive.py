@@ -308,6 +308,9 @@ async def test_logs_are_read_as_before_once_their_files_have_gone(
     stand.gate.is_away = False
     assert (await again.texts(), await again.events()) == before
     await again.store.catalogue.close()
+    without = LogsService(LogStore(stand.directory))
+    with pytest.raises(Unavailable, match="LONGSHORE_LOGS_S3 does not name any more"):
+        [part async for part in without.tail(pb.TailLogsRequest(log_stream_name=NAME))]
 
 
 async def test_a_new_machine_reads_and_lists_what_an_old_one_stored(

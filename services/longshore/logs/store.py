@@ -118,8 +118,13 @@ class Log:
         try:
             file = os.open(self.path, os.O_RDONLY)
         except FileNotFoundError:
-            if self._archive is None or archived_size(self.path) < 0:
+            if archived_size(self.path) < 0:
                 return b""  # deleted meanwhile
+            if self._archive is None:
+                raise Unavailable(
+                    "This log is in the store of complete logs alone, which LONGSHORE_LOGS_S3 does "
+                    "not name any more."
+                ) from None
             return self._archive.read_on_thread(self.path, begin, end)
         try:
             return os.pread(file, max(0, end - begin), begin)
