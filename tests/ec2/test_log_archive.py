@@ -174,7 +174,7 @@ async def test_a_store_that_is_away_loses_nothing(stand: _Stand) -> None:
 
 async def test_a_log_that_the_store_refuses_holds_no_other_up(stand: _Stand) -> None:
     stand.gate.refused = "bad"
-    bad = [stand.log(f"bad{number}") for number in range(20)]
+    bad = [stand.log(f"bad{number}") for number in range(120)]
     good = stand.log("good")
     archiver = stand.archiver()
     async with asyncio.timeout(15):

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import structlog
 
 from longshore.domain.errors import NotFound, Unavailable
+from longshore.logs.marks import EVERY_BYTES
 from longshore.runtime.aws import Api, RefusedByAws, chunks, open_api
 
 log = structlog.get_logger()
@@ -104,16 +105,17 @@ class Archive:
         size = await asyncio.to_thread(lambda: path.stat().st_size)
         if size > PART_BYTES:
             await self._upload_parts(path, size)
+            found = await self._call("head_object", path)
+            if found.get("ContentLength") != size:
+                raise Unavailable(f"{self._config.bucket} has another length of {path.name} now.")
         else:
             data = await asyncio.to_thread(_read, path, 0, size)
             await self._call("put_object", path, Body=data, ContentMD5=_md5(data))
-        found = await self._call("head_object", path)
-        if found.get("ContentLength") != size:
-            raise Unavailable(f"{self._config.bucket} has another length of {path.name} now.")
-        for suffix in BESIDE:
+        # Of a short log that is made of it at once; most have no other.
+        for suffix in BESIDE if size > EVERY_BYTES else BESIDE[1:]:
+            beside = path.with_suffix(suffix)
             with contextlib.suppress(FileNotFoundError):
-                data = await asyncio.to_thread(path.with_suffix(suffix).read_bytes)
-                beside = path.with_suffix(suffix)
+                data = await asyncio.to_thread(beside.read_bytes)
                 await self._call("put_object", beside, Body=data, ContentMD5=_md5(data))
         await asyncio.to_thread(write_mark, path, size)
         return int(size)
