@@ -81,7 +81,7 @@ async def _serve(config: LogsConfig, archiver: Archiver | None, stop: asyncio.Ev
                     task.cancel()
             service.stop()
             cloudwatch.stop()
-        await store.catalogue.close()
+        await store.close()
 
 
 if __name__ == "__main__":
