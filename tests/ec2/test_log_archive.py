@@ -410,3 +410,17 @@ async def test_who_gives_up_waiting_for_the_store_gives_up_for_himself(
     await asyncio.gather(impatient, return_exceptions=True)
     archive.open(stand.gate)
     assert await patient == LINE[:1]
+
+
+async def test_a_store_that_cannot_be_opened_is_said_and_logs_are_taken_all_the_same(
+    tmp_path: Path,
+) -> None:
+    config = ArchiveConfig("logs", "", "us-east-1", "http://not an address")
+    async with open_archive(config, tmp_path) as archive:
+        logs = _Logs(archive, tmp_path)
+        assert (await logs.append(LINES, complete=True)).complete
+        assert not await logs.archiver.tick()
+        assert len(await logs.texts()) == 3_000
+        with pytest.raises(Unavailable, match="cannot be opened"):
+            await archive.read(tmp_path / "ab" / "x.log", 0, 1)
+        await logs.store.catalogue.close()

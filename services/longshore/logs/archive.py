@@ -94,6 +94,13 @@ class Archive:
         """Lets go on who waits for the store."""
         self._opened.set_result(api)
 
+    def refuse(self) -> None:
+        """Tells who waits for the store that it will not be there."""
+        if not self._opened.done():
+            why = "The store of complete logs cannot be opened; the log service's own log says why."
+            self._opened.set_exception(Unavailable(why))
+            self._opened.exception()  # as good as told, if nobody waits
+
     async def upload(self, path: Path) -> int:
         """Uploads a file that does not change any more, and marks it; returns its size.
 
@@ -286,15 +293,23 @@ async def open_archive(config: ArchiveConfig, directory: Path) -> AsyncIterator[
     AWS's library takes seconds to load: that is done meanwhile, and who wants the store waits.
     """
     archive = Archive(config, directory)
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(_hold_open(archive, config))
-        try:
-            yield archive
-        finally:
-            task.cancel()
+    task = asyncio.create_task(_hold_open(archive, config))
+    try:
+        yield archive
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def _hold_open(archive: Archive, config: ArchiveConfig) -> None:
+    try:
+        await _open(archive, config)
+    except Exception:
+        log.exception("archive.not_opened")
+        archive.refuse()
+
+
+async def _open(archive: Archive, config: ArchiveConfig) -> None:
     async with open_api(
         "s3",
         region=config.region,

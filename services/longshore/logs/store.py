@@ -98,6 +98,15 @@ class Log:
                 log.warning("marks.not_written", error=str(error), stream=name)
             self.times = self.marks.times(self.read, self.size, complete=self.complete)
 
+    def find_times(self) -> None:
+        """Finds the times of what the archive alone has; to be called on a thread.
+
+        Raises:
+            Unavailable: the archive does not answer.
+        """
+        if self.times is None:
+            self.times = self.marks.times(self.read, self.stored, complete=self.complete)
+
     @property
     def known(self) -> bool:
         """Whether anything was ever said of it."""
@@ -373,6 +382,7 @@ class LogStore:
         found = await self.log(name, group_name)
         if not found.known:
             return False
+        await asyncio.to_thread(found.find_times)
         is_put = group_name != AGENTS and not is_attempts(name)
         await self.catalogue.add(group, name, is_put=is_put)
         self.catalogue.note(group, name, found.times, found.stored, complete=found.complete)
