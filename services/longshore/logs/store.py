@@ -98,6 +98,15 @@ class Log:
                 log.warning("marks.not_written", error=str(error), stream=name)
             self.times = self.marks.times(self.read, self.size, complete=self.complete)
 
+    def find_times(self) -> None:
+        """Finds the times of what the archive alone has; to be called on a thread.
+
+        Raises:
+            Unavailable: the archive does not answer.
+        """
+        if self.times is None:
+            self.times = self.marks.times(self.read, self.stored, complete=self.complete)
+
     @property
     def known(self) -> bool:
         """Whether anything was ever said of it."""
@@ -130,8 +139,13 @@ class Log:
         try:
             file = os.open(self.path, os.O_RDONLY)
         except FileNotFoundError:
-            if self._archive is None or archived_size(self.path) < 0:
+            if archived_size(self.path) < 0:
                 return b""  # deleted meanwhile
+            if self._archive is None:
+                raise Unavailable(
+                    "This log is in the store of complete logs alone, which LONGSHORE_LOGS_S3 does "
+                    "not name any more."
+                ) from None
             return self._archive.read_on_thread(self.path, begin, end)
         try:
             return os.pread(file, max(0, end - begin), begin)
@@ -369,11 +383,7 @@ class LogStore:
         found = await self.log(name, group_name)
         if not found.known:
             return False
-        if found.times is None and found.complete:
-            # Of one that only the archive has nobody has looked yet.
-            found.times = await asyncio.to_thread(
-                found.marks.times, found.read, found.stored, complete=True
-            )
+        await asyncio.to_thread(found.find_times)
         is_put = group_name != AGENTS and not is_attempts(name)
         await self.catalogue.add(group, name, is_put=is_put)
         self.catalogue.note(group, name, found.times, found.stored, complete=found.complete)
