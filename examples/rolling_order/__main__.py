@@ -134,7 +134,7 @@ def places(ids: Mapping[str, str], jobs: list[job_pb2.JobDetail]) -> Counter[tup
     """How many jobs of each queue ran in each environment, as their clusters' names tell."""
     found: Counter[tuple[str, str]] = Counter()
     for job, name in itertools.product(jobs, ENVIRONMENTS):
-        if f"/AWSBatch-{name}-" in job.container.container_instance_arn:
+        if f"/{name}_Batch_" in job.container.container_instance_arn:
             found[ids[job.job_id], name] += 1
     return found
 

@@ -204,7 +204,7 @@ async def test_a_job_learns_what_it_is(containers: Stand) -> None:
     assignment.tags.update({"team": "a"})
     assignment.compute_environment_uuid = "6d6f2b32-0000-4000-8000-000000000001"
     container, task, tagged = await documents(containers, assignment)
-    cluster = "arn:aws:ecs:us-east-1:123456789012:cluster/AWSBatch-ce-" + (
+    cluster = "arn:aws:ecs:us-east-1:123456789012:cluster/ce_Batch_" + (
         assignment.compute_environment_uuid
     )
     task_arn = cluster.replace(":cluster/", ":task/") + f"/{assignment.attempt_id}"

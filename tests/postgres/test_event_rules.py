@@ -1,6 +1,8 @@
 """Rules of events over gRPC, on a real database."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -12,8 +14,8 @@ PATTERN = '{"source": ["aws.batch"]}'
 
 
 @pytest_asyncio.fixture
-async def events(database_url: str) -> AsyncIterator[EventStand]:
-    async with event_stand(database_url) as stand:
+async def events(database_url: str, tmp_path: Path) -> AsyncIterator[EventStand]:
+    async with event_stand(database_url, tmp_path / "key") as stand:
         yield stand
 
 
@@ -65,25 +67,23 @@ async def test_a_deleted_rule_is_gone_and_deleting_it_again_is_no_error(events: 
     assert error.message == "Rule r does not exist on EventBus default."
 
 
-@pytest.mark.parametrize(
-    ("members", "says"),
-    [
-        ({}, "Value null at 'name' failed to satisfy constraint: Member must not be null"),
-        ({"Name": "r r", "EventPattern": PATTERN}, "Member must satisfy regular expression"),
-        ({"Name": "r" * 65, "EventPattern": PATTERN}, "length less than or equal to 64"),
-        ({"Name": "r"}, "EventPattern or ScheduleExpression must be specified"),
-        ({"Name": "r", "EventPattern": PATTERN, "State": "ON"}, "satisfy enum value set"),
-        ({"Name": "r", "EventPattern": "{}"}, "Reason: Empty objects are not allowed"),
-        (
-            {"Name": "r", "EventPattern": PATTERN, "EventBusName": "x"},
-            "Event bus x does not exist.",
-        ),
-    ],
-)
-async def test_what_is_wrong_is_refused_in_awss_words(
-    events: EventStand, members: dict[str, str], says: str
-) -> None:
-    assert says in (await refused(events, "PutRule", **members)).message
+WRONG: list[tuple[dict[str, str], str]] = [
+    ({}, "Value null at 'name' failed to satisfy constraint: Member must not be null"),
+    ({"Name": "r r", "EventPattern": PATTERN}, "Member must satisfy regular expression"),
+    ({"Name": "r" * 65, "EventPattern": PATTERN}, "length less than or equal to 64"),
+    ({"Name": "r"}, "EventPattern or ScheduleExpression must be specified"),
+    ({"Name": "r", "EventPattern": PATTERN, "State": "ON"}, "satisfy enum value set"),
+    ({"Name": "r", "EventPattern": "{}"}, "Reason: Empty objects are not allowed"),
+    (
+        {"Name": "r", "EventPattern": PATTERN, "EventBusName": "x"},
+        "Event bus x does not exist.",
+    ),
+]
+
+
+async def test_what_is_wrong_is_refused_in_awss_words(events: EventStand) -> None:
+    for members, says in WRONG:
+        assert says in (await refused(events, "PutRule", **members)).message
     assert await events("ListRules") == {}
 
 
@@ -100,3 +100,27 @@ async def test_a_pattern_is_tried(events: EventStand) -> None:
     error = await refused(events, "TestEventPattern", EventPattern="[]", Event=event)
     assert error.fields["code"] == "InvalidEventPatternException"
     assert isinstance(error, InvalidRequest)
+
+
+async def test_a_rule_that_meets_the_end_of_its_bus_is_refused(events: EventStand) -> None:
+    await events("CreateEventBus", Name="own")
+    async with events.conn.transaction():
+        await events.conn.execute("DELETE FROM event_buses WHERE name = 'own'")
+        put = asyncio.create_task(
+            refused(events, "PutRule", Name="r", EventPattern=PATTERN, EventBusName="own")
+        )
+        await locked(events, database_waits=1)
+    assert (await put).message == "Event bus own does not exist."
+
+
+async def locked(events: EventStand, *, database_waits: int) -> None:
+    """Waits until so many others wait for a lock of the database."""
+    async with asyncio.timeout(15):
+        while True:
+            waiting = await events.conn.fetchval(
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+            if waiting >= database_waits:
+                return
+            await asyncio.sleep(0.02)

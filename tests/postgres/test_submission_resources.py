@@ -109,7 +109,7 @@ async def test_a_managed_environment_comes_back_as_given_and_waits_for_the_scale
         await stand("UpdateComputeEnvironment", computeEnvironment="m", state="DISABLED")
     with pytest.raises(PreconditionFailed, match="Cannot delete, resource is being modified"):
         await stand("DeleteComputeEnvironment", computeEnvironment="m")
-    assert found["ecsClusterArn"].endswith(f":cluster/AWSBatch-m-{found['uuid']}")
+    assert found["ecsClusterArn"].endswith(f":cluster/m_Batch_{found['uuid']}")
     assert found["computeResources"] == {**MANAGED["computeResources"], "desiredvCpus": 0}
     assert (found["tags"], found["serviceRole"]) == (MANAGED["tags"], MANAGED["serviceRole"])
     with pytest.raises(PreconditionFailed, match="Object already exists"):

@@ -229,6 +229,8 @@ class Tables:
 async def _remember(conn: asyncpg.Connection) -> list[str]:
     rows = await conn.fetch(
         "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+        # What is written beside calls may come when it is not looked for.
+        " AND relname NOT LIKE 'audit\\_%'"
     )
     names = [row["relname"] for row in rows]
     await conn.execute("CREATE SCHEMA remembered")

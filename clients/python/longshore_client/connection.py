@@ -4,7 +4,10 @@ from types import TracebackType
 from typing import Self
 
 from longshore.v1 import (
+    audit_service_pb2_grpc,
+    cloud_trail_service_pb2_grpc,
     event_bridge_service_pb2_grpc,
+    event_service_pb2_grpc,
     image_service_pb2_grpc,
     job_control_service_pb2_grpc,
     log_service_pb2_grpc,
@@ -56,6 +59,7 @@ class Connection:
         ]
         submission, scheduler, scaler, provisioning, logs, events = self._channels
         self._submission = submission_service_pb2_grpc.SubmissionServiceStub(submission)
+        self._audit = audit_service_pb2_grpc.AuditServiceStub(submission)
         self._control = job_control_service_pb2_grpc.JobControlServiceStub(submission)
         self._images = image_service_pb2_grpc.ImageServiceStub(submission)
         self._scheduler = scheduler_service_pb2_grpc.SchedulerServiceStub(scheduler)
@@ -63,6 +67,8 @@ class Connection:
         self._provisioning = provisioning_service_pb2_grpc.ProvisioningServiceStub(provisioning)
         self._logs = log_service_pb2_grpc.LogServiceStub(logs)
         self._events = event_bridge_service_pb2_grpc.EventBridgeServiceStub(events)
+        self._watch = event_service_pb2_grpc.EventServiceStub(events)
+        self._trail = cloud_trail_service_pb2_grpc.CloudTrailServiceStub(events)
 
     async def close(self) -> None:
         """Closes the channels; calls under way end at once."""

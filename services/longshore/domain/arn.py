@@ -16,6 +16,20 @@ NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,127}")
 _BATCH = re.compile(
     r"arn:aws[a-z-]*:batch:[a-z0-9-]{1,64}:[0-9]{12}:(?P<kind>[a-z-]+)/(?P<rest>.+)", re.DOTALL
 )
+_LOG_GROUP = re.compile(
+    r"arn:aws[a-z-]*:logs:[a-z0-9-]{1,64}:[0-9]{12}:log-group:(?P<name>[^:*]+)(?::\*)?"
+)
+_CLUSTER = re.compile(
+    r"(?:arn:aws[a-z-]*:ecs:[a-z0-9-]{1,64}:[0-9]{12}:cluster/)?"
+    r"(?P<name>[0-9A-Za-z][0-9A-Za-z_-]{0,127})_Batch_"
+    r"(?P<id>[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
+)
+_OF_CLUSTER = re.compile(
+    r"arn:aws[a-z-]*:ecs:[a-z0-9-]{1,64}:[0-9]{12}:(?P<kind>[a-z-]+)/"
+    r"(?:[^/]{1,255}/)?(?P<id>[^/]{1,64})"
+)
+#: Of an instance's id, after `i-`.
+INSTANCE_DIGITS = 17
 ACCOUNT = re.compile(r"[0-9]{12}")
 REGION = re.compile(r"[a-z][a-z0-9-]{0,63}")
 
@@ -69,6 +83,14 @@ class Arns:
         """ARN of a job, of a child, `uuid:index`, or of a node, `uuid#index`."""
         return self._batch(JOB, key)
 
+    def log_group(self, name: str) -> str:
+        """ARN of a log group, without the `:*` that some of AWS's shapes have behind it."""
+        return f"{self._prefix('logs')}:log-group:{name}"
+
+    def log_stream(self, group: str, name: str) -> str:
+        """ARN of a log stream."""
+        return f"{self.log_group(group)}:log-stream:{name}"
+
     def event_bus(self, name: str) -> str:
         """ARN of an event bus."""
         return f"{self._prefix('events')}:event-bus/{name}"
@@ -78,25 +100,91 @@ class Arns:
         place = name if bus == "default" else f"{bus}/{name}"
         return f"{self._prefix('events')}:rule/{place}"
 
+    def event_connection(self, name: str, connection_id: uuid.UUID) -> str:
+        """ARN of a connection of API destinations."""
+        return f"{self._prefix('events')}:connection/{name}/{connection_id}"
+
+    def api_destination(self, name: str, destination_id: uuid.UUID) -> str:
+        """ARN of an API destination."""
+        return f"{self._prefix('events')}:api-destination/{name}/{destination_id}"
+
+    def event_archive(self, name: str) -> str:
+        """ARN of an archive of events."""
+        return f"{self._prefix('events')}:archive/{name}"
+
+    def event_replay(self, name: str) -> str:
+        """ARN of a replay of events."""
+        return f"{self._prefix('events')}:replay/{name}"
+
     def cluster(self, environment: str, environment_id: uuid.UUID | None) -> str:
         """ARN of the cluster that AWS would keep behind a compute environment."""
-        return f"{self._prefix('ecs')}:cluster/{_cluster(environment, environment_id)}"
+        return f"{self._prefix('ecs')}:cluster/{cluster_name(environment, environment_id)}"
+
+    def cluster_named(self, text: str) -> str:
+        """ARN of a cluster by its name; what is an ARN is left as it is."""
+        return text if text.startswith("arn:") else f"{self._prefix('ecs')}:cluster/{text}"
 
     def container_instance(
         self, environment: str, environment_id: uuid.UUID | None, instance_id: str
     ) -> str:
         """ARN of an instance in its cluster; its 32 digits follow from the instance's id."""
-        digits = hashlib.sha256(instance_id.encode()).hexdigest()[:32]
-        cluster = _cluster(environment, environment_id)
-        return f"{self._prefix('ecs')}:container-instance/{cluster}/{digits}"
+        digits = container_instance_id(instance_id)
+        return self.of_cluster("container-instance", environment, environment_id, digits)
+
+    def task_definition(self, name: str, revision: int) -> str:
+        """ARN of the task definition that AWS would make of a job definition."""
+        return f"{self._prefix('ecs')}:task-definition/{name}:{revision}"
+
+    def instance(self, instance_id: str) -> str:
+        """ARN of an instance."""
+        return f"{self._prefix('ec2')}:instance/{instance_id}"
 
     def attempt(self, environment: str, environment_id: uuid.UUID | None, attempt_id: str) -> str:
         """ARN by which AWS's shapes know an attempt (`taskArn`)."""
-        return f"{self._prefix('ecs')}:task/{_cluster(environment, environment_id)}/{attempt_id}"
+        return self.of_cluster("task", environment, environment_id, attempt_id)
+
+    def of_cluster(
+        self, kind: str, environment: str, environment_id: uuid.UUID | None, text: str
+    ) -> str:
+        """ARN of a task or a container instance by its id."""
+        cluster = cluster_name(environment, environment_id)
+        return f"{self._prefix('ecs')}:{kind}/{cluster}/{text}"
 
 
-def _cluster(environment: str, environment_id: uuid.UUID | None) -> str:
-    return f"AWSBatch-{environment}" + (f"-{environment_id}" if environment_id else "")
+def cluster_name(environment: str, environment_id: uuid.UUID | None) -> str:
+    """Name of the cluster that AWS would keep behind a compute environment.
+
+    Of the two forms that AWS Batch gave its clusters the older: programs that take the environment
+    from it cut at `_Batch`, and cannot with the newer, `AWSBatch-NAME-UUID`.
+    """
+    return f"{environment}_Batch" + (f"_{environment_id}" if environment_id else "")
+
+
+def container_instance_id(instance_id: str) -> str:
+    """The 32 digits by which a cluster knows an instance.
+
+    Those of the instance's own id and some of a digest, so that each tells the other.
+    """
+    digest = hashlib.sha256(instance_id.encode()).hexdigest()
+    return (instance_id.removeprefix("i-") + digest)[:32]
+
+
+def instance_of(container_instance: str) -> str | None:
+    """The instance that a cluster knows by these 32 digits; None if there cannot be one."""
+    found = f"i-{container_instance[:INSTANCE_DIGITS]}"
+    return found if container_instance_id(found) == container_instance else None
+
+
+def parse_cluster(text: str) -> tuple[str, uuid.UUID] | None:
+    """The compute environment that a cluster's name or ARN means; None if there cannot be one."""
+    match = _CLUSTER.fullmatch(text)
+    return (match["name"], uuid.UUID(match["id"])) if match else None
+
+
+def parse_of_cluster(kind: str, text: str) -> str:
+    """The id in the ARN of a task or a container instance; what is no ARN of those is the id."""
+    match = _OF_CLUSTER.fullmatch(text)
+    return match["id"] if match and match["kind"] == kind else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +232,12 @@ def parse_name(kind: str, text: str, *, member: str) -> str:
             member=member,
         )
     return name
+
+
+def parse_log_group(text: str) -> str | None:
+    """The name in the ARN of a log group, with or without `:*` behind; None if it is none."""
+    match = _LOG_GROUP.fullmatch(text)
+    return None if match is None else match["name"]
 
 
 def parse_definition(text: str, *, member: str) -> DefinitionName:

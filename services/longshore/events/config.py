@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Self
 
 from longshore.domain.arn import Arns
-from longshore.runtime.config import Settings, installation
+from longshore.runtime.config import AuditSettings, Settings, installation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +19,16 @@ class EventsConfig:
     database_url: str
     database_connections: int
     arns: Arns
+    #: Where jobs are submitted that events ask for.
+    submission_address: str
+    #: Where log groups are that get events.
+    logs_address: str
+    #: Whether webhooks may be in loopback and private networks.
+    allows_private: bool
+    #: The file with the key of connections' secrets.
+    key_path: Path
+    #: What is recorded of calls.
+    audit: AuditSettings = field(default_factory=AuditSettings)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -25,7 +36,14 @@ class EventsConfig:
 
         - LONGSHORE_EVENTS_ADDRESS, LONGSHORE_EVENTS_METRICS_ADDRESS;
         - LONGSHORE_DATABASE_URL; LONGSHORE_EVENTS_CONNECTIONS (8): most connections to it;
-        - LONGSHORE_ACCOUNT (123456789012), LONGSHORE_REGION (us-east-1): what stands in ARNs.
+        - LONGSHORE_ACCOUNT (123456789012), LONGSHORE_REGION (us-east-1): what stands in ARNs;
+        - LONGSHORE_SUBMISSION_ADDRESS, LONGSHORE_LOGS_ADDRESS: where targets are that are job
+          queues and log groups;
+        - LONGSHORE_EVENTS_PRIVATE_TARGETS (refuse): `allow` lets webhooks be at loopback and
+          private addresses; those of a machine's metadata they never may;
+        - LONGSHORE_EVENTS_KEY_FILE (events.key in LONGSHORE_DATA_DIR, ~/.longshore): has the key
+          of the secrets of connections; made when there is none.
+        - LONGSHORE_AUDIT_READS, LONGSHORE_AUDIT_GATEWAYS: what is recorded of calls.
         """
         settings = Settings(environ)
         return cls(
@@ -34,4 +52,15 @@ class EventsConfig:
             database_url=settings.database_url(),
             database_connections=settings.integer("LONGSHORE_EVENTS_CONNECTIONS", 8, 2, 100),
             arns=Arns(*installation(settings)),
+            submission_address=settings.address("submission"),
+            logs_address=settings.address("logs"),
+            allows_private=settings.choice(
+                "LONGSHORE_EVENTS_PRIVATE_TARGETS", ("refuse", "allow"), "refuse"
+            )
+            == "allow",
+            key_path=settings.path(
+                "LONGSHORE_EVENTS_KEY_FILE",
+                settings.directory("LONGSHORE_DATA_DIR", Path("~/.longshore")) / "events.key",
+            ),
+            audit=settings.audit(),
         )

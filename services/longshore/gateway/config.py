@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from longshore.gateway.behind import SERVICES
-from longshore.runtime.config import Settings
+from longshore.runtime.config import Settings, installation
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,9 @@ class GatewayConfig:
     #: Names by which the gateway is reached beside loopback's and its own address:
     #: LONGSHORE_GATEWAY_HOSTS, with commas between them.
     hosts: tuple[str, ...] = ()
+    #: What stands in records of what it refuses: LONGSHORE_ACCOUNT, LONGSHORE_REGION.
+    account: str = "123456789012"
+    region: str = "us-east-1"
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Self:
@@ -40,9 +43,11 @@ class GatewayConfig:
         - LONGSHORE_GATEWAY_TIMEOUT (30): time for reading a request, and again for the call behind;
         - LONGSHORE_GATEWAY_GRACE (10): time that requests in hand get when the gateway stops;
         - LONGSHORE_GATEWAY_HOSTS (none): names by which it is reached beside loopback's and its own
-          address, with commas between.
+          address, with commas between;
+        - LONGSHORE_ACCOUNT, LONGSHORE_REGION: what stands in records of what it refuses.
         """
         settings = Settings(environ)
+        account, region = installation(settings)
         return cls(
             address=settings.listen_address("gateway"),
             addresses={name: settings.address(name) for name in SERVICES},
@@ -53,6 +58,8 @@ class GatewayConfig:
             timeout_seconds=settings.seconds("LONGSHORE_GATEWAY_TIMEOUT", 30.0, 0.1, 600.0),
             grace_seconds=settings.seconds("LONGSHORE_GATEWAY_GRACE", 10.0, 0.0, 600.0),
             hosts=settings.hosts("LONGSHORE_GATEWAY_HOSTS"),
+            account=account,
+            region=region,
         )
 
     @property

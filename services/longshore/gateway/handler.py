@@ -5,25 +5,26 @@ import json
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
 import grpc
+import msgspec
 import structlog
 from aiohttp import web
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import Counter, Gauge, Histogram
 
-from longshore.domain.errors import InvalidRequest, LongshoreError
+from longshore.domain.errors import InvalidRequest, LongshoreError, Unavailable
 from longshore.domain.job.trace import parse_traceparent
-from longshore.gateway import fault
+from longshore.gateway import event_stream, fault
 from longshore.gateway.behind import SERVICES
 from longshore.gateway.config import GatewayConfig
 from longshore.gateway.fault import BATCH, Fault, Names
 from longshore.gateway.operation import Operation, Operations
 from longshore.gateway.origin import is_known, is_own
-from longshore.gateway.signature import signed_region
+from longshore.gateway.recording import Recording, metadata
 from longshore.rpc.errors import from_rpc_error
 from longshore.runtime.metrics import exposition
 from longshore.runtime.tracing import continued
@@ -43,7 +44,10 @@ HEALTH_SECONDS = 2.0
 #: `operation` of requests that reached none, in metrics and logs.
 NO_OPERATION = "-"
 
-_Call = Callable[..., Awaitable[Any]]
+_JSON = "application/json"
+
+_Call = Callable[..., Any]
+_Stream = Any
 
 
 class _FaultError(Exception):
@@ -54,29 +58,42 @@ class _FaultError(Exception):
         self.answer = answer
 
 
+class _BehindError(Exception):
+    """Ends a request as the service behind it did, which has it on record."""
+
+    def __init__(self, error: LongshoreError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
 class Gateway:
     """Answers all requests of one listener."""
 
-    def __init__(self, config: GatewayConfig, channels: Mapping[str, grpc.aio.Channel]) -> None:
+    def __init__(
+        self,
+        config: GatewayConfig,
+        channels: Mapping[str, grpc.aio.Channel],
+        recording: Recording,
+    ) -> None:
         """Makes a gateway.
 
         Args:
             config: the settings.
             channels: to each of `SERVICES`, by its name.
+            recording: takes down what is refused here.
         """
+        self._recording = recording
         self._config = config
         self._operations = Operations(s for services in SERVICES.values() for s in services)
         self._hosts = config.known_hosts
         self._health = health_pb2_grpc.HealthStub(channels["submission"])
         channel_of = {s.full_name: channels[name] for name in SERVICES for s in SERVICES[name]}
         self._calls: dict[str, _Call] = {
-            operation.rpc: channel_of[operation.service].unary_unary(
-                operation.rpc,
-                request_serializer=operation.request_class.SerializeToString,
-                response_deserializer=operation.response_class.FromString,
-            )
+            operation.rpc: _call_of(channel_of[operation.service], operation)
             for operation in self._operations.all
         }
+        #: Answers that go on for as long as their callers listen.
+        self._streams: set[_Stream] = set()
         #: Requests that were read, up to their answer.
         self._working = 0
         #: The deadlines of bodies that are being read, the oldest first.
@@ -85,6 +102,7 @@ class Gateway:
     def application(self) -> web.Application:
         """The aiohttp application; operations are routed here: aiohttp routes decoded paths."""
         application = web.Application()
+        application.on_shutdown.append(self._end_streams)
         application.router.add_get("/healthz", self.health)
         application.router.add_get("/metrics", self.metrics)
         # Line breaks too, which `.` is not.
@@ -126,27 +144,36 @@ class Gateway:
         operation = found if isinstance(found, Operation) else None
         name = operation.name if operation else NO_OPERATION
         names = operation.names if operation else BATCH
+        own: Fault | None = None
         IN_HAND.inc()
         with structlog.contextvars.bound_contextvars(operation=name, request_id=request_id):
             try:
-                refused = self._refused(request)
-                if refused is not None:
-                    response = refusal(refused)
+                own = self._refused(request)
+                if own is not None:
+                    response = refusal(own)
                 elif isinstance(found, Fault):
-                    response = refusal(found)
+                    own = found
+                    response = refusal(own)
                 else:
                     response = await self._serve(request, found, segments, query, request_id)
+            except _BehindError as behind:
+                response = refusal(Fault.of(behind.error, names))
             except _FaultError as error:
-                response = refusal(error.answer)
+                own = error.answer
+                response = refusal(own)
             except LongshoreError as error:
-                response = refusal(Fault.of(error, names))
+                own = Fault.of(error, names)
+                response = refusal(own)
             except Exception:
                 # Whatever it is, the caller gets AWS's form and the log gets the traceback.
                 log.exception("http.failed")
                 response = refusal(Fault.of(LongshoreError("unexpected"), names))
             finally:
                 IN_HAND.dec()
-            if operation is not None:
+            # Who is told to slow down was not heard at all.
+            if own is not None and own.status != HTTPStatus.TOO_MANY_REQUESTS:
+                await self._recording.refused(request, operation, own, request_id)
+            if operation is not None and response.content_type == _JSON:
                 response.content_type = operation.media_type
             response.headers["x-amzn-RequestId"] = request_id
             seconds = time.perf_counter() - started
@@ -192,7 +219,7 @@ class Gateway:
     ) -> web.Response:
         if operation.refusal is not None:
             raise operation.refusal.with_traceback(None)
-        body = await self._body(request, operation.names)
+        body = await self._body(request, operation)
         if self._working >= self._config.concurrency:
             raise _FaultError(fault.too_many_requests())
         self._working += 1
@@ -211,23 +238,68 @@ class Gateway:
         body: bytes,
     ) -> web.Response:
         message = operation.read(segments, query, _decoded(body, operation.names))
-        metadata = [("x-request-id", request_id)]
-        region = signed_region(request.headers.get("Authorization"))
-        if region is not None:
-            metadata.append(("x-longshore-region", region))
-        metadata += _trace(request.headers)
+        told = metadata(request, request_id) + _trace(request.headers)
+        call = self._calls[operation.rpc]
         try:
+            if operation.streams:
+                # Refusals come in place of the first message, and are answered as any other.
+                stream = call(message, metadata=told)
+                async with asyncio.timeout(self._config.timeout_seconds):
+                    first = await stream.read()
+                return self._streamed(request, operation, stream, first)
             with continued(operation.name, request.headers):
-                answer = await self._calls[operation.rpc](
-                    message, timeout=self._config.timeout_seconds, metadata=metadata
-                )
+                answer = await call(message, timeout=self._config.timeout_seconds, metadata=told)
         except grpc.aio.AioRpcError as error:
             failure = from_rpc_error(error)
             log.info("rpc.failed", code=error.code().name, error=failure.message)
-            raise failure from None
+            raise _BehindError(failure) from None
+        except TimeoutError:
+            stream.cancel()
+            raise Unavailable("The service did not answer in time.") from None
         return _response(HTTPStatus.OK, operation.write(answer))
 
-    async def _body(self, request: web.Request, names: Names) -> bytes:
+    def _streamed(
+        self, request: web.Request, operation: Operation, stream: _Stream, first: Any
+    ) -> web.Response:
+        """The answer that goes on for as long as there are messages and the caller listens."""
+        return web.Response(
+            body=self._messages(request, operation, stream, first),
+            content_type=event_stream.MEDIA_TYPE,
+        )
+
+    async def _messages(
+        self, request: web.Request, operation: Operation, stream: _Stream, first: Any
+    ) -> AsyncIterator[bytes]:
+        loop = asyncio.get_running_loop()
+        self._streams.add(stream)
+        try:
+            yield event_stream.event("initial-response", {})
+            message = first
+            while isinstance(message, operation.response_class):
+                ((kind, value),) = operation.write(message).items()
+                # Whoever does not take it in time is not there any more.
+                deadline = loop.call_later(self._config.timeout_seconds, _abort, request)
+                yield event_stream.event(kind, value)
+                deadline.cancel()
+                message = await stream.read()
+        except grpc.aio.AioRpcError as error:
+            answer = Fault.of(from_rpc_error(error), operation.names)
+            yield event_stream.failure(answer.code, answer.message)
+        except asyncio.CancelledError:
+            if stream in self._streams:
+                raise
+        finally:
+            self._streams.discard(stream)
+            stream.cancel()
+
+    async def _end_streams(self, _application: web.Application) -> None:
+        """Ends all answers that go on, when the gateway stops."""
+        streams = list(self._streams)
+        self._streams.clear()
+        for stream in streams:
+            stream.cancel()
+
+    async def _body(self, request: web.Request, operation: Operation) -> bytes:
         """The whole body, within the limits of size and time.
 
         It takes no place from requests that were read. Of bodies as many are read at one time as
@@ -239,7 +311,7 @@ class Gateway:
             raise InvalidRequest(
                 f"The request body must be sent as it is, not in Content-Encoding {encoding[:64]}."
             )
-        limit = self._config.body_bytes
+        limit, names = max(self._config.body_bytes, operation.body_bytes), operation.names
         if (request.content_length or 0) > limit:
             raise _FaultError(fault.oversize(limit, names))
         body, this, began = bytearray(), object(), time.monotonic()
@@ -276,6 +348,20 @@ def _trace(headers: Mapping[str, str]) -> list[tuple[str, str]]:
     return [("traceparent", parent.text), *state]
 
 
+def _call_of(channel: grpc.aio.Channel, operation: Operation) -> _Call:
+    make = channel.unary_stream if operation.streams else channel.unary_unary
+    return make(
+        operation.rpc,
+        request_serializer=operation.request_class.SerializeToString,
+        response_deserializer=operation.response_class.FromString,
+    )
+
+
+def _abort(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.abort()
+
+
 def _decoded(body: bytes, names: Names) -> Any:
     """The body's JSON; nothing at all means no members."""
     if not body.strip():
@@ -292,9 +378,12 @@ def _refuse_constant(name: str) -> None:
 
 
 def _response(status: int, value: Any) -> web.Response:
-    # A message that repeats a caller's text may hold half a surrogate pair: no reason to fail.
-    body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
-    return web.Response(status=status, body=body, content_type="application/json")
+    try:
+        body = msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        # A message that repeats a caller's text may hold half a surrogate pair: no reason to fail.
+        body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
+    return web.Response(status=status, body=body, content_type=_JSON)
 
 
 def refusal(answer: Fault) -> web.Response:

@@ -2,8 +2,9 @@
 
 import asyncio
 import uuid
+from collections.abc import Callable
 from contextlib import AsyncExitStack
-from typing import cast
+from typing import Any, cast
 
 import structlog
 from aiohttp import web
@@ -12,9 +13,13 @@ from aiohttp.http_exceptions import LineTooLong
 from longshore.domain.errors import Unavailable
 from longshore.gateway import fault
 from longshore.gateway.config import GatewayConfig
+from longshore.gateway.fault import Fault
 from longshore.gateway.handler import Gateway, refusal
 from longshore.gateway.origin import is_loopback
+from longshore.gateway.recording import Recording
 from longshore.rpc.channel import open_channel
+from longshore.rpc.remote_audit import RemoteAudit
+from longshore.runtime.recorder import Recorder
 
 log = structlog.get_logger()
 
@@ -44,8 +49,12 @@ async def serve(
             name: await stack.enter_async_context(open_channel(address))
             for name, address in config.addresses.items()
         }
+        recorder = Recorder(RemoteAudit(channels["submission"]).write)
+        recording = Recording(recorder, config.account, config.region)
+        await stack.enter_async_context(recorder.running())
         runner = web.AppRunner(
-            Gateway(config, channels).application(), shutdown_timeout=config.grace_seconds
+            Gateway(config, channels, recording).application(),
+            shutdown_timeout=config.grace_seconds,
         )
         await runner.setup()
         listener: asyncio.Server | None = None
@@ -53,8 +62,9 @@ async def serve(
         def protocol() -> _Protocol:
             return _Protocol(
                 cast("web.Server", runner.server),
+                note=recording.malformed,
                 loop=loop,
-                access_log=None,  # type: ignore[arg-type]  # None turns it off
+                access_log=None,
                 lingering_time=min(LINGER_SECONDS, config.timeout_seconds),
                 max_line_size=LINE_BYTES,
                 # A small body may come out a thousand times as large, and all wait meanwhile.
@@ -85,6 +95,11 @@ class _Protocol(web.RequestHandler):
     aiohttp answers it with what it has read, and logs it as an error of the service's.
     """
 
+    def __init__(self, *args: Any, note: Callable[[str, Fault, str], None], **options: Any) -> None:
+        """Makes one; `note` is told the address, the answer and the request's id."""
+        super().__init__(*args, **options)
+        self._note = note
+
     def handle_error(
         self,
         request: web.BaseRequest,
@@ -97,7 +112,9 @@ class _Protocol(web.RequestHandler):
         log.info("http.malformed", error=type(exc).__name__, request_id=request_id)
         if request.writer.output_size > 0:
             raise ConnectionError(message)
-        response = refusal(fault.malformed(LINE_BYTES if isinstance(exc, LineTooLong) else None))
+        answer = fault.malformed(LINE_BYTES if isinstance(exc, LineTooLong) else None)
+        self._note(request.remote or "", answer, request_id)
+        response = refusal(answer)
         response.headers["x-amzn-RequestId"] = request_id
         response.force_close()
         return response

@@ -3,7 +3,7 @@
 import re
 
 _CREDENTIAL = re.compile(
-    r"AWS4-HMAC-SHA256\s+(?:.*,\s*)?Credential=[^/,\s]+/[0-9]{8}/([a-z0-9-]{1,32})/[a-z0-9-]+/aws4_request(?![^,\s])"
+    r"AWS4-HMAC-SHA256\s+(?:.*,\s*)?Credential=([!-+.0-~-]{1,128})/[0-9]{8}/([a-z0-9-]{1,32})/[a-z0-9-]+/aws4_request(?![^,\s])"
 )
 
 
@@ -12,5 +12,15 @@ def signed_region(authorization: str | None) -> str | None:
 
     The header begins `AWS4-HMAC-SHA256 Credential=ID/20260131/eu-west-1/batch/aws4_request,`.
     """
-    found = _CREDENTIAL.match(authorization[:4096]) if authorization else None
+    found = _found(authorization)
+    return found.group(2) if found else None
+
+
+def signed_access_key(authorization: str | None) -> str | None:
+    """The access key that the caller names, which nobody has checked; as `signed_region`."""
+    found = _found(authorization)
     return found.group(1) if found else None
+
+
+def _found(authorization: str | None) -> re.Match[str] | None:
+    return _CREDENTIAL.match(authorization[:4096]) if authorization else None

@@ -1,10 +1,16 @@
 """Starts the log service."""
 
 import asyncio
+import contextlib
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 
+from longshore.domain.arn import Arns
+from longshore.logs.archive import THREADS, open_archive
+from longshore.logs.archiving import Archiver
+from longshore.logs.cloudwatch.servicer import SERVICE, CloudWatchLogsServicer
 from longshore.logs.config import LogsConfig
 from longshore.logs.history import LogHistory
 from longshore.logs.measuring import show_disk
@@ -15,21 +21,45 @@ from longshore.rpc.server import GrpcServer
 from longshore.runtime.loop import Loop
 from longshore.runtime.metrics import serve_metrics
 from longshore.runtime.process import run_until_stopped
-from longshore.v1 import log_service_pb2, log_service_pb2_grpc
+from longshore.v1 import cloudwatch_logs_service_pb2_grpc, log_service_pb2, log_service_pb2_grpc
 
 log = structlog.get_logger()
 
 #: Seconds between passes that delete the logs of long ago.
 HISTORY_SECONDS = 3_600.0
+#: Seconds between passes that write down what was stored.
+CATALOGUE_SECONDS = 1.0
 
 
 async def main(stop: asyncio.Event) -> None:
     """Serves until stopped."""
     config = LogsConfig.from_environment()
-    store = LogStore(config.directory)
+    async with contextlib.AsyncExitStack() as stack:
+        archiver = None
+        if config.archive is not None:
+            archive = await stack.enter_async_context(
+                open_archive(config.archive, config.directory)
+            )
+            archiver = Archiver(archive, config.directory, config.archive.cache_bytes)
+            asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))
+        await _serve(config, archiver, stop)
+
+
+async def _serve(config: LogsConfig, archiver: Archiver | None, stop: asyncio.Event) -> None:
+    store = LogStore(config.directory, archiver)
     service = LogsService(store)
     history = Loop("history", LogHistory(store, config.history).tick, HISTORY_SECONDS)
+    catalogue = Loop("catalogue", store.catalogue.flush, CATALOGUE_SECONDS)
+    await store.catalogue.begin()
+    cloudwatch = CloudWatchLogsServicer(  # type: ignore[abstract]  # Those refused are set by `refuse`.
+        store, Arns(config.account, config.region)
+    )
     server = GrpcServer(config.address)
+    server.add(
+        cloudwatch_logs_service_pb2_grpc.add_CloudWatchLogsServiceServicer_to_server,
+        cloudwatch,
+        SERVICE.full_name,
+    )
     server.add(
         log_service_pb2_grpc.add_LogServiceServicer_to_server,
         LogServicer(service),
@@ -41,10 +71,17 @@ async def main(stop: asyncio.Event) -> None:
             await server.set_serving(True)
             log.info("logs.serving", address=config.address, directory=str(config.directory))
             async with asyncio.TaskGroup() as group:
-                task = group.create_task(history.run())
+                tasks = [group.create_task(loop.run()) for loop in (history, catalogue)]
+                if archiver is not None:
+                    tasks.append(group.create_task(archiver.run(store.archive_stocked)))
+                if not store.catalogue.is_whole:
+                    tasks.append(group.create_task(store.take_stock()))
                 await stop.wait()
-                task.cancel()
+                for task in tasks:
+                    task.cancel()
             service.stop()
+            cloudwatch.stop()
+        await store.close()
 
 
 if __name__ == "__main__":

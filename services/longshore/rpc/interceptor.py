@@ -19,6 +19,7 @@ from structlog.contextvars import bound_contextvars
 
 from longshore.contract import MESSAGE_BYTES
 from longshore.domain.errors import InvalidRequest, LimitExceeded, LongshoreError
+from longshore.rpc.audit import CallAudit, Seen
 from longshore.rpc.errors import code_of, to_status
 from longshore.rpc.texts import check_texts
 
@@ -39,7 +40,9 @@ _QUIET = ("/grpc.health.", "/grpc.reflection.")
 class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in stubs only
     """Wraps every handler of a server, each once."""
 
-    def __init__(self) -> None:
+    def __init__(self, audit: CallAudit | None = None) -> None:
+        """Makes an interceptor; with `audit` calls are recorded, where they are to be."""
+        self._audit = audit
         self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     async def intercept_service(
@@ -56,24 +59,40 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
         handler = await continuation(handler_call_details)
         if handler is None or method.startswith(_QUIET):
             return handler
-        return self._wrapped.setdefault(method, _wrap(method.rsplit("/", 1)[-1], handler))
+        watch = self._audit.watch(method) if self._audit else None
+        return self._wrapped.setdefault(
+            method, _wrap(method.rsplit("/", 1)[-1], handler, watch or _unwatched)
+        )
 
 
-def _wrap(method: str, handler: grpc.RpcMethodHandler[Any, Any]) -> grpc.RpcMethodHandler[Any, Any]:
+_Watch = Callable[
+    [grpc.aio.ServicerContext[Any, Any]], contextlib.AbstractAsyncContextManager[Seen]
+]
+
+
+def _unwatched(
+    _context: grpc.aio.ServicerContext[Any, Any],
+) -> contextlib.AbstractAsyncContextManager[Seen]:
+    return contextlib.nullcontext(Seen())
+
+
+def _wrap(
+    method: str, handler: grpc.RpcMethodHandler[Any, Any], watch: _Watch
+) -> grpc.RpcMethodHandler[Any, Any]:
     if handler.unary_unary is not None:
         # Requests are read within the behaviour: gRPC itself tells the caller of our insides when
         # it cannot read one.
-        behaviour = _unary(method, handler.unary_unary, handler.request_deserializer)
+        behaviour = _unary(method, handler.unary_unary, handler.request_deserializer, watch)
         return grpc.unary_unary_rpc_method_handler(
             behaviour, response_serializer=handler.response_serializer
         )
     if handler.unary_stream is not None:
-        behaviour = _streaming(method, handler.unary_stream, handler.request_deserializer)
+        behaviour = _streaming(method, handler.unary_stream, handler.request_deserializer, watch)
         return grpc.unary_stream_rpc_method_handler(
             behaviour, response_serializer=handler.response_serializer
         )
     if handler.stream_stream is not None:
-        behaviour = _streaming(method, handler.stream_stream, None)
+        behaviour = _streaming(method, handler.stream_stream, None, watch)
         return grpc.stream_stream_rpc_method_handler(
             behaviour,
             request_deserializer=handler.request_deserializer,
@@ -83,16 +102,18 @@ def _wrap(method: str, handler: grpc.RpcMethodHandler[Any, Any]) -> grpc.RpcMeth
 
 
 def _unary(
-    method: str, behaviour: Callable[..., Any], read: Callable[[bytes], Any] | None
+    method: str, behaviour: Callable[..., Any], read: Callable[[bytes], Any] | None, watch: _Watch
 ) -> Callable[..., Any]:
     seconds = SECONDS.labels(method)
 
     async def call(request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         started = time.perf_counter()
         try:
-            async with _watched(method, context):
-                answer = await behaviour(_message(request, read), context)
+            async with _watched(method, context), watch(context) as seen:
+                seen.request = message = _message(request, read)
+                answer = await behaviour(message, context)
                 _check_size(answer)
+                seen.answer = answer
                 return answer
         finally:
             seconds.observe(time.perf_counter() - started)
@@ -124,13 +145,15 @@ def _message(request: bytes, read: Callable[[bytes], Any] | None) -> Any:
 
 
 def _streaming(
-    method: str, behaviour: Callable[..., Any], read: Callable[[bytes], Any] | None
+    method: str, behaviour: Callable[..., Any], read: Callable[[bytes], Any] | None, watch: _Watch
 ) -> Callable[..., Any]:
     """A stream of answers; requests that come as a stream (`read` is None) are its own to check."""
 
     async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-        async with _watched(method, context):
-            async for response in behaviour(_message(request, read), context):
+        async with _watched(method, context), watch(context) as seen:
+            message = _message(request, read)
+            seen.request = message if read is not None else None
+            async for response in behaviour(message, context):
                 yield response
 
     return call

@@ -10,6 +10,7 @@ from grpc_reflection.v1alpha import reflection
 
 from longshore.contract import MESSAGE_BYTES
 from longshore.domain.errors import Unavailable
+from longshore.rpc.audit import CallAudit
 from longshore.rpc.interceptor import CallInterceptor
 
 #: Seconds that calls in flight get to finish when the server stops.
@@ -23,13 +24,14 @@ class GrpcServer:
     address cannot be listened on.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, audit: CallAudit | None = None) -> None:
+        """Makes a server that does not listen yet; with `audit` calls are recorded."""
         self._address = address
         self._names = [health_pb2.DESCRIPTOR.services_by_name["Health"].full_name]
         self._served: list[str] = [""]
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # missing in the stubs
         self._server = grpc.aio.server(
-            interceptors=[CallInterceptor()],
+            interceptors=[CallInterceptor(audit)],
             options=[
                 ("grpc.max_send_message_length", MESSAGE_BYTES),
                 ("grpc.max_receive_message_length", MESSAGE_BYTES),

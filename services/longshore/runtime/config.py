@@ -17,9 +17,14 @@ services; `docs/settings.md` is made of it, of the like in each `config.py`, and
 - LONGSHORE_LOCAL_VCPUS (four for each core), LONGSHORE_LOCAL_MEMORY_MIB (three quarters of what
   there is), LONGSHORE_LOCAL_GPUS (0): what this machine is declared to be, for instances on it;
 - LONGSHORE_CATALOGUE: a file of instance types in place of the built-in ones;
-- LONGSHORE_HISTORY_DAYS (90): how long what is over is kept.
+- LONGSHORE_HISTORY_DAYS (90): how long what is over is kept;
+- LONGSHORE_AUDIT_DAYS (90): how long records of the audit log are kept;
+- LONGSHORE_AUDIT_READS (false): record calls that only read as well; refused ones always are;
+- LONGSHORE_AUDIT_GATEWAYS (none): addresses of gateways on other machines, with commas between:
+  where they say that a call comes from is believed, as it is of those on this machine.
 """
 
+import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -57,6 +62,16 @@ class Setting:
     takes: str
     #: What it is if nothing is said; None where it must be said.
     default: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditSettings:
+    """What goes into the audit log."""
+
+    kept: timedelta = HISTORY
+    reads: bool = False
+    #: Addresses of gateways on other machines.
+    gateways: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
 
 
 _record: ContextVar[dict[str, Setting] | None] = ContextVar("_record", default=None)
@@ -166,6 +181,25 @@ class Settings:
     def history(self) -> timedelta:
         """How long what is over is kept: LONGSHORE_HISTORY_DAYS, a week at least."""
         return timedelta(days=self.integer("LONGSHORE_HISTORY_DAYS", HISTORY.days, 7, 36_500))
+
+    def audit(self) -> AuditSettings:
+        """What goes into the audit log: LONGSHORE_AUDIT_*."""
+        return AuditSettings(
+            kept=timedelta(days=self.integer("LONGSHORE_AUDIT_DAYS", HISTORY.days, 1, 36_500)),
+            reads=self.flag("LONGSHORE_AUDIT_READS", default=False),
+            gateways=self._addresses("LONGSHORE_AUDIT_GATEWAYS"),
+        )
+
+    def _addresses(self, name: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+        _note(name, "addresses, with commas between", "")
+        texts = [text.strip() for text in self._environ.get(name, "").split(",")]
+        try:
+            return tuple(ipaddress.ip_network(text.strip("[]")) for text in texts if text)
+        except ValueError as error:
+            raise ConfigError(
+                f"{name} must be addresses or networks, as 10.0.0.0/24, separated by commas: "
+                f"{error}."
+            ) from None
 
     def port_base(self) -> int:
         """Where the ports of all services begin."""

@@ -1,6 +1,7 @@
 """Start and stop of a service's process."""
 
 import asyncio
+import atexit
 import gc
 import signal
 import sys
@@ -40,6 +41,8 @@ def run_until_stopped(name: str, main: Callable[[asyncio.Event], Awaitable[int |
         The process's exit code: 0 after a clean stop, 2 for wrong settings, 1 for a failure.
     """
     configure_logging(name)
+    # What is left goes with the process: nobody need look through it for what could go before.
+    atexit.register(gc.freeze)
     try:
         with tracing(name, TracesConfig.from_environment()):
             return uvloop.run(_run(main))
@@ -49,6 +52,3 @@ def run_until_stopped(name: str, main: Callable[[asyncio.Event], Awaitable[int |
     except LongshoreError as error:
         log.error("service.failed", error=error.message)  # noqa: TRY400 - foreseen: no traceback
         return 1
-    finally:
-        # What is left goes with the process: nobody need look through it for what could go before.
-        gc.freeze()

@@ -15,7 +15,7 @@ from longshore.domain.job.record import AttemptReport, LiveAttempt
 from longshore.scheduler.admission import admit
 from longshore.scheduler.agents import Agents
 from longshore.scheduler.blocking import end_overdue
-from longshore.scheduler.counting import store_demand
+from longshore.scheduler.counting import keep_unstored, store_demand
 from longshore.scheduler.details import DetailsCache
 from longshore.scheduler.ending import stop_overdue, take_reports
 from longshore.scheduler.instances import (
@@ -140,6 +140,7 @@ class Tick:
                 changes.is_told or changes.stops or lost or noticed or fared or allowance.taken
             )
             outcome.more |= await store_demand(this)
+            await keep_unstored(this)
             await store_loads(conn, memory, changes.now)
             await memory.shares.keep(conn, memory.topology, changes.now)
             await memory.consuming.keep(conn)

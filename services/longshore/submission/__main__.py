@@ -4,23 +4,30 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import structlog
 
 from longshore.domain.arn import Arns
 from longshore.domain.errors import Unavailable
+from longshore.rpc.audit import CallAudit, Installation
 from longshore.rpc.server import GrpcServer
 from longshore.runtime.loop import Loop
 from longshore.runtime.metrics import serve_metrics
 from longshore.runtime.process import run_until_stopped
+from longshore.runtime.recorder import Recorder
+from longshore.state.audit import audit_record
 from longshore.state.health import is_ready
 from longshore.state.pool import Pool, open_pool
+from longshore.submission.audit_servicer import AuditServicer
+from longshore.submission.clusters import Clusters
 from longshore.submission.config import SubmissionConfig
 from longshore.submission.consumables import Consumables
 from longshore.submission.control_servicer import JobControlServicer
 from longshore.submission.convert import encode_container, encode_nodes, encode_task
 from longshore.submission.definitions import Definitions
+from longshore.submission.ecs_servicer import EcsServicer
 from longshore.submission.environments import Environments, Queues
 from longshore.submission.image_servicer import ImageServicer
 from longshore.submission.jobs import Jobs
@@ -33,6 +40,10 @@ from longshore.submission.submit import Encoders, Submitter, forget_tokens
 from longshore.submission.tags import Tags
 from longshore.submission.updating import Updating, forget_outcomes
 from longshore.v1 import (
+    audit_service_pb2,
+    audit_service_pb2_grpc,
+    ecs_service_pb2,
+    ecs_service_pb2_grpc,
     image_service_pb2,
     image_service_pb2_grpc,
     job_control_service_pb2,
@@ -44,6 +55,8 @@ from longshore.v1 import (
 log = structlog.get_logger()
 
 SERVICE = submission_service_pb2.DESCRIPTOR.services_by_name["SubmissionService"].full_name
+AUDIT = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"].full_name
+ECS = ecs_service_pb2.DESCRIPTOR.services_by_name["EcsService"].full_name
 CONTROL = job_control_service_pb2.DESCRIPTOR.services_by_name["JobControlService"].full_name
 IMAGES = image_service_pb2.DESCRIPTOR.services_by_name["ImageService"].full_name
 HEALTH_SECONDS = 1.0
@@ -58,7 +71,13 @@ async def serving(config: SubmissionConfig, pool: Pool) -> AsyncIterator[GrpcSer
     """Serves while the context is open; on leaving, calls under way are finished first."""
     encode = Encoders(encode_container, encode_task, encode_nodes)
     submitter = Submitter(pool, encode, config.limits)
-    server = GrpcServer(config.address)
+    recorder = Recorder(partial(audit_record.write, pool))
+    watching = CallAudit(
+        recorder,
+        Installation(config.account, config.region, config.audit.gateways),
+        with_reads=config.audit.reads,
+    )
+    server = GrpcServer(config.address, watching)
     server.add(
         submission_service_pb2_grpc.add_SubmissionServiceServicer_to_server,
         SubmissionServicer(  # type: ignore[abstract]  # Those refused are set by `refuse`.
@@ -87,13 +106,23 @@ async def serving(config: SubmissionConfig, pool: Pool) -> AsyncIterator[GrpcSer
     server.add(
         image_service_pb2_grpc.add_ImageServiceServicer_to_server, ImageServicer(pool), IMAGES
     )
+    server.add(
+        audit_service_pb2_grpc.add_AuditServiceServicer_to_server, AuditServicer(pool), AUDIT
+    )
+    server.add(
+        ecs_service_pb2_grpc.add_EcsServiceServicer_to_server,
+        EcsServicer(Arns(config.account, config.region), Clusters(pool)),
+        ECS,
+    )
 
     async def report_health() -> None:
         await server.set_serving(await is_ready(pool))
 
     health = Loop("submission.health", report_health, HEALTH_SECONDS)
-    forgetting = Loop("submission.forgetting", partial(_forget, pool), FORGET_SECONDS)
-    async with asyncio.TaskGroup() as group:
+    forgetting = Loop(
+        "submission.forgetting", partial(_forget, pool, config.audit.kept), FORGET_SECONDS
+    )
+    async with recorder.running(), asyncio.TaskGroup() as group:
         batches = group.create_task(submitter.run())
         async with server:
             loops = [group.create_task(loop.run()) for loop in (health, forgetting)]
@@ -105,10 +134,12 @@ async def serving(config: SubmissionConfig, pool: Pool) -> AsyncIterator[GrpcSer
         batches.cancel()
 
 
-async def _forget(pool: Pool) -> None:
+async def _forget(pool: Pool, audit_kept: timedelta) -> None:
     await forget_tokens(pool)
     await forget_outcomes(pool)
     await forget_queues(pool)
+    for day in await audit_record.forget(pool, (datetime.now(UTC) - audit_kept).date()):
+        log.info("audit.dropped", day=day.isoformat())
 
 
 async def main(stop: asyncio.Event) -> None:

@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from longshore.domain import limits
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.limits import Limits
-from longshore.runtime.config import Settings, installation
+from longshore.runtime.config import AuditSettings, Settings, installation
 from longshore.runtime.host import catalogue_types
 
 
@@ -26,6 +26,8 @@ class SubmissionConfig:
     catalogue: Catalogue
     #: What requests may ask for.
     limits: Limits
+    #: What is recorded of calls.
+    audit: AuditSettings = field(default_factory=AuditSettings)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -36,7 +38,8 @@ class SubmissionConfig:
         - LONGSHORE_ACCOUNT (123456789012), LONGSHORE_REGION (us-east-1): what stands in ARNs;
         - LONGSHORE_CATALOGUE: the instance types that there are, as for scaler and provisioning;
         - LONGSHORE_LIMITS (longshore): `aws` refuses what AWS Batch would refuse, where longshore
-          takes more by itself.
+          takes more by itself;
+        - LONGSHORE_AUDIT_DAYS, LONGSHORE_AUDIT_READS, LONGSHORE_AUDIT_GATEWAYS.
         """
         settings = Settings(environ)
         account, region = installation(settings)
@@ -51,4 +54,5 @@ class SubmissionConfig:
             limits=limits.BY_NAME[
                 settings.choice("LONGSHORE_LIMITS", tuple(limits.BY_NAME), limits.LONGSHORE_NAME)
             ],
+            audit=settings.audit(),
         )

@@ -24,9 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from longshore.v1 import container_pb2 as longshore_dot_v1_dot_container__pb2
+from longshore.v1 import options_pb2 as longshore_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&longshore/v1/job_control_service.proto\x12\x0clongshore.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1clongshore/v1/container.proto\"\x9a\x03\n\x0cJobSelection\x12\x16\n\tjob_queue\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08job_name\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x10\n\x08statuses\x18\x03 \x03(\t\x12\x1b\n\x0ejob_definition\x18\x04 \x01(\tH\x02\x88\x01\x01\x12\x33\n\x0fsubmitted_after\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x10submitted_before\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x04tags\x18\x07 \x03(\x0b\x32$.longshore.v1.JobSelection.TagsEntry\x12\x1d\n\x10share_identifier\x18\x08 \x01(\tH\x03\x88\x01\x01\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0c\n\n_job_queueB\x0b\n\t_job_nameB\x11\n\x0f_job_definitionB\x13\n\x11_share_identifier\"\x8b\x01\n\x0fStopJobsRequest\x12-\n\tselection\x18\x01 \x01(\x0b\x32\x1a.longshore.v1.JobSelection\x12(\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x18.longshore.v1.StopAction\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x04 \x01(\x08\"D\n\x10StopJobsResponse\x12\x0c\n\x04jobs\x18\x01 \x01(\x03\x12\x10\n\x08\x63hildren\x18\x02 \x01(\x03\x12\x10\n\x08\x63omplete\x18\x03 \x01(\x08\"M\n\x0fRerunJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x19\n\x0c\x63lient_token\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\x0f\n\r_client_token\"0\n\x10RerunJobResponse\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x05\"\xbc\x02\n\x10UpdateJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x16\n\tjob_queue\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x1d\n\x10share_identifier\x18\x03 \x01(\tH\x01\x88\x01\x01\x12 \n\x13scheduling_priority\x18\x04 \x01(\x05H\x02\x88\x01\x01\x12%\n\x18\x61ttempt_duration_seconds\x18\x05 \x01(\x05H\x03\x88\x01\x01\x12@\n\x15resource_requirements\x18\x06 \x03(\x0b\x32!.longshore.v1.ResourceRequirementB\x0c\n\n_job_queueB\x13\n\x11_share_identifierB\x16\n\x14_scheduling_priorityB\x1b\n\x19_attempt_duration_seconds\"\x13\n\x11UpdateJobResponse*\\\n\nStopAction\x12\x1b\n\x17STOP_ACTION_UNSPECIFIED\x10\x00\x12\x16\n\x12STOP_ACTION_CANCEL\x10\x01\x12\x19\n\x15STOP_ACTION_TERMINATE\x10\x02\x32\xf9\x01\n\x11JobControlService\x12K\n\x08StopJobs\x12\x1d.longshore.v1.StopJobsRequest\x1a\x1e.longshore.v1.StopJobsResponse0\x01\x12I\n\x08RerunJob\x12\x1d.longshore.v1.RerunJobRequest\x1a\x1e.longshore.v1.RerunJobResponse\x12L\n\tUpdateJob\x12\x1e.longshore.v1.UpdateJobRequest\x1a\x1f.longshore.v1.UpdateJobResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&longshore/v1/job_control_service.proto\x12\x0clongshore.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1clongshore/v1/container.proto\x1a\x1alongshore/v1/options.proto\"\x9a\x03\n\x0cJobSelection\x12\x16\n\tjob_queue\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08job_name\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x10\n\x08statuses\x18\x03 \x03(\t\x12\x1b\n\x0ejob_definition\x18\x04 \x01(\tH\x02\x88\x01\x01\x12\x33\n\x0fsubmitted_after\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x10submitted_before\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x04tags\x18\x07 \x03(\x0b\x32$.longshore.v1.JobSelection.TagsEntry\x12\x1d\n\x10share_identifier\x18\x08 \x01(\tH\x03\x88\x01\x01\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0c\n\n_job_queueB\x0b\n\t_job_nameB\x11\n\x0f_job_definitionB\x13\n\x11_share_identifier\"\x8b\x01\n\x0fStopJobsRequest\x12-\n\tselection\x18\x01 \x01(\x0b\x32\x1a.longshore.v1.JobSelection\x12(\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x18.longshore.v1.StopAction\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x04 \x01(\x08\"D\n\x10StopJobsResponse\x12\x0c\n\x04jobs\x18\x01 \x01(\x03\x12\x10\n\x08\x63hildren\x18\x02 \x01(\x03\x12\x10\n\x08\x63omplete\x18\x03 \x01(\x08\"S\n\x0fRerunJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x1f\n\x0c\x63lient_token\x18\x02 \x01(\tB\x04\xd0\xb5\x18\x01H\x00\x88\x01\x01\x42\x0f\n\r_client_token\"0\n\x10RerunJobResponse\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x05\"\xbc\x02\n\x10UpdateJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x16\n\tjob_queue\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x1d\n\x10share_identifier\x18\x03 \x01(\tH\x01\x88\x01\x01\x12 \n\x13scheduling_priority\x18\x04 \x01(\x05H\x02\x88\x01\x01\x12%\n\x18\x61ttempt_duration_seconds\x18\x05 \x01(\x05H\x03\x88\x01\x01\x12@\n\x15resource_requirements\x18\x06 \x03(\x0b\x32!.longshore.v1.ResourceRequirementB\x0c\n\n_job_queueB\x13\n\x11_share_identifierB\x16\n\x14_scheduling_priorityB\x1b\n\x19_attempt_duration_seconds\"\x13\n\x11UpdateJobResponse*\\\n\nStopAction\x12\x1b\n\x17STOP_ACTION_UNSPECIFIED\x10\x00\x12\x16\n\x12STOP_ACTION_CANCEL\x10\x01\x12\x19\n\x15STOP_ACTION_TERMINATE\x10\x02\x32\x92\x02\n\x11JobControlService\x12K\n\x08StopJobs\x12\x1d.longshore.v1.StopJobsRequest\x1a\x1e.longshore.v1.StopJobsResponse0\x01\x12I\n\x08RerunJob\x12\x1d.longshore.v1.RerunJobRequest\x1a\x1e.longshore.v1.RerunJobResponse\x12L\n\tUpdateJob\x12\x1e.longshore.v1.UpdateJobRequest\x1a\x1f.longshore.v1.UpdateJobResponse\x1a\x17\xd2\xb5\x18\x13\x62\x61tch.amazonaws.comb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,24 +36,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_JOBSELECTION_TAGSENTRY']._loaded_options = None
   _globals['_JOBSELECTION_TAGSENTRY']._serialized_options = b'8\001'
-  _globals['_STOPACTION']._serialized_start=1213
-  _globals['_STOPACTION']._serialized_end=1305
-  _globals['_JOBSELECTION']._serialized_start=120
-  _globals['_JOBSELECTION']._serialized_end=530
-  _globals['_JOBSELECTION_TAGSENTRY']._serialized_start=420
-  _globals['_JOBSELECTION_TAGSENTRY']._serialized_end=463
-  _globals['_STOPJOBSREQUEST']._serialized_start=533
-  _globals['_STOPJOBSREQUEST']._serialized_end=672
-  _globals['_STOPJOBSRESPONSE']._serialized_start=674
-  _globals['_STOPJOBSRESPONSE']._serialized_end=742
-  _globals['_RERUNJOBREQUEST']._serialized_start=744
-  _globals['_RERUNJOBREQUEST']._serialized_end=821
-  _globals['_RERUNJOBRESPONSE']._serialized_start=823
-  _globals['_RERUNJOBRESPONSE']._serialized_end=871
-  _globals['_UPDATEJOBREQUEST']._serialized_start=874
-  _globals['_UPDATEJOBREQUEST']._serialized_end=1190
-  _globals['_UPDATEJOBRESPONSE']._serialized_start=1192
-  _globals['_UPDATEJOBRESPONSE']._serialized_end=1211
-  _globals['_JOBCONTROLSERVICE']._serialized_start=1308
-  _globals['_JOBCONTROLSERVICE']._serialized_end=1557
+  _globals['_RERUNJOBREQUEST'].fields_by_name['client_token']._loaded_options = None
+  _globals['_RERUNJOBREQUEST'].fields_by_name['client_token']._serialized_options = b'\320\265\030\001'
+  _globals['_JOBCONTROLSERVICE']._loaded_options = None
+  _globals['_JOBCONTROLSERVICE']._serialized_options = b'\322\265\030\023batch.amazonaws.com'
+  _globals['_STOPACTION']._serialized_start=1247
+  _globals['_STOPACTION']._serialized_end=1339
+  _globals['_JOBSELECTION']._serialized_start=148
+  _globals['_JOBSELECTION']._serialized_end=558
+  _globals['_JOBSELECTION_TAGSENTRY']._serialized_start=448
+  _globals['_JOBSELECTION_TAGSENTRY']._serialized_end=491
+  _globals['_STOPJOBSREQUEST']._serialized_start=561
+  _globals['_STOPJOBSREQUEST']._serialized_end=700
+  _globals['_STOPJOBSRESPONSE']._serialized_start=702
+  _globals['_STOPJOBSRESPONSE']._serialized_end=770
+  _globals['_RERUNJOBREQUEST']._serialized_start=772
+  _globals['_RERUNJOBREQUEST']._serialized_end=855
+  _globals['_RERUNJOBRESPONSE']._serialized_start=857
+  _globals['_RERUNJOBRESPONSE']._serialized_end=905
+  _globals['_UPDATEJOBREQUEST']._serialized_start=908
+  _globals['_UPDATEJOBREQUEST']._serialized_end=1224
+  _globals['_UPDATEJOBRESPONSE']._serialized_start=1226
+  _globals['_UPDATEJOBRESPONSE']._serialized_end=1245
+  _globals['_JOBCONTROLSERVICE']._serialized_start=1342
+  _globals['_JOBCONTROLSERVICE']._serialized_end=1616
 # @@protoc_insertion_point(module_scope)

@@ -22,17 +22,20 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from longshore.v1 import options_pb2 as longshore_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1clongshore/v1/key_value.proto\x12\x0clongshore.v1\"H\n\x0cKeyValuePair\x12\x11\n\x04name\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x12\n\x05value\x18\x02 \x01(\tH\x01\x88\x01\x01\x42\x07\n\x05_nameB\x08\n\x06_value\";\n\rKeyValuesPair\x12\x11\n\x04name\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x0e\n\x06values\x18\x02 \x03(\tB\x07\n\x05_nameb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1clongshore/v1/key_value.proto\x12\x0clongshore.v1\x1a\x1alongshore/v1/options.proto\"N\n\x0cKeyValuePair\x12\x11\n\x04name\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x18\n\x05value\x18\x02 \x01(\tB\x04\xd0\xb5\x18\x01H\x01\x88\x01\x01\x42\x07\n\x05_nameB\x08\n\x06_value\";\n\rKeyValuesPair\x12\x11\n\x04name\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x0e\n\x06values\x18\x02 \x03(\tB\x07\n\x05_nameb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'longshore.v1.key_value_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_KEYVALUEPAIR']._serialized_start=46
-  _globals['_KEYVALUEPAIR']._serialized_end=118
-  _globals['_KEYVALUESPAIR']._serialized_start=120
-  _globals['_KEYVALUESPAIR']._serialized_end=179
+  _globals['_KEYVALUEPAIR'].fields_by_name['value']._loaded_options = None
+  _globals['_KEYVALUEPAIR'].fields_by_name['value']._serialized_options = b'\320\265\030\001'
+  _globals['_KEYVALUEPAIR']._serialized_start=74
+  _globals['_KEYVALUEPAIR']._serialized_end=152
+  _globals['_KEYVALUESPAIR']._serialized_start=154
+  _globals['_KEYVALUESPAIR']._serialized_end=213
 # @@protoc_insertion_point(module_scope)

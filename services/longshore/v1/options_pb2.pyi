@@ -58,6 +58,7 @@ class JsonService(_message.Message):
     NOT_FOUND_FIELD_NUMBER: _builtins.int
     LIMIT_EXCEEDED_FIELD_NUMBER: _builtins.int
     PRECONDITION_FAILED_FIELD_NUMBER: _builtins.int
+    BODY_BYTES_FIELD_NUMBER: _builtins.int
     target_prefix: _builtins.str
     """What stands before the operation's name in the header `X-Amz-Target`, without the dot between."""
     invalid_request: _builtins.str
@@ -68,6 +69,8 @@ class JsonService(_message.Message):
     """The same, when the request is larger, or asks for more, than is allowed."""
     precondition_failed: _builtins.str
     """The same, when the request does not fit the present state of things."""
+    body_bytes: _builtins.int
+    """Bytes that a request's body may have, where that is more than the gateway takes otherwise. 0: no more."""
     def __init__(
         self,
         *,
@@ -76,10 +79,11 @@ class JsonService(_message.Message):
         not_found: _builtins.str = ...,
         limit_exceeded: _builtins.str = ...,
         precondition_failed: _builtins.str = ...,
+        body_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["invalid_request", b"invalid_request", "limit_exceeded", b"limit_exceeded", "not_found", b"not_found", "precondition_failed", b"precondition_failed", "target_prefix", b"target_prefix"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body_bytes", b"body_bytes", "invalid_request", b"invalid_request", "limit_exceeded", b"limit_exceeded", "not_found", b"not_found", "precondition_failed", b"precondition_failed", "target_prefix", b"target_prefix"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -131,6 +135,8 @@ SUPPORTED_FIELD_NUMBER: _builtins.int
 PARTIAL_FIELD_NUMBER: _builtins.int
 EXTENSION_FIELD_NUMBER: _builtins.int
 CLEARED_BY_FIELD_NUMBER: _builtins.int
+SENSITIVE_FIELD_NUMBER: _builtins.int
+EVENT_SOURCE_FIELD_NUMBER: _builtins.int
 ABSENT_FIELD_NUMBER: _builtins.int
 JSON_SERVICE_FIELD_NUMBER: _builtins.int
 HTTP_FIELD_NUMBER: _builtins.int
@@ -166,6 +172,14 @@ cleared_by: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptio
 """The field of the same message, a bool and an extension, that empties what this list or map
 replaces: on this wire an empty one cannot be told from an absent one. Over HTTP an empty one
 that is there sets it. Not set: an empty one means as much as none.
+"""
+sensitive: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
+"""The value may be a secret, or grants something: audit records have it hidden. In a message with a
+`name` those that begin with `AWS_BATCH_` are the service's own, and stay. Default false.
+"""
+event_source: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.ServiceOptions, _builtins.str]
+"""Whom calls of this service are recorded under in the audit log, as in `batch.amazonaws.com`. Not
+set: its calls are not recorded.
 """
 absent: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MessageOptions, _containers.RepeatedCompositeFieldContainer[Global___AbsentMember]]
 """What AWS's shape has and this message has not, because longshore never sets it."""

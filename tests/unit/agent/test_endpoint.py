@@ -448,5 +448,5 @@ def test_another_log_driver_is_told_as_it_is() -> None:
     assert document["KnownStatus"] == "CREATED"
     assert "StartedAt" not in document
     assert document["Labels"]["com.amazonaws.ecs.task-arn"] == (
-        "arn:aws:ecs:eu-west-1:123456789012:task/AWSBatch-ce/abc"
+        "arn:aws:ecs:eu-west-1:123456789012:task/ce_Batch/abc"
     )

@@ -15,7 +15,7 @@ def test_arns_have_aws_form() -> None:
     assert ARNS.job_definition("d", 3) == f"{BATCH}:job-definition/d:3"
     assert ARNS.job("x:1") == f"{BATCH}:job/x:1"
     identity = uuid.UUID(int=7)
-    assert ARNS.cluster("c", identity).endswith(f":cluster/AWSBatch-c-{identity}")
+    assert ARNS.cluster("c", identity).endswith(f":cluster/c_Batch_{identity}")
     instance = ARNS.container_instance("c", identity, "i-1")
     assert instance == ARNS.container_instance("c", identity, "i-1")
     assert len(instance.rpartition("/")[2]) == 32

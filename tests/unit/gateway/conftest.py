@@ -1,6 +1,7 @@
 """The real gateway in front of a real gRPC server whose answers the test chooses."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import boto3
+import grpc
 import pytest
 from botocore.config import Config
 from google.protobuf.message import Message
@@ -18,7 +20,9 @@ from longshore.gateway.behind import SERVICES
 from longshore.gateway.config import GatewayConfig
 from longshore.gateway.server import serve
 from longshore.rpc.server import GrpcServer
-from longshore.v1 import submission_service_pb2_grpc
+from longshore.v1 import audit_service_pb2, submission_service_pb2_grpc
+
+AUDIT = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"]
 
 
 @dataclass
@@ -39,6 +43,16 @@ class Submission:
     received: list[Received] = field(default_factory=list)
     entered: asyncio.Event = field(default_factory=asyncio.Event)
     hold: asyncio.Event | None = None
+    #: What the gateway put on record.
+    recorded: asyncio.Queue[dict[str, Any]] = field(default_factory=asyncio.Queue)
+
+    async def RecordCalls(  # noqa: N802 - gRPC's name
+        self, request: audit_service_pb2.RecordCallsRequest, _context: object
+    ) -> audit_service_pb2.RecordCallsResponse:
+        """Takes records, as AuditService does."""
+        for entry in request.records:
+            self.recorded.put_nowait(json.loads(entry.record))
+        return audit_service_pb2.RecordCallsResponse()
 
     def servicer(self) -> submission_service_pb2_grpc.SubmissionServiceServicer:
         """A servicer with every rpc of the service, whichever these are."""
@@ -117,6 +131,15 @@ class Stack:
             return response.status, body["__type"], body["message"]
 
 
+def _audit(submission: Submission) -> grpc.GenericRpcHandler:
+    handler = grpc.unary_unary_rpc_method_handler(
+        submission.RecordCalls,
+        audit_service_pb2.RecordCallsRequest.FromString,
+        audit_service_pb2.RecordCallsResponse.SerializeToString,
+    )
+    return grpc.method_handlers_generic_handler(AUDIT.full_name, {"RecordCalls": handler})
+
+
 @asynccontextmanager
 async def run_stack(**settings: Any) -> AsyncIterator[Stack]:
     """Starts both, with some of the gateway's settings changed."""
@@ -126,6 +149,11 @@ async def run_stack(**settings: Any) -> AsyncIterator[Stack]:
         submission_service_pb2_grpc.add_SubmissionServiceServicer_to_server,
         submission.servicer(),
         SERVICE.full_name,
+    )
+    server.add(
+        lambda _, grpc_server: grpc_server.add_generic_rpc_handlers((_audit(submission),)),
+        submission,
+        AUDIT.full_name,
     )
     async with server:
         await server.set_serving(True)

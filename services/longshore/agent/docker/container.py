@@ -28,7 +28,8 @@ from longshore.agent.attempts.attempt import (
 )
 from longshore.agent.attempts.environment import environment
 from longshore.agent.docker.intake import Bounds
-from longshore.agent.docker.network_volume import AMAZON, FileSystems, impossible
+from longshore.agent.docker.network_volume import AMAZON, FileSystems
+from longshore.rpc.refused import first_refusal
 from longshore.v1 import agent_service_pb2 as pb
 from longshore.v1 import container_pb2, job_definition_pb2
 
@@ -188,19 +189,9 @@ def refuse_impossible(container: Container) -> None:
     """
     if not container.image:
         raise refused("image", "is required")
-    if container.enable_execute_command:
-        raise refused("enableExecuteCommand", "is not supported")
-    for volume in container.volumes:
-        member = impossible(volume.efs_volume_configuration)
-        if member is not None:
-            raise refused(
-                f"volumes.efsVolumeConfiguration.{member}",
-                f"of volume {volume.name} is not supported: the engine mounts it by NFS alone",
-            )
-        if volume.HasField("s3files_volume_configuration"):
-            raise refused("volumes.s3filesVolumeConfiguration", "is not supported")
-    if container.log_configuration.log_driver == "awsfirelens":
-        raise refused("logConfiguration.logDriver", "awsfirelens is not supported")
+    # Registration refuses it by the same; what was registered with another longshore may have it.
+    if (refusal := first_refusal(container)) is not None:
+        raise StepFailed("CannotCreateContainerError", refusal.message)
 
 
 def anchor_config(

@@ -124,6 +124,11 @@ class Changes:
         if moved is not None:
             self.tally.count(moved)
 
+    def tell_runnable(self, job_id: uuid.UUID, first: int, end: int) -> None:
+        """Adds children that become RUNNABLE for the first time to the event log, in one row."""
+        event = JobEvent(JobKey(job_id, first), 0, JobStatus.RUNNABLE, None, self.now, end)
+        self.events.append(event)
+
     def fail(
         self,
         key: JobKey,

@@ -46,6 +46,34 @@ class ShapeKey:
     #: What a job needs of consumable resources.
     units: Units = ()
 
+    @classmethod
+    def of(  # noqa: PLR0913 - a job has that many sides
+        cls,
+        job_id: uuid.UUID,
+        job_queue: str,
+        needs: Resources,
+        *,
+        nodes: int | None = None,
+        instance_type: str = "",
+        priority: int = 0,
+        share: str | None = None,
+        max_running: int | None = None,
+        units: Units = (),
+    ) -> "ShapeKey":
+        """The shape of a job, from what it asks for."""
+        return cls(
+            job_queue,
+            needs,
+            nodes or 0,
+            instance_type,
+            # In queues without a policy priorities are without effect.
+            priority if share else 0,
+            share or "",
+            job_id if max_running else NO_ARRAY,
+            max_running or 0,
+            units,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class NewJob:

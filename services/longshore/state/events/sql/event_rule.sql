@@ -10,7 +10,7 @@
 -- $8 tags of a new one
 -- $9 when its schedule makes an event next
 INSERT INTO event_rules (bus, name, pattern, schedule, state, description, role_arn, tags, due_at)
-SELECT b.name, $2, $3, $4, $5, $6, $7, $8, $9::timestamptz FROM event_buses b WHERE b.name = $1
+SELECT b.name, $2, $3, $4, $5, $6, $7, $8, $9::timestamptz FROM event_buses b WHERE b.name = $1 FOR KEY SHARE
 ON CONFLICT (bus, name) DO UPDATE SET pattern = excluded.pattern, schedule = excluded.schedule,
     state = excluded.state, description = excluded.description, role_arn = excluded.role_arn,
     due_at = excluded.due_at, changed_at = now()
@@ -56,3 +56,16 @@ SELECT EXISTS (SELECT FROM event_buses WHERE name = $1);
 -- $1 bus
 -- $2 rule
 SELECT EXISTS (SELECT FROM event_targets WHERE bus = $1 AND rule = $2);
+
+-- name: set_state
+-- $1 bus
+-- $2 name
+-- $3 state
+-- $4 when its schedule makes an event next
+UPDATE event_rules SET state = $3, due_at = $4, changed_at = now() WHERE bus = $1 AND name = $2;
+
+-- name: write_rule_tags
+-- $1 bus
+-- $2 name
+-- $3 tags
+UPDATE event_rules SET tags = $3 WHERE bus = $1 AND name = $2;
