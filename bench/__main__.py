@@ -12,6 +12,9 @@ BENCHES = (
     "capacity.py",
     "records.py",
     "endpoint.py",
+    "events.py",
+    "event_pattern.py",
+    "log_reading.py",
 )
 
 if __name__ == "__main__":

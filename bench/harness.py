@@ -25,7 +25,7 @@ def free_port_base() -> int:
     for base in range(23_000, 60_000, 100):
         with contextlib.ExitStack() as stack:
             try:
-                for offset in (*range(5), 10, *range(20, 25)):
+                for offset in (*range(6), 10, *range(20, 26)):
                     stack.enter_context(socket.socket()).bind(("127.0.0.1", base + offset))
             except OSError:
                 continue

@@ -10,8 +10,8 @@ from acceptance.stand import LONGSHORE, Stack, eventually
 
 
 def test_machine_joins_runs_jobs_and_leaves(stack: Stack, tmp_path: Path) -> None:
-    stack.cli("env", "create", "lan", "--type", "UNMANAGED", check=True)
-    stack.cli("queue", "create", "lan", "--env", "lan", check=True)
+    stack.call("env", "create", "lan", "--type", "UNMANAGED", check=True)
+    stack.call("queue", "create", "lan", "--env", "lan", check=True)
     with subprocess.Popen(
         [
             *(LONGSHORE, "agent", "--compute-environment", "lan", "--runtime", "process"),
@@ -21,14 +21,14 @@ def test_machine_joins_runs_jobs_and_leaves(stack: Stack, tmp_path: Path) -> Non
         stderr=subprocess.DEVNULL,
     ) as agent:
         try:
-            done = stack.cli("run", "--queue", "lan", "busybox:latest", "--", "echo", "joined")
+            done = stack.call("run", "--queue", "lan", "busybox:latest", "--", "echo", "joined")
             assert done.stdout == "joined\n", done.stderr
         finally:
             agent.send_signal(signal.SIGTERM)
             assert agent.wait(timeout=30) == 0
-    stack.cli("queue", "delete", "--force", "lan", check=True)
+    stack.call("queue", "delete", "--force", "lan", check=True)
     eventually(
-        lambda: stack.cli("env", "delete", "--force", "lan").returncode == 0,
+        lambda: stack.call("env", "delete", "--force", "lan").returncode == 0,
         "the queue is gone and the compute environment can go",
     )
 
@@ -55,12 +55,12 @@ def test_a_machine_that_may_not_join_ends_and_says_why(
 def test_what_a_lost_machine_knows_stands_when_it_is_back(own_stack: Stack, gate: Gate) -> None:
     """Its container ended well while it was away, and nobody has run the job again."""
     own_stack.up()
-    own_stack.cli(
+    own_stack.call(
         *("env", "create", "lan", "--type", "UNMANAGED", "--lost-after", "10"), check=True
     )
-    own_stack.cli("queue", "create", "lan", "--env", "lan", check=True)
+    own_stack.call("queue", "create", "lan", "--env", "lan", check=True)
     command = ("--image", "busybox:latest", "--", "sh", "-c", gate.script())
-    own_stack.cli("definition", "register", "waiting", *command, check=True)
+    own_stack.call("definition", "register", "waiting", *command, check=True)
     job = own_stack.json(
         *("submit", "once", "--definition", "waiting", "--queue", "lan", "--attempts", "2")
     )["jobId"]

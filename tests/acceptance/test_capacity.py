@@ -41,8 +41,8 @@ def user() -> Iterator[Aws]:
 
 def _environment(user: Aws, name: str, *options: str) -> str:
     """A compute environment and a queue of one name."""
-    user.stack.cli("env", "create", name, *options, check=True)
-    user.stack.cli("queue", "create", name, "--env", name, check=True)
+    user.stack.call("env", "create", name, *options, check=True)
+    user.stack.call("queue", "create", name, "--env", name, check=True)
     return name
 
 
@@ -92,7 +92,7 @@ def test_capacity_grows_from_zero_and_shrinks_to_zero(user: Aws, gate: Gate) -> 
     assert busy["busy"] == {"instances": 3, "vcpus": 6}
     assert (busy["desiredVcpus"], busy["runnableJobs"]) == (6, 1)
     assert busy["costPerHour"] == pytest.approx(3 * PRICE)
-    table = user.stack.cli("capacity", name, check=True).stdout
+    table = user.stack.call("capacity", name, check=True).stdout
     assert "3 (6)" in table
     assert busy["lastActivity"]["reason"] in table
     ordered = user.stack.json("activities", name)[-1]
@@ -121,7 +121,7 @@ def test_capacity_grows_from_zero_and_shrinks_to_zero(user: Aws, gate: Gate) -> 
     assert queue["cost"] < whole["cost"]
     assert whole["cost"] == pytest.approx(sum(item["cost"] for item in gone))
     [child] = _placed(user, f"{array}:0")
-    shown = user.stack.cli("describe", f"{array}:0", check=True).stdout
+    shown = user.stack.call("describe", f"{array}:0", check=True).stdout
     assert f"{child} ({TYPE}, {name})" in shown
     assert "USD so far" in shown
 
@@ -136,9 +136,9 @@ def test_an_interrupted_instance_hands_its_jobs_on(user: Aws) -> None:
     for job_id in (again, once):
         user.until(job_id, "RUNNING")
     [instance] = {*_placed(user, again), *_placed(user, once)}
-    told = user.stack.cli("instance", "interrupt", instance, "--notice", "10", check=True)
+    told = user.stack.call("instance", "interrupt", instance, "--notice", "10", check=True)
     assert f"instance {instance} ends at" in told.stderr
-    refused = user.stack.cli("instance", "interrupt", instance)
+    refused = user.stack.call("instance", "interrupt", instance)
     assert refused.returncode == exit_code.USAGE
     assert refused.stderr.count("\n") == 1
 
@@ -206,7 +206,7 @@ def test_an_infrastructure_update_waits_for_jobs(user: Aws, gate: Gate) -> None:
     )
     held = user.run("held", gate.script(), queue=name, **gate.volumes)
     user.until(held, "RUNNING")
-    user.stack.cli("env", "update", name, "--instance-type", OTHER_TYPE, check=True)
+    user.stack.call("env", "update", name, "--instance-type", OTHER_TYPE, check=True)
     eventually(lambda: _instances(user, name)[0]["status"] == "DRAINING", "the old one drains")
     later = user.run("later", "true", queue=name)
     assert user.end(later)["status"] == "SUCCEEDED"
@@ -230,7 +230,7 @@ def test_an_infrastructure_update_may_end_jobs(user: Aws) -> None:
     job_id = user.run("ended", script, queue=name, retryStrategy={"attempts": 2})
     user.until(job_id, "RUNNING")
     [old] = _placed(user, job_id)
-    told = user.stack.cli(
+    told = user.stack.call(
         *("env", "update", name, "--instance-type", OTHER_TYPE, "--terminate-jobs"), check=True
     )
     assert f"longshore capacity {name} --watch" in told.stderr
@@ -268,7 +268,7 @@ def test_capacity_is_watched_until_interrupted(user: Aws) -> None:
     ],
 )
 def test_what_is_not_there_is_told(user: Aws, arguments: tuple[str, ...]) -> None:
-    done = user.stack.cli(*arguments)
+    done = user.stack.call(*arguments)
     assert done.returncode == exit_code.NOT_FOUND
     assert done.stderr.count("\n") == 1
     assert "`longshore " in done.stderr

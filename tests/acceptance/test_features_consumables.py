@@ -34,10 +34,12 @@ def test_the_six_operations(aws: Aws, stack: Stack, gate: Gate) -> None:
     aws.until(first, "RUNNING")
     second = aws.submit("second", held, consumableResourcePropertiesOverride=_needs("six", 2))
     eventually(
-        lambda: "Waiting for 2 of six" in stack.cli("explain", second, "--json", check=True).stdout,
+        lambda: (
+            "Waiting for 2 of six" in stack.call("explain", second, "--json", check=True).stdout
+        ),
         "it is told what it waits for",
     )
-    explained = stack.cli("explain", second, "--json", check=True).stdout
+    explained = stack.call("explain", second, "--json", check=True).stdout
     assert "WAITING_FOR_CONSUMABLE_RESOURCE" in explained
     (job,) = client.describe_jobs(jobs=[second])["jobs"]
     assert job["status"] == "RUNNABLE"
@@ -83,21 +85,21 @@ def test_the_six_operations(aws: Aws, stack: Stack, gate: Gate) -> None:
         )
         assert answer["totalQuantity"] == 3
     aws.until(second, "RUNNING")
-    assert "3" in stack.cli("consumable", "describe", "six", check=True).stdout
-    assert second in stack.cli("consumable", "jobs", "six", check=True).stdout
+    assert "3" in stack.call("consumable", "describe", "six", check=True).stdout
+    assert second in stack.call("consumable", "jobs", "six", check=True).stdout
     gate.open()
     for job_id in (first, second):
         aws.until(job_id, "SUCCEEDED")
     found = client.describe_consumable_resource(consumableResource="six")
     assert (found["inUseQuantity"], found["availableQuantity"]) == (0, 3)
-    stack.cli("consumable", "update", "six", "0", check=True)
-    assert "six" in stack.cli("consumable", "list", check=True).stdout
+    stack.call("consumable", "update", "six", "0", check=True)
+    assert "six" in stack.call("consumable", "list", check=True).stdout
     client.delete_consumable_resource(consumableResource=arn)
-    assert stack.cli("consumable", "describe", "six").returncode == 4
+    assert stack.call("consumable", "describe", "six").returncode == 4
 
 
 def test_what_is_used_up_does_not_come_back(aws: Aws, stack: Stack) -> None:
-    stack.cli("consumable", "create", "tokens", "--total", "2", "--used-up", check=True)
+    stack.call("consumable", "create", "tokens", "--total", "2", "--used-up", check=True)
     quick = aws.register("tokens-quick", "true", consumableResourceProperties=_needs("tokens", 1))
     array = aws.submit("of-two", quick, arrayProperties={"size": 3})
     eventually(

@@ -72,18 +72,18 @@ def test_nodes_are_shown_by_the_command(aws: Aws, queue: str, gate: Gate) -> Non
     [interface] = aws.job(f"{job}#1")["container"]["networkInterfaces"]
     said = f"node 2 of 3, main is {interface['privateIpv4Address']}\n"
     eventually(
-        lambda: aws.stack.cli("logs", f"{job}#2", check=True).stdout == said,
+        lambda: aws.stack.call("logs", f"{job}#2", check=True).stdout == said,
         "node 2 knows the main node",
     )
-    refused = aws.stack.cli("terminate", f"{job}#2")
+    refused = aws.stack.call("terminate", f"{job}#2")
     assert refused.returncode == exit_code.USAGE
     assert f"give the job's id, {job}" in refused.stderr
 
     gate.open()
-    aws.stack.cli("wait", job, check=True)
-    assert aws.stack.cli("logs", "-f", job, check=True).stdout == "node 1 of 3, main is me\n"
-    told = aws.stack.cli("describe", f"{job}#1", check=True).stdout
+    aws.stack.call("wait", job, check=True)
+    assert aws.stack.call("logs", "-f", job, check=True).stdout == "node 1 of 3, main is me\n"
+    told = aws.stack.call("describe", f"{job}#1", check=True).stdout
     assert "1, the main node" in told
-    assert "3, the main node is 1" in aws.stack.cli("describe", job, check=True).stdout
+    assert "3, the main node is 1" in aws.stack.call("describe", job, check=True).stdout
     ended = {node["jobId"]: node["status"] for node in aws.stack.json("jobs", "--nodes", job)}
     assert ended == {f"{job}#0": "FAILED", f"{job}#1": "SUCCEEDED", f"{job}#2": "FAILED"}

@@ -106,7 +106,7 @@ def test_shares_take_turns_and_priority_orders_within_one(
     for job_id in (first, urgent, newcomer):
         aws.until_job(job_id, lambda job: job["status"] == "RUNNABLE", "it waits")
     eventually(
-        lambda: "SHARE_NOT_NEXT" in stack.cli("explain", first, "--json", check=True).stdout,
+        lambda: "SHARE_NOT_NEXT" in stack.call("explain", first, "--json", check=True).stdout,
         "its share is not next",
     )
     front = aws.client.get_job_queue_snapshot(jobQueue=queue)
@@ -128,11 +128,11 @@ def test_shares_take_turns_and_priority_orders_within_one(
 
 
 def test_the_commands(stack: Stack) -> None:
-    created = stack.cli(
+    created = stack.call(
         "policy", "create", "teams", "--weight", "a=0.5", "--weight", "b*=4", "--decay", "60"
     )
     assert created.stdout.strip().endswith(":scheduling-policy/teams"), created.stderr
-    stack.cli("policy", "update", "teams", "--reservation", "20", check=True)
+    stack.call("policy", "update", "teams", "--reservation", "20", check=True)
     assert stack.json("policy", "show", "teams")["fairsharePolicy"] == {
         "shareDecaySeconds": 60,
         "computeReservation": 20,
@@ -141,14 +141,14 @@ def test_the_commands(stack: Stack) -> None:
             {"shareIdentifier": "b*", "weightFactor": 4.0},
         ],
     }
-    assert "b*=4" in stack.cli("policy", "show", "teams", check=True).stdout
-    assert "a=0.5, b*=4" in stack.cli("policy", "list", check=True).stdout
-    stack.cli("queue", "create", "teams", "--env", "default", "--policy", "teams", check=True)
-    refused = stack.cli("policy", "delete", "teams")
+    assert "b*=4" in stack.call("policy", "show", "teams", check=True).stdout
+    assert "a=0.5, b*=4" in stack.call("policy", "list", check=True).stdout
+    stack.call("queue", "create", "teams", "--env", "default", "--policy", "teams", check=True)
+    refused = stack.call("policy", "delete", "teams")
     assert refused.returncode == 2
     assert "used by job queue teams" in refused.stderr
-    stack.cli("definition", "register", "shared", "--image", "busybox:latest", "--", "true")
-    job_id = stack.cli(
+    stack.call("definition", "register", "shared", "--image", "busybox:latest", "--", "true")
+    job_id = stack.call(
         "submit",
         "s",
         "-d",
@@ -161,11 +161,11 @@ def test_the_commands(stack: Stack) -> None:
         "3",
         check=True,
     ).stdout.strip()
-    stack.cli("wait", job_id, check=True)
+    stack.call("wait", job_id, check=True)
     (job,) = stack.json("describe", job_id)
     assert (job["shareIdentifier"], job["schedulingPriority"]) == ("a", 3)
-    stack.cli("queue", "delete", "--force", "teams", check=True)
+    stack.call("queue", "delete", "--force", "teams", check=True)
     eventually(
-        lambda: stack.cli("policy", "delete", "teams").returncode == 0, "the policy is deleted"
+        lambda: stack.call("policy", "delete", "teams").returncode == 0, "the policy is deleted"
     )
-    assert stack.cli("policy", "show", "teams").returncode == 4
+    assert stack.call("policy", "show", "teams").returncode == 4

@@ -69,7 +69,7 @@ def test_no_more_run_than_the_caps_of_an_array_and_a_queue_let(aws: Aws, gate: G
     """The queue lets two run, the array one; raised, the queue lets more run at once."""
 
     def said(command: str, *arguments: str) -> str:
-        return aws.stack.cli(command, *arguments, check=True).stdout.strip()
+        return aws.stack.call(command, *arguments, check=True).stdout.strip()
 
     said("queue", "create", "capped", "--env", "default", "--max-running", "2")
     (queue,) = aws.client.describe_job_queues(jobQueues=["capped"])["jobQueues"]

@@ -11,12 +11,12 @@ from support.engine import PrivateEngine, needs_own_engine
 
 
 def submit(stack: Stack, *arguments: str) -> str:
-    return stack.cli("submit", *arguments, check=True).stdout.strip()
+    return stack.call("submit", *arguments, check=True).stdout.strip()
 
 
 def define(stack: Stack) -> str:
     options = ("--image", "busybox:latest", "--memory", "64")
-    return stack.cli(
+    return stack.call(
         "definition", "register", "hello", *options, "--", "true", check=True
     ).stdout.strip()
 
@@ -39,13 +39,13 @@ def test_a_disk_without_room_is_told_in_sentences(place: Path) -> None:
     try:
         stack.up()
         eventually(lambda: [i["status"] for i in stack.json("instances")] == ["DISK_FULL"], "full")
-        assert "LONGSHORE_DISK_FREE_MIB" in stack.cli("instances", check=True).stdout
+        assert "LONGSHORE_DISK_FREE_MIB" in stack.call("instances", check=True).stdout
         for command in ("capacity", "status"):
-            said = stack.cli(command, check=True).stdout
+            said = stack.call(command, check=True).stdout
             assert "takes no jobs: its disk is full (" in said
         job = submit(stack, "waits", "-d", define(stack))
         eventually(
-            lambda: "out of disk space" in stack.cli("explain", job, check=True).stdout,
+            lambda: "out of disk space" in stack.call("explain", job, check=True).stdout,
             "explained",
         )
     finally:
@@ -59,16 +59,16 @@ def test_an_array_waits_for_an_engine_that_is_away(place: Path, own_engine: Priv
     stack = Stack(place / "stack", runtime="docker", settings={"DOCKER_HOST": own_engine.address})
     try:
         stack.up()
-        stack.cli("run", "busybox:latest", "--", "true", check=True)
+        stack.call("run", "busybox:latest", "--", "true", check=True)
         asyncio.run(own_engine.stop())
         array = submit(stack, "array", "-d", define(stack), "--array", "40")
         eventually(lambda: stack.json("instances")[0]["status"] == "ENGINE_AWAY", "seen")
         eventually(
-            lambda: "without an engine" in stack.cli("explain", f"{array}:0", check=True).stdout,
+            lambda: "without an engine" in stack.call("explain", f"{array}:0", check=True).stdout,
             "given back and explained",
         )
         asyncio.run(own_engine.start())
-        stack.cli("wait", array, check=True)
+        stack.call("wait", array, check=True)
         [child] = stack.json("describe", f"{array}:39")
         assert len(child["attempts"]) == 1
     finally:

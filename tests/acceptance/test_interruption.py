@@ -33,7 +33,7 @@ def test_the_end_of_a_notice_is_the_end(own_stack: Stack, tmp_path: Path) -> Non
     eventually(file.exists, "the job runs")
     [attempt] = own_stack.json("explain", job_id)["attempts"]
     instance_id = attempt["instanceId"]
-    own_stack.cli("instance", "interrupt", instance_id, "--notice", "2", check=True)
+    own_stack.call("instance", "interrupt", instance_id, "--notice", "2", check=True)
     job = aws.end(job_id)
     assert job["status"] == "SUCCEEDED"
     first, second = job["attempts"]

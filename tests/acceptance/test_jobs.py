@@ -14,7 +14,7 @@ def hello(stack: Stack) -> str:
     """A definition that greets Ref::who."""
     command = ("--", "echo", "hello", "Ref::who")
     options = ("--image", IMAGE, "--memory", "64", "--parameter", "who=you")
-    return stack.cli(
+    return stack.call(
         "definition", "register", "hello", *options, *command, check=True
     ).stdout.strip()
 
@@ -24,14 +24,14 @@ def sleeper(stack: Stack) -> str:
     """A definition that does not end by itself, but at once when asked to."""
     script = "trap 'exit 143' TERM; while :; do sleep 0.1; done"
     options = ("--image", IMAGE, "--memory", "64")
-    registered = stack.cli(
+    registered = stack.call(
         "definition", "register", "sleeper", *options, "--", "sh", "-c", script, check=True
     )
     return registered.stdout.strip()
 
 
 def _submit(stack: Stack, *arguments: str) -> str:
-    return stack.cli("submit", *arguments, check=True).stdout.strip()
+    return stack.call("submit", *arguments, check=True).stdout.strip()
 
 
 def test_submit_prints_the_id_alone(stack: Stack, hello: str) -> None:

@@ -20,8 +20,8 @@ def test_failed_children_run_again_and_all_logs_are_kept(aws: Aws, tmp_path: Pat
     definition = aws.register("rerun", "sh", "-c", script, **gate.volumes)
     token = f"sweep-{os.getpid()}"
     submit = ("submit", "sweep", "--definition", definition, "--array", "5", "--token", token)
-    first = aws.stack.cli(*submit).stdout.strip()
-    assert aws.stack.cli(*submit).stdout.strip() == first
+    first = aws.stack.call(*submit).stdout.strip()
+    assert aws.stack.call(*submit).stdout.strip() == first
     assert aws.end(first)["status"] == "FAILED"
 
     gate.open("mended")
@@ -32,12 +32,12 @@ def test_failed_children_run_again_and_all_logs_are_kept(aws: Aws, tmp_path: Pat
     assert "rerunOf" not in parent, "AWS's form has no such member"
     assert (
         f"failed children of {first}, with indexes 1-2, 4"
-        in aws.stack.cli("describe", again["jobId"]).stdout
+        in aws.stack.call("describe", again["jobId"]).stdout
     )
 
     folder = tmp_path / "logs"
     for array, options in ((first, ("--status", "FAILED")), (again["jobId"], ())):
-        done = aws.stack.cli("logs", "--array", array, "--to", str(folder), *options)
+        done = aws.stack.call("logs", "--array", array, "--to", str(folder), *options)
         assert done.returncode == 0, done.stderr
     assert {path.name: path.read_text() for path in folder.iterdir()} == {
         **{f"{first}-{index}.log": f"{index} of 5\n" for index in (1, 2, 4)},
@@ -59,18 +59,18 @@ def test_jobs_that_wait_are_changed_and_stopped_together(aws: Aws, gate: Gate, n
     waiting = [aws.submit(f"many-{n}", quick, queue=narrow, tags=tag) for n in range(4)]
     array = aws.submit("many-array", quick, queue=narrow, tags=tag, arrayProperties={"size": 3})
     aws.until(array, "PENDING")
-    changed = aws.stack.cli("update", waiting[0], "--queue", "default")
+    changed = aws.stack.call("update", waiting[0], "--queue", "default")
     assert changed.returncode == 0, changed.stderr
     assert aws.end(waiting[0])["status"] == "SUCCEEDED"
-    assert aws.stack.cli("update", blocker, "--queue", "default").returncode == 2
+    assert aws.stack.call("update", blocker, "--queue", "default").returncode == 2
 
     common = ("--queue", narrow, "--name", "many-*", "--tag", f"sweep={blocker}")
-    counted = aws.stack.cli("cancel", *common, "--dry-run")
+    counted = aws.stack.call("cancel", *common, "--dry-run")
     assert counted.stdout == "4 jobs with 3 children\n"
-    asked = aws.stack.cli("cancel", *common)
+    asked = aws.stack.call("cancel", *common)
     assert (asked.returncode, "give --yes" in asked.stderr) == (2, True)
-    assert aws.stack.cli("cancel", *common, "--yes", "--reason", "no more").returncode == 0
-    nothing = aws.stack.cli("terminate", "--definition", "nowhere", "--yes")
+    assert aws.stack.call("cancel", *common, "--yes", "--reason", "no more").returncode == 0
+    nothing = aws.stack.call("terminate", "--definition", "nowhere", "--yes")
     assert (nothing.returncode, nothing.stdout) == (4, "")
     assert "There is no job to terminate" in nothing.stderr
     for job_id in (*waiting[1:], array):
@@ -87,7 +87,7 @@ def test_an_attempt_after_one_that_ran_out_of_memory_has_more(aws: Aws) -> None:
     definition = aws.register("growing", "sh", "-c", script, needs=(1, 16))
     submit = ("submit", "growing", "--definition", definition, "--attempts", "4")
     grow = ("--oom-memory-factor", "3", "--oom-memory-max", "200")
-    job_id = aws.stack.cli(*submit, *grow).stdout.strip()
+    job_id = aws.stack.call(*submit, *grow).stdout.strip()
     job = aws.end(job_id)
     assert job["status"] == "SUCCEEDED", job
     reasons = [attempt["container"].get("reason", "") for attempt in job["attempts"]]

@@ -263,14 +263,14 @@ def test_the_command_shows_each_container(aws: Aws) -> None:
         a_container("set-up", "echo from set-up; exit 2", essential=False),
     )
     aws.end(job_id)
-    described = aws.stack.cli("describe", job_id).stdout
+    described = aws.stack.call("describe", job_id).stdout
     assert "after set-up (SUCCESS)" in described
     assert "set-up: exit code 2" in described
-    explained = aws.stack.cli("explain", job_id).stdout
+    explained = aws.stack.call("explain", job_id).stdout
     assert "container set-up" in explained
     assert "ended with exit code 2" in explained
-    assert aws.stack.cli("logs", job_id, "--container", "set-up").stdout == "from set-up\n"
-    wrong = aws.stack.cli("logs", job_id, "--container", "gone")
+    assert aws.stack.call("logs", job_id, "--container", "set-up").stdout == "from set-up\n"
+    wrong = aws.stack.call("logs", job_id, "--container", "gone")
     assert "it has main, set-up" in wrong.stderr
 
 

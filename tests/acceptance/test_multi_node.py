@@ -264,7 +264,7 @@ def test_the_example_comes_to_the_right_line(user: Aws) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "the line is right" in done.stdout
-    assert "multi-node" not in user.stack.cli("env", "list", check=True).stdout
+    assert "multi-node" not in user.stack.call("env", "list", check=True).stdout
 
 
 @pytest.mark.skipif(RUNTIME != "docker", reason="the document shows containers")

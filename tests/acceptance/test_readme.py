@@ -31,7 +31,7 @@ def test_the_tour_prints_what_the_readme_shows(place: Path) -> None:
 def test_the_python_example_runs(stack: Stack, tmp_path: Path) -> None:
     text = (ROOT / "README.md").read_text("utf-8")
     [code] = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    stack.cli(
+    stack.call(
         "definition", "register", "square", "--image", "busybox:latest", "--", "true", check=True
     )
     example = tmp_path / "example.py"

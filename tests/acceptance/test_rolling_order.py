@@ -23,5 +23,5 @@ def test_rolling_order_grows_all_environments_and_spills_to_the_next(own_stack: 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "A 2, B 2, C 2; 6 running, 0 ended" in done.stdout
     assert "the rolling order is right" in done.stdout
-    left = own_stack.cli("env", "list", check=True).stdout
+    left = own_stack.call("env", "list", check=True).stdout
     assert "rolling" not in left

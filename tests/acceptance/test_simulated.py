@@ -40,20 +40,20 @@ def simulated_agents(stack: Stack, directory: Path, count: int) -> Iterator[None
 
 @pytest.mark.timeout(180)
 def test_an_array_of_ten_thousand_succeeds_child_by_child(stack: Stack, tmp_path: Path) -> None:
-    stack.cli("env", "create", "simulated", "--type", "UNMANAGED", check=True)
-    stack.cli("queue", "create", "simulated", "--env", "simulated", check=True)
-    stack.cli(
+    stack.call("env", "create", "simulated", "--type", "UNMANAGED", check=True)
+    stack.call("queue", "create", "simulated", "--env", "simulated", check=True)
+    stack.call(
         *("definition", "register", "noop", "--image", "none", "--memory", "64"),
         *("--", "true"),
         check=True,
     )
     with simulated_agents(stack, tmp_path, 2):
-        job = stack.cli(
+        job = stack.call(
             *("submit", "large", "--queue", "simulated", "--definition", "noop"),
             *("--array", str(CHILDREN)),
             check=True,
         ).stdout.strip()
-        stack.cli("wait", job, timeout=120, check=True)
+        stack.call("wait", job, check=True)
     children = stack.json("jobs", "--array", job, "--status", "SUCCEEDED", "--limit", str(CHILDREN))
     assert Counter(child["arrayProperties"]["index"] for child in children) == Counter(
         range(CHILDREN)

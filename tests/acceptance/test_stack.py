@@ -33,7 +33,7 @@ def submit_waiting(stack: Stack, gate: Gate) -> str:
     """Submits an array whose children run until the gate opens; its id, once all of them run."""
     command = ("--", "sh", "-c", gate.script())
     image = ("--image", "busybox:latest", "--memory", "64")
-    stack.cli("definition", "register", "waiting", *image, *command, check=True)
+    stack.call("definition", "register", "waiting", *image, *command, check=True)
     array = str(
         stack.json("submit", "many", "--definition", "waiting", "--array", str(CHILDREN))["jobId"]
     )
@@ -109,7 +109,7 @@ def test_killed_services_are_started_again(lasting_stack: Stack) -> None:
         lasting_stack.kill(service)
     eventually(
         lambda: (
-            lasting_stack.cli("status").returncode == 0
+            lasting_stack.call("status").returncode == 0
             and lasting_stack.json("status")["services"]["scheduler"]["restarts"] > before
         ),
         "all services serve again",
@@ -239,9 +239,9 @@ def test_down_stops_jobs_and_keeps_history(own_stack: Stack, tmp_path: Path) -> 
     stopped = f"sleep 1; echo bye; echo saved >{said}; exit 3"
     script = f"trap '{stopped}' TERM; echo up; while ! test -e {said}; do sleep 0.1; done; echo on"
     image = ("--image", "busybox:latest", "--attempts", "2", "--", "sh", "-c", script)
-    own_stack.cli("definition", "register", "careful", *image, check=True)
+    own_stack.call("definition", "register", "careful", *image, check=True)
     job = str(own_stack.json("submit", "one", "--definition", "careful")["jobId"])
-    eventually(lambda: own_stack.cli("logs", job).stdout == "up\n", "it runs")
+    eventually(lambda: own_stack.call("logs", job).stdout == "up\n", "it runs")
     own_stack.down()
     assert own_stack.cli("status").returncode == 1
     assert own_stack.agents() == []

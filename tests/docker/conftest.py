@@ -10,6 +10,8 @@ from support.agent import Stand, ensure_busybox
 
 from longshore.agent.docker.engine import Engine, engine_address
 
+#: Files of which no test shares anything with one of another file.
+_APART = ("test_bounds", "test_engine_away", "test_restart")
 PROCESS_ONLY = os.environ.get("LONGSHORE_TEST_RUNTIME") == "process"
 
 
@@ -17,13 +19,15 @@ PROCESS_ONLY = os.environ.get("LONGSHORE_TEST_RUNTIME") == "process"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Containers are left out only where the environment says that there is no engine.
 
-    What is here shares agents and counts what they leave behind, so it is one worker's.
+    What is here shares agents and counts what they leave behind, so it is one worker's; but for
+    files with agents or engines of their own, which take longest.
     """
     for item in items:
         if PROCESS_ONLY and item.get_closest_marker("docker"):
             item.add_marker(pytest.mark.skip(reason="LONGSHORE_TEST_RUNTIME=process"))
         if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("agent"))
+            stem = item.path.stem
+            item.add_marker(pytest.mark.xdist_group(stem if stem in _APART else "agent"))
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

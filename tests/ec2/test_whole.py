@@ -108,7 +108,7 @@ def test_a_job_gets_an_instance_of_ec2_and_leaves_none(
             "instanceRole": "longshore-instance",
         },
     )
-    stack.cli("queue", "create", "cloud", "--env", "cloud", check=True)
+    stack.call("queue", "create", "cloud", "--env", "cloud", check=True)
     command = [
         *(sys.executable, "-c", "from longshore_cli.main import main; main()"),
         *("run", "--queue", "cloud", "busybox:latest", "--", "echo", "from the cloud"),

@@ -1,6 +1,7 @@
 """Jobs that block the head of a queue for longer than it allows, on a real database."""
 
 import asyncio
+import json
 import uuid
 from typing import Any
 
@@ -181,3 +182,38 @@ async def test_one_queue_that_cannot_be_looked_at_keeps_no_other_from_it(
         await age(stand, 600)
         await stand.until(good, "FAILED")
         assert (await stand.row(bad))["status"] == "RUNNABLE"
+
+
+async def test_a_queue_is_told_of_once_when_a_reason_begins_to_block_it(
+    database_url: str,
+) -> None:
+    """Not at each look, nor for who stands first next; again once nothing blocked it."""
+
+    async def told() -> list[tuple[str, str]]:
+        rows = await stand.conn.fetch("SELECT kind, body FROM outbox ORDER BY event_id")
+        return [
+            (body["job_id"], body["reason"])
+            for row in rows
+            if row["kind"] == "QUEUE_BLOCKED" and (body := json.loads(row["body"]))["queue"] == "q"
+        ]
+
+    async with scheduler_stand(database_url) as stand:
+        await stand.managed()
+        await stand.queue("q", "fleet")
+        first, second = [await stand.submit(vcpus=1000) for _ in range(2)]
+        assert await blocker(stand) == first
+        said = words.blocked(Block(Why.MAX_RESOURCE))
+        await stand.scheduler.tick()
+        assert await told() == [(first, said)]
+        await stand.request(first, "CANCEL")
+        async with asyncio.timeout(DEADLINE):
+            while await blocker(stand) != second:
+                await asyncio.sleep(0.01)
+        assert await told() == [(first, said)]
+        await stand.request(second, "CANCEL")
+        await stand.until(second, "FAILED")
+        third = await stand.submit(vcpus=1000)
+        async with asyncio.timeout(DEADLINE):
+            while len(await told()) < 2:
+                await asyncio.sleep(0.01)
+        assert await told() == [(first, said), (third, said)]

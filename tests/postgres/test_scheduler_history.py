@@ -182,7 +182,7 @@ async def test_a_week_leaves_whole_after_its_time(database_url: str) -> None:
         async def known() -> list[str]:
             keys = [JobKey.parse(job) for job in (old, needed, young)]
             found = await job_reading.describe_jobs(stand.conn, keys)
-            needing = await job_reading.list_needing(
+            needing, _ = await job_reading.list_needing(
                 stand.conn, "licence", status=None, pattern=None, before_seq=None, limit=10
             )
             assert [one.job.key for one in needing] == [d.job.key for d in found[::-1]]

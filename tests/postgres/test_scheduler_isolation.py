@@ -479,3 +479,55 @@ async def test_where_all_fail_a_tick_is_bounded(
         await stand.scheduler.tick()
         assert len(tried) < 5
         await refusal.__aexit__(None, None, None)
+
+
+async def lead_anew(stand: Stand) -> None:
+    """Another leader takes over: the mirror is gone, and with it what it alone knew."""
+    async with stand.scheduler.lead.turn:
+        stand.scheduler.lead.discard()
+    await stand.scheduler.tick()
+
+
+async def test_what_follows_and_cannot_be_kept_outlives_its_leader(database_url: str) -> None:
+    """A dependent that could not be moved, where what is to be done of it could not be kept."""
+    async with scheduler_stand(database_url) as stand:
+        await stand.environment()
+        await stand.queue()
+        agent = await stand.agent()
+        first = await stand.submit()
+        bad = await stand.submit(depends_on=[(first, "PLAIN")])
+        await stand.until(bad, "PENDING")
+        await agent.until(lambda: first in agent.assigned)
+        with capture_logs() as logs:
+            async with refusing(stand, of(bad)), refusing(stand, "", table="happenings"):
+                await agent.end(first, Ended(), started=True)
+                await stand.until(first, "SUCCEEDED")
+                await until_aside(logs, "unkept")
+                await lead_anew(stand)
+        await agent.until(lambda: bad in agent.assigned)
+        await agent.end(bad, Ended(), started=True)
+        await stand.until(bad, "SUCCEEDED")
+        assert not await stand.conn.fetch("SELECT FROM unkept_happenings")
+
+
+async def test_counts_that_cannot_be_stored_outlive_their_leader(database_url: str) -> None:
+    """Jobs that wait are known to wait, although nobody could write down how many."""
+    async with scheduler_stand(database_url) as stand:
+        await stand.environment()
+        await stand.queue()
+        with capture_logs() as logs:
+            async with refusing(stand, "", table="demand"):
+                jobs = [await stand.submit() for _ in range(3)]
+                for job in jobs:
+                    await stand.until(job, "RUNNABLE")
+                await until_aside(logs, "demand", 1, "reason")
+                await lead_anew(stand)
+                await stand.agent(answers=ok)
+                for job in jobs:
+                    await stand.until(job, "SUCCEEDED")
+                await lead_anew(stand)
+        async with asyncio.timeout(DEADLINE):
+            while await stand.conn.fetch("SELECT FROM uncounted_demand"):
+                await asyncio.sleep(0.01)
+                await stand.scheduler.tick()
+        assert not await stand.conn.fetch("SELECT FROM demand")

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 from prometheus_client import REGISTRY, CollectorRegistry
-from support.scheduling import Ended, Stand, scheduler_stand
+from support.scheduling import Agent, Ended, Stand, scheduler_stand
 
+from longshore.domain.errors import Unavailable
 from longshore.scheduler import gauges, measuring
+from longshore.scheduler.gauges import StoreGauges
 
 
 @pytest.fixture
@@ -30,6 +32,10 @@ def moved(queue: str) -> dict[str, int]:
         if sample.labels.get("queue") == queue
     }
     return {status: found[status] for status in sorted(found)}
+
+
+async def fail(_: object) -> None:
+    raise Unavailable("away")
 
 
 async def settled(stand: Stand) -> None:
@@ -123,6 +129,34 @@ async def test_a_multi_node_job_counts_as_one(database_url: str, queue: str) -> 
         assert value("longshore_attempt_seconds_count", queue=queue) == 1
 
 
+async def a_reading_fails(held: StoreGauges, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is shown then, and the next reading comes no sooner than after another."""
+    monkeypatch.setattr(held, "_due_at", 0.0)
+    with monkeypatch.context() as away:
+        away.setattr(gauges.store_gauges, "read", fail)
+        with pytest.raises(Unavailable):
+            await held.tick()
+    assert not list(held.collect())
+    assert held._due_at > 0
+    monkeypatch.setattr(held, "_due_at", 0.0)
+    await held.tick()
+
+
+async def test_a_boot_is_of_the_type_that_was_ordered_whatever_the_agent_says(
+    database_url: str,
+) -> None:
+    async with scheduler_stand(database_url) as stand:
+        await stand.managed("booting")
+        boots = {"environment": "booting", "type": "local.host"}
+        booted = value("longshore_instance_boot_seconds_count", **boots)
+        await stand.instance("i-00000000000000009", "booting", instance_type="local.host")
+        await stand.conn.execute("UPDATE instances SET launched_at = now()")
+        late = Agent(stand.port, "i-00000000000000009", "booting", 2, "what.it-says")
+        stand.agents.append(late)
+        await late.connect()
+        assert value("longshore_instance_boot_seconds_count", **boots) == booted + 1
+
+
 async def test_gauges_show_the_store_while_this_process_leads(
     database_url: str, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,7 +187,7 @@ async def test_gauges_show_the_store_while_this_process_leads(
             value("longshore_database_connections", state=state) for state in ("idle", "busy")
         ]
         assert sum(open_connections) >= 1
-        held = gauges.StoreGauges(lead.leadership._pool, lead, registry)
+        held = StoreGauges(lead.leadership._pool, lead, registry)
         assert shown("queue_jobs", queue=queue, status="PENDING") is None
         await held.tick()
         counts = {"SUBMITTED": 0, "PENDING": 1, "RUNNABLE": 11, "STARTING": 1, "RUNNING": 0}
@@ -177,6 +211,8 @@ async def test_gauges_show_the_store_while_this_process_leads(
         assert cost is not None
         assert cost >= 0.01
         assert shown("cost_idle_usd_total", environment="fleet", option="ON_DEMAND") == 0
+        await a_reading_fails(held, monkeypatch)
+        assert shown("queue_jobs", queue=queue, status="PENDING") == 1
         await agent.close()
         await lead.release()
         assert shown("queue_jobs", queue=queue, status="PENDING") is None, "nobody leads"

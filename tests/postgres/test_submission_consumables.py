@@ -8,6 +8,7 @@ import pytest
 from support.submission import Stand, a_container, a_range, some_nodes, submission_stand
 
 from longshore.domain.errors import InvalidRequest, NotFound, PreconditionFailed
+from longshore.state.views import job_reading
 
 Json = dict[str, Any]
 
@@ -416,3 +417,29 @@ async def test_the_jobs_that_need_a_resource_are_listed(stand: Stand) -> None:
     for wrong in (by("JOB_STATUS", "running"), by("JOB_QUEUE", "q"), {"nextToken": "x"}):
         with pytest.raises(InvalidRequest):
             await listed(**wrong)
+
+
+async def test_a_page_of_jobs_that_need_a_resource_ends_where_it_has_looked_at_many(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the filter leaves out, a page costs no more; what is found is found in the end."""
+    monkeypatch.setattr(job_reading, "LOOKED_AT", 4)
+    await create(stand)
+    for n in range(10):
+        await stand.submit(
+            jobName="rare" if n in (1, 8) else "frequent",
+            consumableResourcePropertiesOverride=needs(licence=1),
+        )
+    pages, token = [], {}
+    while True:
+        page = await stand(
+            "ListJobsByConsumableResource",
+            consumableResource="licence",
+            filters=[{"name": "JOB_NAME", "values": ["rare"]}],
+            **token,
+        )
+        pages.append(len(page.get("jobs", ())))
+        if "nextToken" not in page:
+            break
+        token = {"nextToken": page["nextToken"]}
+    assert pages == [1, 0, 1]

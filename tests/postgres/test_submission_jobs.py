@@ -245,6 +245,24 @@ async def test_what_is_asked_of_a_job_shows_at_once(stand: Stand) -> None:
     ]
 
 
+async def test_what_is_asked_of_an_array_shows_of_its_children_at_once(stand: Stand) -> None:
+    """Of a million of them it takes a while until each has ended."""
+    job = await stand.submit(arrayProperties={"size": 5})
+    await spawn(stand, job)
+    children = [f"{job}:{index}" for index in range(5)]
+
+    async def those(member: str) -> list[int]:
+        described = (await stand("DescribeJobs", jobs=children))["jobs"]
+        return [one["arrayProperties"]["index"] for one in described if one.get(member)]
+
+    await stand("CancelJob", jobId=f"{job}:3", reason="not this one")
+    assert await those("isCancelled") == [3]
+    await stand("CancelJob", jobId=job, reason="none that waits")
+    assert await those("isCancelled") == [1, 2, 3, 4]
+    await stand("TerminateJob", jobId=job, reason="really none")
+    assert await those("isTerminated") == [0, 1, 2, 3, 4]
+
+
 async def test_nothing_is_asked_of_a_job_that_is_over(stand: Stand) -> None:
     job = await stand.submit()
     await finish(stand, job)

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -15,7 +16,11 @@ from longshore.events.config import EventsConfig
 from longshore.rpc.channel import open_channel
 from longshore.rpc.errors import from_rpc_error
 from longshore.state.pool import open_pool
-from longshore.v1 import event_bridge_service_pb2, event_bridge_service_pb2_grpc
+from longshore.v1 import (
+    event_bridge_service_pb2,
+    event_bridge_service_pb2_grpc,
+    event_service_pb2_grpc,
+)
 
 Json = dict[str, Any]
 SERVICE = event_bridge_service_pb2.DESCRIPTOR.services_by_name["EventBridgeService"]
@@ -30,6 +35,8 @@ class EventStand:
         #: `host:port` of the service.
         self.target = target
         self._stub = event_bridge_service_pb2_grpc.EventBridgeServiceStub(channel)
+        #: What longshore has beyond EventBridge.
+        self.own = event_service_pb2_grpc.EventServiceStub(channel)
         self.conn = conn
 
     async def __call__(self, operation: str, /, **members: Any) -> Json:
@@ -43,14 +50,19 @@ class EventStand:
 
 
 @contextlib.asynccontextmanager
-async def event_stand(database_url: str) -> AsyncIterator[EventStand]:
-    """The service on a free port."""
+async def event_stand(
+    database_url: str, key_path: Path, *, submission: str = "127.0.0.1:1"
+) -> AsyncIterator[EventStand]:
+    """The service on a free port; its key is made where it is needed."""
     config = EventsConfig(
         address="127.0.0.1:0",
         metrics_address="127.0.0.1:0",
         database_url=database_url,
         database_connections=4,
         arns=ARNS,
+        submission_address=submission,
+        allows_private=True,
+        key_path=key_path,
     )
     async with contextlib.AsyncExitStack() as stack:
         pool = await open_pool(database_url, maximum=config.database_connections)

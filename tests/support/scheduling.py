@@ -633,6 +633,7 @@ async def scheduler_stand(
     unmanaged_lost_seconds: float | None = None,
     lease_seconds: float = 10.0,
     cool_down: timedelta = timedelta(seconds=60),
+    traced: float | None = None,
 ) -> AsyncIterator[Stand]:
     """A scheduler with its loops, as its `__main__` builds it."""
     async with contextlib.AsyncExitStack() as stack:
@@ -652,6 +653,7 @@ async def scheduler_stand(
             lost_seconds=lost_seconds,
             unmanaged_lost_seconds=unmanaged_lost_seconds,
             cool_down=cool_down,
+            traced=traced,
         )
         server = GrpcServer("127.0.0.1:0")
         server.add(

@@ -290,6 +290,7 @@ def _show(job: job_pb2.JobDetail, placed: _Placed) -> None:
             ("job", job.job_id),
             ("name", job.job_name),
             ("status", job.status),
+            ("asked", _asked(job)),
             ("reason", job.status_reason),
             ("queue", console.short(job.job_queue)),
             ("definition", console.short(job.job_definition)),
@@ -331,6 +332,13 @@ def _index(job: job_pb2.JobDetail) -> str:
         return ""
     seen = f", which sees index {job.rerun_index}" if job.HasField("rerun_index") else ""
     return f"{array.index}{seen}"
+
+
+def _asked(job: job_pb2.JobDetail) -> str:
+    """What is to become of a job, of which it may take a while."""
+    if job.status in FINAL or not (job.is_terminated or job.is_cancelled):
+        return ""
+    return "to be terminated" if job.is_terminated else "to be cancelled"
 
 
 def _runs_again(job: job_pb2.JobDetail) -> str:

@@ -58,13 +58,20 @@ ENTRIES = {
     "instance": Entry("instance", "One instance.", is_group=True),
     "audit": Entry("audit", "Who called what, the newest first.", is_group=True),
     "image": Entry("image", "Container images.", is_group=True),
+    "events": Entry("events", "Print events as they happen, or those of a time before."),
+    "dead-letter": Entry("dead_letter", "Events that could not be delivered.", is_group=True),
     "simulate": Entry(
         "simulate", "Run a workload in virtual time; print makespan, waiting times and cost."
     ),
     "agent": Entry("agent", "Run jobs of an unmanaged compute environment on this machine."),
+    "credentials": Entry(
+        "credentials", "Print the variables by which AWS's clients find longshore."
+    ),
     "queue": Entry("queue", "Job queues.", is_group=True),
     "policy": Entry("policy", "Scheduling policies.", is_group=True),
     "consumable": Entry("consumable", "Consumable resources.", is_group=True),
+    "schedule": Entry("schedule", "Jobs that are submitted by the clock.", is_group=True),
+    "rule": Entry("rule", "Rules of events.", is_group=True),
     "env": Entry("environment", "Compute environments.", is_group=True),
     "definition": Entry("definition", "Job definitions.", is_group=True),
     "secret": Entry("secret", "Longshore's own secrets on this machine.", is_group=True),

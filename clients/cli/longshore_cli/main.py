@@ -1,5 +1,6 @@
 """The command's entry point."""
 
+import atexit
 import gc
 import sys
 from typing import Annotated
@@ -61,7 +62,7 @@ def main() -> None:
     except OSError as error:
         code = _failed(error)
     # What is left goes with the process: nobody need look through it for what could go before.
-    gc.freeze()
+    atexit.register(gc.freeze)
     sys.exit(code)
 
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from longshore.contract import PORT_OFFSETS
 from longshore_client import Addresses, InvalidRequest
+from longshore_client.address import split_address
 
 if TYPE_CHECKING:
     from longshore_client import Client
@@ -90,6 +92,26 @@ class Settings:
         if self._addresses is None:
             self._addresses = self._find()
         return self._addresses
+
+    @property
+    def gateway(self) -> str:
+        """`host:port` of the gateway, from where the other addresses are.
+
+        Raises:
+            InvalidRequest: the option or a variable is malformed.
+        """
+        told = os.environ.get("LONGSHORE_GATEWAY_ADDRESS")
+        if told and not self.server:
+            split_address(told, "LONGSHORE_GATEWAY_ADDRESS")
+            return told
+        if not self.server and not any(
+            f"LONGSHORE_{name}" in os.environ for name in ("HOST", "PORT_BASE")
+        ):
+            record = read_record(data_directory(None))
+            if record is not None and record["status"] in ("starting", "ready"):
+                return str(record["addresses"]["gateway"])
+        host, base = split_address(self.addresses.submission, "The server's address")
+        return f"{host}:{base + PORT_OFFSETS['gateway']}"
 
     def _find(self) -> Addresses:
         if self.server:

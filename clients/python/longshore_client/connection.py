@@ -7,6 +7,7 @@ from longshore.v1 import (
     audit_service_pb2_grpc,
     cloud_trail_service_pb2_grpc,
     event_bridge_service_pb2_grpc,
+    event_service_pb2_grpc,
     image_service_pb2_grpc,
     job_control_service_pb2_grpc,
     log_service_pb2_grpc,
@@ -67,6 +68,7 @@ class Connection:
         self._logs = log_service_pb2_grpc.LogServiceStub(logs)
         self._events = event_bridge_service_pb2_grpc.EventBridgeServiceStub(events)
         self._trail = cloud_trail_service_pb2_grpc.CloudTrailServiceStub(events)
+        self._watch = event_service_pb2_grpc.EventServiceStub(events)
 
     async def close(self) -> None:
         """Closes the channels; calls under way end at once."""

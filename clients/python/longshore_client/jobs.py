@@ -1,6 +1,7 @@
 """Jobs: submit, look, wait, stop."""
 
 import asyncio
+import os
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -18,6 +19,17 @@ STATUSES = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDE
 FINAL = frozenset({"SUCCEEDED", "FAILED"})
 POLL_FIRST_SECONDS = 0.1
 POLL_LAST_SECONDS = 2.0
+
+
+def _trace() -> tuple[tuple[str, str], ...]:
+    """This process's place in a trace, as a job has it in its environment: its jobs go on with it.
+
+    What is not of the form is sent along as it is, and no fault of the call.
+    """
+    found = ((key, os.environ.get(key.upper(), "")) for key in ("traceparent", "tracestate"))
+    return tuple(
+        (key, text) for key, text in found if text.isascii() and text.isprintable() and text
+    )
 
 
 class JobCalls(Connection):
@@ -38,7 +50,7 @@ class JobCalls(Connection):
             self._submission.SubmitJob,
             request,
             timeout=timeout,
-            metadata=(("x-longshore-request-id", new_request_id()),),
+            metadata=(("x-longshore-request-id", new_request_id()), *_trace()),
         )
 
     async def submit_job(  # noqa: PLR0913 - a job has that many sides

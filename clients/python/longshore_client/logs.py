@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from longshore.backoff import Backoff
-from longshore.v1 import job_pb2, log_service_pb2
+from longshore.v1 import ecs_pb2, job_pb2, log_service_pb2
 from longshore_client import build
 from longshore_client.call import BACKOFF_FIRST_SECONDS, BACKOFF_LAST_SECONDS
 from longshore_client.errors import InvalidRequest, NotFound, Timeout, Unavailable
@@ -56,12 +56,19 @@ class LogCalls(JobCalls):
     """The calls about logs."""
 
     async def tail_logs(
-        self, log_stream_name: str, *, follow: bool = False, tail_lines: int = 0, attempt: int = 0
+        self,
+        log_stream_name: str,
+        *,
+        log_group_name: str = "",
+        follow: bool = False,
+        tail_lines: int = 0,
+        attempt: int = 0,
     ) -> AsyncGenerator[LogLine, None]:
         """Lines of one log; a broken stream goes on where it broke.
 
         Args:
             log_stream_name: the log's name, from a job's container or attempt.
+            log_group_name: the group that the job's log configuration names; '' for that of jobs.
             follow: go on until the attempt has ended and everything is read.
             tail_lines: only the last so many of what is there; 0 for all.
             attempt: put on every line.
@@ -73,7 +80,10 @@ class LogCalls(JobCalls):
         """
         with build.well_formed():
             request = log_service_pb2.TailLogsRequest(
-                log_stream_name=log_stream_name, follow=follow, tail_lines=tail_lines
+                log_stream_name=log_stream_name,
+                log_group_name=log_group_name,
+                follow=follow,
+                tail_lines=tail_lines,
             )
         parts = self._parts(request)
         async with contextlib.aclosing(parts):
@@ -141,16 +151,16 @@ class LogCalls(JobCalls):
         while True:
             job, final = await self._printing(job_id)
             job_id = job.job_id
-            streams = _streams(job, container)
+            streams, group = _streams(job, container), _group(job, container)
             if read < len(streams):
                 pause.reset()
                 name = streams[read]
                 read += 1
                 if name and attempt in (None, read):
                     lines = (
-                        self._followed_lines(job_id, name, read, tail_lines)
+                        self._followed_lines(job_id, group, name, read, tail_lines)
                         if follow
-                        else self._stored_lines(name, read, tail_lines)
+                        else self._stored_lines(group, name, read, tail_lines)
                     )
                     async with contextlib.aclosing(lines):
                         async for line in lines:
@@ -181,14 +191,20 @@ class LogCalls(JobCalls):
         age = datetime.now(UTC).timestamp() - job.stopped_at / 1000
         whole = final
         for name in filter(None, _streams(job)):
-            whole &= await self._copy_log(name, write, await_rest=final and age < RECENT_SECONDS)
+            request = log_service_pb2.TailLogsRequest(
+                log_stream_name=name, log_group_name=_group(job)
+            )
+            whole &= await self._copy_log(request, write, await_rest=final and age < RECENT_SECONDS)
         return whole
 
     async def _copy_log(
-        self, name: str, write: Callable[[bytes], Awaitable[object]], *, await_rest: bool
+        self,
+        request: log_service_pb2.TailLogsRequest,
+        write: Callable[[bytes], Awaitable[object]],
+        *,
+        await_rest: bool,
     ) -> bool:
         """Hands on one log, with what is on its way if need be; returns whether it is complete."""
-        request = log_service_pb2.TailLogsRequest(log_stream_name=name)
         with contextlib.suppress(NotFound):
             async for part in self._parts(request):
                 await write(_printed(part))
@@ -230,23 +246,25 @@ class LogCalls(JobCalls):
         return job, final
 
     async def _stored_lines(
-        self, name: str, attempt: int, tail_lines: int
+        self, group: str, name: str, attempt: int, tail_lines: int
     ) -> AsyncGenerator[LogLine, None]:
         """What there is of an attempt's log; nothing if it is not known."""
-        lines = self.tail_logs(name, tail_lines=tail_lines, attempt=attempt)
+        lines = self.tail_logs(name, log_group_name=group, tail_lines=tail_lines, attempt=attempt)
         async with contextlib.aclosing(lines):
             with contextlib.suppress(NotFound):
                 async for line in lines:
                     yield line
 
     async def _followed_lines(
-        self, job_id: str, name: str, attempt: int, tail_lines: int
+        self, job_id: str, group: str, name: str, attempt: int, tail_lines: int
     ) -> AsyncGenerator[LogLine, None]:
         """Lines of one attempt to the end of its log.
 
         That may never come, if its instance was lost: then the last line says so.
         """
-        lines = self.tail_logs(name, follow=True, tail_lines=tail_lines, attempt=attempt)
+        lines = self.tail_logs(
+            name, log_group_name=group, follow=True, tail_lines=tail_lines, attempt=attempt
+        )
         ended = asyncio.create_task(self._attempt_ended(job_id, attempt))
         line: asyncio.Future[LogLine] | None = None
         printed_at = datetime.now(UTC)
@@ -300,25 +318,44 @@ def _streams(job: job_pb2.JobDetail, container: str | None = None) -> list[str]:
     return names
 
 
-def _streams_of_container(job: job_pb2.JobDetail, container: str | None) -> list[str]:
-    """Names of the logs of one container of a multi-container job."""
+def _group(job: job_pb2.JobDetail, container: str | None = None) -> str:
+    """The group of the logs of one container of a job; '' for that of jobs."""
+    configuration = job.container.log_configuration
+    if job.HasField("ecs_properties"):
+        configuration = _container(job, container).log_configuration
+    if configuration.log_driver not in ("", "awslogs"):
+        return ""
+    return configuration.options.get("awslogs-group", "")
+
+
+def _container(job: job_pb2.JobDetail, container: str | None) -> ecs_pb2.TaskContainerDetails:
+    """One container of a multi-container job; if none is named, its first essential one.
+
+    Raises:
+        NotFound: the job has no such container.
+    """
     containers = job.ecs_properties.task_properties[0].containers
     if container is None:
-        essential = (c for c in containers if c.essential or not c.HasField("essential"))
-        container = next(essential).name
+        return next(c for c in containers if c.essential or not c.HasField("essential"))
     found = {one.name: one for one in containers}
     if container not in found:
         raise NotFound(
             f"{job.job_id} has no container named {container}; it has {', '.join(found)}."
         )
+    return found[container]
+
+
+def _streams_of_container(job: job_pb2.JobDetail, container: str | None) -> list[str]:
+    """Names of the logs of one container of a multi-container job."""
+    wanted = _container(job, container)
     names = [
         one.log_stream_name
         for ended in job.attempts
         for task in ended.task_properties
         for one in task.containers
-        if one.name == container
+        if one.name == wanted.name
     ]
-    current = found[container].log_stream_name
+    current = wanted.log_stream_name
     if current and current not in names:
         names.append(current)
     return names

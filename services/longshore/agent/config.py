@@ -60,6 +60,7 @@ class AgentConfig:
     metadata_seconds: float = 5.0
     account: str = "123456789012"
     region: str = "us-east-1"
+    jobs_otlp_endpoint: str = ""
     job_roles: str = "none"
     sts_region: str = "us-east-1"
     sts_endpoint_url: str = ""
@@ -99,6 +100,9 @@ class AgentConfig:
           container properties ask for;
         - LONGSHORE_LOG_DRAIN_SECONDS (30): how long a drained agent waits for the log service;
         - LONGSHORE_AGENT_METRICS_ADDRESS: `host:port` of Prometheus metrics; none unless set;
+        - LONGSHORE_JOBS_OTLP_ENDPOINT: URL of an OpenTelemetry collector that jobs get as
+          OTEL_EXPORTER_OTLP_ENDPOINT, with what they are in OTEL_RESOURCE_ATTRIBUTES, unless they
+          set these themselves; none unless set;
         - LONGSHORE_METADATA (none): `ec2` where EC2's metadata service says when the instance will
           be taken away; LONGSHORE_METADATA_ENDPOINT and LONGSHORE_METADATA_SECONDS (5): where it
           is, and how often it is asked;
@@ -165,6 +169,7 @@ class AgentConfig:
             process_lenient=settings.flag("LONGSHORE_PROCESS_LENIENT", False),
             log_drain_seconds=settings.seconds("LONGSHORE_LOG_DRAIN_SECONDS", 30, 0, 3600),
             metrics_address=settings.host_port("LONGSHORE_AGENT_METRICS_ADDRESS", ""),
+            jobs_otlp_endpoint=_url(settings, "LONGSHORE_JOBS_OTLP_ENDPOINT"),
             metadata=settings.choice("LONGSHORE_METADATA", METADATA, "none"),
             metadata_endpoint=settings.text("LONGSHORE_METADATA_ENDPOINT", EC2_ENDPOINT),
             metadata_seconds=settings.seconds("LONGSHORE_METADATA_SECONDS", 5, 0.05, 60),

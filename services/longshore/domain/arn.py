@@ -27,6 +27,9 @@ _OF_CLUSTER = re.compile(
 )
 #: Of an instance's id, after `i-`.
 INSTANCE_DIGITS = 17
+_LOG_GROUP = re.compile(
+    r"arn:aws[a-z-]*:logs:[a-z0-9-]{1,64}:[0-9]{12}:log-group:(?P<name>[^:*]+)(?::\*)?"
+)
 ACCOUNT = re.compile(r"[0-9]{12}")
 REGION = re.compile(r"[a-z][a-z0-9-]{0,63}")
 
@@ -80,6 +83,14 @@ class Arns:
         """ARN of a job, of a child, `uuid:index`, or of a node, `uuid#index`."""
         return self._batch(JOB, key)
 
+    def log_group(self, name: str) -> str:
+        """ARN of a log group, without the `:*` that some of AWS's shapes have behind it."""
+        return f"{self._prefix('logs')}:log-group:{name}"
+
+    def log_stream(self, group: str, name: str) -> str:
+        """ARN of a log stream."""
+        return f"{self.log_group(group)}:log-stream:{name}"
+
     def event_bus(self, name: str) -> str:
         """ARN of an event bus."""
         return f"{self._prefix('events')}:event-bus/{name}"
@@ -88,6 +99,22 @@ class Arns:
         """ARN of a rule; of those of the default bus it has the name alone."""
         place = name if bus == "default" else f"{bus}/{name}"
         return f"{self._prefix('events')}:rule/{place}"
+
+    def event_connection(self, name: str, connection_id: uuid.UUID) -> str:
+        """ARN of a connection of API destinations."""
+        return f"{self._prefix('events')}:connection/{name}/{connection_id}"
+
+    def api_destination(self, name: str, destination_id: uuid.UUID) -> str:
+        """ARN of an API destination."""
+        return f"{self._prefix('events')}:api-destination/{name}/{destination_id}"
+
+    def event_archive(self, name: str) -> str:
+        """ARN of an archive of events."""
+        return f"{self._prefix('events')}:archive/{name}"
+
+    def event_replay(self, name: str) -> str:
+        """ARN of a replay of events."""
+        return f"{self._prefix('events')}:replay/{name}"
 
     def cluster(self, environment: str, environment_id: uuid.UUID | None) -> str:
         """ARN of the cluster that AWS would keep behind a compute environment."""
@@ -105,8 +132,12 @@ class Arns:
         return self.of_cluster("container-instance", environment, environment_id, digits)
 
     def task_definition(self, name: str, revision: int) -> str:
-        """ARN of the task definition that AWS would keep behind a job definition."""
+        """ARN of the task definition that AWS would make of a job definition."""
         return f"{self._prefix('ecs')}:task-definition/{name}:{revision}"
+
+    def instance(self, instance_id: str) -> str:
+        """ARN of an instance."""
+        return f"{self._prefix('ec2')}:instance/{instance_id}"
 
     def attempt(self, environment: str, environment_id: uuid.UUID | None, attempt_id: str) -> str:
         """ARN by which AWS's shapes know an attempt (`taskArn`)."""
@@ -201,6 +232,12 @@ def parse_name(kind: str, text: str, *, member: str) -> str:
             member=member,
         )
     return name
+
+
+def parse_log_group(text: str) -> str | None:
+    """The name in the ARN of a log group, with or without `:*` behind; None if it is none."""
+    match = _LOG_GROUP.fullmatch(text)
+    return None if match is None else match["name"]
 
 
 def parse_definition(text: str, *, member: str) -> DefinitionName:

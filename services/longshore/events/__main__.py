@@ -9,12 +9,23 @@ from functools import partial
 import structlog
 
 from longshore.domain.errors import Unavailable
+from longshore.events.archives import Archives, Replays
+from longshore.events.buses import Buses, Tags
 from longshore.events.config import EventsConfig
+from longshore.events.connections import ApiDestinations, Connections
+from longshore.events.event_servicer import EventServicer
+from longshore.events.flow import flowing
+from longshore.events.putting import Putting
 from longshore.events.rules import Rules
-from longshore.events.servicer import EventBridgeServicer
+from longshore.events.sealing import Sealer
+from longshore.events.senders.opening import Openings
+from longshore.events.servicer import EventBridgeServicer, UseCases
+from longshore.events.targets import Targets
 from longshore.events.trail import Trail
 from longshore.events.trail_servicer import CloudTrailServicer
+from longshore.events.watching import Watching
 from longshore.rpc.audit import CallAudit, Installation
+from longshore.rpc.channel import open_channel
 from longshore.rpc.server import GrpcServer
 from longshore.runtime.loop import Loop
 from longshore.runtime.metrics import serve_metrics
@@ -28,12 +39,16 @@ from longshore.v1 import (
     cloud_trail_service_pb2_grpc,
     event_bridge_service_pb2,
     event_bridge_service_pb2_grpc,
+    event_service_pb2,
+    event_service_pb2_grpc,
+    submission_service_pb2_grpc,
 )
 
 log = structlog.get_logger()
 
 SERVICE = event_bridge_service_pb2.DESCRIPTOR.services_by_name["EventBridgeService"].full_name
 TRAIL = cloud_trail_service_pb2.DESCRIPTOR.services_by_name["CloudTrailService"].full_name
+EVENTS = event_service_pb2.DESCRIPTOR.services_by_name["EventService"].full_name
 HEALTH_SECONDS = 1.0
 RETRY_SECONDS = 1.0
 
@@ -41,21 +56,46 @@ RETRY_SECONDS = 1.0
 @contextlib.asynccontextmanager
 async def serving(config: EventsConfig, pool: Pool) -> AsyncIterator[GrpcServer]:
     """Serves while the context is open; on leaving, calls under way are finished first."""
+    async with contextlib.AsyncExitStack() as stack:
+        channel = await stack.enter_async_context(open_channel(config.submission_address))
+        watching = await stack.enter_async_context(
+            flowing(
+                pool,
+                config.database_url,
+                config.arns,
+                Openings(Sealer(config.key_path)),
+                submission_service_pb2_grpc.SubmissionServiceStub(channel),
+                allows_private=config.allows_private,
+            )
+        )
+        async with _serving(config, pool, watching) as server:
+            yield server
+
+
+@contextlib.asynccontextmanager
+async def _serving(
+    config: EventsConfig, pool: Pool, watching: Watching
+) -> AsyncIterator[GrpcServer]:
     recorder = Recorder(partial(audit_record.write, pool))
-    watching = CallAudit(
+    audit = CallAudit(
         recorder,
         Installation(config.arns.account, config.arns.region, config.audit.gateways),
         with_reads=config.audit.reads,
     )
-    server = GrpcServer(config.address, watching)
+    server = GrpcServer(config.address, audit)
     server.add(
         cloud_trail_service_pb2_grpc.add_CloudTrailServiceServicer_to_server,
         CloudTrailServicer(config.arns, Trail(pool)),
         TRAIL,
     )
     server.add(
+        event_service_pb2_grpc.add_EventServiceServicer_to_server,
+        EventServicer(pool, watching),
+        EVENTS,
+    )
+    server.add(
         event_bridge_service_pb2_grpc.add_EventBridgeServiceServicer_to_server,
-        EventBridgeServicer(config.arns, Rules(pool)),
+        EventBridgeServicer(config.arns, _use_cases(config, pool)),
         SERVICE,
     )
 
@@ -69,6 +109,20 @@ async def serving(config: EventsConfig, pool: Pool) -> AsyncIterator[GrpcServer]
         yield server
         health.stop()
         await loop
+
+
+def _use_cases(config: EventsConfig, pool: Pool) -> UseCases:
+    return UseCases(
+        rules=Rules(pool),
+        targets=Targets(pool),
+        putting=Putting(pool, config.arns),
+        buses=Buses(pool),
+        tags=Tags(pool),
+        connections=Connections(pool, Sealer(config.key_path)),
+        destinations=ApiDestinations(pool),
+        archives=Archives(pool),
+        replays=Replays(pool),
+    )
 
 
 async def main(stop: asyncio.Event) -> None:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Self
 
 from longshore.domain.arn import Arns
@@ -18,6 +19,12 @@ class EventsConfig:
     database_url: str
     database_connections: int
     arns: Arns
+    #: Where jobs are submitted that events ask for.
+    submission_address: str
+    #: Whether webhooks may be in loopback and private networks.
+    allows_private: bool
+    #: The file with the key of connections' secrets.
+    key_path: Path
     #: What is recorded of calls.
     audit: AuditSettings = field(default_factory=AuditSettings)
 
@@ -28,6 +35,11 @@ class EventsConfig:
         - LONGSHORE_EVENTS_ADDRESS, LONGSHORE_EVENTS_METRICS_ADDRESS;
         - LONGSHORE_DATABASE_URL; LONGSHORE_EVENTS_CONNECTIONS (8): most connections to it;
         - LONGSHORE_ACCOUNT (123456789012), LONGSHORE_REGION (us-east-1): what stands in ARNs;
+        - LONGSHORE_SUBMISSION_ADDRESS: where targets that are job queues submit;
+        - LONGSHORE_EVENTS_PRIVATE_TARGETS (refuse): `allow` lets webhooks be at loopback and
+          private addresses; those of a machine's metadata they never may;
+        - LONGSHORE_EVENTS_KEY_FILE (events.key in LONGSHORE_DATA_DIR, ~/.longshore): has the key
+          of the secrets of connections; made when there is none;
         - LONGSHORE_AUDIT_READS, LONGSHORE_AUDIT_GATEWAYS: what is recorded of calls.
         """
         settings = Settings(environ)
@@ -37,5 +49,14 @@ class EventsConfig:
             database_url=settings.database_url(),
             database_connections=settings.integer("LONGSHORE_EVENTS_CONNECTIONS", 8, 2, 100),
             arns=Arns(*installation(settings)),
+            submission_address=settings.address("submission"),
+            allows_private=settings.choice(
+                "LONGSHORE_EVENTS_PRIVATE_TARGETS", ("refuse", "allow"), "refuse"
+            )
+            == "allow",
+            key_path=settings.path(
+                "LONGSHORE_EVENTS_KEY_FILE",
+                settings.directory("LONGSHORE_DATA_DIR", Path("~/.longshore")) / "events.key",
+            ),
             audit=settings.audit(),
         )

@@ -38,9 +38,17 @@ _ABSENT_WHEN_EMPTY = frozenset(
         "longshore.v1.ArrayPropertiesDetail.status_summary",
         "longshore.v1.ArrayPropertiesSummary.status_summary",
         "longshore.v1.ComputeResource.capacity_tags",
+        "longshore.v1.ConnectionHttpParameters.body_parameters",
+        "longshore.v1.ConnectionHttpParameters.header_parameters",
+        "longshore.v1.ConnectionHttpParameters.query_string_parameters",
         "longshore.v1.Device.permissions",
+        "longshore.v1.HttpParameters.header_parameters",
+        "longshore.v1.HttpParameters.path_parameter_values",
+        "longshore.v1.HttpParameters.query_string_parameters",
+        "longshore.v1.InputTransformer.input_paths_map",
         "longshore.v1.JobSummary.capacity_usage",
         "longshore.v1.NodeRangeProperty.instance_types",
+        "longshore.v1.ReplayDestination.filter_arns",
         "longshore.v1.Tmpfs.mount_options",
     }
 )

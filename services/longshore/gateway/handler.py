@@ -5,7 +5,7 @@ import json
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -15,8 +15,9 @@ from aiohttp import web
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import Counter, Gauge, Histogram
 
-from longshore.domain.errors import InvalidRequest, LongshoreError
-from longshore.gateway import fault
+from longshore.domain.errors import InvalidRequest, LongshoreError, Unavailable
+from longshore.domain.job.trace import parse_traceparent
+from longshore.gateway import event_stream, fault
 from longshore.gateway.behind import SERVICES
 from longshore.gateway.config import GatewayConfig
 from longshore.gateway.fault import BATCH, Fault, Names
@@ -25,6 +26,7 @@ from longshore.gateway.origin import is_known, is_own
 from longshore.gateway.recording import Recording, metadata
 from longshore.rpc.errors import from_rpc_error
 from longshore.runtime.metrics import exposition
+from longshore.runtime.tracing import continued
 
 log = structlog.get_logger()
 
@@ -41,7 +43,10 @@ HEALTH_SECONDS = 2.0
 #: `operation` of requests that reached none, in metrics and logs.
 NO_OPERATION = "-"
 
-_Call = Callable[..., Awaitable[Any]]
+_JSON = "application/json"
+
+_Call = Callable[..., Any]
+_Stream = Any
 
 
 class _FaultError(Exception):
@@ -83,13 +88,11 @@ class Gateway:
         self._health = health_pb2_grpc.HealthStub(channels["submission"])
         channel_of = {s.full_name: channels[name] for name in SERVICES for s in SERVICES[name]}
         self._calls: dict[str, _Call] = {
-            operation.rpc: channel_of[operation.service].unary_unary(
-                operation.rpc,
-                request_serializer=operation.request_class.SerializeToString,
-                response_deserializer=operation.response_class.FromString,
-            )
+            operation.rpc: _call_of(channel_of[operation.service], operation)
             for operation in self._operations.all
         }
+        #: Answers that go on for as long as their callers listen.
+        self._streams: set[_Stream] = set()
         #: Requests that were read, up to their answer.
         self._working = 0
         #: The deadlines of bodies that are being read, the oldest first.
@@ -98,6 +101,7 @@ class Gateway:
     def application(self) -> web.Application:
         """The aiohttp application; operations are routed here: aiohttp routes decoded paths."""
         application = web.Application()
+        application.on_shutdown.append(self._end_streams)
         application.router.add_get("/healthz", self.health)
         application.router.add_get("/metrics", self.metrics)
         # Line breaks too, which `.` is not.
@@ -168,7 +172,7 @@ class Gateway:
             # Who is told to slow down was not heard at all.
             if own is not None and own.status != HTTPStatus.TOO_MANY_REQUESTS:
                 await self._recording.refused(request, operation, own, request_id)
-            if operation is not None:
+            if operation is not None and response.content_type == _JSON:
                 response.content_type = operation.media_type
             response.headers["x-amzn-RequestId"] = request_id
             seconds = time.perf_counter() - started
@@ -214,7 +218,7 @@ class Gateway:
     ) -> web.Response:
         if operation.refusal is not None:
             raise operation.refusal.with_traceback(None)
-        body = await self._body(request, operation.names)
+        body = await self._body(request, operation)
         if self._working >= self._config.concurrency:
             raise _FaultError(fault.too_many_requests())
         self._working += 1
@@ -233,20 +237,68 @@ class Gateway:
         body: bytes,
     ) -> web.Response:
         message = operation.read(segments, query, _decoded(body, operation.names))
-        told = metadata(request, request_id)
+        told = metadata(request, request_id) + _trace(request.headers)
+        call = self._calls[operation.rpc]
         try:
-            answer = await self._calls[operation.rpc](
-                message,
-                timeout=self._config.timeout_seconds,
-                metadata=told,
-            )
+            if operation.streams:
+                # Refusals come in place of the first message, and are answered as any other.
+                stream = call(message, metadata=told)
+                async with asyncio.timeout(self._config.timeout_seconds):
+                    first = await stream.read()
+                return self._streamed(request, operation, stream, first)
+            with continued(operation.name, request.headers):
+                answer = await call(message, timeout=self._config.timeout_seconds, metadata=told)
         except grpc.aio.AioRpcError as error:
             failure = from_rpc_error(error)
             log.info("rpc.failed", code=error.code().name, error=failure.message)
             raise _BehindError(failure) from None
+        except TimeoutError:
+            stream.cancel()
+            raise Unavailable("The service did not answer in time.") from None
         return _response(HTTPStatus.OK, operation.write(answer))
 
-    async def _body(self, request: web.Request, names: Names) -> bytes:
+    def _streamed(
+        self, request: web.Request, operation: Operation, stream: _Stream, first: Any
+    ) -> web.Response:
+        """The answer that goes on for as long as there are messages and the caller listens."""
+        return web.Response(
+            body=self._messages(request, operation, stream, first),
+            content_type=event_stream.MEDIA_TYPE,
+        )
+
+    async def _messages(
+        self, request: web.Request, operation: Operation, stream: _Stream, first: Any
+    ) -> AsyncIterator[bytes]:
+        loop = asyncio.get_running_loop()
+        self._streams.add(stream)
+        try:
+            yield event_stream.event("initial-response", {})
+            message = first
+            while isinstance(message, operation.response_class):
+                ((kind, value),) = operation.write(message).items()
+                # Whoever does not take it in time is not there any more.
+                deadline = loop.call_later(self._config.timeout_seconds, _abort, request)
+                yield event_stream.event(kind, value)
+                deadline.cancel()
+                message = await stream.read()
+        except grpc.aio.AioRpcError as error:
+            answer = Fault.of(from_rpc_error(error), operation.names)
+            yield event_stream.failure(answer.code, answer.message)
+        except asyncio.CancelledError:
+            if stream in self._streams:
+                raise
+        finally:
+            self._streams.discard(stream)
+            stream.cancel()
+
+    async def _end_streams(self, _application: web.Application) -> None:
+        """Ends all answers that go on, when the gateway stops."""
+        streams = list(self._streams)
+        self._streams.clear()
+        for stream in streams:
+            stream.cancel()
+
+    async def _body(self, request: web.Request, operation: Operation) -> bytes:
         """The whole body, within the limits of size and time.
 
         It takes no place from requests that were read. Of bodies as many are read at one time as
@@ -258,7 +310,7 @@ class Gateway:
             raise InvalidRequest(
                 f"The request body must be sent as it is, not in Content-Encoding {encoding[:64]}."
             )
-        limit = self._config.body_bytes
+        limit, names = max(self._config.body_bytes, operation.body_bytes), operation.names
         if (request.content_length or 0) > limit:
             raise _FaultError(fault.oversize(limit, names))
         body, this, began = bytearray(), object(), time.monotonic()
@@ -286,6 +338,29 @@ class Gateway:
                 deadline.reschedule(asyncio.get_running_loop().time())
 
 
+def _trace(headers: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The caller's place in a trace, as far as it is one: what is none fails no call."""
+    parent = parse_traceparent(headers.get("traceparent"), headers.get("tracestate"))
+    if parent is None:
+        return []
+    state = [("tracestate", parent.state)] if parent.state else []
+    return [("traceparent", parent.text), *state]
+
+
+def _call_of(channel: grpc.aio.Channel, operation: Operation) -> _Call:
+    make = channel.unary_stream if operation.streams else channel.unary_unary
+    return make(
+        operation.rpc,
+        request_serializer=operation.request_class.SerializeToString,
+        response_deserializer=operation.response_class.FromString,
+    )
+
+
+def _abort(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.abort()
+
+
 def _decoded(body: bytes, names: Names) -> Any:
     """The body's JSON; nothing at all means no members."""
     if not body.strip():
@@ -304,7 +379,7 @@ def _refuse_constant(name: str) -> None:
 def _response(status: int, value: Any) -> web.Response:
     # A message that repeats a caller's text may hold half a surrogate pair: no reason to fail.
     body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
-    return web.Response(status=status, body=body, content_type="application/json")
+    return web.Response(status=status, body=body, content_type=_JSON)
 
 
 def refusal(answer: Fault) -> web.Response:

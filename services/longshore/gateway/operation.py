@@ -27,6 +27,8 @@ class Operation(ABC):
     #: How the errors of its service are called.
     names: Names
     media_type: str
+    #: Bytes that a body may have, where that is more than others may.
+    body_bytes = 0
 
     def __init__(self, method: MethodDescriptor) -> None:
         self.name = method.name
@@ -34,6 +36,8 @@ class Operation(ABC):
         self.refusal = refusal_of(method)
         self.service: str = method.containing_service.full_name
         self.rpc = f"/{self.service}/{method.name}"
+        #: Whether it answers with a stream of messages.
+        self.streams: bool = method.server_streaming
         self.request_class = GetMessageClass(method.input_type)
         self.response_class = GetMessageClass(method.output_type)
         self._writer = Writer.of(method.output_type)
@@ -69,6 +73,7 @@ class Target(Operation):
             unavailable="ServiceUnavailableException",
             internal="InternalFailure",
         )
+        self.body_bytes = service.body_bytes
         self._reader = Reader.of(method.input_type)
 
     def read(self, _segments: list[str], query: str, body: Any) -> Message:

@@ -5,22 +5,30 @@ import sys
 
 import structlog
 
+from longshore.domain.arn import Arns
+from longshore.logs.cloudwatch.servicer import SERVICE, CloudWatchLogsServicer
 from longshore.logs.config import LogsConfig
 from longshore.logs.history import LogHistory
 from longshore.logs.measuring import show_disk
 from longshore.logs.service import LogsService
 from longshore.logs.servicer import LogServicer
 from longshore.logs.store import LogStore
+from longshore.rpc.audit import CallAudit, Installation
+from longshore.rpc.channel import open_channel
+from longshore.rpc.remote_audit import RemoteAudit
 from longshore.rpc.server import GrpcServer
 from longshore.runtime.loop import Loop
 from longshore.runtime.metrics import serve_metrics
 from longshore.runtime.process import run_until_stopped
-from longshore.v1 import log_service_pb2, log_service_pb2_grpc
+from longshore.runtime.recorder import Recorder
+from longshore.v1 import cloudwatch_logs_service_pb2_grpc, log_service_pb2, log_service_pb2_grpc
 
 log = structlog.get_logger()
 
 #: Seconds between passes that delete the logs of long ago.
 HISTORY_SECONDS = 3_600.0
+#: Seconds between passes that write down what was stored.
+CATALOGUE_SECONDS = 1.0
 
 
 async def main(stop: asyncio.Event) -> None:
@@ -29,7 +37,24 @@ async def main(stop: asyncio.Event) -> None:
     store = LogStore(config.directory)
     service = LogsService(store)
     history = Loop("history", LogHistory(store, config.history).tick, HISTORY_SECONDS)
-    server = GrpcServer(config.address)
+    catalogue = Loop("catalogue", store.catalogue.flush, CATALOGUE_SECONDS)
+    await store.catalogue.begin()
+    cloudwatch = CloudWatchLogsServicer(  # type: ignore[abstract]  # Those refused are set by `refuse`.
+        store, Arns(config.account, config.region)
+    )
+    channel = open_channel(config.submission_address)
+    recorder = Recorder(RemoteAudit(channel).write)
+    audit = CallAudit(
+        recorder,
+        Installation(config.account, config.region, config.audit.gateways),
+        with_reads=config.audit.reads,
+    )
+    server = GrpcServer(config.address, audit)
+    server.add(
+        cloudwatch_logs_service_pb2_grpc.add_CloudWatchLogsServiceServicer_to_server,
+        cloudwatch,
+        SERVICE.full_name,
+    )
     server.add(
         log_service_pb2_grpc.add_LogServiceServicer_to_server,
         LogServicer(service),
@@ -37,14 +62,19 @@ async def main(stop: asyncio.Event) -> None:
     )
     show_disk(config.directory)
     with serve_metrics(config.metrics_address):
-        async with server:
+        async with channel, recorder.running(), server:
             await server.set_serving(True)
             log.info("logs.serving", address=config.address, directory=str(config.directory))
             async with asyncio.TaskGroup() as group:
-                task = group.create_task(history.run())
+                tasks = [group.create_task(loop.run()) for loop in (history, catalogue)]
+                if not store.catalogue.is_whole:
+                    tasks.append(group.create_task(store.take_stock()))
                 await stop.wait()
-                task.cancel()
+                for task in tasks:
+                    task.cancel()
             service.stop()
+            cloudwatch.stop()
+        await store.catalogue.close()
 
 
 if __name__ == "__main__":

@@ -3,19 +3,20 @@
 This service knows no jobs, so the age of a log decides, from its last line or its end on. A job
 leaves with the week in which it ended: its log is kept a week longer than jobs are, and so is there
 for as long as the job is. Of an array, whose children go when it does, the logs of children that
-ended long before their last sibling may go earlier.
+ended long before their last sibling may go earlier. Logs of a group with a retention of its own are
+kept for that many days instead.
 """
 
 import asyncio
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
 import structlog
 
-from longshore.logs.store import LogStore
+from longshore.logs.store import LogStore, delete_files, group_of
 
 log = structlog.get_logger()
 
@@ -38,31 +39,31 @@ class LogHistory:
 
     async def tick(self) -> None:
         """Deletes what is due, a folder at a time; a log that is read stays until the next pass."""
-        before = time.time() - self._kept.total_seconds()
+        now, before = time.time(), {}
+        for group in self._store.catalogue.groups.values():
+            if group.retention_days is not None:
+                kept = timedelta(days=group.retention_days)
+                before[group.name] = now - kept.total_seconds()
+        others = now - self._kept.total_seconds()
         count = 0
         for folder in await asyncio.to_thread(lambda: self._store.folders):
-            old = await asyncio.to_thread(_old, folder, before)
-            gone = self._store.forget(old)
-            await asyncio.to_thread(_delete, gone)
+            old = await asyncio.to_thread(_old, folder, before, others)
+            gone = await self._store.forget(old)
+            await asyncio.to_thread(delete_files, gone)
             count += len(gone)
         if count:
             log.info("history.forgotten", what="logs", count=count)
 
 
-def _old(folder: Path, before: float) -> list[Path]:
-    """Logs of a folder that were last written before a time."""
+def _old(folder: Path, before: Mapping[str, float], others: float) -> list[Path]:
+    """Logs of a folder that were last written before a time, which their group may have."""
     with os.scandir(folder) as entries:
         times = {entry.name: entry.stat().st_mtime for entry in entries}
+    soonest = max([others, *before.values()])
     return [
         folder / name
         for name, at in times.items()
         if name.endswith(".log")
-        and max(at, times.get(name.removesuffix(".log") + ".complete", at)) < before
+        and (last := max(at, times.get(name.removesuffix(".log") + ".complete", at))) < soonest
+        and last < before.get(group_of(folder / name), others)
     ]
-
-
-def _delete(paths: Iterable[Path]) -> None:
-    for path in paths:
-        # The mark last: without it half a log would look like all of it that there is so far.
-        path.unlink(missing_ok=True)
-        path.with_suffix(".complete").unlink(missing_ok=True)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from longshore.domain.errors import InvalidRequest, NotFound, OutOfRange
+from longshore.domain.log_group import GROUP, JOBS
 from longshore.logs.reader import read_entries, tail_offset
 from longshore.logs.store import Log, LogStore
 from longshore.v1 import log_service_pb2 as pb
@@ -33,10 +34,11 @@ class LogsService:
             raise InvalidRequest(f"A chunk has at most {CHUNK_BYTES} bytes.", member="data")
         if request.offset < 0:
             raise InvalidRequest("A position is not negative.", member="offset")
-        log = await self._store.log(request.log_stream_name)
-        await log.append(request.offset, request.data, complete=request.complete)
+        log = await self._store.log(request.log_stream_name, _group(request.log_group_name))
+        await self._store.append(log, request.offset, request.data, complete=request.complete)
         return pb.AppendLogsResponse(
             log_stream_name=request.log_stream_name,
+            log_group_name=request.log_group_name,
             stored_bytes=log.stored,
             complete=log.complete,
         )
@@ -50,7 +52,7 @@ class LogsService:
         """
         if request.offset < 0 or request.tail_lines < 0:
             raise InvalidRequest("Neither offset nor tailLines may be negative.", member="offset")
-        log = await self._store.log(request.log_stream_name)
+        log = await self._store.log(request.log_stream_name, _group(request.log_group_name))
         if not log.known and not request.follow:
             raise NotFound(f"Log {request.log_stream_name} is not known.")
         log.readers += 1
@@ -95,3 +97,8 @@ class LogsService:
             changed.cancel()
             stopping.cancel()
         return not self._stopping.is_set()
+
+
+def _group(name: str) -> str:
+    """The group that is named; a name that none can have comes of what was not checked yet."""
+    return name if GROUP.fullmatch(name) else JOBS

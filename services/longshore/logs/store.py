@@ -1,20 +1,34 @@
-"""Logs as files: `<directory>/<2 digits>/<quoted name>.log`, and `.complete` beside it at the end.
+"""Logs as files: `<directory>/<2 digits>/<quoted name>.log`, with others of its name beside it.
 
-The digits are of the name's SHA-256, so that no directory grows too large. Quoting leaves letters,
-digits and `_.-~`; the rest becomes `%XX`, so a name can neither leave the directory nor be mistaken
-for another. Names too long for a file are cut and end in their hash.
+`.complete` is there once the end is stored, `.marks` says where reading can begin (`marks`), and
+`.name` has what a file name had no room for. The digits are of the name's SHA-256, so that no
+directory grows too large. Quoting leaves letters, digits and `_.-~`; the rest becomes `%XX`, so a
+name can neither leave the directory nor be mistaken for another. Logs of another group than that of
+jobs have it in front of their name, with a colon between, which no quoted name has. Names too long
+for a file are cut and end in their hash.
+
+Which logs there are is on record in `catalogue.db`.
 """
 
 import asyncio
 import hashlib
 import os
+import time
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from itertools import islice
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
+
+import structlog
 
 from longshore.domain.errors import InvalidRequest, OutOfRange
+from longshore.domain.log_group import AGENTS, GROUP, JOBS, is_attempts
+from longshore.logs.catalogue import Catalogue, Group
+from longshore.logs.marks import Marks
+from longshore.logs.paging import View
+
+log = structlog.get_logger()
 
 #: Longest name of a log, in characters.
 NAME_LENGTH = 1024
@@ -22,6 +36,10 @@ NAME_LENGTH = 1024
 _QUOTED_LENGTH = 240
 #: Logs whose length is remembered; of others it is looked up again.
 REMEMBERED = 4096
+_LOG, _COMPLETE, _NAME, _MARKS = ".log", ".complete", ".name", ".marks"
+
+#: Told of a log where the first line begins that was not whole before something was stored.
+Watcher = Callable[["Log", int], None]
 
 
 class Log:
@@ -30,15 +48,35 @@ class Log:
     Every look at the disk is taken on a thread, and changes come one after another.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Looks at what is stored; to be called on a thread."""
+    def __init__(self, path: Path, group: str, name: str, whole_name: str) -> None:
+        """Looks at what is stored; to be called on a thread.
+
+        Args:
+            path: where it is.
+            group: its group.
+            name: its name.
+            whole_name: what the file's name is of.
+        """
         self.path = path
-        self.complete_path = path.with_name(path.name.removesuffix(".log") + ".complete")
+        self._whole_name = whole_name
+        self.group = group
+        self.name = name
+        self.complete_path = path.with_suffix(_COMPLETE)
         self.complete = self.complete_path.exists()
-        self.size = path.stat().st_size if path.exists() else -1
+        self.marks = Marks(path)
         self.readers = 0
         self._changing = asyncio.Lock()
         self._changed = asyncio.Event()
+        try:
+            stat = path.stat()
+        except FileNotFoundError:
+            self.size = -1
+        else:
+            self.size = stat.st_size
+            try:
+                self.marks.open(self.read, self.size, stat.st_mtime_ns // 1_000_000)
+            except OSError as error:
+                log.warning("marks.not_written", error=str(error), stream=name)
 
     @property
     def known(self) -> bool:
@@ -55,25 +93,66 @@ class Log:
         """Bytes stored."""
         return max(self.size, 0)
 
+    @property
+    def view(self) -> View:
+        """What is stored now, for reading events of."""
+        # Complete first, so that nothing which came before completeness is passed over.
+        complete = self.complete
+        return View(self.read, self.marks, self.stored, complete)
+
+    def read(self, begin: int, end: int) -> bytes:
+        """Bytes from a position to another, as far as they are there; to be called on a thread."""
+        try:
+            file = os.open(self.path, os.O_RDONLY)
+        except FileNotFoundError:
+            return b""  # deleted meanwhile
+        try:
+            return os.pread(file, max(0, end - begin), begin)
+        finally:
+            os.close(file)
+
     async def changed_from(self, size: int) -> None:
         """Waits until there is more than so much, or nothing more will come."""
         while self.stored <= size and not self.complete:
             await self._changed.wait()
 
-    async def append(self, offset: int, data: bytes, *, complete: bool = False) -> None:
+    async def append(
+        self,
+        offset: int | None,
+        data: bytes,
+        enter: Callable[[], Awaitable[object]],
+        *,
+        complete: bool = False,
+    ) -> tuple[int, tuple[int, int] | None]:
         """Stores what is new of a chunk; if it is the last one, durably, and marks that.
+
+        Args:
+            offset: where it begins; None: at the end, and durably.
+            data: the chunk.
+            enter: puts the log on record, before the first chunk is stored.
+            complete: whether it is the last one.
+
+        Returns:
+            Where the first line begins that was not whole before, and the times of the first and
+            last event that are, if any.
 
         Raises:
             OutOfRange: the chunk begins after the end.
         """
         async with self._changing:
-            await self._store(offset, data)
+            if not self.known:
+                await enter()
+            begin = self.marks.seen
+            durable = offset is None
+            start = self.stored if offset is None else offset
+            events = await self._store(start, data, durable=durable)
             if complete and not self.complete:
                 await asyncio.to_thread(_make_durable, self.path, self.complete_path)
                 self.complete = True
                 self._wake()
+            return begin, events
 
-    async def _store(self, offset: int, data: bytes) -> None:
+    async def _store(self, offset: int, data: bytes, *, durable: bool) -> tuple[int, int] | None:
         if offset > self.stored:
             raise OutOfRange(
                 f"The chunk begins at {offset}, but only {self.stored} bytes are stored.",
@@ -81,15 +160,34 @@ class Log:
             )
         fresh = data[self.stored - offset :]
         if self.complete or (self.known and not fresh):
-            return
+            return None
         # A call that is broken off meanwhile leaves the bytes, and the next one writes them again.
-        await asyncio.to_thread(_write, self.path, fresh, self.stored)
+        events = await asyncio.to_thread(self._write, fresh, self.stored, durable=durable)
         self.size = self.stored + len(fresh)
         self._wake()
+        return events
+
+    def _write(self, data: bytes, offset: int, *, durable: bool) -> tuple[int, int] | None:
+        _write(self.path, data, offset, durable=durable)
+        if not offset and len(self._whole_name) > _QUOTED_LENGTH:
+            self.path.with_suffix(_NAME).write_text(self._whole_name)
+        try:
+            return self.marks.take(self.read, offset + len(data), time.time_ns() // 1_000_000)
+        except OSError as error:
+            # They are made the next time: the log itself is stored.
+            log.warning("marks.not_written", error=str(error), stream=self.name)
+            return None
 
     def _wake(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+
+    async def delete(self) -> None:
+        """Deletes what is stored. Whoever follows it waits on for what is stored anew."""
+        async with self._changing:
+            await asyncio.to_thread(delete_files, [self.path])
+            self.size, self.complete = -1, False
+            self.marks = Marks(self.path)
 
 
 class LogStore:
@@ -98,68 +196,207 @@ class LogStore:
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._directory = directory
-        self._logs: OrderedDict[str, Log] = OrderedDict()
-        self._looking: dict[str, asyncio.Future[Log]] = {}
+        self.catalogue = Catalogue(directory / "catalogue.db")
+        self._logs: OrderedDict[tuple[str, str], Log] = OrderedDict()
+        self._looking: dict[tuple[str, str], asyncio.Future[Log]] = {}
+        self._watchers: set[Watcher] = set()
 
-    async def log(self, name: str) -> Log:
+    async def log(self, name: str, group: str = JOBS) -> Log:
         """The log of a name, whether or not anything is known of it.
 
         Raises:
-            InvalidRequest: the name is empty or too long.
+            InvalidRequest: the name is empty or too long, or the group's is none.
         """
-        log = self._logs.get(name)
+        key = group, name
+        log = self._logs.get(key)
         if log is None:
             # Whoever asks meanwhile waits for the same look: there is one object of each log, and
             # calls go on in the order of asking.
-            log = self._logs.setdefault(name, await asyncio.shield(self._look(name)))
+            log = self._logs.setdefault(key, await asyncio.shield(self._look(key)))
             self._forget_some()
-        self._logs.move_to_end(name)
+        self._logs.move_to_end(key)
         return log
+
+    async def append(
+        self, log: Log, offset: int | None, data: bytes, *, complete: bool = False
+    ) -> None:
+        """Stores a chunk of a log, which is on record before that, in a group that is then there.
+
+        Args:
+            log: the log.
+            offset: where the chunk begins; None: at the end, and durably, for a log that callers
+                write.
+            data: the chunk.
+            complete: whether nothing follows.
+
+        Raises:
+            OutOfRange: the chunk begins after the end.
+        """
+        group = await self._group(log.group)
+
+        async def enter() -> None:
+            await self.catalogue.add(group, log.name, is_put=offset is None)
+
+        before = log.stored, log.complete
+        begin, events = await log.append(offset, data, enter, complete=complete)
+        if (log.stored, log.complete) != before:
+            self.catalogue.note(group, log.name, events, log.stored, complete=log.complete)
+            for watcher in list(self._watchers):
+                watcher(log, begin)
+
+    async def create(self, log: Log) -> bool:
+        """Creates a log that callers write; returns whether there was none."""
+        is_new = not log.known
+        await self.append(log, None, b"")
+        return is_new
+
+    async def delete(self, group: Group, names: Collection[str]) -> None:
+        """Deletes logs of a group."""
+        for name in names:
+            await (await self.log(name, group.name)).delete()
+        await self.catalogue.remove(group, names)
+
+    async def _group(self, name: str) -> Group:
+        # Without a wait where it is there, so that calls go on in the order of asking.
+        if name not in self.catalogue.groups:
+            await self.catalogue.create_group(name, {})
+        return self.catalogue.groups[name]
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tells somebody of everything that is stored from now on."""
+        self._watchers.add(watcher)
+
+    def unwatch(self, watcher: Watcher) -> None:
+        """Tells somebody no more."""
+        self._watchers.discard(watcher)
+
+    async def take_stock(self) -> None:
+        """Puts on record what is not, after an end that was not in order."""
+        count = 0
+        for folder in await asyncio.to_thread(lambda: self.folders):
+            for group, name in await asyncio.to_thread(_names, folder):
+                count += await self._take_stock(group, name)
+        self.catalogue.is_whole = True
+        if count:
+            log.info("catalogue.found", count=count)
+
+    async def _take_stock(self, group_name: str, name: str) -> bool:
+        group = await self._group(group_name)
+        known = await self.catalogue.stream(group, name)
+        if known is not None and known.complete:
+            return False
+        found = await self.log(name, group_name)
+        if not found.known:
+            return False
+        events = await asyncio.to_thread(_times, found)
+        is_put = group_name != AGENTS and not is_attempts(name)
+        await self.catalogue.add(group, name, is_put=is_put)
+        self.catalogue.note(group, name, events, found.stored, complete=found.complete)
+        return known is None
 
     @property
     def folders(self) -> list[Path]:
         """Where the files are."""
         return sorted(path for path in self._directory.iterdir() if path.is_dir())
 
-    def forget(self, paths: Collection[Path]) -> set[Path]:
+    async def forget(self, paths: Collection[Path]) -> set[Path]:
         """Forgets logs whose files are about to go; returns those of which nobody reads."""
         free = set(paths)
-        for name, log in list(self._logs.items()):
+        for key, log in list(self._logs.items()):
             if log.path in free:
                 if log.in_use:
                     free.discard(log.path)
                 else:
-                    del self._logs[name]
+                    del self._logs[key]
+        gone: dict[str, list[str]] = {}
+        for path in free:
+            named = name_of(path)
+            if named is not None:
+                gone.setdefault(named[0], []).append(named[1])
+        for group, names in gone.items():
+            if group in self.catalogue.groups:
+                await self.catalogue.remove(self.catalogue.groups[group], names)
         return free
 
-    def _look(self, name: str) -> asyncio.Future[Log]:
-        looking = self._looking.get(name)
+    def _look(self, key: tuple[str, str]) -> asyncio.Future[Log]:
+        looking = self._looking.get(key)
         if looking is None:
-            path = self._path(name)
-            looking = asyncio.ensure_future(asyncio.to_thread(Log, path))
-            self._looking[name] = looking
-            looking.add_done_callback(lambda _: self._looking.pop(name))
+            looking = asyncio.ensure_future(asyncio.to_thread(Log, *self._place(*key)))
+            self._looking[key] = looking
+            looking.add_done_callback(lambda _: self._looking.pop(key))
         return looking
 
     def _forget_some(self) -> None:
         # A log that is read or written must stay the one object that all know.
-        for name in list(islice(self._logs, max(0, len(self._logs) - REMEMBERED))):
-            if not self._logs[name].in_use:
-                del self._logs[name]
+        for key in list(islice(self._logs, max(0, len(self._logs) - REMEMBERED))):
+            if not self._logs[key].in_use:
+                del self._logs[key]
 
-    def _path(self, name: str) -> Path:
+    def _place(self, group: str, name: str) -> tuple[Path, str, str, str]:
+        """Where a log is, its group, its name, and both as a file has them if there is room."""
         if not name or len(name) > NAME_LENGTH:
             raise InvalidRequest(
                 f"A log's name has 1 to {NAME_LENGTH} characters.", member="logStreamName"
             )
-        digest = hashlib.sha256(name.encode()).hexdigest()
+        if not GROUP.fullmatch(group):
+            raise InvalidRequest(
+                "A log group's name has 1 to 512 letters, digits and . - _ / #, and does not begin "
+                "with aws/.",
+                member="logGroupName",
+            )
+        whole = name
         quoted = quote(name, safe="")
+        if group != JOBS:
+            whole = quoted = f"{quote(group, safe='')}:{quoted}"
+        digest = hashlib.sha256(whole.encode()).hexdigest()
+        stem = quoted
         if len(quoted) > _QUOTED_LENGTH:
-            quoted = f"{quoted[: _QUOTED_LENGTH - 65]}~{digest}"
-        return self._directory / digest[:2] / f"{quoted}.log"
+            stem = f"{quoted[: _QUOTED_LENGTH - 65]}~{digest}"
+        return self._directory / digest[:2] / f"{stem}{_LOG}", group, name, quoted
 
 
-def _write(path: Path, data: bytes, offset: int) -> None:
+def group_of(path: Path) -> str:
+    """The group of the log that a file is of."""
+    named = name_of(path)
+    return JOBS if named is None else named[0]
+
+
+def name_of(path: Path) -> tuple[str, str] | None:
+    """Group and name of the log that a file is of; None if its name is cut and nothing has it."""
+    stem = path.name.removesuffix(_LOG)
+    if len(stem) == _QUOTED_LENGTH and stem[-65] == "~":
+        try:
+            stem = path.with_suffix(_NAME).read_text()
+        except FileNotFoundError:
+            return None
+    group, colon, name = stem.rpartition(":")
+    return (unquote(group) if colon else JOBS), unquote(name)
+
+
+def delete_files(paths: Collection[Path]) -> None:
+    """Deletes logs; to be called on a thread."""
+    for path in paths:
+        # The mark last: without it half a log would look like all of it that there is so far.
+        for suffix in (_LOG, _MARKS, _NAME, _COMPLETE):
+            path.with_suffix(suffix).unlink(missing_ok=True)
+
+
+def _names(folder: Path) -> list[tuple[str, str]]:
+    with os.scandir(folder) as entries:
+        logs = [folder / entry.name for entry in entries if entry.name.endswith(_LOG)]
+    return [named for named in map(name_of, logs) if named is not None]
+
+
+def _times(log: Log) -> tuple[int, int] | None:
+    """Times of a log's first and last event."""
+    blocks = log.view.forward(0)
+    while (block := blocks.block()) is not None:
+        if block:
+            return block[0].event.timestamp, log.marks.latest
+    return None
+
+
+def _write(path: Path, data: bytes, offset: int, *, durable: bool) -> None:
     path.parent.mkdir(exist_ok=True)
     file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o640)
     try:
@@ -167,6 +404,8 @@ def _write(path: Path, data: bytes, offset: int) -> None:
         while view:
             written = os.pwrite(file, view, offset)
             view, offset = view[written:], offset + written
+        if durable:
+            os.fsync(file)
     finally:
         os.close(file)
 

@@ -1,6 +1,7 @@
 """Start and stop of a service's process."""
 
 import asyncio
+import atexit
 import gc
 import signal
 import sys
@@ -12,6 +13,7 @@ import uvloop
 from longshore.domain.errors import LongshoreError
 from longshore.runtime.config import ConfigError
 from longshore.runtime.logs import configure_logging
+from longshore.runtime.tracing import TracesConfig, tracing
 
 log = structlog.get_logger()
 
@@ -39,14 +41,14 @@ def run_until_stopped(name: str, main: Callable[[asyncio.Event], Awaitable[int |
         The process's exit code: 0 after a clean stop, 2 for wrong settings, 1 for a failure.
     """
     configure_logging(name)
+    # What is left goes with the process: nobody need look through it for what could go before.
+    atexit.register(gc.freeze)
     try:
-        return uvloop.run(_run(main))
+        with tracing(name, TracesConfig.from_environment()):
+            return uvloop.run(_run(main))
     except ConfigError as error:
         sys.stderr.write(f"{name}: {error.message}\n")
         return 2
     except LongshoreError as error:
         log.error("service.failed", error=error.message)  # noqa: TRY400 - foreseen: no traceback
         return 1
-    finally:
-        # What is left goes with the process: nobody need look through it for what could go before.
-        gc.freeze()

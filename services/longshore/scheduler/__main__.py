@@ -11,6 +11,7 @@ from longshore.runtime.loop import Loop
 from longshore.runtime.machine import boot_identity
 from longshore.runtime.metrics import serve_metrics
 from longshore.runtime.process import run_until_stopped
+from longshore.runtime.tracing import TracesConfig
 from longshore.scheduler.config import SchedulerConfig
 from longshore.scheduler.gauges import READ_SECONDS, StoreGauges
 from longshore.scheduler.history import History
@@ -34,6 +35,8 @@ GATHER_SECONDS = 0.002
 #: The same after a tick that took long.
 GATHER_MOST_SECONDS = 0.02
 
+#: Seconds between passes that make traces of ended jobs, if traces are on.
+TRACES_SECONDS = 1.0
 #: Seconds between passes that move finished jobs to history.
 HISTORY_SECONDS = 5.0
 
@@ -57,6 +60,7 @@ async def serve(stop: asyncio.Event) -> None:
             lost_seconds=config.lost_seconds,
             unmanaged_lost_seconds=config.unmanaged_lost_seconds,
             cool_down=config.cool_down,
+            traced=TracesConfig.from_environment().ratio_of_jobs,
         )
         server = GrpcServer(config.address)
         server.add(
@@ -92,6 +96,7 @@ async def serve(stop: asyncio.Event) -> None:
             Loop("lease", hold, config.lease_seconds / 4),
             Loop("history", history.tick, HISTORY_SECONDS),
             Loop("gauges", gauges.tick, READ_SECONDS),
+            Loop("traces", scheduler.traces.tick, TRACES_SECONDS),
             Loop("seen", scheduler.agents.store_seen, config.heartbeat_seconds),
         ]
         listener = Listener(

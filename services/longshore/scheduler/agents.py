@@ -42,17 +42,21 @@ COPY_SECONDS = 15.0
 class Agents:
     """The registry of the agents that are connected to this scheduler while it leads."""
 
-    def __init__(self, lead: Lead, details: DetailsCache, inbox: Inbox) -> None:
+    def __init__(
+        self, lead: Lead, details: DetailsCache, inbox: Inbox, traced: float | None = None
+    ) -> None:
         """Makes an empty registry.
 
         Args:
             lead: the lease and the mirror.
             details: of the jobs whose attempts agents are told of.
             inbox: takes that an attempt failed of which no agent can be told.
+            traced: which share of jobs' traces is kept; None: none are made.
         """
         self._lead = lead
         self._details = details
         self._inbox = inbox
+        self._traced = traced
         self.sessions: dict[str, Session] = {}
         self._notices: dict[str, Notice] = {}
         self._healths: dict[str, Health] = {}
@@ -120,7 +124,9 @@ class Agents:
                     self._mirror(lead.memory, registration, draining=checked.draining)
                 raise
             measure(changes.tally)
-            measure_boot(registration, checked.boot_seconds)
+            if checked.instance_type is not None and checked.boot_seconds is not None:
+                name = registration.compute_environment
+                measure_boot(name, checked.instance_type, checked.boot_seconds)
             # The mirror follows once all went well: a registration that fails costs no reload.
             draining = checked.draining
             self._mirror(memory, registration, draining=draining)
@@ -255,7 +261,7 @@ class Agents:
         told = []
         for live, job in attempts:
             try:
-                told.append(convert.assignment(live, job, self._environment_id(live)))
+                told.append(convert.assignment(live, job, self._environment_id(live), self._traced))
             except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to this one
                 note(
                     "assignment",

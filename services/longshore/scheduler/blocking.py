@@ -1,8 +1,9 @@
-"""Jobs that block the head of a queue for longer than it allows are ended.
+"""Jobs that block the head of a queue: told when they begin to, ended where that takes too long.
 
 Whether one does is `longshore.domain.placing.time_limit`'s to decide; here the first job of each
 queue in question is read, and who blocks it since when is kept on record, so that a successor goes
-on counting.
+on counting. A queue is told of once when a reason begins to block it, whoever stands first then,
+and again after another reason, or none.
 """
 
 import time
@@ -47,9 +48,9 @@ async def end_overdue(this: Pass, catalogue: Catalogue) -> None:
     limits = {
         queue.name: queue.time_limits
         for queue in memory.topology.queues.values()
-        if queue.time_limits and not queue.deleting
+        if not queue.deleting
     }
-    if limits or memory.blockages:
+    if memory.reasons or memory.blockages:
         await this.part("time limits", lambda: _look(this, catalogue, limits), None)
 
 
@@ -59,6 +60,7 @@ async def _look(
     memory = this.memory
     queues = sorted(watched(limits, _reasons(memory, limits)) - memory.aside.paused(_ASIDE))
     seen: dict[str, Blockage | None] = dict.fromkeys(memory.blockages.keys() - set(queues))
+    said: dict[str, str | None] = {}
 
     async def act(part: Sequence[str]) -> None:
         fronts = await _fronts(this, memory.ground(catalogue), part)
@@ -72,6 +74,7 @@ async def _look(
                 None if reason is None else reason.why,
                 this.changes.now,
             )
+            said[queue] = None if reason is None else reason.blocked_reason
             past = blockage and overdue(blockage, limits[queue], this.changes.now)
             if blockage and past:
                 requests[blockage.key] = _request(queue, blockage, past)
@@ -86,7 +89,7 @@ async def _look(
     for queue, error in tried.failed:
         memory.aside.add(_ASIDE, queue, error, job_queue=queue)
     undone = {*tried.left, *(queue for queue, _ in tried.failed)}
-    await _keep(this, {queue: one for queue, one in seen.items() if queue not in undone})
+    await _keep(this, {queue: one for queue, one in seen.items() if queue not in undone}, said)
 
 
 def _request(queue: str, blockage: Blockage, limit: TimeLimit) -> JobRequest:
@@ -125,8 +128,10 @@ async def _fronts(this: Pass, ground: Ground, queues: Sequence[str]) -> dict[str
     return fronts
 
 
-async def _keep(this: Pass, seen: Mapping[str, Blockage | None]) -> None:
-    """Puts what is news on record."""
+async def _keep(
+    this: Pass, seen: Mapping[str, Blockage | None], said: Mapping[str, str | None]
+) -> None:
+    """Puts what is news on record, and tells of reasons that block queues from now on."""
     known = this.memory.blockages
     gone = [queue for queue, blockage in seen.items() if blockage is None and queue in known]
     news = {
@@ -136,6 +141,15 @@ async def _keep(this: Pass, seen: Mapping[str, Blockage | None]) -> None:
     }
     await queue_blockage.forget(this.conn, gone)
     await queue_blockage.store(this.conn, news)
+    await queue_blockage.tell(
+        this.conn,
+        {
+            queue: (blockage.key, text)
+            for queue, blockage in news.items()
+            if (text := said.get(queue))
+            and (queue not in known or known[queue].code != blockage.code)
+        },
+    )
     for queue in gone:
         del known[queue]
     known.update(news)

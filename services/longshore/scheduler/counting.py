@@ -3,9 +3,26 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from longshore.scheduler import unstored
 from longshore.scheduler.apart import apart, nothing
 from longshore.scheduler.isolating import Pass
+from longshore.scheduler.unstored import Unstored
 from longshore.state.scheduler import demand
+
+
+async def keep_unstored(this: Pass) -> None:
+    """Puts on record what of the counts, and of what is to be followed, is in the mirror alone."""
+    memory = this.memory
+    now = Unstored(tuple(memory.unkept), dict(memory.uncounted))
+    if now == memory.unstored:
+        return
+
+    async def store() -> bool:
+        await unstored.store(this.conn, memory.unstored, now)
+        return True
+
+    if await this.part("unstored", store, otherwise=False):
+        memory.unstored = now
 
 
 async def store_demand(this: Pass) -> bool:

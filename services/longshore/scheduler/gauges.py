@@ -71,10 +71,12 @@ class StoreGauges(Collector):
         if started < self._due_at:
             return
         before, self._now = self._now, None
-        async with connection(self._pool) as conn:
-            found = await store_gauges.read(conn)
-        ended = time.monotonic()
-        self._due_at = ended + (ended - started) / _SHARE
+        try:
+            async with connection(self._pool) as conn:
+                found = await store_gauges.read(conn)
+        finally:
+            ended = time.monotonic()
+            self._due_at = ended + (ended - started) / _SHARE
         if before is not None and started - self._read_at < _GAP_SECONDS:
             self._add_cost(before, started - self._read_at)
         self._now, self._read_at = found, started

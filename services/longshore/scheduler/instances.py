@@ -52,7 +52,9 @@ class Checked:
     #: It takes no attempts from the beginning: it is on its way out, or it is a slot that was used,
     #: or was out of sight and may have been.
     draining: bool
-    #: How long it took from its launch on, if its agent registers for the first time.
+    #: Of which type it was ordered, and how long it took from its launch on, if its agent registers
+    #: for the first time.
+    instance_type: str | None = None
     boot_seconds: float | None = None
 
 
@@ -89,7 +91,7 @@ async def check_instance(conn: Connection, memory: Memory, registration: Registr
         )
     is_used = is_slot(registration.instance_type) and record.agent_status in ("DRAINING", "LOST")
     draining = record.status == "TERMINATING" or record.is_noticed or is_used
-    return Checked(draining, record.boot_seconds)
+    return Checked(draining, record.instance_type, record.boot_seconds)
 
 
 async def store_loads(conn: Connection, memory: Memory, now: datetime) -> None:

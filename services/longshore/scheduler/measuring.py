@@ -11,7 +11,6 @@ from prometheus_client import Counter, Gauge
 
 from longshore.domain.job.tally import Moved, Stage
 from longshore.runtime.metrics import Departures, Durations
-from longshore.state.scheduler.agent import Registration
 
 MOVED = Counter(
     "longshore_jobs_moved_total",
@@ -104,12 +103,10 @@ def measure(tally: Iterable[Moved]) -> None:
         MOVED.labels(queue, status).inc(number)
 
 
-def measure_boot(registration: Registration, seconds: float | None) -> None:
-    """Notes how long an instance took to boot, where that is known."""
-    if seconds is not None:
-        environment = registration.compute_environment
-        _environments.add(environment)
-        BOOT.observe((environment, registration.instance_type), max(seconds, 0.0))
+def measure_boot(environment: str, instance_type: str, seconds: float) -> None:
+    """Notes how long an instance took to boot."""
+    _environments.add(environment)
+    BOOT.observe((environment, instance_type), max(seconds, 0.0))
 
 
 def count_lost(environment: str) -> None:

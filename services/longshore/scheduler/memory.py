@@ -24,9 +24,11 @@ from longshore.domain.placing.shapes import Shape
 from longshore.domain.placing.time_limit import Blockage
 from longshore.domain.placing.waiting import Supply
 from longshore.domain.resources import Resources
+from longshore.scheduler import unstored
 from longshore.scheduler.apart import Aside
 from longshore.scheduler.consuming import Consuming
 from longshore.scheduler.sharing import Shares
+from longshore.scheduler.unstored import Unstored
 from longshore.state.pool import Connection
 from longshore.state.scheduler import (
     agent,
@@ -91,6 +93,8 @@ class Memory(Attempts):
     uncounted: dict[int, int] = field(default_factory=dict)
     #: What is to be followed and could not be kept for a later tick yet.
     unkept: list[Following] = field(default_factory=list)
+    #: What is on record of these two.
+    unstored: Unstored = field(default_factory=Unstored)
     #: Nodes that may start, of whose jobs nothing could be read yet to tell their agents.
     untold: list[LiveAttempt] = field(default_factory=list)
     #: Instances on which an attempt ended since the last placement.
@@ -121,6 +125,7 @@ class Memory(Attempts):
             consuming=Consuming.recorded(await consumable.usages(conn)),
             blockages=await queue_blockage.load(conn),
         )
+        await memory.take_unstored(conn)
         for row in await agent.present(conn):
             memory.add_instance(
                 row.instance_id,
@@ -144,6 +149,14 @@ class Memory(Attempts):
         memory.main_ends = await attempt.ended_main_nodes(conn)
         memory.loads.clear()
         return memory
+
+    async def take_unstored(self, conn: Connection) -> None:
+        """Takes over what an earlier leader could not store where it belongs."""
+        self.unstored = await unstored.load(conn)
+        self.unkept = list(self.unstored.happenings)
+        self.uncounted = dict(self.unstored.differences)
+        await self.learn_shapes(conn, self.uncounted)
+        self.count_demand(self.uncounted)
 
     def add_instance(
         self,

@@ -13,6 +13,7 @@ from longshore.scheduler.inbox import Inbox, Report
 from longshore.scheduler.instances import Silence
 from longshore.scheduler.leading import Lead
 from longshore.scheduler.tick import Outcome, Tick
+from longshore.scheduler.tracing import JobTraces
 from longshore.scheduler.wire.session import Session
 from longshore.state.leadership import Leadership
 from longshore.state.pool import Pool
@@ -35,7 +36,7 @@ class Scheduler:
     All changes take their turn: a tick or a registration at a time.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - as many settings as it has
         self,
         pool: Pool,
         *,
@@ -46,6 +47,7 @@ class Scheduler:
         lost_seconds: float = 30.0,
         unmanaged_lost_seconds: float | None = None,
         cool_down: timedelta = timedelta(seconds=60),
+        traced: float | None = None,
     ) -> None:
         """Makes a scheduler that holds nothing yet.
 
@@ -58,11 +60,13 @@ class Scheduler:
             lost_seconds: silence after which an instance is lost that the scaler replaces.
             unmanaged_lost_seconds: the same of a machine that joined by itself; None: as long.
             cool_down: how long the scaler does not ask again for what the provider was short of.
+            traced: which share of jobs' traces is kept; None: none are made.
         """
         self.lead = Lead(Leadership(pool, domain, holder, lease_seconds), cool_down)
         self.inbox = Inbox()
         details = DetailsCache()
-        self.agents = Agents(self.lead, details, self.inbox)
+        self.agents = Agents(self.lead, details, self.inbox, traced)
+        self.traces = JobTraces(pool, traced)
 
         def lost() -> None:
             self.agents.clear()
@@ -135,6 +139,7 @@ class Scheduler:
         for report in reports:
             if report.session is not None:
                 report.session.acknowledge(report.sequence)
+        self.traces.add(outcome.ended)
         self.agents.assign(outcome.placed.attempts)
         self.agents.use_slots(outcome.placed.slots)
         self.agents.drain(outcome.drained)

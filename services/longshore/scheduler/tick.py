@@ -9,12 +9,13 @@ from prometheus_client import Counter, Gauge
 
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.job.changes import Changes
+from longshore.domain.job.job import JobKey
 from longshore.domain.job.life import Allowance
 from longshore.domain.job.record import AttemptReport, LiveAttempt
 from longshore.scheduler.admission import admit
 from longshore.scheduler.agents import Agents
 from longshore.scheduler.blocking import end_overdue
-from longshore.scheduler.counting import store_demand
+from longshore.scheduler.counting import keep_unstored, store_demand
 from longshore.scheduler.details import DetailsCache
 from longshore.scheduler.ending import stop_overdue, take_reports
 from longshore.scheduler.instances import (
@@ -64,6 +65,8 @@ class Outcome:
     more: bool = False
     #: Whether something changed.
     busy: bool = False
+    #: Jobs, children and parents that became final.
+    ended: list[JobKey] = field(default_factory=list)
 
 
 class Tick:
@@ -137,6 +140,7 @@ class Tick:
                 changes.is_told or changes.stops or lost or noticed or fared or allowance.taken
             )
             outcome.more |= await store_demand(this)
+            await keep_unstored(this)
             await store_loads(conn, memory, changes.now)
             await memory.shares.keep(conn, memory.topology, changes.now)
             await memory.consuming.keep(conn)
@@ -145,6 +149,7 @@ class Tick:
         self._agents.settle_notices(notice for notice in notices if notice not in late)
         self._agents.settle_healths(healths)
         measure(changes.tally)
+        outcome.ended = changes.ended
         ENDED.inc(len(moved))
         PLACED.inc(len(outcome.placed.attempts))
         LIVE.set(len(memory.live))

@@ -24,6 +24,10 @@ ENVIRONMENTS = "longshore_environments"
 CONSUMABLES = "longshore_consumables"
 #: Rules of events changed, or their targets.
 EVENT_RULES = "longshore_event_rules"
+#: Something happened that events tell of.
+EVENTS = "longshore_events"
+#: There are more events to deliver.
+DELIVERIES = "longshore_deliveries"
 
 #: Between tries to connect again.
 RECONNECT_FIRST_SECONDS = 0.5

@@ -1,71 +1,10 @@
-"""What is checked of every request: its size, and what the wire's descriptors say of its members.
+"""What is checked of every request: its size, and what descriptors say of its members."""
 
-The options on the fields are compiled once, at import, into a plan per message type: which members
-must be there, which have a set of values, which longshore does not do, which lead to messages that
-have any of these. A check then walks what is present.
-"""
-
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
-
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from longshore.domain.checks import check_size, unsupported
-from longshore.domain.errors import InvalidRequest
+from longshore.domain.checks import check_size
 from longshore.domain.limits import LONGSHORE, Limits
-from longshore.v1 import options_pb2
-
-#: Members whose values may have any letter case.
-_ANY_CASE = frozenset({"longshore.v1.EvaluateOnExit.action"})
-
-
-@dataclass(slots=True)
-class _Plan:
-    """What to look at in a message type."""
-
-    required: list[FieldDescriptor] = field(default_factory=list)
-    allowed: dict[str, tuple[frozenset[str], bool]] = field(default_factory=dict)
-    #: Why not, and the values that there are all the same.
-    refused: dict[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
-    inner: dict[str, "_Plan"] = field(default_factory=dict)
-    #: Names of all that have any of these.
-    looked_at: set[str] = field(default_factory=set)
-
-    def says_nothing(self, seen: set[int]) -> bool:
-        """Whether nothing is checked here or beneath."""
-        if id(self) in seen:
-            return True
-        seen.add(id(self))
-        own = self.required or self.allowed or self.refused
-        return not own and all(plan.says_nothing(seen) for plan in self.inner.values())
-
-
-_plans: dict[str, _Plan] = {}
-
-
-def _plan(descriptor: Descriptor) -> _Plan:
-    if descriptor.full_name in _plans:
-        return _plans[descriptor.full_name]
-    plan = _plans[descriptor.full_name] = _Plan()
-    for member in descriptor.fields:
-        options = member.GetOptions()
-        if options.Extensions[options_pb2.required] and not member.is_repeated:
-            plan.required.append(member)
-        if values := list(options.Extensions[options_pb2.allowed]):
-            any_case = member.full_name in _ANY_CASE
-            plan.allowed[member.name] = frozenset(values), any_case
-        why = options.Extensions[options_pb2.unsupported]
-        done = tuple(options.Extensions[options_pb2.supported])
-        if why or done:
-            plan.refused[member.name] = why or f"use {_one_of(done)}", done
-        if member.message_type and not member.message_type.GetOptions().map_entry:
-            inner = _plan(member.message_type)
-            if not inner.says_nothing(set()):
-                plan.inner[member.name] = inner
-    plan.looked_at.update(plan.allowed, plan.refused, plan.inner)
-    return plan
+from longshore.rpc.members import check_members
 
 
 def check_request(message: Message, limits: Limits = LONGSHORE) -> None:
@@ -80,57 +19,4 @@ def check_request(message: Message, limits: Limits = LONGSHORE) -> None:
         Unimplemented: it asks for what longshore does not do.
     """
     check_size(message.ByteSize(), message.DESCRIPTOR.name.removesuffix("Request"), limits)
-    descriptor: Descriptor = message.DESCRIPTOR  # type: ignore[assignment] # the same by two names
-    _check(message, _plan(descriptor), "")
-
-
-def _check(message: Message, plan: _Plan, path: str) -> None:
-    for member in plan.required:
-        if not message.HasField(member.name):
-            name = path + member.json_name
-            raise InvalidRequest(f"{name} is required.", member=name)
-    if not plan.looked_at:
-        return
-    for member, value in message.ListFields():
-        if member.name in plan.looked_at:
-            _check_member(member, value, plan, path + member.json_name)
-
-
-def _check_member(member: FieldDescriptor, value: Any, plan: _Plan, path: str) -> None:
-    why, done = plan.refused.get(member.name, ("", ()))
-    if why and not done:
-        if value:
-            raise unsupported(path, f": {why}")
-        return
-    allowed, inner = plan.allowed.get(member.name), plan.inner.get(member.name)
-    for entry, name in _entries(member, value, path):
-        if inner is not None:
-            _check(entry, inner, f"{name}.")
-        if allowed is not None:
-            _check_value(entry, allowed, name, done)
-        if done and entry not in done:
-            raise unsupported(name, f" with the value {entry[:64]}: {why}")
-
-
-def _entries(member: FieldDescriptor, value: Any, name: str) -> Iterator[tuple[Any, str]]:
-    """The values of a member with their paths."""
-    if member.is_repeated:
-        for index, entry in enumerate(value):
-            yield entry, f"{name}[{index}]"
-    else:
-        yield value, name
-
-
-def _check_value(
-    value: str, allowed: tuple[frozenset[str], bool], path: str, done: Sequence[str]
-) -> None:
-    values, any_case = allowed
-    if (value.upper() if any_case else value) not in values:
-        told = ", ".join(sorted(done or values))
-        raise InvalidRequest(f"{path} is {value[:64]!r}; it must be one of {told}.", member=path)
-
-
-def _one_of(values: Sequence[str]) -> str:
-    """Words for a choice of values."""
-    *others, last = values
-    return f"{', '.join(others)} or {last}" if others else last
+    check_members(message)

@@ -110,7 +110,11 @@ class Consumables:
     async def list_jobs(
         self, name: str, given: str, filters: Filters, asked: int | None, token: str | None
     ) -> Page[NeedingJob]:
-        """The jobs that need a resource, the newest first, page by page."""
+        """The jobs that need a resource, the newest first, page by page.
+
+        A page may have fewer than asked for, or none, although others follow: where few are as the
+        filter asks, it ends once it has looked at so many.
+        """
         size = page_size(asked, NAMES_MAX)
         status = pattern = None
         if (wanted := only_filter(filters)) is not None:
@@ -129,11 +133,12 @@ class Consumables:
         before = int(decode_token(token, _JOBS, [NUMBER_64])[0]) if token else None
         async with connection(self._pool) as conn:
             await _read(conn, name, given)
-            found = await job_reading.list_needing(
+            found, end = await job_reading.list_needing(
                 conn, name, status=status, pattern=pattern, before_seq=before, limit=size + 1
             )
-        more = encode_token(_JOBS, [found[size - 1].job.seq]) if len(found) > size else None
-        return Page(found[:size], more)
+        if len(found) > size:
+            end = found[size - 1].job.seq
+        return Page(found[:size], None if end is None else encode_token(_JOBS, [end]))
 
 
 async def _read(conn: Connection, name: str, given: str) -> ConsumableResource:

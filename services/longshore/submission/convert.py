@@ -18,6 +18,7 @@ from longshore.domain.checks import (
 )
 from longshore.domain.job.dependency import Condition
 from longshore.domain.job.job import JobKey
+from longshore.domain.job.trace import TraceParent
 from longshore.domain.request.ecs import (
     OVERRIDE_PATH,
     ContainerOverrides,
@@ -55,8 +56,18 @@ def encode_nodes(properties: Json) -> bytes:
     return ParseDict(properties, job_definition_pb2.NodeProperties()).SerializeToString()
 
 
-def submission_from(request: job_pb2.SubmitJobRequest, request_id: uuid.UUID | None) -> Submission:
-    """A SubmitJob request, its form checked as far as the wire knows it."""
+def submission_from(
+    request: job_pb2.SubmitJobRequest,
+    request_id: uuid.UUID | None,
+    trace: TraceParent | None = None,
+) -> Submission:
+    """A SubmitJob request, its form checked as far as the wire knows it.
+
+    Args:
+        request: as it came.
+        request_id: the id that the caller chose for the job.
+        trace: the span that it comes from.
+    """
     check_job_name(request.job_name)
     check_priority(request.scheduling_priority_override, "schedulingPriorityOverride")
     if request.tags:
@@ -84,6 +95,7 @@ def submission_from(request: job_pb2.SubmitJobRequest, request_id: uuid.UUID | N
         tags=dict(request.tags),
         propagate_tags=request.propagate_tags if request.HasField("propagate_tags") else None,
         request_id=None if request.HasField("client_token") else request_id,
+        trace=trace,
         share=request.share_identifier if request.HasField("share_identifier") else None,
         priority=(
             request.scheduling_priority_override

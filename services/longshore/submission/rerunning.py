@@ -90,17 +90,16 @@ class Rerunning:
                 f"JobQueue {old.job_queue} has {ACTIVE_MAX} active shares, the most that there may "
                 f"be; run {old.share}'s jobs again once another share's are over."
             )
-        max_running = old.detail.get("arrayProperties", {}).get("maxRunning", 0)
         units = sum_up([(old.detail.get(PROPERTIES), 1)])
         if gone := await job_submission.missing_resources(conn, {name for name, _ in units}):
             raise missing_resource(min(gone))
-        shape = ShapeKey(
+        shape = ShapeKey.of(
+            job_id,
             old.job_queue,
             needs_of_job(old.detail),
-            priority=old.detail.get("schedulingPriority", 0) if old.share else 0,
-            share=old.share or "",
-            array_job=job_id if max_running else job_submission.NO_ARRAY,
-            max_running=max_running,
+            priority=old.detail.get("schedulingPriority", 0),
+            share=old.share,
+            max_running=old.detail.get("arrayProperties", {}).get("maxRunning"),
             units=units,
         )
         shapes = await job_submission.find_or_add_shapes(conn, [shape])

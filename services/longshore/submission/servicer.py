@@ -21,6 +21,7 @@ from longshore.domain.arn import (
 )
 from longshore.domain.checks import Json, require
 from longshore.domain.errors import InvalidRequest
+from longshore.domain.job.trace import parse_traceparent
 from longshore.domain.request.submission import check_submission
 from longshore.rpc.refused import refuse
 from longshore.submission import answer, convert
@@ -46,6 +47,8 @@ Context = grpc.aio.ServicerContext[Any, Any]
 REGION_KEY = "x-longshore-region"
 #: Metadata of SubmitJob: a UUID that becomes the job's id, so that the call can be repeated safely.
 REQUEST_ID_KEY = "x-longshore-request-id"
+#: Metadata of SubmitJob, as W3C Trace Context has them: the span that a job is submitted from.
+TRACEPARENT, TRACESTATE = "traceparent", "tracestate"
 #: Metadata of UpdateSchedulingPolicy: a FairsharePolicy, serialized. The policy is changed only
 #: while it is this one, so that a caller who changes a part of it undoes nobody else's change.
 EXPECTED_POLICY_KEY = "x-longshore-expected-policy-bin"
@@ -380,7 +383,8 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
         """Stores a job, an array of jobs or a multi-node job."""
         check_request(request, self._submitter.limits)
         arns = self._arns_for(context)
-        submission = convert.submission_from(request, _request_id(context))
+        trace = parse_traceparent(_metadata(context, TRACEPARENT), _metadata(context, TRACESTATE))
+        submission = convert.submission_from(request, _request_id(context), trace)
         check_submission(submission, self._submitter.limits)
         job_id = str(await self._submitter.submit(submission))
         return jb.SubmitJobResponse(

@@ -444,19 +444,17 @@ def _reference(call: Submission) -> state.Reference:
 
 
 def _shape_key(draft: _Draft) -> state.ShapeKey:
-    stored = draft.stored
-    share = draft.submission.share or ""
-    return state.ShapeKey(
-        draft.submission.job_queue,
+    call, stored = draft.submission, draft.stored
+    return state.ShapeKey.of(
+        draft.job_id,
+        call.job_queue,
         stored.needs,
-        stored.num_nodes or 0,
-        stored.instance_type,
-        # In queues without a policy priorities are without effect.
-        stored.priority if share else 0,
-        share,
-        draft.job_id if draft.submission.max_running else state.NO_ARRAY,
-        draft.submission.max_running or 0,
-        stored.units,
+        nodes=stored.num_nodes,
+        instance_type=stored.instance_type,
+        priority=stored.priority,
+        share=call.share,
+        max_running=call.max_running,
+        units=stored.units,
     )
 
 
@@ -482,6 +480,7 @@ def _new_job(draft: _Draft, shapes: Mapping[state.ShapeKey, int]) -> state.NewJo
         depends_on=call.waits_for,
         share=call.share,
         units=draft.stored.units,
+        trace=call.trace,
     )
 
 

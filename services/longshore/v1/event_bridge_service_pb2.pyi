@@ -37,8 +37,9 @@ class PutRuleRequest(_message.Message):
     name: _builtins.str
     """Required. Name of the rule, unique in its bus: 1 to 64 letters, digits, `.`, `-` and `_`."""
     schedule_expression: _builtins.str
-    """When the rule makes an event by itself: `rate(5 minutes)` or `cron(0 10 ? * MON-FRI *)`, in UTC,
-    at most 256 characters. On the default bus alone. At least one of this and `event_pattern`.
+    """When the rule makes an event by itself: `rate(5 minutes)` or `cron(0 10 ? * MON-FRI *)`, in
+    UTC, at most 256 characters. On the default bus alone. At least one of this and
+    `event_pattern`.
     """
     event_pattern: _builtins.str
     """Which events the rule is for: a JSON object in EventBridge's pattern language, at most 4096
@@ -49,9 +50,9 @@ class PutRuleRequest(_message.Message):
     ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS, with which API calls that only read match too.
     """
     description: _builtins.str
-    """What the rule is for, at most 512 characters."""
+    """What it is for, at most 512 characters."""
     role_arn: _builtins.str
-    """Role of the rule at AWS. Kept and answered; targets are reached by the event service itself."""
+    """Role at AWS. Kept and answered."""
     event_bus_name: _builtins.str
     """Name or ARN of the event bus. Default: `default`."""
     @_builtins.property
@@ -106,6 +107,39 @@ class PutRuleRequest(_message.Message):
 Global___PutRuleRequest: _TypeAlias = PutRuleRequest  # noqa: Y015
 
 @_typing.final
+class EventsTag(_message.Message):
+    """A tag of a rule or an event bus."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """Required. Key, 1 to 128 characters, not beginning with `aws:`."""
+    value: _builtins.str
+    """Required. Value, up to 256 characters, not beginning with `aws:`."""
+    def __init__(
+        self,
+        *,
+        key: _builtins.str | None = ...,
+        value: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_key", b"_key", "_value", b"_value", "key", b"key", "value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_key", b"_key", "_value", b"_value", "key", b"key", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__key: _TypeAlias = _typing.Literal["key"]  # noqa: Y015
+    _WhichOneofArgType__key: _TypeAlias = _typing.Literal["_key", b"_key"]  # noqa: Y015
+    _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
+    _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__key) -> _WhichOneofReturnType__key | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__value) -> _WhichOneofReturnType__value | None: ...
+
+Global___EventsTag: _TypeAlias = EventsTag  # noqa: Y015
+
+@_typing.final
 class PutRuleResponse(_message.Message):
     """The rule that was created or replaced."""
 
@@ -130,39 +164,6 @@ class PutRuleResponse(_message.Message):
 Global___PutRuleResponse: _TypeAlias = PutRuleResponse  # noqa: Y015
 
 @_typing.final
-class EventsTag(_message.Message):
-    """A tag of a rule or an event bus."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    KEY_FIELD_NUMBER: _builtins.int
-    VALUE_FIELD_NUMBER: _builtins.int
-    key: _builtins.str
-    """Required. Key, 1 to 128 characters, not beginning with `aws:`."""
-    value: _builtins.str
-    """Required. Value, up to 256 characters."""
-    def __init__(
-        self,
-        *,
-        key: _builtins.str | None = ...,
-        value: _builtins.str | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_key", b"_key", "_value", b"_value", "key", b"key", "value", b"value"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_key", b"_key", "_value", b"_value", "key", b"key", "value", b"value"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__key: _TypeAlias = _typing.Literal["key"]  # noqa: Y015
-    _WhichOneofArgType__key: _TypeAlias = _typing.Literal["_key", b"_key"]  # noqa: Y015
-    _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
-    _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__key) -> _WhichOneofReturnType__key | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__value) -> _WhichOneofReturnType__value | None: ...
-
-Global___EventsTag: _TypeAlias = EventsTag  # noqa: Y015
-
-@_typing.final
 class DescribeRuleRequest(_message.Message):
     """The rule to describe."""
 
@@ -171,7 +172,7 @@ class DescribeRuleRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     EVENT_BUS_NAME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Required. Name of the rule."""
+    """Required. Its name."""
     event_bus_name: _builtins.str
     """Name or ARN of the event bus. Default: `default`."""
     def __init__(
@@ -211,6 +212,7 @@ class DescribeRuleResponse(_message.Message):
     MANAGED_BY_FIELD_NUMBER: _builtins.int
     EVENT_BUS_NAME_FIELD_NUMBER: _builtins.int
     CREATED_BY_FIELD_NUMBER: _builtins.int
+    NEXT_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Always set. Name of the rule."""
     arn: _builtins.str
@@ -222,15 +224,17 @@ class DescribeRuleResponse(_message.Message):
     state: _builtins.str
     """Always set. ENABLED, DISABLED or ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS."""
     description: _builtins.str
-    """What the rule is for."""
+    """What it is for, at most 512 characters."""
     role_arn: _builtins.str
-    """Role, as it was given."""
+    """Role at AWS. Kept and answered."""
     managed_by: _builtins.str
-    """AWS service that made the rule. Never set."""
+    """AWS service that it belongs to. Never set."""
     event_bus_name: _builtins.str
     """Always set. Name of the rule's event bus."""
     created_by: _builtins.str
     """Always set. Account of the installation."""
+    next_time: _builtins.float
+    """When the schedule makes its next event. Not set while it makes none."""
     def __init__(
         self,
         *,
@@ -244,10 +248,11 @@ class DescribeRuleResponse(_message.Message):
         managed_by: _builtins.str | None = ...,
         event_bus_name: _builtins.str | None = ...,
         created_by: _builtins.str | None = ...,
+        next_time: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_arn", b"_arn", "_created_by", b"_created_by", "_description", b"_description", "_event_bus_name", b"_event_bus_name", "_event_pattern", b"_event_pattern", "_managed_by", b"_managed_by", "_name", b"_name", "_role_arn", b"_role_arn", "_schedule_expression", b"_schedule_expression", "_state", b"_state", "arn", b"arn", "created_by", b"created_by", "description", b"description", "event_bus_name", b"event_bus_name", "event_pattern", b"event_pattern", "managed_by", b"managed_by", "name", b"name", "role_arn", b"role_arn", "schedule_expression", b"schedule_expression", "state", b"state"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_arn", b"_arn", "_created_by", b"_created_by", "_description", b"_description", "_event_bus_name", b"_event_bus_name", "_event_pattern", b"_event_pattern", "_managed_by", b"_managed_by", "_name", b"_name", "_next_time", b"_next_time", "_role_arn", b"_role_arn", "_schedule_expression", b"_schedule_expression", "_state", b"_state", "arn", b"arn", "created_by", b"created_by", "description", b"description", "event_bus_name", b"event_bus_name", "event_pattern", b"event_pattern", "managed_by", b"managed_by", "name", b"name", "next_time", b"next_time", "role_arn", b"role_arn", "schedule_expression", b"schedule_expression", "state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_arn", b"_arn", "_created_by", b"_created_by", "_description", b"_description", "_event_bus_name", b"_event_bus_name", "_event_pattern", b"_event_pattern", "_managed_by", b"_managed_by", "_name", b"_name", "_role_arn", b"_role_arn", "_schedule_expression", b"_schedule_expression", "_state", b"_state", "arn", b"arn", "created_by", b"created_by", "description", b"description", "event_bus_name", b"event_bus_name", "event_pattern", b"event_pattern", "managed_by", b"managed_by", "name", b"name", "role_arn", b"role_arn", "schedule_expression", b"schedule_expression", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_arn", b"_arn", "_created_by", b"_created_by", "_description", b"_description", "_event_bus_name", b"_event_bus_name", "_event_pattern", b"_event_pattern", "_managed_by", b"_managed_by", "_name", b"_name", "_next_time", b"_next_time", "_role_arn", b"_role_arn", "_schedule_expression", b"_schedule_expression", "_state", b"_state", "arn", b"arn", "created_by", b"created_by", "description", b"description", "event_bus_name", b"event_bus_name", "event_pattern", b"event_pattern", "managed_by", b"managed_by", "name", b"name", "next_time", b"next_time", "role_arn", b"role_arn", "schedule_expression", b"schedule_expression", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__arn: _TypeAlias = _typing.Literal["arn"]  # noqa: Y015
     _WhichOneofArgType__arn: _TypeAlias = _typing.Literal["_arn", b"_arn"]  # noqa: Y015
@@ -263,6 +268,8 @@ class DescribeRuleResponse(_message.Message):
     _WhichOneofArgType__managed_by: _TypeAlias = _typing.Literal["_managed_by", b"_managed_by"]  # noqa: Y015
     _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
     _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    _WhichOneofReturnType__next_time: _TypeAlias = _typing.Literal["next_time"]  # noqa: Y015
+    _WhichOneofArgType__next_time: _TypeAlias = _typing.Literal["_next_time", b"_next_time"]  # noqa: Y015
     _WhichOneofReturnType__role_arn: _TypeAlias = _typing.Literal["role_arn"]  # noqa: Y015
     _WhichOneofArgType__role_arn: _TypeAlias = _typing.Literal["_role_arn", b"_role_arn"]  # noqa: Y015
     _WhichOneofReturnType__schedule_expression: _TypeAlias = _typing.Literal["schedule_expression"]  # noqa: Y015
@@ -284,6 +291,8 @@ class DescribeRuleResponse(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__next_time) -> _WhichOneofReturnType__next_time | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__role_arn) -> _WhichOneofReturnType__role_arn | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__schedule_expression) -> _WhichOneofReturnType__schedule_expression | None: ...
@@ -303,7 +312,7 @@ class ListRulesRequest(_message.Message):
     NEXT_TOKEN_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
     name_prefix: _builtins.str
-    """Only rules whose names begin so."""
+    """Only those whose names begin so."""
     event_bus_name: _builtins.str
     """Name or ARN of the event bus. Default: `default`."""
     next_token: _builtins.str
@@ -390,6 +399,7 @@ class Rule(_message.Message):
     ROLE_ARN_FIELD_NUMBER: _builtins.int
     MANAGED_BY_FIELD_NUMBER: _builtins.int
     EVENT_BUS_NAME_FIELD_NUMBER: _builtins.int
+    NEXT_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Always set. Name of the rule."""
     arn: _builtins.str
@@ -399,15 +409,17 @@ class Rule(_message.Message):
     state: _builtins.str
     """Always set. ENABLED, DISABLED or ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS."""
     description: _builtins.str
-    """What the rule is for."""
+    """What it is for, at most 512 characters."""
     schedule_expression: _builtins.str
     """The schedule, as it was given."""
     role_arn: _builtins.str
-    """Role, as it was given."""
+    """Role at AWS. Kept and answered."""
     managed_by: _builtins.str
-    """AWS service that made the rule. Never set."""
+    """AWS service that it belongs to. Never set."""
     event_bus_name: _builtins.str
     """Always set. Name of the rule's event bus."""
+    next_time: _builtins.float
+    """When the schedule makes its next event. Not set while it makes none."""
     def __init__(
         self,
         *,
@@ -420,10 +432,11 @@ class Rule(_message.Message):
         role_arn: _builtins.str | None = ...,
         managed_by: _builtins.str | None = ...,
         event_bus_name: _builtins.str | None = ...,
+        next_time: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_arn", b"_arn", "_description", b"_description", "_event_bus_name", b"_event_bus_name", "_event_pattern", b"_event_pattern", "_managed_by", b"_managed_by", "_name", b"_name", "_role_arn", b"_role_arn", "_schedule_expression", b"_schedule_expression", "_state", b"_state", "arn", b"arn", "description", b"description", "event_bus_name", b"event_bus_name", "event_pattern", b"event_pattern", "managed_by", b"managed_by", "name", b"name", "role_arn", b"role_arn", "schedule_expression", b"schedule_expression", "state", b"state"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_arn", b"_arn", "_description", b"_description", "_event_bus_name", b"_event_bus_name", "_event_pattern", b"_event_pattern", "_managed_by", b"_managed_by", "_name", b"_name", "_next_time", b"_next_time", "_role_arn", b"_role_arn", "_schedule_expression", b"_schedule_expression", "_state", b"_state", "arn", b"arn", "description", b"description", "event_bus_name", b"event_bus_name", "event_pattern", b"event_pattern", "managed_by", b"managed_by", "name", b"name", "next_time", b"next_time", "role_arn", b"role_arn", "schedule_expression", b"schedule_expression", "state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_arn", b"_arn", "_description", b"_description", "_event_bus_name", b"_event_bus_name", "_event_pattern", b"_event_pattern", "_managed_by", b"_managed_by", "_name", b"_name", "_role_arn", b"_role_arn", "_schedule_expression", b"_schedule_expression", "_state", b"_state", "arn", b"arn", "description", b"description", "event_bus_name", b"event_bus_name", "event_pattern", b"event_pattern", "managed_by", b"managed_by", "name", b"name", "role_arn", b"role_arn", "schedule_expression", b"schedule_expression", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_arn", b"_arn", "_description", b"_description", "_event_bus_name", b"_event_bus_name", "_event_pattern", b"_event_pattern", "_managed_by", b"_managed_by", "_name", b"_name", "_next_time", b"_next_time", "_role_arn", b"_role_arn", "_schedule_expression", b"_schedule_expression", "_state", b"_state", "arn", b"arn", "description", b"description", "event_bus_name", b"event_bus_name", "event_pattern", b"event_pattern", "managed_by", b"managed_by", "name", b"name", "next_time", b"next_time", "role_arn", b"role_arn", "schedule_expression", b"schedule_expression", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__arn: _TypeAlias = _typing.Literal["arn"]  # noqa: Y015
     _WhichOneofArgType__arn: _TypeAlias = _typing.Literal["_arn", b"_arn"]  # noqa: Y015
@@ -437,6 +450,8 @@ class Rule(_message.Message):
     _WhichOneofArgType__managed_by: _TypeAlias = _typing.Literal["_managed_by", b"_managed_by"]  # noqa: Y015
     _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
     _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    _WhichOneofReturnType__next_time: _TypeAlias = _typing.Literal["next_time"]  # noqa: Y015
+    _WhichOneofArgType__next_time: _TypeAlias = _typing.Literal["_next_time", b"_next_time"]  # noqa: Y015
     _WhichOneofReturnType__role_arn: _TypeAlias = _typing.Literal["role_arn"]  # noqa: Y015
     _WhichOneofArgType__role_arn: _TypeAlias = _typing.Literal["_role_arn", b"_role_arn"]  # noqa: Y015
     _WhichOneofReturnType__schedule_expression: _TypeAlias = _typing.Literal["schedule_expression"]  # noqa: Y015
@@ -456,6 +471,8 @@ class Rule(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__next_time) -> _WhichOneofReturnType__next_time | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__role_arn) -> _WhichOneofReturnType__role_arn | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__schedule_expression) -> _WhichOneofReturnType__schedule_expression | None: ...
@@ -463,6 +480,106 @@ class Rule(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__state) -> _WhichOneofReturnType__state | None: ...
 
 Global___Rule: _TypeAlias = Rule  # noqa: Y015
+
+@_typing.final
+class EnableRuleRequest(_message.Message):
+    """The rule to put in force."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    EVENT_BUS_NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Required. Its name."""
+    event_bus_name: _builtins.str
+    """Name or ARN of the event bus. Default: `default`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str | None = ...,
+        event_bus_name: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_event_bus_name", b"_event_bus_name", "_name", b"_name", "event_bus_name", b"event_bus_name", "name", b"name"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_event_bus_name", b"_event_bus_name", "_name", b"_name", "event_bus_name", b"event_bus_name", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__event_bus_name: _TypeAlias = _typing.Literal["event_bus_name"]  # noqa: Y015
+    _WhichOneofArgType__event_bus_name: _TypeAlias = _typing.Literal["_event_bus_name", b"_event_bus_name"]  # noqa: Y015
+    _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
+    _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__event_bus_name) -> _WhichOneofReturnType__event_bus_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+
+Global___EnableRuleRequest: _TypeAlias = EnableRuleRequest  # noqa: Y015
+
+@_typing.final
+class EnableRuleResponse(_message.Message):
+    """Nothing beyond success: the rule is in force."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EnableRuleResponse: _TypeAlias = EnableRuleResponse  # noqa: Y015
+
+@_typing.final
+class DisableRuleRequest(_message.Message):
+    """The rule to take out of force."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    EVENT_BUS_NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Required. Its name."""
+    event_bus_name: _builtins.str
+    """Name or ARN of the event bus. Default: `default`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str | None = ...,
+        event_bus_name: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_event_bus_name", b"_event_bus_name", "_name", b"_name", "event_bus_name", b"event_bus_name", "name", b"name"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_event_bus_name", b"_event_bus_name", "_name", b"_name", "event_bus_name", b"event_bus_name", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__event_bus_name: _TypeAlias = _typing.Literal["event_bus_name"]  # noqa: Y015
+    _WhichOneofArgType__event_bus_name: _TypeAlias = _typing.Literal["_event_bus_name", b"_event_bus_name"]  # noqa: Y015
+    _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
+    _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__event_bus_name) -> _WhichOneofReturnType__event_bus_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+
+Global___DisableRuleRequest: _TypeAlias = DisableRuleRequest  # noqa: Y015
+
+@_typing.final
+class DisableRuleResponse(_message.Message):
+    """Nothing beyond success: the rule is out of force."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DisableRuleResponse: _TypeAlias = DisableRuleResponse  # noqa: Y015
 
 @_typing.final
 class DeleteRuleRequest(_message.Message):
@@ -474,7 +591,7 @@ class DeleteRuleRequest(_message.Message):
     EVENT_BUS_NAME_FIELD_NUMBER: _builtins.int
     FORCE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Required. Name of the rule."""
+    """Required. Its name."""
     event_bus_name: _builtins.str
     """Name or ARN of the event bus. Default: `default`."""
     force: _builtins.bool
@@ -521,6 +638,1420 @@ class DeleteRuleResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteRuleResponse: _TypeAlias = DeleteRuleResponse  # noqa: Y015
+
+@_typing.final
+class PutTargetsRequest(_message.Message):
+    """Targets to add to a rule."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_FIELD_NUMBER: _builtins.int
+    EVENT_BUS_NAME_FIELD_NUMBER: _builtins.int
+    TARGETS_FIELD_NUMBER: _builtins.int
+    rule: _builtins.str
+    """Required. Name of the rule."""
+    event_bus_name: _builtins.str
+    """Name or ARN of the event bus. Default: `default`."""
+    @_builtins.property
+    def targets(self) -> _containers.RepeatedCompositeFieldContainer[Global___Target]:
+        """Required. The targets, 1 to 10; a rule has at most 5."""
+
+    def __init__(
+        self,
+        *,
+        rule: _builtins.str | None = ...,
+        event_bus_name: _builtins.str | None = ...,
+        targets: _abc.Iterable[Global___Target] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_event_bus_name", b"_event_bus_name", "_rule", b"_rule", "event_bus_name", b"event_bus_name", "rule", b"rule"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_event_bus_name", b"_event_bus_name", "_rule", b"_rule", "event_bus_name", b"event_bus_name", "rule", b"rule", "targets", b"targets"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__event_bus_name: _TypeAlias = _typing.Literal["event_bus_name"]  # noqa: Y015
+    _WhichOneofArgType__event_bus_name: _TypeAlias = _typing.Literal["_event_bus_name", b"_event_bus_name"]  # noqa: Y015
+    _WhichOneofReturnType__rule: _TypeAlias = _typing.Literal["rule"]  # noqa: Y015
+    _WhichOneofArgType__rule: _TypeAlias = _typing.Literal["_rule", b"_rule"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__event_bus_name) -> _WhichOneofReturnType__event_bus_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rule) -> _WhichOneofReturnType__rule | None: ...
+
+Global___PutTargetsRequest: _TypeAlias = PutTargetsRequest  # noqa: Y015
+
+@_typing.final
+class Target(_message.Message):
+    """Who gets the events of a rule, and what of them. At most one of `input`, `input_path` and
+    `input_transformer`; none: the whole event.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    ARN_FIELD_NUMBER: _builtins.int
+    ROLE_ARN_FIELD_NUMBER: _builtins.int
+    INPUT_FIELD_NUMBER: _builtins.int
+    INPUT_PATH_FIELD_NUMBER: _builtins.int
+    INPUT_TRANSFORMER_FIELD_NUMBER: _builtins.int
+    KINESIS_PARAMETERS_FIELD_NUMBER: _builtins.int
+    RUN_COMMAND_PARAMETERS_FIELD_NUMBER: _builtins.int
+    ECS_PARAMETERS_FIELD_NUMBER: _builtins.int
+    BATCH_PARAMETERS_FIELD_NUMBER: _builtins.int
+    SQS_PARAMETERS_FIELD_NUMBER: _builtins.int
+    HTTP_PARAMETERS_FIELD_NUMBER: _builtins.int
+    REDSHIFT_DATA_PARAMETERS_FIELD_NUMBER: _builtins.int
+    SAGE_MAKER_PIPELINE_PARAMETERS_FIELD_NUMBER: _builtins.int
+    DEAD_LETTER_CONFIG_FIELD_NUMBER: _builtins.int
+    RETRY_POLICY_FIELD_NUMBER: _builtins.int
+    APP_SYNC_PARAMETERS_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Required. Id of the target, unique in its rule: 1 to 64 letters, digits, `.`, `-` and `_`."""
+    arn: _builtins.str
+    """Required. ARN of a job queue, an SQS queue, an SNS topic, a log group, an API destination, or
+    another event bus.
+    """
+    role_arn: _builtins.str
+    """Role at AWS. Kept and answered."""
+    input: _builtins.str
+    """JSON that is sent in place of the event, at most 8192 characters."""
+    input_path: _builtins.str
+    """The part of the event that is sent, as in `$.detail`, at most 256 characters."""
+    @_builtins.property
+    def input_transformer(self) -> Global___InputTransformer:
+        """What is sent, made of parts of the event."""
+
+    @_builtins.property
+    def kinesis_parameters(self) -> Global___KinesisParameters:
+        """Parameters of a Kinesis stream. Refused."""
+
+    @_builtins.property
+    def run_command_parameters(self) -> Global___RunCommandParameters:
+        """Parameters of Run Command. Refused."""
+
+    @_builtins.property
+    def ecs_parameters(self) -> Global___EcsParameters:
+        """Parameters of an ECS task. Refused."""
+
+    @_builtins.property
+    def batch_parameters(self) -> Global___BatchParameters:
+        """The job to submit; needed where the target is a job queue."""
+
+    @_builtins.property
+    def sqs_parameters(self) -> Global___SqsParameters:
+        """Parameters of an SQS queue."""
+
+    @_builtins.property
+    def http_parameters(self) -> Global___HttpParameters:
+        """Parameters of an API destination."""
+
+    @_builtins.property
+    def redshift_data_parameters(self) -> Global___RedshiftDataParameters:
+        """Parameters of a Redshift cluster. Refused."""
+
+    @_builtins.property
+    def sage_maker_pipeline_parameters(self) -> Global___SageMakerPipelineParameters:
+        """Parameters of a SageMaker pipeline. Refused."""
+
+    @_builtins.property
+    def dead_letter_config(self) -> Global___DeadLetterConfig:
+        """Where events go that cannot be delivered."""
+
+    @_builtins.property
+    def retry_policy(self) -> Global___RetryPolicy:
+        """For how long delivery is tried."""
+
+    @_builtins.property
+    def app_sync_parameters(self) -> Global___AppSyncParameters:
+        """Parameters of an AppSync API. Refused."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str | None = ...,
+        arn: _builtins.str | None = ...,
+        role_arn: _builtins.str | None = ...,
+        input: _builtins.str | None = ...,
+        input_path: _builtins.str | None = ...,
+        input_transformer: Global___InputTransformer | None = ...,
+        kinesis_parameters: Global___KinesisParameters | None = ...,
+        run_command_parameters: Global___RunCommandParameters | None = ...,
+        ecs_parameters: Global___EcsParameters | None = ...,
+        batch_parameters: Global___BatchParameters | None = ...,
+        sqs_parameters: Global___SqsParameters | None = ...,
+        http_parameters: Global___HttpParameters | None = ...,
+        redshift_data_parameters: Global___RedshiftDataParameters | None = ...,
+        sage_maker_pipeline_parameters: Global___SageMakerPipelineParameters | None = ...,
+        dead_letter_config: Global___DeadLetterConfig | None = ...,
+        retry_policy: Global___RetryPolicy | None = ...,
+        app_sync_parameters: Global___AppSyncParameters | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_app_sync_parameters", b"_app_sync_parameters", "_arn", b"_arn", "_batch_parameters", b"_batch_parameters", "_dead_letter_config", b"_dead_letter_config", "_ecs_parameters", b"_ecs_parameters", "_http_parameters", b"_http_parameters", "_id", b"_id", "_input", b"_input", "_input_path", b"_input_path", "_input_transformer", b"_input_transformer", "_kinesis_parameters", b"_kinesis_parameters", "_redshift_data_parameters", b"_redshift_data_parameters", "_retry_policy", b"_retry_policy", "_role_arn", b"_role_arn", "_run_command_parameters", b"_run_command_parameters", "_sage_maker_pipeline_parameters", b"_sage_maker_pipeline_parameters", "_sqs_parameters", b"_sqs_parameters", "app_sync_parameters", b"app_sync_parameters", "arn", b"arn", "batch_parameters", b"batch_parameters", "dead_letter_config", b"dead_letter_config", "ecs_parameters", b"ecs_parameters", "http_parameters", b"http_parameters", "id", b"id", "input", b"input", "input_path", b"input_path", "input_transformer", b"input_transformer", "kinesis_parameters", b"kinesis_parameters", "redshift_data_parameters", b"redshift_data_parameters", "retry_policy", b"retry_policy", "role_arn", b"role_arn", "run_command_parameters", b"run_command_parameters", "sage_maker_pipeline_parameters", b"sage_maker_pipeline_parameters", "sqs_parameters", b"sqs_parameters"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_app_sync_parameters", b"_app_sync_parameters", "_arn", b"_arn", "_batch_parameters", b"_batch_parameters", "_dead_letter_config", b"_dead_letter_config", "_ecs_parameters", b"_ecs_parameters", "_http_parameters", b"_http_parameters", "_id", b"_id", "_input", b"_input", "_input_path", b"_input_path", "_input_transformer", b"_input_transformer", "_kinesis_parameters", b"_kinesis_parameters", "_redshift_data_parameters", b"_redshift_data_parameters", "_retry_policy", b"_retry_policy", "_role_arn", b"_role_arn", "_run_command_parameters", b"_run_command_parameters", "_sage_maker_pipeline_parameters", b"_sage_maker_pipeline_parameters", "_sqs_parameters", b"_sqs_parameters", "app_sync_parameters", b"app_sync_parameters", "arn", b"arn", "batch_parameters", b"batch_parameters", "dead_letter_config", b"dead_letter_config", "ecs_parameters", b"ecs_parameters", "http_parameters", b"http_parameters", "id", b"id", "input", b"input", "input_path", b"input_path", "input_transformer", b"input_transformer", "kinesis_parameters", b"kinesis_parameters", "redshift_data_parameters", b"redshift_data_parameters", "retry_policy", b"retry_policy", "role_arn", b"role_arn", "run_command_parameters", b"run_command_parameters", "sage_maker_pipeline_parameters", b"sage_maker_pipeline_parameters", "sqs_parameters", b"sqs_parameters"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__app_sync_parameters: _TypeAlias = _typing.Literal["app_sync_parameters"]  # noqa: Y015
+    _WhichOneofArgType__app_sync_parameters: _TypeAlias = _typing.Literal["_app_sync_parameters", b"_app_sync_parameters"]  # noqa: Y015
+    _WhichOneofReturnType__arn: _TypeAlias = _typing.Literal["arn"]  # noqa: Y015
+    _WhichOneofArgType__arn: _TypeAlias = _typing.Literal["_arn", b"_arn"]  # noqa: Y015
+    _WhichOneofReturnType__batch_parameters: _TypeAlias = _typing.Literal["batch_parameters"]  # noqa: Y015
+    _WhichOneofArgType__batch_parameters: _TypeAlias = _typing.Literal["_batch_parameters", b"_batch_parameters"]  # noqa: Y015
+    _WhichOneofReturnType__dead_letter_config: _TypeAlias = _typing.Literal["dead_letter_config"]  # noqa: Y015
+    _WhichOneofArgType__dead_letter_config: _TypeAlias = _typing.Literal["_dead_letter_config", b"_dead_letter_config"]  # noqa: Y015
+    _WhichOneofReturnType__ecs_parameters: _TypeAlias = _typing.Literal["ecs_parameters"]  # noqa: Y015
+    _WhichOneofArgType__ecs_parameters: _TypeAlias = _typing.Literal["_ecs_parameters", b"_ecs_parameters"]  # noqa: Y015
+    _WhichOneofReturnType__http_parameters: _TypeAlias = _typing.Literal["http_parameters"]  # noqa: Y015
+    _WhichOneofArgType__http_parameters: _TypeAlias = _typing.Literal["_http_parameters", b"_http_parameters"]  # noqa: Y015
+    _WhichOneofReturnType__id: _TypeAlias = _typing.Literal["id"]  # noqa: Y015
+    _WhichOneofArgType__id: _TypeAlias = _typing.Literal["_id", b"_id"]  # noqa: Y015
+    _WhichOneofReturnType__input: _TypeAlias = _typing.Literal["input"]  # noqa: Y015
+    _WhichOneofArgType__input: _TypeAlias = _typing.Literal["_input", b"_input"]  # noqa: Y015
+    _WhichOneofReturnType__input_path: _TypeAlias = _typing.Literal["input_path"]  # noqa: Y015
+    _WhichOneofArgType__input_path: _TypeAlias = _typing.Literal["_input_path", b"_input_path"]  # noqa: Y015
+    _WhichOneofReturnType__input_transformer: _TypeAlias = _typing.Literal["input_transformer"]  # noqa: Y015
+    _WhichOneofArgType__input_transformer: _TypeAlias = _typing.Literal["_input_transformer", b"_input_transformer"]  # noqa: Y015
+    _WhichOneofReturnType__kinesis_parameters: _TypeAlias = _typing.Literal["kinesis_parameters"]  # noqa: Y015
+    _WhichOneofArgType__kinesis_parameters: _TypeAlias = _typing.Literal["_kinesis_parameters", b"_kinesis_parameters"]  # noqa: Y015
+    _WhichOneofReturnType__redshift_data_parameters: _TypeAlias = _typing.Literal["redshift_data_parameters"]  # noqa: Y015
+    _WhichOneofArgType__redshift_data_parameters: _TypeAlias = _typing.Literal["_redshift_data_parameters", b"_redshift_data_parameters"]  # noqa: Y015
+    _WhichOneofReturnType__retry_policy: _TypeAlias = _typing.Literal["retry_policy"]  # noqa: Y015
+    _WhichOneofArgType__retry_policy: _TypeAlias = _typing.Literal["_retry_policy", b"_retry_policy"]  # noqa: Y015
+    _WhichOneofReturnType__role_arn: _TypeAlias = _typing.Literal["role_arn"]  # noqa: Y015
+    _WhichOneofArgType__role_arn: _TypeAlias = _typing.Literal["_role_arn", b"_role_arn"]  # noqa: Y015
+    _WhichOneofReturnType__run_command_parameters: _TypeAlias = _typing.Literal["run_command_parameters"]  # noqa: Y015
+    _WhichOneofArgType__run_command_parameters: _TypeAlias = _typing.Literal["_run_command_parameters", b"_run_command_parameters"]  # noqa: Y015
+    _WhichOneofReturnType__sage_maker_pipeline_parameters: _TypeAlias = _typing.Literal["sage_maker_pipeline_parameters"]  # noqa: Y015
+    _WhichOneofArgType__sage_maker_pipeline_parameters: _TypeAlias = _typing.Literal["_sage_maker_pipeline_parameters", b"_sage_maker_pipeline_parameters"]  # noqa: Y015
+    _WhichOneofReturnType__sqs_parameters: _TypeAlias = _typing.Literal["sqs_parameters"]  # noqa: Y015
+    _WhichOneofArgType__sqs_parameters: _TypeAlias = _typing.Literal["_sqs_parameters", b"_sqs_parameters"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__app_sync_parameters) -> _WhichOneofReturnType__app_sync_parameters | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__arn) -> _WhichOneofReturnType__arn | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__batch_parameters) -> _WhichOneofReturnType__batch_parameters | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__dead_letter_config) -> _WhichOneofReturnType__dead_letter_config | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ecs_parameters) -> _WhichOneofReturnType__ecs_parameters | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__http_parameters) -> _WhichOneofReturnType__http_parameters | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__id) -> _WhichOneofReturnType__id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__input) -> _WhichOneofReturnType__input | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__input_path) -> _WhichOneofReturnType__input_path | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__input_transformer) -> _WhichOneofReturnType__input_transformer | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__kinesis_parameters) -> _WhichOneofReturnType__kinesis_parameters | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__redshift_data_parameters) -> _WhichOneofReturnType__redshift_data_parameters | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__retry_policy) -> _WhichOneofReturnType__retry_policy | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__role_arn) -> _WhichOneofReturnType__role_arn | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__run_command_parameters) -> _WhichOneofReturnType__run_command_parameters | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sage_maker_pipeline_parameters) -> _WhichOneofReturnType__sage_maker_pipeline_parameters | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sqs_parameters) -> _WhichOneofReturnType__sqs_parameters | None: ...
+
+Global___Target: _TypeAlias = Target  # noqa: Y015
+
+@_typing.final
+class InputTransformer(_message.Message):
+    """How what is sent is made of an event."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class InputPathsMapEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    INPUT_PATHS_MAP_FIELD_NUMBER: _builtins.int
+    INPUT_TEMPLATE_FIELD_NUMBER: _builtins.int
+    input_template: _builtins.str
+    """Required. What is sent, with `<job>` in place of a part, at most 8192 characters.
+    `<aws.events.rule-arn>`, `<aws.events.rule-name>`, `<aws.events.event.ingestion-time>`,
+    `<aws.events.event>` and `<aws.events.event.json>` are there without being named.
+    """
+    @_builtins.property
+    def input_paths_map(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Parts of the event by names of the user's choice, as in `job` for `$.detail.jobId`; at most
+        100.
+        """
+
+    def __init__(
+        self,
+        *,
+        input_paths_map: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        input_template: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_input_template", b"_input_template", "input_template", b"input_template"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_input_template", b"_input_template", "input_paths_map", b"input_paths_map", "input_template", b"input_template"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__input_template: _TypeAlias = _typing.Literal["input_template"]  # noqa: Y015
+    _WhichOneofArgType__input_template: _TypeAlias = _typing.Literal["_input_template", b"_input_template"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__input_template) -> _WhichOneofReturnType__input_template | None: ...
+
+Global___InputTransformer: _TypeAlias = InputTransformer  # noqa: Y015
+
+@_typing.final
+class KinesisParameters(_message.Message):
+    """Parameters of a Kinesis stream. Refused with the member that leads here."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTITION_KEY_PATH_FIELD_NUMBER: _builtins.int
+    partition_key_path: _builtins.str
+    """Required. Path of the partition key."""
+    def __init__(
+        self,
+        *,
+        partition_key_path: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_partition_key_path", b"_partition_key_path", "partition_key_path", b"partition_key_path"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_partition_key_path", b"_partition_key_path", "partition_key_path", b"partition_key_path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__partition_key_path: _TypeAlias = _typing.Literal["partition_key_path"]  # noqa: Y015
+    _WhichOneofArgType__partition_key_path: _TypeAlias = _typing.Literal["_partition_key_path", b"_partition_key_path"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__partition_key_path) -> _WhichOneofReturnType__partition_key_path | None: ...
+
+Global___KinesisParameters: _TypeAlias = KinesisParameters  # noqa: Y015
+
+@_typing.final
+class RunCommandParameters(_message.Message):
+    """Parameters of Run Command. Refused with the member that leads here."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_COMMAND_TARGETS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def run_command_targets(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunCommandTarget]:
+        """Required. Instances."""
+
+    def __init__(
+        self,
+        *,
+        run_command_targets: _abc.Iterable[Global___RunCommandTarget] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run_command_targets", b"run_command_targets"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunCommandParameters: _TypeAlias = RunCommandParameters  # noqa: Y015
+
+@_typing.final
+class RunCommandTarget(_message.Message):
+    """Instances of Run Command. Refused with the member that leads here."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """Required. By what instances are found."""
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Required. Its values."""
+
+    def __init__(
+        self,
+        *,
+        key: _builtins.str | None = ...,
+        values: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_key", b"_key", "key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_key", b"_key", "key", b"key", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__key: _TypeAlias = _typing.Literal["key"]  # noqa: Y015
+    _WhichOneofArgType__key: _TypeAlias = _typing.Literal["_key", b"_key"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__key) -> _WhichOneofReturnType__key | None: ...
+
+Global___RunCommandTarget: _TypeAlias = RunCommandTarget  # noqa: Y015
+
+@_typing.final
+class EcsParameters(_message.Message):
+    """Parameters of an ECS task. Refused with the member that leads here."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_DEFINITION_ARN_FIELD_NUMBER: _builtins.int
+    TASK_COUNT_FIELD_NUMBER: _builtins.int
+    LAUNCH_TYPE_FIELD_NUMBER: _builtins.int
+    NETWORK_CONFIGURATION_FIELD_NUMBER: _builtins.int
+    PLATFORM_VERSION_FIELD_NUMBER: _builtins.int
+    GROUP_FIELD_NUMBER: _builtins.int
+    CAPACITY_PROVIDER_STRATEGY_FIELD_NUMBER: _builtins.int
+    ENABLE_ECS_MANAGED_TAGS_FIELD_NUMBER: _builtins.int
+    ENABLE_EXECUTE_COMMAND_FIELD_NUMBER: _builtins.int
+    PLACEMENT_CONSTRAINTS_FIELD_NUMBER: _builtins.int
+    PLACEMENT_STRATEGY_FIELD_NUMBER: _builtins.int
+    PROPAGATE_TAGS_FIELD_NUMBER: _builtins.int
+    REFERENCE_ID_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
+    task_definition_arn: _builtins.str
+    """Required. Task definition."""
+    task_count: _builtins.int
+    """How many tasks."""
+    launch_type: _builtins.str
+    """On what they run."""
+    platform_version: _builtins.str
+    """Version of Fargate."""
+    group: _builtins.str
+    """Group of tasks."""
+    enable_ecs_managed_tags: _builtins.bool
+    """Whether ECS tags tasks."""
+    enable_execute_command: _builtins.bool
+    """Whether commands can be run in them."""
+    propagate_tags: _builtins.str
+    """Whose tags they get."""
+    reference_id: _builtins.str
+    """An id of the caller's."""
+    @_builtins.property
+    def network_configuration(self) -> Global___EcsTargetNetworkConfiguration:
+        """Their network."""
+
+    @_builtins.property
+    def capacity_provider_strategy(self) -> _containers.RepeatedCompositeFieldContainer[Global___EcsTargetCapacityProvider]:
+        """Capacity providers."""
+
+    @_builtins.property
+    def placement_constraints(self) -> _containers.RepeatedCompositeFieldContainer[Global___EcsTargetPlacementConstraint]:
+        """Where they may run."""
+
+    @_builtins.property
+    def placement_strategy(self) -> _containers.RepeatedCompositeFieldContainer[Global___EcsTargetPlacementStrategy]:
+        """Where they run first."""
+
+    @_builtins.property
+    def tags(self) -> _containers.RepeatedCompositeFieldContainer[Global___EventsTag]:
+        """Tags, at most 50."""
+
+    def __init__(
+        self,
+        *,
+        task_definition_arn: _builtins.str | None = ...,
+        task_count: _builtins.int | None = ...,
+        launch_type: _builtins.str | None = ...,
+        network_configuration: Global___EcsTargetNetworkConfiguration | None = ...,
+        platform_version: _builtins.str | None = ...,
+        group: _builtins.str | None = ...,
+        capacity_provider_strategy: _abc.Iterable[Global___EcsTargetCapacityProvider] | None = ...,
+        enable_ecs_managed_tags: _builtins.bool | None = ...,
+        enable_execute_command: _builtins.bool | None = ...,
+        placement_constraints: _abc.Iterable[Global___EcsTargetPlacementConstraint] | None = ...,
+        placement_strategy: _abc.Iterable[Global___EcsTargetPlacementStrategy] | None = ...,
+        propagate_tags: _builtins.str | None = ...,
+        reference_id: _builtins.str | None = ...,
+        tags: _abc.Iterable[Global___EventsTag] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_enable_ecs_managed_tags", b"_enable_ecs_managed_tags", "_enable_execute_command", b"_enable_execute_command", "_group", b"_group", "_launch_type", b"_launch_type", "_network_configuration", b"_network_configuration", "_platform_version", b"_platform_version", "_propagate_tags", b"_propagate_tags", "_reference_id", b"_reference_id", "_task_count", b"_task_count", "_task_definition_arn", b"_task_definition_arn", "enable_ecs_managed_tags", b"enable_ecs_managed_tags", "enable_execute_command", b"enable_execute_command", "group", b"group", "launch_type", b"launch_type", "network_configuration", b"network_configuration", "platform_version", b"platform_version", "propagate_tags", b"propagate_tags", "reference_id", b"reference_id", "task_count", b"task_count", "task_definition_arn", b"task_definition_arn"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_enable_ecs_managed_tags", b"_enable_ecs_managed_tags", "_enable_execute_command", b"_enable_execute_command", "_group", b"_group", "_launch_type", b"_launch_type", "_network_configuration", b"_network_configuration", "_platform_version", b"_platform_version", "_propagate_tags", b"_propagate_tags", "_reference_id", b"_reference_id", "_task_count", b"_task_count", "_task_definition_arn", b"_task_definition_arn", "capacity_provider_strategy", b"capacity_provider_strategy", "enable_ecs_managed_tags", b"enable_ecs_managed_tags", "enable_execute_command", b"enable_execute_command", "group", b"group", "launch_type", b"launch_type", "network_configuration", b"network_configuration", "placement_constraints", b"placement_constraints", "placement_strategy", b"placement_strategy", "platform_version", b"platform_version", "propagate_tags", b"propagate_tags", "reference_id", b"reference_id", "tags", b"tags", "task_count", b"task_count", "task_definition_arn", b"task_definition_arn"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__enable_ecs_managed_tags: _TypeAlias = _typing.Literal["enable_ecs_managed_tags"]  # noqa: Y015
+    _WhichOneofArgType__enable_ecs_managed_tags: _TypeAlias = _typing.Literal["_enable_ecs_managed_tags", b"_enable_ecs_managed_tags"]  # noqa: Y015
+    _WhichOneofReturnType__enable_execute_command: _TypeAlias = _typing.Literal["enable_execute_command"]  # noqa: Y015
+    _WhichOneofArgType__enable_execute_command: _TypeAlias = _typing.Literal["_enable_execute_command", b"_enable_execute_command"]  # noqa: Y015
+    _WhichOneofReturnType__group: _TypeAlias = _typing.Literal["group"]  # noqa: Y015
+    _WhichOneofArgType__group: _TypeAlias = _typing.Literal["_group", b"_group"]  # noqa: Y015
+    _WhichOneofReturnType__launch_type: _TypeAlias = _typing.Literal["launch_type"]  # noqa: Y015
+    _WhichOneofArgType__launch_type: _TypeAlias = _typing.Literal["_launch_type", b"_launch_type"]  # noqa: Y015
+    _WhichOneofReturnType__network_configuration: _TypeAlias = _typing.Literal["network_configuration"]  # noqa: Y015
+    _WhichOneofArgType__network_configuration: _TypeAlias = _typing.Literal["_network_configuration", b"_network_configuration"]  # noqa: Y015
+    _WhichOneofReturnType__platform_version: _TypeAlias = _typing.Literal["platform_version"]  # noqa: Y015
+    _WhichOneofArgType__platform_version: _TypeAlias = _typing.Literal["_platform_version", b"_platform_version"]  # noqa: Y015
+    _WhichOneofReturnType__propagate_tags: _TypeAlias = _typing.Literal["propagate_tags"]  # noqa: Y015
+    _WhichOneofArgType__propagate_tags: _TypeAlias = _typing.Literal["_propagate_tags", b"_propagate_tags"]  # noqa: Y015
+    _WhichOneofReturnType__reference_id: _TypeAlias = _typing.Literal["reference_id"]  # noqa: Y015
+    _WhichOneofArgType__reference_id: _TypeAlias = _typing.Literal["_reference_id", b"_reference_id"]  # noqa: Y015
+    _WhichOneofReturnType__task_count: _TypeAlias = _typing.Literal["task_count"]  # noqa: Y015
+    _WhichOneofArgType__task_count: _TypeAlias = _typing.Literal["_task_count", b"_task_count"]  # noqa: Y015
+    _WhichOneofReturnType__task_definition_arn: _TypeAlias = _typing.Literal["task_definition_arn"]  # noqa: Y015
+    _WhichOneofArgType__task_definition_arn: _TypeAlias = _typing.Literal["_task_definition_arn", b"_task_definition_arn"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__enable_ecs_managed_tags) -> _WhichOneofReturnType__enable_ecs_managed_tags | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__enable_execute_command) -> _WhichOneofReturnType__enable_execute_command | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__group) -> _WhichOneofReturnType__group | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__launch_type) -> _WhichOneofReturnType__launch_type | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__network_configuration) -> _WhichOneofReturnType__network_configuration | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__platform_version) -> _WhichOneofReturnType__platform_version | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__propagate_tags) -> _WhichOneofReturnType__propagate_tags | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reference_id) -> _WhichOneofReturnType__reference_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__task_count) -> _WhichOneofReturnType__task_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__task_definition_arn) -> _WhichOneofReturnType__task_definition_arn | None: ...
+
+Global___EcsParameters: _TypeAlias = EcsParameters  # noqa: Y015
+
+@_typing.final
+class EcsTargetNetworkConfiguration(_message.Message):
+    """Network of an ECS task. Refused with the member that leads here."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AWSVPC_CONFIGURATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def awsvpc_configuration(self) -> Global___EcsTargetVpcConfiguration:
+        """Of tasks in a VPC."""
+
+    def __init__(
+        self,
+        *,
+        awsvpc_configuration: Global___EcsTargetVpcConfiguration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_awsvpc_configuration", b"_awsvpc_configuration", "awsvpc_configuration", b"awsvpc_configuration"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_awsvpc_configuration", b"_awsvpc_configuration", "awsvpc_configuration", b"awsvpc_configuration"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__awsvpc_configuration: _TypeAlias = _typing.Literal["awsvpc_configuration"]  # noqa: Y015
+    _WhichOneofArgType__awsvpc_configuration: _TypeAlias = _typing.Literal["_awsvpc_configuration", b"_awsvpc_configuration"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__awsvpc_configuration) -> _WhichOneofReturnType__awsvpc_configuration | None: ...
+
+Global___EcsTargetNetworkConfiguration: _TypeAlias = EcsTargetNetworkConfiguration  # noqa: Y015
+
+@_typing.final
+class EcsTargetVpcConfiguration(_message.Message):
+    """VPC of an ECS task. Refused with the member that leads here."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBNETS_FIELD_NUMBER: _builtins.int
+    SECURITY_GROUPS_FIELD_NUMBER: _builtins.int
+    ASSIGN_PUBLIC_IP_FIELD_NUMBER: _builtins.int
+    assign_public_ip: _builtins.str
+    """Whether tasks get a public address."""
+    @_builtins.property
+    def subnets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Required. Subnets."""
+
+    @_builtins.property
+    def security_groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Security groups."""
+
+    def __init__(
+        self,
+        *,
+        subnets: _abc.Iterable[_builtins.str] | None = ...,
+        security_groups: _abc.Iterable[_builtins.str] | None = ...,
+        assign_public_ip: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_assign_public_ip", b"_assign_public_ip", "assign_public_ip", b"assign_public_ip"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_assign_public_ip", b"_assign_public_ip", "assign_public_ip", b"assign_public_ip", "security_groups", b"security_groups", "subnets", b"subnets"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__assign_public_ip: _TypeAlias = _typing.Literal["assign_public_ip"]  # noqa: Y015
+    _WhichOneofArgType__assign_public_ip: _TypeAlias = _typing.Literal["_assign_public_ip", b"_assign_public_ip"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__assign_public_ip) -> _WhichOneofReturnType__assign_public_ip | None: ...
+
+Global___EcsTargetVpcConfiguration: _TypeAlias = EcsTargetVpcConfiguration  # noqa: Y015
+
+@_typing.final
+class EcsTargetCapacityProvider(_message.Message):
+    """A capacity provider of an ECS task. Refused with the member that leads here."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAPACITY_PROVIDER_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    BASE_FIELD_NUMBER: _builtins.int
+    capacity_provider: _builtins.str
+    """Required. Name."""
+    weight: _builtins.int
+    """Its share."""
+    base: _builtins.int
+    """Its least number of tasks."""
+    def __init__(
+        self,
+        *,
+        capacity_provider: _builtins.str | None = ...,
+        weight: _builtins.int | None = ...,
+        base: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_base", b"_base", "_capacity_provider", b"_capacity_provider", "_weight", b"_weight", "base", b"base", "capacity_provider", b"capacity_provider", "weight", b"weight"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_base", b"_base", "_capacity_provider", b"_capacity_provider", "_weight", b"_weight", "base", b"base", "capacity_provider", b"capacity_provider", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__base: _TypeAlias = _typing.Literal["base"]  # noqa: Y015
+    _WhichOneofArgType__base: _TypeAlias = _typing.Literal["_base", b"_base"]  # noqa: Y015
+    _WhichOneofReturnType__capacity_provider: _TypeAlias = _typing.Literal["capacity_provider"]  # noqa: Y015
+    _WhichOneofArgType__capacity_provider: _TypeAlias = _typing.Literal["_capacity_provider", b"_capacity_provider"]  # noqa: Y015
+    _WhichOneofReturnType__weight: _TypeAlias = _typing.Literal["weight"]  # noqa: Y015
+    _WhichOneofArgType__weight: _TypeAlias = _typing.Literal["_weight", b"_weight"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__base) -> _WhichOneofReturnType__base | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__capacity_provider) -> _WhichOneofReturnType__capacity_provider | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__weight) -> _WhichOneofReturnType__weight | None: ...
+
+Global___EcsTargetCapacityProvider: _TypeAlias = EcsTargetCapacityProvider  # noqa: Y015
+
+@_typing.final
+class EcsTargetPlacementConstraint(_message.Message):
+    """Where an ECS task may run. Refused with the member that leads here."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TYPE_FIELD_NUMBER: _builtins.int
+    EXPRESSION_FIELD_NUMBER: _builtins.int
+    type: _builtins.str
+    """Kind."""
+    expression: _builtins.str
+    """Expression."""
+    def __init__(
+        self,
+        *,
+        type: _builtins.str | None = ...,
+        expression: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expression", b"_expression", "_type", b"_type", "expression", b"expression", "type", b"type"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expression", b"_expression", "_type", b"_type", "expression", b"expression", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expression: _TypeAlias = _typing.Literal["expression"]  # noqa: Y015
+    _WhichOneofArgType__expression: _TypeAlias = _typing.Literal["_expression", b"_expression"]  # noqa: Y015
+    _WhichOneofReturnType__type: _TypeAlias = _typing.Literal["type"]  # noqa: Y015
+    _WhichOneofArgType__type: _TypeAlias = _typing.Literal["_type", b"_type"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expression) -> _WhichOneofReturnType__expression | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__type) -> _WhichOneofReturnType__type | None: ...
+
+Global___EcsTargetPlacementConstraint: _TypeAlias = EcsTargetPlacementConstraint  # noqa: Y015
+
+@_typing.final
+class EcsTargetPlacementStrategy(_message.Message):
+    """Where an ECS task runs first. Refused with the member that leads here."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TYPE_FIELD_NUMBER: _builtins.int
+    FIELD_FIELD_NUMBER: _builtins.int
+    type: _builtins.str
+    """Kind."""
+    field: _builtins.str
+    """By what."""
+    def __init__(
+        self,
+        *,
+        type: _builtins.str | None = ...,
+        field: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_field", b"_field", "_type", b"_type", "field", b"field", "type", b"type"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_field", b"_field", "_type", b"_type", "field", b"field", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__field: _TypeAlias = _typing.Literal["field"]  # noqa: Y015
+    _WhichOneofArgType__field: _TypeAlias = _typing.Literal["_field", b"_field"]  # noqa: Y015
+    _WhichOneofReturnType__type: _TypeAlias = _typing.Literal["type"]  # noqa: Y015
+    _WhichOneofArgType__type: _TypeAlias = _typing.Literal["_type", b"_type"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__field) -> _WhichOneofReturnType__field | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__type) -> _WhichOneofReturnType__type | None: ...
+
+Global___EcsTargetPlacementStrategy: _TypeAlias = EcsTargetPlacementStrategy  # noqa: Y015
+
+@_typing.final
+class BatchParameters(_message.Message):
+    """The job that a job queue gets for each event. `ContainerOverrides` and `Parameters` of what is
+    sent to the target are applied to it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_DEFINITION_FIELD_NUMBER: _builtins.int
+    JOB_NAME_FIELD_NUMBER: _builtins.int
+    ARRAY_PROPERTIES_FIELD_NUMBER: _builtins.int
+    RETRY_STRATEGY_FIELD_NUMBER: _builtins.int
+    job_definition: _builtins.str
+    """Required. Name, NAME:REVISION or ARN of the job definition."""
+    job_name: _builtins.str
+    """Required. Name of the jobs."""
+    @_builtins.property
+    def array_properties(self) -> Global___BatchArrayProperties:
+        """Makes array jobs."""
+
+    @_builtins.property
+    def retry_strategy(self) -> Global___BatchRetryStrategy:
+        """How often the jobs are tried."""
+
+    def __init__(
+        self,
+        *,
+        job_definition: _builtins.str | None = ...,
+        job_name: _builtins.str | None = ...,
+        array_properties: Global___BatchArrayProperties | None = ...,
+        retry_strategy: Global___BatchRetryStrategy | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_array_properties", b"_array_properties", "_job_definition", b"_job_definition", "_job_name", b"_job_name", "_retry_strategy", b"_retry_strategy", "array_properties", b"array_properties", "job_definition", b"job_definition", "job_name", b"job_name", "retry_strategy", b"retry_strategy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_array_properties", b"_array_properties", "_job_definition", b"_job_definition", "_job_name", b"_job_name", "_retry_strategy", b"_retry_strategy", "array_properties", b"array_properties", "job_definition", b"job_definition", "job_name", b"job_name", "retry_strategy", b"retry_strategy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__array_properties: _TypeAlias = _typing.Literal["array_properties"]  # noqa: Y015
+    _WhichOneofArgType__array_properties: _TypeAlias = _typing.Literal["_array_properties", b"_array_properties"]  # noqa: Y015
+    _WhichOneofReturnType__job_definition: _TypeAlias = _typing.Literal["job_definition"]  # noqa: Y015
+    _WhichOneofArgType__job_definition: _TypeAlias = _typing.Literal["_job_definition", b"_job_definition"]  # noqa: Y015
+    _WhichOneofReturnType__job_name: _TypeAlias = _typing.Literal["job_name"]  # noqa: Y015
+    _WhichOneofArgType__job_name: _TypeAlias = _typing.Literal["_job_name", b"_job_name"]  # noqa: Y015
+    _WhichOneofReturnType__retry_strategy: _TypeAlias = _typing.Literal["retry_strategy"]  # noqa: Y015
+    _WhichOneofArgType__retry_strategy: _TypeAlias = _typing.Literal["_retry_strategy", b"_retry_strategy"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__array_properties) -> _WhichOneofReturnType__array_properties | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__job_definition) -> _WhichOneofReturnType__job_definition | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__job_name) -> _WhichOneofReturnType__job_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__retry_strategy) -> _WhichOneofReturnType__retry_strategy | None: ...
+
+Global___BatchParameters: _TypeAlias = BatchParameters  # noqa: Y015
+
+@_typing.final
+class BatchArrayProperties(_message.Message):
+    """The size of array jobs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIZE_FIELD_NUMBER: _builtins.int
+    size: _builtins.int
+    """Number of children, 2 to 10,000."""
+    def __init__(
+        self,
+        *,
+        size: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_size", b"_size", "size", b"size"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_size", b"_size", "size", b"size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__size: _TypeAlias = _typing.Literal["size"]  # noqa: Y015
+    _WhichOneofArgType__size: _TypeAlias = _typing.Literal["_size", b"_size"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__size) -> _WhichOneofReturnType__size | None: ...
+
+Global___BatchArrayProperties: _TypeAlias = BatchArrayProperties  # noqa: Y015
+
+@_typing.final
+class BatchRetryStrategy(_message.Message):
+    """How often jobs are tried."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
+    attempts: _builtins.int
+    """Tries, 1 to 10."""
+    def __init__(
+        self,
+        *,
+        attempts: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_attempts", b"_attempts", "attempts", b"attempts"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_attempts", b"_attempts", "attempts", b"attempts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__attempts: _TypeAlias = _typing.Literal["attempts"]  # noqa: Y015
+    _WhichOneofArgType__attempts: _TypeAlias = _typing.Literal["_attempts", b"_attempts"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__attempts) -> _WhichOneofReturnType__attempts | None: ...
+
+Global___BatchRetryStrategy: _TypeAlias = BatchRetryStrategy  # noqa: Y015
+
+@_typing.final
+class SqsParameters(_message.Message):
+    """Parameters of an SQS queue."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESSAGE_GROUP_ID_FIELD_NUMBER: _builtins.int
+    message_group_id: _builtins.str
+    """Group of the messages; for FIFO queues, which need one."""
+    def __init__(
+        self,
+        *,
+        message_group_id: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_message_group_id", b"_message_group_id", "message_group_id", b"message_group_id"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_message_group_id", b"_message_group_id", "message_group_id", b"message_group_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__message_group_id: _TypeAlias = _typing.Literal["message_group_id"]  # noqa: Y015
+    _WhichOneofArgType__message_group_id: _TypeAlias = _typing.Literal["_message_group_id", b"_message_group_id"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__message_group_id) -> _WhichOneofReturnType__message_group_id | None: ...
+
+Global___SqsParameters: _TypeAlias = SqsParameters  # noqa: Y015
+
+@_typing.final
+class HttpParameters(_message.Message):
+    """What calls of an API destination have besides. Values may be paths into the event, as
+    `$.detail.jobId`.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class HeaderParametersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class QueryStringParametersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    PATH_PARAMETER_VALUES_FIELD_NUMBER: _builtins.int
+    HEADER_PARAMETERS_FIELD_NUMBER: _builtins.int
+    QUERY_STRING_PARAMETERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def path_parameter_values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Values for each `*` in the endpoint, in order."""
+
+    @_builtins.property
+    def header_parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Headers, at most 100."""
+
+    @_builtins.property
+    def query_string_parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Parameters of the query string, at most 100."""
+
+    def __init__(
+        self,
+        *,
+        path_parameter_values: _abc.Iterable[_builtins.str] | None = ...,
+        header_parameters: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        query_string_parameters: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["header_parameters", b"header_parameters", "path_parameter_values", b"path_parameter_values", "query_string_parameters", b"query_string_parameters"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HttpParameters: _TypeAlias = HttpParameters  # noqa: Y015
+
+@_typing.final
+class RedshiftDataParameters(_message.Message):
+    """Parameters of a Redshift cluster. Refused with the member that leads here."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SECRET_MANAGER_ARN_FIELD_NUMBER: _builtins.int
+    DATABASE_FIELD_NUMBER: _builtins.int
+    DB_USER_FIELD_NUMBER: _builtins.int
+    SQL_FIELD_NUMBER: _builtins.int
+    STATEMENT_NAME_FIELD_NUMBER: _builtins.int
+    WITH_EVENT_FIELD_NUMBER: _builtins.int
+    SQLS_FIELD_NUMBER: _builtins.int
+    secret_manager_arn: _builtins.str
+    """Secret."""
+    database: _builtins.str
+    """Required. Database."""
+    db_user: _builtins.str
+    """User."""
+    sql: _builtins.str
+    """Statement."""
+    statement_name: _builtins.str
+    """Name of the statement."""
+    with_event: _builtins.bool
+    """Whether its end makes an event."""
+    @_builtins.property
+    def sqls(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Statements."""
+
+    def __init__(
+        self,
+        *,
+        secret_manager_arn: _builtins.str | None = ...,
+        database: _builtins.str | None = ...,
+        db_user: _builtins.str | None = ...,
+        sql: _builtins.str | None = ...,
+        statement_name: _builtins.str | None = ...,
+        with_event: _builtins.bool | None = ...,
+        sqls: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_database", b"_database", "_db_user", b"_db_user", "_secret_manager_arn", b"_secret_manager_arn", "_sql", b"_sql", "_statement_name", b"_statement_name", "_with_event", b"_with_event", "database", b"database", "db_user", b"db_user", "secret_manager_arn", b"secret_manager_arn", "sql", b"sql", "statement_name", b"statement_name", "with_event", b"with_event"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_database", b"_database", "_db_user", b"_db_user", "_secret_manager_arn", b"_secret_manager_arn", "_sql", b"_sql", "_statement_name", b"_statement_name", "_with_event", b"_with_event", "database", b"database", "db_user", b"db_user", "secret_manager_arn", b"secret_manager_arn", "sql", b"sql", "sqls", b"sqls", "statement_name", b"statement_name", "with_event", b"with_event"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__database: _TypeAlias = _typing.Literal["database"]  # noqa: Y015
+    _WhichOneofArgType__database: _TypeAlias = _typing.Literal["_database", b"_database"]  # noqa: Y015
+    _WhichOneofReturnType__db_user: _TypeAlias = _typing.Literal["db_user"]  # noqa: Y015
+    _WhichOneofArgType__db_user: _TypeAlias = _typing.Literal["_db_user", b"_db_user"]  # noqa: Y015
+    _WhichOneofReturnType__secret_manager_arn: _TypeAlias = _typing.Literal["secret_manager_arn"]  # noqa: Y015
+    _WhichOneofArgType__secret_manager_arn: _TypeAlias = _typing.Literal["_secret_manager_arn", b"_secret_manager_arn"]  # noqa: Y015
+    _WhichOneofReturnType__sql: _TypeAlias = _typing.Literal["sql"]  # noqa: Y015
+    _WhichOneofArgType__sql: _TypeAlias = _typing.Literal["_sql", b"_sql"]  # noqa: Y015
+    _WhichOneofReturnType__statement_name: _TypeAlias = _typing.Literal["statement_name"]  # noqa: Y015
+    _WhichOneofArgType__statement_name: _TypeAlias = _typing.Literal["_statement_name", b"_statement_name"]  # noqa: Y015
+    _WhichOneofReturnType__with_event: _TypeAlias = _typing.Literal["with_event"]  # noqa: Y015
+    _WhichOneofArgType__with_event: _TypeAlias = _typing.Literal["_with_event", b"_with_event"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__database) -> _WhichOneofReturnType__database | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__db_user) -> _WhichOneofReturnType__db_user | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__secret_manager_arn) -> _WhichOneofReturnType__secret_manager_arn | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sql) -> _WhichOneofReturnType__sql | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__statement_name) -> _WhichOneofReturnType__statement_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__with_event) -> _WhichOneofReturnType__with_event | None: ...
+
+Global___RedshiftDataParameters: _TypeAlias = RedshiftDataParameters  # noqa: Y015
+
+@_typing.final
+class SageMakerPipelineParameters(_message.Message):
+    """Parameters of a SageMaker pipeline. Refused with the member that leads here."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PIPELINE_PARAMETER_LIST_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def pipeline_parameter_list(self) -> _containers.RepeatedCompositeFieldContainer[Global___SageMakerPipelineParameter]:
+        """Parameters."""
+
+    def __init__(
+        self,
+        *,
+        pipeline_parameter_list: _abc.Iterable[Global___SageMakerPipelineParameter] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pipeline_parameter_list", b"pipeline_parameter_list"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SageMakerPipelineParameters: _TypeAlias = SageMakerPipelineParameters  # noqa: Y015
+
+@_typing.final
+class SageMakerPipelineParameter(_message.Message):
+    """A parameter of a SageMaker pipeline. Refused with the member that leads here."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Required. Its name."""
+    value: _builtins.str
+    """Required. Value."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str | None = ...,
+        value: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "_value", b"_value", "name", b"name", "value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "_value", b"_value", "name", b"name", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
+    _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
+    _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__value) -> _WhichOneofReturnType__value | None: ...
+
+Global___SageMakerPipelineParameter: _TypeAlias = SageMakerPipelineParameter  # noqa: Y015
+
+@_typing.final
+class DeadLetterConfig(_message.Message):
+    """Where events go that cannot be delivered."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ARN_FIELD_NUMBER: _builtins.int
+    arn: _builtins.str
+    """ARN of an SQS queue."""
+    def __init__(
+        self,
+        *,
+        arn: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_arn", b"_arn", "arn", b"arn"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_arn", b"_arn", "arn", b"arn"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__arn: _TypeAlias = _typing.Literal["arn"]  # noqa: Y015
+    _WhichOneofArgType__arn: _TypeAlias = _typing.Literal["_arn", b"_arn"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__arn) -> _WhichOneofReturnType__arn | None: ...
+
+Global___DeadLetterConfig: _TypeAlias = DeadLetterConfig  # noqa: Y015
+
+@_typing.final
+class RetryPolicy(_message.Message):
+    """For how long delivery is tried, whichever is over first."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAXIMUM_RETRY_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    MAXIMUM_EVENT_AGE_IN_SECONDS_FIELD_NUMBER: _builtins.int
+    maximum_retry_attempts: _builtins.int
+    """Tries after the first, 0 to 185, default 185."""
+    maximum_event_age_in_seconds: _builtins.int
+    """Seconds since the event, 60 to 86,400, default 86,400."""
+    def __init__(
+        self,
+        *,
+        maximum_retry_attempts: _builtins.int | None = ...,
+        maximum_event_age_in_seconds: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_maximum_event_age_in_seconds", b"_maximum_event_age_in_seconds", "_maximum_retry_attempts", b"_maximum_retry_attempts", "maximum_event_age_in_seconds", b"maximum_event_age_in_seconds", "maximum_retry_attempts", b"maximum_retry_attempts"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_maximum_event_age_in_seconds", b"_maximum_event_age_in_seconds", "_maximum_retry_attempts", b"_maximum_retry_attempts", "maximum_event_age_in_seconds", b"maximum_event_age_in_seconds", "maximum_retry_attempts", b"maximum_retry_attempts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__maximum_event_age_in_seconds: _TypeAlias = _typing.Literal["maximum_event_age_in_seconds"]  # noqa: Y015
+    _WhichOneofArgType__maximum_event_age_in_seconds: _TypeAlias = _typing.Literal["_maximum_event_age_in_seconds", b"_maximum_event_age_in_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__maximum_retry_attempts: _TypeAlias = _typing.Literal["maximum_retry_attempts"]  # noqa: Y015
+    _WhichOneofArgType__maximum_retry_attempts: _TypeAlias = _typing.Literal["_maximum_retry_attempts", b"_maximum_retry_attempts"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__maximum_event_age_in_seconds) -> _WhichOneofReturnType__maximum_event_age_in_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__maximum_retry_attempts) -> _WhichOneofReturnType__maximum_retry_attempts | None: ...
+
+Global___RetryPolicy: _TypeAlias = RetryPolicy  # noqa: Y015
+
+@_typing.final
+class AppSyncParameters(_message.Message):
+    """Parameters of an AppSync API. Refused with the member that leads here."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRAPH_QL_OPERATION_FIELD_NUMBER: _builtins.int
+    graph_ql_operation: _builtins.str
+    """Operation."""
+    def __init__(
+        self,
+        *,
+        graph_ql_operation: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_graph_ql_operation", b"_graph_ql_operation", "graph_ql_operation", b"graph_ql_operation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_graph_ql_operation", b"_graph_ql_operation", "graph_ql_operation", b"graph_ql_operation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__graph_ql_operation: _TypeAlias = _typing.Literal["graph_ql_operation"]  # noqa: Y015
+    _WhichOneofArgType__graph_ql_operation: _TypeAlias = _typing.Literal["_graph_ql_operation", b"_graph_ql_operation"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__graph_ql_operation) -> _WhichOneofReturnType__graph_ql_operation | None: ...
+
+Global___AppSyncParameters: _TypeAlias = AppSyncParameters  # noqa: Y015
+
+@_typing.final
+class PutTargetsResponse(_message.Message):
+    """Which targets were refused."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAILED_ENTRY_COUNT_FIELD_NUMBER: _builtins.int
+    FAILED_ENTRIES_FIELD_NUMBER: _builtins.int
+    failed_entry_count: _builtins.int
+    """Always set. How many entries were refused."""
+    @_builtins.property
+    def failed_entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___PutTargetsResultEntry]:
+        """Those that were refused."""
+
+    def __init__(
+        self,
+        *,
+        failed_entry_count: _builtins.int | None = ...,
+        failed_entries: _abc.Iterable[Global___PutTargetsResultEntry] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_failed_entry_count", b"_failed_entry_count", "failed_entry_count", b"failed_entry_count"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_failed_entry_count", b"_failed_entry_count", "failed_entries", b"failed_entries", "failed_entry_count", b"failed_entry_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__failed_entry_count: _TypeAlias = _typing.Literal["failed_entry_count"]  # noqa: Y015
+    _WhichOneofArgType__failed_entry_count: _TypeAlias = _typing.Literal["_failed_entry_count", b"_failed_entry_count"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__failed_entry_count) -> _WhichOneofReturnType__failed_entry_count | None: ...
+
+Global___PutTargetsResponse: _TypeAlias = PutTargetsResponse  # noqa: Y015
+
+@_typing.final
+class PutTargetsResultEntry(_message.Message):
+    """A target that was refused."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TARGET_ID_FIELD_NUMBER: _builtins.int
+    ERROR_CODE_FIELD_NUMBER: _builtins.int
+    ERROR_MESSAGE_FIELD_NUMBER: _builtins.int
+    target_id: _builtins.str
+    """Always set. Id of the target."""
+    error_code: _builtins.str
+    """Name of the error."""
+    error_message: _builtins.str
+    """What is wrong."""
+    def __init__(
+        self,
+        *,
+        target_id: _builtins.str | None = ...,
+        error_code: _builtins.str | None = ...,
+        error_message: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_error_code", b"_error_code", "_error_message", b"_error_message", "_target_id", b"_target_id", "error_code", b"error_code", "error_message", b"error_message", "target_id", b"target_id"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error_code", b"_error_code", "_error_message", b"_error_message", "_target_id", b"_target_id", "error_code", b"error_code", "error_message", b"error_message", "target_id", b"target_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__error_code: _TypeAlias = _typing.Literal["error_code"]  # noqa: Y015
+    _WhichOneofArgType__error_code: _TypeAlias = _typing.Literal["_error_code", b"_error_code"]  # noqa: Y015
+    _WhichOneofReturnType__error_message: _TypeAlias = _typing.Literal["error_message"]  # noqa: Y015
+    _WhichOneofArgType__error_message: _TypeAlias = _typing.Literal["_error_message", b"_error_message"]  # noqa: Y015
+    _WhichOneofReturnType__target_id: _TypeAlias = _typing.Literal["target_id"]  # noqa: Y015
+    _WhichOneofArgType__target_id: _TypeAlias = _typing.Literal["_target_id", b"_target_id"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__error_code) -> _WhichOneofReturnType__error_code | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__error_message) -> _WhichOneofReturnType__error_message | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__target_id) -> _WhichOneofReturnType__target_id | None: ...
+
+Global___PutTargetsResultEntry: _TypeAlias = PutTargetsResultEntry  # noqa: Y015
+
+@_typing.final
+class RemoveTargetsRequest(_message.Message):
+    """Targets to remove from a rule."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_FIELD_NUMBER: _builtins.int
+    EVENT_BUS_NAME_FIELD_NUMBER: _builtins.int
+    IDS_FIELD_NUMBER: _builtins.int
+    FORCE_FIELD_NUMBER: _builtins.int
+    rule: _builtins.str
+    """Required. Name of the rule."""
+    event_bus_name: _builtins.str
+    """Name or ARN of the event bus. Default: `default`."""
+    force: _builtins.bool
+    """Needed at AWS for rules of its own services; here there are none, and it changes nothing."""
+    @_builtins.property
+    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Required. Ids of targets, 1 to 100."""
+
+    def __init__(
+        self,
+        *,
+        rule: _builtins.str | None = ...,
+        event_bus_name: _builtins.str | None = ...,
+        ids: _abc.Iterable[_builtins.str] | None = ...,
+        force: _builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_event_bus_name", b"_event_bus_name", "_force", b"_force", "_rule", b"_rule", "event_bus_name", b"event_bus_name", "force", b"force", "rule", b"rule"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_event_bus_name", b"_event_bus_name", "_force", b"_force", "_rule", b"_rule", "event_bus_name", b"event_bus_name", "force", b"force", "ids", b"ids", "rule", b"rule"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__event_bus_name: _TypeAlias = _typing.Literal["event_bus_name"]  # noqa: Y015
+    _WhichOneofArgType__event_bus_name: _TypeAlias = _typing.Literal["_event_bus_name", b"_event_bus_name"]  # noqa: Y015
+    _WhichOneofReturnType__force: _TypeAlias = _typing.Literal["force"]  # noqa: Y015
+    _WhichOneofArgType__force: _TypeAlias = _typing.Literal["_force", b"_force"]  # noqa: Y015
+    _WhichOneofReturnType__rule: _TypeAlias = _typing.Literal["rule"]  # noqa: Y015
+    _WhichOneofArgType__rule: _TypeAlias = _typing.Literal["_rule", b"_rule"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__event_bus_name) -> _WhichOneofReturnType__event_bus_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__force) -> _WhichOneofReturnType__force | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rule) -> _WhichOneofReturnType__rule | None: ...
+
+Global___RemoveTargetsRequest: _TypeAlias = RemoveTargetsRequest  # noqa: Y015
+
+@_typing.final
+class RemoveTargetsResponse(_message.Message):
+    """Which targets could not be removed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAILED_ENTRY_COUNT_FIELD_NUMBER: _builtins.int
+    FAILED_ENTRIES_FIELD_NUMBER: _builtins.int
+    failed_entry_count: _builtins.int
+    """Always set. How many entries were refused."""
+    @_builtins.property
+    def failed_entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___RemoveTargetsResultEntry]:
+        """Those that could not be removed: there is none of that id."""
+
+    def __init__(
+        self,
+        *,
+        failed_entry_count: _builtins.int | None = ...,
+        failed_entries: _abc.Iterable[Global___RemoveTargetsResultEntry] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_failed_entry_count", b"_failed_entry_count", "failed_entry_count", b"failed_entry_count"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_failed_entry_count", b"_failed_entry_count", "failed_entries", b"failed_entries", "failed_entry_count", b"failed_entry_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__failed_entry_count: _TypeAlias = _typing.Literal["failed_entry_count"]  # noqa: Y015
+    _WhichOneofArgType__failed_entry_count: _TypeAlias = _typing.Literal["_failed_entry_count", b"_failed_entry_count"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__failed_entry_count) -> _WhichOneofReturnType__failed_entry_count | None: ...
+
+Global___RemoveTargetsResponse: _TypeAlias = RemoveTargetsResponse  # noqa: Y015
+
+@_typing.final
+class RemoveTargetsResultEntry(_message.Message):
+    """A target that could not be removed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TARGET_ID_FIELD_NUMBER: _builtins.int
+    ERROR_CODE_FIELD_NUMBER: _builtins.int
+    ERROR_MESSAGE_FIELD_NUMBER: _builtins.int
+    target_id: _builtins.str
+    """Always set. Id of the target."""
+    error_code: _builtins.str
+    """Name of the error."""
+    error_message: _builtins.str
+    """What is wrong."""
+    def __init__(
+        self,
+        *,
+        target_id: _builtins.str | None = ...,
+        error_code: _builtins.str | None = ...,
+        error_message: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_error_code", b"_error_code", "_error_message", b"_error_message", "_target_id", b"_target_id", "error_code", b"error_code", "error_message", b"error_message", "target_id", b"target_id"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error_code", b"_error_code", "_error_message", b"_error_message", "_target_id", b"_target_id", "error_code", b"error_code", "error_message", b"error_message", "target_id", b"target_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__error_code: _TypeAlias = _typing.Literal["error_code"]  # noqa: Y015
+    _WhichOneofArgType__error_code: _TypeAlias = _typing.Literal["_error_code", b"_error_code"]  # noqa: Y015
+    _WhichOneofReturnType__error_message: _TypeAlias = _typing.Literal["error_message"]  # noqa: Y015
+    _WhichOneofArgType__error_message: _TypeAlias = _typing.Literal["_error_message", b"_error_message"]  # noqa: Y015
+    _WhichOneofReturnType__target_id: _TypeAlias = _typing.Literal["target_id"]  # noqa: Y015
+    _WhichOneofArgType__target_id: _TypeAlias = _typing.Literal["_target_id", b"_target_id"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__error_code) -> _WhichOneofReturnType__error_code | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__error_message) -> _WhichOneofReturnType__error_message | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__target_id) -> _WhichOneofReturnType__target_id | None: ...
+
+Global___RemoveTargetsResultEntry: _TypeAlias = RemoveTargetsResultEntry  # noqa: Y015
+
+@_typing.final
+class ListTargetsByRuleRequest(_message.Message):
+    """Whose targets to list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_FIELD_NUMBER: _builtins.int
+    EVENT_BUS_NAME_FIELD_NUMBER: _builtins.int
+    NEXT_TOKEN_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    rule: _builtins.str
+    """Required. Name of the rule."""
+    event_bus_name: _builtins.str
+    """Name or ARN of the event bus. Default: `default`."""
+    next_token: _builtins.str
+    """Opaque position of a page. In a request: the `next_token` of the answer before, with all other
+    members repeated; absent for the first page. In an answer: absent on the last page.
+    """
+    limit: _builtins.int
+    """Largest number of entries in one page. Range 1 to 100, default 100."""
+    def __init__(
+        self,
+        *,
+        rule: _builtins.str | None = ...,
+        event_bus_name: _builtins.str | None = ...,
+        next_token: _builtins.str | None = ...,
+        limit: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_event_bus_name", b"_event_bus_name", "_limit", b"_limit", "_next_token", b"_next_token", "_rule", b"_rule", "event_bus_name", b"event_bus_name", "limit", b"limit", "next_token", b"next_token", "rule", b"rule"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_event_bus_name", b"_event_bus_name", "_limit", b"_limit", "_next_token", b"_next_token", "_rule", b"_rule", "event_bus_name", b"event_bus_name", "limit", b"limit", "next_token", b"next_token", "rule", b"rule"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__event_bus_name: _TypeAlias = _typing.Literal["event_bus_name"]  # noqa: Y015
+    _WhichOneofArgType__event_bus_name: _TypeAlias = _typing.Literal["_event_bus_name", b"_event_bus_name"]  # noqa: Y015
+    _WhichOneofReturnType__limit: _TypeAlias = _typing.Literal["limit"]  # noqa: Y015
+    _WhichOneofArgType__limit: _TypeAlias = _typing.Literal["_limit", b"_limit"]  # noqa: Y015
+    _WhichOneofReturnType__next_token: _TypeAlias = _typing.Literal["next_token"]  # noqa: Y015
+    _WhichOneofArgType__next_token: _TypeAlias = _typing.Literal["_next_token", b"_next_token"]  # noqa: Y015
+    _WhichOneofReturnType__rule: _TypeAlias = _typing.Literal["rule"]  # noqa: Y015
+    _WhichOneofArgType__rule: _TypeAlias = _typing.Literal["_rule", b"_rule"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__event_bus_name) -> _WhichOneofReturnType__event_bus_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__limit) -> _WhichOneofReturnType__limit | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__next_token) -> _WhichOneofReturnType__next_token | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rule) -> _WhichOneofReturnType__rule | None: ...
+
+Global___ListTargetsByRuleRequest: _TypeAlias = ListTargetsByRuleRequest  # noqa: Y015
+
+@_typing.final
+class ListTargetsByRuleResponse(_message.Message):
+    """A page of targets."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TARGETS_FIELD_NUMBER: _builtins.int
+    NEXT_TOKEN_FIELD_NUMBER: _builtins.int
+    next_token: _builtins.str
+    """Opaque position of a page. In a request: the `next_token` of the answer before, with all other
+    members repeated; absent for the first page. In an answer: absent on the last page.
+    """
+    @_builtins.property
+    def targets(self) -> _containers.RepeatedCompositeFieldContainer[Global___Target]:
+        """The targets as they were put, in order of their ids."""
+
+    def __init__(
+        self,
+        *,
+        targets: _abc.Iterable[Global___Target] | None = ...,
+        next_token: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_next_token", b"_next_token", "next_token", b"next_token"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_next_token", b"_next_token", "next_token", b"next_token", "targets", b"targets"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__next_token: _TypeAlias = _typing.Literal["next_token"]  # noqa: Y015
+    _WhichOneofArgType__next_token: _TypeAlias = _typing.Literal["_next_token", b"_next_token"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__next_token) -> _WhichOneofReturnType__next_token | None: ...
+
+Global___ListTargetsByRuleResponse: _TypeAlias = ListTargetsByRuleResponse  # noqa: Y015
+
+@_typing.final
+class ListRuleNamesByTargetRequest(_message.Message):
+    """Of which target to list the rules."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TARGET_ARN_FIELD_NUMBER: _builtins.int
+    EVENT_BUS_NAME_FIELD_NUMBER: _builtins.int
+    NEXT_TOKEN_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    target_arn: _builtins.str
+    """Required. ARN of the target."""
+    event_bus_name: _builtins.str
+    """Name or ARN of the event bus. Default: `default`."""
+    next_token: _builtins.str
+    """Opaque position of a page. In a request: the `next_token` of the answer before, with all other
+    members repeated; absent for the first page. In an answer: absent on the last page.
+    """
+    limit: _builtins.int
+    """Largest number of entries in one page. Range 1 to 100, default 100."""
+    def __init__(
+        self,
+        *,
+        target_arn: _builtins.str | None = ...,
+        event_bus_name: _builtins.str | None = ...,
+        next_token: _builtins.str | None = ...,
+        limit: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_event_bus_name", b"_event_bus_name", "_limit", b"_limit", "_next_token", b"_next_token", "_target_arn", b"_target_arn", "event_bus_name", b"event_bus_name", "limit", b"limit", "next_token", b"next_token", "target_arn", b"target_arn"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_event_bus_name", b"_event_bus_name", "_limit", b"_limit", "_next_token", b"_next_token", "_target_arn", b"_target_arn", "event_bus_name", b"event_bus_name", "limit", b"limit", "next_token", b"next_token", "target_arn", b"target_arn"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__event_bus_name: _TypeAlias = _typing.Literal["event_bus_name"]  # noqa: Y015
+    _WhichOneofArgType__event_bus_name: _TypeAlias = _typing.Literal["_event_bus_name", b"_event_bus_name"]  # noqa: Y015
+    _WhichOneofReturnType__limit: _TypeAlias = _typing.Literal["limit"]  # noqa: Y015
+    _WhichOneofArgType__limit: _TypeAlias = _typing.Literal["_limit", b"_limit"]  # noqa: Y015
+    _WhichOneofReturnType__next_token: _TypeAlias = _typing.Literal["next_token"]  # noqa: Y015
+    _WhichOneofArgType__next_token: _TypeAlias = _typing.Literal["_next_token", b"_next_token"]  # noqa: Y015
+    _WhichOneofReturnType__target_arn: _TypeAlias = _typing.Literal["target_arn"]  # noqa: Y015
+    _WhichOneofArgType__target_arn: _TypeAlias = _typing.Literal["_target_arn", b"_target_arn"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__event_bus_name) -> _WhichOneofReturnType__event_bus_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__limit) -> _WhichOneofReturnType__limit | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__next_token) -> _WhichOneofReturnType__next_token | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__target_arn) -> _WhichOneofReturnType__target_arn | None: ...
+
+Global___ListRuleNamesByTargetRequest: _TypeAlias = ListRuleNamesByTargetRequest  # noqa: Y015
+
+@_typing.final
+class ListRuleNamesByTargetResponse(_message.Message):
+    """A page of names of rules."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_NAMES_FIELD_NUMBER: _builtins.int
+    NEXT_TOKEN_FIELD_NUMBER: _builtins.int
+    next_token: _builtins.str
+    """Opaque position of a page. In a request: the `next_token` of the answer before, with all other
+    members repeated; absent for the first page. In an answer: absent on the last page.
+    """
+    @_builtins.property
+    def rule_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The names, in order."""
+
+    def __init__(
+        self,
+        *,
+        rule_names: _abc.Iterable[_builtins.str] | None = ...,
+        next_token: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_next_token", b"_next_token", "next_token", b"next_token"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_next_token", b"_next_token", "next_token", b"next_token", "rule_names", b"rule_names"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__next_token: _TypeAlias = _typing.Literal["next_token"]  # noqa: Y015
+    _WhichOneofArgType__next_token: _TypeAlias = _typing.Literal["_next_token", b"_next_token"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__next_token) -> _WhichOneofReturnType__next_token | None: ...
+
+Global___ListRuleNamesByTargetResponse: _TypeAlias = ListRuleNamesByTargetResponse  # noqa: Y015
 
 @_typing.final
 class TestEventPatternRequest(_message.Message):
@@ -578,3 +2109,4217 @@ class TestEventPatternResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__result) -> _WhichOneofReturnType__result | None: ...
 
 Global___TestEventPatternResponse: _TypeAlias = TestEventPatternResponse  # noqa: Y015
+
+@_typing.final
+class PutEventsRequest(_message.Message):
+    """Events to take in."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    ENDPOINT_ID_FIELD_NUMBER: _builtins.int
+    endpoint_id: _builtins.str
+    """A global endpoint. Refused."""
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___PutEventsRequestEntry]:
+        """Required. The events, 1 to 10, less than 1 MiB together."""
+
+    def __init__(
+        self,
+        *,
+        entries: _abc.Iterable[Global___PutEventsRequestEntry] | None = ...,
+        endpoint_id: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_endpoint_id", b"_endpoint_id", "endpoint_id", b"endpoint_id"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_endpoint_id", b"_endpoint_id", "endpoint_id", b"endpoint_id", "entries", b"entries"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__endpoint_id: _TypeAlias = _typing.Literal["endpoint_id"]  # noqa: Y015
+    _WhichOneofArgType__endpoint_id: _TypeAlias = _typing.Literal["_endpoint_id", b"_endpoint_id"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__endpoint_id) -> _WhichOneofReturnType__endpoint_id | None: ...
+
+Global___PutEventsRequest: _TypeAlias = PutEventsRequest  # noqa: Y015
+
+@_typing.final
+class PutEventsRequestEntry(_message.Message):
+    """An event to take in. It is refused by itself without source, detail type or detail."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIME_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    RESOURCES_FIELD_NUMBER: _builtins.int
+    DETAIL_TYPE_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    EVENT_BUS_NAME_FIELD_NUMBER: _builtins.int
+    TRACE_HEADER_FIELD_NUMBER: _builtins.int
+    time: _builtins.float
+    """When it happened; by default when it is taken in."""
+    source: _builtins.str
+    """Who says so, as in `com.example.app`; not beginning with `aws.`."""
+    detail_type: _builtins.str
+    """What kind of event it is."""
+    detail: _builtins.str
+    """What happened: a JSON object as text."""
+    event_bus_name: _builtins.str
+    """Name or ARN of the event bus. Default: `default`."""
+    trace_header: _builtins.str
+    """A header of AWS X-Ray. Refused."""
+    @_builtins.property
+    def resources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """ARNs of what it is about."""
+
+    def __init__(
+        self,
+        *,
+        time: _builtins.float | None = ...,
+        source: _builtins.str | None = ...,
+        resources: _abc.Iterable[_builtins.str] | None = ...,
+        detail_type: _builtins.str | None = ...,
+        detail: _builtins.str | None = ...,
+        event_bus_name: _builtins.str | None = ...,
+        trace_header: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_detail", b"_detail", "_detail_type", b"_detail_type", "_event_bus_name", b"_event_bus_name", "_source", b"_source", "_time", b"_time", "_trace_header", b"_trace_header", "detail", b"detail", "detail_type", b"detail_type", "event_bus_name", b"event_bus_name", "source", b"source", "time", b"time", "trace_header", b"trace_header"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_detail", b"_detail", "_detail_type", b"_detail_type", "_event_bus_name", b"_event_bus_name", "_source", b"_source", "_time", b"_time", "_trace_header", b"_trace_header", "detail", b"detail", "detail_type", b"detail_type", "event_bus_name", b"event_bus_name", "resources", b"resources", "source", b"source", "time", b"time", "trace_header", b"trace_header"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__detail: _TypeAlias = _typing.Literal["detail"]  # noqa: Y015
+    _WhichOneofArgType__detail: _TypeAlias = _typing.Literal["_detail", b"_detail"]  # noqa: Y015
+    _WhichOneofReturnType__detail_type: _TypeAlias = _typing.Literal["detail_type"]  # noqa: Y015
+    _WhichOneofArgType__detail_type: _TypeAlias = _typing.Literal["_detail_type", b"_detail_type"]  # noqa: Y015
+    _WhichOneofReturnType__event_bus_name: _TypeAlias = _typing.Literal["event_bus_name"]  # noqa: Y015
+    _WhichOneofArgType__event_bus_name: _TypeAlias = _typing.Literal["_event_bus_name", b"_event_bus_name"]  # noqa: Y015
+    _WhichOneofReturnType__source: _TypeAlias = _typing.Literal["source"]  # noqa: Y015
+    _WhichOneofArgType__source: _TypeAlias = _typing.Literal["_source", b"_source"]  # noqa: Y015
+    _WhichOneofReturnType__time: _TypeAlias = _typing.Literal["time"]  # noqa: Y015
+    _WhichOneofArgType__time: _TypeAlias = _typing.Literal["_time", b"_time"]  # noqa: Y015
+    _WhichOneofReturnType__trace_header: _TypeAlias = _typing.Literal["trace_header"]  # noqa: Y015
+    _WhichOneofArgType__trace_header: _TypeAlias = _typing.Literal["_trace_header", b"_trace_header"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__detail) -> _WhichOneofReturnType__detail | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__detail_type) -> _WhichOneofReturnType__detail_type | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__event_bus_name) -> _WhichOneofReturnType__event_bus_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__source) -> _WhichOneofReturnType__source | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__time) -> _WhichOneofReturnType__time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__trace_header) -> _WhichOneofReturnType__trace_header | None: ...
+
+Global___PutEventsRequestEntry: _TypeAlias = PutEventsRequestEntry  # noqa: Y015
+
+@_typing.final
+class PutEventsResponse(_message.Message):
+    """What was taken in."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAILED_ENTRY_COUNT_FIELD_NUMBER: _builtins.int
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    failed_entry_count: _builtins.int
+    """Always set. How many entries were refused."""
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___PutEventsResultEntry]:
+        """An entry for each event, in order."""
+
+    def __init__(
+        self,
+        *,
+        failed_entry_count: _builtins.int | None = ...,
+        entries: _abc.Iterable[Global___PutEventsResultEntry] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_failed_entry_count", b"_failed_entry_count", "failed_entry_count", b"failed_entry_count"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_failed_entry_count", b"_failed_entry_count", "entries", b"entries", "failed_entry_count", b"failed_entry_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__failed_entry_count: _TypeAlias = _typing.Literal["failed_entry_count"]  # noqa: Y015
+    _WhichOneofArgType__failed_entry_count: _TypeAlias = _typing.Literal["_failed_entry_count", b"_failed_entry_count"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__failed_entry_count) -> _WhichOneofReturnType__failed_entry_count | None: ...
+
+Global___PutEventsResponse: _TypeAlias = PutEventsResponse  # noqa: Y015
+
+@_typing.final
+class PutEventsResultEntry(_message.Message):
+    """How it went with one event."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    ERROR_CODE_FIELD_NUMBER: _builtins.int
+    ERROR_MESSAGE_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """Id of the event, if it was taken in."""
+    error_code: _builtins.str
+    """Name of the error."""
+    error_message: _builtins.str
+    """What is wrong."""
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str | None = ...,
+        error_code: _builtins.str | None = ...,
+        error_message: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_error_code", b"_error_code", "_error_message", b"_error_message", "_event_id", b"_event_id", "error_code", b"error_code", "error_message", b"error_message", "event_id", b"event_id"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error_code", b"_error_code", "_error_message", b"_error_message", "_event_id", b"_event_id", "error_code", b"error_code", "error_message", b"error_message", "event_id", b"event_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__error_code: _TypeAlias = _typing.Literal["error_code"]  # noqa: Y015
+    _WhichOneofArgType__error_code: _TypeAlias = _typing.Literal["_error_code", b"_error_code"]  # noqa: Y015
+    _WhichOneofReturnType__error_message: _TypeAlias = _typing.Literal["error_message"]  # noqa: Y015
+    _WhichOneofArgType__error_message: _TypeAlias = _typing.Literal["_error_message", b"_error_message"]  # noqa: Y015
+    _WhichOneofReturnType__event_id: _TypeAlias = _typing.Literal["event_id"]  # noqa: Y015
+    _WhichOneofArgType__event_id: _TypeAlias = _typing.Literal["_event_id", b"_event_id"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__error_code) -> _WhichOneofReturnType__error_code | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__error_message) -> _WhichOneofReturnType__error_message | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__event_id) -> _WhichOneofReturnType__event_id | None: ...
+
+Global___PutEventsResultEntry: _TypeAlias = PutEventsResultEntry  # noqa: Y015
+
+@_typing.final
+class CreateEventBusRequest(_message.Message):
+    """The event bus to create."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    EVENT_SOURCE_NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    KMS_KEY_IDENTIFIER_FIELD_NUMBER: _builtins.int
+    DEAD_LETTER_CONFIG_FIELD_NUMBER: _builtins.int
+    LOG_CONFIG_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Required. Name of the bus: 1 to 256 letters, digits, `.`, `-` and `_`; not `default`."""
+    event_source_name: _builtins.str
+    """A partner's event source. Refused."""
+    description: _builtins.str
+    """What it is for, at most 512 characters."""
+    kms_key_identifier: _builtins.str
+    """A key of AWS KMS. Refused."""
+    @_builtins.property
+    def dead_letter_config(self) -> Global___DeadLetterConfig:
+        """Where events go that cannot be delivered."""
+
+    @_builtins.property
+    def log_config(self) -> Global___LogConfig:
+        """Logging of a bus. Refused."""
+
+    @_builtins.property
+    def tags(self) -> _containers.RepeatedCompositeFieldContainer[Global___EventsTag]:
+        """Tags, at most 50."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str | None = ...,
+        event_source_name: _builtins.str | None = ...,
+        description: _builtins.str | None = ...,
+        kms_key_identifier: _builtins.str | None = ...,
+        dead_letter_config: Global___DeadLetterConfig | None = ...,
+        log_config: Global___LogConfig | None = ...,
+        tags: _abc.Iterable[Global___EventsTag] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_dead_letter_config", b"_dead_letter_config", "_description", b"_description", "_event_source_name", b"_event_source_name", "_kms_key_identifier", b"_kms_key_identifier", "_log_config", b"_log_config", "_name", b"_name", "dead_letter_config", b"dead_letter_config", "description", b"description", "event_source_name", b"event_source_name", "kms_key_identifier", b"kms_key_identifier", "log_config", b"log_config", "name", b"name"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_dead_letter_config", b"_dead_letter_config", "_description", b"_description", "_event_source_name", b"_event_source_name", "_kms_key_identifier", b"_kms_key_identifier", "_log_config", b"_log_config", "_name", b"_name", "dead_letter_config", b"dead_letter_config", "description", b"description", "event_source_name", b"event_source_name", "kms_key_identifier", b"kms_key_identifier", "log_config", b"log_config", "name", b"name", "tags", b"tags"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__dead_letter_config: _TypeAlias = _typing.Literal["dead_letter_config"]  # noqa: Y015
+    _WhichOneofArgType__dead_letter_config: _TypeAlias = _typing.Literal["_dead_letter_config", b"_dead_letter_config"]  # noqa: Y015
+    _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
+    _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
+    _WhichOneofReturnType__event_source_name: _TypeAlias = _typing.Literal["event_source_name"]  # noqa: Y015
+    _WhichOneofArgType__event_source_name: _TypeAlias = _typing.Literal["_event_source_name", b"_event_source_name"]  # noqa: Y015
+    _WhichOneofReturnType__kms_key_identifier: _TypeAlias = _typing.Literal["kms_key_identifier"]  # noqa: Y015
+    _WhichOneofArgType__kms_key_identifier: _TypeAlias = _typing.Literal["_kms_key_identifier", b"_kms_key_identifier"]  # noqa: Y015
+    _WhichOneofReturnType__log_config: _TypeAlias = _typing.Literal["log_config"]  # noqa: Y015
+    _WhichOneofArgType__log_config: _TypeAlias = _typing.Literal["_log_config", b"_log_config"]  # noqa: Y015
+    _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
+    _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__dead_letter_config) -> _WhichOneofReturnType__dead_letter_config | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__description) -> _WhichOneofReturnType__description | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__event_source_name) -> _WhichOneofReturnType__event_source_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__kms_key_identifier) -> _WhichOneofReturnType__kms_key_identifier | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__log_config) -> _WhichOneofReturnType__log_config | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+
+Global___CreateEventBusRequest: _TypeAlias = CreateEventBusRequest  # noqa: Y015
+
+@_typing.final
+class LogConfig(_message.Message):
+    """Logging of a bus. Refused with the member that leads here."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INCLUDE_DETAIL_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
+    include_detail: _builtins.str
+    """What is logged."""
+    level: _builtins.str
+    """How much is logged."""
+    def __init__(
+        self,
+        *,
+        include_detail: _builtins.str | None = ...,
+        level: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_include_detail", b"_include_detail", "_level", b"_level", "include_detail", b"include_detail", "level", b"level"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_include_detail", b"_include_detail", "_level", b"_level", "include_detail", b"include_detail", "level", b"level"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__include_detail: _TypeAlias = _typing.Literal["include_detail"]  # noqa: Y015
+    _WhichOneofArgType__include_detail: _TypeAlias = _typing.Literal["_include_detail", b"_include_detail"]  # noqa: Y015
+    _WhichOneofReturnType__level: _TypeAlias = _typing.Literal["level"]  # noqa: Y015
+    _WhichOneofArgType__level: _TypeAlias = _typing.Literal["_level", b"_level"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__include_detail) -> _WhichOneofReturnType__include_detail | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__level) -> _WhichOneofReturnType__level | None: ...
+
+Global___LogConfig: _TypeAlias = LogConfig  # noqa: Y015
+
+@_typing.final
+class CreateEventBusResponse(_message.Message):
+    """The event bus that was created."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_BUS_ARN_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    KMS_KEY_IDENTIFIER_FIELD_NUMBER: _builtins.int
+    DEAD_LETTER_CONFIG_FIELD_NUMBER: _builtins.int
+    LOG_CONFIG_FIELD_NUMBER: _builtins.int
+    event_bus_arn: _builtins.str
+    """Always set. ARN of the bus."""
+    description: _builtins.str
+    """What it is for, at most 512 characters."""
+    kms_key_identifier: _builtins.str
+    """A key of AWS KMS. Refused."""
+    @_builtins.property
+    def dead_letter_config(self) -> Global___DeadLetterConfig:
+        """Where events go that cannot be delivered."""
+
+    @_builtins.property
+    def log_config(self) -> Global___LogConfig:
+        """Logging of a bus. Refused."""
+
+    def __init__(
+        self,
+        *,
+        event_bus_arn: _builtins.str | None = ...,
+        description: _builtins.str | None = ...,
+        kms_key_identifier: _builtins.str | None = ...,
+        dead_letter_config: Global___DeadLetterConfig | None = ...,
+        log_config: Global___LogConfig | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_dead_letter_config", b"_dead_letter_config", "_description", b"_description", "_event_bus_arn", b"_event_bus_arn", "_kms_key_identifier", b"_kms_key_identifier", "_log_config", b"_log_config", "dead_letter_config", b"dead_letter_config", "description", b"description", "event_bus_arn", b"event_bus_arn", "kms_key_identifier", b"kms_key_identifier", "log_config", b"log_config"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_dead_letter_config", b"_dead_letter_config", "_description", b"_description", "_event_bus_arn", b"_event_bus_arn", "_kms_key_identifier", b"_kms_key_identifier", "_log_config", b"_log_config", "dead_letter_config", b"dead_letter_config", "description", b"description", "event_bus_arn", b"event_bus_arn", "kms_key_identifier", b"kms_key_identifier", "log_config", b"log_config"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__dead_letter_config: _TypeAlias = _typing.Literal["dead_letter_config"]  # noqa: Y015
+    _WhichOneofArgType__dead_letter_config: _TypeAlias = _typing.Literal["_dead_letter_config", b"_dead_letter_config"]  # noqa: Y015
+    _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
+    _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
+    _WhichOneofReturnType__event_bus_arn: _TypeAlias = _typing.Literal["event_bus_arn"]  # noqa: Y015
+    _WhichOneofArgType__event_bus_arn: _TypeAlias = _typing.Literal["_event_bus_arn", b"_event_bus_arn"]  # noqa: Y015
+    _WhichOneofReturnType__kms_key_identifier: _TypeAlias = _typing.Literal["kms_key_identifier"]  # noqa: Y015
+    _WhichOneofArgType__kms_key_identifier: _TypeAlias = _typing.Literal["_kms_key_identifier", b"_kms_key_identifier"]  # noqa: Y015
+    _WhichOneofReturnType__log_config: _TypeAlias = _typing.Literal["log_config"]  # noqa: Y015
+    _WhichOneofArgType__log_config: _TypeAlias = _typing.Literal["_log_config", b"_log_config"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__dead_letter_config) -> _WhichOneofReturnType__dead_letter_config | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__description) -> _WhichOneofReturnType__description | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__event_bus_arn) -> _WhichOneofReturnType__event_bus_arn | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__kms_key_identifier) -> _WhichOneofReturnType__kms_key_identifier | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__log_config) -> _WhichOneofReturnType__log_config | None: ...
+
+Global___CreateEventBusResponse: _TypeAlias = CreateEventBusResponse  # noqa: Y015
+
+@_typing.final
+class DescribeEventBusRequest(_message.Message):
+    """The event bus to describe."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name or ARN of the bus. Default: `default`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "name", b"name"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
+    _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+
+Global___DescribeEventBusRequest: _TypeAlias = DescribeEventBusRequest  # noqa: Y015
+
+@_typing.final
+class DescribeEventBusResponse(_message.Message):
+    """An event bus as it stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ARN_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    KMS_KEY_IDENTIFIER_FIELD_NUMBER: _builtins.int
+    DEAD_LETTER_CONFIG_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
+    LOG_CONFIG_FIELD_NUMBER: _builtins.int
+    CREATION_TIME_FIELD_NUMBER: _builtins.int
+    LAST_MODIFIED_TIME_FIELD_NUMBER: _builtins.int
+    MANAGED_BY_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Always set. Name of the bus."""
+    arn: _builtins.str
+    """Always set. ARN of the bus."""
+    description: _builtins.str
+    """What it is for, at most 512 characters."""
+    kms_key_identifier: _builtins.str
+    """A key of AWS KMS. Refused."""
+    policy: _builtins.str
+    """Who else may use the bus. Never set."""
+    creation_time: _builtins.float
+    """Always set. When it was created."""
+    last_modified_time: _builtins.float
+    """Always set. When it was last changed."""
+    managed_by: _builtins.str
+    """AWS service that it belongs to. Never set."""
+    @_builtins.property
+    def dead_letter_config(self) -> Global___DeadLetterConfig:
+        """Where events go that cannot be delivered."""
+
+    @_builtins.property
+    def log_config(self) -> Global___LogConfig:
+        """Logging of a bus. Refused."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str | None = ...,
+        arn: _builtins.str | None = ...,
+        description: _builtins.str | None = ...,
+        kms_key_identifier: _builtins.str | None = ...,
+        dead_letter_config: Global___DeadLetterConfig | None = ...,
+        policy: _builtins.str | None = ...,
+        log_config: Global___LogConfig | None = ...,
+        creation_time: _builtins.float | None = ...,
+        last_modified_time: _builtins.float | None = ...,
+        managed_by: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_arn", b"_arn", "_creation_time", b"_creation_time", "_dead_letter_config", b"_dead_letter_config", "_description", b"_description", "_kms_key_identifier", b"_kms_key_identifier", "_last_modified_time", b"_last_modified_time", "_log_config", b"_log_config", "_managed_by", b"_managed_by", "_name", b"_name", "_policy", b"_policy", "arn", b"arn", "creation_time", b"creation_time", "dead_letter_config", b"dead_letter_config", "description", b"description", "kms_key_identifier", b"kms_key_identifier", "last_modified_time", b"last_modified_time", "log_config", b"log_config", "managed_by", b"managed_by", "name", b"name", "policy", b"policy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_arn", b"_arn", "_creation_time", b"_creation_time", "_dead_letter_config", b"_dead_letter_config", "_description", b"_description", "_kms_key_identifier", b"_kms_key_identifier", "_last_modified_time", b"_last_modified_time", "_log_config", b"_log_config", "_managed_by", b"_managed_by", "_name", b"_name", "_policy", b"_policy", "arn", b"arn", "creation_time", b"creation_time", "dead_letter_config", b"dead_letter_config", "description", b"description", "kms_key_identifier", b"kms_key_identifier", "last_modified_time", b"last_modified_time", "log_config", b"log_config", "managed_by", b"managed_by", "name", b"name", "policy", b"policy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__arn: _TypeAlias = _typing.Literal["arn"]  # noqa: Y015
+    _WhichOneofArgType__arn: _TypeAlias = _typing.Literal["_arn", b"_arn"]  # noqa: Y015
+    _WhichOneofReturnType__creation_time: _TypeAlias = _typing.Literal["creation_time"]  # noqa: Y015
+    _WhichOneofArgType__creation_time: _TypeAlias = _typing.Literal["_creation_time", b"_creation_time"]  # noqa: Y015
+    _WhichOneofReturnType__dead_letter_config: _TypeAlias = _typing.Literal["dead_letter_config"]  # noqa: Y015
+    _WhichOneofArgType__dead_letter_config: _TypeAlias = _typing.Literal["_dead_letter_config", b"_dead_letter_config"]  # noqa: Y015
+    _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
+    _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
+    _WhichOneofReturnType__kms_key_identifier: _TypeAlias = _typing.Literal["kms_key_identifier"]  # noqa: Y015
+    _WhichOneofArgType__kms_key_identifier: _TypeAlias = _typing.Literal["_kms_key_identifier", b"_kms_key_identifier"]  # noqa: Y015
+    _WhichOneofReturnType__last_modified_time: _TypeAlias = _typing.Literal["last_modified_time"]  # noqa: Y015
+    _WhichOneofArgType__last_modified_time: _TypeAlias = _typing.Literal["_last_modified_time", b"_last_modified_time"]  # noqa: Y015
+    _WhichOneofReturnType__log_config: _TypeAlias = _typing.Literal["log_config"]  # noqa: Y015
+    _WhichOneofArgType__log_config: _TypeAlias = _typing.Literal["_log_config", b"_log_config"]  # noqa: Y015
+    _WhichOneofReturnType__managed_by: _TypeAlias = _typing.Literal["managed_by"]  # noqa: Y015
+    _WhichOneofArgType__managed_by: _TypeAlias = _typing.Literal["_managed_by", b"_managed_by"]  # noqa: Y015
+    _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
+    _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    _WhichOneofReturnType__policy: _TypeAlias = _typing.Literal["policy"]  # noqa: Y015
+    _WhichOneofArgType__policy: _TypeAlias = _typing.Literal["_policy", b"_policy"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__arn) -> _WhichOneofReturnType__arn | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__creation_time) -> _WhichOneofReturnType__creation_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__dead_letter_config) -> _WhichOneofReturnType__dead_letter_config | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__description) -> _WhichOneofReturnType__description | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__kms_key_identifier) -> _WhichOneofReturnType__kms_key_identifier | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__last_modified_time) -> _WhichOneofReturnType__last_modified_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__log_config) -> _WhichOneofReturnType__log_config | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__managed_by) -> _WhichOneofReturnType__managed_by | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__policy) -> _WhichOneofReturnType__policy | None: ...
+
+Global___DescribeEventBusResponse: _TypeAlias = DescribeEventBusResponse  # noqa: Y015
+
+@_typing.final
+class UpdateEventBusRequest(_message.Message):
+    """Changes to an event bus."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    KMS_KEY_IDENTIFIER_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    DEAD_LETTER_CONFIG_FIELD_NUMBER: _builtins.int
+    LOG_CONFIG_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name or ARN of the bus. Default: `default`."""
+    kms_key_identifier: _builtins.str
+    """A key of AWS KMS. Refused."""
+    description: _builtins.str
+    """What it is for, at most 512 characters."""
+    @_builtins.property
+    def dead_letter_config(self) -> Global___DeadLetterConfig:
+        """Where events go that cannot be delivered."""
+
+    @_builtins.property
+    def log_config(self) -> Global___LogConfig:
+        """Logging of a bus. Refused."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str | None = ...,
+        kms_key_identifier: _builtins.str | None = ...,
+        description: _builtins.str | None = ...,
+        dead_letter_config: Global___DeadLetterConfig | None = ...,
+        log_config: Global___LogConfig | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_dead_letter_config", b"_dead_letter_config", "_description", b"_description", "_kms_key_identifier", b"_kms_key_identifier", "_log_config", b"_log_config", "_name", b"_name", "dead_letter_config", b"dead_letter_config", "description", b"description", "kms_key_identifier", b"kms_key_identifier", "log_config", b"log_config", "name", b"name"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_dead_letter_config", b"_dead_letter_config", "_description", b"_description", "_kms_key_identifier", b"_kms_key_identifier", "_log_config", b"_log_config", "_name", b"_name", "dead_letter_config", b"dead_letter_config", "description", b"description", "kms_key_identifier", b"kms_key_identifier", "log_config", b"log_config", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__dead_letter_config: _TypeAlias = _typing.Literal["dead_letter_config"]  # noqa: Y015
+    _WhichOneofArgType__dead_letter_config: _TypeAlias = _typing.Literal["_dead_letter_config", b"_dead_letter_config"]  # noqa: Y015
+    _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
+    _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
+    _WhichOneofReturnType__kms_key_identifier: _TypeAlias = _typing.Literal["kms_key_identifier"]  # noqa: Y015
+    _WhichOneofArgType__kms_key_identifier: _TypeAlias = _typing.Literal["_kms_key_identifier", b"_kms_key_identifier"]  # noqa: Y015
+    _WhichOneofReturnType__log_config: _TypeAlias = _typing.Literal["log_config"]  # noqa: Y015
+    _WhichOneofArgType__log_config: _TypeAlias = _typing.Literal["_log_config", b"_log_config"]  # noqa: Y015
+    _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
+    _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__dead_letter_config) -> _WhichOneofReturnType__dead_letter_config | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__description) -> _WhichOneofReturnType__description | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__kms_key_identifier) -> _WhichOneofReturnType__kms_key_identifier | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__log_config) -> _WhichOneofReturnType__log_config | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+
+Global___UpdateEventBusRequest: _TypeAlias = UpdateEventBusRequest  # noqa: Y015
+
+@_typing.final
+class UpdateEventBusResponse(_message.Message):
+    """The event bus as it stands now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ARN_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    KMS_KEY_IDENTIFIER_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    DEAD_LETTER_CONFIG_FIELD_NUMBER: _builtins.int
+    LOG_CONFIG_FIELD_NUMBER: _builtins.int
+    arn: _builtins.str
+    """Always set. ARN of the bus."""
+    name: _builtins.str
+    """Always set. Name of the bus."""
+    kms_key_identifier: _builtins.str
+    """A key of AWS KMS. Refused."""
+    description: _builtins.str
+    """What it is for, at most 512 characters."""
+    @_builtins.property
+    def dead_letter_config(self) -> Global___DeadLetterConfig:
+        """Where events go that cannot be delivered."""
+
+    @_builtins.property
+    def log_config(self) -> Global___LogConfig:
+        """Logging of a bus. Refused."""
+
+    def __init__(
+        self,
+        *,
+        arn: _builtins.str | None = ...,
+        name: _builtins.str | None = ...,
+        kms_key_identifier: _builtins.str | None = ...,
+        description: _builtins.str | None = ...,
+        dead_letter_config: Global___DeadLetterConfig | None = ...,
+        log_config: Global___LogConfig | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_arn", b"_arn", "_dead_letter_config", b"_dead_letter_config", "_description", b"_description", "_kms_key_identifier", b"_kms_key_identifier", "_log_config", b"_log_config", "_name", b"_name", "arn", b"arn", "dead_letter_config", b"dead_letter_config", "description", b"description", "kms_key_identifier", b"kms_key_identifier", "log_config", b"log_config", "name", b"name"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_arn", b"_arn", "_dead_letter_config", b"_dead_letter_config", "_description", b"_description", "_kms_key_identifier", b"_kms_key_identifier", "_log_config", b"_log_config", "_name", b"_name", "arn", b"arn", "dead_letter_config", b"dead_letter_config", "description", b"description", "kms_key_identifier", b"kms_key_identifier", "log_config", b"log_config", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__arn: _TypeAlias = _typing.Literal["arn"]  # noqa: Y015
+    _WhichOneofArgType__arn: _TypeAlias = _typing.Literal["_arn", b"_arn"]  # noqa: Y015
+    _WhichOneofReturnType__dead_letter_config: _TypeAlias = _typing.Literal["dead_letter_config"]  # noqa: Y015
+    _WhichOneofArgType__dead_letter_config: _TypeAlias = _typing.Literal["_dead_letter_config", b"_dead_letter_config"]  # noqa: Y015
+    _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
+    _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
+    _WhichOneofReturnType__kms_key_identifier: _TypeAlias = _typing.Literal["kms_key_identifier"]  # noqa: Y015
+    _WhichOneofArgType__kms_key_identifier: _TypeAlias = _typing.Literal["_kms_key_identifier", b"_kms_key_identifier"]  # noqa: Y015
+    _WhichOneofReturnType__log_config: _TypeAlias = _typing.Literal["log_config"]  # noqa: Y015
+    _WhichOneofArgType__log_config: _TypeAlias = _typing.Literal["_log_config", b"_log_config"]  # noqa: Y015
+    _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
+    _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__arn) -> _WhichOneofReturnType__arn | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__dead_letter_config) -> _WhichOneofReturnType__dead_letter_config | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__description) -> _WhichOneofReturnType__description | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__kms_key_identifier) -> _WhichOneofReturnType__kms_key_identifier | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__log_config) -> _WhichOneofReturnType__log_config | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+
+Global___UpdateEventBusResponse: _TypeAlias = UpdateEventBusResponse  # noqa: Y015
+
+@_typing.final
+class ListEventBusesRequest(_message.Message):
+    """Which event buses to list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_PREFIX_FIELD_NUMBER: _builtins.int
+    NEXT_TOKEN_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    name_prefix: _builtins.str
+    """Only those whose names begin so."""
+    next_token: _builtins.str
+    """Opaque position of a page. In a request: the `next_token` of the answer before, with all other
+    members repeated; absent for the first page. In an answer: absent on the last page.
+    """
+    limit: _builtins.int
+    """Largest number of entries in one page. Range 1 to 100, default 100."""
+    def __init__(
+        self,
+        *,
+        name_prefix: _builtins.str | None = ...,
+        next_token: _builtins.str | None = ...,
+        limit: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_limit", b"_limit", "_name_prefix", b"_name_prefix", "_next_token", b"_next_token", "limit", b"limit", "name_prefix", b"name_prefix", "next_token", b"next_token"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_limit", b"_limit", "_name_prefix", b"_name_prefix", "_next_token", b"_next_token", "limit", b"limit", "name_prefix", b"name_prefix", "next_token", b"next_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__limit: _TypeAlias = _typing.Literal["limit"]  # noqa: Y015
+    _WhichOneofArgType__limit: _TypeAlias = _typing.Literal["_limit", b"_limit"]  # noqa: Y015
+    _WhichOneofReturnType__name_prefix: _TypeAlias = _typing.Literal["name_prefix"]  # noqa: Y015
+    _WhichOneofArgType__name_prefix: _TypeAlias = _typing.Literal["_name_prefix", b"_name_prefix"]  # noqa: Y015
+    _WhichOneofReturnType__next_token: _TypeAlias = _typing.Literal["next_token"]  # noqa: Y015
+    _WhichOneofArgType__next_token: _TypeAlias = _typing.Literal["_next_token", b"_next_token"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__limit) -> _WhichOneofReturnType__limit | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name_prefix) -> _WhichOneofReturnType__name_prefix | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__next_token) -> _WhichOneofReturnType__next_token | None: ...
+
+Global___ListEventBusesRequest: _TypeAlias = ListEventBusesRequest  # noqa: Y015
+
+@_typing.final
+class ListEventBusesResponse(_message.Message):
+    """A page of event buses."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_BUSES_FIELD_NUMBER: _builtins.int
+    NEXT_TOKEN_FIELD_NUMBER: _builtins.int
+    next_token: _builtins.str
+    """Opaque position of a page. In a request: the `next_token` of the answer before, with all other
+    members repeated; absent for the first page. In an answer: absent on the last page.
+    """
+    @_builtins.property
+    def event_buses(self) -> _containers.RepeatedCompositeFieldContainer[Global___EventBus]:
+        """The buses, in order of their names."""
+
+    def __init__(
+        self,
+        *,
+        event_buses: _abc.Iterable[Global___EventBus] | None = ...,
+        next_token: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_next_token", b"_next_token", "next_token", b"next_token"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_next_token", b"_next_token", "event_buses", b"event_buses", "next_token", b"next_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__next_token: _TypeAlias = _typing.Literal["next_token"]  # noqa: Y015
+    _WhichOneofArgType__next_token: _TypeAlias = _typing.Literal["_next_token", b"_next_token"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__next_token) -> _WhichOneofReturnType__next_token | None: ...
+
+Global___ListEventBusesResponse: _TypeAlias = ListEventBusesResponse  # noqa: Y015
+
+@_typing.final
+class EventBus(_message.Message):
+    """An event bus in a listing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ARN_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
+    CREATION_TIME_FIELD_NUMBER: _builtins.int
+    LAST_MODIFIED_TIME_FIELD_NUMBER: _builtins.int
+    MANAGED_BY_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Always set. Name of the bus."""
+    arn: _builtins.str
+    """Always set. ARN of the bus."""
+    description: _builtins.str
+    """What it is for, at most 512 characters."""
+    policy: _builtins.str
+    """Who else may use the bus. Never set."""
+    creation_time: _builtins.float
+    """Always set. When it was created."""
+    last_modified_time: _builtins.float
+    """Always set. When it was last changed."""
+    managed_by: _builtins.str
+    """AWS service that it belongs to. Never set."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str | None = ...,
+        arn: _builtins.str | None = ...,
+        description: _builtins.str | None = ...,
+        policy: _builtins.str | None = ...,
+        creation_time: _builtins.float | None = ...,
+        last_modified_time: _builtins.float | None = ...,
+        managed_by: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_arn", b"_arn", "_creation_time", b"_creation_time", "_description", b"_description", "_last_modified_time", b"_last_modified_time", "_managed_by", b"_managed_by", "_name", b"_name", "_policy", b"_policy", "arn", b"arn", "creation_time", b"creation_time", "description", b"description", "last_modified_time", b"last_modified_time", "managed_by", b"managed_by", "name", b"name", "policy", b"policy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_arn", b"_arn", "_creation_time", b"_creation_time", "_description", b"_description", "_last_modified_time", b"_last_modified_time", "_managed_by", b"_managed_by", "_name", b"_name", "_policy", b"_policy", "arn", b"arn", "creation_time", b"creation_time", "description", b"description", "last_modified_time", b"last_modified_time", "managed_by", b"managed_by", "name", b"name", "policy", b"policy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__arn: _TypeAlias = _typing.Literal["arn"]  # noqa: Y015
+    _WhichOneofArgType__arn: _TypeAlias = _typing.Literal["_arn", b"_arn"]  # noqa: Y015
+    _WhichOneofReturnType__creation_time: _TypeAlias = _typing.Literal["creation_time"]  # noqa: Y015
+    _WhichOneofArgType__creation_time: _TypeAlias = _typing.Literal["_creation_time", b"_creation_time"]  # noqa: Y015
+    _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
+    _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
+    _WhichOneofReturnType__last_modified_time: _TypeAlias = _typing.Literal["last_modified_time"]  # noqa: Y015
+    _WhichOneofArgType__last_modified_time: _TypeAlias = _typing.Literal["_last_modified_time", b"_last_modified_time"]  # noqa: Y015
+    _WhichOneofReturnType__managed_by: _TypeAlias = _typing.Literal["managed_by"]  # noqa: Y015
+    _WhichOneofArgType__managed_by: _TypeAlias = _typing.Literal["_managed_by", b"_managed_by"]  # noqa: Y015
+    _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
+    _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    _WhichOneofReturnType__policy: _TypeAlias = _typing.Literal["policy"]  # noqa: Y015
+    _WhichOneofArgType__policy: _TypeAlias = _typing.Literal["_policy", b"_policy"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__arn) -> _WhichOneofReturnType__arn | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__creation_time) -> _WhichOneofReturnType__creation_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__description) -> _WhichOneofReturnType__description | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__last_modified_time) -> _WhichOneofReturnType__last_modified_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__managed_by) -> _WhichOneofReturnType__managed_by | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__policy) -> _WhichOneofReturnType__policy | None: ...
+
+Global___EventBus: _TypeAlias = EventBus  # noqa: Y015
+
+@_typing.final
+class DeleteEventBusRequest(_message.Message):
+    """The event bus to delete."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Required. Name of the bus; not `default`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "name", b"name"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
+    _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+
+Global___DeleteEventBusRequest: _TypeAlias = DeleteEventBusRequest  # noqa: Y015
+
+@_typing.final
+class DeleteEventBusResponse(_message.Message):
+    """Nothing beyond success: the bus is gone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteEventBusResponse: _TypeAlias = DeleteEventBusResponse  # noqa: Y015
+
+@_typing.final
+class EventBridgeServiceTagResourceRequest(_message.Message):
+    """Tags to add."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESOURCE_ARN_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
+    resource_arn: _builtins.str
+    """Required. ARN of a rule or an event bus."""
+    @_builtins.property
+    def tags(self) -> _containers.RepeatedCompositeFieldContainer[Global___EventsTag]:
+        """Required. The tags; there are at most 50 in all."""
+
+    def __init__(
+        self,
+        *,
+        resource_arn: _builtins.str | None = ...,
+        tags: _abc.Iterable[Global___EventsTag] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_resource_arn", b"_resource_arn", "resource_arn", b"resource_arn"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_resource_arn", b"_resource_arn", "resource_arn", b"resource_arn", "tags", b"tags"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__resource_arn: _TypeAlias = _typing.Literal["resource_arn"]  # noqa: Y015
+    _WhichOneofArgType__resource_arn: _TypeAlias = _typing.Literal["_resource_arn", b"_resource_arn"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__resource_arn) -> _WhichOneofReturnType__resource_arn | None: ...
+
+Global___EventBridgeServiceTagResourceRequest: _TypeAlias = EventBridgeServiceTagResourceRequest  # noqa: Y015
+
+@_typing.final
+class EventBridgeServiceTagResourceResponse(_message.Message):
+    """Nothing beyond success: the tags are there."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EventBridgeServiceTagResourceResponse: _TypeAlias = EventBridgeServiceTagResourceResponse  # noqa: Y015
+
+@_typing.final
+class EventBridgeServiceUntagResourceRequest(_message.Message):
+    """Tags to remove."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESOURCE_ARN_FIELD_NUMBER: _builtins.int
+    TAG_KEYS_FIELD_NUMBER: _builtins.int
+    resource_arn: _builtins.str
+    """Required. ARN of a rule or an event bus."""
+    @_builtins.property
+    def tag_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Required. Keys of the tags."""
+
+    def __init__(
+        self,
+        *,
+        resource_arn: _builtins.str | None = ...,
+        tag_keys: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_resource_arn", b"_resource_arn", "resource_arn", b"resource_arn"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_resource_arn", b"_resource_arn", "resource_arn", b"resource_arn", "tag_keys", b"tag_keys"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__resource_arn: _TypeAlias = _typing.Literal["resource_arn"]  # noqa: Y015
+    _WhichOneofArgType__resource_arn: _TypeAlias = _typing.Literal["_resource_arn", b"_resource_arn"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__resource_arn) -> _WhichOneofReturnType__resource_arn | None: ...
+
+Global___EventBridgeServiceUntagResourceRequest: _TypeAlias = EventBridgeServiceUntagResourceRequest  # noqa: Y015
+
+@_typing.final
+class EventBridgeServiceUntagResourceResponse(_message.Message):
+    """Nothing beyond success: the tags are gone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EventBridgeServiceUntagResourceResponse: _TypeAlias = EventBridgeServiceUntagResourceResponse  # noqa: Y015
+
+@_typing.final
+class EventBridgeServiceListTagsForResourceRequest(_message.Message):
+    """Whose tags to list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESOURCE_ARN_FIELD_NUMBER: _builtins.int
+    resource_arn: _builtins.str
+    """Required. ARN of a rule or an event bus."""
+    def __init__(
+        self,
+        *,
+        resource_arn: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_resource_arn", b"_resource_arn", "resource_arn", b"resource_arn"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_resource_arn", b"_resource_arn", "resource_arn", b"resource_arn"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__resource_arn: _TypeAlias = _typing.Literal["resource_arn"]  # noqa: Y015
+    _WhichOneofArgType__resource_arn: _TypeAlias = _typing.Literal["_resource_arn", b"_resource_arn"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__resource_arn) -> _WhichOneofReturnType__resource_arn | None: ...
+
+Global___EventBridgeServiceListTagsForResourceRequest: _TypeAlias = EventBridgeServiceListTagsForResourceRequest  # noqa: Y015
+
+@_typing.final
+class EventBridgeServiceListTagsForResourceResponse(_message.Message):
+    """The tags."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TAGS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def tags(self) -> _containers.RepeatedCompositeFieldContainer[Global___EventsTag]:
+        """All tags, in order of their keys."""
+
+    def __init__(
+        self,
+        *,
+        tags: _abc.Iterable[Global___EventsTag] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tags", b"tags"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EventBridgeServiceListTagsForResourceResponse: _TypeAlias = EventBridgeServiceListTagsForResourceResponse  # noqa: Y015
+
+@_typing.final
+class CreateConnectionRequest(_message.Message):
+    """The connection to create."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    AUTHORIZATION_TYPE_FIELD_NUMBER: _builtins.int
+    AUTH_PARAMETERS_FIELD_NUMBER: _builtins.int
+    INVOCATION_CONNECTIVITY_PARAMETERS_FIELD_NUMBER: _builtins.int
+    KMS_KEY_IDENTIFIER_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Required. Name of the connection: 1 to 64 letters, digits, `.`, `-` and `_`."""
+    description: _builtins.str
+    """What it is for, at most 512 characters."""
+    authorization_type: _builtins.str
+    """Required. How it authorises. One of: BASIC, OAUTH_CLIENT_CREDENTIALS, API_KEY."""
+    kms_key_identifier: _builtins.str
+    """A key of AWS KMS. Refused."""
+    @_builtins.property
+    def auth_parameters(self) -> Global___CreateConnectionAuthRequestParameters:
+        """Required. What it authorises with; that which goes with the type must be there."""
+
+    @_builtins.property
+    def invocation_connectivity_parameters(self) -> Global___ConnectivityResourceParameters:
+        """Private endpoints by VPC Lattice. Refused."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str | None = ...,
+        description: _builtins.str | None = ...,
+        authorization_type: _builtins.str | None = ...,
+        auth_parameters: Global___CreateConnectionAuthRequestParameters | None = ...,
+        invocation_connectivity_parameters: Global___ConnectivityResourceParameters | None = ...,
+        kms_key_identifier: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_auth_parameters", b"_auth_parameters", "_authorization_type", b"_authorization_type", "_description", b"_description", "_invocation_connectivity_parameters", b"_invocation_connectivity_parameters", "_kms_key_identifier", b"_kms_key_identifier", "_name", b"_name", "auth_parameters", b"auth_parameters", "authorization_type", b"authorization_type", "description", b"description", "invocation_connectivity_parameters", b"invocation_connectivity_parameters", "kms_key_identifier", b"kms_key_identifier", "name", b"name"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_auth_parameters", b"_auth_parameters", "_authorization_type", b"_authorization_type", "_description", b"_description", "_invocation_connectivity_parameters", b"_invocation_connectivity_parameters", "_kms_key_identifier", b"_kms_key_identifier", "_name", b"_name", "auth_parameters", b"auth_parameters", "authorization_type", b"authorization_type", "description", b"description", "invocation_connectivity_parameters", b"invocation_connectivity_parameters", "kms_key_identifier", b"kms_key_identifier", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__auth_parameters: _TypeAlias = _typing.Literal["auth_parameters"]  # noqa: Y015
+    _WhichOneofArgType__auth_parameters: _TypeAlias = _typing.Literal["_auth_parameters", b"_auth_parameters"]  # noqa: Y015
+    _WhichOneofReturnType__authorization_type: _TypeAlias = _typing.Literal["authorization_type"]  # noqa: Y015
+    _WhichOneofArgType__authorization_type: _TypeAlias = _typing.Literal["_authorization_type", b"_authorization_type"]  # noqa: Y015
+    _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
+    _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
+    _WhichOneofReturnType__invocation_connectivity_parameters: _TypeAlias = _typing.Literal["invocation_connectivity_parameters"]  # noqa: Y015
+    _WhichOneofArgType__invocation_connectivity_parameters: _TypeAlias = _typing.Literal["_invocation_connectivity_parameters", b"_invocation_connectivity_parameters"]  # noqa: Y015
+    _WhichOneofReturnType__kms_key_identifier: _TypeAlias = _typing.Literal["kms_key_identifier"]  # noqa: Y015
+    _WhichOneofArgType__kms_key_identifier: _TypeAlias = _typing.Literal["_kms_key_identifier", b"_kms_key_identifier"]  # noqa: Y015
+    _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
+    _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__auth_parameters) -> _WhichOneofReturnType__auth_parameters | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__authorization_type) -> _WhichOneofReturnType__authorization_type | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__description) -> _WhichOneofReturnType__description | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__invocation_connectivity_parameters) -> _WhichOneofReturnType__invocation_connectivity_parameters | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__kms_key_identifier) -> _WhichOneofReturnType__kms_key_identifier | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+
+Global___CreateConnectionRequest: _TypeAlias = CreateConnectionRequest  # noqa: Y015
+
+@_typing.final
+class CreateConnectionAuthRequestParameters(_message.Message):
+    """What a connection authorises with."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BASIC_AUTH_PARAMETERS_FIELD_NUMBER: _builtins.int
+    OAUTH_PARAMETERS_FIELD_NUMBER: _builtins.int
+    API_KEY_AUTH_PARAMETERS_FIELD_NUMBER: _builtins.int
+    INVOCATION_HTTP_PARAMETERS_FIELD_NUMBER: _builtins.int
+    CONNECTIVITY_PARAMETERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def basic_auth_parameters(self) -> Global___CreateConnectionBasicAuthRequestParameters:
+        """User and password, with BASIC."""
+
+    @_builtins.property
+    def oauth_parameters(self) -> Global___CreateConnectionOAuthRequestParameters:
+        """Client of an OAuth server, with OAUTH_CLIENT_CREDENTIALS."""
+
+    @_builtins.property
+    def api_key_auth_parameters(self) -> Global___CreateConnectionApiKeyAuthRequestParameters:
+        """A header with a key, with API_KEY."""
+
+    @_builtins.property
+    def invocation_http_parameters(self) -> Global___ConnectionHttpParameters:
+        """What every call has besides."""
+
+    @_builtins.property
+    def connectivity_parameters(self) -> Global___ConnectivityResourceParameters:
+        """Private endpoints by VPC Lattice. Refused."""
+
+    def __init__(
+        self,
+        *,
+        basic_auth_parameters: Global___CreateConnectionBasicAuthRequestParameters | None = ...,
+        oauth_parameters: Global___CreateConnectionOAuthRequestParameters | None = ...,
+        api_key_auth_parameters: Global___CreateConnectionApiKeyAuthRequestParameters | None = ...,
+        invocation_http_parameters: Global___ConnectionHttpParameters | None = ...,
+        connectivity_parameters: Global___ConnectivityResourceParameters | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_api_key_auth_parameters", b"_api_key_auth_parameters", "_basic_auth_parameters", b"_basic_auth_parameters", "_connectivity_parameters", b"_connectivity_parameters", "_invocation_http_parameters", b"_invocation_http_parameters", "_oauth_parameters", b"_oauth_parameters", "api_key_auth_parameters", b"api_key_auth_parameters", "basic_auth_parameters", b"basic_auth_parameters", "connectivity_parameters", b"connectivity_parameters", "invocation_http_parameters", b"invocation_http_parameters", "oauth_parameters", b"oauth_parameters"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_api_key_auth_parameters", b"_api_key_auth_parameters", "_basic_auth_parameters", b"_basic_auth_parameters", "_connectivity_parameters", b"_connectivity_parameters", "_invocation_http_parameters", b"_invocation_http_parameters", "_oauth_parameters", b"_oauth_parameters", "api_key_auth_parameters", b"api_key_auth_parameters", "basic_auth_parameters", b"basic_auth_parameters", "connectivity_parameters", b"connectivity_parameters", "invocation_http_parameters", b"invocation_http_parameters", "oauth_parameters", b"oauth_parameters"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__api_key_auth_parameters: _TypeAlias = _typing.Literal["api_key_auth_parameters"]  # noqa: Y015
+    _WhichOneofArgType__api_key_auth_parameters: _TypeAlias = _typing.Literal["_api_key_auth_parameters", b"_api_key_auth_parameters"]  # noqa: Y015
+    _WhichOneofReturnType__basic_auth_parameters: _TypeAlias = _typing.Literal["basic_auth_parameters"]  # noqa: Y015
+    _WhichOneofArgType__basic_auth_parameters: _TypeAlias = _typing.Literal["_basic_auth_parameters", b"_basic_auth_parameters"]  # noqa: Y015
+    _WhichOneofReturnType__connectivity_parameters: _TypeAlias = _typing.Literal["connectivity_parameters"]  # noqa: Y015
+    _WhichOneofArgType__connectivity_parameters: _TypeAlias = _typing.Literal["_connectivity_parameters", b"_connectivity_parameters"]  # noqa: Y015
+    _WhichOneofReturnType__invocation_http_parameters: _TypeAlias = _typing.Literal["invocation_http_parameters"]  # noqa: Y015
+    _WhichOneofArgType__invocation_http_parameters: _TypeAlias = _typing.Literal["_invocation_http_parameters", b"_invocation_http_parameters"]  # noqa: Y015
+    _WhichOneofReturnType__oauth_parameters: _TypeAlias = _typing.Literal["oauth_parameters"]  # noqa: Y015
+    _WhichOneofArgType__oauth_parameters: _TypeAlias = _typing.Literal["_oauth_parameters", b"_oauth_parameters"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__api_key_auth_parameters) -> _WhichOneofReturnType__api_key_auth_parameters | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__basic_auth_parameters) -> _WhichOneofReturnType__basic_auth_parameters | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__connectivity_parameters) -> _WhichOneofReturnType__connectivity_parameters | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__invocation_http_parameters) -> _WhichOneofReturnType__invocation_http_parameters | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__oauth_parameters) -> _WhichOneofReturnType__oauth_parameters | None: ...
+
+Global___CreateConnectionAuthRequestParameters: _TypeAlias = CreateConnectionAuthRequestParameters  # noqa: Y015
+
+@_typing.final
+class CreateConnectionBasicAuthRequestParameters(_message.Message):
+    """User and password."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USERNAME_FIELD_NUMBER: _builtins.int
+    PASSWORD_FIELD_NUMBER: _builtins.int
+    username: _builtins.str
+    """Required. User name, 1 to 512 characters."""
+    password: _builtins.str
+    """Required. Password, 1 to 512 characters. Never answered."""
+    def __init__(
+        self,
+        *,
+        username: _builtins.str | None = ...,
+        password: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_password", b"_password", "_username", b"_username", "password", b"password", "username", b"username"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_password", b"_password", "_username", b"_username", "password", b"password", "username", b"username"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__password: _TypeAlias = _typing.Literal["password"]  # noqa: Y015
+    _WhichOneofArgType__password: _TypeAlias = _typing.Literal["_password", b"_password"]  # noqa: Y015
+    _WhichOneofReturnType__username: _TypeAlias = _typing.Literal["username"]  # noqa: Y015
+    _WhichOneofArgType__username: _TypeAlias = _typing.Literal["_username", b"_username"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__password) -> _WhichOneofReturnType__password | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__username) -> _WhichOneofReturnType__username | None: ...
+
+Global___CreateConnectionBasicAuthRequestParameters: _TypeAlias = CreateConnectionBasicAuthRequestParameters  # noqa: Y015
+
+@_typing.final
+class CreateConnectionOAuthRequestParameters(_message.Message):
+    """Where and how a token is fetched."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLIENT_PARAMETERS_FIELD_NUMBER: _builtins.int
+    AUTHORIZATION_ENDPOINT_FIELD_NUMBER: _builtins.int
+    HTTP_METHOD_FIELD_NUMBER: _builtins.int
+    OAUTH_HTTP_PARAMETERS_FIELD_NUMBER: _builtins.int
+    authorization_endpoint: _builtins.str
+    """Required. URL that gives tokens."""
+    http_method: _builtins.str
+    """Required. Method of that call: GET, POST or PUT."""
+    @_builtins.property
+    def client_parameters(self) -> Global___CreateConnectionOAuthClientRequestParameters:
+        """Required. The client's credentials."""
+
+    @_builtins.property
+    def oauth_http_parameters(self) -> Global___ConnectionHttpParameters:
+        """What that call has besides."""
+
+    def __init__(
+        self,
+        *,
+        client_parameters: Global___CreateConnectionOAuthClientRequestParameters | None = ...,
+        authorization_endpoint: _builtins.str | None = ...,
+        http_method: _builtins.str | None = ...,
+        oauth_http_parameters: Global___ConnectionHttpParameters | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_authorization_endpoint", b"_authorization_endpoint", "_client_parameters", b"_client_parameters", "_http_method", b"_http_method", "_oauth_http_parameters", b"_oauth_http_parameters", "authorization_endpoint", b"authorization_endpoint", "client_parameters", b"client_parameters", "http_method", b"http_method", "oauth_http_parameters", b"oauth_http_parameters"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_authorization_endpoint", b"_authorization_endpoint", "_client_parameters", b"_client_parameters", "_http_method", b"_http_method", "_oauth_http_parameters", b"_oauth_http_parameters", "authorization_endpoint", b"authorization_endpoint", "client_parameters", b"client_parameters", "http_method", b"http_method", "oauth_http_parameters", b"oauth_http_parameters"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__authorization_endpoint: _TypeAlias = _typing.Literal["authorization_endpoint"]  # noqa: Y015
+    _WhichOneofArgType__authorization_endpoint: _TypeAlias = _typing.Literal["_authorization_endpoint", b"_authorization_endpoint"]  # noqa: Y015
+    _WhichOneofReturnType__client_parameters: _TypeAlias = _typing.Literal["client_parameters"]  # noqa: Y015
+    _WhichOneofArgType__client_parameters: _TypeAlias = _typing.Literal["_client_parameters", b"_client_parameters"]  # noqa: Y015
+    _WhichOneofReturnType__http_method: _TypeAlias = _typing.Literal["http_method"]  # noqa: Y015
+    _WhichOneofArgType__http_method: _TypeAlias = _typing.Literal["_http_method", b"_http_method"]  # noqa: Y015
+    _WhichOneofReturnType__oauth_http_parameters: _TypeAlias = _typing.Literal["oauth_http_parameters"]  # noqa: Y015
+    _WhichOneofArgType__oauth_http_parameters: _TypeAlias = _typing.Literal["_oauth_http_parameters", b"_oauth_http_parameters"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__authorization_endpoint) -> _WhichOneofReturnType__authorization_endpoint | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__client_parameters) -> _WhichOneofReturnType__client_parameters | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__http_method) -> _WhichOneofReturnType__http_method | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__oauth_http_parameters) -> _WhichOneofReturnType__oauth_http_parameters | None: ...
+
+Global___CreateConnectionOAuthRequestParameters: _TypeAlias = CreateConnectionOAuthRequestParameters  # noqa: Y015
+
+@_typing.final
+class CreateConnectionOAuthClientRequestParameters(_message.Message):
+    """A client of an OAuth server."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLIENT_ID_FIELD_NUMBER: _builtins.int
+    CLIENT_SECRET_FIELD_NUMBER: _builtins.int
+    client_id: _builtins.str
+    """Required. Id of the client, 1 to 512 characters."""
+    client_secret: _builtins.str
+    """Required. Secret of the client, 1 to 512 characters. Never answered."""
+    def __init__(
+        self,
+        *,
+        client_id: _builtins.str | None = ...,
+        client_secret: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_client_id", b"_client_id", "_client_secret", b"_client_secret", "client_id", b"client_id", "client_secret", b"client_secret"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_client_id", b"_client_id", "_client_secret", b"_client_secret", "client_id", b"client_id", "client_secret", b"client_secret"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__client_id: _TypeAlias = _typing.Literal["client_id"]  # noqa: Y015
+    _WhichOneofArgType__client_id: _TypeAlias = _typing.Literal["_client_id", b"_client_id"]  # noqa: Y015
+    _WhichOneofReturnType__client_secret: _TypeAlias = _typing.Literal["client_secret"]  # noqa: Y015
+    _WhichOneofArgType__client_secret: _TypeAlias = _typing.Literal["_client_secret", b"_client_secret"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__client_id) -> _WhichOneofReturnType__client_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__client_secret) -> _WhichOneofReturnType__client_secret | None: ...
+
+Global___CreateConnectionOAuthClientRequestParameters: _TypeAlias = CreateConnectionOAuthClientRequestParameters  # noqa: Y015
+
+@_typing.final
+class ConnectionHttpParameters(_message.Message):
+    """Headers, query and body that calls have besides; at most 100 of each."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_PARAMETERS_FIELD_NUMBER: _builtins.int
+    QUERY_STRING_PARAMETERS_FIELD_NUMBER: _builtins.int
+    BODY_PARAMETERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def header_parameters(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConnectionHeaderParameter]:
+        """Headers."""
+
+    @_builtins.property
+    def query_string_parameters(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConnectionQueryStringParameter]:
+        """Parameters of the query string."""
+
+    @_builtins.property
+    def body_parameters(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConnectionBodyParameter]:
+        """Members of a JSON body."""
+
+    def __init__(
+        self,
+        *,
+        header_parameters: _abc.Iterable[Global___ConnectionHeaderParameter] | None = ...,
+        query_string_parameters: _abc.Iterable[Global___ConnectionQueryStringParameter] | None = ...,
+        body_parameters: _abc.Iterable[Global___ConnectionBodyParameter] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body_parameters", b"body_parameters", "header_parameters", b"header_parameters", "query_string_parameters", b"query_string_parameters"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConnectionHttpParameters: _TypeAlias = ConnectionHttpParameters  # noqa: Y015
+
+@_typing.final
+class ConnectionHeaderParameter(_message.Message):
+    """A header."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    IS_VALUE_SECRET_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """Its name."""
+    value: _builtins.str
+    """Its value; not answered where it is secret."""
+    is_value_secret: _builtins.bool
+    """Whether the value is kept encrypted and not answered. Default false."""
+    def __init__(
+        self,
+        *,
+        key: _builtins.str | None = ...,
+        value: _builtins.str | None = ...,
+        is_value_secret: _builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_is_value_secret", b"_is_value_secret", "_key", b"_key", "_value", b"_value", "is_value_secret", b"is_value_secret", "key", b"key", "value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_is_value_secret", b"_is_value_secret", "_key", b"_key", "_value", b"_value", "is_value_secret", b"is_value_secret", "key", b"key", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__is_value_secret: _TypeAlias = _typing.Literal["is_value_secret"]  # noqa: Y015
+    _WhichOneofArgType__is_value_secret: _TypeAlias = _typing.Literal["_is_value_secret", b"_is_value_secret"]  # noqa: Y015
+    _WhichOneofReturnType__key: _TypeAlias = _typing.Literal["key"]  # noqa: Y015
+    _WhichOneofArgType__key: _TypeAlias = _typing.Literal["_key", b"_key"]  # noqa: Y015
+    _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
+    _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__is_value_secret) -> _WhichOneofReturnType__is_value_secret | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__key) -> _WhichOneofReturnType__key | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__value) -> _WhichOneofReturnType__value | None: ...
+
+Global___ConnectionHeaderParameter: _TypeAlias = ConnectionHeaderParameter  # noqa: Y015
+
+@_typing.final
+class ConnectionQueryStringParameter(_message.Message):
+    """A parameter of a query string."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    IS_VALUE_SECRET_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """Its name."""
+    value: _builtins.str
+    """Its value; not answered where it is secret."""
+    is_value_secret: _builtins.bool
+    """Whether the value is kept encrypted and not answered. Default false."""
+    def __init__(
+        self,
+        *,
+        key: _builtins.str | None = ...,
+        value: _builtins.str | None = ...,
+        is_value_secret: _builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_is_value_secret", b"_is_value_secret", "_key", b"_key", "_value", b"_value", "is_value_secret", b"is_value_secret", "key", b"key", "value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_is_value_secret", b"_is_value_secret", "_key", b"_key", "_value", b"_value", "is_value_secret", b"is_value_secret", "key", b"key", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__is_value_secret: _TypeAlias = _typing.Literal["is_value_secret"]  # noqa: Y015
+    _WhichOneofArgType__is_value_secret: _TypeAlias = _typing.Literal["_is_value_secret", b"_is_value_secret"]  # noqa: Y015
+    _WhichOneofReturnType__key: _TypeAlias = _typing.Literal["key"]  # noqa: Y015
+    _WhichOneofArgType__key: _TypeAlias = _typing.Literal["_key", b"_key"]  # noqa: Y015
+    _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
+    _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__is_value_secret) -> _WhichOneofReturnType__is_value_secret | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__key) -> _WhichOneofReturnType__key | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__value) -> _WhichOneofReturnType__value | None: ...
+
+Global___ConnectionQueryStringParameter: _TypeAlias = ConnectionQueryStringParameter  # noqa: Y015
+
+@_typing.final
+class ConnectionBodyParameter(_message.Message):
+    """A member of a JSON body."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    IS_VALUE_SECRET_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """Its name."""
+    value: _builtins.str
+    """Its value; not answered where it is secret."""
+    is_value_secret: _builtins.bool
+    """Whether the value is kept encrypted and not answered. Default false."""
+    def __init__(
+        self,
+        *,
+        key: _builtins.str | None = ...,
+        value: _builtins.str | None = ...,
+        is_value_secret: _builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_is_value_secret", b"_is_value_secret", "_key", b"_key", "_value", b"_value", "is_value_secret", b"is_value_secret", "key", b"key", "value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_is_value_secret", b"_is_value_secret", "_key", b"_key", "_value", b"_value", "is_value_secret", b"is_value_secret", "key", b"key", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__is_value_secret: _TypeAlias = _typing.Literal["is_value_secret"]  # noqa: Y015
+    _WhichOneofArgType__is_value_secret: _TypeAlias = _typing.Literal["_is_value_secret", b"_is_value_secret"]  # noqa: Y015
+    _WhichOneofReturnType__key: _TypeAlias = _typing.Literal["key"]  # noqa: Y015
+    _WhichOneofArgType__key: _TypeAlias = _typing.Literal["_key", b"_key"]  # noqa: Y015
+    _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
+    _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__is_value_secret) -> _WhichOneofReturnType__is_value_secret | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__key) -> _WhichOneofReturnType__key | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__value) -> _WhichOneofReturnType__value | None: ...
+
+Global___ConnectionBodyParameter: _TypeAlias = ConnectionBodyParameter  # noqa: Y015
+
+@_typing.final
+class CreateConnectionApiKeyAuthRequestParameters(_message.Message):
+    """A header with a key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    API_KEY_NAME_FIELD_NUMBER: _builtins.int
+    API_KEY_VALUE_FIELD_NUMBER: _builtins.int
+    api_key_name: _builtins.str
+    """Required. Name of the header, 1 to 512 characters."""
+    api_key_value: _builtins.str
+    """Required. The key, 1 to 512 characters. Never answered."""
+    def __init__(
+        self,
+        *,
+        api_key_name: _builtins.str | None = ...,
+        api_key_value: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_api_key_name", b"_api_key_name", "_api_key_value", b"_api_key_value", "api_key_name", b"api_key_name", "api_key_value", b"api_key_value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_api_key_name", b"_api_key_name", "_api_key_value", b"_api_key_value", "api_key_name", b"api_key_name", "api_key_value", b"api_key_value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__api_key_name: _TypeAlias = _typing.Literal["api_key_name"]  # noqa: Y015
+    _WhichOneofArgType__api_key_name: _TypeAlias = _typing.Literal["_api_key_name", b"_api_key_name"]  # noqa: Y015
+    _WhichOneofReturnType__api_key_value: _TypeAlias = _typing.Literal["api_key_value"]  # noqa: Y015
+    _WhichOneofArgType__api_key_value: _TypeAlias = _typing.Literal["_api_key_value", b"_api_key_value"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__api_key_name) -> _WhichOneofReturnType__api_key_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__api_key_value) -> _WhichOneofReturnType__api_key_value | None: ...
+
+Global___CreateConnectionApiKeyAuthRequestParameters: _TypeAlias = CreateConnectionApiKeyAuthRequestParameters  # noqa: Y015
+
+@_typing.final
+class ConnectivityResourceParameters(_message.Message):
+    """A private endpoint. Refused with the member that leads here."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESOURCE_PARAMETERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def resource_parameters(self) -> Global___ConnectivityResourceConfigurationArn:
+        """Required. Of VPC Lattice."""
+
+    def __init__(
+        self,
+        *,
+        resource_parameters: Global___ConnectivityResourceConfigurationArn | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_resource_parameters", b"_resource_parameters", "resource_parameters", b"resource_parameters"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_resource_parameters", b"_resource_parameters", "resource_parameters", b"resource_parameters"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__resource_parameters: _TypeAlias = _typing.Literal["resource_parameters"]  # noqa: Y015
+    _WhichOneofArgType__resource_parameters: _TypeAlias = _typing.Literal["_resource_parameters", b"_resource_parameters"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__resource_parameters) -> _WhichOneofReturnType__resource_parameters | None: ...
+
+Global___ConnectivityResourceParameters: _TypeAlias = ConnectivityResourceParameters  # noqa: Y015
+
+@_typing.final
+class ConnectivityResourceConfigurationArn(_message.Message):
+    """A private endpoint. Refused with the member that leads here."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESOURCE_CONFIGURATION_ARN_FIELD_NUMBER: _builtins.int
+    resource_configuration_arn: _builtins.str
+    """Required. Of VPC Lattice."""
+    def __init__(
+        self,
+        *,
+        resource_configuration_arn: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_resource_configuration_arn", b"_resource_configuration_arn", "resource_configuration_arn", b"resource_configuration_arn"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_resource_configuration_arn", b"_resource_configuration_arn", "resource_configuration_arn", b"resource_configuration_arn"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__resource_configuration_arn: _TypeAlias = _typing.Literal["resource_configuration_arn"]  # noqa: Y015
+    _WhichOneofArgType__resource_configuration_arn: _TypeAlias = _typing.Literal["_resource_configuration_arn", b"_resource_configuration_arn"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__resource_configuration_arn) -> _WhichOneofReturnType__resource_configuration_arn | None: ...
+
+Global___ConnectivityResourceConfigurationArn: _TypeAlias = ConnectivityResourceConfigurationArn  # noqa: Y015
+
+@_typing.final
+class CreateConnectionResponse(_message.Message):
+    """The connection that was created."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONNECTION_ARN_FIELD_NUMBER: _builtins.int
+    CONNECTION_STATE_FIELD_NUMBER: _builtins.int
+    CREATION_TIME_FIELD_NUMBER: _builtins.int
+    LAST_MODIFIED_TIME_FIELD_NUMBER: _builtins.int
+    connection_arn: _builtins.str
+    """Always set. ARN of the connection."""
+    connection_state: _builtins.str
+    """Always set. AUTHORIZED, or DEAUTHORIZED after its secrets were forgotten."""
+    creation_time: _builtins.float
+    """Always set. When it was created."""
+    last_modified_time: _builtins.float
+    """Always set. When it was last changed."""
+    def __init__(
+        self,
+        *,
+        connection_arn: _builtins.str | None = ...,
+        connection_state: _builtins.str | None = ...,
+        creation_time: _builtins.float | None = ...,
+        last_modified_time: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_connection_arn", b"_connection_arn", "_connection_state", b"_connection_state", "_creation_time", b"_creation_time", "_last_modified_time", b"_last_modified_time", "connection_arn", b"connection_arn", "connection_state", b"connection_state", "creation_time", b"creation_time", "last_modified_time", b"last_modified_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_connection_arn", b"_connection_arn", "_connection_state", b"_connection_state", "_creation_time", b"_creation_time", "_last_modified_time", b"_last_modified_time", "connection_arn", b"connection_arn", "connection_state", b"connection_state", "creation_time", b"creation_time", "last_modified_time", b"last_modified_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__connection_arn: _TypeAlias = _typing.Literal["connection_arn"]  # noqa: Y015
+    _WhichOneofArgType__connection_arn: _TypeAlias = _typing.Literal["_connection_arn", b"_connection_arn"]  # noqa: Y015
+    _WhichOneofReturnType__connection_state: _TypeAlias = _typing.Literal["connection_state"]  # noqa: Y015
+    _WhichOneofArgType__connection_state: _TypeAlias = _typing.Literal["_connection_state", b"_connection_state"]  # noqa: Y015
+    _WhichOneofReturnType__creation_time: _TypeAlias = _typing.Literal["creation_time"]  # noqa: Y015
+    _WhichOneofArgType__creation_time: _TypeAlias = _typing.Literal["_creation_time", b"_creation_time"]  # noqa: Y015
+    _WhichOneofReturnType__last_modified_time: _TypeAlias = _typing.Literal["last_modified_time"]  # noqa: Y015
+    _WhichOneofArgType__last_modified_time: _TypeAlias = _typing.Literal["_last_modified_time", b"_last_modified_time"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__connection_arn) -> _WhichOneofReturnType__connection_arn | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__connection_state) -> _WhichOneofReturnType__connection_state | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__creation_time) -> _WhichOneofReturnType__creation_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__last_modified_time) -> _WhichOneofReturnType__last_modified_time | None: ...
+
+Global___CreateConnectionResponse: _TypeAlias = CreateConnectionResponse  # noqa: Y015
+
+@_typing.final
+class DescribeConnectionRequest(_message.Message):
+    """The connection to describe."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Required. Its name."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "name", b"name"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
+    _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+
+Global___DescribeConnectionRequest: _TypeAlias = DescribeConnectionRequest  # noqa: Y015
+
+@_typing.final
+class DescribeConnectionResponse(_message.Message):
+    """A connection as it stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONNECTION_ARN_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    INVOCATION_CONNECTIVITY_PARAMETERS_FIELD_NUMBER: _builtins.int
+    CONNECTION_STATE_FIELD_NUMBER: _builtins.int
+    STATE_REASON_FIELD_NUMBER: _builtins.int
+    AUTHORIZATION_TYPE_FIELD_NUMBER: _builtins.int
+    SECRET_ARN_FIELD_NUMBER: _builtins.int
+    KMS_KEY_IDENTIFIER_FIELD_NUMBER: _builtins.int
+    AUTH_PARAMETERS_FIELD_NUMBER: _builtins.int
+    CREATION_TIME_FIELD_NUMBER: _builtins.int
+    LAST_MODIFIED_TIME_FIELD_NUMBER: _builtins.int
+    LAST_AUTHORIZED_TIME_FIELD_NUMBER: _builtins.int
+    connection_arn: _builtins.str
+    """Always set. ARN of the connection."""
+    name: _builtins.str
+    """Always set. Name of the connection."""
+    description: _builtins.str
+    """What it is for, at most 512 characters."""
+    connection_state: _builtins.str
+    """Always set. AUTHORIZED, or DEAUTHORIZED after its secrets were forgotten."""
+    state_reason: _builtins.str
+    """Why it is in this state, where there is more to say."""
+    authorization_type: _builtins.str
+    """Always set. BASIC, OAUTH_CLIENT_CREDENTIALS or API_KEY."""
+    secret_arn: _builtins.str
+    """Where AWS keeps the secrets. Never set."""
+    kms_key_identifier: _builtins.str
+    """A key of AWS KMS. Refused."""
+    creation_time: _builtins.float
+    """Always set. When it was created."""
+    last_modified_time: _builtins.float
+    """Always set. When it was last changed."""
+    last_authorized_time: _builtins.float
+    """Always set. When its secrets were last set."""
+    @_builtins.property
+    def invocation_connectivity_parameters(self) -> Global___DescribeConnectionConnectivityParameters:
+        """Private endpoints by VPC Lattice. Refused."""
+
+    @_builtins.property
+    def auth_parameters(self) -> Global___ConnectionAuthResponseParameters:
+        """Always set. What it authorises with, less what is secret."""
+
+    def __init__(
+        self,
+        *,
+        connection_arn: _builtins.str | None = ...,
+        name: _builtins.str | None = ...,
+        description: _builtins.str | None = ...,
+        invocation_connectivity_parameters: Global___DescribeConnectionConnectivityParameters | None = ...,
+        connection_state: _builtins.str | None = ...,
+        state_reason: _builtins.str | None = ...,
+        authorization_type: _builtins.str | None = ...,
+        secret_arn: _builtins.str | None = ...,
+        kms_key_identifier: _builtins.str | None = ...,
+        auth_parameters: Global___ConnectionAuthResponseParameters | None = ...,
+        creation_time: _builtins.float | None = ...,
+        last_modified_time: _builtins.float | None = ...,
+        last_authorized_time: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_auth_parameters", b"_auth_parameters", "_authorization_type", b"_authorization_type", "_connection_arn", b"_connection_arn", "_connection_state", b"_connection_state", "_creation_time", b"_creation_time", "_description", b"_description", "_invocation_connectivity_parameters", b"_invocation_connectivity_parameters", "_kms_key_identifier", b"_kms_key_identifier", "_last_authorized_time", b"_last_authorized_time", "_last_modified_time", b"_last_modified_time", "_name", b"_name", "_secret_arn", b"_secret_arn", "_state_reason", b"_state_reason", "auth_parameters", b"auth_parameters", "authorization_type", b"authorization_type", "connection_arn", b"connection_arn", "connection_state", b"connection_state", "creation_time", b"creation_time", "description", b"description", "invocation_connectivity_parameters", b"invocation_connectivity_parameters", "kms_key_identifier", b"kms_key_identifier", "last_authorized_time", b"last_authorized_time", "last_modified_time", b"last_modified_time", "name", b"name", "secret_arn", b"secret_arn", "state_reason", b"state_reason"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_auth_parameters", b"_auth_parameters", "_authorization_type", b"_authorization_type", "_connection_arn", b"_connection_arn", "_connection_state", b"_connection_state", "_creation_time", b"_creation_time", "_description", b"_description", "_invocation_connectivity_parameters", b"_invocation_connectivity_parameters", "_kms_key_identifier", b"_kms_key_identifier", "_last_authorized_time", b"_last_authorized_time", "_last_modified_time", b"_last_modified_time", "_name", b"_name", "_secret_arn", b"_secret_arn", "_state_reason", b"_state_reason", "auth_parameters", b"auth_parameters", "authorization_type", b"authorization_type", "connection_arn", b"connection_arn", "connection_state", b"connection_state", "creation_time", b"creation_time", "description", b"description", "invocation_connectivity_parameters", b"invocation_connectivity_parameters", "kms_key_identifier", b"kms_key_identifier", "last_authorized_time", b"last_authorized_time", "last_modified_time", b"last_modified_time", "name", b"name", "secret_arn", b"secret_arn", "state_reason", b"state_reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__auth_parameters: _TypeAlias = _typing.Literal["auth_parameters"]  # noqa: Y015
+    _WhichOneofArgType__auth_parameters: _TypeAlias = _typing.Literal["_auth_parameters", b"_auth_parameters"]  # noqa: Y015
+    _WhichOneofReturnType__authorization_type: _TypeAlias = _typing.Literal["authorization_type"]  # noqa: Y015
+    _WhichOneofArgType__authorization_type: _TypeAlias = _typing.Literal["_authorization_type", b"_authorization_type"]  # noqa: Y015
+    _WhichOneofReturnType__connection_arn: _TypeAlias = _typing.Literal["connection_arn"]  # noqa: Y015
+    _WhichOneofArgType__connection_arn: _TypeAlias = _typing.Literal["_connection_arn", b"_connection_arn"]  # noqa: Y015
+    _WhichOneofReturnType__connection_state: _TypeAlias = _typing.Literal["connection_state"]  # noqa: Y015
+    _WhichOneofArgType__connection_state: _TypeAlias = _typing.Literal["_connection_state", b"_connection_state"]  # noqa: Y015
+    _WhichOneofReturnType__creation_time: _TypeAlias = _typing.Literal["creation_time"]  # noqa: Y015
+    _WhichOneofArgType__creation_time: _TypeAlias = _typing.Literal["_creation_time", b"_creation_time"]  # noqa: Y015
+    _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
+    _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
+    _WhichOneofReturnType__invocation_connectivity_parameters: _TypeAlias = _typing.Literal["invocation_connectivity_parameters"]  # noqa: Y015
+    _WhichOneofArgType__invocation_connectivity_parameters: _TypeAlias = _typing.Literal["_invocation_connectivity_parameters", b"_invocation_connectivity_parameters"]  # noqa: Y015
+    _WhichOneofReturnType__kms_key_identifier: _TypeAlias = _typing.Literal["kms_key_identifier"]  # noqa: Y015
+    _WhichOneofArgType__kms_key_identifier: _TypeAlias = _typing.Literal["_kms_key_identifier", b"_kms_key_identifier"]  # noqa: Y015
+    _WhichOneofReturnType__last_authorized_time: _TypeAlias = _typing.Literal["last_authorized_time"]  # noqa: Y015
+    _WhichOneofArgType__last_authorized_time: _TypeAlias = _typing.Literal["_last_authorized_time", b"_last_authorized_time"]  # noqa: Y015
+    _WhichOneofReturnType__last_modified_time: _TypeAlias = _typing.Literal["last_modified_time"]  # noqa: Y015
+    _WhichOneofArgType__last_modified_time: _TypeAlias = _typing.Literal["_last_modified_time", b"_last_modified_time"]  # noqa: Y015
+    _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
+    _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    _WhichOneofReturnType__secret_arn: _TypeAlias = _typing.Literal["secret_arn"]  # noqa: Y015
+    _WhichOneofArgType__secret_arn: _TypeAlias = _typing.Literal["_secret_arn", b"_secret_arn"]  # noqa: Y015
+    _WhichOneofReturnType__state_reason: _TypeAlias = _typing.Literal["state_reason"]  # noqa: Y015
+    _WhichOneofArgType__state_reason: _TypeAlias = _typing.Literal["_state_reason", b"_state_reason"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__auth_parameters) -> _WhichOneofReturnType__auth_parameters | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__authorization_type) -> _WhichOneofReturnType__authorization_type | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__connection_arn) -> _WhichOneofReturnType__connection_arn | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__connection_state) -> _WhichOneofReturnType__connection_state | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__creation_time) -> _WhichOneofReturnType__creation_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__description) -> _WhichOneofReturnType__description | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__invocation_connectivity_parameters) -> _WhichOneofReturnType__invocation_connectivity_parameters | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__kms_key_identifier) -> _WhichOneofReturnType__kms_key_identifier | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__last_authorized_time) -> _WhichOneofReturnType__last_authorized_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__last_modified_time) -> _WhichOneofReturnType__last_modified_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__secret_arn) -> _WhichOneofReturnType__secret_arn | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__state_reason) -> _WhichOneofReturnType__state_reason | None: ...
+
+Global___DescribeConnectionResponse: _TypeAlias = DescribeConnectionResponse  # noqa: Y015
+
+@_typing.final
+class DescribeConnectionConnectivityParameters(_message.Message):
+    """A private endpoint. Never set."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESOURCE_PARAMETERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def resource_parameters(self) -> Global___DescribeConnectionResourceParameters:
+        """Required. Of VPC Lattice."""
+
+    def __init__(
+        self,
+        *,
+        resource_parameters: Global___DescribeConnectionResourceParameters | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_resource_parameters", b"_resource_parameters", "resource_parameters", b"resource_parameters"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_resource_parameters", b"_resource_parameters", "resource_parameters", b"resource_parameters"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__resource_parameters: _TypeAlias = _typing.Literal["resource_parameters"]  # noqa: Y015
+    _WhichOneofArgType__resource_parameters: _TypeAlias = _typing.Literal["_resource_parameters", b"_resource_parameters"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__resource_parameters) -> _WhichOneofReturnType__resource_parameters | None: ...
+
+Global___DescribeConnectionConnectivityParameters: _TypeAlias = DescribeConnectionConnectivityParameters  # noqa: Y015
+
+@_typing.final
+class DescribeConnectionResourceParameters(_message.Message):
+    """A private endpoint. Never set."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESOURCE_CONFIGURATION_ARN_FIELD_NUMBER: _builtins.int
+    RESOURCE_ASSOCIATION_ARN_FIELD_NUMBER: _builtins.int
+    resource_configuration_arn: _builtins.str
+    """Required. Of VPC Lattice."""
+    resource_association_arn: _builtins.str
+    """Required. Of VPC Lattice."""
+    def __init__(
+        self,
+        *,
+        resource_configuration_arn: _builtins.str | None = ...,
+        resource_association_arn: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_resource_association_arn", b"_resource_association_arn", "_resource_configuration_arn", b"_resource_configuration_arn", "resource_association_arn", b"resource_association_arn", "resource_configuration_arn", b"resource_configuration_arn"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_resource_association_arn", b"_resource_association_arn", "_resource_configuration_arn", b"_resource_configuration_arn", "resource_association_arn", b"resource_association_arn", "resource_configuration_arn", b"resource_configuration_arn"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__resource_association_arn: _TypeAlias = _typing.Literal["resource_association_arn"]  # noqa: Y015
+    _WhichOneofArgType__resource_association_arn: _TypeAlias = _typing.Literal["_resource_association_arn", b"_resource_association_arn"]  # noqa: Y015
+    _WhichOneofReturnType__resource_configuration_arn: _TypeAlias = _typing.Literal["resource_configuration_arn"]  # noqa: Y015
+    _WhichOneofArgType__resource_configuration_arn: _TypeAlias = _typing.Literal["_resource_configuration_arn", b"_resource_configuration_arn"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__resource_association_arn) -> _WhichOneofReturnType__resource_association_arn | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__resource_configuration_arn) -> _WhichOneofReturnType__resource_configuration_arn | None: ...
+
+Global___DescribeConnectionResourceParameters: _TypeAlias = DescribeConnectionResourceParameters  # noqa: Y015
+
+@_typing.final
+class ConnectionAuthResponseParameters(_message.Message):
+    """What a connection authorises with, less what is secret."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BASIC_AUTH_PARAMETERS_FIELD_NUMBER: _builtins.int
+    OAUTH_PARAMETERS_FIELD_NUMBER: _builtins.int
+    API_KEY_AUTH_PARAMETERS_FIELD_NUMBER: _builtins.int
+    INVOCATION_HTTP_PARAMETERS_FIELD_NUMBER: _builtins.int
+    CONNECTIVITY_PARAMETERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def basic_auth_parameters(self) -> Global___ConnectionBasicAuthResponseParameters:
+        """User and password, with BASIC."""
+
+    @_builtins.property
+    def oauth_parameters(self) -> Global___ConnectionOAuthResponseParameters:
+        """Client of an OAuth server, with OAUTH_CLIENT_CREDENTIALS."""
+
+    @_builtins.property
+    def api_key_auth_parameters(self) -> Global___ConnectionApiKeyAuthResponseParameters:
+        """A header with a key, with API_KEY."""
+
+    @_builtins.property
+    def invocation_http_parameters(self) -> Global___ConnectionHttpParameters:
+        """What every call has besides."""
+
+    @_builtins.property
+    def connectivity_parameters(self) -> Global___DescribeConnectionConnectivityParameters:
+        """Private endpoints by VPC Lattice. Refused."""
+
+    def __init__(
+        self,
+        *,
+        basic_auth_parameters: Global___ConnectionBasicAuthResponseParameters | None = ...,
+        oauth_parameters: Global___ConnectionOAuthResponseParameters | None = ...,
+        api_key_auth_parameters: Global___ConnectionApiKeyAuthResponseParameters | None = ...,
+        invocation_http_parameters: Global___ConnectionHttpParameters | None = ...,
+        connectivity_parameters: Global___DescribeConnectionConnectivityParameters | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_api_key_auth_parameters", b"_api_key_auth_parameters", "_basic_auth_parameters", b"_basic_auth_parameters", "_connectivity_parameters", b"_connectivity_parameters", "_invocation_http_parameters", b"_invocation_http_parameters", "_oauth_parameters", b"_oauth_parameters", "api_key_auth_parameters", b"api_key_auth_parameters", "basic_auth_parameters", b"basic_auth_parameters", "connectivity_parameters", b"connectivity_parameters", "invocation_http_parameters", b"invocation_http_parameters", "oauth_parameters", b"oauth_parameters"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_api_key_auth_parameters", b"_api_key_auth_parameters", "_basic_auth_parameters", b"_basic_auth_parameters", "_connectivity_parameters", b"_connectivity_parameters", "_invocation_http_parameters", b"_invocation_http_parameters", "_oauth_parameters", b"_oauth_parameters", "api_key_auth_parameters", b"api_key_auth_parameters", "basic_auth_parameters", b"basic_auth_parameters", "connectivity_parameters", b"connectivity_parameters", "invocation_http_parameters", b"invocation_http_parameters", "oauth_parameters", b"oauth_parameters"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__api_key_auth_parameters: _TypeAlias = _typing.Literal["api_key_auth_parameters"]  # noqa: Y015
+    _WhichOneofArgType__api_key_auth_parameters: _TypeAlias = _typing.Literal["_api_key_auth_parameters", b"_api_key_auth_parameters"]  # noqa: Y015
+    _WhichOneofReturnType__basic_auth_parameters: _TypeAlias = _typing.Literal["basic_auth_parameters"]  # noqa: Y015
+    _WhichOneofArgType__basic_auth_parameters: _TypeAlias = _typing.Literal["_basic_auth_parameters", b"_basic_auth_parameters"]  # noqa: Y015
+    _WhichOneofReturnType__connectivity_parameters: _TypeAlias = _typing.Literal["connectivity_parameters"]  # noqa: Y015
+    _WhichOneofArgType__connectivity_parameters: _TypeAlias = _typing.Literal["_connectivity_parameters", b"_connectivity_parameters"]  # noqa: Y015
+    _WhichOneofReturnType__invocation_http_parameters: _TypeAlias = _typing.Literal["invocation_http_parameters"]  # noqa: Y015
+    _WhichOneofArgType__invocation_http_parameters: _TypeAlias = _typing.Literal["_invocation_http_parameters", b"_invocation_http_parameters"]  # noqa: Y015
+    _WhichOneofReturnType__oauth_parameters: _TypeAlias = _typing.Literal["oauth_parameters"]  # noqa: Y015
+    _WhichOneofArgType__oauth_parameters: _TypeAlias = _typing.Literal["_oauth_parameters", b"_oauth_parameters"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__api_key_auth_parameters) -> _WhichOneofReturnType__api_key_auth_parameters | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__basic_auth_parameters) -> _WhichOneofReturnType__basic_auth_parameters | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__connectivity_parameters) -> _WhichOneofReturnType__connectivity_parameters | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__invocation_http_parameters) -> _WhichOneofReturnType__invocation_http_parameters | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__oauth_parameters) -> _WhichOneofReturnType__oauth_parameters | None: ...
+
+Global___ConnectionAuthResponseParameters: _TypeAlias = ConnectionAuthResponseParameters  # noqa: Y015
+
+@_typing.final
+class ConnectionBasicAuthResponseParameters(_message.Message):
+    """User without password."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USERNAME_FIELD_NUMBER: _builtins.int
+    username: _builtins.str
+    """User name, 1 to 512 characters."""
+    def __init__(
+        self,
+        *,
+        username: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_username", b"_username", "username", b"username"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_username", b"_username", "username", b"username"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__username: _TypeAlias = _typing.Literal["username"]  # noqa: Y015
+    _WhichOneofArgType__username: _TypeAlias = _typing.Literal["_username", b"_username"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__username) -> _WhichOneofReturnType__username | None: ...
+
+Global___ConnectionBasicAuthResponseParameters: _TypeAlias = ConnectionBasicAuthResponseParameters  # noqa: Y015
+
+@_typing.final
+class ConnectionOAuthResponseParameters(_message.Message):
+    """Where and how a token is fetched."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLIENT_PARAMETERS_FIELD_NUMBER: _builtins.int
+    AUTHORIZATION_ENDPOINT_FIELD_NUMBER: _builtins.int
+    HTTP_METHOD_FIELD_NUMBER: _builtins.int
+    OAUTH_HTTP_PARAMETERS_FIELD_NUMBER: _builtins.int
+    authorization_endpoint: _builtins.str
+    """URL that gives tokens."""
+    http_method: _builtins.str
+    """Method of that call: GET, POST or PUT."""
+    @_builtins.property
+    def client_parameters(self) -> Global___ConnectionOAuthClientResponseParameters:
+        """The client's credentials."""
+
+    @_builtins.property
+    def oauth_http_parameters(self) -> Global___ConnectionHttpParameters:
+        """What that call has besides."""
+
+    def __init__(
+        self,
+        *,
+        client_parameters: Global___ConnectionOAuthClientResponseParameters | None = ...,
+        authorization_endpoint: _builtins.str | None = ...,
+        http_method: _builtins.str | None = ...,
+        oauth_http_parameters: Global___ConnectionHttpParameters | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_authorization_endpoint", b"_authorization_endpoint", "_client_parameters", b"_client_parameters", "_http_method", b"_http_method", "_oauth_http_parameters", b"_oauth_http_parameters", "authorization_endpoint", b"authorization_endpoint", "client_parameters", b"client_parameters", "http_method", b"http_method", "oauth_http_parameters", b"oauth_http_parameters"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_authorization_endpoint", b"_authorization_endpoint", "_client_parameters", b"_client_parameters", "_http_method", b"_http_method", "_oauth_http_parameters", b"_oauth_http_parameters", "authorization_endpoint", b"authorization_endpoint", "client_parameters", b"client_parameters", "http_method", b"http_method", "oauth_http_parameters", b"oauth_http_parameters"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__authorization_endpoint: _TypeAlias = _typing.Literal["authorization_endpoint"]  # noqa: Y015
+    _WhichOneofArgType__authorization_endpoint: _TypeAlias = _typing.Literal["_authorization_endpoint", b"_authorization_endpoint"]  # noqa: Y015
+    _WhichOneofReturnType__client_parameters: _TypeAlias = _typing.Literal["client_parameters"]  # noqa: Y015
+    _WhichOneofArgType__client_parameters: _TypeAlias = _typing.Literal["_client_parameters", b"_client_parameters"]  # noqa: Y015
+    _WhichOneofReturnType__http_method: _TypeAlias = _typing.Literal["http_method"]  # noqa: Y015
+    _WhichOneofArgType__http_method: _TypeAlias = _typing.Literal["_http_method", b"_http_method"]  # noqa: Y015
+    _WhichOneofReturnType__oauth_http_parameters: _TypeAlias = _typing.Literal["oauth_http_parameters"]  # noqa: Y015
+    _WhichOneofArgType__oauth_http_parameters: _TypeAlias = _typing.Literal["_oauth_http_parameters", b"_oauth_http_parameters"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__authorization_endpoint) -> _WhichOneofReturnType__authorization_endpoint | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__client_parameters) -> _WhichOneofReturnType__client_parameters | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__http_method) -> _WhichOneofReturnType__http_method | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__oauth_http_parameters) -> _WhichOneofReturnType__oauth_http_parameters | None: ...
+
+Global___ConnectionOAuthResponseParameters: _TypeAlias = ConnectionOAuthResponseParameters  # noqa: Y015
+
+@_typing.final
+class ConnectionOAuthClientResponseParameters(_message.Message):
+    """A client of an OAuth server, without its secret."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLIENT_ID_FIELD_NUMBER: _builtins.int
+    client_id: _builtins.str
+    """Id of the client, 1 to 512 characters."""
+    def __init__(
+        self,
+        *,
+        client_id: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_client_id", b"_client_id", "client_id", b"client_id"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_client_id", b"_client_id", "client_id", b"client_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__client_id: _TypeAlias = _typing.Literal["client_id"]  # noqa: Y015
+    _WhichOneofArgType__client_id: _TypeAlias = _typing.Literal["_client_id", b"_client_id"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__client_id) -> _WhichOneofReturnType__client_id | None: ...
+
+Global___ConnectionOAuthClientResponseParameters: _TypeAlias = ConnectionOAuthClientResponseParameters  # noqa: Y015
+
+@_typing.final
+class ConnectionApiKeyAuthResponseParameters(_message.Message):
+    """A header, without the key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    API_KEY_NAME_FIELD_NUMBER: _builtins.int
+    api_key_name: _builtins.str
+    """Name of the header, 1 to 512 characters."""
+    def __init__(
+        self,
+        *,
+        api_key_name: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_api_key_name", b"_api_key_name", "api_key_name", b"api_key_name"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_api_key_name", b"_api_key_name", "api_key_name", b"api_key_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__api_key_name: _TypeAlias = _typing.Literal["api_key_name"]  # noqa: Y015
+    _WhichOneofArgType__api_key_name: _TypeAlias = _typing.Literal["_api_key_name", b"_api_key_name"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__api_key_name) -> _WhichOneofReturnType__api_key_name | None: ...
+
+Global___ConnectionApiKeyAuthResponseParameters: _TypeAlias = ConnectionApiKeyAuthResponseParameters  # noqa: Y015
+
+@_typing.final
+class UpdateConnectionRequest(_message.Message):
+    """Changes to a connection."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    AUTHORIZATION_TYPE_FIELD_NUMBER: _builtins.int
+    AUTH_PARAMETERS_FIELD_NUMBER: _builtins.int
+    INVOCATION_CONNECTIVITY_PARAMETERS_FIELD_NUMBER: _builtins.int
+    KMS_KEY_IDENTIFIER_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Required. Its name."""
+    description: _builtins.str
+    """What it is for, at most 512 characters."""
+    authorization_type: _builtins.str
+    """How it authorises. One of: BASIC, OAUTH_CLIENT_CREDENTIALS, API_KEY."""
+    kms_key_identifier: _builtins.str
+    """A key of AWS KMS. Refused."""
+    @_builtins.property
+    def auth_parameters(self) -> Global___UpdateConnectionAuthRequestParameters:
+        """What it authorises with; replaces what is given, member by member."""
+
+    @_builtins.property
+    def invocation_connectivity_parameters(self) -> Global___ConnectivityResourceParameters:
+        """Private endpoints by VPC Lattice. Refused."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str | None = ...,
+        description: _builtins.str | None = ...,
+        authorization_type: _builtins.str | None = ...,
+        auth_parameters: Global___UpdateConnectionAuthRequestParameters | None = ...,
+        invocation_connectivity_parameters: Global___ConnectivityResourceParameters | None = ...,
+        kms_key_identifier: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_auth_parameters", b"_auth_parameters", "_authorization_type", b"_authorization_type", "_description", b"_description", "_invocation_connectivity_parameters", b"_invocation_connectivity_parameters", "_kms_key_identifier", b"_kms_key_identifier", "_name", b"_name", "auth_parameters", b"auth_parameters", "authorization_type", b"authorization_type", "description", b"description", "invocation_connectivity_parameters", b"invocation_connectivity_parameters", "kms_key_identifier", b"kms_key_identifier", "name", b"name"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_auth_parameters", b"_auth_parameters", "_authorization_type", b"_authorization_type", "_description", b"_description", "_invocation_connectivity_parameters", b"_invocation_connectivity_parameters", "_kms_key_identifier", b"_kms_key_identifier", "_name", b"_name", "auth_parameters", b"auth_parameters", "authorization_type", b"authorization_type", "description", b"description", "invocation_connectivity_parameters", b"invocation_connectivity_parameters", "kms_key_identifier", b"kms_key_identifier", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__auth_parameters: _TypeAlias = _typing.Literal["auth_parameters"]  # noqa: Y015
+    _WhichOneofArgType__auth_parameters: _TypeAlias = _typing.Literal["_auth_parameters", b"_auth_parameters"]  # noqa: Y015
+    _WhichOneofReturnType__authorization_type: _TypeAlias = _typing.Literal["authorization_type"]  # noqa: Y015
+    _WhichOneofArgType__authorization_type: _TypeAlias = _typing.Literal["_authorization_type", b"_authorization_type"]  # noqa: Y015
+    _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
+    _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
+    _WhichOneofReturnType__invocation_connectivity_parameters: _TypeAlias = _typing.Literal["invocation_connectivity_parameters"]  # noqa: Y015
+    _WhichOneofArgType__invocation_connectivity_parameters: _TypeAlias = _typing.Literal["_invocation_connectivity_parameters", b"_invocation_connectivity_parameters"]  # noqa: Y015
+    _WhichOneofReturnType__kms_key_identifier: _TypeAlias = _typing.Literal["kms_key_identifier"]  # noqa: Y015
+    _WhichOneofArgType__kms_key_identifier: _TypeAlias = _typing.Literal["_kms_key_identifier", b"_kms_key_identifier"]  # noqa: Y015
+    _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
+    _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__auth_parameters) -> _WhichOneofReturnType__auth_parameters | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__authorization_type) -> _WhichOneofReturnType__authorization_type | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__description) -> _WhichOneofReturnType__description | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__invocation_connectivity_parameters) -> _WhichOneofReturnType__invocation_connectivity_parameters | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__kms_key_identifier) -> _WhichOneofReturnType__kms_key_identifier | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+
+Global___UpdateConnectionRequest: _TypeAlias = UpdateConnectionRequest  # noqa: Y015
+
+@_typing.final
+class UpdateConnectionAuthRequestParameters(_message.Message):
+    """What a connection authorises with."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BASIC_AUTH_PARAMETERS_FIELD_NUMBER: _builtins.int
+    OAUTH_PARAMETERS_FIELD_NUMBER: _builtins.int
+    API_KEY_AUTH_PARAMETERS_FIELD_NUMBER: _builtins.int
+    INVOCATION_HTTP_PARAMETERS_FIELD_NUMBER: _builtins.int
+    CONNECTIVITY_PARAMETERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def basic_auth_parameters(self) -> Global___UpdateConnectionBasicAuthRequestParameters:
+        """User and password, with BASIC."""
+
+    @_builtins.property
+    def oauth_parameters(self) -> Global___UpdateConnectionOAuthRequestParameters:
+        """Client of an OAuth server, with OAUTH_CLIENT_CREDENTIALS."""
+
+    @_builtins.property
+    def api_key_auth_parameters(self) -> Global___UpdateConnectionApiKeyAuthRequestParameters:
+        """A header with a key, with API_KEY."""
+
+    @_builtins.property
+    def invocation_http_parameters(self) -> Global___ConnectionHttpParameters:
+        """What every call has besides."""
+
+    @_builtins.property
+    def connectivity_parameters(self) -> Global___ConnectivityResourceParameters:
+        """Private endpoints by VPC Lattice. Refused."""
+
+    def __init__(
+        self,
+        *,
+        basic_auth_parameters: Global___UpdateConnectionBasicAuthRequestParameters | None = ...,
+        oauth_parameters: Global___UpdateConnectionOAuthRequestParameters | None = ...,
+        api_key_auth_parameters: Global___UpdateConnectionApiKeyAuthRequestParameters | None = ...,
+        invocation_http_parameters: Global___ConnectionHttpParameters | None = ...,
+        connectivity_parameters: Global___ConnectivityResourceParameters | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_api_key_auth_parameters", b"_api_key_auth_parameters", "_basic_auth_parameters", b"_basic_auth_parameters", "_connectivity_parameters", b"_connectivity_parameters", "_invocation_http_parameters", b"_invocation_http_parameters", "_oauth_parameters", b"_oauth_parameters", "api_key_auth_parameters", b"api_key_auth_parameters", "basic_auth_parameters", b"basic_auth_parameters", "connectivity_parameters", b"connectivity_parameters", "invocation_http_parameters", b"invocation_http_parameters", "oauth_parameters", b"oauth_parameters"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_api_key_auth_parameters", b"_api_key_auth_parameters", "_basic_auth_parameters", b"_basic_auth_parameters", "_connectivity_parameters", b"_connectivity_parameters", "_invocation_http_parameters", b"_invocation_http_parameters", "_oauth_parameters", b"_oauth_parameters", "api_key_auth_parameters", b"api_key_auth_parameters", "basic_auth_parameters", b"basic_auth_parameters", "connectivity_parameters", b"connectivity_parameters", "invocation_http_parameters", b"invocation_http_parameters", "oauth_parameters", b"oauth_parameters"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__api_key_auth_parameters: _TypeAlias = _typing.Literal["api_key_auth_parameters"]  # noqa: Y015
+    _WhichOneofArgType__api_key_auth_parameters: _TypeAlias = _typing.Literal["_api_key_auth_parameters", b"_api_key_auth_parameters"]  # noqa: Y015
+    _WhichOneofReturnType__basic_auth_parameters: _TypeAlias = _typing.Literal["basic_auth_parameters"]  # noqa: Y015
+    _WhichOneofArgType__basic_auth_parameters: _TypeAlias = _typing.Literal["_basic_auth_parameters", b"_basic_auth_parameters"]  # noqa: Y015
+    _WhichOneofReturnType__connectivity_parameters: _TypeAlias = _typing.Literal["connectivity_parameters"]  # noqa: Y015
+    _WhichOneofArgType__connectivity_parameters: _TypeAlias = _typing.Literal["_connectivity_parameters", b"_connectivity_parameters"]  # noqa: Y015
+    _WhichOneofReturnType__invocation_http_parameters: _TypeAlias = _typing.Literal["invocation_http_parameters"]  # noqa: Y015
+    _WhichOneofArgType__invocation_http_parameters: _TypeAlias = _typing.Literal["_invocation_http_parameters", b"_invocation_http_parameters"]  # noqa: Y015
+    _WhichOneofReturnType__oauth_parameters: _TypeAlias = _typing.Literal["oauth_parameters"]  # noqa: Y015
+    _WhichOneofArgType__oauth_parameters: _TypeAlias = _typing.Literal["_oauth_parameters", b"_oauth_parameters"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__api_key_auth_parameters) -> _WhichOneofReturnType__api_key_auth_parameters | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__basic_auth_parameters) -> _WhichOneofReturnType__basic_auth_parameters | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__connectivity_parameters) -> _WhichOneofReturnType__connectivity_parameters | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__invocation_http_parameters) -> _WhichOneofReturnType__invocation_http_parameters | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__oauth_parameters) -> _WhichOneofReturnType__oauth_parameters | None: ...
+
+Global___UpdateConnectionAuthRequestParameters: _TypeAlias = UpdateConnectionAuthRequestParameters  # noqa: Y015
+
+@_typing.final
+class UpdateConnectionBasicAuthRequestParameters(_message.Message):
+    """User and password."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USERNAME_FIELD_NUMBER: _builtins.int
+    PASSWORD_FIELD_NUMBER: _builtins.int
+    username: _builtins.str
+    """User name, 1 to 512 characters."""
+    password: _builtins.str
+    """Password, 1 to 512 characters. Never answered."""
+    def __init__(
+        self,
+        *,
+        username: _builtins.str | None = ...,
+        password: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_password", b"_password", "_username", b"_username", "password", b"password", "username", b"username"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_password", b"_password", "_username", b"_username", "password", b"password", "username", b"username"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__password: _TypeAlias = _typing.Literal["password"]  # noqa: Y015
+    _WhichOneofArgType__password: _TypeAlias = _typing.Literal["_password", b"_password"]  # noqa: Y015
+    _WhichOneofReturnType__username: _TypeAlias = _typing.Literal["username"]  # noqa: Y015
+    _WhichOneofArgType__username: _TypeAlias = _typing.Literal["_username", b"_username"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__password) -> _WhichOneofReturnType__password | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__username) -> _WhichOneofReturnType__username | None: ...
+
+Global___UpdateConnectionBasicAuthRequestParameters: _TypeAlias = UpdateConnectionBasicAuthRequestParameters  # noqa: Y015
+
+@_typing.final
+class UpdateConnectionOAuthRequestParameters(_message.Message):
+    """Where and how a token is fetched."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLIENT_PARAMETERS_FIELD_NUMBER: _builtins.int
+    AUTHORIZATION_ENDPOINT_FIELD_NUMBER: _builtins.int
+    HTTP_METHOD_FIELD_NUMBER: _builtins.int
+    OAUTH_HTTP_PARAMETERS_FIELD_NUMBER: _builtins.int
+    authorization_endpoint: _builtins.str
+    """URL that gives tokens."""
+    http_method: _builtins.str
+    """Method of that call: GET, POST or PUT."""
+    @_builtins.property
+    def client_parameters(self) -> Global___UpdateConnectionOAuthClientRequestParameters:
+        """The client's credentials."""
+
+    @_builtins.property
+    def oauth_http_parameters(self) -> Global___ConnectionHttpParameters:
+        """What that call has besides."""
+
+    def __init__(
+        self,
+        *,
+        client_parameters: Global___UpdateConnectionOAuthClientRequestParameters | None = ...,
+        authorization_endpoint: _builtins.str | None = ...,
+        http_method: _builtins.str | None = ...,
+        oauth_http_parameters: Global___ConnectionHttpParameters | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_authorization_endpoint", b"_authorization_endpoint", "_client_parameters", b"_client_parameters", "_http_method", b"_http_method", "_oauth_http_parameters", b"_oauth_http_parameters", "authorization_endpoint", b"authorization_endpoint", "client_parameters", b"client_parameters", "http_method", b"http_method", "oauth_http_parameters", b"oauth_http_parameters"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_authorization_endpoint", b"_authorization_endpoint", "_client_parameters", b"_client_parameters", "_http_method", b"_http_method", "_oauth_http_parameters", b"_oauth_http_parameters", "authorization_endpoint", b"authorization_endpoint", "client_parameters", b"client_parameters", "http_method", b"http_method", "oauth_http_parameters", b"oauth_http_parameters"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__authorization_endpoint: _TypeAlias = _typing.Literal["authorization_endpoint"]  # noqa: Y015
+    _WhichOneofArgType__authorization_endpoint: _TypeAlias = _typing.Literal["_authorization_endpoint", b"_authorization_endpoint"]  # noqa: Y015
+    _WhichOneofReturnType__client_parameters: _TypeAlias = _typing.Literal["client_parameters"]  # noqa: Y015
+    _WhichOneofArgType__client_parameters: _TypeAlias = _typing.Literal["_client_parameters", b"_client_parameters"]  # noqa: Y015
+    _WhichOneofReturnType__http_method: _TypeAlias = _typing.Literal["http_method"]  # noqa: Y015
+    _WhichOneofArgType__http_method: _TypeAlias = _typing.Literal["_http_method", b"_http_method"]  # noqa: Y015
+    _WhichOneofReturnType__oauth_http_parameters: _TypeAlias = _typing.Literal["oauth_http_parameters"]  # noqa: Y015
+    _WhichOneofArgType__oauth_http_parameters: _TypeAlias = _typing.Literal["_oauth_http_parameters", b"_oauth_http_parameters"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__authorization_endpoint) -> _WhichOneofReturnType__authorization_endpoint | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__client_parameters) -> _WhichOneofReturnType__client_parameters | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__http_method) -> _WhichOneofReturnType__http_method | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__oauth_http_parameters) -> _WhichOneofReturnType__oauth_http_parameters | None: ...
+
+Global___UpdateConnectionOAuthRequestParameters: _TypeAlias = UpdateConnectionOAuthRequestParameters  # noqa: Y015
+
+@_typing.final
+class UpdateConnectionOAuthClientRequestParameters(_message.Message):
+    """A client of an OAuth server."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLIENT_ID_FIELD_NUMBER: _builtins.int
+    CLIENT_SECRET_FIELD_NUMBER: _builtins.int
+    client_id: _builtins.str
+    """Id of the client, 1 to 512 characters."""
+    client_secret: _builtins.str
+    """Secret of the client, 1 to 512 characters. Never answered."""
+    def __init__(
+        self,
+        *,
+        client_id: _builtins.str | None = ...,
+        client_secret: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_client_id", b"_client_id", "_client_secret", b"_client_secret", "client_id", b"client_id", "client_secret", b"client_secret"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_client_id", b"_client_id", "_client_secret", b"_client_secret", "client_id", b"client_id", "client_secret", b"client_secret"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__client_id: _TypeAlias = _typing.Literal["client_id"]  # noqa: Y015
+    _WhichOneofArgType__client_id: _TypeAlias = _typing.Literal["_client_id", b"_client_id"]  # noqa: Y015
+    _WhichOneofReturnType__client_secret: _TypeAlias = _typing.Literal["client_secret"]  # noqa: Y015
+    _WhichOneofArgType__client_secret: _TypeAlias = _typing.Literal["_client_secret", b"_client_secret"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__client_id) -> _WhichOneofReturnType__client_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__client_secret) -> _WhichOneofReturnType__client_secret | None: ...
+
+Global___UpdateConnectionOAuthClientRequestParameters: _TypeAlias = UpdateConnectionOAuthClientRequestParameters  # noqa: Y015
+
+@_typing.final
+class UpdateConnectionApiKeyAuthRequestParameters(_message.Message):
+    """A header with a key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    API_KEY_NAME_FIELD_NUMBER: _builtins.int
+    API_KEY_VALUE_FIELD_NUMBER: _builtins.int
+    api_key_name: _builtins.str
+    """Name of the header, 1 to 512 characters."""
+    api_key_value: _builtins.str
+    """The key, 1 to 512 characters. Never answered."""
+    def __init__(
+        self,
+        *,
+        api_key_name: _builtins.str | None = ...,
+        api_key_value: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_api_key_name", b"_api_key_name", "_api_key_value", b"_api_key_value", "api_key_name", b"api_key_name", "api_key_value", b"api_key_value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_api_key_name", b"_api_key_name", "_api_key_value", b"_api_key_value", "api_key_name", b"api_key_name", "api_key_value", b"api_key_value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__api_key_name: _TypeAlias = _typing.Literal["api_key_name"]  # noqa: Y015
+    _WhichOneofArgType__api_key_name: _TypeAlias = _typing.Literal["_api_key_name", b"_api_key_name"]  # noqa: Y015
+    _WhichOneofReturnType__api_key_value: _TypeAlias = _typing.Literal["api_key_value"]  # noqa: Y015
+    _WhichOneofArgType__api_key_value: _TypeAlias = _typing.Literal["_api_key_value", b"_api_key_value"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__api_key_name) -> _WhichOneofReturnType__api_key_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__api_key_value) -> _WhichOneofReturnType__api_key_value | None: ...
+
+Global___UpdateConnectionApiKeyAuthRequestParameters: _TypeAlias = UpdateConnectionApiKeyAuthRequestParameters  # noqa: Y015
+
+@_typing.final
+class UpdateConnectionResponse(_message.Message):
+    """The connection as it stands now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONNECTION_ARN_FIELD_NUMBER: _builtins.int
+    CONNECTION_STATE_FIELD_NUMBER: _builtins.int
+    CREATION_TIME_FIELD_NUMBER: _builtins.int
+    LAST_MODIFIED_TIME_FIELD_NUMBER: _builtins.int
+    LAST_AUTHORIZED_TIME_FIELD_NUMBER: _builtins.int
+    connection_arn: _builtins.str
+    """Always set. ARN of the connection."""
+    connection_state: _builtins.str
+    """Always set. AUTHORIZED, or DEAUTHORIZED after its secrets were forgotten."""
+    creation_time: _builtins.float
+    """Always set. When it was created."""
+    last_modified_time: _builtins.float
+    """Always set. When it was last changed."""
+    last_authorized_time: _builtins.float
+    """Always set. When its secrets were last set."""
+    def __init__(
+        self,
+        *,
+        connection_arn: _builtins.str | None = ...,
+        connection_state: _builtins.str | None = ...,
+        creation_time: _builtins.float | None = ...,
+        last_modified_time: _builtins.float | None = ...,
+        last_authorized_time: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_connection_arn", b"_connection_arn", "_connection_state", b"_connection_state", "_creation_time", b"_creation_time", "_last_authorized_time", b"_last_authorized_time", "_last_modified_time", b"_last_modified_time", "connection_arn", b"connection_arn", "connection_state", b"connection_state", "creation_time", b"creation_time", "last_authorized_time", b"last_authorized_time", "last_modified_time", b"last_modified_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_connection_arn", b"_connection_arn", "_connection_state", b"_connection_state", "_creation_time", b"_creation_time", "_last_authorized_time", b"_last_authorized_time", "_last_modified_time", b"_last_modified_time", "connection_arn", b"connection_arn", "connection_state", b"connection_state", "creation_time", b"creation_time", "last_authorized_time", b"last_authorized_time", "last_modified_time", b"last_modified_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__connection_arn: _TypeAlias = _typing.Literal["connection_arn"]  # noqa: Y015
+    _WhichOneofArgType__connection_arn: _TypeAlias = _typing.Literal["_connection_arn", b"_connection_arn"]  # noqa: Y015
+    _WhichOneofReturnType__connection_state: _TypeAlias = _typing.Literal["connection_state"]  # noqa: Y015
+    _WhichOneofArgType__connection_state: _TypeAlias = _typing.Literal["_connection_state", b"_connection_state"]  # noqa: Y015
+    _WhichOneofReturnType__creation_time: _TypeAlias = _typing.Literal["creation_time"]  # noqa: Y015
+    _WhichOneofArgType__creation_time: _TypeAlias = _typing.Literal["_creation_time", b"_creation_time"]  # noqa: Y015
+    _WhichOneofReturnType__last_authorized_time: _TypeAlias = _typing.Literal["last_authorized_time"]  # noqa: Y015
+    _WhichOneofArgType__last_authorized_time: _TypeAlias = _typing.Literal["_last_authorized_time", b"_last_authorized_time"]  # noqa: Y015
+    _WhichOneofReturnType__last_modified_time: _TypeAlias = _typing.Literal["last_modified_time"]  # noqa: Y015
+    _WhichOneofArgType__last_modified_time: _TypeAlias = _typing.Literal["_last_modified_time", b"_last_modified_time"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__connection_arn) -> _WhichOneofReturnType__connection_arn | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__connection_state) -> _WhichOneofReturnType__connection_state | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__creation_time) -> _WhichOneofReturnType__creation_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__last_authorized_time) -> _WhichOneofReturnType__last_authorized_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__last_modified_time) -> _WhichOneofReturnType__last_modified_time | None: ...
+
+Global___UpdateConnectionResponse: _TypeAlias = UpdateConnectionResponse  # noqa: Y015
+
+@_typing.final
+class DeauthorizeConnectionRequest(_message.Message):
+    """The connection whose secrets to forget."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Required. Its name."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "name", b"name"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
+    _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+
+Global___DeauthorizeConnectionRequest: _TypeAlias = DeauthorizeConnectionRequest  # noqa: Y015
+
+@_typing.final
+class DeauthorizeConnectionResponse(_message.Message):
+    """The connection as it stands now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONNECTION_ARN_FIELD_NUMBER: _builtins.int
+    CONNECTION_STATE_FIELD_NUMBER: _builtins.int
+    CREATION_TIME_FIELD_NUMBER: _builtins.int
+    LAST_MODIFIED_TIME_FIELD_NUMBER: _builtins.int
+    LAST_AUTHORIZED_TIME_FIELD_NUMBER: _builtins.int
+    connection_arn: _builtins.str
+    """Always set. ARN of the connection."""
+    connection_state: _builtins.str
+    """Always set. AUTHORIZED, or DEAUTHORIZED after its secrets were forgotten."""
+    creation_time: _builtins.float
+    """Always set. When it was created."""
+    last_modified_time: _builtins.float
+    """Always set. When it was last changed."""
+    last_authorized_time: _builtins.float
+    """Always set. When its secrets were last set."""
+    def __init__(
+        self,
+        *,
+        connection_arn: _builtins.str | None = ...,
+        connection_state: _builtins.str | None = ...,
+        creation_time: _builtins.float | None = ...,
+        last_modified_time: _builtins.float | None = ...,
+        last_authorized_time: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_connection_arn", b"_connection_arn", "_connection_state", b"_connection_state", "_creation_time", b"_creation_time", "_last_authorized_time", b"_last_authorized_time", "_last_modified_time", b"_last_modified_time", "connection_arn", b"connection_arn", "connection_state", b"connection_state", "creation_time", b"creation_time", "last_authorized_time", b"last_authorized_time", "last_modified_time", b"last_modified_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_connection_arn", b"_connection_arn", "_connection_state", b"_connection_state", "_creation_time", b"_creation_time", "_last_authorized_time", b"_last_authorized_time", "_last_modified_time", b"_last_modified_time", "connection_arn", b"connection_arn", "connection_state", b"connection_state", "creation_time", b"creation_time", "last_authorized_time", b"last_authorized_time", "last_modified_time", b"last_modified_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__connection_arn: _TypeAlias = _typing.Literal["connection_arn"]  # noqa: Y015
+    _WhichOneofArgType__connection_arn: _TypeAlias = _typing.Literal["_connection_arn", b"_connection_arn"]  # noqa: Y015
+    _WhichOneofReturnType__connection_state: _TypeAlias = _typing.Literal["connection_state"]  # noqa: Y015
+    _WhichOneofArgType__connection_state: _TypeAlias = _typing.Literal["_connection_state", b"_connection_state"]  # noqa: Y015
+    _WhichOneofReturnType__creation_time: _TypeAlias = _typing.Literal["creation_time"]  # noqa: Y015
+    _WhichOneofArgType__creation_time: _TypeAlias = _typing.Literal["_creation_time", b"_creation_time"]  # noqa: Y015
+    _WhichOneofReturnType__last_authorized_time: _TypeAlias = _typing.Literal["last_authorized_time"]  # noqa: Y015
+    _WhichOneofArgType__last_authorized_time: _TypeAlias = _typing.Literal["_last_authorized_time", b"_last_authorized_time"]  # noqa: Y015
+    _WhichOneofReturnType__last_modified_time: _TypeAlias = _typing.Literal["last_modified_time"]  # noqa: Y015
+    _WhichOneofArgType__last_modified_time: _TypeAlias = _typing.Literal["_last_modified_time", b"_last_modified_time"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__connection_arn) -> _WhichOneofReturnType__connection_arn | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__connection_state) -> _WhichOneofReturnType__connection_state | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__creation_time) -> _WhichOneofReturnType__creation_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__last_authorized_time) -> _WhichOneofReturnType__last_authorized_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__last_modified_time) -> _WhichOneofReturnType__last_modified_time | None: ...
+
+Global___DeauthorizeConnectionResponse: _TypeAlias = DeauthorizeConnectionResponse  # noqa: Y015
+
+@_typing.final
+class DeleteConnectionRequest(_message.Message):
+    """The connection to delete."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Required. Its name."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "name", b"name"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
+    _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+
+Global___DeleteConnectionRequest: _TypeAlias = DeleteConnectionRequest  # noqa: Y015
+
+@_typing.final
+class DeleteConnectionResponse(_message.Message):
+    """The connection as it was."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONNECTION_ARN_FIELD_NUMBER: _builtins.int
+    CONNECTION_STATE_FIELD_NUMBER: _builtins.int
+    CREATION_TIME_FIELD_NUMBER: _builtins.int
+    LAST_MODIFIED_TIME_FIELD_NUMBER: _builtins.int
+    LAST_AUTHORIZED_TIME_FIELD_NUMBER: _builtins.int
+    connection_arn: _builtins.str
+    """Always set. ARN of the connection."""
+    connection_state: _builtins.str
+    """Always set. AUTHORIZED, or DEAUTHORIZED after its secrets were forgotten."""
+    creation_time: _builtins.float
+    """Always set. When it was created."""
+    last_modified_time: _builtins.float
+    """Always set. When it was last changed."""
+    last_authorized_time: _builtins.float
+    """Always set. When its secrets were last set."""
+    def __init__(
+        self,
+        *,
+        connection_arn: _builtins.str | None = ...,
+        connection_state: _builtins.str | None = ...,
+        creation_time: _builtins.float | None = ...,
+        last_modified_time: _builtins.float | None = ...,
+        last_authorized_time: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_connection_arn", b"_connection_arn", "_connection_state", b"_connection_state", "_creation_time", b"_creation_time", "_last_authorized_time", b"_last_authorized_time", "_last_modified_time", b"_last_modified_time", "connection_arn", b"connection_arn", "connection_state", b"connection_state", "creation_time", b"creation_time", "last_authorized_time", b"last_authorized_time", "last_modified_time", b"last_modified_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_connection_arn", b"_connection_arn", "_connection_state", b"_connection_state", "_creation_time", b"_creation_time", "_last_authorized_time", b"_last_authorized_time", "_last_modified_time", b"_last_modified_time", "connection_arn", b"connection_arn", "connection_state", b"connection_state", "creation_time", b"creation_time", "last_authorized_time", b"last_authorized_time", "last_modified_time", b"last_modified_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__connection_arn: _TypeAlias = _typing.Literal["connection_arn"]  # noqa: Y015
+    _WhichOneofArgType__connection_arn: _TypeAlias = _typing.Literal["_connection_arn", b"_connection_arn"]  # noqa: Y015
+    _WhichOneofReturnType__connection_state: _TypeAlias = _typing.Literal["connection_state"]  # noqa: Y015
+    _WhichOneofArgType__connection_state: _TypeAlias = _typing.Literal["_connection_state", b"_connection_state"]  # noqa: Y015
+    _WhichOneofReturnType__creation_time: _TypeAlias = _typing.Literal["creation_time"]  # noqa: Y015
+    _WhichOneofArgType__creation_time: _TypeAlias = _typing.Literal["_creation_time", b"_creation_time"]  # noqa: Y015
+    _WhichOneofReturnType__last_authorized_time: _TypeAlias = _typing.Literal["last_authorized_time"]  # noqa: Y015
+    _WhichOneofArgType__last_authorized_time: _TypeAlias = _typing.Literal["_last_authorized_time", b"_last_authorized_time"]  # noqa: Y015
+    _WhichOneofReturnType__last_modified_time: _TypeAlias = _typing.Literal["last_modified_time"]  # noqa: Y015
+    _WhichOneofArgType__last_modified_time: _TypeAlias = _typing.Literal["_last_modified_time", b"_last_modified_time"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__connection_arn) -> _WhichOneofReturnType__connection_arn | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__connection_state) -> _WhichOneofReturnType__connection_state | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__creation_time) -> _WhichOneofReturnType__creation_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__last_authorized_time) -> _WhichOneofReturnType__last_authorized_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__last_modified_time) -> _WhichOneofReturnType__last_modified_time | None: ...
+
+Global___DeleteConnectionResponse: _TypeAlias = DeleteConnectionResponse  # noqa: Y015
+
+@_typing.final
+class ListConnectionsRequest(_message.Message):
+    """Which connections to list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_PREFIX_FIELD_NUMBER: _builtins.int
+    CONNECTION_STATE_FIELD_NUMBER: _builtins.int
+    NEXT_TOKEN_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    name_prefix: _builtins.str
+    """Only those whose names begin so."""
+    connection_state: _builtins.str
+    """Only those in this state."""
+    next_token: _builtins.str
+    """Opaque position of a page. In a request: the `next_token` of the answer before, with all other
+    members repeated; absent for the first page. In an answer: absent on the last page.
+    """
+    limit: _builtins.int
+    """Largest number of entries in one page. Range 1 to 100, default 100."""
+    def __init__(
+        self,
+        *,
+        name_prefix: _builtins.str | None = ...,
+        connection_state: _builtins.str | None = ...,
+        next_token: _builtins.str | None = ...,
+        limit: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_connection_state", b"_connection_state", "_limit", b"_limit", "_name_prefix", b"_name_prefix", "_next_token", b"_next_token", "connection_state", b"connection_state", "limit", b"limit", "name_prefix", b"name_prefix", "next_token", b"next_token"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_connection_state", b"_connection_state", "_limit", b"_limit", "_name_prefix", b"_name_prefix", "_next_token", b"_next_token", "connection_state", b"connection_state", "limit", b"limit", "name_prefix", b"name_prefix", "next_token", b"next_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__connection_state: _TypeAlias = _typing.Literal["connection_state"]  # noqa: Y015
+    _WhichOneofArgType__connection_state: _TypeAlias = _typing.Literal["_connection_state", b"_connection_state"]  # noqa: Y015
+    _WhichOneofReturnType__limit: _TypeAlias = _typing.Literal["limit"]  # noqa: Y015
+    _WhichOneofArgType__limit: _TypeAlias = _typing.Literal["_limit", b"_limit"]  # noqa: Y015
+    _WhichOneofReturnType__name_prefix: _TypeAlias = _typing.Literal["name_prefix"]  # noqa: Y015
+    _WhichOneofArgType__name_prefix: _TypeAlias = _typing.Literal["_name_prefix", b"_name_prefix"]  # noqa: Y015
+    _WhichOneofReturnType__next_token: _TypeAlias = _typing.Literal["next_token"]  # noqa: Y015
+    _WhichOneofArgType__next_token: _TypeAlias = _typing.Literal["_next_token", b"_next_token"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__connection_state) -> _WhichOneofReturnType__connection_state | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__limit) -> _WhichOneofReturnType__limit | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name_prefix) -> _WhichOneofReturnType__name_prefix | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__next_token) -> _WhichOneofReturnType__next_token | None: ...
+
+Global___ListConnectionsRequest: _TypeAlias = ListConnectionsRequest  # noqa: Y015
+
+@_typing.final
+class ListConnectionsResponse(_message.Message):
+    """A page of connections."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONNECTIONS_FIELD_NUMBER: _builtins.int
+    NEXT_TOKEN_FIELD_NUMBER: _builtins.int
+    next_token: _builtins.str
+    """Opaque position of a page. In a request: the `next_token` of the answer before, with all other
+    members repeated; absent for the first page. In an answer: absent on the last page.
+    """
+    @_builtins.property
+    def connections(self) -> _containers.RepeatedCompositeFieldContainer[Global___Connection]:
+        """The connections, in order of their names."""
+
+    def __init__(
+        self,
+        *,
+        connections: _abc.Iterable[Global___Connection] | None = ...,
+        next_token: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_next_token", b"_next_token", "next_token", b"next_token"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_next_token", b"_next_token", "connections", b"connections", "next_token", b"next_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__next_token: _TypeAlias = _typing.Literal["next_token"]  # noqa: Y015
+    _WhichOneofArgType__next_token: _TypeAlias = _typing.Literal["_next_token", b"_next_token"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__next_token) -> _WhichOneofReturnType__next_token | None: ...
+
+Global___ListConnectionsResponse: _TypeAlias = ListConnectionsResponse  # noqa: Y015
+
+@_typing.final
+class Connection(_message.Message):
+    """A connection in a listing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONNECTION_ARN_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    CONNECTION_STATE_FIELD_NUMBER: _builtins.int
+    STATE_REASON_FIELD_NUMBER: _builtins.int
+    AUTHORIZATION_TYPE_FIELD_NUMBER: _builtins.int
+    CREATION_TIME_FIELD_NUMBER: _builtins.int
+    LAST_MODIFIED_TIME_FIELD_NUMBER: _builtins.int
+    LAST_AUTHORIZED_TIME_FIELD_NUMBER: _builtins.int
+    connection_arn: _builtins.str
+    """Always set. ARN of the connection."""
+    name: _builtins.str
+    """Always set. Name of the connection."""
+    connection_state: _builtins.str
+    """Always set. AUTHORIZED, or DEAUTHORIZED after its secrets were forgotten."""
+    state_reason: _builtins.str
+    """Why it is in this state, where there is more to say."""
+    authorization_type: _builtins.str
+    """Always set. BASIC, OAUTH_CLIENT_CREDENTIALS or API_KEY."""
+    creation_time: _builtins.float
+    """Always set. When it was created."""
+    last_modified_time: _builtins.float
+    """Always set. When it was last changed."""
+    last_authorized_time: _builtins.float
+    """Always set. When its secrets were last set."""
+    def __init__(
+        self,
+        *,
+        connection_arn: _builtins.str | None = ...,
+        name: _builtins.str | None = ...,
+        connection_state: _builtins.str | None = ...,
+        state_reason: _builtins.str | None = ...,
+        authorization_type: _builtins.str | None = ...,
+        creation_time: _builtins.float | None = ...,
+        last_modified_time: _builtins.float | None = ...,
+        last_authorized_time: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_authorization_type", b"_authorization_type", "_connection_arn", b"_connection_arn", "_connection_state", b"_connection_state", "_creation_time", b"_creation_time", "_last_authorized_time", b"_last_authorized_time", "_last_modified_time", b"_last_modified_time", "_name", b"_name", "_state_reason", b"_state_reason", "authorization_type", b"authorization_type", "connection_arn", b"connection_arn", "connection_state", b"connection_state", "creation_time", b"creation_time", "last_authorized_time", b"last_authorized_time", "last_modified_time", b"last_modified_time", "name", b"name", "state_reason", b"state_reason"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_authorization_type", b"_authorization_type", "_connection_arn", b"_connection_arn", "_connection_state", b"_connection_state", "_creation_time", b"_creation_time", "_last_authorized_time", b"_last_authorized_time", "_last_modified_time", b"_last_modified_time", "_name", b"_name", "_state_reason", b"_state_reason", "authorization_type", b"authorization_type", "connection_arn", b"connection_arn", "connection_state", b"connection_state", "creation_time", b"creation_time", "last_authorized_time", b"last_authorized_time", "last_modified_time", b"last_modified_time", "name", b"name", "state_reason", b"state_reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__authorization_type: _TypeAlias = _typing.Literal["authorization_type"]  # noqa: Y015
+    _WhichOneofArgType__authorization_type: _TypeAlias = _typing.Literal["_authorization_type", b"_authorization_type"]  # noqa: Y015
+    _WhichOneofReturnType__connection_arn: _TypeAlias = _typing.Literal["connection_arn"]  # noqa: Y015
+    _WhichOneofArgType__connection_arn: _TypeAlias = _typing.Literal["_connection_arn", b"_connection_arn"]  # noqa: Y015
+    _WhichOneofReturnType__connection_state: _TypeAlias = _typing.Literal["connection_state"]  # noqa: Y015
+    _WhichOneofArgType__connection_state: _TypeAlias = _typing.Literal["_connection_state", b"_connection_state"]  # noqa: Y015
+    _WhichOneofReturnType__creation_time: _TypeAlias = _typing.Literal["creation_time"]  # noqa: Y015
+    _WhichOneofArgType__creation_time: _TypeAlias = _typing.Literal["_creation_time", b"_creation_time"]  # noqa: Y015
+    _WhichOneofReturnType__last_authorized_time: _TypeAlias = _typing.Literal["last_authorized_time"]  # noqa: Y015
+    _WhichOneofArgType__last_authorized_time: _TypeAlias = _typing.Literal["_last_authorized_time", b"_last_authorized_time"]  # noqa: Y015
+    _WhichOneofReturnType__last_modified_time: _TypeAlias = _typing.Literal["last_modified_time"]  # noqa: Y015
+    _WhichOneofArgType__last_modified_time: _TypeAlias = _typing.Literal["_last_modified_time", b"_last_modified_time"]  # noqa: Y015
+    _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
+    _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    _WhichOneofReturnType__state_reason: _TypeAlias = _typing.Literal["state_reason"]  # noqa: Y015
+    _WhichOneofArgType__state_reason: _TypeAlias = _typing.Literal["_state_reason", b"_state_reason"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__authorization_type) -> _WhichOneofReturnType__authorization_type | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__connection_arn) -> _WhichOneofReturnType__connection_arn | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__connection_state) -> _WhichOneofReturnType__connection_state | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__creation_time) -> _WhichOneofReturnType__creation_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__last_authorized_time) -> _WhichOneofReturnType__last_authorized_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__last_modified_time) -> _WhichOneofReturnType__last_modified_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__state_reason) -> _WhichOneofReturnType__state_reason | None: ...
+
+Global___Connection: _TypeAlias = Connection  # noqa: Y015
+
+@_typing.final
+class CreateApiDestinationRequest(_message.Message):
+    """The API destination to create."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    CONNECTION_ARN_FIELD_NUMBER: _builtins.int
+    INVOCATION_ENDPOINT_FIELD_NUMBER: _builtins.int
+    HTTP_METHOD_FIELD_NUMBER: _builtins.int
+    INVOCATION_RATE_LIMIT_PER_SECOND_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Required. Name: 1 to 64 letters, digits, `.`, `-` and `_`."""
+    description: _builtins.str
+    """What it is for, at most 512 characters."""
+    connection_arn: _builtins.str
+    """Required. ARN of the connection that authorises calls."""
+    invocation_endpoint: _builtins.str
+    """Required. URL that is called, `http` or `https`. A `*` stands for a value of
+    `path_parameter_values`.
+    """
+    http_method: _builtins.str
+    """Required. POST, GET, HEAD, OPTIONS, PUT, PATCH or DELETE."""
+    invocation_rate_limit_per_second: _builtins.int
+    """Most calls in a second, default 300."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str | None = ...,
+        description: _builtins.str | None = ...,
+        connection_arn: _builtins.str | None = ...,
+        invocation_endpoint: _builtins.str | None = ...,
+        http_method: _builtins.str | None = ...,
+        invocation_rate_limit_per_second: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_connection_arn", b"_connection_arn", "_description", b"_description", "_http_method", b"_http_method", "_invocation_endpoint", b"_invocation_endpoint", "_invocation_rate_limit_per_second", b"_invocation_rate_limit_per_second", "_name", b"_name", "connection_arn", b"connection_arn", "description", b"description", "http_method", b"http_method", "invocation_endpoint", b"invocation_endpoint", "invocation_rate_limit_per_second", b"invocation_rate_limit_per_second", "name", b"name"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_connection_arn", b"_connection_arn", "_description", b"_description", "_http_method", b"_http_method", "_invocation_endpoint", b"_invocation_endpoint", "_invocation_rate_limit_per_second", b"_invocation_rate_limit_per_second", "_name", b"_name", "connection_arn", b"connection_arn", "description", b"description", "http_method", b"http_method", "invocation_endpoint", b"invocation_endpoint", "invocation_rate_limit_per_second", b"invocation_rate_limit_per_second", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__connection_arn: _TypeAlias = _typing.Literal["connection_arn"]  # noqa: Y015
+    _WhichOneofArgType__connection_arn: _TypeAlias = _typing.Literal["_connection_arn", b"_connection_arn"]  # noqa: Y015
+    _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
+    _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
+    _WhichOneofReturnType__http_method: _TypeAlias = _typing.Literal["http_method"]  # noqa: Y015
+    _WhichOneofArgType__http_method: _TypeAlias = _typing.Literal["_http_method", b"_http_method"]  # noqa: Y015
+    _WhichOneofReturnType__invocation_endpoint: _TypeAlias = _typing.Literal["invocation_endpoint"]  # noqa: Y015
+    _WhichOneofArgType__invocation_endpoint: _TypeAlias = _typing.Literal["_invocation_endpoint", b"_invocation_endpoint"]  # noqa: Y015
+    _WhichOneofReturnType__invocation_rate_limit_per_second: _TypeAlias = _typing.Literal["invocation_rate_limit_per_second"]  # noqa: Y015
+    _WhichOneofArgType__invocation_rate_limit_per_second: _TypeAlias = _typing.Literal["_invocation_rate_limit_per_second", b"_invocation_rate_limit_per_second"]  # noqa: Y015
+    _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
+    _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__connection_arn) -> _WhichOneofReturnType__connection_arn | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__description) -> _WhichOneofReturnType__description | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__http_method) -> _WhichOneofReturnType__http_method | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__invocation_endpoint) -> _WhichOneofReturnType__invocation_endpoint | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__invocation_rate_limit_per_second) -> _WhichOneofReturnType__invocation_rate_limit_per_second | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+
+Global___CreateApiDestinationRequest: _TypeAlias = CreateApiDestinationRequest  # noqa: Y015
+
+@_typing.final
+class CreateApiDestinationResponse(_message.Message):
+    """The API destination that was created."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    API_DESTINATION_ARN_FIELD_NUMBER: _builtins.int
+    API_DESTINATION_STATE_FIELD_NUMBER: _builtins.int
+    CREATION_TIME_FIELD_NUMBER: _builtins.int
+    LAST_MODIFIED_TIME_FIELD_NUMBER: _builtins.int
+    api_destination_arn: _builtins.str
+    """Always set. ARN of the API destination."""
+    api_destination_state: _builtins.str
+    """Always set. ACTIVE; INACTIVE after its endpoint answered that it is gone for good (410)."""
+    creation_time: _builtins.float
+    """Always set. When it was created."""
+    last_modified_time: _builtins.float
+    """Always set. When it was last changed."""
+    def __init__(
+        self,
+        *,
+        api_destination_arn: _builtins.str | None = ...,
+        api_destination_state: _builtins.str | None = ...,
+        creation_time: _builtins.float | None = ...,
+        last_modified_time: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_api_destination_arn", b"_api_destination_arn", "_api_destination_state", b"_api_destination_state", "_creation_time", b"_creation_time", "_last_modified_time", b"_last_modified_time", "api_destination_arn", b"api_destination_arn", "api_destination_state", b"api_destination_state", "creation_time", b"creation_time", "last_modified_time", b"last_modified_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_api_destination_arn", b"_api_destination_arn", "_api_destination_state", b"_api_destination_state", "_creation_time", b"_creation_time", "_last_modified_time", b"_last_modified_time", "api_destination_arn", b"api_destination_arn", "api_destination_state", b"api_destination_state", "creation_time", b"creation_time", "last_modified_time", b"last_modified_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__api_destination_arn: _TypeAlias = _typing.Literal["api_destination_arn"]  # noqa: Y015
+    _WhichOneofArgType__api_destination_arn: _TypeAlias = _typing.Literal["_api_destination_arn", b"_api_destination_arn"]  # noqa: Y015
+    _WhichOneofReturnType__api_destination_state: _TypeAlias = _typing.Literal["api_destination_state"]  # noqa: Y015
+    _WhichOneofArgType__api_destination_state: _TypeAlias = _typing.Literal["_api_destination_state", b"_api_destination_state"]  # noqa: Y015
+    _WhichOneofReturnType__creation_time: _TypeAlias = _typing.Literal["creation_time"]  # noqa: Y015
+    _WhichOneofArgType__creation_time: _TypeAlias = _typing.Literal["_creation_time", b"_creation_time"]  # noqa: Y015
+    _WhichOneofReturnType__last_modified_time: _TypeAlias = _typing.Literal["last_modified_time"]  # noqa: Y015
+    _WhichOneofArgType__last_modified_time: _TypeAlias = _typing.Literal["_last_modified_time", b"_last_modified_time"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__api_destination_arn) -> _WhichOneofReturnType__api_destination_arn | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__api_destination_state) -> _WhichOneofReturnType__api_destination_state | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__creation_time) -> _WhichOneofReturnType__creation_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__last_modified_time) -> _WhichOneofReturnType__last_modified_time | None: ...
+
+Global___CreateApiDestinationResponse: _TypeAlias = CreateApiDestinationResponse  # noqa: Y015
+
+@_typing.final
+class DescribeApiDestinationRequest(_message.Message):
+    """The API destination to describe."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Required. Its name."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "name", b"name"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
+    _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+
+Global___DescribeApiDestinationRequest: _TypeAlias = DescribeApiDestinationRequest  # noqa: Y015
+
+@_typing.final
+class DescribeApiDestinationResponse(_message.Message):
+    """An API destination as it stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    API_DESTINATION_ARN_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    API_DESTINATION_STATE_FIELD_NUMBER: _builtins.int
+    CONNECTION_ARN_FIELD_NUMBER: _builtins.int
+    INVOCATION_ENDPOINT_FIELD_NUMBER: _builtins.int
+    HTTP_METHOD_FIELD_NUMBER: _builtins.int
+    INVOCATION_RATE_LIMIT_PER_SECOND_FIELD_NUMBER: _builtins.int
+    CREATION_TIME_FIELD_NUMBER: _builtins.int
+    LAST_MODIFIED_TIME_FIELD_NUMBER: _builtins.int
+    api_destination_arn: _builtins.str
+    """Always set. ARN of the API destination."""
+    name: _builtins.str
+    """Always set. Name."""
+    description: _builtins.str
+    """What it is for, at most 512 characters."""
+    api_destination_state: _builtins.str
+    """Always set. ACTIVE; INACTIVE after its endpoint answered that it is gone for good (410)."""
+    connection_arn: _builtins.str
+    """Always set. ARN of the connection."""
+    invocation_endpoint: _builtins.str
+    """URL that is called, `http` or `https`. A `*` stands for a value of `path_parameter_values`."""
+    http_method: _builtins.str
+    """POST, GET, HEAD, OPTIONS, PUT, PATCH or DELETE."""
+    invocation_rate_limit_per_second: _builtins.int
+    """Most calls in a second, default 300."""
+    creation_time: _builtins.float
+    """Always set. When it was created."""
+    last_modified_time: _builtins.float
+    """Always set. When it was last changed."""
+    def __init__(
+        self,
+        *,
+        api_destination_arn: _builtins.str | None = ...,
+        name: _builtins.str | None = ...,
+        description: _builtins.str | None = ...,
+        api_destination_state: _builtins.str | None = ...,
+        connection_arn: _builtins.str | None = ...,
+        invocation_endpoint: _builtins.str | None = ...,
+        http_method: _builtins.str | None = ...,
+        invocation_rate_limit_per_second: _builtins.int | None = ...,
+        creation_time: _builtins.float | None = ...,
+        last_modified_time: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_api_destination_arn", b"_api_destination_arn", "_api_destination_state", b"_api_destination_state", "_connection_arn", b"_connection_arn", "_creation_time", b"_creation_time", "_description", b"_description", "_http_method", b"_http_method", "_invocation_endpoint", b"_invocation_endpoint", "_invocation_rate_limit_per_second", b"_invocation_rate_limit_per_second", "_last_modified_time", b"_last_modified_time", "_name", b"_name", "api_destination_arn", b"api_destination_arn", "api_destination_state", b"api_destination_state", "connection_arn", b"connection_arn", "creation_time", b"creation_time", "description", b"description", "http_method", b"http_method", "invocation_endpoint", b"invocation_endpoint", "invocation_rate_limit_per_second", b"invocation_rate_limit_per_second", "last_modified_time", b"last_modified_time", "name", b"name"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_api_destination_arn", b"_api_destination_arn", "_api_destination_state", b"_api_destination_state", "_connection_arn", b"_connection_arn", "_creation_time", b"_creation_time", "_description", b"_description", "_http_method", b"_http_method", "_invocation_endpoint", b"_invocation_endpoint", "_invocation_rate_limit_per_second", b"_invocation_rate_limit_per_second", "_last_modified_time", b"_last_modified_time", "_name", b"_name", "api_destination_arn", b"api_destination_arn", "api_destination_state", b"api_destination_state", "connection_arn", b"connection_arn", "creation_time", b"creation_time", "description", b"description", "http_method", b"http_method", "invocation_endpoint", b"invocation_endpoint", "invocation_rate_limit_per_second", b"invocation_rate_limit_per_second", "last_modified_time", b"last_modified_time", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__api_destination_arn: _TypeAlias = _typing.Literal["api_destination_arn"]  # noqa: Y015
+    _WhichOneofArgType__api_destination_arn: _TypeAlias = _typing.Literal["_api_destination_arn", b"_api_destination_arn"]  # noqa: Y015
+    _WhichOneofReturnType__api_destination_state: _TypeAlias = _typing.Literal["api_destination_state"]  # noqa: Y015
+    _WhichOneofArgType__api_destination_state: _TypeAlias = _typing.Literal["_api_destination_state", b"_api_destination_state"]  # noqa: Y015
+    _WhichOneofReturnType__connection_arn: _TypeAlias = _typing.Literal["connection_arn"]  # noqa: Y015
+    _WhichOneofArgType__connection_arn: _TypeAlias = _typing.Literal["_connection_arn", b"_connection_arn"]  # noqa: Y015
+    _WhichOneofReturnType__creation_time: _TypeAlias = _typing.Literal["creation_time"]  # noqa: Y015
+    _WhichOneofArgType__creation_time: _TypeAlias = _typing.Literal["_creation_time", b"_creation_time"]  # noqa: Y015
+    _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
+    _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
+    _WhichOneofReturnType__http_method: _TypeAlias = _typing.Literal["http_method"]  # noqa: Y015
+    _WhichOneofArgType__http_method: _TypeAlias = _typing.Literal["_http_method", b"_http_method"]  # noqa: Y015
+    _WhichOneofReturnType__invocation_endpoint: _TypeAlias = _typing.Literal["invocation_endpoint"]  # noqa: Y015
+    _WhichOneofArgType__invocation_endpoint: _TypeAlias = _typing.Literal["_invocation_endpoint", b"_invocation_endpoint"]  # noqa: Y015
+    _WhichOneofReturnType__invocation_rate_limit_per_second: _TypeAlias = _typing.Literal["invocation_rate_limit_per_second"]  # noqa: Y015
+    _WhichOneofArgType__invocation_rate_limit_per_second: _TypeAlias = _typing.Literal["_invocation_rate_limit_per_second", b"_invocation_rate_limit_per_second"]  # noqa: Y015
+    _WhichOneofReturnType__last_modified_time: _TypeAlias = _typing.Literal["last_modified_time"]  # noqa: Y015
+    _WhichOneofArgType__last_modified_time: _TypeAlias = _typing.Literal["_last_modified_time", b"_last_modified_time"]  # noqa: Y015
+    _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
+    _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__api_destination_arn) -> _WhichOneofReturnType__api_destination_arn | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__api_destination_state) -> _WhichOneofReturnType__api_destination_state | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__connection_arn) -> _WhichOneofReturnType__connection_arn | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__creation_time) -> _WhichOneofReturnType__creation_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__description) -> _WhichOneofReturnType__description | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__http_method) -> _WhichOneofReturnType__http_method | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__invocation_endpoint) -> _WhichOneofReturnType__invocation_endpoint | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__invocation_rate_limit_per_second) -> _WhichOneofReturnType__invocation_rate_limit_per_second | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__last_modified_time) -> _WhichOneofReturnType__last_modified_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+
+Global___DescribeApiDestinationResponse: _TypeAlias = DescribeApiDestinationResponse  # noqa: Y015
+
+@_typing.final
+class UpdateApiDestinationRequest(_message.Message):
+    """Changes to an API destination."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    CONNECTION_ARN_FIELD_NUMBER: _builtins.int
+    INVOCATION_ENDPOINT_FIELD_NUMBER: _builtins.int
+    HTTP_METHOD_FIELD_NUMBER: _builtins.int
+    INVOCATION_RATE_LIMIT_PER_SECOND_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Required. Its name."""
+    description: _builtins.str
+    """What it is for, at most 512 characters."""
+    connection_arn: _builtins.str
+    """ARN of the connection that authorises calls."""
+    invocation_endpoint: _builtins.str
+    """URL that is called, `http` or `https`. A `*` stands for a value of `path_parameter_values`."""
+    http_method: _builtins.str
+    """POST, GET, HEAD, OPTIONS, PUT, PATCH or DELETE."""
+    invocation_rate_limit_per_second: _builtins.int
+    """Most calls in a second, default 300."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str | None = ...,
+        description: _builtins.str | None = ...,
+        connection_arn: _builtins.str | None = ...,
+        invocation_endpoint: _builtins.str | None = ...,
+        http_method: _builtins.str | None = ...,
+        invocation_rate_limit_per_second: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_connection_arn", b"_connection_arn", "_description", b"_description", "_http_method", b"_http_method", "_invocation_endpoint", b"_invocation_endpoint", "_invocation_rate_limit_per_second", b"_invocation_rate_limit_per_second", "_name", b"_name", "connection_arn", b"connection_arn", "description", b"description", "http_method", b"http_method", "invocation_endpoint", b"invocation_endpoint", "invocation_rate_limit_per_second", b"invocation_rate_limit_per_second", "name", b"name"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_connection_arn", b"_connection_arn", "_description", b"_description", "_http_method", b"_http_method", "_invocation_endpoint", b"_invocation_endpoint", "_invocation_rate_limit_per_second", b"_invocation_rate_limit_per_second", "_name", b"_name", "connection_arn", b"connection_arn", "description", b"description", "http_method", b"http_method", "invocation_endpoint", b"invocation_endpoint", "invocation_rate_limit_per_second", b"invocation_rate_limit_per_second", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__connection_arn: _TypeAlias = _typing.Literal["connection_arn"]  # noqa: Y015
+    _WhichOneofArgType__connection_arn: _TypeAlias = _typing.Literal["_connection_arn", b"_connection_arn"]  # noqa: Y015
+    _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
+    _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
+    _WhichOneofReturnType__http_method: _TypeAlias = _typing.Literal["http_method"]  # noqa: Y015
+    _WhichOneofArgType__http_method: _TypeAlias = _typing.Literal["_http_method", b"_http_method"]  # noqa: Y015
+    _WhichOneofReturnType__invocation_endpoint: _TypeAlias = _typing.Literal["invocation_endpoint"]  # noqa: Y015
+    _WhichOneofArgType__invocation_endpoint: _TypeAlias = _typing.Literal["_invocation_endpoint", b"_invocation_endpoint"]  # noqa: Y015
+    _WhichOneofReturnType__invocation_rate_limit_per_second: _TypeAlias = _typing.Literal["invocation_rate_limit_per_second"]  # noqa: Y015
+    _WhichOneofArgType__invocation_rate_limit_per_second: _TypeAlias = _typing.Literal["_invocation_rate_limit_per_second", b"_invocation_rate_limit_per_second"]  # noqa: Y015
+    _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
+    _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__connection_arn) -> _WhichOneofReturnType__connection_arn | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__description) -> _WhichOneofReturnType__description | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__http_method) -> _WhichOneofReturnType__http_method | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__invocation_endpoint) -> _WhichOneofReturnType__invocation_endpoint | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__invocation_rate_limit_per_second) -> _WhichOneofReturnType__invocation_rate_limit_per_second | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+
+Global___UpdateApiDestinationRequest: _TypeAlias = UpdateApiDestinationRequest  # noqa: Y015
+
+@_typing.final
+class UpdateApiDestinationResponse(_message.Message):
+    """The API destination as it stands now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    API_DESTINATION_ARN_FIELD_NUMBER: _builtins.int
+    API_DESTINATION_STATE_FIELD_NUMBER: _builtins.int
+    CREATION_TIME_FIELD_NUMBER: _builtins.int
+    LAST_MODIFIED_TIME_FIELD_NUMBER: _builtins.int
+    api_destination_arn: _builtins.str
+    """Always set. ARN of the API destination."""
+    api_destination_state: _builtins.str
+    """Always set. ACTIVE; INACTIVE after its endpoint answered that it is gone for good (410)."""
+    creation_time: _builtins.float
+    """Always set. When it was created."""
+    last_modified_time: _builtins.float
+    """Always set. When it was last changed."""
+    def __init__(
+        self,
+        *,
+        api_destination_arn: _builtins.str | None = ...,
+        api_destination_state: _builtins.str | None = ...,
+        creation_time: _builtins.float | None = ...,
+        last_modified_time: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_api_destination_arn", b"_api_destination_arn", "_api_destination_state", b"_api_destination_state", "_creation_time", b"_creation_time", "_last_modified_time", b"_last_modified_time", "api_destination_arn", b"api_destination_arn", "api_destination_state", b"api_destination_state", "creation_time", b"creation_time", "last_modified_time", b"last_modified_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_api_destination_arn", b"_api_destination_arn", "_api_destination_state", b"_api_destination_state", "_creation_time", b"_creation_time", "_last_modified_time", b"_last_modified_time", "api_destination_arn", b"api_destination_arn", "api_destination_state", b"api_destination_state", "creation_time", b"creation_time", "last_modified_time", b"last_modified_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__api_destination_arn: _TypeAlias = _typing.Literal["api_destination_arn"]  # noqa: Y015
+    _WhichOneofArgType__api_destination_arn: _TypeAlias = _typing.Literal["_api_destination_arn", b"_api_destination_arn"]  # noqa: Y015
+    _WhichOneofReturnType__api_destination_state: _TypeAlias = _typing.Literal["api_destination_state"]  # noqa: Y015
+    _WhichOneofArgType__api_destination_state: _TypeAlias = _typing.Literal["_api_destination_state", b"_api_destination_state"]  # noqa: Y015
+    _WhichOneofReturnType__creation_time: _TypeAlias = _typing.Literal["creation_time"]  # noqa: Y015
+    _WhichOneofArgType__creation_time: _TypeAlias = _typing.Literal["_creation_time", b"_creation_time"]  # noqa: Y015
+    _WhichOneofReturnType__last_modified_time: _TypeAlias = _typing.Literal["last_modified_time"]  # noqa: Y015
+    _WhichOneofArgType__last_modified_time: _TypeAlias = _typing.Literal["_last_modified_time", b"_last_modified_time"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__api_destination_arn) -> _WhichOneofReturnType__api_destination_arn | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__api_destination_state) -> _WhichOneofReturnType__api_destination_state | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__creation_time) -> _WhichOneofReturnType__creation_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__last_modified_time) -> _WhichOneofReturnType__last_modified_time | None: ...
+
+Global___UpdateApiDestinationResponse: _TypeAlias = UpdateApiDestinationResponse  # noqa: Y015
+
+@_typing.final
+class DeleteApiDestinationRequest(_message.Message):
+    """The API destination to delete."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Required. Its name."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "name", b"name"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
+    _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+
+Global___DeleteApiDestinationRequest: _TypeAlias = DeleteApiDestinationRequest  # noqa: Y015
+
+@_typing.final
+class DeleteApiDestinationResponse(_message.Message):
+    """Nothing beyond success: the API destination is gone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteApiDestinationResponse: _TypeAlias = DeleteApiDestinationResponse  # noqa: Y015
+
+@_typing.final
+class ListApiDestinationsRequest(_message.Message):
+    """Which API destinations to list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_PREFIX_FIELD_NUMBER: _builtins.int
+    CONNECTION_ARN_FIELD_NUMBER: _builtins.int
+    NEXT_TOKEN_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    name_prefix: _builtins.str
+    """Only those whose names begin so."""
+    connection_arn: _builtins.str
+    """Only those with this connection."""
+    next_token: _builtins.str
+    """Opaque position of a page. In a request: the `next_token` of the answer before, with all other
+    members repeated; absent for the first page. In an answer: absent on the last page.
+    """
+    limit: _builtins.int
+    """Largest number of entries in one page. Range 1 to 100, default 100."""
+    def __init__(
+        self,
+        *,
+        name_prefix: _builtins.str | None = ...,
+        connection_arn: _builtins.str | None = ...,
+        next_token: _builtins.str | None = ...,
+        limit: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_connection_arn", b"_connection_arn", "_limit", b"_limit", "_name_prefix", b"_name_prefix", "_next_token", b"_next_token", "connection_arn", b"connection_arn", "limit", b"limit", "name_prefix", b"name_prefix", "next_token", b"next_token"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_connection_arn", b"_connection_arn", "_limit", b"_limit", "_name_prefix", b"_name_prefix", "_next_token", b"_next_token", "connection_arn", b"connection_arn", "limit", b"limit", "name_prefix", b"name_prefix", "next_token", b"next_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__connection_arn: _TypeAlias = _typing.Literal["connection_arn"]  # noqa: Y015
+    _WhichOneofArgType__connection_arn: _TypeAlias = _typing.Literal["_connection_arn", b"_connection_arn"]  # noqa: Y015
+    _WhichOneofReturnType__limit: _TypeAlias = _typing.Literal["limit"]  # noqa: Y015
+    _WhichOneofArgType__limit: _TypeAlias = _typing.Literal["_limit", b"_limit"]  # noqa: Y015
+    _WhichOneofReturnType__name_prefix: _TypeAlias = _typing.Literal["name_prefix"]  # noqa: Y015
+    _WhichOneofArgType__name_prefix: _TypeAlias = _typing.Literal["_name_prefix", b"_name_prefix"]  # noqa: Y015
+    _WhichOneofReturnType__next_token: _TypeAlias = _typing.Literal["next_token"]  # noqa: Y015
+    _WhichOneofArgType__next_token: _TypeAlias = _typing.Literal["_next_token", b"_next_token"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__connection_arn) -> _WhichOneofReturnType__connection_arn | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__limit) -> _WhichOneofReturnType__limit | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name_prefix) -> _WhichOneofReturnType__name_prefix | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__next_token) -> _WhichOneofReturnType__next_token | None: ...
+
+Global___ListApiDestinationsRequest: _TypeAlias = ListApiDestinationsRequest  # noqa: Y015
+
+@_typing.final
+class ListApiDestinationsResponse(_message.Message):
+    """A page of API destinations."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    API_DESTINATIONS_FIELD_NUMBER: _builtins.int
+    NEXT_TOKEN_FIELD_NUMBER: _builtins.int
+    next_token: _builtins.str
+    """Opaque position of a page. In a request: the `next_token` of the answer before, with all other
+    members repeated; absent for the first page. In an answer: absent on the last page.
+    """
+    @_builtins.property
+    def api_destinations(self) -> _containers.RepeatedCompositeFieldContainer[Global___ApiDestination]:
+        """The API destinations, in order of their names."""
+
+    def __init__(
+        self,
+        *,
+        api_destinations: _abc.Iterable[Global___ApiDestination] | None = ...,
+        next_token: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_next_token", b"_next_token", "next_token", b"next_token"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_next_token", b"_next_token", "api_destinations", b"api_destinations", "next_token", b"next_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__next_token: _TypeAlias = _typing.Literal["next_token"]  # noqa: Y015
+    _WhichOneofArgType__next_token: _TypeAlias = _typing.Literal["_next_token", b"_next_token"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__next_token) -> _WhichOneofReturnType__next_token | None: ...
+
+Global___ListApiDestinationsResponse: _TypeAlias = ListApiDestinationsResponse  # noqa: Y015
+
+@_typing.final
+class ApiDestination(_message.Message):
+    """An API destination in a listing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    API_DESTINATION_ARN_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    API_DESTINATION_STATE_FIELD_NUMBER: _builtins.int
+    CONNECTION_ARN_FIELD_NUMBER: _builtins.int
+    INVOCATION_ENDPOINT_FIELD_NUMBER: _builtins.int
+    HTTP_METHOD_FIELD_NUMBER: _builtins.int
+    INVOCATION_RATE_LIMIT_PER_SECOND_FIELD_NUMBER: _builtins.int
+    CREATION_TIME_FIELD_NUMBER: _builtins.int
+    LAST_MODIFIED_TIME_FIELD_NUMBER: _builtins.int
+    api_destination_arn: _builtins.str
+    """Always set. ARN of the API destination."""
+    name: _builtins.str
+    """Always set. Name."""
+    api_destination_state: _builtins.str
+    """Always set. ACTIVE; INACTIVE after its endpoint answered that it is gone for good (410)."""
+    connection_arn: _builtins.str
+    """Always set. ARN of the connection."""
+    invocation_endpoint: _builtins.str
+    """URL that is called, `http` or `https`. A `*` stands for a value of `path_parameter_values`."""
+    http_method: _builtins.str
+    """POST, GET, HEAD, OPTIONS, PUT, PATCH or DELETE."""
+    invocation_rate_limit_per_second: _builtins.int
+    """Most calls in a second, default 300."""
+    creation_time: _builtins.float
+    """Always set. When it was created."""
+    last_modified_time: _builtins.float
+    """Always set. When it was last changed."""
+    def __init__(
+        self,
+        *,
+        api_destination_arn: _builtins.str | None = ...,
+        name: _builtins.str | None = ...,
+        api_destination_state: _builtins.str | None = ...,
+        connection_arn: _builtins.str | None = ...,
+        invocation_endpoint: _builtins.str | None = ...,
+        http_method: _builtins.str | None = ...,
+        invocation_rate_limit_per_second: _builtins.int | None = ...,
+        creation_time: _builtins.float | None = ...,
+        last_modified_time: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_api_destination_arn", b"_api_destination_arn", "_api_destination_state", b"_api_destination_state", "_connection_arn", b"_connection_arn", "_creation_time", b"_creation_time", "_http_method", b"_http_method", "_invocation_endpoint", b"_invocation_endpoint", "_invocation_rate_limit_per_second", b"_invocation_rate_limit_per_second", "_last_modified_time", b"_last_modified_time", "_name", b"_name", "api_destination_arn", b"api_destination_arn", "api_destination_state", b"api_destination_state", "connection_arn", b"connection_arn", "creation_time", b"creation_time", "http_method", b"http_method", "invocation_endpoint", b"invocation_endpoint", "invocation_rate_limit_per_second", b"invocation_rate_limit_per_second", "last_modified_time", b"last_modified_time", "name", b"name"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_api_destination_arn", b"_api_destination_arn", "_api_destination_state", b"_api_destination_state", "_connection_arn", b"_connection_arn", "_creation_time", b"_creation_time", "_http_method", b"_http_method", "_invocation_endpoint", b"_invocation_endpoint", "_invocation_rate_limit_per_second", b"_invocation_rate_limit_per_second", "_last_modified_time", b"_last_modified_time", "_name", b"_name", "api_destination_arn", b"api_destination_arn", "api_destination_state", b"api_destination_state", "connection_arn", b"connection_arn", "creation_time", b"creation_time", "http_method", b"http_method", "invocation_endpoint", b"invocation_endpoint", "invocation_rate_limit_per_second", b"invocation_rate_limit_per_second", "last_modified_time", b"last_modified_time", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__api_destination_arn: _TypeAlias = _typing.Literal["api_destination_arn"]  # noqa: Y015
+    _WhichOneofArgType__api_destination_arn: _TypeAlias = _typing.Literal["_api_destination_arn", b"_api_destination_arn"]  # noqa: Y015
+    _WhichOneofReturnType__api_destination_state: _TypeAlias = _typing.Literal["api_destination_state"]  # noqa: Y015
+    _WhichOneofArgType__api_destination_state: _TypeAlias = _typing.Literal["_api_destination_state", b"_api_destination_state"]  # noqa: Y015
+    _WhichOneofReturnType__connection_arn: _TypeAlias = _typing.Literal["connection_arn"]  # noqa: Y015
+    _WhichOneofArgType__connection_arn: _TypeAlias = _typing.Literal["_connection_arn", b"_connection_arn"]  # noqa: Y015
+    _WhichOneofReturnType__creation_time: _TypeAlias = _typing.Literal["creation_time"]  # noqa: Y015
+    _WhichOneofArgType__creation_time: _TypeAlias = _typing.Literal["_creation_time", b"_creation_time"]  # noqa: Y015
+    _WhichOneofReturnType__http_method: _TypeAlias = _typing.Literal["http_method"]  # noqa: Y015
+    _WhichOneofArgType__http_method: _TypeAlias = _typing.Literal["_http_method", b"_http_method"]  # noqa: Y015
+    _WhichOneofReturnType__invocation_endpoint: _TypeAlias = _typing.Literal["invocation_endpoint"]  # noqa: Y015
+    _WhichOneofArgType__invocation_endpoint: _TypeAlias = _typing.Literal["_invocation_endpoint", b"_invocation_endpoint"]  # noqa: Y015
+    _WhichOneofReturnType__invocation_rate_limit_per_second: _TypeAlias = _typing.Literal["invocation_rate_limit_per_second"]  # noqa: Y015
+    _WhichOneofArgType__invocation_rate_limit_per_second: _TypeAlias = _typing.Literal["_invocation_rate_limit_per_second", b"_invocation_rate_limit_per_second"]  # noqa: Y015
+    _WhichOneofReturnType__last_modified_time: _TypeAlias = _typing.Literal["last_modified_time"]  # noqa: Y015
+    _WhichOneofArgType__last_modified_time: _TypeAlias = _typing.Literal["_last_modified_time", b"_last_modified_time"]  # noqa: Y015
+    _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
+    _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__api_destination_arn) -> _WhichOneofReturnType__api_destination_arn | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__api_destination_state) -> _WhichOneofReturnType__api_destination_state | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__connection_arn) -> _WhichOneofReturnType__connection_arn | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__creation_time) -> _WhichOneofReturnType__creation_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__http_method) -> _WhichOneofReturnType__http_method | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__invocation_endpoint) -> _WhichOneofReturnType__invocation_endpoint | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__invocation_rate_limit_per_second) -> _WhichOneofReturnType__invocation_rate_limit_per_second | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__last_modified_time) -> _WhichOneofReturnType__last_modified_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+
+Global___ApiDestination: _TypeAlias = ApiDestination  # noqa: Y015
+
+@_typing.final
+class CreateArchiveRequest(_message.Message):
+    """The archive to create."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ARCHIVE_NAME_FIELD_NUMBER: _builtins.int
+    EVENT_SOURCE_ARN_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    EVENT_PATTERN_FIELD_NUMBER: _builtins.int
+    RETENTION_DAYS_FIELD_NUMBER: _builtins.int
+    KMS_KEY_IDENTIFIER_FIELD_NUMBER: _builtins.int
+    archive_name: _builtins.str
+    """Required. Name of the archive: 1 to 48 letters, digits, `.`, `-` and `_`."""
+    event_source_arn: _builtins.str
+    """Required. ARN of the event bus whose events are kept."""
+    description: _builtins.str
+    """What it is for, at most 512 characters."""
+    event_pattern: _builtins.str
+    """Which events: a JSON object in EventBridge's pattern language, at most 4096 characters. Absent:
+    all.
+    """
+    retention_days: _builtins.int
+    """Days for which events are kept; 0, the default, for ever."""
+    kms_key_identifier: _builtins.str
+    """A key of AWS KMS. Refused."""
+    def __init__(
+        self,
+        *,
+        archive_name: _builtins.str | None = ...,
+        event_source_arn: _builtins.str | None = ...,
+        description: _builtins.str | None = ...,
+        event_pattern: _builtins.str | None = ...,
+        retention_days: _builtins.int | None = ...,
+        kms_key_identifier: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_archive_name", b"_archive_name", "_description", b"_description", "_event_pattern", b"_event_pattern", "_event_source_arn", b"_event_source_arn", "_kms_key_identifier", b"_kms_key_identifier", "_retention_days", b"_retention_days", "archive_name", b"archive_name", "description", b"description", "event_pattern", b"event_pattern", "event_source_arn", b"event_source_arn", "kms_key_identifier", b"kms_key_identifier", "retention_days", b"retention_days"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_archive_name", b"_archive_name", "_description", b"_description", "_event_pattern", b"_event_pattern", "_event_source_arn", b"_event_source_arn", "_kms_key_identifier", b"_kms_key_identifier", "_retention_days", b"_retention_days", "archive_name", b"archive_name", "description", b"description", "event_pattern", b"event_pattern", "event_source_arn", b"event_source_arn", "kms_key_identifier", b"kms_key_identifier", "retention_days", b"retention_days"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__archive_name: _TypeAlias = _typing.Literal["archive_name"]  # noqa: Y015
+    _WhichOneofArgType__archive_name: _TypeAlias = _typing.Literal["_archive_name", b"_archive_name"]  # noqa: Y015
+    _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
+    _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
+    _WhichOneofReturnType__event_pattern: _TypeAlias = _typing.Literal["event_pattern"]  # noqa: Y015
+    _WhichOneofArgType__event_pattern: _TypeAlias = _typing.Literal["_event_pattern", b"_event_pattern"]  # noqa: Y015
+    _WhichOneofReturnType__event_source_arn: _TypeAlias = _typing.Literal["event_source_arn"]  # noqa: Y015
+    _WhichOneofArgType__event_source_arn: _TypeAlias = _typing.Literal["_event_source_arn", b"_event_source_arn"]  # noqa: Y015
+    _WhichOneofReturnType__kms_key_identifier: _TypeAlias = _typing.Literal["kms_key_identifier"]  # noqa: Y015
+    _WhichOneofArgType__kms_key_identifier: _TypeAlias = _typing.Literal["_kms_key_identifier", b"_kms_key_identifier"]  # noqa: Y015
+    _WhichOneofReturnType__retention_days: _TypeAlias = _typing.Literal["retention_days"]  # noqa: Y015
+    _WhichOneofArgType__retention_days: _TypeAlias = _typing.Literal["_retention_days", b"_retention_days"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__archive_name) -> _WhichOneofReturnType__archive_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__description) -> _WhichOneofReturnType__description | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__event_pattern) -> _WhichOneofReturnType__event_pattern | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__event_source_arn) -> _WhichOneofReturnType__event_source_arn | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__kms_key_identifier) -> _WhichOneofReturnType__kms_key_identifier | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__retention_days) -> _WhichOneofReturnType__retention_days | None: ...
+
+Global___CreateArchiveRequest: _TypeAlias = CreateArchiveRequest  # noqa: Y015
+
+@_typing.final
+class CreateArchiveResponse(_message.Message):
+    """The archive that was created."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ARCHIVE_ARN_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    STATE_REASON_FIELD_NUMBER: _builtins.int
+    CREATION_TIME_FIELD_NUMBER: _builtins.int
+    archive_arn: _builtins.str
+    """Always set. ARN of the archive."""
+    state: _builtins.str
+    """Always set. ENABLED."""
+    state_reason: _builtins.str
+    """Why it is in this state, where there is more to say."""
+    creation_time: _builtins.float
+    """Always set. When it was created."""
+    def __init__(
+        self,
+        *,
+        archive_arn: _builtins.str | None = ...,
+        state: _builtins.str | None = ...,
+        state_reason: _builtins.str | None = ...,
+        creation_time: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_archive_arn", b"_archive_arn", "_creation_time", b"_creation_time", "_state", b"_state", "_state_reason", b"_state_reason", "archive_arn", b"archive_arn", "creation_time", b"creation_time", "state", b"state", "state_reason", b"state_reason"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_archive_arn", b"_archive_arn", "_creation_time", b"_creation_time", "_state", b"_state", "_state_reason", b"_state_reason", "archive_arn", b"archive_arn", "creation_time", b"creation_time", "state", b"state", "state_reason", b"state_reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__archive_arn: _TypeAlias = _typing.Literal["archive_arn"]  # noqa: Y015
+    _WhichOneofArgType__archive_arn: _TypeAlias = _typing.Literal["_archive_arn", b"_archive_arn"]  # noqa: Y015
+    _WhichOneofReturnType__creation_time: _TypeAlias = _typing.Literal["creation_time"]  # noqa: Y015
+    _WhichOneofArgType__creation_time: _TypeAlias = _typing.Literal["_creation_time", b"_creation_time"]  # noqa: Y015
+    _WhichOneofReturnType__state: _TypeAlias = _typing.Literal["state"]  # noqa: Y015
+    _WhichOneofArgType__state: _TypeAlias = _typing.Literal["_state", b"_state"]  # noqa: Y015
+    _WhichOneofReturnType__state_reason: _TypeAlias = _typing.Literal["state_reason"]  # noqa: Y015
+    _WhichOneofArgType__state_reason: _TypeAlias = _typing.Literal["_state_reason", b"_state_reason"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__archive_arn) -> _WhichOneofReturnType__archive_arn | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__creation_time) -> _WhichOneofReturnType__creation_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__state) -> _WhichOneofReturnType__state | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__state_reason) -> _WhichOneofReturnType__state_reason | None: ...
+
+Global___CreateArchiveResponse: _TypeAlias = CreateArchiveResponse  # noqa: Y015
+
+@_typing.final
+class DescribeArchiveRequest(_message.Message):
+    """The archive to describe."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ARCHIVE_NAME_FIELD_NUMBER: _builtins.int
+    archive_name: _builtins.str
+    """Required. Name of the archive: 1 to 48 letters, digits, `.`, `-` and `_`."""
+    def __init__(
+        self,
+        *,
+        archive_name: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_archive_name", b"_archive_name", "archive_name", b"archive_name"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_archive_name", b"_archive_name", "archive_name", b"archive_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__archive_name: _TypeAlias = _typing.Literal["archive_name"]  # noqa: Y015
+    _WhichOneofArgType__archive_name: _TypeAlias = _typing.Literal["_archive_name", b"_archive_name"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__archive_name) -> _WhichOneofReturnType__archive_name | None: ...
+
+Global___DescribeArchiveRequest: _TypeAlias = DescribeArchiveRequest  # noqa: Y015
+
+@_typing.final
+class DescribeArchiveResponse(_message.Message):
+    """An archive as it stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ARCHIVE_ARN_FIELD_NUMBER: _builtins.int
+    ARCHIVE_NAME_FIELD_NUMBER: _builtins.int
+    EVENT_SOURCE_ARN_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    EVENT_PATTERN_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    STATE_REASON_FIELD_NUMBER: _builtins.int
+    KMS_KEY_IDENTIFIER_FIELD_NUMBER: _builtins.int
+    RETENTION_DAYS_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    EVENT_COUNT_FIELD_NUMBER: _builtins.int
+    CREATION_TIME_FIELD_NUMBER: _builtins.int
+    archive_arn: _builtins.str
+    """Always set. ARN of the archive."""
+    archive_name: _builtins.str
+    """Always set. Name of the archive."""
+    event_source_arn: _builtins.str
+    """Always set. ARN of its event bus."""
+    description: _builtins.str
+    """What it is for, at most 512 characters."""
+    event_pattern: _builtins.str
+    """Which events: a JSON object in EventBridge's pattern language, at most 4096 characters. Absent:
+    all.
+    """
+    state: _builtins.str
+    """Always set. ENABLED."""
+    state_reason: _builtins.str
+    """Why it is in this state, where there is more to say."""
+    kms_key_identifier: _builtins.str
+    """A key of AWS KMS. Refused."""
+    retention_days: _builtins.int
+    """Days for which events are kept; 0, the default, for ever."""
+    size_bytes: _builtins.int
+    """Always set. Bytes of the events that it holds."""
+    event_count: _builtins.int
+    """Always set. How many events it holds."""
+    creation_time: _builtins.float
+    """Always set. When it was created."""
+    def __init__(
+        self,
+        *,
+        archive_arn: _builtins.str | None = ...,
+        archive_name: _builtins.str | None = ...,
+        event_source_arn: _builtins.str | None = ...,
+        description: _builtins.str | None = ...,
+        event_pattern: _builtins.str | None = ...,
+        state: _builtins.str | None = ...,
+        state_reason: _builtins.str | None = ...,
+        kms_key_identifier: _builtins.str | None = ...,
+        retention_days: _builtins.int | None = ...,
+        size_bytes: _builtins.int | None = ...,
+        event_count: _builtins.int | None = ...,
+        creation_time: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_archive_arn", b"_archive_arn", "_archive_name", b"_archive_name", "_creation_time", b"_creation_time", "_description", b"_description", "_event_count", b"_event_count", "_event_pattern", b"_event_pattern", "_event_source_arn", b"_event_source_arn", "_kms_key_identifier", b"_kms_key_identifier", "_retention_days", b"_retention_days", "_size_bytes", b"_size_bytes", "_state", b"_state", "_state_reason", b"_state_reason", "archive_arn", b"archive_arn", "archive_name", b"archive_name", "creation_time", b"creation_time", "description", b"description", "event_count", b"event_count", "event_pattern", b"event_pattern", "event_source_arn", b"event_source_arn", "kms_key_identifier", b"kms_key_identifier", "retention_days", b"retention_days", "size_bytes", b"size_bytes", "state", b"state", "state_reason", b"state_reason"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_archive_arn", b"_archive_arn", "_archive_name", b"_archive_name", "_creation_time", b"_creation_time", "_description", b"_description", "_event_count", b"_event_count", "_event_pattern", b"_event_pattern", "_event_source_arn", b"_event_source_arn", "_kms_key_identifier", b"_kms_key_identifier", "_retention_days", b"_retention_days", "_size_bytes", b"_size_bytes", "_state", b"_state", "_state_reason", b"_state_reason", "archive_arn", b"archive_arn", "archive_name", b"archive_name", "creation_time", b"creation_time", "description", b"description", "event_count", b"event_count", "event_pattern", b"event_pattern", "event_source_arn", b"event_source_arn", "kms_key_identifier", b"kms_key_identifier", "retention_days", b"retention_days", "size_bytes", b"size_bytes", "state", b"state", "state_reason", b"state_reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__archive_arn: _TypeAlias = _typing.Literal["archive_arn"]  # noqa: Y015
+    _WhichOneofArgType__archive_arn: _TypeAlias = _typing.Literal["_archive_arn", b"_archive_arn"]  # noqa: Y015
+    _WhichOneofReturnType__archive_name: _TypeAlias = _typing.Literal["archive_name"]  # noqa: Y015
+    _WhichOneofArgType__archive_name: _TypeAlias = _typing.Literal["_archive_name", b"_archive_name"]  # noqa: Y015
+    _WhichOneofReturnType__creation_time: _TypeAlias = _typing.Literal["creation_time"]  # noqa: Y015
+    _WhichOneofArgType__creation_time: _TypeAlias = _typing.Literal["_creation_time", b"_creation_time"]  # noqa: Y015
+    _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
+    _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
+    _WhichOneofReturnType__event_count: _TypeAlias = _typing.Literal["event_count"]  # noqa: Y015
+    _WhichOneofArgType__event_count: _TypeAlias = _typing.Literal["_event_count", b"_event_count"]  # noqa: Y015
+    _WhichOneofReturnType__event_pattern: _TypeAlias = _typing.Literal["event_pattern"]  # noqa: Y015
+    _WhichOneofArgType__event_pattern: _TypeAlias = _typing.Literal["_event_pattern", b"_event_pattern"]  # noqa: Y015
+    _WhichOneofReturnType__event_source_arn: _TypeAlias = _typing.Literal["event_source_arn"]  # noqa: Y015
+    _WhichOneofArgType__event_source_arn: _TypeAlias = _typing.Literal["_event_source_arn", b"_event_source_arn"]  # noqa: Y015
+    _WhichOneofReturnType__kms_key_identifier: _TypeAlias = _typing.Literal["kms_key_identifier"]  # noqa: Y015
+    _WhichOneofArgType__kms_key_identifier: _TypeAlias = _typing.Literal["_kms_key_identifier", b"_kms_key_identifier"]  # noqa: Y015
+    _WhichOneofReturnType__retention_days: _TypeAlias = _typing.Literal["retention_days"]  # noqa: Y015
+    _WhichOneofArgType__retention_days: _TypeAlias = _typing.Literal["_retention_days", b"_retention_days"]  # noqa: Y015
+    _WhichOneofReturnType__size_bytes: _TypeAlias = _typing.Literal["size_bytes"]  # noqa: Y015
+    _WhichOneofArgType__size_bytes: _TypeAlias = _typing.Literal["_size_bytes", b"_size_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__state: _TypeAlias = _typing.Literal["state"]  # noqa: Y015
+    _WhichOneofArgType__state: _TypeAlias = _typing.Literal["_state", b"_state"]  # noqa: Y015
+    _WhichOneofReturnType__state_reason: _TypeAlias = _typing.Literal["state_reason"]  # noqa: Y015
+    _WhichOneofArgType__state_reason: _TypeAlias = _typing.Literal["_state_reason", b"_state_reason"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__archive_arn) -> _WhichOneofReturnType__archive_arn | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__archive_name) -> _WhichOneofReturnType__archive_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__creation_time) -> _WhichOneofReturnType__creation_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__description) -> _WhichOneofReturnType__description | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__event_count) -> _WhichOneofReturnType__event_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__event_pattern) -> _WhichOneofReturnType__event_pattern | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__event_source_arn) -> _WhichOneofReturnType__event_source_arn | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__kms_key_identifier) -> _WhichOneofReturnType__kms_key_identifier | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__retention_days) -> _WhichOneofReturnType__retention_days | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__size_bytes) -> _WhichOneofReturnType__size_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__state) -> _WhichOneofReturnType__state | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__state_reason) -> _WhichOneofReturnType__state_reason | None: ...
+
+Global___DescribeArchiveResponse: _TypeAlias = DescribeArchiveResponse  # noqa: Y015
+
+@_typing.final
+class UpdateArchiveRequest(_message.Message):
+    """Changes to an archive. A shorter retention takes effect on what is kept already."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ARCHIVE_NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    EVENT_PATTERN_FIELD_NUMBER: _builtins.int
+    RETENTION_DAYS_FIELD_NUMBER: _builtins.int
+    KMS_KEY_IDENTIFIER_FIELD_NUMBER: _builtins.int
+    archive_name: _builtins.str
+    """Required. Name of the archive: 1 to 48 letters, digits, `.`, `-` and `_`."""
+    description: _builtins.str
+    """What it is for, at most 512 characters."""
+    event_pattern: _builtins.str
+    """Which events: a JSON object in EventBridge's pattern language, at most 4096 characters. Absent:
+    all.
+    """
+    retention_days: _builtins.int
+    """Days for which events are kept; 0, the default, for ever."""
+    kms_key_identifier: _builtins.str
+    """A key of AWS KMS. Refused."""
+    def __init__(
+        self,
+        *,
+        archive_name: _builtins.str | None = ...,
+        description: _builtins.str | None = ...,
+        event_pattern: _builtins.str | None = ...,
+        retention_days: _builtins.int | None = ...,
+        kms_key_identifier: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_archive_name", b"_archive_name", "_description", b"_description", "_event_pattern", b"_event_pattern", "_kms_key_identifier", b"_kms_key_identifier", "_retention_days", b"_retention_days", "archive_name", b"archive_name", "description", b"description", "event_pattern", b"event_pattern", "kms_key_identifier", b"kms_key_identifier", "retention_days", b"retention_days"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_archive_name", b"_archive_name", "_description", b"_description", "_event_pattern", b"_event_pattern", "_kms_key_identifier", b"_kms_key_identifier", "_retention_days", b"_retention_days", "archive_name", b"archive_name", "description", b"description", "event_pattern", b"event_pattern", "kms_key_identifier", b"kms_key_identifier", "retention_days", b"retention_days"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__archive_name: _TypeAlias = _typing.Literal["archive_name"]  # noqa: Y015
+    _WhichOneofArgType__archive_name: _TypeAlias = _typing.Literal["_archive_name", b"_archive_name"]  # noqa: Y015
+    _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
+    _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
+    _WhichOneofReturnType__event_pattern: _TypeAlias = _typing.Literal["event_pattern"]  # noqa: Y015
+    _WhichOneofArgType__event_pattern: _TypeAlias = _typing.Literal["_event_pattern", b"_event_pattern"]  # noqa: Y015
+    _WhichOneofReturnType__kms_key_identifier: _TypeAlias = _typing.Literal["kms_key_identifier"]  # noqa: Y015
+    _WhichOneofArgType__kms_key_identifier: _TypeAlias = _typing.Literal["_kms_key_identifier", b"_kms_key_identifier"]  # noqa: Y015
+    _WhichOneofReturnType__retention_days: _TypeAlias = _typing.Literal["retention_days"]  # noqa: Y015
+    _WhichOneofArgType__retention_days: _TypeAlias = _typing.Literal["_retention_days", b"_retention_days"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__archive_name) -> _WhichOneofReturnType__archive_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__description) -> _WhichOneofReturnType__description | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__event_pattern) -> _WhichOneofReturnType__event_pattern | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__kms_key_identifier) -> _WhichOneofReturnType__kms_key_identifier | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__retention_days) -> _WhichOneofReturnType__retention_days | None: ...
+
+Global___UpdateArchiveRequest: _TypeAlias = UpdateArchiveRequest  # noqa: Y015
+
+@_typing.final
+class UpdateArchiveResponse(_message.Message):
+    """The archive as it stands now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ARCHIVE_ARN_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    STATE_REASON_FIELD_NUMBER: _builtins.int
+    CREATION_TIME_FIELD_NUMBER: _builtins.int
+    archive_arn: _builtins.str
+    """Always set. ARN of the archive."""
+    state: _builtins.str
+    """Always set. ENABLED."""
+    state_reason: _builtins.str
+    """Why it is in this state, where there is more to say."""
+    creation_time: _builtins.float
+    """Always set. When it was created."""
+    def __init__(
+        self,
+        *,
+        archive_arn: _builtins.str | None = ...,
+        state: _builtins.str | None = ...,
+        state_reason: _builtins.str | None = ...,
+        creation_time: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_archive_arn", b"_archive_arn", "_creation_time", b"_creation_time", "_state", b"_state", "_state_reason", b"_state_reason", "archive_arn", b"archive_arn", "creation_time", b"creation_time", "state", b"state", "state_reason", b"state_reason"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_archive_arn", b"_archive_arn", "_creation_time", b"_creation_time", "_state", b"_state", "_state_reason", b"_state_reason", "archive_arn", b"archive_arn", "creation_time", b"creation_time", "state", b"state", "state_reason", b"state_reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__archive_arn: _TypeAlias = _typing.Literal["archive_arn"]  # noqa: Y015
+    _WhichOneofArgType__archive_arn: _TypeAlias = _typing.Literal["_archive_arn", b"_archive_arn"]  # noqa: Y015
+    _WhichOneofReturnType__creation_time: _TypeAlias = _typing.Literal["creation_time"]  # noqa: Y015
+    _WhichOneofArgType__creation_time: _TypeAlias = _typing.Literal["_creation_time", b"_creation_time"]  # noqa: Y015
+    _WhichOneofReturnType__state: _TypeAlias = _typing.Literal["state"]  # noqa: Y015
+    _WhichOneofArgType__state: _TypeAlias = _typing.Literal["_state", b"_state"]  # noqa: Y015
+    _WhichOneofReturnType__state_reason: _TypeAlias = _typing.Literal["state_reason"]  # noqa: Y015
+    _WhichOneofArgType__state_reason: _TypeAlias = _typing.Literal["_state_reason", b"_state_reason"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__archive_arn) -> _WhichOneofReturnType__archive_arn | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__creation_time) -> _WhichOneofReturnType__creation_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__state) -> _WhichOneofReturnType__state | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__state_reason) -> _WhichOneofReturnType__state_reason | None: ...
+
+Global___UpdateArchiveResponse: _TypeAlias = UpdateArchiveResponse  # noqa: Y015
+
+@_typing.final
+class DeleteArchiveRequest(_message.Message):
+    """The archive to delete."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ARCHIVE_NAME_FIELD_NUMBER: _builtins.int
+    archive_name: _builtins.str
+    """Required. Name of the archive: 1 to 48 letters, digits, `.`, `-` and `_`."""
+    def __init__(
+        self,
+        *,
+        archive_name: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_archive_name", b"_archive_name", "archive_name", b"archive_name"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_archive_name", b"_archive_name", "archive_name", b"archive_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__archive_name: _TypeAlias = _typing.Literal["archive_name"]  # noqa: Y015
+    _WhichOneofArgType__archive_name: _TypeAlias = _typing.Literal["_archive_name", b"_archive_name"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__archive_name) -> _WhichOneofReturnType__archive_name | None: ...
+
+Global___DeleteArchiveRequest: _TypeAlias = DeleteArchiveRequest  # noqa: Y015
+
+@_typing.final
+class DeleteArchiveResponse(_message.Message):
+    """Nothing beyond success: the archive is gone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteArchiveResponse: _TypeAlias = DeleteArchiveResponse  # noqa: Y015
+
+@_typing.final
+class ListArchivesRequest(_message.Message):
+    """Which archives to list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_PREFIX_FIELD_NUMBER: _builtins.int
+    EVENT_SOURCE_ARN_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    NEXT_TOKEN_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    name_prefix: _builtins.str
+    """Only those whose names begin so."""
+    event_source_arn: _builtins.str
+    """Only those of this event bus."""
+    state: _builtins.str
+    """Only those in this state."""
+    next_token: _builtins.str
+    """Opaque position of a page. In a request: the `next_token` of the answer before, with all other
+    members repeated; absent for the first page. In an answer: absent on the last page.
+    """
+    limit: _builtins.int
+    """Largest number of entries in one page. Range 1 to 100, default 100."""
+    def __init__(
+        self,
+        *,
+        name_prefix: _builtins.str | None = ...,
+        event_source_arn: _builtins.str | None = ...,
+        state: _builtins.str | None = ...,
+        next_token: _builtins.str | None = ...,
+        limit: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_event_source_arn", b"_event_source_arn", "_limit", b"_limit", "_name_prefix", b"_name_prefix", "_next_token", b"_next_token", "_state", b"_state", "event_source_arn", b"event_source_arn", "limit", b"limit", "name_prefix", b"name_prefix", "next_token", b"next_token", "state", b"state"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_event_source_arn", b"_event_source_arn", "_limit", b"_limit", "_name_prefix", b"_name_prefix", "_next_token", b"_next_token", "_state", b"_state", "event_source_arn", b"event_source_arn", "limit", b"limit", "name_prefix", b"name_prefix", "next_token", b"next_token", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__event_source_arn: _TypeAlias = _typing.Literal["event_source_arn"]  # noqa: Y015
+    _WhichOneofArgType__event_source_arn: _TypeAlias = _typing.Literal["_event_source_arn", b"_event_source_arn"]  # noqa: Y015
+    _WhichOneofReturnType__limit: _TypeAlias = _typing.Literal["limit"]  # noqa: Y015
+    _WhichOneofArgType__limit: _TypeAlias = _typing.Literal["_limit", b"_limit"]  # noqa: Y015
+    _WhichOneofReturnType__name_prefix: _TypeAlias = _typing.Literal["name_prefix"]  # noqa: Y015
+    _WhichOneofArgType__name_prefix: _TypeAlias = _typing.Literal["_name_prefix", b"_name_prefix"]  # noqa: Y015
+    _WhichOneofReturnType__next_token: _TypeAlias = _typing.Literal["next_token"]  # noqa: Y015
+    _WhichOneofArgType__next_token: _TypeAlias = _typing.Literal["_next_token", b"_next_token"]  # noqa: Y015
+    _WhichOneofReturnType__state: _TypeAlias = _typing.Literal["state"]  # noqa: Y015
+    _WhichOneofArgType__state: _TypeAlias = _typing.Literal["_state", b"_state"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__event_source_arn) -> _WhichOneofReturnType__event_source_arn | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__limit) -> _WhichOneofReturnType__limit | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name_prefix) -> _WhichOneofReturnType__name_prefix | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__next_token) -> _WhichOneofReturnType__next_token | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__state) -> _WhichOneofReturnType__state | None: ...
+
+Global___ListArchivesRequest: _TypeAlias = ListArchivesRequest  # noqa: Y015
+
+@_typing.final
+class ListArchivesResponse(_message.Message):
+    """A page of archives."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ARCHIVES_FIELD_NUMBER: _builtins.int
+    NEXT_TOKEN_FIELD_NUMBER: _builtins.int
+    next_token: _builtins.str
+    """Opaque position of a page. In a request: the `next_token` of the answer before, with all other
+    members repeated; absent for the first page. In an answer: absent on the last page.
+    """
+    @_builtins.property
+    def archives(self) -> _containers.RepeatedCompositeFieldContainer[Global___Archive]:
+        """The archives, in order of their names."""
+
+    def __init__(
+        self,
+        *,
+        archives: _abc.Iterable[Global___Archive] | None = ...,
+        next_token: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_next_token", b"_next_token", "next_token", b"next_token"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_next_token", b"_next_token", "archives", b"archives", "next_token", b"next_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__next_token: _TypeAlias = _typing.Literal["next_token"]  # noqa: Y015
+    _WhichOneofArgType__next_token: _TypeAlias = _typing.Literal["_next_token", b"_next_token"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__next_token) -> _WhichOneofReturnType__next_token | None: ...
+
+Global___ListArchivesResponse: _TypeAlias = ListArchivesResponse  # noqa: Y015
+
+@_typing.final
+class Archive(_message.Message):
+    """An archive in a listing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ARCHIVE_NAME_FIELD_NUMBER: _builtins.int
+    EVENT_SOURCE_ARN_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    STATE_REASON_FIELD_NUMBER: _builtins.int
+    RETENTION_DAYS_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    EVENT_COUNT_FIELD_NUMBER: _builtins.int
+    CREATION_TIME_FIELD_NUMBER: _builtins.int
+    archive_name: _builtins.str
+    """Always set. Name of the archive."""
+    event_source_arn: _builtins.str
+    """Always set. ARN of its event bus."""
+    state: _builtins.str
+    """Always set. ENABLED."""
+    state_reason: _builtins.str
+    """Why it is in this state, where there is more to say."""
+    retention_days: _builtins.int
+    """Days for which events are kept; 0, the default, for ever."""
+    size_bytes: _builtins.int
+    """Always set. Bytes of the events that it holds."""
+    event_count: _builtins.int
+    """Always set. How many events it holds."""
+    creation_time: _builtins.float
+    """Always set. When it was created."""
+    def __init__(
+        self,
+        *,
+        archive_name: _builtins.str | None = ...,
+        event_source_arn: _builtins.str | None = ...,
+        state: _builtins.str | None = ...,
+        state_reason: _builtins.str | None = ...,
+        retention_days: _builtins.int | None = ...,
+        size_bytes: _builtins.int | None = ...,
+        event_count: _builtins.int | None = ...,
+        creation_time: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_archive_name", b"_archive_name", "_creation_time", b"_creation_time", "_event_count", b"_event_count", "_event_source_arn", b"_event_source_arn", "_retention_days", b"_retention_days", "_size_bytes", b"_size_bytes", "_state", b"_state", "_state_reason", b"_state_reason", "archive_name", b"archive_name", "creation_time", b"creation_time", "event_count", b"event_count", "event_source_arn", b"event_source_arn", "retention_days", b"retention_days", "size_bytes", b"size_bytes", "state", b"state", "state_reason", b"state_reason"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_archive_name", b"_archive_name", "_creation_time", b"_creation_time", "_event_count", b"_event_count", "_event_source_arn", b"_event_source_arn", "_retention_days", b"_retention_days", "_size_bytes", b"_size_bytes", "_state", b"_state", "_state_reason", b"_state_reason", "archive_name", b"archive_name", "creation_time", b"creation_time", "event_count", b"event_count", "event_source_arn", b"event_source_arn", "retention_days", b"retention_days", "size_bytes", b"size_bytes", "state", b"state", "state_reason", b"state_reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__archive_name: _TypeAlias = _typing.Literal["archive_name"]  # noqa: Y015
+    _WhichOneofArgType__archive_name: _TypeAlias = _typing.Literal["_archive_name", b"_archive_name"]  # noqa: Y015
+    _WhichOneofReturnType__creation_time: _TypeAlias = _typing.Literal["creation_time"]  # noqa: Y015
+    _WhichOneofArgType__creation_time: _TypeAlias = _typing.Literal["_creation_time", b"_creation_time"]  # noqa: Y015
+    _WhichOneofReturnType__event_count: _TypeAlias = _typing.Literal["event_count"]  # noqa: Y015
+    _WhichOneofArgType__event_count: _TypeAlias = _typing.Literal["_event_count", b"_event_count"]  # noqa: Y015
+    _WhichOneofReturnType__event_source_arn: _TypeAlias = _typing.Literal["event_source_arn"]  # noqa: Y015
+    _WhichOneofArgType__event_source_arn: _TypeAlias = _typing.Literal["_event_source_arn", b"_event_source_arn"]  # noqa: Y015
+    _WhichOneofReturnType__retention_days: _TypeAlias = _typing.Literal["retention_days"]  # noqa: Y015
+    _WhichOneofArgType__retention_days: _TypeAlias = _typing.Literal["_retention_days", b"_retention_days"]  # noqa: Y015
+    _WhichOneofReturnType__size_bytes: _TypeAlias = _typing.Literal["size_bytes"]  # noqa: Y015
+    _WhichOneofArgType__size_bytes: _TypeAlias = _typing.Literal["_size_bytes", b"_size_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__state: _TypeAlias = _typing.Literal["state"]  # noqa: Y015
+    _WhichOneofArgType__state: _TypeAlias = _typing.Literal["_state", b"_state"]  # noqa: Y015
+    _WhichOneofReturnType__state_reason: _TypeAlias = _typing.Literal["state_reason"]  # noqa: Y015
+    _WhichOneofArgType__state_reason: _TypeAlias = _typing.Literal["_state_reason", b"_state_reason"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__archive_name) -> _WhichOneofReturnType__archive_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__creation_time) -> _WhichOneofReturnType__creation_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__event_count) -> _WhichOneofReturnType__event_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__event_source_arn) -> _WhichOneofReturnType__event_source_arn | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__retention_days) -> _WhichOneofReturnType__retention_days | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__size_bytes) -> _WhichOneofReturnType__size_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__state) -> _WhichOneofReturnType__state | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__state_reason) -> _WhichOneofReturnType__state_reason | None: ...
+
+Global___Archive: _TypeAlias = Archive  # noqa: Y015
+
+@_typing.final
+class StartReplayRequest(_message.Message):
+    """The replay to begin."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPLAY_NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    EVENT_SOURCE_ARN_FIELD_NUMBER: _builtins.int
+    EVENT_START_TIME_FIELD_NUMBER: _builtins.int
+    EVENT_END_TIME_FIELD_NUMBER: _builtins.int
+    DESTINATION_FIELD_NUMBER: _builtins.int
+    replay_name: _builtins.str
+    """Required. Name of the replay: 1 to 64 letters, digits, `.`, `-` and `_`."""
+    description: _builtins.str
+    """What it is for, at most 512 characters."""
+    event_source_arn: _builtins.str
+    """Required. ARN of the archive."""
+    event_start_time: _builtins.float
+    """Required. Events from this time on."""
+    event_end_time: _builtins.float
+    """Required. Events before this time."""
+    @_builtins.property
+    def destination(self) -> Global___ReplayDestination:
+        """Required. Who gets the events."""
+
+    def __init__(
+        self,
+        *,
+        replay_name: _builtins.str | None = ...,
+        description: _builtins.str | None = ...,
+        event_source_arn: _builtins.str | None = ...,
+        event_start_time: _builtins.float | None = ...,
+        event_end_time: _builtins.float | None = ...,
+        destination: Global___ReplayDestination | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_destination", b"_destination", "_event_end_time", b"_event_end_time", "_event_source_arn", b"_event_source_arn", "_event_start_time", b"_event_start_time", "_replay_name", b"_replay_name", "description", b"description", "destination", b"destination", "event_end_time", b"event_end_time", "event_source_arn", b"event_source_arn", "event_start_time", b"event_start_time", "replay_name", b"replay_name"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_destination", b"_destination", "_event_end_time", b"_event_end_time", "_event_source_arn", b"_event_source_arn", "_event_start_time", b"_event_start_time", "_replay_name", b"_replay_name", "description", b"description", "destination", b"destination", "event_end_time", b"event_end_time", "event_source_arn", b"event_source_arn", "event_start_time", b"event_start_time", "replay_name", b"replay_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
+    _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
+    _WhichOneofReturnType__destination: _TypeAlias = _typing.Literal["destination"]  # noqa: Y015
+    _WhichOneofArgType__destination: _TypeAlias = _typing.Literal["_destination", b"_destination"]  # noqa: Y015
+    _WhichOneofReturnType__event_end_time: _TypeAlias = _typing.Literal["event_end_time"]  # noqa: Y015
+    _WhichOneofArgType__event_end_time: _TypeAlias = _typing.Literal["_event_end_time", b"_event_end_time"]  # noqa: Y015
+    _WhichOneofReturnType__event_source_arn: _TypeAlias = _typing.Literal["event_source_arn"]  # noqa: Y015
+    _WhichOneofArgType__event_source_arn: _TypeAlias = _typing.Literal["_event_source_arn", b"_event_source_arn"]  # noqa: Y015
+    _WhichOneofReturnType__event_start_time: _TypeAlias = _typing.Literal["event_start_time"]  # noqa: Y015
+    _WhichOneofArgType__event_start_time: _TypeAlias = _typing.Literal["_event_start_time", b"_event_start_time"]  # noqa: Y015
+    _WhichOneofReturnType__replay_name: _TypeAlias = _typing.Literal["replay_name"]  # noqa: Y015
+    _WhichOneofArgType__replay_name: _TypeAlias = _typing.Literal["_replay_name", b"_replay_name"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__description) -> _WhichOneofReturnType__description | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__destination) -> _WhichOneofReturnType__destination | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__event_end_time) -> _WhichOneofReturnType__event_end_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__event_source_arn) -> _WhichOneofReturnType__event_source_arn | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__event_start_time) -> _WhichOneofReturnType__event_start_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__replay_name) -> _WhichOneofReturnType__replay_name | None: ...
+
+Global___StartReplayRequest: _TypeAlias = StartReplayRequest  # noqa: Y015
+
+@_typing.final
+class ReplayDestination(_message.Message):
+    """Who gets the events of a replay."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ARN_FIELD_NUMBER: _builtins.int
+    FILTER_ARNS_FIELD_NUMBER: _builtins.int
+    arn: _builtins.str
+    """Required. ARN of the event bus; it is the archive's."""
+    @_builtins.property
+    def filter_arns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """ARNs of the rules that see the events. Empty: all."""
+
+    def __init__(
+        self,
+        *,
+        arn: _builtins.str | None = ...,
+        filter_arns: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_arn", b"_arn", "arn", b"arn"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_arn", b"_arn", "arn", b"arn", "filter_arns", b"filter_arns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__arn: _TypeAlias = _typing.Literal["arn"]  # noqa: Y015
+    _WhichOneofArgType__arn: _TypeAlias = _typing.Literal["_arn", b"_arn"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__arn) -> _WhichOneofReturnType__arn | None: ...
+
+Global___ReplayDestination: _TypeAlias = ReplayDestination  # noqa: Y015
+
+@_typing.final
+class StartReplayResponse(_message.Message):
+    """The replay that began."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPLAY_ARN_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    STATE_REASON_FIELD_NUMBER: _builtins.int
+    REPLAY_START_TIME_FIELD_NUMBER: _builtins.int
+    replay_arn: _builtins.str
+    """Always set. ARN of the replay."""
+    state: _builtins.str
+    """Always set. STARTING."""
+    state_reason: _builtins.str
+    """Why it is in this state, where there is more to say."""
+    replay_start_time: _builtins.float
+    """Always set. When the replay began."""
+    def __init__(
+        self,
+        *,
+        replay_arn: _builtins.str | None = ...,
+        state: _builtins.str | None = ...,
+        state_reason: _builtins.str | None = ...,
+        replay_start_time: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_replay_arn", b"_replay_arn", "_replay_start_time", b"_replay_start_time", "_state", b"_state", "_state_reason", b"_state_reason", "replay_arn", b"replay_arn", "replay_start_time", b"replay_start_time", "state", b"state", "state_reason", b"state_reason"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_replay_arn", b"_replay_arn", "_replay_start_time", b"_replay_start_time", "_state", b"_state", "_state_reason", b"_state_reason", "replay_arn", b"replay_arn", "replay_start_time", b"replay_start_time", "state", b"state", "state_reason", b"state_reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__replay_arn: _TypeAlias = _typing.Literal["replay_arn"]  # noqa: Y015
+    _WhichOneofArgType__replay_arn: _TypeAlias = _typing.Literal["_replay_arn", b"_replay_arn"]  # noqa: Y015
+    _WhichOneofReturnType__replay_start_time: _TypeAlias = _typing.Literal["replay_start_time"]  # noqa: Y015
+    _WhichOneofArgType__replay_start_time: _TypeAlias = _typing.Literal["_replay_start_time", b"_replay_start_time"]  # noqa: Y015
+    _WhichOneofReturnType__state: _TypeAlias = _typing.Literal["state"]  # noqa: Y015
+    _WhichOneofArgType__state: _TypeAlias = _typing.Literal["_state", b"_state"]  # noqa: Y015
+    _WhichOneofReturnType__state_reason: _TypeAlias = _typing.Literal["state_reason"]  # noqa: Y015
+    _WhichOneofArgType__state_reason: _TypeAlias = _typing.Literal["_state_reason", b"_state_reason"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__replay_arn) -> _WhichOneofReturnType__replay_arn | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__replay_start_time) -> _WhichOneofReturnType__replay_start_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__state) -> _WhichOneofReturnType__state | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__state_reason) -> _WhichOneofReturnType__state_reason | None: ...
+
+Global___StartReplayResponse: _TypeAlias = StartReplayResponse  # noqa: Y015
+
+@_typing.final
+class DescribeReplayRequest(_message.Message):
+    """The replay to describe."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPLAY_NAME_FIELD_NUMBER: _builtins.int
+    replay_name: _builtins.str
+    """Required. Name of the replay: 1 to 64 letters, digits, `.`, `-` and `_`."""
+    def __init__(
+        self,
+        *,
+        replay_name: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_replay_name", b"_replay_name", "replay_name", b"replay_name"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_replay_name", b"_replay_name", "replay_name", b"replay_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__replay_name: _TypeAlias = _typing.Literal["replay_name"]  # noqa: Y015
+    _WhichOneofArgType__replay_name: _TypeAlias = _typing.Literal["_replay_name", b"_replay_name"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__replay_name) -> _WhichOneofReturnType__replay_name | None: ...
+
+Global___DescribeReplayRequest: _TypeAlias = DescribeReplayRequest  # noqa: Y015
+
+@_typing.final
+class DescribeReplayResponse(_message.Message):
+    """A replay as it stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPLAY_NAME_FIELD_NUMBER: _builtins.int
+    REPLAY_ARN_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    STATE_REASON_FIELD_NUMBER: _builtins.int
+    EVENT_SOURCE_ARN_FIELD_NUMBER: _builtins.int
+    DESTINATION_FIELD_NUMBER: _builtins.int
+    EVENT_START_TIME_FIELD_NUMBER: _builtins.int
+    EVENT_END_TIME_FIELD_NUMBER: _builtins.int
+    EVENT_LAST_REPLAYED_TIME_FIELD_NUMBER: _builtins.int
+    REPLAY_START_TIME_FIELD_NUMBER: _builtins.int
+    REPLAY_END_TIME_FIELD_NUMBER: _builtins.int
+    replay_name: _builtins.str
+    """Always set. Name of the replay."""
+    replay_arn: _builtins.str
+    """Always set. ARN of the replay."""
+    description: _builtins.str
+    """What it is for, at most 512 characters."""
+    state: _builtins.str
+    """Always set. STARTING, RUNNING, CANCELLING, COMPLETED, CANCELLED or FAILED."""
+    state_reason: _builtins.str
+    """Why it is in this state, where there is more to say."""
+    event_source_arn: _builtins.str
+    """Always set. ARN of the archive."""
+    event_start_time: _builtins.float
+    """Events from this time on."""
+    event_end_time: _builtins.float
+    """Events before this time."""
+    event_last_replayed_time: _builtins.float
+    """Time of the last event that was sent again."""
+    replay_start_time: _builtins.float
+    """Always set. When the replay began."""
+    replay_end_time: _builtins.float
+    """When the replay was over."""
+    @_builtins.property
+    def destination(self) -> Global___ReplayDestination:
+        """Always set. Who gets the events."""
+
+    def __init__(
+        self,
+        *,
+        replay_name: _builtins.str | None = ...,
+        replay_arn: _builtins.str | None = ...,
+        description: _builtins.str | None = ...,
+        state: _builtins.str | None = ...,
+        state_reason: _builtins.str | None = ...,
+        event_source_arn: _builtins.str | None = ...,
+        destination: Global___ReplayDestination | None = ...,
+        event_start_time: _builtins.float | None = ...,
+        event_end_time: _builtins.float | None = ...,
+        event_last_replayed_time: _builtins.float | None = ...,
+        replay_start_time: _builtins.float | None = ...,
+        replay_end_time: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_destination", b"_destination", "_event_end_time", b"_event_end_time", "_event_last_replayed_time", b"_event_last_replayed_time", "_event_source_arn", b"_event_source_arn", "_event_start_time", b"_event_start_time", "_replay_arn", b"_replay_arn", "_replay_end_time", b"_replay_end_time", "_replay_name", b"_replay_name", "_replay_start_time", b"_replay_start_time", "_state", b"_state", "_state_reason", b"_state_reason", "description", b"description", "destination", b"destination", "event_end_time", b"event_end_time", "event_last_replayed_time", b"event_last_replayed_time", "event_source_arn", b"event_source_arn", "event_start_time", b"event_start_time", "replay_arn", b"replay_arn", "replay_end_time", b"replay_end_time", "replay_name", b"replay_name", "replay_start_time", b"replay_start_time", "state", b"state", "state_reason", b"state_reason"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_destination", b"_destination", "_event_end_time", b"_event_end_time", "_event_last_replayed_time", b"_event_last_replayed_time", "_event_source_arn", b"_event_source_arn", "_event_start_time", b"_event_start_time", "_replay_arn", b"_replay_arn", "_replay_end_time", b"_replay_end_time", "_replay_name", b"_replay_name", "_replay_start_time", b"_replay_start_time", "_state", b"_state", "_state_reason", b"_state_reason", "description", b"description", "destination", b"destination", "event_end_time", b"event_end_time", "event_last_replayed_time", b"event_last_replayed_time", "event_source_arn", b"event_source_arn", "event_start_time", b"event_start_time", "replay_arn", b"replay_arn", "replay_end_time", b"replay_end_time", "replay_name", b"replay_name", "replay_start_time", b"replay_start_time", "state", b"state", "state_reason", b"state_reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
+    _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
+    _WhichOneofReturnType__destination: _TypeAlias = _typing.Literal["destination"]  # noqa: Y015
+    _WhichOneofArgType__destination: _TypeAlias = _typing.Literal["_destination", b"_destination"]  # noqa: Y015
+    _WhichOneofReturnType__event_end_time: _TypeAlias = _typing.Literal["event_end_time"]  # noqa: Y015
+    _WhichOneofArgType__event_end_time: _TypeAlias = _typing.Literal["_event_end_time", b"_event_end_time"]  # noqa: Y015
+    _WhichOneofReturnType__event_last_replayed_time: _TypeAlias = _typing.Literal["event_last_replayed_time"]  # noqa: Y015
+    _WhichOneofArgType__event_last_replayed_time: _TypeAlias = _typing.Literal["_event_last_replayed_time", b"_event_last_replayed_time"]  # noqa: Y015
+    _WhichOneofReturnType__event_source_arn: _TypeAlias = _typing.Literal["event_source_arn"]  # noqa: Y015
+    _WhichOneofArgType__event_source_arn: _TypeAlias = _typing.Literal["_event_source_arn", b"_event_source_arn"]  # noqa: Y015
+    _WhichOneofReturnType__event_start_time: _TypeAlias = _typing.Literal["event_start_time"]  # noqa: Y015
+    _WhichOneofArgType__event_start_time: _TypeAlias = _typing.Literal["_event_start_time", b"_event_start_time"]  # noqa: Y015
+    _WhichOneofReturnType__replay_arn: _TypeAlias = _typing.Literal["replay_arn"]  # noqa: Y015
+    _WhichOneofArgType__replay_arn: _TypeAlias = _typing.Literal["_replay_arn", b"_replay_arn"]  # noqa: Y015
+    _WhichOneofReturnType__replay_end_time: _TypeAlias = _typing.Literal["replay_end_time"]  # noqa: Y015
+    _WhichOneofArgType__replay_end_time: _TypeAlias = _typing.Literal["_replay_end_time", b"_replay_end_time"]  # noqa: Y015
+    _WhichOneofReturnType__replay_name: _TypeAlias = _typing.Literal["replay_name"]  # noqa: Y015
+    _WhichOneofArgType__replay_name: _TypeAlias = _typing.Literal["_replay_name", b"_replay_name"]  # noqa: Y015
+    _WhichOneofReturnType__replay_start_time: _TypeAlias = _typing.Literal["replay_start_time"]  # noqa: Y015
+    _WhichOneofArgType__replay_start_time: _TypeAlias = _typing.Literal["_replay_start_time", b"_replay_start_time"]  # noqa: Y015
+    _WhichOneofReturnType__state: _TypeAlias = _typing.Literal["state"]  # noqa: Y015
+    _WhichOneofArgType__state: _TypeAlias = _typing.Literal["_state", b"_state"]  # noqa: Y015
+    _WhichOneofReturnType__state_reason: _TypeAlias = _typing.Literal["state_reason"]  # noqa: Y015
+    _WhichOneofArgType__state_reason: _TypeAlias = _typing.Literal["_state_reason", b"_state_reason"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__description) -> _WhichOneofReturnType__description | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__destination) -> _WhichOneofReturnType__destination | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__event_end_time) -> _WhichOneofReturnType__event_end_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__event_last_replayed_time) -> _WhichOneofReturnType__event_last_replayed_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__event_source_arn) -> _WhichOneofReturnType__event_source_arn | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__event_start_time) -> _WhichOneofReturnType__event_start_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__replay_arn) -> _WhichOneofReturnType__replay_arn | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__replay_end_time) -> _WhichOneofReturnType__replay_end_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__replay_name) -> _WhichOneofReturnType__replay_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__replay_start_time) -> _WhichOneofReturnType__replay_start_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__state) -> _WhichOneofReturnType__state | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__state_reason) -> _WhichOneofReturnType__state_reason | None: ...
+
+Global___DescribeReplayResponse: _TypeAlias = DescribeReplayResponse  # noqa: Y015
+
+@_typing.final
+class ListReplaysRequest(_message.Message):
+    """Which replays to list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_PREFIX_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    EVENT_SOURCE_ARN_FIELD_NUMBER: _builtins.int
+    NEXT_TOKEN_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    name_prefix: _builtins.str
+    """Only those whose names begin so."""
+    state: _builtins.str
+    """Only those in this state."""
+    event_source_arn: _builtins.str
+    """Only those of this archive."""
+    next_token: _builtins.str
+    """Opaque position of a page. In a request: the `next_token` of the answer before, with all other
+    members repeated; absent for the first page. In an answer: absent on the last page.
+    """
+    limit: _builtins.int
+    """Largest number of entries in one page. Range 1 to 100, default 100."""
+    def __init__(
+        self,
+        *,
+        name_prefix: _builtins.str | None = ...,
+        state: _builtins.str | None = ...,
+        event_source_arn: _builtins.str | None = ...,
+        next_token: _builtins.str | None = ...,
+        limit: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_event_source_arn", b"_event_source_arn", "_limit", b"_limit", "_name_prefix", b"_name_prefix", "_next_token", b"_next_token", "_state", b"_state", "event_source_arn", b"event_source_arn", "limit", b"limit", "name_prefix", b"name_prefix", "next_token", b"next_token", "state", b"state"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_event_source_arn", b"_event_source_arn", "_limit", b"_limit", "_name_prefix", b"_name_prefix", "_next_token", b"_next_token", "_state", b"_state", "event_source_arn", b"event_source_arn", "limit", b"limit", "name_prefix", b"name_prefix", "next_token", b"next_token", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__event_source_arn: _TypeAlias = _typing.Literal["event_source_arn"]  # noqa: Y015
+    _WhichOneofArgType__event_source_arn: _TypeAlias = _typing.Literal["_event_source_arn", b"_event_source_arn"]  # noqa: Y015
+    _WhichOneofReturnType__limit: _TypeAlias = _typing.Literal["limit"]  # noqa: Y015
+    _WhichOneofArgType__limit: _TypeAlias = _typing.Literal["_limit", b"_limit"]  # noqa: Y015
+    _WhichOneofReturnType__name_prefix: _TypeAlias = _typing.Literal["name_prefix"]  # noqa: Y015
+    _WhichOneofArgType__name_prefix: _TypeAlias = _typing.Literal["_name_prefix", b"_name_prefix"]  # noqa: Y015
+    _WhichOneofReturnType__next_token: _TypeAlias = _typing.Literal["next_token"]  # noqa: Y015
+    _WhichOneofArgType__next_token: _TypeAlias = _typing.Literal["_next_token", b"_next_token"]  # noqa: Y015
+    _WhichOneofReturnType__state: _TypeAlias = _typing.Literal["state"]  # noqa: Y015
+    _WhichOneofArgType__state: _TypeAlias = _typing.Literal["_state", b"_state"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__event_source_arn) -> _WhichOneofReturnType__event_source_arn | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__limit) -> _WhichOneofReturnType__limit | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name_prefix) -> _WhichOneofReturnType__name_prefix | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__next_token) -> _WhichOneofReturnType__next_token | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__state) -> _WhichOneofReturnType__state | None: ...
+
+Global___ListReplaysRequest: _TypeAlias = ListReplaysRequest  # noqa: Y015
+
+@_typing.final
+class ListReplaysResponse(_message.Message):
+    """A page of replays."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPLAYS_FIELD_NUMBER: _builtins.int
+    NEXT_TOKEN_FIELD_NUMBER: _builtins.int
+    next_token: _builtins.str
+    """Opaque position of a page. In a request: the `next_token` of the answer before, with all other
+    members repeated; absent for the first page. In an answer: absent on the last page.
+    """
+    @_builtins.property
+    def replays(self) -> _containers.RepeatedCompositeFieldContainer[Global___Replay]:
+        """The replays, in order of their names."""
+
+    def __init__(
+        self,
+        *,
+        replays: _abc.Iterable[Global___Replay] | None = ...,
+        next_token: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_next_token", b"_next_token", "next_token", b"next_token"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_next_token", b"_next_token", "next_token", b"next_token", "replays", b"replays"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__next_token: _TypeAlias = _typing.Literal["next_token"]  # noqa: Y015
+    _WhichOneofArgType__next_token: _TypeAlias = _typing.Literal["_next_token", b"_next_token"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__next_token) -> _WhichOneofReturnType__next_token | None: ...
+
+Global___ListReplaysResponse: _TypeAlias = ListReplaysResponse  # noqa: Y015
+
+@_typing.final
+class Replay(_message.Message):
+    """A replay in a listing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPLAY_NAME_FIELD_NUMBER: _builtins.int
+    EVENT_SOURCE_ARN_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    STATE_REASON_FIELD_NUMBER: _builtins.int
+    EVENT_START_TIME_FIELD_NUMBER: _builtins.int
+    EVENT_END_TIME_FIELD_NUMBER: _builtins.int
+    EVENT_LAST_REPLAYED_TIME_FIELD_NUMBER: _builtins.int
+    REPLAY_START_TIME_FIELD_NUMBER: _builtins.int
+    REPLAY_END_TIME_FIELD_NUMBER: _builtins.int
+    replay_name: _builtins.str
+    """Always set. Name of the replay."""
+    event_source_arn: _builtins.str
+    """Always set. ARN of the archive."""
+    state: _builtins.str
+    """Always set. STARTING, RUNNING, CANCELLING, COMPLETED, CANCELLED or FAILED."""
+    state_reason: _builtins.str
+    """Why it is in this state, where there is more to say."""
+    event_start_time: _builtins.float
+    """Events from this time on."""
+    event_end_time: _builtins.float
+    """Events before this time."""
+    event_last_replayed_time: _builtins.float
+    """Time of the last event that was sent again."""
+    replay_start_time: _builtins.float
+    """Always set. When the replay began."""
+    replay_end_time: _builtins.float
+    """When the replay was over."""
+    def __init__(
+        self,
+        *,
+        replay_name: _builtins.str | None = ...,
+        event_source_arn: _builtins.str | None = ...,
+        state: _builtins.str | None = ...,
+        state_reason: _builtins.str | None = ...,
+        event_start_time: _builtins.float | None = ...,
+        event_end_time: _builtins.float | None = ...,
+        event_last_replayed_time: _builtins.float | None = ...,
+        replay_start_time: _builtins.float | None = ...,
+        replay_end_time: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_event_end_time", b"_event_end_time", "_event_last_replayed_time", b"_event_last_replayed_time", "_event_source_arn", b"_event_source_arn", "_event_start_time", b"_event_start_time", "_replay_end_time", b"_replay_end_time", "_replay_name", b"_replay_name", "_replay_start_time", b"_replay_start_time", "_state", b"_state", "_state_reason", b"_state_reason", "event_end_time", b"event_end_time", "event_last_replayed_time", b"event_last_replayed_time", "event_source_arn", b"event_source_arn", "event_start_time", b"event_start_time", "replay_end_time", b"replay_end_time", "replay_name", b"replay_name", "replay_start_time", b"replay_start_time", "state", b"state", "state_reason", b"state_reason"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_event_end_time", b"_event_end_time", "_event_last_replayed_time", b"_event_last_replayed_time", "_event_source_arn", b"_event_source_arn", "_event_start_time", b"_event_start_time", "_replay_end_time", b"_replay_end_time", "_replay_name", b"_replay_name", "_replay_start_time", b"_replay_start_time", "_state", b"_state", "_state_reason", b"_state_reason", "event_end_time", b"event_end_time", "event_last_replayed_time", b"event_last_replayed_time", "event_source_arn", b"event_source_arn", "event_start_time", b"event_start_time", "replay_end_time", b"replay_end_time", "replay_name", b"replay_name", "replay_start_time", b"replay_start_time", "state", b"state", "state_reason", b"state_reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__event_end_time: _TypeAlias = _typing.Literal["event_end_time"]  # noqa: Y015
+    _WhichOneofArgType__event_end_time: _TypeAlias = _typing.Literal["_event_end_time", b"_event_end_time"]  # noqa: Y015
+    _WhichOneofReturnType__event_last_replayed_time: _TypeAlias = _typing.Literal["event_last_replayed_time"]  # noqa: Y015
+    _WhichOneofArgType__event_last_replayed_time: _TypeAlias = _typing.Literal["_event_last_replayed_time", b"_event_last_replayed_time"]  # noqa: Y015
+    _WhichOneofReturnType__event_source_arn: _TypeAlias = _typing.Literal["event_source_arn"]  # noqa: Y015
+    _WhichOneofArgType__event_source_arn: _TypeAlias = _typing.Literal["_event_source_arn", b"_event_source_arn"]  # noqa: Y015
+    _WhichOneofReturnType__event_start_time: _TypeAlias = _typing.Literal["event_start_time"]  # noqa: Y015
+    _WhichOneofArgType__event_start_time: _TypeAlias = _typing.Literal["_event_start_time", b"_event_start_time"]  # noqa: Y015
+    _WhichOneofReturnType__replay_end_time: _TypeAlias = _typing.Literal["replay_end_time"]  # noqa: Y015
+    _WhichOneofArgType__replay_end_time: _TypeAlias = _typing.Literal["_replay_end_time", b"_replay_end_time"]  # noqa: Y015
+    _WhichOneofReturnType__replay_name: _TypeAlias = _typing.Literal["replay_name"]  # noqa: Y015
+    _WhichOneofArgType__replay_name: _TypeAlias = _typing.Literal["_replay_name", b"_replay_name"]  # noqa: Y015
+    _WhichOneofReturnType__replay_start_time: _TypeAlias = _typing.Literal["replay_start_time"]  # noqa: Y015
+    _WhichOneofArgType__replay_start_time: _TypeAlias = _typing.Literal["_replay_start_time", b"_replay_start_time"]  # noqa: Y015
+    _WhichOneofReturnType__state: _TypeAlias = _typing.Literal["state"]  # noqa: Y015
+    _WhichOneofArgType__state: _TypeAlias = _typing.Literal["_state", b"_state"]  # noqa: Y015
+    _WhichOneofReturnType__state_reason: _TypeAlias = _typing.Literal["state_reason"]  # noqa: Y015
+    _WhichOneofArgType__state_reason: _TypeAlias = _typing.Literal["_state_reason", b"_state_reason"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__event_end_time) -> _WhichOneofReturnType__event_end_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__event_last_replayed_time) -> _WhichOneofReturnType__event_last_replayed_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__event_source_arn) -> _WhichOneofReturnType__event_source_arn | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__event_start_time) -> _WhichOneofReturnType__event_start_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__replay_end_time) -> _WhichOneofReturnType__replay_end_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__replay_name) -> _WhichOneofReturnType__replay_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__replay_start_time) -> _WhichOneofReturnType__replay_start_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__state) -> _WhichOneofReturnType__state | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__state_reason) -> _WhichOneofReturnType__state_reason | None: ...
+
+Global___Replay: _TypeAlias = Replay  # noqa: Y015
+
+@_typing.final
+class CancelReplayRequest(_message.Message):
+    """The replay to end."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPLAY_NAME_FIELD_NUMBER: _builtins.int
+    replay_name: _builtins.str
+    """Required. Name of the replay: 1 to 64 letters, digits, `.`, `-` and `_`."""
+    def __init__(
+        self,
+        *,
+        replay_name: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_replay_name", b"_replay_name", "replay_name", b"replay_name"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_replay_name", b"_replay_name", "replay_name", b"replay_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__replay_name: _TypeAlias = _typing.Literal["replay_name"]  # noqa: Y015
+    _WhichOneofArgType__replay_name: _TypeAlias = _typing.Literal["_replay_name", b"_replay_name"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__replay_name) -> _WhichOneofReturnType__replay_name | None: ...
+
+Global___CancelReplayRequest: _TypeAlias = CancelReplayRequest  # noqa: Y015
+
+@_typing.final
+class CancelReplayResponse(_message.Message):
+    """The replay as it stands now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPLAY_ARN_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    STATE_REASON_FIELD_NUMBER: _builtins.int
+    replay_arn: _builtins.str
+    """Always set. ARN of the replay."""
+    state: _builtins.str
+    """Always set. CANCELLING."""
+    state_reason: _builtins.str
+    """Why it is in this state, where there is more to say."""
+    def __init__(
+        self,
+        *,
+        replay_arn: _builtins.str | None = ...,
+        state: _builtins.str | None = ...,
+        state_reason: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_replay_arn", b"_replay_arn", "_state", b"_state", "_state_reason", b"_state_reason", "replay_arn", b"replay_arn", "state", b"state", "state_reason", b"state_reason"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_replay_arn", b"_replay_arn", "_state", b"_state", "_state_reason", b"_state_reason", "replay_arn", b"replay_arn", "state", b"state", "state_reason", b"state_reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__replay_arn: _TypeAlias = _typing.Literal["replay_arn"]  # noqa: Y015
+    _WhichOneofArgType__replay_arn: _TypeAlias = _typing.Literal["_replay_arn", b"_replay_arn"]  # noqa: Y015
+    _WhichOneofReturnType__state: _TypeAlias = _typing.Literal["state"]  # noqa: Y015
+    _WhichOneofArgType__state: _TypeAlias = _typing.Literal["_state", b"_state"]  # noqa: Y015
+    _WhichOneofReturnType__state_reason: _TypeAlias = _typing.Literal["state_reason"]  # noqa: Y015
+    _WhichOneofArgType__state_reason: _TypeAlias = _typing.Literal["_state_reason", b"_state_reason"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__replay_arn) -> _WhichOneofReturnType__replay_arn | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__state) -> _WhichOneofReturnType__state | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__state_reason) -> _WhichOneofReturnType__state_reason | None: ...
+
+Global___CancelReplayResponse: _TypeAlias = CancelReplayResponse  # noqa: Y015

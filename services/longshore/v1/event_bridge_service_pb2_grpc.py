@@ -29,7 +29,7 @@ class EventBridgeServiceStub:
     """EventBridge's operations with EventBridge's meaning. A caller's mistake is INVALID_ARGUMENT,
     NOT_FOUND, FAILED_PRECONDITION or RESOURCE_EXHAUSTED with a `google.rpc.ErrorInfo`, whose `code`
     is the name that AWS gives the error where that is not the usual one of its class; a failed call
-    has changed nothing. UNAVAILABLE: retry with backoff.
+    has changed nothing. UNAVAILABLE: retry with backoff. Times are seconds since 1970.
     """
 
     def __init__(self, channel):
@@ -53,15 +53,190 @@ class EventBridgeServiceStub:
                 request_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.ListRulesRequest.SerializeToString,
                 response_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.ListRulesResponse.FromString,
                 _registered_method=True)
+        self.EnableRule = channel.unary_unary(
+                '/longshore.v1.EventBridgeService/EnableRule',
+                request_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.EnableRuleRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.EnableRuleResponse.FromString,
+                _registered_method=True)
+        self.DisableRule = channel.unary_unary(
+                '/longshore.v1.EventBridgeService/DisableRule',
+                request_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.DisableRuleRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.DisableRuleResponse.FromString,
+                _registered_method=True)
         self.DeleteRule = channel.unary_unary(
                 '/longshore.v1.EventBridgeService/DeleteRule',
                 request_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.DeleteRuleRequest.SerializeToString,
                 response_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.DeleteRuleResponse.FromString,
                 _registered_method=True)
+        self.PutTargets = channel.unary_unary(
+                '/longshore.v1.EventBridgeService/PutTargets',
+                request_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.PutTargetsRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.PutTargetsResponse.FromString,
+                _registered_method=True)
+        self.RemoveTargets = channel.unary_unary(
+                '/longshore.v1.EventBridgeService/RemoveTargets',
+                request_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.RemoveTargetsRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.RemoveTargetsResponse.FromString,
+                _registered_method=True)
+        self.ListTargetsByRule = channel.unary_unary(
+                '/longshore.v1.EventBridgeService/ListTargetsByRule',
+                request_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.ListTargetsByRuleRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.ListTargetsByRuleResponse.FromString,
+                _registered_method=True)
+        self.ListRuleNamesByTarget = channel.unary_unary(
+                '/longshore.v1.EventBridgeService/ListRuleNamesByTarget',
+                request_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.ListRuleNamesByTargetRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.ListRuleNamesByTargetResponse.FromString,
+                _registered_method=True)
         self.TestEventPattern = channel.unary_unary(
                 '/longshore.v1.EventBridgeService/TestEventPattern',
                 request_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.TestEventPatternRequest.SerializeToString,
                 response_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.TestEventPatternResponse.FromString,
+                _registered_method=True)
+        self.PutEvents = channel.unary_unary(
+                '/longshore.v1.EventBridgeService/PutEvents',
+                request_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.PutEventsRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.PutEventsResponse.FromString,
+                _registered_method=True)
+        self.CreateEventBus = channel.unary_unary(
+                '/longshore.v1.EventBridgeService/CreateEventBus',
+                request_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.CreateEventBusRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.CreateEventBusResponse.FromString,
+                _registered_method=True)
+        self.DescribeEventBus = channel.unary_unary(
+                '/longshore.v1.EventBridgeService/DescribeEventBus',
+                request_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.DescribeEventBusRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.DescribeEventBusResponse.FromString,
+                _registered_method=True)
+        self.UpdateEventBus = channel.unary_unary(
+                '/longshore.v1.EventBridgeService/UpdateEventBus',
+                request_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.UpdateEventBusRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.UpdateEventBusResponse.FromString,
+                _registered_method=True)
+        self.ListEventBuses = channel.unary_unary(
+                '/longshore.v1.EventBridgeService/ListEventBuses',
+                request_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.ListEventBusesRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.ListEventBusesResponse.FromString,
+                _registered_method=True)
+        self.DeleteEventBus = channel.unary_unary(
+                '/longshore.v1.EventBridgeService/DeleteEventBus',
+                request_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.DeleteEventBusRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.DeleteEventBusResponse.FromString,
+                _registered_method=True)
+        self.TagResource = channel.unary_unary(
+                '/longshore.v1.EventBridgeService/TagResource',
+                request_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.EventBridgeServiceTagResourceRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.EventBridgeServiceTagResourceResponse.FromString,
+                _registered_method=True)
+        self.UntagResource = channel.unary_unary(
+                '/longshore.v1.EventBridgeService/UntagResource',
+                request_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.EventBridgeServiceUntagResourceRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.EventBridgeServiceUntagResourceResponse.FromString,
+                _registered_method=True)
+        self.ListTagsForResource = channel.unary_unary(
+                '/longshore.v1.EventBridgeService/ListTagsForResource',
+                request_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.EventBridgeServiceListTagsForResourceRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.EventBridgeServiceListTagsForResourceResponse.FromString,
+                _registered_method=True)
+        self.CreateConnection = channel.unary_unary(
+                '/longshore.v1.EventBridgeService/CreateConnection',
+                request_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.CreateConnectionRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.CreateConnectionResponse.FromString,
+                _registered_method=True)
+        self.DescribeConnection = channel.unary_unary(
+                '/longshore.v1.EventBridgeService/DescribeConnection',
+                request_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.DescribeConnectionRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.DescribeConnectionResponse.FromString,
+                _registered_method=True)
+        self.UpdateConnection = channel.unary_unary(
+                '/longshore.v1.EventBridgeService/UpdateConnection',
+                request_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.UpdateConnectionRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.UpdateConnectionResponse.FromString,
+                _registered_method=True)
+        self.DeauthorizeConnection = channel.unary_unary(
+                '/longshore.v1.EventBridgeService/DeauthorizeConnection',
+                request_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.DeauthorizeConnectionRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.DeauthorizeConnectionResponse.FromString,
+                _registered_method=True)
+        self.DeleteConnection = channel.unary_unary(
+                '/longshore.v1.EventBridgeService/DeleteConnection',
+                request_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.DeleteConnectionRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.DeleteConnectionResponse.FromString,
+                _registered_method=True)
+        self.ListConnections = channel.unary_unary(
+                '/longshore.v1.EventBridgeService/ListConnections',
+                request_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.ListConnectionsRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.ListConnectionsResponse.FromString,
+                _registered_method=True)
+        self.CreateApiDestination = channel.unary_unary(
+                '/longshore.v1.EventBridgeService/CreateApiDestination',
+                request_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.CreateApiDestinationRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.CreateApiDestinationResponse.FromString,
+                _registered_method=True)
+        self.DescribeApiDestination = channel.unary_unary(
+                '/longshore.v1.EventBridgeService/DescribeApiDestination',
+                request_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.DescribeApiDestinationRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.DescribeApiDestinationResponse.FromString,
+                _registered_method=True)
+        self.UpdateApiDestination = channel.unary_unary(
+                '/longshore.v1.EventBridgeService/UpdateApiDestination',
+                request_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.UpdateApiDestinationRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.UpdateApiDestinationResponse.FromString,
+                _registered_method=True)
+        self.DeleteApiDestination = channel.unary_unary(
+                '/longshore.v1.EventBridgeService/DeleteApiDestination',
+                request_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.DeleteApiDestinationRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.DeleteApiDestinationResponse.FromString,
+                _registered_method=True)
+        self.ListApiDestinations = channel.unary_unary(
+                '/longshore.v1.EventBridgeService/ListApiDestinations',
+                request_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.ListApiDestinationsRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.ListApiDestinationsResponse.FromString,
+                _registered_method=True)
+        self.CreateArchive = channel.unary_unary(
+                '/longshore.v1.EventBridgeService/CreateArchive',
+                request_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.CreateArchiveRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.CreateArchiveResponse.FromString,
+                _registered_method=True)
+        self.DescribeArchive = channel.unary_unary(
+                '/longshore.v1.EventBridgeService/DescribeArchive',
+                request_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.DescribeArchiveRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.DescribeArchiveResponse.FromString,
+                _registered_method=True)
+        self.UpdateArchive = channel.unary_unary(
+                '/longshore.v1.EventBridgeService/UpdateArchive',
+                request_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.UpdateArchiveRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.UpdateArchiveResponse.FromString,
+                _registered_method=True)
+        self.DeleteArchive = channel.unary_unary(
+                '/longshore.v1.EventBridgeService/DeleteArchive',
+                request_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.DeleteArchiveRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.DeleteArchiveResponse.FromString,
+                _registered_method=True)
+        self.ListArchives = channel.unary_unary(
+                '/longshore.v1.EventBridgeService/ListArchives',
+                request_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.ListArchivesRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.ListArchivesResponse.FromString,
+                _registered_method=True)
+        self.StartReplay = channel.unary_unary(
+                '/longshore.v1.EventBridgeService/StartReplay',
+                request_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.StartReplayRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.StartReplayResponse.FromString,
+                _registered_method=True)
+        self.DescribeReplay = channel.unary_unary(
+                '/longshore.v1.EventBridgeService/DescribeReplay',
+                request_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.DescribeReplayRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.DescribeReplayResponse.FromString,
+                _registered_method=True)
+        self.ListReplays = channel.unary_unary(
+                '/longshore.v1.EventBridgeService/ListReplays',
+                request_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.ListReplaysRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.ListReplaysResponse.FromString,
+                _registered_method=True)
+        self.CancelReplay = channel.unary_unary(
+                '/longshore.v1.EventBridgeService/CancelReplay',
+                request_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.CancelReplayRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.CancelReplayResponse.FromString,
                 _registered_method=True)
 
 
@@ -69,12 +244,12 @@ class EventBridgeServiceServicer:
     """EventBridge's operations with EventBridge's meaning. A caller's mistake is INVALID_ARGUMENT,
     NOT_FOUND, FAILED_PRECONDITION or RESOURCE_EXHAUSTED with a `google.rpc.ErrorInfo`, whose `code`
     is the name that AWS gives the error where that is not the usual one of its class; a failed call
-    has changed nothing. UNAVAILABLE: retry with backoff.
+    has changed nothing. UNAVAILABLE: retry with backoff. Times are seconds since 1970.
     """
 
     def PutRule(self, request, context):
-        """Creates a rule, or replaces one wholly but for its tags and targets. From the answer on it is in
-        force for events that happen later.
+        """Creates a rule, or replaces one wholly but for its tags and targets. From the answer on it is
+        in force for events that happen later.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -94,6 +269,20 @@ class EventBridgeServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EnableRule(self, request, context):
+        """Puts a rule in force.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DisableRule(self, request, context):
+        """Takes a rule out of force. What it has matched already is delivered all the same.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteRule(self, request, context):
         """Deletes a rule that has no targets. That it is not there is success.
         """
@@ -101,8 +290,243 @@ class EventBridgeServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PutTargets(self, request, context):
+        """Adds targets to a rule, or replaces those of the same ids. Each is taken or refused by itself.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveTargets(self, request, context):
+        """Removes targets from a rule, by their ids. What was matched for them before is not delivered
+        any more.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTargetsByRule(self, request, context):
+        """Answers a page of the targets of a rule, in order of their ids.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRuleNamesByTarget(self, request, context):
+        """Answers a page of the names of the rules that have a target, in order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def TestEventPattern(self, request, context):
         """Says whether a pattern is valid, and matches an event.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PutEvents(self, request, context):
+        """Takes events in. Each is taken or refused by itself; those that are taken are matched in order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateEventBus(self, request, context):
+        """Creates an event bus.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DescribeEventBus(self, request, context):
+        """Answers one event bus.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateEventBus(self, request, context):
+        """Changes the members given of an event bus and keeps the rest.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListEventBuses(self, request, context):
+        """Answers a page of the event buses, in order of their names.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteEventBus(self, request, context):
+        """Deletes an event bus that has no rules and no archives. That it is not there is success.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TagResource(self, request, context):
+        """Adds tags to a rule or an event bus, or replaces their values.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UntagResource(self, request, context):
+        """Removes tags from a rule or an event bus. Keys that are not there are passed over.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTagsForResource(self, request, context):
+        """Answers all tags of a rule or an event bus.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateConnection(self, request, context):
+        """Creates a connection: how calls of API destinations are authorised. Its secrets are kept
+        encrypted.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DescribeConnection(self, request, context):
+        """Answers a connection, without its secrets.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateConnection(self, request, context):
+        """Changes the members given of a connection and keeps the rest.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeauthorizeConnection(self, request, context):
+        """Forgets the secrets of a connection. Its API destinations fail until it is updated with new
+        ones.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteConnection(self, request, context):
+        """Deletes a connection that no API destination uses.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListConnections(self, request, context):
+        """Answers a page of the connections, in order of their names.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateApiDestination(self, request, context):
+        """Creates an API destination: an HTTP endpoint that can be a target.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DescribeApiDestination(self, request, context):
+        """Answers one API destination.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateApiDestination(self, request, context):
+        """Changes the members given of an API destination and keeps the rest; it is ACTIVE afterwards.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteApiDestination(self, request, context):
+        """Deletes an API destination. What is to be delivered to it then fails.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListApiDestinations(self, request, context):
+        """Answers a page of the API destinations, in order of their names.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateArchive(self, request, context):
+        """Creates an archive: events of a bus that are kept for replays.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DescribeArchive(self, request, context):
+        """Answers one archive.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateArchive(self, request, context):
+        """Changes the members given of an archive and keeps the rest.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteArchive(self, request, context):
+        """Deletes an archive.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListArchives(self, request, context):
+        """Answers a page of the archives, in order of their names.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StartReplay(self, request, context):
+        """Begins to send archived events to the rules of a bus once more. Poll DescribeReplay until it is
+        COMPLETED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DescribeReplay(self, request, context):
+        """Answers one replay.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListReplays(self, request, context):
+        """Answers a page of the replays, in order of their names.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelReplay(self, request, context):
+        """Ends a replay early. What it has sent stays sent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -126,15 +550,190 @@ def add_EventBridgeServiceServicer_to_server(servicer, server):
                     request_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.ListRulesRequest.FromString,
                     response_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.ListRulesResponse.SerializeToString,
             ),
+            'EnableRule': grpc.unary_unary_rpc_method_handler(
+                    servicer.EnableRule,
+                    request_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.EnableRuleRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.EnableRuleResponse.SerializeToString,
+            ),
+            'DisableRule': grpc.unary_unary_rpc_method_handler(
+                    servicer.DisableRule,
+                    request_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.DisableRuleRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.DisableRuleResponse.SerializeToString,
+            ),
             'DeleteRule': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteRule,
                     request_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.DeleteRuleRequest.FromString,
                     response_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.DeleteRuleResponse.SerializeToString,
             ),
+            'PutTargets': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutTargets,
+                    request_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.PutTargetsRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.PutTargetsResponse.SerializeToString,
+            ),
+            'RemoveTargets': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveTargets,
+                    request_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.RemoveTargetsRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.RemoveTargetsResponse.SerializeToString,
+            ),
+            'ListTargetsByRule': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTargetsByRule,
+                    request_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.ListTargetsByRuleRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.ListTargetsByRuleResponse.SerializeToString,
+            ),
+            'ListRuleNamesByTarget': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRuleNamesByTarget,
+                    request_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.ListRuleNamesByTargetRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.ListRuleNamesByTargetResponse.SerializeToString,
+            ),
             'TestEventPattern': grpc.unary_unary_rpc_method_handler(
                     servicer.TestEventPattern,
                     request_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.TestEventPatternRequest.FromString,
                     response_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.TestEventPatternResponse.SerializeToString,
+            ),
+            'PutEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutEvents,
+                    request_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.PutEventsRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.PutEventsResponse.SerializeToString,
+            ),
+            'CreateEventBus': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateEventBus,
+                    request_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.CreateEventBusRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.CreateEventBusResponse.SerializeToString,
+            ),
+            'DescribeEventBus': grpc.unary_unary_rpc_method_handler(
+                    servicer.DescribeEventBus,
+                    request_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.DescribeEventBusRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.DescribeEventBusResponse.SerializeToString,
+            ),
+            'UpdateEventBus': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateEventBus,
+                    request_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.UpdateEventBusRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.UpdateEventBusResponse.SerializeToString,
+            ),
+            'ListEventBuses': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEventBuses,
+                    request_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.ListEventBusesRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.ListEventBusesResponse.SerializeToString,
+            ),
+            'DeleteEventBus': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteEventBus,
+                    request_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.DeleteEventBusRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.DeleteEventBusResponse.SerializeToString,
+            ),
+            'TagResource': grpc.unary_unary_rpc_method_handler(
+                    servicer.TagResource,
+                    request_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.EventBridgeServiceTagResourceRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.EventBridgeServiceTagResourceResponse.SerializeToString,
+            ),
+            'UntagResource': grpc.unary_unary_rpc_method_handler(
+                    servicer.UntagResource,
+                    request_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.EventBridgeServiceUntagResourceRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.EventBridgeServiceUntagResourceResponse.SerializeToString,
+            ),
+            'ListTagsForResource': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTagsForResource,
+                    request_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.EventBridgeServiceListTagsForResourceRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.EventBridgeServiceListTagsForResourceResponse.SerializeToString,
+            ),
+            'CreateConnection': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateConnection,
+                    request_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.CreateConnectionRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.CreateConnectionResponse.SerializeToString,
+            ),
+            'DescribeConnection': grpc.unary_unary_rpc_method_handler(
+                    servicer.DescribeConnection,
+                    request_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.DescribeConnectionRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.DescribeConnectionResponse.SerializeToString,
+            ),
+            'UpdateConnection': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateConnection,
+                    request_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.UpdateConnectionRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.UpdateConnectionResponse.SerializeToString,
+            ),
+            'DeauthorizeConnection': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeauthorizeConnection,
+                    request_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.DeauthorizeConnectionRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.DeauthorizeConnectionResponse.SerializeToString,
+            ),
+            'DeleteConnection': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteConnection,
+                    request_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.DeleteConnectionRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.DeleteConnectionResponse.SerializeToString,
+            ),
+            'ListConnections': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListConnections,
+                    request_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.ListConnectionsRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.ListConnectionsResponse.SerializeToString,
+            ),
+            'CreateApiDestination': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateApiDestination,
+                    request_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.CreateApiDestinationRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.CreateApiDestinationResponse.SerializeToString,
+            ),
+            'DescribeApiDestination': grpc.unary_unary_rpc_method_handler(
+                    servicer.DescribeApiDestination,
+                    request_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.DescribeApiDestinationRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.DescribeApiDestinationResponse.SerializeToString,
+            ),
+            'UpdateApiDestination': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateApiDestination,
+                    request_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.UpdateApiDestinationRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.UpdateApiDestinationResponse.SerializeToString,
+            ),
+            'DeleteApiDestination': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteApiDestination,
+                    request_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.DeleteApiDestinationRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.DeleteApiDestinationResponse.SerializeToString,
+            ),
+            'ListApiDestinations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListApiDestinations,
+                    request_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.ListApiDestinationsRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.ListApiDestinationsResponse.SerializeToString,
+            ),
+            'CreateArchive': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateArchive,
+                    request_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.CreateArchiveRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.CreateArchiveResponse.SerializeToString,
+            ),
+            'DescribeArchive': grpc.unary_unary_rpc_method_handler(
+                    servicer.DescribeArchive,
+                    request_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.DescribeArchiveRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.DescribeArchiveResponse.SerializeToString,
+            ),
+            'UpdateArchive': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateArchive,
+                    request_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.UpdateArchiveRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.UpdateArchiveResponse.SerializeToString,
+            ),
+            'DeleteArchive': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteArchive,
+                    request_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.DeleteArchiveRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.DeleteArchiveResponse.SerializeToString,
+            ),
+            'ListArchives': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListArchives,
+                    request_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.ListArchivesRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.ListArchivesResponse.SerializeToString,
+            ),
+            'StartReplay': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartReplay,
+                    request_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.StartReplayRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.StartReplayResponse.SerializeToString,
+            ),
+            'DescribeReplay': grpc.unary_unary_rpc_method_handler(
+                    servicer.DescribeReplay,
+                    request_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.DescribeReplayRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.DescribeReplayResponse.SerializeToString,
+            ),
+            'ListReplays': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReplays,
+                    request_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.ListReplaysRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.ListReplaysResponse.SerializeToString,
+            ),
+            'CancelReplay': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelReplay,
+                    request_deserializer=longshore_dot_v1_dot_event__bridge__service__pb2.CancelReplayRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_event__bridge__service__pb2.CancelReplayResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -148,7 +747,7 @@ class EventBridgeService:
     """EventBridge's operations with EventBridge's meaning. A caller's mistake is INVALID_ARGUMENT,
     NOT_FOUND, FAILED_PRECONDITION or RESOURCE_EXHAUSTED with a `google.rpc.ErrorInfo`, whose `code`
     is the name that AWS gives the error where that is not the usual one of its class; a failed call
-    has changed nothing. UNAVAILABLE: retry with backoff.
+    has changed nothing. UNAVAILABLE: retry with backoff. Times are seconds since 1970.
     """
 
     @staticmethod
@@ -233,6 +832,60 @@ class EventBridgeService:
             _registered_method=True)
 
     @staticmethod
+    def EnableRule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.EventBridgeService/EnableRule',
+            longshore_dot_v1_dot_event__bridge__service__pb2.EnableRuleRequest.SerializeToString,
+            longshore_dot_v1_dot_event__bridge__service__pb2.EnableRuleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DisableRule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.EventBridgeService/DisableRule',
+            longshore_dot_v1_dot_event__bridge__service__pb2.DisableRuleRequest.SerializeToString,
+            longshore_dot_v1_dot_event__bridge__service__pb2.DisableRuleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def DeleteRule(request,
             target,
             options=(),
@@ -260,6 +913,114 @@ class EventBridgeService:
             _registered_method=True)
 
     @staticmethod
+    def PutTargets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.EventBridgeService/PutTargets',
+            longshore_dot_v1_dot_event__bridge__service__pb2.PutTargetsRequest.SerializeToString,
+            longshore_dot_v1_dot_event__bridge__service__pb2.PutTargetsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveTargets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.EventBridgeService/RemoveTargets',
+            longshore_dot_v1_dot_event__bridge__service__pb2.RemoveTargetsRequest.SerializeToString,
+            longshore_dot_v1_dot_event__bridge__service__pb2.RemoveTargetsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTargetsByRule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.EventBridgeService/ListTargetsByRule',
+            longshore_dot_v1_dot_event__bridge__service__pb2.ListTargetsByRuleRequest.SerializeToString,
+            longshore_dot_v1_dot_event__bridge__service__pb2.ListTargetsByRuleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRuleNamesByTarget(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.EventBridgeService/ListRuleNamesByTarget',
+            longshore_dot_v1_dot_event__bridge__service__pb2.ListRuleNamesByTargetRequest.SerializeToString,
+            longshore_dot_v1_dot_event__bridge__service__pb2.ListRuleNamesByTargetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def TestEventPattern(request,
             target,
             options=(),
@@ -276,6 +1037,789 @@ class EventBridgeService:
             '/longshore.v1.EventBridgeService/TestEventPattern',
             longshore_dot_v1_dot_event__bridge__service__pb2.TestEventPatternRequest.SerializeToString,
             longshore_dot_v1_dot_event__bridge__service__pb2.TestEventPatternResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PutEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.EventBridgeService/PutEvents',
+            longshore_dot_v1_dot_event__bridge__service__pb2.PutEventsRequest.SerializeToString,
+            longshore_dot_v1_dot_event__bridge__service__pb2.PutEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateEventBus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.EventBridgeService/CreateEventBus',
+            longshore_dot_v1_dot_event__bridge__service__pb2.CreateEventBusRequest.SerializeToString,
+            longshore_dot_v1_dot_event__bridge__service__pb2.CreateEventBusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DescribeEventBus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.EventBridgeService/DescribeEventBus',
+            longshore_dot_v1_dot_event__bridge__service__pb2.DescribeEventBusRequest.SerializeToString,
+            longshore_dot_v1_dot_event__bridge__service__pb2.DescribeEventBusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateEventBus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.EventBridgeService/UpdateEventBus',
+            longshore_dot_v1_dot_event__bridge__service__pb2.UpdateEventBusRequest.SerializeToString,
+            longshore_dot_v1_dot_event__bridge__service__pb2.UpdateEventBusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEventBuses(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.EventBridgeService/ListEventBuses',
+            longshore_dot_v1_dot_event__bridge__service__pb2.ListEventBusesRequest.SerializeToString,
+            longshore_dot_v1_dot_event__bridge__service__pb2.ListEventBusesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteEventBus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.EventBridgeService/DeleteEventBus',
+            longshore_dot_v1_dot_event__bridge__service__pb2.DeleteEventBusRequest.SerializeToString,
+            longshore_dot_v1_dot_event__bridge__service__pb2.DeleteEventBusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TagResource(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.EventBridgeService/TagResource',
+            longshore_dot_v1_dot_event__bridge__service__pb2.EventBridgeServiceTagResourceRequest.SerializeToString,
+            longshore_dot_v1_dot_event__bridge__service__pb2.EventBridgeServiceTagResourceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UntagResource(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.EventBridgeService/UntagResource',
+            longshore_dot_v1_dot_event__bridge__service__pb2.EventBridgeServiceUntagResourceRequest.SerializeToString,
+            longshore_dot_v1_dot_event__bridge__service__pb2.EventBridgeServiceUntagResourceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTagsForResource(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.EventBridgeService/ListTagsForResource',
+            longshore_dot_v1_dot_event__bridge__service__pb2.EventBridgeServiceListTagsForResourceRequest.SerializeToString,
+            longshore_dot_v1_dot_event__bridge__service__pb2.EventBridgeServiceListTagsForResourceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateConnection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.EventBridgeService/CreateConnection',
+            longshore_dot_v1_dot_event__bridge__service__pb2.CreateConnectionRequest.SerializeToString,
+            longshore_dot_v1_dot_event__bridge__service__pb2.CreateConnectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DescribeConnection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.EventBridgeService/DescribeConnection',
+            longshore_dot_v1_dot_event__bridge__service__pb2.DescribeConnectionRequest.SerializeToString,
+            longshore_dot_v1_dot_event__bridge__service__pb2.DescribeConnectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateConnection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.EventBridgeService/UpdateConnection',
+            longshore_dot_v1_dot_event__bridge__service__pb2.UpdateConnectionRequest.SerializeToString,
+            longshore_dot_v1_dot_event__bridge__service__pb2.UpdateConnectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeauthorizeConnection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.EventBridgeService/DeauthorizeConnection',
+            longshore_dot_v1_dot_event__bridge__service__pb2.DeauthorizeConnectionRequest.SerializeToString,
+            longshore_dot_v1_dot_event__bridge__service__pb2.DeauthorizeConnectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteConnection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.EventBridgeService/DeleteConnection',
+            longshore_dot_v1_dot_event__bridge__service__pb2.DeleteConnectionRequest.SerializeToString,
+            longshore_dot_v1_dot_event__bridge__service__pb2.DeleteConnectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListConnections(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.EventBridgeService/ListConnections',
+            longshore_dot_v1_dot_event__bridge__service__pb2.ListConnectionsRequest.SerializeToString,
+            longshore_dot_v1_dot_event__bridge__service__pb2.ListConnectionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateApiDestination(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.EventBridgeService/CreateApiDestination',
+            longshore_dot_v1_dot_event__bridge__service__pb2.CreateApiDestinationRequest.SerializeToString,
+            longshore_dot_v1_dot_event__bridge__service__pb2.CreateApiDestinationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DescribeApiDestination(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.EventBridgeService/DescribeApiDestination',
+            longshore_dot_v1_dot_event__bridge__service__pb2.DescribeApiDestinationRequest.SerializeToString,
+            longshore_dot_v1_dot_event__bridge__service__pb2.DescribeApiDestinationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateApiDestination(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.EventBridgeService/UpdateApiDestination',
+            longshore_dot_v1_dot_event__bridge__service__pb2.UpdateApiDestinationRequest.SerializeToString,
+            longshore_dot_v1_dot_event__bridge__service__pb2.UpdateApiDestinationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteApiDestination(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.EventBridgeService/DeleteApiDestination',
+            longshore_dot_v1_dot_event__bridge__service__pb2.DeleteApiDestinationRequest.SerializeToString,
+            longshore_dot_v1_dot_event__bridge__service__pb2.DeleteApiDestinationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListApiDestinations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.EventBridgeService/ListApiDestinations',
+            longshore_dot_v1_dot_event__bridge__service__pb2.ListApiDestinationsRequest.SerializeToString,
+            longshore_dot_v1_dot_event__bridge__service__pb2.ListApiDestinationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateArchive(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.EventBridgeService/CreateArchive',
+            longshore_dot_v1_dot_event__bridge__service__pb2.CreateArchiveRequest.SerializeToString,
+            longshore_dot_v1_dot_event__bridge__service__pb2.CreateArchiveResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DescribeArchive(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.EventBridgeService/DescribeArchive',
+            longshore_dot_v1_dot_event__bridge__service__pb2.DescribeArchiveRequest.SerializeToString,
+            longshore_dot_v1_dot_event__bridge__service__pb2.DescribeArchiveResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateArchive(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.EventBridgeService/UpdateArchive',
+            longshore_dot_v1_dot_event__bridge__service__pb2.UpdateArchiveRequest.SerializeToString,
+            longshore_dot_v1_dot_event__bridge__service__pb2.UpdateArchiveResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteArchive(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.EventBridgeService/DeleteArchive',
+            longshore_dot_v1_dot_event__bridge__service__pb2.DeleteArchiveRequest.SerializeToString,
+            longshore_dot_v1_dot_event__bridge__service__pb2.DeleteArchiveResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListArchives(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.EventBridgeService/ListArchives',
+            longshore_dot_v1_dot_event__bridge__service__pb2.ListArchivesRequest.SerializeToString,
+            longshore_dot_v1_dot_event__bridge__service__pb2.ListArchivesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartReplay(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.EventBridgeService/StartReplay',
+            longshore_dot_v1_dot_event__bridge__service__pb2.StartReplayRequest.SerializeToString,
+            longshore_dot_v1_dot_event__bridge__service__pb2.StartReplayResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DescribeReplay(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.EventBridgeService/DescribeReplay',
+            longshore_dot_v1_dot_event__bridge__service__pb2.DescribeReplayRequest.SerializeToString,
+            longshore_dot_v1_dot_event__bridge__service__pb2.DescribeReplayResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListReplays(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.EventBridgeService/ListReplays',
+            longshore_dot_v1_dot_event__bridge__service__pb2.ListReplaysRequest.SerializeToString,
+            longshore_dot_v1_dot_event__bridge__service__pb2.ListReplaysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelReplay(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.EventBridgeService/CancelReplay',
+            longshore_dot_v1_dot_event__bridge__service__pb2.CancelReplayRequest.SerializeToString,
+            longshore_dot_v1_dot_event__bridge__service__pb2.CancelReplayResponse.FromString,
             options,
             channel_credentials,
             insecure,

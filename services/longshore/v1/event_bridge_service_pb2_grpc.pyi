@@ -18,28 +18,106 @@ class EventBridgeServiceStub:
     """EventBridge's operations with EventBridge's meaning. A caller's mistake is INVALID_ARGUMENT,
     NOT_FOUND, FAILED_PRECONDITION or RESOURCE_EXHAUSTED with a `google.rpc.ErrorInfo`, whose `code`
     is the name that AWS gives the error where that is not the usual one of its class; a failed call
-    has changed nothing. UNAVAILABLE: retry with backoff.
+    has changed nothing. UNAVAILABLE: retry with backoff. Times are seconds since 1970.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     PutRule: _aio.UnaryUnaryMultiCallable[_event_bridge_service_pb2.PutRuleRequest, _event_bridge_service_pb2.PutRuleResponse]
-    """Creates a rule, or replaces one wholly but for its tags and targets. From the answer on it is in
-    force for events that happen later.
+    """Creates a rule, or replaces one wholly but for its tags and targets. From the answer on it is
+    in force for events that happen later.
     """
     DescribeRule: _aio.UnaryUnaryMultiCallable[_event_bridge_service_pb2.DescribeRuleRequest, _event_bridge_service_pb2.DescribeRuleResponse]
     """Answers one rule."""
     ListRules: _aio.UnaryUnaryMultiCallable[_event_bridge_service_pb2.ListRulesRequest, _event_bridge_service_pb2.ListRulesResponse]
     """Answers a page of the rules of a bus, in order of their names."""
+    EnableRule: _aio.UnaryUnaryMultiCallable[_event_bridge_service_pb2.EnableRuleRequest, _event_bridge_service_pb2.EnableRuleResponse]
+    """Puts a rule in force."""
+    DisableRule: _aio.UnaryUnaryMultiCallable[_event_bridge_service_pb2.DisableRuleRequest, _event_bridge_service_pb2.DisableRuleResponse]
+    """Takes a rule out of force. What it has matched already is delivered all the same."""
     DeleteRule: _aio.UnaryUnaryMultiCallable[_event_bridge_service_pb2.DeleteRuleRequest, _event_bridge_service_pb2.DeleteRuleResponse]
     """Deletes a rule that has no targets. That it is not there is success."""
+    PutTargets: _aio.UnaryUnaryMultiCallable[_event_bridge_service_pb2.PutTargetsRequest, _event_bridge_service_pb2.PutTargetsResponse]
+    """Adds targets to a rule, or replaces those of the same ids. Each is taken or refused by itself."""
+    RemoveTargets: _aio.UnaryUnaryMultiCallable[_event_bridge_service_pb2.RemoveTargetsRequest, _event_bridge_service_pb2.RemoveTargetsResponse]
+    """Removes targets from a rule, by their ids. What was matched for them before is not delivered
+    any more.
+    """
+    ListTargetsByRule: _aio.UnaryUnaryMultiCallable[_event_bridge_service_pb2.ListTargetsByRuleRequest, _event_bridge_service_pb2.ListTargetsByRuleResponse]
+    """Answers a page of the targets of a rule, in order of their ids."""
+    ListRuleNamesByTarget: _aio.UnaryUnaryMultiCallable[_event_bridge_service_pb2.ListRuleNamesByTargetRequest, _event_bridge_service_pb2.ListRuleNamesByTargetResponse]
+    """Answers a page of the names of the rules that have a target, in order."""
     TestEventPattern: _aio.UnaryUnaryMultiCallable[_event_bridge_service_pb2.TestEventPatternRequest, _event_bridge_service_pb2.TestEventPatternResponse]
     """Says whether a pattern is valid, and matches an event."""
+    PutEvents: _aio.UnaryUnaryMultiCallable[_event_bridge_service_pb2.PutEventsRequest, _event_bridge_service_pb2.PutEventsResponse]
+    """Takes events in. Each is taken or refused by itself; those that are taken are matched in order."""
+    CreateEventBus: _aio.UnaryUnaryMultiCallable[_event_bridge_service_pb2.CreateEventBusRequest, _event_bridge_service_pb2.CreateEventBusResponse]
+    """Creates an event bus."""
+    DescribeEventBus: _aio.UnaryUnaryMultiCallable[_event_bridge_service_pb2.DescribeEventBusRequest, _event_bridge_service_pb2.DescribeEventBusResponse]
+    """Answers one event bus."""
+    UpdateEventBus: _aio.UnaryUnaryMultiCallable[_event_bridge_service_pb2.UpdateEventBusRequest, _event_bridge_service_pb2.UpdateEventBusResponse]
+    """Changes the members given of an event bus and keeps the rest."""
+    ListEventBuses: _aio.UnaryUnaryMultiCallable[_event_bridge_service_pb2.ListEventBusesRequest, _event_bridge_service_pb2.ListEventBusesResponse]
+    """Answers a page of the event buses, in order of their names."""
+    DeleteEventBus: _aio.UnaryUnaryMultiCallable[_event_bridge_service_pb2.DeleteEventBusRequest, _event_bridge_service_pb2.DeleteEventBusResponse]
+    """Deletes an event bus that has no rules and no archives. That it is not there is success."""
+    TagResource: _aio.UnaryUnaryMultiCallable[_event_bridge_service_pb2.EventBridgeServiceTagResourceRequest, _event_bridge_service_pb2.EventBridgeServiceTagResourceResponse]
+    """Adds tags to a rule or an event bus, or replaces their values."""
+    UntagResource: _aio.UnaryUnaryMultiCallable[_event_bridge_service_pb2.EventBridgeServiceUntagResourceRequest, _event_bridge_service_pb2.EventBridgeServiceUntagResourceResponse]
+    """Removes tags from a rule or an event bus. Keys that are not there are passed over."""
+    ListTagsForResource: _aio.UnaryUnaryMultiCallable[_event_bridge_service_pb2.EventBridgeServiceListTagsForResourceRequest, _event_bridge_service_pb2.EventBridgeServiceListTagsForResourceResponse]
+    """Answers all tags of a rule or an event bus."""
+    CreateConnection: _aio.UnaryUnaryMultiCallable[_event_bridge_service_pb2.CreateConnectionRequest, _event_bridge_service_pb2.CreateConnectionResponse]
+    """Creates a connection: how calls of API destinations are authorised. Its secrets are kept
+    encrypted.
+    """
+    DescribeConnection: _aio.UnaryUnaryMultiCallable[_event_bridge_service_pb2.DescribeConnectionRequest, _event_bridge_service_pb2.DescribeConnectionResponse]
+    """Answers a connection, without its secrets."""
+    UpdateConnection: _aio.UnaryUnaryMultiCallable[_event_bridge_service_pb2.UpdateConnectionRequest, _event_bridge_service_pb2.UpdateConnectionResponse]
+    """Changes the members given of a connection and keeps the rest."""
+    DeauthorizeConnection: _aio.UnaryUnaryMultiCallable[_event_bridge_service_pb2.DeauthorizeConnectionRequest, _event_bridge_service_pb2.DeauthorizeConnectionResponse]
+    """Forgets the secrets of a connection. Its API destinations fail until it is updated with new
+    ones.
+    """
+    DeleteConnection: _aio.UnaryUnaryMultiCallable[_event_bridge_service_pb2.DeleteConnectionRequest, _event_bridge_service_pb2.DeleteConnectionResponse]
+    """Deletes a connection that no API destination uses."""
+    ListConnections: _aio.UnaryUnaryMultiCallable[_event_bridge_service_pb2.ListConnectionsRequest, _event_bridge_service_pb2.ListConnectionsResponse]
+    """Answers a page of the connections, in order of their names."""
+    CreateApiDestination: _aio.UnaryUnaryMultiCallable[_event_bridge_service_pb2.CreateApiDestinationRequest, _event_bridge_service_pb2.CreateApiDestinationResponse]
+    """Creates an API destination: an HTTP endpoint that can be a target."""
+    DescribeApiDestination: _aio.UnaryUnaryMultiCallable[_event_bridge_service_pb2.DescribeApiDestinationRequest, _event_bridge_service_pb2.DescribeApiDestinationResponse]
+    """Answers one API destination."""
+    UpdateApiDestination: _aio.UnaryUnaryMultiCallable[_event_bridge_service_pb2.UpdateApiDestinationRequest, _event_bridge_service_pb2.UpdateApiDestinationResponse]
+    """Changes the members given of an API destination and keeps the rest; it is ACTIVE afterwards."""
+    DeleteApiDestination: _aio.UnaryUnaryMultiCallable[_event_bridge_service_pb2.DeleteApiDestinationRequest, _event_bridge_service_pb2.DeleteApiDestinationResponse]
+    """Deletes an API destination. What is to be delivered to it then fails."""
+    ListApiDestinations: _aio.UnaryUnaryMultiCallable[_event_bridge_service_pb2.ListApiDestinationsRequest, _event_bridge_service_pb2.ListApiDestinationsResponse]
+    """Answers a page of the API destinations, in order of their names."""
+    CreateArchive: _aio.UnaryUnaryMultiCallable[_event_bridge_service_pb2.CreateArchiveRequest, _event_bridge_service_pb2.CreateArchiveResponse]
+    """Creates an archive: events of a bus that are kept for replays."""
+    DescribeArchive: _aio.UnaryUnaryMultiCallable[_event_bridge_service_pb2.DescribeArchiveRequest, _event_bridge_service_pb2.DescribeArchiveResponse]
+    """Answers one archive."""
+    UpdateArchive: _aio.UnaryUnaryMultiCallable[_event_bridge_service_pb2.UpdateArchiveRequest, _event_bridge_service_pb2.UpdateArchiveResponse]
+    """Changes the members given of an archive and keeps the rest."""
+    DeleteArchive: _aio.UnaryUnaryMultiCallable[_event_bridge_service_pb2.DeleteArchiveRequest, _event_bridge_service_pb2.DeleteArchiveResponse]
+    """Deletes an archive."""
+    ListArchives: _aio.UnaryUnaryMultiCallable[_event_bridge_service_pb2.ListArchivesRequest, _event_bridge_service_pb2.ListArchivesResponse]
+    """Answers a page of the archives, in order of their names."""
+    StartReplay: _aio.UnaryUnaryMultiCallable[_event_bridge_service_pb2.StartReplayRequest, _event_bridge_service_pb2.StartReplayResponse]
+    """Begins to send archived events to the rules of a bus once more. Poll DescribeReplay until it is
+    COMPLETED.
+    """
+    DescribeReplay: _aio.UnaryUnaryMultiCallable[_event_bridge_service_pb2.DescribeReplayRequest, _event_bridge_service_pb2.DescribeReplayResponse]
+    """Answers one replay."""
+    ListReplays: _aio.UnaryUnaryMultiCallable[_event_bridge_service_pb2.ListReplaysRequest, _event_bridge_service_pb2.ListReplaysResponse]
+    """Answers a page of the replays, in order of their names."""
+    CancelReplay: _aio.UnaryUnaryMultiCallable[_event_bridge_service_pb2.CancelReplayRequest, _event_bridge_service_pb2.CancelReplayResponse]
+    """Ends a replay early. What it has sent stays sent."""
 
 class EventBridgeServiceServicer(metaclass=_abc_1.ABCMeta):
     """EventBridge's operations with EventBridge's meaning. A caller's mistake is INVALID_ARGUMENT,
     NOT_FOUND, FAILED_PRECONDITION or RESOURCE_EXHAUSTED with a `google.rpc.ErrorInfo`, whose `code`
     is the name that AWS gives the error where that is not the usual one of its class; a failed call
-    has changed nothing. UNAVAILABLE: retry with backoff.
+    has changed nothing. UNAVAILABLE: retry with backoff. Times are seconds since 1970.
     """
 
     @_abc_1.abstractmethod
@@ -48,8 +126,8 @@ class EventBridgeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _event_bridge_service_pb2.PutRuleRequest,
         context: _aio.ServicerContext[_event_bridge_service_pb2.PutRuleRequest, _abc.Awaitable[_event_bridge_service_pb2.PutRuleResponse]],
     ) -> _abc.Awaitable[_event_bridge_service_pb2.PutRuleResponse]:
-        """Creates a rule, or replaces one wholly but for its tags and targets. From the answer on it is in
-        force for events that happen later.
+        """Creates a rule, or replaces one wholly but for its tags and targets. From the answer on it is
+        in force for events that happen later.
         """
 
     @_abc_1.abstractmethod
@@ -69,6 +147,22 @@ class EventBridgeServiceServicer(metaclass=_abc_1.ABCMeta):
         """Answers a page of the rules of a bus, in order of their names."""
 
     @_abc_1.abstractmethod
+    def EnableRule(
+        self,
+        request: _event_bridge_service_pb2.EnableRuleRequest,
+        context: _aio.ServicerContext[_event_bridge_service_pb2.EnableRuleRequest, _abc.Awaitable[_event_bridge_service_pb2.EnableRuleResponse]],
+    ) -> _abc.Awaitable[_event_bridge_service_pb2.EnableRuleResponse]:
+        """Puts a rule in force."""
+
+    @_abc_1.abstractmethod
+    def DisableRule(
+        self,
+        request: _event_bridge_service_pb2.DisableRuleRequest,
+        context: _aio.ServicerContext[_event_bridge_service_pb2.DisableRuleRequest, _abc.Awaitable[_event_bridge_service_pb2.DisableRuleResponse]],
+    ) -> _abc.Awaitable[_event_bridge_service_pb2.DisableRuleResponse]:
+        """Takes a rule out of force. What it has matched already is delivered all the same."""
+
+    @_abc_1.abstractmethod
     def DeleteRule(
         self,
         request: _event_bridge_service_pb2.DeleteRuleRequest,
@@ -77,11 +171,283 @@ class EventBridgeServiceServicer(metaclass=_abc_1.ABCMeta):
         """Deletes a rule that has no targets. That it is not there is success."""
 
     @_abc_1.abstractmethod
+    def PutTargets(
+        self,
+        request: _event_bridge_service_pb2.PutTargetsRequest,
+        context: _aio.ServicerContext[_event_bridge_service_pb2.PutTargetsRequest, _abc.Awaitable[_event_bridge_service_pb2.PutTargetsResponse]],
+    ) -> _abc.Awaitable[_event_bridge_service_pb2.PutTargetsResponse]:
+        """Adds targets to a rule, or replaces those of the same ids. Each is taken or refused by itself."""
+
+    @_abc_1.abstractmethod
+    def RemoveTargets(
+        self,
+        request: _event_bridge_service_pb2.RemoveTargetsRequest,
+        context: _aio.ServicerContext[_event_bridge_service_pb2.RemoveTargetsRequest, _abc.Awaitable[_event_bridge_service_pb2.RemoveTargetsResponse]],
+    ) -> _abc.Awaitable[_event_bridge_service_pb2.RemoveTargetsResponse]:
+        """Removes targets from a rule, by their ids. What was matched for them before is not delivered
+        any more.
+        """
+
+    @_abc_1.abstractmethod
+    def ListTargetsByRule(
+        self,
+        request: _event_bridge_service_pb2.ListTargetsByRuleRequest,
+        context: _aio.ServicerContext[_event_bridge_service_pb2.ListTargetsByRuleRequest, _abc.Awaitable[_event_bridge_service_pb2.ListTargetsByRuleResponse]],
+    ) -> _abc.Awaitable[_event_bridge_service_pb2.ListTargetsByRuleResponse]:
+        """Answers a page of the targets of a rule, in order of their ids."""
+
+    @_abc_1.abstractmethod
+    def ListRuleNamesByTarget(
+        self,
+        request: _event_bridge_service_pb2.ListRuleNamesByTargetRequest,
+        context: _aio.ServicerContext[_event_bridge_service_pb2.ListRuleNamesByTargetRequest, _abc.Awaitable[_event_bridge_service_pb2.ListRuleNamesByTargetResponse]],
+    ) -> _abc.Awaitable[_event_bridge_service_pb2.ListRuleNamesByTargetResponse]:
+        """Answers a page of the names of the rules that have a target, in order."""
+
+    @_abc_1.abstractmethod
     def TestEventPattern(
         self,
         request: _event_bridge_service_pb2.TestEventPatternRequest,
         context: _aio.ServicerContext[_event_bridge_service_pb2.TestEventPatternRequest, _abc.Awaitable[_event_bridge_service_pb2.TestEventPatternResponse]],
     ) -> _abc.Awaitable[_event_bridge_service_pb2.TestEventPatternResponse]:
         """Says whether a pattern is valid, and matches an event."""
+
+    @_abc_1.abstractmethod
+    def PutEvents(
+        self,
+        request: _event_bridge_service_pb2.PutEventsRequest,
+        context: _aio.ServicerContext[_event_bridge_service_pb2.PutEventsRequest, _abc.Awaitable[_event_bridge_service_pb2.PutEventsResponse]],
+    ) -> _abc.Awaitable[_event_bridge_service_pb2.PutEventsResponse]:
+        """Takes events in. Each is taken or refused by itself; those that are taken are matched in order."""
+
+    @_abc_1.abstractmethod
+    def CreateEventBus(
+        self,
+        request: _event_bridge_service_pb2.CreateEventBusRequest,
+        context: _aio.ServicerContext[_event_bridge_service_pb2.CreateEventBusRequest, _abc.Awaitable[_event_bridge_service_pb2.CreateEventBusResponse]],
+    ) -> _abc.Awaitable[_event_bridge_service_pb2.CreateEventBusResponse]:
+        """Creates an event bus."""
+
+    @_abc_1.abstractmethod
+    def DescribeEventBus(
+        self,
+        request: _event_bridge_service_pb2.DescribeEventBusRequest,
+        context: _aio.ServicerContext[_event_bridge_service_pb2.DescribeEventBusRequest, _abc.Awaitable[_event_bridge_service_pb2.DescribeEventBusResponse]],
+    ) -> _abc.Awaitable[_event_bridge_service_pb2.DescribeEventBusResponse]:
+        """Answers one event bus."""
+
+    @_abc_1.abstractmethod
+    def UpdateEventBus(
+        self,
+        request: _event_bridge_service_pb2.UpdateEventBusRequest,
+        context: _aio.ServicerContext[_event_bridge_service_pb2.UpdateEventBusRequest, _abc.Awaitable[_event_bridge_service_pb2.UpdateEventBusResponse]],
+    ) -> _abc.Awaitable[_event_bridge_service_pb2.UpdateEventBusResponse]:
+        """Changes the members given of an event bus and keeps the rest."""
+
+    @_abc_1.abstractmethod
+    def ListEventBuses(
+        self,
+        request: _event_bridge_service_pb2.ListEventBusesRequest,
+        context: _aio.ServicerContext[_event_bridge_service_pb2.ListEventBusesRequest, _abc.Awaitable[_event_bridge_service_pb2.ListEventBusesResponse]],
+    ) -> _abc.Awaitable[_event_bridge_service_pb2.ListEventBusesResponse]:
+        """Answers a page of the event buses, in order of their names."""
+
+    @_abc_1.abstractmethod
+    def DeleteEventBus(
+        self,
+        request: _event_bridge_service_pb2.DeleteEventBusRequest,
+        context: _aio.ServicerContext[_event_bridge_service_pb2.DeleteEventBusRequest, _abc.Awaitable[_event_bridge_service_pb2.DeleteEventBusResponse]],
+    ) -> _abc.Awaitable[_event_bridge_service_pb2.DeleteEventBusResponse]:
+        """Deletes an event bus that has no rules and no archives. That it is not there is success."""
+
+    @_abc_1.abstractmethod
+    def TagResource(
+        self,
+        request: _event_bridge_service_pb2.EventBridgeServiceTagResourceRequest,
+        context: _aio.ServicerContext[_event_bridge_service_pb2.EventBridgeServiceTagResourceRequest, _abc.Awaitable[_event_bridge_service_pb2.EventBridgeServiceTagResourceResponse]],
+    ) -> _abc.Awaitable[_event_bridge_service_pb2.EventBridgeServiceTagResourceResponse]:
+        """Adds tags to a rule or an event bus, or replaces their values."""
+
+    @_abc_1.abstractmethod
+    def UntagResource(
+        self,
+        request: _event_bridge_service_pb2.EventBridgeServiceUntagResourceRequest,
+        context: _aio.ServicerContext[_event_bridge_service_pb2.EventBridgeServiceUntagResourceRequest, _abc.Awaitable[_event_bridge_service_pb2.EventBridgeServiceUntagResourceResponse]],
+    ) -> _abc.Awaitable[_event_bridge_service_pb2.EventBridgeServiceUntagResourceResponse]:
+        """Removes tags from a rule or an event bus. Keys that are not there are passed over."""
+
+    @_abc_1.abstractmethod
+    def ListTagsForResource(
+        self,
+        request: _event_bridge_service_pb2.EventBridgeServiceListTagsForResourceRequest,
+        context: _aio.ServicerContext[_event_bridge_service_pb2.EventBridgeServiceListTagsForResourceRequest, _abc.Awaitable[_event_bridge_service_pb2.EventBridgeServiceListTagsForResourceResponse]],
+    ) -> _abc.Awaitable[_event_bridge_service_pb2.EventBridgeServiceListTagsForResourceResponse]:
+        """Answers all tags of a rule or an event bus."""
+
+    @_abc_1.abstractmethod
+    def CreateConnection(
+        self,
+        request: _event_bridge_service_pb2.CreateConnectionRequest,
+        context: _aio.ServicerContext[_event_bridge_service_pb2.CreateConnectionRequest, _abc.Awaitable[_event_bridge_service_pb2.CreateConnectionResponse]],
+    ) -> _abc.Awaitable[_event_bridge_service_pb2.CreateConnectionResponse]:
+        """Creates a connection: how calls of API destinations are authorised. Its secrets are kept
+        encrypted.
+        """
+
+    @_abc_1.abstractmethod
+    def DescribeConnection(
+        self,
+        request: _event_bridge_service_pb2.DescribeConnectionRequest,
+        context: _aio.ServicerContext[_event_bridge_service_pb2.DescribeConnectionRequest, _abc.Awaitable[_event_bridge_service_pb2.DescribeConnectionResponse]],
+    ) -> _abc.Awaitable[_event_bridge_service_pb2.DescribeConnectionResponse]:
+        """Answers a connection, without its secrets."""
+
+    @_abc_1.abstractmethod
+    def UpdateConnection(
+        self,
+        request: _event_bridge_service_pb2.UpdateConnectionRequest,
+        context: _aio.ServicerContext[_event_bridge_service_pb2.UpdateConnectionRequest, _abc.Awaitable[_event_bridge_service_pb2.UpdateConnectionResponse]],
+    ) -> _abc.Awaitable[_event_bridge_service_pb2.UpdateConnectionResponse]:
+        """Changes the members given of a connection and keeps the rest."""
+
+    @_abc_1.abstractmethod
+    def DeauthorizeConnection(
+        self,
+        request: _event_bridge_service_pb2.DeauthorizeConnectionRequest,
+        context: _aio.ServicerContext[_event_bridge_service_pb2.DeauthorizeConnectionRequest, _abc.Awaitable[_event_bridge_service_pb2.DeauthorizeConnectionResponse]],
+    ) -> _abc.Awaitable[_event_bridge_service_pb2.DeauthorizeConnectionResponse]:
+        """Forgets the secrets of a connection. Its API destinations fail until it is updated with new
+        ones.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteConnection(
+        self,
+        request: _event_bridge_service_pb2.DeleteConnectionRequest,
+        context: _aio.ServicerContext[_event_bridge_service_pb2.DeleteConnectionRequest, _abc.Awaitable[_event_bridge_service_pb2.DeleteConnectionResponse]],
+    ) -> _abc.Awaitable[_event_bridge_service_pb2.DeleteConnectionResponse]:
+        """Deletes a connection that no API destination uses."""
+
+    @_abc_1.abstractmethod
+    def ListConnections(
+        self,
+        request: _event_bridge_service_pb2.ListConnectionsRequest,
+        context: _aio.ServicerContext[_event_bridge_service_pb2.ListConnectionsRequest, _abc.Awaitable[_event_bridge_service_pb2.ListConnectionsResponse]],
+    ) -> _abc.Awaitable[_event_bridge_service_pb2.ListConnectionsResponse]:
+        """Answers a page of the connections, in order of their names."""
+
+    @_abc_1.abstractmethod
+    def CreateApiDestination(
+        self,
+        request: _event_bridge_service_pb2.CreateApiDestinationRequest,
+        context: _aio.ServicerContext[_event_bridge_service_pb2.CreateApiDestinationRequest, _abc.Awaitable[_event_bridge_service_pb2.CreateApiDestinationResponse]],
+    ) -> _abc.Awaitable[_event_bridge_service_pb2.CreateApiDestinationResponse]:
+        """Creates an API destination: an HTTP endpoint that can be a target."""
+
+    @_abc_1.abstractmethod
+    def DescribeApiDestination(
+        self,
+        request: _event_bridge_service_pb2.DescribeApiDestinationRequest,
+        context: _aio.ServicerContext[_event_bridge_service_pb2.DescribeApiDestinationRequest, _abc.Awaitable[_event_bridge_service_pb2.DescribeApiDestinationResponse]],
+    ) -> _abc.Awaitable[_event_bridge_service_pb2.DescribeApiDestinationResponse]:
+        """Answers one API destination."""
+
+    @_abc_1.abstractmethod
+    def UpdateApiDestination(
+        self,
+        request: _event_bridge_service_pb2.UpdateApiDestinationRequest,
+        context: _aio.ServicerContext[_event_bridge_service_pb2.UpdateApiDestinationRequest, _abc.Awaitable[_event_bridge_service_pb2.UpdateApiDestinationResponse]],
+    ) -> _abc.Awaitable[_event_bridge_service_pb2.UpdateApiDestinationResponse]:
+        """Changes the members given of an API destination and keeps the rest; it is ACTIVE afterwards."""
+
+    @_abc_1.abstractmethod
+    def DeleteApiDestination(
+        self,
+        request: _event_bridge_service_pb2.DeleteApiDestinationRequest,
+        context: _aio.ServicerContext[_event_bridge_service_pb2.DeleteApiDestinationRequest, _abc.Awaitable[_event_bridge_service_pb2.DeleteApiDestinationResponse]],
+    ) -> _abc.Awaitable[_event_bridge_service_pb2.DeleteApiDestinationResponse]:
+        """Deletes an API destination. What is to be delivered to it then fails."""
+
+    @_abc_1.abstractmethod
+    def ListApiDestinations(
+        self,
+        request: _event_bridge_service_pb2.ListApiDestinationsRequest,
+        context: _aio.ServicerContext[_event_bridge_service_pb2.ListApiDestinationsRequest, _abc.Awaitable[_event_bridge_service_pb2.ListApiDestinationsResponse]],
+    ) -> _abc.Awaitable[_event_bridge_service_pb2.ListApiDestinationsResponse]:
+        """Answers a page of the API destinations, in order of their names."""
+
+    @_abc_1.abstractmethod
+    def CreateArchive(
+        self,
+        request: _event_bridge_service_pb2.CreateArchiveRequest,
+        context: _aio.ServicerContext[_event_bridge_service_pb2.CreateArchiveRequest, _abc.Awaitable[_event_bridge_service_pb2.CreateArchiveResponse]],
+    ) -> _abc.Awaitable[_event_bridge_service_pb2.CreateArchiveResponse]:
+        """Creates an archive: events of a bus that are kept for replays."""
+
+    @_abc_1.abstractmethod
+    def DescribeArchive(
+        self,
+        request: _event_bridge_service_pb2.DescribeArchiveRequest,
+        context: _aio.ServicerContext[_event_bridge_service_pb2.DescribeArchiveRequest, _abc.Awaitable[_event_bridge_service_pb2.DescribeArchiveResponse]],
+    ) -> _abc.Awaitable[_event_bridge_service_pb2.DescribeArchiveResponse]:
+        """Answers one archive."""
+
+    @_abc_1.abstractmethod
+    def UpdateArchive(
+        self,
+        request: _event_bridge_service_pb2.UpdateArchiveRequest,
+        context: _aio.ServicerContext[_event_bridge_service_pb2.UpdateArchiveRequest, _abc.Awaitable[_event_bridge_service_pb2.UpdateArchiveResponse]],
+    ) -> _abc.Awaitable[_event_bridge_service_pb2.UpdateArchiveResponse]:
+        """Changes the members given of an archive and keeps the rest."""
+
+    @_abc_1.abstractmethod
+    def DeleteArchive(
+        self,
+        request: _event_bridge_service_pb2.DeleteArchiveRequest,
+        context: _aio.ServicerContext[_event_bridge_service_pb2.DeleteArchiveRequest, _abc.Awaitable[_event_bridge_service_pb2.DeleteArchiveResponse]],
+    ) -> _abc.Awaitable[_event_bridge_service_pb2.DeleteArchiveResponse]:
+        """Deletes an archive."""
+
+    @_abc_1.abstractmethod
+    def ListArchives(
+        self,
+        request: _event_bridge_service_pb2.ListArchivesRequest,
+        context: _aio.ServicerContext[_event_bridge_service_pb2.ListArchivesRequest, _abc.Awaitable[_event_bridge_service_pb2.ListArchivesResponse]],
+    ) -> _abc.Awaitable[_event_bridge_service_pb2.ListArchivesResponse]:
+        """Answers a page of the archives, in order of their names."""
+
+    @_abc_1.abstractmethod
+    def StartReplay(
+        self,
+        request: _event_bridge_service_pb2.StartReplayRequest,
+        context: _aio.ServicerContext[_event_bridge_service_pb2.StartReplayRequest, _abc.Awaitable[_event_bridge_service_pb2.StartReplayResponse]],
+    ) -> _abc.Awaitable[_event_bridge_service_pb2.StartReplayResponse]:
+        """Begins to send archived events to the rules of a bus once more. Poll DescribeReplay until it is
+        COMPLETED.
+        """
+
+    @_abc_1.abstractmethod
+    def DescribeReplay(
+        self,
+        request: _event_bridge_service_pb2.DescribeReplayRequest,
+        context: _aio.ServicerContext[_event_bridge_service_pb2.DescribeReplayRequest, _abc.Awaitable[_event_bridge_service_pb2.DescribeReplayResponse]],
+    ) -> _abc.Awaitable[_event_bridge_service_pb2.DescribeReplayResponse]:
+        """Answers one replay."""
+
+    @_abc_1.abstractmethod
+    def ListReplays(
+        self,
+        request: _event_bridge_service_pb2.ListReplaysRequest,
+        context: _aio.ServicerContext[_event_bridge_service_pb2.ListReplaysRequest, _abc.Awaitable[_event_bridge_service_pb2.ListReplaysResponse]],
+    ) -> _abc.Awaitable[_event_bridge_service_pb2.ListReplaysResponse]:
+        """Answers a page of the replays, in order of their names."""
+
+    @_abc_1.abstractmethod
+    def CancelReplay(
+        self,
+        request: _event_bridge_service_pb2.CancelReplayRequest,
+        context: _aio.ServicerContext[_event_bridge_service_pb2.CancelReplayRequest, _abc.Awaitable[_event_bridge_service_pb2.CancelReplayResponse]],
+    ) -> _abc.Awaitable[_event_bridge_service_pb2.CancelReplayResponse]:
+        """Ends a replay early. What it has sent stays sent."""
 
 def add_EventBridgeServiceServicer_to_server(servicer: EventBridgeServiceServicer, server: _aio.Server) -> None: ...

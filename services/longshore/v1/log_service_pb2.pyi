@@ -54,6 +54,7 @@ class AppendLogsRequest(_message.Message):
     OFFSET_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
     COMPLETE_FIELD_NUMBER: _builtins.int
+    LOG_GROUP_NAME_FIELD_NUMBER: _builtins.int
     log_stream_name: _builtins.str
     """Name of the log: see Assignment.log_stream_name."""
     offset: _builtins.int
@@ -62,6 +63,8 @@ class AppendLogsRequest(_message.Message):
     """Lines in CRI form: `time stream P|F text`. At most 1 MiB."""
     complete: _builtins.bool
     """True if nothing follows: the attempt has ended and all of its output is here."""
+    log_group_name: _builtins.str
+    """Group of the log; empty: `/aws/batch/job`. One that is not there yet is created."""
     def __init__(
         self,
         *,
@@ -69,10 +72,11 @@ class AppendLogsRequest(_message.Message):
         offset: _builtins.int = ...,
         data: _builtins.bytes = ...,
         complete: _builtins.bool = ...,
+        log_group_name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "data", b"data", "log_stream_name", b"log_stream_name", "offset", b"offset"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "data", b"data", "log_group_name", b"log_group_name", "log_stream_name", b"log_stream_name", "offset", b"offset"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -87,22 +91,26 @@ class AppendLogsResponse(_message.Message):
     LOG_STREAM_NAME_FIELD_NUMBER: _builtins.int
     STORED_BYTES_FIELD_NUMBER: _builtins.int
     COMPLETE_FIELD_NUMBER: _builtins.int
+    LOG_GROUP_NAME_FIELD_NUMBER: _builtins.int
     log_stream_name: _builtins.str
     """Name of the log."""
     stored_bytes: _builtins.int
     """Bytes stored."""
     complete: _builtins.bool
     """True once the end of the log is stored."""
+    log_group_name: _builtins.str
+    """Group of the log, as it was asked for."""
     def __init__(
         self,
         *,
         log_stream_name: _builtins.str = ...,
         stored_bytes: _builtins.int = ...,
         complete: _builtins.bool = ...,
+        log_group_name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "log_stream_name", b"log_stream_name", "stored_bytes", b"stored_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "log_group_name", b"log_group_name", "log_stream_name", b"log_stream_name", "stored_bytes", b"stored_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -118,6 +126,7 @@ class TailLogsRequest(_message.Message):
     FOLLOW_FIELD_NUMBER: _builtins.int
     OFFSET_FIELD_NUMBER: _builtins.int
     TAIL_LINES_FIELD_NUMBER: _builtins.int
+    LOG_GROUP_NAME_FIELD_NUMBER: _builtins.int
     log_stream_name: _builtins.str
     """Name of the log."""
     follow: _builtins.bool
@@ -126,6 +135,8 @@ class TailLogsRequest(_message.Message):
     """Position to read from: 0 or the next_offset of an earlier answer."""
     tail_lines: _builtins.int
     """Only the last so many lines of what is there when the call begins; 0: all."""
+    log_group_name: _builtins.str
+    """Group of the log; empty: `/aws/batch/job`."""
     def __init__(
         self,
         *,
@@ -133,10 +144,11 @@ class TailLogsRequest(_message.Message):
         follow: _builtins.bool = ...,
         offset: _builtins.int = ...,
         tail_lines: _builtins.int = ...,
+        log_group_name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["follow", b"follow", "log_stream_name", b"log_stream_name", "offset", b"offset", "tail_lines", b"tail_lines"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["follow", b"follow", "log_group_name", b"log_group_name", "log_stream_name", b"log_stream_name", "offset", b"offset", "tail_lines", b"tail_lines"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

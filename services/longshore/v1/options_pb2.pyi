@@ -58,6 +58,7 @@ class JsonService(_message.Message):
     NOT_FOUND_FIELD_NUMBER: _builtins.int
     LIMIT_EXCEEDED_FIELD_NUMBER: _builtins.int
     PRECONDITION_FAILED_FIELD_NUMBER: _builtins.int
+    BODY_BYTES_FIELD_NUMBER: _builtins.int
     target_prefix: _builtins.str
     """What stands before the operation's name in the header `X-Amz-Target`, without the dot between."""
     invalid_request: _builtins.str
@@ -68,6 +69,8 @@ class JsonService(_message.Message):
     """The same, when the request is larger, or asks for more, than is allowed."""
     precondition_failed: _builtins.str
     """The same, when the request does not fit the present state of things."""
+    body_bytes: _builtins.int
+    """Bytes that a request's body may have, where that is more than the gateway takes otherwise. 0: no more."""
     def __init__(
         self,
         *,
@@ -76,10 +79,11 @@ class JsonService(_message.Message):
         not_found: _builtins.str = ...,
         limit_exceeded: _builtins.str = ...,
         precondition_failed: _builtins.str = ...,
+        body_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["invalid_request", b"invalid_request", "limit_exceeded", b"limit_exceeded", "not_found", b"not_found", "precondition_failed", b"precondition_failed", "target_prefix", b"target_prefix"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body_bytes", b"body_bytes", "invalid_request", b"invalid_request", "limit_exceeded", b"limit_exceeded", "not_found", b"not_found", "precondition_failed", b"precondition_failed", "target_prefix", b"target_prefix"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

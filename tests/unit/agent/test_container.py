@@ -326,7 +326,7 @@ def test_volumes_of_the_network_are_those_that_one_of_several_containers_mounts(
         ("image", {"image": ""}),
         ("enableExecuteCommand", {"enable_execute_command": True}),
         (
-            "volumes.efsVolumeConfiguration.transitEncryption",
+            r"volumes\[0\].efsVolumeConfiguration.transitEncryption",
             {"volumes": [an_efs_volume(transit_encryption="ENABLED")]},
         ),
         (
@@ -336,5 +336,5 @@ def test_volumes_of_the_network_are_those_that_one_of_several_containers_mounts(
     ],
 )
 def test_what_cannot_be_honoured_is_refused_by_name(member: str, container: dict[str, Any]) -> None:
-    with pytest.raises(StepFailed, match=f"^CannotCreateContainerError: {member}: "):
+    with pytest.raises(StepFailed, match=rf"^CannotCreateContainerError: {member}\b"):
         config_of(an_assignment(**container))

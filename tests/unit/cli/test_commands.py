@@ -53,9 +53,12 @@ def _run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
             ("consumable", name)
             for name in ("create", "list", "describe", "update", "delete", "jobs")
         ],
+        *[("schedule", name) for name in ("create", "list", "delete")],
+        *[("rule", name) for name in ("list", "describe")],
         *[("env", name) for name in ("create", "list", "update", "delete")],
         *[("definition", name) for name in ("register", "list", "deregister")],
         *[("secret", name) for name in ("set", "list", "delete")],
+        *[("dead-letter", name) for name in ("list", "resend")],
     ],
 )
 def test_every_command_explains_itself(

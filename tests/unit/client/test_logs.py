@@ -87,6 +87,16 @@ async def test_only_one_attempt(client: Client, script: Script) -> None:
     assert script.sent("TailLogs")[0].log_stream_name == "two"
 
 
+async def test_a_log_is_in_the_group_that_its_job_names(client: Client, script: Script) -> None:
+    described = _job("SUCCEEDED", "one")(None)
+    logging = described.jobs[0].container.log_configuration
+    logging.log_driver, logging.options["awslogs-group"] = "awslogs", "/team/jobs"
+    script.on("DescribeJobs", lambda _: described)
+    script.tails = [[_part("a", end=1, complete=True)]]
+    assert [line.text async for line in client.job_logs("j")] == ["a"]
+    assert script.sent("TailLogs")[0].log_group_name == "/team/jobs"
+
+
 async def test_following_waits_for_the_job_to_start(client: Client, script: Script) -> None:
     script.on(
         "DescribeJobs",

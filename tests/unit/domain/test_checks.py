@@ -253,6 +253,15 @@ def test_the_prefix_of_a_logs_name_is_one_that_a_log_may_have() -> None:
     check_container(CONTAINER | logging("team/" + "x" * 466))
 
 
+def test_the_group_of_a_log_is_one_that_there_may_be() -> None:
+    def logging(group: str) -> dict[str, Any]:
+        return {"logConfiguration": {"logDriver": "awslogs", "options": {"awslogs-group": group}}}
+
+    for group in ("", "a b", "a:b", "aws/batch", "é", "x" * 513):
+        refused(logging(group), "options.awslogs-group must have 1 to 512 letters")
+    check_container(CONTAINER | logging("/team/Jobs_1.#-"))
+
+
 def test_secrets_need_names_of_their_own_and_a_place() -> None:
     secret = {"name": "n", "valueFrom": "v"}
     driver = {"logDriver": "splunk", "options": {"splunk-url": "https://s"}}

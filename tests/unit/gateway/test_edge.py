@@ -451,6 +451,16 @@ async def test_metrics_and_log_line_without_values(stack: Any) -> None:
     assert "hunter2" not in json.dumps(logs)
 
 
+async def test_a_caller_s_place_in_a_trace_goes_on_and_what_is_none_does_not(stack: Any) -> None:
+    parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    for given, expected in ((parent, parent), (parent + "-x", None), ("\u00e9" * 55, None)):
+        headers = {"TraceParent": given, "tracestate": "a=1"}
+        async with stack.http("POST", "/v1/listjobs", json={}, headers=headers) as response:
+            assert response.status == 200
+        assert stack.last.metadata.get("traceparent") == expected
+        assert stack.last.metadata.get("tracestate") == ("a=1" if expected else None)
+
+
 async def test_stops_after_the_calls_in_hand(stack: Any) -> None:
     stack.submission.hold = asyncio.Event()
     call = asyncio.create_task(stack.boto("list_jobs", jobQueue="q"))

@@ -67,7 +67,7 @@ def load(*services):
     heavy = ("rich", "numpy", "matplotlib", "botocore")
     print(*[name for name in heavy if name in sys.modules])
 
-load("standalone", "logs", "submission", "provisioning", "gateway", "agent")
+load("standalone", "logs", "submission", "events", "provisioning", "gateway", "agent")
 load("scheduler", "scaler")
 """
     done = subprocess.run(

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 
+from longshore.runtime.config import PORT_OFFSETS, Settings
 from longshore.runtime.metrics import Departures, Durations
 
 ROOT = Path(__file__).parents[3]
@@ -140,8 +141,17 @@ def test_alerts_say_when_what_and_what_to_do() -> None:
 
 def test_prometheus_is_told_of_every_service() -> None:
     told = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
-    jobs = {job["job_name"] for job in told["scrape_configs"]}
-    assert jobs >= {"submission", "scheduler", "scaler", "provisioning", "logs", "gateway"}
+    jobs = {
+        job["job_name"]: job["static_configs"][0]["targets"]
+        for job in told["scrape_configs"]
+        if "static_configs" in job
+    }
+    settings = Settings({})
+    addresses = {
+        name: settings.address(name) if name == "gateway" else settings.metrics_address(name)
+        for name in PORT_OFFSETS
+    }
+    assert jobs == {name: [address] for name, address in addresses.items()}
     assert told["rule_files"] == ["alerts.yml"]
 
 

@@ -82,9 +82,12 @@ class Watched(Simulation):
             assert min(free.vcpu_milli, free.memory_mib, free.gpus) >= 0
             assert not (member.attempts and not member.registered)
             assert not (member.kind.is_slot and len(member.attempts) > 1)
-            held += sum(attempt.main is None for attempt in member.attempts)
             for attempt in member.attempts:
-                check_nodes(attempt)
+                held += attempt.main is None
+                if attempt.main or attempt.others or attempt.job.part.nodes is not None:
+                    check_nodes(attempt)
+                else:  # By far the most, and looked at after every step.
+                    assert attempt.is_live
         backlog = self.backlog
         assert held == self.fleet.running
         assert backlog.waiting == sum(backlog.runnable.values()) >= 0

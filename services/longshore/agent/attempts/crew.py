@@ -13,6 +13,7 @@ from longshore.agent.attempts.controller import Controller
 from longshore.agent.attempts.ensemble import Ensemble
 from longshore.agent.attempts.parts import divide
 from longshore.agent.health import Health
+from longshore.agent.logs import naming
 from longshore.agent.reporting.journal import Entry, Journal
 from longshore.agent.reporting.outbox import Outbox
 from longshore.agent.runtime import Found, Runtime
@@ -187,7 +188,7 @@ class Crew:
     def log_names(self) -> set[str]:
         """The logs of all attempts."""
         return {
-            one.assignment.log_stream_name
+            naming.name_of(one.assignment)
             for attempt in self._attempts.values()
             for one in (attempt.parts or (attempt,))
         }

@@ -6,11 +6,32 @@ from longshore.v1 import agent_service_pb2 as pb
 
 
 def environment(
-    assignment: pb.Assignment, compute_environment: str, secrets: Mapping[str, str]
+    assignment: pb.Assignment,
+    compute_environment: str,
+    secrets: Mapping[str, str],
+    otlp_endpoint: str = "",
 ) -> dict[str, str]:
-    """The job's own variables, its secrets and, strongest, the ones that AWS Batch sets."""
+    """The job's own variables, its secrets and, strongest, the ones that AWS Batch sets.
+
+    Args:
+        assignment: of the attempt.
+        compute_environment: that the instance belongs to.
+        secrets: by the names of their variables.
+        otlp_endpoint: of a collector that the job may send what it measures to; empty for none.
+    """
     variables = {pair.name: pair.value for pair in assignment.container.environment if pair.name}
     variables |= secrets
+    # A job that sets its own place in a trace keeps it, all of it.
+    if assignment.traceparent and not variables.keys() & {"TRACEPARENT", "TRACESTATE"}:
+        variables["TRACEPARENT"] = assignment.traceparent
+        if assignment.tracestate:
+            variables["TRACESTATE"] = assignment.tracestate
+    if otlp_endpoint:
+        key = assignment.key
+        what = {"id": key.job_id, "attempt": key.attempt, "queue": assignment.job_queue}
+        named = ",".join(f"longshore.job.{name}={value}" for name, value in what.items())
+        variables.setdefault("OTEL_EXPORTER_OTLP_ENDPOINT", otlp_endpoint)
+        variables.setdefault("OTEL_RESOURCE_ATTRIBUTES", named)
     variables |= {
         "AWS_BATCH_JOB_ID": assignment.key.job_id,
         "AWS_BATCH_JOB_ATTEMPT": str(assignment.key.attempt),

@@ -28,7 +28,8 @@ from longshore.agent.attempts.attempt import (
 )
 from longshore.agent.attempts.environment import environment
 from longshore.agent.docker.intake import Bounds
-from longshore.agent.docker.network_volume import AMAZON, FileSystems, impossible
+from longshore.agent.docker.network_volume import AMAZON, FileSystems
+from longshore.rpc.refused import first_refusal
 from longshore.v1 import agent_service_pb2 as pb
 from longshore.v1 import container_pb2, job_definition_pb2
 
@@ -124,7 +125,7 @@ def trial_config(
     return {"Image": image, "Labels": labels, "HostConfig": host}
 
 
-def container_config(
+def container_config(  # noqa: PLR0913 - a container has that many sides
     assignment: pb.Assignment,
     *,
     instance_id: str,
@@ -134,6 +135,7 @@ def container_config(
     limits: Limits,
     variables: dict[str, str],
     secrets: SecretValues = NO_SECRETS,
+    otlp_endpoint: str = "",
 ) -> dict[str, Any]:
     """The container of an attempt.
 
@@ -146,6 +148,7 @@ def container_config(
         limits: the instance's own.
         variables: by which the container finds the agent's endpoint; nothing else may set them.
         secrets: the values of the attempt's secrets.
+        otlp_endpoint: of a collector that the job may send what it measures to.
 
     Raises:
         StepFailed: a member cannot be honoured.
@@ -155,7 +158,8 @@ def container_config(
     own_labels = labels(assignment, instance_id, surroundings.name, surroundings.position)
     if gpu_ids:
         own_labels[GPUS_LABEL] = ",".join(gpu_ids)
-    env = environment(assignment, compute_environment, secrets.environment) | variables
+    env = environment(assignment, compute_environment, secrets.environment, otlp_endpoint)
+    env |= variables
     config: dict[str, Any] = {
         "Image": container.image,
         "Env": [f"{name}={value}" for name, value in env.items()],
@@ -185,19 +189,9 @@ def refuse_impossible(container: Container) -> None:
     """
     if not container.image:
         raise refused("image", "is required")
-    if container.enable_execute_command:
-        raise refused("enableExecuteCommand", "is not supported")
-    for volume in container.volumes:
-        member = impossible(volume.efs_volume_configuration)
-        if member is not None:
-            raise refused(
-                f"volumes.efsVolumeConfiguration.{member}",
-                f"of volume {volume.name} is not supported: the engine mounts it by NFS alone",
-            )
-        if volume.HasField("s3files_volume_configuration"):
-            raise refused("volumes.s3filesVolumeConfiguration", "is not supported")
-    if container.log_configuration.log_driver == "awsfirelens":
-        raise refused("logConfiguration.logDriver", "awsfirelens is not supported")
+    # Registration refuses it by the same; what was registered with another longshore may have it.
+    if (refusal := first_refusal(container)) is not None:
+        raise StepFailed("CannotCreateContainerError", refusal.message)
 
 
 def anchor_config(

@@ -61,15 +61,3 @@ class FileSystems:
 
 #: Nothing but Amazon EFS's, in the region that is the default.
 AMAZON = FileSystems()
-
-
-def impossible(volume: container_pb2.EFSVolumeConfiguration) -> str | None:
-    """The first member that asks for what an engine cannot do, None if there is none."""
-    access = volume.authorization_config
-    asked = {
-        "transitEncryption": volume.transit_encryption == "ENABLED",
-        "transitEncryptionPort": bool(volume.transit_encryption_port),
-        "authorizationConfig.accessPointId": bool(access.access_point_id),
-        "authorizationConfig.iam": access.iam == "ENABLED",
-    }
-    return next((member for member, is_asked in asked.items() if is_asked), None)

@@ -64,6 +64,7 @@ from longshore.agent.endpoint.document import Facts
 from longshore.agent.endpoint.endpoint import Endpoint
 from longshore.agent.endpoint.server import NotFetched
 from longshore.agent.gpu import IN_CONTAINER, GpuPool
+from longshore.agent.logs import naming
 from longshore.agent.logs.spool import Spool
 from longshore.agent.runtime import Found, Joined
 from longshore.agent.secret.reading import Secrets
@@ -315,7 +316,7 @@ class DockerRuntime:
         # The attempt is over for the scheduler, which may place the next one on its GPUs.
         self._gpus.release(attempt.key)
         container = self._containers.get(attempt.handle)
-        name = attempt.assignment.log_stream_name
+        name = naming.name_of(attempt.assignment)
         if container is not None and attempt.started_at is not None:
             await container.output.finish()
         elif not self._spool.finished(name):
@@ -588,6 +589,7 @@ class DockerRuntime:
             attempt.assignment,
             instance_id=self._config.instance_id,
             compute_environment=self._config.compute_environment,
+            otlp_endpoint=self._config.jobs_otlp_endpoint,
             surroundings=surroundings,
             gpu_ids=gpu_ids,
             limits=self._limits,
@@ -617,7 +619,7 @@ class DockerRuntime:
             self._engine,
             self._spool,
             attempt.handle,
-            attempt.assignment.log_stream_name,
+            naming.name_of(attempt.assignment),
             log_bounds(attempt.assignment.container.log_configuration, self._limits),
         )
         self._containers[attempt.handle] = _Container(output)

@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from longshore.agent.attempts.attempt import DEFAULT_CONTAINER
+from longshore.agent.logs import naming
 from longshore.domain.arn import Arns
 from longshore.v1 import agent_service_pb2 as pb
-
-LOG_GROUP = "/aws/batch/job"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +108,7 @@ def container_document(described: Described, place: Place) -> dict[str, Any]:
     if document["LogDriver"] == "awslogs":
         # Where the log really is, whatever the job definition would have it named in AWS.
         document["LogOptions"] = {
-            "awslogs-group": LOG_GROUP,
+            "awslogs-group": naming.group_of(assignment),
             "awslogs-region": place.arns.region,
             "awslogs-stream": assignment.log_stream_name,
         }

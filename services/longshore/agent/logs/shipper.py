@@ -7,6 +7,7 @@ import grpc
 import structlog
 
 from longshore.agent import metrics
+from longshore.agent.logs.naming import joined, parted
 from longshore.agent.logs.spool import Spool
 from longshore.rpc.channel import open_channel, reconnect_backoff
 from longshore.v1 import log_service_pb2 as pb
@@ -106,15 +107,20 @@ class Shipper:
 
     async def _chunk(self, name: str) -> pb.AppendLogsRequest | None:
         """The next chunk of a log, or None if there is nothing new."""
+        group, stream = parted(name)
         stored = self._stored.get(name)
         data, complete = await asyncio.to_thread(self._spool.read, name, stored or 0, CHUNK_BYTES)
         if stored is None and len(data) > CHUNK_BYTES // 2:
             # A large log of which the service may have most: ask first.
-            return pb.AppendLogsRequest(log_stream_name=name)
+            return pb.AppendLogsRequest(log_group_name=group, log_stream_name=stream)
         if not data and not complete:
             return None
         return pb.AppendLogsRequest(
-            log_stream_name=name, offset=stored or 0, data=data, complete=complete
+            log_group_name=group,
+            log_stream_name=stream,
+            offset=stored or 0,
+            data=data,
+            complete=complete,
         )
 
     async def _receive(self, call: Call) -> None:
@@ -123,7 +129,7 @@ class Shipper:
             if not isinstance(response, pb.AppendLogsResponse):
                 return
             self._backoff.reset()
-            name = response.log_stream_name
+            name = joined(response.log_group_name, response.log_stream_name)
             metrics.LOG_BYTES.inc(max(0, response.stored_bytes - self._stored.get(name, 0)))
             self._in_flight.discard(name)
             if response.complete:

@@ -46,6 +46,7 @@ from longshore.agent.endpoint.document import Facts
 from longshore.agent.endpoint.endpoint import Endpoint, Way
 from longshore.agent.endpoint.server import NotFetched
 from longshore.agent.gpu import IN_PROCESS, GpuPool
+from longshore.agent.logs import naming
 from longshore.agent.logs.spool import Spool
 from longshore.agent.process.output import ProcessOutput
 from longshore.agent.runtime import Found, Joined
@@ -170,7 +171,12 @@ class ProcessRuntime:
             # SDKs look there first, and what is there is the machine's and not the job's.
             variables |= dict.fromkeys(MACHINE_CREDENTIALS, os.devnull)
         secrets = attempt.secrets or NO_SECRETS
-        variables |= environment(assignment, self._config.compute_environment, secrets.environment)
+        variables |= environment(
+            assignment,
+            self._config.compute_environment,
+            secrets.environment,
+            self._config.jobs_otlp_endpoint,
+        )
         variables |= await self._endpoint.let_in(attempt, Way.LOOPBACK)
         gpus = self._gpus.take(attempt.key, assignment.resources.gpus)
         variables |= self._gpus.variables(gpus)
@@ -232,7 +238,7 @@ class ProcessRuntime:
         # The attempt is over for the scheduler, which may place the next one on its GPUs.
         self._gpus.release(attempt.key)
         process = self._processes.get(attempt.key)
-        name = attempt.assignment.log_stream_name
+        name = naming.name_of(attempt.assignment)
         if process is not None:
             await self._take_rest(process.output)
         elif not self._spool.finished(name):
@@ -338,7 +344,7 @@ class ProcessRuntime:
         if earlier is not None:
             output = earlier.output
         else:
-            name = attempt.assignment.log_stream_name
+            name = naming.name_of(attempt.assignment)
             kept = self._config.spool_mib * 1024 * 1024
             output = ProcessOutput(self._spool, name, directory, kept)
         process = _Process(directory, output, pid, child)

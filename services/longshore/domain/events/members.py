@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Sequence
 
-from longshore.domain.checks import Json
+from longshore.domain.checks import Json, check_tags
 from longshore.domain.errors import InvalidRequest
 
 #: Names of rules, targets, connections and API destinations.
@@ -103,6 +103,13 @@ def page(request: Json) -> tuple[int, str | None]:
     return LIMIT_MAX if limit is None else limit, token
 
 
+def prefix(request: Json, most: int = NAME_MAX, form: re.Pattern[str] = NAME) -> str:
+    """With what names begin; empty for any."""
+    given: str | None = request.get("NamePrefix")
+    text(given, "NamePrefix", most, form)
+    return given or ""
+
+
 def tags(request: Json, member: str = "Tags") -> dict[str, str]:
     """Tags as a mapping."""
     given: Sequence[Json] = request.get(member, ())
@@ -118,4 +125,5 @@ def tags(request: Json, member: str = "Tags") -> dict[str, str]:
         if key in found:
             raise invalid(f"{path}.Key is there twice: {key[:_QUOTED]!r}.", f"{path}.Key")
         found[key] = value
+    check_tags(found, member)
     return found

@@ -68,8 +68,8 @@ class _Node:
     fields: dict[str, "_Node"] = field(default_factory=dict)
     #: As `fields`, for those who walk.
     children: tuple[tuple[str, "_Node"], ...] = ()
-    #: Whether it and all beneath it ask for absence alone.
-    negative: bool = False
+    #: Whether all beneath it ask for absence alone.
+    negative_beneath: bool = True
 
     def finish(self) -> None:
         """Fills in what follows from the rest, bottom up."""
@@ -77,7 +77,9 @@ class _Node:
             child.finish()
         # What is cheap and often fails comes first.
         self.children = tuple(sorted(self.fields.items(), key=lambda entry: bool(entry[1].fields)))
-        self.negative = not self.tests and all(child.negative for child in self.fields.values())
+        self.negative_beneath = all(
+            not child.tests and child.negative_beneath for child in self.fields.values()
+        )
 
     def fits(self, value: Any) -> bool:
         """Whether a field with this value, `_MISSING` without one, is as asked."""
@@ -90,9 +92,9 @@ class _Node:
             return self.fits_object(value)
         if kind is list:
             # Where only absence is asked for, it holds of all.
-            through = all if self.negative else any
+            through = all if self.negative_beneath else any
             return through(self.fits_object(element) for element in _objects(value))
-        return self.negative
+        return self.negative_beneath
 
     def _fits_values(self, value: Any, kind: type) -> bool:
         """Whether its own values are as asked: a list has many, an object none."""

@@ -33,3 +33,12 @@ def bus_name(given: str | None, member: str = "EventBusName") -> str:
             "[0-9]{12}:event-bus\\/)?[/\\.\\-_A-Za-z0-9]+",
         )
     return name
+
+
+def rule_name(arn: str) -> tuple[str, str] | None:
+    """Bus and name of the rule of an ARN; None of anything else."""
+    parsed = parse_arn(arn)
+    if parsed is None or parsed[0] != "rule":
+        return None
+    bus, slash, name = parsed[1].rpartition("/")
+    return (bus if slash else DEFAULT_BUS, name)

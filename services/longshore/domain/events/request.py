@@ -5,7 +5,8 @@ from longshore.domain.events import members
 from longshore.domain.events.members import invalid
 from longshore.domain.events.pattern import PATTERN_MAX, compile_pattern
 from longshore.domain.events.reference import bus_name
-from longshore.domain.events.rule import ENABLED, STATES, Rule
+from longshore.domain.events.rule import DEFAULT_BUS, ENABLED, STATES, Rule
+from longshore.domain.events.schedule import parse_schedule
 
 SCHEDULE_MAX = 256
 
@@ -28,7 +29,12 @@ def rule_of(request: Json) -> Rule:
             "Parameter(s) EventPattern or ScheduleExpression must be specified.", "EventPattern"
         )
     if schedule:
-        raise invalid("Parameter ScheduleExpression is not valid.", "ScheduleExpression")
+        if bus != DEFAULT_BUS:
+            raise invalid(
+                "ScheduleExpression is supported only on the default event bus.",
+                "ScheduleExpression",
+            )
+        parse_schedule(schedule)
     if pattern:
         compile_pattern(pattern)
     return Rule(

@@ -28,3 +28,16 @@ class Rule:
     tags: Mapping[str, str] = field(default_factory=dict)
     #: When its schedule makes an event next; None while it makes none.
     due_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventBus:
+    """Where events are put, and rules pick them."""
+
+    name: str
+    description: str | None
+    #: Queue for what cannot be delivered to a target that names none.
+    dead_letter_arn: str | None
+    tags: Mapping[str, str]
+    created_at: datetime
+    changed_at: datetime

@@ -41,6 +41,7 @@ _LISTS = (
     "reshaped",
     "altered",
     "tally",
+    "ended",
     "image_starts",
 )
 
@@ -87,6 +88,8 @@ class Changes:
     altered: list[Altered] = field(default_factory=list)
     #: What all that comes to in numbers, for the whole transaction.
     tally: list[Moved] = field(default_factory=list)
+    #: Jobs, children and parents that became final, in the whole transaction.
+    ended: list[JobKey] = field(default_factory=list)
     #: How attempts that began to run came by their images, with their instances.
     image_starts: list[tuple[str, ImageStart]] = field(default_factory=list)
     demand: Counter[int] = field(default_factory=Counter)
@@ -118,8 +121,15 @@ class Changes:
     ) -> None:
         """Adds to the event log, and to what is counted."""
         self.events.append(JobEvent(key, attempt_number, status, reason, self.now))
+        if status.final:
+            self.ended.append(key)
         if moved is not None:
             self.tally.append(moved)
+
+    def tell_runnable(self, job_id: uuid.UUID, first: int, end: int) -> None:
+        """Adds children that become RUNNABLE for the first time to the event log, in one row."""
+        event = JobEvent(JobKey(job_id, first), 0, JobStatus.RUNNABLE, None, self.now, end)
+        self.events.append(event)
 
     def fail(
         self,

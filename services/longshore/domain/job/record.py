@@ -62,13 +62,14 @@ class JobFlag:
 
 @dataclass(frozen=True, slots=True)
 class JobEvent:
-    """A job reached a status."""
+    """A job reached a status, or children did: from `key` up to an index, exclusive."""
 
     key: JobKey
     attempt: int
     status: JobStatus
     status_reason: str | None
     at: datetime
+    end_index: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,7 @@ def _spawn(jobs: Jobs, changes: Changes, row: JobFacts) -> None:
         changes.make_ready(
             NewEntry(row.job_queue, row.key.job_id, row.shape_id, row.seq, first, end)
         )
+        changes.tell_runnable(row.key.job_id, first, end)
     if rule.n_to_n:
         changes.happenings.append(Spawned(row.key.job_id))
 
@@ -161,6 +162,7 @@ def _make_children_ready(jobs: Jobs, changes: Changes, keys: Iterable[JobKey]) -
         )
         for first, end in ranges(indexes):
             changes.make_ready(NewEntry(row.job_queue, job_id, row.shape_id, row.seq, first, end))
+            changes.tell_runnable(job_id, first, end)
 
 
 def fail_children(

@@ -13,7 +13,7 @@ from longshore.domain.checks import Json
 from longshore.domain.job.job import JobKey
 from longshore.domain.placing.shapes import Entry, Shape
 from longshore.domain.placing.waiting import Why
-from longshore.domain.placing.words import code_of
+from longshore.domain.placing.words import code_of, is_blocking
 
 #: What may be done: on queues of compute environments both end a job that has not started.
 CANCEL = "CANCEL"
@@ -60,16 +60,19 @@ def time_limits_of(actions: Sequence[Json]) -> tuple[TimeLimit, ...]:
 def watched(
     limits: Mapping[str, Sequence[TimeLimit]], blocked: Mapping[str, set[Why]]
 ) -> frozenset[str]:
-    """The queues whose first job is to be looked at: a reason with a limit blocks some of theirs.
+    """The queues whose first job is to be looked at.
+
+    A reason with a limit blocks some of their jobs, or one of those that users are told of.
 
     Args:
-        limits: of the queues that have some.
+        limits: of each queue.
         blocked: what blocks jobs of theirs, by queue.
     """
     return frozenset(
         queue
         for queue, some in limits.items()
-        if {limit.code for limit in some} & {code_of(why) for why in blocked.get(queue, ())}
+        if any(is_blocking(why) for why in blocked.get(queue, ()))
+        or {limit.code for limit in some} & {code_of(why) for why in blocked.get(queue, ())}
     )
 
 

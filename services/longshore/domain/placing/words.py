@@ -106,6 +106,11 @@ def code_of(why: Why | None) -> str:
     return _BLOCKED[why][0] if why in _BLOCKED else _WAITING
 
 
+def is_blocking(why: Why) -> bool:
+    """Whether AWS says of it that the job blocks its queue."""
+    return why in _BLOCKED
+
+
 def hint(why: Why | None, explanation: str) -> str:
     """What to do about it, or else what is waited for."""
     return _HINTS.get(why, explanation) if why is not None else explanation

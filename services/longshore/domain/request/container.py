@@ -13,6 +13,7 @@ from longshore.domain.checks import (
 from longshore.domain.environment import EC2, FARGATE
 from longshore.domain.errors import InvalidRequest
 from longshore.domain.limits import LONGSHORE, Limits
+from longshore.domain.log_group import GROUP, GROUP_OPTION, KEPT_DRIVERS
 from longshore.domain.request.fargate import check_fargate_container, check_fargate_size
 from longshore.domain.request.log import check_driver
 from longshore.domain.resources import Resources
@@ -90,7 +91,6 @@ _MOUNT_OPTIONS = frozenset(
         "mpol",
     ]
 )
-_LOG_DRIVERS = ("", "awslogs")
 #: What stands first in the name of an attempt's log, in place of the definition's name.
 LOG_PREFIX_OPTION = "awslogs-stream-prefix"
 #: CloudWatch's names have at most 512 characters; `/default/` and an attempt's id are part of them.
@@ -177,7 +177,7 @@ def check_settings(container: Json, path: str, volumes: Collection[str]) -> None
 
 def log_prefix(driver: str, options: Mapping[str, str]) -> str:
     """What a log configuration has for the first part of a log's name; empty: nothing."""
-    if driver not in _LOG_DRIVERS:
+    if driver not in KEPT_DRIVERS:
         return ""
     # Whatever a definition had before it was checked, a name stays one that can be stored.
     return options.get(LOG_PREFIX_OPTION, "")[:LOG_PREFIX_MAX]
@@ -196,6 +196,13 @@ def _check_log(configuration: Json, path: str) -> None:
         prefix is None or _LOG_PREFIX.fullmatch(prefix),
         f"{member} must have 1 to {LOG_PREFIX_MAX} characters, none of them : or * or a control "
         "character.",
+        member,
+    )
+    member = f"{path}.options.{GROUP_OPTION}"
+    group = configuration.get("options", {}).get(GROUP_OPTION)
+    require(
+        group is None or GROUP.fullmatch(group),
+        f"{member} must have 1 to 512 letters, digits and . - _ / #, and not begin with aws/.",
         member,
     )
 

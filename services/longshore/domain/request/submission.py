@@ -3,7 +3,7 @@
 import re
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from longshore.domain.arn import DefinitionName
 from longshore.domain.checks import Json, check_retry, check_timeout, require
@@ -12,6 +12,7 @@ from longshore.domain.environment import FARGATE, QueueFacts, platform_of
 from longshore.domain.errors import InvalidRequest, NotFound, PreconditionFailed
 from longshore.domain.job.dependency import Condition
 from longshore.domain.job.job import WHOLE, JobKey
+from longshore.domain.job.trace import TraceParent
 from longshore.domain.limits import LONGSHORE, Limits
 from longshore.domain.request.consumable import PROPERTIES, properties_of, sum_up
 from longshore.domain.request.container import check_environment, check_resources, needs_of
@@ -105,6 +106,8 @@ class Submission:
     max_running: int | None = None
     #: consumableResourceProperties in place of the definition's; None: as it says.
     consumables: Json | None = None
+    #: The span that it was submitted from. A call that is repeated may come from another one.
+    trace: TraceParent | None = field(default=None, compare=False)
 
     @property
     def is_plain(self) -> bool:

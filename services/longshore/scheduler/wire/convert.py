@@ -19,6 +19,7 @@ from longshore.domain.job.containers import CONTAINERS_MAX
 from longshore.domain.job.job import JobKey
 from longshore.domain.job.nodes import range_of_each, ranges_of
 from longshore.domain.job.record import AttemptReport, ContainerState, ImageStart, LiveAttempt
+from longshore.domain.job.trace import of_attempt
 from longshore.domain.request.container import needs_of
 from longshore.domain.request.ecs import needs_of_task
 from longshore.domain.resources import Resources
@@ -224,7 +225,10 @@ def _time(stamp: Timestamp) -> datetime:
 
 
 def assignment(
-    live: LiveAttempt, job: JobDetails, environment_id: uuid.UUID | None
+    live: LiveAttempt,
+    job: JobDetails,
+    environment_id: uuid.UUID | None,
+    traced: float | None = None,
 ) -> pb.Assignment:
     """What an agent needs to run an attempt.
 
@@ -232,6 +236,7 @@ def assignment(
         live: the attempt.
         job: its job.
         environment_id: of its compute environment, where that is still there.
+        traced: which share of jobs' traces is kept; None: none are made.
     """
     message = pb.Assignment(
         key=key(live),
@@ -244,6 +249,9 @@ def assignment(
         tags=job.tags,
         compute_environment_uuid=str(environment_id or ""),
     )
+    trace = of_attempt(live.key, live.attempt, job.trace, traced)
+    if trace is not None:
+        message.traceparent, message.tracestate = trace.text, trace.state
     if job.nodes is not None:
         nodes = job_definition_pb2.NodeProperties.FromString(job.nodes)
         _set_range(message, _range_of_node(nodes, live.key.node_index))

@@ -1,5 +1,8 @@
 """Rules as the event service keeps them."""
 
+from collections.abc import Mapping
+from datetime import datetime
+
 from longshore.domain.events.rule import Rule
 from longshore.state import listen
 from longshore.state.pool import Connection
@@ -53,6 +56,19 @@ async def delete_rule(conn: Connection, bus: str, name: str) -> None:
     """Deletes a rule that has no targets."""
     await conn.execute(_SQL["delete_rule"], bus, name)
     await tell(conn)
+
+
+async def set_state(
+    conn: Connection, bus: str, name: str, state: str, due_at: datetime | None
+) -> None:
+    """Puts a rule in force or out of it."""
+    await conn.execute(_SQL["set_state"], bus, name, state, due_at)
+    await tell(conn)
+
+
+async def write_tags(conn: Connection, bus: str, name: str, tags: Mapping[str, str]) -> None:
+    """Replaces a rule's tags."""
+    await conn.execute(_SQL["write_rule_tags"], bus, name, dict(tags))
 
 
 async def bus_exists(conn: Connection, bus: str) -> bool:

@@ -93,6 +93,7 @@ class OnRecord:
     agent_status: str | None
     #: Its agent was told that it will be taken away.
     is_noticed: bool
+    instance_type: str | None
     #: Since its launch, if its agent was never there before.
     boot_seconds: float | None
     #: It may be of an order of its environment's that is being answered: such come on record then.

@@ -45,6 +45,19 @@ async def change(conn: Connection, differences: Mapping[int, int]) -> None:
         await conn.execute(_SQL["drop"], fallen)
 
 
+async def uncounted(conn: Connection) -> dict[int, int]:
+    """By how much the counts of shapes differ from what is stored of them."""
+    return {row["shape_id"]: row["difference"] for row in await conn.fetch(_SQL["uncounted"])}
+
+
+async def replace_uncounted(conn: Connection, differences: Mapping[int, int]) -> None:
+    """Stores by how much counts differ that cannot be stored."""
+    await conn.execute(_SQL["forget_uncounted"])
+    if differences:
+        shapes = sorted(differences)
+        await conn.execute(_SQL["put_uncounted"], shapes, [differences[s] for s in shapes])
+
+
 async def say(conn: Connection, reasons: Mapping[int, Reason]) -> None:
     """Stores why shapes wait."""
     if reasons:

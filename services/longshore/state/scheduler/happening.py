@@ -38,6 +38,18 @@ async def keep(conn: Connection, happenings: Sequence[Following]) -> None:
         await conn.execute(_SQL["keep"], *zip(*map(_columns, happenings), strict=True))
 
 
+async def unkept(conn: Connection) -> list[Following]:
+    """Happenings that could not be kept as others are."""
+    return [_happening(row) for row in await conn.fetch(_SQL["unkept"])]
+
+
+async def replace_unkept(conn: Connection, happenings: Sequence[Following]) -> None:
+    """Stores which happenings cannot be kept as others are."""
+    await conn.execute(_SQL["forget_unkept"])
+    if happenings:
+        await conn.execute(_SQL["put_unkept"], *zip(*map(_columns, happenings), strict=True))
+
+
 def _columns(happening: Following) -> tuple[object, ...]:
     if isinstance(happening, Ended):
         key = happening.key

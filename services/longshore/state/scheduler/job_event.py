@@ -20,4 +20,5 @@ async def insert(conn: Connection, events: Sequence[JobEvent]) -> None:
             [e.status.value for e in events],
             [e.status_reason for e in events],
             [e.at for e in events],
+            [e.end_index for e in events],
         )

@@ -11,6 +11,7 @@ from longshore.domain.job.arrays import Origins
 from longshore.domain.job.job import JobKey, JobStatus
 from longshore.domain.job.record import JobFacts, JobFlag, JobMove
 from longshore.domain.job.retry import MemoryGrowth
+from longshore.domain.job.trace import TraceParent, parse_traceparent
 from longshore.state.pool import Connection
 from longshore.state.queries import load_history_queries, load_queries
 
@@ -48,6 +49,8 @@ class JobDetails:
     origins: Origins | None = None
     #: More memory for the attempt after one that had too little.
     growth: MemoryGrowth | None = None
+    #: The span that it was submitted from.
+    trace: TraceParent | None = None
 
 
 def _row(row: Any) -> JobFacts:
@@ -243,7 +246,8 @@ def _details(values: dict[str, Any]) -> JobDetails:
     origins = None if pairs is None else Origins(size, array("i", pairs))
     factor, most = values.pop("oom_factor"), values.pop("oom_max_mib")
     growth = None if factor is None else MemoryGrowth(factor, most)
-    return JobDetails(rules=rules, origins=origins, growth=growth, **values)
+    trace = parse_traceparent(values.pop("traceparent"), values.pop("tracestate"))
+    return JobDetails(rules=rules, origins=origins, growth=growth, trace=trace, **values)
 
 
 async def finished_indexes(

@@ -34,6 +34,19 @@ async def store(conn: Connection, blockages: Mapping[str, Blockage]) -> None:
         )
 
 
+async def tell(conn: Connection, told: Mapping[str, tuple[JobKey, str]]) -> None:
+    """Tells that some queues are blocked: by which job, and why."""
+    if told:
+        rows = sorted(told.items())
+        await conn.execute(
+            _SQL["tell"],
+            [queue for queue, _ in rows],
+            [key.job_id for _, (key, _) in rows],
+            [key.array_index for _, (key, _) in rows],
+            [reason for _, (_, reason) in rows],
+        )
+
+
 async def forget(conn: Connection, queues: Collection[str]) -> None:
     """Drops what is known of queues that nobody blocks any more."""
     if queues:

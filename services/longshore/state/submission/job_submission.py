@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from longshore.domain.consumable import Units, from_text, to_text
 from longshore.domain.environment import QueueFacts
+from longshore.domain.job.trace import TraceParent
 from longshore.domain.request.submission import Definition, Dependency, KnownJob
 from longshore.domain.resources import Resources
 from longshore.state.pool import Connection
@@ -45,6 +46,34 @@ class ShapeKey:
     #: What a job needs of consumable resources.
     units: Units = ()
 
+    @classmethod
+    def of(  # noqa: PLR0913 - a job has that many sides
+        cls,
+        job_id: uuid.UUID,
+        job_queue: str,
+        needs: Resources,
+        *,
+        nodes: int | None = None,
+        instance_type: str = "",
+        priority: int = 0,
+        share: str | None = None,
+        max_running: int | None = None,
+        units: Units = (),
+    ) -> "ShapeKey":
+        """The shape of a job, from what it asks for."""
+        return cls(
+            job_queue,
+            needs,
+            nodes or 0,
+            instance_type,
+            # In queues without a policy priorities are without effect.
+            priority if share else 0,
+            share or "",
+            job_id if max_running else NO_ARRAY,
+            max_running or 0,
+            units,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
@@ -75,6 +104,8 @@ class NewJob:
     depends_on: Sequence[Dependency]
     share: str | None = None
     units: Units = ()
+    #: The span that it was submitted from.
+    trace: TraceParent | None = None
 
 
 async def lock_queues(conn: Connection, names: Sequence[str]) -> dict[str, QueueFacts]:
@@ -191,6 +222,8 @@ async def insert_jobs(conn: Connection, jobs: Sequence[NewJob]) -> set[uuid.UUID
         [json.dumps(dict(job.tags)) if job.tags else "{}" for job in jobs],
         [job.share for job in jobs],
         [job.task for job in jobs],
+        [job.trace.text if job.trace else None for job in jobs],
+        [job.trace.state or None if job.trace else None for job in jobs],
     )
     stored = {row["job_id"] for row in rows}
     edges = [

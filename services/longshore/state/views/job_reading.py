@@ -31,6 +31,8 @@ _COUNTED = ("PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED", "FAILED")
 _BEYOND = 2**63 - 1
 #: Children looked at with one query, of those that may have no row.
 STRETCH = 10_000
+#: Jobs that need a consumable resource looked at for one page.
+LOOKED_AT = 10_000
 _BEFORE_START = ("SUBMITTED", "PENDING", "RUNNABLE")
 
 
@@ -147,14 +149,25 @@ async def list_needing(
     pattern: str | None,
     before_seq: int | None,
     limit: int,
-) -> list[NeedingJob]:
-    """Jobs that need a consumable resource, newest first."""
+) -> tuple[list[NeedingJob], int | None]:
+    """Jobs that need a consumable resource, newest first, as far as one look goes.
+
+    Returns:
+        The jobs, and where the look ended: the seq of the last job looked at, None where there is
+        none behind it. Behind it may be more also where fewer jobs were found than asked for.
+    """
     before = _BEYOND if before_seq is None else before_seq
-    rows = await conn.fetch(_ALL["list_needing"], resource, status, pattern, before, limit)
+    rows = await conn.fetch(
+        _ALL["list_needing"], resource, status, pattern, before, limit, LOOKED_AT
+    )
+    end = None
+    if len(rows) < limit:
+        end = await conn.fetchval(_SQL["needing_behind"], resource, before, LOOKED_AT)
     units: dict[uuid.UUID, list[tuple[str, int]]] = defaultdict(list)
     for row in await conn.fetch(_SQL["needs_of_jobs"], [row["job_id"] for row in rows]):
         units[row["job_id"]].append((row["resource"], row["quantity"]))
-    return [NeedingJob(_job(row), row["quantity"], units_of(units[row["job_id"]])) for row in rows]
+    found = [NeedingJob(_job(row), row["quantity"], units_of(units[row["job_id"]])) for row in rows]
+    return found, end
 
 
 async def list_children(

@@ -56,3 +56,16 @@ SELECT EXISTS (SELECT FROM event_buses WHERE name = $1);
 -- $1 bus
 -- $2 rule
 SELECT EXISTS (SELECT FROM event_targets WHERE bus = $1 AND rule = $2);
+
+-- name: set_state
+-- $1 bus
+-- $2 name
+-- $3 state
+-- $4 when its schedule makes an event next
+UPDATE event_rules SET state = $3, due_at = $4, changed_at = now() WHERE bus = $1 AND name = $2;
+
+-- name: write_rule_tags
+-- $1 bus
+-- $2 name
+-- $3 tags
+UPDATE event_rules SET tags = $3 WHERE bus = $1 AND name = $2;

@@ -69,7 +69,7 @@ RETURNING a.instance_id
 -- $1 instance, $2 environment
 SELECT i.compute_environment, i.status, a.status AS agent_status,
     coalesce(a.notice IS NOT NULL AND a.status <> 'LOST', false) AS is_noticed,
-    CASE WHEN a.instance_id IS NULL THEN extract(epoch FROM now() - i.launched_at)::float8 END AS boot_seconds,
+    i.instance_type, CASE WHEN a.instance_id IS NULL THEN extract(epoch FROM now() - i.launched_at)::float8 END AS boot_seconds,
     i.instance_id IS NULL AND EXISTS (SELECT FROM capacity_orders o WHERE o.closed_at IS NULL
         AND o.compute_environment = $2) AS is_awaited
 FROM (VALUES ($1::text)) AS k (instance_id)

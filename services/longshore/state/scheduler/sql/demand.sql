@@ -36,3 +36,14 @@ FROM shapes WHERE shape_id = ANY($1::integer[])
 -- name: of_shape
 -- $1 shape
 SELECT runnable, blocked_reason, explanation, why FROM demand WHERE shape_id = $1
+
+-- name: uncounted
+-- By how much counts differ that could not be stored.
+SELECT shape_id, difference FROM uncounted_demand
+
+-- name: forget_uncounted
+DELETE FROM uncounted_demand
+
+-- name: put_uncounted
+-- $1 shapes, $2 differences
+INSERT INTO uncounted_demand (shape_id, difference) SELECT * FROM unnest($1::integer[], $2::bigint[])

@@ -16,3 +16,15 @@ SELECT h.kind, h.job_id, h.array_index, h.succeeded, h.after
 FROM unnest($1::text[], $2::uuid[], $3::integer[], $4::boolean[], $5::uuid[])
     WITH ORDINALITY AS h (kind, job_id, array_index, succeeded, after, ordinal)
 ORDER BY h.ordinal
+
+-- name: unkept
+-- Happenings that could not be kept where they belong.
+SELECT kind, job_id, array_index, succeeded, after FROM unkept_happenings
+
+-- name: forget_unkept
+DELETE FROM unkept_happenings
+
+-- name: put_unkept
+-- $1 kinds, $2 job ids, $3 indexes, $4 succeeded or NULL, $5 after or NULL
+INSERT INTO unkept_happenings (kind, job_id, array_index, succeeded, after)
+SELECT * FROM unnest($1::text[], $2::uuid[], $3::integer[], $4::boolean[], $5::uuid[])

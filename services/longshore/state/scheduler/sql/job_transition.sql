@@ -131,7 +131,7 @@ WHERE j.job_id = c.job_id AND j.array_index = c.array_index AND j.status NOT IN 
 -- $1 job ids
 SELECT j.job_id, j.name, j.job_queue, j.definition_name, j.definition_revision, j.array_size,
     j.attempts_max, j.timeout_seconds, j.created_at, s.container, s.detail -> 'retryStrategy' -> 'evaluateOnExit' AS rules,
-    j.num_nodes, j.main_node, s.nodes, s.task, s.rerun_size, s.rerun_pairs,
+    j.num_nodes, j.main_node, s.nodes, s.task, s.rerun_size, s.rerun_pairs, s.traceparent, s.tracestate,
     (s.detail #>> '{retryStrategy,oomMemoryFactor}')::float8 AS oom_factor,
     (s.detail #>> '{retryStrategy,oomMemoryMaxMib}')::integer AS oom_max_mib,
     CASE WHEN (s.detail ->> 'propagateTags')::boolean THEN coalesce(d.tags, '{}') || s.tags END AS tags

@@ -41,7 +41,8 @@ CROSS JOIN LATERAL (
     SELECT coalesce(bool_or(kind = 'CANCEL'), false) AS cancels,
         coalesce(bool_or(kind = 'TERMINATE'), false) AS terminates
     FROM job_requests
-    WHERE job_requests.job_id = wanted.job_id AND job_requests.array_index = wanted.array_index
+    -- What is asked of an array is asked of its children: of many of them it takes a while.
+    WHERE job_requests.job_id = wanted.job_id AND job_requests.array_index IN (wanted.array_index, -1)
 ) AS request
 WHERE own.job_id IS NOT NULL
     OR (arrays.job_id IS NOT NULL AND wanted.array_index < parent.array_size)
@@ -189,12 +190,14 @@ LEFT JOIN demand ON demand.shape_id = job.shape_id
 ORDER BY job.name COLLATE "C", job.definition_name COLLATE "C", job.definition_revision DESC, job.seq DESC;
 
 -- name: list_needing
--- Single jobs, multi-node jobs and array parents that need a consumable resource, newest first.
+-- Single jobs, multi-node jobs and array parents that need a consumable resource, newest first: those of the next so many
+-- that are as asked.
 -- $1 resource
 -- $2 status, NULL for any
 -- $3 LIKE pattern for the name in lower case, NULL for any
 -- $4 only jobs submitted before the one with this seq
 -- $5 how many at most
+-- $6 how many are looked at
 SELECT
     job.job_id, job.array_index, job.seq, job.name, job.job_queue, job.definition_name,
     job.definition_revision, job.array_size, job.num_nodes, job.main_node, job.share_identifier, job.status,
@@ -202,14 +205,21 @@ SELECT
         ELSE job.status_reason END AS status_reason,
     job.is_cancelled, job.is_terminated, job.exit_code, job.reason, job.created_at, job.started_at,
     job.stopped_at, job.rerun_of, NULL::integer AS pending, false AS cancels, false AS terminates, need.quantity
-FROM job_consumables AS need
+FROM (
+    SELECT * FROM job_consumables WHERE resource = $1 AND seq < $4 ORDER BY seq DESC LIMIT $6
+) AS need
 JOIN jobs AS job ON job.job_id = need.job_id AND job.array_index = -1
 LEFT JOIN demand ON demand.shape_id = job.shape_id
-WHERE need.resource = $1 AND need.seq < $4
-    AND ($2::text IS NULL OR job.status = $2)
-    AND ($3::text IS NULL OR lower(job.name) LIKE $3)
+WHERE ($2::text IS NULL OR job.status = $2) AND ($3::text IS NULL OR lower(job.name) LIKE $3)
 ORDER BY need.seq DESC
 LIMIT $5;
+
+-- name: needing_behind
+-- The seq of the last one that `list_needing` looks at; none if those are not so many.
+-- $1 resource
+-- $2 only jobs submitted before the one with this seq
+-- $3 how many are looked at
+SELECT seq FROM job_consumables WHERE resource = $1 AND seq < $2 ORDER BY seq DESC OFFSET $3 - 1 LIMIT 1;
 
 -- name: needs_of_jobs
 -- What jobs need of consumable resources.

@@ -52,7 +52,7 @@ GROUP BY 1, 2
 
 -- name: instances
 -- Instances that are not over, alike ones together, with what they and those of them that run nothing cost an hour.
--- Machines that joined by themselves have neither zone nor purchase option.
+-- Machines that joined by themselves have neither zone nor purchase option, and their types are what they say.
 SELECT compute_environment, instance_type, zone, purchase_option, status, count(*) AS number,
     sum(price_per_hour) AS cost_per_hour, coalesce(sum(price_per_hour) FILTER (WHERE is_idle), 0) AS idle_per_hour
 FROM (
@@ -67,7 +67,7 @@ FROM (
     FROM instances i LEFT JOIN agents a USING (instance_id)
     WHERE i.ended_at IS NULL
     UNION ALL
-    SELECT a.compute_environment, a.instance_type, '', 'UNMANAGED', a.status, 0, false
+    SELECT a.compute_environment, 'unmanaged', '', 'UNMANAGED', a.status, 0, false
     FROM agents a WHERE a.unmanaged AND a.status <> 'LOST'
 ) AS there
 GROUP BY 1, 2, 3, 4, 5

@@ -1,0 +1,58 @@
+"""`credentials`: what lets AWS's own clients find longshore."""
+
+import os
+import shlex
+from pathlib import Path
+
+import typer
+
+from longshore_cli import console
+from longshore_cli.settings import settings
+
+#: Services that the gateway speaks, as their variables name them. Never all of AWS's at once, by
+#: AWS_ENDPOINT_URL: that would send S3 and everything else here as well.
+SERVICES = ("BATCH", "CLOUDWATCH_LOGS", "EVENTBRIDGE", "CLOUDTRAIL", "ECS")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(credentials)
+
+
+def credentials() -> None:
+    """Print the variables by which AWS's clients find longshore.
+
+    For a shell: eval "$(longshore credentials)". Each service that longshore speaks has a variable
+    of its own, so that all others stay with AWS. Longshore takes any credentials, so there are some
+    to use among the variables where none are found; so there is a region.
+    """
+    url = f"http://{settings.gateway}"
+    found = {f"AWS_ENDPOINT_URL_{service}": url for service in SERVICES}
+    if not _has_credentials():
+        found |= {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
+    if not _has_region():
+        found["AWS_DEFAULT_REGION"] = "us-east-1"
+    for name, value in found.items():
+        console.line(f"export {name}={shlex.quote(value)}")
+    console.line("# aws logs start-live-tail also wants AWS_DISABLE_HOST_PREFIX_INJECTION=true")
+
+
+def _has_credentials() -> bool:
+    """Whether AWS's clients find any without us, as far as can be told without asking."""
+    named = ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE")
+    return any(os.environ.get(name) for name in named) or _is_there(
+        "AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"
+    )
+
+
+def _has_region() -> bool:
+    return any(
+        os.environ.get(name) for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE")
+    ) or _is_there("AWS_CONFIG_FILE", "~/.aws/config")
+
+
+def _is_there(variable: str, usual: str) -> bool:
+    try:
+        return Path(os.environ.get(variable) or usual).expanduser().exists()
+    except RuntimeError:
+        return False  # there is no home

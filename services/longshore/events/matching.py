@@ -1,0 +1,118 @@
+"""Matches what happened with rules: one delivery for each event and target.
+
+Whoever locks the cursor does, for one transaction: it reads what happened behind it, in the order
+of commits, adds the deliveries and moves the cursor. Nothing is lost or repeated by who dies in the
+middle, and another process goes on at once.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from prometheus_client import Counter, Gauge
+
+from longshore.domain.arn import Arns
+from longshore.domain.errors import InvalidRequest
+from longshore.domain.events.matching import Candidates, MatchedRule, Matcher, steps
+from longshore.events.composing import compose
+from longshore.state.events import delivery, outbox
+from longshore.state.events.delivery import Lane, NewDelivery
+from longshore.state.pool import Connection, Pool, transaction
+
+log = structlog.get_logger()
+
+#: Rows read in one pass, and of these the events that somebody may get.
+ROWS = 2_000
+STEPS = 500
+#: Deliveries made in one transaction, more only of one event.
+DELIVERIES = 5_000
+#: When to look again for what an older transaction still holds up.
+HELD_UP_SECONDS = 0.02
+
+LAG = Gauge(
+    "longshore_outbox_lag_seconds",
+    "For how long the oldest thing that happened waits to be matched with rules.",
+)
+MATCHED = Counter("longshore_events_matched_total", "Deliveries made of events by rules.")
+
+
+class Matching:
+    """Goes from what happened to deliveries."""
+
+    def __init__(self, pool: Pool, arns: Arns) -> None:
+        self._pool = pool
+        self._arns = arns
+        self._version = 0
+        self._rules = Candidates(())
+
+    async def tick(self) -> float | None:
+        """One pass; in how many seconds the next one is due, None: when something happens."""
+        async with transaction(self._pool) as conn:
+            locked = await outbox.lock_cursor(conn)
+            if locked is None:
+                LAG.set(0)
+                return None
+            at, namespace = locked
+            happened = await outbox.read(conn, at, ROWS)
+            if not happened:
+                seconds, is_behind = await outbox.lag(conn, at)
+                LAG.set(seconds)
+                return HELD_UP_SECONDS if is_behind else None
+            LAG.set(max((datetime.now(UTC) - happened[0].at).total_seconds(), 0))
+            # After what happened: what is told to succeed that changes rules holds for what
+            # happens after it.
+            await self._refresh(conn)
+            taken = list(steps(happened, self._rules.of, STEPS))
+            composed = await compose(conn, self._arns, namespace, taken)
+            made: list[NewDelivery] = []
+            end = taken[-1].after
+            for place, one in enumerate(composed):
+                made += [
+                    NewDelivery(Lane(rule.bus, rule.name, target), one.event_id, one.text)
+                    for rule in one.rules
+                    for target in rule.targets
+                ]
+                if len(made) >= DELIVERIES and place + 1 < len(composed):
+                    end = one.after
+                    if composed[place + 1].after != end:
+                        break
+            await delivery.add(conn, made)
+            await outbox.move_cursor(conn, end)
+        MATCHED.inc(len(made))
+        # There may be more, or some that an older transaction held up.
+        return 0.0
+
+    async def _refresh(self, conn: Connection) -> None:
+        """Reads rules again if they are others."""
+        version = await outbox.rules_version(conn)
+        if version == self._version:
+            return
+        rules = []
+        for wanting in await outbox.wanting(conn):
+            try:
+                matcher = Matcher.of(wanting.pattern)
+            except InvalidRequest:
+                log.exception("rule.unreadable", bus=wanting.bus, rule=wanting.name)
+                continue
+            rules.append(MatchedRule(wanting.bus, wanting.name, matcher, wanting.targets))
+        self._rules, self._version = Candidates(rules), version
+
+
+#: For how long what was put in or happened to instances is kept, for archives and for who resumes.
+KEPT = timedelta(days=90)
+LETTERS_KEPT = timedelta(days=30)
+#: Rows forgotten in one transaction.
+PRUNED = 5_000
+
+
+async def prune(pool: Pool) -> None:
+    """Forgets what is old, in bounded parts."""
+    now = datetime.now(UTC)
+    for forget, kept in (
+        (outbox.prune, KEPT),
+        (outbox.prune_marks, KEPT),
+        (delivery.prune_letters, LETTERS_KEPT),
+    ):
+        count = PRUNED
+        while count == PRUNED:
+            async with transaction(pool) as conn:
+                count = await forget(conn, now - kept, PRUNED)

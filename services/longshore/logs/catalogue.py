@@ -1,0 +1,377 @@
+"""Which groups and streams there are, in an SQLite file beside the logs.
+
+Groups are few and all in memory. Of each stream it has when it was created, when its first and last
+events were, when something was stored last, and its bytes. A stream is on record before anything is
+stored of it; what is stored is noted in memory, and written now and then and before each look.
+
+Everything but groups, tags and retention is told by the logs themselves: after an end that was not
+in order, and without this file, they are looked through again (`LogStore.take_stock`).
+"""
+
+import asyncio
+import contextlib
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple, ParamSpec, TypeVar
+
+import structlog
+
+from longshore.domain.log_group import AGENTS, JOBS
+
+log = structlog.get_logger()
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: What has no time yet.
+NEVER = -1
+_BEYOND = "\U0010ffff"
+_TABLES = """
+CREATE TABLE IF NOT EXISTS about (what TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS log_group (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    created_at INTEGER NOT NULL,
+    retention_days INTEGER,
+    tags TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS log_stream (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    group_id INTEGER NOT NULL REFERENCES log_group,
+    name TEXT NOT NULL,
+    is_put INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    first_event INTEGER NOT NULL DEFAULT -1,
+    last_event INTEGER NOT NULL DEFAULT -1,
+    stored_at INTEGER NOT NULL DEFAULT -1,
+    bytes INTEGER NOT NULL DEFAULT 0,
+    complete INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (group_id, name)
+);
+CREATE INDEX IF NOT EXISTS log_stream_by_id ON log_stream (group_id, id);
+CREATE INDEX IF NOT EXISTS log_stream_by_last_event ON log_stream (group_id, last_event, name);
+"""
+_STREAM = "id, name, is_put, created_at, first_event, last_event, stored_at, bytes, complete"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group of streams."""
+
+    id: int
+    name: str
+    #: In epoch milliseconds, as all times here.
+    created_at: int
+    retention_days: int | None
+    tags: Mapping[str, str]
+
+
+class Stream(NamedTuple):
+    """What is on record of a stream."""
+
+    id: int
+    name: str
+    #: Whether callers write it, rather than agents.
+    is_put: bool
+    created_at: int
+    #: NEVER if it has none; so are the next two.
+    first_event: int
+    last_event: int
+    stored_at: int
+    bytes: int
+    complete: bool
+
+
+@dataclass(slots=True)
+class _Noted:
+    """What is not written yet of a stream."""
+
+    first_event: int = NEVER
+    last_event: int = NEVER
+    stored_at: int = NEVER
+    bytes: int = 0
+    complete: bool = False
+
+
+class Catalogue:
+    """Groups and streams. Everything that is awaited looks at the file, on a thread."""
+
+    def __init__(self, path: Path) -> None:
+        """Opens the file, or makes it; one that cannot be read is set aside."""
+        self._lock = threading.Lock()
+        self._noted: dict[tuple[int, str], _Noted] = {}
+        try:
+            self._database = _opened(path)
+        except sqlite3.DatabaseError as error:
+            log.warning("catalogue.unreadable", error=str(error), path=str(path))
+            path.replace(path.with_suffix(".broken"))
+            self._database = _opened(path)
+        #: Whether the last end was in order, so that what is on record is what there is.
+        self.is_whole = self._about("whole") == "yes"
+        self._groups = {group.name: group for group in self._read_groups()}
+        for name in (JOBS, AGENTS):
+            if name not in self._groups:
+                self._create_group(name, {})
+
+    async def begin(self) -> None:
+        """Notes that what is on record may not be everything until the end."""
+        await self._run(self._set_about, "whole", "no")
+
+    async def close(self) -> None:
+        """Writes what was noted and lets the file go, in order."""
+        await self.flush()
+        await self._run(self._set_about, "whole", "yes" if self.is_whole else "no")
+        self._database.close()
+
+    # Groups
+
+    @property
+    def groups(self) -> Mapping[str, Group]:
+        """All groups, by name."""
+        return self._groups
+
+    async def create_group(self, name: str, tags: Mapping[str, str]) -> bool:
+        """Creates a group; returns whether there was none."""
+        return name not in self._groups and await self._run(self._create_group, name, tags)
+
+    async def delete_group(self, group: Group) -> None:
+        """Forgets a group without streams; those that are always there stay."""
+        if group.name not in (JOBS, AGENTS):
+            await self._run(self._delete_group, group)
+
+    async def change_group(
+        self, group: Group, *, retention_days: int | None, tags: Mapping[str, str]
+    ) -> None:
+        """Sets what can be set of a group."""
+        changed = replace(group, retention_days=retention_days, tags=dict(tags))
+        await self._run(self._change_group, changed)
+
+    # Streams
+
+    async def add(self, group: Group, stream: str, *, is_put: bool) -> bool:
+        """Puts a stream on record; returns whether it was not yet."""
+        return await self._run(self._add, group.id, stream, is_put)
+
+    def note(
+        self,
+        group: Group,
+        stream: str,
+        events: tuple[int, int] | None,
+        size: int,
+        *,
+        complete: bool = False,
+    ) -> None:
+        """Notes what was stored of a stream: times of the first and last event of it, if any."""
+        noted = self._noted.setdefault((group.id, stream), _Noted())
+        if events is not None:
+            noted.first_event = events[0] if noted.first_event == NEVER else noted.first_event
+            noted.last_event = max(noted.last_event, events[1])
+        noted.stored_at = _now()
+        noted.bytes = size
+        noted.complete |= complete
+
+    async def flush(self) -> None:
+        """Writes what was noted."""
+        noted, self._noted = self._noted, {}
+        if not noted:
+            return
+        try:
+            await self._run(self._write, noted)
+        except sqlite3.Error:
+            for at, missed in noted.items():
+                self._noted.setdefault(at, missed)
+            raise
+
+    async def stream(self, group: Group, name: str) -> Stream | None:
+        """A stream; None if there is none."""
+        found = await self._select("name = ?", (group.id, name), "id", 1)
+        return found[0] if found else None
+
+    async def by_name(
+        self, group: Group, prefix: str, after: str | None, limit: int, *, descending: bool
+    ) -> list[Stream]:
+        """A page of the streams of a group whose names begin so, in order of names."""
+        where = "name >= ? AND name < ?"
+        values: tuple[str, ...] = prefix, prefix + _BEYOND
+        if after is not None:
+            where, values = f"{where} AND name {'<' if descending else '>'} ?", (*values, after)
+        order = "name DESC" if descending else "name"
+        return await self._select(where, (group.id, *values), order, limit)
+
+    async def by_last_event(
+        self, group: Group, after: tuple[int, str] | None, limit: int, *, descending: bool
+    ) -> list[Stream]:
+        """A page of the streams of a group, in order of their last events and then their names."""
+        where, values = "true", after or ()
+        if after is not None:
+            where = f"(last_event, name) {'<' if descending else '>'} (?, ?)"
+        order = "last_event DESC, name DESC" if descending else "last_event, name"
+        return await self._select(where, (group.id, *values), order, limit)
+
+    async def between(
+        self,
+        group: Group,
+        *,
+        prefix: str,
+        since: int,
+        until: int,
+        after: int,
+        last: int,
+        newest_first: bool,
+        limit: int,
+    ) -> list[Stream]:
+        """Streams with events in a time, in order of their creation.
+
+        Args:
+            group: their group.
+            prefix: how their names begin.
+            since: they have events of this time or later.
+            until: they have events of this time or earlier.
+            after: they come after the one with this id in the order.
+            last: they come before the one with this id in the order, or are it.
+            newest_first: whether the order is reversed.
+            limit: most streams.
+        """
+        low, high = (last, after - 1) if newest_first else (after + 1, last)
+        where = "id BETWEEN ? AND ? AND last_event >= ? AND first_event <= ? AND first_event >= 0"
+        values: tuple[int | str, ...] = (low, high, since, until)
+        if prefix:
+            where, values = (
+                f"{where} AND name >= ? AND name < ?",
+                (*values, prefix, prefix + _BEYOND),
+            )
+        order = "id DESC" if newest_first else "id"
+        return await self._select(where, (group.id, *values), order, limit)
+
+    async def named(self, group: Group, names: Sequence[str]) -> list[Stream]:
+        """The streams of these names that there are."""
+        places = ",".join("?" * len(names))
+        return await self._select(f"name IN ({places})", (group.id, *names), "id", len(names))
+
+    async def remove(self, group: Group, names: Iterable[str]) -> None:
+        """Forgets streams."""
+        gone = list(names)
+        for name in gone:
+            self._noted.pop((group.id, name), None)
+        await self._run(self._remove, group.id, gone)
+
+    async def sizes(self, groups: Iterable[Group]) -> dict[int, int]:
+        """Bytes of the streams of groups, by the groups' ids."""
+        await self.flush()
+        return await self._run(self._sizes, [group.id for group in groups])
+
+    # On a thread
+
+    async def _run(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        def locked() -> R:
+            with self._lock, self._database:
+                return call(*args, **kwargs)
+
+        return await asyncio.to_thread(locked)
+
+    async def _select(
+        self, where: str, values: Sequence[int | str], order: str, limit: int
+    ) -> list[Stream]:
+        await self.flush()
+        return await self._run(self._read_streams, where, values, order, limit)
+
+    def _read_streams(
+        self, where: str, values: Sequence[int | str], order: str, limit: int
+    ) -> list[Stream]:
+        query = (
+            f"SELECT {_STREAM} FROM log_stream "  # noqa: S608 - of constants of this file alone
+            f"WHERE group_id = ? AND {where} ORDER BY {order} LIMIT ?"
+        )
+        rows = self._database.execute(query, (*values, limit))
+        return [Stream._make((*row[:2], bool(row[2]), *row[3:8], bool(row[8]))) for row in rows]
+
+    def _read_groups(self) -> list[Group]:
+        rows = self._database.execute(
+            "SELECT id, name, created_at, retention_days, tags FROM log_group"
+        )
+        return [Group(a, b, c, d, json.loads(tags)) for a, b, c, d, tags in rows]
+
+    def _create_group(self, name: str, tags: Mapping[str, str]) -> bool:
+        if name in self._groups:
+            return False
+        now = _now()
+        cursor = self._database.execute(
+            "INSERT INTO log_group (name, created_at, tags) VALUES (?, ?, ?)",
+            (name, now, json.dumps(dict(tags))),
+        )
+        self._groups[name] = Group(cursor.lastrowid or 0, name, now, None, dict(tags))
+        return True
+
+    def _delete_group(self, group: Group) -> None:
+        # An agent may have begun a stream meanwhile: then the group goes on with it.
+        cursor = self._database.execute(
+            "DELETE FROM log_group WHERE id = ?1 "
+            "AND NOT EXISTS (SELECT 1 FROM log_stream WHERE group_id = ?1)",
+            (group.id,),
+        )
+        if cursor.rowcount:
+            self._groups.pop(group.name, None)
+
+    def _change_group(self, group: Group) -> None:
+        self._database.execute(
+            "UPDATE log_group SET retention_days = ?, tags = ? WHERE id = ?",
+            (group.retention_days, json.dumps(group.tags), group.id),
+        )
+        self._groups[group.name] = group
+
+    def _add(self, group_id: int, stream: str, is_put: bool) -> bool:
+        cursor = self._database.execute(
+            "INSERT INTO log_stream (group_id, name, is_put, created_at) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT DO NOTHING",
+            (group_id, stream, is_put, _now()),
+        )
+        return cursor.rowcount > 0
+
+    def _write(self, noted: Mapping[tuple[int, str], _Noted]) -> None:
+        self._database.executemany(
+            "UPDATE log_stream SET "
+            "first_event = CASE first_event WHEN -1 THEN ? ELSE first_event END, "
+            "last_event = max(last_event, ?), stored_at = ?, bytes = ?, complete = complete OR ? "
+            "WHERE group_id = ? AND name = ?",
+            [
+                (n.first_event, n.last_event, n.stored_at, n.bytes, n.complete, *at)
+                for at, n in noted.items()
+            ],
+        )
+
+    def _remove(self, group_id: int, names: Sequence[str]) -> None:
+        self._database.executemany(
+            "DELETE FROM log_stream WHERE group_id = ? AND name = ?",
+            [(group_id, name) for name in names],
+        )
+
+    def _sizes(self, ids: Sequence[int]) -> dict[int, int]:
+        query = "SELECT coalesce(sum(bytes), 0) FROM log_stream WHERE group_id = ?"
+        return {each: self._database.execute(query, (each,)).fetchone()[0] for each in ids}
+
+    def _about(self, what: str) -> str | None:
+        row = self._database.execute("SELECT value FROM about WHERE what = ?", (what,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def _set_about(self, what: str, value: str) -> None:
+        self._database.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (what, value))
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    database = sqlite3.connect(path, timeout=10, check_same_thread=False)
+    with contextlib.ExitStack() as stack:
+        stack.callback(database.close)
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = NORMAL")
+        database.executescript(_TABLES)
+        stack.pop_all()
+    return database
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

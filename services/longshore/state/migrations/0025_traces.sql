@@ -1,0 +1,4 @@
+-- The span that a job was submitted from, as W3C Trace Context writes it, and what tracing systems keep beside it. NULL:
+-- from none that is known.
+ALTER TABLE all_job_specs ADD COLUMN traceparent text;
+ALTER TABLE all_job_specs ADD COLUMN tracestate text;

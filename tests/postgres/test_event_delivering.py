@@ -1,0 +1,324 @@
+"""Deliveries to real receivers: once answered they are over, otherwise tried again or given up."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from support.receiver import receiving
+from support.targets import destination, targeted
+
+from longshore.domain.arn import Arns
+from longshore.domain.checks import Json
+from longshore.domain.events import webhook
+from longshore.domain.events.retrying import DeliveryFailed
+from longshore.events.delivering import Delivering
+from longshore.events.senders.bus import Buses
+from longshore.events.senders.webhook import Webhooks
+from longshore.state.events import delivery
+from longshore.state.events.delivery import Delivery, Lane, NewDelivery, TargetRecord
+from longshore.state.pool import Pool, open_pool, transaction
+
+ARNS = Arns("123456789012", "us-east-1")
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncIterator[Pool]:
+    pool = await open_pool(database_url)
+    yield pool
+    await pool.close()
+
+
+class Opened:
+    """Secrets as they are once opened."""
+
+    async def open(self, secret: bytes) -> Json:
+        opened: Json = json.loads(secret)
+        return opened
+
+
+def event(number: int = 0, **more: Any) -> Json:
+    """An event."""
+    return {
+        "version": "0",
+        "id": str(uuid.UUID(int=number)),
+        "detail-type": "a type, é",
+        "source": "s",
+        "account": "123456789012",
+        "time": "2026-11-28T18:01:03Z",
+        "region": "us-east-1",
+        "resources": ["arn:x"],
+        "detail": {"number": number},
+        **more,
+    }
+
+
+async def add(pool: Pool, lane: Lane, *events: Json) -> None:
+    """Deliveries of events."""
+    made = [NewDelivery(lane, uuid.UUID(one["id"]), json.dumps(one)) for one in events]
+    async with transaction(pool) as conn:
+        await delivery.add(conn, made)
+
+
+async def once(delivering: Delivering) -> None:
+    """Delivers what is due now."""
+    await delivering.tick()
+    await delivering.drain()
+
+
+async def again(pool: Pool, seconds: float = 3600) -> None:
+    """Lets time pass for what is put off."""
+    async with transaction(pool) as conn:
+        await conn.execute(
+            "UPDATE event_deliveries SET due_at = due_at - make_interval(secs => $1), "
+            "created_at = created_at - make_interval(secs => $1)",
+            seconds,
+        )
+
+
+async def rows(pool: Pool) -> list[Any]:
+    """Deliveries that are not over."""
+    async with transaction(pool) as conn:
+        return list(await conn.fetch("SELECT * FROM event_deliveries ORDER BY delivery_id"))
+
+
+async def letters(pool: Pool) -> list[delivery.DeadLetter]:
+    """What was given up."""
+    async with transaction(pool) as conn:
+        return await delivery.letters(conn, None, None, before=None, limit=100)
+
+
+@asynccontextmanager
+async def webhooks(pool: Pool, *, allows_private: bool = True) -> AsyncIterator[Delivering]:
+    """Something that delivers to webhooks."""
+    async with Webhooks(pool, ARNS, Opened(), allows_private=allows_private) as hooks:
+        yield Delivering(pool, {"api-destination": hooks})
+
+
+async def test_a_webhook_gets_a_cloud_event_that_is_signed(pool: Pool) -> None:
+    async with receiving() as receiver, webhooks(pool) as delivering:
+        lane = await destination(pool, receiver.url)
+        await add(pool, lane, event(1))
+        await once(delivering)
+        [(headers, body, _)] = receiver.calls
+    assert json.loads(body) == event(1)
+    ident = event(1)["id"]
+    assert headers["ce-id"] == headers["webhook-id"] == ident
+    assert (headers["ce-source"], headers["ce-subject"]) == ("/s", "arn:x")
+    assert headers["ce-type"] == "a type, %C3%A9"
+    assert headers["content-type"] == "application/json"
+    told = int(headers["webhook-timestamp"])
+    assert headers | webhook.signed([b"s" * 32], ident, told, body) == headers
+    assert "x-key" not in headers
+    assert await rows(pool) == []
+
+
+async def test_another_key_is_sent_as_its_connection_says(pool: Pool) -> None:
+    async with receiving() as receiver, webhooks(pool) as delivering:
+        lane = await destination(
+            pool,
+            receiver.url + "/*/x",
+            key="plain",
+            HttpParameters={
+                "PathParameterValues": ["a/b"],
+                "HeaderParameters": {"X-More": "1"},
+                "QueryStringParameters": {"q": "v"},
+            },
+            InputPath="$.detail",
+        )
+        await add(pool, lane, event(1))
+        await once(delivering)
+        [(headers, body, path)] = receiver.calls
+    assert (headers["x-key"], headers["x-more"]) == ("plain", "1")
+    assert path == "/in/a%2Fb/x?q=v"
+    assert json.loads(body) == {"number": 1}
+
+
+async def test_what_fails_comes_again_with_the_same_id_until_it_is_taken(pool: Pool) -> None:
+    async with receiving() as receiver, webhooks(pool) as delivering:
+        receiver.refuse(503)
+        lane = await destination(pool, receiver.url)
+        await add(pool, lane, event(1))
+        await once(delivering)
+        [row] = await rows(pool)
+        assert (row["tries"], row["error"][:9]) == (1, "HTTP_503:")
+        await once(delivering)
+        assert len(receiver.calls) == 1, "not before its time"
+        receiver.refuse(None)
+        await again(pool)
+        await once(delivering)
+    assert len({headers["webhook-id"] for headers, _, _ in receiver.calls}) == 1
+    assert len(receiver.calls) == 2
+    assert await rows(pool) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "policy", "condition"),
+    [
+        (400, {}, "NotRetryable"),
+        (302, {}, "NotRetryable"),
+        (500, {"MaximumRetryAttempts": 0}, "MaximumRetryAttempts"),
+        (500, {"MaximumEventAgeInSeconds": 60}, "MaximumEventAgeInSeconds"),
+    ],
+)
+async def test_what_is_given_up_is_a_dead_letter_and_may_be_sent_anew(
+    pool: Pool, status: int, policy: Json, condition: str
+) -> None:
+    async with receiving() as receiver, webhooks(pool) as delivering:
+        receiver.refuse(status, Location="/elsewhere")
+        lane = await destination(pool, receiver.url, RetryPolicy=policy)
+        await add(pool, lane, event(1))
+        await again(pool, 60)
+        await once(delivering)
+        [letter] = await letters(pool)
+        assert (letter.condition, letter.error_code) == (condition, f"HTTP_{status}")
+        assert json.loads(letter.event) == event(1)
+        assert await rows(pool) == []
+        receiver.refuse(None)
+        async with transaction(pool) as conn:
+            assert await delivery.resend(conn, [letter.letter_id, 77]) == [letter.letter_id]
+        await once(delivering)
+        assert len(receiver.calls) == 2
+    assert await letters(pool) == await rows(pool) == []
+
+
+async def test_who_asks_to_be_left_alone_is(pool: Pool) -> None:
+    async with receiving() as receiver, webhooks(pool) as delivering:
+        receiver.refuse(429, Retry_After="50")
+        lane = await destination(pool, receiver.url)
+        await add(pool, lane, event(1))
+        await once(delivering)
+        await add(pool, lane, event(2))
+        assert 40 < await delivering.tick() <= 50
+        await delivering.drain()
+        assert len(receiver.calls) == 1
+
+
+async def test_an_endpoint_that_is_gone_gets_nothing_more(pool: Pool) -> None:
+    async with receiving() as receiver, webhooks(pool) as delivering:
+        receiver.refuse(410)
+        lane = await destination(pool, receiver.url)
+        await add(pool, lane, event(1))
+        await once(delivering)
+        await add(pool, lane, event(2))
+        await once(delivering)
+        assert len(receiver.calls) == 1
+    codes = [letter.error_code for letter in await letters(pool)]
+    assert codes == ["DESTINATION_INACTIVE", "HTTP_410"]
+
+
+async def test_one_that_does_not_answer_delays_itself_alone(pool: Pool) -> None:
+    async with receiving() as stuck, receiving() as well, webhooks(pool) as delivering:
+        stuck.held = asyncio.Event()
+        lanes = [
+            await destination(pool, stuck.url, "a"),
+            await destination(pool, "http://127.0.0.1:1/", "b"),
+            await destination(pool, well.url, "c"),
+        ]
+        for lane in lanes:
+            await add(pool, lane, *(event(number) for number in range(5)))
+        await delivering.tick()
+        await well.until(5)
+        await stuck.until(5)
+        stuck.held.set()
+        await delivering.drain()
+        left = await rows(pool)
+    assert {row["rule"] for row in left} == {"b"}
+
+
+async def test_a_dead_target_is_tried_less_and_less(pool: Pool) -> None:
+    """And what becomes too old meanwhile is given up, though it was never tried."""
+
+    class Dead:
+        tries = 0
+
+        async def send(self, *_: object) -> None:
+            self.tries += 1
+            raise DeliveryFailed("AWAY", "It is away.")
+
+    dead = Dead()
+    delivering = Delivering(pool, {"sqs": dead})
+    lane = await targeted(pool, "sqs", "arn", RetryPolicy={"MaximumEventAgeInSeconds": 7200})
+    await add(pool, lane, *(event(number) for number in range(300)))
+    for _ in range(3):
+        await once(delivering)
+        await again(pool, 0)
+    tried = dead.tries
+    assert await delivering.tick() > 0
+    await delivering.drain()
+    assert dead.tries == tried < 300
+    await again(pool, 7200)
+    for state in delivering._states.values():
+        state.circuit.open_until = 0
+    await once(delivering)
+    assert dead.tries == tried + 1
+    assert (len(await letters(pool)), await rows(pool)) == (100, [])
+
+
+async def test_who_dies_with_deliveries_in_hand_leaves_them_to_others(pool: Pool) -> None:
+    lane = await targeted(pool, "sqs", "arn")
+    await add(pool, lane, event(1))
+    async with transaction(pool) as conn:
+        assert len(await delivery.take(conn, lane, 10, 60)) == 1
+        assert await delivery.take(conn, lane, 10, 60) == []
+    got: list[str] = []
+
+    class Takes:
+        async def send(self, _: Lane, __: TargetRecord, one: Delivery) -> None:
+            got.append(str(one.event_id))
+
+    await again(pool, 60)
+    await once(Delivering(pool, {"sqs": Takes()}))
+    assert got == [event(1)["id"]]
+
+
+async def test_one_bad_event_is_set_aside_alone(pool: Pool) -> None:
+    got: list[int] = []
+
+    class Breaks:
+        async def send(self, _: Lane, __: TargetRecord, one: Delivery) -> None:
+            number = json.loads(one.event)["detail"]["number"]
+            if number == 2:
+                raise ValueError("bad")
+            got.append(number)
+
+    lane = await targeted(pool, "sqs", "arn")
+    await add(pool, lane, *(event(number) for number in range(4)))
+    await once(Delivering(pool, {"sqs": Breaks()}))
+    assert sorted(got) == [0, 1, 3]
+    [row] = await rows(pool)
+    assert row["error"] == "INTERNAL: ValueError: bad"
+
+
+async def test_what_was_for_a_target_that_is_gone_is_dropped(pool: Pool) -> None:
+    await add(pool, Lane("default", "gone", "t"), event(1))
+    await once(Delivering(pool, {}))
+    assert await rows(pool) == await letters(pool) == []
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "0x7f.1", "169.254.169.254"])
+async def test_nothing_is_sent_inside_unless_that_is_allowed(pool: Pool, host: str) -> None:
+    async with webhooks(pool, allows_private=host.startswith("169")) as delivering:
+        lane = await destination(pool, f"http://{host}:9/")
+        await add(pool, lane, event(1))
+        await once(delivering)
+    [letter] = await letters(pool)
+    assert letter.error_code == "ADDRESS_REFUSED"
+
+
+async def test_an_event_goes_to_another_bus_once_and_a_ring_ends(pool: Pool) -> None:
+    bus = "arn:aws:events:us-east-1:123456789012:event-bus/other"
+    lane = await targeted(pool, "event-bus", bus)
+    await add(pool, lane, event(1))
+    delivering = Delivering(pool, {"event-bus": Buses(pool)})
+    await once(delivering)
+    async with transaction(pool) as conn:
+        [row] = await conn.fetch("SELECT body FROM outbox")
+    body = json.loads(row["body"])
+    assert (body["bus"], body["id"], body["longshore-hops"]) == ("other", event(1)["id"], 1)
+    await add(pool, lane, event(2, **{"longshore-hops": 8}))
+    await once(delivering)
+    assert [letter.error_code for letter in await letters(pool)] == ["LOOP"]
