@@ -4,7 +4,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -13,9 +13,13 @@ from support.scheduling import Ended, Stand, scheduler_stand
 from support.targets import rule
 
 from longshore.domain.arn import Arns
+from longshore.domain.audit import record as audit
+from longshore.domain.audit.record import AuditRecord, Caller
 from longshore.domain.checks import Json
+from longshore.domain.events.hops import HOPS_MEMBER, HOPS_TAG
 from longshore.events.matching import Matching
 from longshore.scheduler.history import History
+from longshore.state.audit import audit_record
 from longshore.state.events import outbox
 from longshore.state.pool import Pool, open_pool, transaction
 
@@ -329,3 +333,49 @@ async def test_agents_join_and_leave_clusters_as_at_aws(database_url: str, pool:
     assert {"name": "CPU", "type": "INTEGER", "integerValue": 8192} in instance[
         "registeredResources"
     ]
+
+
+def a_call(name: str, number: int, **parameters: Any) -> AuditRecord:
+    """A call as it is put on record."""
+    at = datetime.now(UTC)
+    return audit.record_of(
+        at=at,
+        event_id=audit.event_id_at(at, number),
+        source="batch.amazonaws.com",
+        name=name,
+        caller=Caller(
+            address="10.0.0.7",
+            user_agent="a",
+            access_key_id="AKIA",
+            request_id="r",
+            account=ARNS.account,
+            region=ARNS.region,
+        ),
+        parameters=parameters,
+    )
+
+
+async def test_calls_on_record_are_events_and_reads_only_where_a_rule_wants_them(
+    pool: Pool,
+) -> None:
+    pattern = {"source": ["aws.batch"], "detail-type": ["AWS API Call via CloudTrail"]}
+    await rule(pool, pattern)
+    calls = [
+        a_call("SubmitJob", 1, jobQueue="q", tags={HOPS_TAG: "3"}),
+        a_call("ListJobs", 2, jobQueue="q"),
+    ]
+    await audit_record.write(pool, calls, is_repeated=False)
+    await settle(Matching(pool, ARNS))
+    [event] = await delivered(pool)
+    assert (event["source"], event["detail-type"]) == ("aws.batch", pattern["detail-type"][0])
+    assert event["detail"] == json.loads(calls[0].text)
+    assert (event["resources"], event[HOPS_MEMBER]) == ([], "3")
+
+    async with transaction(pool) as conn:
+        await conn.execute(
+            "UPDATE event_rules SET state = 'ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS'"
+        )
+    await audit_record.write(pool, [a_call("ListJobs", 3)], is_repeated=False)
+    await settle(Matching(pool, ARNS))
+    names = [found["detail"]["eventName"] for found in await delivered(pool)]
+    assert names == ["SubmitJob", "ListJobs"]

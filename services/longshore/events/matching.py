@@ -13,6 +13,7 @@ from prometheus_client import Counter, Gauge
 from longshore.domain.arn import Arns
 from longshore.domain.errors import InvalidRequest
 from longshore.domain.events.matching import Candidates, MatchedRule, Matcher, steps
+from longshore.domain.events.rule import ENABLED_WITH_READS
 from longshore.events.composing import compose
 from longshore.state.events import delivery, outbox
 from longshore.state.events.delivery import Lane, NewDelivery
@@ -93,7 +94,10 @@ class Matching:
             except InvalidRequest:
                 log.exception("rule.unreadable", bus=wanting.bus, rule=wanting.name)
                 continue
-            rules.append(MatchedRule(wanting.bus, wanting.name, matcher, wanting.targets))
+            with_reads = wanting.state == ENABLED_WITH_READS
+            rules.append(
+                MatchedRule(wanting.bus, wanting.name, matcher, wanting.targets, with_reads)
+            )
         self._rules, self._version = Candidates(rules), version
 
 

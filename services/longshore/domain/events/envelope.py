@@ -55,6 +55,12 @@ class Sketch:
     #: `detail.status`, where it has one that is known.
     status: str | None = None
 
+    @property
+    def is_read(self) -> bool:
+        """Whether it is of a call that only reads."""
+        told = self.happened
+        return isinstance(told, Told) and told.kind is Kind.API_CALL and told.body["readOnly"]
+
 
 def sketches(happened: Happened) -> list[Sketch]:
     """The events that are told of something that happened to one job, or to something else."""
@@ -125,10 +131,17 @@ class Writer:
             case Kind.AGENT_JOINED | Kind.AGENT_LEFT:
                 return self._of_agent(sketch, told)
             case Kind.API_CALL:
-                return self._envelope(sketch, str(told.number), [], told.body)
+                return self._called(sketch, told)
             case _:
                 arn = self._arns.instance(told.body["instance-id"])
                 return self._envelope(sketch, str(told.number), [arn], told.body)
+
+    def _called(self, sketch: Sketch, told: Told) -> Json:
+        """A call; where events made it, how often one led to another."""
+        event = self._envelope(sketch, str(told.number), [], told.body)
+        tags = (told.body.get("requestParameters") or {}).get("tags")
+        hops = tags.get(HOPS_TAG) if isinstance(tags, dict) else None
+        return event if hops is None else {**event, HOPS_MEMBER: hops}
 
     def _of_job(self, sketch: Sketch, moved: JobMoved, described: DescribedJob) -> Json | None:
         moment = Moment(moved.status, moved.status_reason, moved.attempt, moved.at)

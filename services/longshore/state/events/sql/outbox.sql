@@ -46,6 +46,12 @@ SELECT * FROM (
     WHERE (xid, event_id) >= ($1::bigint, $2::bigint)
         AND xid < (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint)
     ORDER BY xid, event_id LIMIT $3)
+    UNION ALL
+    (SELECT xid, event_number, at, NULL, NULL, NULL, NULL, NULL, NULL, 'API_CALL', record
+    FROM audit_records
+    WHERE (xid, event_number) >= ($1::bigint, $2::bigint)
+        AND xid < (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint)
+    ORDER BY xid, event_number LIMIT $3)
 ) AS happened
 ORDER BY xid, event_id LIMIT $3;
 
@@ -63,6 +69,9 @@ FROM (
     UNION ALL
     (SELECT o.at FROM outbox o WHERE (o.xid, o.event_id) > ($1::bigint, $2::bigint)
     ORDER BY o.xid, o.event_id LIMIT 1)
+    UNION ALL
+    (SELECT a.at FROM audit_records a WHERE (a.xid, a.event_number) > ($1::bigint, $2::bigint)
+    ORDER BY a.xid, a.event_number LIMIT 1)
 ) AS first;
 
 -- name: put
