@@ -4,7 +4,7 @@ import json
 import uuid
 
 import pytest
-from acceptance.stand import Stack
+from acceptance.stand import RUNTIME, Stack, eventually
 
 IMAGE = "busybox:latest"
 
@@ -34,9 +34,35 @@ def _submit(stack: Stack, *arguments: str) -> str:
     return stack.call("submit", *arguments, check=True).stdout.strip()
 
 
+def _printed(stack: Stack, *arguments: str) -> list[str]:
+    return stack.cli(*arguments).stdout.splitlines()
+
+
 def test_submit_prints_the_id_alone(stack: Stack, hello: str) -> None:
     job_id = _submit(stack, "greeting", "-d", hello)
     assert str(uuid.UUID(job_id)) == job_id
+
+
+def test_what_services_and_agents_say_of_themselves(stack: Stack, hello: str) -> None:
+    """Without a shell on the machine: a service's file, and the agent's log by the log service."""
+    job_id = _submit(stack, "greeting", "-d", hello)
+    assert stack.cli("wait", "--timeout", "60", job_id).returncode == 0
+    said = stack.cli("logs", "--service", "scheduler", "--since", "1h", check=True).stdout
+    assert "agent.registered" in said
+    unknown = stack.cli("logs", "--service", "no-such")
+    assert (unknown.returncode, "scheduler" in unknown.stderr) == (4, True)
+    (instance, *_) = stack.json("instances")
+    agent = instance["instanceId"]
+    lines = eventually(
+        lambda: _printed(stack, "logs", "--agent", agent, "--json"),
+        "the agent's own log is there",
+    )
+    assert "agent.started" in [json.loads(line)["event"] for line in lines]
+    assert stack.cli("logs", "--agent", agent, job_id).returncode == 2
+    assert stack.cli("logs", "--engine", agent).returncode == 4
+    if RUNTIME == "docker":
+        (took,) = [one for one in stack.json("image", "list") if one["image"] == IMAGE]
+        assert took["starts"] >= 1
 
 
 def test_wait_then_describe_and_logs(stack: Stack, hello: str) -> None:

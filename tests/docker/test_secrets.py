@@ -5,16 +5,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 from support.agent import Stand, a_part, free_port
 
 from longshore.agent.attempts.attempt import AttemptKey
 from longshore.agent.docker.container import container_name
 from longshore.agent.docker.engine import Engine
-from longshore.v1 import container_pb2
+from longshore.v1 import container_pb2, key_value_pb2
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session")]
 
 VALUE = "hush-7f3a91"
+#: A value that is no secret: it is in the agent's journal, and no more than that one in its log.
+PLAIN = "plain-52c0e6"
 ARN = "arn:aws:secretsmanager:us-east-1:123456789012:secret:slow-AbCdEf"
 #: Says whether the variable is there, without printing it.
 LOOK = f'test "$SECRET" = {VALUE[:4]}"-7f3a91" && echo found; sleep "${{1:-0}}"'
@@ -47,8 +50,11 @@ BOTH = [pytest.param("containers", marks=pytest.mark.docker), "processes"]
 @pytest.mark.parametrize("stand", BOTH, indirect=True)
 async def test_a_value_is_in_the_environment_and_in_no_file_or_report(stand: Stand) -> None:
     for place in ("longshore:secret:token", "longshore:secret:object:key"):
-        attempt = stand.an_attempt("sh", "-c", LOOK, secrets=[_secret(place)])
-        end = await stand.run(attempt)
+        plain = key_value_pb2.KeyValuePair(name="PLAIN", value=PLAIN)
+        attempt = stand.an_attempt("sh", "-c", LOOK, secrets=[_secret(place)], environment=[plain])
+        with capture_logs() as said:
+            end = await stand.run(attempt)
+        assert not [entry for entry in said if VALUE in str(entry) or PLAIN in str(entry)]
         assert (end.exit_code, await stand.output(attempt)) == (0, "found\n")
         assert VALUE not in str(stand.scheduler.changes)
     assert _files_with_the_value(stand.directory) == []

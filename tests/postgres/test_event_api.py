@@ -1,5 +1,6 @@
 """What EventBridge's API sets, over gRPC on a real database: each operation, and how it refuses."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -150,9 +151,10 @@ async def test_a_target_that_is_not_there_is_refused_alone(events: EventStand) -
     gone = [
         {"Id": "bus", "Arn": f"{ARN}:event-bus/gone"},
         {"Id": "api", "Arn": f"{ARN}:api-destination/gone/00000000-0000-0000-0000-000000000000"},
+        {"Id": "else", "Arn": "arn:aws:events:us-east-1:999999999999:event-bus/default"},
     ]
     answer = await events("PutTargets", Rule="r", Targets=[JOB, *gone])
-    assert [entry["TargetId"] for entry in answer["FailedEntries"]] == ["bus", "api"]
+    assert [entry["TargetId"] for entry in answer["FailedEntries"]] == ["bus", "api", "else"]
     assert {entry["ErrorCode"] for entry in answer["FailedEntries"]} == {
         "ResourceNotFoundException"
     }
@@ -269,6 +271,14 @@ async def test_a_wrong_target_is_refused_by_its_member(events: EventStand) -> No
         error = await refused(events, "PutTargets", Rule="r", Targets=[target])
         assert (error.fields["member"], says in error.message) == (member, True), error.message
     assert await events("ListTargetsByRule", Rule="r") == {}
+
+
+async def test_a_header_that_is_long_and_wrong_is_refused_at_once(events: EventStand) -> None:
+    await events("PutRule", Name="r", EventPattern=PATTERN)
+    http = {"HeaderParameters": {"X-A": " " * 511 + "\x7f"}}
+    target = {"Id": "a", "Arn": f"{ARN}:api-destination/d/x", "HttpParameters": http}
+    error = await refused(events, "PutTargets", Rule="r", Targets=[target])
+    assert error.fields["member"] == "Targets[0].HttpParameters.HeaderParameters.X-A"
 
 
 async def test_how_many_targets_a_request_has(events: EventStand) -> None:
@@ -442,6 +452,16 @@ async def test_a_connection_is_changed_member_by_member(events: EventStand, key_
         *("DescribeConnection", "UpdateConnection", "DeauthorizeConnection", "DeleteConnection"),
     ):
         assert isinstance(await refused(events, operation, Name="c"), NotFound)
+
+
+async def test_secrets_whose_key_is_lost_are_set_anew(events: EventStand, key_path: Path) -> None:
+    await events("CreateConnection", Name="c", AuthorizationType="BASIC", AuthParameters=BASIC)
+    await asyncio.to_thread(key_path.unlink)
+    name = {"BasicAuthParameters": {"Username": "you"}}
+    error = await refused(events, "UpdateConnection", Name="c", AuthParameters=name)
+    assert "set the secrets anew with UpdateConnection" in error.message
+    await events("UpdateConnection", Name="c", AuthParameters=BASIC)
+    assert await secret_of(events, "c", key_path) == {"BasicAuthParameters/Password": "hush-1"}
 
 
 WRONG_CONNECTIONS: list[tuple[Json, str]] = [

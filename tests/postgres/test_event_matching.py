@@ -13,10 +13,9 @@ from support.scheduling import Ended, Stand, scheduler_stand
 from support.targets import rule
 
 from longshore.domain.arn import Arns
-from longshore.domain.audit import record as audit
-from longshore.domain.audit.record import AuditRecord, Caller
+from longshore.domain.audit.record import found_by
 from longshore.domain.checks import Json
-from longshore.domain.events.hops import HOPS_MEMBER, HOPS_TAG
+from longshore.domain.events.hops import HOPS_TAG, hops_of
 from longshore.events.matching import Matching
 from longshore.scheduler.history import History
 from longshore.state.audit import audit_record
@@ -335,47 +334,35 @@ async def test_agents_join_and_leave_clusters_as_at_aws(database_url: str, pool:
     ]
 
 
-def a_call(name: str, number: int, **parameters: Any) -> AuditRecord:
-    """A call as it is put on record."""
+async def test_calls_on_record_are_told_of_those_that_write_alone(pool: Pool) -> None:
+    """Unless a rule asks for reads as well, which may not be on record."""
     at = datetime.now(UTC)
-    return audit.record_of(
-        at=at,
-        event_id=audit.event_id_at(at, number),
-        source="batch.amazonaws.com",
-        name=name,
-        caller=Caller(
-            address="10.0.0.7",
-            user_agent="a",
-            access_key_id="AKIA",
-            request_id="r",
-            account=ARNS.account,
-            region=ARNS.region,
-        ),
-        parameters=parameters,
-    )
-
-
-async def test_calls_on_record_are_events_and_reads_only_where_a_rule_wants_them(
-    pool: Pool,
-) -> None:
-    pattern = {"source": ["aws.batch"], "detail-type": ["AWS API Call via CloudTrail"]}
-    await rule(pool, pattern)
-    calls = [
-        a_call("SubmitJob", 1, jobQueue="q", tags={HOPS_TAG: "3"}),
-        a_call("ListJobs", 2, jobQueue="q"),
+    called = [
+        found_by(
+            {
+                "eventID": str(uuid.uuid4()),
+                "userIdentity": {},
+                "eventSource": "batch.amazonaws.com",
+                "eventName": name,
+                "readOnly": is_read,
+                "requestParameters": {"tags": {HOPS_TAG: "3"}},
+            },
+            at,
+        )
+        for name, is_read in (("SubmitJob", False), ("DescribeJobs", True))
     ]
-    await audit_record.write(pool, calls, is_repeated=False)
-    await settle(Matching(pool, ARNS))
-    [event] = await delivered(pool)
-    assert (event["source"], event["detail-type"]) == ("aws.batch", pattern["detail-type"][0])
-    assert event["detail"] == json.loads(calls[0].text)
-    assert (event["resources"], event[HOPS_MEMBER]) == ([], "3")
-
+    await rule(pool, {"source": ["aws.batch"], "detail": {"eventSource": [{"exists": True}]}}, "w")
+    await rule(pool, {"detail": {"eventName": ["DescribeJobs"]}}, "r")
     async with transaction(pool) as conn:
         await conn.execute(
-            "UPDATE event_rules SET state = 'ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS'"
+            "UPDATE event_rules SET state = 'ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS' "
+            "WHERE name = 'r'"
         )
-    await audit_record.write(pool, [a_call("ListJobs", 3)], is_repeated=False)
-    await settle(Matching(pool, ARNS))
-    names = [found["detail"]["eventName"] for found in await delivered(pool)]
-    assert names == ["SubmitJob", "ListJobs"]
+    await audit_record.write(pool, called, is_repeated=False)
+    matching = Matching(pool, ARNS)
+    await settle(matching)
+    await settle(matching)
+    events = await delivered(pool)
+    assert [event["detail"]["eventName"] for event in events] == ["SubmitJob", "DescribeJobs"]
+    assert {event["detail-type"] for event in events} == {"AWS API Call via CloudTrail"}
+    assert [hops_of(event) for event in events] == [3, 3]

@@ -1,5 +1,6 @@
 """Rules of events over gRPC, on a real database."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -99,3 +100,27 @@ async def test_a_pattern_is_tried(events: EventStand) -> None:
     error = await refused(events, "TestEventPattern", EventPattern="[]", Event=event)
     assert error.fields["code"] == "InvalidEventPatternException"
     assert isinstance(error, InvalidRequest)
+
+
+async def test_a_rule_that_meets_the_end_of_its_bus_is_refused(events: EventStand) -> None:
+    await events("CreateEventBus", Name="own")
+    async with events.conn.transaction():
+        await events.conn.execute("DELETE FROM event_buses WHERE name = 'own'")
+        put = asyncio.create_task(
+            refused(events, "PutRule", Name="r", EventPattern=PATTERN, EventBusName="own")
+        )
+        await locked(events, database_waits=1)
+    assert (await put).message == "Event bus own does not exist."
+
+
+async def locked(events: EventStand, *, database_waits: int) -> None:
+    """Waits until so many others wait for a lock of the database."""
+    async with asyncio.timeout(15):
+        while True:
+            waiting = await events.conn.fetchval(
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+            if waiting >= database_waits:
+                return
+            await asyncio.sleep(0.02)

@@ -15,7 +15,7 @@ from longshore_cli.images.advice import Difference, Finding, Image, by_place, co
 from longshore_cli.images.fleet import Measured, expected_seconds, measured
 from longshore_cli.images.registry import Read, Reference, Registry
 from longshore_cli.settings import settings
-from longshore_client import InvalidRequest, Unavailable
+from longshore_client import InvalidRequest, LongshoreError, Unavailable
 
 app = typer.Typer(no_args_is_help=True, help="Container images.", rich_markup_mode=None)
 
@@ -34,8 +34,7 @@ def options() -> None:
 
 
 @app.command()
-@coroutine
-async def advise(
+def advise(
     image: Annotated[str, typer.Argument(metavar="IMAGE", help="As jobs name it.")],
     against: Annotated[
         str | None,
@@ -60,11 +59,11 @@ async def advise(
     login`. Beside it stands what pulls of it took in this fleet, where a longshore answers.
     """
     wanted = platform or f"linux/{_ARCHITECTURES.get(machine.machine(), machine.machine())}"
-    read = await _read(image, wanted, local=local)
-    earlier = None if against is None else await _read(against, wanted, local=local)
+    read = _read(image, wanted, local=local)
+    earlier = None if against is None else _read(against, wanted, local=local)
     difference = None if earlier is None else compare(read.image, earlier.image)
     found = findings(read.image, difference)
-    fleet = await _fleet(image, read.image)
+    fleet = asyncio.run(_fleet(image, read.image))
     if json:
         console.print_json(_plain(image, read, found, difference) | _plain_fleet(fleet))
         return
@@ -101,13 +100,16 @@ class Fleet:
 
 
 async def _fleet(name: str, image: Image) -> Fleet | None:
-    """What this fleet knows of an image; None where no longshore answers."""
+    """What this fleet knows of an image; None where no longshore tells."""
     try:
         async with settings.connect() as client:
             own = await client.list_image_starts(name)
             every = await client.list_image_starts(limit=1000)
     except Unavailable:
         console.say("No longshore answers, so nothing is known of pulls in its fleet.")
+        return None
+    except LongshoreError as error:
+        console.say(f"Nothing is known of pulls in this fleet: {error.message}")
         return None
     # What a registry tells is what comes over the network; an engine tells what that becomes.
     expected = expected_seconds(every, image.size_bytes) if image.is_packed else {}
@@ -152,12 +154,13 @@ def _show_fleet(fleet: Fleet) -> None:
         console.line(f"At the rate of all pulls so far, {name} takes {seconds:.1f}s for all of it.")
 
 
-async def _read(name: str, platform: str, *, local: bool) -> Read:
+def _read(name: str, platform: str, *, local: bool) -> Read:
+    """Reads an image. What it waits for is on no thread, so that an interrupt ends it at once."""
     if local:
-        return await asyncio.to_thread(engine.read, name)
+        return engine.read(name)
     reference = Reference.parse(name)
-    registry = Registry(reference.registry, await _login(name))
-    return await asyncio.to_thread(registry.read, reference, platform)
+    registry = Registry(reference.registry, asyncio.run(_login(name)))
+    return registry.read(reference, platform)
 
 
 async def _login(name: str) -> Login:

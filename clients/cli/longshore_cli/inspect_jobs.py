@@ -4,13 +4,14 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from longshore.v1 import ecs_pb2, job_definition_pb2, job_pb2, scheduler_service_pb2
-from longshore_cli import array_logs, console, exit_code
+from longshore_cli import array_logs, console, exit_code, service_logs
 from longshore_cli.command import WAIT_SECONDS_MAX, WIRE_MAX, Json, coroutine
 from longshore_cli.progress import Progress, counts, summary
 from longshore_cli.run import write
@@ -454,6 +455,32 @@ async def logs(  # noqa: PLR0913, PLR0917 - each is an option
             help="Only of children with this status, as FAILED; repeatable.", show_default=False
         ),
     ] = None,
+    service: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What this service of the stack here says instead, such as scheduler.",
+            show_default=False,
+        ),
+    ] = None,
+    agent: Annotated[
+        str | None,
+        typer.Option(metavar="INSTANCE", help="What its agent says instead.", show_default=False),
+    ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            metavar="INSTANCE", help="What its container engine says instead.", show_default=False
+        ),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHEN",
+            help="Of these, what was said since then: 10m, 2h, 3d, or a time.",
+            show_default="all; 1d of agents and engines",
+        ),
+    ] = None,
     json: Json = False,
 ) -> int:
     """Print what a job printed, attempt after attempt.
@@ -462,6 +489,21 @@ async def logs(  # noqa: PLR0913, PLR0917 - each is an option
     go into a folder; those that are there and complete are passed over, so that it can be run
     again. The exit code is 0 then if all are complete.
     """
+    if (service, agent, engine, since) != (None, None, None, None):
+        others = (job, attempt, container, array, to, status, tail, timestamps)
+        if any(others) or sum(one is not None for one in (service, agent, engine)) != 1:
+            raise typer.BadParameter(
+                "--service, --agent and --engine take --follow, --since and --json alone."
+            )
+        begin = service_logs.parse_since(since, datetime.now(UTC))
+        if service is not None:
+            await service_logs.print_service(service, begin, follow=follow, as_json=json)
+        else:
+            kind = "agent" if engine is None else "engine"
+            await service_logs.print_agent(
+                agent or engine or "", kind, begin, follow=follow, as_json=json
+            )
+        return exit_code.OK
     if array is not None:
         alone = (job, attempt, container) == (None, None, None) and not (
             follow or tail or timestamps

@@ -67,8 +67,8 @@ class Connection:
         self._provisioning = provisioning_service_pb2_grpc.ProvisioningServiceStub(provisioning)
         self._logs = log_service_pb2_grpc.LogServiceStub(logs)
         self._events = event_bridge_service_pb2_grpc.EventBridgeServiceStub(events)
-        self._trail = cloud_trail_service_pb2_grpc.CloudTrailServiceStub(events)
         self._watch = event_service_pb2_grpc.EventServiceStub(events)
+        self._trail = cloud_trail_service_pb2_grpc.CloudTrailServiceStub(events)
 
     async def close(self) -> None:
         """Closes the channels; calls under way end at once."""

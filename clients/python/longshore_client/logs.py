@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from longshore.backoff import Backoff
@@ -17,6 +17,8 @@ from longshore_client.jobs import FINAL, POLL_FIRST_SECONDS, POLL_LAST_SECONDS, 
 #: Seconds without a line after which no more is expected of a log whose attempt has ended: its
 #: agent may be gone for good.
 REST_SECONDS = 5.0
+#: Where agents and container engines log.
+AGENTS_GROUP = "/longshore/agent"
 #: The only container of a job, as AWS Batch names it.
 DEFAULT_CONTAINER = "default"
 #: Seconds from a job's end for which the last of its log may be on its way.
@@ -171,6 +173,39 @@ class LogCalls(JobCalls):
                     raise NotFound(f"{job_id} has no attempt {attempt}; it has had {read}.")
                 return
             await asyncio.sleep(pause.delay())
+
+    async def agent_logs(
+        self, instance_id: str, kind: str = "agent", *, since: datetime, follow: bool = False
+    ) -> AsyncGenerator[LogLine, None]:
+        """What an agent has said of itself, or the engine of its instance.
+
+        Args:
+            instance_id: whose.
+            kind: `agent` or `engine`.
+            since: what was said at this time or later.
+            follow: go on with what is said from now on, without end.
+
+        Raises:
+            NotFound: nothing is known of it since then, and `follow` is not set.
+        """
+        day, known = since.astimezone(UTC).date(), False
+        while follow or day <= datetime.now(UTC).date():
+            # A day's log that is not there yet is waited for; an earlier one has all it will have.
+            is_last = follow and day >= datetime.now(UTC).date()
+            name = f"{instance_id}/{kind}/{day.isoformat()}"
+            lines = self.tail_logs(name, log_group_name=AGENTS_GROUP, follow=is_last)
+            async with contextlib.aclosing(lines):
+                with contextlib.suppress(NotFound):
+                    async for line in lines:
+                        known = True
+                        if line.printed_at >= since:
+                            yield line
+            day += timedelta(days=1)
+        if not known:
+            raise NotFound(
+                f"Nothing is known of what the {kind} of {instance_id} has said since "
+                f"{since:%Y-%m-%d %H:%M}."
+            )
 
     async def copy_logs(
         self, job: job_pb2.JobDetail, write: Callable[[bytes], Awaitable[object]]

@@ -13,11 +13,13 @@ from longshore.agent.attempts.attempt import RuntimeAway
 from longshore.agent.attempts.crew import Crew
 from longshore.agent.config import AgentConfig
 from longshore.agent.docker.engine import SOCKETS, Engine, engine_address
+from longshore.agent.docker.engine_log import follow
 from longshore.agent.docker.runtime import DockerRuntime
 from longshore.agent.endpoint.endpoint import Endpoint, open_endpoint
 from longshore.agent.endpoint.role import Issuer
 from longshore.agent.endpoint.sts import open_sts
 from longshore.agent.health import Health
+from longshore.agent.logs.diary import Diary
 from longshore.agent.logs.shipper import Shipper
 from longshore.agent.logs.spool import Spool
 from longshore.agent.process.runtime import ProcessRuntime
@@ -31,6 +33,7 @@ from longshore.agent.simulated_runtime import SimulatedRuntime
 from longshore.domain.errors import LongshoreError, Unavailable
 from longshore.domain.job.job import host_terminated
 from longshore.runtime.lock import Lock
+from longshore.runtime.logs import heard_by
 from longshore.runtime.metrics import serve_metrics
 from longshore.runtime.process import run_until_stopped
 from longshore.v1 import resources_pb2
@@ -39,6 +42,8 @@ log = structlog.get_logger()
 
 #: How long a terminated agent tries to tell the scheduler how its attempts ended.
 TELL_SECONDS = 10.0
+#: How long what an agent says last may take to the log service.
+LAST_WORDS_SECONDS = 5.0
 #: How long what an earlier life left is looked for before the instance is registered without it.
 RECOVER_SECONDS = 10.0
 
@@ -117,7 +122,10 @@ async def _run(
     simulated = runtime.kind == resources_pb2.RUNTIME_SIMULATED
     journal = Journal(None if simulated else config.data_dir / "journal")
     last, refusal = False, None
+    diary = None if simulated else Diary(config.instance_id, "agent", config.logs_address)
     with contextlib.ExitStack() as stack:
+        if diary is not None:
+            stack.enter_context(heard_by(diary.take))
         if config.metrics_address:
             stack.enter_context(serve_metrics(config.metrics_address))
         stack.callback(lock.release)
@@ -130,7 +138,7 @@ async def _run(
             memory_mib=config.memory_mib,
         )
         try:
-            last, refusal = await _serve(config, runtime, journal, spool, endpoint, stop)
+            last, refusal = await _serve(config, runtime, journal, spool, endpoint, diary, stop)
         finally:
             await runtime.close(last=last)
             if last and runtime.kind != resources_pb2.RUNTIME_DOCKER:
@@ -146,6 +154,7 @@ async def _serve(
     journal: Journal,
     spool: Spool,
     endpoint: Endpoint,
+    diary: Diary | None,
     stop: asyncio.Event,
 ) -> tuple[bool, LongshoreError | None]:
     """Serves until it is over.
@@ -176,13 +185,27 @@ async def _serve(
                 stream.give_notice, config.metadata_endpoint, config.metadata_seconds
             )
             works.append(watch.run())
+        if diary is not None:
+            works.append(diary.run())
+        if runtime.kind == resources_pb2.RUNTIME_DOCKER and config.engine_log != "none":
+            works.append(_tell_engine_log(config))
         tasks += [group.create_task(work) for work in works]
         over = await _until_end(config.instance_id, crew, stream, stop, terminate)
         if over:
             await shipper.drained(config.log_drain_seconds)
+            if diary is not None:
+                await diary.drained(LAST_WORDS_SECONDS)
         for task in (*tasks, *crew.tasks()):
             task.cancel()
     return over or (crew.recovered.is_set() and crew.empty), stream.refusal
+
+
+async def _tell_engine_log(config: AgentConfig) -> None:
+    """Sends what the engine says of itself to the log service, until cancelled."""
+    diary = Diary(config.instance_id, "engine", config.logs_address)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(diary.run())
+        group.create_task(follow(config.engine_log, diary.take))
 
 
 async def _recover(

@@ -67,6 +67,7 @@ class AgentConfig:
     secrets: SecretsFile
     aws_region: str = "us-east-1"
     file_systems: FileSystems = AMAZON
+    engine_log: str = "auto"
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -119,7 +120,10 @@ class AgentConfig:
           AWS_REGION, AWS_DEFAULT_REGION, else LONGSHORE_REGION;
         - LONGSHORE_FILE_SYSTEMS: NFS servers behind the ids in `efsVolumeConfiguration`, as
           `ID=HOST:/DIRECTORY`, separated by commas; any other id is Amazon EFS's, in the region
-          that parameters are of.
+          that parameters are of;
+        - LONGSHORE_ENGINE_LOG (auto): where the engine's own log is that goes to the log service
+          beside the agent's: an absolute path, or `auto` for the systemd journal of docker.service,
+          else /var/log/docker.log, where they can be read; `none`: nowhere.
         """
         settings = Settings(environ)
         data_dir = settings.directory("LONGSHORE_DATA_DIR", Path("~/.longshore/agent"))
@@ -181,6 +185,7 @@ class AgentConfig:
             secrets=secrets_file(settings),
             aws_region=aws_region,
             file_systems=FileSystems(aws_region, _exports(settings)),
+            engine_log=_engine_log(settings),
         )
 
 
@@ -194,6 +199,14 @@ def _exports(settings: Settings) -> dict[str, tuple[str, str]]:
         file_system, host, root = match.groups()
         found[file_system] = host, root
     return found
+
+
+def _engine_log(settings: Settings) -> str:
+    name = "LONGSHORE_ENGINE_LOG"
+    place = settings.text(name, "auto")
+    if place not in ("auto", "none") and not place.startswith("/"):
+        raise ConfigError(f"{name} is {place!r}; it must be auto, none or an absolute path.")
+    return place
 
 
 def _url(settings: Settings, name: str) -> str:

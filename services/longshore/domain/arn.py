@@ -16,6 +16,9 @@ NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,127}")
 _BATCH = re.compile(
     r"arn:aws[a-z-]*:batch:[a-z0-9-]{1,64}:[0-9]{12}:(?P<kind>[a-z-]+)/(?P<rest>.+)", re.DOTALL
 )
+_LOG_GROUP = re.compile(
+    r"arn:aws[a-z-]*:logs:[a-z0-9-]{1,64}:[0-9]{12}:log-group:(?P<name>[^:*]+)(?::\*)?"
+)
 _CLUSTER = re.compile(
     r"(?:arn:aws[a-z-]*:ecs:[a-z0-9-]{1,64}:[0-9]{12}:cluster/)?"
     r"(?P<name>[0-9A-Za-z][0-9A-Za-z_-]{0,127})_Batch_"
@@ -27,9 +30,6 @@ _OF_CLUSTER = re.compile(
 )
 #: Of an instance's id, after `i-`.
 INSTANCE_DIGITS = 17
-_LOG_GROUP = re.compile(
-    r"arn:aws[a-z-]*:logs:[a-z0-9-]{1,64}:[0-9]{12}:log-group:(?P<name>[^:*]+)(?::\*)?"
-)
 ACCOUNT = re.compile(r"[0-9]{12}")
 REGION = re.compile(r"[a-z][a-z0-9-]{0,63}")
 

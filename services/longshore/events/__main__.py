@@ -37,6 +37,7 @@ from longshore.state.pool import Pool, open_pool
 from longshore.v1 import (
     cloud_trail_service_pb2,
     cloud_trail_service_pb2_grpc,
+    cloudwatch_logs_service_pb2_grpc,
     event_bridge_service_pb2,
     event_bridge_service_pb2_grpc,
     event_service_pb2,
@@ -47,8 +48,8 @@ from longshore.v1 import (
 log = structlog.get_logger()
 
 SERVICE = event_bridge_service_pb2.DESCRIPTOR.services_by_name["EventBridgeService"].full_name
-TRAIL = cloud_trail_service_pb2.DESCRIPTOR.services_by_name["CloudTrailService"].full_name
 EVENTS = event_service_pb2.DESCRIPTOR.services_by_name["EventService"].full_name
+TRAIL = cloud_trail_service_pb2.DESCRIPTOR.services_by_name["CloudTrailService"].full_name
 HEALTH_SECONDS = 1.0
 RETRY_SECONDS = 1.0
 
@@ -58,6 +59,7 @@ async def serving(config: EventsConfig, pool: Pool) -> AsyncIterator[GrpcServer]
     """Serves while the context is open; on leaving, calls under way are finished first."""
     async with contextlib.AsyncExitStack() as stack:
         channel = await stack.enter_async_context(open_channel(config.submission_address))
+        logs = await stack.enter_async_context(open_channel(config.logs_address))
         watching = await stack.enter_async_context(
             flowing(
                 pool,
@@ -65,6 +67,7 @@ async def serving(config: EventsConfig, pool: Pool) -> AsyncIterator[GrpcServer]
                 config.arns,
                 Openings(Sealer(config.key_path)),
                 submission_service_pb2_grpc.SubmissionServiceStub(channel),
+                cloudwatch_logs_service_pb2_grpc.CloudWatchLogsServiceStub(logs),
                 allows_private=config.allows_private,
             )
         )
@@ -77,12 +80,12 @@ async def _serving(
     config: EventsConfig, pool: Pool, watching: Watching
 ) -> AsyncIterator[GrpcServer]:
     recorder = Recorder(partial(audit_record.write, pool))
-    audit = CallAudit(
+    calls = CallAudit(
         recorder,
         Installation(config.arns.account, config.arns.region, config.audit.gateways),
         with_reads=config.audit.reads,
     )
-    server = GrpcServer(config.address, audit)
+    server = GrpcServer(config.address, calls)
     server.add(
         cloud_trail_service_pb2_grpc.add_CloudTrailServiceServicer_to_server,
         CloudTrailServicer(config.arns, Trail(pool)),
@@ -114,7 +117,7 @@ async def _serving(
 def _use_cases(config: EventsConfig, pool: Pool) -> UseCases:
     return UseCases(
         rules=Rules(pool),
-        targets=Targets(pool),
+        targets=Targets(pool, config.arns.account),
         putting=Putting(pool, config.arns),
         buses=Buses(pool),
         tags=Tags(pool),

@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import replace
 
 from longshore.domain.checks import Json
-from longshore.domain.errors import NotFound, PreconditionFailed
+from longshore.domain.errors import InvalidRequest, NotFound, PreconditionFailed
 from longshore.domain.events import members
 from longshore.domain.events.connection import (
     AUTHORIZED,
@@ -91,17 +91,27 @@ class Connections:
                 authorization_type=kind,
             )
             if change is not None or kind != known.authorization_type:
-                secret = await asyncio.to_thread(self._sealer.unseal, known.secret)
+                secret, lost = await self._known(known)
                 parameters = of_type(
                     merged(whole(known.parameters, secret), change or {}), str(kind)
                 )
-                check_connection(kind, parameters, is_new=False)
+                try:
+                    check_connection(kind, parameters, is_new=False)
+                except InvalidRequest as error:
+                    raise lost or error from None
                 shown, secret = parts(parameters)
                 sealed = await asyncio.to_thread(self._sealer.seal, secret)
                 changed = replace(changed, parameters=shown, secret=sealed, state=AUTHORIZED)
             return await table.update_connection(
                 conn, changed, is_authorized_anew=changed.secret != known.secret
             )
+
+    async def _known(self, found: EventConnection) -> tuple[Json, PreconditionFailed | None]:
+        """What is secret of a connection; or nothing, and why it cannot be read any more."""
+        try:
+            return await asyncio.to_thread(self._sealer.unseal, found.secret), None
+        except PreconditionFailed as error:
+            return {}, error
 
     async def deauthorize(self, request: Json) -> EventConnection:
         """Forgets the secrets of a connection.

@@ -8,9 +8,8 @@ import grpc
 from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.message import Message
 
-from longshore.domain.arn import REGION, Arns
+from longshore.domain.arn import Arns
 from longshore.domain.checks import Json
-from longshore.domain.errors import InvalidRequest
 from longshore.domain.events.archive import ENABLED, Archive, Replay
 from longshore.domain.events.connection import ApiDestination, EventConnection
 from longshore.domain.events.putting import Refused
@@ -23,13 +22,11 @@ from longshore.events.putting import Putting, Taken
 from longshore.events.rules import Rules, matches
 from longshore.events.targets import Failure, Targets
 from longshore.rpc.refused import first_refusal
+from longshore.rpc.region import arns_for
 from longshore.v1 import event_bridge_service_pb2 as pb
 from longshore.v1 import event_bridge_service_pb2_grpc
 
 Context = grpc.aio.ServicerContext[Any, Any]
-
-#: Metadata: region for ARNs in answers.
-REGION_KEY = "x-longshore-region"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,12 +53,7 @@ class EventBridgeServicer(event_bridge_service_pb2_grpc.EventBridgeServiceServic
 
     def _arns_for(self, context: Context) -> Arns:
         """ARNs for the caller; asked for before anything is changed, since it may refuse."""
-        for key, region in context.invocation_metadata() or ():
-            if key == REGION_KEY:
-                if not isinstance(region, str) or REGION.fullmatch(region) is None:
-                    raise InvalidRequest(f"{REGION_KEY} is not the name of a region.")
-                return Arns(self._arns.account, region)
-        return self._arns
+        return arns_for(context, self._arns)
 
     async def PutRule(self, request: pb.PutRuleRequest, context: Context) -> pb.PutRuleResponse:
         """Creates or replaces a rule."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from longshore.domain.checks import Json
 from longshore.domain.events import members
-from longshore.domain.events.reference import bus_name, parse_arn
+from longshore.domain.events.reference import bus_name, is_of, parse_arn
 from longshore.domain.events.target import (
     API_DESTINATION,
     EVENT_BUS,
@@ -37,8 +37,15 @@ class Failure:
 class Targets:
     """Use cases of targets."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, account: str) -> None:
+        """Makes the use cases.
+
+        Args:
+            pool: connections to the database.
+            account: of the installation; what is of EventBridge's in others cannot be a target.
+        """
         self._pool = pool
+        self._account = account
 
     async def put(self, request: Json) -> list[Failure]:
         """Adds targets to a rule, or replaces those of the same ids; returns those refused.
@@ -55,7 +62,9 @@ class Targets:
             if await rules.lock_rule(conn, bus, name) is None:
                 raise await no_rule(conn, bus, name)
             failures = [
-                failure for one in targets if (failure := await _missing(conn, one)) is not None
+                failure
+                for one in targets
+                if (failure := await _missing(conn, one, self._account)) is not None
             ]
             refused = {failure.target_id for failure in failures}
             taken = [one for one in targets if one.target_id not in refused]
@@ -125,18 +134,25 @@ class Targets:
         return Page(found[:size], more)
 
 
-async def _missing(conn: Connection, target: Target) -> Failure | None:
-    """Why a target of this installation cannot be one: it is not there."""
-    parsed = parse_arn(target.arn)
-    found = True
-    if target.kind == EVENT_BUS and parsed is not None:
-        found = await rules.bus_exists(conn, parsed[1])
-    elif target.kind == API_DESTINATION and parsed is not None:
-        name, _, own_id = parsed[1].partition("/")
-        destination = await connections.read_destination(conn, name)
-        found = destination is not None and str(destination.destination_id) == own_id
-    if found:
+async def _missing(conn: Connection, target: Target, account: str) -> Failure | None:
+    """Why a target of EventBridge's own kinds cannot be one: it is not there."""
+    if await _is_there(conn, target, account):
         return None
     return Failure(
         target.target_id, "ResourceNotFoundException", f"{target.arn[:512]} does not exist."
     )
+
+
+async def _is_there(conn: Connection, target: Target, account: str) -> bool:
+    parsed = parse_arn(target.arn)
+    if parsed is None:
+        return True
+    kind, name = parsed
+    if not is_of(target.arn, account):
+        return False
+    if kind == EVENT_BUS:
+        return await rules.bus_exists(conn, name)
+    assert kind == API_DESTINATION  # noqa: S101 - of EventBridge's there are two kinds
+    name, _, own_id = name.partition("/")
+    destination = await connections.read_destination(conn, name)
+    return destination is not None and str(destination.destination_id) == own_id

@@ -1,11 +1,15 @@
 """Starts the log service."""
 
 import asyncio
+import contextlib
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 
 from longshore.domain.arn import Arns
+from longshore.logs.archive import THREADS, open_archive
+from longshore.logs.archiving import Archiver
 from longshore.logs.cloudwatch.servicer import SERVICE, CloudWatchLogsServicer
 from longshore.logs.config import LogsConfig
 from longshore.logs.history import LogHistory
@@ -34,7 +38,19 @@ CATALOGUE_SECONDS = 1.0
 async def main(stop: asyncio.Event) -> None:
     """Serves until stopped."""
     config = LogsConfig.from_environment()
-    store = LogStore(config.directory)
+    async with contextlib.AsyncExitStack() as stack:
+        archiver = None
+        if config.archive is not None:
+            archive = await stack.enter_async_context(
+                open_archive(config.archive, config.directory)
+            )
+            archiver = Archiver(archive, config.directory, config.archive.cache_bytes)
+            asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))
+        await _serve(config, archiver, stop)
+
+
+async def _serve(config: LogsConfig, archiver: Archiver | None, stop: asyncio.Event) -> None:
+    store = LogStore(config.directory, archiver)
     service = LogsService(store)
     history = Loop("history", LogHistory(store, config.history).tick, HISTORY_SECONDS)
     catalogue = Loop("catalogue", store.catalogue.flush, CATALOGUE_SECONDS)
@@ -67,6 +83,8 @@ async def main(stop: asyncio.Event) -> None:
             log.info("logs.serving", address=config.address, directory=str(config.directory))
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(loop.run()) for loop in (history, catalogue)]
+                if archiver is not None:
+                    tasks.append(group.create_task(archiver.run(store.archive_stocked)))
                 if not store.catalogue.is_whole:
                     tasks.append(group.create_task(store.take_stock()))
                 await stop.wait()
@@ -74,7 +92,7 @@ async def main(stop: asyncio.Event) -> None:
                     task.cancel()
             service.stop()
             cloudwatch.stop()
-        await store.catalogue.close()
+        await store.close()
 
 
 if __name__ == "__main__":

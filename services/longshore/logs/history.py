@@ -16,7 +16,8 @@ from pathlib import Path
 
 import structlog
 
-from longshore.logs.store import LogStore, delete_files, group_of
+from longshore.logs.archive import MARK
+from longshore.logs.store import LogStore, group_of
 
 log = structlog.get_logger()
 
@@ -48,9 +49,7 @@ class LogHistory:
         count = 0
         for folder in await asyncio.to_thread(lambda: self._store.folders):
             old = await asyncio.to_thread(_old, folder, before, others)
-            gone = await self._store.forget(old)
-            await asyncio.to_thread(delete_files, gone)
-            count += len(gone)
+            count += await self._store.expire(old)
         if count:
             log.info("history.forgotten", what="logs", count=count)
 
@@ -59,11 +58,17 @@ def _old(folder: Path, before: Mapping[str, float], others: float) -> list[Path]
     """Logs of a folder that were last written before a time, which their group may have."""
     with os.scandir(folder) as entries:
         times = {entry.name: entry.stat().st_mtime for entry in entries}
+    # Of one whose file has gone the archive's mark has its time.
+    last: dict[str, float] = {}
+    for name, at in times.items():
+        stem, _, suffix = name.rpartition(".")
+        if suffix in ("log", "complete", "archived"):
+            last[stem] = max(at, last.get(stem, at))
     soonest = max([others, *before.values()])
     return [
-        folder / name
-        for name, at in times.items()
-        if name.endswith(".log")
-        and (last := max(at, times.get(name.removesuffix(".log") + ".complete", at))) < soonest
-        and last < before.get(group_of(folder / name), others)
+        folder / f"{stem}.log"
+        for stem, at in last.items()
+        if at < soonest
+        and (f"{stem}.log" in times or f"{stem}{MARK}" in times)
+        and at < before.get(group_of(folder / f"{stem}.log"), others)
     ]

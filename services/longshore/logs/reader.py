@@ -1,9 +1,7 @@
 """Reads stored logs: lines into entries, and where the last lines begin."""
 
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
-from pathlib import Path
 
 from longshore.v1 import log_service_pb2 as pb
 
@@ -11,17 +9,17 @@ from longshore.v1 import log_service_pb2 as pb
 BATCH_ENTRIES = 1000
 #: Bytes read at one time. The longest line is 16 KiB and its head, so whole lines always fit.
 BLOCK_BYTES = 256 * 1024
+#: Bytes of a log from a position to another.
+Read = Callable[[int, int], bytes]
 _SOURCES = {b"stdout": pb.LOG_SOURCE_STDOUT, b"stderr": pb.LOG_SOURCE_STDERR}
 
 
-def read_entries(path: Path, offset: int, end: int) -> tuple[list[pb.LogEntry], int]:
+def read_entries(read: Read, offset: int, end: int) -> tuple[list[pb.LogEntry], int]:
     """Up to a batch of entries from a position on, and the position after them.
 
     Bytes that are not a line of the format are handed out as text rather than lost.
     """
-    with path.open("rb") as file:
-        file.seek(offset)
-        data = file.read(min(BLOCK_BYTES, end - offset))
+    data = read(offset, min(offset + BLOCK_BYTES, end))
     entries: list[pb.LogEntry] = []
     begin = 0
     while len(entries) < BATCH_ENTRIES:
@@ -35,25 +33,24 @@ def read_entries(path: Path, offset: int, end: int) -> tuple[list[pb.LogEntry], 
     return entries, offset + begin
 
 
-def tail_offset(path: Path, end: int, lines: int) -> int:
+def tail_offset(read: Read, end: int, lines: int) -> int:
     """The position at which the last so many lines before `end` begin."""
     wanted = lines + 1  # the last line's own end is the first that is met
-    with path.open("rb") as file:
-        position = end
-        for begin, block in _blocks_backwards(file.fileno(), end):
-            at = len(block)
-            while (at := block.rfind(b"\n", 0, at)) >= 0:
-                wanted -= 1
-                if wanted == 0:
-                    return begin + at + 1
-            position = begin
+    position = end
+    for begin, block in _blocks_backwards(read, end):
+        at = len(block)
+        while (at := block.rfind(b"\n", 0, at)) >= 0:
+            wanted -= 1
+            if wanted == 0:
+                return begin + at + 1
+        position = begin
     return position
 
 
-def _blocks_backwards(file: int, end: int) -> Iterator[tuple[int, bytes]]:
+def _blocks_backwards(read: Read, end: int) -> Iterator[tuple[int, bytes]]:
     while end > 0:
         begin = max(0, end - BLOCK_BYTES)
-        yield begin, os.pread(file, end - begin, begin)
+        yield begin, read(begin, end)
         end = begin
 
 

@@ -69,7 +69,7 @@ class LogsService:
         if offset > log.stored and not request.follow:
             raise OutOfRange(f"Only {log.stored} bytes are stored.", member="offset")
         if request.tail_lines and log.stored > offset:
-            begin = await asyncio.to_thread(tail_offset, log.path, log.stored, request.tail_lines)
+            begin = await asyncio.to_thread(tail_offset, log.read, log.stored, request.tail_lines)
             offset = max(offset, begin)
         while True:
             # The order matters: complete is looked at before the size, so that nothing which came
@@ -77,7 +77,7 @@ class LogsService:
             complete, end = log.complete, log.stored
             entries: list[pb.LogEntry] = []
             if offset < end:
-                entries, offset = await asyncio.to_thread(read_entries, log.path, offset, end)
+                entries, offset = await asyncio.to_thread(read_entries, log.read, offset, end)
             # Without entries nothing whole is left before the end.
             last = complete and (offset >= end or not entries)
             if entries or last:

@@ -13,27 +13,38 @@ Which logs there are is on record in `catalogue.db`.
 import asyncio
 import hashlib
 import os
+import sqlite3
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 from urllib.parse import quote, unquote
 
 import structlog
 
-from longshore.domain.errors import InvalidRequest, OutOfRange
+from longshore.domain.errors import InvalidRequest, LongshoreError, OutOfRange, Unavailable
 from longshore.domain.log_group import AGENTS, GROUP, JOBS, is_attempts
+from longshore.logs.archive import MARK, Archive, archived_size
+from longshore.logs.archiving import Archiver
 from longshore.logs.catalogue import Catalogue, Group
 from longshore.logs.marks import Marks
 from longshore.logs.paging import View
 
 log = structlog.get_logger()
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 #: Longest name of a log, in characters.
 NAME_LENGTH = 1024
 #: Longest quoted name that becomes a file name as it is; the suffixes fit in what is left of 255.
 _QUOTED_LENGTH = 240
+#: Threads for those who look through logs.
+READERS = 4
 #: Logs whose length is remembered; of others it is looked up again.
 REMEMBERED = 4096
 _LOG, _COMPLETE, _NAME, _MARKS = ".log", ".complete", ".name", ".marks"
@@ -48,7 +59,9 @@ class Log:
     Every look at the disk is taken on a thread, and changes come one after another.
     """
 
-    def __init__(self, path: Path, group: str, name: str, whole_name: str) -> None:
+    def __init__(
+        self, path: Path, group: str, name: str, whole_name: str, archive: Archive | None = None
+    ) -> None:
         """Looks at what is stored; to be called on a thread.
 
         Args:
@@ -56,8 +69,10 @@ class Log:
             group: its group.
             name: its name.
             whole_name: what the file's name is of.
+            archive: where it is read once its file has gone.
         """
         self.path = path
+        self._archive = archive
         self._whole_name = whole_name
         self.group = group
         self.name = name
@@ -65,18 +80,23 @@ class Log:
         self.complete = self.complete_path.exists()
         self.marks = Marks(path)
         self.readers = 0
+        #: Of the first and the last event; None while there is none.
+        self.times: tuple[int, int] | None = None
         self._changing = asyncio.Lock()
         self._changed = asyncio.Event()
         try:
             stat = path.stat()
         except FileNotFoundError:
-            self.size = -1
+            # Whoever only asks for it does not wait for the archive.
+            self.size = archived_size(path)
+            self.marks.take_up(self.stored)
         else:
             self.size = stat.st_size
             try:
                 self.marks.open(self.read, self.size, stat.st_mtime_ns // 1_000_000)
             except OSError as error:
                 log.warning("marks.not_written", error=str(error), stream=name)
+            self.times = self.marks.times(self.read, self.size, complete=self.complete)
 
     @property
     def known(self) -> bool:
@@ -101,11 +121,18 @@ class Log:
         return View(self.read, self.marks, self.stored, complete)
 
     def read(self, begin: int, end: int) -> bytes:
-        """Bytes from a position to another, as far as they are there; to be called on a thread."""
+        """Bytes from a position to another, as far as they are there; to be called on a thread.
+
+        Raises:
+            NotFound: it has gone from the disk and from the archive.
+            Unavailable: the archive, which has it, does not answer.
+        """
         try:
             file = os.open(self.path, os.O_RDONLY)
         except FileNotFoundError:
-            return b""  # deleted meanwhile
+            if self._archive is None or archived_size(self.path) < 0:
+                return b""  # deleted meanwhile
+            return self._archive.read_on_thread(self.path, begin, end)
         try:
             return os.pread(file, max(0, end - begin), begin)
         finally:
@@ -123,7 +150,7 @@ class Log:
         enter: Callable[[], Awaitable[object]],
         *,
         complete: bool = False,
-    ) -> tuple[int, tuple[int, int] | None]:
+    ) -> int:
         """Stores what is new of a chunk; if it is the last one, durably, and marks that.
 
         Args:
@@ -133,8 +160,7 @@ class Log:
             complete: whether it is the last one.
 
         Returns:
-            Where the first line begins that was not whole before, and the times of the first and
-            last event that are, if any.
+            Where the first line begins that was not whole before.
 
         Raises:
             OutOfRange: the chunk begins after the end.
@@ -145,14 +171,18 @@ class Log:
             begin = self.marks.seen
             durable = offset is None
             start = self.stored if offset is None else offset
-            events = await self._store(start, data, durable=durable)
+            await self._store(start, data, durable=durable)
             if complete and not self.complete:
-                await asyncio.to_thread(_make_durable, self.path, self.complete_path)
+                await asyncio.to_thread(self._finish)
                 self.complete = True
                 self._wake()
-            return begin, events
+            return begin
 
-    async def _store(self, offset: int, data: bytes, *, durable: bool) -> tuple[int, int] | None:
+    def _finish(self) -> None:
+        _make_durable(self.path, self.complete_path)
+        self.times = self.marks.times(self.read, self.stored, complete=True)
+
+    async def _store(self, offset: int, data: bytes, *, durable: bool) -> None:
         if offset > self.stored:
             raise OutOfRange(
                 f"The chunk begins at {offset}, but only {self.stored} bytes are stored.",
@@ -160,46 +190,71 @@ class Log:
             )
         fresh = data[self.stored - offset :]
         if self.complete or (self.known and not fresh):
-            return None
+            return
         # A call that is broken off meanwhile leaves the bytes, and the next one writes them again.
-        events = await asyncio.to_thread(self._write, fresh, self.stored, durable=durable)
+        await asyncio.to_thread(self._write, fresh, self.stored, durable=durable)
         self.size = self.stored + len(fresh)
         self._wake()
-        return events
 
-    def _write(self, data: bytes, offset: int, *, durable: bool) -> tuple[int, int] | None:
+    def _write(self, data: bytes, offset: int, *, durable: bool) -> None:
         _write(self.path, data, offset, durable=durable)
         if not offset and len(self._whole_name) > _QUOTED_LENGTH:
             self.path.with_suffix(_NAME).write_text(self._whole_name)
+        size = offset + len(data)
         try:
-            return self.marks.take(self.read, offset + len(data), time.time_ns() // 1_000_000)
+            self.marks.take(self.read, size, time.time_ns() // 1_000_000)
         except OSError as error:
             # They are made the next time: the log itself is stored.
             log.warning("marks.not_written", error=str(error), stream=self.name)
-            return None
+        self.times = self.marks.times(self.read, size, complete=False)
 
     def _wake(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def delete(self) -> None:
-        """Deletes what is stored. Whoever follows it waits on for what is stored anew."""
+    async def delete(self, archiver: Archiver | None) -> None:
+        """Deletes what is stored. Whoever follows it waits on for what is stored anew.
+
+        Raises:
+            Unavailable: the archive, which has it, does not let it go.
+        """
         async with self._changing:
+            if archiver is not None and not await archiver.delete([self.path]):
+                raise Unavailable("The store of complete logs does not let go of it; try again.")
             await asyncio.to_thread(delete_files, [self.path])
             self.size, self.complete = -1, False
-            self.marks = Marks(self.path)
+            self.marks, self.times = Marks(self.path), None
 
 
 class LogStore:
     """All logs of the service."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, archiver: Archiver | None = None) -> None:
+        """Opens a directory of logs.
+
+        Args:
+            directory: where they are; made if need be.
+            archiver: takes those that are complete.
+        """
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._directory = directory
+        self._archiver = archiver
         self.catalogue = Catalogue(directory / "catalogue.db")
         self._logs: OrderedDict[tuple[str, str], Log] = OrderedDict()
         self._looking: dict[tuple[str, str], asyncio.Future[Log]] = {}
         self._watchers: set[Watcher] = set()
+        #: Of their own, so that nobody who reads holds up those who write.
+        self._reading = ThreadPoolExecutor(READERS, "read")
+
+    async def close(self) -> None:
+        """Ends in order."""
+        self._reading.shutdown(wait=False, cancel_futures=True)
+        await self.catalogue.close()
+
+    async def on_thread(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Runs what looks through logs."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._reading, partial(call, *args, **kwargs))
 
     async def log(self, name: str, group: str = JOBS) -> Log:
         """The log of a name, whether or not anything is known of it.
@@ -231,18 +286,27 @@ class LogStore:
 
         Raises:
             OutOfRange: the chunk begins after the end.
+            Unavailable: the disk is full, or fails otherwise.
         """
+        try:
+            await self._append(log, offset, data, complete=complete)
+        except (OSError, sqlite3.Error) as error:
+            raise Unavailable(f"{log.name} cannot be stored: {error}.") from error
+
+    async def _append(self, log: Log, offset: int | None, data: bytes, *, complete: bool) -> None:
         group = await self._group(log.group)
 
         async def enter() -> None:
             await self.catalogue.add(group, log.name, is_put=offset is None)
 
         before = log.stored, log.complete
-        begin, events = await log.append(offset, data, enter, complete=complete)
+        begin = await log.append(offset, data, enter, complete=complete)
         if (log.stored, log.complete) != before:
-            self.catalogue.note(group, log.name, events, log.stored, complete=log.complete)
+            self.catalogue.note(group, log.name, log.times, log.stored, complete=log.complete)
             for watcher in list(self._watchers):
                 watcher(log, begin)
+        if log.complete and not before[1] and self._archiver is not None:
+            self._archiver.take(log.path)
 
     async def create(self, log: Log) -> bool:
         """Creates a log that callers write; returns whether there was none."""
@@ -253,7 +317,7 @@ class LogStore:
     async def delete(self, group: Group, names: Collection[str]) -> None:
         """Deletes logs of a group."""
         for name in names:
-            await (await self.log(name, group.name)).delete()
+            await (await self.log(name, group.name)).delete(self._archiver)
         await self.catalogue.remove(group, names)
 
     async def _group(self, name: str) -> Group:
@@ -272,15 +336,31 @@ class LogStore:
 
     async def take_stock(self) -> None:
         """Puts on record what is not, after an end that was not in order."""
-        count = 0
+        count = missed = 0
         for folder in await asyncio.to_thread(lambda: self.folders):
             for group, name in await asyncio.to_thread(_names, folder):
-                count += await self._take_stock(group, name)
-        self.catalogue.is_whole = True
+                try:
+                    count += await self._take_stock(group, name)
+                except Unavailable as error:
+                    log.warning("catalogue.not_read", stream=name, error=str(error))
+                    missed += 1
+                except (LongshoreError, OSError, sqlite3.Error) as error:
+                    # It is none of ours, or cannot be read: all others are put on record.
+                    log.warning("catalogue.not_found", stream=name, error=str(error))
+        # What an archive that is away did not let be read is looked at after the next start.
+        is_known = self._archiver is None or self._archiver.is_stocked
+        self.catalogue.is_whole = is_known and not missed
         if count:
             log.info("catalogue.found", count=count)
 
+    async def archive_stocked(self, found: int) -> None:
+        """Puts on record what the archive has, if there is any that was not known."""
+        self.catalogue.is_whole = self.catalogue.is_whole and not found
+        if not self.catalogue.is_whole:
+            await self.take_stock()
+
     async def _take_stock(self, group_name: str, name: str) -> bool:
+        self._place(group_name, name)
         group = await self._group(group_name)
         known = await self.catalogue.stream(group, name)
         if known is not None and known.complete:
@@ -288,16 +368,27 @@ class LogStore:
         found = await self.log(name, group_name)
         if not found.known:
             return False
-        events = await asyncio.to_thread(_times, found)
         is_put = group_name != AGENTS and not is_attempts(name)
         await self.catalogue.add(group, name, is_put=is_put)
-        self.catalogue.note(group, name, events, found.stored, complete=found.complete)
+        self.catalogue.note(group, name, found.times, found.stored, complete=found.complete)
         return known is None
 
     @property
     def folders(self) -> list[Path]:
         """Where the files are."""
         return sorted(path for path in self._directory.iterdir() if path.is_dir())
+
+    async def expire(self, paths: Collection[Path]) -> int:
+        """Deletes logs whose time is over; returns how many.
+
+        Those that somebody reads, or that the archive does not let go, stay for a later pass.
+        """
+        free = set(paths) - {log.path for log in self._logs.values() if log.in_use}
+        if self._archiver is not None:
+            free = await self._archiver.delete(free)
+        gone = await self.forget(free)
+        await asyncio.to_thread(delete_files, gone)
+        return len(gone)
 
     async def forget(self, paths: Collection[Path]) -> set[Path]:
         """Forgets logs whose files are about to go; returns those of which nobody reads."""
@@ -321,7 +412,8 @@ class LogStore:
     def _look(self, key: tuple[str, str]) -> asyncio.Future[Log]:
         looking = self._looking.get(key)
         if looking is None:
-            looking = asyncio.ensure_future(asyncio.to_thread(Log, *self._place(*key)))
+            archive = None if self._archiver is None else self._archiver.archive
+            looking = asyncio.ensure_future(asyncio.to_thread(Log, *self._place(*key), archive))
             self._looking[key] = looking
             looking.add_done_callback(lambda _: self._looking.pop(key))
         return looking
@@ -377,33 +469,32 @@ def delete_files(paths: Collection[Path]) -> None:
     """Deletes logs; to be called on a thread."""
     for path in paths:
         # The mark last: without it half a log would look like all of it that there is so far.
-        for suffix in (_LOG, _MARKS, _NAME, _COMPLETE):
+        for suffix in (_LOG, _MARKS, _NAME, MARK, _COMPLETE):
             path.with_suffix(suffix).unlink(missing_ok=True)
 
 
 def _names(folder: Path) -> list[tuple[str, str]]:
     with os.scandir(folder) as entries:
-        logs = [folder / entry.name for entry in entries if entry.name.endswith(_LOG)]
+        names = [entry.name for entry in entries]
+    # Of some the archive alone has what is stored.
+    stems = {os.path.splitext(name)[0] for name in names if name.endswith((_LOG, MARK))}  # noqa: PTH122 - a name, no path
+    logs = (folder / f"{stem}{_LOG}" for stem in sorted(stems))
     return [named for named in map(name_of, logs) if named is not None]
-
-
-def _times(log: Log) -> tuple[int, int] | None:
-    """Times of a log's first and last event."""
-    blocks = log.view.forward(0)
-    while (block := blocks.block()) is not None:
-        if block:
-            return block[0].event.timestamp, log.marks.latest
-    return None
 
 
 def _write(path: Path, data: bytes, offset: int, *, durable: bool) -> None:
     path.parent.mkdir(exist_ok=True)
     file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o640)
     try:
-        view = memoryview(data)
-        while view:
-            written = os.pwrite(file, view, offset)
-            view, offset = view[written:], offset + written
+        view, at = memoryview(data), offset
+        try:
+            while view:
+                written = os.pwrite(file, view, at)
+                view, at = view[written:], at + written
+        except OSError:
+            # Of what did not fit nothing stays that another start would take for stored.
+            os.ftruncate(file, offset)
+            raise
         if durable:
             os.fsync(file)
     finally:

@@ -146,7 +146,12 @@ def _session() -> Any:
 
 @contextlib.asynccontextmanager
 async def open_api(
-    service: str, *, region: str, endpoint_url: str | None = None, call_seconds: float = 15
+    service: str,
+    *,
+    region: str,
+    endpoint_url: str | None = None,
+    call_seconds: float = 15,
+    **settings: Any,
 ) -> AsyncIterator[Api]:
     """An AWS service, with credentials from AWS's own chain.
 
@@ -155,20 +160,22 @@ async def open_api(
         region: where it is.
         endpoint_url: instead of AWS's own, or what AWS_ENDPOINT_URL and its like say.
         call_seconds: longest time for one try of a call.
+        settings: more of botocore's, as `s3`.
     """
     session = await asyncio.to_thread(_session)
     from aiobotocore.config import AioConfig  # noqa: PLC0415 - see the module's docstring
 
-    settings = AioConfig(
+    config = AioConfig(
         # Tries are counted here alone.
         retries={"total_max_attempts": 1, "mode": "standard"},
         connect_timeout=min(call_seconds, 5),
         read_timeout=call_seconds,
         max_pool_connections=10,
         user_agent_extra="longshore",
+        **settings,
     )
     # Which service is known only at run time; the operations are checked by botocore's model.
     async with session.create_client(
-        service, region_name=region, endpoint_url=endpoint_url, config=settings
+        service, region_name=region, endpoint_url=endpoint_url, config=config
     ) as client:
         yield Api(client, call_seconds)

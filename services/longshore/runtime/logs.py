@@ -7,8 +7,9 @@ structlog without it, before anything else of the service imports structlog.
 
 import contextlib
 import logging
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TextIO, cast
 
 
@@ -28,6 +29,25 @@ def _without(module: str) -> Iterator[None]:
 with _without("rich"):
     import structlog
 
+#: Who is told each line besides.
+_LISTENERS: list[Callable[[str], object]] = []
+#: Colours of a terminal.
+_COLOURS = re.compile("\x1b\\[[0-9;]*m")
+
+
+@contextlib.contextmanager
+def heard_by(listener: Callable[[str], object]) -> Iterator[None]:
+    """Tells somebody each line besides, while the context is open; on whatever thread it is said.
+
+    Args:
+        listener: takes a line without its end; it neither waits nor logs anything itself.
+    """
+    _LISTENERS.append(listener)
+    try:
+        yield
+    finally:
+        _LISTENERS.remove(listener)
+
 
 class _StandardError:
     """Standard error; a line that cannot be written there is lost, and nothing else is.
@@ -36,6 +56,10 @@ class _StandardError:
     """
 
     def write(self, text: str) -> None:
+        # Its end comes by itself.
+        if line := text.rstrip("\n"):
+            for listener in _LISTENERS:
+                listener(_COLOURS.sub("", line))
         with contextlib.suppress(OSError):
             sys.stderr.write(text)
 

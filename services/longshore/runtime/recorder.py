@@ -37,7 +37,7 @@ DRAIN_SECONDS = 3.0
 RECORDS = Counter(
     "longshore_audit_records_total", "Audit records by what became of them.", ["result"]
 )
-PLACES_TAKEN = Gauge("longshore_audit_places_taken", "Audited calls served or not yet written.")
+PLACES_TAKEN = Gauge("longshore_audit_pending_calls", "Audited calls served or not yet written.")
 
 
 class Write(Protocol):

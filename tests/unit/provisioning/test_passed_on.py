@@ -20,8 +20,10 @@ _SAID = {
     "LONGSHORE_MEMORY_MIB",
     "LONGSHORE_GPUS",
 }
-#: What is one agent's alone: its port, what a machine in a cloud says, that it joined by itself.
+#: What is one agent's alone: its port, what a machine in a cloud says, that it joined by itself,
+#: where the log of its engine is.
 _ITS_OWN = {
+    "LONGSHORE_ENGINE_LOG",
     "LONGSHORE_AGENT_METRICS_ADDRESS",
     "LONGSHORE_METADATA",
     "LONGSHORE_METADATA_ENDPOINT",

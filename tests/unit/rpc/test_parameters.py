@@ -6,7 +6,12 @@ from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from longshore.rpc.parameters import Parameters
-from longshore.v1 import job_control_service_pb2, job_definition_pb2, job_pb2
+from longshore.v1 import (
+    event_bridge_service_pb2,
+    job_control_service_pb2,
+    job_definition_pb2,
+    job_pb2,
+)
 
 HIDDEN = "HIDDEN_DUE_TO_SECURITY_REASONS"
 
@@ -32,6 +37,40 @@ def test_values_that_may_be_secret_are_hidden_wherever_they_are() -> None:
         "repositoryCredentials": {"credentialsParameter": HIDDEN},
     }
     assert Parameters.of(message.DESCRIPTOR).write(message) == request
+
+
+def test_what_targets_and_connections_are_called_with_is_hidden() -> None:
+    shown = {"Key": "a", "IsValueSecret": False}
+    lists = ("HeaderParameters", "QueryStringParameters", "BodyParameters")
+    http = {name: [{**shown, "Value": "hush"}] for name in lists}
+    client = {"ClientID": "id", "ClientSecret": "hush"}
+    connection = {
+        "Name": "AWS_BATCH_X",
+        "AuthParameters": {
+            "BasicAuthParameters": {"Username": "me", "Password": "hush"},
+            "ApiKeyAuthParameters": {"ApiKeyName": "X-Key", "ApiKeyValue": "hush"},
+            "OAuthParameters": {"ClientParameters": client, "OAuthHttpParameters": http},
+            "InvocationHttpParameters": http,
+        },
+    }
+    target = {
+        "Id": "t",
+        "Arn": "arn:x",
+        "Input": "hush",
+        "InputTransformer": {"InputTemplate": "hush"},
+        "HttpParameters": {
+            "HeaderParameters": {"a": "hush"},
+            "QueryStringParameters": {"a": "hush"},
+        },
+    }
+    for message in (
+        ParseDict(connection, event_bridge_service_pb2.CreateConnectionRequest()),
+        ParseDict(connection, event_bridge_service_pb2.UpdateConnectionRequest()),
+        ParseDict({"Targets": [target]}, event_bridge_service_pb2.PutTargetsRequest()),
+    ):
+        written = Parameters.of(message.DESCRIPTOR).write(message)
+        assert "hush" not in repr(written)
+        assert repr(written).count(HIDDEN) == (9 if "AuthParameters" in written else 4)
 
 
 def test_other_forms() -> None:

@@ -27,7 +27,7 @@ TARGET = {"job", "instance"}
 #: What is counted in no unit, by the last word of its name.
 NUMBERS = {
     *("attempts", "connected", "live", "instances", "jobs", "blocked", "vcpus", "leader"),
-    *("connections", "hand", "steps", "calls", "info"),
+    *("connections", "hand", "steps", "calls", "info", "waiting"),
 }
 UNITS = {"seconds", "bytes", "usd", "ratio"}
 SUFFIXES = {"histogram": ("_bucket", "_sum", "_count")}

@@ -24,6 +24,8 @@ from longshore_client import InvalidRequest, NotFound, PreconditionFailed, Unava
 SECONDS = 30.0
 #: Largest description that is read.
 TEXT_BYTES = 8 * 1024 * 1024
+#: More than any layer has.
+SIZE_MOST = 2**50
 #: What an answer that refuses may say, for a person.
 SAID_CHARACTERS = 200
 _HUB = "registry-1.docker.io"
@@ -112,9 +114,9 @@ class Registry:
             entry = _entry(manifest, platform)
             manifest, digest = self._manifest(reference.repository, entry)
         try:
-            sizes = [(str(one["digest"]), max(int(one["size"]), 0)) for one in manifest["layers"]]
+            sizes = [(str(one["digest"]), _size(one["size"])) for one in manifest["layers"]]
             described = str(manifest["config"]["digest"])
-        except (LookupError, TypeError, ValueError):
+        except (LookupError, TypeError, ValueError, OverflowError):
             raise Unavailable(
                 f"{self._host} describes {reference.repository} in a form that is not known.",
                 registry=self._host,
@@ -249,6 +251,11 @@ class Registry:
         if error.code == 404:
             return NotFound(f"{self._host} has no {path}{said}.")
         return Unavailable(f"{self._host} answers {error.code}{said}.", registry=self._host)
+
+
+def _size(told: Any) -> int:
+    """A size as a registry tells it, within what can be."""
+    return min(max(int(told), 0), SIZE_MOST)
 
 
 def _said(error: urllib.error.HTTPError) -> str:

@@ -54,12 +54,8 @@ class Sketch:
     detail_type: str
     #: `detail.status`, where it has one that is known.
     status: str | None = None
-
-    @property
-    def is_read(self) -> bool:
-        """Whether it is of a call that only reads."""
-        told = self.happened
-        return isinstance(told, Told) and told.kind is Kind.API_CALL and told.body["readOnly"]
+    #: Whether it is of a call that only read.
+    is_read: bool = False
 
 
 def sketches(happened: Happened) -> list[Sketch]:
@@ -89,7 +85,8 @@ def _told(told: Told) -> Sketch:
         case Kind.API_CALL:
             # Such as `batch.amazonaws.com`.
             source = "aws." + str(told.body["eventSource"]).partition(".")[0]
-            return Sketch(told, DEFAULT_BUS, source, DetailType.API_CALL)
+            is_read = bool(told.body.get("readOnly"))
+            return Sketch(told, DEFAULT_BUS, source, DetailType.API_CALL, is_read=is_read)
         case _:
             return Sketch(told, DEFAULT_BUS, EC2, _INSTANCES[told.kind])
 
@@ -131,17 +128,10 @@ class Writer:
             case Kind.AGENT_JOINED | Kind.AGENT_LEFT:
                 return self._of_agent(sketch, told)
             case Kind.API_CALL:
-                return self._called(sketch, told)
+                return self._envelope(sketch, f"call/{told.number}", [], told.body)
             case _:
                 arn = self._arns.instance(told.body["instance-id"])
                 return self._envelope(sketch, str(told.number), [arn], told.body)
-
-    def _called(self, sketch: Sketch, told: Told) -> Json:
-        """A call; where events made it, how often one led to another."""
-        event = self._envelope(sketch, str(told.number), [], told.body)
-        tags = (told.body.get("requestParameters") or {}).get("tags")
-        hops = tags.get(HOPS_TAG) if isinstance(tags, dict) else None
-        return event if hops is None else {**event, HOPS_MEMBER: hops}
 
     def _of_job(self, sketch: Sketch, moved: JobMoved, described: DescribedJob) -> Json | None:
         moment = Moment(moved.status, moved.status_reason, moved.attempt, moved.at)

@@ -57,7 +57,7 @@ class MatchedRule:
     name: str
     matcher: Matcher
     targets: tuple[str, ...] = ()
-    #: Also of calls that only read.
+    #: Whether calls that only read are for it as well.
     with_reads: bool = False
 
 
@@ -101,8 +101,7 @@ class Candidates:
 
     def of(self, sketch: Sketch) -> tuple[MatchedRule, ...]:
         """The rules, in order."""
-        kind = sketch.bus, sketch.source, str(sketch.detail_type)
-        key = *kind, sketch.status, sketch.is_read
+        key = (sketch.bus, sketch.source, str(sketch.detail_type), sketch.status, sketch.is_read)
         found = self._found.get(key)
         if found is None:
             found = tuple(

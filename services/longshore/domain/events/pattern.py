@@ -31,6 +31,8 @@ _DEPTH_MAX = 100
 _TREES_MAX = 1000
 #: Wildcards before one and the same character: with more, texts can fit in very many ways.
 _WILDCARDS_MAX = 4
+#: Characters of an address, with a scope.
+_ADDRESS_MAX = 64
 _TOO_COMPLEX = (
     "Rule is too complex - try using fewer wildcard characters or fewer repeating character "
     "sequences after a wildcard character"
@@ -512,7 +514,7 @@ def _cidr(operand: Any) -> Test:
     version, first, last = network.version, int(network[0]), int(network[-1])
 
     def holds(value: Any) -> bool:
-        if type(value) is not str:
+        if type(value) is not str or len(value) > _ADDRESS_MAX:
             return False
         try:
             found = ipaddress.ip_address(value)

@@ -5,13 +5,19 @@ import re
 from longshore.domain.events.members import ARN_MAX, BUS_NAME, BUS_NAME_MAX, constraint, text
 from longshore.domain.events.rule import DEFAULT_BUS
 
-_EVENTS = re.compile(r"arn:aws[a-z-]*:events:[a-z0-9-]{1,64}:(?:[0-9]{12})?:([a-z-]+)/(.+)")
+_EVENTS = re.compile(r"arn:aws[a-z-]*:events:[a-z0-9-]{1,64}:([0-9]{12})?:([a-z-]+)/(.+)")
 
 
 def parse_arn(arn: str) -> tuple[str, str] | None:
     """The kind and the rest of an ARN of EventBridge's; None of anything else."""
     match = _EVENTS.fullmatch(arn)
-    return (match[1], match[2]) if match is not None else None
+    return (match[2], match[3]) if match is not None else None
+
+
+def is_of(arn: str, account: str) -> bool:
+    """Whether an ARN of EventBridge's is of an account; one that names none is of any."""
+    match = _EVENTS.fullmatch(arn)
+    return match is not None and match[1] in (None, account)
 
 
 def bus_name(given: str | None, member: str = "EventBusName") -> str:

@@ -37,7 +37,7 @@ _TOPIC = re.compile(_REGION.format("sns") + r"[A-Za-z0-9_-]{1,256}(\.fifo)?")
 _GROUP = re.compile(_REGION.format("logs") + r"log-group:[.\-_/#A-Za-z0-9]{1,512}(:\*)?")
 _BATCH = re.compile(_REGION.format("batch") + r"job-queue/.+")
 _HEADER = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-zA-Z]+")
-_HEADER_VALUE = re.compile(r"[ \t]*[\x20-\x7E]+([ \t]+[\x20-\x7E]+)*[ \t]*")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7E]+")
 _QUERY = re.compile(r"[^\x00-\x1F\x7F]+")
 
 #: Which parameters go with which kind of target.

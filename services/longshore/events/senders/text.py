@@ -5,7 +5,7 @@ import json
 
 from longshore.domain.arn import Arns
 from longshore.domain.checks import Json
-from longshore.domain.errors import InvalidRequest
+from longshore.domain.errors import InvalidRequest, LimitExceeded
 from longshore.domain.events.retrying import DeliveryFailed
 from longshore.domain.events.transform import Occasion, Transform, transform_of
 from longshore.state.events.delivery import Delivery, Lane, TargetRecord
@@ -22,7 +22,7 @@ def sent_text(arns: Arns, lane: Lane, target: TargetRecord, one: Delivery) -> st
     """The text that is sent for an event.
 
     Raises:
-        DeliveryFailed: the transformation cannot be read.
+        DeliveryFailed: the transformation cannot be read, or makes too much of the event.
     """
     given: Json = {name: target.target[name] for name in _MEMBERS if name in target.target}
     if given.keys() <= {"Id"}:
@@ -32,4 +32,7 @@ def sent_text(arns: Arns, lane: Lane, target: TargetRecord, one: Delivery) -> st
     except InvalidRequest as error:
         raise DeliveryFailed("INVALID_TRANSFORM", error.message, again=False) from None
     occasion = Occasion(arns.event_rule(lane.bus, lane.rule), lane.rule, one.created_at)
-    return transform.apply(json.loads(one.event), occasion)
+    try:
+        return transform.apply(json.loads(one.event), occasion)
+    except LimitExceeded as error:
+        raise DeliveryFailed("TEXT_TOO_LARGE", error.message, again=False) from None

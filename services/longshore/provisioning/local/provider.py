@@ -283,6 +283,8 @@ class LocalProvider:
             **self._environment,
             "LONGSHORE_INSTANCE_ID": instance_id,
             "LONGSHORE_DATA_DIR": str(self._directory / instance_id),
+            # One engine for all instances: its log would be told as often as there are any.
+            "LONGSHORE_ENGINE_LOG": "none",
         }
 
 

@@ -18,9 +18,8 @@ CREATE TABLE audit_days (
 CREATE TABLE audit_records (
     number bigint NOT NULL,
     day date NOT NULL,
-    -- As in job_events and outbox, with which it is read as something that happened.
-    xid bigint NOT NULL DEFAULT (pg_current_xact_id()::text::bigint),
-    event_number bigint NOT NULL DEFAULT nextval('job_event_id'),
+    -- The transaction that wrote it, for who reads it together with other things that happened.
+    xid bigint NOT NULL DEFAULT pg_current_xact_id()::text::bigint,
     -- To the millisecond, which the event's id tells as well.
     at timestamptz NOT NULL,
     event_id uuid NOT NULL,
@@ -38,12 +37,10 @@ CREATE TABLE audit_records (
     digest bytea NOT NULL,
     PRIMARY KEY (number, day)
 ) PARTITION BY RANGE (day);
-CREATE INDEX audit_records_outbox ON audit_records (xid, event_number);
+CREATE INDEX audit_records_xid ON audit_records (xid, number);
 CREATE INDEX audit_records_at ON audit_records (at, event_id);
 CREATE INDEX audit_records_name ON audit_records (event_name, at);
 CREATE INDEX audit_records_key ON audit_records (access_key_id, at) WHERE access_key_id IS NOT NULL;
-
-CREATE TRIGGER tell_events AFTER INSERT ON audit_records FOR EACH STATEMENT EXECUTE FUNCTION tell_events();
 
 CREATE FUNCTION refuse_change_of_audit() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

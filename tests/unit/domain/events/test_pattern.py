@@ -153,3 +153,16 @@ def test_no_pattern(pattern: str, reason: str) -> None:
         compile_pattern(pattern)
     assert f"Event pattern is not valid. Reason: {reason}" in raised.value.message
     assert raised.value.fields["code"] == "InvalidEventPatternException"
+
+
+def test_neither_long_values_nor_many_wildcards_take_long() -> None:
+    """Each would take minutes by backtracking, or by reading a megabyte as an address."""
+    long = "a" * 1_000_000
+    wildcards = {"f": [{"wildcard": "*".join("abcdefghij" * 4) + "*x"}]}
+    assert not fits(wildcards, {"f": long})
+    assert not fits({"f": [{"cidr": "10.0.0.0/8"}] * 50}, {"f": "." * 1_000_000})
+    deep: Any = 1
+    for _ in range(5_000):
+        deep = [deep]
+    assert fits({"f": [1]}, {"f": deep})
+    assert not fits({"f": {"g": [1]}}, {"f": deep})

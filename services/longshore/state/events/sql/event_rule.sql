@@ -10,7 +10,7 @@
 -- $8 tags of a new one
 -- $9 when its schedule makes an event next
 INSERT INTO event_rules (bus, name, pattern, schedule, state, description, role_arn, tags, due_at)
-SELECT b.name, $2, $3, $4, $5, $6, $7, $8, $9::timestamptz FROM event_buses b WHERE b.name = $1
+SELECT b.name, $2, $3, $4, $5, $6, $7, $8, $9::timestamptz FROM event_buses b WHERE b.name = $1 FOR KEY SHARE
 ON CONFLICT (bus, name) DO UPDATE SET pattern = excluded.pattern, schedule = excluded.schedule,
     state = excluded.state, description = excluded.description, role_arn = excluded.role_arn,
     due_at = excluded.due_at, changed_at = now()
