@@ -57,3 +57,13 @@ def test_a_job_is_followed_from_its_submission_to_its_machine(stack: Stack, aws:
     assert "SubmitJob" in stack.cli("audit", "--limit", "1000", check=True).stdout
     verified = stack.json("audit", "verify")
     assert [day["fault"] for day in verified] == [""] * len(verified)
+
+
+def test_calls_of_the_log_service_are_recorded_too(stack: Stack, aws: Aws) -> None:
+    client(aws, "logs").create_log_group(logGroupName="/audited/group")
+    [created] = eventually(
+        lambda: records(stack, "--name", "CreateLogGroup", "--resource", "/audited/group"),
+        "record of the call",
+    )
+    assert created["eventSource"] == "logs.amazonaws.com"
+    assert created["userIdentity"]["accessKeyId"] == "AKIAALICE"

@@ -5,6 +5,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -79,9 +80,12 @@ async def gateway(addresses: dict[str, str]) -> AsyncIterator[str]:
 
 
 @pytest_asyncio.fixture
-async def trail(database_url: str) -> AsyncIterator[Trail]:
-    async with submission_stand(database_url) as stand, event_stand(database_url) as events:
-        addresses = {"submission": stand.target, "events": events.target}
+async def trail(database_url: str, tmp_path: Path) -> AsyncIterator[Trail]:
+    async with (
+        submission_stand(database_url) as stand,
+        event_stand(database_url, tmp_path / "key") as events,
+    ):
+        addresses = {"submission": stand.target, "events": events.target, "logs": "127.0.0.1:1"}
         async with gateway(addresses) as url:
             await stand.prepare()
             yield Trail(stand, events.target, url)

@@ -17,10 +17,14 @@ from longshore.logs.measuring import show_disk
 from longshore.logs.service import LogsService
 from longshore.logs.servicer import LogServicer
 from longshore.logs.store import LogStore
+from longshore.rpc.audit import CallAudit, Installation
+from longshore.rpc.channel import open_channel
+from longshore.rpc.remote_audit import RemoteAudit
 from longshore.rpc.server import GrpcServer
 from longshore.runtime.loop import Loop
 from longshore.runtime.metrics import serve_metrics
 from longshore.runtime.process import run_until_stopped
+from longshore.runtime.recorder import Recorder
 from longshore.v1 import cloudwatch_logs_service_pb2_grpc, log_service_pb2, log_service_pb2_grpc
 
 log = structlog.get_logger()
@@ -54,7 +58,14 @@ async def _serve(config: LogsConfig, archiver: Archiver | None, stop: asyncio.Ev
     cloudwatch = CloudWatchLogsServicer(  # type: ignore[abstract]  # Those refused are set by `refuse`.
         store, Arns(config.account, config.region)
     )
-    server = GrpcServer(config.address)
+    channel = open_channel(config.submission_address)
+    recorder = Recorder(RemoteAudit(channel).write)
+    audit = CallAudit(
+        recorder,
+        Installation(config.account, config.region, config.audit.gateways),
+        with_reads=config.audit.reads,
+    )
+    server = GrpcServer(config.address, audit)
     server.add(
         cloudwatch_logs_service_pb2_grpc.add_CloudWatchLogsServiceServicer_to_server,
         cloudwatch,
@@ -67,7 +78,7 @@ async def _serve(config: LogsConfig, archiver: Archiver | None, stop: asyncio.Ev
     )
     show_disk(config.directory)
     with serve_metrics(config.metrics_address):
-        async with server:
+        async with channel, recorder.running(), server:
             await server.set_serving(True)
             log.info("logs.serving", address=config.address, directory=str(config.directory))
             async with asyncio.TaskGroup() as group:

@@ -3,13 +3,19 @@
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Self
 
 from longshore.logs.archive import ArchiveConfig
-from longshore.runtime.config import HISTORY, ConfigError, Settings, installation
+from longshore.runtime.config import (
+    HISTORY,
+    AuditSettings,
+    ConfigError,
+    Settings,
+    installation,
+)
 
 _PLACE = re.compile(
     r"(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>[A-Za-z0-9!_.*'()/-]{0,512}))?"
@@ -26,9 +32,13 @@ class LogsConfig:
     #: What stands in ARNs.
     account: str
     region: str
+    #: Where calls are put on record.
+    submission_address: str
     history: timedelta = HISTORY
     #: Where complete logs are kept besides.
     archive: ArchiveConfig | None = None
+    #: What is recorded of calls.
+    audit: AuditSettings = field(default_factory=AuditSettings)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -43,7 +53,9 @@ class LogsConfig:
           logs are kept in besides, with credentials from AWS's own chain; LONGSHORE_LOGS_S3_REGION
           (AWS_REGION, AWS_DEFAULT_REGION, else us-east-1) and LONGSHORE_LOGS_S3_ENDPOINT_URL
           (AWS's own): where it is;
-        - LONGSHORE_LOGS_CACHE_MIB (10240): what is kept here of logs that are in that store.
+        - LONGSHORE_LOGS_CACHE_MIB (10240): what is kept here of logs that are in that store;
+        - LONGSHORE_SUBMISSION_ADDRESS: where calls are put on record;
+        - LONGSHORE_AUDIT_READS, LONGSHORE_AUDIT_GATEWAYS: which, and whose word is taken.
         """
         settings = Settings(environ)
         account, region = installation(settings)
@@ -53,8 +65,10 @@ class LogsConfig:
             directory=settings.directory("LONGSHORE_LOGS_DIR", Path("~/.longshore/logs")),
             account=account,
             region=region,
+            submission_address=settings.address("submission"),
             history=settings.history(),
             archive=_archive(settings),
+            audit=settings.audit(),
         )
 
 

@@ -23,29 +23,32 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from longshore.v1 import options_pb2 as longshore_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n longshore/v1/event_service.proto\x12\x0clongshore.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf8\x01\n\x12WatchEventsRequest\x12\x1a\n\revent_pattern\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x1b\n\x0e\x61\x66ter_position\x18\x02 \x01(\tH\x01\x88\x01\x01\x12.\n\nsince_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x0e\x65vent_bus_name\x18\x04 \x01(\tH\x02\x88\x01\x01\x12\x16\n\tuntil_now\x18\x05 \x01(\x08H\x03\x88\x01\x01\x42\x10\n\x0e_event_patternB\x11\n\x0f_after_positionB\x11\n\x0f_event_bus_nameB\x0c\n\n_until_now\"6\n\x13WatchEventsResponse\x12\x10\n\x08position\x18\x01 \x01(\t\x12\r\n\x05\x65vent\x18\x02 \x01(\t\"\xb2\x01\n\x16ListDeadLettersRequest\x12\x1b\n\x0e\x65vent_bus_name\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x11\n\x04rule\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x16\n\tpage_size\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x17\n\npage_token\x18\x04 \x01(\tH\x03\x88\x01\x01\x42\x11\n\x0f_event_bus_nameB\x07\n\x05_ruleB\x0c\n\n_page_sizeB\r\n\x0b_page_token\"]\n\x17ListDeadLettersResponse\x12)\n\x07letters\x18\x01 \x03(\x0b\x32\x18.longshore.v1.DeadLetter\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xe6\x01\n\nDeadLetter\x12\x11\n\tletter_id\x18\x01 \x01(\x03\x12\x16\n\x0e\x65vent_bus_name\x18\x02 \x01(\t\x12\x0c\n\x04rule\x18\x03 \x01(\t\x12\x11\n\ttarget_id\x18\x04 \x01(\t\x12\r\n\x05\x65vent\x18\x05 \x01(\t\x12\x11\n\tcondition\x18\x06 \x01(\t\x12\x12\n\nerror_code\x18\x07 \x01(\t\x12\x15\n\rerror_message\x18\x08 \x01(\t\x12\r\n\x05tries\x18\t \x01(\x05\x12\x30\n\x0cgive_up_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\".\n\x18ResendDeadLettersRequest\x12\x12\n\nletter_ids\x18\x01 \x03(\x03\"/\n\x19ResendDeadLettersResponse\x12\x12\n\nletter_ids\x18\x01 \x03(\x03\x32\xaa\x02\n\x0c\x45ventService\x12T\n\x0bWatchEvents\x12 .longshore.v1.WatchEventsRequest\x1a!.longshore.v1.WatchEventsResponse0\x01\x12^\n\x0fListDeadLetters\x12$.longshore.v1.ListDeadLettersRequest\x1a%.longshore.v1.ListDeadLettersResponse\x12\x64\n\x11ResendDeadLetters\x12&.longshore.v1.ResendDeadLettersRequest\x1a\'.longshore.v1.ResendDeadLettersResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n longshore/v1/event_service.proto\x12\x0clongshore.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1alongshore/v1/options.proto\"\xf8\x01\n\x12WatchEventsRequest\x12\x1a\n\revent_pattern\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x1b\n\x0e\x61\x66ter_position\x18\x02 \x01(\tH\x01\x88\x01\x01\x12.\n\nsince_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x0e\x65vent_bus_name\x18\x04 \x01(\tH\x02\x88\x01\x01\x12\x16\n\tuntil_now\x18\x05 \x01(\x08H\x03\x88\x01\x01\x42\x10\n\x0e_event_patternB\x11\n\x0f_after_positionB\x11\n\x0f_event_bus_nameB\x0c\n\n_until_now\"6\n\x13WatchEventsResponse\x12\x10\n\x08position\x18\x01 \x01(\t\x12\r\n\x05\x65vent\x18\x02 \x01(\t\"\xb2\x01\n\x16ListDeadLettersRequest\x12\x1b\n\x0e\x65vent_bus_name\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x11\n\x04rule\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x16\n\tpage_size\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x17\n\npage_token\x18\x04 \x01(\tH\x03\x88\x01\x01\x42\x11\n\x0f_event_bus_nameB\x07\n\x05_ruleB\x0c\n\n_page_sizeB\r\n\x0b_page_token\"]\n\x17ListDeadLettersResponse\x12)\n\x07letters\x18\x01 \x03(\x0b\x32\x18.longshore.v1.DeadLetter\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xe6\x01\n\nDeadLetter\x12\x11\n\tletter_id\x18\x01 \x01(\x03\x12\x16\n\x0e\x65vent_bus_name\x18\x02 \x01(\t\x12\x0c\n\x04rule\x18\x03 \x01(\t\x12\x11\n\ttarget_id\x18\x04 \x01(\t\x12\r\n\x05\x65vent\x18\x05 \x01(\t\x12\x11\n\tcondition\x18\x06 \x01(\t\x12\x12\n\nerror_code\x18\x07 \x01(\t\x12\x15\n\rerror_message\x18\x08 \x01(\t\x12\r\n\x05tries\x18\t \x01(\x05\x12\x30\n\x0cgive_up_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\".\n\x18ResendDeadLettersRequest\x12\x12\n\nletter_ids\x18\x01 \x03(\x03\"/\n\x19ResendDeadLettersResponse\x12\x12\n\nletter_ids\x18\x01 \x03(\x03\x32\xc4\x02\n\x0c\x45ventService\x12T\n\x0bWatchEvents\x12 .longshore.v1.WatchEventsRequest\x1a!.longshore.v1.WatchEventsResponse0\x01\x12^\n\x0fListDeadLetters\x12$.longshore.v1.ListDeadLettersRequest\x1a%.longshore.v1.ListDeadLettersResponse\x12\x64\n\x11ResendDeadLetters\x12&.longshore.v1.ResendDeadLettersRequest\x1a\'.longshore.v1.ResendDeadLettersResponse\x1a\x18\xd2\xb5\x18\x14\x65vents.amazonaws.comb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'longshore.v1.event_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_WATCHEVENTSREQUEST']._serialized_start=84
-  _globals['_WATCHEVENTSREQUEST']._serialized_end=332
-  _globals['_WATCHEVENTSRESPONSE']._serialized_start=334
-  _globals['_WATCHEVENTSRESPONSE']._serialized_end=388
-  _globals['_LISTDEADLETTERSREQUEST']._serialized_start=391
-  _globals['_LISTDEADLETTERSREQUEST']._serialized_end=569
-  _globals['_LISTDEADLETTERSRESPONSE']._serialized_start=571
-  _globals['_LISTDEADLETTERSRESPONSE']._serialized_end=664
-  _globals['_DEADLETTER']._serialized_start=667
-  _globals['_DEADLETTER']._serialized_end=897
-  _globals['_RESENDDEADLETTERSREQUEST']._serialized_start=899
-  _globals['_RESENDDEADLETTERSREQUEST']._serialized_end=945
-  _globals['_RESENDDEADLETTERSRESPONSE']._serialized_start=947
-  _globals['_RESENDDEADLETTERSRESPONSE']._serialized_end=994
-  _globals['_EVENTSERVICE']._serialized_start=997
-  _globals['_EVENTSERVICE']._serialized_end=1295
+  _globals['_EVENTSERVICE']._loaded_options = None
+  _globals['_EVENTSERVICE']._serialized_options = b'\322\265\030\024events.amazonaws.com'
+  _globals['_WATCHEVENTSREQUEST']._serialized_start=112
+  _globals['_WATCHEVENTSREQUEST']._serialized_end=360
+  _globals['_WATCHEVENTSRESPONSE']._serialized_start=362
+  _globals['_WATCHEVENTSRESPONSE']._serialized_end=416
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_start=419
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_end=597
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_start=599
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_end=692
+  _globals['_DEADLETTER']._serialized_start=695
+  _globals['_DEADLETTER']._serialized_end=925
+  _globals['_RESENDDEADLETTERSREQUEST']._serialized_start=927
+  _globals['_RESENDDEADLETTERSREQUEST']._serialized_end=973
+  _globals['_RESENDDEADLETTERSRESPONSE']._serialized_start=975
+  _globals['_RESENDDEADLETTERSRESPONSE']._serialized_end=1022
+  _globals['_EVENTSERVICE']._serialized_start=1025
+  _globals['_EVENTSERVICE']._serialized_end=1349
 # @@protoc_insertion_point(module_scope)

@@ -104,3 +104,23 @@ def test_history_is_a_week_at_least() -> None:
     assert Settings({"LONGSHORE_HISTORY_DAYS": "7"}).history() == timedelta(days=7)
     with pytest.raises(ConfigError, match="LONGSHORE_HISTORY_DAYS"):
         Settings({"LONGSHORE_HISTORY_DAYS": "6"}).history()
+
+
+def test_the_audit_log_is_set_with_its_bounds() -> None:
+    found = Settings({}).audit()
+    assert (found.kept.days, found.reads, found.gateways) == (90, False, ())
+    environ = {
+        "LONGSHORE_AUDIT_DAYS": "7",
+        "LONGSHORE_AUDIT_READS": "true",
+        "LONGSHORE_AUDIT_GATEWAYS": "10.0.0.7, 10.1.0.0/16,[fd00::1]",
+    }
+    found = Settings(environ).audit()
+    assert (found.kept.days, found.reads) == (7, True)
+    assert [str(network) for network in found.gateways] == [
+        "10.0.0.7/32",
+        "10.1.0.0/16",
+        "fd00::1/128",
+    ]
+    for name, value in (("DAYS", "0"), ("READS", "some"), ("GATEWAYS", "gateway.example")):
+        with pytest.raises(ConfigError, match=f"LONGSHORE_AUDIT_{name}"):
+            Settings({f"LONGSHORE_AUDIT_{name}": value}).audit()
