@@ -26,7 +26,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(120))
         if "stack" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("stack"))
-        elif {"user", "lasting_stack"} & set(getattr(item, "fixturenames", ())):
+        elif "lasting_stack" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("lasting_stack"))
+        elif "user" in getattr(item, "fixturenames", ()):
             # A stack for the module.
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
@@ -46,6 +48,19 @@ def stack() -> Iterator[Stack]:
         shared.up()
         yield shared
         shared.down()
+
+
+@pytest.fixture(scope="session")
+def lasting_stack() -> Iterator[Stack]:
+    """A longshore that each test leaves as it found it: ready, and watched by a supervisor.
+
+    On the process runtime.
+    """
+    with scratch_directory() as made:
+        stack = Stack(made / "stack", runtime="process")
+        stack.up()
+        yield stack
+        stack.down()
 
 
 @pytest.fixture

@@ -24,26 +24,25 @@ def _runs(pid: int) -> bool:
         return False
 
 
-def test_the_end_of_a_notice_is_the_end(own_stack: Stack, tmp_path: Path) -> None:
+def test_the_end_of_a_notice_is_the_end(lasting_stack: Stack, tmp_path: Path) -> None:
     """By force, long before SIGTERM's time is over; the job goes on elsewhere, nothing is left."""
-    own_stack.up()
-    aws = Aws(own_stack)
+    aws = Aws(lasting_stack)
     file = tmp_path / "pid"
     job_id = aws.run("deaf", DEAF.format(file=file), retryStrategy={"attempts": 2})
     eventually(file.exists, "the job runs")
-    [attempt] = own_stack.json("explain", job_id)["attempts"]
+    [attempt] = lasting_stack.json("explain", job_id)["attempts"]
     instance_id = attempt["instanceId"]
-    own_stack.call("instance", "interrupt", instance_id, "--notice", "2", check=True)
+    lasting_stack.call("instance", "interrupt", instance_id, "--notice", "2", check=True)
     job = aws.end(job_id)
     assert job["status"] == "SUCCEEDED"
     first, second = job["attempts"]
     assert first["statusReason"] == f"Host EC2 (instance {instance_id}) terminated."
     assert first["stoppedAt"] - first["startedAt"] < 25_000
-    assert own_stack.json("explain", job_id)["attempts"][1]["instanceId"] != instance_id
+    assert lasting_stack.json("explain", job_id)["attempts"][1]["instanceId"] != instance_id
     assert second["container"]["exitCode"] == 0
 
     def over() -> Any:
-        gone = own_stack.json("instance", "describe", instance_id)
+        gone = lasting_stack.json("instance", "describe", instance_id)
         return gone["status"] == "TERMINATED" and gone["statusReason"]
 
     assert eventually(over, "the instance is over on record").startswith("Spot interruption")

@@ -4,7 +4,7 @@ import json
 import uuid
 
 import pytest
-from acceptance.stand import Stack, eventually
+from acceptance.stand import RUNTIME, Stack, eventually
 
 IMAGE = "busybox:latest"
 
@@ -60,6 +60,9 @@ def test_what_services_and_agents_say_of_themselves(stack: Stack, hello: str) ->
     assert "agent.started" in [json.loads(line)["event"] for line in lines]
     assert stack.cli("logs", "--agent", agent, job_id).returncode == 2
     assert stack.cli("logs", "--engine", agent).returncode == 4
+    if RUNTIME == "docker":
+        (took,) = [one for one in stack.json("image", "list") if one["image"] == IMAGE]
+        assert took["starts"] >= 1
 
 
 def test_wait_then_describe_and_logs(stack: Stack, hello: str) -> None:

@@ -9,24 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
-import pytest
 from acceptance.aws import Gate
 from acceptance.stand import LONGSHORE, Stack, eventually
-from support.scratch import scratch_directory
 
 from longshore_cli.settings import is_watched
 
 CHILDREN = 4
-
-
-@pytest.fixture(scope="module")
-def lasting_stack() -> Iterator[Stack]:
-    """A longshore that each test leaves as it found it: ready, and watched by a supervisor."""
-    with scratch_directory() as made:
-        stack = Stack(made / "stack", runtime="process")
-        stack.up()
-        yield stack
-        stack.down()
 
 
 def submit_waiting(stack: Stack, gate: Gate) -> str:

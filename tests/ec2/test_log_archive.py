@@ -161,7 +161,8 @@ async def test_a_store_that_is_away_loses_nothing(stand: _Stand) -> None:
     stand.gate.is_away = True
     assert not await archiver.tick()
     assert late.exists()
-    task = asyncio.create_task(archiver.run(archiver.tick))
+    looked_through = asyncio.Queue[int]()
+    task = asyncio.create_task(archiver.run(looked_through.put))
     stand.gate.is_away = False
     async with asyncio.timeout(15):
         while late.exists():
@@ -317,7 +318,7 @@ async def test_a_new_machine_reads_and_lists_what_an_old_one_stored(
     (known,) = await logs.store.catalogue.by_name(_jobs(logs), "", None, 9, descending=False)
     async with open_archive(config, tmp_path / "new") as archive:
         new = _Logs(archive, tmp_path / "new")
-        task = asyncio.create_task(new.archiver.run(new.store.take_stock))
+        task = asyncio.create_task(new.archiver.run(new.store.archive_stocked))
         async with asyncio.timeout(15):
             while not new.store.catalogue.is_whole:
                 await asyncio.sleep(0.02)

@@ -282,15 +282,19 @@ async def test_one_bad_event_is_set_aside_alone(pool: Pool) -> None:
         async def send(self, _: Lane, __: TargetRecord, one: Delivery) -> None:
             number = json.loads(one.event)["detail"]["number"]
             if number == 2:
-                raise ValueError("bad")
+                raise RuntimeError("bad")
+            if number == 3:
+                raise ValueError("worse")
             got.append(number)
 
     lane = await targeted(pool, "sqs", "arn")
     await add(pool, lane, *(event(number) for number in range(4)))
     await once(Delivering(pool, {"sqs": Breaks()}))
-    assert sorted(got) == [0, 1, 3]
+    assert sorted(got) == [0, 1]
     [row] = await rows(pool)
-    assert row["error"] == "INTERNAL: ValueError: bad"
+    assert row["error"] == "INTERNAL: RuntimeError: bad"
+    [letter] = await letters(pool)
+    assert (letter.error_code, letter.error) == ("INVALID_EVENT", "ValueError: worse")
 
 
 async def test_what_was_for_a_target_that_is_gone_is_dropped(pool: Pool) -> None:

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 from support.ports import free_port_base
 from support.receiver import Receiver, receiving
 from support.targets import destination, rule
 
 from longshore.domain.arn import Arns
 from longshore.domain.errors import Unavailable
+from longshore.domain.events.envelope import Sketch, Writer
 from longshore.events.matching import Matching
 from longshore.events.sealing import Sealer
 from longshore.state.events import outbox
@@ -212,3 +214,43 @@ async def test_a_database_that_is_away_is_waited_for(
     await matching.tick()
     async with connection(pool) as conn:
         assert await conn.fetchval("SELECT count(*) FROM event_deliveries") == IN_ONE
+
+
+async def test_a_database_that_was_moved_to_another_cluster_begins_with_now(pool: Pool) -> None:
+    """Numbers of transactions are smaller there; what had those of before never comes again."""
+    await rule(pool, {"source": ["test"]})
+    await write(pool, 0)
+    async with transaction(pool) as conn:
+        await conn.execute("UPDATE event_cursor SET xid = 2^40")
+        await conn.execute("UPDATE outbox SET xid = xid + 20, at = now() - interval '1 day'")
+    matching = Matching(pool, Arns("123456789012", "us-east-1"))
+    assert await matching.tick() is not None
+    await write(pool, 1_000)
+    for _ in range(30):
+        async with transaction(pool) as conn:
+            await conn.execute("UPDATE event_rules_version SET version = version + 1")
+    assert await matching.tick() is not None
+    async with connection(pool) as conn:
+        rows = await conn.fetch("SELECT event FROM event_deliveries")
+    told = {json.loads(row["event"])["detail"]["number"] for row in rows}
+    assert told == set(range(1_000, 1_000 + IN_ONE))
+
+
+async def test_one_thing_that_cannot_be_told_holds_nothing_back(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rule(pool, {"source": ["test"]})
+    await write(pool, 0)
+    real = Writer.write
+
+    def broken(self: Writer, sketch: Sketch, described: object) -> object:
+        if sketch.happened.body["detail"]["number"] == 7:  # type: ignore[union-attr]
+            raise KeyError("bad")
+        return real(self, sketch, None)
+
+    monkeypatch.setattr(Writer, "write", broken)
+    with capture_logs() as logs:
+        assert await Matching(pool, Arns("123456789012", "us-east-1")).tick() is not None
+    assert [entry["event"] for entry in logs] == ["event.set_aside"]
+    async with connection(pool) as conn:
+        assert await conn.fetchval("SELECT count(*) FROM event_deliveries") == IN_ONE - 1

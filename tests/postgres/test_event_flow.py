@@ -275,3 +275,42 @@ async def test_the_example_keeps_items_of_what_it_is_told(
     assert (task["JobId"], task["CEName"], task["JobAttempt"]) == (job, "machines", "1")
     _, host = items["hosts"]
     assert (host["CEName"], host["InstanceId"]) == ("machines", "i-00000000000000000")
+
+
+async def test_a_replay_tells_once_more_what_an_archive_holds(stand: EventStand) -> None:
+    """To rules that let it: with its name, the same ids and times, and to those alone it names."""
+    bus = "arn:aws:events:us-east-1:123456789012:event-bus/default"
+    before = datetime.now(UTC) - timedelta(minutes=1)
+    archive = await stand(
+        "CreateArchive",
+        ArchiveName="a",
+        EventSourceArn=bus,
+        EventPattern='{"detail":{"number":[{"numeric":["<",4]}]}}',
+    )
+    async with receiving() as receiver:
+        await hook(stand, receiver.url, EventPattern='{"source":["test"]}')
+        [target] = (await stand("ListTargetsByRule", Rule="r"))["Targets"]
+        quiet = {"source": ["test"], "replay-name": [{"exists": False}]}
+        await stand("PutRule", Name="quiet", EventPattern=json.dumps(quiet))
+        await stand("PutTargets", Rule="quiet", Targets=[target])
+        await put(stand, *range(6))
+        await receiver.until(12)
+        after = datetime.now(UTC) + timedelta(minutes=1)
+        await stand(
+            "StartReplay",
+            ReplayName="again",
+            EventSourceArn=archive["ArchiveArn"],
+            EventStartTime=before.timestamp(),
+            EventEndTime=after.timestamp(),
+            Destination={"Arn": bus},
+        )
+        await receiver.until(16)
+        async with asyncio.timeout(DEADLINE):
+            while (await stand("DescribeReplay", ReplayName="again"))["State"] != "COMPLETED":
+                await asyncio.sleep(0.01)
+        calls = [(headers["ce-id"], json.loads(body)) for headers, body, _ in receiver.calls]
+    ids = {event["detail"]["number"]: ident for ident, event in calls[:12]}
+    assert len(calls) == 16
+    assert {event["replay-name"] for _, event in calls[12:]} == {"again"}
+    assert sorted(numbers([event for _, event in calls[12:]])) == [0, 1, 2, 3]
+    assert all(ids[event["detail"]["number"]] == ident for ident, event in calls[12:])

@@ -4,7 +4,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -13,9 +13,12 @@ from support.scheduling import Ended, Stand, scheduler_stand
 from support.targets import rule
 
 from longshore.domain.arn import Arns
+from longshore.domain.audit.record import found_by
 from longshore.domain.checks import Json
+from longshore.domain.events.hops import HOPS_TAG, hops_of
 from longshore.events.matching import Matching
 from longshore.scheduler.history import History
+from longshore.state.audit import audit_record
 from longshore.state.events import outbox
 from longshore.state.pool import Pool, open_pool, transaction
 
@@ -329,3 +332,37 @@ async def test_agents_join_and_leave_clusters_as_at_aws(database_url: str, pool:
     assert {"name": "CPU", "type": "INTEGER", "integerValue": 8192} in instance[
         "registeredResources"
     ]
+
+
+async def test_calls_on_record_are_told_of_those_that_write_alone(pool: Pool) -> None:
+    """Unless a rule asks for reads as well, which may not be on record."""
+    at = datetime.now(UTC)
+    called = [
+        found_by(
+            {
+                "eventID": str(uuid.uuid4()),
+                "userIdentity": {},
+                "eventSource": "batch.amazonaws.com",
+                "eventName": name,
+                "readOnly": is_read,
+                "requestParameters": {"tags": {HOPS_TAG: "3"}},
+            },
+            at,
+        )
+        for name, is_read in (("SubmitJob", False), ("DescribeJobs", True))
+    ]
+    await rule(pool, {"source": ["aws.batch"], "detail": {"eventSource": [{"exists": True}]}}, "w")
+    await rule(pool, {"detail": {"eventName": ["DescribeJobs"]}}, "r")
+    async with transaction(pool) as conn:
+        await conn.execute(
+            "UPDATE event_rules SET state = 'ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS' "
+            "WHERE name = 'r'"
+        )
+    await audit_record.write(pool, called, is_repeated=False)
+    matching = Matching(pool, ARNS)
+    await settle(matching)
+    await settle(matching)
+    events = await delivered(pool)
+    assert [event["detail"]["eventName"] for event in events] == ["SubmitJob", "DescribeJobs"]
+    assert {event["detail-type"] for event in events} == {"AWS API Call via CloudTrail"}
+    assert [hops_of(event) for event in events] == [3, 3]

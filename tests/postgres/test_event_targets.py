@@ -14,10 +14,17 @@ from support.scheduling import Ended, scheduler_stand
 from support.sts import serving_moto
 from support.submission import Stand, submission_stand
 
+from longshore.domain.arn import Arns
 from longshore.domain.checks import Json
 from longshore.domain.events.hops import HOPS_TAG
+from longshore.logs.cloudwatch.servicer import SERVICE, CloudWatchLogsServicer
+from longshore.logs.store import LogStore
+from longshore.rpc.channel import open_channel
+from longshore.rpc.server import GrpcServer
 from longshore.state.events import delivery, outbox
 from longshore.state.events.delivery import Lane, NewDelivery
+from longshore.v1 import cloudwatch_logs_service_pb2 as pb
+from longshore.v1 import cloudwatch_logs_service_pb2_grpc
 
 DEADLINE = 15.0
 QUEUE = "arn:aws:batch:us-east-1:123456789012:job-queue/q"
@@ -211,3 +218,39 @@ async def test_queues_and_topics_get_events_and_a_queue_what_was_given_up(
     assert told["RULE_ARN"] == "arn:aws:events:us-east-1:123456789012:rule/r"
     assert told["TARGET_ARN"] == missing
     assert told["RETRY_ATTEMPTS"] == "0"
+
+
+async def _is_done(stand: EventStand) -> bool:
+    """Whether all that was put in was matched and delivered."""
+    left = await stand.conn.fetchval(
+        "SELECT count(*) FROM outbox o, event_cursor c "
+        "WHERE (o.xid, o.event_id) > (c.xid, c.event_id)"
+    )
+    return not left and await _empty(stand)
+
+
+async def test_a_log_group_gets_a_line_for_each_event(database_url: str, tmp_path: Path) -> None:
+    """It is made when the first one comes."""
+    store = LogStore(tmp_path / "logs")
+    await store.catalogue.begin()
+    server = GrpcServer("127.0.0.1:0")
+    server.add(
+        cloudwatch_logs_service_pb2_grpc.add_CloudWatchLogsServiceServicer_to_server,
+        CloudWatchLogsServicer(store, Arns("123456789012", "us-east-1")),
+        SERVICE.full_name,
+    )
+    group = "/aws/events/jobs"
+    async with server:
+        logs = f"127.0.0.1:{server.port}"
+        async with event_stand(database_url, tmp_path / "key", logs=logs) as stand:
+            await target(stand, f"arn:aws:logs:us-east-1:123456789012:log-group:{group}")
+            for number in range(3):
+                await put(stand, number=number)
+            await until(lambda: _is_done(stand))
+        async with open_channel(logs) as channel:
+            stub = cloudwatch_logs_service_pb2_grpc.CloudWatchLogsServiceStub(channel)
+            found = await stub.FilterLogEvents(pb.FilterLogEventsRequest(log_group_name=group))
+    told = [json.loads(event.message)["detail"]["number"] for event in found.events]
+    assert sorted(told) == [0, 1, 2]
+    assert {event.log_stream_name[:10] for event in found.events} == {"default/r/"}
+    await store.catalogue.close()

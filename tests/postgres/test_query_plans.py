@@ -161,9 +161,13 @@ CASES: list[tuple[str, tuple[Any, ...], str]] = [
             *(each(None) for _ in range(7)),
             each(False),
             each(None),
+            each(None),
         ),
         "attempts_one_live",
     ),
+    ("job_trace.jobs", (SOME, each(-1)), "jobs_pkey"),
+    ("job_trace.attempts", (SOME, each(-1)), "attempts_pkey"),
+    ("job_trace.events", (SOME, each(-1)), "job_events_job"),
     ("attempt.stop", (SOME, each(-1), each(1), each("TERMINATED"), each("x")), "attempts_one_live"),
 ]
 

@@ -1,11 +1,15 @@
 """What the scheduler survives: lost streams and instances, its own death, no lease, no database."""
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
 
 import asyncpg
 import pytest
 from support.scheduling import Agent, Ended, Stand, scheduler_stand
 
+from longshore.domain.errors import Unavailable
 from longshore.state import lease
 from longshore.state.embedded import EmbeddedPostgres
 from longshore.state.listen import ENVIRONMENTS
@@ -286,3 +290,44 @@ async def test_all_resumes_when_the_database_comes_back(
         async with stand.reconnected(database_url):
             await stand.until(job, "SUCCEEDED")
             await stand.check()
+
+
+async def test_what_was_stored_and_never_told_is_told_once_it_is_known_again(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer to a commit was lost: an attempt is placed, another is to stop, and none knows."""
+    async with scheduler_stand(database_url) as stand:
+        await stand.environment()
+        await stand.queue()
+        agent = await stand.agent()
+        running = await stand.submit()
+        await agent.until(lambda: running in agent.assigned)
+        await agent.start(running)
+        await stand.until(running, "RUNNING")
+        leadership = stand.scheduler.lead.leadership
+        real = leadership.transaction
+
+        @contextlib.asynccontextmanager
+        async def unanswered() -> AsyncIterator[Any]:
+            untold = (
+                "SELECT count(*) FROM attempts WHERE status = 'STARTING' OR stop_kind IS NOT NULL"
+            )
+            async with real() as conn:
+                before = await conn.fetchval(untold)
+                yield conn
+                after = await conn.fetchval(untold)
+            if after > before:
+                raise Unavailable("The connection broke.")
+
+        monkeypatch.setattr(leadership, "transaction", unanswered)
+        await stand.request(running, "TERMINATE")
+        job = await stand.submit()
+        await agent.ended
+        await agent.connect([agent.assigned[running].key])
+        await agent.until(lambda: job in agent.assigned and bool(agent.stops))
+        assert [stop.key.job_id for stop in agent.stops] == [running]
+        for one in (running, job):
+            await agent.end(one, Ended(), started=True)
+        await stand.until(job, "SUCCEEDED")
+        await stand.until(running, "FAILED")
+        await stand.check()

@@ -7,6 +7,7 @@ import sys
 import uuid
 
 import aiohttp
+from google.protobuf.duration_pb2 import Duration
 from support.collector import attributes, collector
 from support.scheduling import Ended, scheduler_stand
 from support.submission import submission_stand
@@ -16,6 +17,7 @@ from longshore.domain.job.trace import span_id
 from longshore.gateway.config import GatewayConfig
 from longshore.gateway.server import serve
 from longshore.runtime.tracing import TracesConfig, tracing
+from longshore.v1 import agent_service_pb2 as pb
 
 CALLER = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 NO_TRACES = """
@@ -46,7 +48,9 @@ async def test_a_job_is_one_trace_from_its_caller_s_request_to_its_end(database_
                 agent = await other.agent(environment="ce")
                 await agent.until(lambda: job in agent.assigned)
                 told = agent.assigned[job]
-                await agent.end(job, Ended(), started=True)
+                pulled = pb.ImageStart(image="busybox", pull_duration=Duration(nanos=1_000_000))
+                await agent.start(job, images=[pulled])
+                await agent.end(job, Ended())
                 await other.until(job, "SUCCEEDED")
                 async with other.scheduler.lead.turn:
                     pass
@@ -65,7 +69,8 @@ async def test_a_job_is_one_trace_from_its_caller_s_request_to_its_end(database_
         assert attempt.parent_span_id == whole.span_id
         assert attributes(attempt)["container.image.name"] == "busybox"
         assert attributes(attempt)["process.exit.code"] == 0
-        for name, parent in (("start", attempt), ("run", attempt), ("waiting: CAPACITY", whole)):
+        below = {"pull": attempt, "create": attempt, "run": attempt, "waiting: CAPACITY": whole}
+        for name, parent in below.items():
             [span] = found.named(name)
             assert span.parent_span_id == parent.span_id, name
             assert span.start_time_unix_nano <= span.end_time_unix_nano, name
@@ -88,12 +93,12 @@ async def test_a_job_is_one_trace_from_its_caller_s_request_to_its_end(database_
             if span.parent_span_id == submit.span_id
         ]
         assert len(served) == 1, "the service's own span"
-        below = {
+        statements = {
             spans[span.parent_span_id].name: attributes(span)
             for _, span in found.spans
             if "db.system" in attributes(span)
         }
-        described = below["/longshore.v1.SubmissionService/DescribeJobs"]
+        described = statements["/longshore.v1.SubmissionService/DescribeJobs"]
         assert job not in str(described), "statements, without what they are about"
         names = {span.name for _, span in found.spans}
         assert not [name for name in names if "Connect" in name or "Health" in name], names

@@ -19,6 +19,7 @@ import grpc
 from google.protobuf import duration_pb2
 
 from longshore.agent.docker.engine import Engine, EngineError
+from longshore.agent.logs.naming import group_of
 from longshore.agent.secret.file import SecretsFile
 from longshore.v1 import agent_service_pb2 as pb
 from longshore.v1 import agent_service_pb2_grpc as pb_grpc
@@ -379,7 +380,9 @@ class Stand:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{self.logs_port}") as channel:
             stub = log_service_pb2_grpc.LogServiceStub(channel)
             message = log_service_pb2.TailLogsRequest(
-                log_stream_name=assignment.log_stream_name, **({"follow": True} | request)
+                log_group_name=group_of(assignment),
+                log_stream_name=assignment.log_stream_name,
+                **({"follow": True} | request),
             )
             async for response in stub.TailLogs(
                 message, timeout=PATIENCE_SECONDS, wait_for_ready=True

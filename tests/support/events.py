@@ -51,7 +51,11 @@ class EventStand:
 
 @contextlib.asynccontextmanager
 async def event_stand(
-    database_url: str, key_path: Path, *, submission: str = "127.0.0.1:1"
+    database_url: str,
+    key_path: Path,
+    *,
+    submission: str = "127.0.0.1:1",
+    logs: str = "127.0.0.1:1",
 ) -> AsyncIterator[EventStand]:
     """The service on a free port; its key is made where it is needed."""
     config = EventsConfig(
@@ -61,6 +65,7 @@ async def event_stand(
         database_connections=4,
         arns=ARNS,
         submission_address=submission,
+        logs_address=logs,
         allows_private=True,
         key_path=key_path,
     )

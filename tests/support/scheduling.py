@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -106,6 +106,11 @@ class Agent:
         self.stops.extend(registered.stops)
         self._reader = asyncio.create_task(self._read())
         return registered
+
+    @property
+    def ended(self) -> Awaitable[None]:
+        """Until the other side ends the stream."""
+        return asyncio.wait_for(asyncio.shield(self._reader), DEADLINE)
 
     async def _read(self) -> None:
         with contextlib.suppress(grpc.aio.AioRpcError, asyncio.CancelledError):

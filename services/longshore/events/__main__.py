@@ -37,6 +37,7 @@ from longshore.state.pool import Pool, open_pool
 from longshore.v1 import (
     cloud_trail_service_pb2,
     cloud_trail_service_pb2_grpc,
+    cloudwatch_logs_service_pb2_grpc,
     event_bridge_service_pb2,
     event_bridge_service_pb2_grpc,
     event_service_pb2,
@@ -58,6 +59,7 @@ async def serving(config: EventsConfig, pool: Pool) -> AsyncIterator[GrpcServer]
     """Serves while the context is open; on leaving, calls under way are finished first."""
     async with contextlib.AsyncExitStack() as stack:
         channel = await stack.enter_async_context(open_channel(config.submission_address))
+        logs = await stack.enter_async_context(open_channel(config.logs_address))
         watching = await stack.enter_async_context(
             flowing(
                 pool,
@@ -65,6 +67,7 @@ async def serving(config: EventsConfig, pool: Pool) -> AsyncIterator[GrpcServer]
                 config.arns,
                 Openings(Sealer(config.key_path)),
                 submission_service_pb2_grpc.SubmissionServiceStub(channel),
+                cloudwatch_logs_service_pb2_grpc.CloudWatchLogsServiceStub(logs),
                 allows_private=config.allows_private,
             )
         )

@@ -6,18 +6,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import structlog
+from prometheus_client import Counter
 
 from longshore.domain.arn import Arns
 from longshore.domain.checks import Json
+from longshore.domain.errors import Unavailable
 from longshore.domain.events.envelope import Sketch, Writer
 from longshore.domain.events.matching import MatchedRule, Step
 from longshore.domain.events.occurrence import JobMoved, Kind, Position, Told
 from longshore.domain.job.job import JobKey
 from longshore.domain.request.reading import DescribedJob
-from longshore.state.pool import Connection
+from longshore.state.pool import Connection, savepoint
 from longshore.state.views import job_reading
 
 log = structlog.get_logger()
+
+SET_ASIDE = Counter("longshore_events_set_aside_total", "Events that could not be made.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,12 @@ class Composed:
     @property
     def text(self) -> str:
         """The event as JSON."""
-        return json.dumps(self.event, separators=(",", ":"))
+        return text_of(self.event)
+
+
+def text_of(event: Json) -> str:
+    """An event as JSON."""
+    return json.dumps(event, separators=(",", ":"))
 
 
 async def compose(
@@ -54,20 +63,42 @@ async def compose(
             described = None if key is None else jobs.get(key)
             if key is not None and described is None:
                 log.warning("event.job_gone", job_id=str(key), position=str(step.after))
-            event = writer.write(sketch, described)
-            if event is None:
+            try:
+                event = writer.write(sketch, described)
+                rules = _matching(event, candidates)
+            except Exception:
+                # One that cannot be told of holds back no other.
+                log.exception("event.set_aside", job_id=str(key), position=str(step.after))
+                SET_ASIDE.inc()
                 continue
-            rules = tuple(rule for rule in candidates if rule.matcher.pattern.matches(event))
-            if rules:
+            if event is not None and rules:
                 found.append(Composed(step.after, event, rules))
     return found
 
 
+def _matching(event: Json | None, candidates: Sequence[MatchedRule]) -> tuple[MatchedRule, ...]:
+    """The rules that get an event."""
+    if event is None:
+        return ()
+    return tuple(rule for rule in candidates if rule.matcher.pattern.matches(event))
+
+
 async def _described(conn: Connection, keys: Iterable[JobKey]) -> dict[JobKey, DescribedJob]:
+    """Jobs as they are now; one that cannot be read is left out by itself."""
     wanted = list(dict.fromkeys(keys))
     if not wanted:
         return {}
-    return {one.job.key: one for one in await job_reading.describe_jobs(conn, wanted)}
+    try:
+        async with savepoint(conn):
+            return {one.job.key: one for one in await job_reading.describe_jobs(conn, wanted)}
+    except Unavailable:
+        raise
+    except Exception:
+        if len(wanted) == 1:
+            log.exception("event.job_unreadable", job_id=str(wanted[0]))
+            return {}
+    half = len(wanted) // 2
+    return await _described(conn, wanted[:half]) | await _described(conn, wanted[half:])
 
 
 def _job_of(sketch: Sketch) -> JobKey | None:

@@ -21,6 +21,8 @@ class EventsConfig:
     arns: Arns
     #: Where jobs are submitted that events ask for.
     submission_address: str
+    #: Where log groups are that get events.
+    logs_address: str
     #: Whether webhooks may be in loopback and private networks.
     allows_private: bool
     #: The file with the key of connections' secrets.
@@ -35,7 +37,8 @@ class EventsConfig:
         - LONGSHORE_EVENTS_ADDRESS, LONGSHORE_EVENTS_METRICS_ADDRESS;
         - LONGSHORE_DATABASE_URL; LONGSHORE_EVENTS_CONNECTIONS (8): most connections to it;
         - LONGSHORE_ACCOUNT (123456789012), LONGSHORE_REGION (us-east-1): what stands in ARNs;
-        - LONGSHORE_SUBMISSION_ADDRESS: where targets that are job queues submit;
+        - LONGSHORE_SUBMISSION_ADDRESS, LONGSHORE_LOGS_ADDRESS: where targets are that are job
+          queues and log groups;
         - LONGSHORE_EVENTS_PRIVATE_TARGETS (refuse): `allow` lets webhooks be at loopback and
           private addresses; those of a machine's metadata they never may;
         - LONGSHORE_EVENTS_KEY_FILE (events.key in LONGSHORE_DATA_DIR, ~/.longshore): has the key
@@ -50,6 +53,7 @@ class EventsConfig:
             database_connections=settings.integer("LONGSHORE_EVENTS_CONNECTIONS", 8, 2, 100),
             arns=Arns(*installation(settings)),
             submission_address=settings.address("submission"),
+            logs_address=settings.address("logs"),
             allows_private=settings.choice(
                 "LONGSHORE_EVENTS_PRIVATE_TARGETS", ("refuse", "allow"), "refuse"
             )

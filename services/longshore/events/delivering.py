@@ -26,8 +26,10 @@ from longshore.state.pool import Pool, connection, transaction
 log = structlog.get_logger()
 
 #: Targets that are looked at in one pass, and those delivered to at one time.
-LANES = 1_000
-AT_ONCE = 64
+LANES = 10_000
+AT_ONCE = 256
+#: For how long one goes on while others may wait.
+TURN_SECONDS = 5.0
 #: Deliveries taken at one time, of one target, and how many such parts go on at one time.
 BATCH = 64
 PARTS = 2
@@ -125,7 +127,8 @@ class Delivering:
         for lane in self._states.keys() - lanes.keys() - self._active.keys():
             del self._states[lane]
         next_in = retrying.OPEN_LAST_SECONDS
-        for lane, seconds in lanes.items():
+        # Of more than are delivered to at one time each has its turn.
+        for lane, seconds in random.sample(list(lanes.items()), len(lanes)):
             state = self._states.setdefault(lane, _State())
             wait = max(seconds, state.circuit.left(now))
             if wait > 0:
@@ -145,13 +148,13 @@ class Delivering:
 
     async def _deliver(self, lane: Lane, state: _State) -> None:
         """Delivers to a target for as long as something is due and it takes it."""
+        until = time.monotonic() + TURN_SECONDS
         try:
-            while await self._part(lane, state):
+            while await self._part(lane, state) and time.monotonic() < until:
                 pass
         except Unavailable as error:
             # What was taken and not settled comes again.
             log.warning("delivery.unsettled", rule=lane.rule, target=lane.target, error=str(error))
-            state.circuit.failed(time.monotonic())
         except Exception:
             log.exception("delivery.failed", rule=lane.rule, target=lane.target)
             state.circuit.failed(time.monotonic(), retrying.OPEN_LAST_SECONDS)
@@ -222,6 +225,9 @@ class Delivering:
             return failure
         except TimeoutError:
             return DeliveryFailed("TIMEOUT", f"There was no answer in {SEND_SECONDS:g} s.")
+        except ValueError as error:
+            # It would be so every time.
+            return DeliveryFailed("INVALID_EVENT", f"{type(error).__name__}: {error}", again=False)
         except Exception as error:
             # One bad event is set aside by itself; it counts as tried.
             log.exception("delivery.broke", rule=lane.rule, event_id=str(one.event_id))

@@ -7,7 +7,6 @@ import structlog
 
 from longshore.domain.arn import Arns
 from longshore.domain.checks import Json
-from longshore.domain.errors import InvalidRequest
 from longshore.domain.events.envelope import Writer, time_text
 from longshore.domain.events.schedule import firing, parse_schedule
 from longshore.state.events import delivery, outbox, schedule
@@ -48,7 +47,8 @@ class Firing:
     async def _fire(self, conn: Connection, writer: Writer, rule: DueRule, now: datetime) -> None:
         try:
             found = firing(parse_schedule(rule.schedule), rule.due_at, now)
-        except InvalidRequest:
+        except Exception:
+            # It is set aside alone; the others fire.
             log.exception("schedule.unreadable", bus=rule.bus, rule=rule.name)
             await schedule.fired(conn, rule, None)
             return

@@ -9,15 +9,17 @@ from longshore.domain.arn import Arns
 from longshore.events.delivering import Delivering
 from longshore.events.firing import Firing
 from longshore.events.matching import Matching, prune
+from longshore.events.replaying import Replays
 from longshore.events.senders.bus import Buses
 from longshore.events.senders.job_queue import JobQueues
+from longshore.events.senders.log_group import LogGroups
 from longshore.events.senders.queues import AwsClients, Queues, Topics
 from longshore.events.senders.webhook import Opener, Webhooks
 from longshore.events.watching import Watching
 from longshore.runtime.loop import Loop
 from longshore.state.listen import DELIVERIES, EVENT_RULES, EVENTS, Listener
 from longshore.state.pool import Pool
-from longshore.v1 import submission_service_pb2_grpc
+from longshore.v1 import cloudwatch_logs_service_pb2_grpc, submission_service_pb2_grpc
 
 #: Between looks when nothing tells of something to do.
 LOOK_SECONDS = 1.0
@@ -62,6 +64,7 @@ async def flowing(
     arns: Arns,
     opener: Opener,
     submission: submission_service_pb2_grpc.SubmissionServiceStub,
+    logs: cloudwatch_logs_service_pb2_grpc.CloudWatchLogsServiceStub,
     *,
     allows_private: bool,
 ) -> AsyncIterator[Watching]:
@@ -73,6 +76,7 @@ async def flowing(
         arns: of the installation.
         opener: reads secrets of connections.
         submission: takes the jobs of job queues.
+        logs: takes the lines of log groups.
         allows_private: whether webhooks may be in loopback and private networks.
     """
     watching = Watching(pool, arns)
@@ -85,6 +89,7 @@ async def flowing(
                 "api-destination": hooks,
                 "event-bus": Buses(pool),
                 "job-queue": JobQueues(submission, arns),
+                "log-group": LogGroups(logs, arns),
                 "sns": Topics(clients, arns),
                 "sqs": queues,
             },
@@ -92,6 +97,7 @@ async def flowing(
         )
         matching = _Timed("events.matching", Matching(pool, arns).tick)
         sending = _Timed("events.delivering", delivering.tick)
+        replays = _Timed("events.replaying", Replays(pool, arns).tick)
         clock = _Timed("events.firing", Firing(pool, arns).tick)
         delivering.wake = sending.loop.wake
         pruning = Loop("events.pruning", partial(prune, pool), PRUNE_SECONDS)
@@ -111,13 +117,13 @@ async def flowing(
         listens = group.create_task(listener.run())
         loops = [
             group.create_task(one.run())
-            for one in (matching.loop, sending.loop, clock.loop, pruning)
+            for one in (matching.loop, sending.loop, clock.loop, replays.loop, pruning)
         ]
         try:
             yield watching
         finally:
             listens.cancel()
-            for one in (matching, sending, clock, pruning):
+            for one in (matching, sending, clock, replays, pruning):
                 one.stop()
             await asyncio.gather(*loops)
             await delivering.drain()

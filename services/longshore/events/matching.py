@@ -13,6 +13,7 @@ from prometheus_client import Counter, Gauge
 from longshore.domain.arn import Arns
 from longshore.domain.errors import InvalidRequest
 from longshore.domain.events.matching import Candidates, MatchedRule, Matcher, steps
+from longshore.domain.events.rule import ENABLED_WITH_READS
 from longshore.events.composing import compose
 from longshore.state.events import delivery, outbox
 from longshore.state.events.delivery import Lane, NewDelivery
@@ -42,6 +43,8 @@ class Matching:
         self._pool = pool
         self._arns = arns
         self._version = 0
+        #: When the last thing happened that was matched here.
+        self._last_at: datetime | None = None
         self._rules = Candidates(())
 
     async def tick(self) -> float | None:
@@ -52,8 +55,11 @@ class Matching:
                 LAG.set(0)
                 return None
             at, namespace = locked
-            happened = await outbox.read(conn, at, ROWS)
+            happened = await outbox.read(conn, at, ROWS, self._last_at)
             if not happened:
+                if await outbox.begin_anew(conn):
+                    log.error("events.begun_anew", why="the database is in another cluster now")
+                    return 0.0
                 seconds, is_behind = await outbox.lag(conn, at)
                 LAG.set(seconds)
                 return HELD_UP_SECONDS if is_behind else None
@@ -71,12 +77,13 @@ class Matching:
                     for rule in one.rules
                     for target in rule.targets
                 ]
-                if len(made) >= DELIVERIES and place + 1 < len(composed):
+                is_last = place + 1 == len(composed) or composed[place + 1].after != one.after
+                if len(made) >= DELIVERIES and is_last and place + 1 < len(composed):
                     end = one.after
-                    if composed[place + 1].after != end:
-                        break
+                    break
             await delivery.add(conn, made)
             await outbox.move_cursor(conn, end)
+        self._last_at = happened[-1].at
         MATCHED.inc(len(made))
         # There may be more, or some that an older transaction held up.
         return 0.0
@@ -86,15 +93,23 @@ class Matching:
         version = await outbox.rules_version(conn)
         if version == self._version:
             return
-        rules = []
-        for wanting in await outbox.wanting(conn):
-            try:
-                matcher = Matcher.of(wanting.pattern)
-            except InvalidRequest:
-                log.exception("rule.unreadable", bus=wanting.bus, rule=wanting.name)
-                continue
-            rules.append(MatchedRule(wanting.bus, wanting.name, matcher, wanting.targets))
-        self._rules, self._version = Candidates(rules), version
+        self._rules, self._version = Candidates(await read_rules(conn)), version
+
+
+async def read_rules(conn: Connection) -> list[MatchedRule]:
+    """The rules that wait for events, ready to be matched."""
+    rules = []
+    for wanting in await outbox.wanting(conn):
+        try:
+            matcher = Matcher.of(wanting.pattern)
+        except InvalidRequest:
+            log.exception("rule.unreadable", bus=wanting.bus, rule=wanting.name)
+            continue
+        with_reads = wanting.state == ENABLED_WITH_READS
+        rules.append(
+            MatchedRule(wanting.bus, wanting.name, matcher, wanting.targets, with_reads=with_reads)
+        )
+    return rules
 
 
 #: For how long what was put in or happened to instances is kept, for archives and for who resumes.

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import Any
 
 import grpc
+import msgspec
 import structlog
 from aiohttp import web
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -377,8 +378,11 @@ def _refuse_constant(name: str) -> None:
 
 
 def _response(status: int, value: Any) -> web.Response:
-    # A message that repeats a caller's text may hold half a surrogate pair: no reason to fail.
-    body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
+    try:
+        body = msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        # A message that repeats a caller's text may hold half a surrogate pair: no reason to fail.
+        body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
     return web.Response(status=status, body=body, content_type=_JSON)
 
 

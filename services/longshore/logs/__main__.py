@@ -73,7 +73,7 @@ async def _serve(config: LogsConfig, archiver: Archiver | None, stop: asyncio.Ev
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(loop.run()) for loop in (history, catalogue)]
                 if archiver is not None:
-                    tasks.append(group.create_task(archiver.run(store.take_stock)))
+                    tasks.append(group.create_task(archiver.run(store.archive_stocked)))
                 if not store.catalogue.is_whole:
                     tasks.append(group.create_task(store.take_stock()))
                 await stop.wait()
@@ -81,7 +81,7 @@ async def _serve(config: LogsConfig, archiver: Archiver | None, stop: asyncio.Ev
                     task.cancel()
             service.stop()
             cloudwatch.stop()
-        await store.catalogue.close()
+        await store.close()
 
 
 if __name__ == "__main__":

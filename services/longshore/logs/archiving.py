@@ -64,7 +64,8 @@ class Archiver:
         #: Uploads under way: set when they are over.
         self._going: dict[Path, asyncio.Event] = {}
         self._arrived = asyncio.Event()
-        self._is_stocked = False
+        #: Whether disk and store were looked through.
+        self.is_stocked = False
         self._restored = 0
         #: Whether the store took anything in the last pass.
         self._gets_on = False
@@ -74,19 +75,25 @@ class Archiver:
         self._waiting[path] = None
         self._arrived.set()
 
-    async def run(self, restored: Callable[[], Awaitable[object]]) -> None:
+    async def run(self, stocked: Callable[[int], Awaitable[object]]) -> None:
         """Works until cancelled.
 
         Args:
-            restored: called once logs were found in the store that were not known here.
+            stocked: called beside all else once the store was looked through, with the number of
+                logs there that were not known here.
         """
         backoff = Backoff(PAUSE_FIRST_SECONDS, PAUSE_LAST_SECONDS)
+        while not self.is_stocked:
+            if not await self._take_stock():
+                await asyncio.sleep(backoff.delay())
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._upload_all())
+            await stocked(self._restored)
+
+    async def _upload_all(self) -> None:
+        backoff = Backoff(PAUSE_FIRST_SECONDS, PAUSE_LAST_SECONDS)
         while True:
-            done = await self.tick()
-            if self._restored:
-                self._restored = 0
-                await restored()
-            if done:
+            if await self.tick():
                 backoff.reset()
                 await self._arrived.wait()
             elif self._gets_on:
@@ -100,7 +107,7 @@ class Archiver:
     async def tick(self) -> bool:
         """One pass; returns whether all is done."""
         self._gets_on = False
-        if not self._is_stocked and not await self._take_stock():
+        if not self.is_stocked and not await self._take_stock():
             return False
         self._arrived.clear()
         WAITING.set(len(self._waiting))
@@ -134,7 +141,7 @@ class Archiver:
             self._waiting.setdefault(path)
         for path, size in stock.copies:
             self._add_copy(path, size)
-        self._is_stocked = True
+        self.is_stocked = True
         log.info("archive.stocked", restored=self._restored, waiting=len(self._waiting))
         await self._let_go()
         return True

@@ -30,6 +30,8 @@ R = TypeVar("R")
 
 #: What has no time yet.
 NEVER = -1
+#: Streams that are sorted rather than looked for in the order of their creation.
+FEW = 5_000
 _BEYOND = "\U0010ffff"
 _TABLES = """
 CREATE TABLE IF NOT EXISTS about (what TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -50,9 +52,9 @@ CREATE TABLE IF NOT EXISTS log_stream (
     last_event INTEGER NOT NULL DEFAULT -1,
     stored_at INTEGER NOT NULL DEFAULT -1,
     bytes INTEGER NOT NULL DEFAULT 0,
-    complete INTEGER NOT NULL DEFAULT 0,
-    UNIQUE (group_id, name)
+    complete INTEGER NOT NULL DEFAULT 0
 );
+CREATE UNIQUE INDEX IF NOT EXISTS log_stream_by_name ON log_stream (group_id, name);
 CREATE INDEX IF NOT EXISTS log_stream_by_id ON log_stream (group_id, id);
 CREATE INDEX IF NOT EXISTS log_stream_by_last_event ON log_stream (group_id, last_event, name);
 """
@@ -104,6 +106,7 @@ class Catalogue:
     def __init__(self, path: Path) -> None:
         """Opens the file, or makes it; one that cannot be read is set aside."""
         self._lock = threading.Lock()
+        self._reading = threading.Lock()
         self._noted: dict[tuple[int, str], _Noted] = {}
         try:
             self._database = _opened(path)
@@ -111,6 +114,8 @@ class Catalogue:
             log.warning("catalogue.unreadable", error=str(error), path=str(path))
             path.replace(path.with_suffix(".broken"))
             self._database = _opened(path)
+        # Of its own, so that nobody who looks holds up those who write.
+        self._reader = sqlite3.connect(path, timeout=10, check_same_thread=False)
         #: Whether the last end was in order, so that what is on record is what there is.
         self.is_whole = self._about("whole") == "yes"
         self._groups = {group.name: group for group in self._read_groups()}
@@ -126,6 +131,7 @@ class Catalogue:
         """Writes what was noted and lets the file go, in order."""
         await self.flush()
         await self._run(self._set_about, "whole", "yes" if self.is_whole else "no")
+        self._reader.close()
         self._database.close()
 
     # Groups
@@ -166,11 +172,10 @@ class Catalogue:
         *,
         complete: bool = False,
     ) -> None:
-        """Notes what was stored of a stream: times of the first and last event of it, if any."""
+        """Notes what is stored of a stream: times of its first and last event, if any; bytes."""
         noted = self._noted.setdefault((group.id, stream), _Noted())
         if events is not None:
-            noted.first_event = events[0] if noted.first_event == NEVER else noted.first_event
-            noted.last_event = max(noted.last_event, events[1])
+            noted.first_event, noted.last_event = events
         noted.stored_at = _now()
         noted.bytes = size
         noted.complete |= complete
@@ -211,7 +216,8 @@ class Catalogue:
         if after is not None:
             where = f"(last_event, name) {'<' if descending else '>'} (?, ?)"
         order = "last_event DESC, name DESC" if descending else "last_event, name"
-        return await self._select(where, (group.id, *values), order, limit)
+        index = "log_stream_by_last_event"
+        return await self._select(where, (group.id, *values), order, limit, index)
 
     async def between(
         self,
@@ -238,15 +244,26 @@ class Catalogue:
             limit: most streams.
         """
         low, high = (last, after - 1) if newest_first else (after + 1, last)
-        where = "id BETWEEN ? AND ? AND last_event >= ? AND first_event <= ? AND first_event >= 0"
-        values: tuple[int | str, ...] = (low, high, since, until)
-        if prefix:
-            where, values = (
-                f"{where} AND name >= ? AND name < ?",
-                (*values, prefix, prefix + _BEYOND),
-            )
-        order = "id DESC" if newest_first else "id"
-        return await self._select(where, (group.id, *values), order, limit)
+        named: tuple[str, Sequence[int | str]] = (
+            "name >= ? AND name < ?",
+            (prefix, prefix + _BEYOND),
+        )
+        recent: tuple[str, Sequence[int | str]] = "last_event >= ?", (since,)
+        await self.flush()
+        if bool(prefix) and await self._look(self._are_few, group.id, "log_stream_by_name", named):
+            index = "log_stream_by_name"
+        elif await self._look(self._are_few, group.id, "log_stream_by_last_event", recent):
+            index = "log_stream_by_last_event"
+        else:
+            index = "log_stream_by_id"
+        where = "id BETWEEN ? AND ? AND first_event BETWEEN 0 AND ?"
+        return await self._select(
+            f"{where} AND {named[0]} AND {recent[0]}",
+            (group.id, low, high, until, *named[1], *recent[1]),
+            "id DESC" if newest_first else "id",
+            limit,
+            index,
+        )
 
     async def named(self, group: Group, names: Sequence[str]) -> list[Stream]:
         """The streams of these names that there are."""
@@ -263,7 +280,7 @@ class Catalogue:
     async def sizes(self, groups: Iterable[Group]) -> dict[int, int]:
         """Bytes of the streams of groups, by the groups' ids."""
         await self.flush()
-        return await self._run(self._sizes, [group.id for group in groups])
+        return await self._look(self._sizes, [group.id for group in groups])
 
     # On a thread
 
@@ -274,20 +291,42 @@ class Catalogue:
 
         return await asyncio.to_thread(locked)
 
+    async def _look(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        def locked() -> R:
+            with self._reading:
+                return call(*args, **kwargs)
+
+        return await asyncio.to_thread(locked)
+
     async def _select(
-        self, where: str, values: Sequence[int | str], order: str, limit: int
+        self,
+        where: str,
+        values: Sequence[int | str],
+        order: str,
+        limit: int,
+        index: str = "log_stream_by_name",
     ) -> list[Stream]:
         await self.flush()
-        return await self._run(self._read_streams, where, values, order, limit)
+        return await self._look(self._read_streams, where, values, order, limit, index)
+
+    def _are_few(self, group_id: int, index: str, part: tuple[str, Sequence[int | str]]) -> bool:
+        """Whether so few streams of a group are in a part of an index that they can be sorted."""
+        where, values = part
+        query = (
+            f"SELECT count(*) FROM (SELECT 1 FROM log_stream INDEXED BY {index} "  # noqa: S608 - of constants of this file alone
+            f"WHERE group_id = ? AND {where} LIMIT ?)"
+        )
+        row = self._reader.execute(query, (group_id, *values, FEW)).fetchone()
+        return int(row[0]) < FEW
 
     def _read_streams(
-        self, where: str, values: Sequence[int | str], order: str, limit: int
+        self, where: str, values: Sequence[int | str], order: str, limit: int, index: str
     ) -> list[Stream]:
         query = (
-            f"SELECT {_STREAM} FROM log_stream "  # noqa: S608 - of constants of this file alone
+            f"SELECT {_STREAM} FROM log_stream INDEXED BY {index} "  # noqa: S608 - as above
             f"WHERE group_id = ? AND {where} ORDER BY {order} LIMIT ?"
         )
-        rows = self._database.execute(query, (*values, limit))
+        rows = self._reader.execute(query, (*values, limit))
         return [Stream._make((*row[:2], bool(row[2]), *row[3:8], bool(row[8]))) for row in rows]
 
     def _read_groups(self) -> list[Group]:
@@ -335,8 +374,7 @@ class Catalogue:
     def _write(self, noted: Mapping[tuple[int, str], _Noted]) -> None:
         self._database.executemany(
             "UPDATE log_stream SET "
-            "first_event = CASE first_event WHEN -1 THEN ? ELSE first_event END, "
-            "last_event = max(last_event, ?), stored_at = ?, bytes = ?, complete = complete OR ? "
+            "first_event = ?, last_event = ?, stored_at = ?, bytes = ?, complete = complete OR ? "
             "WHERE group_id = ? AND name = ?",
             [
                 (n.first_event, n.last_event, n.stored_at, n.bytes, n.complete, *at)
@@ -352,7 +390,7 @@ class Catalogue:
 
     def _sizes(self, ids: Sequence[int]) -> dict[int, int]:
         query = "SELECT coalesce(sum(bytes), 0) FROM log_stream WHERE group_id = ?"
-        return {each: self._database.execute(query, (each,)).fetchone()[0] for each in ids}
+        return {each: self._reader.execute(query, (each,)).fetchone()[0] for each in ids}
 
     def _about(self, what: str) -> str | None:
         row = self._database.execute("SELECT value FROM about WHERE what = ?", (what,)).fetchone()

@@ -42,6 +42,8 @@ class Marks:
         self._path = log.with_suffix(_SUFFIX)
         self._count = 0
         self._last: Mark | None = None
+        #: Time of the first event, once somebody has asked.
+        self._began: int | None = None
         #: How far the log was looked at, and what was before that.
         self._seen, self._state = 0, State()
 
@@ -67,8 +69,8 @@ class Marks:
             self._count, self._last = 0, None
         self._resume()
 
-    def take(self, read: Read, size: int, now: int) -> tuple[int, int] | None:
-        """Looks at what was stored; returns the times of the first and the last event of it.
+    def take(self, read: Read, size: int, now: int) -> None:
+        """Looks at what was stored.
 
         Args:
             read: reads the log.
@@ -80,11 +82,9 @@ class Marks:
         """
         scan = Scan(read, self._seen, self._state, size, complete=False)
         fresh: list[Mark] = []
-        times: tuple[int, int] | None = None
         while True:
             position, state = scan.position, scan.state
-            events = scan.block(EVERY_BYTES)
-            if events is None:
+            if scan.block(EVERY_BYTES) is None:
                 break
             last = fresh[-1] if fresh else self._last
             if (
@@ -93,25 +93,39 @@ class Marks:
                 or now - last.stored_at >= EVERY_MILLISECONDS
             ):
                 fresh.append(Mark(position, max(now, last.stored_at if last else 0), state))
-            if events:
-                times = (times or (events[0].timestamp, 0))[0], events[-1].timestamp
         try:
             self._write(fresh)
         except OSError:
             self._resume()
             raise
         self._seen, self._state = scan.position, scan.state
-        return times
+
+    def times(self, read: Read, size: int, *, complete: bool) -> tuple[int, int] | None:
+        """Times of a log's first and last event; None if it has none.
+
+        Args:
+            read: reads the log.
+            size: bytes of it, which were looked at.
+            complete: whether nothing follows.
+        """
+        latest = self._state.latest
+        if complete:
+            rest = Scan(read, self._seen, self._state, size, complete=True)
+            while rest.block() is not None:
+                latest = rest.state.latest
+        if latest < 0:
+            return None
+        if self._began is None:
+            start = Scan(read, 0, State(), size, complete=complete)
+            while (events := start.block(EVERY_BYTES)) == []:
+                pass
+            self._began = events[0].timestamp if events else latest
+        return self._began, latest
 
     @property
     def seen(self) -> int:
         """How far the log was looked at: where the first line begins that is not whole."""
         return self._seen
-
-    @property
-    def latest(self) -> int:
-        """Time of the last event that was looked at; -1 if there was none."""
-        return self._state.latest
 
     @property
     def count(self) -> int:

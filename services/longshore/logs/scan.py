@@ -88,7 +88,7 @@ class Scan:
             return self._rest()
         data = self._read(self.position, min(self.position + most, self._end))
         whole = data.rfind(b"\n") + 1
-        if not whole and len(data) < BLOCK_BYTES and self.position + len(data) < self._end:
+        if not whole and most < BLOCK_BYTES and self.position + len(data) < self._end:
             return self.block(BLOCK_BYTES)  # one line alone is longer than was asked for
         if not whole and len(data) >= BLOCK_BYTES:
             whole = len(data)
@@ -101,11 +101,28 @@ class Scan:
         if not lines[-1]:
             lines.pop()
         last = begin + len(data)
+        opened = self._open
         for line in lines:
-            end = min(begin + len(line) + 1, last)
-            event = self._line(line, begin, end)
-            if event is not None:
-                events.append(event)
+            end = begin + len(line) + 1
+            match line.split(b" ", 3):
+                case [stamp, source, b"F", text] if (
+                    # Most lines: whole, of the same second as the one before.
+                    text
+                    and opened.get(source) == NONE
+                    and stamp[:19] == self._second
+                    and self._second_ms >= 0
+                    and len(stamp) >= 23
+                    and stamp[20:23].isdigit()
+                    and end <= last
+                ):
+                    time = self._second_ms + int(stamp[20:23])
+                    self._latest = max(self._latest, time)
+                    events.append(Event(begin, end, self._latest, text))
+                case _:
+                    end = min(end, last)
+                    event = self._line(line, begin, end)
+                    if event is not None:
+                        events.append(event)
             begin = end
         self.position += len(data)
         return events

@@ -13,11 +13,15 @@ Which logs there are is on record in `catalogue.db`.
 import asyncio
 import hashlib
 import os
+import sqlite3
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 from urllib.parse import quote, unquote
 
 import structlog
@@ -32,10 +36,15 @@ from longshore.logs.paging import View
 
 log = structlog.get_logger()
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 #: Longest name of a log, in characters.
 NAME_LENGTH = 1024
 #: Longest quoted name that becomes a file name as it is; the suffixes fit in what is left of 255.
 _QUOTED_LENGTH = 240
+#: Threads for those who look through logs.
+READERS = 4
 #: Logs whose length is remembered; of others it is looked up again.
 REMEMBERED = 4096
 _LOG, _COMPLETE, _NAME, _MARKS = ".log", ".complete", ".name", ".marks"
@@ -71,6 +80,8 @@ class Log:
         self.complete = self.complete_path.exists()
         self.marks = Marks(path)
         self.readers = 0
+        #: Of the first and the last event; None while there is none.
+        self.times: tuple[int, int] | None = None
         self._changing = asyncio.Lock()
         self._changed = asyncio.Event()
         try:
@@ -85,6 +96,7 @@ class Log:
                 self.marks.open(self.read, self.size, stat.st_mtime_ns // 1_000_000)
             except OSError as error:
                 log.warning("marks.not_written", error=str(error), stream=name)
+            self.times = self.marks.times(self.read, self.size, complete=self.complete)
 
     @property
     def known(self) -> bool:
@@ -138,7 +150,7 @@ class Log:
         enter: Callable[[], Awaitable[object]],
         *,
         complete: bool = False,
-    ) -> tuple[int, tuple[int, int] | None]:
+    ) -> int:
         """Stores what is new of a chunk; if it is the last one, durably, and marks that.
 
         Args:
@@ -148,8 +160,7 @@ class Log:
             complete: whether it is the last one.
 
         Returns:
-            Where the first line begins that was not whole before, and the times of the first and
-            last event that are, if any.
+            Where the first line begins that was not whole before.
 
         Raises:
             OutOfRange: the chunk begins after the end.
@@ -160,14 +171,18 @@ class Log:
             begin = self.marks.seen
             durable = offset is None
             start = self.stored if offset is None else offset
-            events = await self._store(start, data, durable=durable)
+            await self._store(start, data, durable=durable)
             if complete and not self.complete:
-                await asyncio.to_thread(_make_durable, self.path, self.complete_path)
+                await asyncio.to_thread(self._finish)
                 self.complete = True
                 self._wake()
-            return begin, events
+            return begin
 
-    async def _store(self, offset: int, data: bytes, *, durable: bool) -> tuple[int, int] | None:
+    def _finish(self) -> None:
+        _make_durable(self.path, self.complete_path)
+        self.times = self.marks.times(self.read, self.stored, complete=True)
+
+    async def _store(self, offset: int, data: bytes, *, durable: bool) -> None:
         if offset > self.stored:
             raise OutOfRange(
                 f"The chunk begins at {offset}, but only {self.stored} bytes are stored.",
@@ -175,23 +190,23 @@ class Log:
             )
         fresh = data[self.stored - offset :]
         if self.complete or (self.known and not fresh):
-            return None
+            return
         # A call that is broken off meanwhile leaves the bytes, and the next one writes them again.
-        events = await asyncio.to_thread(self._write, fresh, self.stored, durable=durable)
+        await asyncio.to_thread(self._write, fresh, self.stored, durable=durable)
         self.size = self.stored + len(fresh)
         self._wake()
-        return events
 
-    def _write(self, data: bytes, offset: int, *, durable: bool) -> tuple[int, int] | None:
+    def _write(self, data: bytes, offset: int, *, durable: bool) -> None:
         _write(self.path, data, offset, durable=durable)
         if not offset and len(self._whole_name) > _QUOTED_LENGTH:
             self.path.with_suffix(_NAME).write_text(self._whole_name)
+        size = offset + len(data)
         try:
-            return self.marks.take(self.read, offset + len(data), time.time_ns() // 1_000_000)
+            self.marks.take(self.read, size, time.time_ns() // 1_000_000)
         except OSError as error:
             # They are made the next time: the log itself is stored.
             log.warning("marks.not_written", error=str(error), stream=self.name)
-            return None
+        self.times = self.marks.times(self.read, size, complete=False)
 
     def _wake(self) -> None:
         self._changed.set()
@@ -208,7 +223,7 @@ class Log:
                 raise Unavailable("The store of complete logs does not let go of it; try again.")
             await asyncio.to_thread(delete_files, [self.path])
             self.size, self.complete = -1, False
-            self.marks = Marks(self.path)
+            self.marks, self.times = Marks(self.path), None
 
 
 class LogStore:
@@ -228,6 +243,18 @@ class LogStore:
         self._logs: OrderedDict[tuple[str, str], Log] = OrderedDict()
         self._looking: dict[tuple[str, str], asyncio.Future[Log]] = {}
         self._watchers: set[Watcher] = set()
+        #: Of their own, so that nobody who reads holds up those who write.
+        self._reading = ThreadPoolExecutor(READERS, "read")
+
+    async def close(self) -> None:
+        """Ends in order."""
+        self._reading.shutdown(wait=False, cancel_futures=True)
+        await self.catalogue.close()
+
+    async def on_thread(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Runs what looks through logs."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._reading, partial(call, *args, **kwargs))
 
     async def log(self, name: str, group: str = JOBS) -> Log:
         """The log of a name, whether or not anything is known of it.
@@ -259,16 +286,23 @@ class LogStore:
 
         Raises:
             OutOfRange: the chunk begins after the end.
+            Unavailable: the disk is full, or fails otherwise.
         """
+        try:
+            await self._append(log, offset, data, complete=complete)
+        except (OSError, sqlite3.Error) as error:
+            raise Unavailable(f"{log.name} cannot be stored: {error}.") from error
+
+    async def _append(self, log: Log, offset: int | None, data: bytes, *, complete: bool) -> None:
         group = await self._group(log.group)
 
         async def enter() -> None:
             await self.catalogue.add(group, log.name, is_put=offset is None)
 
         before = log.stored, log.complete
-        begin, events = await log.append(offset, data, enter, complete=complete)
+        begin = await log.append(offset, data, enter, complete=complete)
         if (log.stored, log.complete) != before:
-            self.catalogue.note(group, log.name, events, log.stored, complete=log.complete)
+            self.catalogue.note(group, log.name, log.times, log.stored, complete=log.complete)
             for watcher in list(self._watchers):
                 watcher(log, begin)
         if log.complete and not before[1] and self._archiver is not None:
@@ -307,15 +341,26 @@ class LogStore:
             for group, name in await asyncio.to_thread(_names, folder):
                 try:
                     count += await self._take_stock(group, name)
-                except LongshoreError as error:
+                except Unavailable as error:
                     log.warning("catalogue.not_read", stream=name, error=str(error))
                     missed += 1
+                except (LongshoreError, OSError, sqlite3.Error) as error:
+                    # It is none of ours, or cannot be read: all others are put on record.
+                    log.warning("catalogue.not_found", stream=name, error=str(error))
         # What an archive that is away did not let be read is looked at after the next start.
-        self.catalogue.is_whole = not missed
+        is_known = self._archiver is None or self._archiver.is_stocked
+        self.catalogue.is_whole = is_known and not missed
         if count:
             log.info("catalogue.found", count=count)
 
+    async def archive_stocked(self, found: int) -> None:
+        """Puts on record what the archive has, if there is any that was not known."""
+        self.catalogue.is_whole = self.catalogue.is_whole and not found
+        if not self.catalogue.is_whole:
+            await self.take_stock()
+
     async def _take_stock(self, group_name: str, name: str) -> bool:
+        self._place(group_name, name)
         group = await self._group(group_name)
         known = await self.catalogue.stream(group, name)
         if known is not None and known.complete:
@@ -323,10 +368,9 @@ class LogStore:
         found = await self.log(name, group_name)
         if not found.known:
             return False
-        events = await asyncio.to_thread(_times, found)
         is_put = group_name != AGENTS and not is_attempts(name)
         await self.catalogue.add(group, name, is_put=is_put)
-        self.catalogue.note(group, name, events, found.stored, complete=found.complete)
+        self.catalogue.note(group, name, found.times, found.stored, complete=found.complete)
         return known is None
 
     @property
@@ -438,34 +482,19 @@ def _names(folder: Path) -> list[tuple[str, str]]:
     return [named for named in map(name_of, logs) if named is not None]
 
 
-def _times(log: Log) -> tuple[int, int] | None:
-    """Times of a log's first and last event."""
-    first = next(_events_from(log, 0), None)
-    if first is None:
-        return None
-    latest = max(log.marks.latest, first)
-    # Of one that was only taken up, what is behind the last mark was not looked at.
-    for at in _events_from(log, log.marks.at(log.marks.count - 1).position):
-        latest = max(latest, at)
-    return first, latest
-
-
-def _events_from(log: Log, position: int) -> Iterator[int]:
-    """Times of events from a position on."""
-    blocks = log.view.forward(position)
-    while (block := blocks.block()) is not None:
-        for stored in block:
-            yield stored.event.timestamp
-
-
 def _write(path: Path, data: bytes, offset: int, *, durable: bool) -> None:
     path.parent.mkdir(exist_ok=True)
     file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o640)
     try:
-        view = memoryview(data)
-        while view:
-            written = os.pwrite(file, view, offset)
-            view, offset = view[written:], offset + written
+        view, at = memoryview(data), offset
+        try:
+            while view:
+                written = os.pwrite(file, view, at)
+                view, at = view[written:], at + written
+        except OSError:
+            # Of what did not fit nothing stays that another start would take for stored.
+            os.ftruncate(file, offset)
+            raise
         if durable:
             os.fsync(file)
     finally:

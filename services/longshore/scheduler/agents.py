@@ -62,6 +62,8 @@ class Agents:
         self._healths: dict[str, Health] = {}
         #: Instances that drain, whose agents are told once they know of all that is placed there.
         self._to_drain: set[str] = set()
+        #: Instances whose agents may not know of something that is on record.
+        self._in_doubt: set[str] = set()
         self._seen_stored = time.monotonic()
 
     def clear(self) -> None:
@@ -69,6 +71,7 @@ class Agents:
         self._notices.clear()
         self._healths.clear()
         self._to_drain.clear()
+        self._in_doubt.clear()
         for session in self.sessions.values():
             session.close()
         self.sessions.clear()
@@ -139,6 +142,7 @@ class Agents:
         if old is not None:
             old.close()
         self.sessions[registration.instance_id] = session
+        self._in_doubt.discard(registration.instance_id)
         if draining and holds_back:
             self._to_drain.add(registration.instance_id)
         log.info(
@@ -305,7 +309,19 @@ class Agents:
             if instance_id in self.sessions:
                 self.sessions[instance_id].stop(convert.stops(theirs))
 
+    def doubt(self, memory: Memory) -> None:
+        """The mirror is a new one: of what was stored last some agents may never have been told.
+
+        Where the answer to a commit is lost, so is what was to be sent after it.
+        """
+        self._in_doubt |= memory.maybe_untold() & self.sessions.keys()
+
+    def settle_doubts(self) -> None:
+        """Lets agents register anew that may not know of all: they are told then."""
+        self.register_anew(self._in_doubt)
+        self._in_doubt.clear()
+
     def register_anew(self, instance_ids: set[str]) -> None:
-        """Lets agents register anew that run what is over on record: it is stopped then."""
+        """Lets agents register anew, as those that run what is over on record: it is stopped."""
         for instance_id in instance_ids & self.sessions.keys():
             self.sessions.pop(instance_id).close()

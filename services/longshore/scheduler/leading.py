@@ -42,6 +42,8 @@ class Lead:
         self.consumables_changed = False
         #: Told that the lease is no longer held.
         self.on_lost: Callable[[], None] = lambda: None
+        #: Told that the mirror was loaded: what was stored last may never have been told.
+        self.on_loaded: Callable[[Memory], None] = lambda _: None
         self._cool_down = cool_down
         self._aside = Aside()
 
@@ -89,6 +91,7 @@ class Lead:
                     self.memory = await Memory.load(conn, time.monotonic())
                     self.memory.aside = self._aside
                     self.capacity_changed = True
+                    self.on_loaded(self.memory)
                     log.info(
                         "memory.loaded",
                         instances=len(self.memory.instances),

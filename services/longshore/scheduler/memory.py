@@ -282,6 +282,18 @@ class Memory(Attempts):
         found = {ref: self.live[ref] for ref in refs if ref in self.live}
         return [live for live in found.values() if live.instance_id == instance_id]
 
+    def maybe_untold(self) -> set[str]:
+        """The instances whose agents may not know of something that is on record."""
+        return {
+            instance.instance_id
+            for instance in self.instances.values()
+            if instance.draining
+            or any(
+                live.stop is not None or not (live.running or live.held_back)
+                for live in instance.attempts.values()
+            )
+        }
+
     def holds_back(self, instance_id: str) -> bool:
         """Whether a node is placed on an instance of which its agent does not know yet."""
         instance = self.instances.get(instance_id)

@@ -73,6 +73,7 @@ class Scheduler:
             details.clear()
 
         self.lead.on_lost = lost
+        self.lead.on_loaded = self.agents.doubt
         silence = Silence(
             lost_seconds,
             lost_seconds if unmanaged_lost_seconds is None else unmanaged_lost_seconds,
@@ -145,6 +146,7 @@ class Scheduler:
         self.agents.drain(outcome.drained)
         self.agents.stop(outcome.stops)
         self.agents.register_anew(outcome.astray)
+        self.agents.settle_doubts()
 
     # ------------------------------------------------------------------ agents
 

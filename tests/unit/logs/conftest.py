@@ -101,4 +101,4 @@ async def logs(tmp_path: Path) -> AsyncIterator[Logs]:
             client.close()
             stop.set()
             await serving
-    await store.catalogue.close()
+    await store.close()

@@ -1,6 +1,5 @@
 """CloudWatch Logs through AWS's own client: groups, streams, events."""
 
-import asyncio
 import time
 from itertools import chain
 from typing import Any
@@ -31,22 +30,6 @@ async def test_what_a_job_printed(logs: Logs) -> None:
     assert abs(answer["events"][0]["ingestionTime"] - time.time() * 1000) < 600_000
     assert answer["nextForwardToken"][:2] == "f/"
     assert answer["nextBackwardToken"] == f"b/{0:056d}/s"
-
-
-async def test_live_tail(logs: Logs) -> None:
-    group = f"arn:aws:logs:{REGION}:123456789012:log-group:{JOBS}"
-    answer = await logs.call("start_live_tail", logGroupIdentifiers=[group])
-    stream = iter(answer["responseStream"])
-    first = await asyncio.to_thread(next, stream)
-    assert first["sessionStart"]["logGroupIdentifiers"] == [group]
-    await logs.prints(STREAM, "hello", "world")
-    found: list[str] = []
-    while len(found) < 2:
-        update = (await asyncio.to_thread(next, stream))["sessionUpdate"]
-        assert not update["sessionMetadata"]["sampled"]
-        found += [event["message"] for event in update["sessionResults"]]
-    assert found == ["hello", "world"]
-    answer["responseStream"].close()
 
 
 async def test_pages_of_a_stream(logs: Logs) -> None:

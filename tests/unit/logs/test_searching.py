@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from unit.logs.conftest import BEGIN, REGION, Logs
+from unit.logs.conftest import BEGIN, Logs
 
 from longshore.logs.cloudwatch import searching
 
@@ -139,14 +139,3 @@ async def test_a_pattern_takes_no_longer_than_its_message(logs: Logs) -> None:
     began = time.thread_time()
     assert await found(logs, filterPattern="%x*x*x*x*x*x*y%") == []
     assert time.thread_time() - began < 5
-
-
-async def test_live_tail_chooses(logs: Logs) -> None:
-    group = f"arn:aws:logs:{REGION}:123456789012:log-group:{JOBS}"
-    for parameters, says in (
-        ({"logGroupIdentifiers": [f"{group}:*"]}, "without"),
-        ({"logGroupIdentifiers": [group], "logEventFilterPattern": "a-b"}, "Invalid filter"),
-        ({"logGroupIdentifiers": [f"{group}s"]}, "does not exist"),
-    ):
-        with pytest.raises(ClientError, match=says):
-            await logs.call("start_live_tail", **parameters)

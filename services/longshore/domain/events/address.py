@@ -23,11 +23,9 @@ def refusal(text: str, *, allows_private: bool) -> str | None:
     address = _inner(ipaddress.ip_address(text.partition("%")[0]))
     if address in _METADATA or address.is_link_local:
         return f"{text} is an address of machines' metadata or of one link"
-    if (
-        address.is_multicast
-        or address.is_unspecified
-        or (address.is_reserved and not _is_own(address))
-    ):
+    # Of IPv6 what is reserved has loopback in it, and ranges in use.
+    is_reserved = address.version == 4 and address.is_reserved
+    if address.is_multicast or address.is_unspecified or is_reserved:
         return f"{text} is no address of one machine"
     if not allows_private and _is_own(address):
         return (

@@ -54,6 +54,8 @@ class Sketch:
     detail_type: str
     #: `detail.status`, where it has one that is known.
     status: str | None = None
+    #: Whether it is of a call that only read.
+    is_read: bool = False
 
 
 def sketches(happened: Happened) -> list[Sketch]:
@@ -83,7 +85,8 @@ def _told(told: Told) -> Sketch:
         case Kind.API_CALL:
             # Such as `batch.amazonaws.com`.
             source = "aws." + str(told.body["eventSource"]).partition(".")[0]
-            return Sketch(told, DEFAULT_BUS, source, DetailType.API_CALL)
+            is_read = bool(told.body.get("readOnly"))
+            return Sketch(told, DEFAULT_BUS, source, DetailType.API_CALL, is_read=is_read)
         case _:
             return Sketch(told, DEFAULT_BUS, EC2, _INSTANCES[told.kind])
 
@@ -125,7 +128,7 @@ class Writer:
             case Kind.AGENT_JOINED | Kind.AGENT_LEFT:
                 return self._of_agent(sketch, told)
             case Kind.API_CALL:
-                return self._envelope(sketch, str(told.number), [], told.body)
+                return self._envelope(sketch, f"call/{told.number}", [], told.body)
             case _:
                 arn = self._arns.instance(told.body["instance-id"])
                 return self._envelope(sketch, str(told.number), [arn], told.body)

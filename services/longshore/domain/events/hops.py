@@ -12,10 +12,13 @@ HOPS_MEMBER = "longshore-hops"
 def hops_of(event: Json) -> int:
     """How many jobs and buses led to an event."""
     detail = event.get("detail")
-    tags = detail.get("tags") if isinstance(detail, dict) else None
-    tagged = tags.get(HOPS_TAG) if isinstance(tags, dict) else None
-    told = max(_number(tagged), _number(event.get(HOPS_MEMBER)))
-    return min(told, HOPS_MAXIMUM)
+    # The job that the event is about, or the call that submitted one.
+    asked = detail.get("requestParameters") if isinstance(detail, dict) else None
+    found = [_number(event.get(HOPS_MEMBER))]
+    for said in (detail, asked):
+        tags = said.get("tags") if isinstance(said, dict) else None
+        found.append(_number(tags.get(HOPS_TAG)) if isinstance(tags, dict) else 0)
+    return min(max(found), HOPS_MAXIMUM)
 
 
 def _number(value: object) -> int:

@@ -57,6 +57,8 @@ class MatchedRule:
     name: str
     matcher: Matcher
     targets: tuple[str, ...] = ()
+    #: Whether calls that only read are for it as well.
+    with_reads: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,17 +97,19 @@ class Candidates:
 
     def __init__(self, rules: Sequence[MatchedRule]) -> None:
         self._rules = tuple(rules)
-        self._found: dict[tuple[str, str, str, str | None], tuple[MatchedRule, ...]] = {}
+        self._found: dict[tuple[str, str, str, str | None, bool], tuple[MatchedRule, ...]] = {}
 
     def of(self, sketch: Sketch) -> tuple[MatchedRule, ...]:
         """The rules, in order."""
-        key = sketch.bus, sketch.source, str(sketch.detail_type), sketch.status
+        key = (sketch.bus, sketch.source, str(sketch.detail_type), sketch.status, sketch.is_read)
         found = self._found.get(key)
         if found is None:
             found = tuple(
                 rule
                 for rule in self._rules
-                if rule.bus == sketch.bus and rule.matcher.may_match(sketch)
+                if rule.bus == sketch.bus
+                and (rule.with_reads or not sketch.is_read)
+                and rule.matcher.may_match(sketch)
             )
             if len(self._found) < _KINDS:
                 self._found[key] = found

@@ -121,6 +121,7 @@ def _start(
     live.running_at = changes.now
     live.address = report.address
     changes.image_starts += [(live.instance_id, image) for image in report.images]
+    live.pull_seconds = max((i.pull_seconds or 0.0 for i in report.images), default=0.0) or None
     attempts.watch_deadline(live)
     changes.attempt_moves[live.key, live.attempt] = AttemptMove(
         live.key,
@@ -130,6 +131,7 @@ def _start(
         address=report.address,
         running_at=changes.now,
         containers=report.containers,
+        pull_seconds=live.pull_seconds,
     )
     if not live.key.is_node:
         changes.count(live.key, JobStatus.STARTING, JobStatus.RUNNING)
@@ -180,6 +182,7 @@ def _note_containers(changes: Changes, live: LiveAttempt, report: AttemptReport)
         address=live.address,
         running_at=live.running_at,
         containers=report.containers,
+        pull_seconds=live.pull_seconds,
     )
 
 
@@ -230,6 +233,7 @@ def _end_attempt(changes: Changes, live: LiveAttempt, report: AttemptReport) -> 
         live.address,
         is_lost=report.is_lost,
         containers=report.containers,
+        pull_seconds=live.pull_seconds,
     )
 
 

@@ -161,6 +161,8 @@ class LiveAttempt:
     share: str = ""
     #: What its job holds of consumable resources; a multi-node job does until its last node ends.
     units: Units = ()
+    #: For how long it waited for the slowest pull of its images, as far as that is news.
+    pull_seconds: float | None = None
 
     @property
     def is_main(self) -> bool:
@@ -233,6 +235,8 @@ class AttemptMove:
     is_lost: bool = False
     #: As far as something new is known of them.
     containers: tuple[ContainerState, ...] = ()
+    #: For how long it waited for the slowest pull of its images; None: no news.
+    pull_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

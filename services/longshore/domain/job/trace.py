@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from longshore.domain.job.job import JobKey, JobStatus
 
@@ -81,6 +81,8 @@ class TracedAttempt:
     stopped_at: datetime
     exit_code: int | None
     status_reason: str | None
+    #: For how long it waited for its images; None: they were there.
+    pull_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,8 +237,13 @@ def _attempt(one: TracedAttempt, whole: SpanContext) -> Iterator[TracedSpan]:
         attributes=attributes,
         error=_error(one.exit_code != 0, one.status_reason),
     )
-    started_at = one.started_at
-    stages = [("start", one.placed_at, stopped_at if started_at is None else started_at)]
+    stages = []
+    created_at, started_at = one.placed_at, one.started_at
+    if one.pull_seconds is not None:
+        # Pulling is the first that an attempt does, and its agent hears of it at once.
+        created_at = min(created_at + timedelta(seconds=one.pull_seconds), started_at or stopped_at)
+        stages.append(("pull", one.placed_at, created_at))
+    stages.append(("create", created_at, started_at or stopped_at))
     if started_at is not None:
         stages.append(("run", started_at, stopped_at))
     for stage, since, until in stages:

@@ -38,7 +38,8 @@ class JobQueues:
 
     async def send(self, lane: Lane, target: TargetRecord, one: Delivery) -> None:
         """Submits the job of an event; see `Sender`."""
-        hops = hops_of(json.loads(one.event)) + 1
+        event: Json = json.loads(one.event)
+        hops = hops_of(event) + 1
         if hops > HOPS_MAXIMUM:
             message = (
                 f"{HOPS_MAXIMUM} jobs led to each other by events: the rule matches the events of "
@@ -47,7 +48,8 @@ class JobQueues:
             raise DeliveryFailed("LOOP", message, again=False)
         request = self._request(target, sent_text(self._arns, lane, target, one))
         request.tags[HOPS_TAG] = str(hops)
-        job_id = uuid.uuid5(one.event_id, "/".join(lane))
+        # A replay is meant to submit once more.
+        job_id = uuid.uuid5(one.event_id, "/".join((*lane, event.get("replay-name", ""))))
         try:
             await self._submission.SubmitJob(
                 request, metadata=((REQUEST_ID_KEY, str(job_id)),), timeout=CALL_SECONDS

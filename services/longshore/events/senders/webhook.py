@@ -126,7 +126,7 @@ class Webhooks:
         if not endpoint.is_active:
             message = "The endpoint said that it is gone; update the API destination to use it."
             raise DeliveryFailed("DESTINATION_INACTIVE", message, again=False)
-        body = sent_text(self._arns, lane, target, one).encode()
+        body = sent_text(self._arns, lane, target, one).encode(errors="replace")
         event: Json = json.loads(one.event)
         asked = target.target.get("HttpParameters", {})
         known = connection.whole(endpoint.parameters, await self._opener.open(endpoint.secret))

@@ -125,7 +125,7 @@ class LiveTails:
             sampled, session.overflowed = session.overflowed, False
             update = pb.LiveTailSessionUpdate()
             if changed:
-                sampled |= await asyncio.to_thread(_fill, update, session, changed, arns)
+                sampled |= await self._store.on_thread(_fill, update, session, changed, arns)
             update.session_metadata.sampled = sampled
             yield pb.StartLiveTailResponse(session_update=update)
 

@@ -1,6 +1,5 @@
 """GetLogEvents: pages of one stream."""
 
-import asyncio
 import re
 
 from longshore.domain.errors import InvalidRequest
@@ -32,12 +31,10 @@ async def get_log_events(
     try:
         # A token says which way to go, whatever else is said.
         if forward:
-            page = await asyncio.to_thread(
-                page_forward, log.view, position or 0, limit, since, until
-            )
+            page = await store.on_thread(page_forward, log.view, position or 0, limit, since, until)
         else:
-            page = await asyncio.to_thread(page_backward, log.view, position, limit, since, until)
-        return await asyncio.to_thread(_answer, page)
+            page = await store.on_thread(page_backward, log.view, position, limit, since, until)
+        return await store.on_thread(_answer, page)
     finally:
         log.readers -= 1
 
@@ -65,8 +62,12 @@ def _answer(page: Page) -> pb.GetLogEventsResponse:
     event = pb.OutputLogEvent
     return pb.GetLogEventsResponse(
         events=[
-            event(timestamp=found.timestamp, message=found.message, ingestion_time=stored_at)
-            for found, stored_at in page.events
+            event(
+                timestamp=timestamp,
+                message=text.decode(errors="replace"),
+                ingestion_time=stored_at,
+            )
+            for (_, _, timestamp, text), stored_at in page.events
         ],
         next_forward_token=f"f/{page.forward:056d}/s",
         next_backward_token=f"b/{page.backward:056d}/s",

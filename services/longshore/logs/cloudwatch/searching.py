@@ -111,7 +111,7 @@ class Searching:
             for log in logs:
                 log.readers += 1
             try:
-                return await asyncio.to_thread(
+                return await self._store.on_thread(
                     _page, search, progress, streams, logs, more=named is None
                 )
             finally:

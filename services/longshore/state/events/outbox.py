@@ -4,7 +4,7 @@ import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from longshore.domain.events.occurrence import Happened, JobMoved, Kind, Position, Told
@@ -13,6 +13,8 @@ from longshore.state.pool import Connection
 from longshore.state.queries import load_queries
 
 _SQL = load_queries("outbox")
+#: How much later than it was made a call may be put on record.
+LATE = timedelta(days=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,11 @@ async def move_cursor(conn: Connection, to: Position) -> None:
     await conn.execute(_SQL["move_cursor"], to.xid, to.number, to.part)
 
 
+async def begin_anew(conn: Connection) -> bool:
+    """Begins with now where the cursor is another cluster's; whether it did."""
+    return await conn.fetchval(_SQL["begin_anew"]) is not None
+
+
 async def since(conn: Connection, at: datetime) -> Position:
     """A position behind which is all that happened after a time, and perhaps more."""
     row = await conn.fetchrow(_SQL["mark"], at)
@@ -56,9 +63,20 @@ async def prune_marks(conn: Connection, before: datetime, limit: int) -> int:
     return len(await conn.fetch(_SQL["prune_marks"], before, limit))
 
 
-async def read(conn: Connection, after: Position, limit: int) -> list[Happened]:
-    """What happened behind a position, of so many rows at most."""
-    rows = await conn.fetch(_SQL["read"], after.xid, after.number, limit)
+async def read(
+    conn: Connection, after: Position, limit: int, since: datetime | None = None
+) -> list[Happened]:
+    """What happened behind a position, of so many rows at most.
+
+    Args:
+        conn: a connection.
+        after: the position.
+        limit: of rows.
+        since: when the last thing happened before the position, as far as is known: calls that are
+            much older are not looked for.
+    """
+    day = date.min if since is None else since.astimezone(UTC).date() - LATE
+    rows = await conn.fetch(_SQL["read"], after.xid, after.number, limit, day)
     return [one for row in rows if (one := _happened(row, after)) is not None]
 
 

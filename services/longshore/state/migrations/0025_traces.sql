@@ -2,3 +2,6 @@
 -- from none that is known.
 ALTER TABLE all_job_specs ADD COLUMN traceparent text;
 ALTER TABLE all_job_specs ADD COLUMN tracestate text;
+
+-- How long an attempt waited for the slowest pull of its images; NULL where they were there.
+ALTER TABLE all_attempts ADD COLUMN pull_seconds double precision;

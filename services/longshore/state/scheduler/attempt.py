@@ -79,6 +79,7 @@ async def move(conn: Connection, moves: Sequence[AttemptMove]) -> None:
             [m.running_at for m in moves],
             [m.is_lost for m in moves],
             [_containers(m.containers) for m in moves],
+            [m.pull_seconds for m in moves],
         )
 
 

@@ -38,6 +38,7 @@ async def read(conn: Connection, keys: Sequence[JobKey], ratio: float) -> list[T
                 stopped_at=one["stopped_at"],
                 exit_code=one["exit_code"],
                 status_reason=one["status_reason"],
+                pull_seconds=one["pull_seconds"],
             )
         )
     events = defaultdict[JobKey, list[tuple[datetime, JobStatus]]](list)

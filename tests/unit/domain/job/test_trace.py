@@ -101,8 +101,9 @@ def test_the_life_of_a_job_becomes_spans() -> None:
             stopped_at=at(placed + 5),
             exit_code=code,
             status_reason="said",
+            pull_seconds=pulled,
         )
-        for number, placed, code in ((1, 10, 1), (2, 20, 0))
+        for number, placed, code, pulled in ((1, 10, 1, None), (2, 20, 0, 0.75))
     ]
     moves = [
         *((0, JobStatus.PENDING), (4, JobStatus.RUNNABLE), (10, JobStatus.STARTING)),
@@ -133,10 +134,11 @@ def test_the_life_of_a_job_becomes_spans() -> None:
         ("waiting: CAPACITY", 4, 10),
         ("waiting: CAPACITY", 15, 20),
         ("attempt 1", 10, 15),
-        ("start", 10, 11),
+        ("create", 10, 11),
         ("run", 11, 15),
         ("attempt 2", 20, 25),
-        ("start", 20, 21),
+        ("pull", 20, 20.75),
+        ("create", 20.75, 21),
         ("run", 21, 25),
     ]
     assert made == list(spans(job))

@@ -27,25 +27,39 @@ SELECT xid, event_id, part FROM event_marks WHERE at <= $1 ORDER BY at DESC LIMI
 -- $2 how many at most
 DELETE FROM event_marks WHERE at IN (SELECT at FROM event_marks WHERE at < $1 ORDER BY at LIMIT $2) RETURNING at;
 
+-- name: begin_anew
+-- Where the cursor is of transactions that this cluster has not come to, it begins with now; whether it did.
+UPDATE event_cursor SET xid = pg_snapshot_xmin(pg_current_snapshot())::text::bigint, event_id = 0, part = 0, since = now()
+WHERE xid > pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+RETURNING xid;
+
 -- name: read
 -- What happened from a position on, in the order of commits: nothing that an older transaction, still under way, may
 -- yet come before.
 -- $1 transaction
 -- $2 number
 -- $3 how many rows at most
+-- $4 calls of this day and later: that of what comes first, and some days less
 SELECT * FROM (
     (SELECT xid, event_id, at, job_id, array_index, end_index, attempt, status, status_reason,
         NULL::text AS kind, NULL::text AS body
     FROM all_job_events
-    WHERE (xid, event_id) >= ($1::bigint, $2::bigint)
+    WHERE (xid, event_id) >= ($1::bigint, $2::bigint) AND at >= (SELECT since FROM event_cursor)
         AND xid < (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint)
     ORDER BY xid, event_id LIMIT $3)
     UNION ALL
     (SELECT xid, event_id, at, NULL, NULL, NULL, NULL, NULL, NULL, kind, body
     FROM outbox
-    WHERE (xid, event_id) >= ($1::bigint, $2::bigint)
+    WHERE (xid, event_id) >= ($1::bigint, $2::bigint) AND at >= (SELECT since FROM event_cursor)
         AND xid < (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint)
     ORDER BY xid, event_id LIMIT $3)
+    UNION ALL
+    -- Numbers of their own: no transaction writes them and the others.
+    (SELECT xid, number, at, NULL, NULL, NULL, NULL, NULL, NULL, 'API_CALL', record
+    FROM audit_records
+    WHERE (xid, number) >= ($1::bigint, $2::bigint) AND day >= $4::date AND at >= (SELECT since FROM event_cursor)
+        AND xid < (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint)
+    ORDER BY xid, number LIMIT $3)
 ) AS happened
 ORDER BY xid, event_id LIMIT $3;
 

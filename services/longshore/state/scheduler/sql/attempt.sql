@@ -14,17 +14,18 @@ FROM unnest($1::uuid[], $2::integer[], $3::integer[], $4::text[], $5::text[], $6
 -- Moves attempts on. What those that end held of instances is added to the costs of their queues.
 -- $1 job ids, $2 indexes, $3 attempts, $4 statuses, $5 started, $6 stopped, $7 exit codes, $8 reasons,
 -- $9 status reasons, $10 addresses, $11 when that was learned of those that run, $12 whether it ended with its instance,
--- $13 their containers as JSON text, NULL where there is no news of them
+-- $13 their containers as JSON text, NULL where there is no news of them, $14 seconds of pulls, NULL likewise
 WITH moved AS (
     UPDATE attempts a SET status = c.status, started_at = coalesce(a.started_at, c.started_at),
         stopped_at = c.stopped_at, exit_code = c.exit_code, reason = c.reason, status_reason = c.status_reason,
         address = coalesce(c.address, a.address), running_at = coalesce(a.running_at, c.running_at),
-        is_lost = c.is_lost, containers = coalesce(c.containers::jsonb, a.containers)
+        is_lost = c.is_lost, containers = coalesce(c.containers::jsonb, a.containers),
+        pull_seconds = coalesce(c.pull_seconds, a.pull_seconds)
     FROM unnest($1::uuid[], $2::integer[], $3::integer[], $4::text[], $5::timestamptz[], $6::timestamptz[],
         $7::integer[], $8::text[], $9::text[], $10::text[], $11::timestamptz[], $12::boolean[],
-        $13::text[])
+        $13::text[], $14::float8[])
         AS c (job_id, array_index, attempt, status, started_at, stopped_at, exit_code, reason, status_reason, address,
-            running_at, is_lost, containers)
+            running_at, is_lost, containers, pull_seconds)
     WHERE a.job_id = c.job_id AND a.array_index = c.array_index AND a.attempt = c.attempt AND a.status <> 'ENDED'
     RETURNING a.job_id, a.instance_id, a.status, a.vcpu_milli, a.memory_mib, a.gpus, a.placed_at, a.stopped_at
 )
