@@ -113,7 +113,9 @@ async def test_a_job_is_one_trace_from_its_caller_s_request_to_its_end(database_
 async def over_http(submission: str, headers: dict[str, str]) -> str:
     """Submits a job through the gateway, with headers besides."""
     stop, ready = asyncio.Event(), asyncio.get_running_loop().create_future()
-    config = GatewayConfig("127.0.0.1:0", {"submission": submission})
+    config = GatewayConfig.from_environment(
+        {"LONGSHORE_GATEWAY_ADDRESS": "127.0.0.1:0", "LONGSHORE_SUBMISSION_ADDRESS": submission}
+    )
     async with asyncio.TaskGroup() as group:
         group.create_task(serve(config, stop, ready))
         url = f"http://127.0.0.1:{await ready}/v1/submitjob"
