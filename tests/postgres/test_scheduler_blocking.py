@@ -133,6 +133,8 @@ async def test_in_a_queue_with_a_policy_the_first_is_whose_turn_it_is(database_u
         busy = await stand.submit(share="a", vcpus=4)
         agent = await stand.join()
         await agent.until(lambda: busy in agent.assigned)
+        await agent.start(busy)
+        await stand.until(busy, "RUNNING")
         # The share that has something at work is not the next one, though its job is older.
         older = await stand.submit(share="a", vcpus=1000)
         idle = await stand.submit(share="b", vcpus=1000, priority=0)
