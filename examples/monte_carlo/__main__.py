@@ -29,7 +29,7 @@ LONGSHORE = Path(sys.executable).parent / "longshore"
 #: How far the price may be from the closed form, in its own standard errors.
 BAND = 4
 #: Every port of a stack, counted from its port base.
-PORT_OFFSETS = (0, 1, 2, 3, 4, 10, 20, 21, 22, 23, 24)
+PORT_OFFSETS = (0, 1, 2, 3, 4, 5, 10, 20, 21, 22, 23, 24, 25)
 TIMEOUT_SECONDS = 900
 
 

@@ -205,7 +205,7 @@ def test_list_children(aws: Aws, listed: _Listed) -> None:
     ("name", "value", "expected"),
     [
         ("JOB_NAME", "ALPHA-1", ["alpha"]),
-        ("JOB_NAME", "alp*", ["alpine", "alpha"]),
+        ("JOB_NAME", "alp*", ["alpha", "alpine"]),
         ("JOB_NAME", "alp", []),
         ("JOB_NAME", "alpine%", []),
         ("JOB_DEFINITION", "list-held", ["running"]),
@@ -239,7 +239,16 @@ def test_list_by_time(aws: Aws, listed: _Listed) -> None:
 
 
 def test_list_in_pages(aws: Aws, listed: _Listed) -> None:
-    request = {"jobQueue": listed.queue, "filters": [{"name": "JOB_NAME", "values": ["*"]}]}
+    """Newest first, but those that are asked for by their names in order of these."""
+    names = {job["jobId"]: job["jobName"] for job in aws.describe(listed.all)}
+    by_name = sorted(listed.all, key=names.__getitem__)
+    assert pages_of(aws, listed.queue, "AFTER_CREATED_AT", "0") == listed.all
+    assert pages_of(aws, listed.queue, "JOB_NAME", "*") == by_name
+
+
+def pages_of(aws: Aws, queue: str, name: str, value: str) -> list[str]:
+    """Ids of the jobs that a filter finds, page after page."""
+    request = {"jobQueue": queue, "filters": [{"name": name, "values": [value]}]}
     pages, token = [], {}
     while True:
         answer = aws.client.list_jobs(**request, maxResults=3, **token)
@@ -248,7 +257,7 @@ def test_list_in_pages(aws: Aws, listed: _Listed) -> None:
             break
         token = {"nextToken": answer["nextToken"]}
     assert [len(page) for page in pages] == [3, 3, 1]
-    assert [job_id for page in pages for job_id in page] == listed.all
+    return [job_id for page in pages for job_id in page]
 
 
 def test_dependents_go_on_after_a_listing(aws: Aws, listed: _Listed) -> None:

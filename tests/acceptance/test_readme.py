@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 def test_the_tour_prints_what_the_readme_shows(place: Path) -> None:
     stack = Stack(place / "data")
     text = (ROOT / "README.md").read_text("utf-8").replace("~/.longshore", str(stack.data_dir))
-    for offset in (0, 1, 2, 3, 4, 10):
+    for offset in (0, 1, 2, 3, 4, 5, 10):
         text = text.replace(f"127.0.0.1:{7070 + offset}", f"127.0.0.1:{stack.port_base + offset}")
     steps = tour.steps(text)
     assert len(steps) > 25

@@ -18,7 +18,7 @@ from longshore.runtime import aws
 @pytest.fixture(scope="session")
 def moto_url() -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
-        # Hundreds of images, made anew for each test, of which none is looked at.
+        # Hundreds of images, made anew for each test; who looks at one makes it.
         patch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
         server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         server.start()

@@ -5,6 +5,7 @@ import gzip
 import json
 import os
 import sys
+from dataclasses import replace
 from datetime import date
 from importlib import resources
 from pathlib import Path
@@ -16,12 +17,21 @@ from ec2.stand import Stand
 from longshore.domain.catalogue import Catalogue, parse_catalogue, visible_mib
 from longshore.provisioning.ec2.api import open_api
 from longshore.provisioning.ec2.catalogue import refresh
+from longshore.provisioning.ec2.config import Ec2Config
 from longshore.runtime.config import ConfigError, Settings
 from longshore.runtime.host import open_catalogue
+
+#: moto needs seconds of the processor to list all types.
+pytestmark = pytest.mark.timeout(120)
 
 TODAY = date(2026, 1, 31)
 #: Not made any more when moto last asked EC2.
 RETIRED = {"p3.2xlarge", "p3.8xlarge", "p3.16xlarge", "u-9tb1.112xlarge", "u-12tb1.112xlarge"}
+
+
+@pytest.fixture
+def config(config: Ec2Config) -> Ec2Config:
+    return replace(config, call_seconds=60)
 
 
 def test_the_built_in_catalogue_has_ec2s_figures() -> None:

@@ -174,7 +174,7 @@ async def test_a_store_that_is_away_loses_nothing(stand: _Stand) -> None:
 
 async def test_a_log_that_the_store_refuses_holds_no_other_up(stand: _Stand) -> None:
     stand.gate.refused = "bad"
-    bad = [stand.log(f"bad{number}") for number in range(20)]
+    bad = [stand.log(f"bad{number}") for number in range(120)]
     good = stand.log("good")
     archiver = stand.archiver()
     async with asyncio.timeout(15):
@@ -308,6 +308,9 @@ async def test_logs_are_read_as_before_once_their_files_have_gone(
     stand.gate.is_away = False
     assert (await again.texts(), await again.events()) == before
     await again.store.catalogue.close()
+    without = LogsService(LogStore(stand.directory))
+    with pytest.raises(Unavailable, match="LONGSHORE_LOGS_S3 does not name any more"):
+        [part async for part in without.tail(pb.TailLogsRequest(log_stream_name=NAME))]
 
 
 async def test_a_new_machine_reads_and_lists_what_an_old_one_stored(
@@ -407,3 +410,17 @@ async def test_who_gives_up_waiting_for_the_store_gives_up_for_himself(
     await asyncio.gather(impatient, return_exceptions=True)
     archive.open(stand.gate)
     assert await patient == LINE[:1]
+
+
+async def test_a_store_that_cannot_be_opened_is_said_and_logs_are_taken_all_the_same(
+    tmp_path: Path,
+) -> None:
+    config = ArchiveConfig("logs", "", "us-east-1", "http://not an address")
+    async with open_archive(config, tmp_path) as archive:
+        logs = _Logs(archive, tmp_path)
+        assert (await logs.append(LINES, complete=True)).complete
+        assert not await logs.archiver.tick()
+        assert len(await logs.texts()) == 3_000
+        with pytest.raises(Unavailable, match="cannot be opened"):
+            await archive.read(tmp_path / "ab" / "x.log", 0, 1)
+        await logs.store.catalogue.close()

@@ -128,6 +128,8 @@ async def test_an_entry_may_name_its_zone(stand: Stand) -> None:
         ("VcpuLimitExceeded", "INSTANCE_LIMIT"),
         ("MaxSpotInstanceCountExceeded", "INSTANCE_LIMIT"),
         ("RequestLimitExceeded", "THROTTLED"),
+        ("AuthFailure.ServiceLinkedRoleCreationNotPermitted", "NOT_PERMITTED"),
+        ("AccessDeniedException", "NOT_PERMITTED"),
         ("SomethingNew", "PROVIDER_ERROR"),
     ],
 )

@@ -203,8 +203,8 @@ async def test_a_template_that_is_not_there(stand: Stand) -> None:
 
 async def test_a_root_volume_of_a_size(stand: Stand) -> None:
     """At the image's own device."""
-    answer = await stand.ec2.call("describe_images")
-    image = next(item for item in answer["Images"] if item.get("RootDeviceName"))
+    made = await stand.ec2.call("register_image", Name="own")
+    (image,) = (await stand.ec2.call("describe_images", ImageIds=[made["ImageId"]]))["Images"]
     large = await stand.another(replace(stand.config, volume_gib=100))
     await stand.fulfil(an_order(entry()), large, imageId=image["ImageId"])
     (device,) = (await _data(stand))["BlockDeviceMappings"]

@@ -46,9 +46,7 @@ def test_a_file_left_by_a_crash_is_not_taken_for_a_server(postgres_directory: Pa
     server.stop()
 
 
-@pytest.mark.parametrize(
-    "name", ["a b+c", "a&b=%41#c?", "it's", 'a"b', "a,b", "$(touch x)`touch x`\\", "dä🙂"]
-)
+@pytest.mark.parametrize("name", ["a b+c&d=%41#e?", "it's$(touch x)`touch x`\\dä🙂", 'a"b', "a,b"])
 async def test_any_name_of_a_directory_will_do(postgres_directory: Path, name: str) -> None:
     server = EmbeddedPostgres(postgres_directory / name / "data", durable=False)
     assert server.start()

@@ -7,6 +7,7 @@ import sys
 import uuid
 
 import aiohttp
+import pytest
 from google.protobuf.duration_pb2 import Duration
 from support.collector import attributes, collector
 from support.scheduling import Ended, scheduler_stand
@@ -18,6 +19,9 @@ from longshore.gateway.config import GatewayConfig
 from longshore.gateway.server import serve
 from longshore.runtime.tracing import TracesConfig, tracing
 from longshore.v1 import agent_service_pb2 as pb
+
+#: Processes that load every service, and a collector, take their time on a busy machine.
+pytestmark = pytest.mark.timeout(120)
 
 CALLER = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 NO_TRACES = """
@@ -32,7 +36,7 @@ sys.exit(f"imported: {found}" if found else 0)
 
 
 def test_without_a_collector_nothing_of_opentelemetry_is_imported() -> None:
-    subprocess.run([sys.executable, "-c", NO_TRACES], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", NO_TRACES], check=True)
 
 
 async def test_a_job_is_one_trace_from_its_caller_s_request_to_its_end(database_url: str) -> None:
@@ -109,7 +113,9 @@ async def test_a_job_is_one_trace_from_its_caller_s_request_to_its_end(database_
 async def over_http(submission: str, headers: dict[str, str]) -> str:
     """Submits a job through the gateway, with headers besides."""
     stop, ready = asyncio.Event(), asyncio.get_running_loop().create_future()
-    config = GatewayConfig("127.0.0.1:0", {"submission": submission})
+    config = GatewayConfig.from_environment(
+        {"LONGSHORE_GATEWAY_ADDRESS": "127.0.0.1:0", "LONGSHORE_SUBMISSION_ADDRESS": submission}
+    )
     async with asyncio.TaskGroup() as group:
         group.create_task(serve(config, stop, ready))
         url = f"http://127.0.0.1:{await ready}/v1/submitjob"
@@ -177,7 +183,6 @@ def test_a_collector_that_is_away_holds_nothing_up() -> None:
         env=environ,
         capture_output=True,
         text=True,
-        timeout=60,
         check=False,
     )
     assert run.returncode == 1

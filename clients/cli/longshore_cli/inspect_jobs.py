@@ -63,7 +63,8 @@ async def jobs(
 ) -> None:
     """List jobs, newest first.
 
-    A narrow terminal shows fewer columns.
+    With --name they are in order of their names, then of their definitions' revisions. A narrow
+    terminal shows fewer columns.
     """
     wanted = _statuses(status)
     if array is not None and nodes is not None:

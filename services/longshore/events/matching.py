@@ -21,8 +21,9 @@ from longshore.state.pool import Connection, Pool, transaction
 
 log = structlog.get_logger()
 
-#: Rows read in one pass, and of these the events that somebody may get.
-ROWS = 2_000
+#: Rows read in one pass, and of these, one of which may be many, the things that somebody may get
+#: events of.
+ROWS = 500
 STEPS = 500
 #: Deliveries made in one transaction, more only of one event.
 DELIVERIES = 5_000

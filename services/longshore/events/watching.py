@@ -18,7 +18,7 @@ from longshore.state.events import outbox
 from longshore.state.pool import Pool, connection
 
 #: Rows read at one time for a stream, and of these the events that are made.
-ROWS = 1_000
+ROWS = 200
 STEPS = 200
 #: Streams of one process.
 STREAMS = 64

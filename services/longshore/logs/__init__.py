@@ -19,3 +19,5 @@ Logs are deleted once they are older than jobs become, or than their group's ret
 
 It never looks into jobs: a log is a name, and whoever may call may read it.
 """
+
+import longshore.runtime.logs  # noqa: F401 - before structlog, see there

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import structlog
 
 from longshore.domain.errors import NotFound, Unavailable
+from longshore.logs.marks import EVERY_BYTES
 from longshore.runtime.aws import Api, RefusedByAws, chunks, open_api
 
 log = structlog.get_logger()
@@ -93,6 +94,13 @@ class Archive:
         """Lets go on who waits for the store."""
         self._opened.set_result(api)
 
+    def refuse(self) -> None:
+        """Tells who waits for the store that it will not be there."""
+        if not self._opened.done():
+            why = "The store of complete logs cannot be opened; the log service's own log says why."
+            self._opened.set_exception(Unavailable(why))
+            self._opened.exception()  # as good as told, if nobody waits
+
     async def upload(self, path: Path) -> int:
         """Uploads a file that does not change any more, and marks it; returns its size.
 
@@ -104,16 +112,17 @@ class Archive:
         size = await asyncio.to_thread(lambda: path.stat().st_size)
         if size > PART_BYTES:
             await self._upload_parts(path, size)
+            found = await self._call("head_object", path)
+            if found.get("ContentLength") != size:
+                raise Unavailable(f"{self._config.bucket} has another length of {path.name} now.")
         else:
             data = await asyncio.to_thread(_read, path, 0, size)
             await self._call("put_object", path, Body=data, ContentMD5=_md5(data))
-        found = await self._call("head_object", path)
-        if found.get("ContentLength") != size:
-            raise Unavailable(f"{self._config.bucket} has another length of {path.name} now.")
-        for suffix in BESIDE:
+        # Of a short log that is made of it at once; most have no other.
+        for suffix in BESIDE if size > EVERY_BYTES else BESIDE[1:]:
+            beside = path.with_suffix(suffix)
             with contextlib.suppress(FileNotFoundError):
-                data = await asyncio.to_thread(path.with_suffix(suffix).read_bytes)
-                beside = path.with_suffix(suffix)
+                data = await asyncio.to_thread(beside.read_bytes)
                 await self._call("put_object", beside, Body=data, ContentMD5=_md5(data))
         await asyncio.to_thread(write_mark, path, size)
         return int(size)
@@ -284,15 +293,23 @@ async def open_archive(config: ArchiveConfig, directory: Path) -> AsyncIterator[
     AWS's library takes seconds to load: that is done meanwhile, and who wants the store waits.
     """
     archive = Archive(config, directory)
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(_hold_open(archive, config))
-        try:
-            yield archive
-        finally:
-            task.cancel()
+    task = asyncio.create_task(_hold_open(archive, config))
+    try:
+        yield archive
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def _hold_open(archive: Archive, config: ArchiveConfig) -> None:
+    try:
+        await _open(archive, config)
+    except Exception:
+        log.exception("archive.not_opened")
+        archive.refuse()
+
+
+async def _open(archive: Archive, config: ArchiveConfig) -> None:
     async with open_api(
         "s3",
         region=config.region,

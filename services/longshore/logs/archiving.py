@@ -22,8 +22,12 @@ from longshore.logs.archive import MARK, Archive, archived_size
 
 log = structlog.get_logger()
 
-#: Uploads at one time; each holds one part in memory.
-CONCURRENT = 2
+#: Uploads at one time, and of logs that are large; each holds the log or a part in memory.
+CONCURRENT = 10
+CONCURRENT_LARGE = 2
+LARGE_BYTES = 1024 * 1024
+#: Logs after whose uploads copies go.
+AT_ONCE = 100
 #: Copies that are kept at most, whatever their size.
 COPIES_MOST = 100_000
 PAUSE_FIRST_SECONDS = 1.0
@@ -111,15 +115,15 @@ class Archiver:
             return False
         self._arrived.clear()
         WAITING.set(len(self._waiting))
-        room = asyncio.Semaphore(CONCURRENT)
+        room, large = asyncio.Semaphore(CONCURRENT), asyncio.Semaphore(CONCURRENT_LARGE)
 
         async def upload(path: Path) -> bool:
-            async with room:
+            async with large if await asyncio.to_thread(_is_large, path) else room:
                 return await self._upload(path)
 
         done = True
         # In parts, so that copies go while many are uploaded.
-        for some in _parts(list(self._waiting), 16):
+        for some in _parts(list(self._waiting), AT_ONCE):
             results = await asyncio.gather(*map(upload, some))
             WAITING.set(len(self._waiting))
             await self._let_go()
@@ -229,6 +233,10 @@ def take_stock(directory: Path) -> Stock:
     return Stock(
         [path for _, path in sorted(waiting)], [(path, size) for _, path, size in sorted(copies)]
     )
+
+
+def _is_large(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > LARGE_BYTES
 
 
 def _is_due(path: Path) -> bool:

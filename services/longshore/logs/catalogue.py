@@ -21,6 +21,7 @@ from typing import NamedTuple, ParamSpec, TypeVar
 
 import structlog
 
+from longshore.domain.errors import Unavailable
 from longshore.domain.log_group import AGENTS, JOBS
 
 log = structlog.get_logger()
@@ -36,7 +37,7 @@ _BEYOND = "\U0010ffff"
 _TABLES = """
 CREATE TABLE IF NOT EXISTS about (what TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS log_group (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     name TEXT NOT NULL UNIQUE,
     created_at INTEGER NOT NULL,
     retention_days INTEGER,
@@ -110,6 +111,8 @@ class Catalogue:
         self._noted: dict[tuple[int, str], _Noted] = {}
         try:
             self._database = _opened(path)
+        except sqlite3.OperationalError:
+            raise  # a full disk, or the like: the file is as it was
         except sqlite3.DatabaseError as error:
             log.warning("catalogue.unreadable", error=str(error), path=str(path))
             path.replace(path.with_suffix(".broken"))
@@ -118,10 +121,10 @@ class Catalogue:
         self._reader = sqlite3.connect(path, timeout=10, check_same_thread=False)
         #: Whether the last end was in order, so that what is on record is what there is.
         self.is_whole = self._about("whole") == "yes"
-        self._groups = {group.name: group for group in self._read_groups()}
-        for name in (JOBS, AGENTS):
-            if name not in self._groups:
+        with self._database:
+            for name in (JOBS, AGENTS):
                 self._create_group(name, {})
+        self._groups = {group.name: group for group in self._read_groups()}
 
     async def begin(self) -> None:
         """Notes that what is on record may not be everything until the end."""
@@ -143,12 +146,19 @@ class Catalogue:
 
     async def create_group(self, name: str, tags: Mapping[str, str]) -> bool:
         """Creates a group; returns whether there was none."""
-        return name not in self._groups and await self._run(self._create_group, name, tags)
+        if name in self._groups:
+            return False
+        is_new = await self._run(self._create_group, name, tags)
+        group = await self._run(self._read_group, name)
+        if group is not None:
+            self._groups[name] = group
+        return is_new
 
     async def delete_group(self, group: Group) -> None:
         """Forgets a group without streams; those that are always there stay."""
-        if group.name not in (JOBS, AGENTS):
-            await self._run(self._delete_group, group)
+        is_free = group.name not in (JOBS, AGENTS)
+        if is_free and await self._run(self._delete_group, group):
+            self._groups.pop(group.name, None)
 
     async def change_group(
         self, group: Group, *, retention_days: int | None, tags: Mapping[str, str]
@@ -156,6 +166,7 @@ class Catalogue:
         """Sets what can be set of a group."""
         changed = replace(group, retention_days=retention_days, tags=dict(tags))
         await self._run(self._change_group, changed)
+        self._groups[group.name] = changed
 
     # Streams
 
@@ -187,7 +198,7 @@ class Catalogue:
             return
         try:
             await self._run(self._write, noted)
-        except sqlite3.Error:
+        except (Unavailable, sqlite3.Error):
             for at, missed in noted.items():
                 self._noted.setdefault(at, missed)
             raise
@@ -249,7 +260,6 @@ class Catalogue:
             (prefix, prefix + _BEYOND),
         )
         recent: tuple[str, Sequence[int | str]] = "last_event >= ?", (since,)
-        await self.flush()
         if bool(prefix) and await self._look(self._are_few, group.id, "log_stream_by_name", named):
             index = "log_stream_by_name"
         elif await self._look(self._are_few, group.id, "log_stream_by_last_event", recent):
@@ -279,15 +289,19 @@ class Catalogue:
 
     async def sizes(self, groups: Iterable[Group]) -> dict[int, int]:
         """Bytes of the streams of groups, by the groups' ids."""
-        await self.flush()
+        with contextlib.suppress(Unavailable):
+            await self.flush()
         return await self._look(self._sizes, [group.id for group in groups])
 
     # On a thread
 
     async def _run(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         def locked() -> R:
-            with self._lock, self._database:
-                return call(*args, **kwargs)
+            try:
+                with self._lock, self._database:
+                    return call(*args, **kwargs)
+            except sqlite3.OperationalError as error:
+                raise Unavailable(f"The catalogue of logs cannot be written: {error}.") from error
 
         return await asyncio.to_thread(locked)
 
@@ -306,7 +320,8 @@ class Catalogue:
         limit: int,
         index: str = "log_stream_by_name",
     ) -> list[Stream]:
-        await self.flush()
+        with contextlib.suppress(Unavailable):  # what is on record is still right as far as it goes
+            await self.flush()
         return await self._look(self._read_streams, where, values, order, limit, index)
 
     def _are_few(self, group_id: int, index: str, part: tuple[str, Sequence[int | str]]) -> bool:
@@ -329,6 +344,9 @@ class Catalogue:
         rows = self._reader.execute(query, (*values, limit))
         return [Stream._make((*row[:2], bool(row[2]), *row[3:8], bool(row[8]))) for row in rows]
 
+    def _read_group(self, name: str) -> Group | None:
+        return next((group for group in self._read_groups() if group.name == name), None)
+
     def _read_groups(self) -> list[Group]:
         rows = self._database.execute(
             "SELECT id, name, created_at, retention_days, tags FROM log_group"
@@ -336,32 +354,27 @@ class Catalogue:
         return [Group(a, b, c, d, json.loads(tags)) for a, b, c, d, tags in rows]
 
     def _create_group(self, name: str, tags: Mapping[str, str]) -> bool:
-        if name in self._groups:
-            return False
-        now = _now()
         cursor = self._database.execute(
-            "INSERT INTO log_group (name, created_at, tags) VALUES (?, ?, ?)",
-            (name, now, json.dumps(dict(tags))),
+            "INSERT INTO log_group (name, created_at, tags) VALUES (?, ?, ?) "
+            "ON CONFLICT DO NOTHING",
+            (name, _now(), json.dumps(dict(tags))),
         )
-        self._groups[name] = Group(cursor.lastrowid or 0, name, now, None, dict(tags))
-        return True
+        return cursor.rowcount > 0
 
-    def _delete_group(self, group: Group) -> None:
+    def _delete_group(self, group: Group) -> bool:
         # An agent may have begun a stream meanwhile: then the group goes on with it.
         cursor = self._database.execute(
             "DELETE FROM log_group WHERE id = ?1 "
             "AND NOT EXISTS (SELECT 1 FROM log_stream WHERE group_id = ?1)",
             (group.id,),
         )
-        if cursor.rowcount:
-            self._groups.pop(group.name, None)
+        return cursor.rowcount > 0
 
     def _change_group(self, group: Group) -> None:
         self._database.execute(
             "UPDATE log_group SET retention_days = ?, tags = ? WHERE id = ?",
             (group.retention_days, json.dumps(group.tags), group.id),
         )
-        self._groups[group.name] = group
 
     def _add(self, group_id: int, stream: str, is_put: bool) -> bool:
         cursor = self._database.execute(

@@ -28,7 +28,7 @@ import structlog
 
 from longshore.domain.errors import InvalidRequest, LongshoreError, OutOfRange, Unavailable
 from longshore.domain.log_group import AGENTS, GROUP, JOBS, is_attempts
-from longshore.logs.archive import MARK, Archive, archived_size
+from longshore.logs.archive import MARK, THREADS, Archive, archived_size
 from longshore.logs.archiving import Archiver
 from longshore.logs.catalogue import Catalogue, Group
 from longshore.logs.marks import Marks
@@ -98,6 +98,15 @@ class Log:
                 log.warning("marks.not_written", error=str(error), stream=name)
             self.times = self.marks.times(self.read, self.size, complete=self.complete)
 
+    def find_times(self) -> None:
+        """Finds the times of what the archive alone has; to be called on a thread.
+
+        Raises:
+            Unavailable: the archive does not answer.
+        """
+        if self.times is None:
+            self.times = self.marks.times(self.read, self.stored, complete=self.complete)
+
     @property
     def known(self) -> bool:
         """Whether anything was ever said of it."""
@@ -130,8 +139,13 @@ class Log:
         try:
             file = os.open(self.path, os.O_RDONLY)
         except FileNotFoundError:
-            if self._archive is None or archived_size(self.path) < 0:
+            if archived_size(self.path) < 0:
                 return b""  # deleted meanwhile
+            if self._archive is None:
+                raise Unavailable(
+                    "This log is in the store of complete logs alone, which LONGSHORE_LOGS_S3 does "
+                    "not name any more."
+                ) from None
             return self._archive.read_on_thread(self.path, begin, end)
         try:
             return os.pread(file, max(0, end - begin), begin)
@@ -244,7 +258,7 @@ class LogStore:
         self._looking: dict[tuple[str, str], asyncio.Future[Log]] = {}
         self._watchers: set[Watcher] = set()
         #: Of their own, so that nobody who reads holds up those who write.
-        self._reading = ThreadPoolExecutor(READERS, "read")
+        self._reading = ThreadPoolExecutor(READERS if archiver is None else THREADS, "read")
 
     async def close(self) -> None:
         """Ends in order."""
@@ -294,14 +308,15 @@ class LogStore:
             raise Unavailable(f"{log.name} cannot be stored: {error}.") from error
 
     async def _append(self, log: Log, offset: int | None, data: bytes, *, complete: bool) -> None:
-        group = await self._group(log.group)
-
         async def enter() -> None:
+            group = await self._group(log.group)
             await self.catalogue.add(group, log.name, is_put=offset is None)
 
         before = log.stored, log.complete
         begin = await log.append(offset, data, enter, complete=complete)
         if (log.stored, log.complete) != before:
+            # Anew: it may have been deleted meanwhile.
+            group = await self._group(log.group)
             self.catalogue.note(group, log.name, log.times, log.stored, complete=log.complete)
             for watcher in list(self._watchers):
                 watcher(log, begin)
@@ -368,6 +383,7 @@ class LogStore:
         found = await self.log(name, group_name)
         if not found.known:
             return False
+        await asyncio.to_thread(found.find_times)
         is_put = group_name != AGENTS and not is_attempts(name)
         await self.catalogue.add(group, name, is_put=is_put)
         self.catalogue.note(group, name, found.times, found.stored, complete=found.complete)

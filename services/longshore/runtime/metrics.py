@@ -67,11 +67,26 @@ class Durations(Collector):
 
     def observe(self, labels: tuple[str, ...], seconds: float, number: int = 1) -> None:
         """Adds so many values that are all the same."""
+        row = self._row(labels)
+        # No time is shorter than nothing, whatever clocks say: a sum that falls is a reset.
+        seconds = max(seconds, 0.0)
+        row[bisect_left(self._bounds, seconds)] += number
+        row[-1] += seconds * number
+
+    def observe_each(self, labels: tuple[str, ...], seconds: Iterable[float]) -> None:
+        """Adds values, each once."""
+        row, bounds, total = self._row(labels), self._bounds, 0.0
+        for one in seconds:
+            row[bisect_left(bounds, one)] += 1
+            if one > 0:
+                total += one
+        row[-1] += total
+
+    def _row(self, labels: tuple[str, ...]) -> list[float]:
         row = self._rows.get(labels)
         if row is None:
             row = self._rows[labels] = [0.0] * (len(self._names) + 1)
-        row[bisect_left(self._bounds, seconds)] += number
-        row[-1] += seconds * number
+        return row
 
     def forget(self, label: str, value: str) -> None:
         """Shows no more what has a value in a label."""

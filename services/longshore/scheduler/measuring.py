@@ -4,12 +4,11 @@ They are this process's own: a successor begins at nothing, as Prometheus expect
 counts what it commits itself. What could not be committed is counted nowhere.
 """
 
-from collections import Counter as Sum
-from collections.abc import Container, Iterable
+from collections.abc import Container
 
 from prometheus_client import Counter, Gauge
 
-from longshore.domain.job.tally import Moved, Stage
+from longshore.domain.job.tally import Stage, Tally
 from longshore.runtime.metrics import Departures, Durations
 
 MOVED = Counter(
@@ -86,27 +85,27 @@ _environments: set[str] = set()
 _gone_queues, _gone_environments = Departures(), Departures()
 
 
-def measure(tally: Iterable[Moved]) -> None:
+def measure(tally: Tally) -> None:
     """Counts what a transaction committed."""
-    moved = Sum[tuple[str, str]]()
-    for one in tally:
-        queue, number = one.job_queue, one.number
-        moved[queue, one.status.value] += number
-        for stage, seconds in one.spans:
-            DURATIONS[stage].observe((queue,), seconds, number)
-        if one.by is not None:
-            STOPPED.labels(queue, one.by.value).inc(number)
-        if one.is_retry:
-            RETRIED.labels(queue).inc(number)
-    for (queue, status), number in moved.items():
+    for queue, of in tally.queues.items():
         _seen.add(queue)
-        MOVED.labels(queue, status).inc(number)
+        for status, number in of.moved.items():
+            MOVED.labels(queue, status.value).inc(number)
+        for by, number in of.stopped.items():
+            STOPPED.labels(queue, by.value).inc(number)
+        if of.retried:
+            RETRIED.labels(queue).inc(of.retried)
+        for stage in Stage:
+            if of.spans[stage]:
+                DURATIONS[stage].observe_each((queue,), of.spans[stage])
+        for (stage, seconds), number in of.alike:
+            DURATIONS[stage].observe((queue,), seconds, number)
 
 
 def measure_boot(environment: str, instance_type: str, seconds: float) -> None:
     """Notes how long an instance took to boot."""
     _environments.add(environment)
-    BOOT.observe((environment, instance_type), max(seconds, 0.0))
+    BOOT.observe((environment, instance_type), seconds)
 
 
 def count_lost(environment: str) -> None:

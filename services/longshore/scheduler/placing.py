@@ -15,7 +15,7 @@ import structlog
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.job.job import WHOLE, JobKey, JobStatus
 from longshore.domain.job.record import LiveAttempt
-from longshore.domain.job.tally import Moved, Stage, span
+from longshore.domain.job.tally import Moved, Span, Stage, span
 from longshore.domain.placing import round as placing_round
 from longshore.domain.placing import words
 from longshore.domain.placing.room import Room, is_slot
@@ -194,17 +194,11 @@ async def _apply(
     numbers = await job_transition.start(conn, sorted(k for k in jobs if k.array_index == WHOLE))
     numbers |= await job_transition.start_children(conn, sorted(k for k in jobs if k.is_child))
     known = await details.get(conn, {p.entry.job_id for p in proposal.placements})
-    entries = {p.key.job: p.entry for p in proposal.placements}
     for job, number in sorted(numbers.items()):
         changes.count(job, JobStatus.RUNNABLE, JobStatus.STARTING)
-        entry = entries[job]
-        spans = [span(Stage.RUNNABLE_TO_STARTING, entry.ready_at, changes.now)]
-        if number == 1:
-            created_at = known[job.job_id].created_at
-            spans.append(span(Stage.SUBMITTED_TO_FIRST_STARTING, created_at, changes.now))
-        queue = memory.shapes[entry.shape_id].job_queue
-        moved = Moved(queue, JobStatus.STARTING, spans=tuple(spans))
-        changes.event(job, number, JobStatus.STARTING, moved)
+        changes.event(job, number, JobStatus.STARTING, None)
+    for moved in _started(proposal, numbers, known, memory, changes.now):
+        changes.tally.count(moved)
     lives = [
         _attempt(p, number, known[p.entry.job_id], memory, changes.now)
         for p in proposal.placements
@@ -214,6 +208,32 @@ async def _apply(
     await consumable.use_up(conn, used_up(lives))
     await flush(conn, changes)
     return lives, known
+
+
+def _started(
+    proposal: Plan,
+    numbers: Mapping[JobKey, int],
+    known: Mapping[uuid.UUID, JobDetails],
+    memory: Memory,
+    now: datetime,
+) -> list[Moved]:
+    """As what placed jobs count: children of one entry have waited for the same time."""
+    alike: dict[tuple[int, bool], tuple[Entry, int]] = {}
+    for p in proposal.placements:
+        number = numbers.get(p.key.job, 0)
+        # The nodes of a job are one.
+        if number and not (p.key.is_node and p.key.node_index):
+            key = (id(p.entry), number == 1)
+            alike[key] = p.entry, alike.get(key, (p.entry, 0))[1] + 1
+    moved = []
+    for (_, is_first), (entry, count) in alike.items():
+        spans: tuple[Span, ...] = (span(Stage.RUNNABLE_TO_STARTING, entry.ready_at, now),)
+        if is_first:
+            created_at = known[entry.job_id].created_at
+            spans = (*spans, span(Stage.SUBMITTED_TO_FIRST_STARTING, created_at, now))
+        queue = memory.shapes[entry.shape_id].job_queue
+        moved.append(Moved(queue, JobStatus.STARTING, count, spans))
+    return moved
 
 
 def _attempt(

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import grpc
@@ -307,3 +308,46 @@ async def test_a_job_without_children_has_no_logs_of_children(
     script.on("DescribeJobs", _job("FAILED", "one"))
     with pytest.raises(InvalidRequest, match="j has no children"):
         await array_logs.save(client, "j", tmp_path, [])
+
+
+def _said(at: datetime, *texts: str, complete: bool = False) -> log_service_pb2.TailLogsResponse:
+    part = _part(*texts, end=1, complete=complete)
+    for entry in part.entries:
+        entry.time.FromDatetime(at)
+    return part
+
+
+async def test_what_an_agent_says_is_read_day_after_day(client: Client, script: Script) -> None:
+    now = datetime.now(UTC)
+    since = now - timedelta(days=2)
+    script.tails = [
+        [_said(since - timedelta(seconds=1), "early"), _said(since, "one", complete=True)],
+        [grpc.StatusCode.NOT_FOUND],
+        [_said(now, "two")],
+        [grpc.StatusCode.NOT_FOUND],  # where the day ends just now
+    ]
+    read = [line.text async for line in client.agent_logs("i-1", "engine", since=since)]
+    assert read == ["one", "two"]
+    sent = script.sent("TailLogs")[:3]
+    days = [(since + timedelta(days=number)).date() for number in range(3)]
+    assert [one.log_stream_name for one in sent] == [f"i-1/engine/{day}" for day in days]
+    assert {one.log_group_name for one in sent} == {"/longshore/agent"}
+
+
+async def test_an_agent_s_next_day_is_followed_when_one_ends(
+    client: Client, script: Script
+) -> None:
+    now = datetime.now(UTC)
+    script.tails = [[_said(now, "one", complete=True)], [_said(now, "two", complete=True)]]
+    lines = client.agent_logs("i-1", since=now, follow=True)
+    assert [(await anext(lines)).text, (await anext(lines)).text] == ["one", "two"]
+    await lines.aclose()
+    first, second = script.sent("TailLogs")
+    assert first.follow
+    assert second.log_stream_name > first.log_stream_name
+
+
+async def test_an_agent_that_nobody_knows(client: Client, script: Script) -> None:
+    script.tails = [[grpc.StatusCode.NOT_FOUND]] * 2
+    with pytest.raises(NotFound, match="Nothing is known of what the agent of i-1 has said"):
+        [line async for line in client.agent_logs("i-1", since=datetime.now(UTC))]

@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from support.disk import a_full_disk
 
 from longshore.domain.errors import Unavailable
 from longshore.domain.log_group import AGENTS, JOBS
@@ -144,6 +145,22 @@ async def test_a_full_disk_is_told_and_leaves_nothing_half(
     assert log.path.read_bytes() == whole + LINE % (0, b"z")
     (stream,) = await streams(store)
     assert stream.bytes == log.stored
+
+
+async def test_a_catalogue_on_a_full_disk(tmp_path: Path) -> None:
+    """Changes are refused in words, what is there is told, and what was noted is not lost."""
+    store = LogStore(tmp_path)
+    log = await append(store, "a", b"x")
+    await store.catalogue.flush()
+    with a_full_disk(1):
+        with pytest.raises(Unavailable, match="catalogue of logs cannot be written"):
+            await store.catalogue.create_group("/new", {})
+        store.catalogue.note(store.catalogue.groups[JOBS], "a", (FIRST, FIRST + 7), 99)
+        assert [stream.bytes for stream in await streams(store)] == [log.stored]
+    assert "/new" not in store.catalogue.groups
+    assert [stream.bytes for stream in await streams(store)] == [99]
+    await store.close()
+    assert LogStore(tmp_path).catalogue.groups.keys() == store.catalogue.groups.keys()
 
 
 async def test_a_log_that_is_deleted_while_it_is_read(tmp_path: Path) -> None:

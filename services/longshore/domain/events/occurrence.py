@@ -72,6 +72,9 @@ class JobMoved:
     def each(self) -> Iterator["JobMoved"]:
         """The jobs by themselves."""
         start = self.key.array_index
+        if self.first == 0 and self.end == start + 1:
+            yield self
+            return
         for part in range(self.first, self.end - start):
             key = JobKey(self.key.job_id, start + part)
             yield replace(self, key=key, first=part, end=start + part + 1)

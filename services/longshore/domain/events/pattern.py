@@ -5,9 +5,9 @@ fit one; all of its fields must fit. A list in an event fits if one of its eleme
 is looked for in the objects of a list must be in one and the same of them. Names with dots are the
 same as nesting, in patterns and in events.
 
-A pattern is compiled once, into trees of which one must fit: several only by `$or`, and by fields
-that may be absent or have a value. Matching an event then walks what the trees name. Time is
-bounded by the sizes of both: wildcards need no backtracking.
+A pattern is compiled once, into a tree like itself. Matching an event walks what the tree names.
+Time is bounded by the sizes of both: wildcards need no backtracking, and `$or` is multiplied out
+only where it speaks of the fields of its neighbours.
 
 See "Creating event patterns" in the EventBridge User Guide.
 """
@@ -27,8 +27,9 @@ Test = Callable[[Any], bool]
 PATTERN_MAX = 4096
 #: Names below one another in a pattern; events nest no deeper.
 _DEPTH_MAX = 100
-#: Trees of a pattern.
-_TREES_MAX = 1000
+#: What `$or` makes where it speaks of its neighbours' fields: combinations, and fields of all.
+_CHOICES_MAX = 1000
+_FIELDS_MAX = 10_000
 #: Wildcards before one and the same character: with more, texts can fit in very many ways.
 _WILDCARDS_MAX = 4
 #: Characters of an address, with a scope.
@@ -37,7 +38,7 @@ _TOO_COMPLEX = (
     "Rule is too complex - try using fewer wildcard characters or fewer repeating character "
     "sequences after a wildcard character"
 )
-_TOO_MANY = f"Rule is too complex - $or and exists make more than {_TREES_MAX} combinations"
+_TOO_MANY = "Rule is too complex - $or and its neighbours make too many combinations"
 _MIXED = (
     "Inside anything but list, either all values are number or string, mixed type is not supported"
 )
@@ -60,65 +61,122 @@ def refusal(reason: str) -> InvalidRequest:
     )
 
 
+#: How an event fits a part of a pattern: not at all; by what is not there alone; by what is there.
+#: The difference matters in lists: what is there binds an element, and what is asked of its
+#: neighbours is asked of that element; what is not there must be nowhere.
+_NOT, _ABSENT, _PRESENT = 0, 1, 2
+
+
 @dataclass(slots=True)
 class _Node:
     """What is asked of a field: of its value, and of the fields beneath it."""
 
-    #: Of each list of tests one must hold for one of the field's values.
-    tests: list[tuple[Test, ...]] = field(default_factory=list)
-    is_absent: bool = False
-    fields: dict[str, "_Node"] = field(default_factory=dict)
+    #: Of each list of tests one must hold for one of the field's values, or, where that is said,
+    #: there must be none.
+    tests: list[tuple[tuple[Test, ...], bool]] = field(default_factory=list)
+    beneath: "_Object | None" = None
+    #: How a field that is not there fits.
+    when_missing: int = _NOT
+
+    def finish(self) -> None:
+        """Fills in what follows from the rest, bottom up."""
+        allowed = all(may_be_absent for _, may_be_absent in self.tests)
+        if self.beneath is not None:
+            self.beneath.finish()
+            allowed = allowed and self.beneath.when_missing == _ABSENT
+        self.when_missing = _ABSENT if allowed else _NOT
+
+    def fits(self, value: Any) -> int:
+        """How a field with this value, `_MISSING` without one, is as asked."""
+        if value is _MISSING:
+            return self.when_missing
+        kind = type(value)
+        how = _ABSENT
+        if self.tests:
+            how = self._fits_values(value, kind)
+            if how == _NOT:
+                return _NOT
+        if self.beneath is None:
+            return how
+        if kind is dict:
+            found = self.beneath.fits(value)
+        elif kind is list:
+            found = self.beneath.fits_one(value)
+        else:
+            found = self.beneath.when_missing
+        return found and max(how, found)
+
+    def _fits_values(self, value: Any, kind: type) -> int:
+        """How its own values are as asked: a list has many, an object none."""
+        if kind is list:
+            values: Sequence[Any] = _scalars(value)
+        else:
+            values = () if kind is dict else (value,)
+        how = _ABSENT
+        for tests, may_be_absent in self.tests:
+            if _one_holds(tests, values):
+                how = _PRESENT
+            elif values or not may_be_absent:
+                return _NOT
+        return how
+
+
+@dataclass(slots=True)
+class _Object:
+    """What is asked of an object: of its fields, and of each choice that one of its parts fits."""
+
+    fields: dict[str, _Node] = field(default_factory=dict)
+    choices: list[list["_Object"]] = field(default_factory=list)
     #: As `fields`, for those who walk.
-    children: tuple[tuple[str, "_Node"], ...] = ()
-    #: Whether all beneath it ask for absence alone.
-    negative_beneath: bool = True
+    children: tuple[tuple[str, _Node], ...] = ()
+    #: How what is no object fits.
+    when_missing: int = _ABSENT
 
     def finish(self) -> None:
         """Fills in what follows from the rest, bottom up."""
         for child in self.fields.values():
             child.finish()
+        for choice in self.choices:
+            for part in choice:
+                part.finish()
         # What is cheap and often fails comes first.
-        self.children = tuple(sorted(self.fields.items(), key=lambda entry: bool(entry[1].fields)))
-        self.negative_beneath = all(
-            not child.tests and child.negative_beneath for child in self.fields.values()
+        self.children = tuple(
+            sorted(self.fields.items(), key=lambda entry: entry[1].beneath is not None)
         )
+        each = [child.when_missing for child in self.fields.values()]
+        each += [max(part.when_missing for part in choice) for choice in self.choices]
+        self.when_missing = min(each, default=_ABSENT)
 
-    def fits(self, value: Any) -> bool:
-        """Whether a field with this value, `_MISSING` without one, is as asked."""
-        kind = type(value)
-        if (self.tests or self.is_absent) and not self._fits_values(value, kind):
-            return False
-        if not self.children:
-            return True
-        if kind is dict:
-            return self.fits_object(value)
-        if kind is list:
-            # Where only absence is asked for, it holds of all.
-            through = all if self.negative_beneath else any
-            return through(self.fits_object(element) for element in _objects(value))
-        return self.negative_beneath
-
-    def _fits_values(self, value: Any, kind: type) -> bool:
-        """Whether its own values are as asked: a list has many, an object none."""
-        if kind is list:
-            values: Sequence[Any] = _scalars(value)
-        else:
-            values = () if kind is dict or value is _MISSING else (value,)
-        if self.is_absent and values:
-            return False
-        for tests in self.tests:  # noqa: SIM110 - the generator would take as long again
-            if not _one_holds(tests, values):
-                return False
-        return True
-
-    def fits_object(self, value: Json) -> bool:
-        """Whether an object has the fields that are asked for."""
+    def fits(self, value: Json) -> int:
+        """How an object is as asked."""
         if "." in "".join(value):
             value = _nested(value)
-        for name, child in self.children:  # noqa: SIM110 - the generator would take as long again
-            if not child.fits(value.get(name, _MISSING)):
-                return False
-        return True
+        how = _ABSENT
+        for name, child in self.children:
+            found = child.fits(value.get(name, _MISSING))
+            if found != _PRESENT:
+                if found == _NOT:
+                    return _NOT
+            else:
+                how = _PRESENT
+        for choice in self.choices:
+            found = max(part.fits(value) for part in choice)
+            if found == _NOT:
+                return _NOT
+            how = max(how, found)
+        return how
+
+    def fits_one(self, values: list[Any]) -> int:
+        """How the objects in a list are: one by what is there, or all by what is not."""
+        how = self.when_missing
+        is_first = True
+        for value in _objects(values):
+            found = self.fits(value)
+            if found == _PRESENT:
+                return _PRESENT
+            how = found if is_first else min(how, found)
+            is_first = False
+        return how
 
 
 def _one_holds(tests: tuple[Test, ...], values: Sequence[Any]) -> bool:
@@ -177,17 +235,14 @@ def _nested(value: Json) -> Json:
 class Pattern:
     """A compiled pattern."""
 
-    __slots__ = ("_trees",)
+    __slots__ = ("_root",)
 
-    def __init__(self, trees: Sequence[_Node]) -> None:
-        self._trees = tuple(trees)
+    def __init__(self, root: _Object) -> None:
+        self._root = root
 
     def matches(self, event: Json) -> bool:
         """Whether a rule with the pattern gets the event, as decoded JSON."""
-        for tree in self._trees:  # noqa: SIM110 - the generator would take as long again
-            if tree.fits_object(event):
-                return True
-        return False
+        return self._root.fits(event) != _NOT
 
 
 def compile_pattern(text: str) -> Pattern:
@@ -203,37 +258,94 @@ def compile_pattern(text: str) -> Pattern:
     if type(decoded) is not dict:
         raise refusal("Filter is not an object")
     try:
-        alternatives = _alternatives(decoded, ())
+        root = _object(decoded, 0)
+        root.finish()
     except RecursionError:
         raise refusal(f"it nests deeper than {_DEPTH_MAX}") from None
-    trees = []
-    for fields in alternatives:
-        tree = _Node()
-        for path, tests in fields:
-            _plant(tree, path, tests)
-        tree.finish()
-        trees.append(tree)
-    return Pattern(trees)
+    return Pattern(root)
 
 
 def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is no JSON number")
 
 
-#: Where, and what of it: None for absent.
-_Field = tuple[tuple[str, ...], tuple[Test, ...] | None]
+def _object(value: Json, depth: int) -> _Object:
+    """An object of a pattern.
+
+    Fields that say something of one field, beside each other or in `$or`, must fit in one and the
+    same element where it is a list, so they are laid out together; all others stand alone.
+    """
+    if not value:
+        raise refusal("Empty objects are not allowed")
+    made = _Object()
+    for together in _groups(value):
+        [(name, inner), *others] = together
+        if not others and name == "$or" and _is_or(inner):
+            made.choices.append([_object(part, depth) for part in inner])
+        elif not others and type(inner) is dict and "." not in name:
+            _check_depth(depth + 1)
+            made.fields[name] = _Node(beneath=_object(inner, depth + 1))
+        else:
+            laid_out = _laid_out(dict(together), (), depth)
+            if len(laid_out) == 1:
+                _plant(made, laid_out[0])
+            else:
+                made.choices.append([_plant(_Object(), fields) for fields in laid_out])
+    return made
 
 
-def _plant(tree: _Node, path: tuple[str, ...], tests: tuple[Test, ...] | None) -> None:
-    for step in path:
-        tree = tree.fields.setdefault(step, _Node())
-    if tests is None:
-        tree.is_absent = True
-    else:
-        tree.tests.append(tests)
+def _groups(value: Json) -> list[list[tuple[str, Any]]]:
+    """The members of an object, those together that say something of one field."""
+    groups: list[tuple[set[str], list[tuple[str, Any]]]] = []
+    for name, inner in value.items():
+        names = _first_names({name: inner})
+        joined = [(name, inner)]
+        others = []
+        for group in groups:
+            if group[0] & names:
+                names |= group[0]
+                joined = group[1] + joined
+            else:
+                others.append(group)
+        groups = [*others, (names, joined)]
+    return [members for _, members in groups]
 
 
-def _alternatives(value: Json, path: tuple[str, ...]) -> list[list[_Field]]:
+def _first_names(value: Json) -> set[str]:
+    """The fields of an object that its members say something of."""
+    found: set[str] = set()
+    for name, inner in value.items():
+        if name == "$or" and _is_or(inner):
+            for part in inner:
+                found |= _first_names(part)
+        else:
+            found.add(name.partition(".")[0])
+    return found
+
+
+def _check_depth(depth: int) -> None:
+    if depth > _DEPTH_MAX:
+        raise refusal(f"it nests deeper than {_DEPTH_MAX}")
+
+
+#: Where, the tests of what is there, and whether there may be nothing.
+_Field = tuple[tuple[str, ...], tuple[Test, ...], bool]
+
+
+def _plant(root: _Object, fields: list[_Field]) -> _Object:
+    """Adds fields to an object, each below those that its path names."""
+    for path, tests, may_be_absent in fields:
+        at, (*steps, last) = root, path
+        for step in steps:
+            node = at.fields.setdefault(step, _Node())
+            if node.beneath is None:
+                node.beneath = _Object()
+            at = node.beneath
+        at.fields.setdefault(last, _Node()).tests.append((tests, may_be_absent))
+    return root
+
+
+def _laid_out(value: Json, path: tuple[str, ...], depth: int) -> list[list[_Field]]:
     """The sets of fields of an object in a pattern of which one must fit."""
     if not value:
         raise refusal("Empty objects are not allowed")
@@ -241,16 +353,15 @@ def _alternatives(value: Json, path: tuple[str, ...]) -> list[list[_Field]]:
     places: dict[tuple[str, ...], list[list[_Field]]] = {}
     for name, inner in value.items():
         if name == "$or" and _is_or(inner):
-            places[*path, name] = [one for part in inner for one in _alternatives(part, path)]
+            places[*path, name] = [one for part in inner for one in _laid_out(part, path, depth)]
             continue
         place = (*path, *name.split("."))
-        if len(place) > _DEPTH_MAX:
-            raise refusal(f"it nests deeper than {_DEPTH_MAX}")
+        _check_depth(depth + len(place))
         if type(inner) is dict:
             # Of fields that stand in two such objects both hold.
-            places[*path, name, ""] = _alternatives(inner, place)
+            places[*path, name, ""] = _laid_out(inner, place, depth)
         elif type(inner) is list:
-            places[place] = [[(place, tests)] for tests in _tests(inner)]
+            places[place] = [[(place, *_tests(inner))]]
         else:
             raise refusal(f'"{name}" must be an object or an array')
     return _combined(list(places.values()))
@@ -260,8 +371,10 @@ def _combined(parts: list[list[list[_Field]]]) -> list[list[_Field]]:
     number = 1
     for part in parts:
         number *= len(part)
-        if number > _TREES_MAX:
+        if number > _CHOICES_MAX:
             raise refusal(_TOO_MANY)
+    if number * sum(max(map(len, part)) for part in parts) > _FIELDS_MAX:
+        raise refusal(_TOO_MANY)
     return [[entry for one in chosen for entry in one] for chosen in product(*parts)]
 
 
@@ -274,24 +387,23 @@ def _is_or(value: Any) -> bool:
     )
 
 
-def _tests(values: list[Any]) -> list[tuple[Test, ...] | None]:
-    """The tests of a field, of which one must hold; None beside or in place of them: absent."""
+def _tests(values: list[Any]) -> tuple[tuple[Test, ...], bool]:
+    """The tests of a field, of which one must hold, and whether it may be absent as well."""
     if not values:
         raise refusal("Empty arrays are not allowed")
     tests: list[Test] = []
     constants: list[Any] = []
-    absent = False
+    may_be_absent = False
     for value in values:
         if type(value) is list:
             raise refusal("Match value must be String, number, true, false, or null")
         if type(value) is not dict:
             constants.append(value)
         elif (test := _expression(value)) is None:
-            absent = True
+            may_be_absent = True
         else:
             tests.append(test)
-    tests = [*_among(constants), *tests]
-    return [*([tuple(tests)] if tests else []), *([None] if absent else [])]
+    return (*_among(constants), *tests), may_be_absent
 
 
 def _among(constants: list[Any]) -> Iterator[Test]:

@@ -20,7 +20,7 @@ from longshore.domain.job.record import (
     NewChild,
     NewEntry,
 )
-from longshore.domain.job.tally import Moved, StoppedBy
+from longshore.domain.job.tally import Moved, StoppedBy, Tally
 
 #: Members that are gathered in order.
 _LISTS = (
@@ -40,7 +40,6 @@ _LISTS = (
     "revived",
     "reshaped",
     "altered",
-    "tally",
     "ended",
     "image_starts",
 )
@@ -87,7 +86,7 @@ class Changes:
     #: Users' changes of jobs that wait.
     altered: list[Altered] = field(default_factory=list)
     #: What all that comes to in numbers, for the whole transaction.
-    tally: list[Moved] = field(default_factory=list)
+    tally: Tally = field(default_factory=Tally)
     #: Jobs, children and parents that became final, in the whole transaction.
     ended: list[JobKey] = field(default_factory=list)
     #: How attempts that began to run came by their images, with their instances.
@@ -109,6 +108,7 @@ class Changes:
         self.moves[move.key] = move
         self.event(move.key, attempt_number, move.status, moved, move.status_reason)
         if move.status.final:
+            self.ended.append(move.key)
             self.happenings.append(Ended(move.key, move.status is JobStatus.SUCCEEDED))
 
     def event(
@@ -121,10 +121,8 @@ class Changes:
     ) -> None:
         """Adds to the event log, and to what is counted."""
         self.events.append(JobEvent(key, attempt_number, status, reason, self.now))
-        if status.final:
-            self.ended.append(key)
         if moved is not None:
-            self.tally.append(moved)
+            self.tally.count(moved)
 
     def tell_runnable(self, job_id: uuid.UUID, first: int, end: int) -> None:
         """Adds children that become RUNNABLE for the first time to the event log, in one row."""
@@ -154,6 +152,7 @@ class Changes:
         self.moves[key] = JobMove(key, JobStatus.FAILED, reason, stopped_at=self.now)
         moved = Moved(job_queue, JobStatus.FAILED, number, by=by)
         self.event(key, attempt_number, JobStatus.FAILED, moved, reason)
+        self.ended.append(key)
         self.happenings.append(Ended(key, succeeded=False))
 
     def stop(self, live: LiveAttempt, why: Stop) -> None:
@@ -180,6 +179,7 @@ class Changes:
         self.stops |= later.stops
         for name in _LISTS:
             getattr(self, name).extend(getattr(later, name))
+        self.tally.add(later.tally)
         self.demand.update(later.demand)
         for job_id, counts in later.arrays.items():
             self.arrays.setdefault(job_id, Counter()).update(counts)
@@ -187,6 +187,7 @@ class Changes:
     def save(self) -> "Changes":
         """What is gathered so far, to go back to."""
         saved = replace(self, **{f.name: copy(getattr(self, f.name)) for f in fields(self)})
+        saved.tally = self.tally.copy()
         saved.arrays = {job_id: Counter(counts) for job_id, counts in self.arrays.items()}
         return saved
 

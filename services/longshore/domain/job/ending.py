@@ -120,8 +120,9 @@ def _start(
     live.started_at = started_at
     live.running_at = changes.now
     live.address = report.address
-    changes.image_starts += [(live.instance_id, image) for image in report.images]
-    live.pull_seconds = max((i.pull_seconds or 0.0 for i in report.images), default=0.0) or None
+    if report.images:
+        changes.image_starts += [(live.instance_id, image) for image in report.images]
+        live.pull_seconds = max(image.pull_seconds or 0.0 for image in report.images) or None
     attempts.watch_deadline(live)
     changes.attempt_moves[live.key, live.attempt] = AttemptMove(
         live.key,
@@ -159,14 +160,14 @@ def _ended(
     stop: Stop | None,
 ) -> Moved:
     """As what a job counts whose attempt ended, or of which the main node did."""
-    spans: list[Span] = [span(Stage.ATTEMPT, live.placed_at, stopped_at)]
+    spans: tuple[Span, ...] = (span(Stage.ATTEMPT, live.placed_at, stopped_at),)
     if started_at is not None:
-        spans.append(span(Stage.EXECUTION, started_at, stopped_at))
+        spans = (*spans, span(Stage.EXECUTION, started_at, stopped_at))
     is_asked = stop is not None and stop.kind is StopKind.TERMINATED
     return Moved(
         live.job_queue,
         verdict.status,
-        spans=tuple(spans),
+        spans=spans,
         by=StoppedBy.TERMINATE if is_asked and verdict.status is JobStatus.FAILED else None,
         is_retry=verdict.status is JobStatus.RUNNABLE,
     )

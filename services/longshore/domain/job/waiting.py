@@ -102,9 +102,9 @@ def _spawn(jobs: Jobs, changes: Changes, row: JobFacts) -> None:
     changes.spawned.append(NewArray(row.key.job_id, rule.size, end - first, rule.sequential))
     if row.status is JobStatus.SUBMITTED and rule.size > end - first:
         waits = Moved(row.job_queue, JobStatus.PENDING, rule.size - (end - first))
-        changes.tally.append(waits)
+        changes.tally.count(waits)
     if end > first:
-        changes.tally.append(_runnable(changes, row, end - first))
+        changes.tally.count(_runnable(changes, row, end - first))
         changes.make_ready(
             NewEntry(row.job_queue, row.key.job_id, row.shape_id, row.seq, first, end)
         )
@@ -156,7 +156,7 @@ def _make_children_ready(jobs: Jobs, changes: Changes, keys: Iterable[JobKey]) -
         )
     for job_id, indexes in free.items():
         row = rows[JobKey(job_id)]
-        changes.tally.append(_runnable(changes, row, len(indexes)))
+        changes.tally.count(_runnable(changes, row, len(indexes)))
         changes.count(
             JobKey(job_id, indexes[0]), JobStatus.PENDING, JobStatus.RUNNABLE, len(indexes)
         )
@@ -185,6 +185,7 @@ def fail_children(
             changes.children.append(NewChild(key, JobStatus.FAILED, reason, cancelled, terminated))
             moved = Moved(queue, JobStatus.FAILED, by=by)
             changes.event(key, 0, JobStatus.FAILED, moved, reason)
+            changes.ended.append(key)
             changes.happenings.append(Ended(key, succeeded=False))
 
 

@@ -52,7 +52,7 @@ def _attempts(described: DescribedJob, moment: Moment) -> tuple[AttemptRecord, .
     """The attempts that there were, each as far as it was."""
     found = []
     for known in described.attempts:
-        attempt = replace(known, memory_mib=None)
+        attempt = known if known.memory_mib is None else replace(known, memory_mib=None)
         if attempt.attempt > moment.attempt:
             continue
         if attempt.attempt < moment.attempt or moment.status.final:

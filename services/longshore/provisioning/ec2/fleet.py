@@ -49,6 +49,8 @@ _REASONS = {
     "MaxSpotInstanceCountExceeded": INSTANCE_LIMIT,
     "MaxSpotFleetRequestCountExceeded": INSTANCE_LIMIT,
     "InsufficientFreeAddressesInSubnet": INSTANCE_LIMIT,
+    # What is asked of Systems Manager for an order, the newest image, has its own word for it.
+    "AccessDeniedException": NOT_PERMITTED,
     "AuthFailure": NOT_PERMITTED,
     "UnauthorizedOperation": NOT_PERMITTED,
     "AuthFailure.ServiceLinkedRoleCreationNotPermitted": NOT_PERMITTED,

@@ -76,6 +76,7 @@ PASSED_ON = (
     "LONGSHORE_SECRETS_FILE",
     "LONGSHORE_SECRETS_KEY_FILE",
     "LONGSHORE_FILE_SYSTEMS",
+    "LONGSHORE_JOBS_OTLP_ENDPOINT",
 )
 #: Begins the names of AWS's own: the credentials, region and endpoints by which an agent assumes
 #: the roles of jobs and reads their secrets. Jobs do not get them.

@@ -27,11 +27,17 @@ TESTS = st.one_of(
     ),
 )
 LEAVES = st.lists(TESTS, min_size=1, max_size=2)
-PATTERNS = st.recursive(
-    st.dictionaries(NAMES, LEAVES, min_size=1, max_size=3),
-    lambda inner: st.dictionaries(NAMES, st.one_of(LEAVES, inner), min_size=1, max_size=3),
-    max_leaves=6,
-)
+FLAT = st.dictionaries(NAMES, LEAVES, min_size=1, max_size=3)
+
+
+def joined(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Objects, some with `$or` beside their fields."""
+    fields = st.dictionaries(NAMES, st.one_of(LEAVES, inner), min_size=1, max_size=3)
+    choices = st.lists(inner, min_size=2, max_size=3).map(lambda parts: {"$or": parts})
+    return st.one_of(fields, st.builds(lambda one, other: one | other, fields, choices))
+
+
+PATTERNS = st.recursive(FLAT, joined, max_leaves=6)
 EVENTS = st.dictionaries(
     st.sampled_from(["a", "b", "c"]),
     st.recursive(
@@ -49,31 +55,42 @@ Place = tuple[str, ...]
 Membership = dict[tuple[Any, ...], int]
 
 
-def laid_out(value: Any, place: Place, way: tuple[Any, ...], taken: Membership) -> list[Any]:
-    """Each scalar of an event: its place, itself, and the elements that lead to it."""
+def laid_out(
+    value: Any, place: Place, way: tuple[Any, ...], taken: Membership, passed: Membership
+) -> list[Any]:
+    """Each scalar of an event: its place, itself, and the elements that lead to it.
+
+    Objects in lists bind their elements, through lists in lists; scalars in them bind nothing.
+    """
     if isinstance(value, dict):
         return [
             field
             for name, inner in value.items()
-            for field in laid_out(inner, (*place, name), (*way, name), taken)
+            for field in laid_out(inner, (*place, name), (*way, name), {**taken, **passed}, {})
         ]
     if isinstance(value, list):
-        found = []
-        for index, inner in enumerate(value):
-            # Scalars in a list bind nothing, through lists in it.
-            binds = {way: index} if isinstance(inner, dict | list) else {}
-            found += laid_out(inner, place, (*way, index), {**taken, **binds})
-        return found
+        return [
+            field
+            for index, inner in enumerate(value)
+            for field in laid_out(inner, place, (*way, index), taken, {**passed, way: index})
+        ]
     return [(place, value, taken)]
 
 
-def spelled(pattern: Any, place: Place = ()) -> list[tuple[Place, list[Any]]]:
-    """The fields of a pattern."""
-    found = []
+Spelled = list[tuple[Place, list[Any]]]
+
+
+def spelled(pattern: Any, place: Place = ()) -> list[Spelled]:
+    """The sets of fields of a pattern, of which one must fit."""
+    ways: list[Spelled] = [[]]
     for name, inner in pattern.items():
         at = (*place, *name.split("."))
-        found += spelled(inner, at) if isinstance(inner, dict) else [(at, inner)]
-    return found
+        if name == "$or":
+            more = [way for part in inner for way in spelled(part, place)]
+        else:
+            more = spelled(inner, at) if isinstance(inner, dict) else [[(at, inner)]]
+        ways = [way + other for way in ways for other in more]
+    return ways
 
 
 def holds(test: Any, value: Any) -> bool:
@@ -105,9 +122,12 @@ def consistent(chosen: list[Membership]) -> Membership | None:
 
 def naive(pattern: Any, event: Any) -> bool:
     """For each field one of its tests, for each test a value: all must be in the same elements."""
-    fields = laid_out(event, (), (), {})
-    last = dict(spelled(pattern))
-    choices = [[(place, test) for test in tests] for place, tests in last.items()]
+    fields = laid_out(event, (), (), {}, {})
+    return any(naive_way(way, fields) for way in spelled(pattern))
+
+
+def naive_way(way: Spelled, fields: list[Any]) -> bool:
+    choices = [[(place, test) for test in tests] for place, tests in way]
     for choice in product(*choices):
         absent = [place for place, test in choice if test == {"exists": False}]
         wanted = [
@@ -124,14 +144,24 @@ def naive(pattern: Any, event: Any) -> bool:
     return False
 
 
-def clashes(pattern: Any) -> bool:
-    """Whether two parts of a pattern say something of one field."""
-    places = [place for place, _ in spelled(pattern)]
-    return len(set(places)) < len(places)
+def is_small(pattern: Any) -> bool:
+    """Whether the naive matcher is through with it soon."""
+    return sum(2 ** len(way) for way in spelled(pattern)) < 1_000
+
+
+def repeats(pattern: Any) -> bool:
+    """Whether an object names one of its fields twice: the last holds, of leaves."""
+    names = [tuple(name.split(".")) for name in pattern if name != "$or"]
+    inner = [one for one in pattern.values() if isinstance(one, dict)] + list(
+        pattern.get("$or", ())
+    )
+    return len(set(names)) < len(names) or any(map(repeats, inner))
 
 
 @given(PATTERNS, EVENTS)
 @example({"a.b": [{"exists": False}], "a": [1]}, {"a": 1})
+@example({"a.b": [1], "a": [1]}, {"a": [[1], {"a": 1, "b": 1}]})
+@example({"a": {"b": [1]}, "$or": [{"a": {"c": [2]}}, {"b": [3]}]}, {"a": [{"b": 1}, {"c": 2}]})
 def test_as_the_naive_matcher_has_it(pattern: Any, event: Any) -> None:
-    if not clashes(pattern):
+    if is_small(pattern) and not repeats(pattern):
         assert compile_pattern(json.dumps(pattern)).matches(event) == naive(pattern, event)
