@@ -193,8 +193,8 @@ def record_of(
         "awsRegion": _plain(caller.region, _TEXT_CHARACTERS),
         "sourceIPAddress": _plain(caller.address, _TEXT_CHARACTERS),
         "userAgent": _plain(caller.user_agent, _AGENT_CHARACTERS),
-        "requestParameters": parameters and bounded(parameters),
-        "responseElements": None if reads or refusal else response and bounded(response),
+        "requestParameters": parameters,
+        "responseElements": None if reads or refusal else response,
         "requestID": _plain(caller.request_id, _TEXT_CHARACTERS),
         "eventID": str(event_id),
         "readOnly": reads,
@@ -208,7 +208,14 @@ def record_of(
     if refusal is not None:
         record["errorCode"] = _plain(refusal.code, _TEXT_CHARACTERS)
         record["errorMessage"] = _plain(refusal.message, _MESSAGE_CHARACTERS)
-    return found_by(record, at.replace(microsecond=at.microsecond // 1000 * 1000))
+    at = at.replace(microsecond=at.microsecond // 1000 * 1000)
+    found = found_by(record, at)
+    if len(found.text) <= PARAMETERS_BYTES:
+        return found
+    for part in ("requestParameters", "responseElements"):
+        if record[part]:
+            record[part] = bounded(record[part])
+    return found_by(record, at)
 
 
 def found_by(record: Json, at: datetime) -> AuditRecord:
