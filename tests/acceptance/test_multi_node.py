@@ -1,15 +1,13 @@
 """Multi-node jobs through AWS's own client: all nodes at once, on instances that come for them."""
 
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from acceptance import tour
 from acceptance.aws import IMAGE, Aws, Gate, Json
-from acceptance.stand import RUNTIME, Stack, eventually
+from acceptance.stand import Stack, eventually
 from support.scratch import scratch_directory
 
 ROOT = Path(__file__).parents[2]
@@ -265,21 +263,3 @@ def test_the_example_comes_to_the_right_line(user: Aws) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "the line is right" in done.stdout
     assert "multi-node" not in user.stack.call("env", "list", check=True).stdout
-
-
-@pytest.mark.skipif(RUNTIME != "docker", reason="the document shows containers")
-def test_the_document_shows_what_happens(place: Path) -> None:
-    """Commands and output of docs/multi-node.md."""
-    text = (ROOT / "docs" / "multi-node.md").read_text("utf-8")
-    [definition] = re.findall(r"^```json\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    (place / "hello.json").write_text(definition)
-    steps = tour.steps(text)
-    assert len(steps) > 10
-    stack = Stack(place / "stack")
-    stack.up()
-    try:
-        printed = tour.run(steps, stack, place)
-    finally:
-        stack.down()
-    for (command, expected), output in zip(steps, printed, strict=True):
-        assert tour.matches(expected, output), f"$ {command}\n{output}"
