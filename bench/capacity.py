@@ -26,7 +26,7 @@ from longshore.domain.placing import plan
 from longshore.domain.placing import shapes as placing
 from longshore.domain.placing.room import Room
 from longshore.domain.resources import Resources
-from longshore.domain.scaling.capacity import QueueDemand, Snapshot
+from longshore.domain.scaling.capacity import CapacitySnapshot, QueueDemand
 from longshore.domain.scaling.decision import Decision, ScalingSettings
 from longshore.domain.scaling.scaling import decide
 
@@ -73,7 +73,7 @@ def main() -> None:
 def decision(mix: Mix) -> Decision:
     """The decision about a mix of jobs with nothing there yet."""
     queue = QueueDemand("bench", 1, ("bench",), mix.shapes)
-    [made] = decide(Snapshot([queue], [mix.environment]), NOW, ScalingSettings())
+    [made] = decide(CapacitySnapshot([queue], [mix.environment]), NOW, ScalingSettings())
     return made
 
 
@@ -109,14 +109,14 @@ def packed(mix: Mix) -> Fullness:
         shape.shape_id: placing.Shape(shape.shape_id, "bench", shape.need) for shape in mix.shapes
     }
     heads = tuple(
-        placing.Entry(
+        placing.QueueEntry(
             uuid.UUID(int=shape.shape_id + 1), shape.shape_id, 0, number, 0, shape.runnable, NOW
         )
         for number, shape in enumerate(mix.shapes)
     )
     queue = placing.Queue("bench", 1, ("bench",))
     planned = plan.plan(
-        placing.Snapshot((queue,), by_id, rooms, {"bench": heads}),
+        placing.PlacingSnapshot((queue,), by_id, rooms, {"bench": heads}),
         NOW,
         seed=0,
         limit=10**9,
@@ -167,7 +167,7 @@ def time_rolling(repeats: int) -> None:
     )
 
 
-def timed(snapshot: Snapshot, repeats: int) -> list[float]:
+def timed(snapshot: CapacitySnapshot, repeats: int) -> list[float]:
     """Seconds of each of so many decisions."""
     seconds = []
     for _ in range(repeats):

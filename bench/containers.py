@@ -18,7 +18,7 @@ from typing import Any
 import aiodocker
 from harness import register_noop, running_agents, running_stack, summary, until_succeeded
 
-from longshore.agent.docker.container import Limits, Surroundings, container_config
+from longshore.agent.docker.container import ContainerLimits, Surroundings, container_config
 from longshore.v1 import agent_service_pb2, ecs_pb2, job_definition_pb2
 from longshore_client import Client, build
 
@@ -194,7 +194,7 @@ def bare_config(sandbox: str) -> dict[str, Any]:
         compute_environment="bare",
         surroundings=Surroundings(f"container:{sandbox}"),
         gpu_ids=[],
-        limits=Limits(pids=4096, log_file_mib=100, log_files=3, spool_mib=100),
+        limits=ContainerLimits(pids=4096, log_file_mib=100, log_files=3, spool_mib=100),
         variables={},
     )
     config.pop("Labels")

@@ -8,12 +8,12 @@ from mixes import an_environment
 
 from longshore.domain.resources import Resources
 from longshore.domain.scaling.capacity import (
+    CapacitySnapshot,
     Environment,
     Instance,
     InstanceState,
     QueueDemand,
     ShapeDemand,
-    Snapshot,
 )
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -24,7 +24,7 @@ FAMILIES = (
 )
 
 
-def a_rolling_snapshot() -> Snapshot:
+def a_rolling_snapshot() -> CapacitySnapshot:
     """Queue 1 on A B C, queue 2 on B C A, queue 3 on C A B, with half the vCPUs that they want."""
     base, shapes, names = a_large_environment(), many_shapes(random.Random(1)), "ABC"
     wanted = sum(shape.need.vcpu_milli * shape.runnable for shape in shapes) / 1000
@@ -38,7 +38,7 @@ def a_rolling_snapshot() -> Snapshot:
         )
         for first in range(len(names))
     ]
-    return Snapshot(queues, [replace(base, name=name, maxv_cpus=each) for name in names])
+    return CapacitySnapshot(queues, [replace(base, name=name, maxv_cpus=each) for name in names])
 
 
 def a_large_environment() -> Environment:
@@ -57,7 +57,7 @@ def many_shapes(rng: random.Random) -> tuple[ShapeDemand, ...]:
     return tuple(shapes)
 
 
-def a_large_snapshot() -> Snapshot:
+def a_large_snapshot() -> CapacitySnapshot:
     """Instances that are partly full, one in ten of them empty, and far more jobs than fit."""
     rng = random.Random(1)
     environment = a_large_environment()
@@ -87,4 +87,4 @@ def a_large_snapshot() -> Snapshot:
         QueueDemand(f"queue-{n}", n, ("bench",), shapes[n * quarter : (n + 1) * quarter])
         for n in range(4)
     ]
-    return Snapshot(queues, [environment], instances)
+    return CapacitySnapshot(queues, [environment], instances)

@@ -14,7 +14,7 @@ import pytest
 
 from longshore.domain.errors import NotFound, Unavailable
 from longshore.logs import archive as module
-from longshore.logs.archive import Archive, ArchiveConfig, archived_size, open_archive
+from longshore.logs.archive import ArchiveConfig, LogArchive, archived_size, open_archive
 from longshore.logs.archiving import Archiver, take_stock
 from longshore.logs.history import LogHistory
 from longshore.logs.paging import page_backward, page_forward
@@ -45,7 +45,7 @@ class _Gate(Api):
 
 
 class _Stand:
-    def __init__(self, archive: Archive, gate: _Gate, directory: Path) -> None:
+    def __init__(self, archive: LogArchive, gate: _Gate, directory: Path) -> None:
         self.archive = archive
         self.gate = gate
         self.directory = directory
@@ -73,7 +73,7 @@ async def stand(config: ArchiveConfig, tmp_path: Path) -> AsyncIterator[_Stand]:
         api = await archive._opened
         await api.call("create_bucket", Bucket=config.bucket)
         gate = _Gate(api)
-        behind = Archive(config, tmp_path)
+        behind = LogArchive(config, tmp_path)
         behind.open(gate)
         yield _Stand(behind, gate, tmp_path)
 
@@ -258,7 +258,7 @@ LINES = b"".join(
 class _Logs:
     """A log service whose complete logs go to the store, and leave no copy."""
 
-    def __init__(self, archive: Archive, directory: Path) -> None:
+    def __init__(self, archive: LogArchive, directory: Path) -> None:
         self.archiver = Archiver(archive, directory, 0)
         self.store = LogStore(directory, self.archiver)
         self.service = LogsService(self.store)
@@ -402,7 +402,7 @@ async def test_who_gives_up_waiting_for_the_store_gives_up_for_himself(
     """It opens while logs are served already."""
     path = stand.log("log")
     await stand.archive.upload(path)
-    archive = Archive(config, stand.directory)
+    archive = LogArchive(config, stand.directory)
     impatient = asyncio.create_task(archive.read(path, 0, 1))
     patient = asyncio.create_task(archive.read(path, 0, 1))
     await asyncio.sleep(0)

@@ -13,7 +13,7 @@ import pytest
 from support.submission import Stand, a_container, submission_stand
 
 from longshore.domain.audit import record as audit
-from longshore.domain.audit.record import AuditRecord, Caller
+from longshore.domain.audit.record import AuditedCaller, AuditRecord
 from longshore.domain.errors import LongshoreError, Unavailable
 from longshore.rpc.channel import open_channel
 from longshore.runtime import recorder
@@ -284,7 +284,7 @@ def a_record(at: datetime, number: int) -> AuditRecord:
         event_id=audit.event_id_at(at, number),
         source="batch.amazonaws.com",
         name="SubmitJob",
-        caller=Caller(
+        caller=AuditedCaller(
             address="10.0.0.7",
             user_agent="a",
             access_key_id=None,

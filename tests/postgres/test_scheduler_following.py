@@ -13,9 +13,9 @@ import pytest
 from support.scheduling import Ended, Stand, scheduler_stand
 
 from longshore.domain.job.changes import Changes
-from longshore.domain.job.happening import Asked
+from longshore.domain.job.happening import StopAsked
 from longshore.domain.job.life import STEPS_LIMIT, Allowance
-from longshore.domain.job.snapshot import Jobs
+from longshore.domain.job.snapshot import JobsSnapshot
 from longshore.scheduler import instances, requesting, resuming, tick
 
 MANY = 10_000
@@ -172,7 +172,7 @@ async def test_a_large_array_is_stopped_part_by_part_and_nothing_of_it_starts_me
     acted: list[int] = []
     deciding = requesting.advance
 
-    def counted(jobs: Jobs, asked: Sequence[Asked], now: datetime) -> Changes:
+    def counted(jobs: JobsSnapshot, asked: Sequence[StopAsked], now: datetime) -> Changes:
         changes = deciding(jobs, asked, now)
         acted.append(len(changes.children))
         return changes

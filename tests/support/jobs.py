@@ -14,9 +14,14 @@ from datetime import UTC, datetime, timedelta
 from longshore.domain.job.arrays import ArrayRules
 from longshore.domain.job.attempts import Attempts
 from longshore.domain.job.changes import Changes
-from longshore.domain.job.dependency import Condition, Dependency, Dependent, behind, reach
+from longshore.domain.job.dependency import (
+    Dependency,
+    DependencyCondition,
+    Dependent,
+    behind,
+    reach,
+)
 from longshore.domain.job.happening import (
-    Asked,
     Counted,
     Doomed,
     Ended,
@@ -25,6 +30,7 @@ from longshore.domain.job.happening import (
     Reached,
     Returned,
     Spawned,
+    StopAsked,
     Submitted,
 )
 from longshore.domain.job.job import WHOLE, JobKey, JobStatus
@@ -38,7 +44,7 @@ from longshore.domain.job.record import (
     LiveAttempt,
 )
 from longshore.domain.job.retry import ExitRule
-from longshore.domain.job.snapshot import Jobs
+from longshore.domain.job.snapshot import JobsSnapshot
 from longshore.domain.resources import Resources
 
 QUEUE = "queue"
@@ -51,7 +57,7 @@ class Edge:
     depends_on: uuid.UUID | None
     index: int = WHOLE
     type: str = "PLAIN"
-    condition: Condition = Condition.SUCCESS
+    condition: DependencyCondition = DependencyCondition.SUCCESS
 
 
 class World:
@@ -67,7 +73,7 @@ class World:
         self.exit_rules: dict[uuid.UUID, tuple[ExitRule, ...]] = {}
         self.timeouts: dict[uuid.UUID, int | None] = {}
         self.happenings: list[Following] = []
-        self.requests: list[Asked] = []
+        self.requests: list[StopAsked] = []
         self.queues = {QUEUE}
         #: How attempts ended, and what they were before.
         self.ends: dict[AttemptRef, tuple[LiveAttempt, AttemptMove]] = {}
@@ -114,7 +120,7 @@ class World:
 
     def advance(self, *happenings: Happening) -> Changes:
         """One step, written."""
-        jobs = Jobs(
+        jobs = JobsSnapshot(
             rows=self.rows,
             edges={job_id: self._dependencies(job_id) for job_id in self.edges},
             rules={
@@ -181,7 +187,7 @@ class World:
         ]
         return self.advance(*known).revived
 
-    def ask(self, asked: Asked, page: int) -> Asked | None:
+    def ask(self, asked: StopAsked, page: int) -> StopAsked | None:
         """Acts on a request, of an array on a page of its children; returns what is left."""
         row = self.rows[asked.key.parent]
         if asked.key.is_child or asked.key.job_id not in self.counts or row.status.final:
@@ -230,7 +236,7 @@ class World:
         types = Counter(edge.type for edge in self.edges[job_id])
         size = self.rows[JobKey(job_id)].array_size or 0
         conditions = {e.condition for e in self.edges[job_id] if e.type == "SEQUENTIAL"}
-        on_any_end = conditions == {Condition.COMPLETE}
+        on_any_end = conditions == {DependencyCondition.COMPLETE}
         return ArrayRules(size, types["N_TO_N"], types["SEQUENTIAL"] > 0, on_any_end)
 
     def _dependencies(self, job_id: uuid.UUID) -> list[Dependency]:
@@ -256,7 +262,12 @@ class World:
         key = this.key
         childless = not key.is_child and key.job_id not in self.counts
         return [
-            Dependent(position, job_id, edge.type == "N_TO_N", edge.condition is Condition.FAILURE)
+            Dependent(
+                position,
+                job_id,
+                edge.type == "N_TO_N",
+                edge.condition is DependencyCondition.FAILURE,
+            )
             for job_id, edges in self.edges.items()
             for edge in edges
             if edge.depends_on == key.job_id
@@ -278,7 +289,7 @@ class World:
                 if e.depends_on
                 and e.type == "PLAIN"
                 and e.index == WHOLE
-                and e.condition is Condition.SUCCESS
+                and e.condition is DependencyCondition.SUCCESS
             }
             if plain & (failed | set(found)):
                 found.append(key)
@@ -455,7 +466,7 @@ class World:
             submitted = any(r.status is JobStatus.SUBMITTED for r in self.rows.values())
             assert submitted or not waiting, f"nothing runs, and these wait for ever: {waiting}"
 
-    def _waited_for(self, key: JobKey) -> Iterable[tuple[JobKey, Condition]]:
+    def _waited_for(self, key: JobKey) -> Iterable[tuple[JobKey, DependencyCondition]]:
         for edge in self.edges[key.job_id]:
             if edge.type == "SEQUENTIAL" and key.array_index > 0:
                 yield JobKey(key.job_id, key.array_index - 1), edge.condition

@@ -7,13 +7,13 @@ from typing import Any
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.resources import Resources
 from longshore.domain.scaling.capacity import (
+    CapacitySnapshot,
     Environment,
     Instance,
     InstanceState,
     Offer,
     QueueDemand,
     ShapeDemand,
-    Snapshot,
 )
 from longshore.domain.scaling.decision import Decision, ScalingSettings
 from longshore.domain.scaling.scaling import decide
@@ -86,7 +86,7 @@ def decided(
     settings: ScalingSettings = SETTINGS,
 ) -> dict[str, Decision]:
     """Decisions by environment."""
-    snapshot = Snapshot(queues, environments or [env()], instances)
+    snapshot = CapacitySnapshot(queues, environments or [env()], instances)
     return {decision.compute_environment: decision for decision in decide(snapshot, NOW, settings)}
 
 

@@ -6,7 +6,15 @@ from datetime import UTC, datetime, timedelta
 
 from longshore.domain.consumable import Stock, units_of
 from longshore.domain.placing.room import Room
-from longshore.domain.placing.shapes import Entry, Plan, Queue, Shape, Sharing, Snapshot, Waiting
+from longshore.domain.placing.shapes import (
+    PlacingSnapshot,
+    Plan,
+    Queue,
+    QueueEntry,
+    QueueSharing,
+    Shape,
+    Waiting,
+)
 from longshore.domain.resources import Resources
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -50,16 +58,16 @@ def a_shape(
 
 def a_job(
     shape: Shape, seq: int = 1, *, waited: timedelta = timedelta(), retried: bool = False
-) -> Entry:
+) -> QueueEntry:
     """A single job that waits."""
-    return Entry(_id(seq), shape.shape_id, -1 if retried else 0, seq, -1, 0, NOW - waited)
+    return QueueEntry(_id(seq), shape.shape_id, -1 if retried else 0, seq, -1, 0, NOW - waited)
 
 
 def an_array(
     shape: Shape, seq: int = 1, *, first: int = 0, end: int, waited: timedelta = timedelta()
-) -> Entry:
+) -> QueueEntry:
     """Children of an array that wait."""
-    return Entry(_id(seq), shape.shape_id, 0, seq, first, end, NOW - waited)
+    return QueueEntry(_id(seq), shape.shape_id, 0, seq, first, end, NOW - waited)
 
 
 def an_instance(
@@ -98,21 +106,21 @@ def a_queue(name: str = "q", *environments: str, priority: int = 1) -> Queue:
 def a_snapshot(
     shapes: Sequence[Shape],
     rooms: Sequence[Room],
-    *entries: Entry,
+    *entries: QueueEntry,
     queues: Sequence[Queue] | None = None,
     parked: Mapping[Shape, timedelta] | None = None,
     hopeless: Sequence[Shape] = (),
     maxv_cpus: int = 256,
-    sharing: Mapping[str, Sharing] | None = None,
+    sharing: Mapping[str, QueueSharing] | None = None,
     held: Sequence[Shape] = (),
     stock: Stock | None = None,
-) -> Snapshot:
+) -> PlacingSnapshot:
     """A snapshot; entries are sorted into their queues' dispatch order, shapes parked as told."""
     by_id = {shape.shape_id: shape for shape in shapes}
-    heads: dict[str, list[Entry]] = {}
+    heads: dict[str, list[QueueEntry]] = {}
     for entry in sorted(entries, key=lambda e: (e.rank, e.seq, e.next_index)):
         heads.setdefault(by_id[entry.shape_id].job_queue, []).append(entry)
-    return Snapshot(
+    return PlacingSnapshot(
         queues=tuple(queues or (a_queue(name) for name in sorted({s.job_queue for s in shapes}))),
         shapes=by_id,
         rooms=tuple(rooms),

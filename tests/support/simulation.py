@@ -19,7 +19,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from support.scheduling import Ended, Stand, local_catalogue
 
 from longshore.agent.attempts.attempt import AttemptKey
-from longshore.agent.reporting.journal import Entry, Journal
+from longshore.agent.reporting.journal import Journal, JournalEntry
 from longshore.domain.errors import Unavailable
 from longshore.domain.job.job import JobKey
 from longshore.rpc.channel import open_channel
@@ -846,7 +846,7 @@ async def simulation(database_url: str) -> AsyncIterator[Simulation]:
                 await agent.disconnect()
 
 
-def _has_ended(entry: Entry) -> bool:
+def _has_ended(entry: JournalEntry) -> bool:
     return entry.change is not None and entry.change.status == pb.ATTEMPT_STATUS_ENDED
 
 

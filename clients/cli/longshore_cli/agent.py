@@ -11,7 +11,7 @@ import typer
 from longshore.contract import PORT_OFFSETS
 from longshore_cli import console, exit_code
 from longshore_cli.settings import directory
-from longshore_cli.stack import Runtime
+from longshore_cli.stack import RuntimeChoice
 from longshore_client.address import split_address
 
 
@@ -34,8 +34,8 @@ def agent(
         ),
     ] = None,
     runtime: Annotated[
-        Runtime, typer.Option(help="auto takes Docker where it answers.")
-    ] = Runtime.auto,
+        RuntimeChoice, typer.Option(help="auto takes Docker where it answers.")
+    ] = RuntimeChoice.auto,
     data_dir: Annotated[
         Path, typer.Option(help="Journal and spooled logs; keeps the instance's identity.")
     ] = Path("~/.longshore/agent"),

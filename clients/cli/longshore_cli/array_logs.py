@@ -22,7 +22,7 @@ REMARK_SECONDS = 2.0
 
 
 @dataclass
-class Saved:
+class SavedLogs:
     """What became of the logs of an array's children."""
 
     #: Children that were looked at; of all, or of those with the statuses asked for.
@@ -35,7 +35,7 @@ class Saved:
     incomplete: list[str] = field(default_factory=list)
 
 
-async def save(client: Client, job_id: str, folder: Path, statuses: Sequence[str]) -> Saved:
+async def save(client: Client, job_id: str, folder: Path, statuses: Sequence[str]) -> SavedLogs:
     """Saves the logs of an array's children.
 
     Args:
@@ -94,7 +94,7 @@ class _Run:
         self._digits = digits
         self._room = asyncio.Semaphore(PARALLEL)
         self._remarked_at = time.monotonic()
-        self.told = Saved()
+        self.told = SavedLogs()
 
     def path(self, child: str) -> Path:
         """The file of a child: its array's id and its index, all of one length."""
@@ -149,7 +149,7 @@ class _Run:
             )
 
 
-def sentences(told: Saved, folder: Path) -> list[str]:
+def sentences(told: SavedLogs, folder: Path) -> list[str]:
     """What is said at the end."""
     done = f"{told.saved} logs saved to {folder}, {told.present} of {told.children} were there."
     if not told.incomplete:

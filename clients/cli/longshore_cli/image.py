@@ -92,14 +92,14 @@ async def list_images(
 
 
 @dataclass(frozen=True, slots=True)
-class Fleet:
+class FleetFigures:
     """What an image took here, and what it would take."""
 
     measured: list[Measured]
     expected: dict[str, float]
 
 
-async def _fleet(name: str, image: Image) -> Fleet | None:
+async def _fleet(name: str, image: Image) -> FleetFigures | None:
     """What this fleet knows of an image; None where no longshore tells."""
     try:
         async with settings.connect() as client:
@@ -113,7 +113,7 @@ async def _fleet(name: str, image: Image) -> Fleet | None:
         return None
     # What a registry tells is what comes over the network; an engine tells what that becomes.
     expected = expected_seconds(every, image.size_bytes) if image.is_packed else {}
-    return Fleet(measured(own), expected)
+    return FleetFigures(measured(own), expected)
 
 
 def _took(one: Measured) -> tuple[str, str, str, str]:
@@ -123,7 +123,7 @@ def _took(one: Measured) -> tuple[str, str, str, str]:
     return str(one.starts), f"{one.found_share:.0%}", mean, slowest
 
 
-def _plain_fleet(fleet: Fleet | None) -> dict[str, Any]:
+def _plain_fleet(fleet: FleetFigures | None) -> dict[str, Any]:
     if fleet is None:
         return {"fleet": None}
     return {
@@ -143,7 +143,7 @@ def _plain_fleet(fleet: Fleet | None) -> dict[str, Any]:
     }
 
 
-def _show_fleet(fleet: Fleet) -> None:
+def _show_fleet(fleet: FleetFigures) -> None:
     console.line()
     if fleet.measured:
         rows = [(one.instance_type, *_took(one)) for one in fleet.measured]

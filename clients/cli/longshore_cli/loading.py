@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LazyCommand:
     """A command that is not loaded yet."""
 
     #: Of this package; it has `register`, or `app` where it is a group of commands.
@@ -35,47 +35,53 @@ class Entry:
 
 #: By name, in the order in which help lists them.
 ENTRIES = {
-    "up": Entry("stack", "Start longshore on this machine."),
-    "status": Entry("stack", "Show services and their health, jobs by status, capacity."),
-    "down": Entry("stack", "Stop longshore on this machine."),
-    "run": Entry("run", "Submit a job, follow its log, and leave with its exit code."),
-    "submit": Entry("submit", "Submit a job and print its id."),
-    "jobs": Entry("inspect_jobs", "List jobs, newest first."),
-    "describe": Entry("inspect_jobs", "Show everything known of jobs."),
-    "logs": Entry("inspect_jobs", "Print what a job printed, attempt after attempt."),
-    "wait": Entry("inspect_jobs", "Wait until jobs have ended."),
-    "explain": Entry("inspect_jobs", "Say why a job is where it is."),
-    "cancel": Entry("stop_jobs", "Ask that jobs which have not started do not run."),
-    "terminate": Entry("stop_jobs", "End jobs in whatever status they are."),
-    "update": Entry("change_jobs", "Change a job that has not started."),
-    "rerun": Entry("change_jobs", "Run the failed children of an array again, as a new array."),
-    "capacity": Entry(
+    "up": LazyCommand("stack", "Start longshore on this machine."),
+    "status": LazyCommand("stack", "Show services and their health, jobs by status, capacity."),
+    "down": LazyCommand("stack", "Stop longshore on this machine."),
+    "run": LazyCommand("run", "Submit a job, follow its log, and leave with its exit code."),
+    "submit": LazyCommand("submit", "Submit a job and print its id."),
+    "jobs": LazyCommand("inspect_jobs", "List jobs, newest first."),
+    "describe": LazyCommand("inspect_jobs", "Show everything known of jobs."),
+    "logs": LazyCommand("inspect_jobs", "Print what a job printed, attempt after attempt."),
+    "wait": LazyCommand("inspect_jobs", "Wait until jobs have ended."),
+    "explain": LazyCommand("inspect_jobs", "Say why a job is where it is."),
+    "cancel": LazyCommand("stop_jobs", "Ask that jobs which have not started do not run."),
+    "terminate": LazyCommand("stop_jobs", "End jobs in whatever status they are."),
+    "update": LazyCommand("change_jobs", "Change a job that has not started."),
+    "rerun": LazyCommand(
+        "change_jobs", "Run the failed children of an array again, as a new array."
+    ),
+    "capacity": LazyCommand(
         "capacity", "Show what compute environments have, and the last decision about each."
     ),
-    "activities": Entry("capacity", "List scaling decisions that changed something, newest first."),
-    "cost": Entry("capacity", "Show what instances cost so far, in US dollars."),
-    "instances": Entry("instance", "List instances, the newest order first."),
-    "instance": Entry("instance", "One instance.", is_group=True),
-    "audit": Entry("audit", "Who called what, the newest first.", is_group=True),
-    "image": Entry("image", "Container images.", is_group=True),
-    "events": Entry("events", "Print events as they happen, or those of a time before."),
-    "dead-letter": Entry("dead_letter", "Events that could not be delivered.", is_group=True),
-    "simulate": Entry(
+    "activities": LazyCommand(
+        "capacity", "List scaling decisions that changed something, newest first."
+    ),
+    "cost": LazyCommand("capacity", "Show what instances cost so far, in US dollars."),
+    "instances": LazyCommand("instance", "List instances, the newest order first."),
+    "instance": LazyCommand("instance", "One instance.", is_group=True),
+    "audit": LazyCommand("audit", "Who called what, the newest first.", is_group=True),
+    "image": LazyCommand("image", "Container images.", is_group=True),
+    "events": LazyCommand("events", "Print events as they happen, or those of a time before."),
+    "dead-letter": LazyCommand("dead_letter", "Events that could not be delivered.", is_group=True),
+    "simulate": LazyCommand(
         "simulate", "Run a workload in virtual time; print makespan, waiting times and cost."
     ),
-    "agent": Entry("agent", "Run jobs of an unmanaged compute environment on this machine."),
-    "credentials": Entry(
+    "agent": LazyCommand("agent", "Run jobs of an unmanaged compute environment on this machine."),
+    "credentials": LazyCommand(
         "credentials", "Print the variables by which AWS's clients find longshore."
     ),
-    "queue": Entry("queue", "Job queues.", is_group=True),
-    "policy": Entry("policy", "Scheduling policies.", is_group=True),
-    "consumable": Entry("consumable", "Consumable resources.", is_group=True),
-    "schedule": Entry("schedule", "Jobs that are submitted by the clock.", is_group=True),
-    "rule": Entry("rule", "Rules of events.", is_group=True),
-    "env": Entry("environment", "Compute environments.", is_group=True),
-    "definition": Entry("definition", "Job definitions.", is_group=True),
-    "secret": Entry("secret", "Longshore's own secrets on this machine.", is_group=True),
-    "catalogue": Entry("catalogue", "Instance types: what they offer and cost.", is_group=True),
+    "queue": LazyCommand("queue", "Job queues.", is_group=True),
+    "policy": LazyCommand("policy", "Scheduling policies.", is_group=True),
+    "consumable": LazyCommand("consumable", "Consumable resources.", is_group=True),
+    "schedule": LazyCommand("schedule", "Jobs that are submitted by the clock.", is_group=True),
+    "rule": LazyCommand("rule", "Rules of events.", is_group=True),
+    "env": LazyCommand("environment", "Compute environments.", is_group=True),
+    "definition": LazyCommand("definition", "Job definitions.", is_group=True),
+    "secret": LazyCommand("secret", "Longshore's own secrets on this machine.", is_group=True),
+    "catalogue": LazyCommand(
+        "catalogue", "Instance types: what they offer and cost.", is_group=True
+    ),
 }
 
 

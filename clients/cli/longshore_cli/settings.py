@@ -74,7 +74,7 @@ def is_watched(data_dir: Path) -> bool:
 
 
 @dataclass
-class Settings:
+class CommandSettings:
     """Options that come before the command's name."""
 
     server: str | None = None
@@ -131,4 +131,4 @@ class Settings:
 
 
 #: Of this process; the command's own options set it.
-settings = Settings()
+settings = CommandSettings()

@@ -40,7 +40,7 @@ UNWATCHED = "unwatched"
 COUNT_MAXIMUM = 1000
 
 
-class Runtime(StrEnum):
+class RuntimeChoice(StrEnum):
     """How containers are run."""
 
     auto = "auto"
@@ -58,7 +58,7 @@ def register(app: typer.Typer) -> None:
 def up(
     data_dir: DataDir = None,
     runtime: Annotated[
-        Runtime | None,
+        RuntimeChoice | None,
         typer.Option(help="auto takes Docker where it answers.", show_default="auto"),
     ] = None,
     port_base: Annotated[

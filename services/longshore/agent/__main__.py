@@ -18,14 +18,14 @@ from longshore.agent.docker.runtime import DockerRuntime
 from longshore.agent.endpoint.endpoint import Endpoint, open_endpoint
 from longshore.agent.endpoint.role import Issuer
 from longshore.agent.endpoint.sts import open_sts
-from longshore.agent.health import Health
+from longshore.agent.health import HealthWatch
 from longshore.agent.logs.diary import Diary
 from longshore.agent.logs.shipper import Shipper
 from longshore.agent.logs.spool import Spool
 from longshore.agent.process.runtime import ProcessRuntime
 from longshore.agent.reporting.journal import Journal
 from longshore.agent.reporting.notice import MetadataWatch
-from longshore.agent.reporting.stream import Identity, SchedulerStream
+from longshore.agent.reporting.stream import AgentIdentity, SchedulerStream
 from longshore.agent.runtime import Runtime
 from longshore.agent.secret.reading import Secrets
 from longshore.agent.secret.sources import open_sources
@@ -166,9 +166,9 @@ async def _serve(
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, terminate.set)
     shipper = Shipper(config.logs_address, spool)
     async with asyncio.TaskGroup() as group:
-        health = Health(runtime, config.disk_free_mib)
+        health = HealthWatch(runtime, config.disk_free_mib)
         crew = Crew(runtime, health, journal, config.concurrent_starts, group)
-        identity = Identity(runtime.kind, version("longshore"))
+        identity = AgentIdentity(runtime.kind, version("longshore"))
         stream = SchedulerStream(config, identity, crew, health)
         await health.look()
         tasks = [
@@ -209,7 +209,7 @@ async def _tell_engine_log(config: AgentConfig) -> None:
 
 
 async def _recover(
-    crew: Crew, runtime: Runtime, health: Health, spool: Spool, shipper: Shipper
+    crew: Crew, runtime: Runtime, health: HealthWatch, spool: Spool, shipper: Shipper
 ) -> None:
     """Goes on where an earlier life ended, once the runtime is there, and with what it does then.
 

@@ -71,7 +71,7 @@ def disbelief(jobs: int, pause: float) -> float:
     return min(2 * pause, PAUSE_LAST_SECONDS) if pause else PAUSE_FIRST_SECONDS
 
 
-class Health:
+class HealthWatch:
     """What is wrong, and those who wait until nothing is."""
 
     def __init__(self, runtime: Runtime, disk_free_mib: int = 0) -> None:

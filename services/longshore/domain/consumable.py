@@ -49,7 +49,7 @@ class Resource:
 
 
 @dataclass(frozen=True, slots=True)
-class Shortage:
+class ConsumableShortage:
     """What a job lacks of one resource: it needs so many units, and so many are available."""
 
     name: str
@@ -106,14 +106,14 @@ class Stock:
         """Whether a job that needs so much may be placed."""
         return all(self.available(name) >= quantity for name, quantity in units)
 
-    def short_of(self, units: Units) -> tuple[Shortage, ...]:
+    def short_of(self, units: Units) -> tuple[ConsumableShortage, ...]:
         """What a job that needs so much lacks."""
         found = []
         for name, quantity in units:
             available, known = self.available(name), self.resources.get(name)
             if available < quantity:
                 total = None if known is None else known.total
-                found.append(Shortage(name, quantity, available, total))
+                found.append(ConsumableShortage(name, quantity, available, total))
         return tuple(found)
 
 

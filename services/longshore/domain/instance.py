@@ -54,7 +54,7 @@ class AgentStatus(StrEnum):
     LOST = "LOST"
 
 
-class Condition(StrEnum):
+class InstanceCondition(StrEnum):
     """Whether an instance can start attempts, as its agent says."""
 
     HEALTHY = "HEALTHY"
@@ -88,7 +88,7 @@ class ShownStatus(StrEnum):
 def shown_status(
     status: InstanceStatus,
     agent: AgentStatus | None,
-    condition: Condition,
+    condition: InstanceCondition,
     *,
     is_seen: bool,
     was_asked: bool,
@@ -111,7 +111,7 @@ def shown_status(
     elif status is InstanceStatus.TERMINATING or agent is AgentStatus.DRAINING:
         shown = ShownStatus.DRAINING
     elif agent is AgentStatus.READY:
-        healthy = condition is Condition.HEALTHY
+        healthy = condition is InstanceCondition.HEALTHY
         shown = ShownStatus.READY if healthy else ShownStatus(condition.value)
     elif status is InstanceStatus.ORDERED:
         shown = ShownStatus.ORDERED
@@ -148,13 +148,13 @@ def shown_reason(
 
 
 _UNFIT_WORDS = {
-    Condition.ENGINE_AWAY: "its engine does not answer",
-    Condition.DISK_FULL: "its disk is full",
-    Condition.QUARANTINED: "it is quarantined after failed starts",
+    InstanceCondition.ENGINE_AWAY: "its engine does not answer",
+    InstanceCondition.DISK_FULL: "its disk is full",
+    InstanceCondition.QUARANTINED: "it is quarantined after failed starts",
 }
 
 
-def unfit_remark(condition: Condition, count: int, instance_id: str, detail: str) -> str:
+def unfit_remark(condition: InstanceCondition, count: int, instance_id: str, detail: str) -> str:
     """A sentence about instances of a compute environment that take no attempts.
 
     Args:
@@ -234,7 +234,7 @@ class Step(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class EndAsked:
     """When an instance was asked to end, and when it was made to."""
 
     stopped_at: datetime | None = None
@@ -243,7 +243,7 @@ class Asked:
 
 def next_step(
     instance: InstanceRecord,
-    asked: Asked,
+    asked: EndAsked,
     *,
     is_running: bool,
     revives: bool,
@@ -304,7 +304,7 @@ def next_step_elsewhere(
         return Step.RECORD, None
     if instance.status is InstanceStatus.TERMINATING:
         step, due = next_step(
-            instance, Asked(), is_running=True, revives=False, now=now, grace=grace
+            instance, EndAsked(), is_running=True, revives=False, now=now, grace=grace
         )
         return (step, due) if step is Step.WAIT else (Step.RECORD, None)
     if instance.agent is None:

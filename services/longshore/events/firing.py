@@ -22,7 +22,7 @@ RULES = 100
 LOOK_SECONDS = 30.0
 
 
-class Firing:
+class ScheduleFiring:
     """Makes the events of schedules."""
 
     def __init__(self, pool: Pool, arns: Arns) -> None:

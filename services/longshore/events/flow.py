@@ -7,9 +7,9 @@ from functools import partial
 
 from longshore.domain.arn import Arns
 from longshore.events.delivering import Delivering
-from longshore.events.firing import Firing
+from longshore.events.firing import ScheduleFiring
 from longshore.events.matching import Matching, prune
-from longshore.events.replaying import Replays
+from longshore.events.replaying import ReplayRuns
 from longshore.events.senders.bus import Buses
 from longshore.events.senders.job_queue import JobQueues
 from longshore.events.senders.log_group import LogGroups
@@ -97,8 +97,8 @@ async def flowing(
         )
         matching = _Timed("events.matching", Matching(pool, arns).tick)
         sending = _Timed("events.delivering", delivering.tick)
-        replays = _Timed("events.replaying", Replays(pool, arns).tick)
-        clock = _Timed("events.firing", Firing(pool, arns).tick)
+        replays = _Timed("events.replaying", ReplayRuns(pool, arns).tick)
+        clock = _Timed("events.firing", ScheduleFiring(pool, arns).tick)
         delivering.wake = sending.loop.wake
         pruning = Loop("events.pruning", partial(prune, pool), PRUNE_SECONDS)
 

@@ -31,7 +31,7 @@ COMPLETED, CANCELLED, FAILED = "COMPLETED", "CANCELLED", "FAILED"
 _ALL = '{"version": ["0"]}'
 
 
-class Replays:
+class ReplayRuns:
     """Goes through what happened for replays."""
 
     def __init__(self, pool: Pool, arns: Arns) -> None:

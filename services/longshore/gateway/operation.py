@@ -51,7 +51,7 @@ class Operation(ABC):
         return self._writer.write(response)
 
 
-class Target(Operation):
+class TargetOperation(Operation):
     """One rpc of a service that speaks AWS's JSON protocol (`longshore.v1.json_service`).
 
     Its members are the body's.
@@ -85,7 +85,7 @@ class Target(Operation):
         return message
 
 
-class Route(Operation):
+class RouteOperation(Operation):
     """One rpc with its HTTP route (`longshore.v1.http`).
 
     Members in the path's template come from the path; the others from the body when the route has
@@ -169,33 +169,33 @@ class Operations:
 
     def __init__(self, services: Iterable[ServiceDescriptor]) -> None:
         self.all: list[Operation] = []
-        self._targets: dict[str, Target] = {}
-        self._fixed: dict[str, dict[str, Route]] = {}
-        self._templated: list[Route] = []
+        self._targets: dict[str, TargetOperation] = {}
+        self._fixed: dict[str, dict[str, RouteOperation]] = {}
+        self._templated: list[RouteOperation] = []
         for service in services:
             options = service.GetOptions()
             if options.HasExtension(options_pb2.json_service):
                 json_service = options.Extensions[options_pb2.json_service]
                 for method in service.methods:
-                    target = Target(method, json_service)
+                    target = TargetOperation(method, json_service)
                     self._targets[target.name] = target
                     self.all.append(target)
             else:
                 for method in service.methods:
-                    self._add(Route(method))
+                    self._add(RouteOperation(method))
 
-    def _add(self, route: Route) -> None:
+    def _add(self, route: RouteOperation) -> None:
         self.all.append(route)
         if any(segment.startswith("{") for segment in route.template):
             self._templated.append(route)
         else:
             self._fixed.setdefault("/".join(route.template), {})[route.http_method] = route
 
-    def target(self, name: str) -> Target | None:
+    def target(self, name: str) -> TargetOperation | None:
         """The operation that a header `X-Amz-Target` names."""
         return self._targets.get(name)
 
-    def routes(self, path: str, segments: list[str]) -> Mapping[str, Route]:
+    def routes(self, path: str, segments: list[str]) -> Mapping[str, RouteOperation]:
         """The operations at a raw path, by HTTP method; none when the path is nobody's."""
         fixed = self._fixed.get(path)
         if fixed is not None:

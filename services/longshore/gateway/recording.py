@@ -14,7 +14,7 @@ import structlog
 from aiohttp import web
 
 from longshore.domain.audit import record as audit
-from longshore.domain.audit.record import Caller, Refusal
+from longshore.domain.audit.record import AuditedCaller, Refusal
 from longshore.domain.checks import Json
 from longshore.domain.errors import Unavailable
 from longshore.gateway.behind import SERVICES
@@ -75,7 +75,7 @@ class Recording:
     ) -> None:
         """Records a request that was not passed on."""
         authorization = request.headers.get("Authorization")
-        caller = Caller(
+        caller = AuditedCaller(
             address=request.remote or "",
             user_agent=request.headers.get("User-Agent", ""),
             access_key_id=signed_access_key(authorization),
@@ -94,7 +94,7 @@ class Recording:
 
     def malformed(self, address: str, answer: Fault, request_id: str) -> None:
         """Records what was no request of HTTP, if there is room."""
-        caller = Caller(
+        caller = AuditedCaller(
             address=address,
             user_agent="",
             access_key_id=None,
@@ -108,7 +108,7 @@ class Recording:
             log.warning("audit.lost", operation=NO_REQUEST, code=answer.code)
 
     async def _record(
-        self, source: str, name: str, caller: Caller, answer: Fault, parameters: Json | None
+        self, source: str, name: str, caller: AuditedCaller, answer: Fault, parameters: Json | None
     ) -> None:
         try:
             await self._recorder.reserve()
@@ -119,7 +119,7 @@ class Recording:
         self._put(source, name, caller, answer, parameters)
 
     def _put(
-        self, source: str, name: str, caller: Caller, answer: Fault, parameters: Json | None
+        self, source: str, name: str, caller: AuditedCaller, answer: Fault, parameters: Json | None
     ) -> None:
         at = datetime.now(UTC)
         self._recorder.put(

@@ -72,7 +72,7 @@ class Found(NamedTuple):
     at: float
 
 
-class Archive:
+class LogArchive:
     """The objects of a directory of logs."""
 
     def __init__(self, config: ArchiveConfig, directory: Path) -> None:
@@ -287,12 +287,12 @@ class Archive:
 
 
 @contextlib.asynccontextmanager
-async def open_archive(config: ArchiveConfig, directory: Path) -> AsyncIterator[Archive]:
+async def open_archive(config: ArchiveConfig, directory: Path) -> AsyncIterator[LogArchive]:
     """The store, with credentials from AWS's own chain.
 
     AWS's library takes seconds to load: that is done meanwhile, and who wants the store waits.
     """
-    archive = Archive(config, directory)
+    archive = LogArchive(config, directory)
     task = asyncio.create_task(_hold_open(archive, config))
     try:
         yield archive
@@ -301,7 +301,7 @@ async def open_archive(config: ArchiveConfig, directory: Path) -> AsyncIterator[
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _hold_open(archive: Archive, config: ArchiveConfig) -> None:
+async def _hold_open(archive: LogArchive, config: ArchiveConfig) -> None:
     try:
         await _open(archive, config)
     except Exception:
@@ -309,7 +309,7 @@ async def _hold_open(archive: Archive, config: ArchiveConfig) -> None:
         archive.refuse()
 
 
-async def _open(archive: Archive, config: ArchiveConfig) -> None:
+async def _open(archive: LogArchive, config: ArchiveConfig) -> None:
     async with open_api(
         "s3",
         region=config.region,

@@ -18,7 +18,7 @@ from prometheus_client import Counter, Gauge
 
 from longshore.backoff import Backoff
 from longshore.domain.errors import LongshoreError
-from longshore.logs.archive import MARK, Archive, archived_size
+from longshore.logs.archive import MARK, LogArchive, archived_size
 
 log = structlog.get_logger()
 
@@ -39,7 +39,7 @@ FAILED = Counter("longshore_logs_archive_failed_total", "Uploads that failed, to
 COPIES = Gauge("longshore_logs_copies_bytes", "Bytes of logs on the disk that the store has, too.")
 
 
-class Stock(NamedTuple):
+class ArchiveStock(NamedTuple):
     """What is on the disk."""
 
     #: Complete logs that are not in the store.
@@ -51,7 +51,7 @@ class Stock(NamedTuple):
 class Archiver:
     """Uploads and lets go, one pass after the other."""
 
-    def __init__(self, archive: Archive, directory: Path, cache_bytes: int) -> None:
+    def __init__(self, archive: LogArchive, directory: Path, cache_bytes: int) -> None:
         """Makes one that knows of nothing yet.
 
         Args:
@@ -215,7 +215,7 @@ class Archiver:
         return set(paths)
 
 
-def take_stock(directory: Path) -> Stock:
+def take_stock(directory: Path) -> ArchiveStock:
     """Looks through a directory of logs; to be called on a thread."""
     waiting: list[tuple[float, Path]] = []
     copies: list[tuple[float, Path, int]] = []
@@ -230,7 +230,7 @@ def take_stock(directory: Path) -> Stock:
                 copies.append((stat.st_mtime, folder / name, stat.st_size))
             else:
                 waiting.append((stat.st_mtime, folder / name))
-    return Stock(
+    return ArchiveStock(
         [path for _, path in sorted(waiting)], [(path, size) for _, path, size in sorted(copies)]
     )
 

@@ -101,7 +101,7 @@ class _Noted:
     complete: bool = False
 
 
-class Catalogue:
+class LogCatalogue:
     """Groups and streams. Everything that is awaited looks at the file, on a thread."""
 
     def __init__(self, path: Path) -> None:

@@ -151,7 +151,7 @@ class _StoredTimes:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class EventPage:
     """Events in ascending order, and where those before and after them are."""
 
     events: list[StoredEvent]
@@ -185,7 +185,7 @@ class _Room:
 
 def page_forward(
     view: View, position: int, limit: int, since: int | None, until: int | None
-) -> Page:
+) -> EventPage:
     """The first events at or after a position.
 
     Args:
@@ -212,13 +212,13 @@ def page_forward(
             if time.monotonic() > give_up:
                 break
     if not found:
-        return Page([], backward=position, forward=max(position, reached))
-    return Page(found, backward=found[0].event.begin, forward=found[-1].event.end)
+        return EventPage([], backward=position, forward=max(position, reached))
+    return EventPage(found, backward=found[0].event.begin, forward=found[-1].event.end)
 
 
 def page_backward(
     view: View, position: int | None, limit: int, since: int | None, until: int | None
-) -> Page:
+) -> EventPage:
     """The last events before a position, or before the end if it is None; else as forward."""
     found: list[StoredEvent] = []
     room = _Room(limit)
@@ -230,9 +230,11 @@ def page_backward(
         if fits < len(block):
             break
         if not found and time.monotonic() > give_up:
-            return Page([], backward=reached, forward=reached if position is None else position)
+            return EventPage(
+                [], backward=reached, forward=reached if position is None else position
+            )
     if not found:
         # There may be what is not a whole line yet, so nothing is behind for certain.
-        return Page([], backward=position or 0, forward=position or 0)
+        return EventPage([], backward=position or 0, forward=position or 0)
     found.reverse()
-    return Page(found, backward=found[0].event.begin, forward=found[-1].event.end)
+    return EventPage(found, backward=found[0].event.begin, forward=found[-1].event.end)

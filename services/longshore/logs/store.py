@@ -28,9 +28,9 @@ import structlog
 
 from longshore.domain.errors import InvalidRequest, LongshoreError, OutOfRange, Unavailable
 from longshore.domain.log_group import AGENTS, GROUP, JOBS, is_attempts
-from longshore.logs.archive import MARK, THREADS, Archive, archived_size
+from longshore.logs.archive import MARK, THREADS, LogArchive, archived_size
 from longshore.logs.archiving import Archiver
-from longshore.logs.catalogue import Catalogue, Group
+from longshore.logs.catalogue import Group, LogCatalogue
 from longshore.logs.marks import Marks
 from longshore.logs.paging import View
 
@@ -60,7 +60,7 @@ class Log:
     """
 
     def __init__(
-        self, path: Path, group: str, name: str, whole_name: str, archive: Archive | None = None
+        self, path: Path, group: str, name: str, whole_name: str, archive: LogArchive | None = None
     ) -> None:
         """Looks at what is stored; to be called on a thread.
 
@@ -253,7 +253,7 @@ class LogStore:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._directory = directory
         self._archiver = archiver
-        self.catalogue = Catalogue(directory / "catalogue.db")
+        self.catalogue = LogCatalogue(directory / "catalogue.db")
         self._logs: OrderedDict[tuple[str, str], Log] = OrderedDict()
         self._looking: dict[tuple[str, str], asyncio.Future[Log]] = {}
         self._watchers: set[Watcher] = set()

@@ -31,7 +31,7 @@ from google.protobuf.message import Message
 
 from longshore.domain.arn import REGION
 from longshore.domain.audit import record as audit
-from longshore.domain.audit.record import AuditRecord, Caller, Refusal
+from longshore.domain.audit.record import AuditedCaller, AuditRecord, Refusal
 from longshore.domain.checks import Json
 from longshore.domain.errors import (
     LimitExceeded,
@@ -215,7 +215,9 @@ def _members(message: Message | None) -> Json | None:
     return Parameters.of(message.DESCRIPTOR).write(message)
 
 
-def caller_of(context: grpc.aio.ServicerContext[Any, Any], installation: Installation) -> Caller:
+def caller_of(
+    context: grpc.aio.ServicerContext[Any, Any], installation: Installation
+) -> AuditedCaller:
     """Who makes a call, as far as is known."""
     said = {
         key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)
@@ -225,7 +227,7 @@ def caller_of(context: grpc.aio.ServicerContext[Any, Any], installation: Install
     if forwarded and _is_gateway(address, installation):
         address = forwarded
     region = said.get(REGION_KEY, "")
-    return Caller(
+    return AuditedCaller(
         address=address,
         user_agent=unquote(said.get(AGENT_KEY, "")) or said.get("user-agent", ""),
         access_key_id=unquote(said.get(ACCESS_KEY, "")) or None,

@@ -15,7 +15,7 @@ from longshore.domain.job.dependency import Dependency
 from longshore.domain.job.happening import Submitted
 from longshore.domain.job.life import advance
 from longshore.domain.job.record import JobFacts
-from longshore.domain.job.snapshot import Jobs
+from longshore.domain.job.snapshot import JobsSnapshot
 from longshore.scheduler.isolating import Pass
 from longshore.scheduler.reading import read_topology
 from longshore.state.pool import Connection
@@ -70,7 +70,7 @@ async def _admit(this: Pass, rows: Sequence[JobFacts]) -> None:
         edges[edge.job_id].append(edge)
     tagged = await job_transition.with_more_tags(conn, [row.key.job_id for row in rows], TAGS_MAX)
     arrays = [row.key.job_id for row in rows if row.array_size is not None]
-    jobs = Jobs(
+    jobs = JobsSnapshot(
         rows={row.key: row for row in rows},
         edges=edges,
         rules=await job_dependency.rules(conn, arrays) if arrays else {},

@@ -14,7 +14,7 @@ import structlog
 
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.placing.round import Ground
-from longshore.domain.placing.shapes import Entry
+from longshore.domain.placing.shapes import QueueEntry
 from longshore.domain.placing.sharing import first_in_turn
 from longshore.domain.placing.time_limit import (
     Blockage,
@@ -107,7 +107,7 @@ def _reasons(memory: Memory, queues: Collection[str]) -> dict[str, set[Why]]:
     return found
 
 
-async def _fronts(this: Pass, ground: Ground, queues: Sequence[str]) -> dict[str, Entry]:
+async def _fronts(this: Pass, ground: Ground, queues: Sequence[str]) -> dict[str, QueueEntry]:
     """The first entry of each of some queues; in turn where it has a policy."""
     shared = [queue for queue in queues if queue in ground.policies]
     fronts = await ready.fronts(this.conn, [q for q in queues if q not in ground.policies])

@@ -19,7 +19,7 @@ from longshore.domain.job.job import JobKey, StopKind
 from longshore.domain.job.life import advance
 from longshore.domain.job.record import AttemptRef, AttemptReport
 from longshore.domain.job.retry import ExitRule
-from longshore.domain.job.snapshot import Jobs
+from longshore.domain.job.snapshot import JobsSnapshot
 from longshore.scheduler.apart import note
 from longshore.scheduler.details import DetailsCache
 from longshore.scheduler.isolating import Pass
@@ -116,7 +116,7 @@ async def apply_reports(
         job_id: tuple(ExitRule.from_json(r) for r in job.rules) for job_id, job in known.items()
     }
     larger = await _larger(conn, memory, known, pending)
-    jobs = Jobs(attempts=memory, exit_rules=rules, larger=larger)
+    jobs = JobsSnapshot(attempts=memory, exit_rules=rules, larger=larger)
     decided = advance(jobs, pending, changes.now)
     for entry in decided.ready:
         # The shape's first job is another one now.
@@ -166,7 +166,7 @@ async def stop_overdue(this: Pass) -> None:
     memory, changes = this.memory, this.changes
 
     async def act(part: Sequence[ToStop]) -> None:
-        changes.add(advance(Jobs(attempts=memory), part, changes.now))
+        changes.add(advance(JobsSnapshot(attempts=memory), part, changes.now))
 
     gone = memory.on_gone_instances(changes.now)
     due = due_stops(memory, gone, changes.now, memory.aside.paused("stop"))

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from longshore.domain.errors import NotFound
 from longshore.domain.fair_share import Ledger
 from longshore.domain.job import words as job_words
-from longshore.domain.job.dependency import Condition, Dependency, waits_for
+from longshore.domain.job.dependency import Dependency, DependencyCondition, waits_for
 from longshore.domain.job.job import WHOLE, JobKey, JobStatus
 from longshore.domain.job.nodes import node_status
 from longshore.domain.job.record import ChildCounts, JobFacts
 from longshore.domain.placing import words
-from longshore.domain.placing.shapes import Entry, Shape
+from longshore.domain.placing.shapes import QueueEntry, Shape
 from longshore.domain.placing.waiting import Why, booting_for
 from longshore.state.pool import Connection
 from longshore.state.scheduler import (
@@ -102,7 +102,9 @@ async def _explain(
     return Explanation(row.status, job_words.where(row.status), [])
 
 
-async def _runnable(conn: Connection, key: JobKey, parent: JobFacts, entry: Entry) -> Explanation:
+async def _runnable(
+    conn: Connection, key: JobKey, parent: JobFacts, entry: QueueEntry
+) -> Explanation:
     shape = (await demand.shapes(conn, [entry.shape_id]))[entry.shape_id]
     # Among shares nobody can tell how many jobs come first: that depends on what these use.
     ahead = None
@@ -213,8 +215,8 @@ def _of_edge(edge: Dependency, count: int) -> tuple[str, int, str]:
 
 
 def _waits(
-    kind: str, other: JobKey | None, how: Condition, count: int, status: JobStatus | None
+    kind: str, other: JobKey | None, how: DependencyCondition, count: int, status: JobStatus | None
 ) -> tuple[str, int, str]:
-    condition = "" if how is Condition.SUCCESS else f", {how}"
+    condition = "" if how is DependencyCondition.SUCCESS else f", {how}"
     where = f" ({status})" if status else ""
     return "WAITING_FOR_JOB", count, f"{kind} {other or 'the child before'}{condition}{where}"

@@ -26,7 +26,7 @@ from longshore.domain.job.happening import (
 from longshore.domain.job.job import JobKey, JobStatus
 from longshore.domain.job.life import Allowance, advance
 from longshore.domain.job.record import JobFacts
-from longshore.domain.job.snapshot import Jobs
+from longshore.domain.job.snapshot import JobsSnapshot
 from longshore.scheduler.changes import flush
 from longshore.state.pool import Connection
 from longshore.state.scheduler import job_dependency, job_transition, ready
@@ -51,7 +51,7 @@ async def follow(conn: Connection, changes: Changes, allowance: Allowance) -> No
 async def write(conn: Connection, changes: Changes) -> None:
     """Writes the gathered changes, and the ends of parents whose last child ended with them."""
     while counts := await flush(conn, changes):
-        changes.add(advance(Jobs(), map(Counted, counts), changes.now))
+        changes.add(advance(JobsSnapshot(), map(Counted, counts), changes.now))
 
 
 async def _follow_once(conn: Connection, changes: Changes, allowance: Allowance) -> None:
@@ -206,7 +206,9 @@ async def _move_whole(
     edges = await _edges(conn, [key.job_id for key in rows])
     arrays = [key.job_id for key, row in rows.items() if row.array_size is not None]
     rules = await job_dependency.rules(conn, arrays) if arrays else {}
-    moved = advance(Jobs(rows=rows, edges=edges, rules=rules), map(Reached, rows), changes.now)
+    moved = advance(
+        JobsSnapshot(rows=rows, edges=edges, rules=rules), map(Reached, rows), changes.now
+    )
     changes.add(moved)
     failing = {key.job_id for key, move in moved.moves.items() if move.status is JobStatus.FAILED}
     if is_alone or not failing:
@@ -214,7 +216,7 @@ async def _move_whole(
     found = await job_dependency.downstream(conn, failing, max(allowance.steps // 4, 1))
     allowance.take(len(found))
     doomed = await job_transition.load(conn, [JobKey(job_id) for job_id in found])
-    changes.add(advance(Jobs(rows=doomed), map(Doomed, doomed), changes.now))
+    changes.add(advance(JobsSnapshot(rows=doomed), map(Doomed, doomed), changes.now))
 
 
 async def _edges(
@@ -283,5 +285,5 @@ async def _move_children(
     if past := {key for key in others if key.parent not in rows}:
         rows |= await job_transition.load_past(conn, past | {key.parent for key in past})
     runnable = await ready.containing(conn, [key for key in keys if key not in rows])
-    jobs = Jobs(rows=rows, edges=edges, rules=rules, runnable=runnable)
+    jobs = JobsSnapshot(rows=rows, edges=edges, rules=rules, runnable=runnable)
     changes.add(advance(jobs, map(Reached, keys), changes.now))

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from longshore.domain.placing.round import Ground, turns
-from longshore.domain.placing.shapes import Entry, Sharing
+from longshore.domain.placing.shapes import QueueEntry, QueueSharing
 from longshore.scheduler.memory import Memory
 from longshore.state.pool import Connection
 from longshore.state.scheduler import ready
@@ -16,7 +16,7 @@ HEADS_LIMIT = 500
 PLACEMENT = "placement"
 
 
-def name_of(entry: Entry) -> tuple[int, uuid.UUID, int]:
+def name_of(entry: QueueEntry) -> tuple[int, uuid.UUID, int]:
     """What an entry is known by while it is set aside; its shape is counted by it too."""
     return (entry.shape_id, entry.job_id, entry.next_index)
 
@@ -27,7 +27,7 @@ async def read_heads(
     ground: Ground,
     trying: Mapping[str, Sequence[int]],
     now: datetime,
-) -> tuple[dict[str, tuple[Entry, ...]], dict[str, Sharing]]:
+) -> tuple[dict[str, tuple[QueueEntry, ...]], dict[str, QueueSharing]]:
     """The first entries of each queue, without those that were set aside.
 
     Args:
@@ -41,8 +41,8 @@ async def read_heads(
         Entries by queue, and what decides between the shares of those that have some.
     """
     paused = memory.aside.paused(PLACEMENT)
-    heads: dict[str, tuple[Entry, ...]] = {}
-    sharing: dict[str, Sharing] = {}
+    heads: dict[str, tuple[QueueEntry, ...]] = {}
+    sharing: dict[str, QueueSharing] = {}
     shared = turns(ground, memory.parking, trying, now)
     for queue, shapes in trying.items():
         if queue not in shared:
@@ -57,8 +57,8 @@ async def read_heads(
 
 
 def _without(
-    entries: Sequence[Entry], paused: Collection[tuple[int, uuid.UUID, int]]
-) -> tuple[Entry, ...]:
+    entries: Sequence[QueueEntry], paused: Collection[tuple[int, uuid.UUID, int]]
+) -> tuple[QueueEntry, ...]:
     if not paused:
         return tuple(entries)
     return tuple(entry for entry in entries if name_of(entry) not in paused)

@@ -48,7 +48,7 @@ SHAPES_KEPT = 1_000
 
 
 @dataclass(slots=True)
-class Instance:
+class LiveInstance:
     """An instance whose agent is not lost."""
 
     instance_id: str
@@ -75,7 +75,7 @@ class Memory(Attempts):
     shapes: dict[int, Shape]
     runnable: dict[int, int]
     reasons: dict[int, Reason]
-    instances: dict[str, Instance] = field(default_factory=dict)
+    instances: dict[str, LiveInstance] = field(default_factory=dict)
     parking: Parking = field(default_factory=Parking)
     #: Instances that are taken away, with the time from which attempts on them are stopped.
     drains: dict[str, datetime] = field(default_factory=dict)
@@ -169,7 +169,7 @@ class Memory(Attempts):
         seen: float,
         instance_type: str,
         health: Health,
-    ) -> Instance:
+    ) -> LiveInstance:
         """Adds an instance, or takes over what it newly says of itself; its attempts stay.
 
         So do those of one that was lost and is there again, as far as they were not ended yet.
@@ -184,7 +184,7 @@ class Memory(Attempts):
         free = total
         for live in attempts.values():
             free = free - live.held
-        instance = Instance(
+        instance = LiveInstance(
             instance_id,
             compute_environment,
             runtime,

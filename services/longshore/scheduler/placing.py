@@ -20,7 +20,7 @@ from longshore.domain.placing import round as placing_round
 from longshore.domain.placing import words
 from longshore.domain.placing.room import Room, is_slot
 from longshore.domain.placing.round import Ground
-from longshore.domain.placing.shapes import Entry, Placement, Plan, Waiting
+from longshore.domain.placing.shapes import Placement, Plan, QueueEntry, Waiting
 from longshore.domain.placing.waiting import Wait, Why
 from longshore.scheduler.apart import PART, apart, note, nothing
 from longshore.scheduler.changes import flush
@@ -88,7 +88,7 @@ async def place(
     unplaced: dict[int, Waiting] = {}
     reserved: set[int] = set()
 
-    async def act(part: Sequence[Entry]) -> None:
+    async def act(part: Sequence[QueueEntry]) -> None:
         chosen = {entry.job_id: set[int]() for entry in part}
         for entry in part:
             chosen[entry.job_id].add(entry.next_index)
@@ -128,11 +128,11 @@ async def place(
 
 
 async def _set_aside(
-    conn: Connection, memory: Memory, failed: Iterable[tuple[Entry, Exception]]
+    conn: Connection, memory: Memory, failed: Iterable[tuple[QueueEntry, Exception]]
 ) -> None:
     """Sets entries aside that hold one job or child, and cuts the others in two."""
 
-    async def cut(entries: Sequence[Entry]) -> None:
+    async def cut(entries: Sequence[QueueEntry]) -> None:
         for entry in entries:
             await ready.cut(conn, memory.shapes[entry.shape_id].job_queue, entry)
 
@@ -181,7 +181,7 @@ async def _apply(
     if not proposal.placements:
         return [], {}
     conn, changes, memory = this.conn, this.changes, this.memory
-    taken: dict[int, tuple[str, Entry, int]] = {}
+    taken: dict[int, tuple[str, QueueEntry, int]] = {}
     for p in proposal.placements:
         key = p.key
         end = p.entry.end_index if key.is_node else p.array_index + 1
@@ -218,7 +218,7 @@ def _started(
     now: datetime,
 ) -> list[Moved]:
     """As what placed jobs count: children of one entry have waited for the same time."""
-    alike: dict[tuple[int, bool], tuple[Entry, int]] = {}
+    alike: dict[tuple[int, bool], tuple[QueueEntry, int]] = {}
     for p in proposal.placements:
         number = numbers.get(p.key.job, 0)
         # The nodes of a job are one.

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from longshore.domain.job.changes import Changes
-from longshore.domain.job.happening import Asked
+from longshore.domain.job.happening import StopAsked
 from longshore.domain.job.job import QUEUE_DELETED, WHOLE, JobKey
 from longshore.domain.job.life import advance
 from longshore.domain.job.record import JobFacts
-from longshore.domain.job.snapshot import Jobs
+from longshore.domain.job.snapshot import JobsSnapshot
 from longshore.scheduler.isolating import Pass
 from longshore.scheduler.memory import Memory
 from longshore.state.pool import Connection
@@ -105,7 +105,7 @@ async def act_on(
     arrays = await array_job.load(
         conn, [key.job_id for key in requests if _row_is_array(rows.get(key.parent))]
     )
-    asked: list[Asked] = []
+    asked: list[StopAsked] = []
     left: list[JobRequest] = []
     known, allowed = dict(rows), CHILDREN_LIMIT
     for key, request in requests.items():
@@ -120,9 +120,9 @@ async def act_on(
             if end <= first:
                 continue
             known |= await job_transition.load_children(conn, key.job_id, first, end)
-        asked.append(Asked(key, request.terminate, request.reason, first, end))
+        asked.append(StopAsked(key, request.terminate, request.reason, first, end))
     runnable = await ready.containing(conn, [key for key in requests if key.is_child])
-    jobs = Jobs(rows=known, runnable=runnable, spawned=arrays, attempts=memory)
+    jobs = JobsSnapshot(rows=known, runnable=runnable, spawned=arrays, attempts=memory)
     changes.add(advance(jobs, asked, changes.now))
     return left
 

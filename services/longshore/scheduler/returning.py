@@ -15,7 +15,7 @@ from longshore.domain.job.changes import Changes
 from longshore.domain.job.happening import Returned
 from longshore.domain.job.life import advance
 from longshore.domain.job.record import AttemptRef, LiveAttempt
-from longshore.domain.job.snapshot import Jobs
+from longshore.domain.job.snapshot import JobsSnapshot
 from longshore.scheduler.apart import apart, note
 from longshore.scheduler.changes import flush
 from longshore.scheduler.memory import Memory
@@ -47,7 +47,7 @@ async def take_back(
             Returned(live, is_lost and (live.key, live.attempt) in can_hold)
             for live, is_lost in ended
         ]
-        decided = advance(Jobs(rows=rows), returned, changes.now)
+        decided = advance(JobsSnapshot(rows=rows), returned, changes.now)
         await attempt.take_back(conn, [(live.key, live.attempt) for live in decided.revived])
         await memory.learn_shapes(conn, {live.shape_id for live in decided.revived})
         changes.add(decided)

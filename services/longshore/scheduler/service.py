@@ -12,7 +12,7 @@ from longshore.scheduler.details import DetailsCache
 from longshore.scheduler.inbox import Inbox, Report
 from longshore.scheduler.instances import Silence
 from longshore.scheduler.leading import Lead
-from longshore.scheduler.tick import Outcome, Tick
+from longshore.scheduler.tick import Tick, TickOutcome
 from longshore.scheduler.tracing import JobTraces
 from longshore.scheduler.wire.session import Session
 from longshore.state.leadership import Leadership
@@ -135,7 +135,7 @@ class Scheduler:
             self.wake()
         return outcome.busy
 
-    def _send(self, reports: list[Report], outcome: Outcome) -> None:
+    def _send(self, reports: list[Report], outcome: TickOutcome) -> None:
         """After the commit: acknowledges, assigns, drains, stops."""
         for report in reports:
             if report.session is not None:

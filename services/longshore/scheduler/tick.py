@@ -50,7 +50,7 @@ INSTANCES = Gauge("longshore_scheduler_instances", "Instances whose agent is not
 
 
 @dataclass(slots=True)
-class Outcome:
+class TickOutcome:
     """What a tick did and what is to be sent after its commit."""
 
     stops: list[LiveAttempt] = field(default_factory=list)
@@ -98,13 +98,13 @@ class Tick:
         #: When silence was looked for at last, and the time before.
         self._looked = self._looked_before = time.monotonic()
 
-    async def run(self, moved: Sequence[AttemptReport]) -> Outcome:
+    async def run(self, moved: Sequence[AttemptReport]) -> TickOutcome:
         """Takes in what agents said, and whatever else there is to do.
 
         Raises:
             Unavailable: the database is away, or this process does not lead.
         """
-        outcome = Outcome()
+        outcome = TickOutcome()
         sessions = self._agents.sessions
         async with self._lead.transaction() as (conn, memory):
             changes, allowance = Changes(datetime.now(UTC)), Allowance()

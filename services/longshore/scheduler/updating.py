@@ -12,7 +12,7 @@ from longshore.domain.job.happening import Altered
 from longshore.domain.job.job import JobKey
 from longshore.domain.job.life import advance
 from longshore.domain.job.record import NewEntry
-from longshore.domain.job.snapshot import Jobs
+from longshore.domain.job.snapshot import JobsSnapshot
 from longshore.scheduler.details import DetailsCache
 from longshore.scheduler.isolating import Pass
 from longshore.state.scheduler import array_job, job_transition, job_update, ready
@@ -72,7 +72,7 @@ async def _act(this: Pass, details: DetailsCache, updates: Sequence[JobUpdate]) 
                 entry.ready_at,
             )
         )
-    decided = advance(Jobs(rows=rows, counts=counts, entries=entries), asked, changes.now)
+    decided = advance(JobsSnapshot(rows=rows, counts=counts, entries=entries), asked, changes.now)
     for new in decided.ready:
         # The shape's first job may be another one now.
         memory.parking.parked.pop(new.shape_id, None)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from longshore.domain.job.arrays import ArrayRules
-from longshore.domain.job.dependency import Condition
+from longshore.domain.job.dependency import DependencyCondition
 from longshore.domain.job.job import (
     ESSENTIAL_EXITED,
     AttemptEnd,
@@ -27,7 +27,7 @@ from longshore.domain.job.job import (
 )
 from longshore.domain.job.retry import ExitRule
 from longshore.domain.placing.capping import Caps
-from longshore.domain.placing.shapes import Entry, Placement, Shape
+from longshore.domain.placing.shapes import Placement, QueueEntry, Shape
 from longshore.simulation.clock import Clock
 from longshore.simulation.workload import JobPart
 
@@ -35,7 +35,7 @@ from longshore.simulation.workload import JobPart
 HEADS_LIMIT = 500
 
 
-class Outcome(StrEnum):
+class AttemptOutcome(StrEnum):
     """How an attempt ended."""
 
     SUCCEEDED = "SUCCEEDED"
@@ -63,8 +63,8 @@ class Job:
     waits: int = 0
     #: Jobs whose children of equal index its children wait for.
     n_to_n: int = 0
-    dependents: list[tuple["Job", Condition]] = field(default_factory=list)
-    n_to_n_dependents: list[tuple["Job", Condition]] = field(default_factory=list)
+    dependents: list[tuple["Job", DependencyCondition]] = field(default_factory=list)
+    n_to_n_dependents: list[tuple["Job", DependencyCondition]] = field(default_factory=list)
     #: Edges that each child still waits for; None while none does.
     edges: list[int] | None = None
     #: Children that have not ended.
@@ -99,7 +99,7 @@ class Backlog:
         self.retries = 0
         #: By queue: microseconds from RUNNABLE to the first attempt.
         self.waits: dict[str, list[int]] = {}
-        self._ready: dict[int, list[Entry]] = {}
+        self._ready: dict[int, list[QueueEntry]] = {}
         self._jobs: dict[uuid.UUID, Job] = {}
         self._risen: set[int] = set()
 
@@ -121,7 +121,7 @@ class Backlog:
 
     # ------------------------------------------------------------------ dispatch
 
-    def heads(self, shape_ids: Sequence[int], fits: Mapping[int, int]) -> tuple[Entry, ...]:
+    def heads(self, shape_ids: Sequence[int], fits: Mapping[int, int]) -> tuple[QueueEntry, ...]:
         """First entries of some shapes of one queue, together in dispatch order.
 
         No entry comes before one that is left out. Of a shape no more are given than could be
@@ -132,7 +132,7 @@ class Backlog:
             fits: how many jobs of each shape there is room for.
         """
         share = max(HEADS_LIMIT // len(shape_ids), 20)
-        found: list[Entry] = []
+        found: list[QueueEntry] = []
         bound: tuple[int, int, int] | None = None
         for shape_id in shape_ids:
             entries = self._ready[shape_id]
@@ -146,10 +146,10 @@ class Backlog:
 
     def first(
         self, shape_ids: Sequence[int], fits: Mapping[int, int]
-    ) -> tuple[tuple[Entry, ...], frozenset[int]]:
+    ) -> tuple[tuple[QueueEntry, ...], frozenset[int]]:
         """First entries of each of some shapes, and the shapes of which more might be placed."""
         share = max(HEADS_LIMIT // max(len(shape_ids), 1), 1)
-        found: list[Entry] = []
+        found: list[QueueEntry] = []
         cut: set[int] = set()
         for shape_id in shape_ids:
             entries = self._ready[shape_id]
@@ -200,9 +200,9 @@ class Backlog:
         waiting = self._ready.get(shape_id)
         return waiting[0].rank if waiting else 0
 
-    def dispatch_order(self) -> dict[str, list[Entry]]:
+    def dispatch_order(self) -> dict[str, list[QueueEntry]]:
         """By queue: the first entries of shapes with RUNNABLE jobs, in dispatch order."""
-        found: dict[str, list[Entry]] = {}
+        found: dict[str, list[QueueEntry]] = {}
         for shape_id in sorted(self.runnable, key=lambda s: (_order(self._ready[s][0])[:2], s)):
             queue = self.shapes[shape_id].job_queue
             found.setdefault(queue, []).append(self._ready[shape_id][0])
@@ -217,13 +217,15 @@ class Backlog:
             return False
         return random.Random(f"{job.stream}/{index}/{number}").random() < rate
 
-    def end(self, job: Job, index: int, number: int, outcome: Outcome, instance_id: str) -> None:
+    def end(
+        self, job: Job, index: int, number: int, outcome: AttemptOutcome, instance_id: str
+    ) -> None:
         """Ends an attempt: the job has ended too, or is tried again."""
         self.caps.running.count(job.shape_id, job.part.queue, -1)
-        if outcome is Outcome.SUCCEEDED:
+        if outcome is AttemptOutcome.SUCCEEDED:
             self._finish(job, index, succeeded=True)
             return
-        lost = outcome is Outcome.HOST_TERMINATED
+        lost = outcome is AttemptOutcome.HOST_TERMINATED
         end = AttemptEnd(
             None if lost else 1, None, host_terminated(instance_id) if lost else ESSENTIAL_EXITED
         )
@@ -305,7 +307,7 @@ class Backlog:
         """Makes jobs RUNNABLE; those of rank -1 come first."""
         entries = self._ready.setdefault(job.shape_id, [])
         for first, end in ranges:
-            entry = Entry(job.job_id, job.shape_id, rank, job.seq, first, end, self._clock.now)
+            entry = QueueEntry(job.job_id, job.shape_id, rank, job.seq, first, end, self._clock.now)
             if entries and _order(entries[-1]) < _order(entry):
                 entries.append(entry)
             else:
@@ -324,10 +326,12 @@ def _all_failed(job: Job) -> list[tuple[Job, int, bool]]:
     return [(job, index, False) for index in range(job.size)]
 
 
-def _order(entry: Entry) -> tuple[int, int, int]:
+def _order(entry: QueueEntry) -> tuple[int, int, int]:
     return (entry.rank, entry.seq, entry.next_index)
 
 
-def _entry(entry: Entry, first: int, end: int) -> Entry:
+def _entry(entry: QueueEntry, first: int, end: int) -> QueueEntry:
     """What is left of an entry."""
-    return Entry(entry.job_id, entry.shape_id, entry.rank, entry.seq, first, end, entry.ready_at)
+    return QueueEntry(
+        entry.job_id, entry.shape_id, entry.rank, entry.seq, first, end, entry.ready_at
+    )

@@ -8,7 +8,7 @@ from longshore.domain.placing.shapes import Shape
 
 
 @dataclass(slots=True)
-class Consuming:
+class SimulatedConsuming:
     """What there is of resources, and what was in use of them at the most."""
 
     stock: Stock

@@ -24,17 +24,17 @@ from longshore.domain.placing.capping import Caps
 from longshore.domain.placing.waiting import blocked
 from longshore.domain.request.compute_environment import compute_resources
 from longshore.domain.scaling.capacity import InstanceState
-from longshore.simulation.backlog import Backlog, Outcome
+from longshore.simulation.backlog import AttemptOutcome, Backlog
 from longshore.simulation.clock import Clock, since_epoch
-from longshore.simulation.consuming import Consuming
+from longshore.simulation.consuming import SimulatedConsuming
 from longshore.simulation.duration import microseconds
 from longshore.simulation.environment import EnvironmentState, facts
-from longshore.simulation.fleet import Attempt, Fleet, Member
+from longshore.simulation.fleet import SimulatedAttempt, SimulatedFleet, SimulatedInstance
 from longshore.simulation.placing import Placer
 from longshore.simulation.prepare import Prepared
 from longshore.simulation.provider import Event, Happening, SimulatedProvider
-from longshore.simulation.scaling import Patience, Scaler
-from longshore.simulation.sharing import Shares
+from longshore.simulation.scaling import Patience, SimulatedScaler
+from longshore.simulation.sharing import SimulatedShares
 from longshore.simulation.timeline import Timeline
 
 #: Most points in time that a simulation looks at.
@@ -65,7 +65,9 @@ class Simulation:
         self.backlog.shapes = prepared.shapes
         self.backlog.caps = Caps(prepared.caps)
         market = prepared.workload.market
-        self.fleet = Fleet(self.clock, names, microseconds(market.minimum_billed, "minimumBilled"))
+        self.fleet = SimulatedFleet(
+            self.clock, names, microseconds(market.minimum_billed, "minimumBilled")
+        )
         self.provider = SimulatedProvider(prepared.market, seed=seed, now=self.clock.read)
         catalogue = Catalogue()
         self.environments = {
@@ -76,7 +78,7 @@ class Simulation:
             )
             for name, stored in prepared.environments.items()
         }
-        self.shares = Shares(
+        self.shares = SimulatedShares(
             self.clock,
             prepared.policies,
             {
@@ -87,12 +89,12 @@ class Simulation:
                 for queue in prepared.queues
             },
         )
-        self.consuming = Consuming(Stock(dict(prepared.consumables)))
+        self.consuming = SimulatedConsuming(Stock(dict(prepared.consumables)))
         settings = prepared.workload.settings
         self._interval_us = microseconds(settings.scale_interval, "scaleInterval")
         self._gather_us = microseconds(settings.gather, "gather")
         self._start_us = microseconds(settings.container_start, "containerStart")
-        self.scaler = Scaler(
+        self.scaler = SimulatedScaler(
             self.clock,
             self.backlog,
             self.fleet,
@@ -123,8 +125,8 @@ class Simulation:
         #: Whether every job has ended.
         self.is_complete = False
         self._numbers = itertools.count()
-        self._ends: list[tuple[int, int, Attempt]] = []
-        self._drains: list[tuple[int, int, Member]] = []
+        self._ends: list[tuple[int, int, SimulatedAttempt]] = []
+        self._drains: list[tuple[int, int, SimulatedInstance]] = []
         self._arrivals = iter(prepared.jobs)
         self._next_job = next(self._arrivals, None)
         self._pass_us: int | None = 0
@@ -221,7 +223,7 @@ class Simulation:
             self._wake()
         else:
             for attempt in list(member.attempts):
-                await self._release(attempt, Outcome.HOST_TERMINATED)
+                await self._release(attempt, AttemptOutcome.HOST_TERMINATED)
             self.fleet.remove(member)
             self._wake()
 
@@ -234,20 +236,20 @@ class Simulation:
         if short:
             self._wake()
 
-    async def _end(self, attempt: Attempt, outcome: Outcome) -> None:
+    async def _end(self, attempt: SimulatedAttempt, outcome: AttemptOutcome) -> None:
         """An attempt ends; an instance that was only kept for it goes."""
         await self._release(attempt, outcome)
         await self._give_up_if_left(attempt.member)
 
-    async def _give_up_if_left(self, member: Member) -> None:
+    async def _give_up_if_left(self, member: SimulatedInstance) -> None:
         if member.state is InstanceState.LEAVING and not member.attempts:
             await self._give_up(member)
 
-    async def _give_up(self, member: Member) -> None:
+    async def _give_up(self, member: SimulatedInstance) -> None:
         self.fleet.give_up(member)
         await self.provider.terminate([member.instance_id], force=False)
 
-    def _give_back(self, attempt: Attempt) -> None:
+    def _give_back(self, attempt: SimulatedAttempt) -> None:
         """An attempt holds nothing any more."""
         shape = self.prepared.shapes[attempt.job.shape_id]
         self.shares.end(shape, attempt)
@@ -255,7 +257,7 @@ class Simulation:
             self.consuming.end(shape)
         self.fleet.release(attempt)
 
-    async def _release(self, attempt: Attempt, outcome: Outcome) -> None:
+    async def _release(self, attempt: SimulatedAttempt, outcome: AttemptOutcome) -> None:
         """Ends an attempt; the other nodes of a job end with its main node, which decides."""
         self._give_back(attempt)
         self.placer.freed(attempt.member)
@@ -269,18 +271,18 @@ class Simulation:
         )
         self.last_end_us = self.clock.us
 
-    def _outcome(self, attempt: Attempt) -> Outcome:
+    def _outcome(self, attempt: SimulatedAttempt) -> AttemptOutcome:
         fails = self.backlog.fails(attempt.job, attempt.index, attempt.number)
-        return Outcome.FAILED if fails else Outcome.SUCCEEDED
+        return AttemptOutcome.FAILED if fails else AttemptOutcome.SUCCEEDED
 
-    async def _stop_attempts(self, member: Member) -> None:
+    async def _stop_attempts(self, member: SimulatedInstance) -> None:
         """The time of a draining instance is over: what is live on it is stopped, and it ends."""
         for attempt in sorted(member.attempts, key=lambda a: (a.job.seq, a.index)):
-            await self._release(attempt, Outcome.HOST_TERMINATED)
+            await self._release(attempt, AttemptOutcome.HOST_TERMINATED)
         if member.instance_id in self.fleet.members:
             await self._give_up(member)
 
-    def _drain_by(self, member: Member, at_us: int) -> None:
+    def _drain_by(self, member: SimulatedInstance, at_us: int) -> None:
         heapq.heappush(self._drains, (at_us, next(self._numbers), member))
 
     # ------------------------------------------------------------------ the scaler's turn

@@ -15,7 +15,7 @@ HOUR = 3_600_000_000
 
 
 @dataclass(slots=True, eq=False)
-class Attempt:
+class SimulatedAttempt:
     """One try of a job, child or node on an instance."""
 
     job: Job
@@ -23,17 +23,17 @@ class Attempt:
     number: int
     #: What it holds: of a node the whole instance.
     need: Resources
-    member: "Member"
+    member: "SimulatedInstance"
     started_us: int
     is_live: bool = True
     #: Of a node that is not the main node: the main node.
-    main: "Attempt | None" = None
+    main: "SimulatedAttempt | None" = None
     #: Of the main node: the other nodes.
-    others: list["Attempt"] = field(default_factory=list)
+    others: list["SimulatedAttempt"] = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)
-class Member:
+class SimulatedInstance:
     """An instance of the fleet, from its order to its end."""
 
     instance_id: str
@@ -47,7 +47,7 @@ class Member:
     ordered_us: int
     state: InstanceState = InstanceState.BOOTING
     free: Resources = field(default_factory=lambda: Resources(0, 0))
-    attempts: set[Attempt] = field(default_factory=set)
+    attempts: set[SimulatedAttempt] = field(default_factory=set)
     idle_since: datetime | None = None
     has_run: bool = False
     #: When what is live on it is stopped, once it drains for a reason.
@@ -91,13 +91,13 @@ class Bill:
     by_type: dict[tuple[str, str], int] = field(default_factory=dict)
 
 
-class Fleet:
+class SimulatedFleet:
     """All instances that are there, by id, in order of their launch."""
 
     def __init__(self, clock: Clock, environments: list[str], minimum_billed_us: int) -> None:
         self._clock = clock
         self._minimum_us = minimum_billed_us
-        self.members: dict[str, Member] = {}
+        self.members: dict[str, SimulatedInstance] = {}
         self.gauges = {name: Gauge() for name in environments}
         self.bills = {name: Bill() for name in environments}
         #: Jobs and children; a multi-node job is one, by its main node.
@@ -105,7 +105,7 @@ class Fleet:
         self.counted_milli = 0
         self.peak_milli = 0
 
-    def add(self, member: Member) -> None:
+    def add(self, member: SimulatedInstance) -> None:
         """Adds an instance that was just launched."""
         member.free = member.kind.offer
         self.members[member.instance_id] = member
@@ -121,7 +121,7 @@ class Fleet:
         key = (member.kind.name, member.purchase_option)
         bill.by_type[key] = bill.by_type.get(key, 0) + 1
 
-    def register(self, member: Member) -> None:
+    def register(self, member: SimulatedInstance) -> None:
         """Its agent is there."""
         gauge, _ = self._of(member)
         gauge.booting -= _milli(member)
@@ -131,12 +131,12 @@ class Fleet:
         member.idle_since = self._clock.now
         _changed(member)
 
-    def drain(self, member: Member) -> None:
+    def drain(self, member: SimulatedInstance) -> None:
         """It takes nothing more."""
         member.state = InstanceState.LEAVING
         _changed(member)
 
-    def give_up(self, member: Member) -> None:
+    def give_up(self, member: SimulatedInstance) -> None:
         """It will be ended, and is not paid for from now on."""
         if member.billed_until_us is None:
             member.billed_until_us = self._clock.us
@@ -148,7 +148,7 @@ class Fleet:
             bill.there += _milli(member) * (self._clock.us - member.ordered_us)
             bill.used += member.used_milli_us
 
-    def remove(self, member: Member) -> None:
+    def remove(self, member: SimulatedInstance) -> None:
         """It is gone."""
         self.give_up(member)
         del self.members[member.instance_id]
@@ -162,21 +162,23 @@ class Fleet:
         else:
             gauge.booting -= milli
 
-    def place(self, job: Job, index: int, number: int, need: Resources, member: Member) -> Attempt:
+    def place(
+        self, job: Job, index: int, number: int, need: Resources, member: SimulatedInstance
+    ) -> SimulatedAttempt:
         """Starts an attempt; a slot takes nothing more from then on."""
         self.running += 1
-        return self._hold(Attempt(job, index, number, need, member, self._clock.us))
+        return self._hold(SimulatedAttempt(job, index, number, need, member, self._clock.us))
 
-    def place_other(self, main: Attempt, member: Member) -> Attempt:
+    def place_other(self, main: SimulatedAttempt, member: SimulatedInstance) -> SimulatedAttempt:
         """Starts another node of a multi-node job, on an instance of its own."""
         need = member.kind.offer
-        attempt = Attempt(
+        attempt = SimulatedAttempt(
             main.job, main.index, main.number, need, member, self._clock.us, main=main
         )
         main.others.append(attempt)
         return self._hold(attempt)
 
-    def _hold(self, attempt: Attempt) -> Attempt:
+    def _hold(self, attempt: SimulatedAttempt) -> SimulatedAttempt:
         """Takes what an attempt needs of its instance."""
         member, need = attempt.member, attempt.need
         if not member.attempts:
@@ -190,7 +192,7 @@ class Fleet:
         self._of(member)[0].busy += need.vcpu_milli
         return attempt
 
-    def release(self, attempt: Attempt) -> None:
+    def release(self, attempt: SimulatedAttempt) -> None:
         """Ends an attempt."""
         member = attempt.member
         now = self._clock.us
@@ -207,15 +209,15 @@ class Fleet:
         if attempt.main is None:
             self.running -= 1
 
-    def ready(self) -> Iterator[Member]:
+    def ready(self) -> Iterator[SimulatedInstance]:
         """Instances that take attempts."""
         return (m for m in self.members.values() if m.state is InstanceState.READY)
 
-    def _of(self, member: Member) -> tuple[Gauge, Bill]:
+    def _of(self, member: SimulatedInstance) -> tuple[Gauge, Bill]:
         return self.gauges[member.compute_environment], self.bills[member.compute_environment]
 
 
-def as_room(member: Member) -> Room:
+def as_room(member: SimulatedInstance) -> Room:
     """An instance as placement sees it."""
     if member.room is None:
         member.room = Room(
@@ -230,7 +232,7 @@ def as_room(member: Member) -> Room:
     return member.room
 
 
-def as_instance(member: Member) -> Instance:
+def as_instance(member: SimulatedInstance) -> Instance:
     """An instance as scaling sees it."""
     if member.seen is None:
         member.seen = Instance(
@@ -252,10 +254,10 @@ def as_instance(member: Member) -> Instance:
     return member.seen
 
 
-def _milli(member: Member) -> int:
+def _milli(member: SimulatedInstance) -> int:
     return round(member.kind.vcpus * 1000)
 
 
-def _changed(member: Member) -> None:
+def _changed(member: SimulatedInstance) -> None:
     member.seen = None
     member.room = None

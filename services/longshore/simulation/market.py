@@ -49,7 +49,7 @@ class PoolRule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shortage:
+class SimulatedShortage:
     """A time in which some pools give no more instances; `rule.size` and the like mean nothing."""
 
     rule: PoolRule
@@ -58,7 +58,7 @@ class Shortage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Market:
+class SimulatedMarket:
     """What instances cost and how they come and go; everything may be set."""
 
     zones: tuple[str, ...] = ("zone-a",)
@@ -80,10 +80,10 @@ class Market:
     notice: timedelta = timedelta(minutes=2)
     #: The first that covers a pool holds.
     pools: tuple[PoolRule, ...] = ()
-    shortages: tuple[Shortage, ...] = ()
+    shortages: tuple[SimulatedShortage, ...] = ()
 
 
-class Pool:
+class SimulatedPool:
     """One type in one zone by one purchase option."""
 
     def __init__(
@@ -92,7 +92,7 @@ class Pool:
         zone: str,
         purchase_option: str,
         *,
-        market: Market,
+        market: SimulatedMarket,
         seed: int,
         epoch: datetime,
     ) -> None:
@@ -148,7 +148,7 @@ class Pool:
         return round(full * min(share, 1.0), 6)
 
 
-def preferred(pools: Sequence[Pool], strategy: str, now: datetime) -> list[Pool]:
+def preferred(pools: Sequence[SimulatedPool], strategy: str, now: datetime) -> list[SimulatedPool]:
     """Pools in the order in which a provider with a choice takes them, by allocation strategy.
 
     Those that are equal stay in the order given.
@@ -162,5 +162,5 @@ def preferred(pools: Sequence[Pool], strategy: str, now: datetime) -> list[Pool]
     return sorted(pools, key=lambda pool: _per_vcpu(pool, now))
 
 
-def _per_vcpu(pool: Pool, now: datetime) -> float:
+def _per_vcpu(pool: SimulatedPool, now: datetime) -> float:
     return pool.price_per_hour(now) / pool.kind.vcpus

@@ -13,22 +13,22 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 
 from longshore.domain.catalogue import Catalogue
-from longshore.domain.consumable import Shortage
+from longshore.domain.consumable import ConsumableShortage
 from longshore.domain.placing.capping import Capped
 from longshore.domain.placing.parking import Parking
 from longshore.domain.placing.plan import HOLD_AFTER
 from longshore.domain.placing.room import Room
 from longshore.domain.placing.round import Ground, begin, capped, hungry, propose, see_supply, turns
-from longshore.domain.placing.shapes import Entry, Placement, Queue, Shape, Sharing
+from longshore.domain.placing.shapes import Placement, Queue, QueueEntry, QueueSharing, Shape
 from longshore.domain.placing.waiting import EnvironmentFacts, Supply
 from longshore.domain.resources import Resources
 from longshore.domain.scaling.capacity import InstanceState
 from longshore.simulation.backlog import Backlog
 from longshore.simulation.clock import Clock
-from longshore.simulation.consuming import Consuming
+from longshore.simulation.consuming import SimulatedConsuming
 from longshore.simulation.environment import EnvironmentState, facts
-from longshore.simulation.fleet import Attempt, Fleet, Member, as_room
-from longshore.simulation.sharing import Shares
+from longshore.simulation.fleet import SimulatedAttempt, SimulatedFleet, SimulatedInstance, as_room
+from longshore.simulation.sharing import SimulatedShares
 
 
 class Placer:
@@ -38,11 +38,11 @@ class Placer:
         self,
         clock: Clock,
         backlog: Backlog,
-        fleet: Fleet,
+        fleet: SimulatedFleet,
         environments: Mapping[str, EnvironmentState],
         supply: Callable[[], Supply],
-        shares: Shares,
-        consuming: Consuming,
+        shares: SimulatedShares,
+        consuming: SimulatedConsuming,
     ) -> None:
         self._clock = clock
         self._backlog = backlog
@@ -58,9 +58,9 @@ class Placer:
         self._seen = Supply()
         #: Shapes that the scaler has heard of since they began to wait.
         self._told: set[int] = set()
-        self._freed: dict[str, Member] = {}
+        self._freed: dict[str, SimulatedInstance] = {}
 
-    def freed(self, member: Member) -> None:
+    def freed(self, member: SimulatedInstance) -> None:
         """An attempt has ended on an instance."""
         self._freed[member.instance_id] = member
 
@@ -69,7 +69,7 @@ class Placer:
         names = {q.name for q in queues if environment in q.compute_environments}
         self._parking.unpark_queues(names, self._backlog.shapes)
 
-    def place(self, queues: Sequence[Queue]) -> tuple[list[Attempt], bool]:
+    def place(self, queues: Sequence[Queue]) -> tuple[list[SimulatedAttempt], bool]:
         """Passes until nothing more can be placed.
 
         Returns:
@@ -81,7 +81,7 @@ class Placer:
         short = bool(risen & self._parking.parked.keys())
         ground = self._ground(queues)
         trying = begin(ground, self._parking, self._clock.now, self._take_freed())
-        placed: list[Attempt] = []
+        placed: list[SimulatedAttempt] = []
         while trying:
             rooms = self._rooms()
             fits = _fits(rooms, [backlog.shapes[s] for ids in trying.values() for s in ids])
@@ -107,7 +107,7 @@ class Placer:
 
     def _heads(
         self, ground: Ground, trying: Mapping[str, Sequence[int]], fits: Mapping[int, int]
-    ) -> tuple[dict[str, tuple[Entry, ...]], dict[str, Sharing]]:
+    ) -> tuple[dict[str, tuple[QueueEntry, ...]], dict[str, QueueSharing]]:
         """The first entries of each queue, and what decides between the shares of some."""
         backlog, heads, sharing = self._backlog, {}, {}
         shared = turns(ground, self._parking, trying, self._clock.now)
@@ -123,7 +123,7 @@ class Placer:
         """Whether instances are held for multi-node jobs."""
         return self._parking.holds_for_nodes(self._backlog.shapes)
 
-    def shortages(self, shape_id: int) -> tuple[Shortage, ...] | None:
+    def shortages(self, shape_id: int) -> tuple[ConsumableShortage, ...] | None:
         """Which units a shape waits for; None if it does not wait for any."""
         if shape_id not in self._parking.starved:
             return None
@@ -133,9 +133,9 @@ class Placer:
         """Shapes with RUNNABLE jobs that a cap holds back, and which."""
         return capped(self._ground(queues), self._parking)
 
-    def _start(self, placements: Iterable[Placement]) -> list[Attempt]:
-        started: list[Attempt] = []
-        mains: dict[uuid.UUID, Attempt] = {}
+    def _start(self, placements: Iterable[Placement]) -> list[SimulatedAttempt]:
+        started: list[SimulatedAttempt] = []
+        mains: dict[uuid.UUID, SimulatedAttempt] = {}
         for placement in placements:
             member = self._fleet.members[placement.instance_id]
             main = mains.get(placement.entry.job_id) if placement.key.is_node else None

@@ -21,7 +21,7 @@ from longshore.domain.scaling.decision import ScalingSettings
 from longshore.simulation.backlog import Job
 from longshore.simulation.clock import moment
 from longshore.simulation.duration import microseconds
-from longshore.simulation.market import Market, PoolRule, Shortage
+from longshore.simulation.market import PoolRule, SimulatedMarket, SimulatedShortage
 from longshore.simulation.submitting import check_named, draw_jobs, wrong
 from longshore.simulation.workload import (
     ComputeEnvironmentPart,
@@ -45,7 +45,7 @@ class Prepared:
     queues: tuple[Queue, ...]
     shapes: dict[int, Shape]
     jobs: list[Job]
-    market: Market
+    market: SimulatedMarket
     settings: ScalingSettings
     #: Of queues that have one.
     policies: dict[str, SharePolicy]
@@ -195,11 +195,11 @@ def _policies(workload: Workload) -> dict[str, SharePolicy]:
     return found
 
 
-def _market(part: MarketPart) -> Market:
+def _market(part: MarketPart) -> SimulatedMarket:
     def delta(member: str) -> timedelta:
         return _delta(microseconds(getattr(part, member), member))
 
-    return Market(
+    return SimulatedMarket(
         zones=part.zones,
         boot=delta("boot"),
         fargate_boot=delta("fargate_boot"),
@@ -221,7 +221,7 @@ def _market(part: MarketPart) -> Market:
             for index, pool in enumerate(part.pools)
         ),
         shortages=tuple(
-            Shortage(
+            SimulatedShortage(
                 rule=_rule(f"$.market.shortages[{index}]", shortage, part.zones),
                 begins_at=moment(microseconds(shortage.begins, "begins")),
                 ends_at=moment(microseconds(shortage.ends, "ends")),

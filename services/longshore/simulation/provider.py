@@ -29,7 +29,7 @@ from longshore.domain.order import (
 )
 from longshore.domain.scaling.market import Quote
 from longshore.provisioning.provider import Fulfilment, LaunchError, ProviderInstance
-from longshore.simulation.market import Market, Pool, preferred
+from longshore.simulation.market import SimulatedMarket, SimulatedPool, preferred
 
 
 class Happening(StrEnum):
@@ -56,7 +56,7 @@ class Event:
 
 @dataclass(slots=True)
 class _Instance:
-    pool: Pool
+    pool: SimulatedPool
     provider_id: str
     is_ending: bool = False
 
@@ -67,7 +67,7 @@ class SimulatedProvider:
     name = "simulated"
     revives = False
 
-    def __init__(self, market: Market, *, seed: int, now: Callable[[], datetime]) -> None:
+    def __init__(self, market: SimulatedMarket, *, seed: int, now: Callable[[], datetime]) -> None:
         """Makes a provider that has no instances.
 
         Args:
@@ -79,7 +79,7 @@ class SimulatedProvider:
         self._seed = seed
         self._now = now
         self._epoch = now()
-        self._pools: dict[tuple[str, str, str], Pool] = {}
+        self._pools: dict[tuple[str, str, str], SimulatedPool] = {}
         self._instances: dict[str, _Instance] = {}
         self._orders: dict[UUID, Fulfilment] = {}
         self._events: list[Event] = []
@@ -97,7 +97,7 @@ class SimulatedProvider:
         del resources, live
         if (known := self._orders.get(order.order_id)) is not None:
             return known
-        found: list[Pool] = []
+        found: list[SimulatedPool] = []
 
         def refuse(entry: OrderEntry, taken: int) -> CapacityError | None:
             del taken
@@ -207,7 +207,7 @@ class SimulatedProvider:
     ) -> CapacityOrder:
         """The order with entries of equal rank in the order in which they are taken."""
         now = self._now()
-        pools: dict[int, Pool] = {}
+        pools: dict[int, SimulatedPool] = {}
         for number, entry in enumerate(order.entries):
             zone = entry.zone or self._market.zones[0]
             kind = kinds[entry.instance_type]
@@ -224,7 +224,7 @@ class SimulatedProvider:
         )
         return replace(order, entries=tuple(order.entries[number] for number in chosen))
 
-    def _choose(self, entry: OrderEntry, kind: InstanceType) -> Pool | CapacityError:
+    def _choose(self, entry: OrderEntry, kind: InstanceType) -> SimulatedPool | CapacityError:
         """The pool that gives one more instance of an entry, or why none does."""
         now = self._now()
         zones = (entry.zone,) if entry.zone else self._market.zones
@@ -248,7 +248,7 @@ class SimulatedProvider:
             kind.name, entry.zone, entry.purchase_option, INSUFFICIENT_INSTANCE_CAPACITY, message
         )
 
-    def _launch(self, instance_id: str, pool: Pool) -> None:
+    def _launch(self, instance_id: str, pool: SimulatedPool) -> None:
         market = self._market
         self._instances[instance_id] = _Instance(pool, instance_id)
         fate = random.Random(f"{self._seed}/{instance_id}")
@@ -264,10 +264,10 @@ class SimulatedProvider:
             self._at(notice, instance_id, Happening.NOTICE)
             self._at(notice + market.notice, instance_id, Happening.RECLAIMED)
 
-    def _pool(self, kind: InstanceType, zone: str, purchase_option: str) -> Pool:
+    def _pool(self, kind: InstanceType, zone: str, purchase_option: str) -> SimulatedPool:
         key = (kind.name, zone, purchase_option)
         if (pool := self._pools.get(key)) is None:
-            pool = self._pools[key] = Pool(
+            pool = self._pools[key] = SimulatedPool(
                 kind, zone, purchase_option, market=self._market, seed=self._seed, epoch=self._epoch
             )
         return pool

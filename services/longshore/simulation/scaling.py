@@ -14,15 +14,15 @@ from datetime import datetime, timedelta
 
 from longshore.domain.catalogue import Catalogue, InstanceType
 from longshore.domain.order import SPOT, CapacityOrder
-from longshore.domain.placing.shapes import Entry, Queue, Shape
-from longshore.domain.placing.waiting import Launched, Shortage, Supply
+from longshore.domain.placing.shapes import Queue, QueueEntry, Shape
+from longshore.domain.placing.waiting import CapacityShortage, Launched, Supply
 from longshore.domain.request.compute_environment import compute_resources
 from longshore.domain.scaling.capacity import (
+    CapacitySnapshot,
     Environment,
     InstanceState,
     QueueDemand,
     ShapeDemand,
-    Snapshot,
 )
 from longshore.domain.scaling.capping import alike, within
 from longshore.domain.scaling.decision import Decision, ScalingSettings, order_for
@@ -33,14 +33,14 @@ from longshore.domain.scaling.stocking import within_stock
 from longshore.provisioning.provider import Fulfilment, Provider
 from longshore.simulation.backlog import Backlog
 from longshore.simulation.clock import EPOCH, Clock
-from longshore.simulation.consuming import Consuming
+from longshore.simulation.consuming import SimulatedConsuming
 from longshore.simulation.environment import (
     EnvironmentState,
     purchase_option,
     see,
 )
-from longshore.simulation.fleet import Fleet, Member, as_instance
-from longshore.simulation.sharing import Shares
+from longshore.simulation.fleet import SimulatedFleet, SimulatedInstance, as_instance
+from longshore.simulation.sharing import SimulatedShares
 
 #: Decisions that are kept to be shown; later ones are counted only.
 ACTIVITIES_LIMIT = 1_000
@@ -74,26 +74,26 @@ class Applied:
     changed: bool = False
     #: When a decision may come out differently though nothing happens.
     due: datetime | None = None
-    drains: list[tuple[Member, datetime]] = field(default_factory=list)
+    drains: list[tuple[SimulatedInstance, datetime]] = field(default_factory=list)
     #: Environments whose status changed.
     turned: list[str] = field(default_factory=list)
 
 
-class Scaler:
+class SimulatedScaler:
     """Decides for all compute environments, and carries it out."""
 
     def __init__(  # noqa: PLR0913 - all that a decision sees, and how patient it is
         self,
         clock: Clock,
         backlog: Backlog,
-        fleet: Fleet,
+        fleet: SimulatedFleet,
         provider: Provider,
         environments: dict[str, EnvironmentState],
         queues: Sequence[Queue],
         *,
         patience: Patience,
-        shares: Shares,
-        consuming: Consuming,
+        shares: SimulatedShares,
+        consuming: SimulatedConsuming,
         seed: int,
     ) -> None:
         self._clock = clock
@@ -110,7 +110,7 @@ class Scaler:
         self._catalogue = Catalogue()
         self._random = random.Random(f"{seed}/orders")
         #: What the provider was short of, and until when.
-        self._short: dict[PoolName, Shortage] = {}
+        self._short: dict[PoolName, CapacityShortage] = {}
         self._quotes: list[Quote] = []
         self._quoted_step = -1
         self.activities: list[Activity] = []
@@ -128,7 +128,7 @@ class Scaler:
         shortages = tuple(shortage for shortage in self._short.values() if shortage.until > now)
         if not shortages:
             return Supply()
-        launched: dict[tuple[str, str, bool], list[Member]] = {}
+        launched: dict[tuple[str, str, bool], list[SimulatedInstance]] = {}
         vcpus: dict[str, float] = {}
         for member in self._fleet.members.values():
             name, is_booting = member.compute_environment, not member.registered
@@ -174,7 +174,7 @@ class Scaler:
         environments = [
             see(state, market, self._catalogue) for state in self._environments.values()
         ]
-        snapshot = Snapshot(
+        snapshot = CapacitySnapshot(
             queues=self._demand(),
             environments=environments,
             instances=[as_instance(member) for member in self._fleet.members.values()],
@@ -287,7 +287,7 @@ class Scaler:
         for error in answer.errors:
             key = (error.instance_type, error.zone, error.purchase_option)
             now = self._clock.now
-            self._short[key] = Shortage(*key, error.reason, now, now + self._cool_down)
+            self._short[key] = CapacityShortage(*key, error.reason, now, now + self._cool_down)
         self._launch(order, answer, kinds)
         return answer
 
@@ -296,7 +296,7 @@ class Scaler:
     ) -> None:
         for got in answer.instances:
             self._fleet.add(
-                Member(
+                SimulatedInstance(
                     instance_id=got.instance_id,
                     compute_environment=order.compute_environment,
                     kind=kinds[got.entry.instance_type],
@@ -332,7 +332,7 @@ class Scaler:
             applied.drains.append((member, drain_until))
 
 
-def _demand_of(shape: Shape, runnable: int, first: Entry) -> ShapeDemand:
+def _demand_of(shape: Shape, runnable: int, first: QueueEntry) -> ShapeDemand:
     """RUNNABLE jobs of a shape as scaling sees them."""
     return ShapeDemand(
         shape.shape_id,

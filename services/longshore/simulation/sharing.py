@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from longshore.domain.fair_share import Ledger, Share, SharePolicy
 from longshore.domain.placing.shapes import Shape
 from longshore.simulation.clock import Clock
-from longshore.simulation.fleet import Attempt
+from longshore.simulation.fleet import SimulatedAttempt
 
 
 @dataclass(slots=True)
-class Shares:
+class SimulatedShares:
     """What the shares of queues with a policy use."""
 
     clock: Clock
@@ -21,11 +21,11 @@ class Shares:
     #: Thousandths of a vCPU times microseconds that ended attempts held.
     held: dict[Share, int] = field(default_factory=dict)
 
-    def begin(self, shape: Shape, attempt: Attempt) -> None:
+    def begin(self, shape: Shape, attempt: SimulatedAttempt) -> None:
         """An attempt takes what it holds."""
         self._change(shape, attempt.need.vcpu_milli)
 
-    def end(self, shape: Shape, attempt: Attempt) -> None:
+    def end(self, shape: Shape, attempt: SimulatedAttempt) -> None:
         """An attempt gives back what it held."""
         self._change(shape, -attempt.need.vcpu_milli)
         if shape.share:

@@ -10,11 +10,11 @@ from longshore.simulation.driver import Simulation
 from longshore.simulation.duration import SECOND
 
 
-class _Part(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class _SummaryPart(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A part of the summary; costs in US dollars."""
 
 
-class Jobs(_Part, frozen=True):
+class JobsSummary(_SummaryPart, frozen=True):
     """Jobs and children by how they ended."""
 
     total: int
@@ -24,7 +24,7 @@ class Jobs(_Part, frozen=True):
     attempts_retried: int
 
 
-class Wait(_Part, frozen=True):
+class WaitSummary(_SummaryPart, frozen=True):
     """Seconds from RUNNABLE to the first attempt; None where no job of the queue was started."""
 
     queue: str
@@ -34,7 +34,7 @@ class Wait(_Part, frozen=True):
     max_seconds: float | None
 
 
-class ShareReport(_Part, frozen=True):
+class ShareReport(_SummaryPart, frozen=True):
     """What the attempts of a share held, in a queue with a policy."""
 
     queue: str
@@ -43,7 +43,7 @@ class ShareReport(_Part, frozen=True):
     vcpu_seconds: float
 
 
-class ConsumableReport(_Part, frozen=True):
+class ConsumableReport(_SummaryPart, frozen=True):
     """A consumable resource."""
 
     name: str
@@ -55,7 +55,7 @@ class ConsumableReport(_Part, frozen=True):
     given: int
 
 
-class EnvironmentReport(_Part, frozen=True):
+class EnvironmentReport(_SummaryPart, frozen=True):
     """What one compute environment had and cost."""
 
     name: str
@@ -75,7 +75,7 @@ class EnvironmentReport(_Part, frozen=True):
     failed_instances: int
 
 
-class TypeReport(_Part, frozen=True):
+class TypeReport(_SummaryPart, frozen=True):
     """Instances of a type that were launched."""
 
     instance_type: str
@@ -83,7 +83,7 @@ class TypeReport(_Part, frozen=True):
     instances: int
 
 
-class BlockedReport(_Part, frozen=True):
+class BlockedReport(_SummaryPart, frozen=True):
     """Jobs that still wait."""
 
     queue: str
@@ -91,7 +91,7 @@ class BlockedReport(_Part, frozen=True):
     reason: str
 
 
-class ActivityReport(_Part, frozen=True):
+class ActivityReport(_SummaryPart, frozen=True):
     """A decision that did something."""
 
     at_seconds: float
@@ -102,7 +102,7 @@ class ActivityReport(_Part, frozen=True):
     reason: str
 
 
-class Summary(_Part, frozen=True):
+class Summary(_SummaryPart, frozen=True):
     """Everything."""
 
     workload: str
@@ -113,8 +113,8 @@ class Summary(_Part, frozen=True):
     #: From the first submission to the last end of an attempt.
     makespan_seconds: float
     simulated_seconds: float
-    jobs: Jobs
-    waits: list[Wait]
+    jobs: JobsSummary
+    waits: list[WaitSummary]
     shares: list[ShareReport]
     consumable_resources: list[ConsumableReport]
     cost: float
@@ -147,7 +147,7 @@ def summarise(simulation: Simulation) -> Summary:
         is_complete=simulation.is_complete,
         makespan_seconds=max(simulation.last_end_us - first_us, 0) / SECOND,
         simulated_seconds=simulation.clock.us / SECOND,
-        jobs=Jobs(
+        jobs=JobsSummary(
             total=backlog.succeeded + backlog.failed + backlog.unfinished,
             succeeded=backlog.succeeded,
             failed=backlog.failed,
@@ -228,12 +228,14 @@ def _environment(simulation: Simulation, name: str) -> EnvironmentReport:
     )
 
 
-def _wait(queue: str, waits: Sequence[int]) -> Wait:
+def _wait(queue: str, waits: Sequence[int]) -> WaitSummary:
     if not waits:
-        return Wait(queue=queue, started=0, median_seconds=None, p95_seconds=None, max_seconds=None)
+        return WaitSummary(
+            queue=queue, started=0, median_seconds=None, p95_seconds=None, max_seconds=None
+        )
     seconds = np.asarray(waits, dtype=np.int64) / SECOND
     median, p95 = np.percentile(seconds, [50, 95])
-    return Wait(
+    return WaitSummary(
         queue=queue,
         started=len(waits),
         median_seconds=round(float(median), 6),

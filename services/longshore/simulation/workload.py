@@ -14,7 +14,7 @@ import yaml
 from longshore.domain.checks import PRIORITY_MAX
 from longshore.domain.errors import InvalidRequest
 from longshore.domain.fair_share import ACTIVE_MAX, WEIGHT_DEFAULT
-from longshore.domain.job.dependency import Condition
+from longshore.domain.job.dependency import DependencyCondition
 from longshore.domain.job.nodes import NODES_MAX
 from longshore.domain.limits import LONGSHORE
 from longshore.domain.request.consumable import RESOURCES_MAX
@@ -122,10 +122,10 @@ class DependencyPart(_Part, frozen=True, kw_only=True):
     job: _Text | None = None
     type: Literal["SEQUENTIAL", "N_TO_N"] | None = None
     #: How it has to end.
-    condition: Condition = Condition.SUCCESS
+    condition: DependencyCondition = DependencyCondition.SUCCESS
 
     def __post_init__(self) -> None:
-        if self.type == "SEQUENTIAL" and self.condition is Condition.FAILURE:
+        if self.type == "SEQUENTIAL" and self.condition is DependencyCondition.FAILURE:
             raise ValueError("a sequence goes on after SUCCESS, or once a child is COMPLETE")
         if self.job is None and self.type != "SEQUENTIAL":
             raise ValueError("dependsOn needs a job, or the type SEQUENTIAL")
@@ -233,12 +233,16 @@ class JobPart(_Part, frozen=True, kw_only=True):
         return self.count if self.array_size or self.nodes is not None else 1
 
     @property
-    def sequential(self) -> Condition | None:
+    def sequential(self) -> DependencyCondition | None:
         """How the child before has to end for which each child waits; None: they do not wait."""
         conditions = {d.condition for d in self.depends_on if d.type == "SEQUENTIAL"}
         if not conditions:
             return None
-        return Condition.SUCCESS if Condition.SUCCESS in conditions else Condition.COMPLETE
+        return (
+            DependencyCondition.SUCCESS
+            if DependencyCondition.SUCCESS in conditions
+            else DependencyCondition.COMPLETE
+        )
 
 
 class PoolPart(_Part, frozen=True, kw_only=True):

@@ -63,7 +63,7 @@ class Consumables:
         asked = int(request["quantity"]) if "quantity" in request else None
         if asked is not None:
             check_quantity(asked, "quantity")
-        update = state.Update(request.get("operation", SET), asked)
+        update = state.ResourceUpdate(request.get("operation", SET), asked)
         check_operation(update.operation)
         async with transaction(self._pool) as conn:
             total = await state.lock_total(conn, name)
@@ -152,7 +152,7 @@ def _missing(given: str) -> NotFound:
     return NotFound(f"{given} does not exist", member=_MEMBER)
 
 
-def _repeated(update: state.Update, before: state.Update, total: int) -> int:
+def _repeated(update: state.ResourceUpdate, before: state.ResourceUpdate, total: int) -> int:
     """What a change came to that was made before under the same token."""
     if update != before:
         raise PreconditionFailed(

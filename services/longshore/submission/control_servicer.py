@@ -9,7 +9,7 @@ from longshore.domain.arn import JOB_QUEUE, parse_definition, parse_name
 from longshore.domain.checks import require
 from longshore.domain.errors import InvalidRequest
 from longshore.domain.request.selection import Selection
-from longshore.domain.request.update import Update
+from longshore.domain.request.update import JobUpdate
 from longshore.submission.check import check_request
 from longshore.submission.convert import token_of
 from longshore.submission.rerunning import Rerunning
@@ -65,8 +65,8 @@ class JobControlServicer(job_control_service_pb2_grpc.JobControlServiceServicer)
         return pb.UpdateJobResponse()
 
 
-def _update(given: pb.UpdateJobRequest) -> Update:
-    return Update(
+def _update(given: pb.UpdateJobRequest) -> JobUpdate:
+    return JobUpdate(
         job_queue=(
             parse_name(JOB_QUEUE, given.job_queue, member="jobQueue")
             if given.HasField("job_queue")

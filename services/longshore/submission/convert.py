@@ -16,7 +16,7 @@ from longshore.domain.checks import (
     check_tags,
     require,
 )
-from longshore.domain.job.dependency import Condition
+from longshore.domain.job.dependency import DependencyCondition
 from longshore.domain.job.job import JobKey
 from longshore.domain.job.trace import TraceParent
 from longshore.domain.request.ecs import (
@@ -28,7 +28,7 @@ from longshore.domain.request.ecs import (
 from longshore.domain.request.listing import ListRequest
 from longshore.domain.request.merge import Overrides
 from longshore.domain.request.node_overrides import NodeOverrides, RangeOverrides
-from longshore.domain.request.submission import PLAIN, Dependency, Submission, Token
+from longshore.domain.request.submission import PLAIN, RequestedDependency, Submission, Token
 from longshore.v1 import (
     ecs_pb2,
     job_definition_pb2,
@@ -140,9 +140,13 @@ def _array_size(request: job_pb2.SubmitJobRequest) -> int | None:
     return properties.size if properties.HasField("size") else None
 
 
-def _dependency(index: int, entry: job_pb2.JobDependency) -> Dependency:
+def _dependency(index: int, entry: job_pb2.JobDependency) -> RequestedDependency:
     job = JobKey.named(entry.job_id, f"dependsOn[{index}].jobId") if entry.job_id else None
-    return Dependency(job, entry.type or PLAIN, Condition(entry.condition or Condition.SUCCESS))
+    return RequestedDependency(
+        job,
+        entry.type or PLAIN,
+        DependencyCondition(entry.condition or DependencyCondition.SUCCESS),
+    )
 
 
 def _overrides(given: job_pb2.ContainerOverrides) -> Overrides:

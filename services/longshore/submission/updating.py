@@ -14,7 +14,7 @@ from longshore.domain.limits import Limits
 from longshore.domain.request.submission import check_queue
 from longshore.domain.request.update import (
     Change,
-    Update,
+    JobUpdate,
     WaitingJob,
     change_of,
     check_target,
@@ -55,7 +55,7 @@ class Updating:
         self._limits = limits
         self._encode_container = encode_container
 
-    async def update(self, text: str, update: Update) -> None:
+    async def update(self, text: str, update: JobUpdate) -> None:
         """Changes a job, or its children that wait; returns once that is so.
 
         Raises:
@@ -82,7 +82,7 @@ class Updating:
         if outcome is not Alteration.APPLIED:
             raise turned_down(key, outcome)
 
-    async def _change(self, conn: Connection, job: WaitingJob, update: Update) -> Change:
+    async def _change(self, conn: Connection, job: WaitingJob, update: JobUpdate) -> Change:
         name = update.job_queue or job.job_queue
         found = (await job_submission.lock_queues(conn, [name])).get(name)
         moves = name != job.job_queue

@@ -7,7 +7,7 @@ import pytest
 
 from longshore.agent.attempts.attempt import StepFailed
 from longshore.agent.docker.container import (
-    Limits,
+    ContainerLimits,
     Surroundings,
     container_config,
     log_bounds,
@@ -23,7 +23,7 @@ MIB = 1024 * 1024
 Linux = container_pb2.LinuxParameters
 
 
-LIMITS = Limits(pids=100, log_file_mib=8, log_files=3, spool_mib=50)
+LIMITS = ContainerLimits(pids=100, log_file_mib=8, log_files=3, spool_mib=50)
 BOUNDED = {"max-size": "8m", "max-file": "3"}
 
 

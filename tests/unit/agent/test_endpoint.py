@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 from longshore.agent.attempts.attempt import StepFailed
 from longshore.agent.endpoint import role, server
 from longshore.agent.endpoint.document import Described, Facts, Place, container_document
-from longshore.agent.endpoint.identity import Identity
+from longshore.agent.endpoint.identity import EndpointIdentity
 from longshore.agent.endpoint.role import Credentials, RoleRefused, Roles
 from longshore.agent.endpoint.server import EndpointServer, NotFetched
 from longshore.domain.arn import Arns
@@ -57,10 +57,10 @@ class FakeIssuer:
 
 def test_ids_are_the_same_for_a_next_life_and_for_nobody_else(tmp_path: Path) -> None:
     path = tmp_path / "endpoint"
-    first = Identity.load(path)
-    Identity(first.key, 1234).save(path)
-    again, other = Identity.load(path), Identity.load(tmp_path / "other")
-    assert again == Identity(first.key, 1234)
+    first = EndpointIdentity.load(path)
+    EndpointIdentity(first.key, 1234).save(path)
+    again, other = EndpointIdentity.load(path), EndpointIdentity.load(tmp_path / "other")
+    assert again == EndpointIdentity(first.key, 1234)
     assert path.stat().st_mode & 0o777 == 0o600
     ids = {
         find(attempt)
@@ -77,7 +77,7 @@ def test_what_is_no_identity_is_none(tmp_path: Path, left: str) -> None:
     path = tmp_path / "endpoint"
     path.write_text(left)
     with capture_logs() as logs:
-        assert len(Identity.load(path).key) == 64
+        assert len(EndpointIdentity.load(path).key) == 64
     assert [entry["event"] for entry in logs] == ["endpoint.identity_lost"]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from longshore.agent import health as healths
 from longshore.agent.attempts.attempt import RuntimeAway, StepFailed
-from longshore.agent.health import FAILURES_LIMIT, Health, disbelief
+from longshore.agent.health import FAILURES_LIMIT, HealthWatch, disbelief
 from longshore.agent.simulated_runtime import SimulatedRuntime
 from longshore.v1 import agent_service_pb2 as pb
 
@@ -41,7 +41,7 @@ class Machine(SimulatedRuntime):
 class Said:
     """What an agent says, as it changes."""
 
-    def __init__(self, health: Health) -> None:
+    def __init__(self, health: HealthWatch) -> None:
         self.health = health
         self.conditions: list[int] = []
         self.changed = asyncio.Event()
@@ -61,7 +61,7 @@ class Said:
 
 @asynccontextmanager
 async def looking(machine: Machine, disk_free_mib: int = 0) -> AsyncIterator[Said]:
-    health = Health(machine, disk_free_mib)
+    health = HealthWatch(machine, disk_free_mib)
     said = Said(health)
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         task = group.create_task(health.run())

@@ -14,7 +14,7 @@ from longshore.agent.attempts.attempt import (
     StepFailed,
     now,
 )
-from longshore.agent.docker.container import Limits, Surroundings, container_config
+from longshore.agent.docker.container import ContainerLimits, Surroundings, container_config
 from longshore.agent.secret.reading import Secrets
 from longshore.domain.errors import NotFound
 from longshore.domain.secret import SecretReference, Store
@@ -74,7 +74,7 @@ def _config(attempt: Attempt) -> dict[str, Any]:
         compute_environment="ce",
         surroundings=Surroundings("none"),
         gpu_ids=[],
-        limits=Limits(pids=100, log_file_mib=1, log_files=2, spool_mib=1),
+        limits=ContainerLimits(pids=100, log_file_mib=1, log_files=2, spool_mib=1),
         variables={},
         secrets=attempt.secrets,
     )

@@ -411,7 +411,7 @@ def test_addresses_come_from_option_then_environment_then_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("LONGSHORE_PORT_BASE", raising=False)
-    assert settings.Settings().addresses == Addresses.from_submission("127.0.0.1:7070")
+    assert settings.CommandSettings().addresses == Addresses.from_submission("127.0.0.1:7070")
     (tmp_path / "longshore.json").write_text(
         json.dumps(
             {
@@ -422,10 +422,10 @@ def test_addresses_come_from_option_then_environment_then_record(
             }
         )
     )
-    assert settings.Settings().addresses == Addresses.from_submission("127.0.0.1:9000")
+    assert settings.CommandSettings().addresses == Addresses.from_submission("127.0.0.1:9000")
     monkeypatch.setenv("LONGSHORE_PORT_BASE", "8000")
-    assert settings.Settings().addresses == Addresses.from_submission("127.0.0.1:8000")
-    chosen = settings.Settings(server="other:1000")
+    assert settings.CommandSettings().addresses == Addresses.from_submission("127.0.0.1:8000")
+    chosen = settings.CommandSettings(server="other:1000")
     assert chosen.addresses == Addresses.from_submission("other:1000")
 
 

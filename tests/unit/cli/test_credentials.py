@@ -16,7 +16,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         if name.startswith(("AWS_", "LONGSHORE_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(credentials, "settings", settings.Settings())
+    monkeypatch.setattr(credentials, "settings", settings.CommandSettings())
     return tmp_path
 
 
@@ -57,9 +57,9 @@ def test_where_the_gateway_is(
     (fresh / ".longshore" / "longshore.json").write_text(json.dumps(record))
     assert printed(capsys)["AWS_ENDPOINT_URL_BATCH"] == "http://127.0.0.1:9"
     monkeypatch.setenv("LONGSHORE_PORT_BASE", "9000")
-    monkeypatch.setattr(credentials, "settings", settings.Settings())
+    monkeypatch.setattr(credentials, "settings", settings.CommandSettings())
     assert printed(capsys)["AWS_ENDPOINT_URL_BATCH"] == "http://127.0.0.1:9010"
     monkeypatch.setenv("LONGSHORE_GATEWAY_ADDRESS", "far:80")
     assert printed(capsys)["AWS_ENDPOINT_URL_BATCH"] == "http://far:80"
-    monkeypatch.setattr(credentials, "settings", settings.Settings(server="near:7070"))
+    monkeypatch.setattr(credentials, "settings", settings.CommandSettings(server="near:7070"))
     assert printed(capsys)["AWS_ENDPOINT_URL_BATCH"] == "http://near:7080"

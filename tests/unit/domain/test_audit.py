@@ -10,10 +10,10 @@ import pytest
 
 from longshore.domain.audit import chain
 from longshore.domain.audit import record as audit
-from longshore.domain.audit.record import AuditRecord, Caller, Refusal
+from longshore.domain.audit.record import AuditedCaller, AuditRecord, Refusal
 
 AT = datetime(2026, 11, 28, 18, 1, 0, 123_456, tzinfo=UTC)
-CALLER = Caller(
+CALLER = AuditedCaller(
     address="10.0.0.7",
     user_agent="Boto3/1",
     access_key_id="AKIA",

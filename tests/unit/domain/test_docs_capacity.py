@@ -13,7 +13,13 @@ import pytest
 
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.resources import Resources
-from longshore.domain.scaling.capacity import Environment, Offer, QueueDemand, ShapeDemand, Snapshot
+from longshore.domain.scaling.capacity import (
+    CapacitySnapshot,
+    Environment,
+    Offer,
+    QueueDemand,
+    ShapeDemand,
+)
 from longshore.domain.scaling.decision import Decision, ScalingSettings
 from longshore.domain.scaling.scaling import decide
 from longshore.simulation.workload import ComputeEnvironmentPart, JobPart, Workload, parse
@@ -63,9 +69,9 @@ def _shape(number: int, job: JobPart) -> ShapeDemand:
     )
 
 
-def _snapshot(workload: Workload) -> Snapshot:
+def _snapshot(workload: Workload) -> CapacitySnapshot:
     shapes = [(job.queue, _shape(number, job)) for number, job in enumerate(workload.jobs)]
-    return Snapshot(
+    return CapacitySnapshot(
         [
             QueueDemand(
                 queue.name,

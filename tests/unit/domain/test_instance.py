@@ -6,8 +6,8 @@ import pytest
 
 from longshore.domain.instance import (
     AgentStatus,
-    Asked,
-    Condition,
+    EndAsked,
+    InstanceCondition,
     InstanceRecord,
     InstanceStatus,
     RestartPolicy,
@@ -54,7 +54,7 @@ def step(
 ) -> tuple[Step, datetime | None]:
     return next_step(
         record,
-        Asked(stopped_at=ago(stopped), killed_at=ago(killed)),
+        EndAsked(stopped_at=ago(stopped), killed_at=ago(killed)),
         is_running=running,
         revives=revives,
         now=NOW,
@@ -147,7 +147,7 @@ def test_shown_status(
     found = shown_status(
         InstanceStatus(status),
         AgentStatus(agent) if agent else None,
-        Condition.HEALTHY,
+        InstanceCondition.HEALTHY,
         is_seen=is_seen,
         was_asked=was_asked,
     )
@@ -170,7 +170,7 @@ def test_what_ails_a_ready_instance_is_shown_as_its_status(
     found = shown_status(
         InstanceStatus(status),
         AgentStatus(agent) if agent else None,
-        Condition.DISK_FULL,
+        InstanceCondition.DISK_FULL,
         is_seen=True,
         was_asked=False,
     )
@@ -190,10 +190,10 @@ def test_an_instance_s_reason_is_all_that_is_said_of_it() -> None:
 
 
 def test_remarks_name_one_of_many() -> None:
-    assert unfit_remark(Condition.ENGINE_AWAY, 1, "i-1", "It is off.") == (
+    assert unfit_remark(InstanceCondition.ENGINE_AWAY, 1, "i-1", "It is off.") == (
         "Instance i-1 takes no jobs: its engine does not answer (It is off)."
     )
-    assert unfit_remark(Condition.QUARANTINED, 3, "i-1", "") == (
+    assert unfit_remark(InstanceCondition.QUARANTINED, 3, "i-1", "") == (
         "3 instances take no jobs, i-1 for one: it is quarantined after failed starts."
     )
     assert network_remark("bridge", 2, "i-1", "refused.") == (

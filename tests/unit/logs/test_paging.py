@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from longshore.logs import marks, paging, scan
 from longshore.logs.marks import Marks
-from longshore.logs.paging import Page, View, page_backward, page_forward
+from longshore.logs.paging import EventPage, View, page_backward, page_forward
 
 SOURCES = [b"stdout", b"stderr"]
 
@@ -62,7 +62,7 @@ class Written:
         return View(self.read, self.marks, len(self.data), complete)
 
 
-def told(page: Page) -> list[tuple[int, bytes]]:
+def told(page: EventPage) -> list[tuple[int, bytes]]:
     return [(stored.event.timestamp, stored.event.text) for stored in page.events]
 
 

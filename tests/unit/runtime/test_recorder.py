@@ -8,12 +8,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from longshore.domain.audit import record as audit
-from longshore.domain.audit.record import AuditRecord, Caller
+from longshore.domain.audit.record import AuditedCaller, AuditRecord
 from longshore.domain.errors import InvalidRequest, Unavailable
 from longshore.runtime import recorder
 from longshore.runtime.recorder import Recorder
 
-CALLER = Caller(
+CALLER = AuditedCaller(
     address="", user_agent="", access_key_id=None, request_id="r", account="1" * 12, region="r"
 )
 AT = datetime(2026, 11, 28, tzinfo=UTC)

@@ -11,7 +11,7 @@ from longshore.domain.resources import Resources
 from longshore.domain.scaling.capacity import BEST_FIT
 from longshore.simulation.driver import Simulation
 from longshore.simulation.duration import microseconds
-from longshore.simulation.fleet import Attempt
+from longshore.simulation.fleet import SimulatedAttempt
 from longshore.simulation.prepare import prepare
 from longshore.simulation.summary import Summary, summarise
 from longshore.simulation.workload import Workload
@@ -41,7 +41,7 @@ def a_workload(*parts: dict[str, Any], **members: Any) -> Workload:
     return msgspec.convert(whole | members, Workload)
 
 
-def check_nodes(attempt: Attempt) -> None:
+def check_nodes(attempt: SimulatedAttempt) -> None:
     """Asserts that nodes run all or none, on a type, each alone on an instance."""
     nodes = attempt.job.part.nodes
     main = attempt.main or attempt

@@ -5,8 +5,8 @@ from typing import Any
 
 from unit.simulation.building import a_workload, jobs
 
-from longshore.domain.placing.shapes import Entry, Placement
-from longshore.simulation.backlog import Backlog, Job, Outcome
+from longshore.domain.placing.shapes import Placement, QueueEntry
+from longshore.simulation.backlog import AttemptOutcome, Backlog, Job
 from longshore.simulation.clock import Clock
 from longshore.simulation.prepare import prepare
 
@@ -24,7 +24,7 @@ class Stand:
             self.backlog.submit(job)
         self.jobs = {job.part.name: job for job in prepared.jobs}
 
-    def heads(self, fits: int = 100) -> tuple[Entry, ...]:
+    def heads(self, fits: int = 100) -> tuple[QueueEntry, ...]:
         shapes = list(self.backlog.runnable)
         return self.backlog.heads(shapes, dict.fromkeys(shapes, fits)) if shapes else ()
 
@@ -48,7 +48,9 @@ class Stand:
         return started
 
     def end(
-        self, started: Sequence[tuple[Job, int, int]], outcome: Outcome = Outcome.SUCCEEDED
+        self,
+        started: Sequence[tuple[Job, int, int]],
+        outcome: AttemptOutcome = AttemptOutcome.SUCCEEDED,
     ) -> None:
         for job, index, number in started:
             self.backlog.end(job, index, number, outcome, "i-1")
@@ -65,11 +67,11 @@ def test_jobs_wait_as_ranges_in_order_of_submission() -> None:
 def test_a_retried_child_goes_to_the_front_with_its_next_number() -> None:
     stand = Stand(jobs("a", count=3, attempts=2))
     (first, _, second) = stand.start("a", 0), stand.start("a", 1), stand.start("a", 2)
-    stand.end(second, Outcome.HOST_TERMINATED)
+    stand.end(second, AttemptOutcome.HOST_TERMINATED)
     assert stand.waiting() == [("a", [2])]
     again = stand.start("a", 2)
     assert again[0][2] == 2
-    stand.end(again, Outcome.FAILED)
+    stand.end(again, AttemptOutcome.FAILED)
     stand.end(first)
     backlog = stand.backlog
     assert (backlog.succeeded, backlog.failed, backlog.retries) == (1, 1, 1)
@@ -81,7 +83,7 @@ def test_a_sequence_goes_on_child_by_child_and_ends_with_the_first_failed() -> N
     assert stand.waiting() == [("chain", [0])]
     stand.end(stand.start("chain", 0))
     assert stand.waiting() == [("chain", [1])]
-    stand.end(stand.start("chain", 1), Outcome.FAILED)
+    stand.end(stand.start("chain", 1), AttemptOutcome.FAILED)
     assert stand.waiting() == []
     assert (stand.backlog.succeeded, stand.backlog.failed, stand.backlog.unfinished) == (1, 3, 0)
 
@@ -95,7 +97,9 @@ def test_what_waits_goes_on_by_how_the_other_has_to_end() -> None:
         jobs("after", dependsOn=[{"job": "chain", "condition": "COMPLETE"}]),
         jobs("never", dependsOn=[{"job": "after", "condition": "FAILURE"}]),
     )
-    for index, outcome in enumerate((Outcome.FAILED, Outcome.SUCCEEDED, Outcome.FAILED)):
+    for index, outcome in enumerate(
+        (AttemptOutcome.FAILED, AttemptOutcome.SUCCEEDED, AttemptOutcome.FAILED)
+    ):
         stand.end(stand.start("chain", index), outcome)
     assert stand.waiting() == [("mend", [0]), ("mend", [2]), ("after", [0])]
     for started in (stand.start("mend", 0), stand.start("mend", 2), stand.start("after", 0)):
@@ -113,7 +117,7 @@ def test_children_wait_for_their_pair_and_fail_with_it() -> None:
     started = stand.start("one", 0, 1, 2)
     stand.end(started[1:2])
     assert stand.waiting() == [("two", [1])]
-    stand.end(started[0:1], Outcome.FAILED)
+    stand.end(started[0:1], AttemptOutcome.FAILED)
     stand.end(started[2:])
     assert stand.waiting() == [("two", [1]), ("two", [2])]
     stand.end(stand.start("two", 1))
@@ -132,7 +136,7 @@ def test_pairs_whose_array_begins_later_know_what_has_happened_before() -> None:
     slow = stand.start("slow", 0)
     first, second = stand.start("one", 0, 1)
     stand.end([first])
-    stand.end([second], Outcome.FAILED)
+    stand.end([second], AttemptOutcome.FAILED)
     assert stand.waiting() == []
     stand.end(slow)
     assert stand.waiting() == [("two", [0])]

@@ -11,7 +11,7 @@ from longshore.domain.instance import InstanceRecord, InstanceStatus
 from longshore.domain.order import ON_DEMAND, SPOT, CapacityOrder, OrderEntry
 from longshore.provisioning.provider import Fulfilment, LaunchError, Provider
 from longshore.simulation.clock import EPOCH, Clock
-from longshore.simulation.market import Market, PoolRule, Shortage
+from longshore.simulation.market import PoolRule, SimulatedMarket, SimulatedShortage
 from longshore.simulation.provider import Happening, SimulatedProvider
 
 CATALOGUE = Catalogue()
@@ -23,7 +23,7 @@ class Stand:
 
     def __init__(self, *, seed: int = 1, **market: Any) -> None:
         self.clock = Clock()
-        self.provider = SimulatedProvider(Market(**market), seed=seed, now=self.clock.read)
+        self.provider = SimulatedProvider(SimulatedMarket(**market), seed=seed, now=self.clock.read)
         self.orders = 0
 
     async def order(
@@ -96,7 +96,7 @@ async def test_an_order_stops_at_its_target() -> None:
 async def test_a_shortage_begins_and_ends() -> None:
     stand = Stand(
         shortages=(
-            Shortage(
+            SimulatedShortage(
                 rule=PoolRule(purchase_option=ON_DEMAND),
                 begins_at=EPOCH + timedelta(minutes=1),
                 ends_at=EPOCH + timedelta(minutes=2),

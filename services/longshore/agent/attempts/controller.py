@@ -14,7 +14,7 @@ from longshore.agent.attempts.attempt import (
     StepFailed,
     now,
 )
-from longshore.agent.health import Health
+from longshore.agent.health import HealthWatch
 from longshore.agent.runtime import Runtime
 from longshore.domain.job.job import ESSENTIAL_EXITED, FAILED_TO_START
 from longshore.v1 import agent_service_pb2 as pb
@@ -34,7 +34,7 @@ CONCURRENT_REMOVALS = 3
 class Controller:
     """The steps, over a runtime. How far an attempt is stands in the attempt alone."""
 
-    def __init__(self, runtime: Runtime, health: Health, concurrent_starts: int) -> None:
+    def __init__(self, runtime: Runtime, health: HealthWatch, concurrent_starts: int) -> None:
         self._runtime = runtime
         self._health = health
         self._starts = asyncio.Semaphore(concurrent_starts)

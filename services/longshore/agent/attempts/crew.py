@@ -12,9 +12,9 @@ from longshore.agent.attempts.attempt import Attempt, AttemptKey, Phase, now
 from longshore.agent.attempts.controller import Controller
 from longshore.agent.attempts.ensemble import Ensemble
 from longshore.agent.attempts.parts import divide
-from longshore.agent.health import Health
+from longshore.agent.health import HealthWatch
 from longshore.agent.logs import naming
-from longshore.agent.reporting.journal import Entry, Journal
+from longshore.agent.reporting.journal import Journal, JournalEntry
 from longshore.agent.reporting.outbox import Outbox
 from longshore.agent.runtime import Found, Runtime
 from longshore.v1 import agent_service_pb2 as pb
@@ -31,7 +31,7 @@ class Crew:
     def __init__(
         self,
         runtime: Runtime,
-        health: Health,
+        health: HealthWatch,
         journal: Journal,
         concurrent_starts: int,
         group: asyncio.TaskGroup,
@@ -264,7 +264,7 @@ class Crew:
             self.changed.set()
 
 
-def _recovered(key: AttemptKey, entry: Entry, others: dict[AttemptKey, Found]) -> Attempt:
+def _recovered(key: AttemptKey, entry: JournalEntry, others: dict[AttemptKey, Found]) -> Attempt:
     """An attempt as far as the journal and what was found say that it is.
 
     What was found of it is taken from what was found in all.

@@ -18,7 +18,7 @@ from longshore.agent.attempts.attempt import Attempt, Exit, Phase, now
 from longshore.agent.attempts.controller import Controller
 from longshore.agent.attempts.parts import members
 from longshore.domain.job import containers
-from longshore.domain.job.containers import Progress
+from longshore.domain.job.containers import ContainerProgress
 from longshore.domain.job.job import ESSENTIAL_EXITED, FAILED_TO_START
 from longshore.v1 import agent_service_pb2 as pb
 
@@ -108,7 +108,7 @@ class Ensemble:
         if part.phase is Phase.ENDED and not self._is_ending(self._progress()):
             await self._controller.step(part)
 
-    def _is_ending(self, progress: dict[str, Progress]) -> bool:
+    def _is_ending(self, progress: dict[str, ContainerProgress]) -> bool:
         return self._attempt.stopping or containers.is_over(self._members, progress)
 
     def _take(self, part: Attempt, change: pb.AttemptChange) -> None:
@@ -162,7 +162,7 @@ class Ensemble:
             if begun:
                 self._tell(change)
 
-    def _end(self, progress: dict[str, Progress]) -> None:
+    def _end(self, progress: dict[str, ContainerProgress]) -> None:
         """Ends what has not ended: what never began at once, the others in order."""
         reason = self._attempt.stop_reason or ESSENTIAL_EXITED
         for name, part in self._parts.items():
@@ -182,12 +182,12 @@ class Ensemble:
             async with asyncio.timeout(seconds):
                 await self._changed.wait()
 
-    def _progress(self) -> dict[str, Progress]:
+    def _progress(self) -> dict[str, ContainerProgress]:
         return {name: self._progress_of(name, part) for name, part in self._parts.items()}
 
-    def _progress_of(self, name: str, part: Attempt) -> Progress:
+    def _progress_of(self, name: str, part: Attempt) -> ContainerProgress:
         change = part.change or pb.ContainerChange()
-        return Progress(
+        return ContainerProgress(
             is_begun=self._gates[name].done() or bool(part.handle) or part.started_at is not None,
             started_at=_started_at(part),
             ended_at=change.stop_time.ToDatetime(UTC) if change.HasField("stop_time") else None,

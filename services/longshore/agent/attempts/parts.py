@@ -6,7 +6,7 @@ from google.protobuf.json_format import MessageToDict
 
 from longshore.agent.attempts.attempt import Attempt
 from longshore.domain.errors import InvalidRequest
-from longshore.domain.job.containers import Member
+from longshore.domain.job.containers import JobContainer
 from longshore.domain.request.container import needs_of
 from longshore.domain.request.ecs import members_of
 from longshore.v1 import agent_service_pb2 as pb
@@ -36,7 +36,7 @@ def divide(attempt: Attempt) -> None:
         log.exception("attempt.not_divided", job_id=attempt.key.job_id, attempt=attempt.key.attempt)
 
 
-def members(attempt: Attempt) -> list[Member]:
+def members(attempt: Attempt) -> list[JobContainer]:
     """The containers of an attempt, as their order is decided by."""
     return members_of([MessageToDict(c) for c in attempt.assignment.task.containers])
 

@@ -76,7 +76,7 @@ class Surroundings:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ContainerLimits:
     """What an instance allows each container, and where file systems of the network are to it."""
 
     pids: int
@@ -132,7 +132,7 @@ def container_config(  # noqa: PLR0913 - a container has that many sides
     compute_environment: str,
     surroundings: Surroundings,
     gpu_ids: Sequence[str],
-    limits: Limits,
+    limits: ContainerLimits,
     variables: dict[str, str],
     secrets: SecretValues = NO_SECRETS,
     otlp_endpoint: str = "",
@@ -220,7 +220,7 @@ def _host_config(
     assignment: pb.Assignment,
     surroundings: Surroundings,
     gpu_ids: Sequence[str],
-    limits: Limits,
+    limits: ContainerLimits,
 ) -> dict[str, Any]:
     container = assignment.container
     shares = assignment.resources.vcpu_milli * 1024 // 1000
@@ -255,7 +255,7 @@ def _host_config(
     return host
 
 
-def _log_config(log: container_pb2.LogConfiguration, limits: Limits) -> dict[str, Any]:
+def _log_config(log: container_pb2.LogConfiguration, limits: ContainerLimits) -> dict[str, Any]:
     driver, options = log.log_driver, dict(log.options)
     if driver in ("", "awslogs"):
         driver, options = "json-file", {}
@@ -267,7 +267,7 @@ def _log_config(log: container_pb2.LogConfiguration, limits: Limits) -> dict[str
     return {"Type": driver, "Config": options}
 
 
-def log_bounds(log: container_pb2.LogConfiguration, limits: Limits) -> Bounds:
+def log_bounds(log: container_pb2.LogConfiguration, limits: ContainerLimits) -> Bounds:
     """How much of a container's output is kept, by us and by the engine."""
     config = _log_config(log, limits)
     options = config["Config"]

@@ -32,7 +32,7 @@ from longshore.agent.docker.container import (
     JOB_LABEL,
     NEVER,
     Container,
-    Limits,
+    ContainerLimits,
     Surroundings,
     anchor_config,
     container_config,
@@ -119,7 +119,7 @@ class DockerRuntime:
         self._engine = engine
         self._spool = spool
         self._secrets = secrets
-        self._limits = Limits(
+        self._limits = ContainerLimits(
             pids=config.container_pids,
             log_file_mib=config.container_log_mib,
             log_files=config.container_log_files,

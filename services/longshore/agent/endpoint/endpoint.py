@@ -21,7 +21,7 @@ from longshore.agent.endpoint.document import (
     task_document,
     task_document_with_tags,
 )
-from longshore.agent.endpoint.identity import Identity
+from longshore.agent.endpoint.identity import EndpointIdentity
 from longshore.agent.endpoint.namespace import ADDRESS
 from longshore.agent.endpoint.role import Credentials, Issuer, Roles
 from longshore.agent.endpoint.server import (
@@ -54,7 +54,7 @@ class Way(enum.Enum):
     NONE = "none"
 
 
-class Source(Protocol):
+class MetadataSource(Protocol):
     """A runtime, as far as metadata come from it."""
 
     async def facts(self, attempt: Attempt) -> Facts:
@@ -111,8 +111,8 @@ class Endpoint:
         self.roles = roles
         self._place = place
         self._path = data_dir / "endpoint"
-        self._identity = Identity.load(self._path)
-        self._source: Source | None = None
+        self._identity = EndpointIdentity.load(self._path)
+        self._source: MetadataSource | None = None
         self._by_credentials: dict[str, _Guest] = {}
         self._by_metadata: dict[str, _Guest] = {}
         self._statistics = asyncio.Semaphore(CONCURRENT_STATISTICS)
@@ -122,7 +122,7 @@ class Endpoint:
 
     # What a runtime calls in the life of an attempt
 
-    def tell_of(self, source: Source) -> None:
+    def tell_of(self, source: MetadataSource) -> None:
         """Says where metadata come from."""
         self._source = source
 
@@ -213,7 +213,7 @@ class Endpoint:
                 listening.close()
                 log.warning("endpoint.moved", port=port, error=str(error))
                 continue
-            self._identity = Identity(self._identity.key, int(listening.getsockname()[1]))
+            self._identity = EndpointIdentity(self._identity.key, int(listening.getsockname()[1]))
             self._identity.save(self._path)
             return listening
         raise StepFailed("CannotStartContainerError", "no port is free on the loopback interface")
@@ -254,14 +254,14 @@ class Endpoint:
         others = [self._by_metadata[one] for one in ids if one in self._by_metadata]
         return [other for other in others if other is not guest]
 
-    async def _facts_of(self, guest: _Guest, source: Source) -> Facts:
+    async def _facts_of(self, guest: _Guest, source: MetadataSource) -> Facts:
         # What has started does not change any more.
         if guest.facts is None or not guest.facts.started_at:
             async with guest.asking:
                 guest.facts = await source.facts(guest.attempt)
         return guest.facts
 
-    async def _statistics_of(self, guest: _Guest, source: Source) -> Any:
+    async def _statistics_of(self, guest: _Guest, source: MetadataSource) -> Any:
         async with guest.asking:
             if time.monotonic() >= guest.statistics_until:
                 async with self._statistics:

@@ -18,7 +18,7 @@ _KEY_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class EndpointIdentity:
     """The key of an agent and where it listens on loopback; the same after a restart."""
 
     key: str

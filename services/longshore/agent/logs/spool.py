@@ -45,7 +45,7 @@ _NOTE_BYTES = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class LogLine:
     """One line of a log."""
 
     time: bytes
@@ -69,10 +69,10 @@ def format_mark(time: bytes, text: bytes) -> bytes:
     return b"%s %s %s %s\n" % (time, STDERR, _MARK, text)
 
 
-def parse_line(line: bytes) -> Line:
+def parse_line(line: bytes) -> LogLine:
     """A CRI line, without its line end."""
     time, source, tag, text = line.split(b" ", 3)
-    return Line(time, source, tag == b"P", text, tag == _MARK)
+    return LogLine(time, source, tag == b"P", text, tag == _MARK)
 
 
 def format_time(nanoseconds: int) -> bytes:
@@ -152,7 +152,7 @@ class SpoolFile:
                     return
                 yield line
 
-    def lines(self, begin: int = 0) -> Iterator[Line]:
+    def lines(self, begin: int = 0) -> Iterator[LogLine]:
         """The lines that are on the disk now, from a position on."""
         return (parse_line(line[:-1]) for line in self.raw_lines(begin))
 

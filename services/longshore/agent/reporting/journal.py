@@ -50,7 +50,7 @@ class _Kind(enum.IntEnum):
 
 
 @dataclass(slots=True)
-class Entry:
+class JournalEntry:
     """What the journal knows of one attempt."""
 
     assignment: pb.Assignment
@@ -64,7 +64,7 @@ class Journal:
     """The journal; kept in memory alone when there is no path."""
 
     def __init__(self, path: Path | None) -> None:
-        self.entries: dict[AttemptKey, Entry] = {}
+        self.entries: dict[AttemptKey, JournalEntry] = {}
         #: How attempts ended that were forgotten last.
         self.past: OrderedDict[AttemptKey, pb.AttemptChange] = OrderedDict()
         #: Reports without an acknowledgement, by sequence number, in order.
@@ -147,7 +147,7 @@ class Journal:
     def _apply_assigned(self, assignment: pb.Assignment) -> None:
         key = AttemptKey.of(assignment.key)
         # Of one that has ended the end is said once more: it does not run, whatever happens.
-        self.entries[key] = Entry(assignment, change=self.past.get(key))
+        self.entries[key] = JournalEntry(assignment, change=self.past.get(key))
 
     def _apply_forgotten(self, key: AttemptKey) -> None:
         entry = self.entries.pop(key, None)

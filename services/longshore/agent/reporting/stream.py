@@ -12,7 +12,7 @@ import structlog
 from longshore.agent import machine, metrics
 from longshore.agent.attempts.crew import Crew
 from longshore.agent.config import AgentConfig
-from longshore.agent.health import Health
+from longshore.agent.health import HealthWatch
 from longshore.domain.errors import LongshoreError, NotFound, PreconditionFailed, Unavailable
 from longshore.rpc.batch import fitting
 from longshore.rpc.channel import open_channel, reconnect_backoff
@@ -30,7 +30,7 @@ Call = grpc.aio.StreamStreamCall[pb.ConnectRequest, pb.ConnectResponse]
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class AgentIdentity:
     """What the agent says of itself besides its settings."""
 
     runtime: resources_pb2.Runtime.ValueType
@@ -42,7 +42,9 @@ class Identity:
 class SchedulerStream:
     """Registers, tells, listens; connects again for ever when the stream breaks."""
 
-    def __init__(self, config: AgentConfig, identity: Identity, crew: Crew, health: Health) -> None:
+    def __init__(
+        self, config: AgentConfig, identity: AgentIdentity, crew: Crew, health: HealthWatch
+    ) -> None:
         self._config = config
         self._identity = identity
         self._crew = crew

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from longshore.agent.attempts.attempt import Attempt, SecretValues, StepFailed
-from longshore.agent.secret.sources import Source
+from longshore.agent.secret.sources import SecretSource
 from longshore.agent.sharing import Shared
 from longshore.domain.errors import LongshoreError, NotFound
 from longshore.domain.secret import SecretReference, Store, parse_login, parse_secret
@@ -32,7 +32,7 @@ def log_secrets(container: Container) -> list[container_pb2.Secret]:
 class Secrets:
     """Reads secrets. Those who want the same one at the same time share a read of it."""
 
-    def __init__(self, sources: Mapping[Store, Source]) -> None:
+    def __init__(self, sources: Mapping[Store, SecretSource]) -> None:
         self._sources = sources
         self._turns = asyncio.Semaphore(CONCURRENT_READS)
         self._reads: Shared[SecretReference, str] = Shared()

@@ -10,7 +10,7 @@ from longshore.domain.secret import SecretReference, Store
 from longshore.runtime.aws import open_api
 
 
-class Source(Protocol):
+class SecretSource(Protocol):
     """A store of secrets."""
 
     async def read(self, reference: SecretReference) -> str:
@@ -73,7 +73,7 @@ class ParameterStore:
         return str(answer["Parameters"][0]["Value"])
 
 
-def open_sources(file: SecretsFile, region: str) -> dict[Store, Source]:
+def open_sources(file: SecretsFile, region: str) -> dict[Store, SecretSource]:
     """All stores.
 
     Args:

@@ -85,7 +85,7 @@ _NAMED = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
+class AuditedCaller:
     """Where a call comes from, as far as it is known."""
 
     address: str
@@ -166,7 +166,7 @@ def record_of(
     event_id: uuid.UUID,
     source: str,
     name: str,
-    caller: Caller,
+    caller: AuditedCaller,
     parameters: Json | None,
     response: Json | None = None,
     refusal: Refusal | None = None,

@@ -11,7 +11,7 @@ from longshore.domain.job.changes import Changes
 from longshore.domain.job.happening import Altered
 from longshore.domain.job.job import JobStatus
 from longshore.domain.job.record import ChildCounts, JobFacts, NewEntry
-from longshore.domain.job.snapshot import Jobs
+from longshore.domain.job.snapshot import JobsSnapshot
 
 _WAITING = (JobStatus.SUBMITTED, JobStatus.PENDING, JobStatus.RUNNABLE)
 
@@ -43,7 +43,7 @@ def judge(row: JobFacts | None, counts: ChildCounts | None, *, moves: bool) -> A
     return Alteration.APPLIED if waits and not (moves and runs) else Alteration.STARTED
 
 
-def alter(jobs: Jobs, changes: Changes, asked: Altered) -> None:
+def alter(jobs: JobsSnapshot, changes: Changes, asked: Altered) -> None:
     """Changes a job that waits; what may be placed waits in its new shapes, where it did."""
     row, counts = jobs.rows.get(asked.key), jobs.counts.get(asked.key.job_id)
     if judge(row, counts, moves=asked.moves) is not Alteration.APPLIED:

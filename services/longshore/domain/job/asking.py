@@ -10,17 +10,17 @@ from dataclasses import replace
 
 from longshore.domain.job.changes import Changes
 from longshore.domain.job.ending import stop
-from longshore.domain.job.happening import Asked
+from longshore.domain.job.happening import StopAsked
 from longshore.domain.job.job import WHOLE, JobKey, JobStatus, Stop, StopKind
 from longshore.domain.job.record import JobFacts, JobFlag, NewChild
-from longshore.domain.job.snapshot import Jobs
+from longshore.domain.job.snapshot import JobsSnapshot
 from longshore.domain.job.tally import stopped_by
 from longshore.domain.job.waiting import fail_children
 
 _WAITING = (JobStatus.SUBMITTED, JobStatus.PENDING, JobStatus.RUNNABLE)
 
 
-def act(jobs: Jobs, changes: Changes, asked: Asked) -> None:
+def act(jobs: JobsSnapshot, changes: Changes, asked: StopAsked) -> None:
     """Acts on a request; one of a job that does not exist, or is over, comes to nothing."""
     parent = jobs.rows.get(asked.key.parent)
     if parent is None or parent.status.final:
@@ -35,7 +35,7 @@ def act(jobs: Jobs, changes: Changes, asked: Asked) -> None:
         _job(jobs, changes, asked, parent)
 
 
-def _job(jobs: Jobs, changes: Changes, asked: Asked, row: JobFacts) -> None:
+def _job(jobs: JobsSnapshot, changes: Changes, asked: StopAsked, row: JobFacts) -> None:
     """A single or multi-node job, or an array whose children do not exist yet."""
     if row.status in _WAITING and (asked.terminate or row.status is not JobStatus.PENDING):
         if row.status is JobStatus.RUNNABLE:
@@ -55,7 +55,7 @@ def _job(jobs: Jobs, changes: Changes, asked: Asked, row: JobFacts) -> None:
         _stop(jobs, changes, asked)
 
 
-def _child(jobs: Jobs, changes: Changes, asked: Asked) -> None:
+def _child(jobs: JobsSnapshot, changes: Changes, asked: StopAsked) -> None:
     """One child of an array whose children exist."""
     key, row = asked.key, jobs.rows.get(asked.key)
     if key in jobs.runnable:
@@ -70,7 +70,7 @@ def _child(jobs: Jobs, changes: Changes, asked: Asked) -> None:
         _stop(jobs, changes, asked)
 
 
-def _fail_child(jobs: Jobs, changes: Changes, asked: Asked, before: JobStatus) -> None:
+def _fail_child(jobs: JobsSnapshot, changes: Changes, asked: StopAsked, before: JobStatus) -> None:
     row = jobs.rows.get(asked.key)
     if row is None:
         changes.children.append(
@@ -94,7 +94,7 @@ def _fail_child(jobs: Jobs, changes: Changes, asked: Asked, before: JobStatus) -
     )
 
 
-def _children(jobs: Jobs, changes: Changes, asked: Asked) -> None:
+def _children(jobs: JobsSnapshot, changes: Changes, asked: StopAsked) -> None:
     """Some children of an array: those not placed fail, and on terminate those placed stop.
 
     From the first of them on no child of the array is placed that never was.
@@ -127,11 +127,11 @@ def _children(jobs: Jobs, changes: Changes, asked: Asked) -> None:
             _stop(jobs, changes, replace(asked, key=JobKey(job_id, index)))
 
 
-def _stop(jobs: Jobs, changes: Changes, asked: Asked) -> None:
+def _stop(jobs: JobsSnapshot, changes: Changes, asked: StopAsked) -> None:
     for live in jobs.attempts.live_of(asked.key):
         changes.flags.append(_flag(asked))
         stop(jobs.attempts, changes, live, Stop(StopKind.TERMINATED, asked.reason))
 
 
-def _flag(asked: Asked) -> JobFlag:
+def _flag(asked: StopAsked) -> JobFlag:
     return JobFlag(asked.key, not asked.terminate, asked.terminate, asked.reason)

@@ -11,7 +11,7 @@ from longshore.domain.job.record import AttemptRef, LiveAttempt, MainEnd
 
 
 @dataclass(frozen=True, slots=True)
-class Saved:
+class AttemptsCopy:
     """Attempts as they were before something was tried: themselves, and copies of then."""
 
     lives: list[tuple[LiveAttempt, LiveAttempt]]
@@ -77,7 +77,7 @@ class Attempts:
             if live is not None and live.running and live.stop is None:
                 yield live
 
-    def save(self, refs: Iterable[AttemptRef]) -> "Saved":
+    def save(self, refs: Iterable[AttemptRef]) -> "AttemptsCopy":
         """What attempts are like now, and the other nodes of their jobs."""
         lives: dict[AttemptRef, LiveAttempt] = {}
         jobs: set[UUID] = set()
@@ -91,12 +91,12 @@ class Attempts:
                 lives[ref] = live
         for job_id in jobs:
             lives |= {(one.key, one.attempt): one for one in self.live_of(JobKey(job_id))}
-        return Saved(
+        return AttemptsCopy(
             [(live, replace(live)) for live in lives.values()],
             {job_id: self.main_ends.get(job_id) for job_id in jobs},
         )
 
-    def restore(self, saved: "Saved") -> None:
+    def restore(self, saved: "AttemptsCopy") -> None:
         """Makes attempts again what they were, also those that were released since.
 
         What only costs another look stays: shapes that try again, loads that are stored again.

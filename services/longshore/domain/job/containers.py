@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 CONTAINERS_MAX = 10
 
 
-class Condition(enum.StrEnum):
+class ContainerCondition(enum.StrEnum):
     """How far a container must have come."""
 
     START = "START"
@@ -32,11 +32,11 @@ class Need:
     """A container that another waits for."""
 
     name: str
-    condition: Condition
+    condition: ContainerCondition
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class JobContainer:
     """One container of a job."""
 
     name: str
@@ -47,7 +47,7 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class ContainerProgress:
     """How far a container is in one attempt."""
 
     #: It was told to start.
@@ -75,10 +75,10 @@ class Steps:
     due_at: datetime | None = None
 
 
-NOT_BEGUN = Progress()
+NOT_BEGUN = ContainerProgress()
 
 
-def loop_in(members: Sequence[Member]) -> list[str]:
+def loop_in(members: Sequence[JobContainer]) -> list[str]:
     """Names of containers that wait for each other in a circle, in order; empty if none do.
 
     Needs of containers that are not there are not looked at.
@@ -93,7 +93,7 @@ def loop_in(members: Sequence[Member]) -> list[str]:
 
 
 def _loop_from(
-    name: str, by_name: Mapping[str, Member], path: list[str], done: set[str]
+    name: str, by_name: Mapping[str, JobContainer], path: list[str], done: set[str]
 ) -> list[str]:
     if name in path:
         return path[path.index(name) :]
@@ -108,7 +108,9 @@ def _loop_from(
     return []
 
 
-def steps(members: Sequence[Member], progress: Mapping[str, Progress], now: datetime) -> Steps:
+def steps(
+    members: Sequence[JobContainer], progress: Mapping[str, ContainerProgress], now: datetime
+) -> Steps:
     """What is to be done now with containers that have not begun."""
     by_name = {member.name: member for member in members}
     start: list[str] = []
@@ -136,24 +138,26 @@ def steps(members: Sequence[Member], progress: Mapping[str, Progress], now: date
     return Steps(tuple(start), tuple(give_up), min(due, default=None))
 
 
-def _is_met(need: Need, other: Progress) -> bool:
+def _is_met(need: Need, other: ContainerProgress) -> bool:
     match need.condition:
-        case Condition.START:
+        case ContainerCondition.START:
             return other.started_at is not None
-        case Condition.COMPLETE:
+        case ContainerCondition.COMPLETE:
             return other.ended_at is not None and other.exit_code is not None
-        case Condition.SUCCESS:
+        case ContainerCondition.SUCCESS:
             return other.ended_at is not None and other.exit_code == 0
 
 
-def _deadline(need: Need, member: Member, other: Progress) -> datetime | None:
-    waits_for_end = need.condition is not Condition.START
+def _deadline(need: Need, member: JobContainer, other: ContainerProgress) -> datetime | None:
+    waits_for_end = need.condition is not ContainerCondition.START
     if not waits_for_end or member.start_timeout is None or other.started_at is None:
         return None
     return other.started_at + member.start_timeout
 
 
-def _hopeless(need: Need, other: Progress, deadline: datetime | None, now: datetime) -> str:
+def _hopeless(
+    need: Need, other: ContainerProgress, deadline: datetime | None, now: datetime
+) -> str:
     """Why a need that is not met never will be; empty if it may."""
     if other.ended_at is not None:
         if other.exit_code is None:
@@ -164,13 +168,13 @@ def _hopeless(need: Need, other: Progress, deadline: datetime | None, now: datet
     return ""
 
 
-def are_settled(members: Sequence[Member], progress: Mapping[str, Progress]) -> bool:
+def are_settled(members: Sequence[JobContainer], progress: Mapping[str, ContainerProgress]) -> bool:
     """Whether each container has started, or never will."""
     found = (progress.get(member.name, NOT_BEGUN) for member in members)
     return all(one.started_at is not None or one.ended_at is not None for one in found)
 
 
-def is_over(members: Sequence[Member], progress: Mapping[str, Progress]) -> bool:
+def is_over(members: Sequence[JobContainer], progress: Mapping[str, ContainerProgress]) -> bool:
     """Whether an essential container has ended, so that all the others are to end."""
     return any(
         member.is_essential and progress.get(member.name, NOT_BEGUN).ended_at is not None
@@ -178,14 +182,18 @@ def is_over(members: Sequence[Member], progress: Mapping[str, Progress]) -> bool
     )
 
 
-def may_stop(members: Sequence[Member], progress: Mapping[str, Progress]) -> list[str]:
+def may_stop(
+    members: Sequence[JobContainer], progress: Mapping[str, ContainerProgress]
+) -> list[str]:
     """Which live containers may be stopped now: those that no other live one depends on."""
     live = {m.name for m in members if progress.get(m.name, NOT_BEGUN).is_live}
     needed = {need.name for member in members if member.name in live for need in member.needs}
     return [member.name for member in members if member.name in live - needed]
 
 
-def decisive(members: Sequence[Member], progress: Mapping[str, Progress]) -> str | None:
+def decisive(
+    members: Sequence[JobContainer], progress: Mapping[str, ContainerProgress]
+) -> str | None:
     """Whose end is that of the attempt; None while no essential container has ended.
 
     The job succeeds only if all essential containers exit with 0. So it is the first of them that

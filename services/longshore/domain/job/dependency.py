@@ -23,7 +23,7 @@ from longshore.domain.job.job import (
 from longshore.domain.job.record import JobFacts
 
 
-class Condition(StrEnum):
+class DependencyCondition(StrEnum):
     """How what is waited for has to end; the words are those of containers that wait for others.
 
     User Guide, "ContainerDependency".
@@ -37,14 +37,14 @@ class Condition(StrEnum):
         """Whether it holds with a status; None: that is not known before the end."""
         if status is None or not status.final:
             return None
-        return self is Condition.COMPLETE or (
-            (self is Condition.SUCCESS) == (status is JobStatus.SUCCEEDED)
+        return self is DependencyCondition.COMPLETE or (
+            (self is DependencyCondition.SUCCESS) == (status is JobStatus.SUCCEEDED)
         )
 
     @property
     def unmet(self) -> str:
         """Why a job fails for which it can never hold."""
-        return DEPENDENCY_SUCCEEDED if self is Condition.FAILURE else DEPENDENCY_FAILED
+        return DEPENDENCY_SUCCEEDED if self is DependencyCondition.FAILURE else DEPENDENCY_FAILED
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Dependency:
     parent_status: JobStatus | None
     #: Whether what is depended on is an array whose children exist.
     spawned: bool
-    condition: Condition = Condition.SUCCESS
+    condition: DependencyCondition = DependencyCondition.SUCCESS
 
     @property
     def never(self) -> bool:
@@ -101,7 +101,7 @@ class Child:
     """A PENDING child and the children that it waits for, each with its condition."""
 
     key: JobKey
-    waits_for: tuple[tuple[JobKey, Condition], ...]
+    waits_for: tuple[tuple[JobKey, DependencyCondition], ...]
 
 
 @dataclass(slots=True)
@@ -224,7 +224,7 @@ def behind(
 
 def waits_for(
     key: JobKey, rules: ArrayRules, edges: Iterable[Dependency]
-) -> tuple[tuple[JobKey, Condition], ...]:
+) -> tuple[tuple[JobKey, DependencyCondition], ...]:
     """The children that a child waits for, and how each has to end."""
     others = [
         (JobKey(edge.depends_on, key.array_index), edge.condition)
@@ -232,7 +232,9 @@ def waits_for(
         if edge.type == "N_TO_N" and edge.depends_on is not None
     ]
     if rules.sequential and key.array_index > 0:
-        condition = Condition.COMPLETE if rules.on_any_end else Condition.SUCCESS
+        condition = (
+            DependencyCondition.COMPLETE if rules.on_any_end else DependencyCondition.SUCCESS
+        )
         others.append((JobKey(key.job_id, key.array_index - 1), condition))
     return tuple(others)
 

@@ -65,7 +65,7 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class StopAsked:
     """A user asks to cancel or to terminate a job; of an array, its children of a range.
 
     So it is when the job's queue is deleted. Without children the range means nothing.
@@ -112,5 +112,5 @@ class Returned:
 
 
 Happening = (
-    Returned | Submitted | Reached | Doomed | Counted | Asked | Altered | ToStop | AttemptReport
+    Returned | Submitted | Reached | Doomed | Counted | StopAsked | Altered | ToStop | AttemptReport
 )

@@ -21,19 +21,19 @@ from longshore.domain.job.changes import Changes
 from longshore.domain.job.ending import stop, take_report
 from longshore.domain.job.happening import (
     Altered,
-    Asked,
     Counted,
     Doomed,
     Happening,
     Reached,
     Returned,
+    StopAsked,
     Submitted,
     ToStop,
 )
 from longshore.domain.job.job import JobKey
 from longshore.domain.job.record import AttemptReport
 from longshore.domain.job.returning import take_back
-from longshore.domain.job.snapshot import Jobs
+from longshore.domain.job.snapshot import JobsSnapshot
 from longshore.domain.job.waiting import admit, doom, finish_array, look_at, move_children
 
 #: Steps of what follows in one tick: a happening, an edge or a child that is looked at.
@@ -66,7 +66,7 @@ class Allowance:
         self.steps, self.rounds, self.taken = saved.steps, saved.rounds, saved.taken
 
 
-def advance(jobs: Jobs, happenings: Iterable[Happening], now: datetime) -> Changes:
+def advance(jobs: JobsSnapshot, happenings: Iterable[Happening], now: datetime) -> Changes:
     """Decides one step.
 
     Reports and stops go in order. All else is about different jobs, each seen as it was before the
@@ -83,7 +83,7 @@ def advance(jobs: Jobs, happenings: Iterable[Happening], now: datetime) -> Chang
             case ToStop(key=key, attempt=number, why=why):
                 if (live := jobs.attempts.live.get((key, number))) is not None:
                     stop(jobs.attempts, changes, live, why)
-            case Asked():
+            case StopAsked():
                 act(jobs, changes, happening)
             case Altered():
                 alter(jobs, changes, happening)
@@ -99,7 +99,9 @@ def advance(jobs: Jobs, happenings: Iterable[Happening], now: datetime) -> Chang
     return changes
 
 
-def _move_whole(jobs: Jobs, changes: Changes, happening: Submitted | Reached | Doomed) -> None:
+def _move_whole(
+    jobs: JobsSnapshot, changes: Changes, happening: Submitted | Reached | Doomed
+) -> None:
     """Moves a whole job that waits for others."""
     row = jobs.rows.get(happening.key)
     if row is not None:

@@ -9,11 +9,11 @@ from longshore.domain.job.changes import Changes
 from longshore.domain.job.happening import Returned
 from longshore.domain.job.job import JobStatus
 from longshore.domain.job.record import JobFacts, JobMove
-from longshore.domain.job.snapshot import Jobs
+from longshore.domain.job.snapshot import JobsSnapshot
 from longshore.domain.job.tally import Moved
 
 
-def take_back(jobs: Jobs, changes: Changes, returned: Returned) -> None:
+def take_back(jobs: JobsSnapshot, changes: Changes, returned: Returned) -> None:
     """Lets an attempt be live again if nobody has started its job again.
 
     What was told to stop is not wanted any more, and nodes of multi-node jobs never are: the others

@@ -13,7 +13,7 @@ from longshore.domain.job.retry import ExitRule
 
 
 @dataclass(frozen=True, slots=True)
-class Jobs:
+class JobsSnapshot:
     """What is known of the jobs of one step: those that something happens to, and around them.
 
     Members that what happens does not touch may stay empty.

@@ -23,11 +23,11 @@ from longshore.domain.job.job import (
     JobStatus,
 )
 from longshore.domain.job.record import ChildCounts, JobFacts, JobMove, NewArray, NewChild, NewEntry
-from longshore.domain.job.snapshot import Jobs
+from longshore.domain.job.snapshot import JobsSnapshot
 from longshore.domain.job.tally import Moved, Stage, StoppedBy, span, stopped_by
 
 
-def admit(jobs: Jobs, changes: Changes, row: JobFacts) -> None:
+def admit(jobs: JobsSnapshot, changes: Changes, row: JobFacts) -> None:
     """A job's first step: it waits, may run, or fails."""
     look = outlook(jobs.edges.get(row.key.job_id, ()))
     if row.status is not JobStatus.SUBMITTED:
@@ -48,7 +48,7 @@ def admit(jobs: Jobs, changes: Changes, row: JobFacts) -> None:
             _make_ready(jobs, changes, row)
 
 
-def look_at(jobs: Jobs, changes: Changes, row: JobFacts) -> None:
+def look_at(jobs: JobsSnapshot, changes: Changes, row: JobFacts) -> None:
     """A waiting job whose dependencies have moved."""
     if row.status is not JobStatus.PENDING or row.key.job_id in jobs.spawned:
         return
@@ -61,7 +61,7 @@ def look_at(jobs: Jobs, changes: Changes, row: JobFacts) -> None:
         _make_ready(jobs, changes, row)
 
 
-def doom(_: Jobs, changes: Changes, row: JobFacts) -> None:
+def doom(_: JobsSnapshot, changes: Changes, row: JobFacts) -> None:
     """A waiting job can never run: one whose success it needs fails with this step."""
     if row.status is JobStatus.PENDING:
         _give_up(changes, row, DEPENDENCY_FAILED)
@@ -77,7 +77,7 @@ def _fail(changes: Changes, row: JobFacts, reason: str, by: StoppedBy | None = N
     changes.fail(row.key, reason, row.attempt, row.job_queue, by, number=row.array_size or 1)
 
 
-def _make_ready(jobs: Jobs, changes: Changes, row: JobFacts) -> None:
+def _make_ready(jobs: JobsSnapshot, changes: Changes, row: JobFacts) -> None:
     """Lets a job run whose dependencies are met; an array spawns, a cancelled job fails."""
     if row.is_cancelled:
         _fail(changes, row, row.request_reason or DEPENDENCY_FAILED, StoppedBy.CANCEL)
@@ -95,7 +95,7 @@ def _runnable(changes: Changes, row: JobFacts, number: int = 1) -> Moved:
     return Moved(row.job_queue, JobStatus.RUNNABLE, number, (took,))
 
 
-def _spawn(jobs: Jobs, changes: Changes, row: JobFacts) -> None:
+def _spawn(jobs: JobsSnapshot, changes: Changes, row: JobFacts) -> None:
     """Lets the children of an array exist: those that wait for nothing are ready as one range."""
     rule = jobs.rules[row.key.job_id]
     first, end = rule.ready_at_spawn
@@ -113,7 +113,7 @@ def _spawn(jobs: Jobs, changes: Changes, row: JobFacts) -> None:
         changes.happenings.append(Spawned(row.key.job_id))
 
 
-def move_children(jobs: Jobs, changes: Changes, keys: Iterable[JobKey]) -> None:
+def move_children(jobs: JobsSnapshot, changes: Changes, keys: Iterable[JobKey]) -> None:
     """Moves those of some children that wait, as what they wait for says."""
     rows = jobs.rows
     children = [
@@ -129,7 +129,7 @@ def move_children(jobs: Jobs, changes: Changes, keys: Iterable[JobKey]) -> None:
     _make_children_ready(jobs, changes, decided.ready)
 
 
-def _make_children_ready(jobs: Jobs, changes: Changes, keys: Iterable[JobKey]) -> None:
+def _make_children_ready(jobs: JobsSnapshot, changes: Changes, keys: Iterable[JobKey]) -> None:
     """Lets children run. What was cancelled fails, also with its whole array."""
     rows = jobs.rows
     free: dict[uuid.UUID, list[int]] = defaultdict(list)
@@ -166,7 +166,7 @@ def _make_children_ready(jobs: Jobs, changes: Changes, keys: Iterable[JobKey]) -
 
 
 def fail_children(
-    jobs: Jobs,
+    jobs: JobsSnapshot,
     changes: Changes,
     keys: Iterable[JobKey],
     reason: str,

@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from longshore.domain.placing.opening import OpenRooms
-from longshore.domain.placing.shapes import Shape, Snapshot
+from longshore.domain.placing.shapes import PlacingSnapshot, Shape
 from longshore.domain.placing.sharing import Kind, kind_of
 
 #: What may still run where nothing is capped.
@@ -99,7 +99,7 @@ class Caps:
 class OpenCaps:
     """What caps leave while a plan is made."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: PlacingSnapshot) -> None:
         self._shapes = snapshot.shapes
         self._of_arrays = dict(snapshot.left_of_arrays)
         self._of_queues = dict(snapshot.left_of_queues)

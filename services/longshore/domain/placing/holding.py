@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from longshore.domain.placing.opening import OpenRooms
-from longshore.domain.placing.shapes import Entry, Shape, Snapshot, Waiting
+from longshore.domain.placing.shapes import PlacingSnapshot, QueueEntry, Shape, Waiting
 from longshore.domain.placing.sharing import Kind, kind_of
 from longshore.domain.resources import Resources
 
 
 def hold(
-    snapshot: Snapshot,
+    snapshot: PlacingSnapshot,
     turn: Mapping[str, list[OpenRooms]],
     waiting: Waiting,
     long_since: datetime,
@@ -38,7 +38,9 @@ class HoldsInTurn:
     turn as it is.
     """
 
-    def __init__(self, snapshot: Snapshot, queue: str, turn: Mapping[str, list[OpenRooms]]) -> None:
+    def __init__(
+        self, snapshot: PlacingSnapshot, queue: str, turn: Mapping[str, list[OpenRooms]]
+    ) -> None:
         self._snapshot = snapshot
         self._turn = turn
         self._environments = turn[queue]
@@ -87,7 +89,7 @@ class HoldsInTurn:
 
 
 def hold_again(
-    snapshot: Snapshot,
+    snapshot: PlacingSnapshot,
     queue: str,
     turn: Mapping[str, list[OpenRooms]],
     long_since: datetime,
@@ -102,7 +104,7 @@ def hold_again(
     if not kinds:
         return
     first: dict[Kind, tuple[tuple[float, str, int, int, int], Waiting]] = {}
-    items: list[Entry | Waiting] = [*snapshot.heads.get(queue, ()), *snapshot.parked]
+    items: list[QueueEntry | Waiting] = [*snapshot.heads.get(queue, ()), *snapshot.parked]
     for item in items:
         shape = shapes[item.shape_id]
         kind = kind_of(shape)
@@ -118,7 +120,7 @@ def hold_again(
         hold(snapshot, turn, waiting, long_since)
 
 
-def _waiting_shapes(snapshot: Snapshot) -> set[int]:
+def _waiting_shapes(snapshot: PlacingSnapshot) -> set[int]:
     """All shapes of which jobs wait, as far as a plan knows."""
     found = {entry.shape_id for entries in snapshot.heads.values() for entry in entries}
     found |= {waiting.shape_id for waiting in snapshot.parked}
@@ -126,7 +128,7 @@ def _waiting_shapes(snapshot: Snapshot) -> set[int]:
 
 
 def _gather(
-    snapshot: Snapshot, environments: list[OpenRooms], shape: Shape, *, is_late: bool
+    snapshot: PlacingSnapshot, environments: list[OpenRooms], shape: Shape, *, is_late: bool
 ) -> None:
     """Holds what there is of the instances that a multi-node job waits for, in one environment.
 
@@ -164,7 +166,7 @@ def _hold_for_one(environments: list[OpenRooms], shape: Shape) -> None:
         fleet.hold(index, shape.shape_id)
 
 
-def takers_of_nodes(snapshot: Snapshot, environments: list[OpenRooms]) -> list[OpenRooms]:
+def takers_of_nodes(snapshot: PlacingSnapshot, environments: list[OpenRooms]) -> list[OpenRooms]:
     """The environments that take multi-node jobs."""
     return [
         fleet

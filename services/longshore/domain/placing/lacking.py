@@ -4,8 +4,8 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from longshore.domain.consumable import Shortage
-from longshore.domain.instance import Condition
+from longshore.domain.consumable import ConsumableShortage
+from longshore.domain.instance import InstanceCondition
 from longshore.domain.placing.room import Room
 from longshore.domain.placing.shapes import Shape
 
@@ -43,14 +43,14 @@ class Lacking:
     #: It is units of consumable resources that are waited for, not room: those that lack, or none
     #: where what there is is kept for an earlier job.
     is_starved: bool = False
-    units: tuple[Shortage, ...] = ()
+    units: tuple[ConsumableShortage, ...] = ()
 
 
 #: Of shapes that may not take what there is.
 RESERVED = Lacking({}, is_reserved=True)
 
 
-def without_units(units: tuple[Shortage, ...]) -> Lacking:
+def without_units(units: tuple[ConsumableShortage, ...]) -> Lacking:
     """Of shapes that wait for units of consumable resources."""
     return Lacking({}, is_starved=True, units=units)
 
@@ -110,7 +110,7 @@ def _lack(shape: Shape, room: Room) -> Lack:
         return Lack.SLOT_SIZE
     if room.away:
         return Lack.AWAY
-    if room.condition is not Condition.HEALTHY:
+    if room.condition is not InstanceCondition.HEALTHY:
         return Lack(room.condition.value)
     if shape.nodes and shape.instance_type not in ("", room.instance_type):
         return Lack.OTHER_TYPE

@@ -42,8 +42,15 @@ from longshore.domain.placing.capping import Alike, OpenCaps
 from longshore.domain.placing.holding import HoldsInTurn, hold, hold_again, takers_of_nodes
 from longshore.domain.placing.opening import OpenRooms
 from longshore.domain.placing.room import Room
-from longshore.domain.placing.shapes import Entry, Placement, Plan, Shape, Snapshot, Waiting
-from longshore.domain.placing.sharing import Kind, Line, kind_of
+from longshore.domain.placing.shapes import (
+    Placement,
+    PlacingSnapshot,
+    Plan,
+    QueueEntry,
+    Shape,
+    Waiting,
+)
+from longshore.domain.placing.sharing import Kind, QueueLine, kind_of
 
 #: Most placements of one plan: bounds the transaction that applies it.
 PLAN_LIMIT = 1_000
@@ -51,7 +58,7 @@ HOLD_AFTER = timedelta(seconds=60)
 
 
 def plan(
-    snapshot: Snapshot,
+    snapshot: PlacingSnapshot,
     now: datetime,
     seed: int,
     *,
@@ -102,7 +109,7 @@ def plan(
 class _Making:
     """A plan while it is made."""
 
-    snapshot: Snapshot
+    snapshot: PlacingSnapshot
     limit: int
     long_since: datetime
     caps: OpenCaps
@@ -149,7 +156,9 @@ class _Making:
         if self.keep(waiting):
             hold(self.snapshot, turn, waiting, self.long_since)
 
-    def place(self, entry: Entry, first: int, count: int, environments: list[OpenRooms]) -> int:
+    def place(
+        self, entry: QueueEntry, first: int, count: int, environments: list[OpenRooms]
+    ) -> int:
         """Places what fits of so many jobs of an entry from an index on; returns how many.
 
         There are units for all of them. A multi-node job goes into one plan whole, also where that
@@ -169,7 +178,7 @@ class _Making:
 
 
 def _turns(
-    snapshot: Snapshot, by_environment: Mapping[str, OpenRooms], seed: int
+    snapshot: PlacingSnapshot, by_environment: Mapping[str, OpenRooms], seed: int
 ) -> Iterator[dict[str, list[OpenRooms]]]:
     """Queues in the order in which they may take room, each with the instances it may use.
 
@@ -217,7 +226,7 @@ def _wait(making: _Making, turn: Mapping[str, list[OpenRooms]]) -> deque[Waiting
     return deque(sorted(nodes, key=lambda w: (w.rank, w.seq, w.ready_at)))
 
 
-def _fill(making: _Making, entry: Entry, environments: list[OpenRooms]) -> None:
+def _fill(making: _Making, entry: QueueEntry, environments: list[OpenRooms]) -> None:
     """Places what fits of an entry, and notes what is left: as more to do, or as unplaced.
 
     What a cap holds back is neither: it is tried again when the cap leaves something.
@@ -252,7 +261,7 @@ def _share(making: _Making, queue: str, turn: Mapping[str, list[OpenRooms]]) -> 
     result, shapes = making.result, making.snapshot.shapes
     if result.partial:
         return
-    line, holds = Line(making.snapshot, queue), HoldsInTurn(making.snapshot, queue, turn)
+    line, holds = QueueLine(making.snapshot, queue), HoldsInTurn(making.snapshot, queue, turn)
     starved: set[Kind] = set()
     while line and not result.partial:
         entry = line.item
@@ -279,9 +288,9 @@ def _share(making: _Making, queue: str, turn: Mapping[str, list[OpenRooms]]) -> 
 
 def _give(
     making: _Making,
-    line: Line,
+    line: QueueLine,
     holds: HoldsInTurn,
-    entry: Entry,
+    entry: QueueEntry,
     most: int,
     environments: list[OpenRooms],
 ) -> None:
@@ -298,7 +307,9 @@ def _give(
             holds.hold(waiting, making.long_since)
 
 
-def _most(making: _Making, line: Line, entry: Entry, environments: list[OpenRooms]) -> int:
+def _most(
+    making: _Making, line: QueueLine, entry: QueueEntry, environments: list[OpenRooms]
+) -> int:
     """How many jobs of the entry that is next may be placed; 0 if it is passed over."""
     shape = making.snapshot.shapes[entry.shape_id]
     if making.caps.is_full(shape.job_queue):
@@ -314,7 +325,7 @@ def _most(making: _Making, line: Line, entry: Entry, environments: list[OpenRoom
     return most
 
 
-def _rule_out(line: Line, environments: list[OpenRooms]) -> None:
+def _rule_out(line: QueueLine, environments: list[OpenRooms]) -> None:
     """Says for what was not looked at that it would find no room, where that is so.
 
     Else it would take another plan to find out.
@@ -326,7 +337,7 @@ def _rule_out(line: Line, environments: list[OpenRooms]) -> None:
 
 
 def _place(
-    entry: Entry,
+    entry: QueueEntry,
     part: tuple[int, int],
     shape: Shape,
     environments: list[OpenRooms],
@@ -363,7 +374,9 @@ def _place(
     return index - part[0]
 
 
-def _place_nodes(entry: Entry, shape: Shape, environments: list[OpenRooms], result: Plan) -> int:
+def _place_nodes(
+    entry: QueueEntry, shape: Shape, environments: list[OpenRooms], result: Plan
+) -> int:
     """Places all nodes of a multi-node job, or none; returns how many jobs it placed."""
     for fleet in environments:
         found = fleet.together(shape.shape_id, shape.need, shape.nodes, shape.instance_type)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from longshore.domain.catalogue import FARGATE_FAMILY
-from longshore.domain.instance import Condition
+from longshore.domain.instance import InstanceCondition
 from longshore.domain.resources import Resources
 
 
@@ -27,9 +27,9 @@ class Room:
     slot: bool = False
     instance_type: str = ""
     #: As its agent says. One that is not healthy could start nothing.
-    condition: Condition = Condition.HEALTHY
+    condition: InstanceCondition = InstanceCondition.HEALTHY
 
     @property
     def is_open(self) -> bool:
         """Whether anything may be placed there."""
-        return not self.draining and not self.away and self.condition is Condition.HEALTHY
+        return not self.draining and not self.away and self.condition is InstanceCondition.HEALTHY

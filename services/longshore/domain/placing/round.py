@@ -17,7 +17,15 @@ from longshore.domain.placing.lacking import RESERVED, Lacking, lacking, without
 from longshore.domain.placing.parking import Parking
 from longshore.domain.placing.plan import plan
 from longshore.domain.placing.room import Room
-from longshore.domain.placing.shapes import Entry, Plan, Queue, Shape, Sharing, Snapshot, Waiting
+from longshore.domain.placing.shapes import (
+    PlacingSnapshot,
+    Plan,
+    Queue,
+    QueueEntry,
+    QueueSharing,
+    Shape,
+    Waiting,
+)
 from longshore.domain.placing.sharing import Kind, first_in_turn, kind_of
 from longshore.domain.placing.waiting import EnvironmentFacts, Supply, Wait, blocked, wait_of
 from longshore.domain.resources import Resources
@@ -173,9 +181,9 @@ class Turn:
     unread: Mapping[int, Waiting | None]
     usable_milli: int | None
 
-    def sharing(self, cut: frozenset[int]) -> Sharing:
+    def sharing(self, cut: frozenset[int]) -> QueueSharing:
         """The same once entries are read; `cut` are the shapes of which there are more."""
-        return Sharing(self.standings, cut, self.unread, self.usable_milli)
+        return QueueSharing(self.standings, cut, self.unread, self.usable_milli)
 
 
 def turns(
@@ -195,8 +203,8 @@ def turns(
 def propose(
     ground: Ground,
     parking: Parking,
-    heads: Mapping[str, tuple[Entry, ...]],
-    sharing: Mapping[str, Sharing],
+    heads: Mapping[str, tuple[QueueEntry, ...]],
+    sharing: Mapping[str, QueueSharing],
     rooms: tuple[Room, ...],
     now: datetime,
     seed: int,
@@ -219,7 +227,7 @@ def propose(
         if ground.caps.left(ground.shapes[waiting.shape_id])
     )
     asking = {entry.shape_id for entries in heads.values() for entry in entries}
-    snapshot = Snapshot(
+    snapshot = PlacingSnapshot(
         queues=ground.placeable(),
         shapes=ground.shapes,
         rooms=rooms,

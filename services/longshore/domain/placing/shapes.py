@@ -46,7 +46,7 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class QueueEntry:
     """A single job, or some children of an array.
 
     Of an array the children from `next_index` up to `end_index`, exclusive; -1 and 0 for a single
@@ -87,7 +87,7 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class Sharing:
+class QueueSharing:
     """What decides between the shares of a queue that has a policy.
 
     Of many shares not all heads are read: those of the shares whose turn comes first are.
@@ -104,13 +104,13 @@ class Sharing:
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class PlacingSnapshot:
     """What a plan is made from. `heads` are in dispatch order: rank, seq, next_index."""
 
     queues: tuple[Queue, ...]
     shapes: dict[int, Shape]
     rooms: tuple[Room, ...]
-    heads: dict[str, tuple[Entry, ...]]
+    heads: dict[str, tuple[QueueEntry, ...]]
     parked: tuple[Waiting, ...] = ()
     #: The environments that take multi-node jobs, with their maxvCpus.
     node_environments: Mapping[str, int] = field(default_factory=dict)
@@ -118,7 +118,7 @@ class Snapshot:
     #: instances soon, or ever: nothing is held for them unless there are enough already.
     hopeless: frozenset[int] = frozenset()
     #: Of queues with a policy.
-    sharing: Mapping[str, Sharing] = field(default_factory=dict)
+    sharing: Mapping[str, QueueSharing] = field(default_factory=dict)
     #: Shapes for which the plan before held instances.
     held: frozenset[int] = frozenset()
     #: How many more jobs may be placed of arrays with a cap, by shape, and of queues with one.
@@ -132,7 +132,7 @@ class Snapshot:
 class Placement:
     """One job, child or node, and the instance it goes to."""
 
-    entry: Entry
+    entry: QueueEntry
     array_index: int
     instance_id: str
     compute_environment: str

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from longshore.domain.consumable import Units
 from longshore.domain.fair_share import Standing, Turns
-from longshore.domain.placing.shapes import Entry, Shape, Snapshot, Waiting
+from longshore.domain.placing.shapes import PlacingSnapshot, QueueEntry, Shape, Waiting
 from longshore.domain.resources import Resources
 
 #: Shapes of one queue whose heads are read for one plan. All of a share are read together.
@@ -60,10 +60,10 @@ def first_in_turn(
     return found
 
 
-class Line:
+class QueueLine:
     """What waits in a queue, in turn."""
 
-    def __init__(self, snapshot: Snapshot, queue: str) -> None:
+    def __init__(self, snapshot: PlacingSnapshot, queue: str) -> None:
         self._shapes = snapshot.shapes
         self._sharing = sharing = snapshot.sharing[queue]
         entries = snapshot.heads.get(queue, ())
@@ -94,7 +94,7 @@ class Line:
         return bool(self._turns) and not self._is_stopped and not self._is_full
 
     @property
-    def item(self) -> Entry | Waiting:
+    def item(self) -> QueueEntry | Waiting:
         """Who is next: some jobs, or a shape that found no room before."""
         return self._items[self._turns.share][0]
 
@@ -102,10 +102,10 @@ class Line:
     def index(self) -> int:
         """The first job or child of the entry that is next."""
         item = self.item
-        first = item.next_index if isinstance(item, Entry) else 0
+        first = item.next_index if isinstance(item, QueueEntry) else 0
         return first + self._taken.get(self._turns.share, 0)
 
-    def most(self, entry: Entry) -> int:
+    def most(self, entry: QueueEntry) -> int:
         """How many jobs of the entry that is next may be placed before it is another's turn.
 
         0 if what is left is reserved.
@@ -114,7 +114,7 @@ class Line:
         count = min(entry.end_index - self.index, self._turns.most(shape.milli, self._bound))
         return count if self._usable is None else max(min(count, self._usable // shape.milli), 0)
 
-    def is_vain(self, entry: Entry) -> bool:
+    def is_vain(self, entry: QueueEntry) -> bool:
         """Whether jobs like these found no room in this plan."""
         return kind_of(self._shapes[entry.shape_id]) in self._failed
 
@@ -123,7 +123,7 @@ class Line:
         self._items[self._turns.share].popleft()
         self._settle()
 
-    def pass_over(self, entry: Entry) -> None:
+    def pass_over(self, entry: QueueEntry) -> None:
         """Passes over all jobs of a shape: a cap holds them back."""
         self._capped.add(entry.shape_id)
         self._taken.pop(self._shapes[entry.shape_id].share, None)
@@ -133,7 +133,7 @@ class Line:
         """Passes over all that is left: the cap of the queue holds it back."""
         self._is_full = True
 
-    def take(self, entry: Entry, count: int) -> None:
+    def take(self, entry: QueueEntry, count: int) -> None:
         """Counts jobs of the entry that is next as placed."""
         share, shape = self._turns.share, self._shapes[entry.shape_id]
         self._taken[share] = self._taken.get(share, 0) + count
@@ -149,7 +149,7 @@ class Line:
         self._turns.give(count * shape.milli)
         self._settle()
 
-    def fail(self, entry: Entry, *, is_reserved: bool = False) -> Waiting:
+    def fail(self, entry: QueueEntry, *, is_reserved: bool = False) -> Waiting:
         """Notes that an entry found no room, or that what is left is reserved."""
         shape = self._shapes[entry.shape_id]
         waiting = Waiting(shape.shape_id, entry.ready_at, entry.rank, entry.seq)
@@ -178,7 +178,7 @@ class Line:
         """Passes over what is left and would find no room; True if another plan is needed."""
         for items in self._items.values():
             for item in items:
-                if isinstance(item, Entry) and self._is_failed(item.shape_id):
+                if isinstance(item, QueueEntry) and self._is_failed(item.shape_id):
                     waiting = Waiting(item.shape_id, item.ready_at, item.rank, item.seq)
                     self.unplaced.setdefault(item.shape_id, waiting)
         for shape_id, known in self._sharing.unread.items():
@@ -191,7 +191,7 @@ class Line:
             item.shape_id
             for items in self._items.values()
             for item in items
-            if isinstance(item, Entry)
+            if isinstance(item, QueueEntry)
         }
         left |= self._sharing.unread.keys() | self._exhausted
         return not self._is_full and any(
@@ -221,27 +221,27 @@ class Line:
                 return
             self._turns.leave()
 
-    def _is_passed_over(self, item: Entry | Waiting) -> bool:
+    def _is_passed_over(self, item: QueueEntry | Waiting) -> bool:
         """Whether it found no room in this plan, or a cap holds it back."""
         passed = item.shape_id in self.unplaced or item.shape_id in self._capped
-        return passed and isinstance(item, Entry)
+        return passed and isinstance(item, QueueEntry)
 
 
 def _by_share(
-    snapshot: Snapshot, queue: str, entries: Sequence[Entry]
-) -> dict[str, deque[Entry | Waiting]]:
+    snapshot: PlacingSnapshot, queue: str, entries: Sequence[QueueEntry]
+) -> dict[str, deque[QueueEntry | Waiting]]:
     """What waits of each share, in its order; shapes that instances are gathered for come first."""
     shapes = snapshot.shapes
-    waiting: list[Entry | Waiting] = [
+    waiting: list[QueueEntry | Waiting] = [
         parked for parked in snapshot.parked if shapes[parked.shape_id].job_queue == queue
     ]
     waiting += entries
 
-    def order(item: Entry | Waiting) -> tuple[int, int, int, int]:
-        index = item.next_index if isinstance(item, Entry) else -2
+    def order(item: QueueEntry | Waiting) -> tuple[int, int, int, int]:
+        index = item.next_index if isinstance(item, QueueEntry) else -2
         return (-shapes[item.shape_id].priority, item.rank, item.seq, index)
 
-    items: dict[str, deque[Entry | Waiting]] = {}
+    items: dict[str, deque[QueueEntry | Waiting]] = {}
     for item in sorted(waiting, key=order):
         items.setdefault(shapes[item.shape_id].share, deque()).append(item)
     return items

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from longshore.domain.checks import Json
 from longshore.domain.job.job import JobKey
-from longshore.domain.placing.shapes import Entry, Shape
+from longshore.domain.placing.shapes import QueueEntry, Shape
 from longshore.domain.placing.waiting import Why
 from longshore.domain.placing.words import code_of, is_blocking
 
@@ -76,12 +76,12 @@ def watched(
     )
 
 
-def first_of(entries: Sequence[Entry], shapes: Mapping[int, Shape]) -> Entry:
+def first_of(entries: Sequence[QueueEntry], shapes: Mapping[int, Shape]) -> QueueEntry:
     """Which of some entries of one share comes first."""
     return min(entries, key=lambda e: (-shapes[e.shape_id].priority, e.rank, e.seq, e.next_index))
 
 
-def key_of(entry: Entry) -> JobKey:
+def key_of(entry: QueueEntry) -> JobKey:
     """The job, or the first of the children, that an entry stands for."""
     return JobKey(entry.job_id, entry.next_index)
 

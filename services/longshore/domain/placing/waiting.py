@@ -124,7 +124,7 @@ class EnvironmentFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Shortage:
+class CapacityShortage:
     """The provider could not give instances of a type, and is not asked again for a while."""
 
     instance_type: str
@@ -152,7 +152,7 @@ class Launched:
 class Supply:
     """What became of the latest orders. `vcpus` are those of all live instances, by environment."""
 
-    shortages: tuple[Shortage, ...] = ()
+    shortages: tuple[CapacityShortage, ...] = ()
     launched: tuple[Launched, ...] = ()
     vcpus: Mapping[str, float] = field(default_factory=dict)
 
@@ -163,7 +163,7 @@ class Wait:
 
     lacking: Lacking
     block: Block | None = None
-    shortages: tuple[Shortage, ...] = ()
+    shortages: tuple[CapacityShortage, ...] = ()
 
     @property
     def why(self) -> Why:
@@ -257,14 +257,14 @@ def shortages_of(
     environments: Sequence[EnvironmentFacts],
     catalogue: Catalogue,
     supply: Supply,
-) -> tuple[Shortage, ...]:
+) -> tuple[CapacityShortage, ...]:
     """Which shortages keep a shape waiting, the latest first; none if something else does.
 
     Simple meaning: every environment that could hold the shape was refused an instance for it, and
     got none since. An environment that is full, or in which one is booting, is not short.
     """
     able = [e for e in environments if e.placeable and e.may_hold(shape, catalogue)]
-    found: dict[Shortage, None] = {}
+    found: dict[CapacityShortage, None] = {}
     for environment in able:
         lacking = [
             s

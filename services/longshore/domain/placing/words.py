@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from longshore.domain.consumable import Shortage as Units
+from longshore.domain.consumable import ConsumableShortage
 from longshore.domain.fair_share import Standing
 from longshore.domain.placing.capping import Capped
 from longshore.domain.placing.lacking import Lack, Lacking
-from longshore.domain.placing.waiting import Block, Launched, Shortage, Wait, Why
+from longshore.domain.placing.waiting import Block, CapacityShortage, Launched, Wait, Why
 
 #: The constant reason of what blocks a shape, and what AWS says of it.
 _BLOCKED = {
@@ -151,12 +151,12 @@ def lacks(lacking: Lacking) -> str:
     return f"Waiting for {what or 'room'}: {total} instance{'s' if total > 1 else ''}: {parts}."
 
 
-def lacks_units(shortages: Sequence[Units]) -> str:
+def lacks_units(shortages: Sequence[ConsumableShortage]) -> str:
     """Which consumable resources lack: `Waiting for 2 of licence: 1 of 3 available.`."""
     return " ".join(map(_short, shortages)) if shortages else _KEPT
 
 
-def _short(shortage: Units) -> str:
+def _short(shortage: ConsumableShortage) -> str:
     name, needed = shortage.name, shortage.needed
     if shortage.total is None:
         return f"Waiting for {needed} of {name}: there is no such consumable resource; create it."
@@ -170,7 +170,7 @@ def _of(lack: Lack, count: int) -> str:
     return _LACK_WORDS[lack]
 
 
-def short_of(shortages: Sequence[Shortage]) -> str:
+def short_of(shortages: Sequence[CapacityShortage]) -> str:
     """Which types and zones, why, and when the provider is asked again."""
     by_type: dict[tuple[str, str], list[str]] = {}
     for shortage in shortages:

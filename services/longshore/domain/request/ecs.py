@@ -11,7 +11,13 @@ from datetime import timedelta
 
 from longshore.domain.checks import Json, check_role, require
 from longshore.domain.environment import FARGATE
-from longshore.domain.job.containers import CONTAINERS_MAX, Condition, Member, Need, loop_in
+from longshore.domain.job.containers import (
+    CONTAINERS_MAX,
+    ContainerCondition,
+    JobContainer,
+    Need,
+    loop_in,
+)
 from longshore.domain.limits import LONGSHORE, Limits
 from longshore.domain.request.container import (
     LOG_NAME_MAX,
@@ -42,7 +48,7 @@ FARGATE_TIMEOUT_MAX_SECONDS = 120
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,255}")
 _IPC_MODES = ("host", "task", "none")
 _PID_MODES = ("host", "task")
-_CONDITIONS = tuple(str(condition) for condition in Condition)
+_CONDITIONS = tuple(str(condition) for condition in ContainerCondition)
 #: As long as the id of any attempt.
 _ATTEMPT_ID = "0" * 32
 
@@ -193,7 +199,7 @@ def _check_dependencies(containers: Sequence[Json], path: str) -> None:
                 f"{member}.condition",
             )
             require(
-                condition == Condition.START or not essential[other],
+                condition == ContainerCondition.START or not essential[other],
                 f"{member}: the condition {condition} can't be set on an essential container, "
                 f"which {other} is.",
                 f"{member}.condition",
@@ -210,14 +216,14 @@ def _check_dependencies(containers: Sequence[Json], path: str) -> None:
     )
 
 
-def members_of(containers: Sequence[Json]) -> list[Member]:
+def members_of(containers: Sequence[Json]) -> list[JobContainer]:
     """Containers as their order is decided by."""
     return [
-        Member(
+        JobContainer(
             container["name"],
             container.get("essential", True),
             tuple(
-                Need(need["containerName"], Condition(need["condition"]))
+                Need(need["containerName"], ContainerCondition(need["condition"]))
                 for need in container.get("dependsOn", [])
             ),
             timedelta(seconds=container["startTimeout"]) if "startTimeout" in container else None,

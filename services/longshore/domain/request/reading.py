@@ -35,7 +35,7 @@ class AttemptRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class ChildCounts:
+class ChildStatusCounts:
     """How many children of an array job are in each status."""
 
     by_status: Mapping[str, int]
@@ -65,7 +65,7 @@ class JobRecord:
     status_reason: str | None
     #: Of the array, for a parent and its children.
     array_size: int | None
-    counts: ChildCounts | None
+    counts: ChildStatusCounts | None
     #: Of the multi-node job, for it and its nodes.
     nodes: NodeCount | None
     is_cancelled: bool

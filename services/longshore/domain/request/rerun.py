@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from longshore.domain.checks import Json, require
 from longshore.domain.errors import NotFound, PreconditionFailed
 from longshore.domain.job.arrays import Origins
-from longshore.domain.job.dependency import Condition
+from longshore.domain.job.dependency import DependencyCondition
 from longshore.domain.job.job import WHOLE, JobKey, JobStatus
-from longshore.domain.request.submission import SEQUENTIAL, Dependency
+from longshore.domain.request.submission import SEQUENTIAL, RequestedDependency
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +36,22 @@ class OldArray:
     origins: Origins | None
 
     @property
-    def depends_on(self) -> list[Dependency]:
+    def depends_on(self) -> list[RequestedDependency]:
         """What its children go on waiting for: each for the one before it, if they did."""
         conditions = {
-            Condition(entry.get("condition", Condition.SUCCESS))
+            DependencyCondition(entry.get("condition", DependencyCondition.SUCCESS))
             for entry in self.detail.get("dependsOn", [])
             if entry.get("type") == SEQUENTIAL
         }
         if not conditions:
             return []
         # One that asks for success goes before those that take any end.
-        condition = Condition.COMPLETE if conditions == {Condition.COMPLETE} else Condition.SUCCESS
-        return [Dependency(None, SEQUENTIAL, condition)]
+        condition = (
+            DependencyCondition.COMPLETE
+            if conditions == {DependencyCondition.COMPLETE}
+            else DependencyCondition.SUCCESS
+        )
+        return [RequestedDependency(None, SEQUENTIAL, condition)]
 
 
 def check_array(text: str) -> JobKey:

@@ -10,7 +10,7 @@ from longshore.domain.checks import Json, check_retry, check_timeout, require
 from longshore.domain.consumable import Units
 from longshore.domain.environment import FARGATE, QueueFacts, platform_of
 from longshore.domain.errors import InvalidRequest, NotFound, PreconditionFailed
-from longshore.domain.job.dependency import Condition
+from longshore.domain.job.dependency import DependencyCondition
 from longshore.domain.job.job import WHOLE, JobKey
 from longshore.domain.job.trace import TraceParent
 from longshore.domain.limits import LONGSHORE, Limits
@@ -52,13 +52,13 @@ _OVERRIDDEN = "containerOverrides.resourceRequirements"
 
 
 @dataclass(frozen=True, slots=True)
-class Dependency:
+class RequestedDependency:
     """One entry of dependsOn; no job for the children's own sequence."""
 
     job: JobKey | None
     type: str
     #: How it has to end.
-    condition: Condition = Condition.SUCCESS
+    condition: DependencyCondition = DependencyCondition.SUCCESS
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class Submission:
     job_queue: str
     definition: DefinitionName
     array_size: int | None = None
-    depends_on: tuple[Dependency, ...] = ()
+    depends_on: tuple[RequestedDependency, ...] = ()
     parameters: Mapping[str, str] | None = None
     overrides: Overrides | None = None
     ecs_overrides: EcsOverrides | None = None
@@ -127,7 +127,7 @@ class Submission:
         )
 
     @property
-    def waits_for(self) -> list[Dependency]:
+    def waits_for(self) -> list[RequestedDependency]:
         """What the job waits for, in order, each once: said twice it is still one thing.
 
         A single job has no children to run one by one: a job that it names with SEQUENTIAL is one
@@ -135,9 +135,9 @@ class Submission:
         """
         return list(dict.fromkeys(self._effective(entry) for entry in self.depends_on))
 
-    def _effective(self, entry: Dependency) -> Dependency:
+    def _effective(self, entry: RequestedDependency) -> RequestedDependency:
         if self.array_size is None and entry.type == SEQUENTIAL:
-            return Dependency(entry.job, PLAIN, entry.condition)
+            return RequestedDependency(entry.job, PLAIN, entry.condition)
         return entry
 
 
@@ -249,7 +249,7 @@ def repeated_job(token: Token, used: UsedToken) -> uuid.UUID:
     return used.job_id
 
 
-def _check_dependency(dependency: Dependency, is_array: bool, member: str) -> None:
+def _check_dependency(dependency: RequestedDependency, is_array: bool, member: str) -> None:
     if dependency.job is not None and dependency.job.is_node:
         raise InvalidRequest(
             f"{member}.jobId is a node; give {dependency.job.parent}, the id of its multi-node "
@@ -259,7 +259,7 @@ def _check_dependency(dependency: Dependency, is_array: bool, member: str) -> No
     if is_array and dependency.type == SEQUENTIAL:
         # Each child that did not run would have failed, and let the next one run.
         require(
-            dependency.condition is not Condition.FAILURE,
+            dependency.condition is not DependencyCondition.FAILURE,
             f"{member}.condition is FAILURE, and {member}.type SEQUENTIAL: children in a sequence "
             "run after the SUCCESS of the one before, or once it is COMPLETE.",
             f"{member}.condition",
@@ -488,14 +488,14 @@ def _check_overrides(overrides: Overrides, limits: Limits, *, is_fargate: bool) 
         check_resources(overrides.resource_requirements, _OVERRIDDEN, limits=limits)
 
 
-def dependency_json(dependency: Dependency) -> Json:
+def dependency_json(dependency: RequestedDependency) -> Json:
     """A dependency as jobs show it."""
     entry: Json = {}
     if dependency.job is not None:
         entry["jobId"] = str(dependency.job)
     if dependency.type != PLAIN:
         entry["type"] = dependency.type
-    if dependency.condition is not Condition.SUCCESS:
+    if dependency.condition is not DependencyCondition.SUCCESS:
         entry["condition"] = dependency.condition.value
     return entry
 

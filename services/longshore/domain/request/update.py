@@ -20,7 +20,7 @@ _NEEDS = "resourceRequirements"
 
 
 @dataclass(frozen=True, slots=True)
-class Update:
+class JobUpdate:
     """An UpdateJob request; None leaves a member as it is."""
 
     job_queue: str | None = None
@@ -71,14 +71,14 @@ def check_target(text: str) -> JobKey:
     return key
 
 
-def check_update(update: Update, limits: Limits) -> None:
+def check_update(update: JobUpdate, limits: Limits) -> None:
     """Checks what can be checked without looking anything up.
 
     Raises:
         InvalidRequest: the first member found wrong, or nothing is to change.
     """
     require(
-        update != Update(),
+        update != JobUpdate(),
         "Nothing is to change: give a queue, share, priority, timeout or needs.",
         "jobId",
     )
@@ -121,7 +121,7 @@ def turned_down(key: JobKey, outcome: Alteration) -> PreconditionFailed:
     )
 
 
-def change_of(job: WaitingJob, update: Update, queue: QueueFacts, limits: Limits) -> Change:
+def change_of(job: WaitingJob, update: JobUpdate, queue: QueueFacts, limits: Limits) -> Change:
     """What an update makes of a job.
 
     Args:
@@ -167,7 +167,7 @@ def change_of(job: WaitingJob, update: Update, queue: QueueFacts, limits: Limits
     )
 
 
-def _share(job: WaitingJob, update: Update, queue: QueueFacts) -> str | None:
+def _share(job: WaitingJob, update: JobUpdate, queue: QueueFacts) -> str | None:
     """The share that a job counts against from then on, '' for none; None: the same."""
     if not queue.is_shared:
         for member, given in (

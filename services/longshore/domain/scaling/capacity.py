@@ -157,7 +157,7 @@ class QueueDemand:
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class CapacitySnapshot:
     """Everything that a decision depends on, but the time."""
 
     queues: Sequence[QueueDemand] = field(default_factory=tuple)

@@ -17,7 +17,7 @@ _SLACK = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class Headroom:
     """vCPUs that may be added as it is, and that may go for nothing."""
 
     free: float
@@ -37,7 +37,7 @@ def make_room(
     offers: Sequence[Offer],
     idle: Sequence[Instance],
     may_go: Sequence[GiveBack],
-    room: Room,
+    room: Headroom,
 ) -> Swap:
     """What a multi-node job that waits is to have for its nodes; nothing if it must wait on.
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from longshore.domain.scaling.capacity import Environment, Snapshot
+from longshore.domain.scaling.capacity import CapacitySnapshot, Environment
 from longshore.domain.scaling.decision import Decision, ScalingSettings
 from longshore.domain.scaling.scaling import decide, next_due
 
@@ -31,7 +31,7 @@ class Round:
     idle_at: datetime | None
 
 
-def make(snapshot: Snapshot, now: datetime, settings: ScalingSettings) -> Round:
+def make(snapshot: CapacitySnapshot, now: datetime, settings: ScalingSettings) -> Round:
     """Decides for all managed environments."""
     is_busy = any(one.live_attempts and one.is_ours for one in snapshot.instances)
     return Round(

@@ -23,7 +23,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from longshore.domain.scaling.capacity import Environment, Instance, InstanceState, Snapshot
+from longshore.domain.scaling.capacity import CapacitySnapshot, Environment, Instance, InstanceState
 from longshore.domain.scaling.covering import cover
 from longshore.domain.scaling.decision import Decision, ScalingSettings
 from longshore.domain.scaling.estate import Estate
@@ -40,7 +40,7 @@ NONE_JOINED = (
 FAILURES_LIMIT = 3
 
 
-def decide(snapshot: Snapshot, now: datetime, settings: ScalingSettings) -> list[Decision]:
+def decide(snapshot: CapacitySnapshot, now: datetime, settings: ScalingSettings) -> list[Decision]:
     """Decides for every managed compute environment, in the snapshot's order."""
     instances: dict[str, list[Instance]] = {}
     for instance in snapshot.instances:
@@ -74,7 +74,9 @@ def _assess(env: Environment, instances: Iterable[Instance]) -> Environment:
     return env
 
 
-def next_due(snapshot: Snapshot, now: datetime, settings: ScalingSettings) -> datetime | None:
+def next_due(
+    snapshot: CapacitySnapshot, now: datetime, settings: ScalingSettings
+) -> datetime | None:
     """When a decision could first differ by time alone: an idle delay or a boot limit ends.
 
     None if no such time is to come. Times that have come already changed nothing: what is still

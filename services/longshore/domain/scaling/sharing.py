@@ -20,7 +20,7 @@ _LAST = 1, 0
 
 
 @dataclass(frozen=True, slots=True)
-class Sharing:
+class DemandSharing:
     """What decides between the shares of a queue."""
 
     policy: SharePolicy
@@ -41,14 +41,16 @@ def sharing(
     ledger: Ledger,
     most_milli: int | None,
     now: datetime,
-) -> Sharing:
+) -> DemandSharing:
     """What decides between the shares of a queue at a moment."""
     waiting = {shape.share for shape in shapes}
     used, active = ledger.in_use(queue, policy, waiting, now)
-    return Sharing(policy, ledger.standings(queue, policy, waiting, now), active, used, most_milli)
+    return DemandSharing(
+        policy, ledger.standings(queue, policy, waiting, now), active, used, most_milli
+    )
 
 
-def in_order(shapes: Sequence[ShapeDemand], between: Sharing) -> tuple[ShapeDemand, ...]:
+def in_order(shapes: Sequence[ShapeDemand], between: DemandSharing) -> tuple[ShapeDemand, ...]:
     """The demand of a queue, those first whose turn comes first."""
     if not shapes:
         return ()
@@ -69,7 +71,7 @@ def in_order(shapes: Sequence[ShapeDemand], between: Sharing) -> tuple[ShapeDema
     return tuple(found)
 
 
-def _room(claims: Sequence[Claim[int]], between: Sharing, *, reserves: bool) -> int:
+def _room(claims: Sequence[Claim[int]], between: DemandSharing, *, reserves: bool) -> int:
     """VCPUs, in thousandths, that may be given out."""
     if between.most_milli is None:
         return sum(claim.milli * claim.count for claim in claims)

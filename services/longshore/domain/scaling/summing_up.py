@@ -13,7 +13,7 @@ from longshore.domain.scaling.capacity import Offer
 from longshore.domain.scaling.decision import Decision, GiveBack, Launch, Leave, ScalingSettings
 from longshore.domain.scaling.fleet_nodes import offers_for_nodes
 from longshore.domain.scaling.giving_back import consolidated, idle
-from longshore.domain.scaling.making_room import Room, Swap, make_room
+from longshore.domain.scaling.making_room import Headroom, Swap, make_room
 from longshore.domain.scaling.pool import Pool
 from longshore.domain.scaling.refusal import Refusal, Refused
 from longshore.domain.scaling.strategy import words
@@ -109,7 +109,7 @@ def _make_room(
     ]
     may_go = idle(there, pool.env, now, settings, spare=math.inf)
     room = pool.env.maxv_cpus - pool.estate.staying_vcpus - pool.fleet.vcpus
-    return make_room(shape.nodes, offers, there, may_go, Room(room, spare))
+    return make_room(shape.nodes, offers, there, may_go, Headroom(room, spare))
 
 
 def _fill_up(pool: Pool) -> tuple[float, str]:

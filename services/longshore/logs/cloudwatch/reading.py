@@ -4,7 +4,7 @@ import re
 
 from longshore.domain.errors import InvalidRequest
 from longshore.logs.cloudwatch.naming import check_range, find_group, find_log, limit_of
-from longshore.logs.paging import PAGE_EVENTS, Page, page_backward, page_forward
+from longshore.logs.paging import PAGE_EVENTS, EventPage, page_backward, page_forward
 from longshore.logs.store import LogStore
 from longshore.v1 import cloudwatch_logs_service_pb2 as pb
 
@@ -58,7 +58,7 @@ def _position(request: pb.GetLogEventsRequest) -> tuple[bool, int | None]:
     return match[1] == "f", position
 
 
-def _answer(page: Page) -> pb.GetLogEventsResponse:
+def _answer(page: EventPage) -> pb.GetLogEventsResponse:
     event = pb.OutputLogEvent
     return pb.GetLogEventsResponse(
         events=[

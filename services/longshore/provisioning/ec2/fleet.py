@@ -60,7 +60,7 @@ _REASONS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class LaunchTarget:
     """Where instances of an entry may be launched.
 
     A zone with a subnet of the environment's; with neither, wherever the default network is.
@@ -91,7 +91,7 @@ def by_rank(entries: Iterable[OrderEntry]) -> list[tuple[int, list[OrderEntry]]]
 def fleet_request(
     order: CapacityOrder,
     rank: int,
-    targets: Sequence[Target],
+    targets: Sequence[LaunchTarget],
     left: float,
     tags: Mapping[str, str],
 ) -> dict[str, Any]:
@@ -138,7 +138,7 @@ def fleet_request(
     return request
 
 
-def _configs(targets: Sequence[Target], scale: int, *, is_spot: bool) -> list[dict[str, Any]]:
+def _configs(targets: Sequence[LaunchTarget], scale: int, *, is_spot: bool) -> list[dict[str, Any]]:
     configs: dict[str, list[dict[str, Any]]] = {}
     for priority, target in enumerate(targets):
         entry, weight = target.entry, int(_fraction(target.entry.weight) * scale)

@@ -17,7 +17,7 @@ from longshore.domain.order import (
 from longshore.provisioning.ec2.api import Api, RefusedByAws
 from longshore.provisioning.ec2.fleet import (
     FleetInstance,
-    Target,
+    LaunchTarget,
     fleet_errors,
     fleet_instances,
     fleet_request,
@@ -104,7 +104,7 @@ class Launcher:
         group: Sequence[OrderEntry],
         kinds: Mapping[str, InstanceType],
         resources: Json,
-    ) -> tuple[list[Target], list[CapacityError]]:
+    ) -> tuple[list[LaunchTarget], list[CapacityError]]:
         """Where each entry may be launched, and why some cannot be."""
         subnets = await self._subnets(resources)
         targets, errors = [], []
@@ -122,7 +122,7 @@ class Launcher:
             template = await self._templates.ensure(
                 order.compute_environment, order.generation, resources, InstanceClass.of(kind)
             )
-            targets += [Target(entry, zone, subnet, template) for zone, subnet in places]
+            targets += [LaunchTarget(entry, zone, subnet, template) for zone, subnet in places]
         return targets, errors
 
     async def _subnets(self, resources: Json) -> dict[str, str]:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import structlog
 
-from longshore.domain.instance import Asked, InstanceRecord, InstanceStatus, Step, next_step
+from longshore.domain.instance import EndAsked, InstanceRecord, InstanceStatus, Step, next_step
 from longshore.provisioning.instances.watch import ReconcilePass, RecordEnd, Watch, run_all
 from longshore.provisioning.provider import Provider
 from longshore.state.leadership import Leadership
@@ -34,7 +34,7 @@ class GivingBack:
         """Takes note of the next step of an instance; True if it is to be started again."""
         step, due = next_step(
             record,
-            Asked(stopped_at=watch.stopped_at, killed_at=watch.killed_at),
+            EndAsked(stopped_at=watch.stopped_at, killed_at=watch.killed_at),
             is_running=is_running,
             revives=self._provider.revives,
             now=current.now,

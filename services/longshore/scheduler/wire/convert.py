@@ -14,7 +14,7 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from longshore.domain.errors import InvalidRequest
-from longshore.domain.instance import Condition, is_instance_id
+from longshore.domain.instance import InstanceCondition, is_instance_id
 from longshore.domain.job.containers import CONTAINERS_MAX
 from longshore.domain.job.job import JobKey
 from longshore.domain.job.nodes import range_of_each, ranges_of
@@ -60,11 +60,11 @@ _STATUSES = (
     pb.ATTEMPT_STATUS_RETURNED,
 )
 _CONDITIONS = {
-    pb.AGENT_CONDITION_UNSPECIFIED: Condition.HEALTHY,
-    pb.AGENT_CONDITION_HEALTHY: Condition.HEALTHY,
-    pb.AGENT_CONDITION_ENGINE_AWAY: Condition.ENGINE_AWAY,
-    pb.AGENT_CONDITION_DISK_FULL: Condition.DISK_FULL,
-    pb.AGENT_CONDITION_QUARANTINED: Condition.QUARANTINED,
+    pb.AGENT_CONDITION_UNSPECIFIED: InstanceCondition.HEALTHY,
+    pb.AGENT_CONDITION_HEALTHY: InstanceCondition.HEALTHY,
+    pb.AGENT_CONDITION_ENGINE_AWAY: InstanceCondition.ENGINE_AWAY,
+    pb.AGENT_CONDITION_DISK_FULL: InstanceCondition.DISK_FULL,
+    pb.AGENT_CONDITION_QUARANTINED: InstanceCondition.QUARANTINED,
 }
 _NETWORKS = ("sandbox", "bridge", "host", "none")
 #: Most GPUs of one machine that are told of.
@@ -143,10 +143,10 @@ def _device(device: pb.GpuDevice) -> str:
 
 def health(message: pb.AgentHealth) -> Health:
     """Reads how an instance fares; what only a newer agent can say means that it takes nothing."""
-    condition = _CONDITIONS.get(message.condition, Condition.QUARANTINED)
+    condition = _CONDITIONS.get(message.condition, InstanceCondition.QUARANTINED)
     return Health(
         condition,
-        "" if condition is Condition.HEALTHY else _text(message.detail, TEXT_MAX),
+        "" if condition is InstanceCondition.HEALTHY else _text(message.detail, TEXT_MAX),
         message.network if message.network in _NETWORKS else "",
         _text(message.network_detail, TEXT_MAX),
     )

@@ -18,12 +18,12 @@ from longshore.domain.request.policy import share_policy
 from longshore.domain.resources import Resources
 from longshore.domain.scaling.capacity import (
     BEST_FIT,
+    CapacitySnapshot,
     Environment,
     Instance,
     InstanceState,
     QueueDemand,
     ShapeDemand,
-    Snapshot,
 )
 from longshore.domain.scaling.capping import alike, within
 from longshore.domain.scaling.market import Market, Quote
@@ -45,7 +45,7 @@ def _amount(vcpu_milli: int, memory_mib: int, gpus: int) -> Resources:
 class Seen:
     """What a decision sees, and what is known besides."""
 
-    snapshot: Snapshot
+    snapshot: CapacitySnapshot
     #: When the first of the shortages that the snapshot has will be forgotten.
     cool_down_ends_at: datetime | None
     #: Environments with an order that provisioning has not answered yet.
@@ -130,7 +130,7 @@ async def load_snapshot(
     queues = within_stock(queues, await _stock(conn, queues), may_run)
     in_flight = await conn.fetch(_SQL["in_flight"])
     return Seen(
-        Snapshot(queues, environments, instances),
+        CapacitySnapshot(queues, environments, instances),
         min((row["at"] + cool_down for row in shortages), default=None),
         frozenset(row["compute_environment"] for row in in_flight),
     )

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from longshore.domain.instance import NOTICE_MARGIN, Condition
+from longshore.domain.instance import NOTICE_MARGIN, InstanceCondition
 from longshore.domain.job.job import JobKey
 from longshore.domain.resources import Resources
 from longshore.state.pool import Connection
@@ -17,7 +17,7 @@ _SQL = load_queries("agent")
 class Health:
     """How an instance fares, as its agent says; see its namesake on the wire."""
 
-    condition: Condition = Condition.HEALTHY
+    condition: InstanceCondition = InstanceCondition.HEALTHY
     detail: str = ""
     network: str = ""
     network_detail: str = ""
@@ -25,7 +25,7 @@ class Health:
     @property
     def fit(self) -> bool:
         """Whether attempts may be placed there."""
-        return self.condition is Condition.HEALTHY
+        return self.condition is InstanceCondition.HEALTHY
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,7 @@ async def present(conn: Connection) -> list[PresentAgent]:
             draining=row["status"] == "DRAINING",
             last_seen_at=row["last_seen_at"],
             health=Health(
-                Condition(row["health"]),
+                InstanceCondition(row["health"]),
                 row["health_detail"],
                 row["network"],
                 row["network_detail"],

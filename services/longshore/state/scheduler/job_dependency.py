@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Collection, Iterable, Sequence
 
 from longshore.domain.job.arrays import ArrayRules
-from longshore.domain.job.dependency import Condition, Dependency, Dependent
+from longshore.domain.job.dependency import Dependency, DependencyCondition, Dependent
 from longshore.domain.job.happening import Ended
 from longshore.domain.job.job import JobStatus
 from longshore.state.pool import Connection
@@ -32,7 +32,7 @@ async def of_jobs(conn: Connection, job_ids: Iterable[uuid.UUID]) -> list[Depend
             status=None if row["status"] is None else JobStatus(row["status"]),
             parent_status=None if row["parent_status"] is None else JobStatus(row["parent_status"]),
             spawned=row["spawned"],
-            condition=Condition(row["condition"]),
+            condition=DependencyCondition(row["condition"]),
         )
         for row in rows
     ]

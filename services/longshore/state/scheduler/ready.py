@@ -8,7 +8,7 @@ from datetime import datetime
 
 from longshore.domain.job.job import JobKey
 from longshore.domain.job.record import NewEntry
-from longshore.domain.placing.shapes import Entry
+from longshore.domain.placing.shapes import QueueEntry
 from longshore.state.pool import Connection
 from longshore.state.queries import load_queries
 
@@ -22,19 +22,19 @@ class Waiter:
     """An entry together with its queue."""
 
     job_queue: str
-    entry: Entry
+    entry: QueueEntry
 
 
 async def heads(
     conn: Connection, shape_ids: Sequence[int], limit: int, besides: int = 0
-) -> tuple[Entry, ...]:
+) -> tuple[QueueEntry, ...]:
     """First entries of some shapes of one queue, together in dispatch order.
 
     About `limit` of them, and of each shape so many `besides`; no entry comes before one that is
     left out.
     """
     share = max(limit // len(shape_ids), SHARE_LEAST) + besides
-    entries = [Entry(**row) for row in await conn.fetch(_SQL["heads"], list(shape_ids), share)]
+    entries = [QueueEntry(**row) for row in await conn.fetch(_SQL["heads"], list(shape_ids), share)]
     counts = Counter(entry.shape_id for entry in entries)
     # A shape with as many as asked for may have more, from its last one on.
     lasts = {e.shape_id: _order(e) for e in entries if counts[e.shape_id] == share}
@@ -44,24 +44,26 @@ async def heads(
 
 async def first(
     conn: Connection, shape_ids: Sequence[int], limit: int, besides: int = 0
-) -> tuple[tuple[Entry, ...], frozenset[int]]:
+) -> tuple[tuple[QueueEntry, ...], frozenset[int]]:
     """First entries of each of some shapes, and the shapes of which there may be more.
 
     About `limit` of one shape, half as many of several, and of each so many `besides`.
     """
     share = max(limit // (2 * len(shape_ids) if len(shape_ids) > 1 else 1), 1) + besides
-    entries = tuple(Entry(**row) for row in await conn.fetch(_SQL["heads"], list(shape_ids), share))
+    entries = tuple(
+        QueueEntry(**row) for row in await conn.fetch(_SQL["heads"], list(shape_ids), share)
+    )
     counts = Counter(entry.shape_id for entry in entries)
     return entries, frozenset(shape_id for shape_id, count in counts.items() if count == share)
 
 
-async def fronts(conn: Connection, queues: Sequence[str]) -> dict[str, Entry]:
+async def fronts(conn: Connection, queues: Sequence[str]) -> dict[str, QueueEntry]:
     """The first entry of each of some queues that has any."""
     rows = [dict(row) for row in await conn.fetch(_SQL["fronts"], queues)]
-    return {row.pop("job_queue"): Entry(**row) for row in rows}
+    return {row.pop("job_queue"): QueueEntry(**row) for row in rows}
 
 
-def _order(entry: Entry) -> tuple[int, int, int]:
+def _order(entry: QueueEntry) -> tuple[int, int, int]:
     return (entry.rank, entry.seq, entry.next_index)
 
 
@@ -82,7 +84,7 @@ async def add(conn: Connection, entries: Sequence[NewEntry], now: datetime | Non
         )
 
 
-async def take(conn: Connection, taken: Sequence[tuple[str, Entry, int]]) -> None:
+async def take(conn: Connection, taken: Sequence[tuple[str, QueueEntry, int]]) -> None:
     """Takes the beginnings of entries off: each up to an index, exclusive."""
     whole = [(queue, entry) for queue, entry, end in taken if end >= entry.end_index]
     part = [(queue, entry, end) for queue, entry, end in taken if end < entry.end_index]
@@ -105,7 +107,7 @@ async def take(conn: Connection, taken: Sequence[tuple[str, Entry, int]]) -> Non
         )
 
 
-async def cut(conn: Connection, queue: str, entry: Entry) -> None:
+async def cut(conn: Connection, queue: str, entry: QueueEntry) -> None:
     """Cuts an entry of several children in two, in its place."""
     middle = (entry.next_index + entry.end_index) // 2
     await take(conn, [(queue, entry, entry.end_index)])
@@ -140,7 +142,7 @@ async def of_jobs(conn: Connection, job_ids: Sequence[uuid.UUID]) -> list[Waiter
     waiters = []
     for row in await conn.fetch(_SQL["of_jobs"], list(job_ids)):
         values = dict(row)
-        waiters.append(Waiter(values.pop("job_queue"), Entry(**values)))
+        waiters.append(Waiter(values.pop("job_queue"), QueueEntry(**values)))
     return waiters
 
 
@@ -164,7 +166,7 @@ async def containing(conn: Connection, keys: Iterable[JobKey]) -> dict[JobKey, W
     for row in await conn.fetch(_SQL["containing"], [j for j, _ in pairs], [i for _, i in pairs]):
         values = dict(row)
         key = JobKey(values["job_id"], values.pop("array_index"))
-        found[key] = Waiter(values.pop("job_queue"), Entry(**values))
+        found[key] = Waiter(values.pop("job_queue"), QueueEntry(**values))
     return found
 
 

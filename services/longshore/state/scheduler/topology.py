@@ -8,7 +8,7 @@ from longshore.domain.environment_tags import lost_after
 from longshore.domain.fair_share import SharePolicy
 from longshore.domain.order import ON_DEMAND, SPOT
 from longshore.domain.placing.time_limit import TimeLimit, time_limits_of
-from longshore.domain.placing.waiting import EnvironmentFacts, Launched, Shortage, Supply
+from longshore.domain.placing.waiting import CapacityShortage, EnvironmentFacts, Launched, Supply
 from longshore.domain.request.policy import share_policy
 from longshore.domain.resources import Resources
 from longshore.state.pool import Connection
@@ -84,7 +84,7 @@ async def supply(conn: Connection, now: datetime, cool_down: timedelta) -> Suppl
     """What became of the orders of the last while: as long as a shortage is remembered."""
     since = now - cool_down
     shortages = tuple(
-        Shortage(**row, until=row["at"] + cool_down)
+        CapacityShortage(**row, until=row["at"] + cool_down)
         for row in await conn.fetch(_SQL["shortages"], since)
     )
     if not shortages:

@@ -12,7 +12,7 @@ _SQL = load_queries("consumable_resource")
 
 
 @dataclass(frozen=True, slots=True)
-class Update:
+class ResourceUpdate:
     """A change of how many units there are of a resource, as it was asked for."""
 
     operation: str
@@ -51,16 +51,16 @@ async def forget_updates(conn: Connection, name: str, seconds: int) -> None:
     await conn.execute(_SQL["forget_updates"], name, seconds)
 
 
-async def find_update(conn: Connection, name: str, token: str) -> tuple[Update, int] | None:
+async def find_update(conn: Connection, name: str, token: str) -> tuple[ResourceUpdate, int] | None:
     """The change that was made under a token, and how many units there were then."""
     row = await conn.fetchrow(_SQL["find_update"], name, token)
     if row is None:
         return None
-    return Update(row["operation"], row["quantity"]), row["total_quantity"]
+    return ResourceUpdate(row["operation"], row["quantity"]), row["total_quantity"]
 
 
 async def insert_update(
-    conn: Connection, name: str, token: str, update: Update, total: int
+    conn: Connection, name: str, token: str, update: ResourceUpdate, total: int
 ) -> None:
     """Notes under which token a change was made."""
     await conn.execute(_SQL["insert_update"], name, token, update.operation, update.quantity, total)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from longshore.domain.consumable import Units, from_text, to_text
 from longshore.domain.environment import QueueFacts
 from longshore.domain.job.trace import TraceParent
-from longshore.domain.request.submission import Definition, Dependency, KnownJob
+from longshore.domain.request.submission import Definition, KnownJob, RequestedDependency
 from longshore.domain.resources import Resources
 from longshore.state.pool import Connection
 from longshore.state.queries import load_history_queries, load_queries
@@ -101,7 +101,7 @@ class NewJob:
     task: bytes | None
     tags: Mapping[str, str]
     #: Each once.
-    depends_on: Sequence[Dependency]
+    depends_on: Sequence[RequestedDependency]
     share: str | None = None
     units: Units = ()
     #: The span that it was submitted from.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from longshore.domain.instance import Condition, network_remark, unfit_remark
+from longshore.domain.instance import InstanceCondition, network_remark, unfit_remark
 from longshore.state.pool import Connection
 from longshore.state.queries import load_queries
 
@@ -84,8 +84,8 @@ async def capacity(conn: Connection, environments: Sequence[str]) -> list[Enviro
 
 def _remarks(row: Any) -> list[str]:
     found = []
-    condition = Condition(row["health"])
-    if condition is not Condition.HEALTHY:
+    condition = InstanceCondition(row["health"])
+    if condition is not InstanceCondition.HEALTHY:
         found.append(
             unfit_remark(condition, row["count"], row["instance_id"], row["health_detail"])
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 from longshore.domain.instance import (
     AgentStatus,
-    Condition,
+    InstanceCondition,
     InstanceStatus,
     ShownStatus,
     shown_reason,
@@ -117,7 +117,7 @@ def _detail(row: Any) -> InstanceDetail:
     status = shown_status(
         InstanceStatus(row["status"]),
         agent,
-        Condition(row["health"] or Condition.HEALTHY),
+        InstanceCondition(row["health"] or InstanceCondition.HEALTHY),
         is_seen=row["seen_at"] is not None,
         was_asked=row["terminating_at"] is not None,
     )

@@ -13,7 +13,7 @@ from longshore.domain.job.nodes import node_status
 from longshore.domain.limits import LONGSHORE
 from longshore.domain.request.reading import (
     AttemptRecord,
-    ChildCounts,
+    ChildStatusCounts,
     DescribedJob,
     JobFilter,
     JobRecord,
@@ -279,7 +279,7 @@ def _job(row: asyncpg.Record) -> JobRecord:
     counts = None
     if row["pending"] is not None and not is_child:
         by_status = {name: row[name.lower()] for name in _COUNTED}
-        counts = ChildCounts({"SUBMITTED": 0, **by_status}, row["changed_at"])
+        counts = ChildStatusCounts({"SUBMITTED": 0, **by_status}, row["changed_at"])
     return JobRecord(
         key=JobKey(row["job_id"], row["array_index"]),
         seq=row["seq"],

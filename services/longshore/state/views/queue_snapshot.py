@@ -6,8 +6,8 @@ from datetime import datetime
 
 from longshore.domain.fair_share import Ledger, SharePolicy, Usage
 from longshore.domain.job.job import JobKey
-from longshore.domain.placing.shapes import Entry, Shape, Sharing, Snapshot
-from longshore.domain.placing.sharing import Line, first_in_turn
+from longshore.domain.placing.shapes import PlacingSnapshot, QueueEntry, QueueSharing, Shape
+from longshore.domain.placing.sharing import QueueLine, first_in_turn
 from longshore.domain.request.policy import share_policy
 from longshore.domain.resources import Resources
 from longshore.state.pool import Connection
@@ -101,18 +101,20 @@ async def _in_turn(
     standings = ledger.standings(queue, policy, waiting, now)
     chosen = first_in_turn(shapes, shapes, standings, limit)
     each = max(limit * 4 // max(len(chosen), 1), 10)
-    entries = tuple(Entry(**row) for row in await conn.fetch(_SQL["heads"], chosen, each))
+    entries = tuple(QueueEntry(**row) for row in await conn.fetch(_SQL["heads"], chosen, each))
     counts = Counter(entry.shape_id for entry in entries)
-    sharing = Sharing(
+    sharing = QueueSharing(
         standings,
         frozenset(shape_id for shape_id, count in counts.items() if count == each),
         dict.fromkeys(shapes.keys() - set(chosen)),
     )
-    line = Line(Snapshot((), shapes, (), {queue: entries}, sharing={queue: sharing}), queue)
+    line = QueueLine(
+        PlacingSnapshot((), shapes, (), {queue: entries}, sharing={queue: sharing}), queue
+    )
     front: list[FrontJob] = []
     while line and len(front) < limit:
         entry = line.item
-        if not isinstance(entry, Entry):
+        if not isinstance(entry, QueueEntry):
             line.skip()
             continue
         count = min(line.most(entry), limit - len(front))

@@ -8,7 +8,7 @@ import pytest
 from longshore.agent import health as healths
 from longshore.agent.attempts.attempt import Attempt, AttemptKey, Phase, RuntimeAway
 from longshore.agent.attempts.controller import BROKEN_OFF_LIMIT, Controller
-from longshore.agent.health import Health
+from longshore.agent.health import HealthWatch
 from longshore.agent.simulated_runtime import SimulatedRuntime
 from longshore.v1 import agent_service_pb2 as pb
 
@@ -80,7 +80,7 @@ async def _run(controller: Controller, attempt: Attempt) -> pb.AttemptChange:
 @pytest.mark.parametrize("step", ["prepare", "create", "start"])
 async def test_attempts_wait_together_and_outside_of_the_starts(step: str) -> None:
     runtime = Leaving(step)
-    health = Health(runtime)
+    health = HealthWatch(runtime)
     controller = Controller(runtime, health, concurrent_starts=1)
     attempts = [_attempt(index) for index in range(20)]
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
@@ -97,7 +97,7 @@ async def test_attempts_wait_together_and_outside_of_the_starts(step: str) -> No
 
 async def test_what_started_although_nobody_said_so_is_not_started_again() -> None:
     runtime = Leaving("start")
-    health = Health(runtime)
+    health = HealthWatch(runtime)
     attempt = _attempt()
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         looking = group.create_task(health.run())
@@ -114,7 +114,7 @@ async def test_what_started_although_nobody_said_so_is_not_started_again() -> No
 @pytest.mark.parametrize("step", ["prepare", "create"])
 async def test_a_stop_ends_the_wait_of_what_never_reached_the_runtime(step: str) -> None:
     runtime = Leaving(step)
-    health = Health(runtime)
+    health = HealthWatch(runtime)
     attempt = _attempt()
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         looking = group.create_task(health.run())
@@ -128,7 +128,7 @@ async def test_a_stop_ends_the_wait_of_what_never_reached_the_runtime(step: str)
 
 async def test_what_may_have_started_is_not_given_up_by_a_stop() -> None:
     runtime = Leaving("start")
-    health = Health(runtime)
+    health = HealthWatch(runtime)
     attempt = _attempt()
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         looking = group.create_task(health.run())
@@ -145,7 +145,7 @@ async def test_what_may_have_started_is_not_given_up_by_a_stop() -> None:
 async def test_a_runtime_that_answers_and_breaks_off_fails_the_attempt_in_the_end() -> None:
     runtime = Leaving("create")
     runtime.there = True
-    health = Health(runtime)
+    health = HealthWatch(runtime)
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         looking = group.create_task(health.run())
         change = await _run(Controller(runtime, health, 1), _attempt())
@@ -160,7 +160,7 @@ async def test_what_never_reached_the_runtime_is_given_back(
 ) -> None:
     monkeypatch.setattr(healths, "GIVE_BACK_SECONDS", 0.05)
     runtime = Leaving(step)
-    health = Health(runtime)
+    health = HealthWatch(runtime)
     controller = Controller(runtime, health, concurrent_starts=1)
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         looking = group.create_task(health.run())
@@ -177,7 +177,7 @@ async def test_what_may_be_there_and_nodes_are_not_given_back(
 ) -> None:
     monkeypatch.setattr(healths, "GIVE_BACK_SECONDS", 0.01)
     runtime = Leaving("start" if kind == "handle" else "create")
-    health = Health(runtime)
+    health = HealthWatch(runtime)
     attempt = _attempt()
     attempt.reached = kind == "reached"
     if kind == "node":

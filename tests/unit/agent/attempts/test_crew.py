@@ -9,7 +9,7 @@ import pytest
 from longshore.agent import health as healths
 from longshore.agent.attempts.attempt import Attempt, AttemptKey, Exit
 from longshore.agent.attempts.crew import Crew
-from longshore.agent.health import Health
+from longshore.agent.health import HealthWatch
 from longshore.agent.reporting import journal as journal_module
 from longshore.agent.reporting.journal import Journal
 from longshore.agent.runtime import Found
@@ -42,7 +42,7 @@ async def test_a_mistake_in_one_attempt_ends_neither_the_others_nor_the_agent() 
     journal = Journal(None)
     runtime = MistakenRuntime()
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
-        crew = Crew(runtime, Health(runtime), journal, 4, group)
+        crew = Crew(runtime, HealthWatch(runtime), journal, 4, group)
         sending = group.create_task(crew.outbox.run())
         crew.assign(
             pb.Assignment(key=pb.AttemptKey(job_id=name, attempt=1))
@@ -90,7 +90,7 @@ async def test_nothing_is_reported_of_an_attempt_before_it_runs() -> None:
     """That it was taken on is what the scheduler assumes of it."""
     runtime = PullingRuntime()
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
-        crew = Crew(runtime, Health(runtime), Journal(None), 4, group)
+        crew = Crew(runtime, HealthWatch(runtime), Journal(None), 4, group)
         sending = group.create_task(crew.outbox.run())
         crew.assign([pb.Assignment(key=pb.AttemptKey(job_id="job", attempt=1))])
         await runtime.pulling.wait()
@@ -108,7 +108,7 @@ async def test_an_end_that_is_not_on_record_is_said_once_more() -> None:
     runtime, journal = SimulatedRuntime(), Journal(None)
     assignment = pb.Assignment(key=pb.AttemptKey(job_id="job", attempt=1))
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
-        crew = Crew(runtime, Health(runtime), journal, 4, group)
+        crew = Crew(runtime, HealthWatch(runtime), journal, 4, group)
         sending = group.create_task(crew.outbox.run())
 
         async def ends() -> list[pb.AttemptChange]:
@@ -149,7 +149,7 @@ async def test_an_end_that_is_not_on_record_is_said_by_the_next_agent(
     async def life(*, on_record: bool) -> tuple[list[pb.AttemptChange], bool]:
         runtime, journal = StartingRuntime(), Journal(tmp_path / "journal")
         async with asyncio.timeout(10), asyncio.TaskGroup() as group:
-            crew = Crew(runtime, Health(runtime), journal, 4, group)
+            crew = Crew(runtime, HealthWatch(runtime), journal, 4, group)
             await crew.recover()
             sending = group.create_task(crew.outbox.run())
             if on_record:
@@ -255,7 +255,7 @@ async def test_a_node_s_address_is_told_by_the_next_agent(told_before: bool) -> 
     told: list[pb.AttemptChange] = []
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         runtime = LongRunningRuntime(key, found)
-        crew = Crew(runtime, Health(runtime), journal, 4, group)
+        crew = Crew(runtime, HealthWatch(runtime), journal, 4, group)
         sending = group.create_task(crew.outbox.run())
         await crew.recover()
         await crew.wait_until_over()
@@ -280,7 +280,7 @@ async def test_what_was_given_back_stays_so_over_a_restart_and_may_come_again(
     assignment = pb.Assignment(key=pb.AttemptKey(job_id="job", attempt=1))
     journal = Journal(tmp_path / "journal")
     away = AwayRuntime()
-    health = Health(away)
+    health = HealthWatch(away)
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         crew = Crew(away, health, journal, 4, group)
         tasks = [group.create_task(crew.outbox.run()), group.create_task(health.run())]
@@ -296,7 +296,7 @@ async def test_what_was_given_back_stays_so_over_a_restart_and_may_come_again(
     journal = Journal(tmp_path / "journal")
     runtime = SimulatedRuntime()
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
-        crew = Crew(runtime, Health(runtime), journal, 4, group)
+        crew = Crew(runtime, HealthWatch(runtime), journal, 4, group)
         await crew.recover()
         # The scheduler has not read it yet: the attempt is still in its set.
         crew.apply_set([assignment], [])
@@ -339,7 +339,7 @@ async def test_a_mistake_in_one_container_is_its_attempts_alone() -> None:
     runtime = MistakenRuntime()
     ends: dict[str, pb.AttemptChange] = {}
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
-        crew = Crew(runtime, Health(runtime), Journal(None), 4, group)
+        crew = Crew(runtime, HealthWatch(runtime), Journal(None), 4, group)
         sending = group.create_task(crew.outbox.run())
         crew.assign([several("launch"), several("wait"), several("fine")])
         assert crew.log_names() == {"d/first/a", "d/second/a"}
@@ -376,7 +376,7 @@ async def test_what_is_known_of_containers_is_known_after_a_restart(tmp_path: Pa
     journal.close()
     runtime = SimulatedRuntime()
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
-        crew = Crew(runtime, Health(runtime), Journal(tmp_path / "journal"), 4, group)
+        crew = Crew(runtime, HealthWatch(runtime), Journal(tmp_path / "journal"), 4, group)
         sending = group.create_task(crew.outbox.run())
         await crew.recover()
         crew.apply_set([assignment], [])

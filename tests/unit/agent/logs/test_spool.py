@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from support.disk import a_full_disk
 
-from longshore.agent.logs.spool import CUT, STDERR, STDOUT, TEXT_BYTES, Line, Spool, parse_line
+from longshore.agent.logs.spool import CUT, STDERR, STDOUT, TEXT_BYTES, LogLine, Spool, parse_line
 from longshore.agent.process.output import ProcessOutput
 
 NAME = "definition/default/0123456789abcdef"
@@ -22,9 +22,9 @@ def test_lines_come_back_as_they_were_written(tmp_path: Path) -> None:
     file.write(TIME, STDOUT, b"\xff\x00", partial=True)
     file.flush()
     assert list(file.lines()) == [
-        Line(TIME, STDOUT, False, b"a  b "),
-        Line(TIME, STDERR, False, b""),
-        Line(TIME, STDOUT, True, b"\xff\x00"),
+        LogLine(TIME, STDOUT, False, b"a  b "),
+        LogLine(TIME, STDERR, False, b""),
+        LogLine(TIME, STDOUT, True, b"\xff\x00"),
     ]
     file.close()
     assert spool.read(NAME, 0, 1000)[0].startswith(TIME + b" stdout F a  b \n")

@@ -7,10 +7,10 @@ from typing import cast
 
 from longshore.agent.attempts.crew import Crew
 from longshore.agent.config import AgentConfig
-from longshore.agent.health import Health
+from longshore.agent.health import HealthWatch
 from longshore.agent.reporting.journal import Journal
 from longshore.agent.reporting.outbox import Outbox
-from longshore.agent.reporting.stream import Identity, SchedulerStream
+from longshore.agent.reporting.stream import AgentIdentity, SchedulerStream
 from longshore.agent.simulated_runtime import SimulatedRuntime
 from longshore.rpc.server import GrpcServer
 from longshore.v1 import agent_service_pb2 as pb
@@ -91,8 +91,10 @@ async def test_nothing_is_done_with_a_set_before_it_is_complete(tmp_path: Path) 
                 "LONGSHORE_SCHEDULER_ADDRESS": f"127.0.0.1:{server.port}",
             }
         )
-        identity = Identity(resources_pb2.RUNTIME_SIMULATED, "1")
-        stream = SchedulerStream(config, identity, cast("Crew", crew), Health(SimulatedRuntime()))
+        identity = AgentIdentity(resources_pb2.RUNTIME_SIMULATED, "1")
+        stream = SchedulerStream(
+            config, identity, cast("Crew", crew), HealthWatch(SimulatedRuntime())
+        )
         running = asyncio.create_task(stream.run())
         await servicer.first_sent.wait()
         await asyncio.sleep(0.05)

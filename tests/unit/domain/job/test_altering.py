@@ -10,7 +10,7 @@ from longshore.domain.job.happening import Altered
 from longshore.domain.job.job import JobKey, JobStatus
 from longshore.domain.job.life import advance
 from longshore.domain.job.record import FRONT, ChildCounts, JobFacts, NewEntry
-from longshore.domain.job.snapshot import Jobs
+from longshore.domain.job.snapshot import JobsSnapshot
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 JOB = uuid.UUID(int=1)
@@ -82,7 +82,7 @@ def test_what_may_be_placed_waits_where_it_did_in_its_new_shape() -> None:
         NewEntry("q", JOB, 1, 5, 3, 9, 0, NOW),
     ]
     asked = Altered(JobKey(JOB), 1, moves=True, shapes={1: (11, "p"), 2: (12, "p")})
-    jobs = Jobs(
+    jobs = JobsSnapshot(
         rows={JobKey(JOB): _row(JobStatus.PENDING, size=9)},
         counts={JOB: _counts(runnable=7, succeeded=2)},
         entries={JOB: entries},
@@ -99,7 +99,7 @@ def test_what_may_be_placed_waits_where_it_did_in_its_new_shape() -> None:
 
 def test_what_came_too_late_changes_nothing() -> None:
     asked = Altered(JobKey(JOB), 1, moves=False, shapes={1: (11, "q")})
-    changes = advance(Jobs(rows={JobKey(JOB): _row(JobStatus.RUNNING)}), [asked], NOW)
+    changes = advance(JobsSnapshot(rows={JobKey(JOB): _row(JobStatus.RUNNING)}), [asked], NOW)
     assert not changes.altered
     assert not changes.unready
     assert not changes.ready

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longshore.domain.job.containers import (
-    Condition,
-    Member,
+    ContainerCondition,
+    ContainerProgress,
+    JobContainer,
     Need,
-    Progress,
     are_settled,
     decisive,
     is_over,
@@ -27,20 +27,22 @@ def at(seconds: float) -> datetime:
     return T0 + timedelta(seconds=seconds)
 
 
-def running(second: float = 0) -> Progress:
-    return Progress(is_begun=True, started_at=at(second))
+def running(second: float = 0) -> ContainerProgress:
+    return ContainerProgress(is_begun=True, started_at=at(second))
 
 
-def ended(code: int | None, second: float = 1) -> Progress:
+def ended(code: int | None, second: float = 1) -> ContainerProgress:
     started = None if code is None else at(0)
-    return Progress(is_begun=True, started_at=started, ended_at=at(second), exit_code=code)
+    return ContainerProgress(is_begun=True, started_at=started, ended_at=at(second), exit_code=code)
 
 
-def a_member(name: str, *needs: tuple[str, str], essential: bool = False) -> Member:
-    return Member(name, essential, tuple(Need(other, Condition(c)) for other, c in needs))
+def a_member(name: str, *needs: tuple[str, str], essential: bool = False) -> JobContainer:
+    return JobContainer(
+        name, essential, tuple(Need(other, ContainerCondition(c)) for other, c in needs)
+    )
 
 
-def started(condition: str, other: Progress) -> bool | str:
+def started(condition: str, other: ContainerProgress) -> bool | str:
     """Whether what waits for another starts, or why it never does."""
     members = [a_member("a", ("b", condition)), a_member("b")]
     due = steps(members, {"b": other}, at(5))
@@ -48,13 +50,13 @@ def started(condition: str, other: Progress) -> bool | str:
 
 
 def test_what_each_condition_waits_for() -> None:
-    waiting, begun = Progress(), Progress(is_begun=True)
-    for condition in Condition:
+    waiting, begun = ContainerProgress(), ContainerProgress(is_begun=True)
+    for condition in ContainerCondition:
         assert started(condition, begun) is False
     assert started("START", running()) is True
     assert started("COMPLETE", running()) is False
     assert started("SUCCESS", running()) is False
-    for condition in Condition:
+    for condition in ContainerCondition:
         assert started(condition, ended(0)) is True
         assert started(condition, ended(None)) == "container b did not run"
     assert started("START", ended(1)) is True
@@ -67,7 +69,7 @@ def test_what_each_condition_waits_for() -> None:
 def test_a_start_timeout_counts_from_the_start_of_the_one_that_has_it() -> None:
     waited_for = replace(a_member("b"), start_timeout=timedelta(seconds=4))
     members = [a_member("a", ("b", "COMPLETE")), a_member("c", ("b", "START")), waited_for]
-    due = steps(members, {"b": Progress(is_begun=True)}, at(100))
+    due = steps(members, {"b": ContainerProgress(is_begun=True)}, at(100))
     assert (due.give_up, due.due_at) == ((), None)
     due = steps(members, {"b": running(2)}, at(5.9))
     assert (due.start, due.give_up, due.due_at) == (("c",), (), at(6))
@@ -94,7 +96,7 @@ def test_the_end_that_counts() -> None:
 
 
 @st.composite
-def jobs(draw: st.DrawFn) -> list[Member]:
+def jobs(draw: st.DrawFn) -> list[JobContainer]:
     """Containers without a circle, at least one of them essential."""
     count = draw(st.integers(1, 10))
     names = [f"c{index}" for index in range(count)]
@@ -106,13 +108,15 @@ def jobs(draw: st.DrawFn) -> list[Member]:
         needs = tuple(
             Need(
                 names[other],
-                Condition.START if essential[other] else draw(st.sampled_from(list(Condition))),
+                ContainerCondition.START
+                if essential[other]
+                else draw(st.sampled_from(list(ContainerCondition))),
             )
             for other in sorted(others)
         )
         timeout = draw(st.none() | st.integers(2, 9))
         members.append(
-            Member(
+            JobContainer(
                 name,
                 essential[index],
                 needs,
@@ -125,10 +129,10 @@ def jobs(draw: st.DrawFn) -> list[Member]:
 class _Engine:
     """Does what is due, and lets containers end as it is told."""
 
-    def __init__(self, members: list[Member]) -> None:
+    def __init__(self, members: list[JobContainer]) -> None:
         self.members = members
         self.by_name = {member.name: member for member in members}
-        self.progress: dict[str, Progress] = {}
+        self.progress: dict[str, ContainerProgress] = {}
         self.second = 0.0
 
     def start(self, name: str, *, fails: bool) -> None:
@@ -138,30 +142,30 @@ class _Engine:
         self.progress[name] = (
             ended(None, self.second)
             if fails
-            else Progress(is_begun=True, started_at=at(self.second))
+            else ContainerProgress(is_begun=True, started_at=at(self.second))
         )
 
     def end(self, name: str, code: int | None) -> None:
         self.second += 1
         self.progress[name] = replace(
-            self.progress.get(name, Progress(is_begun=True)),
+            self.progress.get(name, ContainerProgress(is_begun=True)),
             ended_at=at(self.second),
             exit_code=code,
         )
 
 
-def is_met(need: Need, progress: Mapping[str, Progress]) -> bool:
-    other = progress.get(need.name, Progress())
+def is_met(need: Need, progress: Mapping[str, ContainerProgress]) -> bool:
+    other = progress.get(need.name, ContainerProgress())
     codes: tuple[int | None, ...] = (other.exit_code,) if other.ended_at else ()
     return {
-        Condition.START: other.started_at is not None,
-        Condition.COMPLETE: bool(codes) and codes != (None,),
-        Condition.SUCCESS: codes == (0,),
+        ContainerCondition.START: other.started_at is not None,
+        ContainerCondition.COMPLETE: bool(codes) and codes != (None,),
+        ContainerCondition.SUCCESS: codes == (0,),
     }[need.condition]
 
 
 @given(jobs(), st.data())
-def test_any_job_comes_to_its_end(members: list[Member], data: st.DataObject) -> None:
+def test_any_job_comes_to_its_end(members: list[JobContainer], data: st.DataObject) -> None:
     """Each container starts once its needs are met and not before, or never, and all stop."""
     engine = _Engine(members)
     assert loop_in(members) == []
@@ -187,7 +191,7 @@ def test_any_job_comes_to_its_end(members: list[Member], data: st.DataObject) ->
         assert names
         for name in names:
             others = [m for m in members if name in {need.name for need in m.needs}]
-            assert not any(engine.progress.get(o.name, Progress()).is_live for o in others)
+            assert not any(engine.progress.get(o.name, ContainerProgress()).is_live for o in others)
         stopped.append(data.draw(st.sampled_from(names)))
         engine.end(stopped[-1], 143)
     assert may_stop(members, engine.progress) == []

@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longshore.domain.job.arrays import ArrayRules
-from longshore.domain.job.dependency import Child, Condition, Dependency, behind, decide, outlook
+from longshore.domain.job.dependency import (
+    Child,
+    Dependency,
+    DependencyCondition,
+    behind,
+    decide,
+    outlook,
+)
 from longshore.domain.job.happening import Ended
 from longshore.domain.job.job import (
     DEPENDENCY_FAILED,
@@ -25,12 +32,14 @@ def an_edge(
     parent_status: JobStatus | None = JobStatus.PENDING,
     *,
     spawned: bool = False,
-    condition: Condition = Condition.SUCCESS,
+    condition: DependencyCondition = DependencyCondition.SUCCESS,
 ) -> Dependency:
     return Dependency(ARRAY, OTHER, -1, kind, status, parent_status, spawned, condition)
 
 
-def a_sequence(size: int, condition: Condition = Condition.SUCCESS) -> list[Child]:
+def a_sequence(
+    size: int, condition: DependencyCondition = DependencyCondition.SUCCESS
+) -> list[Child]:
     """The children of a SEQUENTIAL array behind the first."""
     return [Child(JobKey(ARRAY, i), ((JobKey(ARRAY, i - 1), condition),)) for i in range(1, size)]
 
@@ -45,9 +54,9 @@ def test_a_job_waits_for_what_has_not_succeeded() -> None:
 def test_a_condition_is_decided_by_the_end_alone() -> None:
     """Before the end nothing is; then it holds, or never will, and the reason says which."""
     for condition, succeeded, failed in (
-        (Condition.SUCCESS, (0, None), (1, DEPENDENCY_FAILED)),
-        (Condition.COMPLETE, (0, None), (0, None)),
-        (Condition.FAILURE, (1, DEPENDENCY_SUCCEEDED), (0, None)),
+        (DependencyCondition.SUCCESS, (0, None), (1, DEPENDENCY_FAILED)),
+        (DependencyCondition.COMPLETE, (0, None), (0, None)),
+        (DependencyCondition.FAILURE, (1, DEPENDENCY_SUCCEEDED), (0, None)),
     ):
         for status in JobStatus:
             look = outlook([an_edge(status=status, condition=condition)])
@@ -67,7 +76,7 @@ def test_pairs_are_looked_at_one_by_one_unless_there_never_were_any() -> None:
     over = JobStatus.FAILED
     assert outlook([an_edge("N_TO_N", over, over, spawned=True)]) == (0, None)
     assert outlook([an_edge("N_TO_N", over, over)]) == (0, DEPENDENCY_FAILED)
-    for condition in (Condition.COMPLETE, Condition.FAILURE):
+    for condition in (DependencyCondition.COMPLETE, DependencyCondition.FAILURE):
         assert outlook([an_edge("N_TO_N", over, over, condition=condition)]) == (0, None)
 
 
@@ -78,7 +87,7 @@ def test_a_failure_goes_through_a_sequential_array_in_one_pass() -> None:
 
 
 def test_a_sequence_that_goes_on_after_any_end_goes_on_one_by_one() -> None:
-    sequence = a_sequence(10_000, Condition.COMPLETE)
+    sequence = a_sequence(10_000, DependencyCondition.COMPLETE)
     decided = decide(sequence, {JobKey(ARRAY, 0): JobStatus.FAILED})
     assert (decided.ready, decided.failed) == ([JobKey(ARRAY, 1)], {})
 
@@ -99,12 +108,12 @@ def test_behind_a_failure_only_the_next_is_looked_at_where_any_end_will_do() -> 
     assert behind(ended, {ARRAY: loose}) == (following, set())
 
 
-WAITED_FOR = st.tuples(st.sampled_from([None, *JobStatus]), st.sampled_from(Condition))
+WAITED_FOR = st.tuples(st.sampled_from([None, *JobStatus]), st.sampled_from(DependencyCondition))
 
 
 @given(st.lists(st.lists(WAITED_FOR, max_size=4), max_size=20))
 def test_a_child_is_ready_with_all_and_fails_with_any(
-    found: list[list[tuple[JobStatus | None, Condition]]],
+    found: list[list[tuple[JobStatus | None, DependencyCondition]]],
 ) -> None:
     statuses: dict[JobKey, JobStatus] = {}
     children = []

@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from support.jobs import Edge, World, ended
 
-from longshore.domain.job.dependency import Condition
+from longshore.domain.job.dependency import DependencyCondition
 from longshore.domain.job.ending import due_stops, lost_reports
-from longshore.domain.job.happening import Asked, ToStop
+from longshore.domain.job.happening import StopAsked, ToStop
 from longshore.domain.job.job import WHOLE, JobKey, JobStatus, Stop, StopKind
 from longshore.domain.job.record import AttemptReport, LiveAttempt
 from longshore.domain.job.retry import ExitRule
 
 INSTANCES = ("i-0", "i-1", "i-2")
-CONDITIONS = st.sampled_from(Condition)
-IN_SEQUENCE = st.sampled_from([Condition.SUCCESS, Condition.COMPLETE])
+CONDITIONS = st.sampled_from(DependencyCondition)
+IN_SEQUENCE = st.sampled_from([DependencyCondition.SUCCESS, DependencyCondition.COMPLETE])
 CODES = st.sampled_from([0, 0, 0, 1, 3, None])
 
 
@@ -83,7 +83,7 @@ class JobLife(RuleBasedStateMachine):
         job = self.world.rows[JobKey(data.draw(st.sampled_from(sorted(self.world.edges))))]
         index = WHOLE if job.array_size is None else data.draw(st.integers(-1, job.array_size))
         reason = "terminated" if terminate else "cancelled"
-        self.world.requests.append(Asked(JobKey(job.key.job_id, index), terminate, reason))
+        self.world.requests.append(StopAsked(JobKey(job.key.job_id, index), terminate, reason))
         if data.draw(st.booleans()):
             self.act(data.draw(st.integers(1, 4)))
 
@@ -245,7 +245,7 @@ def test_what_was_cancelled_while_it_waited_fails_when_its_turn_comes() -> None:
     array = world.submit([Edge(None, WHOLE, "SEQUENTIAL")], size=2)
     world.admit()
     cancelled = JobKey(single), JobKey(array, 1)
-    world.advance(*(Asked(key, terminate=False, reason="no") for key in cancelled))
+    world.advance(*(StopAsked(key, terminate=False, reason="no") for key in cancelled))
     assert [world.rows[key].status for key in cancelled] == [JobStatus.PENDING] * 2
     for key in (JobKey(first), JobKey(array, 0)):
         world.place(key, INSTANCES)
@@ -281,7 +281,7 @@ def test_a_step_decides_no_more_than_it_was_given() -> None:
     assert len(changes.happenings) == 1
     changes = world.advance(ToStop(live.key, live.attempt, Stop(StopKind.TIMED_OUT, "late")))
     assert not changes.stops
-    left = world.ask(Asked(JobKey(job_id), terminate=True, reason="enough"), page=100)
+    left = world.ask(StopAsked(JobKey(job_id), terminate=True, reason="enough"), page=100)
     assert left is not None
     assert left.first == 100
     assert sum(r.status is JobStatus.FAILED for r in world.rows.values()) == 100

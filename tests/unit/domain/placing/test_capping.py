@@ -29,7 +29,14 @@ from longshore.domain.placing.capping import ANY, Caps, Running
 from longshore.domain.placing.parking import Parking
 from longshore.domain.placing.plan import HOLD_AFTER, plan
 from longshore.domain.placing.round import Ground
-from longshore.domain.placing.shapes import Entry, Plan, Shape, Sharing, Snapshot, Waiting
+from longshore.domain.placing.shapes import (
+    PlacingSnapshot,
+    Plan,
+    QueueEntry,
+    QueueSharing,
+    Shape,
+    Waiting,
+)
 from longshore.domain.placing.waiting import EnvironmentFacts, Supply
 
 LONG = HOLD_AFTER + timedelta(seconds=1)
@@ -42,7 +49,7 @@ def by_shape(proposal: Plan) -> dict[int, int]:
     return dict(Counter(p.entry.shape_id for p in proposal.placements))
 
 
-def of_arrays(snapshot: Snapshot, **left: int) -> Snapshot:
+def of_arrays(snapshot: PlacingSnapshot, **left: int) -> PlacingSnapshot:
     """With what caps of arrays leave, as `s1=2`."""
     return replace(snapshot, left_of_arrays={int(name[1:]): n for name, n in left.items()})
 
@@ -119,7 +126,7 @@ def test_two_jobs_that_are_held_for_do_not_wait_for_each_other() -> None:
 
 def test_shares_take_turns_up_to_the_cap() -> None:
     first, second = a_shape(1, share="a", max_running=2), a_shape(2, share="b")
-    sharing = {"q": Sharing({"a": Standing(1), "b": Standing(1)})}
+    sharing = {"q": QueueSharing({"a": Standing(1), "b": Standing(1)})}
     entries = an_array(first, 1, end=9), an_array(second, 2, end=9)
     snapshot = a_snapshot([first, second], instances(2, vcpus=16), *entries, sharing=sharing)
     for queue, expected in ((6, {1: 2, 2: 4}), (3, {1: 2, 2: 1}), (ANY, {1: 2, 2: 9})):
@@ -130,7 +137,7 @@ def test_shares_take_turns_up_to_the_cap() -> None:
 
 
 @st.composite
-def snapshots(draw: st.DrawFn) -> Snapshot:
+def snapshots(draw: st.DrawFn) -> PlacingSnapshot:
     """Some queues with and without shares, with and without caps."""
     shared = draw(st.booleans())
     shapes = [
@@ -158,7 +165,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         instances(draw(st.integers(1, 4)), vcpus=draw(st.sampled_from([2, 4, 8]))),
         *entries,
         queues=(a_queue("q", "ce"), a_queue("p", "ce")),
-        sharing=dict.fromkeys(("q", "p"), Sharing(standings)) if shared else {},
+        sharing=dict.fromkeys(("q", "p"), QueueSharing(standings)) if shared else {},
     )
     return replace(
         snapshot,
@@ -171,7 +178,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
 
 @settings(max_examples=150, deadline=None)
 @given(snapshots())
-def test_no_cap_is_passed_and_what_is_left_out_has_a_reason(snapshot: Snapshot) -> None:
+def test_no_cap_is_passed_and_what_is_left_out_has_a_reason(snapshot: PlacingSnapshot) -> None:
     proposal = plan(snapshot, NOW, 0)
     shapes, counts = snapshot.shapes, by_shape(proposal)
     of_queue = Counter(shapes[p.entry.shape_id].job_queue for p in proposal.placements)
@@ -358,7 +365,7 @@ def test_all_run_in_the_end_and_never_more_than_the_caps_let(
         )
         if trying:
             heads = tuple(
-                Entry(a_job(shapes[s - 1], s).job_id, s, 0, s, next_index[s], 6, NOW)
+                QueueEntry(a_job(shapes[s - 1], s).job_id, s, 0, s, next_index[s], 6, NOW)
                 for s in sorted(trying["q"])
             )
             proposal = placing_round.propose(ground, parking, {"q": heads}, {}, (room,), now, 0)

@@ -21,7 +21,7 @@ from support.shapes import (
 )
 
 from longshore.domain.placing.plan import HOLD_AFTER, plan
-from longshore.domain.placing.shapes import Entry, Plan, Room, Shape, Snapshot
+from longshore.domain.placing.shapes import PlacingSnapshot, Plan, QueueEntry, Room, Shape
 from longshore.domain.resources import Resources
 
 #: Enough to find what breaks, in seconds for all properties together.
@@ -245,7 +245,7 @@ class _World:
 
 
 @st.composite
-def snapshots(draw: st.DrawFn) -> Snapshot:
+def snapshots(draw: st.DrawFn) -> PlacingSnapshot:
     """Up to three queues on up to three shared environments, some jobs long in waiting."""
     names = ("a", "b", "c")[: draw(st.integers(1, 3))]
     environments = st.permutations(["x", "y", "z"]).flatmap(
@@ -275,7 +275,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
     ]
     waited = st.sampled_from([timedelta(), timedelta(), LONG])
     parked = {s: draw(waited) for s in shapes if draw(st.integers(0, 5)) == 0}
-    entries: list[Entry] = []
+    entries: list[QueueEntry] = []
     for seq in range(1, draw(st.integers(0, 12)) + 1):
         shape = draw(st.sampled_from(shapes))
         if shape in parked:
@@ -289,7 +289,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
     return a_snapshot(shapes, rooms, *entries, queues=queues, parked=parked)
 
 
-def free_after(snapshot: Snapshot, proposal: Plan) -> dict[str, Resources]:
+def free_after(snapshot: PlacingSnapshot, proposal: Plan) -> dict[str, Resources]:
     """What instances have left when a plan is applied."""
     free = {room.instance_id: room.free for room in snapshot.rooms}
     for p in proposal.placements:
@@ -299,7 +299,7 @@ def free_after(snapshot: Snapshot, proposal: Plan) -> dict[str, Resources]:
 
 @fewer
 @given(snapshots(), st.integers(0, 100))
-def test_no_instance_gives_more_than_it_has(snapshot: Snapshot, seed: int) -> None:
+def test_no_instance_gives_more_than_it_has(snapshot: PlacingSnapshot, seed: int) -> None:
     proposal = plan(snapshot, NOW, seed)
     given_out = {p.instance_id for p in proposal.placements}
     for instance_id, free in free_after(snapshot, proposal).items():
@@ -309,7 +309,7 @@ def test_no_instance_gives_more_than_it_has(snapshot: Snapshot, seed: int) -> No
 
 @fewer
 @given(snapshots(), st.integers(0, 100))
-def test_jobs_go_only_where_their_queue_may(snapshot: Snapshot, seed: int) -> None:
+def test_jobs_go_only_where_their_queue_may(snapshot: PlacingSnapshot, seed: int) -> None:
     queues = {queue.name: queue for queue in snapshot.queues}
     rooms = {room.instance_id: room for room in snapshot.rooms}
     for p in plan(snapshot, NOW, seed).placements:
@@ -323,10 +323,10 @@ def test_jobs_go_only_where_their_queue_may(snapshot: Snapshot, seed: int) -> No
 @fewer
 @given(snapshots(), st.integers(0, 100))
 def test_nothing_is_placed_twice_and_children_go_in_index_order(
-    snapshot: Snapshot, seed: int
+    snapshot: PlacingSnapshot, seed: int
 ) -> None:
     """Of each entry the beginning is placed, without a gap: the rest stays one range."""
-    indexes: dict[Entry, list[int]] = {}
+    indexes: dict[QueueEntry, list[int]] = {}
     for p in plan(snapshot, NOW, seed).placements:
         indexes.setdefault(p.entry, []).append(p.array_index)
     for entry, taken in indexes.items():
@@ -336,7 +336,7 @@ def test_nothing_is_placed_twice_and_children_go_in_index_order(
 
 @fewer
 @given(snapshots(), st.integers(0, 100))
-def test_order_is_kept_within_a_queue_and_shape(snapshot: Snapshot, seed: int) -> None:
+def test_order_is_kept_within_a_queue_and_shape(snapshot: PlacingSnapshot, seed: int) -> None:
     """A job is passed over only by jobs of other shapes."""
     counts = Counter(p.entry for p in plan(snapshot, NOW, seed).placements)
     for shape_id in snapshot.shapes:
@@ -349,7 +349,7 @@ def test_order_is_kept_within_a_queue_and_shape(snapshot: Snapshot, seed: int) -
 
 @fewer
 @given(snapshots(), st.integers(0, 100))
-def test_what_is_left_does_not_fit(snapshot: Snapshot, seed: int) -> None:
+def test_what_is_left_does_not_fit(snapshot: PlacingSnapshot, seed: int) -> None:
     """With nothing held, no instance of a job's queue has room for what stays unplaced."""
     proposal = plan(snapshot, NOW, seed, hold_after=timedelta(days=1))
     counts = Counter(p.entry for p in proposal.placements)
@@ -372,7 +372,9 @@ def test_what_is_left_does_not_fit(snapshot: Snapshot, seed: int) -> None:
 
 @fewer
 @given(snapshots(), st.integers(0, 100))
-def test_holding_costs_at_most_an_instance_for_each_shape(snapshot: Snapshot, seed: int) -> None:
+def test_holding_costs_at_most_an_instance_for_each_shape(
+    snapshot: PlacingSnapshot, seed: int
+) -> None:
     """What stays unplaced although there is room stays for a shape that waited long."""
     proposal = plan(snapshot, NOW, seed)
     free = free_after(snapshot, proposal)
@@ -397,7 +399,7 @@ def test_holding_costs_at_most_an_instance_for_each_shape(snapshot: Snapshot, se
 @fewer
 @given(snapshots(), st.integers(0, 100))
 def test_a_lower_queue_never_takes_what_a_higher_one_could_have(
-    snapshot: Snapshot, seed: int
+    snapshot: PlacingSnapshot, seed: int
 ) -> None:
     """A queue's placements are the same whether or not there are queues of lower priority."""
     top = max(queue.priority for queue in snapshot.queues)
@@ -417,13 +419,13 @@ def test_a_lower_queue_never_takes_what_a_higher_one_could_have(
 
 @fewer
 @given(snapshots(), st.integers(0, 100))
-def test_equal_arguments_give_equal_plans(snapshot: Snapshot, seed: int) -> None:
+def test_equal_arguments_give_equal_plans(snapshot: PlacingSnapshot, seed: int) -> None:
     assert plan(snapshot, NOW, seed) == plan(snapshot, NOW, seed)
 
 
 @fewer
 @given(snapshots(), st.integers(0, 100), st.integers(1, 20))
-def test_a_plan_keeps_to_its_limit(snapshot: Snapshot, seed: int, limit: int) -> None:
+def test_a_plan_keeps_to_its_limit(snapshot: PlacingSnapshot, seed: int, limit: int) -> None:
     """A limited plan is the beginning of the unlimited one, and says that there is more."""
     whole, part = plan(snapshot, NOW, seed), plan(snapshot, NOW, seed, limit=limit)
     assert part.placements == whole.placements[:limit]

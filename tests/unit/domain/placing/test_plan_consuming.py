@@ -29,7 +29,7 @@ from longshore.domain.placing.capping import Caps
 from longshore.domain.placing.parking import Parking
 from longshore.domain.placing.plan import plan
 from longshore.domain.placing.round import Ground
-from longshore.domain.placing.shapes import Entry, Placement, Shape, Sharing
+from longshore.domain.placing.shapes import Placement, QueueEntry, QueueSharing, Shape
 from longshore.domain.placing.waiting import EnvironmentFacts, Supply, Why
 
 LATE = timedelta(minutes=5)
@@ -193,7 +193,7 @@ class World:
         self.added = 6
         self.parking = Parking()
         self.ledger = Ledger()
-        self.entries: list[Entry] = []
+        self.entries: list[QueueEntry] = []
         self.live: dict[JobKey, tuple[Shape, list[Placement]]] = {}
         self.now = NOW
         self._numbers = itertools.count(1)
@@ -204,7 +204,7 @@ class World:
         seq = next(self._numbers)
         entry = an_array(shape, seq, end=count) if not shape.nodes else a_job(shape, seq)
         self.entries.append(
-            Entry(
+            QueueEntry(
                 entry.job_id,
                 entry.shape_id,
                 0,
@@ -323,7 +323,7 @@ class World:
                 first = entry.end_index if first == -1 else taken[entry.job_id] + 1
             if first < entry.end_index:
                 left.append(
-                    Entry(
+                    QueueEntry(
                         entry.job_id,
                         entry.shape_id,
                         entry.rank,
@@ -494,7 +494,7 @@ def test_shares_go_on_where_a_cap_or_units_are_at_their_end() -> None:
             [capped, starved, plain],
             ROOMS,
             *entries,
-            sharing={"q": Sharing(standings)},
+            sharing={"q": QueueSharing(standings)},
             stock=a_stock(),
         ),
         left_of_arrays={1: 2},

@@ -11,7 +11,7 @@ from support.shapes import NOW, a_job, a_queue, a_shape, a_snapshot, an_instance
 from longshore.domain.job.job import JobKey
 from longshore.domain.placing.plan import HOLD_AFTER, plan
 from longshore.domain.placing.room import Room
-from longshore.domain.placing.shapes import Entry, Shape
+from longshore.domain.placing.shapes import QueueEntry, Shape
 
 LONG = HOLD_AFTER + timedelta(seconds=1)
 NODES = a_shape(1, vcpus=2, nodes=2)
@@ -22,7 +22,7 @@ def a_room(name: str, *, vcpus: float = 4, free: float | None = None, kind: str 
     return an_instance(name, vcpus=vcpus, free=free, instance_type=kind)
 
 
-def nodes_of(entry: Entry, *names: str) -> list[tuple[int, int, str]]:
+def nodes_of(entry: QueueEntry, *names: str) -> list[tuple[int, int, str]]:
     """What a plan says of a job whose nodes go to instances, in order."""
     return [
         (entry.seq, JobKey.node(entry.job_id, index).array_index, name)
@@ -187,7 +187,7 @@ def test_a_job_with_more_nodes_than_a_plan_takes_has_one_to_itself() -> None:
 
 
 @st.composite
-def worlds(draw: st.DrawFn) -> tuple[list[Shape], list[Room], list[Entry]]:
+def worlds(draw: st.DrawFn) -> tuple[list[Shape], list[Room], list[QueueEntry]]:
     """Single and multi-node jobs, and instances of few types, some of them in use."""
     shapes = [
         a_shape(n, vcpus=draw(st.integers(1, 4)), nodes=draw(st.integers(0, 3))) for n in range(4)
@@ -207,7 +207,7 @@ def worlds(draw: st.DrawFn) -> tuple[list[Shape], list[Room], list[Entry]]:
 @settings(max_examples=200, deadline=None)
 @given(worlds(), st.integers(0, 5))
 def test_all_nodes_or_none_each_alone_all_of_one_type(
-    world: tuple[list[Shape], list[Room], list[Entry]], seed: int
+    world: tuple[list[Shape], list[Room], list[QueueEntry]], seed: int
 ) -> None:
     shapes, rooms, jobs = world
     proposal = plan(a_snapshot(shapes, rooms, *jobs), NOW, seed)

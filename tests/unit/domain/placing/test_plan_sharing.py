@@ -20,7 +20,14 @@ from support.shapes import (
 
 from longshore.domain.fair_share import RUNNING_WEIGHT, Standing
 from longshore.domain.placing.plan import HOLD_AFTER, plan
-from longshore.domain.placing.shapes import Entry, Plan, Shape, Sharing, Snapshot, Waiting
+from longshore.domain.placing.shapes import (
+    PlacingSnapshot,
+    Plan,
+    QueueEntry,
+    QueueSharing,
+    Shape,
+    Waiting,
+)
 from longshore.domain.placing.sharing import first_in_turn
 
 LONG = HOLD_AFTER + timedelta(seconds=1)
@@ -36,14 +43,14 @@ def sharing(
     cut: tuple[int, ...] = (),
     unread: dict[int, Waiting | None] | None = None,
     usable_vcpus: float | None = None,
-) -> dict[str, Sharing]:
+) -> dict[str, QueueSharing]:
     """Shares that use so many vCPUs now."""
     standings = {"a": Standing(weights[0], running=a), "b": Standing(weights[1], running=b)}
     usable = None if usable_vcpus is None else int(usable_vcpus * 1000)
-    return {"q": Sharing(standings, frozenset(cut), unread or {}, usable)}
+    return {"q": QueueSharing(standings, frozenset(cut), unread or {}, usable)}
 
 
-def shares(snapshot: Snapshot, proposal: Plan) -> str:
+def shares(snapshot: PlacingSnapshot, proposal: Plan) -> str:
     return "".join(snapshot.shapes[p.entry.shape_id].share for p in proposal.placements)
 
 
@@ -297,7 +304,7 @@ def test_what_was_read_and_not_reached_is_parked_too() -> None:
         instances(1, vcpus=2),
         an_array(A, 1, end=9),
         a_job(B, 2),
-        sharing={"q": Sharing(standings, unread={5: known})},
+        sharing={"q": QueueSharing(standings, unread={5: known})},
     )
     proposal = plan(snapshot, NOW, 0)
     assert proposal.unplaced.keys() == {1, 2, 5}
@@ -314,7 +321,7 @@ def test_heads_are_read_of_those_who_come_first() -> None:
 
 
 @st.composite
-def snapshots(draw: st.DrawFn) -> Snapshot:
+def snapshots(draw: st.DrawFn) -> PlacingSnapshot:
     numbers = st.integers(1, 4)
     shapes = [
         a_shape(
@@ -325,7 +332,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         )
         for n in range(1, draw(numbers) + 1)
     ]
-    entries: list[Entry] = []
+    entries: list[QueueEntry] = []
     for seq in range(1, draw(st.integers(1, 8)) + 1):
         shape = draw(st.sampled_from(shapes))
         waited = timedelta(seconds=draw(st.integers(0, 120)))
@@ -340,13 +347,13 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         share: Standing(draw(st.floats(0.1, 10)), draw(st.floats(0, 20))) for share in "abc"
     }
     usable = draw(st.none() | st.integers(-5, 30))
-    one = Sharing(standings, usable_milli=None if usable is None else usable * 1000)
+    one = QueueSharing(standings, usable_milli=None if usable is None else usable * 1000)
     return a_snapshot(shapes, rooms, *entries, sharing={"q": one})
 
 
 @settings(max_examples=80, deadline=None)
 @given(snapshots())
-def test_what_holds_of_any_line(snapshot: Snapshot) -> None:
+def test_what_holds_of_any_line(snapshot: PlacingSnapshot) -> None:
     proposal = plan(snapshot, NOW, 0)
     sharing = snapshot.sharing["q"]
     used = {share: one.usage for share, one in sharing.standings.items()}
@@ -383,7 +390,7 @@ def test_what_holds_of_any_line(snapshot: Snapshot) -> None:
     assert left == set(proposal.unplaced)
 
 
-def _outranked(snapshot: Snapshot, shape: Shape, waiting: Counter[int]) -> bool:
+def _outranked(snapshot: PlacingSnapshot, shape: Shape, waiting: Counter[int]) -> bool:
     """Whether other jobs of the share may come before those of the shape."""
     return any(
         one.share == shape.share and one.shape_id != shape.shape_id and waiting[one.shape_id]

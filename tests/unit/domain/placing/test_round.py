@@ -11,7 +11,7 @@ from longshore.domain.placing import round as placing_round
 from longshore.domain.placing.parking import Parking
 from longshore.domain.placing.round import Ground
 from longshore.domain.placing.shapes import Shape
-from longshore.domain.placing.waiting import EnvironmentFacts, Shortage, Supply, Why
+from longshore.domain.placing.waiting import CapacityShortage, EnvironmentFacts, Supply, Why
 
 CATALOGUE = Catalogue(local_types(vcpus=16, memory_mib=16_384, gpus=0, architecture="x86_64"))
 
@@ -66,7 +66,9 @@ def test_nothing_is_gathered_for_what_can_never_be() -> None:
 
 def test_news_of_orders_let_all_try_again_where_instances_are_held_for_nodes() -> None:
     nodes, other = a_shape(1, nodes=2), a_shape(2)
-    short = Shortage("local.host", "", "ON_DEMAND", "INSUFFICIENT_INSTANCE_CAPACITY", NOW, NOW)
+    short = CapacityShortage(
+        "local.host", "", "ON_DEMAND", "INSUFFICIENT_INSTANCE_CAPACITY", NOW, NOW
+    )
     shapes, parking = a_ground(nodes, other).shapes, Parking()
     parking.parked = {2: _waiting(2)}
     parking.held = {1}

@@ -13,9 +13,9 @@ from longshore.domain.placing.lacking import Lack, Lacking
 from longshore.domain.placing.shapes import Shape
 from longshore.domain.placing.waiting import (
     Block,
+    CapacityShortage,
     EnvironmentFacts,
     Launched,
-    Shortage,
     Supply,
     Why,
     blocked,
@@ -109,7 +109,7 @@ def test_an_environment_that_is_being_made_is_waited_for() -> None:
 # ---------------------------------------------------------------- shortages
 
 
-def a_shortage(instance_type: str = "local.host", **members: Any) -> Shortage:
+def a_shortage(instance_type: str = "local.host", **members: Any) -> CapacityShortage:
     """What the provider said ten seconds ago; it is asked again in fifty."""
     usual: dict[str, Any] = {
         "zone": "",
@@ -118,7 +118,7 @@ def a_shortage(instance_type: str = "local.host", **members: Any) -> Shortage:
         "at": NOW - timedelta(seconds=10),
         "until": NOW + timedelta(seconds=50),
     }
-    return Shortage(instance_type, **usual | members)
+    return CapacityShortage(instance_type, **usual | members)
 
 
 def launched(environment: str = "ce", *, vcpus: int = 16, **members: Any) -> Launched:

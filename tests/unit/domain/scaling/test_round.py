@@ -3,18 +3,18 @@
 from support.scaling import NOW, SETTINGS, env, instance, jobs, queue
 
 from longshore.domain.scaling import round as scaling_round
-from longshore.domain.scaling.capacity import Snapshot
+from longshore.domain.scaling.capacity import CapacitySnapshot
 from longshore.domain.scaling.round import LOOK_LEAST, ROUNDS_MOST
 
 
 def test_a_round_decides_for_each_environment_and_says_when_to_look_again() -> None:
     there = [instance(live_attempts=1)]
-    snapshot = Snapshot([queue(jobs(3))], [env()], there)
+    snapshot = CapacitySnapshot([queue(jobs(3))], [env()], there)
     made = scaling_round.make(snapshot, NOW, SETTINGS)
     assert [decision.compute_environment for decision in made.decisions] == ["a"]
     assert made.environments["a"] is snapshot.environments[0]
     assert made.idle_at == NOW + max(SETTINGS.idle, LOOK_LEAST)
-    assert scaling_round.make(Snapshot([], [env()], []), NOW, SETTINGS).idle_at is None
+    assert scaling_round.make(CapacitySnapshot([], [env()], []), NOW, SETTINGS).idle_at is None
 
 
 def test_a_pass_goes_on_while_the_provider_is_short_and_not_for_ever() -> None:
@@ -24,7 +24,7 @@ def test_a_pass_goes_on_while_the_provider_is_short_and_not_for_ever() -> None:
 
 
 def test_what_was_missed_is_not_settled() -> None:
-    made = scaling_round.make(Snapshot([queue(jobs(3))], [env()], []), NOW, SETTINGS)
+    made = scaling_round.make(CapacitySnapshot([queue(jobs(3))], [env()], []), NOW, SETTINGS)
     (decision,) = made.decisions
     assert decision.launches
     assert scaling_round.settled(decision, 0) == decision.desiredv_cpus

@@ -19,7 +19,7 @@ from support.scaling import (
 
 from longshore.domain.catalogue import fargate_type
 from longshore.domain.resources import Resources
-from longshore.domain.scaling.capacity import Environment, Instance, InstanceState, Snapshot
+from longshore.domain.scaling.capacity import CapacitySnapshot, Environment, Instance, InstanceState
 from longshore.domain.scaling.decision import ScalingSettings
 from longshore.domain.scaling.scaling import HEALTHY, decide, next_due
 
@@ -213,7 +213,7 @@ def test_the_next_time_is_when_an_idle_delay_or_a_boot_limit_ends() -> None:
     ran = instance(idle=20, has_run=True)
 
     def due(environment: Environment, *there: Instance) -> float | None:
-        snapshot = Snapshot([], [environment], there)
+        snapshot = CapacitySnapshot([], [environment], there)
         time = next_due(snapshot, NOW, SETTINGS)
         if time is not None:
             assert decide(snapshot, time, SETTINGS) != decide(snapshot, NOW, SETTINGS)

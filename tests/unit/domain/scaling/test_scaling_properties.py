@@ -24,12 +24,12 @@ from longshore.domain.catalogue import InstanceType
 from longshore.domain.packing.rooms import Rooms
 from longshore.domain.resources import Resources
 from longshore.domain.scaling.capacity import (
+    CapacitySnapshot,
     Environment,
     Instance,
     InstanceState,
     QueueDemand,
     ShapeDemand,
-    Snapshot,
 )
 from longshore.domain.scaling.decision import Decision
 from longshore.domain.scaling.scaling import decide
@@ -123,7 +123,7 @@ def test_decisions_are_the_same_each_time(
     environment: Environment, wanted: list[ShapeDemand], there: list[Instance]
 ) -> None:
     """Nothing but the snapshot and the time decides."""
-    snapshot = Snapshot([queue(*wanted)], [environment], there)
+    snapshot = CapacitySnapshot([queue(*wanted)], [environment], there)
     assert decide(snapshot, NOW, SETTINGS) == decide(snapshot, NOW, SETTINGS)
 
 

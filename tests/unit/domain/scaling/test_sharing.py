@@ -5,7 +5,7 @@ from typing import Any
 from longshore.domain.fair_share import SharePolicy, Standing
 from longshore.domain.resources import Resources
 from longshore.domain.scaling.capacity import ShapeDemand
-from longshore.domain.scaling.sharing import Sharing, in_order
+from longshore.domain.scaling.sharing import DemandSharing, in_order
 
 SMALL, LARGE = Resources(1_000, 1_024, 0), Resources(4_000, 1_024, 0)
 
@@ -16,8 +16,8 @@ def a_demand(share: str, need: Resources, runnable: int, seq: int, **members: An
 
 def sharing(
     most_vcpus: int | None, *, used_vcpus: int = 0, reservation: int = 0, **usage: float
-) -> Sharing:
-    return Sharing(
+) -> DemandSharing:
+    return DemandSharing(
         SharePolicy(compute_reservation=reservation),
         {share: Standing(average=average) for share, average in usage.items()},
         len(usage),
