@@ -61,8 +61,8 @@ def test_what_services_and_agents_say_of_themselves(stack: Stack, hello: str) ->
     assert stack.cli("logs", "--agent", agent, job_id).returncode == 2
     assert stack.cli("logs", "--engine", agent).returncode == 4
     if RUNTIME == "docker":
-        (took,) = [one for one in stack.json("image", "list") if one["image"] == IMAGE]
-        assert took["starts"] >= 1
+        took = [one["starts"] for one in stack.json("image", "list") if one["image"] == IMAGE]
+        assert sum(took) >= 1
 
 
 def test_wait_then_describe_and_logs(stack: Stack, hello: str) -> None:

@@ -121,7 +121,9 @@ def test_killed_supervisor_is_succeeded(lasting_stack: Stack, gate: Gate) -> Non
     agents = lasting_stack.agents()
     orphan = psutil.Process(lasting_stack.record["services"]["scheduler"]["pid"])
     os.kill(lasting_stack.record["supervisor"]["pid"], signal.SIGKILL)
-    assert lasting_stack.json("status")["status"] == "unwatched"
+    eventually(
+        lambda: lasting_stack.json("status")["status"] == "unwatched", "the supervisor is gone"
+    )
     shown = lasting_stack.cli("status", check=True)
     assert "Nobody watches" in shown.stderr
     lasting_stack.up()

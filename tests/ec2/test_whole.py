@@ -108,6 +108,13 @@ def test_a_job_gets_an_instance_of_ec2_and_leaves_none(
             "instanceRole": "longshore-instance",
         },
     )
+    eventually(
+        lambda: (
+            ("cloud", "VALID")
+            in [(one["computeEnvironmentName"], one["status"]) for one in stack.json("env", "list")]
+        ),
+        "the environment can be used",
+    )
     stack.call("queue", "create", "cloud", "--env", "cloud", check=True)
     command = [
         *(sys.executable, "-c", "from longshore_cli.main import main; main()"),

@@ -49,6 +49,7 @@ async def test_a_job_is_one_trace_from_its_caller_s_request_to_its_end(database_
             ):
                 await stand.prepare()
                 job = await over_http(stand.target, {"traceparent": CALLER, "tracestate": "a=1"})
+                await other.until(job, "RUNNABLE")
                 agent = await other.agent(environment="ce")
                 await agent.until(lambda: job in agent.assigned)
                 told = agent.assigned[job]
