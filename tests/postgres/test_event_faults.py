@@ -25,7 +25,7 @@ from longshore.state.events import outbox
 from longshore.state.pool import Pool, connection, open_pool, transaction
 
 #: LONGSHORE_TEST_EVENTS=10000 takes a minute.
-EVENTS = int(os.environ.get("LONGSHORE_TEST_EVENTS", "2000"))
+EVENTS = int(os.environ.get("LONGSHORE_TEST_EVENTS", "1000"))
 IN_ONE, WRITERS = 50, 4
 
 
@@ -168,7 +168,9 @@ async def test_thousands_of_changes_come_whatever_dies(
                             "UPDATE event_deliveries SET due_at = now() WHERE due_at > now()"
                         )
                         await conn.execute("NOTIFY longshore_deliveries")
-                await receiver.until(len(receiver.calls) + 1, 30)
+                # The last may have come since they were looked at.
+                with contextlib.suppress(TimeoutError):
+                    await receiver.until(len(receiver.calls) + 1, 1)
         await service.kill()
         assert seen.ids.keys() == set(range(EVENTS))
         # A write whose commit was not answered may be there twice, each with its own id.

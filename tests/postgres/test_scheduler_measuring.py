@@ -116,8 +116,8 @@ async def test_a_multi_node_job_counts_as_one(database_url: str, queue: str) -> 
         agents = [await stand.join(4) for _ in range(2)]
         job = await stand.submit(queue, nodes=2, vcpus=4, memory_mib=4096)
         await stand.until(job, "STARTING")
-        main = next(a for a in agents if f"{job}#0" in a.assigned)
-        other = next(a for a in agents if a is not main)
+        main = await stand.who_has(f"{job}#0")
+        (other,) = (agent for agent in agents if agent is not main)
         await main.start(f"{job}#0", "10.0.0.1")
         await other.until(lambda: f"{job}#1" in other.assigned)
         await main.end(f"{job}#0", Ended())

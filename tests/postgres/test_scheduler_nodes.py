@@ -20,23 +20,13 @@ async def a_fleet(stand: Stand, agents: int, *, vcpus: int = 4, maxv_cpus: int =
         await stand.join(vcpus)
 
 
-async def who_has(stand: Stand, node: str) -> Agent:
-    """The agent that a node was assigned to."""
-    async with asyncio.timeout(DEADLINE):
-        while True:
-            for agent in stand.agents:
-                if node in agent.assigned:
-                    return agent
-            await asyncio.sleep(0.01)
-
-
 async def all_run(stand: Stand, job: str, nodes: int) -> list[Agent]:
     """Starts the main node, which is node 0, and then the others; returns who runs them."""
-    main = await who_has(stand, f"{job}#0")
+    main = await stand.who_has(f"{job}#0")
     await main.start(f"{job}#0", "10.0.0.1")
     agents = [main]
     for index in range(1, nodes):
-        agents.append(await who_has(stand, f"{job}#{index}"))
+        agents.append(await stand.who_has(f"{job}#{index}"))
         await agents[-1].start(f"{job}#{index}", f"10.0.0.{index + 1}")
     return agents
 
@@ -74,7 +64,7 @@ async def test_the_main_node_runs_before_the_others_start(database_url: str) -> 
     async with scheduler_stand(database_url) as stand:
         await a_fleet(stand, 3)
         job = await stand.submit(nodes=3, main_node=1, vcpus=2)
-        main = await who_has(stand, f"{job}#1")
+        main = await stand.who_has(f"{job}#1")
         await stand.until(job, "STARTING")
         assert [a.assigned.keys() for a in stand.agents if a is not main] == [set(), set()]
         assignment = main.assigned[f"{job}#1"]
@@ -84,7 +74,7 @@ async def test_the_main_node_runs_before_the_others_start(database_url: str) -> 
         await main.start(f"{job}#1", "10.1.2.3")
         await stand.until(job, "RUNNING")
         for index in (0, 2):
-            other = (await who_has(stand, f"{job}#{index}")).assigned[f"{job}#{index}"]
+            other = (await stand.who_has(f"{job}#{index}")).assigned[f"{job}#{index}"]
             assert other.container.image == "others"
             assert other.node == pb.NodeAssignment(
                 index=index, num_nodes=3, main_index=1, main_address="10.1.2.3"
@@ -135,7 +125,7 @@ async def test_a_main_node_that_never_starts_ends_nodes_that_nobody_heard_of(
     async with scheduler_stand(database_url) as stand:
         await a_fleet(stand, 2)
         job = await stand.submit(nodes=2)
-        main = await who_has(stand, f"{job}#0")
+        main = await stand.who_has(f"{job}#0")
         await main.end(
             f"{job}#0", Ended(None, "CannotPullContainerError: no", "Task failed to start")
         )
@@ -151,9 +141,9 @@ async def test_a_main_node_that_starts_and_ends_at_once(database_url: str) -> No
     async with scheduler_stand(database_url) as stand:
         await a_fleet(stand, 2)
         job = await stand.submit(nodes=2)
-        main = await who_has(stand, f"{job}#0")
+        main = await stand.who_has(f"{job}#0")
         await main.end(f"{job}#0", Ended(), started=True)
-        other = await who_has(stand, f"{job}#1")
+        other = await stand.who_has(f"{job}#1")
         await other.until(lambda: bool(other.stops))
         await other.end(f"{job}#1", Ended(137))
         await stand.until(job, "SUCCEEDED")
@@ -198,7 +188,7 @@ async def test_what_no_agent_heard_of_is_over_with_the_wish_to_terminate(
     async with scheduler_stand(database_url) as stand:
         await a_fleet(stand, 2)
         job = await stand.submit(nodes=2, attempts=3)
-        main = await who_has(stand, f"{job}#0")
+        main = await stand.who_has(f"{job}#0")
         await stand.request(job, "TERMINATE", "enough")
         await until_ended(stand, job, 1)
         assert await ends(stand, job) == {1: (None, "enough")}
@@ -232,7 +222,7 @@ async def test_an_instance_drains_once_its_agent_knows_of_its_node(database_url:
     async with scheduler_stand(database_url) as stand:
         await a_fleet(stand, 2)
         job = await stand.submit(nodes=2)
-        main = await who_has(stand, f"{job}#0")
+        main = await stand.who_has(f"{job}#0")
         other = next(a for a in stand.agents if a is not main)
         await stand.terminating(other.instance_id)
         await until_draining(stand, other)
@@ -247,7 +237,7 @@ async def test_an_instance_drains_once_its_node_is_over_unheard(database_url: st
     async with scheduler_stand(database_url) as stand:
         await a_fleet(stand, 2)
         job = await stand.submit(nodes=2)
-        main = await who_has(stand, f"{job}#0")
+        main = await stand.who_has(f"{job}#0")
         other = next(a for a in stand.agents if a is not main)
         await stand.terminating(other.instance_id)
         await until_draining(stand, other)
@@ -307,7 +297,7 @@ async def test_another_scheduler_goes_on_where_the_first_was(database_url: str) 
     async with scheduler_stand(database_url, lease_seconds=1) as stand:
         await a_fleet(stand, 3)
         job = await stand.submit(nodes=3)
-        main = await who_has(stand, f"{job}#0")
+        main = await stand.who_has(f"{job}#0")
         await stand.scheduler.release_lease()
         assert await stand.scheduler.hold_lease()
         for agent in stand.agents:
@@ -315,7 +305,7 @@ async def test_another_scheduler_goes_on_where_the_first_was(database_url: str) 
             registered = await agent.connect()
             assert len(registered.assignments) == (1 if agent is main else 0)
         await main.start(f"{job}#0", "10.0.0.1")
-        others = [await who_has(stand, f"{job}#{index}") for index in (1, 2)]
+        others = [await stand.who_has(f"{job}#{index}") for index in (1, 2)]
         await others[0].start(f"{job}#1")
         await main.end(f"{job}#0", Ended(3))
         await others[0].until(lambda: bool(others[0].stops))
@@ -381,13 +371,13 @@ async def test_where_a_node_is(database_url: str) -> None:
     async with scheduler_stand(database_url) as stand:
         await a_fleet(stand, 2)
         job = await stand.submit(nodes=2)
-        main = await who_has(stand, f"{job}#0")
+        main = await stand.who_has(f"{job}#0")
         assert await says(f"{job}#1") == (
             "STARTING",
             "It starts once the main node of its job runs.",
         )
         await main.start(f"{job}#0")
-        other = await who_has(stand, f"{job}#1")
+        other = await stand.who_has(f"{job}#1")
         assert (await says(job))[0] == (await says(f"{job}#0"))[0] == "RUNNING"
         assert (await says(f"{job}#1"))[0] == "STARTING"
         await other.end(f"{job}#1", Ended(7))

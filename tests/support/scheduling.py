@@ -24,7 +24,7 @@ from longshore.state.pool import open_pool
 from longshore.v1 import agent_service_pb2 as pb
 from longshore.v1 import agent_service_pb2_grpc, job_definition_pb2, resources_pb2
 
-DEADLINE = 15.0
+DEADLINE = 40.0
 
 
 def local_catalogue() -> Catalogue:
@@ -555,6 +555,15 @@ class Stand:
                     await asyncio.sleep(0.01)
         except TimeoutError:
             raise AssertionError(f"{job_id} is {seen}, not {statuses}") from None
+
+    async def who_has(self, job_id: str) -> Agent:
+        """The agent that a job, child or node was assigned to."""
+        async with asyncio.timeout(DEADLINE):
+            while True:
+                for agent in self.agents:
+                    if job_id in agent.assigned:
+                        return agent
+                await asyncio.sleep(0.01)
 
     async def explanation(self, job_id: str) -> str:
         """Why a waiting job is not placed, once the scheduler has said so."""
