@@ -94,7 +94,8 @@ async def test_they_start_in_order_and_the_essential_one_ends_them(stand: Stand)
     began = {one.name: one.start_time.ToNanoseconds() for one in end.containers}
     ended = {one.name: one.stop_time.ToNanoseconds() for one in end.containers}
     assert ended["set-up"] <= began["sidecar"] <= began["main"]
-    assert ended["main"] <= ended["sidecar"]
+    # How processes end is told by files, whose times go by the kernel's tick.
+    assert ended["main"] <= ended["sidecar"] + 10_000_000
     assert await stand.output_of(assignment, "main") == "main\n"
     assert await stand.output_of(assignment, "set-up") == "ready\n"
 
