@@ -83,6 +83,7 @@ class Service:
             "LONGSHORE_EVENTS_PRIVATE_TARGETS": "allow",
         }
         self._log = place / "log"
+        self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
         with self._log.open("ab") as log:
@@ -94,8 +95,9 @@ class Service:
             )
 
     async def kill(self) -> None:
-        self._process.kill()
-        await self._process.wait()
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
 
 
 class Seen:
@@ -125,7 +127,8 @@ async def test_thousands_of_changes_come_whatever_dies(
     It is slow: processes start several times.
     """
     service = Service(database_url, tmp_path)
-    async with receiving() as receiver:
+    async with receiving() as receiver, contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(service.kill)
         sealer = Sealer(tmp_path / "events.key")
         await destination(pool, receiver.url, rate=100_000, seal=sealer.seal)
         async with transaction(pool) as conn:

@@ -240,6 +240,22 @@ async def test_a_rule_holds_for_what_happens_after_it_was_made(pool: Pool) -> No
     assert [event["source"] for event in await delivered(pool)] == ["one", "one", "two"]
 
 
+async def test_where_nobody_waits_all_is_passed_over_at_once(pool: Pool) -> None:
+    matching = Matching(pool, ARNS)
+    for _ in range(3):
+        async with transaction(pool) as conn:
+            await put(conn, *["test"] * 400)
+    assert await matching.tick() is None
+    async with transaction(pool) as conn:
+        cursor, _ = await outbox.cursor(conn)
+        assert not await outbox.read(conn, cursor, 1)
+    await rule(pool, {"source": ["test"]})
+    async with transaction(pool) as conn:
+        await put(conn, "test")
+    await settle(matching)
+    assert len(await delivered(pool)) == 1
+
+
 async def test_events_of_a_bus_are_for_its_rules_alone(pool: Pool) -> None:
     async with transaction(pool) as conn:
         await conn.execute("INSERT INTO event_buses (name) VALUES ('mine')")

@@ -25,6 +25,8 @@ log = structlog.get_logger()
 #: events of.
 ROWS = 500
 STEPS = 500
+#: Rows that tell whether anything happened: the first may be the one at the cursor.
+ROWS_TO_TELL = 2
 #: Deliveries made in one transaction, more only of one event.
 DELIVERIES = 5_000
 #: When to look again for what an older transaction still holds up.
@@ -56,7 +58,12 @@ class Matching:
                 LAG.set(0)
                 return None
             at, namespace = locked
-            happened = await outbox.read(conn, at, ROWS, self._last_at)
+            if not self._version:
+                await self._refresh(conn)
+            end = await outbox.end(conn)
+            is_wanted = bool(self._rules)
+            limit = ROWS if is_wanted else ROWS_TO_TELL
+            happened = await outbox.read(conn, at, limit, self._last_at)
             if not happened:
                 if await outbox.begin_anew(conn):
                     log.error("events.begun_anew", why="the database is in another cluster now")
@@ -68,6 +75,15 @@ class Matching:
             # After what happened: what is told to succeed that changes rules holds for what
             # happens after it.
             await self._refresh(conn)
+            if not is_wanted and self._rules:
+                return 0.0
+            if not self._rules:
+                # Nobody waits for any of it. A rule that was not there just now is for what happens
+                # behind the end, which was looked for before.
+                await outbox.move_cursor(conn, max(at, end))
+                LAG.set(0)
+                self._last_at = happened[0].at
+                return None
             taken = list(steps(happened, self._rules.of, STEPS))
             composed = await compose(conn, self._arns, namespace, taken)
             made: list[NewDelivery] = []

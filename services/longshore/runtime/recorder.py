@@ -79,6 +79,8 @@ class Recorder:
         Raises:
             Unavailable: none became free in time.
         """
+        if self.try_reserve():
+            return
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 while not self.try_reserve():

@@ -99,6 +99,10 @@ class Candidates:
         self._rules = tuple(rules)
         self._found: dict[tuple[str, str, str, str | None, bool], tuple[MatchedRule, ...]] = {}
 
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self._rules)
+
     def of(self, sketch: Sketch) -> tuple[MatchedRule, ...]:
         """The rules, in order."""
         key = (sketch.bus, sketch.source, str(sketch.detail_type), sketch.status, sketch.is_read)
