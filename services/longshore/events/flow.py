@@ -95,7 +95,8 @@ async def flowing(
             },
             queues,
         )
-        matching = _Timed("events.matching", Matching(pool, arns).tick)
+        matcher = Matching(pool, arns)
+        matching = _Timed("events.matching", matcher.tick)
         sending = _Timed("events.delivering", delivering.tick)
         replays = _Timed("events.replaying", ReplayRuns(pool, arns).tick)
         clock = _Timed("events.firing", ScheduleFiring(pool, arns).tick)
@@ -103,15 +104,20 @@ async def flowing(
         pruning = Loop("events.pruning", partial(prune, pool), PRUNE_SECONDS)
 
         def happened() -> None:
-            matching.loop.wake()
+            if matcher.is_wanted:
+                matching.loop.wake()
             watching.wake()
+
+        def rules_changed() -> None:
+            matching.loop.wake()
+            clock.loop.wake()
 
         listener = Listener(
             database_url,
             {
                 EVENTS: happened,
                 DELIVERIES: sending.loop.wake,
-                EVENT_RULES: clock.loop.wake,
+                EVENT_RULES: rules_changed,
             },
         )
         listens = group.create_task(listener.run())

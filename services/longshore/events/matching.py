@@ -50,6 +50,11 @@ class Matching:
         self._last_at: datetime | None = None
         self._rules = Candidates(())
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether any rule waits for events, as far as is known: else there is no haste."""
+        return bool(self._rules)
+
     async def tick(self) -> float | None:
         """One pass; in how many seconds the next one is due, None: when something happens."""
         async with transaction(self._pool) as conn:
@@ -58,10 +63,10 @@ class Matching:
                 LAG.set(0)
                 return None
             at, namespace = locked
-            if not self._version:
+            if not self._rules:
                 await self._refresh(conn)
             end = await outbox.end(conn)
-            is_wanted = bool(self._rules)
+            is_wanted = self.is_wanted
             limit = ROWS if is_wanted else ROWS_TO_TELL
             happened = await outbox.read(conn, at, limit, self._last_at)
             if not happened:
