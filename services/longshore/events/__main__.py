@@ -8,7 +8,6 @@ from functools import partial
 
 import structlog
 
-from longshore.domain.errors import Unavailable
 from longshore.events.archives import Archives, Replays
 from longshore.events.buses import Buses, Tags
 from longshore.events.config import EventsConfig
@@ -33,7 +32,7 @@ from longshore.runtime.process import run_until_stopped
 from longshore.runtime.recorder import Recorder
 from longshore.state.audit import audit_record
 from longshore.state.health import is_ready
-from longshore.state.pool import Pool, open_pool
+from longshore.state.pool import Pool, pool_when_there
 from longshore.v1 import (
     cloud_trail_service_pb2,
     cloud_trail_service_pb2_grpc,
@@ -51,7 +50,6 @@ SERVICE = event_bridge_service_pb2.DESCRIPTOR.services_by_name["EventBridgeServi
 EVENTS = event_service_pb2.DESCRIPTOR.services_by_name["EventService"].full_name
 TRAIL = cloud_trail_service_pb2.DESCRIPTOR.services_by_name["CloudTrailService"].full_name
 HEALTH_SECONDS = 1.0
-RETRY_SECONDS = 1.0
 
 
 @contextlib.asynccontextmanager
@@ -132,7 +130,7 @@ async def main(stop: asyncio.Event) -> None:
     """Serves until the event is set."""
     config = EventsConfig.from_environment()
     with serve_metrics(config.metrics_address):
-        pool = await _open_pool(config, stop)
+        pool = await pool_when_there(config.database_url, stop, maximum=config.database_connections)
         if pool is None:
             return
         try:
@@ -142,18 +140,6 @@ async def main(stop: asyncio.Event) -> None:
         finally:
             async with asyncio.timeout(10):
                 await pool.close()
-
-
-async def _open_pool(config: EventsConfig, stop: asyncio.Event) -> Pool | None:
-    """The pool, as soon as the database answers; None if told to stop before."""
-    while not stop.is_set():
-        try:
-            return await open_pool(config.database_url, maximum=config.database_connections)
-        except Unavailable as error:
-            log.warning("database.away", error=error.message)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), RETRY_SECONDS)
-    return None
 
 
 if __name__ == "__main__":

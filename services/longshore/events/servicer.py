@@ -21,8 +21,8 @@ from longshore.events.connections import ApiDestinations, Connections
 from longshore.events.putting import Putting, Taken
 from longshore.events.rules import Rules, matches
 from longshore.events.targets import Failure, Targets
+from longshore.rpc.caller import arns_for
 from longshore.rpc.refused import first_refusal
-from longshore.rpc.region import arns_for
 from longshore.v1 import event_bridge_service_pb2 as pb
 from longshore.v1 import event_bridge_service_pb2_grpc
 

@@ -9,7 +9,7 @@ from longshore.domain.audit.lookup import lookup_of
 from longshore.domain.audit.record import AuditRecord
 from longshore.domain.errors import InvalidRequest
 from longshore.events.trail import Trail
-from longshore.rpc.region import arns_for
+from longshore.rpc.caller import arns_for
 from longshore.v1 import cloud_trail_service_pb2 as pb
 from longshore.v1 import cloud_trail_service_pb2_grpc
 

@@ -22,7 +22,7 @@ from longshore.gateway.fault import Fault
 from longshore.gateway.operation import Operation
 from longshore.gateway.signature import signed_access_key, signed_region
 from longshore.rpc.audit import ACCESS_KEY, ADDRESS_KEY, AGENT_KEY, REQUEST_KEY
-from longshore.rpc.region import REGION_KEY
+from longshore.rpc.caller import REGION_KEY
 from longshore.runtime.recorder import Recorder
 from longshore.v1 import options_pb2
 

@@ -41,8 +41,8 @@ from longshore.domain.errors import (
     StaleLease,
     Unavailable,
 )
+from longshore.rpc.caller import REGION_KEY
 from longshore.rpc.parameters import Parameters
-from longshore.rpc.region import REGION_KEY
 from longshore.v1 import options_pb2
 
 #: Metadata by which the gateway says for whom it calls.

@@ -1,5 +1,6 @@
 """Connections to PostgreSQL: pool, deadlines, errors."""
 
+import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
@@ -7,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
+import structlog
 from prometheus_client import Gauge
 
 from longshore.domain.errors import PreconditionFailed, Unavailable
@@ -21,7 +23,11 @@ else:  # generic in the stubs alone
     Connection: TypeAlias = asyncpg.Connection
     Pool: TypeAlias = asyncpg.Pool
 
+log = structlog.get_logger()
+
 ACQUIRE_SECONDS = 5.0
+#: Between tries to reach a database that is not there yet.
+RETRY_SECONDS = 1.0
 STATEMENT_SECONDS = 30.0
 _AWAY = (
     OSError,
@@ -90,6 +96,20 @@ async def open_pool(database_url: str, *, maximum: int = 8) -> Pool:
         )
     _pools[:] = [*(other for other in _pools if not other.is_closing()), pool]
     return pool
+
+
+async def pool_when_there(
+    database_url: str, stop: asyncio.Event, *, maximum: int = 8
+) -> Pool | None:
+    """As `open_pool`, as soon as the database answers; None if told to stop before."""
+    while not stop.is_set():
+        try:
+            return await open_pool(database_url, maximum=maximum)
+        except Unavailable as error:
+            log.warning("database.away", error=error.message)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), RETRY_SECONDS)
+    return None
 
 
 @contextlib.contextmanager

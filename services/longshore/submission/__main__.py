@@ -10,7 +10,6 @@ from functools import partial
 import structlog
 
 from longshore.domain.arn import Arns
-from longshore.domain.errors import Unavailable
 from longshore.rpc.audit import CallAudit, Installation
 from longshore.rpc.server import GrpcServer
 from longshore.runtime.loop import Loop
@@ -19,7 +18,7 @@ from longshore.runtime.process import run_until_stopped
 from longshore.runtime.recorder import Recorder
 from longshore.state.audit import audit_record
 from longshore.state.health import is_ready
-from longshore.state.pool import Pool, open_pool
+from longshore.state.pool import Pool, pool_when_there
 from longshore.submission.audit_servicer import AuditServicer
 from longshore.submission.clusters import Clusters
 from longshore.submission.config import SubmissionConfig
@@ -60,7 +59,6 @@ ECS = ecs_service_pb2.DESCRIPTOR.services_by_name["EcsService"].full_name
 CONTROL = job_control_service_pb2.DESCRIPTOR.services_by_name["JobControlService"].full_name
 IMAGES = image_service_pb2.DESCRIPTOR.services_by_name["ImageService"].full_name
 HEALTH_SECONDS = 1.0
-RETRY_SECONDS = 1.0
 #: Between passes that forget old tokens, outcomes that nobody took, and counts of queues that are
 #: gone.
 FORGET_SECONDS = 600.0
@@ -146,7 +144,7 @@ async def main(stop: asyncio.Event) -> None:
     """Serves until the event is set."""
     config = SubmissionConfig.from_environment()
     with serve_metrics(config.metrics_address):
-        pool = await _open_pool(config, stop)
+        pool = await pool_when_there(config.database_url, stop, maximum=config.database_connections)
         if pool is None:
             return
         try:
@@ -156,18 +154,6 @@ async def main(stop: asyncio.Event) -> None:
         finally:
             async with asyncio.timeout(10):
                 await pool.close()
-
-
-async def _open_pool(config: SubmissionConfig, stop: asyncio.Event) -> Pool | None:
-    """The pool, as soon as the database answers; None if told to stop before."""
-    while not stop.is_set():
-        try:
-            return await open_pool(config.database_url, maximum=config.database_connections)
-        except Unavailable as error:
-            log.warning("database.away", error=error.message)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), RETRY_SECONDS)
-    return None
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from google.protobuf.json_format import ParseDict
 from longshore.domain import cluster
 from longshore.domain.arn import Arns
 from longshore.domain.checks import Json
-from longshore.rpc.region import arns_for
+from longshore.rpc.caller import arns_for
 from longshore.submission.check import check_request
 from longshore.submission.clusters import DEFAULT, Clusters
 from longshore.v1 import ecs_service_pb2 as pb

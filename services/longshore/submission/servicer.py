@@ -1,6 +1,5 @@
 """SubmissionService on the wire: check, call, convert."""
 
-import functools
 import uuid
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -13,7 +12,6 @@ from longshore.domain.arn import (
     COMPUTE_ENVIRONMENT,
     CONSUMABLE_RESOURCE,
     JOB_QUEUE,
-    REGION,
     SCHEDULING_POLICY,
     Arns,
     parse_definition,
@@ -23,6 +21,7 @@ from longshore.domain.checks import Json, require
 from longshore.domain.errors import InvalidRequest
 from longshore.domain.job.trace import parse_traceparent
 from longshore.domain.request.submission import check_submission
+from longshore.rpc.caller import arns_for, metadata
 from longshore.rpc.refused import refuse
 from longshore.submission import answer, convert
 from longshore.submission.check import check_request
@@ -43,8 +42,6 @@ from longshore.v1 import submission_service_pb2, submission_service_pb2_grpc, ta
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
-#: Metadata: region for ARNs in answers.
-REGION_KEY = "x-longshore-region"
 #: Metadata of SubmitJob: a UUID that becomes the job's id, so that the call can be repeated safely.
 REQUEST_ID_KEY = "x-longshore-request-id"
 #: Metadata of SubmitJob, as W3C Trace Context has them: the span that a job is submitted from.
@@ -81,8 +78,7 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
 
     def _arns_for(self, context: Context) -> Arns:
         """ARNs for the caller; asked for before anything is changed, since it may refuse."""
-        region = _metadata(context, REGION_KEY)
-        return self._arns if region is None else _arns(self._arns.account, region)
+        return arns_for(context, self._arns)
 
     async def CreateComputeEnvironment(
         self, request: ce.CreateComputeEnvironmentRequest, context: Context
@@ -383,7 +379,7 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
         """Stores a job, an array of jobs or a multi-node job."""
         check_request(request, self._submitter.limits)
         arns = self._arns_for(context)
-        trace = parse_traceparent(_metadata(context, TRACEPARENT), _metadata(context, TRACESTATE))
+        trace = parse_traceparent(metadata(context, TRACEPARENT), metadata(context, TRACESTATE))
         submission = convert.submission_from(request, _request_id(context), trace)
         check_submission(submission, self._submitter.limits)
         job_id = str(await self._submitter.submit(submission))
@@ -481,20 +477,6 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
 refuse(SubmissionServicer, submission_service_pb2.DESCRIPTOR.services_by_name["SubmissionService"])
 
 
-@functools.lru_cache(maxsize=256)
-def _arns(account: str, region: str) -> Arns:
-    if REGION.fullmatch(region) is None:
-        raise InvalidRequest(f"{REGION_KEY} is no region.", member=REGION_KEY)
-    return Arns(account, region)
-
-
-def _metadata(context: Context, wanted: str) -> str | None:
-    for key, value in context.invocation_metadata() or ():
-        if key == wanted and isinstance(value, str):
-            return value
-    return None
-
-
 def _expected_policy(context: Context) -> Json | None:
     """What the caller knows of the policy that it changes, if it says so."""
     for key, value in context.invocation_metadata() or ():
@@ -509,7 +491,7 @@ def _expected_policy(context: Context) -> Json | None:
 
 
 def _request_id(context: Context) -> uuid.UUID | None:
-    text = _metadata(context, REQUEST_ID_KEY)
+    text = metadata(context, REQUEST_ID_KEY)
     if text is None:
         return None
     try:

@@ -58,14 +58,14 @@ class CloudWatchLogsServicer(pb_grpc.CloudWatchLogsServiceServicer):
     ) -> pb.DescribeLogGroupsResponse:
         """A page of groups."""
         check_members(request)
-        return await self._groups.describe_groups(request, arns_for(self._arns, context))
+        return await self._groups.describe_groups(request, arns_for(context, self._arns))
 
     async def DescribeLogStreams(
         self, request: pb.DescribeLogStreamsRequest, context: Context
     ) -> pb.DescribeLogStreamsResponse:
         """A page of streams."""
         check_members(request)
-        return await self._groups.describe_streams(request, arns_for(self._arns, context))
+        return await self._groups.describe_streams(request, arns_for(context, self._arns))
 
     async def CreateLogGroup(
         self, request: pb.CreateLogGroupRequest, context: Context
@@ -153,7 +153,7 @@ class CloudWatchLogsServicer(pb_grpc.CloudWatchLogsServiceServicer):
         """Hands out what is stored from now on."""
         check_members(request)
         request_id = metadata(context, "x-request-id") or str(uuid.uuid4())
-        messages = self._tails.tail(request, request_id, arns_for(self._arns, context))
+        messages = self._tails.tail(request, request_id, arns_for(context, self._arns))
         async with contextlib.aclosing(messages):
             async for message in messages:
                 yield message
