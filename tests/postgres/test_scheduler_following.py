@@ -98,7 +98,7 @@ async def nothing_is_left(stand: Stand) -> None:
 async def test_a_large_sequential_array_fails_in_linear_and_bounded_steps(
     database_url: str, steps: Steps
 ) -> None:
-    async with scheduler_stand(database_url, lease_seconds=300) as stand:
+    async with scheduler_stand(database_url) as stand:
         await stand.environment()
         await stand.queue()
         await stand.agent(answers=lambda _: Ended(1))
@@ -120,7 +120,7 @@ async def test_a_large_sequential_array_fails_in_linear_and_bounded_steps(
 async def test_a_long_chain_fails_in_linear_and_bounded_steps(
     database_url: str, steps: Steps
 ) -> None:
-    async with scheduler_stand(database_url, lease_seconds=300) as stand:
+    async with scheduler_stand(database_url) as stand:
         await stand.environment()
         await stand.queue()
         job = await stand.submit()
@@ -139,7 +139,7 @@ async def test_a_job_with_very_many_dependents_lets_them_go_in_bounded_steps(
     database_url: str, steps: Steps
 ) -> None:
     """Also those that wait for another one as well, which are not over and done with at once."""
-    async with scheduler_stand(database_url, lease_seconds=300) as stand:
+    async with scheduler_stand(database_url) as stand:
         await stand.environment()
         await stand.queue()
         agent = await stand.agent()
@@ -178,7 +178,7 @@ async def test_a_large_array_is_stopped_part_by_part_and_nothing_of_it_starts_me
         return changes
 
     monkeypatch.setattr(requesting, "advance", counted)
-    async with scheduler_stand(database_url, lease_seconds=300) as stand:
+    async with scheduler_stand(database_url) as stand:
         await stand.environment()
         await stand.queue()
         agent = await stand.agent(vcpus=2)
@@ -205,7 +205,7 @@ async def test_a_queue_full_of_arrays_is_emptied_part_by_part(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(requesting, "CHILDREN_LIMIT", 100)
-    async with scheduler_stand(database_url, lease_seconds=300) as stand:
+    async with scheduler_stand(database_url) as stand:
         await stand.environment()
         await stand.queue()
         arrays = [await stand.submit(size=250) for _ in range(3)]
@@ -269,7 +269,7 @@ async def test_what_is_left_to_follow_outlives_the_scheduler(
 ) -> None:
     """And a job that is admitted in between is moved once."""
     monkeypatch.setattr(tick, "Allowance", lambda: Allowance(steps=2, rounds=1))
-    async with scheduler_stand(database_url, lease_seconds=300) as stand:
+    async with scheduler_stand(database_url) as stand:
         await stand.environment()
         await stand.queue()
         agent = await stand.agent(answers=lambda _: Ended(1))
@@ -280,7 +280,7 @@ async def test_what_is_left_to_follow_outlives_the_scheduler(
             while not await stand.conn.fetchval("SELECT count(*) FROM happenings"):
                 await asyncio.sleep(0)
     monkeypatch.undo()
-    async with scheduler_stand(database_url, lease_seconds=300) as stand:
+    async with scheduler_stand(database_url) as stand:
         pairs = await stand.submit(size=200, depends_on=[(job, "N_TO_N")])
         for name in (job, last, pairs):
             await stand.until(name, "FAILED")

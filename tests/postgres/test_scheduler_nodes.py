@@ -199,7 +199,7 @@ async def test_what_no_agent_heard_of_is_over_with_the_wish_to_terminate(
 
 
 async def test_a_job_terminated_while_its_nodes_stop_is_not_tried_again(database_url: str) -> None:
-    async with scheduler_stand(database_url, lease_seconds=1) as stand:
+    async with scheduler_stand(database_url) as stand:
         await a_fleet(stand, 2)
         job = await stand.submit(nodes=2, attempts=3)
         main, other = await all_run(stand, job, 2)
@@ -294,7 +294,7 @@ async def test_the_loss_of_the_main_node_is_the_jobs(database_url: str) -> None:
 
 async def test_another_scheduler_goes_on_where_the_first_was(database_url: str) -> None:
     """With a main node that starts; with nodes told to stop after it; with the verdict to come."""
-    async with scheduler_stand(database_url, lease_seconds=1) as stand:
+    async with scheduler_stand(database_url) as stand:
         await a_fleet(stand, 3)
         job = await stand.submit(nodes=3)
         main = await stand.who_has(f"{job}#0")

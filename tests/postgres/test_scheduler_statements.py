@@ -156,7 +156,7 @@ def faults(monkeypatch: pytest.MonkeyPatch) -> Faults:
 @contextlib.asynccontextmanager
 async def a_stand(database_url: str) -> AsyncIterator[Stand]:
     """Machines of which jobs end at once; the mirror stays, whatever happens."""
-    async with scheduler_stand(database_url, lease_seconds=3600) as stand:
+    async with scheduler_stand(database_url) as stand:
         await stand.environment()
         await stand.queue()
         await stand.managed()

@@ -25,6 +25,8 @@ from longshore.v1 import agent_service_pb2 as pb
 from longshore.v1 import agent_service_pb2_grpc, job_definition_pb2, resources_pb2
 
 DEADLINE = 40.0
+#: Nothing prolongs the lease: it lapses where a test says so, and not because the machine is busy.
+LEASE_SECONDS = 3600.0
 
 
 def local_catalogue() -> Catalogue:
@@ -645,11 +647,10 @@ async def scheduler_stand(
     *,
     lost_seconds: float = 30.0,
     unmanaged_lost_seconds: float | None = None,
-    lease_seconds: float = 10.0,
     cool_down: timedelta = timedelta(seconds=60),
     traced: float | None = None,
 ) -> AsyncIterator[Stand]:
-    """A scheduler with its loops, as its `__main__` builds it."""
+    """A scheduler with its loops, as its `__main__` builds it, but for the one that holds its lease."""
     async with contextlib.AsyncExitStack() as stack:
         pool = await open_pool(database_url)
         stack.push_async_callback(pool.close)
@@ -663,7 +664,7 @@ async def scheduler_stand(
             domain="default",
             holder=f"test:{uuid.uuid4()}",
             catalogue=local_catalogue(),
-            lease_seconds=lease_seconds,
+            lease_seconds=LEASE_SECONDS,
             lost_seconds=lost_seconds,
             unmanaged_lost_seconds=unmanaged_lost_seconds,
             cool_down=cool_down,
