@@ -32,8 +32,6 @@ from longshore.state.pool import Pool
 from longshore.state.pool import connection as pool_connection
 
 CALL_SECONDS = 5.0
-CONNECTIONS = 256
-CONNECTIONS_OF_HOST = 128
 #: Longest that a receiver may ask to be left alone.
 RETRY_AFTER_SECONDS = 3_600.0
 GONE = 410
@@ -105,8 +103,9 @@ class Webhooks:
                 resolver=_Resolver(allows_private=self._allows_private),
                 # Each call judges anew: what is remembered would not be.
                 use_dns_cache=False,
-                limit=CONNECTIONS,
-                limit_per_host=CONNECTIONS_OF_HOST,
+                # How many calls go on at one time is said by who delivers: one that waited for a
+                # connection here would have failed by others' slowness.
+                limit=0,
             ),
             timeout=aiohttp.ClientTimeout(total=CALL_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
