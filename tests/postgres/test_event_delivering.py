@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from support.agent import PATIENCE_SECONDS, until
 from support.receiver import receiving
 from support.targets import destination, targeted
@@ -125,7 +127,12 @@ async def test_another_key_is_sent_as_its_connection_says(pool: Pool) -> None:
             key="plain",
             HttpParameters={
                 "PathParameterValues": ["a/b"],
-                "HeaderParameters": {"X-More": "1"},
+                "HeaderParameters": {
+                    "X-More": "1",
+                    "CE-Id": "forged",
+                    "Webhook-Id": "forged",
+                    "Content-Type": "text/plain",
+                },
                 "QueryStringParameters": {"q": "v"},
             },
             InputPath="$.detail",
@@ -134,6 +141,8 @@ async def test_another_key_is_sent_as_its_connection_says(pool: Pool) -> None:
         await once(delivering)
         [(headers, body, path)] = receiver.calls
     assert (headers["x-key"], headers["x-more"]) == ("plain", "1")
+    assert headers["ce-id"] == headers["webhook-id"] == event(1)["id"]
+    assert headers["content-type"] == "text/plain"
     assert path == "/in/a%2Fb/x?q=v"
     assert json.loads(body) == {"number": 1}
 
@@ -400,3 +409,57 @@ async def test_an_event_comes_to_each_bus_once_on_its_way(pool: Pool, been: list
     await add(pool, lane, event(1, **({"longshore-buses": been} if been else {})))
     await once(Delivering(pool, {}, joint={"event-bus": Buses(pool)}))
     assert [letter.error_code for letter in await letters(pool)] == ["LOOP"]
+
+
+class Authorizer:
+    """Gives a token, in parts, and calls no earlier one good."""
+
+    def __init__(self) -> None:
+        self.tokens = 0
+        self.known: list[str] = []
+
+    async def give(self, request: web.Request) -> web.StreamResponse:
+        self.tokens += 1
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for part in (b'{"access_token": "t', str(self.tokens).encode(), b'"}'):
+            await response.write(part)
+            # As packets come: not all at one time.
+            await asyncio.sleep(0)
+        return response
+
+    async def take(self, request: web.Request) -> web.Response:
+        self.known.append(request.headers["Authorization"])
+        is_good = self.known[-1] == "Bearer t2"
+        return web.Response(status=200 if is_good else 401)
+
+
+async def test_a_token_that_is_good_no_more_is_fetched_anew(pool: Pool) -> None:
+    authorizer = Authorizer()
+    app = web.Application()
+    app.router.add_post("/token", authorizer.give)
+    app.router.add_post("/in", authorizer.take)
+    async with TestServer(app) as server, webhooks(pool) as delivering:
+        lane = await destination(pool, str(server.make_url("/in")))
+        oauth = {
+            "OAuthParameters": {
+                "ClientParameters": {"ClientID": "me"},
+                "AuthorizationEndpoint": str(server.make_url("/token")),
+                "HttpMethod": "POST",
+            }
+        }
+        secret = json.dumps({"OAuthParameters/ClientParameters/ClientSecret": "s"}).encode()
+        async with transaction(pool) as conn:
+            await conn.execute(
+                "UPDATE event_connections SET authorization_type = 'OAUTH_CLIENT_CREDENTIALS', "
+                "parameters = $1, secret = $2",
+                oauth,
+                secret,
+            )
+        await add(pool, lane, event(1))
+        await once(delivering)
+        assert [row["tries"] for row in await rows(pool)] == [1]
+        await again(pool, 60)
+        await once(delivering)
+    assert authorizer.known == ["Bearer t1", "Bearer t2"]
+    assert await rows(pool) == await letters(pool) == []
