@@ -120,6 +120,44 @@ async def test_a_job_s_life_reaches_a_webhook(stand: EventStand, database_url: s
     assert {headers["x-key"] for headers, _, _ in receiver.calls} == {"secret"}
 
 
+async def test_each_node_of_a_job_tells_of_each_of_its_attempts(
+    stand: EventStand, database_url: str
+) -> None:
+    kinds = ["Batch Job State Change", "ECS Task State Change"]
+    follower = Follower(stand, event_pattern=json.dumps({"detail-type": kinds}))
+    await follower.begin()
+    async with scheduler_stand(database_url) as jobs:
+        await jobs.managed(maxv_cpus=256)
+        await jobs.queue("q", "fleet")
+        for _ in range(2):
+            await jobs.join(4)
+        job = await jobs.submit(nodes=2, attempts=2)
+        for attempt, exit_code in ((1, 7), (2, 0)):
+            for index in (0, 1):
+                agent = await jobs.who_has(f"{job}#{index}", attempt)
+                await agent.start(f"{job}#{index}", f"10.0.0.{index}")
+            for index in (0, 1):
+                agent = await jobs.who_has(f"{job}#{index}", attempt)
+                await agent.end(f"{job}#{index}", Ended(exit_code), started=True)
+        await jobs.until(job, "SUCCEEDED")
+        events = await follower.take(7 + 2 * 6 + 2 * 2 * 3)
+    follower.close()
+    told = [one["detail"] for one in events if one["detail-type"] == kinds[0]]
+    tries = ["STARTING", "RUNNING", "FAILED", "STARTING", "RUNNING", "SUCCEEDED"]
+    for index in (0, 1):
+        node = [one for one in told if one["jobId"] == f"{job}#{index}"]
+        assert [one["status"] for one in node] == tries
+        assert [one["nodeDetails"]["nodeIndex"] for one in node] == [index] * 6
+        assert [one["container"].get("exitCode") for one in node] == [None, None, 7, None, None, 0]
+        assert [len(one["attempts"]) for one in node] == [0, 0, 1, 1, 1, 2]
+        assert all("nodeProperties" not in one for one in node)
+    whole = [one["status"] for one in told if one["jobId"] == job]
+    assert whole == ["RUNNABLE", "STARTING", "RUNNING", "RUNNABLE", *tries[3:]]
+    tasks = [one["detail"] for one in events if one["detail-type"] == kinds[1]]
+    assert len(tasks) == 2 * 2 * 3
+    assert len({one["taskArn"] for one in tasks}) == 4
+
+
 async def test_a_stream_goes_on_where_it_broke(stand: EventStand) -> None:
     first = Follower(stand, event_pattern='{"source":["test"]}')
     await first.begin()

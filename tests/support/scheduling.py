@@ -245,6 +245,18 @@ def _node_properties(
     return properties
 
 
+def _shown(properties: job_definition_pb2.NodeProperties) -> dict[str, object]:
+    """Properties of nodes as a submission keeps them."""
+    return {
+        "numNodes": properties.num_nodes,
+        "mainNode": properties.main_node,
+        "nodeRangeProperties": [
+            {"targetNodes": part.target_nodes, "container": {"image": part.container.image}}
+            for part in properties.node_range_properties
+        ],
+    }
+
+
 @dataclass
 class Stand:
     """Everything of one test."""
@@ -496,7 +508,10 @@ class Stand:
             await self.conn.execute(
                 "INSERT INTO job_specs (job_id, detail, container, nodes) VALUES ($1, $2, $3, $4)",
                 job_id,
-                {"retryStrategy": {"attempts": attempts, "evaluateOnExit": list(rules)}},
+                {
+                    "retryStrategy": {"attempts": attempts, "evaluateOnExit": list(rules)},
+                    **({"nodeProperties": _shown(properties)} if properties else {}),
+                },
                 None if properties else container.SerializeToString(),
                 properties.SerializeToString() if properties else None,
             )
@@ -558,12 +573,12 @@ class Stand:
         except TimeoutError:
             raise AssertionError(f"{job_id} is {seen}, not {statuses}") from None
 
-    async def who_has(self, job_id: str) -> Agent:
-        """The agent that a job, child or node was assigned to."""
+    async def who_has(self, job_id: str, attempt: int = 0) -> Agent:
+        """The agent that a job, child or node was assigned to; from an attempt on."""
         async with asyncio.timeout(DEADLINE):
             while True:
                 for agent in self.agents:
-                    if job_id in agent.assigned:
+                    if job_id in agent.assigned and agent.assigned[job_id].key.attempt >= attempt:
                         return agent
                 await asyncio.sleep(0.01)
 
