@@ -131,6 +131,7 @@ async def test_each_node_of_a_job_tells_of_each_of_its_attempts(
         await jobs.queue("q", "fleet")
         for _ in range(2):
             await jobs.join(4)
+        await jobs.conn.execute("UPDATE instances SET zone = 'eu-central-1b'")
         job = await jobs.submit(nodes=2, attempts=2)
         for attempt, exit_code in ((1, 7), (2, 0)):
             for index in (0, 1):
@@ -156,6 +157,7 @@ async def test_each_node_of_a_job_tells_of_each_of_its_attempts(
     tasks = [one["detail"] for one in events if one["detail-type"] == kinds[1]]
     assert len(tasks) == 2 * 2 * 3
     assert len({one["taskArn"] for one in tasks}) == 4
+    assert {one["availabilityZone"] for one in tasks} == {"eu-central-1b"}
 
 
 async def test_a_stream_goes_on_where_it_broke(stand: EventStand) -> None:

@@ -665,7 +665,7 @@ async def scheduler_stand(
     cool_down: timedelta = timedelta(seconds=60),
     traced: float | None = None,
 ) -> AsyncIterator[Stand]:
-    """A scheduler with its loops, as its `__main__` builds it, but for the one that holds its lease."""
+    """A scheduler with its loops, as its `__main__` builds it, but none that holds its lease."""
     async with contextlib.AsyncExitStack() as stack:
         pool = await open_pool(database_url)
         stack.push_async_callback(pool.close)

@@ -210,6 +210,7 @@ class Writer:
             "clusterArn": self._arns.cluster(*environment),
             "taskArn": task_arn,
             "containerInstanceArn": self._arns.container_instance(*environment, own.instance_id),
+            "availabilityZone": own.zone,
             "taskDefinitionArn": self._arns.task_definition(
                 job.definition_name, job.definition_revision
             ),
