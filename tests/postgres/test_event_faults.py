@@ -131,7 +131,6 @@ def lose_power(server: EmbeddedPostgres, directory: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 async def test_thousands_of_changes_come_whatever_dies(
     postgres_directory: Path, tmp_path: Path
 ) -> None:
@@ -163,14 +162,14 @@ async def test_thousands_of_changes_come_whatever_dies(
 
         async def faults() -> None:
             for number in range(2):
-                await receiver.until(EVENTS // 8 * (number + 1), 60)
+                await receiver.until(EVENTS // 8 * (number + 1))
                 await service.kill()
                 receiver.refuse(503)
                 if number:
                     await asyncio.to_thread(lose_power, server, postgres_directory / "data")
                     await asyncio.to_thread(server.start)
                 await service.start()
-                await receiver.until(len(receiver.calls) + 5, 60)
+                await receiver.until(len(receiver.calls) + 5)
                 receiver.refuse(None)
                 with contextlib.suppress(Unavailable):
                     async with connection(pool) as conn:

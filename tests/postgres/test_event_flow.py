@@ -13,6 +13,7 @@ from pathlib import Path
 import grpc
 import pytest
 from support.events import EventStand, event_stand
+from support.patience import PATIENCE_SECONDS
 from support.receiver import receiving
 from support.scheduling import Ended, scheduler_stand
 
@@ -20,7 +21,6 @@ from longshore.domain.checks import Json
 from longshore.state.events import outbox
 from longshore.v1 import event_service_pb2 as pb
 
-DEADLINE = 15.0
 JOBS = {"source": ["aws.batch"], "detail-type": ["Batch Job State Change"]}
 
 
@@ -78,7 +78,9 @@ class Follower:
     """Who follows a stream of events."""
 
     def __init__(self, stand: EventStand, **request: object) -> None:
-        self._call = stand.own.WatchEvents(pb.WatchEventsRequest(**request), timeout=DEADLINE)
+        self._call = stand.own.WatchEvents(
+            pb.WatchEventsRequest(**request), timeout=PATIENCE_SECONDS
+        )
         self.position = ""
 
     async def take(self, count: int) -> list[Json]:
@@ -178,7 +180,7 @@ async def test_a_stream_may_begin_earlier_and_end_with_now(stand: EventStand) ->
     await put(stand, 1, 2)
     since = pb.WatchEventsRequest(until_now=True)
     since.since_time.FromDatetime(datetime.now(UTC) - timedelta(minutes=5))
-    call = stand.own.WatchEvents(since, timeout=DEADLINE)
+    call = stand.own.WatchEvents(since, timeout=PATIENCE_SECONDS)
     events = [json.loads(one.event) async for one in call if one.event]
     assert numbers(events) == [1, 2]
 
@@ -207,7 +209,7 @@ async def test_dead_letters_are_listed_in_pages_and_sent_anew(stand: EventStand)
         await hook(stand, receiver.url, EventPattern='{"source":["test"]}')
         await put(stand, *range(5))
         await receiver.until(5)
-        async with asyncio.timeout(DEADLINE):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             found: list[pb.DeadLetter] = []
             while len(found) < 5:
                 request = pb.ListDeadLettersRequest(rule="r", page_size=2)
@@ -235,7 +237,7 @@ async def test_a_schedule_fires_once_and_what_was_missed_once(stand: EventStand)
         await stand.conn.execute("UPDATE event_rules SET due_at = now() - interval '59.5 minutes'")
         await stand.conn.execute("NOTIFY longshore_event_rules")
         await receiver.until(1)
-        async with asyncio.timeout(DEADLINE):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while await stand.conn.fetchval("SELECT count(*) FROM event_deliveries"):
                 await asyncio.sleep(0.01)
         [(_, body, _)] = receiver.calls
@@ -297,7 +299,7 @@ async def test_the_example_keeps_items_of_what_it_is_told(
             await jobs.agent(vcpus=8, answers=lambda _: Ended())
             job = await jobs.submit()
             lines = []
-            async with asyncio.timeout(DEADLINE):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while len(lines) < 4 + 3 + 2:
                     lines.append((await example.stdout.readline()).decode())
     finally:
@@ -345,7 +347,7 @@ async def test_a_replay_tells_once_more_what_an_archive_holds(stand: EventStand)
             Destination={"Arn": bus},
         )
         await receiver.until(16)
-        async with asyncio.timeout(DEADLINE):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while (await stand("DescribeReplay", ReplayName="again"))["State"] != "COMPLETED":
                 await asyncio.sleep(0.01)
         calls = [(headers["ce-id"], json.loads(body)) for headers, body, _ in receiver.calls]

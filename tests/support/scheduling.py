@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
+from support.patience import PATIENCE_SECONDS
 
 from longshore.domain.catalogue import Catalogue, local_types
 from longshore.domain.job.job import JobKey
@@ -24,9 +25,11 @@ from longshore.state.pool import open_pool
 from longshore.v1 import agent_service_pb2 as pb
 from longshore.v1 import agent_service_pb2_grpc, job_definition_pb2, resources_pb2
 
-DEADLINE = 40.0
+DEADLINE = PATIENCE_SECONDS
 #: Nothing prolongs the lease: it lapses where a test says so, and not because the machine is busy.
 LEASE_SECONDS = 3600.0
+#: Its agents say that they live only where a test lets them.
+LOST_SECONDS = 3600.0
 
 
 def local_catalogue() -> Catalogue:
@@ -660,7 +663,7 @@ class Stand:
 async def scheduler_stand(
     database_url: str,
     *,
-    lost_seconds: float = 30.0,
+    lost_seconds: float = LOST_SECONDS,
     unmanaged_lost_seconds: float | None = None,
     cool_down: timedelta = timedelta(seconds=60),
     traced: float | None = None,
