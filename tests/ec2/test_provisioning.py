@@ -12,9 +12,9 @@ from typing import Any
 import asyncpg
 import pytest
 from ec2.stand import Stand, an_order, entry
-from support.agent import free_port
 from support.cloud import CloudWorld, a_cloud_world
 from support.patience import PATIENCE_SECONDS
+from support.ports import free_port
 
 from longshore.domain.errors import Unavailable
 from longshore.provisioning.instances.loop import TAKEN
