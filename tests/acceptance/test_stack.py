@@ -47,6 +47,8 @@ def foreground(
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        # Who runs tests by nohup has them inherit that it is ignored.
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # noqa: PLW1509 - no threads
     ) as running:
         try:
             assert running.stdout is not None
