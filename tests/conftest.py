@@ -11,8 +11,10 @@ from pathlib import Path
 import asyncpg
 import pytest
 from hypothesis import HealthCheck, settings
+from support.patience import PATIENCE_SECONDS
 from support.scratch import scratch_directory
 
+from longshore.state import pool
 from longshore.state.embedded import EmbeddedPostgres, ensure_database
 from longshore.state.migrate import migrate
 
@@ -23,6 +25,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # How long an example takes says nothing on a machine that has other work.
 settings.register_profile("longshore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("longshore")
+
+# Nor does how long a connection takes; who may not wait for one says so.
+pool.ACQUIRE_SECONDS = PATIENCE_SECONDS
 
 _TEMPLATE = "longshore_template"
 _numbers = itertools.count(1)

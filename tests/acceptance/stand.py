@@ -70,12 +70,18 @@ class Stack:
             "LONGSHORE_PORT_BASE": str(self.port_base),
             "LONGSHORE_SECRETS_FILE": str(self.data_dir / "secrets"),
             "LONGSHORE_SECRETS_KEY_FILE": str(self.data_dir / "secrets.key"),
+            # Agents that a test halts, or that a busy machine does, are not lost by it.
+            "LONGSHORE_LOST_SECONDS": "300",
             "COLUMNS": "200",
             **self.settings,
         }
 
     def cli(
-        self, *arguments: str, timeout: float = 60, check: bool = False, **environ: str
+        self,
+        *arguments: str,
+        timeout: float = 2 * PATIENCE_SECONDS,
+        check: bool = False,
+        **environ: str,
     ) -> subprocess.CompletedProcess[str]:
         """Runs the command and returns its output and exit code."""
         done = subprocess.run(
@@ -131,13 +137,13 @@ class Stack:
             "--detach",
             *("--runtime", self.runtime, *arguments),
             check=True,
-            timeout=100,
+            timeout=200,
         )
         return started.stdout
 
     def down(self) -> None:
         """Stops it."""
-        self.cli("down", check=True, timeout=100)
+        self.cli("down", check=True, timeout=200)
 
     def client(self) -> Client:
         """A client; to be made where an event loop runs."""

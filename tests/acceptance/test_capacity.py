@@ -16,8 +16,8 @@ from longshore_cli import exit_code
 
 IDLE_SECONDS = 2
 INTERVAL_SECONDS = 2
-#: What a busy machine may add to a bound.
-SLACK_SECONDS = 5
+#: What a busy machine may add to a bound; who knew nothing of ours would wait for a minute.
+SLACK_SECONDS = 30
 TYPE, OTHER_TYPE = "c6i.large", "m6i.large"
 PRICE = 0.085
 TERMINATED = "Host EC2 (instance {}) terminated."
@@ -72,7 +72,7 @@ def _until_zero(user: Aws, name: str) -> None:
         found = _capacity(user, name)
         return not any(found[k]["instances"] for k in ("busy", "idle", "booting", "draining"))
 
-    eventually(is_zero, f"{name} has no instances", 60)
+    eventually(is_zero, f"{name} has no instances")
 
 
 def test_capacity_grows_from_zero_and_shrinks_to_zero(user: Aws, gate: Gate) -> None:

@@ -46,7 +46,7 @@ def test_submit_prints_the_id_alone(stack: Stack, hello: str) -> None:
 def test_what_services_and_agents_say_of_themselves(stack: Stack, hello: str) -> None:
     """Without a shell on the machine: a service's file, and the agent's log by the log service."""
     job_id = _submit(stack, "greeting", "-d", hello)
-    assert stack.cli("wait", "--timeout", "60", job_id).returncode == 0
+    assert stack.cli("wait", "--timeout", "100", job_id).returncode == 0
     said = stack.cli("logs", "--service", "scheduler", "--since", "1h", check=True).stdout
     assert "agent.registered" in said
     unknown = stack.cli("logs", "--service", "no-such")
@@ -67,7 +67,7 @@ def test_what_services_and_agents_say_of_themselves(stack: Stack, hello: str) ->
 
 def test_wait_then_describe_and_logs(stack: Stack, hello: str) -> None:
     job_id = _submit(stack, "greeting", "-d", hello, "--parameter", "who=me", "--tag", "team=a")
-    assert stack.cli("wait", "--timeout", "60", job_id).returncode == 0
+    assert stack.cli("wait", "--timeout", "100", job_id).returncode == 0
     (job,) = stack.json("describe", job_id)
     assert job["status"] == "SUCCEEDED"
     assert job["container"]["command"] == ["echo", "hello", "me"]
@@ -98,7 +98,7 @@ def test_wait_gives_up_in_time(stack: Stack, sleeper: str) -> None:
     assert done.returncode == 5
     assert job_id in done.stderr
     stack.cli("terminate", job_id, check=True)
-    assert stack.cli("wait", "--timeout", "60", job_id).returncode == 1
+    assert stack.cli("wait", "--timeout", "100", job_id).returncode == 1
 
 
 def test_logs_follow_until_the_end(stack: Stack, hello: str) -> None:
@@ -112,7 +112,7 @@ def test_array_and_its_dependent(stack: Stack, hello: str) -> None:
     array = _submit(stack, "array", "-d", hello, "--array", "3")
     each = _submit(stack, "each", "-d", hello, "--array", "3", "--depends-on", f"{array},N_TO_N")
     after = _submit(stack, "after", "-d", hello, "--depends-on", f"jobId={each}")
-    assert stack.cli("wait", "--timeout", "60", array, each, after).returncode == 0
+    assert stack.cli("wait", "--timeout", "100", array, each, after).returncode == 0
     children = stack.json("jobs", "--array", array)
     assert {child["jobId"] for child in children} == {f"{array}:{index}" for index in range(3)}
     assert stack.cli("logs", f"{array}:1", check=True).stdout == "hello you\n"
@@ -145,7 +145,7 @@ def test_cancel_takes_a_job_that_waits(stack: Stack, hello: str, sleeper: str) -
     explained = stack.json("explain", waiting)
     assert explained["status"] in ("PENDING", "SUBMITTED", "FAILED")
     stack.cli("terminate", blocker, "--reason", "Enough.", check=True)
-    assert stack.cli("wait", "--timeout", "60", blocker, waiting).returncode == 1
+    assert stack.cli("wait", "--timeout", "100", blocker, waiting).returncode == 1
     (ended,) = stack.json("describe", blocker)
     assert ended["statusReason"] == "Enough."
 
@@ -162,7 +162,7 @@ def test_explain_says_why_a_job_cannot_run(stack: Stack, hello: str) -> None:
     assert queued["status"] in ("SUBMITTED", "PENDING", "RUNNABLE")
     assert stack.json("explain", job_id)["summary"]
     stack.cli("cancel", job_id, check=True)
-    assert stack.cli("wait", "--timeout", "60", job_id).returncode == 1
+    assert stack.cli("wait", "--timeout", "100", job_id).returncode == 1
 
 
 def test_explain_says_why_a_job_failed(stack: Stack, hello: str) -> None:

@@ -153,7 +153,7 @@ def test_nodes_find_each_other(user: Aws) -> None:
             "MAIN_NODE_PRIVATE_IPV4_ADDRESS": address,
         }
     assert (address == "127.0.0.1") == (user.stack.runtime == "process")
-    eventually(lambda: user.stack.json("instances", "--env", queue) == [], "all are given back", 60)
+    eventually(lambda: user.stack.json("instances", "--env", queue) == [], "all are given back")
 
 
 def test_a_node_that_fails_is_nothing_to_the_others(user: Aws, gate: Gate) -> None:
@@ -165,7 +165,7 @@ def test_a_node_that_fails_is_nothing_to_the_others(user: Aws, gate: Gate) -> No
         _range("1:1", "exit 3"),
         _range("2:", HOLD),
     )
-    failed = user.until(f"{job_id}#1", "FAILED", seconds=90)
+    failed = user.until(f"{job_id}#1", "FAILED")
     assert failed["container"]["exitCode"] == 3
     user.until(f"{job_id}#2", "RUNNING")
     assert user.job(job_id)["status"] == "RUNNING"
@@ -217,7 +217,7 @@ def test_it_waits_for_all_its_instances(user: Aws, gate: Gate) -> None:
     """Room for two of three is no room: it waits, says for what, and may be cancelled."""
     queue = _queue(user, "full")
     held = user.run("held", gate.script(), queue=queue, **gate.volumes)
-    user.until(held, "RUNNING", seconds=90)
+    user.until(held, "RUNNING")
     waiting = [_submit(user, queue, _range(":", "true")) for _ in range(2)]
     told = f"Waiting for {NODES} empty instances of one type: 1 instance: 1 in use."
     for job_id in waiting:

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 from acceptance.aws import Gate
@@ -46,13 +47,15 @@ def foreground(
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        # Who runs tests by nohup has them inherit that it is ignored.
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # noqa: PLW1509 - no threads
     ) as running:
         try:
             assert running.stdout is not None
             yield running.stdout
         finally:
             running.send_signal(number)
-            code = running.wait(timeout=60)
+            code = running.wait(timeout=2 * PATIENCE_SECONDS)
     assert code == 0
     assert stack.record["status"] == "stopped"
 
@@ -82,9 +85,14 @@ def test_two_stacks_live_side_by_side(lasting_stack: Stack, place: Path) -> None
 def test_status_tells_of_every_service(lasting_stack: Stack) -> None:
     before = lasting_stack.json("status")["jobs"].get("default", {}).get("SUCCEEDED", 0)
     lasting_stack.cli("run", "busybox:latest", "--", "true", check=True)
-    status = lasting_stack.json("status")
-    assert status["status"] == "ready"
-    assert {service["health"] for service in status["services"].values()} == {"SERVING"}
+    assert lasting_stack.json("status")["status"] == "ready"
+
+    def serving() -> dict[str, Any] | None:
+        told: dict[str, Any] = lasting_stack.json("status")
+        healths = {service["health"] for service in told["services"].values()}
+        return told if healths == {"SERVING"} else None
+
+    status = eventually(serving, "all services answer")
     assert status["jobs"]["default"]["SUCCEEDED"] == before + 1
     assert status["computeEnvironments"][0]["name"] == "default"
     shown = lasting_stack.cli("status", check=True).stdout
@@ -112,7 +120,6 @@ def test_killed_postgres_is_started_again(lasting_stack: Stack) -> None:
     eventually(
         lambda: lasting_stack.cli("run", "busybox:latest", "--", "echo", "kept").stdout == "kept\n",
         "jobs run again",
-        seconds=60,
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 from ec2.stand import STACK, Stand
 from moto.server import ThreadedMotoServer
 from support.ec2 import FaultProxy
+from support.patience import PATIENCE_SECONDS
 
 from longshore.provisioning.ec2.api import Api, open_api
 from longshore.provisioning.ec2.config import Ec2Config
@@ -56,7 +57,7 @@ def config(proxy: FaultProxy) -> Ec2Config:
         scheduler_address="10.0.0.1:7071",
         logs_address="10.0.0.1:7074",
         package="longshore[server]==0.1.0",
-        call_seconds=5,
+        call_seconds=PATIENCE_SECONDS,
     )
 
 

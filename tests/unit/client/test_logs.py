@@ -113,7 +113,7 @@ async def test_log_without_an_end_is_left_after_its_attempt(
     client: Client, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An instance that is lost never sends the rest of its logs, and that is said."""
-    monkeypatch.setattr(logs, "REST_SECONDS", 0.1)
+    monkeypatch.setattr(logs, "REST_SECONDS", 1.0)
     script.on("DescribeJobs", _job("RUNNING", current="one"), _job("FAILED", "one"))
     script.tails = [[_part("a", end=1)], *([] for _ in range(100))]
     read = [line.text async for line in client.job_logs("j", follow=True)]
@@ -125,14 +125,14 @@ async def test_an_ended_log_is_read_to_its_end_however_long_that_takes(
     client: Client, script: Script, monkeypatch: pytest.MonkeyPatch, follow: bool
 ) -> None:
     """Only silence ends it early."""
-    monkeypatch.setattr(logs, "REST_SECONDS", 0.1)
+    monkeypatch.setattr(logs, "REST_SECONDS", 1.0)
     script.on("DescribeJobs", _job("SUCCEEDED", "one"))
     parts = [_part(str(number), end=number + 1, complete=number == 39) for number in range(40)]
     script.tails = [parts]
     read = []
     async for line in client.job_logs("j", follow=follow):
         read.append(line.text)
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.03)
     assert read == [str(number) for number in range(40)]
 
 
