@@ -372,9 +372,7 @@ def _take(target: str, member: str, taken: set[str]) -> None:
     _check_path(target, member)
     place = "/" + posixpath.normpath(target).strip("/")
     require(place != "/", f"{member} must not be the container's root.", member)
-    require(
-        place not in taken, f"{member} is {target[:64]!r}, where something is mounted.", member
-    )
+    require(place not in taken, f"{member} is {target[:64]!r}, where something is mounted.", member)
     taken.add(place)
 
 
