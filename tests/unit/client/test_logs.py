@@ -11,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from unit.client.service import Script
 
 from longshore.v1 import job_pb2, log_service_pb2
-from longshore_cli import array_logs
+from longshore_cli import array_logs, streams
 from longshore_client import Client, InvalidRequest, NotFound, Timeout, logs
 
 
@@ -275,6 +275,21 @@ async def test_only_failed_children(client: Client, script: Script, tmp_path: Pa
     told = await array_logs.save(client, "j", tmp_path, ["FAILED"])
     assert (told.children, told.saved) == (1, 1)
     assert _files(tmp_path) == {"j-1.log": "why\n"}
+
+
+@pytest.mark.parametrize("lines", [1, 100_000], ids=["as it is closed", "as it is written"])
+async def test_a_folder_that_is_full_is_told_by_its_file(
+    client: Client, script: Script, tmp_path: Path, lines: int
+) -> None:
+    """Not by standard output, of which alone errors have no name."""
+    _Array(script, ["FAILED"])
+    script.tails = [[_part(*["why"] * lines, end=9, complete=True)]]
+    part = tmp_path / "j-0.log.part"
+    part.symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as caught:
+        await array_logs.save(client, "j", tmp_path, [])
+    assert caught.value.filename == str(part)
+    assert not streams.is_output(caught.value)
 
 
 async def test_a_log_that_is_gone_is_not_complete(
