@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from support.agent import until
+from support.patience import PATIENCE_SECONDS
 from support.receiver import receiving
 from support.targets import destination, targeted
 
@@ -18,12 +20,12 @@ from longshore.domain.arn import Arns
 from longshore.domain.checks import Json
 from longshore.domain.events import webhook
 from longshore.domain.events.retrying import DeliveryFailed
-from longshore.events.delivering import Delivering
+from longshore.events.delivering import BATCH, PLACES, Delivering
 from longshore.events.senders.bus import Buses
 from longshore.events.senders.webhook import Webhooks
 from longshore.state.events import delivery
 from longshore.state.events.delivery import Delivery, Lane, NewDelivery, TargetRecord
-from longshore.state.pool import Pool, open_pool, transaction
+from longshore.state.pool import Pool, connection, open_pool, transaction
 
 ARNS = Arns("123456789012", "us-east-1")
 
@@ -153,7 +155,12 @@ async def test_another_key_is_sent_as_its_connection_says(pool: Pool) -> None:
             key="plain",
             HttpParameters={
                 "PathParameterValues": ["a/b"],
-                "HeaderParameters": {"X-More": "1"},
+                "HeaderParameters": {
+                    "X-More": "1",
+                    "CE-Id": "forged",
+                    "Webhook-Id": "forged",
+                    "Content-Type": "text/plain",
+                },
                 "QueryStringParameters": {"q": "v"},
             },
             InputPath="$.detail",
@@ -162,6 +169,8 @@ async def test_another_key_is_sent_as_its_connection_says(pool: Pool) -> None:
         await once(delivering)
         [(headers, body, path)] = receiver.calls
     assert (headers["x-key"], headers["x-more"]) == ("plain", "1")
+    assert headers["ce-id"] == headers["webhook-id"] == event(1)["id"]
+    assert headers["content-type"] == "text/plain"
     assert path == "/in/a%2Fb/x?q=v"
     assert json.loads(body) == {"number": 1}
 
@@ -300,6 +309,68 @@ async def test_one_that_does_not_answer_delays_itself_alone(pool: Pool) -> None:
     assert {row["rule"] for row in left} == {"b"}
 
 
+class Holding:
+    """Takes what is for one target, and holds on to what is for others."""
+
+    def __init__(self, others: int) -> None:
+        self.others = others
+        self.lanes: set[Lane] = set()
+        self.held = 0
+        self.all_hold, self.taken, self.go = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def send(self, lane: Lane, target: TargetRecord, one: Delivery) -> None:  # noqa: ARG002 - see `Sender`
+        if lane.rule == "quick":
+            self.taken.set()
+            return
+        self.lanes.add(lane)
+        self.held += 1
+        if len(self.lanes) == self.others:
+            self.all_hold.set()
+        await self.go.wait()
+
+
+async def test_slow_targets_leave_room_for_who_comes_after_them(pool: Pool) -> None:
+    slow = [await targeted(pool, "sqs", "arn", f"slow{number}") for number in range(20)]
+    for lane in slow:
+        await add(pool, lane, *(event(number) for number in range(BATCH)))
+    sender = Holding(len(slow))
+    delivering = Delivering(pool, {"sqs": sender})
+    await delivering.tick()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await sender.all_hold.wait()
+    # Each has one at least, and all of them together not much more than there is room for.
+    assert sender.held <= PLACES + len(slow)
+    await add(pool, await targeted(pool, "sqs", "arn", "quick"), event(1))
+    await delivering.tick()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await sender.taken.wait()
+    sender.go.set()
+    await delivering.drain()
+
+
+async def test_however_many_targets_take_others_have_connections(
+    pool: Pool, database_url: str
+) -> None:
+    few = await open_pool(database_url, maximum=4)
+    for number in range(10):
+        await add(pool, await targeted(pool, "sqs", "arn", f"r{number}"), event(1))
+    delivering = Delivering(few, {})
+    async with transaction(pool) as conn:
+        await conn.execute("LOCK TABLE event_deliveries IN EXCLUSIVE MODE")
+        await delivering.tick()
+
+        async def waits() -> bool:
+            waiting = "SELECT count(*) >= 2 FROM pg_locks WHERE NOT granted"
+            return bool(await conn.fetchval(waiting))
+
+        await until(waits)
+        async with connection(few) as other:
+            assert await other.fetchval("SELECT 1") == 1
+    await delivering.drain()
+    await few.close()
+    assert len(await letters(pool)) == 10
+
+
 async def test_a_dead_target_is_tried_less_and_less(pool: Pool) -> None:
     """And what becomes too old meanwhile is given up, though it was never tried."""
 
@@ -391,7 +462,7 @@ async def test_an_event_goes_to_another_bus_once_and_a_ring_ends(pool: Pool) -> 
     bus = "arn:aws:events:us-east-1:123456789012:event-bus/other"
     lane = await targeted(pool, "event-bus", bus)
     await add(pool, lane, event(1))
-    delivering = Delivering(pool, {"event-bus": Buses(pool)})
+    delivering = Delivering(pool, {}, joint={"event-bus": Buses(pool)})
     await once(delivering)
     async with transaction(pool) as conn:
         [row] = await conn.fetch("SELECT body FROM outbox")
@@ -400,3 +471,68 @@ async def test_an_event_goes_to_another_bus_once_and_a_ring_ends(pool: Pool) -> 
     await add(pool, lane, event(2, **{"longshore-hops": 8}))
     await once(delivering)
     assert [letter.error_code for letter in await letters(pool)] == ["LOOP"]
+
+
+@pytest.mark.parametrize("been", [[], ["other"]])
+async def test_an_event_comes_to_each_bus_once_on_its_way(pool: Pool, been: list[str]) -> None:
+    """Else a ring of buses, each with a few rules, would make millions of one event."""
+    bus = "other" if been else "default"
+    arn = f"arn:aws:events:us-east-1:123456789012:event-bus/{bus}"
+    lane = await targeted(pool, "event-bus", arn)
+    await add(pool, lane, event(1, **({"longshore-buses": been} if been else {})))
+    await once(Delivering(pool, {}, joint={"event-bus": Buses(pool)}))
+    assert [letter.error_code for letter in await letters(pool)] == ["LOOP"]
+
+
+class Authorizer:
+    """Gives a token, in parts, and calls no earlier one good."""
+
+    def __init__(self) -> None:
+        self.tokens = 0
+        self.known: list[str] = []
+
+    async def give(self, request: web.Request) -> web.StreamResponse:
+        self.tokens += 1
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for part in (b'{"access_token": "t', str(self.tokens).encode(), b'"}'):
+            await response.write(part)
+            # As packets come: not all at one time.
+            await asyncio.sleep(0)
+        return response
+
+    async def take(self, request: web.Request) -> web.Response:
+        self.known.append(request.headers["Authorization"])
+        is_good = self.known[-1] == "Bearer t2"
+        return web.Response(status=200 if is_good else 401)
+
+
+async def test_a_token_that_is_good_no_more_is_fetched_anew(pool: Pool) -> None:
+    authorizer = Authorizer()
+    app = web.Application()
+    app.router.add_post("/token", authorizer.give)
+    app.router.add_post("/in", authorizer.take)
+    async with TestServer(app) as server, webhooks(pool) as delivering:
+        lane = await destination(pool, str(server.make_url("/in")))
+        oauth = {
+            "OAuthParameters": {
+                "ClientParameters": {"ClientID": "me"},
+                "AuthorizationEndpoint": str(server.make_url("/token")),
+                "HttpMethod": "POST",
+            }
+        }
+        secret = json.dumps({"OAuthParameters/ClientParameters/ClientSecret": "s"}).encode()
+        async with transaction(pool) as conn:
+            await conn.execute(
+                "UPDATE event_connections SET authorization_type = 'OAUTH_CLIENT_CREDENTIALS', "
+                "parameters = $1, secret = $2",
+                oauth,
+                secret,
+            )
+        await add(pool, lane, event(1))
+        await once(delivering)
+        assert [row["tries"] for row in await rows(pool)] == [1]
+        await again(pool, 60)
+        await once(delivering)
+    assert authorizer.known == ["Bearer t1", "Bearer t2"]
+    assert await rows(pool) == await letters(pool) == []
