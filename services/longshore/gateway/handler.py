@@ -262,8 +262,8 @@ class Gateway:
         self, request: web.Request, operation: Operation, stream: _Stream, first: Any
     ) -> web.Response:
         """The answer that goes on for as long as there are messages and the caller listens."""
-        # aiohttp leaves what it could not send to the collector of garbage, which may come late; but
-        # the connection's task always ends with the connection.
+        # aiohttp leaves what it could not send to the collector of garbage, which may come late;
+        # but the connection's task always ends with the connection.
         task = asyncio.current_task()
         if task is not None:
             task.add_done_callback(lambda _: self._end(stream))
