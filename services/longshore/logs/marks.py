@@ -116,7 +116,9 @@ class Marks:
         if latest < 0:
             return None
         if self._began is None:
-            start = Scan(read, 0, State(), size, complete=complete)
+            # A log may begin with gigabytes of empty lines.
+            mark = self.at(max(0, self._first(lambda mark: mark.state.latest >= 0) - 1))
+            start = Scan(read, mark.position, mark.state, size, complete=complete)
             while (events := start.block(EVERY_BYTES)) == []:
                 pass
             self._began = events[0].timestamp if events else latest
