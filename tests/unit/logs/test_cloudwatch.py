@@ -160,8 +160,12 @@ async def test_a_group_that_a_job_names_is_created(logs: Logs) -> None:
     await logs.call("delete_log_group", logGroupName=JOBS)
     assert (await logs.call("describe_log_streams", logGroupName=JOBS))["logStreams"] == []
     await logs.prints(STREAM, "again")
+    await logs.prints(f"next/default/{2:032x}", "more")
     (stream,) = (await logs.call("describe_log_streams", logGroupName=JOBS))["logStreams"]
-    assert stream["logStreamName"] == STREAM
+    assert stream["logStreamName"] == f"next/default/{2:032x}"
+    await logs.call("delete_log_group", logGroupName="/team/jobs")
+    await logs.prints(STREAM, "again", group="/team/jobs")
+    assert not (await logs.call("describe_log_groups", logGroupNamePrefix="/team"))["logGroups"]
 
 
 async def test_streams(logs: Logs) -> None:
