@@ -130,6 +130,11 @@ class Marks:
         return self._seen
 
     @property
+    def stored_at(self) -> int | None:
+        """About when something was stored last, in epoch milliseconds; None while nothing is."""
+        return None if self._last is None else self._last.stored_at
+
+    @property
     def count(self) -> int:
         """How many there are."""
         return self._count

@@ -4,14 +4,15 @@
 `.name` has what a file name had no room for. `.deleted` stands for a log that was deleted before
 its attempt had ended: what its agent still sends of it is not kept. The digits are of the name's
 SHA-256, so that no directory grows too large. Quoting leaves letters, digits and `_.-~`; the rest
-becomes `%XX`, so a name can neither leave the directory nor be mistaken for another. Logs of another
-group than that of jobs have it in front of their name, with a colon between, which no quoted name
-has. Names too long for a file are cut and end in their hash.
+becomes `%XX`, so a name can neither leave the directory nor be mistaken for another. Logs of
+another group than that of jobs have it in front of their name, with a colon between, which no
+quoted name has. Names too long for a file are cut and end in their hash.
 
 Which logs there are is on record in `catalogue.db`.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import sqlite3
@@ -50,6 +51,9 @@ READERS = 4
 REMEMBERED = 4096
 _LOG, _COMPLETE, _NAME, _MARKS = ".log", ".complete", ".name", ".marks"
 DELETED = ".deleted"
+
+#: For how long a listing waits until it is known which logs there are.
+STOCK_SECONDS = 5.0
 
 #: Told of a log where the first line begins that was not whole before something was stored.
 Watcher = Callable[["Log", int], None]
@@ -280,6 +284,9 @@ class LogStore:
         self._logs: OrderedDict[tuple[str, str], Log] = OrderedDict()
         self._looking: dict[tuple[str, str], asyncio.Future[Log]] = {}
         self._watchers: set[Watcher] = set()
+        self._stocked = asyncio.Event()
+        if self.catalogue.is_whole or not self.folders:
+            self._stocked.set()
         #: Of their own, so that nobody who reads holds up those who write.
         self._reading = ThreadPoolExecutor(READERS if archiver is None else THREADS, "read")
 
@@ -373,24 +380,46 @@ class LogStore:
         """Tells somebody no more."""
         self._watchers.discard(watcher)
 
+    async def stocked(self) -> None:
+        """Waits until it is known which logs there are, but not for long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOCK_SECONDS):
+                await self._stocked.wait()
+
     async def take_stock(self) -> None:
         """Puts on record what is not, after an end that was not in order."""
+        try:
+            await self._take_all_stock()
+        finally:
+            self._stocked.set()
+
+    async def _take_all_stock(self) -> None:
         count = missed = 0
+        # What was written last is on record, but maybe not with its last events.
+        for group, name in await self.catalogue.incomplete():
+            missed += await self._try_stock(group, name) < 0
         for folder in await asyncio.to_thread(lambda: self.folders):
             for group, name in await asyncio.to_thread(_names, folder):
-                try:
-                    count += await self._take_stock(group, name)
-                except Unavailable as error:
-                    log.warning("catalogue.not_read", stream=name, error=str(error))
-                    missed += 1
-                except (LongshoreError, OSError, sqlite3.Error) as error:
-                    # It is none of ours, or cannot be read: all others are put on record.
-                    log.warning("catalogue.not_found", stream=name, error=str(error))
+                found = await self._try_stock(group, name)
+                count += found > 0
+                missed += found < 0
         # What an archive that is away did not let be read is looked at after the next start.
         is_known = self._archiver is None or self._archiver.is_stocked
         self.catalogue.is_whole = is_known and not missed
         if count:
             log.info("catalogue.found", count=count)
+
+    async def _try_stock(self, group: str, name: str) -> int:
+        """1 if a log is put on record that was not, -1 if it is to be looked at again."""
+        try:
+            return int(await self._take_stock(group, name))
+        except Unavailable as error:
+            log.warning("catalogue.not_read", stream=name, error=str(error))
+            return -1
+        except (LongshoreError, OSError, sqlite3.Error) as error:
+            # It is none of ours, or cannot be read: all others are put on record.
+            log.warning("catalogue.not_found", stream=name, error=str(error))
+            return 0
 
     async def archive_stocked(self, found: int) -> None:
         """Puts on record what the archive has, if there is any that was not known."""
@@ -410,7 +439,14 @@ class LogStore:
         await asyncio.to_thread(found.find_times)
         is_put = group_name != AGENTS and not is_attempts(name)
         await self.catalogue.add(group, name, is_put=is_put)
-        self.catalogue.note(group, name, found.times, found.stored, complete=found.complete)
+        self.catalogue.note(
+            group,
+            name,
+            found.times,
+            found.stored,
+            complete=found.complete,
+            stored_at=found.marks.stored_at,
+        )
         return known is None
 
     @property

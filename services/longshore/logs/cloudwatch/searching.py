@@ -100,6 +100,8 @@ class Searching:
         begin = _begin(search.newest_first)
         progress = _decoded(request.next_token) if request.HasField("next_token") else begin
         named = await self._named(group, request)
+        if named is None:
+            await self._store.stocked()
         async with self._turns:
             if named is None:
                 streams = await self._next(group, request.log_stream_name_prefix, search, progress)
