@@ -219,7 +219,8 @@ class _Cursor:
                 if source.stream.id == place.stream:
                     position = place.position + 1
             self._forward = view.forward(position, since)
-            self._reached = self._forward.position
+            # Reading begins at a mark, which may be before what was looked at already.
+            self._reached = max(position, self._forward.position)
         self._view = view
         self._since, self._until = since, until
         self._over = False
@@ -262,7 +263,7 @@ class _Cursor:
         if self._forward is not None:
             block = self._forward.block()
             self._ahead = [] if block is None else block[::-1]
-            self._reached = self._forward.position
+            self._reached = max(self._reached, self._forward.position)
         else:
             found = next(self._backward, None)
             block = None
