@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import os
 import signal
@@ -20,12 +21,21 @@ from longshore.state.migrate import migrate
 # services that tests interrupt would not hear of it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Thousands of tests that are collected stay: not to be looked through for garbage all the time.
+gc.set_threshold(50_000, 20, 20)
+
 # How long an example takes says nothing on a machine that has other work.
 settings.register_profile("longshore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("longshore")
 
 _TEMPLATE = "longshore_template"
 _numbers = itertools.count(1)
+
+
+def pytest_collection_finish() -> None:
+    """What was collected, and loaded for it, is there to the end."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
