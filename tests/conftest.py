@@ -28,8 +28,24 @@ gc.set_threshold(50_000, 20, 20)
 settings.register_profile("longshore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("longshore")
 
+_HERE = Path(__file__).parent
 _TEMPLATE = "longshore_template"
 _numbers = itertools.count(1)
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist's own reads the groups.
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that share what is made for their module are one worker's: others would make it anew.
+
+    Directories whose tests share more have said so before this is called.
+    """
+    for item in items:
+        info = getattr(item, "_fixtureinfo", None)
+        if info is None or item.get_closest_marker("xdist_group"):
+            continue
+        scopes = {one[-1].scope for one in info.name2fixturedefs.values()}
+        if "module" in scopes:
+            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(_HERE))))
 
 
 def pytest_collection_finish() -> None:
