@@ -233,7 +233,7 @@ class Gate:
 
     def script(self, name: str = "open") -> str:
         """Waits; ends by SIGTERM with exit code 143."""
-        return f"trap 'exit 143' TERM; until [ -e {self.directory}/{name} ]; do sleep 0.05; done"
+        return f"trap 'exit 143' TERM; until [ -e {self.directory}/{name} ]; do sleep 0.2; done"
 
     def open(self, name: str = "open") -> None:
         """Lets the jobs go on."""

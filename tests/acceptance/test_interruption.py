@@ -13,7 +13,7 @@ DEAF = """
 [ "$AWS_BATCH_JOB_ATTEMPT" = 2 ] && exit 0
 trap '' TERM
 echo $$ > {file}.new && mv {file}.new {file}
-while :; do sleep 0.05; done
+while :; do sleep 0.2; done
 """
 
 

@@ -2,25 +2,22 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from acceptance.aws import IMAGE, Aws, Gate, Json
-from acceptance.stand import Stack, eventually
-from support.scratch import scratch_directory
+from acceptance.stand import eventually
 
 ROOT = Path(__file__).parents[2]
 TYPE = "c6i.large"
 NODES = 3
 ENDED_WITH_MAIN = "Main node has ended"
 LISTENING = "trap 'exit 143' TERM\n"
-HOLD = f"{LISTENING}while :; do sleep 0.05; done"
+HOLD = f"{LISTENING}while :; do sleep 0.2; done"
 #: The main node's: answers whoever connects, ends when all the others did, prints what they said.
 COLLECT = """
 env | grep AWS_BATCH_JOB_ | sort
 busybox nc -ll -p {port} -e sh -c 'read -r line; echo yes; echo "$line" >>got' &
-until [ "$(cat got 2>/dev/null | wc -l)" = 2 ]; do sleep 0.05; done
+until [ "$(cat got 2>/dev/null | wc -l)" = 2 ]; do sleep 0.2; done
 sort got
 """
 #: Tries until the main node listens.
@@ -28,21 +25,8 @@ CONNECT = """
 env | grep AWS_BATCH_JOB_ | sort
 until [ "$(echo from $AWS_BATCH_JOB_NODE_INDEX |
     busybox nc -w 5 $AWS_BATCH_JOB_MAIN_NODE_PRIVATE_IPV4_ADDRESS {port} 2>/dev/null)" = yes ]
-do sleep 0.05; done
+do sleep 0.2; done
 """
-
-
-@pytest.fixture(scope="module")
-def user() -> Iterator[Aws]:
-    """A user of a stack that gives idle instances back soon."""
-    settings = {"LONGSHORE_IDLE_SECONDS": "2", "LONGSHORE_SCALE_INTERVAL": "2"}
-    with scratch_directory() as place:
-        stack = Stack(place / "stack", settings=settings)
-        stack.up()
-        made = Aws(stack)
-        yield made
-        made.client.close()
-        stack.down()
 
 
 def _port(user: Aws, offset: int) -> str:
@@ -157,7 +141,7 @@ def test_nodes_find_each_other(user: Aws) -> None:
 
 
 def test_a_node_that_fails_is_nothing_to_the_others(user: Aws, gate: Gate) -> None:
-    queue = _queue(user, "patient")
+    queue = _queue(user, "untroubled")
     job_id = _submit(
         user,
         queue,

@@ -237,7 +237,7 @@ async def test_instance_is_ended(stand: Stand) -> None:
     """SIGUSR1: what runs is stopped as on an instance that is shut down, told, and kept."""
     await stand.open()
     assert stand.agent is not None
-    script = "trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.05; done"
+    script = "trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.2; done"
     assignment = stand.an_attempt("sh", "-c", script)
     await stand.scheduler.assign(assignment)
     await stand.scheduler.running(assignment)
