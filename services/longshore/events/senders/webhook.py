@@ -5,6 +5,7 @@ has several: a name that is harmless when a rule is made may lead inside when it
 redirects is not followed, for the same reason.
 """
 
+import asyncio
 import base64
 import contextlib
 import email.utils
@@ -15,6 +16,7 @@ import time
 from datetime import UTC, datetime
 from typing import Protocol, Self
 from urllib.parse import quote
+from weakref import WeakValueDictionary
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -38,9 +40,10 @@ RETRY_AFTER_SECONDS = 3_600.0
 UNAUTHORIZED = 401
 GONE = 410
 #: Of an authorization server: longest answer, for how long a token holds of which that is not said,
-#: and how many are kept.
+#: the longest that one is kept, and how many are.
 TOKEN_BYTES = 65_536
 TOKEN_SECONDS = 300.0
+TOKEN_SECONDS_MOST = 86_400.0
 TOKENS = 1_000
 THROTTLED = 429
 
@@ -98,6 +101,8 @@ class Webhooks:
         self._opener = opener
         self._allows_private = allows_private
         self._tokens: dict[bytes, tuple[str, float]] = {}
+        # One asks for a token, the others that are sent at that time wait for it.
+        self._turns: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
@@ -197,7 +202,8 @@ class Webhooks:
                 encoded = f"{basic['Username']}:{basic['Password']}".encode()
                 return {"Authorization": f"Basic {base64.b64encode(encoded).decode()}"}
             case _:
-                token = await self._token(endpoint.secret, known["OAuthParameters"])
+                async with self._turns.setdefault(endpoint.secret, asyncio.Lock()):
+                    token = await self._token(endpoint.secret, known["OAuthParameters"])
                 return {"Authorization": f"Bearer {token}"}
 
     async def _token(self, secret: bytes, given: Json) -> str:
@@ -223,7 +229,7 @@ class Webhooks:
             ) as response:
                 answer = json.loads(await _read(response)) if response.status < 300 else {}
                 token = str(answer.get("access_token", ""))
-                seconds = float(answer.get("expires_in", TOKEN_SECONDS))
+                seconds = min(float(answer.get("expires_in", TOKEN_SECONDS)), TOKEN_SECONDS_MOST)
         except _RefusedAddressError as error:
             raise DeliveryFailed("ADDRESS_REFUSED", f"{error}.", again=False) from None
         except (aiohttp.ClientError, OSError, ValueError, AttributeError) as error:
