@@ -16,6 +16,7 @@ from aiohttp import web
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import Counter, Gauge, Histogram
 
+from longshore.domain import strict_json
 from longshore.domain.errors import InvalidRequest, LongshoreError, Unavailable
 from longshore.domain.job.trace import parse_traceparent
 from longshore.gateway import event_stream, fault
@@ -378,14 +379,9 @@ def _decoded(body: bytes, names: Names) -> Any:
     if not body.strip():
         return {}
     try:
-        return json.loads(body, parse_constant=_refuse_constant)
+        return strict_json.decode(body)
     except (ValueError, RecursionError):
         raise _FaultError(fault.not_json(names)) from None
-
-
-def _refuse_constant(name: str) -> None:
-    """NaN and the infinities are Python's, not JSON's."""
-    raise ValueError(name)
 
 
 def _response(status: int, value: Any) -> web.Response:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from aiohttp.base_protocol import BaseProtocol
 from botocore.exceptions import ClientError, EventStreamError
+from support.patience import PATIENCE_SECONDS
 from unit.logs.conftest import BEGIN, REGION, Logs
 
 from longshore.logs.cloudwatch import live_tail
@@ -137,7 +138,7 @@ async def test_sessions_are_bounded_and_those_that_are_left_end(
     with pytest.raises(ClientError, match="LimitExceededException"):
         await begun(logs)
     session.close()
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             try:
                 (await begun(logs)).close()
