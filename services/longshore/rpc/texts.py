@@ -50,5 +50,6 @@ def _check_value(field: FieldDescriptor, value: Any, name: str) -> None:
             raise InvalidRequest(f"{name} has a NUL character.", member=name)
         if len(value) > TEXT_MAX:
             raise InvalidRequest(
-                f"{name} has {len(value)} characters, more than any text may have.", member=name
+                f"{name} has {len(value)} characters; no text may have more than {TEXT_MAX}.",
+                member=name,
             )

@@ -229,7 +229,7 @@ async def test_events_that_callers_put(logs: Logs) -> None:
         ([(5, "b"), (4, "a")], "chronological"),
         ([(0, "a"), (90_000_000, "b")], "24 hours"),
         ([(0, "x" * 130_000)] * 9, "Upload too large"),
-        ([(0, "x" * 131_073)], "more than any text"),
+        ([(0, "x" * 131_073)], "no text may have more than 131072"),
         ([(0, "a\0b")], "NUL"),
     ],
 )
