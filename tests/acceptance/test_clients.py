@@ -6,7 +6,6 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
 from acceptance.stand import Stack
 from support.foreign import (
     CLIENTS,
@@ -18,6 +17,7 @@ from support.foreign import (
     needs_cpp,
     needs_node,
 )
+from support.patience import PATIENCE_SECONDS
 
 _ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _SAID = rf"""registered client-LANGUAGE:\d+
@@ -40,7 +40,7 @@ def _check(stack: Stack, language: str, command: Sequence[str | Path], place: Pa
         env={"PATH": os.environ["PATH"], "NODE_PATH": str(NODE_MODULES)},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=2 * PATIENCE_SECONDS,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -59,6 +59,5 @@ def test_node(stack: Stack, tmp_path: Path) -> None:
 
 
 @needs_cpp
-@pytest.mark.timeout(300)
 def test_cpp(stack: Stack, cpp_client: CppClient, tmp_path: Path) -> None:
     _check(stack, "cpp", [cpp_client.path()], tmp_path)

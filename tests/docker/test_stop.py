@@ -2,7 +2,8 @@
 
 import grpc
 import pytest
-from support.agent import PATIENCE_SECONDS, Stand
+from support.agent import Stand
+from support.patience import PATIENCE_SECONDS
 
 from longshore.v1 import agent_service_pb2 as pb
 from longshore.v1 import log_service_pb2, log_service_pb2_grpc
@@ -16,8 +17,8 @@ def stand(request: pytest.FixtureRequest) -> Stand:
     return stand
 
 
-GENTLE = "trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.05; done"
-STUBBORN = "trap '' TERM; echo up; while :; do sleep 0.05; done"
+GENTLE = "trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.2; done"
+STUBBORN = "trap '' TERM; echo up; while :; do sleep 0.2; done"
 
 
 async def test_sigterm_lets_it_end_by_itself(stand: Stand) -> None:

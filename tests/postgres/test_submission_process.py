@@ -3,22 +3,17 @@
 import asyncio
 import os
 import signal
-import socket
 import sys
 
 import asyncpg
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from support.patience import PATIENCE_SECONDS
+from support.ports import free_port
 
 from longshore.rpc.channel import open_channel
 from longshore.state.embedded import EmbeddedPostgres, ensure_database
 from longshore.state.migrate import migrate
 from longshore.v1 import job_queue_pb2, submission_service_pb2_grpc
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def test_it_serves_once_the_schema_is_there_and_stops_when_told(
@@ -35,7 +30,7 @@ async def test_it_serves_once_the_schema_is_there_and_stops_when_told(
         sys.executable, "-m", "longshore.submission", env=environment
     )
     try:
-        async with asyncio.timeout(18), open_channel(address) as channel:
+        async with asyncio.timeout(PATIENCE_SECONDS), open_channel(address) as channel:
             health = health_pb2_grpc.HealthStub(channel)
             request = health_pb2.HealthCheckRequest(service="longshore.v1.SubmissionService")
             seen = await health.Check(request, wait_for_ready=True)

@@ -5,7 +5,6 @@ import contextlib
 import io
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tarfile
@@ -17,6 +16,8 @@ from typing import Any
 
 import grpc
 from google.protobuf import duration_pb2
+from support.patience import PATIENCE_SECONDS
+from support.ports import free_port
 
 from longshore.agent.docker.engine import Engine, EngineError
 from longshore.agent.logs.naming import group_of
@@ -33,7 +34,6 @@ from longshore.v1 import (
 )
 
 IMAGE = "busybox:latest"
-PATIENCE_SECONDS = 60.0
 Key = tuple[str, int]
 
 
@@ -209,12 +209,6 @@ class Process:
                 await self.ends(15)
         if self.popen.poll() is None:
             await self.kill()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def a_part(

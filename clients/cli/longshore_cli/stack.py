@@ -28,6 +28,8 @@ POLL_SECONDS = 0.1
 START_SECONDS = 600.0
 #: Longest time in which a supervisor that holds the directory tells of itself.
 RECORD_SECONDS = 15.0
+#: How long a service may take to say how it is: one that is gone is known to be at once.
+HEALTH_SECONDS = 5.0
 #: Most that is read of what a supervisor said.
 SAID_BYTES = 64 * 1024
 #: Exit code of a supervisor whose settings are wrong.
@@ -227,7 +229,7 @@ def _show(
 
 async def _health(addresses: Mapping[str, str]) -> dict[str, str]:
     checks = (
-        _gateway_health(address) if name == "gateway" else check_health(address)
+        _gateway_health(address) if name == "gateway" else check_health(address, HEALTH_SECONDS)
         for name, address in addresses.items()
     )
     return dict(zip(addresses, await asyncio.gather(*checks), strict=True))
@@ -236,7 +238,7 @@ async def _health(addresses: Mapping[str, str]) -> dict[str, str]:
 async def _gateway_health(address: str) -> str:
     host, _, port = address.rpartition(":")
     try:
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(HEALTH_SECONDS):
             reader, writer = await asyncio.open_connection(host, int(port))
             try:
                 writer.write(b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n")

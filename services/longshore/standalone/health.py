@@ -13,7 +13,13 @@ _SILENCE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCE
 
 
 async def is_serving(service: str, address: str) -> bool:
-    """Asks one service: the gateway over HTTP, all others over gRPC."""
+    """Asks one service: the gateway over HTTP, all others over gRPC.
+
+    Whoever waits for a start asks ten times a second, most of the time before there is anybody to
+    ask. That a connection shows; a channel each time would take as long as a service's own start.
+    """
+    if not await _is_connectable(address):
+        return False
     if service == "gateway":
         return await _http_status(address, "/healthz") == HTTPStatus.OK
     return bool(await _grpc_status(address) == health_pb2.HealthCheckResponse.SERVING)
@@ -25,6 +31,17 @@ async def answers(service: str, address: str) -> bool:
         # Of its health the gateway has to ask another service.
         return await _http_status(address, "/metrics") is not None
     return await _grpc_status(address) is not None
+
+
+async def _is_connectable(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            _, writer = await asyncio.open_connection(host, int(port))
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
 
 
 async def _grpc_status(address: str) -> int | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from support.patience import PATIENCE_SECONDS
 
 from longshore.agent.attempts.attempt import RuntimeAway, StepFailed
 from longshore.agent.docker import image as module
@@ -101,19 +102,22 @@ class _Pulling(Engine):
 async def test_a_pull_that_waits_for_its_turn_is_not_given_up_while_another_moves(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "PROGRESS_SECONDS", 0.5)
     engine = _Pulling()
     images = Images(engine, "always", 1, _no_logins())
     waits = asyncio.create_task(images.make_present("waits"))
     moves = asyncio.create_task(images.make_present("moves"))
-    engine.said["waits"].put_nowait(b"{}")
-    clock = asyncio.get_running_loop().time
-    end = clock() + 1.5
-    while clock() < end:
+    for said in (engine.said["waits"], engine.said["moves"]):
+        said.put_nowait(b"{}")
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while len(images._patience) < 2:
+            await asyncio.sleep(0)
+        before = {patience: patience.when() for patience in images._patience}
         engine.said["moves"].put_nowait(b"{}")
-        await asyncio.sleep(0.05)
-        assert not waits.done()
-    engine.said["moves"].put_nowait(None)
+        while not all((when := one.when()) and when > (before[one] or 0) for one in before):
+            await asyncio.sleep(0)
+    monkeypatch.setattr(module, "PROGRESS_SECONDS", 0.01)
+    for last in (b"{}", None):
+        engine.said["moves"].put_nowait(last)
     await moves
     with pytest.raises(StepFailed, match="inactivity time exceeded"):
         await waits
@@ -172,7 +176,7 @@ async def test_a_pull_is_counted_once_and_what_was_there_is_no_pull() -> None:
     engine.said["old"].put_nowait(b'{"status": "Status: Image is up to date for old"}')
     engine.said["old"].put_nowait(None)
     both = asyncio.gather(images.make_present("new"), images.make_present("new"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await asked.wait()
     engine.said["new"].put_nowait(None)
     found = await both

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
+from support.patience import PATIENCE_SECONDS
 from support.ports import free_port_base
 
 from longshore.domain.errors import Unavailable
@@ -37,11 +38,11 @@ async def test_a_failed_restart_is_tried_again(
         await asyncio.sleep(0.2)
         assert not supervising.done()
         (tmp_path / "log").unlink()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await started.wait()
         supervising.cancel()
         await asyncio.gather(supervising, return_exceptions=True)
-        await process.stop(5)
+        await process.stop(PATIENCE_SECONDS)
 
 
 async def test_down_needs_no_room_for_the_record(tmp_path: Path) -> None:
@@ -105,13 +106,13 @@ async def supervised(process: ServiceProcess, address: str) -> AsyncIterator[Non
     await process.start()
     supervising = asyncio.create_task(process.supervise(address))
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await process.until_serving(address)
             yield
     finally:
         supervising.cancel()
         await asyncio.gather(supervising, return_exceptions=True)
-        await process.stop(5)
+        await process.stop(PATIENCE_SECONDS)
 
 
 async def test_a_process_that_answers_no_more_is_started_again(

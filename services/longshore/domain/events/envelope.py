@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from longshore.domain.arn import Arns
 from longshore.domain.checks import Json
-from longshore.domain.events.hops import HOPS_MEMBER, HOPS_TAG
+from longshore.domain.events.hops import BUSES_MEMBER, HOPS_MEMBER, HOPS_TAG
 from longshore.domain.events.occurrence import Happened, JobMoved, Kind, Told
 from longshore.domain.events.rule import DEFAULT_BUS
 from longshore.domain.job.job import JobStatus
@@ -140,6 +140,9 @@ class Writer:
         if sketch.detail_type == DetailType.JOB:
             detail = _completed(job_detail(then, self._arns))
             return self._envelope(sketch, name, [detail["jobArn"]], detail)
+        if then.job.nodes is not None and not then.job.key.is_node:
+            # Each of its nodes is a task, and tells of it.
+            return None
         # What began for an attempt that was given back is of an attempt that is not on record.
         own = then.attempts[-1] if then.attempts else None
         if own is None or own.attempt != moved.attempt:
@@ -169,7 +172,8 @@ class Writer:
     def _put(self, told: Told) -> Json:
         body = told.body
         # What came from another bus is the same event there.
-        more = {name: body[name] for name in ("id", "account", HOPS_MEMBER) if name in body}
+        kept = ("id", "account", HOPS_MEMBER, BUSES_MEMBER)
+        more = {name: body[name] for name in kept if name in body}
         return {
             "version": "0",
             "id": str(self.event_id(str(told.number))),
@@ -207,6 +211,7 @@ class Writer:
             "clusterArn": self._arns.cluster(*environment),
             "taskArn": task_arn,
             "containerInstanceArn": self._arns.container_instance(*environment, own.instance_id),
+            "availabilityZone": own.zone,
             "taskDefinitionArn": self._arns.task_definition(
                 job.definition_name, job.definition_revision
             ),

@@ -5,6 +5,7 @@ has several: a name that is harmless when a rule is made may lead inside when it
 redirects is not followed, for the same reason.
 """
 
+import asyncio
 import base64
 import contextlib
 import email.utils
@@ -15,10 +16,12 @@ import time
 from datetime import UTC, datetime
 from typing import Protocol, Self
 from urllib.parse import quote
+from weakref import WeakValueDictionary
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
+from multidict import CIMultiDict
 from yarl import URL
 
 from longshore.domain.arn import Arns
@@ -32,15 +35,15 @@ from longshore.state.pool import Pool
 from longshore.state.pool import connection as pool_connection
 
 CALL_SECONDS = 5.0
-CONNECTIONS = 256
-CONNECTIONS_OF_HOST = 128
 #: Longest that a receiver may ask to be left alone.
 RETRY_AFTER_SECONDS = 3_600.0
+UNAUTHORIZED = 401
 GONE = 410
 #: Of an authorization server: longest answer, for how long a token holds of which that is not said,
-#: and how many are kept.
+#: the longest that one is kept, and how many are.
 TOKEN_BYTES = 65_536
 TOKEN_SECONDS = 300.0
+TOKEN_SECONDS_MOST = 86_400.0
 TOKENS = 1_000
 THROTTLED = 429
 
@@ -98,6 +101,8 @@ class Webhooks:
         self._opener = opener
         self._allows_private = allows_private
         self._tokens: dict[bytes, tuple[str, float]] = {}
+        # One asks for a token, the others that are sent at that time wait for it.
+        self._turns: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
@@ -105,8 +110,9 @@ class Webhooks:
                 resolver=_Resolver(allows_private=self._allows_private),
                 # Each call judges anew: what is remembered would not be.
                 use_dns_cache=False,
-                limit=CONNECTIONS,
-                limit_per_host=CONNECTIONS_OF_HOST,
+                # How many calls go on at one time is said by who delivers: one that waited for a
+                # connection here would have failed by others' slowness.
+                limit=0,
             ),
             timeout=aiohttp.ClientTimeout(total=CALL_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -133,17 +139,16 @@ class Webhooks:
         more = known.get("InvocationHttpParameters", {})
         body = _with_members(body, _pairs(more, "BodyParameters"))
         url = _url(endpoint, asked).update_query(_pairs(more, "QueryStringParameters"))
-        headers = {
-            **asked.get("HeaderParameters", {}),
-            **_pairs(more, "HeaderParameters"),
-            **webhook.cloud_event(event),
-            "webhook-id": event["id"],
-        }
-        headers |= await self._authorization(endpoint, known, event["id"], body)
+        # Whatever the case of letters: what says which event it is, and from whom, stands alone.
+        headers = CIMultiDict({"content-type": "application/json"})
+        headers.update(asked.get("HeaderParameters", {}))
+        headers.update(_pairs(more, "HeaderParameters"))
+        headers.update({**webhook.cloud_event(event), "webhook-id": event["id"]})
+        headers.update(await self._authorization(endpoint, known, event["id"], body))
         await self._call(endpoint, url, headers, body)
 
     async def _call(
-        self, endpoint: Endpoint, url: URL, headers: dict[str, str], body: bytes
+        self, endpoint: Endpoint, url: URL, headers: CIMultiDict[str], body: bytes
     ) -> None:
         try:
             self._check_literal(url)
@@ -159,6 +164,10 @@ class Webhooks:
         if status < 300:
             return
         message = f"{url.host} answered {status}."
+        if status == UNAUTHORIZED and endpoint.authorization_type == connection.OAUTH:
+            # The token was taken back, or held for less than was said: the next try has another.
+            self._tokens.pop(endpoint.secret, None)
+            raise DeliveryFailed(f"HTTP_{status}", message)
         if status == GONE:
             async with pool_connection(self._pool) as conn:
                 await delivery.deactivate(conn, endpoint.name)
@@ -193,7 +202,8 @@ class Webhooks:
                 encoded = f"{basic['Username']}:{basic['Password']}".encode()
                 return {"Authorization": f"Basic {base64.b64encode(encoded).decode()}"}
             case _:
-                token = await self._token(endpoint.secret, known["OAuthParameters"])
+                async with self._turns.setdefault(endpoint.secret, asyncio.Lock()):
+                    token = await self._token(endpoint.secret, known["OAuthParameters"])
                 return {"Authorization": f"Bearer {token}"}
 
     async def _token(self, secret: bytes, given: Json) -> str:
@@ -217,10 +227,9 @@ class Webhooks:
                 headers=_pairs(more, "HeaderParameters"),
                 allow_redirects=False,
             ) as response:
-                said = await response.content.read(TOKEN_BYTES)
-                answer = json.loads(said) if response.status < 300 else {}
+                answer = json.loads(await _read(response)) if response.status < 300 else {}
                 token = str(answer.get("access_token", ""))
-                seconds = float(answer.get("expires_in", TOKEN_SECONDS))
+                seconds = min(float(answer.get("expires_in", TOKEN_SECONDS)), TOKEN_SECONDS_MOST)
         except _RefusedAddressError as error:
             raise DeliveryFailed("ADDRESS_REFUSED", f"{error}.", again=False) from None
         except (aiohttp.ClientError, OSError, ValueError, AttributeError) as error:
@@ -234,6 +243,14 @@ class Webhooks:
         # A little less than it holds: it is on its way for a while.
         self._tokens[secret] = token, time.monotonic() + seconds * 0.9
         return token
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    """A body, in however many parts it comes, as far as it is read at all."""
+    said = b""
+    while len(said) < TOKEN_BYTES and (part := await response.content.read(TOKEN_BYTES)):
+        said += part
+    return said
 
 
 def _pairs(given: Json, kind: str) -> dict[str, str]:
