@@ -21,7 +21,6 @@ FINAL = ("SUCCEEDED", "FAILED")
 STATUSES = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", *FINAL)
 REGION = "eu-central-1"
 _AWS = str(Path(sys.executable).parent / "aws")
-_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "anyone", "AWS_SECRET_ACCESS_KEY": "anything"}
 
 #: One AWS-shaped object.
 Json = dict[str, Any]
@@ -39,8 +38,8 @@ class Aws:
             "batch",
             endpoint_url=self.stack.gateway_url,
             region_name=REGION,
-            aws_access_key_id=_CREDENTIALS["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=_CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+            aws_access_key_id=self.stack.access_key.access_key_id,
+            aws_secret_access_key=self.stack.access_key.secret_access_key,
         )
 
     def cli(self, *arguments: str) -> Any:
@@ -50,7 +49,7 @@ class Aws:
             "HOME": str(self.stack.data_dir),
             "AWS_ENDPOINT_URL_BATCH": self.stack.gateway_url,
             "AWS_DEFAULT_REGION": REGION,
-            **_CREDENTIALS,
+            **self.stack.credentials,
         }
         done = subprocess.run(
             [_AWS, "batch", *arguments, "--output", "json"],

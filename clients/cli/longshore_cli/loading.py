@@ -71,6 +71,9 @@ ENTRIES = {
     "credentials": LazyCommand(
         "credentials", "Print the variables by which AWS's clients find longshore."
     ),
+    "user": LazyCommand("user", "People and programs that call.", is_group=True),
+    "key": LazyCommand("key", "Access keys.", is_group=True),
+    "access": LazyCommand("access", "What users may do.", is_group=True),
     "queue": LazyCommand("queue", "Job queues.", is_group=True),
     "policy": LazyCommand("policy", "Scheduling policies.", is_group=True),
     "consumable": LazyCommand("consumable", "Consumable resources.", is_group=True),

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from longshore.contract import PORT_OFFSETS
-from longshore_client import Addresses, InvalidRequest
+from longshore_client import AccessKey, Addresses, InvalidRequest
 from longshore_client.address import split_address
+from longshore_client.credentials import find
 
 if TYPE_CHECKING:
     from longshore_client import Client
@@ -123,11 +124,20 @@ class CommandSettings:
                 return Addresses.from_mapping(record["addresses"])
         return Addresses.from_environment()
 
+    @property
+    def access_key(self) -> AccessKey | None:
+        """Of who calls: the environment's, else that of the stack here, if it is the one called.
+
+        Raises:
+            InvalidRequest: a variable is missing.
+        """
+        return find(self.addresses.submission)
+
     def connect(self) -> "Client":
         """A client for these services."""
         from longshore_client import Client  # noqa: PLC0415 - gRPC is loaded where it is needed
 
-        return Client(self.addresses, patience=self.patience)
+        return Client(self.addresses, patience=self.patience, access_key=self.access_key)
 
 
 #: Of this process; the command's own options set it.

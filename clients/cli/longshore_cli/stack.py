@@ -21,6 +21,7 @@ from longshore_cli.progress import summary
 from longshore_cli.settings import data_directory, is_watched, read_record
 from longshore_client import Addresses, Client, LongshoreError
 from longshore_client.call import check_health
+from longshore_client.credentials import from_environment, of_stack
 from longshore_client.jobs import STATUSES
 
 POLL_SECONDS = 0.1
@@ -68,6 +69,13 @@ def up(
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Return when everything is ready.")
     ] = False,
+    open_: Annotated[
+        bool,
+        typer.Option(
+            "--open",
+            help="Let in whoever reaches it, without keys; on loopback alone (LONGSHORE_OPEN).",
+        ),
+    ] = False,
 ) -> None:
     """Start longshore on this machine.
 
@@ -83,6 +91,8 @@ def up(
         environ["LONGSHORE_RUNTIME"] = runtime.value
     if port_base is not None:
         environ["LONGSHORE_PORT_BASE"] = str(port_base)
+    if open_:
+        environ["LONGSHORE_OPEN"] = "true"
     with contextlib.ExitStack() as cleanup:
         output = cleanup.enter_context(_log_file(directory).open("ab"))
         begin = os.fstat(output.fileno()).st_size
@@ -132,13 +142,14 @@ async def status(data_dir: DataDir = None, json: Json = False) -> int:
         record["status"] = UNWATCHED
     health = await _health(record["addresses"])
     serving = all(value == "SERVING" for value in health.values())
-    jobs, environments = await _load(record["addresses"]) if serving else ({}, [])
+    jobs, environments = await _load(record["addresses"], directory) if serving else ({}, [])
     if json:
         console.print_json(
             {
                 "status": record["status"] if serving else "degraded",
                 "version": record["version"],
                 "dataDirectory": str(directory),
+                "open": record.get("is_open", False),
                 "runtime": record["runtime"],
                 "database": record["database"],
                 "logDirectory": record["log_directory"],
@@ -181,6 +192,7 @@ def _show(
             ("database", record["database"]),
             ("data", str(directory)),
             ("logs", record["log_directory"]),
+            ("access", _access(record)),
         ]
     )
     console.line()
@@ -225,6 +237,13 @@ def _show(
             console.line(f"{item['name']}: {remark}")
 
 
+def _access(record: Mapping[str, Any]) -> str:
+    """Who is let in."""
+    if record.get("is_open"):
+        return "open: whoever reaches these ports may do everything"
+    return "closed: by access key"
+
+
 async def _health(addresses: Mapping[str, str]) -> dict[str, str]:
     checks = (
         _gateway_health(address) if name == "gateway" else check_health(address)
@@ -248,11 +267,15 @@ async def _gateway_health(address: str) -> str:
     return "SERVING" if b" 200 " in line else "NOT_SERVING"
 
 
-async def _load(addresses: Mapping[str, str]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+async def _load(
+    addresses: Mapping[str, str], directory: Path
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Jobs by queue and status, and compute environments."""
     jobs: dict[str, Any] = {}
     try:
-        async with Client(Addresses.from_mapping(addresses), patience=1) as client:
+        key = from_environment() or of_stack(addresses["submission"], directory)
+        found = Addresses.from_mapping(addresses)
+        async with Client(found, patience=1, access_key=key) as client:
             capacity = await client.describe_capacity()
             remarks = {item.compute_environment: list(item.remarks) for item in capacity}
             async for queue in client.list_queues():
@@ -439,5 +462,6 @@ def _announce(record: Mapping[str, Any], directory: Path) -> None:
             ("database", record["database"]),
             ("data", str(directory)),
             ("logs", record["log_directory"]),
+            ("access", _access(record)),
         ]
     )

@@ -45,8 +45,18 @@ class Caller:
     until their own deadline.
     """
 
-    def __init__(self, timeout: float, patience: float) -> None:
+    def __init__(
+        self, timeout: float, patience: float, metadata: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        """Makes calls.
+
+        Args:
+            timeout: seconds for a call with its retries.
+            patience: seconds to try to reach what has never answered.
+            metadata: of every call, who calls.
+        """
         self.timeout = timeout
+        self._metadata = metadata
         self._patience = patience
         self._answered = False
 
@@ -83,7 +93,9 @@ class Caller:
         while True:
             try:
                 response = await method(
-                    request, timeout=max(0.001, deadline - clock()), metadata=metadata
+                    request,
+                    timeout=max(0.001, deadline - clock()),
+                    metadata=(*self._metadata, *metadata),
                 )
             except grpc.aio.AioRpcError as error:
                 failure = from_rpc_error(error)
@@ -117,7 +129,7 @@ class Caller:
         Raises:
             LongshoreError: the leaf that says why it broke.
         """
-        call = method(request, timeout=timeout)
+        call = method(request, timeout=timeout, metadata=self._metadata)
         try:
             async for response in call:
                 self._answered = True

@@ -4,6 +4,7 @@ from types import TracebackType
 from typing import Self
 
 from longshore.v1 import (
+    access_service_pb2_grpc,
     audit_service_pb2_grpc,
     cloud_trail_service_pb2_grpc,
     event_bridge_service_pb2_grpc,
@@ -18,6 +19,7 @@ from longshore.v1 import (
 )
 from longshore_client.address import Addresses
 from longshore_client.call import Caller, open_channel
+from longshore_client.credentials import AccessKey, find
 
 
 class Connection:
@@ -29,6 +31,7 @@ class Connection:
         *,
         timeout: float = 10.0,
         patience: float = 5.0,
+        access_key: AccessKey | None = None,
     ) -> None:
         """Makes a connection; nothing is sent before the first call. Needs a running event loop.
 
@@ -36,6 +39,8 @@ class Connection:
             target: submission's `host:port`, or all addresses; None reads the environment.
             timeout: seconds that a call may take with its retries, unless the call says otherwise.
             patience: seconds to try to reach a service as long as none has ever answered.
+            access_key: who calls; None: LONGSHORE_ACCESS_KEY_ID and LONGSHORE_SECRET_ACCESS_KEY
+                say, else the data directory of the stack that is called, if it is ours to read.
 
         Raises:
             InvalidRequest: the target is malformed.
@@ -45,7 +50,9 @@ class Connection:
         elif isinstance(target, str):
             target = Addresses.from_submission(target)
         self.addresses = target
-        self._caller = Caller(timeout, patience)
+        self.access_key = access_key or find(target.submission)
+        key = () if self.access_key is None else self.access_key.metadata
+        self._caller = Caller(timeout, patience, key)
         self._channels = [
             open_channel(address)
             for address in (
@@ -59,6 +66,7 @@ class Connection:
         ]
         submission, scheduler, scaler, provisioning, logs, events = self._channels
         self._submission = submission_service_pb2_grpc.SubmissionServiceStub(submission)
+        self._access = access_service_pb2_grpc.AccessServiceStub(submission)
         self._audit = audit_service_pb2_grpc.AuditServiceStub(submission)
         self._control = job_control_service_pb2_grpc.JobControlServiceStub(submission)
         self._images = image_service_pb2_grpc.ImageServiceStub(submission)

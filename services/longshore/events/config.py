@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from longshore.domain.arn import Arns
-from longshore.runtime.config import AuditSettings, Settings, installation
+from longshore.runtime.config import AccessSettings, AuditSettings, Settings, installation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,8 @@ class EventsConfig:
     key_path: Path
     #: What is recorded of calls.
     audit: AuditSettings = field(default_factory=AuditSettings)
+    #: Who is let in.
+    access: AccessSettings = field(default_factory=AccessSettings)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -43,7 +45,8 @@ class EventsConfig:
           private addresses; those of a machine's metadata they never may;
         - LONGSHORE_EVENTS_KEY_FILE (events.key in LONGSHORE_DATA_DIR, ~/.longshore): has the key
           of the secrets of connections; made when there is none.
-        - LONGSHORE_AUDIT_READS, LONGSHORE_AUDIT_GATEWAYS: what is recorded of calls.
+        - LONGSHORE_AUDIT_READS, LONGSHORE_AUDIT_GATEWAYS: what is recorded of calls;
+        - LONGSHORE_STACK_KEY_FILE, LONGSHORE_OPEN.
         """
         settings = Settings(environ)
         return cls(
@@ -63,4 +66,5 @@ class EventsConfig:
                 settings.directory("LONGSHORE_DATA_DIR", Path("~/.longshore")) / "events.key",
             ),
             audit=settings.audit(),
+            access=settings.access(),
         )

@@ -1,11 +1,11 @@
 """Settings of the gateway."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from longshore.gateway.behind import SERVICES
-from longshore.runtime.config import Settings, installation
+from longshore.runtime.config import AccessSettings, Settings, installation
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,8 @@ class GatewayConfig:
     #: What stands in records of what it refuses: LONGSHORE_ACCOUNT, LONGSHORE_REGION.
     account: str = "123456789012"
     region: str = "us-east-1"
+    #: Who is let in: LONGSHORE_STACK_KEY_FILE, LONGSHORE_OPEN.
+    access: AccessSettings = field(default_factory=AccessSettings)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Self:
@@ -44,7 +46,8 @@ class GatewayConfig:
         - LONGSHORE_GATEWAY_GRACE (10): time that requests in hand get when the gateway stops;
         - LONGSHORE_GATEWAY_HOSTS (none): names by which it is reached beside loopback's and its own
           address, with commas between;
-        - LONGSHORE_ACCOUNT, LONGSHORE_REGION: what stands in records of what it refuses.
+        - LONGSHORE_ACCOUNT, LONGSHORE_REGION: what stands in records of what it refuses;
+        - LONGSHORE_STACK_KEY_FILE, LONGSHORE_OPEN.
         """
         settings = Settings(environ)
         account, region = installation(settings)
@@ -60,6 +63,7 @@ class GatewayConfig:
             hosts=settings.hosts("LONGSHORE_GATEWAY_HOSTS"),
             account=account,
             region=region,
+            access=settings.access(),
         )
 
     @property

@@ -11,6 +11,7 @@ from typing import Self
 from longshore.logs.archive import ArchiveConfig
 from longshore.runtime.config import (
     HISTORY,
+    AccessSettings,
     AuditSettings,
     ConfigError,
     Settings,
@@ -39,6 +40,8 @@ class LogsConfig:
     archive: ArchiveConfig | None = None
     #: What is recorded of calls.
     audit: AuditSettings = field(default_factory=AuditSettings)
+    #: Who is let in.
+    access: AccessSettings = field(default_factory=AccessSettings)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -55,7 +58,8 @@ class LogsConfig:
           (AWS's own): where it is;
         - LONGSHORE_LOGS_CACHE_MIB (10240): what is kept here of logs that are in that store;
         - LONGSHORE_SUBMISSION_ADDRESS: where calls are put on record;
-        - LONGSHORE_AUDIT_READS, LONGSHORE_AUDIT_GATEWAYS: which, and whose word is taken.
+        - LONGSHORE_AUDIT_READS, LONGSHORE_AUDIT_GATEWAYS: which, and whose word is taken;
+        - LONGSHORE_STACK_KEY_FILE, LONGSHORE_OPEN.
         """
         settings = Settings(environ)
         account, region = installation(settings)
@@ -69,6 +73,7 @@ class LogsConfig:
             history=settings.history(),
             archive=_archive(settings),
             audit=settings.audit(),
+            access=settings.access(),
         )
 
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
+from longshore.admission.stored import admitting
 from longshore.provisioning.config import ProvisioningConfig
 from longshore.provisioning.instances.history import InstanceHistory
 from longshore.provisioning.instances.loop import Reconciler
@@ -100,7 +101,10 @@ async def serve(stop: asyncio.Event, config: ProvisioningConfig) -> None:
         forgetting = Loop("provisioning.history", history.tick, HISTORY_SECONDS)
         offers = Loop("provisioning.offers", quotes.tick, config.quote_interval.total_seconds())
         listener = Listener(config.database_url, {DEMAND: notices.wake, ENVIRONMENTS: offers.wake})
-        server = GrpcServer(config.address)
+        users = await stack.enter_async_context(
+            admitting(config.access.key(), pool, config.database_url)
+        )
+        server = GrpcServer(config.address, users=users)
         server.add(
             pb_grpc.add_ProvisioningServiceServicer_to_server,
             ProvisioningServicer(provisioning, InstanceReports(pool)),

@@ -4,14 +4,14 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Self
 
 from longshore.domain.catalogue import Catalogue
 from longshore.provisioning.ec2.config import Ec2Config
-from longshore.runtime.config import HISTORY, ConfigError, Settings
+from longshore.runtime.config import HISTORY, AccessSettings, ConfigError, Settings
 from longshore.runtime.host import open_catalogue
 
 AGENT_COMMAND = (sys.executable, "-m", "longshore.agent")
@@ -36,6 +36,8 @@ class ProvisioningConfig:
     instances_limit: int = 32
     quote_interval: timedelta = timedelta(seconds=300)
     history: timedelta = HISTORY
+    #: Who is let in.
+    access: AccessSettings = field(default_factory=AccessSettings)
     stop_instances: bool = False
     agent_command: tuple[str, ...] = AGENT_COMMAND
     cleanup_command: tuple[str, ...] = CLEANUP_COMMAND
@@ -64,7 +66,8 @@ class ProvisioningConfig:
         - LONGSHORE_STOP_INSTANCES (false): end all instances when the service stops, as SIGUSR1
           does in any case;
         - LONGSHORE_AGENT_COMMAND, LONGSHORE_AGENT_CLEANUP_COMMAND: what is run, with a shell's
-          quoting, for a local instance and once it is gone.
+          quoting, for a local instance and once it is gone;
+        - LONGSHORE_STACK_KEY_FILE, LONGSHORE_OPEN.
         """
         settings = Settings(environ)
         data_dir = settings.directory("LONGSHORE_DATA_DIR", Path("~/.longshore"))
@@ -92,6 +95,7 @@ class ProvisioningConfig:
             stop_instances=settings.flag("LONGSHORE_STOP_INSTANCES", False),
             agent_command=_command(settings, "LONGSHORE_AGENT_COMMAND", AGENT_COMMAND),
             cleanup_command=_command(settings, "LONGSHORE_AGENT_CLEANUP_COMMAND", CLEANUP_COMMAND),
+            access=settings.access(),
         )
 
 

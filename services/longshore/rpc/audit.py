@@ -13,7 +13,6 @@ gateway does, and call itself whatever it likes; from elsewhere nobody can.
 from __future__ import annotations
 
 import contextlib
-import functools
 import ipaddress
 import secrets
 import uuid
@@ -43,6 +42,7 @@ from longshore.domain.errors import (
 )
 from longshore.rpc.caller import REGION_KEY
 from longshore.rpc.parameters import Parameters
+from longshore.rpc.peer import peer_address
 from longshore.v1 import options_pb2
 
 #: Metadata by which the gateway says for whom it calls.
@@ -235,15 +235,6 @@ def caller_of(
         account=installation.account,
         region=region if REGION.fullmatch(region) else installation.region,
     )
-
-
-@functools.lru_cache(maxsize=1024)
-def peer_address(peer: str) -> str:
-    """The address in gRPC's name of a peer, as in `ipv4:10.0.0.7:4711` or `ipv6:[::1]:4711`."""
-    kind, _, rest = peer.partition(":")
-    if kind in ("ipv4", "ipv6"):
-        return unquote(rest).rpartition(":")[0].strip("[]")
-    return "127.0.0.1" if kind == "unix" else peer
 
 
 def _is_gateway(address: str, installation: Installation) -> bool:

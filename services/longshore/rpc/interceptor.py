@@ -8,6 +8,7 @@ import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import grpc
@@ -22,6 +23,7 @@ from longshore.domain.errors import InvalidRequest, LimitExceeded, LongshoreErro
 from longshore.rpc.audit import CallAudit, Seen
 from longshore.rpc.errors import code_of, to_status
 from longshore.rpc.texts import check_texts
+from longshore.rpc.users import Users, access_of
 
 log = structlog.get_logger()
 
@@ -40,9 +42,15 @@ _QUIET = ("/grpc.health.", "/grpc.reflection.")
 class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in stubs only
     """Wraps every handler of a server, each once."""
 
-    def __init__(self, audit: CallAudit | None = None) -> None:
-        """Makes an interceptor; with `audit` calls are recorded, where they are to be."""
+    def __init__(self, audit: CallAudit | None = None, users: Users | None = None) -> None:
+        """Makes an interceptor.
+
+        Args:
+            audit: records calls, where they are to be recorded.
+            users: checks who calls; None: anybody may.
+        """
         self._audit = audit
+        self._users = users
         self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     async def intercept_service(
@@ -61,8 +69,22 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
             return handler
         watch = self._audit.watch(method) if self._audit else None
         return self._wrapped.setdefault(
-            method, _wrap(method.rsplit("/", 1)[-1], handler, watch or _unwatched)
+            method,
+            _wrap(method.rsplit("/", 1)[-1], handler, watch or _unwatched, self._admit(method)),
         )
+
+    def _admit(self, method: str) -> _Admit:
+        access = access_of(method) if self._users else None
+        if self._users is None or access is None:
+            return _anybody
+        return partial(self._users.admit, access, method)
+
+
+_Admit = Callable[[grpc.aio.ServicerContext[Any, Any]], Awaitable[None]]
+
+
+async def _anybody(_context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    """Admits whoever calls."""
 
 
 _Watch = Callable[
@@ -77,22 +99,24 @@ def _unwatched(
 
 
 def _wrap(
-    method: str, handler: grpc.RpcMethodHandler[Any, Any], watch: _Watch
+    method: str, handler: grpc.RpcMethodHandler[Any, Any], watch: _Watch, admit: _Admit
 ) -> grpc.RpcMethodHandler[Any, Any]:
     if handler.unary_unary is not None:
         # Requests are read within the behaviour: gRPC itself tells the caller of our insides when
         # it cannot read one.
-        behaviour = _unary(method, handler.unary_unary, handler.request_deserializer, watch)
+        behaviour = _unary(method, handler.unary_unary, handler.request_deserializer, watch, admit)
         return grpc.unary_unary_rpc_method_handler(
             behaviour, response_serializer=handler.response_serializer
         )
     if handler.unary_stream is not None:
-        behaviour = _streaming(method, handler.unary_stream, handler.request_deserializer, watch)
+        behaviour = _streaming(
+            method, handler.unary_stream, handler.request_deserializer, watch, admit
+        )
         return grpc.unary_stream_rpc_method_handler(
             behaviour, response_serializer=handler.response_serializer
         )
     if handler.stream_stream is not None:
-        behaviour = _streaming(method, handler.stream_stream, None, watch)
+        behaviour = _streaming(method, handler.stream_stream, None, watch, admit)
         return grpc.stream_stream_rpc_method_handler(
             behaviour,
             request_deserializer=handler.request_deserializer,
@@ -102,7 +126,11 @@ def _wrap(
 
 
 def _unary(
-    method: str, behaviour: Callable[..., Any], read: Callable[[bytes], Any] | None, watch: _Watch
+    method: str,
+    behaviour: Callable[..., Any],
+    read: Callable[[bytes], Any] | None,
+    watch: _Watch,
+    admit: _Admit,
 ) -> Callable[..., Any]:
     seconds = SECONDS.labels(method)
 
@@ -110,6 +138,7 @@ def _unary(
         started = time.perf_counter()
         try:
             async with _watched(method, context), watch(context) as seen:
+                await admit(context)
                 seen.request = message = _message(request, read)
                 answer = await behaviour(message, context)
                 _check_size(answer)
@@ -145,12 +174,17 @@ def _message(request: bytes, read: Callable[[bytes], Any] | None) -> Any:
 
 
 def _streaming(
-    method: str, behaviour: Callable[..., Any], read: Callable[[bytes], Any] | None, watch: _Watch
+    method: str,
+    behaviour: Callable[..., Any],
+    read: Callable[[bytes], Any] | None,
+    watch: _Watch,
+    admit: _Admit,
 ) -> Callable[..., Any]:
     """A stream of answers; requests that come as a stream (`read` is None) are its own to check."""
 
     async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
         async with _watched(method, context), watch(context) as seen:
+            await admit(context)
             message = _message(request, read)
             seen.request = message if read is not None else None
             async for response in behaviour(message, context):

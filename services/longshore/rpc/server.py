@@ -12,6 +12,7 @@ from longshore.contract import MESSAGE_BYTES
 from longshore.domain.errors import Unavailable
 from longshore.rpc.audit import CallAudit
 from longshore.rpc.interceptor import CallInterceptor
+from longshore.rpc.users import Users
 
 #: Seconds that calls in flight get to finish when the server stops.
 DRAIN_SECONDS = 5.0
@@ -24,14 +25,22 @@ class GrpcServer:
     address cannot be listened on.
     """
 
-    def __init__(self, address: str, audit: CallAudit | None = None) -> None:
-        """Makes a server that does not listen yet; with `audit` calls are recorded."""
+    def __init__(
+        self, address: str, audit: CallAudit | None = None, users: Users | None = None
+    ) -> None:
+        """Makes a server that does not listen yet.
+
+        Args:
+            address: `host:port`.
+            audit: records calls.
+            users: checks who calls; None: anybody may.
+        """
         self._address = address
         self._names = [health_pb2.DESCRIPTOR.services_by_name["Health"].full_name]
         self._served: list[str] = [""]
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # missing in the stubs
         self._server = grpc.aio.server(
-            interceptors=[CallInterceptor(audit)],
+            interceptors=[CallInterceptor(audit, users)],
             options=[
                 ("grpc.max_send_message_length", MESSAGE_BYTES),
                 ("grpc.max_receive_message_length", MESSAGE_BYTES),

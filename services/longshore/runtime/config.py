@@ -13,6 +13,9 @@ services; `docs/settings.md` is made of it, of the like in each `config.py`, and
   LONGSHORE_LOGS_METRICS_ADDRESS, LONGSHORE_EVENTS_METRICS_ADDRESS: `host:port` of its Prometheus
   metrics; 20 ports above its own;
 - LONGSHORE_INSECURE (false): listen elsewhere than on loopback, without any access control;
+- LONGSHORE_STACK_KEY_FILE: the key that the services of a stack share, which `longshore up` makes
+  in the data directory; without it nobody could be known, so services do not start;
+- LONGSHORE_OPEN (false): whoever reaches the services may do everything, on loopback alone;
 - LONGSHORE_DATABASE_URL: the PostgreSQL that holds all truth;
 - LONGSHORE_LOCAL_VCPUS (four for each core), LONGSHORE_LOCAL_MEMORY_MIB (three quarters of what
   there is), LONGSHORE_LOCAL_GPUS (0): what this machine is declared to be, for instances on it;
@@ -36,6 +39,7 @@ from pathlib import Path
 from longshore.contract import DEFAULT_PORT_BASE, PORT_OFFSETS
 from longshore.domain.arn import ACCOUNT, REGION
 from longshore.domain.errors import LongshoreError
+from longshore.runtime.stack_key import StackKey
 
 #: Prometheus metrics of a gRPC service are served this far above its own port.
 METRICS_OFFSET = 20
@@ -72,6 +76,31 @@ class AuditSettings:
     reads: bool = False
     #: Addresses of gateways on other machines.
     gateways: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AccessSettings:
+    """Who is let in."""
+
+    #: Whether anybody is.
+    is_open: bool = False
+    key_path: Path | None = None
+
+    def key(self) -> StackKey | None:
+        """The stack's key; None where anybody is let in.
+
+        Raises:
+            ConfigError: nothing says where it is.
+            PreconditionFailed: it cannot be read.
+        """
+        if self.is_open:
+            return None
+        if self.key_path is None:
+            raise ConfigError(
+                "LONGSHORE_STACK_KEY_FILE is not set; it says where the stack's key is, which "
+                "`longshore up` makes. LONGSHORE_OPEN=true lets anybody in, on loopback alone."
+            )
+        return StackKey.read(self.key_path)
 
 
 _record: ContextVar[dict[str, Setting] | None] = ContextVar("_record", default=None)
@@ -190,6 +219,14 @@ class Settings:
             gateways=self._addresses("LONGSHORE_AUDIT_GATEWAYS"),
         )
 
+    def access(self) -> AccessSettings:
+        """Who is let in: LONGSHORE_STACK_KEY_FILE, LONGSHORE_OPEN."""
+        _note("LONGSHORE_STACK_KEY_FILE", "path", "")
+        path = None
+        if self._environ.get("LONGSHORE_STACK_KEY_FILE"):
+            path = self.path("LONGSHORE_STACK_KEY_FILE")
+        return AccessSettings(self.flag("LONGSHORE_OPEN", default=False), path)
+
     def _addresses(self, name: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
         _note(name, "addresses, with commas between", "")
         texts = [text.strip() for text in self._environ.get(name, "").split(",")]
@@ -221,6 +258,11 @@ class Settings:
         host = address.rpartition(":")[0].strip("[]")
         is_loopback = host in ("localhost", "::1") or host.startswith("127.")
         is_insecure = self.flag("LONGSHORE_INSECURE", False)
+        if not is_loopback and self.flag("LONGSHORE_OPEN", False):
+            raise ConfigError(
+                f"{service} would listen on {address}, and LONGSHORE_OPEN lets anybody in: keep to "
+                "127.0.0.1, or leave it out."
+            )
         if not is_loopback and not is_insecure:
             raise ConfigError(
                 f"{service} would listen on {address}, and there is no access control yet: anyone "

@@ -4,6 +4,7 @@ import asyncio
 import sys
 from contextlib import AsyncExitStack
 
+from longshore.admission.stored import admitting
 from longshore.rpc.channel import open_channel
 from longshore.rpc.server import GrpcServer
 from longshore.runtime.loop import Loop
@@ -65,7 +66,10 @@ async def serve(stop: asyncio.Event, config: ScalerConfig) -> None:
             config.database_url,
             dict.fromkeys((DEMAND, CAPACITY, ENVIRONMENTS, CONSUMABLES), loop.wake),
         )
-        server = GrpcServer(config.address)
+        users = await stack.enter_async_context(
+            admitting(config.access.key(), pool, config.database_url)
+        )
+        server = GrpcServer(config.address, users=users)
         server.add(
             pb_grpc.add_ScalerServiceServicer_to_server,
             ScalerServicer(scaler, CapacityReports(pool)),

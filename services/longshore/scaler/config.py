@@ -8,7 +8,7 @@ from typing import Self
 
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.scaling.decision import ScalingSettings
-from longshore.runtime.config import HISTORY, Settings
+from longshore.runtime.config import HISTORY, AccessSettings, Settings
 from longshore.runtime.host import open_catalogue
 
 
@@ -26,6 +26,8 @@ class ScalerConfig:
     cool_down: timedelta = timedelta(seconds=60)
     provider: str = "local"
     history: timedelta = HISTORY
+    #: Who is let in.
+    access: AccessSettings = field(default_factory=AccessSettings)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -44,7 +46,8 @@ class ScalerConfig:
         - LONGSHORE_PROVIDER (local): whose quoted prices hold, as for provisioning;
         - LONGSHORE_HISTORY_DAYS (90): how long activities are kept;
         - LONGSHORE_LOCAL_VCPUS, LONGSHORE_LOCAL_MEMORY_MIB, LONGSHORE_LOCAL_GPUS,
-          LONGSHORE_CATALOGUE: the instance types that there are, as for provisioning.
+          LONGSHORE_CATALOGUE: the instance types that there are, as for provisioning;
+        - LONGSHORE_STACK_KEY_FILE, LONGSHORE_OPEN.
         """
         settings = Settings(environ)
         idle = settings.seconds("LONGSHORE_IDLE_SECONDS", 60, 0, 7 * 86_400)
@@ -65,4 +68,5 @@ class ScalerConfig:
             cool_down=timedelta(seconds=cool_down),
             provider=settings.text("LONGSHORE_PROVIDER", "local"),
             history=settings.history(),
+            access=settings.access(),
         )

@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Self
 
 from longshore.domain.catalogue import Catalogue
-from longshore.runtime.config import HISTORY, Settings
+from longshore.runtime.config import HISTORY, AccessSettings, Settings
 from longshore.runtime.host import open_catalogue
 
 
@@ -26,6 +26,8 @@ class SchedulerConfig:
     unmanaged_lost_seconds: float = 600.0
     cool_down: timedelta = timedelta(seconds=60)
     history: timedelta = HISTORY
+    #: Who is let in.
+    access: AccessSettings = field(default_factory=AccessSettings)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -45,7 +47,8 @@ class SchedulerConfig:
           short of, to say when it asks again;
         - LONGSHORE_HISTORY_DAYS (90): for how long finished jobs are kept, to the end of the week,
           and lost machines that had joined by themselves;
-        - LONGSHORE_LOCAL_*: see `longshore.runtime.host`.
+        - LONGSHORE_LOCAL_*: see `longshore.runtime.host`;
+        - LONGSHORE_STACK_KEY_FILE, LONGSHORE_OPEN.
         """
         settings = Settings(environ)
         heartbeat = settings.seconds("LONGSHORE_HEARTBEAT_SECONDS", 5, 0.1, 300)
@@ -65,4 +68,5 @@ class SchedulerConfig:
             ),
             history=settings.history(),
             catalogue=open_catalogue(settings),
+            access=settings.access(),
         )

@@ -25,6 +25,8 @@ class StandaloneConfig:
     addresses: dict[str, str]
     metrics: dict[str, str]
     start_seconds: float
+    #: Whether whoever reaches it may do everything.
+    is_open: bool = False
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Self:
@@ -34,7 +36,8 @@ class StandaloneConfig:
         - LONGSHORE_RUNTIME (auto): auto takes docker where its socket answers, else process;
         - LONGSHORE_PORT_BASE (7070), LONGSHORE_HOST, LONGSHORE_<SERVICE>_ADDRESS: where to listen;
         - LONGSHORE_DATABASE_URL: a PostgreSQL of one's own instead of the embedded one;
-        - LONGSHORE_START_SECONDS (90): until when all services must be serving.
+        - LONGSHORE_START_SECONDS (90): until when all services must be serving;
+        - LONGSHORE_OPEN (false): let in whoever reaches it, on loopback alone.
         """
         settings = Settings(environ)
         return cls(
@@ -46,8 +49,14 @@ class StandaloneConfig:
             metrics={
                 name: settings.metrics_address(name) for name in PORT_OFFSETS if name != "gateway"
             },
+            is_open=settings.access().is_open,
             start_seconds=settings.seconds("LONGSHORE_START_SECONDS", 90, 1, 3600),
         )
+
+    @property
+    def stack_key_path(self) -> Path:
+        """Where the key is that its services share."""
+        return self.data_dir / "stack.key"
 
     @property
     def log_directory(self) -> Path:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable
 
 import grpc
 
+from longshore.domain.access.key import AccessKey
 from longshore.domain.catalogue import InstanceType
 from longshore.domain.errors import Unavailable
 from longshore.rpc.channel import open_channel
@@ -19,18 +20,21 @@ from longshore.v1 import (
     submission_service_pb2_grpc,
 )
 
+Metadata = tuple[tuple[str, str], ...]
+
 NAME = "default"
 _CALL_SECONDS = 10.0
 _VALID_SECONDS = 30.0
 _POLL_SECONDS = 0.1
 
 
-async def make_defaults(submission: str, machine: InstanceType) -> None:
+async def make_defaults(submission: str, machine: InstanceType, key: AccessKey | None) -> None:
     """Makes what is missing.
 
     Args:
         submission: address of the submission service.
         machine: the local instance type that stands for the whole machine.
+        key: whose call it is; None where anybody may.
 
     Raises:
         Unavailable: it could not be made.
@@ -39,14 +43,20 @@ async def make_defaults(submission: str, machine: InstanceType) -> None:
     try:
         stub = submission_service_pb2_grpc.SubmissionServiceStub(channel)
         async with asyncio.timeout(_VALID_SECONDS):
-            await _environment(stub, machine)
-            await _queue(stub)
+            metadata = bearer(key)
+            await _environment(stub, machine, metadata)
+            await _queue(stub, metadata)
     except grpc.aio.AioRpcError as error:
         raise Unavailable(f"The defaults could not be made: {error.details()}") from error
     except TimeoutError as error:
         raise Unavailable("The compute environment `default` does not become VALID.") from error
     finally:
         await channel.close(None)
+
+
+def bearer(key: AccessKey | None) -> Metadata:
+    """Metadata of a call with a key."""
+    return () if key is None else (("authorization", f"Bearer {key.key_id}:{key.secret}"),)
 
 
 async def _made(call: Awaitable[object]) -> None:
@@ -62,12 +72,16 @@ async def _made(call: Awaitable[object]) -> None:
 
 
 async def _environment(
-    stub: submission_service_pb2_grpc.SubmissionServiceStub, machine: InstanceType
+    stub: submission_service_pb2_grpc.SubmissionServiceStub,
+    machine: InstanceType,
+    metadata: Metadata,
 ) -> None:
     describe = compute_environment_pb2.DescribeComputeEnvironmentsRequest(
         compute_environments=[NAME]
     )
-    found = await stub.DescribeComputeEnvironments(describe, timeout=_CALL_SECONDS)
+    found = await stub.DescribeComputeEnvironments(
+        describe, timeout=_CALL_SECONDS, metadata=metadata
+    )
     if not found.compute_environments:
         request = compute_environment_pb2.CreateComputeEnvironmentRequest(
             compute_environment_name=NAME,
@@ -82,17 +96,23 @@ async def _environment(
                 instance_role="local",
             ),
         )
-        await _made(stub.CreateComputeEnvironment(request, timeout=_CALL_SECONDS))
+        await _made(
+            stub.CreateComputeEnvironment(request, timeout=_CALL_SECONDS, metadata=metadata)
+        )
     while True:
-        found = await stub.DescribeComputeEnvironments(describe, timeout=_CALL_SECONDS)
+        found = await stub.DescribeComputeEnvironments(
+            describe, timeout=_CALL_SECONDS, metadata=metadata
+        )
         if found.compute_environments and found.compute_environments[0].status == "VALID":
             return
         await asyncio.sleep(_POLL_SECONDS)
 
 
-async def _queue(stub: submission_service_pb2_grpc.SubmissionServiceStub) -> None:
+async def _queue(
+    stub: submission_service_pb2_grpc.SubmissionServiceStub, metadata: Metadata
+) -> None:
     describe = job_queue_pb2.DescribeJobQueuesRequest(job_queues=[NAME])
-    found = await stub.DescribeJobQueues(describe, timeout=_CALL_SECONDS)
+    found = await stub.DescribeJobQueues(describe, timeout=_CALL_SECONDS, metadata=metadata)
     if not found.job_queues:
         request = job_queue_pb2.CreateJobQueueRequest(
             job_queue_name=NAME,
@@ -102,9 +122,9 @@ async def _queue(stub: submission_service_pb2_grpc.SubmissionServiceStub) -> Non
                 job_queue_pb2.ComputeEnvironmentOrder(order=1, compute_environment=NAME)
             ],
         )
-        await _made(stub.CreateJobQueue(request, timeout=_CALL_SECONDS))
+        await _made(stub.CreateJobQueue(request, timeout=_CALL_SECONDS, metadata=metadata))
     while True:
-        found = await stub.DescribeJobQueues(describe, timeout=_CALL_SECONDS)
+        found = await stub.DescribeJobQueues(describe, timeout=_CALL_SECONDS, metadata=metadata)
         if found.job_queues and found.job_queues[0].status == "VALID":
             return
         await asyncio.sleep(_POLL_SECONDS)

@@ -60,6 +60,8 @@ class Record:
     runtime_detail: str
     database: str
     log_directory: str
+    #: Whether whoever reaches it may do everything.
+    is_open: bool = False
     services: dict[str, ProcessRecord] = field(default_factory=dict)
 
     def write(self, data_dir: Path) -> None:

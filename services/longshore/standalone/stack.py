@@ -11,13 +11,16 @@ from pathlib import Path
 
 import structlog
 
+from longshore.domain.access.key import AccessKey
 from longshore.domain.errors import PreconditionFailed, Unavailable
 from longshore.runtime.config import Settings
 from longshore.runtime.host import local_catalogue
+from longshore.runtime.stack_key import StackKey, make_key
 from longshore.standalone import leftovers
 from longshore.standalone.config import SERVICES, StandaloneConfig
 from longshore.standalone.defaults import make_defaults
 from longshore.standalone.engine import engine_version
+from longshore.standalone.first_key import ensure_first_key
 from longshore.standalone.record import ProcessRecord, Record
 from longshore.standalone.service_process import ServiceProcess
 from longshore.state.embedded import EmbeddedPostgres, ensure_database
@@ -51,6 +54,7 @@ class Stack:
     def __init__(self, config: StandaloneConfig, environ: Mapping[str, str]) -> None:
         self._config = config
         self._environ = dict(environ)
+        self._first_key: AccessKey | None = None
         self._defaults_marker = config.data_dir / "defaults-made"
         self._postgres = EmbeddedPostgres(config.postgres_directory)
         self._services: dict[str, ServiceProcess] = {}
@@ -68,6 +72,7 @@ class Stack:
             runtime_detail="",
             database="",
             log_directory=str(config.log_directory),
+            is_open=config.is_open,
         )
 
     async def up(self) -> None:
@@ -84,6 +89,7 @@ class Stack:
             self._check_ports()
             self._tell("starting PostgreSQL")
             database_url = await self._open_database()
+            await self._make_keys(database_url)
             self._tell("starting the services")
             await self._start_services(database_url)
             await self._make_defaults()
@@ -189,6 +195,15 @@ class Stack:
             log.info("database.migrated", migrations=applied)
         return database_url
 
+    async def _make_keys(self, database_url: str) -> None:
+        """The key that services share, and the one of who owns the stack."""
+        if self._config.is_open:
+            return
+        path = self._config.stack_key_path
+        await asyncio.to_thread(make_key, path)
+        key = await asyncio.to_thread(StackKey.read, path)
+        self._first_key = await ensure_first_key(self._config.data_dir, database_url, key)
+
     async def _start_services(self, database_url: str) -> None:
         # numpy has a thread for each core otherwise, which cost at each start and help with nothing
         # as small as what is reckoned here.
@@ -198,6 +213,7 @@ class Stack:
             "LONGSHORE_DATABASE_URL": database_url,
             "LONGSHORE_LOGS_DIR": str(self._config.data_dir / "logs"),
             "LONGSHORE_RUNTIME": self._record.runtime,
+            "LONGSHORE_STACK_KEY_FILE": str(self._config.stack_key_path),
             # Whether instances end with provisioning is said when it is stopped.
             "LONGSHORE_STOP_INSTANCES": "false",
         }
@@ -219,7 +235,7 @@ class Stack:
             return
         self._tell("making the defaults")
         machine = local_catalogue(Settings(self._environ))[0]
-        await make_defaults(self._config.addresses["submission"], machine)
+        await make_defaults(self._config.addresses["submission"], machine, self._first_key)
         self._defaults_marker.touch()
 
     async def _supervise_postgres(self) -> None:

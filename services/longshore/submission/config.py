@@ -8,7 +8,7 @@ from typing import Self
 from longshore.domain import limits
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.limits import Limits
-from longshore.runtime.config import AuditSettings, Settings, installation
+from longshore.runtime.config import AccessSettings, AuditSettings, Settings, installation
 from longshore.runtime.host import catalogue_types
 
 
@@ -28,6 +28,8 @@ class SubmissionConfig:
     limits: Limits
     #: What is recorded of calls.
     audit: AuditSettings = field(default_factory=AuditSettings)
+    #: Who is let in.
+    access: AccessSettings = field(default_factory=AccessSettings)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -39,7 +41,8 @@ class SubmissionConfig:
         - LONGSHORE_CATALOGUE: the instance types that there are, as for scaler and provisioning;
         - LONGSHORE_LIMITS (longshore): `aws` refuses what AWS Batch would refuse, where longshore
           takes more by itself;
-        - LONGSHORE_AUDIT_DAYS, LONGSHORE_AUDIT_READS, LONGSHORE_AUDIT_GATEWAYS.
+        - LONGSHORE_AUDIT_DAYS, LONGSHORE_AUDIT_READS, LONGSHORE_AUDIT_GATEWAYS;
+        - LONGSHORE_STACK_KEY_FILE, LONGSHORE_OPEN.
         """
         settings = Settings(environ)
         account, region = installation(settings)
@@ -55,4 +58,5 @@ class SubmissionConfig:
                 settings.choice("LONGSHORE_LIMITS", tuple(limits.BY_NAME), limits.LONGSHORE_NAME)
             ],
             audit=settings.audit(),
+            access=settings.access(),
         )

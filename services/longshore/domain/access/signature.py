@@ -8,6 +8,7 @@ Source: AWS's reference of Signature Version 4, "Create a signed AWS API request
 differ from it, what botocore signs is right: query strings are signed as they are written there.
 """
 
+import contextlib
 import hmac
 import re
 from collections.abc import Mapping, Sequence
@@ -224,7 +225,9 @@ def _of_header(request: Request, text: str) -> Signed:
     for part in rest.split(","):
         name, _, value = part.strip().partition("=")
         if name not in _PARTS or name in said:
-            raise _incomplete("The Authorization header has a part twice, or one that is not known.")
+            raise _incomplete(
+                "The Authorization header has a part twice, or one that is not known."
+            )
         said[name] = value
     for name in _PARTS:
         if not said.get(name):
@@ -308,12 +311,10 @@ def _time(request: Request) -> datetime:
 
 
 def _parsed(text: str) -> datetime:
-    try:
-        if _TIME_FORM.fullmatch(text) is None:
-            raise ValueError(text)
-        return datetime.strptime(text, _TIME).replace(tzinfo=UTC)
-    except ValueError:
-        raise _incomplete("X-Amz-Date must look like 20260131T235959Z.") from None
+    if _TIME_FORM.fullmatch(text) is not None:
+        with contextlib.suppress(ValueError):
+            return datetime.strptime(text, _TIME).replace(tzinfo=UTC)
+    raise _incomplete("X-Amz-Date must look like 20260131T235959Z.")
 
 
 def _of_day(at: datetime, scope: Scope) -> datetime:
@@ -357,7 +358,9 @@ def _queries(query: str) -> tuple[str, ...]:
 
 
 def _recoded(text: str) -> str:
-    return quote(unquote_plus(text, errors="surrogateescape").encode(errors="surrogateescape"), "-_.~")
+    return quote(
+        unquote_plus(text, errors="surrogateescape").encode(errors="surrogateescape"), "-_.~"
+    )
 
 
 def _joined(pairs: Sequence[tuple[str, str]]) -> str:

@@ -87,9 +87,11 @@ def test_what_botocore_signs_is_right(
 
 
 @settings(max_examples=40)
-@given(PATHS, QUERIES, st.binary(max_size=20))
-def test_what_botocore_signs_ahead_is_right(path: str, query: str, body: bytes) -> None:
-    _check(_signed(path, query, body, ahead=600), body, NOW + timedelta(minutes=9))
+@given(PATHS, QUERIES)
+def test_what_botocore_signs_ahead_is_right(path: str, query: str) -> None:
+    """It moves a body's members into the query string, so there is none here."""
+    path, query = path.replace("#", ""), query.replace("#", "")
+    _check(_signed(path, query, b"", ahead=600), b"", NOW + timedelta(minutes=9))
 
 
 @settings(max_examples=40)
@@ -126,9 +128,7 @@ def test_another_query_is_wrong_unless_it_says_the_same(query: str, other: str) 
 def test_what_was_changed_after_it_was_signed_is_wrong(change: Any, ahead: int | None) -> None:
     sent = b"{}" if ahead is None else b""
     body = change.get("body", sent)
-    plain = _signed(
-        body=sent, headers={"x-amz-target": "Logs_20140328.GetLogEvents"}, ahead=ahead
-    )
+    plain = _signed(body=sent, headers={"x-amz-target": "Logs_20140328.GetLogEvents"}, ahead=ahead)
     assert _check(plain, sent)
     own = {name: change[name] for name in ("host", "x-amz-target") if name in change}
     request = Request(
