@@ -15,6 +15,7 @@ from typing import Any
 from unittest import mock
 
 import psutil
+from support.patience import PATIENCE_SECONDS
 from support.ports import free_port_base
 from support.postgres import seed
 
@@ -26,7 +27,7 @@ RUNTIME = os.environ.get("LONGSHORE_TEST_RUNTIME", "docker")
 LONGSHORE = str(Path(sys.executable).parent / "longshore")
 
 
-def eventually(condition: Callable[[], Any], what: str, seconds: float = 30) -> Any:
+def eventually(condition: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> Any:
     """Polls until the condition holds and returns what it said; fails after the deadline.
 
     Where asking takes long, as a command does, what is waited for gets most of the processor.
@@ -140,7 +141,9 @@ class Stack:
 
     def client(self) -> Client:
         """A client; to be made where an event loop runs."""
-        return Client(Addresses.from_submission(f"127.0.0.1:{self.port_base}"), timeout=30)
+        return Client(
+            Addresses.from_submission(f"127.0.0.1:{self.port_base}"), timeout=PATIENCE_SECONDS
+        )
 
     @property
     def record(self) -> dict[str, Any]:

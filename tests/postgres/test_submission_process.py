@@ -8,6 +8,7 @@ import sys
 
 import asyncpg
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from support.patience import PATIENCE_SECONDS
 
 from longshore.rpc.channel import open_channel
 from longshore.state.embedded import EmbeddedPostgres, ensure_database
@@ -35,7 +36,7 @@ async def test_it_serves_once_the_schema_is_there_and_stops_when_told(
         sys.executable, "-m", "longshore.submission", env=environment
     )
     try:
-        async with asyncio.timeout(18), open_channel(address) as channel:
+        async with asyncio.timeout(PATIENCE_SECONDS), open_channel(address) as channel:
             health = health_pb2_grpc.HealthStub(channel)
             request = health_pb2.HealthCheckRequest(service="longshore.v1.SubmissionService")
             seen = await health.Check(request, wait_for_ready=True)

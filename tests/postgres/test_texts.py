@@ -16,6 +16,7 @@ from capacity_world import a_world
 from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 from google.protobuf.message import Message
+from support.patience import PATIENCE_SECONDS
 
 from longshore.logs.service import LogsService
 from longshore.logs.servicer import LogServicer
@@ -121,10 +122,10 @@ async def answer(
     }
     try:
         if method.server_streaming:
-            async for _ in channel.unary_stream(path, **codecs)(request, timeout=10):
+            async for _ in channel.unary_stream(path, **codecs)(request, timeout=PATIENCE_SECONDS):
                 pass
         else:
-            await channel.unary_unary(path, **codecs)(request, timeout=10)
+            await channel.unary_unary(path, **codecs)(request, timeout=PATIENCE_SECONDS)
     except grpc.aio.AioRpcError as error:
         fields = from_rpc_error(error).fields
         return error.code(), fields.get("member", ""), error.details() or ""

@@ -7,7 +7,6 @@ import sys
 import uuid
 
 import aiohttp
-import pytest
 from google.protobuf.duration_pb2 import Duration
 from support.collector import attributes, collector
 from support.scheduling import Ended, scheduler_stand
@@ -21,7 +20,6 @@ from longshore.runtime.tracing import TracesConfig, tracing
 from longshore.v1 import agent_service_pb2 as pb
 
 #: Processes that load every service, and a collector, take their time on a busy machine.
-pytestmark = pytest.mark.timeout(120)
 
 CALLER = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 NO_TRACES = """

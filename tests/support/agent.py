@@ -17,6 +17,7 @@ from typing import Any
 
 import grpc
 from google.protobuf import duration_pb2
+from support.patience import PATIENCE_SECONDS
 
 from longshore.agent.docker.engine import Engine, EngineError
 from longshore.agent.logs.naming import group_of
@@ -33,7 +34,6 @@ from longshore.v1 import (
 )
 
 IMAGE = "busybox:latest"
-PATIENCE_SECONDS = 60.0
 Key = tuple[str, int]
 
 

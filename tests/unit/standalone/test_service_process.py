@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
+from support.patience import PATIENCE_SECONDS
 from support.ports import free_port_base
 
 from longshore.domain.errors import Unavailable
@@ -37,7 +38,7 @@ async def test_a_failed_restart_is_tried_again(
         await asyncio.sleep(0.2)
         assert not supervising.done()
         (tmp_path / "log").unlink()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await started.wait()
         supervising.cancel()
         await asyncio.gather(supervising, return_exceptions=True)
