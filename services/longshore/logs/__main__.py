@@ -18,7 +18,7 @@ from longshore.logs.service import LogsService
 from longshore.logs.servicer import LogServicer
 from longshore.logs.store import LogStore
 from longshore.rpc.audit import CallAudit, Installation
-from longshore.rpc.channel import open_channel
+from longshore.rpc.channel import peer_channel
 from longshore.rpc.remote_audit import RemoteAudit
 from longshore.rpc.server import GrpcServer
 from longshore.runtime.loop import Loop
@@ -58,14 +58,15 @@ async def _serve(config: LogsConfig, archiver: Archiver | None, stop: asyncio.Ev
     cloudwatch = CloudWatchLogsServicer(  # type: ignore[abstract]  # Those refused are set by `refuse`.
         store, Arns(config.account, config.region)
     )
-    channel = open_channel(config.submission_address)
+    identity = config.doors.identity if config.doors else None
+    channel = peer_channel(config.submission_address, "submission", identity)
     recorder = Recorder(RemoteAudit(channel).write)
     audit = CallAudit(
         recorder,
         Installation(config.account, config.region, config.audit.gateways),
         with_reads=config.audit.reads,
     )
-    server = GrpcServer(config.address, audit)
+    server = GrpcServer(config.address, audit, config.doors)
     server.add(
         cloudwatch_logs_service_pb2_grpc.add_CloudWatchLogsServiceServicer_to_server,
         cloudwatch,

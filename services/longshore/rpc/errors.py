@@ -28,8 +28,11 @@ _CODES: dict[type[errors.LongshoreError], StatusCode] = {
     errors.LimitExceeded: StatusCode.RESOURCE_EXHAUSTED,
     errors.NotFound: StatusCode.NOT_FOUND,
     errors.OutOfRange: StatusCode.OUT_OF_RANGE,
+    errors.PermissionDenied: StatusCode.PERMISSION_DENIED,
     errors.PreconditionFailed: StatusCode.FAILED_PRECONDITION,
     errors.StaleLease: StatusCode.ABORTED,
+    errors.Throttled: StatusCode.RESOURCE_EXHAUSTED,
+    errors.Unauthenticated: StatusCode.UNAUTHENTICATED,
     errors.Unavailable: StatusCode.UNAVAILABLE,
     errors.Unimplemented: StatusCode.UNIMPLEMENTED,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import sys
 import time
 import uuid
@@ -19,7 +20,9 @@ from structlog.contextvars import bound_contextvars
 
 from longshore.contract import MESSAGE_BYTES
 from longshore.domain.errors import InvalidRequest, LimitExceeded, LongshoreError
+from longshore.rpc.access import Access
 from longshore.rpc.audit import CallAudit, Seen
+from longshore.rpc.caller import set_caller
 from longshore.rpc.errors import code_of, to_status
 from longshore.rpc.texts import check_texts
 
@@ -40,9 +43,15 @@ _QUIET = ("/grpc.health.", "/grpc.reflection.")
 class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in stubs only
     """Wraps every handler of a server, each once."""
 
-    def __init__(self, audit: CallAudit | None = None) -> None:
-        """Makes an interceptor; with `audit` calls are recorded, where they are to be."""
+    def __init__(self, audit: CallAudit | None = None, access: Access | None = None) -> None:
+        """Makes an interceptor.
+
+        Args:
+            audit: records calls, where they are to be.
+            access: says who may call; None: whoever reaches the port.
+        """
         self._audit = audit
+        self._access = access
         self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     async def intercept_service(
@@ -60,8 +69,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
         if handler is None or method.startswith(_QUIET):
             return handler
         watch = self._audit.watch(method) if self._audit else None
+        guard = functools.partial(_admit, self._access, method) if self._access else _open
         return self._wrapped.setdefault(
-            method, _wrap(method.rsplit("/", 1)[-1], handler, watch or _unwatched)
+            method, _wrap(method.rsplit("/", 1)[-1], handler, watch or _unwatched, guard)
         )
 
 
@@ -76,23 +86,37 @@ def _unwatched(
     return contextlib.nullcontext(Seen())
 
 
+#: Refuses a call by raising.
+_Guard = Callable[[grpc.aio.ServicerContext[Any, Any]], None]
+
+
+def _admit(access: Access, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    set_caller(access.admit(method, context))
+
+
+def _open(_context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    """Lets everybody in."""
+
+
 def _wrap(
-    method: str, handler: grpc.RpcMethodHandler[Any, Any], watch: _Watch
+    method: str, handler: grpc.RpcMethodHandler[Any, Any], watch: _Watch, guard: _Guard
 ) -> grpc.RpcMethodHandler[Any, Any]:
     if handler.unary_unary is not None:
         # Requests are read within the behaviour: gRPC itself tells the caller of our insides when
         # it cannot read one.
-        behaviour = _unary(method, handler.unary_unary, handler.request_deserializer, watch)
+        behaviour = _unary(method, handler.unary_unary, handler.request_deserializer, watch, guard)
         return grpc.unary_unary_rpc_method_handler(
             behaviour, response_serializer=handler.response_serializer
         )
     if handler.unary_stream is not None:
-        behaviour = _streaming(method, handler.unary_stream, handler.request_deserializer, watch)
+        behaviour = _streaming(
+            method, handler.unary_stream, handler.request_deserializer, watch, guard
+        )
         return grpc.unary_stream_rpc_method_handler(
             behaviour, response_serializer=handler.response_serializer
         )
     if handler.stream_stream is not None:
-        behaviour = _streaming(method, handler.stream_stream, None, watch)
+        behaviour = _streaming(method, handler.stream_stream, None, watch, guard)
         return grpc.stream_stream_rpc_method_handler(
             behaviour,
             request_deserializer=handler.request_deserializer,
@@ -102,7 +126,11 @@ def _wrap(
 
 
 def _unary(
-    method: str, behaviour: Callable[..., Any], read: Callable[[bytes], Any] | None, watch: _Watch
+    method: str,
+    behaviour: Callable[..., Any],
+    read: Callable[[bytes], Any] | None,
+    watch: _Watch,
+    guard: _Guard,
 ) -> Callable[..., Any]:
     seconds = SECONDS.labels(method)
 
@@ -110,6 +138,7 @@ def _unary(
         started = time.perf_counter()
         try:
             async with _watched(method, context), watch(context) as seen:
+                guard(context)
                 seen.request = message = _message(request, read)
                 answer = await behaviour(message, context)
                 _check_size(answer)
@@ -145,12 +174,17 @@ def _message(request: bytes, read: Callable[[bytes], Any] | None) -> Any:
 
 
 def _streaming(
-    method: str, behaviour: Callable[..., Any], read: Callable[[bytes], Any] | None, watch: _Watch
+    method: str,
+    behaviour: Callable[..., Any],
+    read: Callable[[bytes], Any] | None,
+    watch: _Watch,
+    guard: _Guard,
 ) -> Callable[..., Any]:
     """A stream of answers; requests that come as a stream (`read` is None) are its own to check."""
 
     async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
         async with _watched(method, context), watch(context) as seen:
+            guard(context)
             message = _message(request, read)
             seen.request = message if read is not None else None
             async for response in behaviour(message, context):

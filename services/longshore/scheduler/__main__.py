@@ -62,7 +62,7 @@ async def serve(stop: asyncio.Event) -> None:
             cool_down=config.cool_down,
             traced=TracesConfig.from_environment().ratio_of_jobs,
         )
-        server = GrpcServer(config.address)
+        server = GrpcServer(config.address, doors=config.doors)
         server.add(
             agent_service_pb2_grpc.add_AgentServiceServicer_to_server,
             AgentServicer(scheduler, config.heartbeat_seconds),

@@ -12,9 +12,11 @@ from pathlib import Path
 import structlog
 
 from longshore.domain.errors import PreconditionFailed, Unavailable
-from longshore.runtime.config import Settings
+from longshore.identity.material import Identity, service_identity
+from longshore.runtime.config import Settings, is_loopback
 from longshore.runtime.host import local_catalogue
 from longshore.standalone import leftovers
+from longshore.standalone.certificates import Certificates
 from longshore.standalone.config import SERVICES, StandaloneConfig
 from longshore.standalone.defaults import make_defaults
 from longshore.standalone.engine import engine_version
@@ -53,6 +55,7 @@ class Stack:
         self._environ = dict(environ)
         self._defaults_marker = config.data_dir / "defaults-made"
         self._postgres = EmbeddedPostgres(config.postgres_directory)
+        self._certificates = Certificates(config.tls_directory, config.tls_names)
         self._services: dict[str, ServiceProcess] = {}
         #: Whether a failure leaves instances alone, for the next stack to take over: those that
         #: were there when this one came up, and all once it was ready.
@@ -82,6 +85,7 @@ class Stack:
             self._tell("looking for a container runtime")
             await self._choose_runtime()
             self._check_ports()
+            await asyncio.to_thread(self._certificates.renew)
             self._tell("starting PostgreSQL")
             database_url = await self._open_database()
             self._tell("starting the services")
@@ -93,8 +97,9 @@ class Stack:
     async def supervise(self) -> None:
         """Restarts services that die, until cancelled."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._certificates.run())
             for name, service in self._services.items():
-                group.create_task(service.supervise(self._config.addresses[name]), name=name)
+                group.create_task(service.supervise(*self._asked_at(name)), name=name)
             if not self._config.database_url:
                 group.create_task(self._supervise_postgres(), name="postgres")
 
@@ -161,7 +166,13 @@ class Stack:
 
     def _check_ports(self) -> None:
         """Finds a port that is taken before a service fails on it with less of an explanation."""
-        for name, address in [*self._config.addresses.items(), *self._config.metrics.items()]:
+        config = self._config
+        for name, address in [
+            *config.addresses.items(),
+            *config.peers.items(),
+            *config.metrics.items(),
+            ("provisioning", config.join_address),
+        ]:
             host, _, port = address.rpartition(":")
             with contextlib.closing(socket.socket()) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -196,6 +207,7 @@ class Stack:
         environ |= {
             "LONGSHORE_DATA_DIR": str(self._config.data_dir),
             "LONGSHORE_DATABASE_URL": database_url,
+            "LONGSHORE_TLS_DIR": str(self._config.tls_directory),
             "LONGSHORE_LOGS_DIR": str(self._config.data_dir / "logs"),
             "LONGSHORE_RUNTIME": self._record.runtime,
             # Whether instances end with provisioning is said when it is stopped.
@@ -209,9 +221,17 @@ class Stack:
         try:
             async with asyncio.TaskGroup() as group:
                 for name, service in self._services.items():
-                    group.create_task(service.until_serving(self._config.addresses[name]))
+                    group.create_task(service.until_serving(*self._asked_at(name)))
         except ExceptionGroup as group_error:
             raise group_error.exceptions[0] from group_error
+
+    def _asked_at(self, name: str) -> tuple[str, Identity | None]:
+        """Where a service is asked how it is, and as whom."""
+        address = self._config.addresses[name]
+        if is_loopback(address):
+            return address, None
+        identity = service_identity(self._config.tls_directory, "standalone")
+        return self._config.peers.get(name, address), identity
 
     async def _make_defaults(self) -> None:
         """Once in the life of a data directory: what a user deletes stays deleted."""
@@ -219,7 +239,8 @@ class Stack:
             return
         self._tell("making the defaults")
         machine = local_catalogue(Settings(self._environ))[0]
-        await make_defaults(self._config.addresses["submission"], machine)
+        identity = service_identity(self._config.tls_directory, "standalone")
+        await make_defaults(self._config.peers["submission"], identity, machine)
         self._defaults_marker.touch()
 
     async def _supervise_postgres(self) -> None:

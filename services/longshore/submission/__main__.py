@@ -75,7 +75,7 @@ async def serving(config: SubmissionConfig, pool: Pool) -> AsyncIterator[GrpcSer
         Installation(config.account, config.region, config.audit.gateways),
         with_reads=config.audit.reads,
     )
-    server = GrpcServer(config.address, watching)
+    server = GrpcServer(config.address, watching, config.doors)
     server.add(
         submission_service_pb2_grpc.add_SubmissionServiceServicer_to_server,
         SubmissionServicer(  # type: ignore[abstract]  # Those refused are set by `refuse`.
