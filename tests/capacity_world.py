@@ -13,6 +13,7 @@ from typing import Any
 
 import asyncpg
 import psutil
+from support.patience import PATIENCE_SECONDS
 
 from longshore.domain.catalogue import Catalogue, local_types
 from longshore.domain.instance import RestartPolicy
@@ -167,14 +168,14 @@ class World:
     async def environ(self, instance_id: str) -> dict[str, str]:
         """What an instance's process was given, once the kernel shows it, soon after exec."""
         process = psutil.Process((await self.pids())[instance_id])
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while not (environ := process.environ()):
                 await asyncio.sleep(0.001)
         return environ
 
-    async def tick_until(self, holds: Callable[[], Any], *, seconds: float = 10) -> None:
+    async def tick_until(self, holds: Callable[[], Any]) -> None:
         """Passes of provisioning, each when a process ends or something is due, until it holds."""
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while not await holds():
                 self.due.clear()
                 self.exited.clear()
@@ -280,7 +281,7 @@ def kill_all(directory: Path) -> None:
         with contextlib.suppress(psutil.Error):
             if process.environ().get("LONGSHORE_DATA_DIR", "").startswith(f"{directory}/i-"):
                 process.kill()
-                process.wait(timeout=5)
+                process.wait(timeout=PATIENCE_SECONDS)
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass

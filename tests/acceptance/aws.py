@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import boto3
 from acceptance.stand import Stack, eventually
+from support.patience import PATIENCE_SECONDS
 
 IMAGE = "busybox:latest"
 QUEUE = "default"
@@ -73,7 +74,7 @@ class Aws:
             self.stack.gateway_url + path, data, method=method
         )
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:  # noqa: S310
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as error:
             refusal = error

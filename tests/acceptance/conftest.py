@@ -15,15 +15,10 @@ from support.scratch import scratch_directory
 
 @pytest.hookimpl(tryfirst=True)  # xdist's own reads the groups.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything here starts processes and containers, so the usual limit is too short.
-
-    Tests of the stack that all share are one worker's; those with their own are anybody's.
-    """
+    """Tests of the stack that all share are one worker's; those with their own are anybody's."""
     for item in items:
         if Path(__file__).parent not in item.path.parents:
             continue
-        if not item.get_closest_marker("timeout"):
-            item.add_marker(pytest.mark.timeout(120))
         if "stack" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("stack"))
         elif "lasting_stack" in getattr(item, "fixturenames", ()):

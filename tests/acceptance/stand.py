@@ -15,6 +15,7 @@ from typing import Any
 from unittest import mock
 
 import psutil
+from support.patience import PATIENCE_SECONDS
 from support.ports import free_port_base
 from support.postgres import seed
 
@@ -27,7 +28,7 @@ RUNTIME = os.environ.get("LONGSHORE_TEST_RUNTIME", "docker")
 LONGSHORE = str(Path(sys.executable).parent / "longshore")
 
 
-def eventually(condition: Callable[[], Any], what: str, seconds: float = 30) -> Any:
+def eventually(condition: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> Any:
     """Polls until the condition holds and returns what it said; fails after the deadline.
 
     Where asking takes long, as a command does, what is waited for gets most of the processor.
@@ -143,7 +144,7 @@ class Stack:
         """A client; to be made where an event loop runs."""
         return Client(
             Addresses.from_submission(f"127.0.0.1:{self.port_base}"),
-            timeout=30,
+            timeout=PATIENCE_SECONDS,
             access_key=self.access_key,
         )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from acceptance.aws import Gate
 from acceptance.stand import LONGSHORE, Stack, eventually
+from support.patience import PATIENCE_SECONDS
 
 
 def remove(stack: Stack, name: str) -> None:
@@ -34,7 +35,7 @@ def test_machine_joins_runs_jobs_and_leaves(stack: Stack, tmp_path: Path) -> Non
             assert done.stdout == "joined\n", done.stderr
         finally:
             agent.send_signal(signal.SIGTERM)
-            assert agent.wait(timeout=30) == 0
+            assert agent.wait(timeout=PATIENCE_SECONDS) == 0
     remove(stack, "lan")
 
 
@@ -87,7 +88,7 @@ def test_what_a_lost_machine_knows_stands_when_it_is_back(
             eventually(lambda: status() == "SUCCEEDED", "what it knows is told")
         finally:
             second.send_signal(signal.SIGTERM)
-            assert second.wait(timeout=30) == 0
+            assert second.wait(timeout=PATIENCE_SECONDS) == 0
     (described,) = stack.json("describe", job)
     (attempt,) = described["attempts"]
     assert attempt["container"]["exitCode"] == 0

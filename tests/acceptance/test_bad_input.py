@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 import pytest
 from acceptance.aws import QUEUE, Aws, Json
+from support.patience import PATIENCE_SECONDS
 
 from longshore.v1 import job_pb2, submission_service_pb2_grpc
 
@@ -85,7 +86,7 @@ def _call(aws: Aws, method: str, request: bytes) -> grpc.RpcError:
     options = [("grpc.max_send_message_length", -1)]
     with grpc.insecure_channel(f"127.0.0.1:{aws.stack.port_base}", options) as channel:
         with pytest.raises(grpc.RpcError) as raised:
-            channel.unary_unary(f"/longshore.v1.{method}")(request, timeout=20)
+            channel.unary_unary(f"/longshore.v1.{method}")(request, timeout=PATIENCE_SECONDS)
         return raised.value
 
 
@@ -112,7 +113,7 @@ def test_refusal_on_the_wire_names_the_member(aws: Aws) -> None:
     with grpc.insecure_channel(f"127.0.0.1:{aws.stack.port_base}") as channel:
         stub = submission_service_pb2_grpc.SubmissionServiceStub(channel)
         with pytest.raises(grpc.RpcError) as raised:
-            stub.SubmitJob(request, timeout=20)
+            stub.SubmitJob(request, timeout=PATIENCE_SECONDS)
     assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert "arrayProperties.size" in raised.value.details()
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from acceptance.aws import Aws, Gate, Json
 from acceptance.stand import LONGSHORE, Stack, eventually
+from support.patience import PATIENCE_SECONDS
 from support.scratch import scratch_directory
 
 from longshore_cli import exit_code
@@ -252,7 +253,7 @@ def test_capacity_is_watched_until_interrupted(user: Aws) -> None:
         assert watching.stdout is not None
         header, row = watching.stdout.readline(), watching.stdout.readline()
         watching.send_signal(signal.SIGINT)
-        _, told = watching.communicate(timeout=30)
+        _, told = watching.communicate(timeout=PATIENCE_SECONDS)
     assert header.startswith("COMPUTE ENVIRONMENT")
     assert row.startswith("default ")
     assert watching.returncode == exit_code.INTERRUPTED

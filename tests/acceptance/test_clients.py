@@ -6,7 +6,6 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
 from acceptance.stand import Stack
 from support.foreign import (
     CLIENTS,
@@ -59,6 +58,5 @@ def test_node(stack: Stack, tmp_path: Path) -> None:
 
 
 @needs_cpp
-@pytest.mark.timeout(300)
 def test_cpp(stack: Stack, cpp_client: CppClient, tmp_path: Path) -> None:
     _check(stack, "cpp", [cpp_client.path()], tmp_path)

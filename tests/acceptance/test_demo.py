@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 from acceptance.stand import RUNTIME, Stack
 from support.ports import free_port_base
 
@@ -58,14 +57,12 @@ def _assert_right(running: subprocess.Popen[str]) -> None:
     assert "the demo is right" in said
 
 
-@pytest.mark.timeout(200)
 def test_demo_prices_the_option(place: Path) -> None:
     with _demo(place / "demo") as running:
         _assert_right(running)
     assert Stack(place / "demo").agents() == []
 
 
-@pytest.mark.timeout(200)
 def test_demo_survives_a_killed_scheduler_and_a_killed_agent(place: Path) -> None:
     """Both are started again, agents reconnect and find what they ran; no child runs twice."""
     with _demo(place / "demo") as running:

@@ -13,7 +13,6 @@ ROOT = Path(__file__).parents[2]
 
 pytestmark = [
     pytest.mark.skipif(RUNTIME != "docker", reason="the documents show containers"),
-    pytest.mark.timeout(180),
 ]
 
 

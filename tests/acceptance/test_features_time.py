@@ -3,7 +3,7 @@
 import pytest
 from acceptance.aws import Aws, Lasting
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.slow]
 
 
 def test_timeout_stops_the_attempt_and_is_not_retried(aws: Aws, lasting: Lasting) -> None:

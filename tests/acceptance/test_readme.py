@@ -11,7 +11,6 @@ from acceptance.stand import RUNTIME, Stack
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.skipif(RUNTIME != "docker", reason="the tour shows containers")
 def test_the_tour_prints_what_the_readme_shows(place: Path) -> None:
     stack = Stack(place / "data")

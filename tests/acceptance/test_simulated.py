@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from acceptance.stand import Stack
+from support.patience import PATIENCE_SECONDS
 
 CHILDREN = 10_000
 
@@ -33,12 +33,11 @@ def simulated_agents(stack: Stack, directory: Path, count: int) -> Iterator[None
                 },
                 stderr=subprocess.DEVNULL,
             )
-            running.callback(agent.wait, timeout=30)
+            running.callback(agent.wait, timeout=PATIENCE_SECONDS)
             running.callback(agent.send_signal, signal.SIGUSR1)
         yield
 
 
-@pytest.mark.timeout(180)
 def test_an_array_of_ten_thousand_succeeds_child_by_child(stack: Stack, tmp_path: Path) -> None:
     stack.call("env", "create", "simulated", "--type", "UNMANAGED", check=True)
     stack.call("queue", "create", "simulated", "--env", "simulated", check=True)

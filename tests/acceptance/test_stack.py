@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 from acceptance.aws import Gate
 from acceptance.stand import LONGSHORE, Stack, eventually
+from support.patience import PATIENCE_SECONDS
 
 from longshore_cli.settings import is_watched
 
@@ -158,7 +159,7 @@ def test_down_stops_what_a_killed_supervisor_left(own_stack: Stack) -> None:
     processes += own_stack.agents()
     os.kill(own_stack.record["supervisor"]["pid"], signal.SIGKILL)
     own_stack.down()
-    _, alive = psutil.wait_procs(processes, timeout=5)
+    _, alive = psutil.wait_procs(processes, timeout=PATIENCE_SECONDS)
     assert alive == []
     assert not (own_stack.data_dir / "postgres" / "postmaster.pid").exists()
 

@@ -11,7 +11,7 @@ from support.agent import Stand
 from longshore.agent.docker.engine import Engine
 from longshore.v1 import log_service_pb2
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session")]
 
 MIB = 1024 * 1024
 BOUNDS = {

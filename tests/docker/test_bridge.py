@@ -16,7 +16,6 @@ from longshore.agent.docker.sandbox import Sandbox
 pytestmark = [
     pytest.mark.asyncio(loop_scope="session"),
     pytest.mark.docker,
-    pytest.mark.timeout(90),
 ]
 
 AGENTS = 4

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.patience import PATIENCE_SECONDS
 
 from longshore.agent.docker.container import INSTANCE_LABEL
 from longshore.agent.docker.engine import Engine, filters
@@ -33,7 +34,7 @@ async def clean(instance_id: str, data_dir: Path, runtime: str, **environment: s
         | environment,
         stderr=subprocess.DEVNULL,
     )
-    return await asyncio.wait_for(process.wait(), 15)
+    return await asyncio.wait_for(process.wait(), PATIENCE_SECONDS)
 
 
 @pytest.mark.docker
@@ -77,7 +78,7 @@ async def test_its_processes_are_killed(tmp_path: Path) -> None:
     )
     (directory / "pid").write_text(f"{process.pid}\n")
     assert await clean(an_instance_id(), tmp_path, "process") == 0
-    assert await asyncio.wait_for(process.wait(), 5) == -9
+    assert await asyncio.wait_for(process.wait(), PATIENCE_SECONDS) == -9
     assert not directory.exists()
 
 

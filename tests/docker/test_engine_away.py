@@ -17,7 +17,6 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="session"),
     pytest.mark.docker,
     needs_own_engine,
-    pytest.mark.timeout(180),
 ]
 
 

@@ -58,7 +58,6 @@ async def _advise(directory: Path, *arguments: str) -> "subprocess.CompletedProc
     )
 
 
-@pytest.mark.timeout(60)
 async def test_an_image_of_a_registry_and_what_changed_in_it(
     registry: Registry, tmp_path: Path
 ) -> None:
@@ -106,7 +105,6 @@ async def test_what_a_registry_refuses_is_said_in_words(registry: Registry) -> N
         Reader(registry.address, LOGIN).read(absent, "linux/amd64")
 
 
-@pytest.mark.timeout(60)
 async def test_an_image_that_the_engine_has(tmp_path: Path, engine: Engine) -> None:
     done = await _advise(tmp_path, IMAGE, "--local", "--json")
     assert done.returncode == 0, done.stderr

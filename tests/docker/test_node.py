@@ -13,7 +13,7 @@ from support.agent import Process, Stand, free_port, key_of, until
 from longshore.agent.docker.engine import Engine
 from longshore.v1 import agent_service_pb2 as pb
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session")]
 
 PRINT = "env | grep AWS_BATCH_JOB | sort"
 #: Answers whoever connects, and ends when somebody did.

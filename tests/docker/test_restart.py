@@ -12,7 +12,7 @@ from longshore.agent.docker.engine import Engine, filters
 from longshore.v1 import agent_service_pb2 as pb
 from longshore.v1 import container_pb2, key_value_pb2, resources_pb2
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session")]
 
 #: Counts to 40 in 4 s, in a file and on both outputs, then ends with 7.
 COUNTING = """

@@ -15,7 +15,7 @@ from longshore.domain.job.job import ESSENTIAL_EXITED, FAILED_TO_START
 from longshore.v1 import agent_service_pb2 as pb
 from longshore.v1 import container_pb2
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session")]
 
 FOREVER = "trap 'echo bye; exit 5' TERM; echo up; while :; do sleep 0.05; done"
 _GET = "wget -qO- 127.0.0.1:8123/greeting"

@@ -2,7 +2,8 @@
 
 import grpc
 import pytest
-from support.agent import PATIENCE_SECONDS, Stand
+from support.agent import Stand
+from support.patience import PATIENCE_SECONDS
 
 from longshore.v1 import agent_service_pb2 as pb
 from longshore.v1 import log_service_pb2, log_service_pb2_grpc

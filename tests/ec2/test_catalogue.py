@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from ec2.stand import Stand
+from support.patience import PATIENCE_SECONDS
 
 from longshore.domain.catalogue import Catalogue, parse_catalogue, visible_mib
 from longshore.provisioning.ec2.api import open_api
@@ -22,7 +23,6 @@ from longshore.runtime.config import ConfigError, Settings
 from longshore.runtime.host import open_catalogue
 
 #: moto needs seconds of the processor to list all types.
-pytestmark = pytest.mark.timeout(120)
 
 TODAY = date(2026, 1, 31)
 #: Not made any more when moto last asked EC2.
@@ -111,7 +111,7 @@ async def _longshore(*arguments: str, **environ: str) -> tuple[int, str, str]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, err = await asyncio.wait_for(process.communicate(), 18)
+    out, err = await asyncio.wait_for(process.communicate(), PATIENCE_SECONDS)
     assert process.returncode is not None
     return process.returncode, out.decode(), err.decode()
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.patience import PATIENCE_SECONDS
 
 from longshore.domain.errors import NotFound, Unavailable
 from longshore.logs import archive as module
@@ -164,7 +165,7 @@ async def test_a_store_that_is_away_loses_nothing(stand: _Stand) -> None:
     looked_through = asyncio.Queue[int]()
     task = asyncio.create_task(archiver.run(looked_through.put))
     stand.gate.is_away = False
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while late.exists():
             await asyncio.sleep(0.02)
     task.cancel()
@@ -177,7 +178,7 @@ async def test_a_log_that_the_store_refuses_holds_no_other_up(stand: _Stand) -> 
     bad = [stand.log(f"bad{number}") for number in range(120)]
     good = stand.log("good")
     archiver = stand.archiver()
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while archived_size(good) < 0:
             await archiver.tick()
     assert {archived_size(path) for path in bad} == {-1}
@@ -322,7 +323,7 @@ async def test_a_new_machine_reads_and_lists_what_an_old_one_stored(
     async with open_archive(config, tmp_path / "new") as archive:
         new = _Logs(archive, tmp_path / "new")
         task = asyncio.create_task(new.archiver.run(new.store.archive_stocked))
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while not new.store.catalogue.is_whole:
                 await asyncio.sleep(0.02)
         task.cancel()

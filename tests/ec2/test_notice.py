@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from support.agent import Stand
 from support.metadata import MetadataService
+from support.patience import PATIENCE_SECONDS
 
 from longshore.agent.reporting.notice import MetadataWatch
 from longshore.v1 import agent_service_pb2 as pb
@@ -41,13 +42,13 @@ async def told(metadata: MetadataService) -> AsyncIterator[asyncio.Queue[pb.Agen
 async def _asked(metadata: MetadataService, times: int) -> None:
     """Waits until the service was asked some more times."""
     wanted = len(metadata.requests) + times
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while len(metadata.requests) < wanted:
             await asyncio.sleep(0.01)
 
 
 async def _next(told: asyncio.Queue[pb.AgentNotice]) -> pb.AgentNotice:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         return await told.get()
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from ec2.stand import STACK, Stand, a_type, an_order, entry
+from support.patience import PATIENCE_SECONDS
 
 from longshore.domain.errors import Unavailable
 from longshore.domain.order import SPOT
@@ -190,7 +191,7 @@ async def test_too_late_an_answer_launches_once(stand: Stand) -> None:
     stand.proxy.delays["CreateFleet"] = 0.7
     with pytest.raises(Unavailable):
         await stand.fulfil(order, hasty)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while len(await stand.instances()) < 3:
             await asyncio.sleep(0.05)
     got = await stand.fulfil(order, hasty)

@@ -14,6 +14,8 @@ import pytest
 from ec2.stand import Stand, an_order, entry
 from support.agent import free_port
 from support.cloud import CloudWorld, a_cloud_world
+from support.identity import tls_settings
+from support.patience import PATIENCE_SECONDS
 
 from longshore.domain.errors import Unavailable
 from longshore.provisioning.instances.loop import TAKEN
@@ -101,7 +103,7 @@ async def test_an_order_that_was_given_up_leaves_nothing(world: CloudWorld, stan
     order = an_order(entry("c6i.large", 2))
     # Once it is asked to launch, EC2 does not even show instances any more.
     launching = asyncio.create_task(world.provisioning.provision(order, 3))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not stand.proxy.count("CreateFleet"):
             await asyncio.sleep(0.01)
     stand.proxy.refused["DescribeInstances"] = ("UnauthorizedOperation", "No.")
@@ -127,7 +129,7 @@ async def hasty(url: str, stand: Stand) -> AsyncIterator[CloudWorld]:
 
 async def asked(stand: Stand, times: int) -> None:
     """Waits until EC2 was asked to launch so often."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while stand.proxy.count("CreateFleet") < times:
             await asyncio.sleep(0.01)
 
@@ -140,7 +142,7 @@ async def test_what_a_slow_call_launches_is_taken(hasty: CloudWorld, stand: Stan
     answering = asyncio.create_task(hasty.provisioning.provision(order, 15))
     await asked(stand, before + 2)
     launches.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while len(await _ids(stand)) < 2:
             # Passes meanwhile leave alone what is there before its record.
             await hasty.reconciler.tick()
@@ -165,7 +167,7 @@ async def test_what_is_launched_when_nobody_asks_any_more_is_ended(
     answer = await hasty.provisioning.provision(an_order(entry("c6i.large", 1)))
     ((kept, _, _),) = answer.instances
     launches.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while len(await _ids(stand)) < 4:
             await asyncio.sleep(0.05)
     await hasty.provisioning.resume()
@@ -262,18 +264,21 @@ async def test_the_service_runs_on_ec2(url: str, stand: Stand) -> None:
         "LONGSHORE_EC2_LOGS_ADDRESS": "10.0.0.1:7074",
         "LONGSHORE_PROVISIONING_ADDRESS": f"127.0.0.1:{free_port()}",
         "LONGSHORE_PROVISIONING_METRICS_ADDRESS": f"127.0.0.1:{free_port()}",
+        "LONGSHORE_PROVISIONING_PEER_ADDRESS": "127.0.0.1:0",
+        "LONGSHORE_JOIN_ADDRESS": "127.0.0.1:0",
         "LONGSHORE_PROVISION_INTERVAL": "0.2",
+        **tls_settings(),
     }
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "longshore.provisioning", env=environ
     )
     try:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while await _ids(stand):
                 assert process.returncode is None
                 await asyncio.sleep(0.1)
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(process.wait(), 15) == 0
+        assert await asyncio.wait_for(process.wait(), PATIENCE_SECONDS) == 0
     finally:
         if process.returncode is None:
             process.kill()

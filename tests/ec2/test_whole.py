@@ -17,6 +17,7 @@ import boto3
 import pytest
 import requests
 from acceptance.stand import Stack, eventually
+from support.patience import PATIENCE_SECONDS
 from support.scratch import scratch_directory
 
 REGION = "us-east-1"
@@ -32,7 +33,7 @@ esac
 
 @pytest.fixture
 def stack(moto_url: str) -> Iterator[Stack]:
-    requests.post(f"{moto_url}/moto-api/reset", timeout=10).raise_for_status()
+    requests.post(f"{moto_url}/moto-api/reset", timeout=PATIENCE_SECONDS).raise_for_status()
     settings = {
         "LONGSHORE_PROVIDER": "ec2",
         "LONGSHORE_EC2_ENDPOINT_URL": moto_url,
@@ -81,13 +82,14 @@ def _boot(ec2: Any, instance: dict[str, Any], place: Path) -> dict[str, str]:
         "INSTANCE_ID": instance["InstanceId"],
         "INSTANCE_TYPE": instance["InstanceType"],
     }
-    subprocess.run(["bash"], input=base64.b64decode(data), env=environ, check=True, timeout=20)
+    subprocess.run(
+        ["bash"], input=base64.b64decode(data), env=environ, check=True, timeout=PATIENCE_SECONDS
+    )
     lines = (place / "etc/longshore/agent.env").read_text().splitlines()
     return dict(shlex.split(line)[0].split("=", 1) for line in lines)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)  # starts a whole stack
 def test_a_job_gets_an_instance_of_ec2_and_leaves_none(
     stack: Stack, ec2: Any, tmp_path: Path
 ) -> None:

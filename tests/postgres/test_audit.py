@@ -10,6 +10,7 @@ from typing import Any
 import asyncpg
 import grpc
 import pytest
+from support.patience import PATIENCE_SECONDS
 from support.submission import Stand, a_container, submission_stand
 
 from longshore.domain.audit import record as audit
@@ -45,7 +46,7 @@ async def pool(database_url: str) -> AsyncIterator[Pool]:
 
 async def recorded(conn: asyncpg.Connection, name: str, count: int = 1) -> list[Json]:
     """The records of calls of a name, once there are as many."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             rows = await conn.fetch(
                 "SELECT record FROM audit_records WHERE event_name = $1 ORDER BY number", name
@@ -171,7 +172,10 @@ async def verified(stand: Stand) -> list[tuple[int, str]]:
     async with open_channel(stand.target) as channel:
         stub = audit_service_pb2_grpc.AuditServiceStub(channel)
         request = audit_service_pb2.VerifyAuditLogRequest()
-        return [(day.records, day.fault) async for day in stub.VerifyAuditLog(request, timeout=15)]
+        return [
+            (day.records, day.fault)
+            async for day in stub.VerifyAuditLog(request, timeout=PATIENCE_SECONDS)
+        ]
 
 
 @pytest.mark.parametrize(
@@ -201,7 +205,9 @@ async def test_what_was_done_to_the_log_is_found(stand: Stand, statement: str, s
 async def put_on_record(stand: Stand, *records: audit_service_pb2.CallRecord) -> None:
     async with open_channel(stand.target) as channel:
         stub = audit_service_pb2_grpc.AuditServiceStub(channel)
-        await stub.RecordCalls(audit_service_pb2.RecordCallsRequest(records=records), timeout=15)
+        await stub.RecordCalls(
+            audit_service_pb2.RecordCallsRequest(records=records), timeout=PATIENCE_SECONDS
+        )
 
 
 async def test_other_services_records_are_taken_once_however_often_they_are_sent(
@@ -249,7 +255,7 @@ async def test_a_refusal_has_the_name_that_the_wire_gives_it(stand: Stand) -> No
             ecs_service_pb2.DescribeTasksRequest(cluster="none"),
         ):
             with pytest.raises(grpc.aio.AioRpcError):
-                await stub.DescribeTasks(request, timeout=15)
+                await stub.DescribeTasks(request, timeout=PATIENCE_SECONDS)
 
     codes = [record["errorCode"] for record in await recorded(stand.conn, "DescribeTasks", 2)]
     assert codes == ["ClusterNotFoundException", "InvalidParameterException"]

@@ -15,6 +15,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from support.clusters import GONE, INSTANCE, OVER, TASK, fill
 from support.events import event_stand
+from support.patience import PATIENCE_SECONDS
 from support.submission import Stand, submission_stand
 
 from longshore.gateway.config import GatewayConfig
@@ -61,7 +62,7 @@ class Trail:
 
     async def until(self, name: str, count: int = 1) -> list[Json]:
         """Events of a name, once there are as many."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while len(found := await self.events("EventName", name)) < count:
                 await asyncio.sleep(0.01)
         return found
@@ -223,7 +224,7 @@ async def test_longshores_own_callers_ask_for_several_things_at_once(trail: Trai
                 ],
                 calls_only=True,
             ),
-            timeout=15,
+            timeout=PATIENCE_SECONDS,
         )
     assert [event.access_key_id for event in answer.events] == ["AKIAALICE"]
 

@@ -5,9 +5,12 @@ import json
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from support.receiver import receiving
 from support.targets import destination, targeted
 
@@ -98,6 +101,32 @@ async def webhooks(pool: Pool, *, allows_private: bool = True) -> AsyncIterator[
         yield Delivering(pool, {"api-destination": hooks})
 
 
+@dataclass
+class AuthorizationServer:
+    """Gives tokens while it has some."""
+
+    url: str = ""
+    tokens: list[str] = field(default_factory=lambda: ["1", "2"])
+    asked: list[dict[str, str]] = field(default_factory=list)
+
+    async def give(self, request: web.Request) -> web.Response:
+        self.asked.append({name: str(value) for name, value in (await request.post()).items()})
+        if not self.tokens:
+            return web.json_response({"error": "invalid_client"}, status=400)
+        return web.json_response({"access_token": self.tokens.pop(0), "expires_in": 3600})
+
+
+@asynccontextmanager
+async def authorizing() -> AsyncIterator[AuthorizationServer]:
+    """An authorization server."""
+    server = AuthorizationServer()
+    app = web.Application()
+    app.router.add_post("/token", server.give)
+    async with TestServer(app) as running:
+        server.url = str(running.make_url("/token"))
+        yield server
+
+
 async def test_a_webhook_gets_a_cloud_event_that_is_signed(pool: Pool) -> None:
     async with receiving() as receiver, webhooks(pool) as delivering:
         lane = await destination(pool, receiver.url)
@@ -135,6 +164,46 @@ async def test_another_key_is_sent_as_its_connection_says(pool: Pool) -> None:
     assert (headers["x-key"], headers["x-more"]) == ("plain", "1")
     assert path == "/in/a%2Fb/x?q=v"
     assert json.loads(body) == {"number": 1}
+
+
+async def test_a_client_of_an_authorization_server_brings_its_token(pool: Pool) -> None:
+    """It asks for one once, and anew where the receiver no longer takes it."""
+    async with authorizing() as server, receiving() as receiver, webhooks(pool) as delivering:
+        given = {
+            "AuthorizationEndpoint": server.url,
+            "HttpMethod": "POST",
+            "ClientParameters": {"ClientID": "us"},
+            "OAuthHttpParameters": {"BodyParameters": [{"Key": "scope", "Value": "events"}]},
+        }
+        secrets = {"OAuthParameters/ClientParameters/ClientSecret": "hidden"}
+        authorization = "OAUTH_CLIENT_CREDENTIALS", {"OAuthParameters": given}, secrets
+        lane = await destination(pool, receiver.url, authorization=authorization)
+        await add(pool, lane, event(1), event(2))
+        await once(delivering)
+        receiver.refuse(401)
+        await add(pool, lane, event(3))
+        await once(delivering)
+        receiver.refuse(None)
+        await again(pool)
+        await once(delivering)
+        server.tokens = []
+        receiver.refuse(401)
+        await add(pool, lane, event(4))
+        await once(delivering)
+        await again(pool)
+        await once(delivering)
+        [left] = await rows(pool)
+    brought = [headers["authorization"] for headers, _, _ in receiver.calls]
+    assert brought == ["Bearer 1", "Bearer 1", "Bearer 1", "Bearer 2", "Bearer 2"]
+    assert server.asked == [
+        {
+            "grant_type": "client_credentials",
+            "client_id": "us",
+            "client_secret": "hidden",
+            "scope": "events",
+        }
+    ] * len(server.asked)
+    assert "answered 400 without a token" in left["error"]
 
 
 async def test_what_fails_comes_again_with_the_same_id_until_it_is_taken(pool: Pool) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import grpc
 import pytest
 from support.events import EventStand, event_stand
+from support.patience import PATIENCE_SECONDS
 from support.receiver import receiving
 from support.scheduling import Ended, scheduler_stand
 
@@ -20,7 +21,6 @@ from longshore.domain.checks import Json
 from longshore.state.events import outbox
 from longshore.v1 import event_service_pb2 as pb
 
-DEADLINE = 15.0
 JOBS = {"source": ["aws.batch"], "detail-type": ["Batch Job State Change"]}
 
 
@@ -78,7 +78,9 @@ class Follower:
     """Who follows a stream of events."""
 
     def __init__(self, stand: EventStand, **request: object) -> None:
-        self._call = stand.own.WatchEvents(pb.WatchEventsRequest(**request), timeout=DEADLINE)
+        self._call = stand.own.WatchEvents(
+            pb.WatchEventsRequest(**request), timeout=PATIENCE_SECONDS
+        )
         self.position = ""
 
     async def take(self, count: int) -> list[Json]:
@@ -120,6 +122,46 @@ async def test_a_job_s_life_reaches_a_webhook(stand: EventStand, database_url: s
     assert {headers["x-key"] for headers, _, _ in receiver.calls} == {"secret"}
 
 
+async def test_each_node_of_a_job_tells_of_each_of_its_attempts(
+    stand: EventStand, database_url: str
+) -> None:
+    kinds = ["Batch Job State Change", "ECS Task State Change"]
+    follower = Follower(stand, event_pattern=json.dumps({"detail-type": kinds}))
+    await follower.begin()
+    async with scheduler_stand(database_url) as jobs:
+        await jobs.managed(maxv_cpus=256)
+        await jobs.queue("q", "fleet")
+        for _ in range(2):
+            await jobs.join(4)
+        await jobs.conn.execute("UPDATE instances SET zone = 'eu-central-1b'")
+        job = await jobs.submit(nodes=2, attempts=2)
+        for attempt, exit_code in ((1, 7), (2, 0)):
+            for index in (0, 1):
+                agent = await jobs.who_has(f"{job}#{index}", attempt)
+                await agent.start(f"{job}#{index}", f"10.0.0.{index}")
+            for index in (0, 1):
+                agent = await jobs.who_has(f"{job}#{index}", attempt)
+                await agent.end(f"{job}#{index}", Ended(exit_code), started=True)
+        await jobs.until(job, "SUCCEEDED")
+        events = await follower.take(7 + 2 * 6 + 2 * 2 * 3)
+    follower.close()
+    told = [one["detail"] for one in events if one["detail-type"] == kinds[0]]
+    tries = ["STARTING", "RUNNING", "FAILED", "STARTING", "RUNNING", "SUCCEEDED"]
+    for index in (0, 1):
+        node = [one for one in told if one["jobId"] == f"{job}#{index}"]
+        assert [one["status"] for one in node] == tries
+        assert [one["nodeDetails"]["nodeIndex"] for one in node] == [index] * 6
+        assert [one["container"].get("exitCode") for one in node] == [None, None, 7, None, None, 0]
+        assert [len(one["attempts"]) for one in node] == [0, 0, 1, 1, 1, 2]
+        assert all("nodeProperties" not in one for one in node)
+    whole = [one["status"] for one in told if one["jobId"] == job]
+    assert whole == ["RUNNABLE", "STARTING", "RUNNING", "RUNNABLE", *tries[3:]]
+    tasks = [one["detail"] for one in events if one["detail-type"] == kinds[1]]
+    assert len(tasks) == 2 * 2 * 3
+    assert len({one["taskArn"] for one in tasks}) == 4
+    assert {one["availabilityZone"] for one in tasks} == {"eu-central-1b"}
+
+
 async def test_a_stream_goes_on_where_it_broke(stand: EventStand) -> None:
     first = Follower(stand, event_pattern='{"source":["test"]}')
     await first.begin()
@@ -138,7 +180,7 @@ async def test_a_stream_may_begin_earlier_and_end_with_now(stand: EventStand) ->
     await put(stand, 1, 2)
     since = pb.WatchEventsRequest(until_now=True)
     since.since_time.FromDatetime(datetime.now(UTC) - timedelta(minutes=5))
-    call = stand.own.WatchEvents(since, timeout=DEADLINE)
+    call = stand.own.WatchEvents(since, timeout=PATIENCE_SECONDS)
     events = [json.loads(one.event) async for one in call if one.event]
     assert numbers(events) == [1, 2]
 
@@ -167,7 +209,7 @@ async def test_dead_letters_are_listed_in_pages_and_sent_anew(stand: EventStand)
         await hook(stand, receiver.url, EventPattern='{"source":["test"]}')
         await put(stand, *range(5))
         await receiver.until(5)
-        async with asyncio.timeout(DEADLINE):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             found: list[pb.DeadLetter] = []
             while len(found) < 5:
                 request = pb.ListDeadLettersRequest(rule="r", page_size=2)
@@ -195,7 +237,7 @@ async def test_a_schedule_fires_once_and_what_was_missed_once(stand: EventStand)
         await stand.conn.execute("UPDATE event_rules SET due_at = now() - interval '59.5 minutes'")
         await stand.conn.execute("NOTIFY longshore_event_rules")
         await receiver.until(1)
-        async with asyncio.timeout(DEADLINE):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while await stand.conn.fetchval("SELECT count(*) FROM event_deliveries"):
                 await asyncio.sleep(0.01)
         [(_, body, _)] = receiver.calls
@@ -257,7 +299,7 @@ async def test_the_example_keeps_items_of_what_it_is_told(
             await jobs.agent(vcpus=8, answers=lambda _: Ended())
             job = await jobs.submit()
             lines = []
-            async with asyncio.timeout(DEADLINE):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while len(lines) < 4 + 3 + 2:
                     lines.append((await example.stdout.readline()).decode())
     finally:
@@ -305,7 +347,7 @@ async def test_a_replay_tells_once_more_what_an_archive_holds(stand: EventStand)
             Destination={"Arn": bus},
         )
         await receiver.until(16)
-        async with asyncio.timeout(DEADLINE):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while (await stand("DescribeReplay", ReplayName="again"))["State"] != "COMPLETED":
                 await asyncio.sleep(0.01)
         calls = [(headers["ce-id"], json.loads(body)) for headers, body, _ in receiver.calls]

@@ -9,6 +9,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from support.patience import PATIENCE_SECONDS
 from support.scheduling import Ended, Stand, scheduler_stand
 from support.targets import rule
 
@@ -35,7 +36,7 @@ async def pool(database_url: str) -> AsyncIterator[Pool]:
 
 async def settle(matching: Matching) -> None:
     """Matches all that there is."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while await matching.tick() is not None:
             await asyncio.sleep(0)
 
@@ -200,7 +201,7 @@ async def test_of_two_that_match_one_does(pool: Pool) -> None:
     first, second = Matching(pool, ARNS), Matching(pool, ARNS)
     async with transaction(pool) as conn:
         await put(conn, *(f"s{number}" for number in range(50)))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while len(await delivered(pool)) < 50:
             await asyncio.gather(first.tick(), second.tick())
     await asyncio.gather(settle(first), settle(second))

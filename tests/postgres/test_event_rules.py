@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from support.events import EventStand, event_stand
+from support.patience import PATIENCE_SECONDS
 
 from longshore.domain.errors import InvalidRequest, LongshoreError, NotFound
 
@@ -115,7 +116,7 @@ async def test_a_rule_that_meets_the_end_of_its_bus_is_refused(events: EventStan
 
 async def locked(events: EventStand, *, database_waits: int) -> None:
     """Waits until so many others wait for a lock of the database."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             waiting = await events.conn.fetchval(
                 "SELECT count(*) FROM pg_stat_activity"

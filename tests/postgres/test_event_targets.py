@@ -10,6 +10,7 @@ from typing import Any
 import boto3
 import pytest
 from support.events import EventStand, event_stand
+from support.patience import PATIENCE_SECONDS
 from support.scheduling import Ended, scheduler_stand
 from support.sts import serving_moto
 from support.submission import Stand, submission_stand
@@ -26,7 +27,6 @@ from longshore.state.events.delivery import Lane, NewDelivery
 from longshore.v1 import cloudwatch_logs_service_pb2 as pb
 from longshore.v1 import cloudwatch_logs_service_pb2_grpc
 
-DEADLINE = 15.0
 QUEUE = "arn:aws:batch:us-east-1:123456789012:job-queue/q"
 TEST = '{"source":["test"]}'
 
@@ -53,7 +53,7 @@ async def target(stand: EventStand, arn: str, pattern: str = TEST, **given: Any)
 
 async def until(condition: Any) -> Any:
     """Waits for a value."""
-    async with asyncio.timeout(DEADLINE):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not (found := await condition()):
             await asyncio.sleep(0.01)
         return found
@@ -186,7 +186,6 @@ def _to_moto(aws: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60)
 @pytest.mark.usefixtures("_to_moto")
 async def test_queues_and_topics_get_events_and_a_queue_what_was_given_up(
     database_url: str, tmp_path: Path, aws: str

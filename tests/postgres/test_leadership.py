@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from support.patience import PATIENCE_SECONDS
 
 from longshore.domain.errors import Unavailable
 from longshore.state import lease
@@ -73,7 +74,7 @@ async def test_a_transaction_of_an_old_lease_does_not_end_the_new_one(
 
     monkeypatch.setattr(lease, "check", late)
     working = asyncio.create_task(work())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await begun.wait()
         await take_over(pool)
         assert not await leadership.hold()

@@ -5,6 +5,7 @@ import asyncio
 import asyncpg
 import pytest
 from structlog.testing import capture_logs
+from support.patience import PATIENCE_SECONDS
 
 from longshore.state import listen
 from longshore.state.listen import JOBS, Listener, notify
@@ -23,7 +24,7 @@ class Woken:
         self._event.set()
 
     async def next(self) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await self._event.wait()
         self._event.clear()
 
@@ -78,7 +79,7 @@ async def test_a_database_that_is_away_is_tried_again(monkeypatch: pytest.Monkey
         listener = asyncio.create_task(
             Listener("postgresql://nobody@127.0.0.1:1/none", {JOBS: Woken()}).run()
         )
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while len(logs) < 2:
                 await asyncio.sleep(0)
         listener.cancel()

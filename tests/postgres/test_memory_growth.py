@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from support import scheduling
+from support.patience import PATIENCE_SECONDS
 from support.scheduling import Ended, scheduler_stand
 from support.submission import Json, Stand, a_container, some_nodes, submission_stand
 
@@ -83,7 +84,7 @@ async def test_children_grow_each_alone_and_what_waits_is_demand_of_its_size(
     await other.until(f"{array}:0", "SUCCEEDED")
     await other.until(f"{array}:1", "SUCCEEDED")
     # 64 and 640 MiB were too little, and there is no instance that has 3,000.
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while await _waiting(other) != [(3000, 1)]:
             await asyncio.sleep(0.01)
     shown = [await stand.describe(f"{array}:{n}") for n in range(3)]

@@ -11,6 +11,7 @@ import grpc
 import psutil
 import pytest
 from capacity_world import World, a_world, kill
+from support.patience import PATIENCE_SECONDS
 
 from longshore.domain.errors import InvalidRequest, NotFound, Unavailable
 from longshore.provisioning.instances import stray
@@ -50,14 +51,18 @@ def an_order(
 
 async def launch(world: World, count: int = 1) -> list[str]:
     """Instances that run."""
-    response = await world.provisioning.Provision(an_order(count), timeout=5)
+    response = await world.provisioning.Provision(an_order(count), timeout=PATIENCE_SECONDS)
     await world.reconciler.tick()
     return [instance.instance_id for instance in response.instances]
 
 
 async def terminate(world: World, *instance_ids: str) -> list[str]:
     request = pb.TerminateInstancesRequest(instance_ids=instance_ids, reason="not needed")
-    return list((await world.provisioning.TerminateInstances(request, timeout=5)).instance_ids)
+    return list(
+        (
+            await world.provisioning.TerminateInstances(request, timeout=PATIENCE_SECONDS)
+        ).instance_ids
+    )
 
 
 async def test_an_order_becomes_processes(world: World) -> None:
@@ -78,11 +83,11 @@ async def test_an_order_is_answered_once(world: World) -> None:
     """The same id again gets the same instances, before and after they were launched."""
     order = an_order(2)
     first, same = await asyncio.gather(
-        world.provisioning.Provision(order, timeout=5),
-        world.provisioning.Provision(order, timeout=5),
+        world.provisioning.Provision(order, timeout=PATIENCE_SECONDS),
+        world.provisioning.Provision(order, timeout=PATIENCE_SECONDS),
     )
     await world.reconciler.tick()
-    third = await world.provisioning.Provision(order, timeout=5)
+    third = await world.provisioning.Provision(order, timeout=PATIENCE_SECONDS)
     await world.reconciler.tick()
     assert first == same == third
     assert len(await world.pids()) == len(await world.instances()) == 2
@@ -91,10 +96,10 @@ async def test_an_order_is_answered_once(world: World) -> None:
 async def test_an_order_gets_what_there_is(world: World) -> None:
     """Beyond the machine's limit the answer says what was short, and stays so."""
     order = an_order(20)
-    response = await world.provisioning.Provision(order, timeout=5)
+    response = await world.provisioning.Provision(order, timeout=PATIENCE_SECONDS)
     assert len(response.instances) == 8
     assert [error.reason for error in response.errors] == ["INSTANCE_LIMIT"]
-    assert await world.provisioning.Provision(order, timeout=5) == response
+    assert await world.provisioning.Provision(order, timeout=PATIENCE_SECONDS) == response
 
 
 @pytest.mark.parametrize(
@@ -111,7 +116,7 @@ async def test_a_wrong_order_is_refused(
 ) -> None:
     """The answer names the member, and nothing is on record."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await world.provisioning.Provision(an_order(**change), timeout=5)  # type: ignore[arg-type]
+        await world.provisioning.Provision(an_order(**change), timeout=PATIENCE_SECONDS)  # type: ignore[arg-type]
     refused = from_rpc_error(caught.value)
     assert isinstance(refused, error)
     assert refused.fields["member"] == text
@@ -122,7 +127,7 @@ async def test_an_order_needs_its_environment(world: World) -> None:
     """An unknown compute environment is NOT_FOUND."""
     await world.db.execute("DELETE FROM compute_environments")
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await world.provisioning.Provision(an_order(), timeout=5)
+        await world.provisioning.Provision(an_order(), timeout=PATIENCE_SECONDS)
     assert isinstance(from_rpc_error(caught.value), NotFound)
 
 
@@ -243,7 +248,7 @@ async def test_an_instance_that_never_joined_fails(world: World) -> None:
 
 async def test_an_order_given_back_before_launch_is_never_launched(world: World) -> None:
     """ORDERED, TERMINATING, TERMINATED without a process."""
-    response = await world.provisioning.Provision(an_order(), timeout=5)
+    response = await world.provisioning.Provision(an_order(), timeout=PATIENCE_SECONDS)
     instance_id = response.instances[0].instance_id
     await terminate(world, instance_id)
     await world.reconciler.tick()
@@ -278,10 +283,10 @@ async def test_what_nobody_ordered_is_ended(world: World) -> None:
 
 async def test_who_lost_the_lease_changes_nothing(world: World) -> None:
     """Another machine is at work now: this one orders nothing and launches nothing."""
-    await world.provisioning.Provision(an_order(), timeout=5)
+    await world.provisioning.Provision(an_order(), timeout=PATIENCE_SECONDS)
     await world.db.execute("UPDATE leases SET token = token + 1, holder = 'other'")
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await world.provisioning.Provision(an_order(), timeout=5)
+        await world.provisioning.Provision(an_order(), timeout=PATIENCE_SECONDS)
     assert isinstance(from_rpc_error(caught.value), Unavailable)
     assert await world.reconciler.tick() is False
     assert await world.reconciler.tick() is False

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from support.cloud import AWAY, Cloud, CloudWorld, a_cloud_world, add_environment, an_order
+from support.patience import PATIENCE_SECONDS
 
 from longshore.domain.errors import PreconditionFailed, Unavailable
 from longshore.domain.order import CapacityOrder
@@ -45,7 +46,7 @@ async def answering(world: CloudWorld, order: CapacityOrder) -> AsyncIterator[as
     held = world.cloud.slow[order.compute_environment] = asyncio.Event()
     world.cloud.launched.clear()
     task = asyncio.create_task(world.provisioning.provision(order, 10))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await world.cloud.launched.wait()
     yield task
     held.set()
@@ -125,7 +126,7 @@ async def test_orders_wait_for_each_other(
     held = world.cloud.slow["default"] = asyncio.Event()
     orders = [an_order() for _ in range(ORDERS_AT_ONCE + 3)]
     tasks = [asyncio.create_task(world.provisioning.provision(order, 10)) for order in orders]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while len(await open_orders(world)) < len(orders):
             await world.cloud.launched.wait()
     assert len(world.cloud.running) == ORDERS_AT_ONCE

@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 from capacity_world import World, a_world
+from support.patience import PATIENCE_SECONDS
 
 from longshore.provisioning.instances.reporting import InstanceFilter, InstanceReports
 from longshore.provisioning.local import provider
@@ -47,7 +48,9 @@ def an_order(kind: str, weight: float, count: int) -> pb.ProvisionRequest:
 async def order(world: World, kind: str = "local.quarter", count: int = 1) -> list[str]:
     """Instances that are to be launched."""
     weight = 0.25 if kind.startswith("fargate") else 2
-    response = await world.provisioning.Provision(an_order(kind, weight, count), timeout=5)
+    response = await world.provisioning.Provision(
+        an_order(kind, weight, count), timeout=PATIENCE_SECONDS
+    )
     return [instance.instance_id for instance in response.instances]
 
 
@@ -112,14 +115,17 @@ async def test_a_slot_whose_agent_has_gone_is_over(world: World) -> None:
 async def test_the_machine_runs_so_many_whatever_is_ordered_at_one_time(world: World) -> None:
     """The bound holds across orders; it is lifted by the end of an instance."""
     first = await launch(world, count=2)
-    response = await world.provisioning.Provision(an_order("local.quarter", 2, 2), timeout=5)
+    response = await world.provisioning.Provision(
+        an_order("local.quarter", 2, 2), timeout=PATIENCE_SECONDS
+    )
     await world.reconciler.tick()
     assert len(await world.pids()) == 3
     assert [(error.reason, error.instance_type) for error in response.errors] == [
         ("INSTANCE_LIMIT", "local.quarter")
     ]
     await world.provisioning.InterruptInstance(
-        pb.InterruptInstanceRequest(instance_id=first[0], notice_seconds=0), timeout=5
+        pb.InterruptInstanceRequest(instance_id=first[0], notice_seconds=0),
+        timeout=PATIENCE_SECONDS,
     )
     await until(world, first[0], "TERMINATED")
     assert len(await launch(world)) == 1
@@ -128,7 +134,7 @@ async def test_the_machine_runs_so_many_whatever_is_ordered_at_one_time(world: W
 async def test_another_architecture_is_refused(world: World) -> None:
     """The reason is constant, the message names both."""
     kind = "c6i.large" if platform.machine() == "aarch64" else "c6g.large"
-    response = await world.provisioning.Provision(an_order(kind, 2, 1), timeout=5)
+    response = await world.provisioning.Provision(an_order(kind, 2, 1), timeout=PATIENCE_SECONDS)
     (error,) = response.errors
     assert error.reason == "UNSUPPORTED_ARCHITECTURE"
     assert kind in error.message
@@ -141,7 +147,8 @@ async def test_an_interruption_needs_no_grace(world: World) -> None:
     await world.register(instance_id)
     await world.attempt(instance_id)
     await world.provisioning.InterruptInstance(
-        pb.InterruptInstanceRequest(instance_id=instance_id, notice_seconds=1), timeout=5
+        pb.InterruptInstanceRequest(instance_id=instance_id, notice_seconds=1),
+        timeout=PATIENCE_SECONDS,
     )
     await world.reconciler.tick()
     assert instance_id in await world.pids()

@@ -16,6 +16,8 @@ import psutil
 import pytest
 from capacity_world import kill_all
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from support.identity import tls_settings
+from support.patience import PATIENCE_SECONDS
 from support.ports import free_port_base
 
 from longshore.rpc.channel import open_channel
@@ -49,6 +51,7 @@ async def start(database_url: str, directory: Path) -> AsyncIterator[Start]:
                 "LONGSHORE_AGENT_COMMAND": "/bin/sleep 3600",
                 "LONGSHORE_AGENT_CLEANUP_COMMAND": "/bin/true",
                 "LONGSHORE_LOCAL_VCPUS": "8",
+                **tls_settings(),
                 **environment,
             },
             stderr=subprocess.DEVNULL,
@@ -62,12 +65,12 @@ async def start(database_url: str, directory: Path) -> AsyncIterator[Start]:
     yield start_service
     for process in started:
         process.kill()
-        process.wait(timeout=5)
+        process.wait(timeout=PATIENCE_SECONDS)
 
 
 async def serving(address: str) -> None:
     """Waits until a service says SERVING."""
-    async with asyncio.timeout(15), open_channel(address) as channel:
+    async with asyncio.timeout(PATIENCE_SECONDS), open_channel(address) as channel:
         health = health_pb2_grpc.HealthStub(channel)
         while True:
             with contextlib.suppress(grpc.aio.AioRpcError):
@@ -94,7 +97,7 @@ async def db(database_url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Rec
 
 async def until(db: "asyncpg.Connection[asyncpg.Record]", status: str) -> dict[str, int]:
     """Waits until both instances have a status; returns their process ids."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             rows = await db.fetch("SELECT instance_id, status, provider_id FROM instances")
             if [row["status"] for row in rows] == [status] * 2:
@@ -106,7 +109,7 @@ async def evaluate(scaler: subprocess.Popen[bytes]) -> pb.EvaluateResponse:
     address = scaler.address  # type: ignore[attr-defined]
     async with open_channel(address) as channel:
         stub = pb_grpc.ScalerServiceStub(channel)
-        return await stub.Evaluate(pb.EvaluateRequest(), timeout=10)
+        return await stub.Evaluate(pb.EvaluateRequest(), timeout=PATIENCE_SECONDS)
 
 
 async def test_provisioning_finds_its_instances_after_a_kill(
@@ -117,7 +120,7 @@ async def test_provisioning_finds_its_instances_after_a_kill(
     scaler = await start("scaler")
     before = await until(db, "LAUNCHED")
     provisioning.send_signal(signal.SIGKILL)
-    provisioning.wait(timeout=5)
+    provisioning.wait(timeout=PATIENCE_SECONDS)
     assert all(psutil.pid_exists(pid) for pid in before.values())
     await start("provisioning")
     response = await evaluate(scaler)
@@ -136,11 +139,11 @@ async def test_an_instance_that_died_while_nobody_looked_is_started_again(
     await start("scaler")
     before = await until(db, "LAUNCHED")
     provisioning.send_signal(signal.SIGTERM)
-    assert provisioning.wait(timeout=10) == 0
+    assert provisioning.wait(timeout=PATIENCE_SECONDS) == 0
     instance_id, pid = next(iter(before.items()))
     psutil.Process(pid).kill()
     await start("provisioning")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while (await until(db, "LAUNCHED"))[instance_id] == pid:
             await asyncio.sleep(0.02)
 
@@ -160,9 +163,9 @@ async def test_instances_end_with_the_service_when_told_to(
     scaler = await start("scaler")
     await until(db, "LAUNCHED")
     scaler.send_signal(signal.SIGTERM)
-    assert scaler.wait(timeout=10) == 0
+    assert scaler.wait(timeout=PATIENCE_SECONDS) == 0
     provisioning.send_signal(number)
-    assert provisioning.wait(timeout=15) == 0
+    assert provisioning.wait(timeout=PATIENCE_SECONDS) == 0
     await until(db, "TERMINATED")
     assert not [process for process in psutil.process_iter() if is_of(process, directory)]
 
@@ -178,7 +181,7 @@ async def test_instances_of_another_provider_are_not_forgotten(
     await start("scaler")
     await until(db, "LAUNCHED")
     provisioning.kill()
-    provisioning.wait(timeout=5)
+    provisioning.wait(timeout=PATIENCE_SECONDS)
     await db.execute("UPDATE instances SET provider = 'ec2'")
     settings = {
         "LONGSHORE_DATABASE_URL": database_url,
@@ -187,7 +190,7 @@ async def test_instances_of_another_provider_are_not_forgotten(
     refused = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "longshore.provisioning"), env=os.environ | settings
     )
-    assert await asyncio.wait_for(refused.wait(), 30) == 2
+    assert await asyncio.wait_for(refused.wait(), PATIENCE_SECONDS) == 2
     assert "instances of 'ec2' are live: set it to 'ec2' until" in capfd.readouterr().err
 
 
@@ -219,7 +222,7 @@ async def test_a_notice_is_taken_up_at_once(
         noticed,
     )
     await db.execute("NOTIFY longshore_demand")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not await db.fetchval(
             "SELECT status = 'TERMINATED' FROM instances WHERE instance_id = $1", noticed
         ):

@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 import pytest
 from support.cloud import KIND, Cloud, CloudWorld, a_cloud_world, add_environment, an_order
+from support.patience import PATIENCE_SECONDS
 
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.errors import InvalidRequest, LongshoreError, NotFound, PreconditionFailed
@@ -127,12 +128,14 @@ async def test_an_interruption_ends_the_instance_whatever_runs(
         instance_id,
     )
     request = pb.InterruptInstanceRequest(instance_id=instance_id)
-    answer = await stub.InterruptInstance(request, timeout=5)
+    answer = await stub.InterruptInstance(request, timeout=PATIENCE_SECONDS)
     left = answer.end_time.ToDatetime(UTC) - datetime.now(UTC)
     assert left.total_seconds() == pytest.approx(120, abs=3)
     await world.reconciler.tick()
     assert world.cloud.ended == []
-    assert isinstance(await refusal(stub.InterruptInstance(request, timeout=5)), PreconditionFailed)
+    assert isinstance(
+        await refusal(stub.InterruptInstance(request, timeout=PATIENCE_SECONDS)), PreconditionFailed
+    )
     await world.db.execute("UPDATE instances SET ends_at = now()")
     await world.reconciler.tick()
     assert world.cloud.ended == [(instance_id, True)]
@@ -153,7 +156,9 @@ async def test_a_wrong_interruption_is_refused(
     error: type[LongshoreError],
 ) -> None:
     request = pb.InterruptInstanceRequest(instance_id=instance_id, notice_seconds=seconds)
-    assert isinstance(await refusal(stub.InterruptInstance(request, timeout=5)), error)
+    assert isinstance(
+        await refusal(stub.InterruptInstance(request, timeout=PATIENCE_SECONDS)), error
+    )
 
 
 async def test_a_time_to_be_empty_is_kept_and_only_gets_earlier(world: CloudWorld) -> None:
@@ -193,7 +198,7 @@ async def test_instances_are_listed_in_pages(
         found: list[pb.InstanceDetail] = []
         request = pb.ListInstancesRequest(max_results=2, **members)
         while True:
-            page = await stub.ListInstances(request, timeout=5)
+            page = await stub.ListInstances(request, timeout=PATIENCE_SECONDS)
             assert len(page.instances) <= 2
             found += page.instances
             if not page.next_token:
@@ -224,7 +229,9 @@ async def test_instances_are_listed_in_pages(
     assert not everything[0].HasField("launch_time")
     for token in ("x", encode_token("instances:::False", [1, 1, "i\0"])):
         request = pb.ListInstancesRequest(next_token=token)
-        assert isinstance(await refusal(stub.ListInstances(request, timeout=5)), InvalidRequest)
+        assert isinstance(
+            await refusal(stub.ListInstances(request, timeout=PATIENCE_SECONDS)), InvalidRequest
+        )
 
 
 def by_name(costs: Iterable[pb.Cost]) -> dict[str, float]:
@@ -273,7 +280,7 @@ async def test_costs_are_shared_by_what_attempts_held(
     )
 
     async def check() -> None:
-        costs = await stub.DescribeCosts(request, timeout=5)
+        costs = await stub.DescribeCosts(request, timeout=PATIENCE_SECONDS)
         assert by_name(costs.compute_environments) == pytest.approx({"default": 20}, rel=1e-3)
         assert by_name(costs.job_queues) == pytest.approx(
             {"busy": 3 + 2.25 + 10, "idle": 0}, rel=1e-3
@@ -295,10 +302,10 @@ async def test_costs_are_shared_by_what_attempts_held(
         await instance.ended(world.db, instance_id, InstanceStatus.TERMINATED, None, now=now)
         await check()
     narrow = pb.DescribeCostsRequest(compute_environments=["none"], job_queues=["idle"])
-    costs = await stub.DescribeCosts(narrow, timeout=5)
+    costs = await stub.DescribeCosts(narrow, timeout=PATIENCE_SECONDS)
     assert (len(costs.compute_environments), len(costs.job_queues), len(costs.jobs)) == (0, 1, 0)
     wrong = pb.DescribeCostsRequest(job_ids=["seven"])
-    assert isinstance(await refusal(stub.DescribeCosts(wrong, timeout=5)), NotFound)
+    assert isinstance(await refusal(stub.DescribeCosts(wrong, timeout=PATIENCE_SECONDS)), NotFound)
 
 
 async def test_a_gpu_counts_where_there_is_one(world: CloudWorld) -> None:
@@ -350,7 +357,7 @@ async def test_a_slot_has_the_tags_that_its_job_propagates(
 
     async def tags() -> dict[str, str]:
         answer = await stub.ListInstances(
-            pb.ListInstancesRequest(instance_id=instance_id), timeout=5
+            pb.ListInstancesRequest(instance_id=instance_id), timeout=PATIENCE_SECONDS
         )
         return dict(answer.instances[0].tags)
 
@@ -385,7 +392,7 @@ async def test_offers_follow_what_the_cloud_says(world: CloudWorld) -> None:
     assert await ask(a, interval=60) == [("a", 0.03)]
     assert world.cloud.quoted == [[KIND]] * 5
     await world.db.execute("NOTIFY longshore_capacity, 'end'")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         woken_by = [await woken.get()]
         while woken_by[-1] != "end":
             woken_by.append(await woken.get())

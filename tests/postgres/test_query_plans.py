@@ -173,7 +173,6 @@ CASES: list[tuple[str, tuple[Any, ...], str]] = [
 
 
 # One filled database for all of them: filling it takes longer than explaining.
-@pytest.mark.timeout(60)
 async def test_hot_queries_use_their_indexes(filled: Filled) -> None:
     """Planned for their arguments, and planned for any, as a prepared statement may be."""
     wrong = []

@@ -9,6 +9,7 @@ from pathlib import Path
 import grpc
 import pytest
 from capacity_world import CATALOGUE, World, a_world
+from support.patience import PATIENCE_SECONDS
 
 from longshore.domain.errors import Unavailable
 from longshore.domain.instance import InstanceStatus
@@ -115,7 +116,7 @@ async def test_an_order_that_comes_late_gets_nothing(world: World) -> None:
     assert len(await world.instances()) == 2
     (request,) = stuck
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await world.provisioning.Provision(request, timeout=5)
+        await world.provisioning.Provision(request, timeout=PATIENCE_SECONDS)
     assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
     assert len(await world.instances()) == 2
     assert await world.db.fetchval("SELECT count(*) FROM capacity_orders") == 1
@@ -183,7 +184,7 @@ async def test_a_pass_that_lost_its_lease_writes_nothing(
 
     def slow(*args: object) -> object:
         world_loop.call_soon_threadsafe(taken.set)
-        assert gone.result(timeout=5)
+        assert gone.result(timeout=PATIENCE_SECONDS)
         return real(*args)
 
     world_loop, taken = asyncio.get_running_loop(), asyncio.Event()
@@ -368,5 +369,5 @@ async def test_who_places_jobs_hears_of_a_status(world: World) -> None:
     await world.environment(types=["nothing.known"])
     await world.scaler.evaluate()
     assert await status_of(world) == "INVALID"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await heard.wait()

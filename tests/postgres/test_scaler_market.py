@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from capacity_world import CATALOGUE, World, a_world
 from structlog.testing import capture_logs
+from support.patience import PATIENCE_SECONDS
 
 from longshore.domain.catalogue import InstanceType
 from longshore.domain.errors import InvalidRequest, Unavailable
@@ -75,7 +76,7 @@ class Market:
 
     async def until(self, holds: Callable[[], Awaitable[object]]) -> None:
         """Waits until something holds, looking whenever an order was seen, and now and then."""
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while not await holds():
                 self._asked.clear()
                 with contextlib.suppress(TimeoutError):
@@ -433,7 +434,7 @@ async def test_a_slow_pass_keeps_its_lease(
     scaler = Scaler(world.pool, Ordering(world.provisioning), CATALOGUE, SETTINGS, patience=15)
     passing = asyncio.create_task(scaler.evaluate())
     seen = set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while len(seen) < 4:
             seen.add(await expiry())
     answer.set()

@@ -5,6 +5,7 @@ import asyncio
 import grpc
 import pytest
 from structlog.testing import capture_logs
+from support.patience import PATIENCE_SECONDS
 from support.scheduling import Agent, Ended, Stand, scheduler_stand
 from support.simulation import simulation
 
@@ -189,7 +190,7 @@ async def test_a_stream_that_breaks_leaves_no_session(database_url: str) -> None
             await agent._call.write(pb.ConnectRequest(heartbeat=pb.AgentHeartbeat()))
             await agent._call.done_writing()
             agent._call.cancel()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while stand.scheduler.agents.sessions:
                 await asyncio.sleep(0.01)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from support.patience import PATIENCE_SECONDS
 from support.scheduling import Agent, Ended, Stand, scheduler_stand
 
 from longshore.domain.errors import Unavailable
@@ -66,7 +67,7 @@ async def test_a_stop_reaches_an_agent_that_was_away(database_url: str) -> None:
         await agent.until(lambda: job in agent.assigned)
         await agent.close()
         await stand.request(job, "TERMINATE", "stop it")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while not (await stand.row(job))["is_terminated"]:
                 await asyncio.sleep(0.01)
         registered = await agent.connect([pb.AttemptKey(job_id=job, attempt=1)])
@@ -107,7 +108,7 @@ async def test_how_long_silence_is_borne_is_its_environments(database_url: str) 
         await away.until(lambda: job in away.assigned)
         await away.close()
         await managed.close()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while await agent_status(stand, managed) != "LOST":
                 await asyncio.sleep(0.01)
         assert await agent_status(stand, away) == "READY"
@@ -241,7 +242,7 @@ async def test_who_lost_the_lease_changes_nothing(database_url: str) -> None:
             assert await lease.acquire(conn, "default", "thief", 60) is not None
         await pool.close()
         job = await stand.submit()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while stand.scheduler.lead.held:
                 await asyncio.sleep(0.01)
         assert await stand.scheduler.tick() is False

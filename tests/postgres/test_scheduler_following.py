@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import pytest
+from support.patience import PATIENCE_SECONDS
 from support.scheduling import Ended, Stand, scheduler_stand
 
 from longshore.domain.job.changes import Changes
@@ -74,7 +75,9 @@ async def copies(stand: Stand, job: str, number: int, depends_on: Sequence[str] 
     return [str(job_id) for job_id in ids]
 
 
-async def all_are(stand: Stand, status: str, number: int, seconds: float = 15) -> None:
+async def all_are(
+    stand: Stand, status: str, number: int, seconds: float = PATIENCE_SECONDS
+) -> None:
     """Waits until so many jobs and parents have a status."""
     async with asyncio.timeout(seconds):
         while (
@@ -88,13 +91,12 @@ async def all_are(stand: Stand, status: str, number: int, seconds: float = 15) -
 
 async def nothing_is_left(stand: Stand) -> None:
     """Everything was followed."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while await stand.conn.fetchval("SELECT count(*) FROM happenings"):
             await asyncio.sleep(0.02)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60)
 async def test_a_large_sequential_array_fails_in_linear_and_bounded_steps(
     database_url: str, steps: Steps
 ) -> None:
@@ -103,7 +105,7 @@ async def test_a_large_sequential_array_fails_in_linear_and_bounded_steps(
         await stand.queue()
         await stand.agent(answers=lambda _: Ended(1))
         job = await stand.submit(size=MANY, depends_on=[(None, "SEQUENTIAL")])
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while (await stand.row(job))["status"] != "FAILED":
                 await asyncio.sleep(0.05)
         await nothing_is_left(stand)
@@ -116,7 +118,6 @@ async def test_a_large_sequential_array_fails_in_linear_and_bounded_steps(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
 async def test_a_long_chain_fails_in_linear_and_bounded_steps(
     database_url: str, steps: Steps
 ) -> None:
@@ -125,7 +126,7 @@ async def test_a_long_chain_fails_in_linear_and_bounded_steps(
         await stand.queue()
         job = await stand.submit()
         await copies(stand, job, MANY)
-        await all_are(stand, "PENDING", MANY, 40)
+        await all_are(stand, "PENDING", MANY)
         await stand.request(job, "TERMINATE")
         await all_are(stand, "FAILED", MANY + 1, 120)
         await nothing_is_left(stand)
@@ -134,7 +135,6 @@ async def test_a_long_chain_fails_in_linear_and_bounded_steps(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60)
 async def test_a_job_with_very_many_dependents_lets_them_go_in_bounded_steps(
     database_url: str, steps: Steps
 ) -> None:
@@ -146,7 +146,7 @@ async def test_a_job_with_very_many_dependents_lets_them_go_in_bounded_steps(
         first, second = await stand.submit(), await stand.submit()
         await agent.until(lambda: {first, second} <= agent.assigned.keys())
         await copies(stand, first, MANY, [first, second])
-        await all_are(stand, "PENDING", MANY, 30)
+        await all_are(stand, "PENDING", MANY)
         await agent.end(first, Ended(), started=True)
         await stand.until(first, "SUCCEEDED")
         await nothing_is_left(stand)
@@ -157,14 +157,13 @@ async def test_a_job_with_very_many_dependents_lets_them_go_in_bounded_steps(
             == MANY
         )
         await agent.end(second, Ended(1), started=True)
-        await all_are(stand, "FAILED", MANY + 1, 30)
+        await all_are(stand, "FAILED", MANY + 1)
         await nothing_is_left(stand)
     assert max(steps.of_ticks) <= 1.5 * STEPS_LIMIT
     assert sum(steps.of_ticks) <= 4 * MANY
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("kind", ["CANCEL", "TERMINATE"])
 async def test_a_large_array_is_stopped_part_by_part_and_nothing_of_it_starts_meanwhile(
     database_url: str, kind: str, monkeypatch: pytest.MonkeyPatch
@@ -185,7 +184,7 @@ async def test_a_large_array_is_stopped_part_by_part_and_nothing_of_it_starts_me
         job = await stand.submit(size=MANY)
         await agent.until(lambda: len(agent.assigned) == 2)
         await stand.request(job, kind, "enough")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while await stand.conn.fetchval("SELECT failed FROM array_jobs") != MANY - 2:
                 await asyncio.sleep(0.02)
         assert await stand.conn.fetchval("SELECT count(*) FROM job_requests") == 0
@@ -200,7 +199,6 @@ async def test_a_large_array_is_stopped_part_by_part_and_nothing_of_it_starts_me
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60)
 async def test_a_queue_full_of_arrays_is_emptied_part_by_part(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,7 +216,7 @@ async def test_a_queue_full_of_arrays_is_emptied_part_by_part(
             row = await stand.until(job, "FAILED")
             assert set((await stand.statuses(job)).values()) == {"FAILED"}
             assert row["is_terminated"]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while await stand.conn.fetchval("SELECT count(*) FROM job_queues"):
                 await asyncio.sleep(0.01)
         assert await stand.conn.fetchval("SELECT count(*) FROM job_requests") == 0
@@ -254,7 +252,7 @@ async def test_an_agent_that_is_back_before_its_attempts_were_ended_goes_on_with
         jobs = {await stand.submit() for _ in range(3)}
         await agent.until(lambda: jobs <= agent.assigned.keys())
         await agent.close()
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while agent.instance_id in stand.scheduler.lead.memory.instances:
                 await asyncio.sleep(0.01)
         registered = await agent.connect([agent.assigned[job].key for job in jobs])
@@ -276,7 +274,7 @@ async def test_what_is_left_to_follow_outlives_the_scheduler(
         job = await stand.submit(size=200, depends_on=[(None, "SEQUENTIAL")])
         last = await stand.submit(depends_on=[(job, "PLAIN")])
         await agent.until(lambda: bool(agent.seen))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while not await stand.conn.fetchval("SELECT count(*) FROM happenings"):
                 await asyncio.sleep(0)
     monkeypatch.undo()

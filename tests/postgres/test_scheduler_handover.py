@@ -182,7 +182,6 @@ async def come_between(
                 session.close()
 
 
-@pytest.mark.timeout(100)
 @pytest.mark.parametrize("seed", range(3))
 async def test_no_job_runs_twice_and_none_is_lost(database_url: str, seed: int) -> None:
     chance = random.Random(seed)

@@ -17,6 +17,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
+from support.patience import PATIENCE_SECONDS
 from support.scheduling import Agent, Ended, Stand, scheduler_stand
 
 from longshore.domain.job.job import JobKey
@@ -110,7 +111,7 @@ async def test_a_notice_that_no_table_can_hold_drains_its_instance_alone(
         with capture_logs() as logs:
             notice = pb.AgentNotice(reason="\0", end_time=Timestamp(seconds=2**62))
             await agent._call.write(pb.ConnectRequest(notice=notice))
-            await asyncio.wait_for(agent.draining.wait(), 15)
+            await asyncio.wait_for(agent.draining.wait(), PATIENCE_SECONDS)
             await others_end(stand, logs)
         assert await stand.conn.fetchval("SELECT notice FROM agents WHERE notice IS NOT NULL")
 
@@ -159,7 +160,7 @@ async def test_gpus_that_no_table_can_hold_keep_their_machine_from_nothing(
         async with open_channel(f"127.0.0.1:{stand.port}") as channel:
             call = agent_service_pb2_grpc.AgentServiceStub(channel).Connect()
             await call.write(pb.ConnectRequest(register=a_registration(gpu_devices=devices)))
-            assert await asyncio.wait_for(call.read(), 15) is not grpc.aio.EOF
+            assert await asyncio.wait_for(call.read(), PATIENCE_SECONDS) is not grpc.aio.EOF
             [shown] = await instance_report.list_instances(stand.conn, limit=10)
             assert shown.gpu_devices[0] == "NVIDIA A10G, 23028 MiB, GPU-1"
             assert len(shown.gpu_devices) == 1024
@@ -187,7 +188,7 @@ async def refusal(stand: Stand, message: pb.AgentRegister) -> grpc.aio.AioRpcErr
         call = agent_service_pb2_grpc.AgentServiceStub(channel).Connect()
         await call.write(pb.ConnectRequest(register=message))
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await asyncio.wait_for(call.read(), 15)
+            await asyncio.wait_for(call.read(), PATIENCE_SECONDS)
         return refused.value
 
 
@@ -309,7 +310,7 @@ async def test_only_those_who_gave_a_sign_of_life_are_noted_as_seen(database_url
         await stand.scheduler.agents.store_seen()
         await stand.conn.execute("UPDATE agents SET last_seen_at = 'epoch'")
         await other.notice("a sign of life")
-        await asyncio.wait_for(other.draining.wait(), 15)
+        await asyncio.wait_for(other.draining.wait(), PATIENCE_SECONDS)
         await stand.scheduler.agents.store_seen()
         seen = await stand.conn.fetch("SELECT instance_id FROM agents WHERE last_seen_at > 'epoch'")
         assert [row["instance_id"] for row in seen] == [other.instance_id]
@@ -361,7 +362,7 @@ async def test_a_report_that_fails_in_the_database_is_set_aside(
             )
             for job in jobs:
                 await stand.until(job, "RUNNABLE" if job == bad else "SUCCEEDED", "STARTING")
-            await asyncio.wait_for(agent._reader, 15)
+            await asyncio.wait_for(agent._reader, PATIENCE_SECONDS)
             [aside] = events(logs, "item.set_aside")
             assert (aside["job_id"], aside["log_level"]) == (bad, "error")
             poison.clear()
@@ -417,7 +418,7 @@ async def test_what_follows_from_a_report_may_fail_without_it(
             await stand.until(after, "FAILED")
             # It ended as it ended: only what follows is set aside.
             await stand.until(bad, "FAILED")
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while not (aside := events(logs, "item.set_aside")):
                     await asyncio.sleep(0.01)
             assert {e["kind"] for e in aside} == {"happening"}
@@ -447,7 +448,7 @@ async def test_a_notice_that_fails_in_the_database_is_set_aside(
         with capture_logs() as logs:
             await bad.notice("bad")
             await good.notice("good")
-            await asyncio.wait_for(good.draining.wait(), 15)
+            await asyncio.wait_for(good.draining.wait(), PATIENCE_SECONDS)
             await others_end(stand, logs)
         assert [e["instance_id"] for e in events(logs, "item.set_aside")] == [bad.instance_id]
 
@@ -610,7 +611,10 @@ async def _one_stream(
     stand: Stand, instance_id: str, messages: list[pb.ConnectRequest], *, own: str, theirs: str
 ) -> None:
     """A new machine gets its job, says some things twice, and waits for the end of the stream."""
-    async with open_channel(f"127.0.0.1:{stand.port}") as channel, asyncio.timeout(15):
+    async with (
+        open_channel(f"127.0.0.1:{stand.port}") as channel,
+        asyncio.timeout(PATIENCE_SECONDS),
+    ):
         call = agent_service_pb2_grpc.AgentServiceStub(channel).Connect()
         register = a_registration(instance_id=instance_id)
         await call.write(pb.ConnectRequest(register=register))
@@ -650,7 +654,7 @@ async def test_many_registrations_at_one_time_cost_others_nothing(database_url: 
                     for first in range(0, 1000, 100):
                         group.create_task(flood(first))
                     group.create_task(others_end(stand, logs))
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while stand.scheduler.agents.sessions:
                     await asyncio.sleep(0.01)
             assert not events(logs, "memory.loaded")

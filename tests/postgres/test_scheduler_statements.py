@@ -313,7 +313,6 @@ async def statements(stand: Stand, faults: Faults) -> dict[str, Scene]:
     return found
 
 
-@pytest.mark.timeout(120)  # As the next one does.
 async def test_each_statement_fails_once(database_url: str, faults: Faults) -> None:
     async with a_stand(database_url) as stand:
         for name, scene in (await statements(stand, faults)).items():
@@ -338,7 +337,6 @@ async def failing(stand: Stand, faults: Faults, scene: Scene, name: str) -> asyn
         await going_on
 
 
-@pytest.mark.timeout(120)  # It plays a scene for each of more than a hundred statements.
 async def test_each_statement_fails_for_a_while(database_url: str, faults: Faults) -> None:
     """The jobs of others end meanwhile, unless no job can end without it."""
     async with a_stand(database_url) as stand, connected(stand, database_url) as other:

@@ -5,6 +5,7 @@ import uuid
 
 import grpc
 import pytest
+from support.patience import PATIENCE_SECONDS
 from support.scheduling import Agent, Ended, Stand, scheduler_stand
 
 from longshore.rpc.batch import BATCH_BYTES
@@ -56,7 +57,7 @@ async def test_a_message_that_is_too_large_ends_its_stream_alone(database_url: s
         report = pb.AgentReport(sequence=1)
         report.changes.add(status_reason="x" * REQUEST_BYTES)
         await agent._call.write(pb.ConnectRequest(report=report))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             assert await agent._call.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert "send it in parts" in (await agent._call.details() or "")
         job = await stand.submit()

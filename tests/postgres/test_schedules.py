@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from support.events import EventStand, event_stand
+from support.patience import PATIENCE_SECONDS
 from support.submission import Stand, submission_stand
 
 from longshore.state import listen
@@ -38,7 +39,7 @@ async def world(database_url: str, tmp_path: Path) -> AsyncIterator[World]:
 
 async def submitted(world: World) -> str:
     """The id of the first job that there is."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             job_id = await world.events.conn.fetchval("SELECT job_id FROM jobs LIMIT 1")
             if job_id is not None:

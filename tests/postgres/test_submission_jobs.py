@@ -74,6 +74,23 @@ async def test_unknown_and_impossible_ids_are_left_out(stand: Stand) -> None:
         await stand("DescribeJobs", jobs=[job] * 101)
 
 
+async def test_a_job_is_named_by_its_arn_as_by_its_id(stand: Stand) -> None:
+    """As torchx does, which describes and terminates what ListJobs gave it by `jobArn`."""
+    job = await stand.submit(arrayProperties={"size": 5})
+    await spawn(stand, job)
+    shown = (await stand("DescribeJobs", jobs=[job, f"{job}:1"]))["jobs"]
+    arns = [entry["jobArn"] for entry in shown]
+    assert (await stand("DescribeJobs", jobs=arns))["jobs"] == shown
+    assert await listed(stand, arrayJobId=arns[0], jobStatus="RUNNING") == [f"{job}:0"]
+    after = await stand.submit(dependsOn=[{"jobId": arns[0]}])
+    assert (await stand.describe(after))["dependsOn"] == [{"jobId": job}]
+    answer = await stand("TerminateJobs", jobs=[arns[1]], reason="enough")
+    assert answer == {"successful": [arns[1]]}
+    await stand("TerminateJob", jobId=arns[0], reason="enough")
+    asked = await stand.conn.fetch("SELECT array_index FROM job_requests ORDER BY 1")
+    assert [row[0] for row in asked] == [-1, 1]
+
+
 async def test_children_exist_once_their_parent_is_spawned(stand: Stand) -> None:
     job = await stand.submit(arrayProperties={"size": 5})
     children = [f"{job}:{index}" for index in range(5)]

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from support.patience import PATIENCE_SECONDS
 from support.submission import Json, Stand, a_container, a_queue, submission_stand
 
 from longshore.domain.errors import (
@@ -231,7 +232,7 @@ async def test_a_scaling_update_changes_what_it_names_in_place(stand: Stand) -> 
         "jobExecutionTimeoutMinutes": "45",
         "terminateJobsOnUpdate": True,
     }
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await woken.wait()
     assert await generation(stand) == (1, False)
     for members, kind, text in (

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.patience import PATIENCE_SECONDS
 from support.submission import Stand, a_container, a_queue, submission_stand
 
 from longshore.domain.arn import DefinitionName
@@ -518,7 +519,7 @@ async def test_submitting_wakes_the_scheduler(stand: Stand) -> None:
     woken = asyncio.Event()
     await stand.conn.add_listener("longshore_jobs", lambda *_: woken.set())
     await stand.submit()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await woken.wait()
 
 
@@ -529,7 +530,6 @@ async def test_shapes_are_shared_between_jobs_and_apart_between_queues(stand: St
     assert await stand.conn.fetchval("SELECT count(*) FROM shapes") == 2
 
 
-@pytest.mark.timeout(60)  # starts a server of its own, twice
 async def test_with_the_database_away_calls_are_unavailable_until_it_is_back(
     postgres_directory: Path,
 ) -> None:

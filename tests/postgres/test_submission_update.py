@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from support import scheduling
-from support.agent import PATIENCE_SECONDS
+from support.patience import PATIENCE_SECONDS
 from support.scheduling import Ended, scheduler_stand
 from support.submission import Json, Stand, a_queue, some_nodes, submission_stand
 

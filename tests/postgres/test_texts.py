@@ -6,6 +6,7 @@ by itself.
 
 import contextlib
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -16,6 +17,7 @@ from capacity_world import a_world
 from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 from google.protobuf.message import Message
+from support.patience import PATIENCE_SECONDS
 
 from longshore.logs.service import LogsService
 from longshore.logs.servicer import LogServicer
@@ -121,10 +123,10 @@ async def answer(
     }
     try:
         if method.server_streaming:
-            async for _ in channel.unary_stream(path, **codecs)(request, timeout=10):
+            async for _ in channel.unary_stream(path, **codecs)(request, timeout=PATIENCE_SECONDS):
                 pass
         else:
-            await channel.unary_unary(path, **codecs)(request, timeout=10)
+            await channel.unary_unary(path, **codecs)(request, timeout=PATIENCE_SECONDS)
     except grpc.aio.AioRpcError as error:
         fields = from_rpc_error(error).fields
         return error.code(), fields.get("member", ""), error.details() or ""
@@ -139,6 +141,7 @@ async def services(
     config = SubmissionConfig.from_environment(
         {"LONGSHORE_DATABASE_URL": database_url, "LONGSHORE_SUBMISSION_ADDRESS": "127.0.0.1:0"}
     )
+    config = replace(config, doors=None)
     async with contextlib.AsyncExitStack() as stack:
         world = await stack.enter_async_context(a_world(database_url, directory / "instances"))
         submission = await stack.enter_async_context(serving(config, world.pool))

@@ -5,9 +5,9 @@ import os
 import subprocess
 import sys
 import uuid
+from dataclasses import replace
 
 import aiohttp
-import pytest
 from google.protobuf.duration_pb2 import Duration
 from support.collector import attributes, collector
 from support.scheduling import Ended, scheduler_stand
@@ -21,7 +21,6 @@ from longshore.runtime.tracing import TracesConfig, tracing
 from longshore.v1 import agent_service_pb2 as pb
 
 #: Processes that load every service, and a collector, take their time on a busy machine.
-pytestmark = pytest.mark.timeout(120)
 
 CALLER = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 NO_TRACES = """
@@ -115,8 +114,12 @@ async def over_http(submission: str, headers: dict[str, str]) -> str:
     """Submits a job through the gateway, with headers besides."""
     stop, ready = asyncio.Event(), asyncio.get_running_loop().create_future()
     config = GatewayConfig.from_environment(
-        {"LONGSHORE_GATEWAY_ADDRESS": "127.0.0.1:0", "LONGSHORE_SUBMISSION_ADDRESS": submission}
+        {
+            "LONGSHORE_GATEWAY_ADDRESS": "127.0.0.1:0",
+            "LONGSHORE_SUBMISSION_PEER_ADDRESS": submission,
+        }
     )
+    config = replace(config, identity=None)
     async with asyncio.TaskGroup() as group:
         group.create_task(serve(config, stop, ready))
         url = f"http://127.0.0.1:{await ready}/v1/submitjob"

@@ -6,7 +6,6 @@ import sysconfig
 from pathlib import Path
 from types import ModuleType
 
-import pytest
 from support.foreign import NODE_MODULES, ensure, needs_node
 
 _LOAD_ALL = """
@@ -48,7 +47,6 @@ assert stubs.SubmissionServiceStub
 
 
 @needs_node
-@pytest.mark.timeout(120)
 def test_nodes_proto_loader_reads_every_file(script: ModuleType, tmp_path: Path) -> None:
     """In an empty folder."""
     ensure("node")

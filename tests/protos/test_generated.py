@@ -8,6 +8,7 @@ from types import ModuleType
 import pytest
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from support.patience import PATIENCE_SECONDS
 
 from longshore.v1 import submission_service_pb2_grpc
 
@@ -38,7 +39,7 @@ def test_lint_passes(script: ModuleType) -> None:
 
 def test_the_script_runs_as_a_command(script: ModuleType) -> None:
     command = [sys.executable, str(script.ROOT / "scripts" / "protos"), "check"]
-    assert subprocess.run(command, check=False, timeout=15).returncode == 0
+    assert subprocess.run(command, check=False, timeout=PATIENCE_SECONDS).returncode == 0
 
 
 def test_stubs_cover_every_rpc(service: ServiceDescriptor) -> None:

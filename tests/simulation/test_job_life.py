@@ -34,7 +34,6 @@ _LOST = Ended(None, None, "Host EC2 (instance i-1) terminated.")
 
 # A run makes hundreds of transactions and checks the whole truth after each of them.
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_jobs_live_and_end(
     seed: str, database_url: str, monkeypatch: pytest.MonkeyPatch

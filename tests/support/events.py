@@ -9,6 +9,7 @@ import asyncpg
 import grpc
 from google.protobuf import message_factory
 from google.protobuf.json_format import MessageToDict, ParseDict
+from support.patience import PATIENCE_SECONDS
 
 from longshore.domain.arn import Arns
 from longshore.events.__main__ import serving
@@ -43,7 +44,7 @@ class EventStand:
         """Calls an operation; a refusal is raised as the error it was on the other side."""
         request = ParseDict(members, _INPUTS[operation]())
         try:
-            answer = await getattr(self._stub, operation)(request, timeout=15)
+            answer = await getattr(self._stub, operation)(request, timeout=PATIENCE_SECONDS)
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from error
         return MessageToDict(answer)

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from aiohttp import web
+from support.patience import PATIENCE_SECONDS
 
 
 @dataclass
@@ -36,7 +37,7 @@ class Receiver:
         self.status = status or 200
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
-    async def until(self, count: int, seconds: float = 15.0) -> None:
+    async def until(self, count: int, seconds: float = PATIENCE_SECONDS) -> None:
         """Waits for so many calls in all."""
         async with asyncio.timeout(seconds), self._came:
             await self._came.wait_for(lambda: len(self.calls) >= count)

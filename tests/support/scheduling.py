@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
+from support.patience import PATIENCE_SECONDS
 
 from longshore.domain.catalogue import Catalogue, local_types
 from longshore.domain.job.job import JobKey
@@ -24,9 +25,11 @@ from longshore.state.pool import open_pool
 from longshore.v1 import agent_service_pb2 as pb
 from longshore.v1 import agent_service_pb2_grpc, job_definition_pb2, resources_pb2
 
-DEADLINE = 40.0
+DEADLINE = PATIENCE_SECONDS
 #: Nothing prolongs the lease: it lapses where a test says so, and not because the machine is busy.
 LEASE_SECONDS = 3600.0
+#: Its agents say that they live only where a test lets them.
+LOST_SECONDS = 3600.0
 
 
 def local_catalogue() -> Catalogue:
@@ -243,6 +246,18 @@ def _node_properties(
         part.container.resource_requirements.add(type="VCPU", value=str(vcpus))
         part.container.resource_requirements.add(type="MEMORY", value=str(memory_mib))
     return properties
+
+
+def _shown(properties: job_definition_pb2.NodeProperties) -> dict[str, object]:
+    """Properties of nodes as a submission keeps them."""
+    return {
+        "numNodes": properties.num_nodes,
+        "mainNode": properties.main_node,
+        "nodeRangeProperties": [
+            {"targetNodes": part.target_nodes, "container": {"image": part.container.image}}
+            for part in properties.node_range_properties
+        ],
+    }
 
 
 @dataclass
@@ -496,7 +511,10 @@ class Stand:
             await self.conn.execute(
                 "INSERT INTO job_specs (job_id, detail, container, nodes) VALUES ($1, $2, $3, $4)",
                 job_id,
-                {"retryStrategy": {"attempts": attempts, "evaluateOnExit": list(rules)}},
+                {
+                    "retryStrategy": {"attempts": attempts, "evaluateOnExit": list(rules)},
+                    **({"nodeProperties": _shown(properties)} if properties else {}),
+                },
                 None if properties else container.SerializeToString(),
                 properties.SerializeToString() if properties else None,
             )
@@ -558,12 +576,12 @@ class Stand:
         except TimeoutError:
             raise AssertionError(f"{job_id} is {seen}, not {statuses}") from None
 
-    async def who_has(self, job_id: str) -> Agent:
-        """The agent that a job, child or node was assigned to."""
+    async def who_has(self, job_id: str, attempt: int = 0) -> Agent:
+        """The agent that a job, child or node was assigned to; from an attempt on."""
         async with asyncio.timeout(DEADLINE):
             while True:
                 for agent in self.agents:
-                    if job_id in agent.assigned:
+                    if job_id in agent.assigned and agent.assigned[job_id].key.attempt >= attempt:
                         return agent
                 await asyncio.sleep(0.01)
 
@@ -645,12 +663,12 @@ class Stand:
 async def scheduler_stand(
     database_url: str,
     *,
-    lost_seconds: float = 30.0,
+    lost_seconds: float = LOST_SECONDS,
     unmanaged_lost_seconds: float | None = None,
     cool_down: timedelta = timedelta(seconds=60),
     traced: float | None = None,
 ) -> AsyncIterator[Stand]:
-    """A scheduler with its loops, as its `__main__` builds it, but for the one that holds its lease."""
+    """A scheduler with its loops, as its `__main__` builds it, but none that holds its lease."""
     async with contextlib.AsyncExitStack() as stack:
         pool = await open_pool(database_url)
         stack.push_async_callback(pool.close)

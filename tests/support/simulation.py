@@ -16,7 +16,8 @@ from pathlib import Path
 import asyncpg
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
-from support.scheduling import Ended, Stand, local_catalogue
+from support.patience import PATIENCE_SECONDS
+from support.scheduling import LEASE_SECONDS, LOST_SECONDS, Ended, Stand, local_catalogue
 
 from longshore.agent.attempts.attempt import AttemptKey
 from longshore.agent.reporting.journal import Journal, JournalEntry
@@ -37,8 +38,6 @@ from longshore.v1 import agent_service_pb2_grpc, resources_pb2
 
 #: Job id and attempt number.
 Ref = tuple[str, int]
-#: Seconds within which what was sent must have arrived.
-ARRIVE = 15.0
 
 
 class WatchedScheduler(Scheduler):
@@ -50,8 +49,8 @@ class WatchedScheduler(Scheduler):
             domain="default",
             holder=str(uuid.uuid4()),
             catalogue=local_catalogue(),
-            lease_seconds=300,
-            lost_seconds=300,
+            lease_seconds=LEASE_SECONDS,
+            lost_seconds=LOST_SECONDS,
         )
         self._arrived = changed
         self.received: dict[str, int] = {}
@@ -178,7 +177,7 @@ class SimulatedAgent:
                 )
             )
         )
-        async with asyncio.timeout(ARRIVE):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             first = await self._call.read()
         assert first is not grpc.aio.EOF, await self._call.details()
         assert not first.registered.more
@@ -330,7 +329,7 @@ class Simulation:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Waits until what was sent has arrived."""
-        async with asyncio.timeout(ARRIVE):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while not condition():
                 self.changed.clear()
                 if not condition():

@@ -1,6 +1,7 @@
 """The submission service over gRPC on a real database, called with AWS-shaped JSON."""
 
 import contextlib
+import dataclasses
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -8,6 +9,7 @@ import asyncpg
 import grpc
 from google.protobuf import message_factory
 from google.protobuf.json_format import MessageToDict, ParseDict
+from support.patience import PATIENCE_SECONDS
 
 from longshore.rpc.channel import open_channel
 from longshore.rpc.errors import from_rpc_error
@@ -97,7 +99,7 @@ class Stand:
         try:
             own = self._control if operation in _CONTROL.methods_by_name else self._stub
             answer = await getattr(own, operation)(
-                request, timeout=15, metadata=tuple((metadata or {}).items())
+                request, timeout=PATIENCE_SECONDS, metadata=tuple((metadata or {}).items())
             )
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from error
@@ -110,7 +112,7 @@ class Stand:
         try:
             return [
                 MessageToDict(answer, always_print_fields_with_no_presence=True)
-                async for answer in self._control.StopJobs(request, timeout=15)
+                async for answer in self._control.StopJobs(request, timeout=PATIENCE_SECONDS)
             ]
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from error
@@ -179,6 +181,7 @@ async def submission_stand(database_url: str, **settings: str) -> AsyncIterator[
             **settings,
         }
     )
+    config = dataclasses.replace(config, doors=None)
     async with contextlib.AsyncExitStack() as stack:
         pool = await open_pool(database_url)
         stack.push_async_callback(pool.close)

@@ -39,20 +39,30 @@ async def destination(
     *,
     key: str = SECRET,
     rate: int = 1_000,
+    authorization: tuple[str, Json, Json] | None = None,
     seal: Callable[[Json], bytes] = lambda secret: json.dumps(secret).encode(),
     **given: Any,
 ) -> Lane:
-    """A rule whose target is an API destination."""
+    """A rule whose target is an API destination.
+
+    Its connection has an API key, or the given type, parameters, and secrets by their paths.
+    """
     ident = uuid.uuid4()
+    kind, parameters, secrets = authorization or (
+        "API_KEY",
+        {"ApiKeyAuthParameters": {"ApiKeyName": "x-key"}},
+        {"ApiKeyAuthParameters/ApiKeyValue": key},
+    )
     arn = f"arn:aws:events:us-east-1:123456789012:api-destination/{name}/{ident}"
     async with transaction(pool) as conn:
         await conn.execute(
             "INSERT INTO event_connections (name, connection_id, authorization_type, parameters, "
-            "secret) VALUES ($1, $2, 'API_KEY', $3, $4)",
+            "secret) VALUES ($1, $2, $3, $4, $5)",
             name,
             uuid.uuid4(),
-            {"ApiKeyAuthParameters": {"ApiKeyName": "x-key"}},
-            seal({"ApiKeyAuthParameters/ApiKeyValue": key}),
+            kind,
+            parameters,
+            seal(secrets),
         )
         await conn.execute(
             "INSERT INTO event_api_destinations (name, destination_id, connection, endpoint, "

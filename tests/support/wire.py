@@ -25,6 +25,7 @@ from google.protobuf import message_factory
 from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
 from support.contract import SERVICE
+from support.patience import PATIENCE_SECONDS
 from support.submission import Stand, submission_stand
 
 from longshore.gateway.behind import SERVICES
@@ -36,7 +37,6 @@ Json = dict[str, Any]
 T = TypeVar("T")
 REQUESTS = {m.name: message_factory.GetMessageClass(m.input_type) for m in SERVICE.methods}
 ANSWERS = {m.name: message_factory.GetMessageClass(m.output_type) for m in SERVICE.methods}
-SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -115,14 +115,14 @@ class Wire:
             # Whether a request can be is the services' to say.
             config=Config(
                 retries={"total_max_attempts": 1},
-                read_timeout=SECONDS,
+                read_timeout=PATIENCE_SECONDS,
                 parameter_validation=False,
             ),
         )
 
     def run(self, awaited: Awaitable[T]) -> T:
         """The result of something that is awaited on the services' loop."""
-        return self._loop.run_until_complete(asyncio.wait_for(awaited, SECONDS))
+        return self._loop.run_until_complete(asyncio.wait_for(awaited, PATIENCE_SECONDS))
 
     def aws(self, operation: str, /, **members: Any) -> Json:
         """A call by boto3."""
@@ -140,7 +140,7 @@ class Wire:
     def _http(self, method: str, path: str, body: bytes | None) -> Answer:
         request = urllib.request.Request(self.url + path, body, method=method)  # noqa: S310 - ours
         try:
-            with urllib.request.urlopen(request, timeout=SECONDS) as answer:  # noqa: S310 - ours
+            with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:  # noqa: S310 - ours
                 return Answer(str(answer.status), "", answer.read().decode())
         except urllib.error.HTTPError as refused:
             with refused:
@@ -165,7 +165,7 @@ class Wire:
     def _rpc(self, operation: str, data: bytes) -> Answer:
         path = f"/{SERVICE.full_name}/{operation}"
         try:
-            answer = self._channel.unary_unary(path)(data, timeout=SECONDS)
+            answer = self._channel.unary_unary(path)(data, timeout=PATIENCE_SECONDS)
         except grpc.RpcError as failed:
             # What is raised is the call itself.
             call: Any = failed

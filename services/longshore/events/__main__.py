@@ -25,7 +25,7 @@ from longshore.events.trail import Trail
 from longshore.events.trail_servicer import CloudTrailServicer
 from longshore.events.watching import Watching
 from longshore.rpc.audit import CallAudit, Installation
-from longshore.rpc.channel import open_channel
+from longshore.rpc.channel import peer_channel
 from longshore.rpc.server import GrpcServer
 from longshore.rpc.users import Users
 from longshore.runtime.loop import Loop
@@ -67,8 +67,11 @@ async def serving(
         key: of the stack; None: anybody may call.
     """
     async with contextlib.AsyncExitStack() as stack:
-        channel = await stack.enter_async_context(open_channel(config.submission_address))
-        logs = await stack.enter_async_context(open_channel(config.logs_address))
+        identity = config.doors.identity if config.doors else None
+        channel = await stack.enter_async_context(
+            peer_channel(config.submission_address, "submission", identity)
+        )
+        logs = await stack.enter_async_context(peer_channel(config.logs_address, "logs", identity))
         watching = await stack.enter_async_context(
             flowing(
                 pool,
@@ -95,7 +98,7 @@ async def _serving(
         Installation(config.arns.account, config.arns.region, config.audit.gateways),
         with_reads=config.audit.reads,
     )
-    server = GrpcServer(config.address, calls, users)
+    server = GrpcServer(config.address, calls, config.doors, users)
     server.add(
         cloud_trail_service_pb2_grpc.add_CloudTrailServiceServicer_to_server,
         CloudTrailServicer(config.arns, Trail(pool)),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from longshore.domain.arn import Arns
+from longshore.identity.doors import Doors
 from longshore.runtime.config import AccessSettings, AuditSettings, Settings, installation
 
 
@@ -31,16 +32,19 @@ class EventsConfig:
     audit: AuditSettings = field(default_factory=AuditSettings)
     #: Who is let in.
     access: AccessSettings = field(default_factory=AccessSettings)
+    #: How it is reached beside the address for users; None: by anyone, in tests.
+    doors: Doors | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """Reads the settings.
 
-        - LONGSHORE_EVENTS_ADDRESS, LONGSHORE_EVENTS_METRICS_ADDRESS;
+        - LONGSHORE_EVENTS_ADDRESS, LONGSHORE_EVENTS_PEER_ADDRESS, LONGSHORE_EVENTS_METRICS_ADDRESS;
+          LONGSHORE_TLS_*;
         - LONGSHORE_DATABASE_URL; LONGSHORE_EVENTS_CONNECTIONS (8): most connections to it;
         - LONGSHORE_ACCOUNT (123456789012), LONGSHORE_REGION (us-east-1): what stands in ARNs;
-        - LONGSHORE_SUBMISSION_ADDRESS, LONGSHORE_LOGS_ADDRESS: where targets are that are job
-          queues and log groups;
+        - LONGSHORE_SUBMISSION_PEER_ADDRESS, LONGSHORE_LOGS_PEER_ADDRESS: where targets are that are
+          job queues and log groups;
         - LONGSHORE_EVENTS_PRIVATE_TARGETS (refuse): `allow` lets webhooks be at loopback and
           private addresses; those of a machine's metadata they never may;
         - LONGSHORE_EVENTS_KEY_FILE (events.key in LONGSHORE_DATA_DIR, ~/.longshore): has the key
@@ -50,13 +54,14 @@ class EventsConfig:
         """
         settings = Settings(environ)
         return cls(
-            address=settings.listen_address("events"),
+            address=settings.address("events"),
+            doors=settings.doors("events"),
             metrics_address=settings.metrics_address("events"),
             database_url=settings.database_url(),
             database_connections=settings.integer("LONGSHORE_EVENTS_CONNECTIONS", 8, 2, 100),
             arns=Arns(*installation(settings)),
-            submission_address=settings.address("submission"),
-            logs_address=settings.address("logs"),
+            submission_address=settings.peer_address("submission"),
+            logs_address=settings.peer_address("logs"),
             allows_private=settings.choice(
                 "LONGSHORE_EVENTS_PRIVATE_TARGETS", ("refuse", "allow"), "refuse"
             )

@@ -18,8 +18,9 @@ from longshore.gateway.config import GatewayConfig
 from longshore.gateway.fault import Fault
 from longshore.gateway.handler import Gateway, refusal
 from longshore.gateway.recording import Recording
+from longshore.gateway.tls import UserTls
 from longshore.rpc.assertion import Assertions
-from longshore.rpc.channel import open_channel
+from longshore.rpc.channel import peer_channel
 from longshore.rpc.remote_audit import RemoteAudit
 from longshore.runtime.recorder import Recorder
 from longshore.runtime.stack_key import StackKey
@@ -53,7 +54,7 @@ async def serve(
     loop = asyncio.get_running_loop()
     async with AsyncExitStack() as stack:
         channels = {
-            name: await stack.enter_async_context(open_channel(address))
+            name: await stack.enter_async_context(peer_channel(address, name, config.identity))
             for name, address in config.addresses.items()
         }
         recorder = Recorder(RemoteAudit(channels["submission"]).write)
@@ -85,12 +86,18 @@ async def serve(
 
         try:
             try:
-                listener = await loop.create_server(protocol, config.host, config.port)
+                tls = None if config.users is None else UserTls(config.users)
+                listener = await loop.create_server(
+                    protocol, config.host, config.port, ssl=tls.context if tls else None
+                )
             except OSError as error:
                 raise Unavailable(f"Cannot listen on {config.address}: {error.strerror}") from None
             port: int = listener.sockets[0].getsockname()[1]
             if key is None:
                 log.warning("gateway.open", address=config.address)
+            if tls is not None:
+                renewing = asyncio.ensure_future(tls.run())
+                stack.callback(renewing.cancel)
             log.info("gateway.listening", address=f"{config.host}:{port}")
             if ready is not None:
                 ready.set_result(port)

@@ -20,7 +20,7 @@ from longshore.logs.service import LogsService
 from longshore.logs.servicer import LogServicer
 from longshore.logs.store import LogStore
 from longshore.rpc.audit import CallAudit, Installation
-from longshore.rpc.channel import open_channel
+from longshore.rpc.channel import peer_channel
 from longshore.rpc.remote_audit import RemoteAudit
 from longshore.rpc.server import GrpcServer
 from longshore.rpc.users import Users
@@ -49,7 +49,10 @@ async def main(stop: asyncio.Event) -> None:
             )
             archiver = Archiver(archive, config.directory, config.archive.cache_bytes)
             asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))
-        channel = await stack.enter_async_context(open_channel(config.submission_address))
+        identity = config.doors.identity if config.doors else None
+        channel = await stack.enter_async_context(
+            peer_channel(config.submission_address, "submission", identity)
+        )
         users = await stack.enter_async_context(admitting(config.access.key(), channel))
         await _serve(config, archiver, channel, users, stop)
 
@@ -75,7 +78,7 @@ async def _serve(
         Installation(config.account, config.region, config.audit.gateways),
         with_reads=config.audit.reads,
     )
-    server = GrpcServer(config.address, audit, users)
+    server = GrpcServer(config.address, audit, config.doors, users)
     server.add(
         cloudwatch_logs_service_pb2_grpc.add_CloudWatchLogsServiceServicer_to_server,
         cloudwatch,

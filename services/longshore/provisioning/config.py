@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from longshore.domain.catalogue import Catalogue
+from longshore.identity.doors import Doors
 from longshore.provisioning.ec2.config import Ec2Config
 from longshore.runtime.config import HISTORY, AccessSettings, ConfigError, Settings
 from longshore.runtime.host import open_catalogue
@@ -42,14 +43,22 @@ class ProvisioningConfig:
     agent_command: tuple[str, ...] = AGENT_COMMAND
     cleanup_command: tuple[str, ...] = CLEANUP_COMMAND
     ec2: Ec2Config | None = None
+    #: How it is reached beside the address for users; None: by anyone, in tests.
+    doors: Doors | None = None
+    #: Where machines join; empty: nowhere, in tests.
+    join_address: str = ""
+    #: The stack's folder of certificates.
+    tls_directory: Path | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """Reads the settings.
 
-        - LONGSHORE_PROVISIONING_ADDRESS, LONGSHORE_PROVISIONING_METRICS_ADDRESS;
+        - LONGSHORE_PROVISIONING_ADDRESS, LONGSHORE_PROVISIONING_PEER_ADDRESS,
+          LONGSHORE_PROVISIONING_METRICS_ADDRESS; LONGSHORE_TLS_*;
+        - LONGSHORE_JOIN_ADDRESS: where machines join;
         - LONGSHORE_DATABASE_URL;
-        - LONGSHORE_SCHEDULER_ADDRESS, LONGSHORE_LOGS_ADDRESS: passed on to agents;
+        - LONGSHORE_SCHEDULER_PEER_ADDRESS, LONGSHORE_LOGS_PEER_ADDRESS: passed on to agents;
         - LONGSHORE_PROVIDER (local): `local` for agents as processes on this machine, or `ec2`; its
           settings are those of `longshore.provisioning.ec2.config`;
         - LONGSHORE_INSTANCES_DIR (`instances` in LONGSHORE_DATA_DIR, by default ~/.longshore): a
@@ -75,13 +84,16 @@ class ProvisioningConfig:
         return cls(
             provider=provider,
             ec2=Ec2Config.from_settings(settings) if provider == "ec2" else None,
-            address=settings.listen_address("provisioning"),
+            address=settings.address("provisioning"),
+            doors=settings.doors("provisioning"),
+            join_address=settings.join_address(),
+            tls_directory=settings.tls_directory(),
             metrics_address=settings.metrics_address("provisioning"),
             database_url=settings.database_url(),
             instances_dir=settings.directory("LONGSHORE_INSTANCES_DIR", data_dir / "instances"),
             catalogue=open_catalogue(settings),
-            scheduler_address=settings.address("scheduler"),
-            logs_address=settings.address("logs"),
+            scheduler_address=settings.peer_address("scheduler"),
+            logs_address=settings.peer_address("logs"),
             runtime=settings.choice(
                 "LONGSHORE_RUNTIME", ("auto", "docker", "process", "simulated"), "auto"
             ),

@@ -12,20 +12,24 @@ from datetime import UTC, datetime
 from typing import Any
 
 import grpc
-from google.protobuf import descriptor_pool
+from google.protobuf.message import Message
 
 from longshore.domain.access.key import EXPIRED_KEY, UNKNOWN_KEY, AccessKey, read_bearer
 from longshore.domain.access.principal import Principal
 from longshore.domain.access.signature import EXPIRED, MISSING, UNKNOWN
-from longshore.domain.errors import PermissionDenied, Unauthenticated
+from longshore.domain.errors import Unauthenticated
+from longshore.rpc.access import GATEWAY, Rule
 from longshore.rpc.assertion import Assertions
-from longshore.rpc.caller import metadata
+from longshore.rpc.caller import Caller, Kind, metadata
 from longshore.rpc.kept import Kept
 from longshore.rpc.peer import peer_address
-from longshore.v1 import options_pb2
 
 #: Keys whose use is yet to be told.
 USED = 10_000
+
+
+#: Who comes without a certificate, and who comes for others.
+_FOR_USERS = (Kind.ANONYMOUS, Kind.SERVICE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,35 +90,59 @@ class Users:
         return list(used)
 
     async def admit(
-        self, access: options_pb2.Access, method: str, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> None:
-        """Checks that a call may be made at all; `current_user` says who makes it.
+        self,
+        caller: Caller,
+        rule: Rule,
+        method: str,
+        context: grpc.aio.ServicerContext[Any, Any],
+    ) -> Caller:
+        """Who makes a call, if that is somebody at all; `current_user` has the rest.
+
+        Args:
+            caller: whom the connection's certificate names.
+            rule: who may call.
+            method: path of the rpc.
+            context: of the call.
 
         Raises:
             Unauthenticated: it is not known who calls.
-            PermissionDenied: users do not call this.
         """
+        if caller.kind not in _FOR_USERS or caller.name in rule.services or rule.anyone:
+            return caller
+        if caller.kind is Kind.SERVICE and caller.name != GATEWAY:
+            return caller
         authorization = metadata(context, "authorization")
         if authorization is None:
-            if access.anyone or access.roles:
-                return
             raise Unauthenticated(
                 "The call has no access key: send metadata `authorization: Bearer ID:SECRET`.",
                 code=MISSING,
             )
-        user = await self._user(authorization, method, context)
-        if not access.users:
-            raise PermissionDenied("Users do not call this.")
+        user = await self._user(authorization, method, context, is_gateway=caller.name == GATEWAY)
         if len(self._used) < USED:
             self._used.add(user.principal.key.key_id)
         _user.set(user)
+        return Caller(Kind.USER, user.principal.user)
+
+    def check(self, rule: Rule, message: Message) -> None:
+        """Checks that the user may do what a request asks for, as far as it tells.
+
+        Raises:
+            PermissionDenied: he may not.
+        """
 
     async def _user(
-        self, authorization: str, method: str, context: grpc.aio.ServicerContext[Any, Any]
+        self,
+        authorization: str,
+        method: str,
+        context: grpc.aio.ServicerContext[Any, Any],
+        *,
+        is_gateway: bool,
     ) -> User:
         token = read_bearer(authorization)
         now = datetime.now(UTC)
         if not isinstance(token, AccessKey):
+            if not is_gateway:
+                raise Unauthenticated(UNKNOWN_KEY, code=UNKNOWN)
             asserted = self._assertions.read(token, method)
             found = await self._principals.find(asserted.key_id)
             return User(check_state(found, now), asserted.address)
@@ -122,15 +150,3 @@ class Users:
         if found is None or not found.has_secret(token.secret):
             raise Unauthenticated(UNKNOWN_KEY, code=UNKNOWN)
         return User(check_state(found, now), peer_address(context.peer()))
-
-
-def access_of(method: str) -> options_pb2.Access | None:
-    """What the protos say of who may call an rpc, given by its path; None for what has no say."""
-    full_name, _, name = method.removeprefix("/").rpartition("/")
-    try:
-        service = descriptor_pool.Default().FindServiceByName(full_name)
-        options = service.methods_by_name[name].GetOptions()
-    except KeyError:
-        return None
-    found: options_pb2.Access = options.Extensions[options_pb2.access]
-    return found

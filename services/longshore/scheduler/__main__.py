@@ -66,7 +66,7 @@ async def serve(stop: asyncio.Event) -> None:
         users = await stack.enter_async_context(
             admitting(config.access.key(), pool, config.database_url)
         )
-        server = GrpcServer(config.address, users=users)
+        server = GrpcServer(config.address, doors=config.doors, users=users)
         server.add(
             agent_service_pb2_grpc.add_AgentServiceServicer_to_server,
             AgentServicer(scheduler, config.heartbeat_seconds),

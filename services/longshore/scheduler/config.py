@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Self
 
 from longshore.domain.catalogue import Catalogue
+from longshore.identity.doors import Doors
 from longshore.runtime.config import HISTORY, AccessSettings, Settings
 from longshore.runtime.host import open_catalogue
 
@@ -28,12 +29,15 @@ class SchedulerConfig:
     history: timedelta = HISTORY
     #: Who is let in.
     access: AccessSettings = field(default_factory=AccessSettings)
+    #: How it is reached beside the address for users; None: by anyone, in tests.
+    doors: Doors | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """Reads the settings.
 
-        - LONGSHORE_SCHEDULER_ADDRESS, LONGSHORE_SCHEDULER_METRICS_ADDRESS;
+        - LONGSHORE_SCHEDULER_ADDRESS, LONGSHORE_SCHEDULER_PEER_ADDRESS,
+          LONGSHORE_SCHEDULER_METRICS_ADDRESS; LONGSHORE_TLS_*;
         - LONGSHORE_DATABASE_URL;
         - LONGSHORE_DOMAIN (default): the scheduling domain to hold;
         - LONGSHORE_LEASE_SECONDS (10): how long a silent holder keeps the domain;
@@ -53,7 +57,8 @@ class SchedulerConfig:
         settings = Settings(environ)
         heartbeat = settings.seconds("LONGSHORE_HEARTBEAT_SECONDS", 5, 0.1, 300)
         return cls(
-            address=settings.listen_address("scheduler"),
+            address=settings.address("scheduler"),
+            doors=settings.doors("scheduler"),
             metrics_address=settings.metrics_address("scheduler"),
             database_url=settings.database_url(),
             domain=settings.text("LONGSHORE_DOMAIN", "default"),

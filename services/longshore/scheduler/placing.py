@@ -204,6 +204,9 @@ async def _apply(
         for p in proposal.placements
         if (number := numbers.get(p.key.job, 0))
     ]
+    for live in lives:
+        if live.key.is_node:
+            changes.event(live.key, live.attempt, JobStatus.STARTING, None)
     await attempt.insert(conn, lives, changes.now)
     await consumable.use_up(conn, used_up(lives))
     await flush(conn, changes)

@@ -23,7 +23,13 @@ class StandaloneConfig:
     #: A PostgreSQL of the user's own; empty takes the embedded one.
     database_url: str
     addresses: dict[str, str]
+    #: For services and agents.
+    peers: dict[str, str]
+    join_address: str
     metrics: dict[str, str]
+    tls_directory: Path
+    #: By which users reach services.
+    tls_names: tuple[str, ...]
     start_seconds: float
     #: Whether whoever reaches it may do everything.
     is_open: bool = False
@@ -35,6 +41,7 @@ class StandaloneConfig:
         - LONGSHORE_DATA_DIR (~/.longshore): everything that is kept;
         - LONGSHORE_RUNTIME (auto): auto takes docker where its socket answers, else process;
         - LONGSHORE_PORT_BASE (7070), LONGSHORE_HOST, LONGSHORE_<SERVICE>_ADDRESS: where to listen;
+        - LONGSHORE_TLS_DIR, LONGSHORE_TLS_NAMES: the stack's authority and certificates;
         - LONGSHORE_DATABASE_URL: a PostgreSQL of one's own instead of the embedded one;
         - LONGSHORE_START_SECONDS (90): until when all services must be serving;
         - LONGSHORE_OPEN (false): let in whoever reaches it, on loopback alone.
@@ -45,7 +52,11 @@ class StandaloneConfig:
             runtime=settings.choice("LONGSHORE_RUNTIME", RUNTIMES, "auto"),
             port_base=settings.port_base(),
             database_url=settings.text("LONGSHORE_DATABASE_URL", ""),
-            addresses={name: settings.listen_address(name) for name in PORT_OFFSETS},
+            addresses={name: settings.address(name) for name in PORT_OFFSETS},
+            peers={name: settings.peer_address(name) for name in PORT_OFFSETS if name != "gateway"},
+            join_address=settings.join_address(),
+            tls_directory=settings.tls_directory(),
+            tls_names=settings.tls_names(),
             metrics={
                 name: settings.metrics_address(name) for name in PORT_OFFSETS if name != "gateway"
             },

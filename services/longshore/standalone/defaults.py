@@ -10,17 +10,15 @@ from collections.abc import Awaitable
 
 import grpc
 
-from longshore.domain.access.key import AccessKey
 from longshore.domain.catalogue import InstanceType
 from longshore.domain.errors import Unavailable
-from longshore.rpc.channel import open_channel
+from longshore.identity.material import Identity
+from longshore.rpc.channel import peer_channel
 from longshore.v1 import (
     compute_environment_pb2,
     job_queue_pb2,
     submission_service_pb2_grpc,
 )
-
-Metadata = tuple[tuple[str, str], ...]
 
 NAME = "default"
 _CALL_SECONDS = 10.0
@@ -28,35 +26,29 @@ _VALID_SECONDS = 30.0
 _POLL_SECONDS = 0.1
 
 
-async def make_defaults(submission: str, machine: InstanceType, key: AccessKey | None) -> None:
+async def make_defaults(submission: str, identity: Identity, machine: InstanceType) -> None:
     """Makes what is missing.
 
     Args:
-        submission: address of the submission service.
+        submission: address of the submission service for services.
+        identity: the supervisor's.
         machine: the local instance type that stands for the whole machine.
-        key: whose call it is; None where anybody may.
 
     Raises:
         Unavailable: it could not be made.
     """
-    channel = open_channel(submission)
+    channel = peer_channel(submission, "submission", identity)
     try:
         stub = submission_service_pb2_grpc.SubmissionServiceStub(channel)
         async with asyncio.timeout(_VALID_SECONDS):
-            metadata = bearer(key)
-            await _environment(stub, machine, metadata)
-            await _queue(stub, metadata)
+            await _environment(stub, machine)
+            await _queue(stub)
     except grpc.aio.AioRpcError as error:
         raise Unavailable(f"The defaults could not be made: {error.details()}") from error
     except TimeoutError as error:
         raise Unavailable("The compute environment `default` does not become VALID.") from error
     finally:
         await channel.close(None)
-
-
-def bearer(key: AccessKey | None) -> Metadata:
-    """Metadata of a call with a key."""
-    return () if key is None else (("authorization", f"Bearer {key.key_id}:{key.secret}"),)
 
 
 async def _made(call: Awaitable[object]) -> None:
@@ -72,16 +64,12 @@ async def _made(call: Awaitable[object]) -> None:
 
 
 async def _environment(
-    stub: submission_service_pb2_grpc.SubmissionServiceStub,
-    machine: InstanceType,
-    metadata: Metadata,
+    stub: submission_service_pb2_grpc.SubmissionServiceStub, machine: InstanceType
 ) -> None:
     describe = compute_environment_pb2.DescribeComputeEnvironmentsRequest(
         compute_environments=[NAME]
     )
-    found = await stub.DescribeComputeEnvironments(
-        describe, timeout=_CALL_SECONDS, metadata=metadata
-    )
+    found = await stub.DescribeComputeEnvironments(describe, timeout=_CALL_SECONDS)
     if not found.compute_environments:
         request = compute_environment_pb2.CreateComputeEnvironmentRequest(
             compute_environment_name=NAME,
@@ -96,23 +84,17 @@ async def _environment(
                 instance_role="local",
             ),
         )
-        await _made(
-            stub.CreateComputeEnvironment(request, timeout=_CALL_SECONDS, metadata=metadata)
-        )
+        await _made(stub.CreateComputeEnvironment(request, timeout=_CALL_SECONDS))
     while True:
-        found = await stub.DescribeComputeEnvironments(
-            describe, timeout=_CALL_SECONDS, metadata=metadata
-        )
+        found = await stub.DescribeComputeEnvironments(describe, timeout=_CALL_SECONDS)
         if found.compute_environments and found.compute_environments[0].status == "VALID":
             return
         await asyncio.sleep(_POLL_SECONDS)
 
 
-async def _queue(
-    stub: submission_service_pb2_grpc.SubmissionServiceStub, metadata: Metadata
-) -> None:
+async def _queue(stub: submission_service_pb2_grpc.SubmissionServiceStub) -> None:
     describe = job_queue_pb2.DescribeJobQueuesRequest(job_queues=[NAME])
-    found = await stub.DescribeJobQueues(describe, timeout=_CALL_SECONDS, metadata=metadata)
+    found = await stub.DescribeJobQueues(describe, timeout=_CALL_SECONDS)
     if not found.job_queues:
         request = job_queue_pb2.CreateJobQueueRequest(
             job_queue_name=NAME,
@@ -122,9 +104,9 @@ async def _queue(
                 job_queue_pb2.ComputeEnvironmentOrder(order=1, compute_environment=NAME)
             ],
         )
-        await _made(stub.CreateJobQueue(request, timeout=_CALL_SECONDS, metadata=metadata))
+        await _made(stub.CreateJobQueue(request, timeout=_CALL_SECONDS))
     while True:
-        found = await stub.DescribeJobQueues(describe, timeout=_CALL_SECONDS, metadata=metadata)
+        found = await stub.DescribeJobQueues(describe, timeout=_CALL_SECONDS)
         if found.job_queues and found.job_queues[0].status == "VALID":
             return
         await asyncio.sleep(_POLL_SECONDS)

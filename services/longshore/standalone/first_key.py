@@ -22,8 +22,8 @@ FILE = "credentials.json"
 USER = "admin"
 
 
-async def ensure_first_key(data_dir: Path, database_url: str, key: StackKey) -> AccessKey:
-    """The key in the file, made if there is none that is good.
+async def ensure_first_key(data_dir: Path, database_url: str, key: StackKey) -> None:
+    """Makes the key in the file if there is none that is good.
 
     Raises:
         Unavailable: the database does not answer.
@@ -39,7 +39,7 @@ async def ensure_first_key(data_dir: Path, database_url: str, key: StackKey) -> 
                     and kept.principal.has_secret(found.secret)
                     and kept.principal.key.state.status == ACTIVE
                 ):
-                    return found
+                    return
             made = AccessKey.of(secrets.token_bytes(ID_BYTES + SECRET_BYTES))
             if not await access.list_users(conn, name=USER, limit=1):
                 await access.insert_user(conn, USER, ())
@@ -49,7 +49,6 @@ async def ensure_first_key(data_dir: Path, database_url: str, key: StackKey) -> 
             _write(data_dir, made)
     finally:
         await pool.close()
-    return made
 
 
 def read_first_key(data_dir: Path) -> AccessKey | None:

@@ -108,7 +108,7 @@ async def _serving(
         Installation(config.account, config.region, config.audit.gateways),
         with_reads=config.audit.reads,
     )
-    server = GrpcServer(config.address, watching, users)
+    server = GrpcServer(config.address, watching, config.doors, users)
     server.add(
         submission_service_pb2_grpc.add_SubmissionServiceServicer_to_server,
         SubmissionServicer(  # type: ignore[abstract]  # Those refused are set by `refuse`.

@@ -8,6 +8,7 @@ from typing import Self
 from longshore.domain import limits
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.limits import Limits
+from longshore.identity.doors import Doors
 from longshore.runtime.config import AccessSettings, AuditSettings, Settings, installation
 from longshore.runtime.host import catalogue_types
 
@@ -30,12 +31,15 @@ class SubmissionConfig:
     audit: AuditSettings = field(default_factory=AuditSettings)
     #: Who is let in.
     access: AccessSettings = field(default_factory=AccessSettings)
+    #: How it is reached beside the address for users; None: by anyone, in tests.
+    doors: Doors | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """Reads the settings.
 
-        - LONGSHORE_SUBMISSION_ADDRESS, LONGSHORE_SUBMISSION_METRICS_ADDRESS;
+        - LONGSHORE_SUBMISSION_ADDRESS, LONGSHORE_SUBMISSION_PEER_ADDRESS,
+          LONGSHORE_SUBMISSION_METRICS_ADDRESS; LONGSHORE_TLS_*;
         - LONGSHORE_DATABASE_URL; LONGSHORE_SUBMISSION_CONNECTIONS (8): most connections to it;
         - LONGSHORE_ACCOUNT (123456789012), LONGSHORE_REGION (us-east-1): what stands in ARNs;
         - LONGSHORE_CATALOGUE: the instance types that there are, as for scaler and provisioning;
@@ -47,7 +51,8 @@ class SubmissionConfig:
         settings = Settings(environ)
         account, region = installation(settings)
         return cls(
-            address=settings.listen_address("submission"),
+            address=settings.address("submission"),
+            doors=settings.doors("submission"),
             metrics_address=settings.metrics_address("submission"),
             database_url=settings.database_url(),
             database_connections=settings.integer("LONGSHORE_SUBMISSION_CONNECTIONS", 8, 2, 100),

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from support.patience import PATIENCE_SECONDS
 
 from longshore.agent import health as healths
 from longshore.agent.attempts.attempt import RuntimeAway, StepFailed
@@ -63,7 +64,7 @@ class Said:
 async def looking(machine: Machine, disk_free_mib: int = 0) -> AsyncIterator[Said]:
     health = HealthWatch(machine, disk_free_mib)
     said = Said(health)
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(PATIENCE_SECONDS), asyncio.TaskGroup() as group:
         task = group.create_task(health.run())
         yield said
         task.cancel()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from support.patience import PATIENCE_SECONDS
 
 from longshore.agent.attempts.attempt import RuntimeAway, StepFailed
 from longshore.agent.docker import image as module
@@ -172,7 +173,7 @@ async def test_a_pull_is_counted_once_and_what_was_there_is_no_pull() -> None:
     engine.said["old"].put_nowait(b'{"status": "Status: Image is up to date for old"}')
     engine.said["old"].put_nowait(None)
     both = asyncio.gather(images.make_present("new"), images.make_present("new"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await asked.wait()
     engine.said["new"].put_nowait(None)
     found = await both

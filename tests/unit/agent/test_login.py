@@ -8,6 +8,7 @@ from typing import Any
 
 import psutil
 import pytest
+from support.patience import PATIENCE_SECONDS
 
 from longshore import docker_login
 from longshore.agent.attempts.attempt import StepFailed
@@ -213,7 +214,7 @@ async def test_a_stopped_start_leaves_no_helper_behind(
     _configure(tmp_path, credsStore="test")
     asking = asyncio.create_task(logins.of_machine("r.example/a"))
     mark = tmp_path / "pid"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not (mark.exists() and mark.read_text().strip()):
             await asyncio.sleep(0.01)
     asking.cancel()

@@ -4,6 +4,7 @@ import asyncio
 from typing import cast
 
 import pytest
+from support.patience import PATIENCE_SECONDS
 
 from longshore.agent.attempts.attempt import RuntimeAway
 from longshore.agent.config import AgentConfig
@@ -43,7 +44,7 @@ async def test_a_sandbox_that_was_refused_is_tried_again(monkeypatch: pytest.Mon
     sandbox = Refusing(SandboxError("no room for networks"))
     network = a_network(sandbox)
     assert network.joined() == Joined()
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(PATIENCE_SECONDS), asyncio.TaskGroup() as group:
         keeping = group.create_task(network.keep())
         while not sandbox.asked:
             await asyncio.sleep(0)

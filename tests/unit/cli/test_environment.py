@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
+from support.patience import PATIENCE_SECONDS
 from unit.client.service import Script, start
 
 from longshore.v1 import compute_environment_pb2, tag_pb2
@@ -38,12 +39,14 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    server, addresses = asyncio.run_coroutine_threadsafe(start(made), loop).result(timeout=10)
+    server, addresses = asyncio.run_coroutine_threadsafe(start(made), loop).result(
+        timeout=PATIENCE_SECONDS
+    )
     monkeypatch.setattr(settings.settings, "_addresses", addresses)
     yield made
-    asyncio.run_coroutine_threadsafe(server.stop(None), loop).result(timeout=10)
+    asyncio.run_coroutine_threadsafe(server.stop(None), loop).result(timeout=PATIENCE_SECONDS)
     loop.call_soon_threadsafe(loop.stop)
-    thread.join(timeout=10)
+    thread.join(timeout=PATIENCE_SECONDS)
     loop.close()
 
 

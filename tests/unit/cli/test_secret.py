@@ -36,7 +36,6 @@ def secret(tmp_path: Path) -> _Command:
     return _Command(tmp_path)
 
 
-@pytest.mark.timeout(60)
 def test_the_life_of_a_secret(secret: _Command) -> None:
     assert json.loads(secret("list", "--json").stdout) == []
     done = secret("set", "team/db", given=b"hush\n")
@@ -52,7 +51,6 @@ def test_the_life_of_a_secret(secret: _Command) -> None:
     assert (gone.returncode, b"no secret team/db" in gone.stderr) == (4, True)
 
 
-@pytest.mark.timeout(60)
 def test_what_cannot_be_a_secret_is_said_without_its_value(secret: _Command) -> None:
     for name, value, words in (
         ("a b", b"hush", b"name must have"),
@@ -68,7 +66,6 @@ def test_what_cannot_be_a_secret_is_said_without_its_value(secret: _Command) -> 
         assert b"hush" not in done.stderr + done.stdout
 
 
-@pytest.mark.timeout(60)
 def test_at_a_terminal_a_value_is_asked_for_twice_and_not_shown(secret: _Command) -> None:
     leader, follower = pty.openpty()
     with secret.start("set", "a", stdin=follower, stdout=follower, stderr=follower) as process:

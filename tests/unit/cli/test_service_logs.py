@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from support.patience import PATIENCE_SECONDS
 
 from longshore.runtime import log_file
 from longshore_cli import service_logs
@@ -64,7 +65,7 @@ async def test_a_log_is_followed_while_it_is_put_aside(
     printed: list[str] = []
 
     async def until(is_so: Callable[[], bool]) -> None:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while not is_so():
                 await asyncio.sleep(0.01)
                 printed.extend(capsys.readouterr().out.splitlines())

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
+from support.patience import PATIENCE_SECONDS
 from unit.client.service import Script, start
 
 from longshore_client import Client
@@ -16,6 +17,6 @@ def script() -> Script:
 @pytest.fixture
 async def client(script: Script) -> AsyncIterator[Client]:
     server, addresses = await start(script)
-    async with Client(addresses, timeout=5, patience=1) as connected:
+    async with Client(addresses, timeout=PATIENCE_SECONDS, patience=1) as connected:
         yield connected
     await server.stop(None)

@@ -6,6 +6,7 @@ import socket
 
 import grpc
 import pytest
+from support.patience import PATIENCE_SECONDS
 from unit.client.service import Script
 
 from longshore.domain import errors as domain
@@ -127,8 +128,8 @@ async def test_service_that_never_answered_is_given_up_soon() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         target = f"127.0.0.1:{probe.getsockname()[1]}"
-        async with Client(target, timeout=30, patience=0.3) as client:
-            async with asyncio.timeout(5):
+        async with Client(target, timeout=PATIENCE_SECONDS, patience=0.3) as client:
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 with pytest.raises(Unavailable):
                     await client.describe_jobs(["a"])
             assert await check_health(target, timeout=0.3) == "UNREACHABLE"

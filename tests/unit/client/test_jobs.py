@@ -2,6 +2,7 @@
 
 import grpc
 import pytest
+from support.patience import PATIENCE_SECONDS
 from unit.client.service import Script
 
 from longshore.v1 import (
@@ -120,7 +121,9 @@ async def test_wait_ends_with_the_last_job(client: Client, script: Script) -> No
     )
     seen: list[list[str]] = []
     jobs = await client.wait(
-        ["a", "b"], timeout=5, seen=lambda jobs: seen.append([job.status for job in jobs])
+        ["a", "b"],
+        timeout=PATIENCE_SECONDS,
+        seen=lambda jobs: seen.append([job.status for job in jobs]),
     )
     assert [job.status for job in jobs] == ["FAILED", "SUCCEEDED"]
     assert [statuses[0] for statuses in seen] == ["RUNNABLE", "RUNNING", "FAILED"]
@@ -135,7 +138,7 @@ async def test_wait_gives_up_and_says_on_what(client: Client, script: Script) ->
 async def test_wait_for_an_unknown_job(client: Client, script: Script) -> None:
     script.on("DescribeJobs", _describe({"a": "RUNNABLE"}))
     with pytest.raises(NotFound, match="nothing"):
-        await client.wait(["a", "nothing"], timeout=5)
+        await client.wait(["a", "nothing"], timeout=PATIENCE_SECONDS)
 
 
 async def test_explain_asks_the_scheduler(client: Client, script: Script) -> None:

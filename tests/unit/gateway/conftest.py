@@ -15,6 +15,7 @@ from botocore.config import Config
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from support.contract import SERVICE
+from support.patience import PATIENCE_SECONDS
 
 from longshore.gateway.behind import SERVICES
 from longshore.gateway.config import GatewayConfig
@@ -162,7 +163,9 @@ async def run_stack(**settings: Any) -> AsyncIterator[Stack]:
         stop = asyncio.Event()
         ready = asyncio.get_running_loop().create_future()
         serving = asyncio.create_task(serve(config, stop, ready))
-        await asyncio.wait({serving, ready}, return_when=asyncio.FIRST_COMPLETED, timeout=5)
+        await asyncio.wait(
+            {serving, ready}, return_when=asyncio.FIRST_COMPLETED, timeout=PATIENCE_SECONDS
+        )
         url = f"http://127.0.0.1:{ready.result()}"
         try:
             yield Stack(submission, server, url, stop, serving)

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 import pytest
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
+from support.patience import PATIENCE_SECONDS
 
 from longshore.domain.errors import Unavailable
 from longshore.gateway.behind import SERVICES
@@ -242,7 +243,7 @@ async def _raw(stack: Any, request: bytes, *, ended: bool = True) -> bytes:
     if ended:
         writer.write_eof()
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             return await reader.read()
     finally:
         writer.close()
@@ -293,7 +294,7 @@ async def test_a_body_that_never_ends_is_given_up(start: Callable[..., Any]) -> 
         port = int(stack.url.rpartition(":")[2])
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"POST /v1/submitjob HTTP/1.1\r\nHost: [::1]\r\nContent-Length: 9\r\n\r\n{")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             assert b" 408 " in await reader.readline()
         writer.close()
 
@@ -327,7 +328,7 @@ async def test_who_sends_slowly_keeps_nobody_out(start: Callable[..., Any]) -> N
         for number, (_, writer) in enumerate(slow):
             writer.write(half)
             if number >= 2:
-                answer = await asyncio.wait_for(slow[number - 2][0].readline(), 10)
+                answer = await asyncio.wait_for(slow[number - 2][0].readline(), PATIENCE_SECONDS)
                 assert b" 408 " in answer
         for _ in range(3):
             async with stack.http("GET", "/healthz") as response:
@@ -356,7 +357,7 @@ async def test_a_request_that_arrives_when_all_places_are_taken(
             calls.append(asyncio.create_task(stack.boto("list_jobs", jobQueue="q")))
             await stack.submission.entered.wait()
         writer.write(b"}")
-        assert b" 429 " in await asyncio.wait_for(reader.readline(), 10)
+        assert b" 429 " in await asyncio.wait_for(reader.readline(), PATIENCE_SECONDS)
         stack.submission.hold.set()
         await asyncio.gather(*calls)
         writer.close()
@@ -474,7 +475,7 @@ async def test_stops_after_the_calls_in_hand(stack: Any) -> None:
     stack.submission.hold.set()
 
     assert (await call)["jobSummaryList"] == []
-    await asyncio.wait_for(stack.serving, 5)
+    await asyncio.wait_for(stack.serving, PATIENCE_SECONDS)
 
 
 async def test_an_address_in_use_is_said_in_a_sentence(stack: Any) -> None:

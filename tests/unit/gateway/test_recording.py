@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from support.patience import PATIENCE_SECONDS
 
 SIGNED = {
     "Authorization": "AWS4-HMAC-SHA256 "
@@ -54,7 +55,7 @@ async def test_what_is_refused_here_is_put_on_record(
 ) -> None:
     _, answered, message = await stack.refused("POST", path, data=body, headers=SIGNED | headers)
 
-    record = await asyncio.wait_for(stack.submission.recorded.get(), 20)
+    record = await asyncio.wait_for(stack.submission.recorded.get(), PATIENCE_SECONDS)
     assert (record["eventSource"], record["eventName"]) == (source, name)
     assert (record["errorCode"], record["errorMessage"]) == (answered, message)
     assert answered == code
@@ -70,5 +71,5 @@ async def test_what_is_no_request_is_put_on_record(stack: Any) -> None:
     await reader.read()
     writer.close()
 
-    record = await asyncio.wait_for(stack.submission.recorded.get(), 20)
+    record = await asyncio.wait_for(stack.submission.recorded.get(), PATIENCE_SECONDS)
     assert (record["eventName"], record["sourceIPAddress"]) == ("MalformedRequest", "127.0.0.1")

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, EventStreamError
+from support.patience import PATIENCE_SECONDS
 from unit.logs.conftest import BEGIN, REGION, Logs
 
 from longshore.logs.cloudwatch import live_tail
@@ -130,7 +131,7 @@ async def test_sessions_are_bounded_and_those_that_are_left_end(
     with pytest.raises(ClientError, match="LimitExceededException"):
         await begun(logs)
     session.close()
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             try:
                 (await begun(logs)).close()

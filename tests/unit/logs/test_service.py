@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from support.patience import PATIENCE_SECONDS
 
 from longshore.domain.errors import InvalidRequest, NotFound, OutOfRange
 from longshore.logs.reader import BATCH_ENTRIES
@@ -89,7 +90,7 @@ async def test_a_disk_that_waits_holds_up_nobody_else(
 
     def slow(file: int, data: bytes, offset: int) -> int:
         if Path(f"/proc/self/fd/{file}").readlink().name == "slow.log":
-            waiting.wait(10)
+            waiting.wait(PATIENCE_SECONDS)
         return pwrite(file, data, offset)
 
     monkeypatch.setattr(os, "pwrite", slow)

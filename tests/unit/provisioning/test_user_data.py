@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.patience import PATIENCE_SECONDS
 
 from longshore.domain.errors import InvalidRequest
 from longshore.provisioning.ec2.config import Ec2Config
@@ -76,7 +77,7 @@ class Machine:
             env=environ,
             capture_output=True,
             text=True,
-            timeout=15,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
 

@@ -10,6 +10,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
+from support.patience import PATIENCE_SECONDS
 
 from longshore.domain import errors
 from longshore.rpc.channel import open_channel
@@ -23,8 +24,11 @@ LEAVES = {
     errors.LimitExceeded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.NotFound: grpc.StatusCode.NOT_FOUND,
     errors.OutOfRange: grpc.StatusCode.OUT_OF_RANGE,
+    errors.PermissionDenied: grpc.StatusCode.PERMISSION_DENIED,
     errors.PreconditionFailed: grpc.StatusCode.FAILED_PRECONDITION,
     errors.StaleLease: grpc.StatusCode.ABORTED,
+    errors.Throttled: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
     errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
     errors.Unimplemented: grpc.StatusCode.UNIMPLEMENTED,
 }
@@ -77,13 +81,19 @@ async def refused(how: str, error: Exception) -> tuple[grpc.aio.AioRpcError, int
         answers = 0
         with pytest.raises(grpc.aio.AioRpcError) as caught:  # noqa: PT012 - one call, of three kinds
             if how == "unary":
-                await channel.unary_unary(f"/{SERVICE}/unary", *coding)(StringValue(), timeout=10)
+                await channel.unary_unary(f"/{SERVICE}/unary", *coding)(
+                    StringValue(), timeout=PATIENCE_SECONDS
+                )
             elif how == "server_stream":
-                call = channel.unary_stream(f"/{SERVICE}/{how}", *coding)(StringValue(), timeout=10)
+                call = channel.unary_stream(f"/{SERVICE}/{how}", *coding)(
+                    StringValue(), timeout=PATIENCE_SECONDS
+                )
                 async for _ in call:
                     answers += 1
             else:
-                stream = channel.stream_stream(f"/{SERVICE}/{how}", *coding)(timeout=10)
+                stream = channel.stream_stream(f"/{SERVICE}/{how}", *coding)(
+                    timeout=PATIENCE_SECONDS
+                )
                 await stream.write(StringValue())
                 async for _ in stream:
                     answers += 1
@@ -197,7 +207,7 @@ async def test_a_peer_that_is_away_is_unavailable() -> None:
     async with open_channel("127.0.0.1:1") as channel:
         call = channel.unary_unary(f"/{SERVICE}/unary")
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await call(b"", timeout=5)
+            await call(b"", timeout=PATIENCE_SECONDS)
     assert isinstance(from_rpc_error(caught.value), errors.Unavailable)
 
 
@@ -205,5 +215,5 @@ async def test_an_unknown_method_is_unimplemented() -> None:
     server = GrpcServer("127.0.0.1:0")
     async with server, open_channel(f"127.0.0.1:{server.port}") as channel:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await channel.unary_unary(f"/{SERVICE}/nothing")(b"", timeout=5)
+            await channel.unary_unary(f"/{SERVICE}/nothing")(b"", timeout=PATIENCE_SECONDS)
     assert isinstance(from_rpc_error(caught.value), errors.Unimplemented)

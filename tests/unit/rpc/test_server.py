@@ -7,6 +7,7 @@ import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from support.patience import PATIENCE_SECONDS
 
 from longshore.domain.errors import Unavailable
 from longshore.rpc.channel import open_channel
@@ -49,7 +50,9 @@ async def test_health_says_whether_the_service_does_its_work() -> None:
         health = health_pb2_grpc.HealthStub(channel)
 
         async def status(service: str) -> int:
-            answer = await health.Check(health_pb2.HealthCheckRequest(service=service), timeout=5)
+            answer = await health.Check(
+                health_pb2.HealthCheckRequest(service=service), timeout=PATIENCE_SECONDS
+            )
             return int(answer.status)
 
         for serving in (False, True, False):
@@ -66,7 +69,7 @@ async def test_health_says_whether_the_service_does_its_work() -> None:
 async def test_reflection_lists_the_services() -> None:
     async with a_server(Slow()) as server, open_channel(f"127.0.0.1:{server.port}") as channel:
         stub = reflection_pb2_grpc.ServerReflectionStub(channel)
-        call = stub.ServerReflectionInfo(timeout=5)
+        call = stub.ServerReflectionInfo(timeout=PATIENCE_SECONDS)
         await call.write(reflection_pb2.ServerReflectionRequest(list_services=""))
         answer = await call.read()
         await call.done_writing()
@@ -80,8 +83,8 @@ async def test_a_call_under_way_ends_before_the_server_does() -> None:
     await server.__aenter__()
     async with open_channel(f"127.0.0.1:{server.port}") as channel:
         method = channel.unary_unary(_METHOD, StringValue.SerializeToString, StringValue.FromString)
-        call = asyncio.ensure_future(method(StringValue(value="x"), timeout=10))
-        await asyncio.wait_for(servicer.begun.wait(), 5)
+        call = asyncio.ensure_future(method(StringValue(value="x"), timeout=PATIENCE_SECONDS))
+        await asyncio.wait_for(servicer.begun.wait(), PATIENCE_SECONDS)
         stopping = asyncio.create_task(server.__aexit__(None, None, None))
         await asyncio.sleep(0)
         servicer.may_end.set()

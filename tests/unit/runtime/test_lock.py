@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.patience import PATIENCE_SECONDS
 
 from longshore.runtime.lock import Lock
 
@@ -35,7 +36,7 @@ async def test_who_waits_has_it_once_it_is_free(path: Path) -> None:
     first, second = Lock(path), Lock(path)
     assert first.take()
     assert not await second.wait(0.05)
-    waiting = asyncio.create_task(second.wait(10))
+    waiting = asyncio.create_task(second.wait(PATIENCE_SECONDS))
     await asyncio.sleep(0)
     first.release()
     assert await waiting
@@ -46,7 +47,7 @@ async def test_who_waits_has_it_once_it_is_free(path: Path) -> None:
 async def test_who_stops_waiting_holds_nothing(path: Path) -> None:
     first, second, third = Lock(path), Lock(path), Lock(path)
     assert first.take()
-    waiting = asyncio.create_task(second.wait(10))
+    waiting = asyncio.create_task(second.wait(PATIENCE_SECONDS))
     await asyncio.sleep(0)
     waiting.cancel()
     await asyncio.wait([waiting])
@@ -66,7 +67,7 @@ async def test_a_holder_that_is_killed_frees_it(path: Path) -> None:
         assert not lock.take()
     finally:
         holder.kill()
-    assert await lock.wait(10)
+    assert await lock.wait(PATIENCE_SECONDS)
     lock.release()
     await holder.wait()
 

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from support.patience import PATIENCE_SECONDS
+
 _PROGRAM = """
 import structlog
 from longshore.runtime.logs import configure_logging
@@ -23,7 +25,11 @@ except RuntimeError:
 
 def test_a_traceback_tells_no_values() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", _PROGRAM], capture_output=True, text=True, check=True, timeout=20
+        [sys.executable, "-c", _PROGRAM],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE_SECONDS,
     )
     [line] = done.stderr.splitlines()
     entry = json.loads(line)
@@ -51,7 +57,7 @@ print("went on")
             stderr=full,
             text=True,
             check=False,
-            timeout=20,
+            timeout=PATIENCE_SECONDS,
         )
     assert done.stdout == "went on\n"
 
@@ -71,6 +77,10 @@ load("standalone", "logs", "submission", "events", "provisioning", "gateway", "a
 load("scheduler", "scaler")
 """
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=20
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE_SECONDS,
     )
     assert done.stdout == "\nnumpy\n"

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 from structlog.testing import capture_logs
+from support.patience import PATIENCE_SECONDS
 
 from longshore.domain.errors import Unavailable
 from longshore.runtime import loop as loop_module
@@ -34,7 +35,7 @@ class Passes:
             raise error
 
     async def until(self, count: int) -> None:
-        async with asyncio.timeout(5), self.began:
+        async with asyncio.timeout(PATIENCE_SECONDS), self.began:
             await self.began.wait_for(lambda: self.count >= count)
 
 
@@ -133,7 +134,7 @@ async def test_a_stop_lets_the_pass_under_way_end() -> None:
         await idle()
         assert not task.done()
         passes.may_end.set()
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, PATIENCE_SECONDS)
         assert passes.count == 1
 
 
@@ -161,7 +162,7 @@ async def test_a_long_pass_is_followed_by_a_longer_gathering() -> None:
         loop.stop() if len(begun) == 2 else loop.wake()
 
     loop = Loop("test", tick, 10.0, gather=0.001, gather_most=0.03)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await loop.run()
     assert begun[1] - ended[0] >= 0.03
 
@@ -173,6 +174,6 @@ async def test_a_stop_while_changes_gather_ends_it_at_once() -> None:
     async with running(loop) as task:
         await idle()
         loop.stop()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await task
     assert passes.count == 0

@@ -34,7 +34,6 @@ SUFFIXES = {"histogram": ("_bucket", "_sum", "_count")}
 
 
 #: Whichever comes first has every module of every service loaded.
-pytestmark = pytest.mark.timeout(180)
 
 
 @pytest.fixture(scope="module")

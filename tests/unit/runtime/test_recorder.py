@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 from structlog.testing import capture_logs
+from support.patience import PATIENCE_SECONDS
 
 from longshore.domain.audit import record as audit
 from longshore.domain.audit.record import AuditedCaller, AuditRecord
@@ -79,7 +80,7 @@ async def test_what_is_not_written_is_tried_again_as_perhaps_written() -> None:
     async with made.running():
         await made.reserve()
         made.put(a_record())
-        await asyncio.wait_for(kept.written.wait(), 20)
+        await asyncio.wait_for(kept.written.wait(), PATIENCE_SECONDS)
     assert kept.batches == [(["Call0"], True)]
 
 

@@ -58,7 +58,6 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", DOCS, re.DOTALL)
 
 
-@pytest.mark.timeout(60)  # A workload of thousands of jobs, each step of which is checked.
 @pytest.mark.parametrize("path", WORKLOADS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_examples_end_with_every_job_and_print_what_the_docs_show(path: Path) -> None:
     """If decisions have changed: run the command of the docs again and paste what it prints."""

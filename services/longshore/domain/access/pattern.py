@@ -107,8 +107,8 @@ class Pattern:
 def _split(tokens: Sequence[str | Wild]) -> list[tuple[str | Wild, ...]]:
     parts: list[tuple[str | Wild, ...]] = []
     begin = 0
-    for place, token in enumerate(tokens):
-        if token == ":" and len(parts) < ARN_PARTS - 1:
+    for place, letter in enumerate(tokens):
+        if letter == ":" and len(parts) < ARN_PARTS - 1:
             parts.append(tuple(tokens[begin:place]))
             begin = place + 1
     parts.append(tuple(tokens[begin:]))

@@ -140,6 +140,9 @@ class Writer:
         if sketch.detail_type == DetailType.JOB:
             detail = _completed(job_detail(then, self._arns))
             return self._envelope(sketch, name, [detail["jobArn"]], detail)
+        if then.job.nodes is not None and not then.job.key.is_node:
+            # Each of its nodes is a task, and tells of it.
+            return None
         # What began for an attempt that was given back is of an attempt that is not on record.
         own = then.attempts[-1] if then.attempts else None
         if own is None or own.attempt != moved.attempt:
@@ -207,6 +210,7 @@ class Writer:
             "clusterArn": self._arns.cluster(*environment),
             "taskArn": task_arn,
             "containerInstanceArn": self._arns.container_instance(*environment, own.instance_id),
+            "availabilityZone": own.zone,
             "taskDefinitionArn": self._arns.task_definition(
                 job.definition_name, job.definition_revision
             ),

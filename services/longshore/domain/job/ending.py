@@ -138,13 +138,15 @@ def _start(
         changes.count(live.key, JobStatus.STARTING, JobStatus.RUNNING)
         job = JobMove(live.key, JobStatus.RUNNING, started_at=started_at)
         changes.move(job, live.attempt, _running(live, started_at))
-    elif live.is_main:
+        return
+    if live.is_main:
         job = JobMove(live.key.parent, JobStatus.RUNNING, started_at=started_at)
         changes.move(job, live.attempt, _running(live, started_at))
         for node in attempts.live_of(live.key.parent):
             if node.held_back:
                 node.held_back, node.main_address = False, report.address or ""
                 changes.released.append(node)
+    changes.event(live.key, live.attempt, JobStatus.RUNNING, None)
 
 
 def _running(live: LiveAttempt, started_at: datetime) -> Moved:
@@ -221,7 +223,9 @@ def _end(
     attempts.release(live)
 
 
-def _end_attempt(changes: Changes, live: LiveAttempt, report: AttemptReport) -> None:
+def _end_attempt(changes: Changes, live: LiveAttempt, report: AttemptReport) -> str | None:
+    """Ends an attempt on record; the reason that is told of its status."""
+    reason = report.status_reason if live.stop is None else live.stop.reason
     changes.attempt_moves[live.key, live.attempt] = AttemptMove(
         live.key,
         live.attempt,
@@ -230,12 +234,13 @@ def _end_attempt(changes: Changes, live: LiveAttempt, report: AttemptReport) -> 
         report.stopped_at or changes.now,
         report.exit_code,
         report.reason,
-        report.status_reason if live.stop is None else live.stop.reason,
+        reason,
         live.address,
         is_lost=report.is_lost,
         containers=report.containers,
         pull_seconds=live.pull_seconds,
     )
+    return reason
 
 
 def _end_node(
@@ -251,7 +256,9 @@ def _end_node(
     them has ended: its next attempt, or the jobs that wait for it, find none of them at work.
     """
     job_id = live.key.job_id
-    _end_attempt(changes, live, report)
+    reason = _end_attempt(changes, live, report)
+    status = JobStatus.SUCCEEDED if report.exit_code == 0 else JobStatus.FAILED
+    changes.event(live.key, live.attempt, status, None, reason)
     attempts.release(live)
     if live.is_main:
         attempts.main_ends[job_id] = MainEnd(

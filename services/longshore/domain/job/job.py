@@ -13,10 +13,12 @@ WHOLE = -1
 #: array_index of node 0 of a multi-node job; those of the others go down from there.
 _NODE_0 = -2
 
-#: A UUID as it is always written, and the index of a child or a node: at most five digits, no
-#: other spelling.
+#: A UUID as it is always written, and the index of a child or a node: at most seven digits, no
+#: other spelling. Alone or in the job's ARN, which AWS takes wherever it takes the id.
 _KEY = re.compile(
-    r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:([:#])(0|[1-9][0-9]{0,6}))?", re.IGNORECASE
+    r"(?:arn:aws[a-z-]*:batch:[a-z0-9-]{1,64}:[0-9]{12}:job/)?"
+    r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:([:#])(0|[1-9][0-9]{0,6}))?",
+    re.IGNORECASE,
 )
 
 
@@ -99,7 +101,7 @@ class JobKey:
 
     @classmethod
     def parse(cls, text: str, member: str = "jobId") -> "JobKey":
-        """Reads `uuid`, `uuid:index` of a child, or `uuid#index` of a node.
+        """Reads `uuid`, `uuid:index` of a child, or `uuid#index` of a node, or the ARN of one.
 
         Raises:
             InvalidRequest: it is none of them; it names the member.

@@ -26,6 +26,16 @@ def as_of(described: DescribedJob, moment: Moment) -> DescribedJob:
     final = moment.status.final
     job, attempts = described.job, _attempts(described, moment)
     running = attempts[-1].started_at if moment.status is JobStatus.RUNNING and attempts else None
+    if job.key.is_node and attempts:
+        # It is where its latest attempt is, which may be a later one.
+        latest = attempts[-1]
+        job = replace(
+            job,
+            exit_code=latest.exit_code,
+            reason=latest.reason,
+            started_at=latest.started_at,
+            stopped_at=latest.stopped_at,
+        )
     return replace(
         described,
         job=replace(

@@ -30,6 +30,8 @@ class AttemptRecord:
     #: Under which other nodes of a multi-node job reach it, while known.
     address: str | None = None
     memory_mib: int | None = None
+    #: Where its instance is; empty of machines that are in none.
+    zone: str = ""
     #: Of a multi-container job, by name: `started`, and once it ended `exitCode` and `reason`.
     containers: Mapping[str, Json] = field(default_factory=dict)
 

@@ -5,6 +5,7 @@ has several: a name that is harmless when a rule is made may lead inside when it
 redirects is not followed, for the same reason.
 """
 
+import asyncio
 import base64
 import contextlib
 import email.utils
@@ -15,6 +16,7 @@ import time
 from datetime import UTC, datetime
 from typing import Protocol, Self
 from urllib.parse import quote
+from weakref import WeakValueDictionary
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -36,11 +38,12 @@ CONNECTIONS = 256
 CONNECTIONS_OF_HOST = 128
 #: Longest that a receiver may ask to be left alone.
 RETRY_AFTER_SECONDS = 3_600.0
-GONE = 410
+UNAUTHORIZED, GONE = 401, 410
 #: Of an authorization server: longest answer, for how long a token holds of which that is not said,
-#: and how many are kept.
+#: the longest that one is kept, and how many are.
 TOKEN_BYTES = 65_536
 TOKEN_SECONDS = 300.0
+TOKEN_SECONDS_MOST = 86_400.0
 TOKENS = 1_000
 THROTTLED = 429
 
@@ -98,6 +101,8 @@ class Webhooks:
         self._opener = opener
         self._allows_private = allows_private
         self._tokens: dict[bytes, tuple[str, float]] = {}
+        # One asks for a token, the others that are sent at that time wait for it.
+        self._turns: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
@@ -164,6 +169,9 @@ class Webhooks:
                 await delivery.deactivate(conn, endpoint.name)
             raise DeliveryFailed(f"HTTP_{status}", message, again=False)
         again = status >= 500 or status == THROTTLED
+        if status == UNAUTHORIZED and self._tokens.pop(endpoint.secret, None) is not None:
+            # It was revoked before its time: the next try brings another one.
+            again = True
         raise DeliveryFailed(
             f"HTTP_{status}", message, again=again, retry_after=_retry_after(after) if again else 0
         )
@@ -193,7 +201,8 @@ class Webhooks:
                 encoded = f"{basic['Username']}:{basic['Password']}".encode()
                 return {"Authorization": f"Basic {base64.b64encode(encoded).decode()}"}
             case _:
-                token = await self._token(endpoint.secret, known["OAuthParameters"])
+                async with self._turns.setdefault(endpoint.secret, asyncio.Lock()):
+                    token = await self._token(endpoint.secret, known["OAuthParameters"])
                 return {"Authorization": f"Bearer {token}"}
 
     async def _token(self, secret: bytes, given: Json) -> str:
@@ -220,7 +229,7 @@ class Webhooks:
                 said = await response.content.read(TOKEN_BYTES)
                 answer = json.loads(said) if response.status < 300 else {}
                 token = str(answer.get("access_token", ""))
-                seconds = float(answer.get("expires_in", TOKEN_SECONDS))
+                seconds = min(float(answer.get("expires_in", TOKEN_SECONDS)), TOKEN_SECONDS_MOST)
         except _RefusedAddressError as error:
             raise DeliveryFailed("ADDRESS_REFUSED", f"{error}.", again=False) from None
         except (aiohttp.ClientError, OSError, ValueError, AttributeError) as error:

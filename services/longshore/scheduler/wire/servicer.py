@@ -10,6 +10,7 @@ from prometheus_client import Counter
 from longshore.domain.errors import InvalidRequest
 from longshore.domain.job.job import JobKey
 from longshore.rpc.batch import BATCH_BYTES
+from longshore.rpc.caller import check_instance
 from longshore.scheduler.explaining import explain_job
 from longshore.scheduler.inbox import Report
 from longshore.scheduler.service import Scheduler
@@ -57,6 +58,7 @@ class AgentServicer(agent_service_pb2_grpc.AgentServiceServicer):
             raise InvalidRequest("The first message of a stream is `register`.", member="register")
         _check_size(first)
         registration = convert.registration(first.register)
+        check_instance(registration.instance_id, registration.compute_environment)
         session = Session(registration.instance_id, registration.process_id)
         assignments, stops, draining = await self._scheduler.register(registration, session)
         reader = asyncio.create_task(self._read(requests, session))

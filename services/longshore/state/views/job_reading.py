@@ -319,5 +319,6 @@ def _attempt(row: asyncpg.Record) -> AttemptRecord:
         status_reason=row["status_reason"],
         address=row["address"],
         memory_mib=row["memory_mib"],
+        zone=row["zone"],
         containers={state["name"]: state for state in row["containers"] or ()},
     )

@@ -4,6 +4,7 @@ import asyncio
 from datetime import UTC, datetime
 
 import pytest
+from support.patience import PATIENCE_SECONDS
 
 from longshore.agent import health as healths
 from longshore.agent.attempts.attempt import Attempt, AttemptKey, Phase, RuntimeAway
@@ -83,7 +84,7 @@ async def test_attempts_wait_together_and_outside_of_the_starts(step: str) -> No
     health = HealthWatch(runtime)
     controller = Controller(runtime, health, concurrent_starts=1)
     attempts = [_attempt(index) for index in range(20)]
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(PATIENCE_SECONDS), asyncio.TaskGroup() as group:
         looking = group.create_task(health.run())
         runs = [group.create_task(_run(controller, attempt)) for attempt in attempts]
         await runtime.probed.wait()
@@ -99,7 +100,7 @@ async def test_what_started_although_nobody_said_so_is_not_started_again() -> No
     runtime = Leaving("start")
     health = HealthWatch(runtime)
     attempt = _attempt()
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(PATIENCE_SECONDS), asyncio.TaskGroup() as group:
         looking = group.create_task(health.run())
         run = group.create_task(_run(Controller(runtime, health, 1), attempt))
         await runtime.probed.wait()
@@ -116,7 +117,7 @@ async def test_a_stop_ends_the_wait_of_what_never_reached_the_runtime(step: str)
     runtime = Leaving(step)
     health = HealthWatch(runtime)
     attempt = _attempt()
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(PATIENCE_SECONDS), asyncio.TaskGroup() as group:
         looking = group.create_task(health.run())
         run = group.create_task(_run(Controller(runtime, health, 1), attempt))
         await runtime.probed.wait()
@@ -130,7 +131,7 @@ async def test_what_may_have_started_is_not_given_up_by_a_stop() -> None:
     runtime = Leaving("start")
     health = HealthWatch(runtime)
     attempt = _attempt()
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(PATIENCE_SECONDS), asyncio.TaskGroup() as group:
         looking = group.create_task(health.run())
         run = group.create_task(_run(Controller(runtime, health, 1), attempt))
         await runtime.probed.wait()
@@ -146,7 +147,7 @@ async def test_a_runtime_that_answers_and_breaks_off_fails_the_attempt_in_the_en
     runtime = Leaving("create")
     runtime.there = True
     health = HealthWatch(runtime)
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(PATIENCE_SECONDS), asyncio.TaskGroup() as group:
         looking = group.create_task(health.run())
         change = await _run(Controller(runtime, health, 1), _attempt())
         looking.cancel()
@@ -162,7 +163,7 @@ async def test_what_never_reached_the_runtime_is_given_back(
     runtime = Leaving(step)
     health = HealthWatch(runtime)
     controller = Controller(runtime, health, concurrent_starts=1)
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(PATIENCE_SECONDS), asyncio.TaskGroup() as group:
         looking = group.create_task(health.run())
         change = await _run(controller, _attempt())
         late = await _run(controller, _attempt(1))
@@ -182,7 +183,7 @@ async def test_what_may_be_there_and_nodes_are_not_given_back(
     attempt.reached = kind == "reached"
     if kind == "node":
         attempt.assignment.node.num_nodes = 2
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(PATIENCE_SECONDS), asyncio.TaskGroup() as group:
         looking = group.create_task(health.run())
         run = group.create_task(_run(Controller(runtime, health, 1), attempt))
         await runtime.probed.wait()

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from support.patience import PATIENCE_SECONDS
 
 from longshore.agent import health as healths
 from longshore.agent.attempts.attempt import Attempt, AttemptKey, Exit
@@ -41,7 +42,7 @@ class MistakenRuntime(SimulatedRuntime):
 async def test_a_mistake_in_one_attempt_ends_neither_the_others_nor_the_agent() -> None:
     journal = Journal(None)
     runtime = MistakenRuntime()
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(PATIENCE_SECONDS), asyncio.TaskGroup() as group:
         crew = Crew(runtime, HealthWatch(runtime), journal, 4, group)
         sending = group.create_task(crew.outbox.run())
         crew.assign(
@@ -89,7 +90,7 @@ class PullingRuntime(SimulatedRuntime):
 async def test_nothing_is_reported_of_an_attempt_before_it_runs() -> None:
     """That it was taken on is what the scheduler assumes of it."""
     runtime = PullingRuntime()
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(PATIENCE_SECONDS), asyncio.TaskGroup() as group:
         crew = Crew(runtime, HealthWatch(runtime), Journal(None), 4, group)
         sending = group.create_task(crew.outbox.run())
         crew.assign([pb.Assignment(key=pb.AttemptKey(job_id="job", attempt=1))])
@@ -107,7 +108,7 @@ async def test_an_end_that_is_not_on_record_is_said_once_more() -> None:
     """It was acknowledged and could not be stored: the record still has the attempt as live."""
     runtime, journal = SimulatedRuntime(), Journal(None)
     assignment = pb.Assignment(key=pb.AttemptKey(job_id="job", attempt=1))
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(PATIENCE_SECONDS), asyncio.TaskGroup() as group:
         crew = Crew(runtime, HealthWatch(runtime), journal, 4, group)
         sending = group.create_task(crew.outbox.run())
 
@@ -148,7 +149,7 @@ async def test_an_end_that_is_not_on_record_is_said_by_the_next_agent(
 
     async def life(*, on_record: bool) -> tuple[list[pb.AttemptChange], bool]:
         runtime, journal = StartingRuntime(), Journal(tmp_path / "journal")
-        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(PATIENCE_SECONDS), asyncio.TaskGroup() as group:
             crew = Crew(runtime, HealthWatch(runtime), journal, 4, group)
             await crew.recover()
             sending = group.create_task(crew.outbox.run())
@@ -253,7 +254,7 @@ async def test_a_node_s_address_is_told_by_the_next_agent(told_before: bool) -> 
         journal.report(pb.AgentReport(sequence=journal.sequence + 1, changes=[change]))
     found = Found("handle", started_at, "" if told_before else "10.0.0.1")
     told: list[pb.AttemptChange] = []
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(PATIENCE_SECONDS), asyncio.TaskGroup() as group:
         runtime = LongRunningRuntime(key, found)
         crew = Crew(runtime, HealthWatch(runtime), journal, 4, group)
         sending = group.create_task(crew.outbox.run())
@@ -281,7 +282,7 @@ async def test_what_was_given_back_stays_so_over_a_restart_and_may_come_again(
     journal = Journal(tmp_path / "journal")
     away = AwayRuntime()
     health = HealthWatch(away)
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(PATIENCE_SECONDS), asyncio.TaskGroup() as group:
         crew = Crew(away, health, journal, 4, group)
         tasks = [group.create_task(crew.outbox.run()), group.create_task(health.run())]
         health.suspect()
@@ -295,7 +296,7 @@ async def test_what_was_given_back_stays_so_over_a_restart_and_may_come_again(
 
     journal = Journal(tmp_path / "journal")
     runtime = SimulatedRuntime()
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(PATIENCE_SECONDS), asyncio.TaskGroup() as group:
         crew = Crew(runtime, HealthWatch(runtime), journal, 4, group)
         await crew.recover()
         # The scheduler has not read it yet: the attempt is still in its set.
@@ -338,7 +339,7 @@ def several(job_id: str) -> pb.Assignment:
 async def test_a_mistake_in_one_container_is_its_attempts_alone() -> None:
     runtime = MistakenRuntime()
     ends: dict[str, pb.AttemptChange] = {}
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(PATIENCE_SECONDS), asyncio.TaskGroup() as group:
         crew = Crew(runtime, HealthWatch(runtime), Journal(None), 4, group)
         sending = group.create_task(crew.outbox.run())
         crew.assign([several("launch"), several("wait"), several("fine")])
@@ -375,7 +376,7 @@ async def test_what_is_known_of_containers_is_known_after_a_restart(tmp_path: Pa
     await journal.flush()
     journal.close()
     runtime = SimulatedRuntime()
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(PATIENCE_SECONDS), asyncio.TaskGroup() as group:
         crew = Crew(runtime, HealthWatch(runtime), Journal(tmp_path / "journal"), 4, group)
         sending = group.create_task(crew.outbox.run())
         await crew.recover()

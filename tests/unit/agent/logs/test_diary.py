@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import structlog
+from support.patience import PATIENCE_SECONDS
 
 from longshore.agent.docker import engine_log
 from longshore.agent.logs import diary as module
@@ -59,7 +60,7 @@ class _Stand:
         return found, any(part.complete for part in parts)
 
     async def until(self, day: date, texts: list[str], *, complete: bool = False) -> None:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while await self.texts(day) != (texts, complete):
                 await asyncio.sleep(0.02)
 
@@ -166,7 +167,7 @@ async def test_the_engine_s_log_is_followed_where_it_can_be_read(
         path.write_text("before\n")
     task = asyncio.create_task(engine_log.follow(str(path), taken.put_nowait))
     try:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             if not is_there:
                 assert "cannot be read here" in await taken.get()
                 return

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.patience import PATIENCE_SECONDS
 
 from longshore.agent.logs.shipper import Shipper
 from longshore.agent.logs.spool import Spool
@@ -39,7 +40,7 @@ async def test_a_stream_that_breaks_while_the_disk_is_read_forgets_no_log(
 
     def slow_read(*arguments: Any) -> Any:
         loop.call_soon_threadsafe(reading.set)
-        go.wait(5)
+        go.wait(PATIENCE_SECONDS)
         return read(*arguments)
 
     class Stub:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.disk import a_full_disk
+from support.patience import PATIENCE_SECONDS
 
 from longshore.agent.attempts.attempt import AttemptKey
 from longshore.agent.reporting import journal as journal_module
@@ -121,7 +122,7 @@ async def test_what_is_appended_during_compaction_is_kept(
 
     def slow(file: int) -> None:
         waiting.set()
-        go_on.wait(10)
+        go_on.wait(PATIENCE_SECONDS)
         fsync(file)
 
     journal = Journal(tmp_path / "journal")

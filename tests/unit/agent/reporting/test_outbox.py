@@ -7,6 +7,7 @@ from pathlib import Path
 
 from structlog.testing import capture_logs
 from support.disk import a_full_disk
+from support.patience import PATIENCE_SECONDS
 
 from longshore.agent.reporting.journal import Journal
 from longshore.agent.reporting.outbox import BATCH_CHANGES, Outbox
@@ -95,7 +96,7 @@ async def test_a_report_waits_for_room_on_the_disk(tmp_path: Path) -> None:
         await asyncio.sleep(0.1)
         assert list(outbox.unsent(0)) == []
         assert [entry["event"] for entry in logs] == ["journal.not_written"]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await journaled.wait()
     (report,) = outbox.unsent(0)
     assert report.changes[0].key.job_id == "a"

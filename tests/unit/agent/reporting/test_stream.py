@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import cast
 
+from support.patience import PATIENCE_SECONDS
+
 from longshore.agent.attempts.crew import Crew
 from longshore.agent.config import AgentConfig
 from longshore.agent.health import HealthWatch
@@ -82,13 +84,13 @@ async def test_nothing_is_done_with_a_set_before_it_is_complete(tmp_path: Path) 
     servicer, crew = Answering(), Recording()
     server = GrpcServer("127.0.0.1:0")
     server.add(pb_grpc.add_AgentServiceServicer_to_server, servicer, "longshore.v1.AgentService")
-    async with server, asyncio.timeout(10):
+    async with server, asyncio.timeout(PATIENCE_SECONDS):
         config = AgentConfig.from_environment(
             {
                 "LONGSHORE_DATA_DIR": str(tmp_path),
                 "LONGSHORE_INSTANCE_ID": "i-00000000000000001",
                 "LONGSHORE_COMPUTE_ENVIRONMENT": "ce",
-                "LONGSHORE_SCHEDULER_ADDRESS": f"127.0.0.1:{server.port}",
+                "LONGSHORE_SCHEDULER_PEER_ADDRESS": f"127.0.0.1:{server.port}",
             }
         )
         identity = AgentIdentity(resources_pb2.RUNTIME_SIMULATED, "1")

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from longshore.domain.arn import Arns
 from longshore.domain.errors import InvalidRequest
 from longshore.domain.job.job import (
     ESSENTIAL_EXITED,
@@ -41,6 +42,29 @@ def judged(
 @given(keys)
 def test_a_key_is_read_as_it_was_written(key: JobKey) -> None:
     assert JobKey.parse(str(key)) == key
+
+
+@pytest.mark.parametrize("place", ["", ":7", "#3"])
+@pytest.mark.parametrize(
+    "arns", [Arns("123456789012", "eu-central-1"), Arns("0" * 12, "cn-north-1")]
+)
+def test_a_jobs_arn_is_as_good_as_its_id(arns: Arns, place: str) -> None:
+    assert JobKey.parse(arns.job(ID + place)) == JobKey.parse(ID + place)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"arn:aws:batch:eu-central-1:123456789012:job-queue/{ID}",
+        f"arn:aws:batch:eu-central-1:123456789012:job/x{ID}",
+        f"arn:aws:batch:eu-central-1:123456789012:{ID}",
+        f"arn:aws:ecs:eu-central-1:123456789012:job/{ID}",
+        f"job/{ID}",
+    ],
+)
+def test_an_arn_of_something_else_is_no_job_id(text: str) -> None:
+    with pytest.raises(InvalidRequest, match="not a job id"):
+        JobKey.parse(text)
 
 
 @pytest.mark.parametrize(

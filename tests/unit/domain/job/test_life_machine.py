@@ -3,7 +3,6 @@
 from dataclasses import replace
 from datetime import timedelta
 
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -234,7 +233,7 @@ class JobLife(RuleBasedStateMachine):
 
 
 # Nothing waits here, but 6,000 steps take what the machine gives them.
-TestJobLife = pytest.mark.timeout(120)(JobLife.TestCase)
+TestJobLife = JobLife.TestCase
 TestJobLife.settings = settings(max_examples=120, stateful_step_count=50, deadline=None)
 
 

@@ -94,10 +94,11 @@ ORDER BY node.index;
 -- Attempts of jobs, in order.
 -- $1 job ids
 -- $2 indexes
-SELECT attempt.*, environment.uuid AS environment_id
+SELECT attempt.*, environment.uuid AS environment_id, coalesce(instance.zone, '') AS zone
 FROM (SELECT DISTINCT * FROM unnest($1::uuid[], $2::integer[])) AS wanted (job_id, array_index)
 JOIN attempts AS attempt USING (job_id, array_index)
 LEFT JOIN compute_environments AS environment ON environment.name = attempt.compute_environment
+LEFT JOIN instances AS instance ON instance.instance_id = attempt.instance_id
 ORDER BY attempt.job_id, attempt.array_index, attempt.attempt;
 
 -- name: list_queue
