@@ -9,6 +9,7 @@ import grpc
 import structlog
 
 from longshore.domain.access import policy
+from longshore.domain.access.condition import SUBMITTED_BY
 from longshore.domain.access.key import ACTIVE, DISABLED, KeyState
 from longshore.domain.access.principal import KeyRecord, Principal
 from longshore.domain.access.signature import Scope
@@ -95,13 +96,15 @@ class Asking:
 
 
 @contextlib.asynccontextmanager
-async def admitting(key: StackKey | None, channel: grpc.aio.Channel) -> AsyncIterator[Users | None]:
+async def admitting(
+    key: StackKey | None, arns: Arns, channel: grpc.aio.Channel
+) -> AsyncIterator[Users | None]:
     """What checks who calls, while the context is open; with None anybody may."""
     if key is None:
         yield None
         return
     asking = Asking(channel)
-    users = Users(Principals(asking.principal), Assertions(key.assertions))
+    users = Users(Principals(asking.principal), Assertions(key.assertions), arns)
     async with keeping(asking, users.forget, users.take_used):
         yield users
 
@@ -150,4 +153,5 @@ def _principal(found: pb.ResolveAccessKeyResponse) -> Principal:
         groups=tuple(found.groups),
         digest=found.secret_digest,
         policies=policies,
+        asks_for_submitters=any(one.asks_for(SUBMITTED_BY) for one in policies),
     )

@@ -83,7 +83,9 @@ async def serving(
                 allows_private=config.allows_private,
             )
         )
-        users = await stack.enter_async_context(admitting(key, pool, config.database_url))
+        users = await stack.enter_async_context(
+            admitting(key, config.access.arns, pool, config.database_url)
+        )
         async with _serving(config, pool, watching, users) as server:
             yield server
 

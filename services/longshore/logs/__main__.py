@@ -53,7 +53,9 @@ async def main(stop: asyncio.Event) -> None:
         channel = await stack.enter_async_context(
             peer_channel(config.submission_address, "submission", identity)
         )
-        users = await stack.enter_async_context(admitting(config.access.key(), channel))
+        users = await stack.enter_async_context(
+            admitting(config.access.key(), config.access.arns, channel)
+        )
         await _serve(config, archiver, channel, users, stop)
 
 

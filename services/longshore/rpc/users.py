@@ -6,8 +6,6 @@ users, keys or policies makes all services forget it at once (`forget`).
 """
 
 from collections.abc import Callable
-from contextvars import ContextVar
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,7 +15,9 @@ from google.protobuf.message import Message
 from longshore.domain.access.key import EXPIRED_KEY, UNKNOWN_KEY, AccessKey, read_bearer
 from longshore.domain.access.principal import Principal
 from longshore.domain.access.signature import EXPIRED, MISSING, UNKNOWN
+from longshore.domain.arn import Arns
 from longshore.domain.errors import Unauthenticated
+from longshore.rpc import permission
 from longshore.rpc.access import GATEWAY, Rule
 from longshore.rpc.assertion import Assertions
 from longshore.rpc.caller import Caller, Kind, metadata
@@ -30,23 +30,6 @@ USED = 10_000
 
 #: Who comes without a certificate, and who comes for others.
 _FOR_USERS = (Kind.ANONYMOUS, Kind.SERVICE)
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """Who makes a call."""
-
-    principal: Principal
-    #: Where the call comes from.
-    address: str
-
-
-_user: ContextVar[User | None] = ContextVar("longshore_user", default=None)
-
-
-def current_user() -> User | None:
-    """Who makes the call that is served; None where nobody was asked, or a service calls."""
-    return _user.get()
 
 
 #: What keys stand for, by their ids.
@@ -70,8 +53,15 @@ def check_state(principal: Principal | None, now: datetime) -> Principal:
 class Users:
     """Checks who calls one service."""
 
-    def __init__(self, principals: Principals, assertions: Assertions) -> None:
-        """Checks by keys, and by what the gateway says."""
+    def __init__(self, principals: Principals, assertions: Assertions, arns: Arns) -> None:
+        """Checks by keys, and by what the gateway says.
+
+        Args:
+            principals: what keys stand for.
+            assertions: reads what the gateway says.
+            arns: of the installation.
+        """
+        self._arns = arns
         self._principals = principals
         self._assertions = assertions
         self._used: set[str] = set()
@@ -96,7 +86,7 @@ class Users:
         method: str,
         context: grpc.aio.ServicerContext[Any, Any],
     ) -> Caller:
-        """Who makes a call, if that is somebody at all; `current_user` has the rest.
+        """Who makes a call, if that is somebody at all; `permission.current_user` has the rest.
 
         Args:
             caller: whom the connection's certificate names.
@@ -117,11 +107,13 @@ class Users:
                 "The call has no access key: send metadata `authorization: Bearer ID:SECRET`.",
                 code=MISSING,
             )
-        user = await self._user(authorization, method, context, is_gateway=caller.name == GATEWAY)
+        principal, address = await self._principal(
+            authorization, method, context, is_gateway=caller.name == GATEWAY
+        )
         if len(self._used) < USED:
-            self._used.add(user.principal.key.key_id)
-        _user.set(user)
-        return Caller(Kind.USER, user.principal.user)
+            self._used.add(principal.key.key_id)
+        permission.set_user(permission.User(principal, address, rule.action, self._arns))
+        return Caller(Kind.USER, principal.user)
 
     def check(self, rule: Rule, message: Message) -> None:
         """Checks that the user may do what a request asks for, as far as it tells.
@@ -129,15 +121,18 @@ class Users:
         Raises:
             PermissionDenied: he may not.
         """
+        user = permission.current_user()
+        if user is not None:
+            permission.check(user, rule.name, message)
 
-    async def _user(
+    async def _principal(
         self,
         authorization: str,
         method: str,
         context: grpc.aio.ServicerContext[Any, Any],
         *,
         is_gateway: bool,
-    ) -> User:
+    ) -> tuple[Principal, str]:
         token = read_bearer(authorization)
         now = datetime.now(UTC)
         if not isinstance(token, AccessKey):
@@ -145,8 +140,8 @@ class Users:
                 raise Unauthenticated(UNKNOWN_KEY, code=UNKNOWN)
             asserted = self._assertions.read(token, method)
             found = await self._principals.find(asserted.key_id)
-            return User(check_state(found, now), asserted.address)
+            return check_state(found, now), asserted.address
         found = await self._principals.find(token.key_id)
         if found is None or not found.has_secret(token.secret):
             raise Unauthenticated(UNKNOWN_KEY, code=UNKNOWN)
-        return User(check_state(found, now), peer_address(context.peer()))
+        return check_state(found, now), peer_address(context.peer())

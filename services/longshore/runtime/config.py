@@ -47,7 +47,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from longshore.contract import DEFAULT_PORT_BASE, JOIN_OFFSET, PORT_OFFSETS
-from longshore.domain.arn import ACCOUNT, REGION
+from longshore.domain.arn import ACCOUNT, REGION, Arns
 from longshore.domain.errors import LongshoreError
 from longshore.identity.doors import Doors
 from longshore.identity.material import Identity, service_identity
@@ -99,6 +99,14 @@ class AccessSettings:
     #: Whether anybody is.
     is_open: bool = False
     key_path: Path | None = None
+    #: Of the installation, for policies and what is said of them.
+    account: str = "123456789012"
+    region: str = "us-east-1"
+
+    @property
+    def arns(self) -> Arns:
+        """ARNs of the installation."""
+        return Arns(self.account, self.region)
 
     def key(self) -> StackKey | None:
         """The stack's key; None where anybody is let in.
@@ -239,7 +247,7 @@ class Settings:
         path = None
         if self._environ.get("LONGSHORE_STACK_KEY_FILE"):
             path = self.path("LONGSHORE_STACK_KEY_FILE")
-        return AccessSettings(self.flag("LONGSHORE_OPEN", default=False), path)
+        return AccessSettings(self.flag("LONGSHORE_OPEN", default=False), path, *installation(self))
 
     def _addresses(self, name: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
         _note(name, "addresses, with commas between", "")

@@ -17,6 +17,9 @@ _ANY, _ALL = "ForAnyValue:", "ForAllValues:"
 _IF_EXISTS = "IfExists"
 _NULL = "Null"
 
+#: Who has submitted the job that a call is about.
+SUBMITTED_BY = "longshore:submittedby"
+
 #: Keys that calls say something of; those that end with / with anything behind it.
 KEYS = frozenset(
     {
@@ -38,7 +41,7 @@ KEYS = frozenset(
         "batch:privileged",
         "batch:shareidentifier",
         "batch:user",
-        "longshore:submittedby",
+        SUBMITTED_BY,
     }
 )
 

@@ -50,6 +50,36 @@ def decide(policies: Sequence[Policy], action: str, resource: str, context: Cont
     return allowed or Decision(False)
 
 
+def decide_any(
+    policies: Sequence[Policy], action: str, resources: Sequence[str], context: Context
+) -> Decision:
+    """Decides on something that has several names: denied by one it is denied by all.
+
+    Args:
+        policies: all of the user's and of its groups.
+        action: as in `batch:SubmitJob`.
+        resources: one or more ARNs of the same thing, or of what it is in.
+        context: what the call says.
+    """
+    found = Decision(False)
+    for resource in resources:
+        decision = decide(policies, action, resource, context)
+        if decision.policy and not decision.allowed:
+            return decision
+        if decision.allowed and not found.allowed:
+            found = decision
+    return found
+
+
+def is_possible(policies: Sequence[Policy], action: str) -> bool:
+    """Whether an action may be allowed at all, on some resource."""
+    return any(
+        statement.is_allow and statement.is_about(action)
+        for policy in policies
+        for statement in policy.statements
+    )
+
+
 def denied(user_arn: str, action: str, resource: str, decision: Decision) -> PermissionDenied:
     """The refusal, in the words that clients of AWS parse."""
     return PermissionDenied(

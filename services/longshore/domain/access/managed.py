@@ -41,7 +41,7 @@ _STATEMENTS: dict[str, list[Json]] = {
         {
             "Sid": "Submit",
             "Effect": "Allow",
-            "Action": ["batch:SubmitJob", "batch:ListJobs"],
+            "Action": "batch:SubmitJob",
             "Resource": ["arn:aws:batch:*:*:job-queue/*", "arn:aws:batch:*:*:job-definition/*"],
         },
         _allow(

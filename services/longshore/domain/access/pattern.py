@@ -24,6 +24,9 @@ class Wild(Enum):
     ONE = "?"
 
 
+_ANYTHING = (Wild.ANY,)
+
+
 @dataclass(frozen=True, slots=True)
 class Variable:
     """Stands for what a call says under a key, in lower case."""
@@ -82,6 +85,8 @@ class Pattern:
 
     def matches(self, text: str, context: Context) -> bool:
         """Whether a text is one of those that it stands for."""
+        if self.tokens == _ANYTHING:
+            return True
         tokens = self.filled(context)
         return tokens is not None and glob(tokens, text)
 
@@ -91,11 +96,11 @@ class Pattern:
         Parts between colons match each for itself, but for a star at the end. An installation has
         one account and one region, which callers name as they like: those parts are not compared.
         """
+        if self.tokens == _ANYTHING:
+            return True
         tokens = self.filled(context)
         if tokens is None:
             return False
-        if tokens == (Wild.ANY,):
-            return True
         parts, texts = _split(tokens), arn.split(":", ARN_PARTS - 1)
         if len(parts) < ARN_PARTS:
             return tokens[-1:] == (Wild.ANY,) and glob(tokens, arn)

@@ -51,6 +51,11 @@ class Statement:
             return False
         return all(condition.holds(context) for condition in self.conditions)
 
+    def is_about(self, action: str) -> bool:
+        """Whether it says anything of an action, on some resource, in some case."""
+        lower = action.lower()
+        return any(one.matches(lower, {}) for one in self.actions) != self.is_not_action
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -58,6 +63,10 @@ class Policy:
 
     name: str
     statements: tuple[Statement, ...]
+
+    def asks_for(self, key: str) -> bool:
+        """Whether what it says depends on what calls say under a key."""
+        return any(condition.key == key for one in self.statements for condition in one.conditions)
 
 
 def read(name: str, document: str) -> Policy:

@@ -29,6 +29,8 @@ class Principal:
     #: SHA-256 of the secret.
     digest: bytes = field(repr=False)
     policies: tuple[Policy, ...]
+    #: Whether what the user may do with a job depends on who has submitted it.
+    asks_for_submitters: bool = False
 
     @property
     def user(self) -> str:

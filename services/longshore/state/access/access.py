@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from longshore.domain.access import managed, policy
+from longshore.domain.access.condition import SUBMITTED_BY
 from longshore.domain.access.key import AccessKey, KeyState
 from longshore.domain.access.policy import Policy
 from longshore.domain.access.principal import KeyRecord, Principal, digest_of
@@ -184,7 +185,11 @@ async def read_key(conn: Connection, key_id: str) -> Sealed | None:
         return None
     policies, documents = _policies(row["policies"])
     principal = Principal(
-        key=_key(row), groups=tuple(row["groups"]), digest=row["digest"], policies=policies
+        key=_key(row),
+        groups=tuple(row["groups"]),
+        digest=row["digest"],
+        policies=policies,
+        asks_for_submitters=asks_for_submitters(policies),
     )
     return Sealed(principal, row["sealed"], documents)
 
@@ -299,6 +304,11 @@ async def read_user(conn: Connection, name: str) -> tuple[tuple[str, ...], tuple
     if row is None:
         raise no_user(name)
     return tuple(row["groups"]), _policies(row["policies"])[0]
+
+
+def asks_for_submitters(policies: Sequence[Policy]) -> bool:
+    """Whether what is allowed depends on who has submitted a job."""
+    return any(one.asks_for(SUBMITTED_BY) for one in policies)
 
 
 def _policies(rows: Sequence[Any]) -> tuple[tuple[Policy, ...], tuple[tuple[str, str], ...]]:

@@ -35,3 +35,6 @@ CREATE TABLE access_attachments (
     PRIMARY KEY (kind, name, policy)
 );
 CREATE INDEX access_attachments_policy ON access_attachments (policy);
+
+-- Who has submitted a job; NULL: nobody knows, or a service.
+ALTER TABLE all_job_specs ADD COLUMN submitted_by text;
