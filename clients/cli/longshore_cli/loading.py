@@ -67,6 +67,8 @@ ENTRIES = {
     "simulate": LazyCommand(
         "simulate", "Run a workload in virtual time; print makespan, waiting times and cost."
     ),
+    "token": LazyCommand("token", "Tokens by which machines join.", is_group=True),
+    "ca": LazyCommand("ca", "The stack's certificate authority.", is_group=True),
     "agent": LazyCommand("agent", "Run jobs of an unmanaged compute environment on this machine."),
     "credentials": LazyCommand(
         "credentials", "Print the variables by which AWS's clients find longshore."

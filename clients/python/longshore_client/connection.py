@@ -11,6 +11,7 @@ from longshore.v1 import (
     event_service_pb2_grpc,
     image_service_pb2_grpc,
     job_control_service_pb2_grpc,
+    join_service_pb2_grpc,
     log_service_pb2_grpc,
     provisioning_service_pb2_grpc,
     scaler_service_pb2_grpc,
@@ -73,6 +74,7 @@ class Connection:
         self._scheduler = scheduler_service_pb2_grpc.SchedulerServiceStub(scheduler)
         self._scaler = scaler_service_pb2_grpc.ScalerServiceStub(scaler)
         self._provisioning = provisioning_service_pb2_grpc.ProvisioningServiceStub(provisioning)
+        self._tokens = join_service_pb2_grpc.JoinTokenServiceStub(provisioning)
         self._logs = log_service_pb2_grpc.LogServiceStub(logs)
         self._events = event_bridge_service_pb2_grpc.EventBridgeServiceStub(events)
         self._watch = event_service_pb2_grpc.EventServiceStub(events)

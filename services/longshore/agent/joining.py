@@ -127,10 +127,7 @@ async def enrol(config: AgentConfig) -> AgentConfig:
     token = _token(config)
     place = await asyncio.to_thread(membership.place)
     if place is not None and token is not None:
-        # A service is started with the same token each time, used up as it is. One of another
-        # stack means that one.
-        is_member = await asyncio.to_thread(membership.trusts, token)
-        place = place if is_member else None
+        place = await _again(config, membership, token, place)
     if place is None:
         if token is None:
             raise ConfigError(
@@ -149,6 +146,23 @@ async def enrol(config: AgentConfig) -> AgentConfig:
         logs_address=place.logs_address,
         identity=membership.identity,
     )
+
+
+async def _again(
+    config: AgentConfig, membership: Membership, token: JoinToken, place: Place
+) -> Place | None:
+    """The place of a machine that has one, and a token: None if the token is of another stack.
+
+    A service is started with the same token each time, used up as it is; with a new one it may have
+    to take its place anew.
+    """
+    if not await asyncio.to_thread(membership.trusts, token):
+        return None
+    try:
+        return await _join(config, membership, token)
+    except (Unauthenticated, Unavailable) as error:
+        log.info("join.kept", error=error.message)
+        return place
 
 
 def _token(config: AgentConfig) -> JoinToken | None:

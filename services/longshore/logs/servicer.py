@@ -7,6 +7,7 @@ from typing import Any
 import grpc
 
 from longshore.logs.service import LogsService
+from longshore.rpc.caller import current_caller
 from longshore.v1 import log_service_pb2 as pb
 from longshore.v1 import log_service_pb2_grpc as pb_grpc
 
@@ -26,13 +27,16 @@ class LogServicer(pb_grpc.LogServiceServicer):
         self, request_iterator: AsyncIterator[pb.AppendLogsRequest], context: Context
     ) -> AsyncIterator[pb.AppendLogsResponse]:
         """Stores chunks of one agent's logs; answers in the order of asking."""
+        caller = current_caller()
+        instance_id = caller.instance_id if caller is not None else None
         appends: asyncio.Queue[asyncio.Task[pb.AppendLogsResponse] | None] = asyncio.Queue(
             CONCURRENT_APPENDS
         )
 
         async def take() -> None:
             async for request in request_iterator:
-                await appends.put(asyncio.ensure_future(self._service.append(request)))
+                append = self._service.append(request, instance_id)
+                await appends.put(asyncio.ensure_future(append))
             await appends.put(None)
 
         # When the stream breaks, this call is cancelled as a whole.

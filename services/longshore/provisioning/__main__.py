@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 
 from longshore.admission.stored import admitting
 from longshore.identity.doors import Doors
+from longshore.identity.keeping import Certificates
 from longshore.provisioning.config import ProvisioningConfig
 from longshore.provisioning.instances.history import InstanceHistory
 from longshore.provisioning.instances.loop import Reconciler
@@ -122,6 +123,8 @@ async def serve(stop: asyncio.Event, config: ProvisioningConfig) -> None:
                 TOKENS,
             )
             await stack.enter_async_context(_join_server(config, joining))
+            keeping = asyncio.ensure_future(_keep_certificates(config))
+            stack.callback(keeping.cancel)
         async with server, asyncio.TaskGroup() as group:
             # A pass over instances is finished; what is cut short of these is taken up again.
             others = [
@@ -149,6 +152,12 @@ def _join_server(config: ProvisioningConfig, joining: Joining) -> GrpcServer:
         JOIN,
     )
     return server
+
+
+async def _keep_certificates(config: ProvisioningConfig) -> None:
+    """Renews the certificates of all services in time, until cancelled."""
+    assert config.tls_directory is not None  # noqa: S101 - seen before
+    await Certificates(config.tls_directory, config.tls_names).run()
 
 
 def _told(address: str) -> str:

@@ -49,6 +49,8 @@ class ProvisioningConfig:
     join_address: str = ""
     #: The stack's folder of certificates.
     tls_directory: Path | None = None
+    #: By which users reach services: for the services' certificates.
+    tls_names: tuple[str, ...] = ()
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -88,6 +90,7 @@ class ProvisioningConfig:
             doors=settings.doors("provisioning"),
             join_address=settings.join_address(),
             tls_directory=settings.tls_directory(),
+            tls_names=settings.tls_names(),
             metrics_address=settings.metrics_address("provisioning"),
             database_url=settings.database_url(),
             instances_dir=settings.directory("LONGSHORE_INSTANCES_DIR", data_dir / "instances"),

@@ -12,12 +12,12 @@ from pathlib import Path
 import structlog
 
 from longshore.domain.errors import PreconditionFailed, Unavailable
+from longshore.identity.keeping import Certificates
 from longshore.identity.material import Identity, service_identity
 from longshore.runtime.config import Settings, is_loopback
 from longshore.runtime.host import local_catalogue
 from longshore.runtime.stack_key import StackKey, make_key
 from longshore.standalone import leftovers
-from longshore.standalone.certificates import Certificates
 from longshore.standalone.config import SERVICES, StandaloneConfig
 from longshore.standalone.defaults import make_defaults
 from longshore.standalone.engine import engine_version
@@ -88,6 +88,7 @@ class Stack:
             self._tell("looking for a container runtime")
             await self._choose_runtime()
             self._check_ports()
+            # From then on provisioning keeps them.
             await asyncio.to_thread(self._certificates.renew)
             self._tell("starting PostgreSQL")
             database_url = await self._open_database()
@@ -101,7 +102,6 @@ class Stack:
     async def supervise(self) -> None:
         """Restarts services that die, until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._certificates.run())
             for name, service in self._services.items():
                 group.create_task(service.supervise(*self._asked_at(name)), name=name)
             if not self._config.database_url:
