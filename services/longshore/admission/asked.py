@@ -13,6 +13,7 @@ from longshore.domain.access.condition import SUBMITTED_BY
 from longshore.domain.access.key import ACTIVE, DISABLED, KeyState
 from longshore.domain.access.principal import KeyRecord, Principal
 from longshore.domain.access.signature import Scope
+from longshore.domain.arn import Arns
 from longshore.domain.errors import LongshoreError, NotFound
 from longshore.rpc.assertion import Assertions
 from longshore.rpc.channel import reconnect_backoff

@@ -196,7 +196,9 @@ class Condition:
     if_exists: bool = False
 
     @classmethod
-    def of(cls, name: str, key: str, values: Sequence[str], member: str) -> "Condition":
+    def of(
+        cls, name: str, key: str, values: Sequence[str], member: str, *, has_variables: bool = True
+    ) -> "Condition":
         """Reads one.
 
         Raises:
@@ -222,7 +224,8 @@ class Condition:
         if operator is None:
             raise InvalidRequest(f"{member} has no operator {name[:64]!r}.", member=member)
         patterns = tuple(
-            Pattern.of(value, has_wildcards=operator.has_wildcards) for value in values
+            Pattern.of(value, has_variables=has_variables, has_wildcards=operator.has_wildcards)
+            for value in values
         )
         for value, pattern in zip(values, patterns, strict=True):
             if not pattern.variables and not operator.takes(value):

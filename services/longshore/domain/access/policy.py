@@ -138,20 +138,21 @@ def _statement(given: Any, place: int, *, has_variables: bool) -> Statement:
         is_not_action=is_not_action,
         resources=found,
         is_not_resource=is_not_resource,
-        conditions=_conditions(given.get("Condition", {}), where),
+        conditions=_conditions(given.get("Condition", {}), where, has_variables=has_variables),
     )
 
 
-def _conditions(given: Any, where: str) -> tuple[Condition, ...]:
+def _conditions(given: Any, where: str, *, has_variables: bool) -> tuple[Condition, ...]:
     if not isinstance(given, dict):
         raise _wrong(f"has in {where} a Condition that is no JSON object")
     found = []
     for operator, keys in given.items():
         if not isinstance(keys, dict):
             raise _wrong(f"has in {where}.Condition.{operator[:64]} no JSON object")
-        for key, values in keys.items():
+        for key, value in keys.items():
             member = f"{where}.Condition.{operator[:64]}"
-            condition = Condition.of(operator, key, _texts(values, f"{member}.{key[:64]}"), member)
+            values = _texts(value, f"{member}.{key[:64]}")
+            condition = Condition.of(operator, key, values, member, has_variables=has_variables)
             for pattern in condition.values:
                 _check_variables(pattern, where)
             found.append(condition)
