@@ -15,6 +15,7 @@ from pathlib import Path
 
 from longshore.v1 import compute_environment_pb2, job_pb2
 from longshore_client import Client, build
+from longshore_client.credentials import KEY_ID, SECRET, of_stack
 
 STOP_SECONDS = 30
 READY_SECONDS = 60
@@ -34,19 +35,38 @@ def free_port_base() -> int:
 
 
 @contextlib.contextmanager
-def running_stack(runtime: str) -> Iterator[tuple[int, Path]]:
-    """A whole stack in a directory of its own; stopped and deleted afterwards."""
+def running_stack(runtime: str, *, is_open: bool = False) -> Iterator[tuple[int, Path]]:
+    """A whole stack in a directory of its own; stopped and deleted afterwards.
+
+    Args:
+        runtime: how its jobs run.
+        is_open: whether it takes calls without a key.
+    """
     directory = Path(tempfile.mkdtemp(prefix="longshore-bench-"))
     base = free_port_base()
     longshore = Path(sys.executable).with_name("longshore")
     common = ["--data-dir", str(directory)]
     try:
         subprocess.run(
-            [longshore, "up", *common, "--runtime", runtime, "--port-base", str(base), "--detach"],
+            [
+                longshore,
+                "up",
+                *common,
+                "--runtime",
+                runtime,
+                "--port-base",
+                str(base),
+                "--detach",
+                *(["--open"] if is_open else []),
+            ],
             check=True,
             timeout=READY_SECONDS * 2,
             stdout=sys.stderr,
         )
+        key = of_stack(f"127.0.0.1:{base}", directory)
+        if key is not None:
+            # Every client here is the owner's.
+            os.environ |= {KEY_ID: key.access_key_id, SECRET: key.secret_access_key}
         yield base, directory
     finally:
         subprocess.run([longshore, "down", *common], check=False, timeout=120, stdout=sys.stderr)

@@ -14,6 +14,9 @@ from typing import Any, Self
 
 import boto3
 from acceptance.stand import Stack, eventually
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from support.patience import PATIENCE_SECONDS
 
 IMAGE = "busybox:latest"
@@ -70,8 +73,12 @@ class Aws:
 
     def request(self, method: str, path: str, data: bytes | None = None) -> tuple[int, Json]:
         """Status and JSON of any HTTP request."""
+        key = self.stack.access_key
+        signed = AWSRequest(method, self.stack.gateway_url + path, data=data or b"")
+        credentials = Credentials(key.access_key_id, key.secret_access_key)
+        SigV4Auth(credentials, "batch", REGION).add_auth(signed)
         request = urllib.request.Request(  # noqa: S310 - the address is the stack's
-            self.stack.gateway_url + path, data, method=method
+            self.stack.gateway_url + path, data, dict(signed.headers), method=method
         )
         try:
             with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:  # noqa: S310

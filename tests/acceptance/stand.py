@@ -156,6 +156,15 @@ class Stack:
         return key
 
     @property
+    def own_key(self) -> dict[str, str]:
+        """The same, as our own programs take it."""
+        key = self.access_key
+        return {
+            "LONGSHORE_ACCESS_KEY_ID": key.access_key_id,
+            "LONGSHORE_SECRET_ACCESS_KEY": key.secret_access_key,
+        }
+
+    @property
     def credentials(self) -> dict[str, str]:
         """The same, as AWS's tools take it."""
         key = self.access_key

@@ -94,7 +94,13 @@ def test_a_job_gets_an_instance_of_ec2_and_leaves_none(
     stack: Stack, ec2: Any, tmp_path: Path
 ) -> None:
     """The environment grows from zero for a job, and shrinks back when the job is over."""
-    batch = boto3.client("batch", endpoint_url=stack.gateway_url, region_name=REGION)
+    batch = boto3.client(
+        "batch",
+        endpoint_url=stack.gateway_url,
+        region_name=REGION,
+        aws_access_key_id=stack.access_key.access_key_id,
+        aws_secret_access_key=stack.access_key.secret_access_key,
+    )
     subnets = [subnet["SubnetId"] for subnet in ec2.describe_subnets()["Subnets"]]
     batch.create_compute_environment(
         computeEnvironmentName="cloud",

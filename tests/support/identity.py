@@ -25,7 +25,7 @@ def tls_directory() -> Path:
 
 def tls_settings() -> dict[str, str]:
     """What a service's process is told of it."""
-    return {"LONGSHORE_TLS_DIR": str(tls_directory())}
+    return {"LONGSHORE_TLS_DIR": str(tls_directory()), "LONGSHORE_OPEN": "true"}
 
 
 def identity_of(role: str) -> Identity:

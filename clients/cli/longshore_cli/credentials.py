@@ -8,6 +8,7 @@ import typer
 
 from longshore_cli import console
 from longshore_cli.settings import settings
+from longshore_client.credentials import KEY_ID, SECRET
 
 #: Services that the gateway speaks, as their variables name them. Never all of AWS's at once, by
 #: AWS_ENDPOINT_URL: that would send S3 and everything else here as well.
@@ -35,6 +36,9 @@ def credentials() -> None:
             "AWS_SECRET_ACCESS_KEY": key.secret_access_key,
             # One that is left from elsewhere would be sent with this key.
             "AWS_SESSION_TOKEN": "",
+            # The same, for clients of gRPC.
+            KEY_ID: key.access_key_id,
+            SECRET: key.secret_access_key,
         }
     elif not _has_credentials():
         # A stack that is open takes any.

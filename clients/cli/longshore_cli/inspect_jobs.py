@@ -52,6 +52,7 @@ async def jobs(
     name: Annotated[
         str | None, typer.Option(help="Only this name; a * at the end is any ending.")
     ] = None,
+    mine: Annotated[bool, typer.Option("--mine", help="Only what I have submitted.")] = False,
     array: Annotated[
         str | None, typer.Option(metavar="JOB", help="Children of this array job instead.")
     ] = None,
@@ -71,11 +72,15 @@ async def jobs(
         raise typer.BadParameter("A job has children or nodes: --array and --nodes are apart.")
     if name is not None and (array is not None or nodes is not None):
         raise typer.BadParameter("--name is for the jobs of a queue, not for --array and --nodes.")
+    if mine and (name is not None or array is not None or nodes is not None):
+        raise typer.BadParameter("--mine does not go with --name, --array and --nodes.")
     found: list[job_pb2.JobSummary] = []
     async with settings.connect() as client:
         whole = array is None and nodes is None
         async for job in (
-            _select(client, queue, wanted, name) if whole else _parts(client, wanted, array, nodes)
+            _select(client, queue, wanted, name, mine=mine)
+            if whole
+            else _parts(client, wanted, array, nodes)
         ):
             found.append(job)
             if len(found) == limit:
@@ -125,9 +130,16 @@ def _why(job: job_pb2.JobSummary) -> str:
 
 
 async def _select(
-    client: Client, queue: str, statuses: list[str], name: str | None
+    client: Client, queue: str, statuses: list[str], name: str | None, *, mine: bool
 ) -> AsyncIterator[job_pb2.JobSummary]:
     """Jobs of the queue, in every status unless some are named."""
+    if mine:
+        for status in statuses or [None]:
+            # As policies name who calls.
+            filters = {"SUBMITTED_BY": "${aws:username}"}
+            async for job in client.list_jobs(queue, status=status, filters=filters):
+                yield job
+        return
     if not statuses:
         # AWS lists every status only beside a filter, and this one lets everything through.
         filters = {"JOB_NAME": name} if name else {"AFTER_CREATED_AT": "0"}

@@ -21,6 +21,7 @@ from longshore.domain.arn import (
 from longshore.domain.checks import Json, require
 from longshore.domain.errors import InvalidRequest
 from longshore.domain.job.trace import parse_traceparent
+from longshore.domain.request.listing import ListRequest
 from longshore.domain.request.reading import JobRecord
 from longshore.domain.request.submission import check_submission
 from longshore.rpc.caller import arns_for, metadata
@@ -57,6 +58,8 @@ Context = grpc.aio.ServicerContext[Any, Any]
 REQUEST_ID_KEY = "x-longshore-request-id"
 #: Metadata of SubmitJob, as W3C Trace Context has them: the span that a job is submitted from.
 TRACEPARENT, TRACESTATE = "traceparent", "tracestate"
+#: The filter of ListJobs that stands for what its caller has submitted.
+OWN_FILTER = (("SUBMITTED_BY", ("${aws:username}",)),)
 #: Metadata of UpdateSchedulingPolicy: a FairsharePolicy, serialized. The policy is changed only
 #: while it is this one, so that a caller who changes a part of it undoes nobody else's change.
 EXPECTED_POLICY_KEY = "x-longshore-expected-policy-bin"
@@ -432,7 +435,7 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
     async def ListJobs(self, request: jb.ListJobsRequest, context: Context) -> jb.ListJobsResponse:
         """Lists jobs of a queue, children of an array job or nodes of a multi-node job."""
         check_request(request)
-        page = await self._jobs.list_jobs(convert.list_request_from(request))
+        page = await self._jobs.list_jobs(_own(convert.list_request_from(request)))
         arns = self._arns_for(context)
         return jb.ListJobsResponse(
             job_summary_list=[
@@ -521,6 +524,20 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
 
 
 refuse(SubmissionServicer, submission_service_pb2.DESCRIPTOR.services_by_name["SubmissionService"])
+
+
+def _own(request: ListRequest) -> ListRequest:
+    """With the caller's name where a filter stands for it, as in policies.
+
+    Raises:
+        InvalidRequest: nobody was asked who calls.
+    """
+    if request.filters != OWN_FILTER:
+        return request
+    user = current_user()
+    require(user is not None, "This longshore is open: nobody knows who calls.", "filters")
+    assert user is not None  # noqa: S101 - just checked
+    return replace(request, filters=(("SUBMITTED_BY", (user.principal.user,)),))
 
 
 def _expected_policy(context: Context) -> Json | None:

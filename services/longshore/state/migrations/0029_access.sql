@@ -38,3 +38,7 @@ CREATE INDEX access_attachments_policy ON access_attachments (policy);
 
 -- Who has submitted a job; NULL: nobody knows, or a service.
 ALTER TABLE all_job_specs ADD COLUMN submitted_by text;
+
+-- Who was found to make a recorded call; NULL: nobody was.
+ALTER TABLE audit_records ADD COLUMN user_name text;
+CREATE INDEX audit_records_user ON audit_records (user_name, at) WHERE user_name IS NOT NULL;
