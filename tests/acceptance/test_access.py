@@ -197,7 +197,7 @@ def test_who_may_not_is_told_so_on_each_wire(stack: Stack, ana: Person) -> None:
                 metadata=ana.key.metadata,
             )
     assert denied.value.code() is grpc.StatusCode.PERMISSION_DENIED
-    for command in (("user", "list"), ("key", "create", "ana"), ("queue", "create", "anas")):
+    for command in (("user", "list"), ("key", "create", "ana"), ("instances",)):
         done = ana.call(*command)
         assert (done.returncode, "not authorized to perform" in done.stderr) == (6, True)
     said = stack.call("access", "test", "ana", "batch:SubmitJob", "default").stdout

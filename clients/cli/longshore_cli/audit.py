@@ -22,7 +22,7 @@ _YEARS = timedelta(days=365 * 50)
 
 
 @app.callback()
-def audit(
+def audit(  # noqa: PLR0913, PLR0917 - an option each
     context: typer.Context,
     name: Annotated[
         str | None, typer.Option(help="Only calls of this name, as SubmitJob.", show_default=False)

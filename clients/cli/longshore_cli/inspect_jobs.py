@@ -76,12 +76,13 @@ async def jobs(
         raise typer.BadParameter("--mine does not go with --name, --array and --nodes.")
     found: list[job_pb2.JobSummary] = []
     async with settings.connect() as client:
-        whole = array is None and nodes is None
-        async for job in (
-            _select(client, queue, wanted, name, mine=mine)
-            if whole
-            else _parts(client, wanted, array, nodes)
-        ):
+        if mine:
+            listed = _own(client, queue, wanted)
+        elif array is None and nodes is None:
+            listed = _select(client, queue, wanted, name)
+        else:
+            listed = _parts(client, wanted, array, nodes)
+        async for job in listed:
             found.append(job)
             if len(found) == limit:
                 break
@@ -130,16 +131,9 @@ def _why(job: job_pb2.JobSummary) -> str:
 
 
 async def _select(
-    client: Client, queue: str, statuses: list[str], name: str | None, *, mine: bool
+    client: Client, queue: str, statuses: list[str], name: str | None
 ) -> AsyncIterator[job_pb2.JobSummary]:
     """Jobs of the queue, in every status unless some are named."""
-    if mine:
-        for status in statuses or [None]:
-            # As policies name who calls.
-            filters = {"SUBMITTED_BY": "${aws:username}"}
-            async for job in client.list_jobs(queue, status=status, filters=filters):
-                yield job
-        return
     if not statuses:
         # AWS lists every status only beside a filter, and this one lets everything through.
         filters = {"JOB_NAME": name} if name else {"AFTER_CREATED_AT": "0"}
@@ -153,6 +147,18 @@ async def _select(
         return
     for status in statuses:
         async for job in client.list_jobs(queue, status=status):
+            yield job
+
+
+async def _own(
+    client: Client, queue: str, statuses: list[str]
+) -> AsyncIterator[job_pb2.JobSummary]:
+    """What the caller has submitted to the queue."""
+    wanted: Sequence[str | None] = statuses or [None]
+    for status in wanted:
+        # As policies name who calls.
+        filters = {"SUBMITTED_BY": "${aws:username}"}
+        async for job in client.list_jobs(queue, status=status, filters=filters):
             yield job
 
 

@@ -13,12 +13,12 @@ from longshore.domain.access.condition import SUBMITTED_BY
 from longshore.domain.access.key import ACTIVE, DISABLED, KeyState
 from longshore.domain.access.principal import KeyRecord, Principal
 from longshore.domain.access.signature import Scope
-from longshore.domain.arn import Arns
 from longshore.domain.errors import LongshoreError, NotFound
 from longshore.rpc.assertion import Assertions
 from longshore.rpc.channel import reconnect_backoff
 from longshore.rpc.errors import from_rpc_error
-from longshore.rpc.users import Principals, Users
+from longshore.rpc.users import Paces, Principals, Users
+from longshore.runtime.config import AccessSettings
 from longshore.runtime.loop import Loop
 from longshore.runtime.stack_key import StackKey
 from longshore.v1 import key_service_pb2 as pb
@@ -98,14 +98,19 @@ class Asking:
 
 @contextlib.asynccontextmanager
 async def admitting(
-    key: StackKey | None, arns: Arns, channel: grpc.aio.Channel
+    key: StackKey | None, settings: AccessSettings, channel: grpc.aio.Channel
 ) -> AsyncIterator[Users | None]:
     """What checks who calls, while the context is open; with None anybody may."""
     if key is None:
         yield None
         return
     asking = Asking(channel)
-    users = Users(Principals(asking.principal), Assertions(key.assertions), arns)
+    users = Users(
+        Principals(asking.principal),
+        Assertions(key.assertions),
+        settings.arns,
+        Paces(settings.reads, settings.writes),
+    )
     async with keeping(asking, users.forget, users.take_used):
         yield users
 

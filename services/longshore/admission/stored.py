@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 from longshore.domain.access.principal import Principal
-from longshore.domain.arn import Arns
 from longshore.rpc.assertion import Assertions
-from longshore.rpc.users import Principals, Users
+from longshore.rpc.users import Paces, Principals, Users
+from longshore.runtime.config import AccessSettings
 from longshore.runtime.loop import Loop
 from longshore.runtime.stack_key import StackKey
 from longshore.state.access import access
@@ -21,13 +21,13 @@ USED_SECONDS = 10.0
 
 @contextlib.asynccontextmanager
 async def admitting(
-    key: StackKey | None, arns: Arns, pool: Pool, database_url: str
+    key: StackKey | None, settings: AccessSettings, pool: Pool, database_url: str
 ) -> AsyncIterator[Users | None]:
     """What checks who calls, while the context is open.
 
     Args:
         key: the stack's; None: anybody may call.
-        arns: of the installation.
+        settings: whose keys, and how fast each may call.
         pool: where keys and policies are.
         database_url: the same, for being told of changes.
     """
@@ -40,7 +40,12 @@ async def admitting(
             found = await access.read_key(conn, key_id)
         return None if found is None else found.principal
 
-    users = Users(Principals(resolve), Assertions(key.assertions), arns)
+    users = Users(
+        Principals(resolve),
+        Assertions(key.assertions),
+        settings.arns,
+        Paces(settings.reads, settings.writes),
+    )
 
     async def note_used() -> None:
         if used := users.take_used():

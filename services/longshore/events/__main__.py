@@ -84,7 +84,7 @@ async def serving(
             )
         )
         users = await stack.enter_async_context(
-            admitting(key, config.access.arns, pool, config.database_url)
+            admitting(key, config.access, pool, config.database_url)
         )
         async with _serving(config, pool, watching, users) as server:
             yield server

@@ -5,6 +5,8 @@ service, and kept for a short time; the secret itself never gets here. Whom the 
 told to the service behind by a token that only services can make.
 """
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -12,12 +14,14 @@ from aiohttp import web
 
 from longshore.admission.asked import Asking
 from longshore.domain.access import signature
+from longshore.domain.access.bucket import Buckets
 from longshore.domain.access.key import EXPIRED_KEY, is_key_id
 from longshore.domain.access.principal import Principal
 from longshore.domain.access.signature import EXPIRED, UNKNOWN, WRONG, Request, Scope, Signed
 from longshore.domain.errors import Unauthenticated
 from longshore.rpc.assertion import Asserted, Assertions
 from longshore.rpc.kept import Kept
+from longshore.rpc.users import FAILURES, slow_down
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +37,16 @@ class Claim:
 class Authentication:
     """Checks the signatures of requests."""
 
-    def __init__(self, asking: Asking, assertions: Assertions) -> None:
+    def __init__(
+        self,
+        asking: Asking,
+        assertions: Assertions,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Checks with what submission says."""
+        self._clock = clock
+        #: Of wrong signatures, by address and key.
+        self._failures: Buckets[tuple[str, str]] = Buckets(FAILURES)
         self._signers: Kept[Scope, tuple[Principal, bytes]] = Kept(asking.signer)
         self._assertions = assertions
 
@@ -84,9 +96,17 @@ class Authentication:
 
         Raises:
             Unauthenticated: it is wrong.
+            Throttled: too many were wrong of late.
         """
         payload = signature.check_payload(claim.request, body)
-        signature.verify(claim.signed, claim.request, payload, claim.key)
+        guess = claim.address, claim.signed.scope.key_id
+        if wait := self._failures.wait(guess, self._clock()):
+            raise slow_down(wait)
+        try:
+            signature.verify(claim.signed, claim.request, payload, claim.key)
+        except Unauthenticated:
+            self._failures.take(guess, self._clock())
+            raise
         asserted = Asserted(claim.signed.scope.key_id, claim.address)
         return ("authorization", f"Bearer {self._assertions.make(asserted, rpc)}")
 

@@ -54,7 +54,7 @@ async def main(stop: asyncio.Event) -> None:
             peer_channel(config.submission_address, "submission", identity)
         )
         users = await stack.enter_async_context(
-            admitting(config.access.key(), config.access.arns, channel)
+            admitting(config.access.key(), config.access, channel)
         )
         await _serve(config, archiver, channel, users, stop)
 

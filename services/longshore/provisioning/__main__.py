@@ -108,7 +108,7 @@ async def serve(stop: asyncio.Event, config: ProvisioningConfig) -> None:
         offers = Loop("provisioning.offers", quotes.tick, config.quote_interval.total_seconds())
         listener = Listener(config.database_url, {DEMAND: notices.wake, ENVIRONMENTS: offers.wake})
         users = await stack.enter_async_context(
-            admitting(config.access.key(), config.access.arns, pool, config.database_url)
+            admitting(config.access.key(), config.access, pool, config.database_url)
         )
         server = GrpcServer(config.address, doors=config.doors, users=users)
         server.add(

@@ -5,18 +5,22 @@ The key itself comes as `authorization: Bearer ID:SECRET`; through the gateway, 
 users, keys or policies makes all services forget it at once (`forget`).
 """
 
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import grpc
 from google.protobuf.message import Message
 
+from longshore.domain.access.bucket import FREELY, Buckets, Pace
 from longshore.domain.access.key import EXPIRED_KEY, UNKNOWN_KEY, AccessKey, read_bearer
 from longshore.domain.access.principal import Principal
 from longshore.domain.access.signature import EXPIRED, MISSING, UNKNOWN
 from longshore.domain.arn import Arns
-from longshore.domain.errors import Unauthenticated
+from longshore.domain.audit.record import is_read
+from longshore.domain.errors import Throttled, Unauthenticated
 from longshore.rpc import permission
 from longshore.rpc.access import GATEWAY, Rule
 from longshore.rpc.assertion import Assertions
@@ -30,6 +34,28 @@ USED = 10_000
 
 #: Who comes without a certificate, and who comes for others.
 _FOR_USERS = (Kind.ANONYMOUS, Kind.SERVICE)
+
+
+@dataclass(frozen=True, slots=True)
+class Paces:
+    """How fast one key may call one service."""
+
+    #: Calls that change nothing.
+    reads: Pace = FREELY
+    writes: Pace = FREELY
+
+
+PACES = Paces()
+#: Calls with a wrong secret, for one key from one address.
+FAILURES = Pace(rate=1, burst=10)
+
+
+def slow_down(seconds: float) -> Throttled:
+    """The refusal of a call that comes too soon."""
+    return Throttled(
+        f"Too many calls with this key; try again in {max(seconds, 0.001):.3f} s.",
+        retry_after=f"{max(seconds, 0.001):.3f}",
+    )
 
 
 #: What keys stand for, by their ids.
@@ -53,15 +79,29 @@ def check_state(principal: Principal | None, now: datetime) -> Principal:
 class Users:
     """Checks who calls one service."""
 
-    def __init__(self, principals: Principals, assertions: Assertions, arns: Arns) -> None:
+    def __init__(
+        self,
+        principals: Principals,
+        assertions: Assertions,
+        arns: Arns,
+        paces: Paces = PACES,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Checks by keys, and by what the gateway says.
 
         Args:
             principals: what keys stand for.
             assertions: reads what the gateway says.
             arns: of the installation.
+            paces: how fast one key may call.
+            clock: seconds that never go back.
         """
         self._arns = arns
+        self._clock = clock
+        self._reads: Buckets[str] = Buckets(paces.reads)
+        self._writes: Buckets[str] = Buckets(paces.writes)
+        #: Of calls that failed for their secrets, by address and key.
+        self._failures: Buckets[tuple[str, str]] = Buckets(FAILURES)
         self._principals = principals
         self._assertions = assertions
         self._used: set[str] = set()
@@ -110,6 +150,9 @@ class Users:
         principal, address = await self._principal(
             authorization, method, context, is_gateway=caller.name == GATEWAY
         )
+        buckets = self._reads if is_read(rule.name) else self._writes
+        if wait := buckets.take(principal.key.key_id, self._clock()):
+            raise slow_down(wait)
         if len(self._used) < USED:
             self._used.add(principal.key.key_id)
         permission.set_user(permission.User(principal, address, rule.action, self._arns))
@@ -141,7 +184,12 @@ class Users:
             asserted = self._assertions.read(token, method)
             found = await self._principals.find(asserted.key_id)
             return check_state(found, now), asserted.address
+        address = peer_address(context.peer())
+        guess = address, token.key_id
+        if wait := self._failures.wait(guess, self._clock()):
+            raise slow_down(wait)
         found = await self._principals.find(token.key_id)
         if found is None or not found.has_secret(token.secret):
+            self._failures.take(guess, self._clock())
             raise Unauthenticated(UNKNOWN_KEY, code=UNKNOWN)
-        return check_state(found, now), peer_address(context.peer())
+        return check_state(found, now), address

@@ -14,6 +14,8 @@ services; `docs/settings.md` is made of it, of the like in each `config.py`, and
   metrics; 20 ports above its own;
 - LONGSHORE_STACK_KEY_FILE: the key that the services of a stack share, which `longshore up` makes
   in the data directory; without it nobody could be known, so services do not start;
+- LONGSHORE_READS_PER_SECOND, LONGSHORE_WRITES_PER_SECOND (20000): how often one access key may
+  call one service, for calls that change nothing and for others; five times as many at once;
 - LONGSHORE_OPEN (false): whoever reaches the services may do everything, on loopback alone;
 - LONGSHORE_SUBMISSION_PEER_ADDRESS, LONGSHORE_SCHEDULER_PEER_ADDRESS,
   LONGSHORE_SCALER_PEER_ADDRESS, LONGSHORE_PROVISIONING_PEER_ADDRESS, LONGSHORE_LOGS_PEER_ADDRESS,
@@ -47,6 +49,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from longshore.contract import DEFAULT_PORT_BASE, JOIN_OFFSET, PORT_OFFSETS
+from longshore.domain.access.bucket import FREELY, Pace
 from longshore.domain.arn import ACCOUNT, REGION, Arns
 from longshore.domain.errors import LongshoreError
 from longshore.identity.doors import Doors
@@ -57,6 +60,8 @@ from longshore.runtime.stack_key import StackKey
 METRICS_OFFSET = 20
 #: Its port for services and agents is this far above the one for users.
 PEER_OFFSET = 40
+#: Calls of so many seconds may come at once.
+BURST_SECONDS = 5
 #: How long what is over is kept.
 HISTORY = timedelta(days=90)
 #: A name or address (an IPv6 address in brackets), and a port.
@@ -102,6 +107,9 @@ class AccessSettings:
     #: Of the installation, for policies and what is said of them.
     account: str = "123456789012"
     region: str = "us-east-1"
+    #: How fast one key may call one service.
+    reads: Pace = FREELY
+    writes: Pace = FREELY
 
     @property
     def arns(self) -> Arns:
@@ -247,7 +255,15 @@ class Settings:
         path = None
         if self._environ.get("LONGSHORE_STACK_KEY_FILE"):
             path = self.path("LONGSHORE_STACK_KEY_FILE")
-        return AccessSettings(self.flag("LONGSHORE_OPEN", default=False), path, *installation(self))
+        reads = self.integer("LONGSHORE_READS_PER_SECOND", 20_000, 1, 1_000_000)
+        writes = self.integer("LONGSHORE_WRITES_PER_SECOND", 20_000, 1, 1_000_000)
+        return AccessSettings(
+            self.flag("LONGSHORE_OPEN", default=False),
+            path,
+            *installation(self),
+            reads=Pace(reads, BURST_SECONDS * reads),
+            writes=Pace(writes, BURST_SECONDS * writes),
+        )
 
     def _addresses(self, name: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
         _note(name, "addresses, with commas between", "")

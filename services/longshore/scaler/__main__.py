@@ -70,7 +70,7 @@ async def serve(stop: asyncio.Event, config: ScalerConfig) -> None:
             dict.fromkeys((DEMAND, CAPACITY, ENVIRONMENTS, CONSUMABLES), loop.wake),
         )
         users = await stack.enter_async_context(
-            admitting(config.access.key(), config.access.arns, pool, config.database_url)
+            admitting(config.access.key(), config.access, pool, config.database_url)
         )
         server = GrpcServer(config.address, doors=config.doors, users=users)
         server.add(

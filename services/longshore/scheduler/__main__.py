@@ -64,7 +64,7 @@ async def serve(stop: asyncio.Event) -> None:
             traced=TracesConfig.from_environment().ratio_of_jobs,
         )
         users = await stack.enter_async_context(
-            admitting(config.access.key(), config.access.arns, pool, config.database_url)
+            admitting(config.access.key(), config.access, pool, config.database_url)
         )
         server = GrpcServer(config.address, doors=config.doors, users=users)
         server.add(

@@ -87,7 +87,7 @@ async def serving(
         key: of the stack; None: anybody may call.
     """
     async with (
-        admitting(key, config.access.arns, pool, config.database_url) as users,
+        admitting(key, config.access, pool, config.database_url) as users,
         _serving(config, pool, key, users) as server,
     ):
         yield server
