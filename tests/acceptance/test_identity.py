@@ -61,7 +61,8 @@ def as_service(stack: Stack, role: str) -> Identity:
     return service_identity(stack.data_dir / "tls", role)
 
 
-def an_agent(stack: Stack) -> tuple[str, Identity]:
+@pytest.fixture(scope="module")
+def agent(stack: Stack) -> tuple[str, Identity]:
     """The instance that the first start ordered, and its identity."""
 
     def found() -> list[str]:
@@ -153,8 +154,10 @@ async def records(channel: grpc.aio.Channel) -> None:
     await stub.RecordCalls(audit_service_pb2.RecordCallsRequest(), timeout=PATIENCE_SECONDS)
 
 
-async def test_ports_for_services_and_agents_take_nobody_else(stack: Stack) -> None:
-    instance_id, _ = an_agent(stack)
+async def test_ports_for_services_and_agents_take_nobody_else(
+    stack: Stack, agent: tuple[str, Identity]
+) -> None:
+    instance_id, _ = agent
     trusted = (stack.data_dir / "tls" / "trusted.pem").read_bytes()
     named = [("grpc.ssl_target_name_override", "scheduler.longshore")]
     target = for_peers(stack, "scheduler")
@@ -166,8 +169,10 @@ async def test_ports_for_services_and_agents_take_nobody_else(stack: Stack) -> N
         assert await refused(channel, registers(instance_id)) is CODES.UNAVAILABLE
 
 
-async def test_users_ports_take_no_agents_and_no_services(stack: Stack) -> None:
-    instance_id, _ = an_agent(stack)
+async def test_users_ports_take_no_agents_and_no_services(
+    stack: Stack, agent: tuple[str, Identity]
+) -> None:
+    instance_id, _ = agent
     for service, call in (
         ("scheduler", registers(instance_id)),
         ("logs", appends("", "a/default/b")),
@@ -188,8 +193,10 @@ async def test_what_answers_must_be_the_service_that_is_meant(stack: Stack) -> N
     )
 
 
-async def test_an_agent_is_its_instance_and_no_more(stack: Stack) -> None:
-    instance_id, own = an_agent(stack)
+async def test_an_agent_is_its_instance_and_no_more(
+    stack: Stack, agent: tuple[str, Identity]
+) -> None:
+    instance_id, own = agent
     other = "i-" + "0" * 17
     for service, call in (
         ("scheduler", registers(other)),
@@ -203,8 +210,10 @@ async def test_an_agent_is_its_instance_and_no_more(stack: Stack) -> None:
         assert code is CODES.PERMISSION_DENIED, service
 
 
-async def test_a_service_calls_what_is_its_to_call(stack: Stack) -> None:
-    instance_id, _ = an_agent(stack)
+async def test_a_service_calls_what_is_its_to_call(
+    stack: Stack, agent: tuple[str, Identity]
+) -> None:
+    instance_id, _ = agent
     for role, service, call in (
         ("events", "provisioning", terminates),
         ("scaler", "submission", records),
@@ -216,8 +225,10 @@ async def test_a_service_calls_what_is_its_to_call(stack: Stack) -> None:
         assert code is CODES.PERMISSION_DENIED, (role, service)
 
 
-async def test_a_log_is_the_instances_that_began_it(stack: Stack, aws: Aws) -> None:
-    _, own = an_agent(stack)
+async def test_a_log_is_the_instances_that_began_it(
+    stack: Stack, aws: Aws, agent: tuple[str, Identity]
+) -> None:
+    _, own = agent
     target = for_peers(stack, "logs")
     log = await asyncio.to_thread(_log_of_a_callers, aws)
     assert await refused(peer_channel(target, "logs", own), appends(*log)) is (
@@ -265,7 +276,7 @@ async def test_a_token_is_good_for_as_many_as_it_says(
     stack: Stack, yard: str, tmp_path: Path
 ) -> None:
     """Five at once with a token for two: two are in, and each is an instance of its own."""
-    made = stack.json("token", "create", "--env", yard, "--uses", "2")
+    made = await asyncio.to_thread(stack.json, "token", "create", "--env", yard, "--uses", "2")
     machines = [_machine(stack, tmp_path / str(n), made["token"]) for n in range(5)]
     answers = await asyncio.gather(*map(enrol, machines), return_exceptions=True)
     joined = [answer for answer in answers if isinstance(answer, AgentConfig)]
@@ -277,32 +288,35 @@ async def test_a_token_is_good_for_as_many_as_it_says(
     # A service starts with the same command: it is who it was.
     again = await enrol(_machine(stack, joined[0].data_dir, made["token"]))
     assert again.instance_id == joined[0].instance_id
-    assert stack.json("token", "list") == []
+    assert await asyncio.to_thread(stack.json, "token", "list") == []
 
 
 async def test_a_token_that_is_deleted_is_good_for_nothing(
     stack: Stack, yard: str, tmp_path: Path
 ) -> None:
-    made = stack.json("token", "create", "--env", yard)
+    made = await asyncio.to_thread(stack.json, "token", "create", "--env", yard)
     token_id = made["details"]["tokenId"]
-    assert [item["tokenId"] for item in stack.json("token", "list", "--env", yard)] == [token_id]
-    stack.call("token", "delete", token_id, check=True)
+    assert [
+        item["tokenId"]
+        for item in await asyncio.to_thread(stack.json, "token", "list", "--env", yard)
+    ] == [token_id]
+    await asyncio.to_thread(stack.call, "token", "delete", token_id, check=True)
     with pytest.raises(Unauthenticated):
         await enrol(_machine(stack, tmp_path, made["token"]))
-    assert stack.call("token", "delete", token_id).returncode != 0
+    assert (await asyncio.to_thread(stack.call, "token", "delete", token_id)).returncode != 0
 
 
 async def test_a_token_is_shown_to_its_own_stack_alone(
     stack: Stack, yard: str, tmp_path: Path
 ) -> None:
     """Whoever pretends to be the stack is not told it."""
-    made = stack.json("token", "create", "--env", yard)
+    made = await asyncio.to_thread(stack.json, "token", "create", "--env", yard)
     token, fingerprint = made["token"].rsplit(".", 1)
     other = f"{token}.{fingerprint[::-1]}"
     with pytest.raises(Unauthenticated, match="the token was not shown to it"):
         await enrol(_machine(stack, tmp_path, other))
-    assert stack.json("token", "list", "--env", yard)[0]["usesLeft"] == 1
-    stack.call("token", "delete", made["details"]["tokenId"], check=True)
+    assert (await asyncio.to_thread(stack.json, "token", "list", "--env", yard))[0]["usesLeft"] == 1
+    await asyncio.to_thread(stack.call, "token", "delete", made["details"]["tokenId"], check=True)
 
 
 def test_the_authority_rotates_while_jobs_run(
@@ -359,8 +373,8 @@ def test_connections_that_say_nothing_hold_nobody_up(stack: Stack) -> None:
         assert done.stdout == "through\n", done.stderr
 
 
-def test_no_token_is_left_where_others_read(stack: Stack) -> None:
-    an_agent(stack)
+def test_no_token_is_left_where_others_read(stack: Stack, agent: tuple[str, Identity]) -> None:
+    del agent
     logs = [*(stack.data_dir / "log").glob("*.log"), *stack.data_dir.glob("instances/*/agent.log")]
     assert logs
     for log in logs:
@@ -370,9 +384,9 @@ def test_no_token_is_left_where_others_read(stack: Stack) -> None:
         "each agent has removed its token",
         PATIENCE_SECONDS,
     )
-    for agent in stack.agents():
+    for process in stack.agents():
         with contextlib.suppress(psutil.NoSuchProcess):
-            assert "lsjoin." not in " ".join([*agent.cmdline(), *agent.environ().values()])
+            assert "lsjoin." not in " ".join([*process.cmdline(), *process.environ().values()])
     modes = {
         path: path.stat().st_mode & 0o777
         for path in [stack.data_dir / "tls", *(stack.data_dir / "tls").rglob("*")]

@@ -40,7 +40,7 @@ fi
 """
 
 
-TOKEN = ".".join(("lsjoin", "0123456789abcdef", "secret", "fingerprint"))
+TOKEN = f"lsjoin.{0:016x}.secret.fingerprint"
 
 
 def _config(**changes: Any) -> Ec2Config:
