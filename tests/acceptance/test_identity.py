@@ -23,6 +23,7 @@ from longshore.agent.config import AgentConfig
 from longshore.agent.joining import Membership, enrol
 from longshore.contract import JOIN_OFFSET
 from longshore.domain.errors import Unauthenticated
+from longshore.domain.log_group import AGENTS
 from longshore.identity.material import Identity, service_identity
 from longshore.rpc.channel import open_channel, peer_channel
 from longshore.rpc.credentials import channel_credentials
@@ -201,7 +202,7 @@ async def test_an_agent_is_its_instance_and_no_more(
     for service, call in (
         ("scheduler", registers(other)),
         ("scheduler", registers(instance_id, "elsewhere")),
-        ("logs", appends("/longshore/agents", f"{other}/agent/2026-01-01")),
+        ("logs", appends(AGENTS, f"{other}/agent/2026-01-01")),
         ("provisioning", terminates),
         ("scaler", evaluates),
         ("submission", records),

@@ -141,7 +141,7 @@ def _join_server(config: ProvisioningConfig, joining: Joining) -> GrpcServer:
     """Serves machines that have no certificate yet, and nobody else."""
     assert config.doors is not None  # noqa: S101 - settings have both or none
     identity = config.doors.identity
-    scheduler, logs = config.scheduler_address, config.logs_address
+    scheduler, logs = config.told_scheduler_address, config.told_logs_address
     if config.ec2 is not None:
         scheduler, logs = config.ec2.scheduler_address, config.ec2.logs_address
     server = GrpcServer(config.join_address, doors=Doors(identity, "", identity))

@@ -11,7 +11,7 @@ services; `docs/settings.md` is made of it, of the like in each `config.py`, and
 - LONGSHORE_SUBMISSION_METRICS_ADDRESS, LONGSHORE_SCHEDULER_METRICS_ADDRESS,
   LONGSHORE_SCALER_METRICS_ADDRESS, LONGSHORE_PROVISIONING_METRICS_ADDRESS,
   LONGSHORE_LOGS_METRICS_ADDRESS, LONGSHORE_EVENTS_METRICS_ADDRESS: `host:port` of its Prometheus
-  metrics; 20 ports above its own;
+  metrics; on loopback, 20 ports above its own;
 - LONGSHORE_SUBMISSION_PEER_ADDRESS, LONGSHORE_SCHEDULER_PEER_ADDRESS,
   LONGSHORE_SCALER_PEER_ADDRESS, LONGSHORE_PROVISIONING_PEER_ADDRESS, LONGSHORE_LOGS_PEER_ADDRESS,
   LONGSHORE_EVENTS_PEER_ADDRESS: `host:port` of one of them for services and agents, who need
@@ -291,8 +291,11 @@ class Settings:
         LONGSHORE_<SERVICE>_METRICS_ADDRESS, else 20 above it; any free port where the service
         takes any.
         """
-        host, _, text = self.address(service).rpartition(":")
+        address = self.address(service)
+        host, _, text = address.rpartition(":")
         port = int(text)
+        # They ask nobody who he is: others reach them only where that is said.
+        host = host if is_loopback(address) else "127.0.0.1"
         default = f"{host}:{port + METRICS_OFFSET if port else 0}"
         return self.host_port(f"LONGSHORE_{service.upper()}_METRICS_ADDRESS", default)
 
