@@ -80,7 +80,7 @@ def _queues(stack: Stack, metadata: Any) -> Any:
 
 
 def test_the_owners_key_is_the_owners_alone(stack: Stack) -> None:
-    for name in ("credentials.json", "stack.key"):
+    for name in ("credentials.json", "tls/stack.key"):
         assert stat.S_IMODE((stack.data_dir / name).stat().st_mode) == 0o600
     assert stack.json("status")["open"] is False
     assert stack.access_key.secret_access_key not in stack.call("user", "show", "admin").stdout
@@ -223,7 +223,7 @@ def test_a_submitter_has_its_own_jobs_alone(stack: Stack, aws: Aws, ana: Person)
         ana.aws().terminate_job(jobId=own, reason="mine")
     finally:
         aws.client.terminate_job(jobId=others, reason="over")
-    [record] = eventually(
+    record, *_ = eventually(
         lambda: stack.call("audit", "--name", "SubmitJob", "--user", "ana", "--json").stdout,
         "record of the call",
         SECONDS,

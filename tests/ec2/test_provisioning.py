@@ -262,6 +262,7 @@ async def test_the_service_runs_on_ec2(url: str, stand: Stand) -> None:
         "LONGSHORE_EC2_PACKAGE": "longshore[server]",
         "LONGSHORE_EC2_SCHEDULER_ADDRESS": "10.0.0.1:7071",
         "LONGSHORE_EC2_LOGS_ADDRESS": "10.0.0.1:7074",
+        "LONGSHORE_EC2_JOIN_ADDRESS": "10.0.0.1:7076",
         "LONGSHORE_PROVISIONING_ADDRESS": f"127.0.0.1:{free_port()}",
         "LONGSHORE_PROVISIONING_METRICS_ADDRESS": f"127.0.0.1:{free_port()}",
         "LONGSHORE_PROVISIONING_PEER_ADDRESS": "127.0.0.1:0",

@@ -224,8 +224,8 @@ async def test_templates_that_nothing_uses_go(stand: Stand) -> None:
     )
     sweep = stand.provider._templates.sweep
     now = datetime.now(UTC)
-    assert await sweep({("blue", "2")}, now) == 0
-    assert await sweep({("blue", "2")}, now + UNUSED_FOR + timedelta(minutes=1)) == 1
+    assert await sweep(now) == 0
+    assert await sweep(now + UNUSED_FOR + timedelta(minutes=1)) == 1
     names = sorted(template["LaunchTemplateName"] for template in await _templates(stand))
     assert [name[:16] for name in names] == ["longshore-blue-2", "longshore-blue-2"]
     # The next order of that generation makes it anew.
@@ -246,4 +246,4 @@ async def test_describing_sweeps_now_and_then(stand: Stand) -> None:
 
 async def test_a_sweep_that_is_not_permitted_does_no_harm(stand: Stand) -> None:
     stand.proxy.refused["DescribeLaunchTemplates"] = ("UnauthorizedOperation", "No.")
-    assert await stand.provider._templates.sweep(set(), datetime.now(UTC)) == 0
+    assert await stand.provider._templates.sweep(datetime.now(UTC)) == 0

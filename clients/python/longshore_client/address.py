@@ -1,5 +1,6 @@
 """Where the services are."""
 
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -22,6 +23,15 @@ def split_address(target: str, origin: str) -> tuple[str, int]:
     if not host or not host.isprintable() or " " in host or "/" in host:
         raise InvalidRequest(f"{origin} must be HOST:PORT, not {target!r}.")
     return host, _port(port, origin)
+
+
+def is_loopback(target: str) -> bool:
+    """Whether `host:port` is on this machine."""
+    host = target.rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _port(text: str, origin: str) -> int:

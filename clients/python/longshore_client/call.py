@@ -1,8 +1,10 @@
 """How a call is made: its deadline, and what is tried again."""
 
 import asyncio
+import os
 import uuid
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc
@@ -10,9 +12,12 @@ from google.protobuf.message import Message
 
 from longshore.backoff import Backoff
 from longshore.contract import MESSAGE_BYTES
-from longshore_client.errors import Timeout, Unavailable
+from longshore_client.address import is_loopback
+from longshore_client.errors import InvalidRequest, Timeout, Unavailable
 from longshore_client.refusal import error_info, from_rpc_error
 
+#: Variable with a file of the authorities that are trusted.
+CA_FILE = "LONGSHORE_CA_FILE"
 BACKOFF_FIRST_SECONDS = 0.05
 BACKOFF_LAST_SECONDS = 2.0
 
@@ -20,21 +25,43 @@ Response = TypeVar("Response", bound=Message)
 _SERVING = b"\x08\x01"  # grpc.health.v1.HealthCheckResponse{status: SERVING}
 
 
-def open_channel(target: str) -> grpc.aio.Channel:
-    """A channel with keepalive that comes back soon after a service does."""
-    return grpc.aio.insecure_channel(
-        target,
-        options=[
-            ("grpc.max_send_message_length", MESSAGE_BYTES),
-            ("grpc.max_receive_message_length", MESSAGE_BYTES),
-            ("grpc.keepalive_time_ms", 20_000),
-            ("grpc.keepalive_timeout_ms", 10_000),
-            ("grpc.initial_reconnect_backoff_ms", 100),
-            ("grpc.min_reconnect_backoff_ms", 100),
-            ("grpc.max_reconnect_backoff_ms", 1_000),
-            ("grpc.enable_http_proxy", 0),
-        ],
-    )
+_OPTIONS = (
+    ("grpc.max_send_message_length", MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MESSAGE_BYTES),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.enable_http_proxy", 0),
+)
+
+
+def open_channel(target: str, ca_file: str = "") -> grpc.aio.Channel:
+    """A channel with keepalive that comes back soon after a service does.
+
+    By TLS where the service is elsewhere, as services take nothing else there, or if it is said who
+    is trusted; on loopback by plaintext.
+
+    Args:
+        target: `host:port`.
+        ca_file: certificates of the authorities that are trusted; empty: those of this system.
+
+    Raises:
+        InvalidRequest: the file cannot be read.
+    """
+    if not ca_file and is_loopback(target):
+        return grpc.aio.insecure_channel(target, options=_OPTIONS)
+    trusted = None
+    if ca_file:
+        try:
+            trusted = Path(ca_file).expanduser().read_bytes()
+        except (OSError, RuntimeError) as error:
+            raise InvalidRequest(
+                f"{CA_FILE} is {ca_file}, which cannot be read: {error}."
+            ) from None
+    credentials = grpc.ssl_channel_credentials(trusted)
+    return grpc.aio.secure_channel(target, credentials, options=_OPTIONS)
 
 
 class Caller:
@@ -146,7 +173,7 @@ async def check_health(target: str, timeout: float = 1.0) -> str:  # noqa: ASYNC
     Returns:
         `SERVING`, `NOT_SERVING`, or `UNREACHABLE` if nothing answers in time.
     """
-    async with open_channel(target) as channel:
+    async with open_channel(target, os.environ.get(CA_FILE, "")) as channel:
         check = channel.unary_unary(
             "/grpc.health.v1.Health/Check",
             request_serializer=None,

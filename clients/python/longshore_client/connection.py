@@ -1,5 +1,6 @@
 """Channels and stubs that the parts of the client share."""
 
+import os
 from types import TracebackType
 from typing import Self
 
@@ -19,7 +20,7 @@ from longshore.v1 import (
     submission_service_pb2_grpc,
 )
 from longshore_client.address import Addresses
-from longshore_client.call import Caller, open_channel
+from longshore_client.call import CA_FILE, Caller, open_channel
 from longshore_client.credentials import AccessKey, find
 
 
@@ -32,6 +33,7 @@ class Connection:
         *,
         timeout: float = 10.0,
         patience: float = 5.0,
+        ca_file: str | None = None,
         access_key: AccessKey | None = None,
     ) -> None:
         """Makes a connection; nothing is sent before the first call. Needs a running event loop.
@@ -40,11 +42,13 @@ class Connection:
             target: submission's `host:port`, or all addresses; None reads the environment.
             timeout: seconds that a call may take with its retries, unless the call says otherwise.
             patience: seconds to try to reach a service as long as none has ever answered.
+            ca_file: certificates of the authorities that services must have theirs from, where
+                they are reached by TLS; None takes LONGSHORE_CA_FILE, else those of this system.
             access_key: who calls; None: LONGSHORE_ACCESS_KEY_ID and LONGSHORE_SECRET_ACCESS_KEY
                 say, else the data directory of the stack that is called, if it is ours to read.
 
         Raises:
-            InvalidRequest: the target is malformed.
+            InvalidRequest: the target is malformed, or the file cannot be read.
         """
         if target is None:
             target = Addresses.from_environment()
@@ -54,8 +58,9 @@ class Connection:
         self.access_key = access_key or find(target.submission)
         key = () if self.access_key is None else self.access_key.metadata
         self._caller = Caller(timeout, patience, key)
+        trusted = os.environ.get(CA_FILE, "") if ca_file is None else ca_file
         self._channels = [
-            open_channel(address)
+            open_channel(address, trusted)
             for address in (
                 target.submission,
                 target.scheduler,

@@ -137,7 +137,11 @@ async def enrol(config: AgentConfig) -> AgentConfig:
         place = await _until_there(lambda: _join(config, membership, token))
         log.info("agent.joined", instance_id=place.instance_id)
     if config.join_token_file is not None:
-        config.join_token_file.unlink(missing_ok=True)
+        try:
+            await asyncio.to_thread(config.join_token_file.unlink, missing_ok=True)
+        except OSError as error:
+            # It may lie where the agent may not write; used up it is.
+            log.warning("token.not_removed", error=str(error))
     return dataclasses.replace(
         config,
         instance_id=place.instance_id,

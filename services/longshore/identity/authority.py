@@ -1,5 +1,6 @@
 """A stack's certificate authority: makes itself, signs, and hands over to the one after it."""
 
+import hmac
 import ipaddress
 import uuid
 from collections.abc import Iterable, Sequence
@@ -118,6 +119,10 @@ class Authority:
         chain = self._issue(key.public_key(), alternatives, usages)
         path = material.service_identity(self.directory, role).own
         material.write_private(path, private_pem(key) + chain)
+
+    def derived(self, label: str) -> str:
+        """A secret that follows from the authority's key and a label, in hexadecimal."""
+        return hmac.digest(private_pem(self._key), label.encode(), "sha256").hex()
 
     def issue_agent(self, key: ec.EllipticCurvePublicKey, name: AgentName) -> bytes:
         """A certificate of an agent, as PEM with what leads to those that are trusted."""

@@ -145,10 +145,13 @@ def _join_server(config: ProvisioningConfig, joining: Joining) -> GrpcServer:
     """Serves machines that have no certificate yet, and nobody else."""
     assert config.doors is not None  # noqa: S101 - settings have both or none
     identity = config.doors.identity
+    scheduler, logs = config.told_scheduler_address, config.told_logs_address
+    if config.ec2 is not None:
+        scheduler, logs = config.ec2.scheduler_address, config.ec2.logs_address
     server = GrpcServer(config.join_address, doors=Doors(identity, "", identity))
     server.add(
         join_grpc.add_JoinServiceServicer_to_server,
-        JoinServicer(joining, _told(config.scheduler_address), _told(config.logs_address)),
+        JoinServicer(joining, _told(scheduler), _told(logs)),
         JOIN,
     )
     return server
@@ -192,7 +195,10 @@ async def _open_provider(
 
         async with connection(pool) as conn:
             name = str(await stack_table.stack_id(conn))
-        return await stack.enter_async_context(open_ec2_provider(config.ec2, name))
+        assert joining is not None  # noqa: S101 - settings have it
+        return await stack.enter_async_context(
+            open_ec2_provider(config.ec2, name, joining.provide_for)
+        )
     local = LocalProvider(
         config.instances_dir,
         config.catalogue,

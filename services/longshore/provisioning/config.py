@@ -47,6 +47,10 @@ class ProvisioningConfig:
     doors: Doors | None = None
     #: Where machines join; empty: nowhere, in tests.
     join_address: str = ""
+    #: Where machines that have joined find the services; a host of this machine alone: where they
+    #: joined.
+    told_scheduler_address: str = ""
+    told_logs_address: str = ""
     #: The stack's folder of certificates.
     tls_directory: Path | None = None
     #: By which users reach services: for the services' certificates.
@@ -58,7 +62,9 @@ class ProvisioningConfig:
 
         - LONGSHORE_PROVISIONING_ADDRESS, LONGSHORE_PROVISIONING_PEER_ADDRESS,
           LONGSHORE_PROVISIONING_METRICS_ADDRESS; LONGSHORE_TLS_*;
-        - LONGSHORE_JOIN_ADDRESS: where machines join;
+        - LONGSHORE_JOIN_ADDRESS: where machines join; LONGSHORE_JOIN_SCHEDULER_ADDRESS,
+          LONGSHORE_JOIN_LOGS_ADDRESS (the services' addresses for agents): where these find the
+          scheduler and the log service; with 0.0.0.0 or loopback for a host, where they joined;
         - LONGSHORE_DATABASE_URL;
         - LONGSHORE_SCHEDULER_PEER_ADDRESS, LONGSHORE_LOGS_PEER_ADDRESS: passed on to agents;
         - LONGSHORE_PROVIDER (local): `local` for agents as processes on this machine, or `ec2`; its
@@ -89,6 +95,12 @@ class ProvisioningConfig:
             address=settings.address("provisioning"),
             doors=settings.doors("provisioning"),
             join_address=settings.join_address(),
+            told_scheduler_address=settings.host_port(
+                "LONGSHORE_JOIN_SCHEDULER_ADDRESS", settings.peer_address("scheduler")
+            ),
+            told_logs_address=settings.host_port(
+                "LONGSHORE_JOIN_LOGS_ADDRESS", settings.peer_address("logs")
+            ),
             tls_directory=settings.tls_directory(),
             tls_names=settings.tls_names(),
             metrics_address=settings.metrics_address("provisioning"),

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -34,6 +35,8 @@ LIFE_LEAST = timedelta(minutes=1)
 LIFE_MOST = timedelta(days=30)
 #: How long an instance that was just ordered has to join.
 PROVIDED_LIFE = timedelta(minutes=15)
+#: The same for machines, which boot and install an agent first.
+ORDERED_LIFE = timedelta(hours=1)
 TOKENS_MAX = 1_000
 _OVER = ("TERMINATED", "FAILED")
 
@@ -83,6 +86,18 @@ class Joining:
         spent = Spent(environment, instance_id, is_provided=True)
         token, _ = await self._create(spent, uses, PROVIDED_LIFE)
         return token
+
+    async def provide_for(self, order_id: uuid.UUID, environment: str, uses: int) -> str:
+        """The token of an order: for as many of its instances, and the same when asked again."""
+        authority = await asyncio.to_thread(Authority, self._directory)
+        secret = authority.derived(f"order {order_id}")
+        token = JoinToken(order_id.hex[:16], secret, authority.fingerprint)
+        spent = Spent(environment, None, is_provided=True)
+        async with connection(self._pool) as conn:
+            await records.create(
+                conn, token.token_id, token.digest, spent, uses=uses, life=ORDERED_LIFE
+            )
+        return token.text
 
     async def _create(self, spent: Spent, uses: int, life: timedelta) -> tuple[str, TokenRecord]:
         authority = await asyncio.to_thread(Authority, self._directory)

@@ -11,9 +11,9 @@ services; `docs/settings.md` is made of it, of the like in each `config.py`, and
 - LONGSHORE_SUBMISSION_METRICS_ADDRESS, LONGSHORE_SCHEDULER_METRICS_ADDRESS,
   LONGSHORE_SCALER_METRICS_ADDRESS, LONGSHORE_PROVISIONING_METRICS_ADDRESS,
   LONGSHORE_LOGS_METRICS_ADDRESS, LONGSHORE_EVENTS_METRICS_ADDRESS: `host:port` of its Prometheus
-  metrics; 20 ports above its own;
-- LONGSHORE_STACK_KEY_FILE: the key that the services of a stack share, which `longshore up` makes
-  in the data directory; without it nobody could be known, so services do not start;
+  metrics; on loopback, 20 ports above its own;
+- LONGSHORE_STACK_KEY_FILE (`stack.key` in LONGSHORE_TLS_DIR): the key that the services of a stack
+  share, which `longshore up` makes; without it nobody could be known, so services do not start;
 - LONGSHORE_READS_PER_SECOND, LONGSHORE_WRITES_PER_SECOND (20000): how often one access key may
   call one service, for calls that change nothing and for others; five times as many at once;
 - LONGSHORE_OPEN (false): whoever reaches the services may do everything, on loopback alone;
@@ -60,6 +60,8 @@ from longshore.runtime.stack_key import StackKey
 METRICS_OFFSET = 20
 #: Its port for services and agents is this far above the one for users.
 PEER_OFFSET = 40
+#: The file in the folder of certificates that has the stack's key.
+STACK_KEY = "stack.key"
 #: Calls of so many seconds may come at once.
 BURST_SECONDS = 5
 #: How long what is over is kept.
@@ -103,7 +105,7 @@ class AccessSettings:
 
     #: Whether anybody is.
     is_open: bool = False
-    key_path: Path | None = None
+    key_path: Path = Path(STACK_KEY)
     #: Of the installation, for policies and what is said of them.
     account: str = "123456789012"
     region: str = "us-east-1"
@@ -120,16 +122,10 @@ class AccessSettings:
         """The stack's key; None where anybody is let in.
 
         Raises:
-            ConfigError: nothing says where it is.
             PreconditionFailed: it cannot be read.
         """
         if self.is_open:
             return None
-        if self.key_path is None:
-            raise ConfigError(
-                "LONGSHORE_STACK_KEY_FILE is not set; it says where the stack's key is, which "
-                "`longshore up` makes. LONGSHORE_OPEN=true lets anybody in, on loopback alone."
-            )
         return StackKey.read(self.key_path)
 
 
@@ -251,10 +247,7 @@ class Settings:
 
     def access(self) -> AccessSettings:
         """Who is let in: LONGSHORE_STACK_KEY_FILE, LONGSHORE_OPEN."""
-        _note("LONGSHORE_STACK_KEY_FILE", "path", "")
-        path = None
-        if self._environ.get("LONGSHORE_STACK_KEY_FILE"):
-            path = self.path("LONGSHORE_STACK_KEY_FILE")
+        path = self.path("LONGSHORE_STACK_KEY_FILE", self.tls_directory() / STACK_KEY)
         reads = self.integer("LONGSHORE_READS_PER_SECOND", 20_000, 1, 1_000_000)
         writes = self.integer("LONGSHORE_WRITES_PER_SECOND", 20_000, 1, 1_000_000)
         return AccessSettings(
@@ -357,8 +350,11 @@ class Settings:
         LONGSHORE_<SERVICE>_METRICS_ADDRESS, else 20 above it; any free port where the service
         takes any.
         """
-        host, _, text = self.address(service).rpartition(":")
+        address = self.address(service)
+        host, _, text = address.rpartition(":")
         port = int(text)
+        # They ask nobody who he is: others reach them only where that is said.
+        host = host if is_loopback(address) else "127.0.0.1"
         default = f"{host}:{port + METRICS_OFFSET if port else 0}"
         return self.host_port(f"LONGSHORE_{service.upper()}_METRICS_ADDRESS", default)
 

@@ -51,8 +51,8 @@ class StackKey:
         except OSError as error:
             raise PreconditionFailed(
                 f"{path} cannot be read ({error.strerror}); it has the key of the stack. "
-                "`longshore up` makes it; services elsewhere need a copy of it, and "
-                "LONGSHORE_STACK_KEY_FILE to say where it is."
+                "`longshore up` makes it, or `python -m longshore.standalone migrate`; services "
+                "elsewhere need a copy, and LONGSHORE_STACK_KEY_FILE to say where it is."
             ) from None
         if found.st_mode & _OTHERS or found.st_uid not in (0, os.geteuid()):
             raise PreconditionFailed(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Self
 
 from longshore.contract import PORT_OFFSETS
-from longshore.runtime.config import Settings
+from longshore.runtime.config import STACK_KEY, Settings
 
 RUNTIMES = ("auto", "docker", "process")
 #: Every service, in the order in which they are started.
@@ -67,7 +67,7 @@ class StandaloneConfig:
     @property
     def stack_key_path(self) -> Path:
         """Where the key is that its services share."""
-        return self.data_dir / "stack.key"
+        return self.tls_directory / STACK_KEY
 
     @property
     def log_directory(self) -> Path:

@@ -1,8 +1,12 @@
 -- name: create
+-- That of an order that is asked for again is there already.
 -- $1 id, $2 digest of the secret, $3 environment, $4 instance or NULL, $5 is it a provider's, $6 uses, $7 life
 INSERT INTO join_tokens
     (token_id, secret_digest, compute_environment, instance_id, is_provided, uses_left, expires_at)
 VALUES ($1, $2, $3, $4, $5, $6, now() + $7::interval)
+ON CONFLICT (token_id) DO UPDATE
+SET expires_at = excluded.expires_at, uses_left = greatest(join_tokens.uses_left, excluded.uses_left)
+WHERE join_tokens.secret_digest = excluded.secret_digest
 RETURNING token_id, compute_environment, uses_left, created_at, expires_at
 
 -- name: environment_type
