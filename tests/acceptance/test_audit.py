@@ -66,4 +66,4 @@ def test_calls_of_the_log_service_are_recorded_too(stack: Stack, aws: Aws) -> No
         "record of the call",
     )
     assert created["eventSource"] == "logs.amazonaws.com"
-    assert created["userIdentity"]["accessKeyId"] == "AKIAALICE"
+    assert created["userIdentity"]["accessKeyId"] == stack.access_key.access_key_id

@@ -14,6 +14,7 @@ services; `docs/settings.md` is made of it, of the like in each `config.py`, and
   metrics; on loopback, 20 ports above its own;
 - LONGSHORE_STACK_KEY_FILE (`stack.key` in LONGSHORE_TLS_DIR): the key that the services of a stack
   share, which `longshore up` makes; without it nobody could be known, so services do not start;
+- LONGSHORE_ACCOUNT (123456789012), LONGSHORE_REGION (us-east-1): what stands in ARNs;
 - LONGSHORE_READS_PER_SECOND, LONGSHORE_WRITES_PER_SECOND (20000): how often one access key may
   call one service, for calls that change nothing and for others; five times as many at once;
 - LONGSHORE_OPEN (false): whoever reaches the services may do everything, on loopback alone;
