@@ -5,6 +5,7 @@ import contextlib
 import importlib.util
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ import typer
 from longshore_cli import console, exit_code
 from longshore_cli.command import DataDir, Json, coroutine
 from longshore_cli.progress import summary
-from longshore_cli.settings import data_directory, is_watched, read_record
+from longshore_cli.settings import ca_file_of, data_directory, is_watched, read_record
 from longshore_client import Addresses, Client, LongshoreError
 from longshore_client.call import check_health
 from longshore_client.jobs import STATUSES
@@ -130,9 +131,10 @@ async def status(data_dir: DataDir = None, json: Json = False) -> int:
         return exit_code.NEGATIVE
     if not is_watched(directory):
         record["status"] = UNWATCHED
-    health = await _health(record["addresses"])
+    ca_file = ca_file_of(record)
+    health = await _health(record["addresses"], ca_file)
     serving = all(value == "SERVING" for value in health.values())
-    jobs, environments = await _load(record["addresses"]) if serving else ({}, [])
+    jobs, environments = await _load(record["addresses"], ca_file) if serving else ({}, [])
     if json:
         console.print_json(
             {
@@ -225,19 +227,22 @@ def _show(
             console.line(f"{item['name']}: {remark}")
 
 
-async def _health(addresses: Mapping[str, str]) -> dict[str, str]:
+async def _health(addresses: Mapping[str, str], ca_file: str) -> dict[str, str]:
     checks = (
-        _gateway_health(address) if name == "gateway" else check_health(address)
+        _gateway_health(address, ca_file)
+        if name == "gateway"
+        else check_health(address, ca_file=ca_file)
         for name, address in addresses.items()
     )
     return dict(zip(addresses, await asyncio.gather(*checks), strict=True))
 
 
-async def _gateway_health(address: str) -> str:
+async def _gateway_health(address: str, ca_file: str) -> str:
     host, _, port = address.rpartition(":")
+    tls = ssl.create_default_context(cafile=ca_file) if ca_file else None
     try:
         async with asyncio.timeout(1):
-            reader, writer = await asyncio.open_connection(host, int(port))
+            reader, writer = await asyncio.open_connection(host, int(port), ssl=tls)
             try:
                 writer.write(b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n")
                 line = await reader.readline()
@@ -248,11 +253,13 @@ async def _gateway_health(address: str) -> str:
     return "SERVING" if b" 200 " in line else "NOT_SERVING"
 
 
-async def _load(addresses: Mapping[str, str]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+async def _load(
+    addresses: Mapping[str, str], ca_file: str
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Jobs by queue and status, and compute environments."""
     jobs: dict[str, Any] = {}
     try:
-        async with Client(Addresses.from_mapping(addresses), patience=1) as client:
+        async with Client(Addresses.from_mapping(addresses), patience=1, ca_file=ca_file) as client:
             capacity = await client.describe_capacity()
             remarks = {item.compute_environment: list(item.remarks) for item in capacity}
             async for queue in client.list_queues():
