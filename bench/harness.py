@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import secrets
 import shutil
 import signal
 import socket
@@ -13,6 +12,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
+from longshore.contract import JOIN_OFFSET
 from longshore.v1 import compute_environment_pb2, job_pb2
 from longshore_client import Client, build
 from longshore_client.credentials import KEY_ID, SECRET, of_stack
@@ -87,6 +87,7 @@ async def running_agents(
         await client.wait_for_environment("machines")
         await client.create_queue("machines", ["machines"])
         await client.wait_for_queue("machines")
+        token = (await client.create_join_token("machines", uses=count)).token
     processes = []
     for number in range(count):
         data_dir = directory / f"agent-{number}"
@@ -99,8 +100,8 @@ async def running_agents(
                         **os.environ,
                         "LONGSHORE_PORT_BASE": str(base),
                         "LONGSHORE_DATA_DIR": str(data_dir),
-                        "LONGSHORE_INSTANCE_ID": f"i-{secrets.token_hex(9)[:17]}",
-                        "LONGSHORE_COMPUTE_ENVIRONMENT": "machines",
+                        "LONGSHORE_JOIN": f"127.0.0.1:{base + JOIN_OFFSET}",
+                        "LONGSHORE_JOIN_TOKEN": token,
                         "LONGSHORE_UNMANAGED": "true",
                         "LONGSHORE_RUNTIME": runtime,
                         "LONGSHORE_VCPU_MILLI": str(vcpus * 1000),

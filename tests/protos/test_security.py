@@ -21,6 +21,19 @@ def test_each_rpc_says_who_may_call_it() -> None:
         assert rule.users is bool(rule.action), path
 
 
+def test_an_rpc_that_no_interceptor_serves_is_refused() -> None:
+    file = descriptor_pb2.FileDescriptorProto(name="s.proto", package="s", syntax="proto3")
+    file.message_type.add(name="M")
+    method = file.service.add(name="S").method.add(
+        name="R", input_type=".s.M", output_type=".s.M", client_streaming=True
+    )
+    method.options.Extensions[options_pb2.access].anyone = True
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)  # type: ignore[no-untyped-call]
+    with pytest.raises(UnguardedRpc, match="takes a stream"):
+        Rule.of(pool.FindServiceByName("s.S").methods_by_name["R"])
+
+
 @pytest.mark.parametrize(
     ("said", "why"),
     [

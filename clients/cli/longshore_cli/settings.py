@@ -62,6 +62,11 @@ def read_record(data_dir: Path) -> dict[str, Any] | None:
     return record if is_ours else None
 
 
+def ca_file_of(record: dict[str, Any]) -> str:
+    """Whom the stack of a record is to be trusted by; empty: it takes plaintext."""
+    return str(record.get("ca_file") or "")
+
+
 def is_watched(data_dir: Path) -> bool:
     """Whether a supervisor runs on a data directory: it holds the directory's lock as long."""
     try:
@@ -133,11 +138,24 @@ class CommandSettings:
         """
         return find(self.addresses.submission)
 
+    @property
+    def ca_file(self) -> str:
+        """Who is trusted: LONGSHORE_CA_FILE, else the stack that runs here, where it takes TLS."""
+        told = os.environ.get("LONGSHORE_CA_FILE", "")
+        if told or self.server:
+            return told
+        return ca_file_of(read_record(data_directory(None)) or {})
+
     def connect(self) -> "Client":
         """A client for these services."""
         from longshore_client import Client  # noqa: PLC0415 - gRPC is loaded where it is needed
 
-        return Client(self.addresses, patience=self.patience, access_key=self.access_key)
+        return Client(
+            self.addresses,
+            patience=self.patience,
+            access_key=self.access_key,
+            ca_file=self.ca_file,
+        )
 
 
 #: Of this process; the command's own options set it.

@@ -5,6 +5,7 @@ import contextlib
 import importlib.util
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ import typer
 from longshore_cli import console, exit_code
 from longshore_cli.command import DataDir, Json, coroutine
 from longshore_cli.progress import summary
-from longshore_cli.settings import data_directory, is_watched, read_record
+from longshore_cli.settings import ca_file_of, data_directory, is_watched, read_record
 from longshore_client import Addresses, Client, LongshoreError
 from longshore_client.call import check_health
 from longshore_client.credentials import from_environment, of_stack
@@ -140,9 +141,11 @@ async def status(data_dir: DataDir = None, json: Json = False) -> int:
         return exit_code.NEGATIVE
     if not is_watched(directory):
         record["status"] = UNWATCHED
-    health = await _health(record["addresses"])
+    ca_file = ca_file_of(record)
+    health = await _health(record["addresses"], ca_file)
     serving = all(value == "SERVING" for value in health.values())
-    jobs, environments = await _load(record["addresses"], directory) if serving else ({}, [])
+    loaded = await _load(record["addresses"], directory, ca_file) if serving else ({}, [])
+    jobs, environments = loaded
     if json:
         console.print_json(
             {
@@ -244,19 +247,22 @@ def _access(record: Mapping[str, Any]) -> str:
     return "closed: by access key"
 
 
-async def _health(addresses: Mapping[str, str]) -> dict[str, str]:
+async def _health(addresses: Mapping[str, str], ca_file: str) -> dict[str, str]:
     checks = (
-        _gateway_health(address) if name == "gateway" else check_health(address)
+        _gateway_health(address, ca_file)
+        if name == "gateway"
+        else check_health(address, ca_file=ca_file)
         for name, address in addresses.items()
     )
     return dict(zip(addresses, await asyncio.gather(*checks), strict=True))
 
 
-async def _gateway_health(address: str) -> str:
+async def _gateway_health(address: str, ca_file: str) -> str:
     host, _, port = address.rpartition(":")
+    tls = ssl.create_default_context(cafile=ca_file) if ca_file else None
     try:
         async with asyncio.timeout(1):
-            reader, writer = await asyncio.open_connection(host, int(port))
+            reader, writer = await asyncio.open_connection(host, int(port), ssl=tls)
             try:
                 writer.write(b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n")
                 line = await reader.readline()
@@ -268,14 +274,14 @@ async def _gateway_health(address: str) -> str:
 
 
 async def _load(
-    addresses: Mapping[str, str], directory: Path
+    addresses: Mapping[str, str], directory: Path, ca_file: str
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Jobs by queue and status, and compute environments."""
     jobs: dict[str, Any] = {}
     try:
         key = from_environment() or of_stack(addresses["submission"], directory)
         found = Addresses.from_mapping(addresses)
-        async with Client(found, patience=1, access_key=key) as client:
+        async with Client(found, patience=1, access_key=key, ca_file=ca_file) as client:
             capacity = await client.describe_capacity()
             remarks = {item.compute_environment: list(item.remarks) for item in capacity}
             async for queue in client.list_queues():

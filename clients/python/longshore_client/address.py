@@ -25,6 +25,12 @@ def split_address(target: str, origin: str) -> tuple[str, int]:
     return host, _port(port, origin)
 
 
+def reachable(target: str) -> str:
+    """`host:port` of what listens there: at every address of this machine is on loopback too."""
+    host, _, port = target.rpartition(":")
+    return f"127.0.0.1:{port}" if host in ("0.0.0.0", "[::]") else target  # noqa: S104 - told apart
+
+
 def is_loopback(target: str) -> bool:
     """Whether `host:port` is on this machine."""
     host = target.rpartition(":")[0].strip("[]")
@@ -89,5 +95,5 @@ class Addresses:
             variable = f"LONGSHORE_{name.upper()}_ADDRESS"
             target = environ.get(variable) or f"{host}:{base + PORT_OFFSETS[name]}"
             split_address(target, variable)
-            found.append(target)
+            found.append(reachable(target))
         return cls(*found)

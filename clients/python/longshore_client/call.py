@@ -1,7 +1,6 @@
 """How a call is made: its deadline, and what is tried again."""
 
 import asyncio
-import os
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -167,13 +166,13 @@ class Caller:
             call.cancel()
 
 
-async def check_health(target: str, timeout: float = 1.0) -> str:  # noqa: ASYNC109
-    """Asks a service how it is.
+async def check_health(target: str, timeout: float = 1.0, ca_file: str = "") -> str:  # noqa: ASYNC109
+    """Asks a service how it is; `ca_file` as for `open_channel`.
 
     Returns:
         `SERVING`, `NOT_SERVING`, or `UNREACHABLE` if nothing answers in time.
     """
-    async with open_channel(target, os.environ.get(CA_FILE, "")) as channel:
+    async with open_channel(target, ca_file) as channel:
         check = channel.unary_unary(
             "/grpc.health.v1.Health/Check",
             request_serializer=None,

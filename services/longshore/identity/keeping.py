@@ -45,6 +45,6 @@ class Certificates:
             await asyncio.sleep(LOOK_SECONDS)
             try:
                 await asyncio.to_thread(self.renew)
-            except (LongshoreError, OSError) as error:
-                # The disk is full, say: half their life is left to them.
+            except (LongshoreError, OSError, ValueError) as error:
+                # The disk is full, or a file is damaged: half their life is left to them.
                 log.error("certificates.not_renewed", error=str(error))  # noqa: TRY400 - foreseen

@@ -63,6 +63,11 @@ class Rule:
                 f"{method.full_name} does not say who may call it; give it the option "
                 "longshore.v1.access."
             )
+        if method.client_streaming and not method.server_streaming:
+            raise UnguardedRpc(
+                f"{method.full_name} takes a stream and gives one answer: no interceptor of ours "
+                "serves such, and nobody would be asked who he is."
+            )
         if said.users is not bool(said.action):
             raise UnguardedRpc(
                 f"{method.full_name} must name an action if, and only if, users may call it."

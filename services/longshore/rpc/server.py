@@ -64,6 +64,8 @@ class GrpcServer:
                 ("grpc.max_send_message_length", MESSAGE_BYTES),
                 ("grpc.max_receive_message_length", MESSAGE_BYTES),
                 ("grpc.so_reuseport", 0),
+                # Who connects and says nothing is let go of.
+                ("grpc.server_handshake_timeout_ms", 20_000),
                 ("grpc.keepalive_time_ms", 30_000),
                 # Clients ping every 20 s, also while they call nothing.
                 ("grpc.http2.min_ping_interval_without_data_ms", 5_000),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Self
 
 from longshore.contract import PORT_OFFSETS
-from longshore.runtime.config import STACK_KEY, Settings
+from longshore.runtime.config import STACK_KEY, Settings, is_loopback
 
 RUNTIMES = ("auto", "docker", "process")
 #: Every service, in the order in which they are started.
@@ -70,6 +70,17 @@ class StandaloneConfig:
         return self.tls_directory / STACK_KEY
 
     @property
+    def reached_at(self) -> dict[str, str]:
+        """Where users of this machine reach services."""
+        return {name: _on_loopback(address) for name, address in self.addresses.items()}
+
+    @property
+    def ca_file(self) -> str:
+        """Whom they trust, if they come by TLS; empty: by plaintext."""
+        is_plain = all(map(is_loopback, self.addresses.values()))
+        return "" if is_plain else str(self.tls_directory / "trusted.pem")
+
+    @property
     def log_directory(self) -> Path:
         """Where the services' own logs are, one file each."""
         return self.data_dir / "log"
@@ -78,3 +89,9 @@ class StandaloneConfig:
     def postgres_directory(self) -> Path:
         """Where the embedded PostgreSQL keeps its files."""
         return self.data_dir / "postgres"
+
+
+def _on_loopback(address: str) -> str:
+    """What listens at every address of this machine is on loopback too."""
+    host, _, port = address.rpartition(":")
+    return f"127.0.0.1:{port}" if host in ("0.0.0.0", "[::]") else address  # noqa: S104 - told apart

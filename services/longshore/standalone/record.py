@@ -55,6 +55,8 @@ class Record:
     version: str
     port_base: int
     addresses: dict[str, str]
+    #: Certificates of the authorities that these have theirs from; empty: they take plaintext.
+    ca_file: str = ""
     metrics: dict[str, str]
     runtime: str
     runtime_detail: str

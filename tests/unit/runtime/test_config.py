@@ -92,11 +92,12 @@ def test_paths_that_cannot_be_name_their_variable(tmp_path: Path) -> None:
 def test_what_is_read_is_collected_once_with_its_bounds() -> None:
     with recording() as found:
         Settings({NAME: "3"}).integer(NAME, 1, 0, 9999)
-        Settings({}).listen_address("logs")
+        Settings({}).address("logs")
+        Settings({}).flag("LONGSHORE_Z", default=False)
     Settings({}).integer("LONGSHORE_Y", 1, 0, 9)
     assert found[NAME] == Setting("0 to 9,999", "1")
     assert found["LONGSHORE_LOGS_ADDRESS"] == Setting("HOST:PORT", "127.0.0.1:7074")
-    assert found["LONGSHORE_INSECURE"] == Setting("true, false", "false")
+    assert found["LONGSHORE_Z"] == Setting("true, false", "false")
     assert "LONGSHORE_Y" not in found
 
 
