@@ -314,17 +314,25 @@ class Settings:
         found = ["localhost", "127.0.0.1", "::1", *self.hosts("LONGSHORE_TLS_NAMES")]
         return tuple(found if host in ("0.0.0.0", "::") else [*found, host])  # noqa: S104 - told apart
 
-    def user_identity(self, service: str) -> Identity | None:
-        """What users see of a service who come by TLS; None: they come by plaintext, on loopback.
+    def check_open(self, service: str) -> None:
+        """Checks that who is open to everybody is so on this machine alone.
 
         Raises:
-            ConfigError: one of LONGSHORE_TLS_CERTIFICATE and LONGSHORE_TLS_KEY is set alone.
+            ConfigError: others would reach it.
         """
         if self.flag("LONGSHORE_OPEN", default=False) and not is_loopback(self.address(service)):
             raise ConfigError(
                 f"{service} would listen on {self.address(service)}, and LONGSHORE_OPEN lets "
                 "anybody in: keep to 127.0.0.1, or leave it out."
             )
+
+    def user_identity(self, service: str) -> Identity | None:
+        """What users see of a service who come by TLS; None: they come by plaintext, on loopback.
+
+        Raises:
+            ConfigError: one of LONGSHORE_TLS_CERTIFICATE and LONGSHORE_TLS_KEY is set alone.
+        """
+        self.check_open(service)
         own = self.identity(service)
         certificate = self.text("LONGSHORE_TLS_CERTIFICATE", "")
         key = self.text("LONGSHORE_TLS_KEY", "")

@@ -47,6 +47,8 @@ class StandaloneConfig:
         - LONGSHORE_OPEN (false): let in whoever reaches it, on loopback alone.
         """
         settings = Settings(environ)
+        for name in PORT_OFFSETS:
+            settings.check_open(name)
         return cls(
             data_dir=settings.directory("LONGSHORE_DATA_DIR", Path("~/.longshore")),
             runtime=settings.choice("LONGSHORE_RUNTIME", RUNTIMES, "auto"),
