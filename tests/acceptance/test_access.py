@@ -206,7 +206,7 @@ def test_who_may_not_is_told_so_on_each_wire(stack: Stack, ana: Person) -> None:
 
 
 def test_a_submitter_has_its_own_jobs_alone(stack: Stack, aws: Aws, ana: Person) -> None:
-    definition = aws.register("owned", "sleep", "600")
+    definition = aws.register("owned", "sh", "-c", "echo printed; sleep 600")
     others = aws.submit("others", definition)
     own = ana.aws().submit_job(jobName="own", jobQueue="default", jobDefinition=definition)["jobId"]
     try:
@@ -217,6 +217,17 @@ def test_a_submitter_has_its_own_jobs_alone(stack: Stack, aws: Aws, ana: Person)
         mine = json.loads(stack.call("jobs", "--mine", "--json", check=True).stdout)
         assert own not in {job["jobId"] for job in mine}
         assert others in {job["jobId"] for job in mine}
+        for job_id, may in ((own, True), (others, False)):
+            aws.until(job_id, "RUNNING")
+            stream = aws.job(job_id)["container"]["logStreamName"]
+            logs = ana.aws("logs")
+            if may:
+                assert logs.get_log_events(logGroupName="/aws/batch/job", logStreamName=stream)
+                assert ana.call("explain", job_id).returncode == 0
+            else:
+                with pytest.raises(ClientError, match="logs:GetLogEvents"):
+                    logs.get_log_events(logGroupName="/aws/batch/job", logStreamName=stream)
+                assert ana.call("explain", job_id).returncode == 6
         with pytest.raises(ClientError) as refused:
             ana.aws().terminate_job(jobId=others, reason="not mine")
         assert _code(refused.value) == ("AccessDeniedException", 403)

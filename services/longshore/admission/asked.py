@@ -73,6 +73,23 @@ class Asking:
                 return None
             raise failure from None
 
+    async def submitter(self, attempt_id: str) -> tuple[str, str] | None:
+        """Queue of an attempt's job, and who has submitted it; None if there is no such attempt.
+
+        Raises:
+            Unavailable: submission does not answer.
+        """
+        try:
+            found = await self._stub.FindSubmitter(
+                pb.FindSubmitterRequest(attempt_id=attempt_id), timeout=SECONDS
+            )
+        except grpc.aio.AioRpcError as error:
+            failure = from_rpc_error(error)
+            if isinstance(failure, NotFound):
+                return None
+            raise failure from None
+        return found.job_queue, found.submitted_by
+
     async def tell_used(self, key_ids: list[str]) -> None:
         """Tells which keys were used; what cannot be told is forgotten."""
         try:

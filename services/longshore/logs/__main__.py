@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import structlog
 
-from longshore.admission.asked import admitting
+from longshore.admission.asked import Asking, admitting
 from longshore.domain.arn import Arns
 from longshore.logs.archive import THREADS, open_archive
 from longshore.logs.archiving import Archiver
@@ -16,6 +16,7 @@ from longshore.logs.cloudwatch.servicer import SERVICE, CloudWatchLogsServicer
 from longshore.logs.config import LogsConfig
 from longshore.logs.history import LogHistory
 from longshore.logs.measuring import show_disk
+from longshore.logs.owning import Owners
 from longshore.logs.service import LogsService
 from longshore.logs.servicer import LogServicer
 from longshore.logs.store import LogStore
@@ -71,8 +72,9 @@ async def _serve(
     history = Loop("history", LogHistory(store, config.history).tick, HISTORY_SECONDS)
     catalogue = Loop("catalogue", store.catalogue.flush, CATALOGUE_SECONDS)
     await store.catalogue.begin()
+    owners = Owners(Asking(channel), config.access.arns)
     cloudwatch = CloudWatchLogsServicer(  # type: ignore[abstract]  # Those refused are set by `refuse`.
-        store, Arns(config.account, config.region)
+        store, Arns(config.account, config.region), owners
     )
     recorder = Recorder(RemoteAudit(channel).write)
     audit = CallAudit(
@@ -88,7 +90,7 @@ async def _serve(
     )
     server.add(
         log_service_pb2_grpc.add_LogServiceServicer_to_server,
-        LogServicer(service),
+        LogServicer(service, owners),
         log_service_pb2.DESCRIPTOR.services_by_name["LogService"].full_name,
     )
     show_disk(config.directory)

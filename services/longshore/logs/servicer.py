@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc
 
+from longshore.logs.owning import Owners
 from longshore.logs.service import LogsService
 from longshore.rpc.caller import current_caller
 from longshore.v1 import log_service_pb2 as pb
@@ -20,8 +21,10 @@ CONCURRENT_APPENDS = 32
 class LogServicer(pb_grpc.LogServiceServicer):
     """Converts nothing: the messages are the service's own."""
 
-    def __init__(self, service: LogsService) -> None:
+    def __init__(self, service: LogsService, owners: Owners | None = None) -> None:
+        """Makes one; without `owners` whoever is let in may read everything."""
         self._service = service
+        self._owners = owners
 
     async def AppendLogs(
         self, request_iterator: AsyncIterator[pb.AppendLogsRequest], context: Context
@@ -51,5 +54,7 @@ class LogServicer(pb_grpc.LogServiceServicer):
         self, request: pb.TailLogsRequest, context: Context
     ) -> AsyncIterator[pb.TailLogsResponse]:
         """Hands out a log."""
+        if self._owners is not None:
+            await self._owners.check(request.log_group_name, request.log_stream_name)
         async for response in self._service.tail(request):
             yield response

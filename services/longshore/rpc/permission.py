@@ -34,7 +34,7 @@ LATER = frozenset(
     {
         *("DescribeComputeEnvironments", "DescribeJobQueues", "DescribeJobDefinitions"),
         *("DescribeJobs", "ListJobs", "CancelJob", "CancelJobs", "TerminateJob", "TerminateJobs"),
-        *("StopJobs", "RerunJob", "UpdateJob", "ExplainJob"),
+        *("StopJobs", "RerunJob", "UpdateJob", "ExplainJob", "TailLogs", "GetLogEvents"),
     }
 )
 

@@ -15,6 +15,7 @@ from longshore.domain.errors import NotFound, PreconditionFailed, Unavailable
 from longshore.runtime.stack_key import StackKey
 from longshore.state.access import access
 from longshore.state.pool import Pool, connection, transaction
+from longshore.state.views import job_reading
 from longshore.v1 import access_service_pb2 as access_pb
 from longshore.v1 import key_service_pb2 as pb
 from longshore.v1 import key_service_pb2_grpc
@@ -98,6 +99,16 @@ class KeyServicer(key_service_pb2_grpc.KeyServiceServicer):
         """Tells of each change."""
         async for _ in self._changes.each():
             yield pb.WatchAccessResponse()
+
+    async def FindSubmitter(
+        self, request: pb.FindSubmitterRequest, context: object
+    ) -> pb.FindSubmitterResponse:
+        """Says whose attempt one is."""
+        async with connection(self._pool) as conn:
+            found = await job_reading.submitter_of_attempt(conn, request.attempt_id)
+        if found is None:
+            raise NotFound("There is no such attempt.")
+        return pb.FindSubmitterResponse(job_queue=found.job_queue, submitted_by=found.submitted_by)
 
     async def ReportKeyUse(
         self, request: pb.ReportKeyUseRequest, context: object

@@ -26,7 +26,7 @@ from longshore.v1 import access_service_pb2 as longshore_dot_v1_dot_access__serv
 from longshore.v1 import options_pb2 as longshore_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1elongshore/v1/key_service.proto\x12\x0clongshore.v1\x1a!longshore/v1/access_service.proto\x1a\x1alongshore/v1/options.proto\"^\n\x17ResolveAccessKeyRequest\x12\x15\n\raccess_key_id\x18\x01 \x01(\t\x12\x0b\n\x03\x64\x61y\x18\x02 \x01(\t\x12\x0e\n\x06region\x18\x03 \x01(\t\x12\x0f\n\x07service\x18\x04 \x01(\t\"\xb9\x01\n\x18ResolveAccessKeyResponse\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.longshore.v1.AccessKey\x12\x0e\n\x06groups\x18\x02 \x03(\t\x12\x19\n\x0bsigning_key\x18\x03 \x01(\x0c\x42\x04\xd0\xb5\x18\x01\x12\x1b\n\rsecret_digest\x18\x04 \x01(\x0c\x42\x04\xd0\xb5\x18\x01\x12/\n\x08policies\x18\x05 \x03(\x0b\x32\x1d.longshore.v1.EffectivePolicy\"1\n\x0f\x45\x66\x66\x65\x63tivePolicy\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x64ocument\x18\x02 \x01(\t\"\x14\n\x12WatchAccessRequest\"\x15\n\x13WatchAccessResponse\"-\n\x13ReportKeyUseRequest\x12\x16\n\x0e\x61\x63\x63\x65ss_key_ids\x18\x01 \x03(\t\"\x16\n\x14ReportKeyUseResponse2\xba\x02\n\nKeyService\x12k\n\x10ResolveAccessKey\x12%.longshore.v1.ResolveAccessKeyRequest\x1a&.longshore.v1.ResolveAccessKeyResponse\"\x08\x9a\xb5\x18\x04\n\x02\x07\x05\x12^\n\x0bWatchAccess\x12 .longshore.v1.WatchAccessRequest\x1a!.longshore.v1.WatchAccessResponse\"\x08\x9a\xb5\x18\x04\n\x02\x07\x05\x30\x01\x12_\n\x0cReportKeyUse\x12!.longshore.v1.ReportKeyUseRequest\x1a\".longshore.v1.ReportKeyUseResponse\"\x08\x9a\xb5\x18\x04\n\x02\x07\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1elongshore/v1/key_service.proto\x12\x0clongshore.v1\x1a!longshore/v1/access_service.proto\x1a\x1alongshore/v1/options.proto\"^\n\x17ResolveAccessKeyRequest\x12\x15\n\raccess_key_id\x18\x01 \x01(\t\x12\x0b\n\x03\x64\x61y\x18\x02 \x01(\t\x12\x0e\n\x06region\x18\x03 \x01(\t\x12\x0f\n\x07service\x18\x04 \x01(\t\"\xb9\x01\n\x18ResolveAccessKeyResponse\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.longshore.v1.AccessKey\x12\x0e\n\x06groups\x18\x02 \x03(\t\x12\x19\n\x0bsigning_key\x18\x03 \x01(\x0c\x42\x04\xd0\xb5\x18\x01\x12\x1b\n\rsecret_digest\x18\x04 \x01(\x0c\x42\x04\xd0\xb5\x18\x01\x12/\n\x08policies\x18\x05 \x03(\x0b\x32\x1d.longshore.v1.EffectivePolicy\"1\n\x0f\x45\x66\x66\x65\x63tivePolicy\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x64ocument\x18\x02 \x01(\t\"\x14\n\x12WatchAccessRequest\"\x15\n\x13WatchAccessResponse\"*\n\x14\x46indSubmitterRequest\x12\x12\n\nattempt_id\x18\x01 \x01(\t\"@\n\x15\x46indSubmitterResponse\x12\x11\n\tjob_queue\x18\x01 \x01(\t\x12\x14\n\x0csubmitted_by\x18\x02 \x01(\t\"-\n\x13ReportKeyUseRequest\x12\x16\n\x0e\x61\x63\x63\x65ss_key_ids\x18\x01 \x03(\t\"\x16\n\x14ReportKeyUseResponse2\x9d\x03\n\nKeyService\x12k\n\x10ResolveAccessKey\x12%.longshore.v1.ResolveAccessKeyRequest\x1a&.longshore.v1.ResolveAccessKeyResponse\"\x08\x9a\xb5\x18\x04\n\x02\x07\x05\x12^\n\x0bWatchAccess\x12 .longshore.v1.WatchAccessRequest\x1a!.longshore.v1.WatchAccessResponse\"\x08\x9a\xb5\x18\x04\n\x02\x07\x05\x30\x01\x12\x61\n\rFindSubmitter\x12\".longshore.v1.FindSubmitterRequest\x1a#.longshore.v1.FindSubmitterResponse\"\x07\x9a\xb5\x18\x03\n\x01\x05\x12_\n\x0cReportKeyUse\x12!.longshore.v1.ReportKeyUseRequest\x1a\".longshore.v1.ReportKeyUseResponse\"\x08\x9a\xb5\x18\x04\n\x02\x07\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,6 +41,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_KEYSERVICE'].methods_by_name['ResolveAccessKey']._serialized_options = b'\232\265\030\004\n\002\007\005'
   _globals['_KEYSERVICE'].methods_by_name['WatchAccess']._loaded_options = None
   _globals['_KEYSERVICE'].methods_by_name['WatchAccess']._serialized_options = b'\232\265\030\004\n\002\007\005'
+  _globals['_KEYSERVICE'].methods_by_name['FindSubmitter']._loaded_options = None
+  _globals['_KEYSERVICE'].methods_by_name['FindSubmitter']._serialized_options = b'\232\265\030\003\n\001\005'
   _globals['_KEYSERVICE'].methods_by_name['ReportKeyUse']._loaded_options = None
   _globals['_KEYSERVICE'].methods_by_name['ReportKeyUse']._serialized_options = b'\232\265\030\004\n\002\007\005'
   _globals['_RESOLVEACCESSKEYREQUEST']._serialized_start=111
@@ -53,10 +55,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCHACCESSREQUEST']._serialized_end=466
   _globals['_WATCHACCESSRESPONSE']._serialized_start=468
   _globals['_WATCHACCESSRESPONSE']._serialized_end=489
-  _globals['_REPORTKEYUSEREQUEST']._serialized_start=491
-  _globals['_REPORTKEYUSEREQUEST']._serialized_end=536
-  _globals['_REPORTKEYUSERESPONSE']._serialized_start=538
-  _globals['_REPORTKEYUSERESPONSE']._serialized_end=560
-  _globals['_KEYSERVICE']._serialized_start=563
-  _globals['_KEYSERVICE']._serialized_end=877
+  _globals['_FINDSUBMITTERREQUEST']._serialized_start=491
+  _globals['_FINDSUBMITTERREQUEST']._serialized_end=533
+  _globals['_FINDSUBMITTERRESPONSE']._serialized_start=535
+  _globals['_FINDSUBMITTERRESPONSE']._serialized_end=599
+  _globals['_REPORTKEYUSEREQUEST']._serialized_start=601
+  _globals['_REPORTKEYUSEREQUEST']._serialized_end=646
+  _globals['_REPORTKEYUSERESPONSE']._serialized_start=648
+  _globals['_REPORTKEYUSERESPONSE']._serialized_end=670
+  _globals['_KEYSERVICE']._serialized_start=673
+  _globals['_KEYSERVICE']._serialized_end=1086
 # @@protoc_insertion_point(module_scope)

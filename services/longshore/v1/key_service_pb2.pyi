@@ -158,6 +158,54 @@ class WatchAccessResponse(_message.Message):
 Global___WatchAccessResponse: _TypeAlias = WatchAccessResponse  # noqa: Y015
 
 @_typing.final
+class FindSubmitterRequest(_message.Message):
+    """Names an attempt."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTEMPT_ID_FIELD_NUMBER: _builtins.int
+    attempt_id: _builtins.str
+    """Its id, which is the end of its log's name."""
+    def __init__(
+        self,
+        *,
+        attempt_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_id", b"attempt_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindSubmitterRequest: _TypeAlias = FindSubmitterRequest  # noqa: Y015
+
+@_typing.final
+class FindSubmitterResponse(_message.Message):
+    """Of its job."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_QUEUE_FIELD_NUMBER: _builtins.int
+    SUBMITTED_BY_FIELD_NUMBER: _builtins.int
+    job_queue: _builtins.str
+    """Name of the queue."""
+    submitted_by: _builtins.str
+    """The user who submitted it; empty: a service did, or nobody knows."""
+    def __init__(
+        self,
+        *,
+        job_queue: _builtins.str = ...,
+        submitted_by: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_queue", b"job_queue", "submitted_by", b"submitted_by"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindSubmitterResponse: _TypeAlias = FindSubmitterResponse  # noqa: Y015
+
+@_typing.final
 class ReportKeyUseRequest(_message.Message):
     """Which keys were used."""
 

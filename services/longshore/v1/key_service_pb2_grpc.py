@@ -45,6 +45,11 @@ class KeyServiceStub:
                 request_serializer=longshore_dot_v1_dot_key__service__pb2.WatchAccessRequest.SerializeToString,
                 response_deserializer=longshore_dot_v1_dot_key__service__pb2.WatchAccessResponse.FromString,
                 _registered_method=True)
+        self.FindSubmitter = channel.unary_unary(
+                '/longshore.v1.KeyService/FindSubmitter',
+                request_serializer=longshore_dot_v1_dot_key__service__pb2.FindSubmitterRequest.SerializeToString,
+                response_deserializer=longshore_dot_v1_dot_key__service__pb2.FindSubmitterResponse.FromString,
+                _registered_method=True)
         self.ReportKeyUse = channel.unary_unary(
                 '/longshore.v1.KeyService/ReportKeyUse',
                 request_serializer=longshore_dot_v1_dot_key__service__pb2.ReportKeyUseRequest.SerializeToString,
@@ -71,6 +76,13 @@ class KeyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FindSubmitter(self, request, context):
+        """Says whose attempt one is. NOT_FOUND: there is no such attempt.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReportKeyUse(self, request, context):
         """Tells that keys were used.
         """
@@ -90,6 +102,11 @@ def add_KeyServiceServicer_to_server(servicer, server):
                     servicer.WatchAccess,
                     request_deserializer=longshore_dot_v1_dot_key__service__pb2.WatchAccessRequest.FromString,
                     response_serializer=longshore_dot_v1_dot_key__service__pb2.WatchAccessResponse.SerializeToString,
+            ),
+            'FindSubmitter': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindSubmitter,
+                    request_deserializer=longshore_dot_v1_dot_key__service__pb2.FindSubmitterRequest.FromString,
+                    response_serializer=longshore_dot_v1_dot_key__service__pb2.FindSubmitterResponse.SerializeToString,
             ),
             'ReportKeyUse': grpc.unary_unary_rpc_method_handler(
                     servicer.ReportKeyUse,
@@ -152,6 +169,33 @@ class KeyService:
             '/longshore.v1.KeyService/WatchAccess',
             longshore_dot_v1_dot_key__service__pb2.WatchAccessRequest.SerializeToString,
             longshore_dot_v1_dot_key__service__pb2.WatchAccessResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindSubmitter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longshore.v1.KeyService/FindSubmitter',
+            longshore_dot_v1_dot_key__service__pb2.FindSubmitterRequest.SerializeToString,
+            longshore_dot_v1_dot_key__service__pb2.FindSubmitterResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -22,6 +22,8 @@ class KeyServiceStub:
     """Sends a message at once, and whenever users, keys or policies have changed: what was resolved before may be
     wrong then.
     """
+    FindSubmitter: _aio.UnaryUnaryMultiCallable[_key_service_pb2.FindSubmitterRequest, _key_service_pb2.FindSubmitterResponse]
+    """Says whose attempt one is. NOT_FOUND: there is no such attempt."""
     ReportKeyUse: _aio.UnaryUnaryMultiCallable[_key_service_pb2.ReportKeyUseRequest, _key_service_pb2.ReportKeyUseResponse]
     """Tells that keys were used."""
 
@@ -45,6 +47,14 @@ class KeyServiceServicer(metaclass=_abc_1.ABCMeta):
         """Sends a message at once, and whenever users, keys or policies have changed: what was resolved before may be
         wrong then.
         """
+
+    @_abc_1.abstractmethod
+    def FindSubmitter(
+        self,
+        request: _key_service_pb2.FindSubmitterRequest,
+        context: _aio.ServicerContext[_key_service_pb2.FindSubmitterRequest, _abc.Awaitable[_key_service_pb2.FindSubmitterResponse]],
+    ) -> _abc.Awaitable[_key_service_pb2.FindSubmitterResponse]:
+        """Says whose attempt one is. NOT_FOUND: there is no such attempt."""
 
     @_abc_1.abstractmethod
     def ReportKeyUse(

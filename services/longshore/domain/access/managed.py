@@ -48,7 +48,6 @@ _STATEMENTS: dict[str, list[Json]] = {
             "OwnJobs",
             [
                 *("batch:DescribeJobs", "batch:CancelJob", "batch:TerminateJob", "batch:ListJobs"),
-                *("batch:TagResource", "batch:UntagResource", "batch:ListTagsForResource"),
                 *("logs:GetLogEvents", "longshore:TailLogs", "longshore:ExplainJob"),
                 *("longshore:StopJobs", "longshore:RerunJob", "longshore:UpdateJob"),
             ],

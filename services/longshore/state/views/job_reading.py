@@ -135,6 +135,12 @@ async def submitters(conn: Connection, job_ids: Sequence[uuid.UUID]) -> dict[uui
     return found
 
 
+async def submitter_of_attempt(conn: Connection, attempt_id: str) -> Owned | None:
+    """Of an attempt's job; None if there is no such attempt."""
+    row = await conn.fetchrow(_ALL["submitter_of_attempt"], attempt_id)
+    return None if row is None else Owned(row["job_queue"], row["submitted_by"], row["children"])
+
+
 async def list_queue(
     conn: Connection, queue: str, wanted: JobFilter, *, before_seq: int | None, limit: int
 ) -> list[JobRecord]:

@@ -289,3 +289,13 @@ SELECT array_size IS NOT NULL FROM jobs WHERE job_id = $1 AND array_index = -1;
 SELECT job.job_id, job.job_queue, coalesce(spec.submitted_by, '') AS submitted_by, coalesce(job.array_size, 0) AS children
 FROM jobs AS job JOIN job_specs AS spec ON spec.job_id = job.job_id
 WHERE job.array_index = -1 AND job.job_id = ANY ($1::uuid[]);
+
+-- name: submitter_of_attempt
+-- The queue of an attempt's job, and who has submitted it.
+-- $1 the attempt's id
+SELECT job.job_id, job.job_queue, coalesce(spec.submitted_by, '') AS submitted_by, 0 AS children
+FROM attempts AS attempt
+JOIN jobs AS job ON job.job_id = attempt.job_id AND job.array_index = -1
+JOIN job_specs AS spec ON spec.job_id = attempt.job_id
+WHERE attempt.attempt_id = $1
+LIMIT 1;
