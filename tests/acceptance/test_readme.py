@@ -1,5 +1,6 @@
 """The README's tour: the commands of its `console` blocks run, and print what it shows."""
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -36,6 +37,11 @@ def test_the_python_example_runs(stack: Stack, tmp_path: Path) -> None:
     example = tmp_path / "example.py"
     example.write_text(code.replace("127.0.0.1:7070", f"127.0.0.1:{stack.port_base}"))
     done = subprocess.run(
-        [ROOT / ".venv/bin/python", example], capture_output=True, text=True, timeout=60, check=True
+        [ROOT / ".venv/bin/python", example],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        env=os.environ | stack.own_key,
     )
     assert done.stdout.strip() == "SUCCEEDED"
