@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from acceptance import tour
 from acceptance.stand import RUNTIME, Stack
+from support.patience import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,6 +37,10 @@ def test_the_python_example_runs(stack: Stack, tmp_path: Path) -> None:
     example = tmp_path / "example.py"
     example.write_text(code.replace("127.0.0.1:7070", f"127.0.0.1:{stack.port_base}"))
     done = subprocess.run(
-        [ROOT / ".venv/bin/python", example], capture_output=True, text=True, timeout=60, check=True
+        [ROOT / ".venv/bin/python", example],
+        capture_output=True,
+        text=True,
+        timeout=2 * PATIENCE_SECONDS,
+        check=True,
     )
     assert done.stdout.strip() == "SUCCEEDED"
