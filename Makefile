@@ -4,9 +4,10 @@ BIN := .venv/bin
 PY_DIRS := services clients tests scripts bench examples
 RUNTIME ?= auto
 PYTEST_ARGS ?=
+CLIENTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock docker busybox registry clients protos protos-check settings metrics compatibility security fmt lint types imports test test-unit \
+.PHONY: help setup lock docker busybox registry client-languages clients protos protos-check settings metrics compatibility security fmt lint types imports test test-unit \
 	test-pg test-ec2 test-docker sim acceptance demo bench check up status down dist clean
 
 help: ## list the targets
@@ -30,7 +31,7 @@ busybox: ## make sure that the image busybox:latest is there
 registry: ## make sure that tests have an image registry
 	@scripts/ensure-registry
 
-clients: ## make sure that tests can make clients in other languages
+client-languages: ## make sure that tests can make clients in other languages
 	@scripts/ensure-clients
 
 protos: .venv/.ready ## generate services/longshore/v1 from protos/
@@ -90,6 +91,9 @@ sim: .venv/.ready ## production loops in virtual time; SEED=n replays one, SEEDS
 
 acceptance: .venv/.ready ## the composed system through its command and boto3
 	@scripts/test tests/acceptance $(PYTEST_ARGS)
+
+clients: .venv/.ready ## run docs/clients.md with Airflow, Metaflow, ..., from PyPI (CLIENTS="luigi torchx": those)
+	@scripts/clients $(CLIENTS)
 
 demo: .venv/.ready ## price an option in 100 real containers (RUNTIME=process: without Docker)
 	@scripts/demo --runtime $(RUNTIME)

@@ -258,7 +258,13 @@ async def a_world(
         await stack.enter_async_context(server)
         channel = await stack.enter_async_context(open_channel(f"127.0.0.1:{server.port}"))
         stub = provisioning_grpc.ProvisioningServiceStub(channel)
-        scaler = Scaler(pool, Ordering(stub), CATALOGUE, settings or ScalingSettings())
+        scaler = Scaler(
+            pool,
+            Ordering(stub),
+            CATALOGUE,
+            settings or ScalingSettings(),
+            patience=PATIENCE_SECONDS,
+        )
         yield World(
             database_url,
             directory,

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import os
 import signal
@@ -11,8 +12,10 @@ from pathlib import Path
 import asyncpg
 import pytest
 from hypothesis import HealthCheck, settings
+from support.patience import PATIENCE_SECONDS
 from support.scratch import scratch_directory
 
+from longshore.state import pool
 from longshore.state.embedded import EmbeddedPostgres, ensure_database
 from longshore.state.migrate import migrate
 
@@ -20,12 +23,40 @@ from longshore.state.migrate import migrate
 # services that tests interrupt would not hear of it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Thousands of tests that are collected stay: not to be looked through for garbage all the time.
+gc.set_threshold(50_000, 20, 20)
+
 # How long an example takes says nothing on a machine that has other work.
 settings.register_profile("longshore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("longshore")
 
+# Nor does how long a connection takes; who may not wait for one says so.
+pool.ACQUIRE_SECONDS = PATIENCE_SECONDS
+
+_HERE = Path(__file__).parent
 _TEMPLATE = "longshore_template"
 _numbers = itertools.count(1)
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist's own reads the groups.
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that share what is made for their module are one worker's: others would make it anew.
+
+    Directories whose tests share more have said so before this is called.
+    """
+    for item in items:
+        info = getattr(item, "_fixtureinfo", None)
+        if info is None or item.get_closest_marker("xdist_group"):
+            continue
+        scopes = {one[-1].scope for one in info.name2fixturedefs.values()}
+        if "module" in scopes:
+            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(_HERE))))
+
+
+def pytest_collection_finish() -> None:
+    """What was collected, and loaded for it, is there to the end."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

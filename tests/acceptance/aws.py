@@ -60,7 +60,7 @@ class Aws:
             env=environ,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=2 * PATIENCE_SECONDS,
             check=False,
         )
         assert done.returncode == 0, done.stderr
@@ -148,14 +148,18 @@ class Aws:
         """The children of an array job, by index."""
         return self.describe(f"{job_id}:{index}" for index in range(size))
 
-    def until(self, job_id: str, *statuses: str, seconds: float = 60) -> Json:
+    def until(self, job_id: str, *statuses: str, seconds: float = 2 * PATIENCE_SECONDS) -> Json:
         """Waits until a job has one of the statuses."""
         return self.until_job(
             job_id, lambda job: job["status"] in statuses, " or ".join(statuses), seconds
         )
 
     def until_job(
-        self, job_id: str, condition: Callable[[Json], object], what: str, seconds: float = 60
+        self,
+        job_id: str,
+        condition: Callable[[Json], object],
+        what: str,
+        seconds: float = 2 * PATIENCE_SECONDS,
     ) -> Json:
         """Waits until something is true of a job; a child may still have to come to be."""
         job: Json = {}
@@ -172,7 +176,7 @@ class Aws:
             raise AssertionError(f"{error}: {job}") from None
         return job
 
-    def end(self, job_id: str, seconds: float = 90) -> Json:
+    def end(self, job_id: str, seconds: float = 2 * PATIENCE_SECONDS) -> Json:
         """Waits until a job has ended."""
         return self.until(job_id, *FINAL, seconds=seconds)
 
@@ -235,7 +239,7 @@ class Gate:
 
     def script(self, name: str = "open") -> str:
         """Waits; ends by SIGTERM with exit code 143."""
-        return f"trap 'exit 143' TERM; until [ -e {self.directory}/{name} ]; do sleep 0.05; done"
+        return f"trap 'exit 143' TERM; until [ -e {self.directory}/{name} ]; do sleep 0.2; done"
 
     def open(self, name: str = "open") -> None:
         """Lets the jobs go on."""

@@ -12,6 +12,10 @@ from acceptance.stand import Stack
 from support.foreign import CPP, CppClient
 from support.scratch import scratch_directory
 
+#: Of the stack of `user`: after which an instance is idle for long, and between scaling decisions.
+IDLE_SECONDS = 2
+INTERVAL_SECONDS = 2
+
 
 @pytest.hookimpl(tryfirst=True)  # xdist's own reads the groups.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -24,8 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         elif "lasting_stack" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("lasting_stack"))
         elif "user" in getattr(item, "fixturenames", ()):
-            # A stack for the module.
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+            item.add_marker(pytest.mark.xdist_group("user"))
 
 
 @pytest.fixture
@@ -63,7 +66,8 @@ def own_stack(place: Path) -> Iterator[Stack]:
     """A longshore that the test starts, breaks and stops itself; on the process runtime."""
     made = Stack(place / "stack", runtime="process")
     yield made
-    made.down()
+    if made.may_run:
+        made.down()
 
 
 @pytest.fixture(scope="session")
@@ -72,6 +76,22 @@ def aws(stack: Stack) -> Iterator[Aws]:
     made = Aws(stack)
     yield made
     made.client.close()
+
+
+@pytest.fixture(scope="session")
+def user() -> Iterator[Aws]:
+    """A user of a stack that gives idle instances back soon, for all tests that watch them go."""
+    settings = {
+        "LONGSHORE_IDLE_SECONDS": str(IDLE_SECONDS),
+        "LONGSHORE_SCALE_INTERVAL": str(INTERVAL_SECONDS),
+    }
+    with scratch_directory() as made:
+        stack = Stack(made / "stack", settings=settings)
+        stack.up()
+        user = Aws(stack)
+        yield user
+        user.client.close()
+        stack.down()
 
 
 @pytest.fixture

@@ -31,16 +31,18 @@ LONGSHORE = str(Path(sys.executable).parent / "longshore")
 def eventually(condition: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> Any:
     """Polls until the condition holds and returns what it said; fails after the deadline.
 
-    Where asking takes long, as a command does, what is waited for gets most of the processor.
+    Where asking takes long, as a command does, what is waited for gets most of the processor; and
+    what has not come for long is asked for less often.
     """
-    deadline = time.monotonic() + seconds
+    began = time.monotonic()
+    deadline = began + seconds
     while True:
         asked = time.monotonic()
         if said := condition():
             return said
         now = time.monotonic()
         assert now < deadline, f"not within {seconds} s: {what}"
-        time.sleep(max(0.1, min(4 * (now - asked), 1.0)))
+        time.sleep(max(0.1, min(4 * (now - asked) + (now - began) / 8, 1.0)))
 
 
 @dataclass
@@ -71,12 +73,18 @@ class Stack:
             "LONGSHORE_PORT_BASE": str(self.port_base),
             "LONGSHORE_SECRETS_FILE": str(self.data_dir / "secrets"),
             "LONGSHORE_SECRETS_KEY_FILE": str(self.data_dir / "secrets.key"),
+            # Agents that a test halts, or that a busy machine does, are not lost by it.
+            "LONGSHORE_LOST_SECONDS": "300",
             "COLUMNS": "200",
             **self.settings,
         }
 
     def cli(
-        self, *arguments: str, timeout: float = 60, check: bool = False, **environ: str
+        self,
+        *arguments: str,
+        timeout: float = 2 * PATIENCE_SECONDS,
+        check: bool = False,
+        **environ: str,
     ) -> subprocess.CompletedProcess[str]:
         """Runs the command and returns its output and exit code."""
         done = subprocess.run(
@@ -132,13 +140,13 @@ class Stack:
             "--detach",
             *("--runtime", self.runtime, *arguments),
             check=True,
-            timeout=100,
+            timeout=200,
         )
         return started.stdout
 
     def down(self) -> None:
         """Stops it."""
-        self.cli("down", check=True, timeout=100)
+        self.cli("down", check=True, timeout=200)
 
     def client(self) -> Client:
         """A client; to be made where an event loop runs."""
@@ -178,6 +186,16 @@ class Stack:
         """What the stack says of itself."""
         record: dict[str, Any] = json.loads((self.data_dir / "longshore.json").read_text())
         return record
+
+    @property
+    def may_run(self) -> bool:
+        """Whether anything of it may be left: unless it never began, or was stopped."""
+        try:
+            return bool(self.record["status"] != "stopped")
+        except FileNotFoundError:
+            return False
+        except ValueError:
+            return True  # a test has damaged it
 
     def kill(self, service: str) -> int:
         """SIGKILL to a service; its process id."""

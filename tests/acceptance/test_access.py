@@ -227,7 +227,7 @@ def test_a_submitter_has_its_own_jobs_alone(stack: Stack, aws: Aws, ana: Person)
             else:
                 with pytest.raises(ClientError, match="logs:GetLogEvents"):
                     logs.get_log_events(logGroupName="/aws/batch/job", logStreamName=stream)
-                assert ana.call("explain", job_id).returncode == 6
+                assert ana.call("explain", job_id).returncode == 4
         with pytest.raises(ClientError) as refused:
             ana.aws().terminate_job(jobId=others, reason="not mine")
         assert _code(refused.value) == ("AccessDeniedException", 403)

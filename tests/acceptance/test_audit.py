@@ -48,12 +48,15 @@ def test_a_job_is_followed_from_its_submission_to_its_machine(stack: Stack, aws:
         entry["instanceId"] for entry in stack.json("instances", "--all")
     }
 
-    placed = records(stack, "--name", "RunTask", "--since", "1h", "--limit", "1000")
-    told = [record["requestParameters"]["overrides"]["containerOverrides"] for record in placed]
-    assert any(
-        {"name": "AWS_BATCH_JOB_ID", "value": job_id} in override["environment"]
-        for [override] in told
-    )
+    def is_placed() -> bool:
+        placed = records(stack, "--name", "RunTask", "--since", "1h", "--limit", "1000")
+        told = [record["requestParameters"]["overrides"]["containerOverrides"] for record in placed]
+        return any(
+            {"name": "AWS_BATCH_JOB_ID", "value": job_id} in override["environment"]
+            for [override] in told
+        )
+
+    eventually(is_placed, "record of the placement")
     assert "SubmitJob" in stack.cli("audit", "--limit", "1000", check=True).stdout
     verified = stack.json("audit", "verify")
     assert [day["fault"] for day in verified] == [""] * len(verified)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import pytest
 from acceptance.aws import QUEUE, STATUSES, Aws, Json
 
-SIZE = 100
-#: A hundred containers one after the other, and two hundred beside them.
+#: Of each array: more than run at one time on a small machine, in several waves.
+SIZE = 30
+#: As many containers one after the other, and twice as many beside them.
 pytestmark = pytest.mark.timeout(400)
 _END_SECONDS = 300
 

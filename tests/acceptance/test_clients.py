@@ -17,6 +17,7 @@ from support.foreign import (
     needs_cpp,
     needs_node,
 )
+from support.patience import PATIENCE_SECONDS
 
 _ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _SAID = rf"""registered client-LANGUAGE:\d+
@@ -39,7 +40,7 @@ def _check(stack: Stack, language: str, command: Sequence[str | Path], place: Pa
         env={"PATH": os.environ["PATH"], "NODE_PATH": str(NODE_MODULES), **stack.own_key},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=2 * PATIENCE_SECONDS,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

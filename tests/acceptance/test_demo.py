@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from acceptance.stand import RUNTIME, Stack
+from support.patience import PATIENCE_SECONDS
 from support.ports import free_port_base
 
 ROOT = Path(__file__).parents[2]
@@ -35,13 +36,13 @@ def _demo(directory: Path) -> Iterator[subprocess.Popen[str]]:
         finally:
             if running.poll() is None:
                 running.send_signal(signal.SIGINT)
-                running.wait(timeout=60)
+                running.wait(timeout=2 * PATIENCE_SECONDS)
 
 
 def _wait_for_children(directory: Path, running: subprocess.Popen[str], started: int) -> None:
     """Until so many children have started, as their own marks say."""
     marks = directory / "results" / "started"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 2 * PATIENCE_SECONDS
     while not marks.exists() or len(marks.read_text().splitlines()) < started:
         assert running.poll() is None, running.communicate()[0]
         assert time.monotonic() < deadline, "the children do not start"
@@ -57,13 +58,7 @@ def _assert_right(running: subprocess.Popen[str]) -> None:
     assert "the demo is right" in said
 
 
-def test_demo_prices_the_option(place: Path) -> None:
-    with _demo(place / "demo") as running:
-        _assert_right(running)
-    assert Stack(place / "demo").agents() == []
-
-
-def test_demo_survives_a_killed_scheduler_and_a_killed_agent(place: Path) -> None:
+def test_demo_prices_the_option_though_a_scheduler_and_an_agent_are_killed(place: Path) -> None:
     """Both are started again, agents reconnect and find what they ran; no child runs twice."""
     with _demo(place / "demo") as running:
         _wait_for_children(place / "demo", running, 3)
@@ -74,3 +69,4 @@ def test_demo_survives_a_killed_scheduler_and_a_killed_agent(place: Path) -> Non
         assert len(ours) > 1
         os.kill(ours[0].pid, signal.SIGKILL)
         _assert_right(running)
+    assert Stack(place / "demo").agents() == []

@@ -13,6 +13,8 @@ ROOT = Path(__file__).parents[2]
 
 pytestmark = [
     pytest.mark.skipif(RUNTIME != "docker", reason="the documents show containers"),
+    # On one stack: a worker each would start two.
+    pytest.mark.xdist_group("documents"),
 ]
 
 

@@ -59,7 +59,7 @@ def test_each_job_has_a_slot_to_itself(aws: Aws, queue: str, definition: str) ->
     assert len(slots) == 6
     instances = aws.stack.json("instances", "--env", NAME, "--all")
     assert {item["instanceType"] for item in instances} == {"fargate.0.25x512"}
-    eventually(lambda: aws.stack.json("instances", "--env", NAME) == [], "all slots are gone", 60)
+    eventually(lambda: aws.stack.json("instances", "--env", NAME) == [], "all slots are gone")
 
 
 def test_a_job_may_be_larger_than_its_definition(aws: Aws, queue: str, definition: str) -> None:

@@ -293,7 +293,7 @@ def test_exit_code_decides(aws: Aws, ids: dict[str, str]) -> None:
 
 @needs_containers
 def test_missing_image_has_a_reason(aws: Aws, ids: dict[str, str]) -> None:
-    job = aws.end(ids["no-such-image"], seconds=110)
+    job = aws.end(ids["no-such-image"])
     assert job["status"] == "FAILED"
     assert job["statusReason"] == "Task failed to start"
     assert job["container"]["reason"].startswith("CannotPullContainerError: ")

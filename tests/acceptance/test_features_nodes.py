@@ -7,7 +7,7 @@ from acceptance.stand import eventually
 from longshore_cli import exit_code
 
 _WHO = "echo node $AWS_BATCH_JOB_NODE_INDEX of $AWS_BATCH_JOB_NUM_NODES, main is"
-_HOLD = "trap 'exit 143' TERM; while :; do sleep 0.05; done"
+_HOLD = "trap 'exit 143' TERM; while :; do sleep 0.2; done"
 
 
 @pytest.fixture(scope="module")

@@ -98,10 +98,10 @@ def test_starting(aws: Aws, quick: str) -> None:
     with _halted(*aws.stack.agents()):
         cancelled, terminated = (aws.submit("starting", quick) for _ in range(2))
         for job_id in (cancelled, terminated):
-            aws.until(job_id, "STARTING", seconds=20)
+            aws.until(job_id, "STARTING")
         _cancel(aws, cancelled)
         _terminate(aws, terminated)
-        aws.until_job(terminated, lambda job: job["isTerminated"], "isTerminated", seconds=20)
+        aws.until_job(terminated, lambda job: job["isTerminated"], "isTerminated")
     assert aws.end(cancelled)["status"] == "SUCCEEDED"
     ended = aws.end(terminated)
     assert (ended["status"], ended["statusReason"]) == ("FAILED", _REASON)

@@ -21,7 +21,7 @@ def test_timeout_stops_the_attempt_and_is_not_retried(aws: Aws, lasting: Lasting
 
 
 def test_who_ignores_the_request_to_stop_is_killed(aws: Aws, lasting: Lasting) -> None:
-    job = aws.end(lasting.stubborn, seconds=60)
+    job = aws.end(lasting.stubborn)
     assert (job["status"], job["statusReason"]) == ("FAILED", "No more of this.")
     assert job["isTerminated"]
     (attempt,) = job["attempts"]

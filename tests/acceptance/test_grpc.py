@@ -7,6 +7,7 @@ from pathlib import Path
 
 from acceptance.aws import Aws, Gate, Json
 from acceptance.stand import eventually
+from support.patience import PATIENCE_SECONDS
 
 _BUF = str(Path(sys.executable).parent / "buf")
 _SERVICE = "longshore.v1.SubmissionService"
@@ -21,7 +22,7 @@ def _curl(aws: Aws, path: str, *arguments: str) -> subprocess.CompletedProcess[s
         ],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=2 * PATIENCE_SECONDS,
         check=False,
     )
 

@@ -13,6 +13,7 @@ import pytest
 from acceptance.aws import REGION, Aws, Json
 from acceptance.stand import Stack, eventually
 from botocore.config import Config
+from support.patience import PATIENCE_SECONDS
 
 GROUP = "/team/jobs"
 _BIN = Path(sys.executable).parent
@@ -46,7 +47,7 @@ def aws_logs(user: dict[str, str], *arguments: str) -> Any:
         env=user,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=2 * PATIENCE_SECONDS,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -115,10 +116,10 @@ def test_luigi_tells_why_a_job_failed(aws: Aws, user: dict[str, str]) -> None:
             env=user,
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=2 * PATIENCE_SECONDS,
             check=False,
         )
         # It asks but once, and may do so before the last line has arrived.
         return "BatchJobException: Job" in done.stderr and "failed: the reason" in done.stderr
 
-    eventually(tells, "luigi prints what the job printed", 90)
+    eventually(tells, "luigi prints what the job printed")

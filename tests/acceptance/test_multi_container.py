@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 ROOT = Path(__file__).parents[2]
 # A process's whole group is told to stop, and a shell says so of the `sleep` that it waited for.
-FOREVER = "trap 'echo told to stop; exit 5' TERM; echo up; while :; do sleep 0.05; done 2>/dev/null"
+FOREVER = "trap 'echo told to stop; exit 5' TERM; echo up; while :; do sleep 0.2; done 2>/dev/null"
 
 
 def a_container(name: str, script: str, **members: Any) -> Json:
@@ -102,7 +102,7 @@ def test_containers_start_in_order_and_share_volume_and_network(aws: Aws) -> Non
         write, serve = "echo hello > /data/greeting", "exec httpd -f -p 127.0.0.1:8321 -h /data"
     else:
         mount, volumes, write, serve = {}, {}, "true", FOREVER
-    read = "until wget -qO- 127.0.0.1:8321/greeting; do sleep 0.05; done"
+    read = "until wget -qO- 127.0.0.1:8321/greeting; do sleep 0.2; done"
     job_id = run(
         aws,
         "share",

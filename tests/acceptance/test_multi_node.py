@@ -2,25 +2,22 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from acceptance.aws import IMAGE, Aws, Gate, Json
-from acceptance.stand import Stack, eventually
-from support.scratch import scratch_directory
+from acceptance.stand import eventually
 
 ROOT = Path(__file__).parents[2]
 TYPE = "c6i.large"
 NODES = 3
 ENDED_WITH_MAIN = "Main node has ended"
 LISTENING = "trap 'exit 143' TERM\n"
-HOLD = f"{LISTENING}while :; do sleep 0.05; done"
+HOLD = f"{LISTENING}while :; do sleep 0.2; done"
 #: The main node's: answers whoever connects, ends when all the others did, prints what they said.
 COLLECT = """
 env | grep AWS_BATCH_JOB_ | sort
 busybox nc -ll -p {port} -e sh -c 'read -r line; echo yes; echo "$line" >>got' &
-until [ "$(cat got 2>/dev/null | wc -l)" = 2 ]; do sleep 0.05; done
+until [ "$(cat got 2>/dev/null | wc -l)" = 2 ]; do sleep 0.2; done
 sort got
 """
 #: Tries until the main node listens.
@@ -28,21 +25,8 @@ CONNECT = """
 env | grep AWS_BATCH_JOB_ | sort
 until [ "$(echo from $AWS_BATCH_JOB_NODE_INDEX |
     busybox nc -w 5 $AWS_BATCH_JOB_MAIN_NODE_PRIVATE_IPV4_ADDRESS {port} 2>/dev/null)" = yes ]
-do sleep 0.05; done
+do sleep 0.2; done
 """
-
-
-@pytest.fixture(scope="module")
-def user() -> Iterator[Aws]:
-    """A user of a stack that gives idle instances back soon."""
-    settings = {"LONGSHORE_IDLE_SECONDS": "2", "LONGSHORE_SCALE_INTERVAL": "2"}
-    with scratch_directory() as place:
-        stack = Stack(place / "stack", settings=settings)
-        stack.up()
-        made = Aws(stack)
-        yield made
-        made.client.close()
-        stack.down()
 
 
 def _port(user: Aws, offset: int) -> str:
@@ -153,11 +137,11 @@ def test_nodes_find_each_other(user: Aws) -> None:
             "MAIN_NODE_PRIVATE_IPV4_ADDRESS": address,
         }
     assert (address == "127.0.0.1") == (user.stack.runtime == "process")
-    eventually(lambda: user.stack.json("instances", "--env", queue) == [], "all are given back", 60)
+    eventually(lambda: user.stack.json("instances", "--env", queue) == [], "all are given back")
 
 
 def test_a_node_that_fails_is_nothing_to_the_others(user: Aws, gate: Gate) -> None:
-    queue = _queue(user, "patient")
+    queue = _queue(user, "untroubled")
     job_id = _submit(
         user,
         queue,
@@ -165,7 +149,7 @@ def test_a_node_that_fails_is_nothing_to_the_others(user: Aws, gate: Gate) -> No
         _range("1:1", "exit 3"),
         _range("2:", HOLD),
     )
-    failed = user.until(f"{job_id}#1", "FAILED", seconds=90)
+    failed = user.until(f"{job_id}#1", "FAILED")
     assert failed["container"]["exitCode"] == 3
     user.until(f"{job_id}#2", "RUNNING")
     assert user.job(job_id)["status"] == "RUNNING"
@@ -217,7 +201,7 @@ def test_it_waits_for_all_its_instances(user: Aws, gate: Gate) -> None:
     """Room for two of three is no room: it waits, says for what, and may be cancelled."""
     queue = _queue(user, "full")
     held = user.run("held", gate.script(), queue=queue, **gate.volumes)
-    user.until(held, "RUNNING", seconds=90)
+    user.until(held, "RUNNING")
     waiting = [_submit(user, queue, _range(":", "true")) for _ in range(2)]
     told = f"Waiting for {NODES} empty instances of one type: 1 instance: 1 in use."
     for job_id in waiting:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from acceptance import tour
 from acceptance.stand import RUNTIME, Stack
+from support.patience import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,7 +41,7 @@ def test_the_python_example_runs(stack: Stack, tmp_path: Path) -> None:
         [ROOT / ".venv/bin/python", example],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=2 * PATIENCE_SECONDS,
         check=True,
         env=os.environ | stack.own_key,
     )

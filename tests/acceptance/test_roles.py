@@ -38,7 +38,7 @@ def test_a_job_acts_as_its_role_and_knows_itself(place: Path) -> None:
             )
             tags = {"team": "a"}
             job_id = aws.submit("role", definition, tags=tags, propagateTags=True)
-            job = aws.until(job_id, "SUCCEEDED", "FAILED", seconds=90)
+            job = aws.until(job_id, "SUCCEEDED", "FAILED")
             printed = stack.call("logs", job_id, check=True).stdout
             aws.client.close()
         finally:

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from acceptance.stand import Stack
+from support.patience import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 
@@ -16,7 +17,7 @@ def test_rolling_order_grows_all_environments_and_spills_to_the_next(lasting_sta
         env=lasting_stack.environ,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=2 * PATIENCE_SECONDS,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

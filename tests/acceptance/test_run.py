@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from acceptance.stand import LONGSHORE, RUNTIME, Stack
+from support.patience import PATIENCE_SECONDS
 
 IMAGE = "busybox:latest"
 needs_containers = pytest.mark.skipif(RUNTIME != "docker", reason="processes have no image")
@@ -73,7 +74,7 @@ def test_attempts_are_logged_one_after_the_other(stack: Stack) -> None:
 
 @needs_containers
 def test_missing_image_is_told_in_a_sentence(stack: Stack) -> None:
-    done = stack.cli("run", "longshore.invalid/nothing:1", "--", "true", timeout=110)
+    done = stack.cli("run", "longshore.invalid/nothing:1", "--", "true")
     assert done.returncode == 1
     assert "CannotPullContainerError" in done.stderr
 
@@ -98,7 +99,7 @@ def test_interrupt_terminates_the_job(stack: Stack, number: signal.Signals) -> N
         assert running.stdout is not None
         assert running.stdout.readline() == "up\n"
         os.kill(running.pid, number)
-        out, _ = running.communicate(timeout=60)
+        out, _ = running.communicate(timeout=2 * PATIENCE_SECONDS)
     assert (out, running.returncode) == ("bye\n", 130)
     (job,) = stack.json("jobs", "--name", number.name)
     assert job["status"] == "FAILED"

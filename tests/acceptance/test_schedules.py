@@ -36,9 +36,9 @@ def test_a_schedule_is_made_shown_and_deleted_by_the_command(stack: Stack, aws: 
         rule = events.describe_rule(Name="clock")
         assert rule["Arn"] == f"arn:aws:events:{REGION}:123456789012:rule/clock"
         assert events.list_targets_by_rule(Rule="clock")["Targets"] == [target]
-        again = stack.cli("schedule", "create", "clock", "rate(1 day)", "-d", definition)
+        again = stack.call("schedule", "create", "clock", "rate(1 day)", "-d", definition)
         assert (again.returncode, "a rule clock already" in again.stderr) == (2, True)
     finally:
         stack.cli("schedule", "delete", "clock", check=True)
-    gone = stack.cli("rule", "describe", "clock")
+    gone = stack.call("rule", "describe", "clock")
     assert (gone.returncode, "Rule clock does not exist" in gone.stderr) == (4, True)

@@ -7,13 +7,14 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 from acceptance.aws import Gate
 from acceptance.stand import LONGSHORE, Stack, eventually
 from support.patience import PATIENCE_SECONDS
 
-from longshore_cli.settings import is_watched
+from longshore_cli.settings import is_watched, read_record
 
 CHILDREN = 4
 
@@ -46,13 +47,15 @@ def foreground(
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        # Who runs tests by nohup has them inherit that it is ignored.
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # noqa: PLW1509 - no threads
     ) as running:
         try:
             assert running.stdout is not None
             yield running.stdout
         finally:
             running.send_signal(number)
-            code = running.wait(timeout=60)
+            code = running.wait(timeout=2 * PATIENCE_SECONDS)
     assert code == 0
     assert stack.record["status"] == "stopped"
 
@@ -66,25 +69,32 @@ def test_up_again_announces_what_runs(lasting_stack: Stack) -> None:
     assert "embedded PostgreSQL" in again.stdout
 
 
-def test_two_stacks_live_side_by_side(lasting_stack: Stack, place: Path) -> None:
-    other = Stack(place / "other", runtime="process")
-    try:
-        other.up()
-        assert (
-            lasting_stack.cli("run", "--name", "mine", "busybox", "--", "echo", "1").stdout == "1\n"
-        )
-        assert other.json("jobs") == []
-    finally:
-        other.down()
+def test_two_stacks_live_side_by_side(lasting_stack: Stack, own_stack: Stack) -> None:
+    """And `down` stops what a killed supervisor of one left, and nothing of the other."""
+    own_stack.up()
+    assert lasting_stack.cli("run", "--name", "mine", "busybox", "--", "echo", "1").stdout == "1\n"
+    assert own_stack.json("jobs") == []
+    processes = [psutil.Process(item["pid"]) for item in own_stack.record["services"].values()]
+    processes += own_stack.agents()
+    os.kill(own_stack.record["supervisor"]["pid"], signal.SIGKILL)
+    own_stack.down()
+    _, alive = psutil.wait_procs(processes, timeout=5)
+    assert alive == []
+    assert not (own_stack.data_dir / "postgres" / "postmaster.pid").exists()
     assert lasting_stack.cli("status").returncode == 0
 
 
 def test_status_tells_of_every_service(lasting_stack: Stack) -> None:
     before = lasting_stack.json("status")["jobs"].get("default", {}).get("SUCCEEDED", 0)
     lasting_stack.cli("run", "busybox:latest", "--", "true", check=True)
-    status = lasting_stack.json("status")
-    assert status["status"] == "ready"
-    assert {service["health"] for service in status["services"].values()} == {"SERVING"}
+    assert lasting_stack.json("status")["status"] == "ready"
+
+    def serving() -> dict[str, Any] | None:
+        told: dict[str, Any] = lasting_stack.json("status")
+        healths = {service["health"] for service in told["services"].values()}
+        return told if healths == {"SERVING"} else None
+
+    status = eventually(serving, "all services answer")
     assert status["jobs"]["default"]["SUCCEEDED"] == before + 1
     assert status["computeEnvironments"][0]["name"] == "default"
     shown = lasting_stack.cli("status", check=True).stdout
@@ -112,7 +122,6 @@ def test_killed_postgres_is_started_again(lasting_stack: Stack) -> None:
     eventually(
         lambda: lasting_stack.cli("run", "busybox:latest", "--", "echo", "kept").stdout == "kept\n",
         "jobs run again",
-        seconds=60,
     )
 
 
@@ -151,27 +160,6 @@ def test_a_start_that_fails_leaves_jobs_to_the_next_one(lasting_stack: Stack, ga
     gate.open()
     lasting_stack.up()
     eventually(lambda: statuses(lasting_stack, array) == ["SUCCEEDED"] * CHILDREN, "all succeed")
-
-
-def test_down_stops_what_a_killed_supervisor_left(own_stack: Stack) -> None:
-    own_stack.up()
-    processes = [psutil.Process(item["pid"]) for item in own_stack.record["services"].values()]
-    processes += own_stack.agents()
-    os.kill(own_stack.record["supervisor"]["pid"], signal.SIGKILL)
-    own_stack.down()
-    _, alive = psutil.wait_procs(processes, timeout=PATIENCE_SECONDS)
-    assert alive == []
-    assert not (own_stack.data_dir / "postgres" / "postmaster.pid").exists()
-
-
-def test_a_second_up_waits_until_the_first_is_ready(own_stack: Stack) -> None:
-    """The first stays until its terminal is closed."""
-    with foreground(own_stack, signal.SIGHUP, "--runtime", "process"):
-        eventually(lambda: is_watched(own_stack.data_dir), "the first has the directory")
-        second = own_stack.cli("up", "--detach", "--runtime", "process", check=True)
-        assert "runs already" in second.stderr
-        assert "is ready" in second.stdout
-        assert own_stack.cli("run", "busybox", "--", "echo", "1", check=True).stdout == "1\n"
 
 
 def test_a_stack_whose_record_is_damaged_can_be_stopped(own_stack: Stack) -> None:
@@ -252,9 +240,14 @@ def test_down_stops_jobs_and_keeps_history(own_stack: Stack, tmp_path: Path) -> 
 
 
 def test_auto_runtime_without_an_engine_takes_processes(own_stack: Stack) -> None:
-    """In the foreground, as a service manager starts and stops it."""
+    """In the foreground, as a service manager starts and stops it; a second `up` waits for it."""
     nowhere = "unix:///nowhere/docker.sock"
     with foreground(own_stack, signal.SIGTERM, DOCKER_HOST=nowhere) as lines:
+        eventually(lambda: is_watched(own_stack.data_dir), "the first has the directory")
+        second = own_stack.cli("up", "--detach", "--runtime", "process", check=True)
+        assert "runs already" in second.stderr
+        assert "is ready" in second.stdout
+        assert own_stack.cli("run", "busybox", "--", "echo", "1", check=True).stdout == "1\n"
         started = ""
         while not started.endswith(f"{own_stack.data_dir / 'log'}\n"):
             started += next(lines)
@@ -263,6 +256,17 @@ def test_auto_runtime_without_an_engine_takes_processes(own_stack: Stack) -> Non
     assert "embedded PostgreSQL" in started
     assert "process" in started
     assert "no Docker engine answers" in started
+
+
+def test_a_start_ends_with_its_terminal(own_stack: Stack) -> None:
+    def said() -> str:
+        watched = is_watched(own_stack.data_dir)
+        return str((read_record(own_stack.data_dir) or {}).get("message")) if watched else ""
+
+    with foreground(own_stack, signal.SIGHUP, "--runtime", "process"):
+        eventually(lambda: said() == "starting the services", "it starts")
+    assert own_stack.record["status"] == "stopped"
+    assert not (own_stack.data_dir / "postgres" / "postmaster.pid").exists()
 
 
 def test_down_without_a_stack(tmp_path: Path) -> None:

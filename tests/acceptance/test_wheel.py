@@ -15,6 +15,9 @@ ROOT = Path(__file__).parents[2]
 #: Building fetches the build backend, where it is not in uv's cache.
 BUILD_SECONDS = 100
 
+#: Built once, by the worker whose stack one of them looks at.
+pytestmark = pytest.mark.xdist_group("lasting_stack")
+
 
 def _uv(*arguments: str | Path, **environ: str) -> None:
     done = subprocess.run(
@@ -73,10 +76,10 @@ def test_the_wheel_brings_up_a_stack_and_runs_a_job(dist: Path, place: Path) -> 
         stack.down()
 
 
-def test_the_client_alone_needs_no_services(dist: Path, place: Path, stack: Stack) -> None:
+def test_the_client_alone_needs_no_services(dist: Path, place: Path, lasting_stack: Stack) -> None:
     client = Stack(
         place / "client",
-        port_base=stack.port_base,
+        port_base=lasting_stack.port_base,
         command=_installed(dist, place / "environment", ""),
     )
     client.cli("queue", "list", check=True)

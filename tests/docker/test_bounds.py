@@ -1,15 +1,14 @@
 """No attempt fills the disk or the process table, and what is left out of its log is marked."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from support.agent import Stand
+from support.agent import Stand, until
 
 from longshore.agent.docker.engine import Engine
-from longshore.v1 import log_service_pb2
+from longshore.v1 import container_pb2, log_service_pb2
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session")]
 
@@ -88,17 +87,36 @@ async def test_no_new_privileges(small: Stand) -> None:
 
 
 @pytest.mark.docker
-async def test_the_engine_drops_output_while_the_agent_is_away(small: Stand) -> None:
+async def test_the_engine_drops_output_while_the_agent_is_away(
+    small: Stand, tmp_path: Path
+) -> None:
     """The gap is marked in the log and in the record; what the engine still has is there."""
-    script = "echo first; sleep 3; seq 1 500000; sleep 2; echo last"
-    assignment = small.an_attempt("sh", "-c", script)
+    gate = tmp_path / "gate"
+    gate.mkdir()
+
+    def waits(name: str) -> str:
+        return f"until [ -e /gate/{name} ]; do sleep 0.1; done"
+
+    script = f"echo first; {waits('away')}; seq 1 500000; touch /gate/printed; {waits('back')}"
+    host = container_pb2.Host(source_path=str(gate))
+    assignment = small.an_attempt(
+        *("sh", "-c", f"{script}; echo last"),
+        volumes=[container_pb2.Volume(name="gate", host=host)],
+        mount_points=[container_pb2.MountPoint(source_volume="gate", container_path="/gate")],
+    )
     await small.scheduler.assign(assignment)
     while not await small.entries_so_far(assignment):
         pass
     assert small.agent is not None
     await small.agent.kill()
-    await asyncio.sleep(4)
+    (gate / "away").touch()
+
+    async def printed() -> bool:
+        return (gate / "printed").exists()
+
+    await until(printed)
     await small.start_agent()
+    (gate / "back").touch()
     end = await small.scheduler.ended(assignment)
     assert end.exit_code == 0
     assert end.reason.startswith("LogIncomplete: ")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from support.agent import Process, Stand, free_port, key_of, until
+from support.agent import Process, Stand, key_of, until
+from support.ports import free_port
 
 from longshore.agent.docker.engine import Engine
 from longshore.v1 import agent_service_pb2 as pb

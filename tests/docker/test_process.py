@@ -110,7 +110,7 @@ async def test_what_a_command_leaves_behind_ends_with_it(processes: Stand, tmp_p
     async def gone() -> bool:
         return not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie"
 
-    await until(gone, 5)
+    await until(gone)
 
 
 async def test_directory_is_removed(processes: Stand) -> None:
@@ -141,7 +141,7 @@ async def test_what_a_killed_supervisor_leaves_behind_ends_with_it(
     async def gone() -> bool:
         return not psutil.pid_exists(command) or psutil.Process(command).status() == "zombie"
 
-    await until(gone, 5)
+    await until(gone)
 
 
 @pytest.mark.parametrize("way", ["restart", "cleanup"])
@@ -173,7 +173,7 @@ async def test_a_supervisor_killed_together_with_its_agent(
     async def gone() -> bool:
         return not psutil.pid_exists(command) or psutil.Process(command).status() == "zombie"
 
-    await until(gone, 5)
+    await until(gone)
 
 
 async def test_one_agent_for_one_data_directory(own_processes: Stand) -> None:

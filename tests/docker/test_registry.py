@@ -246,8 +246,10 @@ async def test_a_pull_that_does_not_move_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
     fault: str,
 ) -> None:
-    monkeypatch.setattr(module, "BEGIN_SECONDS", 2.0)
-    monkeypatch.setattr(module, "PROGRESS_SECONDS", 1.0)
+    if fault == "silent_manifests":
+        monkeypatch.setattr(module, "BEGIN_SECONDS", 2.0)
+    else:
+        monkeypatch.setattr(module, "PROGRESS_SECONDS", 1.0)
     image = await registry.push(address=faulty.address)
     images = Images(engine, "if-missing", 1, logins)
     setattr(faulty, fault, True)

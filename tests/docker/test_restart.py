@@ -3,7 +3,9 @@
 import asyncio
 import resource
 import signal
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.agent import Process, Stand, key_of, until
@@ -14,13 +16,15 @@ from longshore.v1 import container_pb2, key_value_pb2, resources_pb2
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session")]
 
-#: Counts to 40 in 4 s, in a file and on both outputs, then ends with 7.
+#: Counts to 40 in 4 s on both outputs, from the middle on once it may, then ends with 7.
 COUNTING = """
 echo started >>$COUNT_FILE
 i=0
 while [ $i -lt 40 ]; do
   i=$((i+1)); echo out $i; echo err $i >&2; sleep 0.1
+  if [ $i -eq 20 ]; then until [ -e $COUNT_FILE.on ]; do sleep 0.1; done; fi
 done
+touch $COUNT_FILE.over
 exit 7
 """
 
@@ -31,20 +35,26 @@ def stand(request: pytest.FixtureRequest) -> Stand:
     return stand
 
 
-def counting(stand: Stand, path: Path) -> pb.Assignment:
+def shared(directory: Path) -> dict[str, Any]:
+    """A directory that an attempt and its test share."""
+    path = str(directory)
+    return {
+        "volumes": [container_pb2.Volume(name="data", host=container_pb2.Host(source_path=path))],
+        "mount_points": [container_pb2.MountPoint(source_volume="data", container_path=path)],
+    }
+
+
+def counting(stand: Stand, path: Path, *, held: bool = False) -> pb.Assignment:
     path.parent.mkdir()
     path.touch()
+    if not held:
+        path.with_name("count.on").touch()
     return stand.an_attempt(
         "sh",
         "-c",
         COUNTING,
         environment=[key_value_pb2.KeyValuePair(name="COUNT_FILE", value=str(path))],
-        volumes=[
-            container_pb2.Volume(name="data", host=container_pb2.Host(source_path=str(path.parent)))
-        ],
-        mount_points=[
-            container_pb2.MountPoint(source_volume="data", container_path=str(path.parent))
-        ],
+        **shared(path.parent),
     )
 
 
@@ -78,11 +88,12 @@ async def test_disk_is_full_for_a_while(stand: Stand, tmp_path: Path) -> None:
 async def test_agent_comes_back_while_it_runs(stand: Stand, way: str, tmp_path: Path) -> None:
     await stand.open()
     path = tmp_path / "shared" / "count"
-    assignment = counting(stand, path)
+    assignment = counting(stand, path, held=True)
     assert stand.agent is not None
     await stand.scheduler.assign(assignment)
     await stand.scheduler.running(assignment)
-    await asyncio.sleep(1)  # so that some of the output was taken, and some was not
+    while not await stand.entries_so_far(assignment):
+        pass  # some of the output was taken, and some was not
     await (stand.agent.kill() if way == "kill" else stand.agent.terminate())
     last = stand.scheduler.last(assignment)
     assert last is not None
@@ -90,6 +101,7 @@ async def test_agent_comes_back_while_it_runs(stand: Stand, way: str, tmp_path: 
     await stand.start_agent()
     register = stand.scheduler.registrations[-1]
     assert [key_of(key) for key in register.attempts] == [key_of(assignment.key)]
+    path.with_name("count.on").touch()
     end = await stand.scheduler.ended(assignment)
     assert (end.exit_code, end.reason) == (7, "")
     changes = stand.scheduler.changes[key_of(assignment.key)]
@@ -106,22 +118,32 @@ async def test_it_ends_while_the_agent_is_away(stand: Stand, tmp_path: Path) -> 
     await stand.scheduler.assign(assignment)
     await stand.scheduler.running(assignment)
     await stand.agent.kill()
-    await asyncio.sleep(5)  # it takes 4 s, and nobody is there to be told
+
+    async def over() -> bool:
+        return path.with_name("count.over").exists()
+
+    await until(over)
+    await asyncio.sleep(1)  # it is at its very end, and nobody is there to be told
+    back_at = time.time_ns()
     await stand.start_agent()
     end = await stand.scheduler.ended(assignment)
     assert end.exit_code == 7
-    assert end.stop_time.ToNanoseconds() - end.start_time.ToNanoseconds() < 6 * 10**9
+    assert end.stop_time.ToNanoseconds() < back_at
     await check_counted(stand, assignment, path)
 
 
-async def test_it_ends_while_the_scheduler_is_away(stand: Stand) -> None:
+async def test_it_ends_while_the_scheduler_is_away(stand: Stand, tmp_path: Path) -> None:
     """The report waits in the journal, survives the agent, and is told to the next scheduler."""
     await stand.open()
-    assignment = stand.an_attempt("sh", "-c", "echo hello; sleep 1; exit 9")
+    go = tmp_path / "shared" / "go"
+    go.parent.mkdir()
+    script = f"echo hello; until [ -e {go} ]; do sleep 0.1; done; exit 9"
+    assignment = stand.an_attempt("sh", "-c", script, **shared(go.parent))
     assert stand.agent is not None
     await stand.scheduler.assign(assignment)
     await stand.scheduler.running(assignment)
     await stand.stop_scheduler()
+    go.touch()
     assert await stand.output(assignment) == "hello\n"
 
     async def journaled() -> bool:
@@ -215,7 +237,7 @@ async def test_instance_is_ended(stand: Stand) -> None:
     """SIGUSR1: what runs is stopped as on an instance that is shut down, told, and kept."""
     await stand.open()
     assert stand.agent is not None
-    script = "trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.05; done"
+    script = "trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.2; done"
     assignment = stand.an_attempt("sh", "-c", script)
     await stand.scheduler.assign(assignment)
     await stand.scheduler.running(assignment)
@@ -231,7 +253,8 @@ async def test_instance_is_ended(stand: Stand) -> None:
 
 async def test_heartbeats_come_at_the_interval_named(stand: Stand) -> None:
     await stand.open()
-    await stand.scheduler.until(lambda: stand.scheduler.heartbeats >= 3, 5)
+    # By default the third one would come after 15 s.
+    await stand.scheduler.until(lambda: stand.scheduler.heartbeats >= 3, 14)
 
 
 async def test_scheduler_is_not_there_at_the_start(stand: Stand) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
-from support.agent import Stand, a_part, free_port
+from support.agent import Stand, a_part
+from support.ports import free_port
 
 from longshore.agent.attempts.attempt import AttemptKey
 from longshore.agent.docker.container import container_name

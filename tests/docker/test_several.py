@@ -17,10 +17,10 @@ from longshore.v1 import container_pb2
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session")]
 
-FOREVER = "trap 'echo bye; exit 5' TERM; echo up; while :; do sleep 0.05; done"
+FOREVER = "trap 'echo bye; exit 5' TERM; echo up; while :; do sleep 0.2; done"
 _GET = "wget -qO- 127.0.0.1:8123/greeting"
 _SERVE = "echo hello > /tmp/greeting; exec httpd -f -p 127.0.0.1:8123 -h /tmp"
-STUBBORN = "trap '' TERM; echo up; while :; do sleep 0.05; done"
+STUBBORN = "trap '' TERM; echo up; while :; do sleep 0.2; done"
 
 
 @pytest.fixture(params=[pytest.param("containers", marks=pytest.mark.docker), "processes"])
@@ -128,10 +128,10 @@ async def test_what_others_end_with(stand: Stand) -> None:
 
 async def test_the_first_essential_one_that_fails_counts(stand: Stand, tmp_path: Path) -> None:
     up, members = tmp_path / "up", shared(tmp_path)
-    one = f"trap 'exit 7' TERM; touch {up}; while :; do sleep 0.05; done"
+    one = f"trap 'exit 7' TERM; touch {up}; while :; do sleep 0.2; done"
     assignment = stand.several(
         a_part("one", one, **members),
-        a_part("two", f"until [ -e {up} ]; do sleep 0.05; done", **members),
+        a_part("two", f"until [ -e {up} ]; do sleep 0.2; done", **members),
         volumes=volumes(tmp_path),
     )
     end = await stand.run(assignment)
@@ -197,7 +197,7 @@ async def test_an_agent_that_comes_back_goes_on(own: Stand, tmp_path: Path, engi
     await own.open()
     gate = tmp_path / "gate"
     gate.mkdir()
-    count = f"echo $NAME >>{gate}/count; until [ -e {gate}/$NAME ]; do sleep 0.05; done"
+    count = f"echo $NAME >>{gate}/count; until [ -e {gate}/$NAME ]; do sleep 0.2; done"
 
     def counted(name: str, *needs: tuple[str, str], **members: Any) -> Any:
         return a_part(name, f"NAME={name}; {count}", *needs, **shared(gate), **members)
@@ -274,7 +274,7 @@ async def test_one_network_one_volume_and_nothing_left(containers: Stand, engine
     assignment = containers.several(
         a_part(
             "main",
-            f"until {_GET}; do sleep 0.05; done",
+            f"until {_GET}; do sleep 0.2; done",
             ("set-up", "SUCCESS"),
         ),
         a_part(
@@ -298,7 +298,7 @@ async def test_one_network_one_volume_and_nothing_left(containers: Stand, engine
 async def test_without_a_sandbox_they_share_a_network_too(bridged: Stand, engine: Engine) -> None:
     """Also where the first of them has ended before the next one starts."""
     assignment = bridged.several(
-        a_part("main", f"until {_GET}; do sleep 0.05; done", ("set-up", "COMPLETE")),
+        a_part("main", f"until {_GET}; do sleep 0.2; done", ("set-up", "COMPLETE")),
         a_part("server", _SERVE, essential=False, stop_timeout=2),
         a_part("set-up", "true", essential=False),
     )
@@ -313,12 +313,12 @@ async def test_modes_of_the_task(containers: Stand, engine: Engine) -> None:
     assignment = containers.several(
         a_part(
             "main",
-            "until ps | grep -q '[m]arked' && [ -e /dev/shm/seen ]; do sleep 0.05; done",
+            "until ps | grep -q '[m]arked' && [ -e /dev/shm/seen ]; do sleep 0.2; done",
             linux_parameters=container_pb2.LinuxParameters(shared_memory_size=8),
         ),
         a_part(
             "beside",
-            "touch /dev/shm/seen; : marked; while :; do sleep 0.05; done",
+            "touch /dev/shm/seen; : marked; while :; do sleep 0.2; done",
             essential=False,
             stop_timeout=2,
         ),
@@ -352,7 +352,7 @@ async def test_each_is_told_of_itself_and_of_all(containers: Stand, tmp_path: Pa
     up, members = tmp_path / "up", shared(tmp_path)
     assignment = containers.several(
         a_part("main", f"{ask}; echo; {ask}/task; touch {up}", ("beside", "START"), **members),
-        a_part("beside", f"until [ -e {up} ]; do sleep 0.05; done", **members),
+        a_part("beside", f"until [ -e {up} ]; do sleep 0.2; done", **members),
         volumes=volumes(tmp_path),
     )
     end = await containers.run(assignment)
@@ -395,9 +395,9 @@ async def test_one_network_also_where_the_sandbox_has_died(
     stand, gone, members = own_containers, tmp_path / "gone", shared(tmp_path)
     await stand.open()
     assignment = stand.several(
-        a_part("main", f"until {_GET}; do sleep 0.05; done", ("wait", "COMPLETE")),
+        a_part("main", f"until {_GET}; do sleep 0.2; done", ("wait", "COMPLETE")),
         a_part("server", _SERVE, essential=False, stop_timeout=2),
-        a_part("wait", f"until [ -e {gone} ]; do sleep 0.05; done", essential=False, **members),
+        a_part("wait", f"until [ -e {gone} ]; do sleep 0.2; done", essential=False, **members),
         volumes=volumes(tmp_path),
     )
     await stand.scheduler.assign(assignment)

@@ -17,8 +17,8 @@ def stand(request: pytest.FixtureRequest) -> Stand:
     return stand
 
 
-GENTLE = "trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.05; done"
-STUBBORN = "trap '' TERM; echo up; while :; do sleep 0.05; done"
+GENTLE = "trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.2; done"
+STUBBORN = "trap '' TERM; echo up; while :; do sleep 0.2; done"
 
 
 async def test_sigterm_lets_it_end_by_itself(stand: Stand) -> None:

@@ -6,8 +6,8 @@ from contextlib import AsyncExitStack
 import aiohttp
 import pytest
 from ec2.stand import STACK, Stand, a_token
-from moto.server import ThreadedMotoServer
 from support.ec2 import FaultProxy
+from support.patience import PATIENCE_SECONDS
 
 from longshore.provisioning.ec2.api import Api, open_api
 from longshore.provisioning.ec2.config import Ec2Config
@@ -15,8 +15,18 @@ from longshore.provisioning.ec2.provider import open_ec2_provider
 from longshore.runtime import aws
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist's own reads the groups.
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of moto's server are one worker's: it takes long to load and to start."""
+    for item in items:
+        if "moto_url" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("moto"))
+
+
 @pytest.fixture(scope="session")
 def moto_url() -> Iterator[str]:
+    from moto.server import ThreadedMotoServer  # noqa: PLC0415 - slow to load, and for few workers
+
     with pytest.MonkeyPatch.context() as patch:
         # Hundreds of images, made anew for each test; who looks at one makes it.
         patch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
@@ -57,7 +67,7 @@ def config(proxy: FaultProxy) -> Ec2Config:
         logs_address="10.0.0.1:7074",
         join_address="10.0.0.1:7076",
         package="longshore[server]==0.1.0",
-        call_seconds=5,
+        call_seconds=PATIENCE_SECONDS,
     )
 
 

@@ -22,8 +22,6 @@ from longshore.provisioning.ec2.config import Ec2Config
 from longshore.runtime.config import ConfigError, Settings
 from longshore.runtime.host import open_catalogue
 
-#: moto needs seconds of the processor to list all types.
-
 TODAY = date(2026, 1, 31)
 #: Not made any more when moto last asked EC2.
 RETIRED = {"p3.2xlarge", "p3.8xlarge", "p3.16xlarge", "u-9tb1.112xlarge", "u-12tb1.112xlarge"}

@@ -125,10 +125,10 @@ async def test_the_agent_tells_the_scheduler(metadata: MetadataService, tmp_path
         await stand.start_agent()
         assert stand.scheduler.notices == []
         metadata.announce(ACTION, TERMINATE)
-        await stand.scheduler.until(lambda: len(stand.scheduler.notices) == 1, 15)
+        await stand.scheduler.until(lambda: len(stand.scheduler.notices) == 1)
         await stand.stop_scheduler()
         await stand.start_scheduler()
-        await stand.scheduler.until(lambda: len(stand.scheduler.notices) == 2, 15)
+        await stand.scheduler.until(lambda: len(stand.scheduler.notices) == 2)
         assert stand.scheduler.notices[0] == stand.scheduler.notices[1]
         assert len(stand.scheduler.registrations) == 2
     finally:

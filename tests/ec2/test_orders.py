@@ -185,16 +185,17 @@ async def test_no_answer_after_success_launches_once(stand: Stand) -> None:
 
 async def test_too_late_an_answer_launches_once(stand: Stand) -> None:
     """The same where the answer takes longer than anybody waits."""
-    hasty = await stand.another(replace(stand.config, call_seconds=0.5))
+    hasty = await stand.another(replace(stand.config, call_seconds=2))
     order = an_order(entry("c6i.large", 2))
-    await stand.fulfil(an_order(entry("c6i.large", 1)), hasty)
-    stand.proxy.delays["CreateFleet"] = 0.7
+    await stand.fulfil(an_order(entry("c6i.large", 1)))
+    launches = stand.proxy.held["CreateFleet"] = asyncio.Event()
     with pytest.raises(Unavailable):
         await stand.fulfil(order, hasty)
+    launches.set()
     async with asyncio.timeout(PATIENCE_SECONDS):
         while len(await stand.instances()) < 3:
             await asyncio.sleep(0.05)
-    got = await stand.fulfil(order, hasty)
+    got = await stand.fulfil(order)
     assert len(got.instances) == 2
     assert len(await stand.instances()) == 3
 

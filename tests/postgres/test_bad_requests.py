@@ -39,7 +39,7 @@ MESSAGES = [
     for name, operation in OPERATIONS.items()
     for good in operation.good
 ]
-EXAMPLES = int(os.environ.get("LONGSHORE_TEST_EXAMPLES", "250"))
+EXAMPLES = int(os.environ.get("LONGSHORE_TEST_EXAMPLES", "120"))
 MANY = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 #: Most examples take a few milliseconds, and what fails is looked at many times.
 LONG = pytest.mark.timeout(300 + EXAMPLES)

@@ -262,6 +262,15 @@ WRONG_TARGETS: list[tuple[Json, str, str]] = [
         "Targets[0].HttpParameters.HeaderParameters",
         "regular expression",
     ),
+    (
+        {
+            "Id": "a",
+            "Arn": f"{ARN}:api-destination/d/x",
+            "HttpParameters": {"HeaderParameters": {"content-length": "1"}},
+        },
+        "Targets[0].HttpParameters.HeaderParameters",
+        "follows from the call",
+    ),
 ]
 
 
@@ -497,6 +506,19 @@ WRONG_CONNECTIONS: list[tuple[Json, str]] = [
             },
         },
         "AuthParameters.InvocationHttpParameters.HeaderParameters[0].Value",
+    ),
+    (
+        {
+            "Name": "c",
+            "AuthorizationType": "BASIC",
+            "AuthParameters": {
+                **BASIC,
+                "InvocationHttpParameters": {
+                    "HeaderParameters": [{"Key": "Transfer-Encoding", "Value": "chunked"}]
+                },
+            },
+        },
+        "AuthParameters.InvocationHttpParameters.HeaderParameters[0].Key",
     ),
     (
         {

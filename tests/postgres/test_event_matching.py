@@ -17,11 +17,13 @@ from longshore.domain.arn import Arns
 from longshore.domain.audit.record import found_by
 from longshore.domain.checks import Json
 from longshore.domain.events.hops import HOPS_TAG, hops_of
+from longshore.domain.events.occurrence import Position
 from longshore.events.matching import Matching
+from longshore.events.watching import Watching
 from longshore.scheduler.history import History
 from longshore.state.audit import audit_record
 from longshore.state.events import outbox
-from longshore.state.pool import Pool, open_pool, transaction
+from longshore.state.pool import Connection, Pool, open_pool, transaction
 
 ARNS = Arns("123456789012", "us-east-1")
 EVERYTHING = {"account": ["123456789012"]}
@@ -206,6 +208,30 @@ async def test_of_two_that_match_one_does(pool: Pool) -> None:
             await asyncio.gather(first.tick(), second.tick())
     await asyncio.gather(settle(first), settle(second))
     assert [event["source"] for event in await delivered(pool)] == [f"s{n}" for n in range(50)]
+
+
+async def test_a_stream_that_ends_with_now_waits_for_what_an_older_transaction_holds_up(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked, real = asyncio.Event(), outbox.lag
+
+    async def lag(conn: Connection, at: Position) -> tuple[float, bool]:
+        said = await real(conn, at)
+        looked.set()
+        return said
+
+    monkeypatch.setattr(outbox, "lag", lag)
+    async with transaction(pool) as older:
+        await older.execute("SELECT pg_current_xact_id()")
+        async with transaction(pool) as conn:
+            await put(conn, "s")
+        since = datetime.now(UTC) - timedelta(minutes=5)
+        watch = Watching(pool, ARNS).watch("default", None, after=None, since=since, until_now=True)
+        assert (await anext(watch))[1] == ""
+        told = asyncio.ensure_future(anext(watch))
+        await asyncio.wait_for(looked.wait(), PATIENCE_SECONDS)
+    assert json.loads((await told)[1])["source"] == "s"
+    assert [one async for one in watch] == []
 
 
 async def test_who_dies_before_the_commit_has_done_nothing(

@@ -45,7 +45,7 @@ async def answering(world: CloudWorld, order: CapacityOrder) -> AsyncIterator[as
     """An order whose instances run, and whose answer the cloud holds back."""
     held = world.cloud.slow[order.compute_environment] = asyncio.Event()
     world.cloud.launched.clear()
-    task = asyncio.create_task(world.provisioning.provision(order, 10))
+    task = asyncio.create_task(world.provisioning.provision(order, PATIENCE_SECONDS))
     async with asyncio.timeout(PATIENCE_SECONDS):
         await world.cloud.launched.wait()
     yield task
@@ -125,7 +125,10 @@ async def test_orders_wait_for_each_other(
     """More than the cloud is asked for at one time: those that wait are not given up."""
     held = world.cloud.slow["default"] = asyncio.Event()
     orders = [an_order() for _ in range(ORDERS_AT_ONCE + 3)]
-    tasks = [asyncio.create_task(world.provisioning.provision(order, 10)) for order in orders]
+    tasks = [
+        asyncio.create_task(world.provisioning.provision(order, PATIENCE_SECONDS))
+        for order in orders
+    ]
     async with asyncio.timeout(PATIENCE_SECONDS):
         while len(await open_orders(world)) < len(orders):
             await world.cloud.launched.wait()
@@ -145,7 +148,7 @@ async def test_the_same_order_twice_at_one_time_is_asked_for_once(world: CloudWo
     """The second waits for the first one's answer."""
     order = an_order()
     async with answering(world, order) as first:
-        second = asyncio.create_task(world.provisioning.provision(order, 10))
+        second = asyncio.create_task(world.provisioning.provision(order, PATIENCE_SECONDS))
         await asyncio.sleep(0)
     assert await first == await second
     assert world.cloud.launches == {order.order_id: 1}
@@ -259,7 +262,7 @@ async def test_what_is_launched_after_the_deadline_is_a_stray(world: CloudWorld)
     order = an_order()
     world.cloud.slow["default"] = asyncio.Event()
     with pytest.raises(Unavailable):
-        await world.provisioning.provision(order, 0.2)
+        await world.provisioning.provision(order, 2)
     assert len(world.cloud.running) == 1
     assert await open_orders(world) == []
     await world.provisioning.resume()

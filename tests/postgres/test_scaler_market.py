@@ -30,7 +30,7 @@ from longshore.provisioning.local.provider import LocalProvider
 from longshore.provisioning.orders.fulfilling import ORDERS_AT_ONCE
 from longshore.provisioning.provider import Fulfilment
 from longshore.runtime.loop import Loop
-from longshore.scaler import service
+from longshore.scaler import applying, service
 from longshore.scaler.alarm import Alarm
 from longshore.scaler.applying import NOTHING_YET
 from longshore.scaler.ordering import Ordering
@@ -291,7 +291,12 @@ async def test_a_raise_outlives_a_short_provider(world: World, market: Market) -
     await world.environment(types=["c6i.large"], desiredv_cpus=4)
     market.room = 1
     scaler = Scaler(
-        world.pool, Ordering(world.provisioning), CATALOGUE, SETTINGS, cool_down=timedelta(days=1)
+        world.pool,
+        Ordering(world.provisioning),
+        CATALOGUE,
+        SETTINGS,
+        cool_down=timedelta(days=1),
+        patience=PATIENCE_SECONDS,
     )
     for _ in range(2):
         await scaler.evaluate()
@@ -394,6 +399,8 @@ async def test_an_order_that_is_refused_leaves_its_environment_alone(
     world: World, market: Market, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For a while that grows; the others are served at once."""
+    monkeypatch.setattr(applying, "BACKOFF_FIRST_SECONDS", 3600)
+    monkeypatch.setattr(applying, "BACKOFF_LAST_SECONDS", 3600)
     await world.environment("a", minv_cpus=2)
     await world.environment("b", minv_cpus=2)
     real = market.fulfil
@@ -431,8 +438,7 @@ async def test_a_slow_pass_keeps_its_lease(
         return expires_at
 
     monkeypatch.setattr(world.provider, "fulfil", slow)
-    scaler = Scaler(world.pool, Ordering(world.provisioning), CATALOGUE, SETTINGS, patience=15)
-    passing = asyncio.create_task(scaler.evaluate())
+    passing = asyncio.create_task(world.scaler.evaluate())
     seen = set()
     async with asyncio.timeout(PATIENCE_SECONDS):
         while len(seen) < 4:

@@ -14,12 +14,15 @@ def a_copy(stand: Stand, agent: Agent) -> Agent:
     return copy
 
 
-async def test_of_two_with_one_identity_the_one_that_is_there_stays(database_url: str) -> None:
+async def test_of_two_with_one_identity_the_one_that_is_there_stays(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agents, "COPY_SECONDS", 3600.0)
     async with scheduler_stand(database_url) as stand:
         await stand.environment()
         await stand.queue()
         agent = await stand.agent(vcpus=1)
-        await agent.close()
+        await stand.silence(agent, seconds=0)
         agent.process_id = "first"
         await agent.connect()
         job = await stand.submit()
@@ -44,7 +47,7 @@ async def test_the_same_process_may_come_again_and_another_when_the_first_is_sil
         await stand.environment()
         await stand.queue()
         agent = await stand.agent(vcpus=1)
-        await agent.close()
+        await stand.silence(agent, seconds=0)
         agent.process_id = "first"
         await agent.connect()
         again = a_copy(stand, agent)

@@ -188,7 +188,7 @@ async def test_a_resource_that_goes_and_comes_again_is_the_same(database_url: st
 async def test_who_comes_back_goes_on_only_with_units_that_are_still_there(
     database_url: str,
 ) -> None:
-    async with scheduler_stand(database_url, unmanaged_lost_seconds=0.5) as stand:
+    async with scheduler_stand(database_url) as stand:
         await stand.environment()
         await stand.queue()
         await stand.consumable(total=2)
@@ -198,7 +198,7 @@ async def test_who_comes_back_goes_on_only_with_units_that_are_still_there(
         await lost.start(gone)
         await stand.until(gone, "RUNNING")
         key = lost.assigned[gone].key
-        await lost.close()
+        await stand.silence(lost)
         await stand.until(gone, "RUNNABLE")
         await until_held(stand, 0)
         # Another job has both units by now.

@@ -75,14 +75,14 @@ async def test_a_stop_reaches_an_agent_that_was_away(database_url: str) -> None:
 
 
 async def test_a_silent_instance_is_lost_and_its_jobs_go_elsewhere(database_url: str) -> None:
-    async with scheduler_stand(database_url, lost_seconds=0.5) as stand:
+    async with scheduler_stand(database_url) as stand:
         await stand.environment()
         await stand.queue()
         agent = await stand.agent()
         again = await stand.submit(attempts=2)
         once = await stand.submit(attempts=1)
         await agent.until(lambda: {again, once} <= agent.assigned.keys())
-        await agent.close()
+        await stand.silence(agent)
         row = await stand.until(once, "FAILED")
         assert row["status_reason"] == f"Host EC2 (instance {agent.instance_id}) terminated."
         assert row["exit_code"] is None
@@ -98,7 +98,9 @@ async def test_a_silent_instance_is_lost_and_its_jobs_go_elsewhere(database_url:
 
 async def test_how_long_silence_is_borne_is_its_environments(database_url: str) -> None:
     """A machine that nobody replaces may restart; its environment may say otherwise."""
-    async with scheduler_stand(database_url, lost_seconds=0.2, unmanaged_lost_seconds=60) as stand:
+    async with scheduler_stand(
+        database_url, lost_seconds=300, unmanaged_lost_seconds=3600
+    ) as stand:
         await stand.environment()
         await stand.queue()
         await stand.managed()
@@ -106,8 +108,7 @@ async def test_how_long_silence_is_borne_is_its_environments(database_url: str) 
         away = await stand.agent()
         job = await stand.submit()
         await away.until(lambda: job in away.assigned)
-        await away.close()
-        await managed.close()
+        await stand.silence(away, managed, seconds=600)
         async with asyncio.timeout(PATIENCE_SECONDS):
             while await agent_status(stand, managed) != "LOST":
                 await asyncio.sleep(0.01)
@@ -133,7 +134,7 @@ async def test_what_a_returning_agent_knows_stands(
     database_url: str, exit_code: int, status: str
 ) -> None:
     """Of what nobody has started again; what goes on elsewhere, or is final, stays that."""
-    async with scheduler_stand(database_url, lost_seconds=0.5) as stand:
+    async with scheduler_stand(database_url) as stand:
         await stand.environment()
         await stand.queue()
         agent = await stand.agent()
@@ -145,7 +146,7 @@ async def test_what_a_returning_agent_knows_stands(
         await agent.until(lambda: set(names) <= agent.assigned.keys())
         await agent.start(single)
         await stand.until(single, "RUNNING")
-        await agent.close()
+        await stand.silence(agent)
         await stand.until(once, "FAILED")
         await stand.until(single, "RUNNABLE")
         await stand.until(child, "RUNNABLE")

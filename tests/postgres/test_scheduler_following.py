@@ -227,13 +227,13 @@ async def test_attempts_of_a_lost_instance_end_so_many_a_tick(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(instances, "LOST_LIMIT", 3)
-    async with scheduler_stand(database_url, lost_seconds=0.3) as stand:
+    async with scheduler_stand(database_url) as stand:
         await stand.environment()
         await stand.queue()
         agent = await stand.agent(vcpus=10)
         job = await stand.submit(size=10)
         await agent.until(lambda: len(agent.assigned) == 10)
-        await agent.close()
+        await stand.silence(agent)
         await stand.until(job, "FAILED")
         ends = await stand.conn.fetch(
             "SELECT count(*) AS number FROM attempts WHERE status = 'ENDED' GROUP BY stopped_at"
@@ -245,13 +245,13 @@ async def test_an_agent_that_is_back_before_its_attempts_were_ended_goes_on_with
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(instances, "LOST_LIMIT", 0)
-    async with scheduler_stand(database_url, lost_seconds=0.3) as stand:
+    async with scheduler_stand(database_url) as stand:
         await stand.environment()
         await stand.queue()
         agent = await stand.agent()
         jobs = {await stand.submit() for _ in range(3)}
         await agent.until(lambda: jobs <= agent.assigned.keys())
-        await agent.close()
+        await stand.silence(agent)
         async with asyncio.timeout(PATIENCE_SECONDS):
             while agent.instance_id in stand.scheduler.lead.memory.instances:
                 await asyncio.sleep(0.01)

@@ -6,6 +6,7 @@ and what still fails in the database although it was checked.
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from support.patience import PATIENCE_SECONDS
-from support.scheduling import Agent, Ended, Stand, scheduler_stand
+from support.scheduling import LOST_SECONDS, Agent, Ended, Stand, scheduler_stand
 
 from longshore.domain.job.job import JobKey
 from longshore.rpc.channel import open_channel
@@ -279,20 +280,23 @@ async def test_a_timeout_counts_on_after_a_takeover(database_url: str) -> None:
 
 async def test_an_open_stream_is_no_sign_of_life(database_url: str) -> None:
     """Of two agents with open streams the silent one is lost, and its job runs elsewhere."""
-    async with scheduler_stand(database_url, lost_seconds=1.0) as stand:
+    async with scheduler_stand(database_url) as stand:
         await stand.environment()
         await stand.queue()
         silent = await stand.agent()
         job = await stand.submit(attempts=2)
         await silent.until(lambda: job in silent.assigned)
         other = await stand.agent()
-
-        async def beat() -> None:
-            while True:
-                await other._call.write(pb.ConnectRequest(heartbeat=pb.AgentHeartbeat()))
-                await asyncio.sleep(0.2)
-
-        beating = asyncio.create_task(beat())
+        async with stand.scheduler.lead.turn, asyncio.timeout(PATIENCE_SECONDS):
+            memory = stand.scheduler.lead.memory
+            assert memory is not None
+            instances = [memory.instances[agent.instance_id] for agent in (silent, other)]
+            began = time.monotonic()
+            for instance in instances:
+                instance.seen = began - 2 * LOST_SECONDS
+            await other._call.write(pb.ConnectRequest(heartbeat=pb.AgentHeartbeat()))
+            while instances[1].seen < began:
+                await asyncio.sleep(0.01)
         await other.until(lambda: job in other.assigned)
         assert other.assigned[job].key.attempt == 2
         statuses = await stand.conn.fetch("SELECT instance_id, status FROM agents")
@@ -300,7 +304,6 @@ async def test_an_open_stream_is_no_sign_of_life(database_url: str) -> None:
             (silent.instance_id, "LOST"),
             (other.instance_id, "READY"),
         }
-        beating.cancel()
 
 
 async def test_only_those_who_gave_a_sign_of_life_are_noted_as_seen(database_url: str) -> None:

@@ -3,24 +3,18 @@
 import asyncio
 import os
 import signal
-import socket
 import sys
 
 import asyncpg
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from support.identity import tls_settings
 from support.patience import PATIENCE_SECONDS
+from support.ports import free_port
 
 from longshore.rpc.channel import open_channel
 from longshore.state.embedded import EmbeddedPostgres, ensure_database
 from longshore.state.migrate import migrate
 from longshore.v1 import job_queue_pb2, submission_service_pb2_grpc
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def test_it_serves_once_the_schema_is_there_and_stops_when_told(

@@ -418,8 +418,11 @@ async def test_a_token_whose_request_was_refused_is_free(stand: Stand) -> None:
     assert await stand.submit(clientToken="t")
 
 
-async def test_a_token_makes_one_job_whoever_gives_it_at_once(database_url: str) -> None:
+async def test_a_token_makes_one_job_whoever_gives_it_at_once(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In one batch, and in those of two services."""
+    monkeypatch.setattr(submission_token, "WAIT_SECONDS", PATIENCE_SECONDS)
     async with submission_stand(database_url) as one, submission_stand(database_url) as other:
         await one.prepare()
         calls = [

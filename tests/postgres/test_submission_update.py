@@ -27,7 +27,9 @@ POLICY = "arn:aws:batch:us-east-1:000000000000:scheduling-policy/fair"
 
 
 @pytest.fixture
-async def stands(database_url: str) -> AsyncIterator[Stands]:
+async def stands(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stands]:
+    # However busy the machine is, the scheduler's word is waited for.
+    monkeypatch.setattr(updating, "DECIDE_SECONDS", PATIENCE_SECONDS / 2)
     async with scheduler_stand(database_url) as other, submission_stand(database_url) as stand:
         await stand.prepare()
         await stand("CreateJobQueue", **a_queue("p"))

@@ -8,8 +8,10 @@ import uuid
 from dataclasses import replace
 
 import aiohttp
+import pytest
 from google.protobuf.duration_pb2 import Duration
 from support.collector import attributes, collector
+from support.patience import PATIENCE_SECONDS
 from support.scheduling import Ended, scheduler_stand
 from support.submission import submission_stand
 
@@ -17,10 +19,9 @@ from longshore.domain.job.job import JobKey
 from longshore.domain.job.trace import span_id
 from longshore.gateway.config import GatewayConfig
 from longshore.gateway.server import serve
+from longshore.runtime import tracing as module
 from longshore.runtime.tracing import TracesConfig, tracing
 from longshore.v1 import agent_service_pb2 as pb
-
-#: Processes that load every service, and a collector, take their time on a busy machine.
 
 CALLER = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 NO_TRACES = """
@@ -36,6 +37,11 @@ sys.exit(f"imported: {found}" if found else 0)
 
 def test_without_a_collector_nothing_of_opentelemetry_is_imported() -> None:
     subprocess.run([sys.executable, "-c", NO_TRACES], check=True)
+
+
+@pytest.fixture(autouse=True)
+def _waits_for_the_collector(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ANSWER_SECONDS", PATIENCE_SECONDS)
 
 
 async def test_a_job_is_one_trace_from_its_caller_s_request_to_its_end(database_url: str) -> None:

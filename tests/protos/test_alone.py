@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 from support.foreign import NODE_MODULES, ensure, needs_node
+from support.patience import PATIENCE_SECONDS
 
 _LOAD_ALL = """
 const loader = require(process.argv[1]);
@@ -29,7 +30,7 @@ def test_plain_protoc_makes_python_that_imports(script: ModuleType, tmp_path: Pa
             *script.sources(),
         ],
         check=True,
-        timeout=60,
+        timeout=2 * PATIENCE_SECONDS,
     )
     modules = sorted(path.stem for path in (made / script.PACKAGE).glob("*_pb2*.py"))
     assert len(modules) >= 2 * len(script.sources())
@@ -43,7 +44,9 @@ stubs = importlib.import_module("longshore.v1.submission_service_pb2_grpc")
 assert stubs.SubmissionServiceStub
 """
     # Without `site`, whose .pth files lead to the longshore that is installed here for editing.
-    subprocess.run([sys.executable, "-I", "-S", "-c", program], check=True, timeout=60)
+    subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program], check=True, timeout=2 * PATIENCE_SECONDS
+    )
 
 
 @needs_node
@@ -52,7 +55,7 @@ def test_nodes_proto_loader_reads_every_file(script: ModuleType, tmp_path: Path)
     ensure("node")
     loader = NODE_MODULES / "@grpc" / "proto-loader"
     command = ["node", "-e", _LOAD_ALL, str(loader), str(script.PROTOS), *script.sources()]
-    subprocess.run(command, check=True, timeout=60, cwd=tmp_path)
+    subprocess.run(command, check=True, timeout=2 * PATIENCE_SECONDS, cwd=tmp_path)
 
 
 def test_no_file_is_imported_that_is_not_here_or_protocs(script: ModuleType) -> None:

@@ -5,7 +5,6 @@ import contextlib
 import io
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tarfile
@@ -19,6 +18,7 @@ import grpc
 from google.protobuf import duration_pb2
 from support.identity import identity_of, joined, tls_settings
 from support.patience import PATIENCE_SECONDS
+from support.ports import free_port
 
 from longshore.agent.docker.engine import Engine, EngineError
 from longshore.agent.logs.naming import group_of
@@ -211,12 +211,6 @@ class Process:
                 await self.ends(15)
         if self.popen.poll() is None:
             await self.kill()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def a_part(

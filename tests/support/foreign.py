@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from support.patience import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 PROTOS = ROOT / "protos"
@@ -48,7 +49,9 @@ def make_python(made: Path) -> list[str]:
     sources = sorted(str(path) for path in (PROTOS / "longshore" / "v1").glob("*.proto"))
     command = ["-m", "grpc_tools.protoc", "-I", str(PROTOS), f"--python_out={made}"]
     subprocess.run(
-        [sys.executable, *command, f"--grpc_python_out={made}", *sources], check=True, timeout=60
+        [sys.executable, *command, f"--grpc_python_out={made}", *sources],
+        check=True,
+        timeout=2 * PATIENCE_SECONDS,
     )
     start = f"""
 import runpy, sys

@@ -20,7 +20,8 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
-from support.agent import busybox_archive, free_port, until
+from support.agent import busybox_archive, until
+from support.ports import free_port
 
 USER, PASSWORD = "puller", "s3cret-word"
 #: The registry takes bcrypt alone.
@@ -65,7 +66,7 @@ class Registry:
             self._process = await asyncio.create_subprocess_exec(
                 program, "serve", str(self._directory / "config.yml"), stdout=log, stderr=log
             )
-        await until(self._answers, 20)
+        await until(self._answers)
 
     async def _answers(self) -> bool:
         try:

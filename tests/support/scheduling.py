@@ -576,6 +576,18 @@ class Stand:
         except TimeoutError:
             raise AssertionError(f"{job_id} is {seen}, not {statuses}") from None
 
+    async def silence(self, *agents: Agent, seconds: float = 2 * LOST_SECONDS) -> None:
+        """Breaks agents' streams, and so long ago they gave their last signs of life."""
+        for agent in agents:
+            await agent.close()
+        memory = self.scheduler.lead.memory
+        assert memory is not None
+        async with asyncio.timeout(DEADLINE):
+            while self.scheduler.agents.sessions.keys() & {one.instance_id for one in agents}:
+                await asyncio.sleep(0.01)
+        for agent in agents:
+            memory.instances[agent.instance_id].seen -= seconds
+
     async def who_has(self, job_id: str, attempt: int = 0) -> Agent:
         """The agent that a job, child or node was assigned to; from an attempt on."""
         async with asyncio.timeout(DEADLINE):

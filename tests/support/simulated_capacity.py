@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from support.cloud import Cloud
+from support.patience import PATIENCE_SECONDS
 from support.scheduling import local_catalogue
 
 from longshore.domain.catalogue import Catalogue
@@ -87,7 +88,14 @@ async def capacity(pool: Pool) -> AsyncIterator[Capacity]:
         await stack.enter_async_context(server)
         channel = await stack.enter_async_context(open_channel(f"127.0.0.1:{server.port}"))
         stub = provisioning_grpc.ProvisioningServiceStub(channel)
-        scaler = Scaler(pool, Ordering(stub), catalogue, SETTINGS, provider=cloud.name)
+        scaler = Scaler(
+            pool,
+            Ordering(stub),
+            catalogue,
+            SETTINGS,
+            provider=cloud.name,
+            patience=PATIENCE_SECONDS,
+        )
         stack.push_async_callback(scaler.close)
         made = Capacity(cloud, scaler, reconciler, catalogue)
         made.heal()

@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager, contextmanager
 
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from moto.server import ThreadedMotoServer
 
 ROLE = "arn:aws:iam::123456789012:role/job"
 REFUSAL = (
@@ -23,6 +22,8 @@ _REFUSED = f"""\
 @contextmanager
 def serving_moto() -> Iterator[str]:
     """The server of moto; yields its address."""
+    from moto.server import ThreadedMotoServer  # noqa: PLC0415 - slow to load, and for few workers
+
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

@@ -14,7 +14,6 @@ from longshore_cli.settings import directory
 from longshore_cli.stack import RuntimeChoice
 from longshore_client.address import split_address
 
-STANDARD_INPUT = ("-",)
 #: More than a token has.
 TOKEN_CHARACTERS = 512
 
@@ -77,7 +76,7 @@ def agent(
 
 
 def _read(token: str) -> str:
-    if token in STANDARD_INPUT:
+    if token == "-":  # noqa: S105 - standard input
         return sys.stdin.readline()
     if token.startswith("@"):
         with Path(token[1:]).expanduser().open() as file:

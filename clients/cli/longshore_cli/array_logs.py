@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from longshore.v1 import job_pb2
-from longshore_cli import console
+from longshore_cli import console, streams
 from longshore_client import Client, InvalidRequest, LongshoreError, NotFound, Timeout, Unavailable
 from longshore_client.jobs import DESCRIBE_MAXIMUM
 
@@ -120,17 +120,21 @@ class _Run:
             path = self.path(job.job_id)
             part = path.with_suffix(".log.part")
             file = await asyncio.to_thread(part.open, "wb")
+
+            async def write(piece: bytes) -> None:
+                with streams.naming(part):
+                    await asyncio.to_thread(file.write, piece)
+
             try:
-                whole = await self._client.copy_logs(
-                    job, lambda piece: asyncio.to_thread(file.write, piece)
-                )
+                whole = await self._client.copy_logs(job, write)
             except (Unavailable, Timeout):
                 raise
             except LongshoreError as error:
                 console.fail(f"{job.job_id}: {error.message}")
                 whole = False
             finally:
-                await asyncio.to_thread(file.close)
+                with streams.naming(part):
+                    await asyncio.to_thread(file.close)
             if whole:
                 await asyncio.to_thread(part.rename, path)
                 self.told.saved += 1

@@ -101,10 +101,26 @@ def _row(event: cloud_trail_service_pb2.TrailEvent, record: dict[str, Any]) -> t
         event.event_name,
         event.username or event.access_key_id or record["userIdentity"].get("invokedBy", ""),
         record["sourceIPAddress"],
-        " ".join(resource.resource_name for resource in event.resources),
+        " ".join(resource.resource_name for resource in event.resources) or _acted_on(record),
         f"{code}: {record.get('errorMessage', '')}" if code else "done",
         record["userAgent"],
     )
+
+
+def _acted_on(record: dict[str, Any]) -> str:
+    """The job or the instance that something is about which longshore did by itself."""
+    match record:
+        case {"responseElements": {"containerInstance": {"ec2InstanceId": str(instance)}}}:
+            return instance
+        case {
+            "requestParameters": {
+                "overrides": {"containerOverrides": [{"environment": list(given)}, *_]}
+            }
+        }:
+            names = {one.get("name"): one.get("value") for one in given if isinstance(one, dict)}
+            return str(names.get("AWS_BATCH_JOB_ID", ""))
+        case _:
+            return ""
 
 
 @app.command()

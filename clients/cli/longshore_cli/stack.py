@@ -30,6 +30,8 @@ POLL_SECONDS = 0.1
 START_SECONDS = 600.0
 #: Longest time in which a supervisor that holds the directory tells of itself.
 RECORD_SECONDS = 15.0
+#: How long a service may take to say how it is: one that is gone is known to be at once.
+HEALTH_SECONDS = 5.0
 #: Most that is read of what a supervisor said.
 SAID_BYTES = 64 * 1024
 #: Exit code of a supervisor whose settings are wrong.
@@ -251,7 +253,7 @@ async def _health(addresses: Mapping[str, str], ca_file: str) -> dict[str, str]:
     checks = (
         _gateway_health(address, ca_file)
         if name == "gateway"
-        else check_health(address, ca_file=ca_file)
+        else check_health(address, HEALTH_SECONDS, ca_file)
         for name, address in addresses.items()
     )
     return dict(zip(addresses, await asyncio.gather(*checks), strict=True))
@@ -261,7 +263,7 @@ async def _gateway_health(address: str, ca_file: str) -> str:
     host, _, port = address.rpartition(":")
     tls = ssl.create_default_context(cafile=ca_file) if ca_file else None
     try:
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(HEALTH_SECONDS):
             reader, writer = await asyncio.open_connection(host, int(port), ssl=tls)
             try:
                 writer.write(b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n")

@@ -6,6 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TextIO
 
 #: What a device answers that takes no more.
@@ -28,6 +29,17 @@ def prepare() -> None:
 def is_output(error: OSError) -> bool:
     """Whether what was written to a stream has got lost; errors of files name theirs."""
     return error.filename is None and error.errno in _WRITE_ERRORS
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Lets errors of writing a file name it, as those of opening one do."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def discard(stream: TextIO) -> None:

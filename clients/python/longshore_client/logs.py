@@ -16,7 +16,7 @@ from longshore_client.jobs import FINAL, POLL_FIRST_SECONDS, POLL_LAST_SECONDS, 
 
 #: Seconds without a line after which no more is expected of a log whose attempt has ended: its
 #: agent may be gone for good.
-REST_SECONDS = 5.0
+REST_SECONDS = 15.0
 #: Where agents and container engines log.
 AGENTS_GROUP = "/longshore/agent"
 #: The only container of a job, as AWS Batch names it.

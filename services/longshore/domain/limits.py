@@ -30,6 +30,9 @@ class Limits:
     takes_state_time_limit_terminate: bool
     #: Of what jobs on EC2 ask for vCPUs a multiple, in thousandths. On Fargate there are sizes.
     vcpu_step_milli: int
+    #: Bytes of what a submission changes of one task's commands and environments. AWS Batch takes a
+    #: job with more, and fails it.
+    overrides_bytes_max: int
     #: Bytes of SubmitJob and of RegisterJobDefinition as serialized.
     submission_bytes_max: int
     definition_bytes_max: int
@@ -44,6 +47,7 @@ AWS = Limits(
     state_time_limit_min_seconds=600,
     takes_state_time_limit_terminate=False,
     vcpu_step_milli=1000,
+    overrides_bytes_max=8 * 1024,
     submission_bytes_max=30 * 1024,
     definition_bytes_max=24 * 1024,
 )
@@ -56,6 +60,7 @@ LONGSHORE = Limits(
     state_time_limit_min_seconds=1,
     takes_state_time_limit_terminate=True,
     vcpu_step_milli=125,
+    overrides_bytes_max=256 * 1024,
     submission_bytes_max=256 * 1024,
     definition_bytes_max=256 * 1024,
 )

@@ -16,7 +16,7 @@ from typing import Protocol
 import structlog
 from prometheus_client import Counter
 
-from longshore.domain.errors import Unavailable
+from longshore.domain.errors import LongshoreError, Unavailable
 from longshore.domain.events import retrying
 from longshore.domain.events.retrying import Circuit, DeliveryFailed, RetryPolicy
 from longshore.state.events import delivery
@@ -33,6 +33,10 @@ TURN_SECONDS = 5.0
 #: Deliveries taken at one time, of one target, and how many such parts go on at one time.
 BATCH = 64
 PARTS = 2
+#: Events under way at one time in all, but for those that are sent in one go. A part gets a share
+#: of the places that are free, so that the slow leave some to whoever comes after them.
+PLACES = 512
+SHARE = 4
 #: For how long what is taken is put off: longer than delivering all of it may take.
 TAKEN_SECONDS = 60.0
 SEND_SECONDS = 20.0
@@ -56,6 +60,19 @@ class Sender(Protocol):
 
         Raises:
             DeliveryFailed: the target did not take it.
+        """
+
+
+class JointSender(Protocol):
+    """Delivers to targets of one kind what is for one of them in one go."""
+
+    async def send_all(
+        self, lane: Lane, target: TargetRecord, taken: Sequence[Delivery]
+    ) -> Sequence[DeliveryFailed | None]:
+        """Delivers events; what went wrong with each, if anything did.
+
+        Raises:
+            LongshoreError: with all of them.
         """
 
 
@@ -102,6 +119,7 @@ class Delivering:
         pool: Pool,
         senders: Mapping[str, Sender],
         graves: DeadLetterQueue | None = None,
+        joint: Mapping[str, JointSender] | None = None,
     ) -> None:
         """Makes one that delivers.
 
@@ -109,9 +127,14 @@ class Delivering:
             pool: of the database.
             senders: by the kind of their targets.
             graves: where rules say that what is given up is sent on.
+            joint: by the kind of their targets, those that take several events in one go.
         """
         self._pool = pool
+        #: However many targets there are, some connections are left for who matches and answers.
+        self._turns = asyncio.Semaphore(max(pool.get_max_size() // 2, 1))
+        self._places_taken = 0
         self._senders = senders
+        self._joint = joint or {}
         self._graves = graves
         self._states: dict[Lane, _State] = {}
         self._active: Counts[Lane] = Counts()
@@ -133,7 +156,7 @@ class Delivering:
             wait = max(seconds, state.circuit.left(now))
             if wait > 0:
                 next_in = min(next_in, wait)
-            elif self._active[lane] < (1 if state.circuit.is_probing else PARTS):
+            elif self._active[lane] < self._parts(state):
                 if len(self._tasks) >= AT_ONCE:
                     break
                 self._active[lane] += 1
@@ -141,6 +164,10 @@ class Delivering:
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
         return next_in
+
+    def _parts(self, state: _State) -> int:
+        """How many parts of a target may go on at one time: one, where many targets want one."""
+        return 1 if state.circuit.is_probing or len(self._tasks) >= AT_ONCE // 2 else PARTS
 
     async def drain(self) -> None:
         """Waits for what is under way."""
@@ -166,10 +193,26 @@ class Delivering:
 
     async def _part(self, lane: Lane, state: _State) -> bool:
         """Delivers some; whether to go on at once."""
-        async with connection(self._pool) as conn:
-            target = await delivery.target(conn, lane)
-            limit = self._limit(target, state)
-            taken = await delivery.take(conn, lane, limit, TAKEN_SECONDS)
+        places = 0
+        try:
+            async with self._turns, connection(self._pool) as conn:
+                target = await delivery.target(conn, lane)
+                limit = self._limit(target, state)
+                if target is not None and target.kind not in self._joint:
+                    places = limit
+                    self._places_taken += limit
+                taken = await delivery.take(conn, lane, limit, TAKEN_SECONDS)
+                # Of those that it was given it keeps what it uses.
+                unused = max(places - len(taken), 0)
+                places, self._places_taken = places - unused, self._places_taken - unused
+            return await self._use(lane, target, taken, state)
+        finally:
+            self._places_taken -= places
+
+    async def _use(
+        self, lane: Lane, target: TargetRecord | None, taken: Sequence[Delivery], state: _State
+    ) -> bool:
+        """Delivers what was taken; whether to go on at once."""
         if target is not None and state.circuit.is_probing:
             await self._expire(lane, target)
         if not taken:
@@ -178,11 +221,15 @@ class Delivering:
             self.wake()
         if target is None:
             # Who takes a target off a rule wants nothing of what was meant for it.
-            async with transaction(self._pool) as conn:
+            async with self._turns, transaction(self._pool) as conn:
                 await delivery.settle(conn, [one.delivery_id for one in taken], (), ())
             RESULTS.labels("none", "dropped").inc(len(taken))
             return True
-        failures = await asyncio.gather(*(self._send(lane, target, one, state) for one in taken))
+        if joint := self._joint.get(target.kind):
+            failures = await self._send_all(joint, lane, target, taken)
+        else:
+            sends = (self._send(lane, target, one, state) for one in taken)
+            failures = await asyncio.gather(*sends)
         await self._settle(lane, target, taken, failures)
         failed = [failure for failure in failures if failure is not None and failure.again]
         if len(failed) < len(taken):
@@ -194,7 +241,7 @@ class Delivering:
     async def _expire(self, lane: Lane, target: TargetRecord) -> None:
         """Gives up what became too old while its target was left alone."""
         policy = RetryPolicy.of(target.target)
-        async with connection(self._pool) as conn:
+        async with self._turns, connection(self._pool) as conn:
             old = await delivery.take_old(conn, lane, policy.age_seconds, EXPIRED, TAKEN_SECONDS)
         if old:
             message = f"The target took nothing for {policy.age_seconds:g} s."
@@ -204,9 +251,28 @@ class Delivering:
     def _limit(self, target: TargetRecord | None, state: _State) -> int:
         if state.circuit.is_probing:
             return 1
-        if target is None or target.endpoint is None:
+        if target is None or target.kind in self._joint:
             return BATCH
-        return min(BATCH, max(int(target.endpoint.rate_limit * RATE_SECONDS), 1))
+        limit = min(BATCH, max((PLACES - self._places_taken) // SHARE, 1))
+        if target.endpoint is None:
+            return limit
+        return min(limit, max(int(target.endpoint.rate_limit * RATE_SECONDS), 1))
+
+    async def _send_all(
+        self, sender: JointSender, lane: Lane, target: TargetRecord, taken: Sequence[Delivery]
+    ) -> Sequence[DeliveryFailed | None]:
+        """Delivers events in one go; what went wrong with each, if anything did."""
+        try:
+            async with asyncio.timeout(SEND_SECONDS):
+                return await sender.send_all(lane, target, taken)
+        except TimeoutError:
+            failure = DeliveryFailed("TIMEOUT", f"There was no answer in {SEND_SECONDS:g} s.")
+        except LongshoreError as error:
+            failure = DeliveryFailed(error.reason, error.message)
+        except Exception as error:
+            log.exception("delivery.broke", rule=lane.rule, target=lane.target)
+            failure = DeliveryFailed("INTERNAL", f"{type(error).__name__}: {error}")
+        return [failure] * len(taken)
 
     async def _send(
         self, lane: Lane, target: TargetRecord, one: Delivery, state: _State
@@ -263,7 +329,7 @@ class Delivering:
                 given_up.append((one, grave))
             else:
                 again.append(Again(one.delivery_id, next_step, tries, f"{failure.code}: {error}"))
-        async with transaction(self._pool) as conn:
+        async with self._turns, transaction(self._pool) as conn:
             await delivery.settle(conn, done, again, [grave for _, grave in given_up])
         for result, some in (("delivered", done), ("retried", again), ("given_up", given_up)):
             if some:

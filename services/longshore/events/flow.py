@@ -87,13 +87,12 @@ async def flowing(
             pool,
             {
                 "api-destination": hooks,
-                "event-bus": Buses(pool),
                 "job-queue": JobQueues(submission, arns),
-                "log-group": LogGroups(logs, arns),
                 "sns": Topics(clients, arns),
                 "sqs": queues,
             },
             queues,
+            {"event-bus": Buses(pool), "log-group": LogGroups(logs, arns)},
         )
         matcher = Matching(pool, arns)
         matching = _Timed("events.matching", matcher.tick)

@@ -1,9 +1,9 @@
 """Rules: created, replaced, put in force and out of it, deleted, described, listed."""
 
-import json
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from longshore.domain import strict_json
 from longshore.domain.checks import Json
 from longshore.domain.errors import LimitExceeded, NotFound
 from longshore.domain.events import members
@@ -160,7 +160,7 @@ def matches(request: Json) -> bool:
     members.text(request["EventPattern"], "EventPattern", PATTERN_MAX, least=0)
     pattern = compile_pattern(request["EventPattern"])
     try:
-        event = json.loads(request["Event"])
+        event = strict_json.decode(request["Event"])
     except (ValueError, RecursionError):
         event = None
     if type(event) is not dict or any(name not in event for name in _ENVELOPE):

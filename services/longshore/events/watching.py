@@ -65,7 +65,7 @@ class Watching:
         self._followers.add(told)
         try:
             async with connection(self._pool) as conn:
-                now = await outbox.end(conn)
+                now, latest = await outbox.end(conn), await outbox.latest(conn)
                 if since is not None and after is None:
                     after = await outbox.since(conn, since)
             if after is not None and after > now:
@@ -75,7 +75,7 @@ class Watching:
                 )
             at = now if after is None else after
             yield at, ""
-            async for one in self._follow(rule, at, now if until_now else None, told):
+            async for one in self._follow(rule, at, latest if until_now else None, told):
                 yield one
         finally:
             self._followers.discard(told)
@@ -102,7 +102,7 @@ class Watching:
             if taken:
                 at = taken[-1].after
                 continue
-            if end is not None:
+            if end is not None and not is_behind:
                 return
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(HELD_UP_SECONDS if is_behind else LOOK_SECONDS):

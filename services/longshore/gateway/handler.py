@@ -16,6 +16,7 @@ from aiohttp import web
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import Counter, Gauge, Histogram
 
+from longshore.domain import strict_json
 from longshore.domain.errors import InvalidRequest, LongshoreError, Unavailable
 from longshore.domain.job.trace import parse_traceparent
 from longshore.gateway import event_stream, fault
@@ -272,6 +273,12 @@ class Gateway:
         self, request: web.Request, operation: Operation, stream: _Stream, first: Any
     ) -> web.Response:
         """The answer that goes on for as long as there are messages and the caller listens."""
+        # aiohttp leaves what it could not send to the collector of garbage, which may come late;
+        # but the connection's task always ends with the connection.
+        task = asyncio.current_task()
+        if task is not None:
+            task.add_done_callback(lambda _: self._end(stream))
+        self._streams.add(stream)
         return web.Response(
             body=self._messages(request, operation, stream, first),
             content_type=event_stream.MEDIA_TYPE,
@@ -281,7 +288,6 @@ class Gateway:
         self, request: web.Request, operation: Operation, stream: _Stream, first: Any
     ) -> AsyncIterator[bytes]:
         loop = asyncio.get_running_loop()
-        self._streams.add(stream)
         try:
             yield event_stream.event("initial-response", {})
             message = first
@@ -289,8 +295,10 @@ class Gateway:
                 ((kind, value),) = operation.write(message).items()
                 # Whoever does not take it in time is not there any more.
                 deadline = loop.call_later(self._config.timeout_seconds, _abort, request)
-                yield event_stream.event(kind, value)
-                deadline.cancel()
+                try:
+                    yield event_stream.event(kind, value)
+                finally:
+                    deadline.cancel()
                 message = await stream.read()
         except grpc.aio.AioRpcError as error:
             answer = Fault.of(from_rpc_error(error), operation.names)
@@ -299,8 +307,12 @@ class Gateway:
             if stream in self._streams:
                 raise
         finally:
-            self._streams.discard(stream)
-            stream.cancel()
+            self._end(stream)
+
+    def _end(self, stream: _Stream) -> None:
+        """Ends an answer that goes on: nobody listens any more, or there is nothing more."""
+        self._streams.discard(stream)
+        stream.cancel()
 
     async def _end_streams(self, _application: web.Application) -> None:
         """Ends all answers that go on, when the gateway stops."""
@@ -377,14 +389,9 @@ def _decoded(body: bytes, names: Names) -> Any:
     if not body.strip():
         return {}
     try:
-        return json.loads(body, parse_constant=_refuse_constant)
+        return strict_json.decode(body)
     except (ValueError, RecursionError):
         raise _FaultError(fault.not_json(names)) from None
-
-
-def _refuse_constant(name: str) -> None:
-    """NaN and the infinities are Python's, not JSON's."""
-    raise ValueError(name)
 
 
 def _response(status: int, value: Any) -> web.Response:

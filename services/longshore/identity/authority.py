@@ -1,9 +1,12 @@
 """A stack's certificate authority: makes itself, signs, and hands over to the one after it."""
 
+import contextlib
+import fcntl
 import hmac
 import ipaddress
+import os
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -71,9 +74,10 @@ class Authority:
     @classmethod
     def opened(cls, directory: Path) -> "Authority":
         """The authority in a folder, made there if there is none."""
-        if not (directory / "authority" / "current.pem").exists():
-            _make(directory)
-        return cls(directory)
+        with _alone(directory):
+            if not (directory / "authority" / "current.pem").exists():
+                _make(directory)
+            return cls(directory)
 
     @property
     def fingerprint(self) -> str:
@@ -154,6 +158,10 @@ class Authority:
         Returns:
             Their roles.
         """
+        with _alone(self.directory):
+            return self._renew(names, all_of_them=all_of_them)
+
+    def _renew(self, names: Iterable[str], *, all_of_them: bool) -> list[str]:
         self._drop_old()
         due = [role for role in ROLES if all_of_them or self._is_due(role)]
         for role in due:
@@ -178,6 +186,11 @@ class Authority:
         Raises:
             PreconditionFailed: the rotation before is not over.
         """
+        with _alone(self.directory):
+            return self._rotate(names)
+
+    def _rotate(self, names: Iterable[str]) -> "Authority":
+        self._check_current()
         if len(self._trusted()) > 1:
             raise PreconditionFailed(
                 "The authority before the current one is trusted still. `longshore ca retire` ends "
@@ -193,11 +206,20 @@ class Authority:
             self._path, private_pem(key) + made.public_bytes(_PEM) + crossed.public_bytes(_PEM)
         )
         rotated = Authority(self.directory)
-        rotated.renew(names, all_of_them=True)
+        rotated._renew(names, all_of_them=True)
         return rotated
 
     def retire(self) -> list[str]:
-        """Ends the trust in all but the current authority; returns their fingerprints."""
+        """Ends the trust in all but the current authority; returns their fingerprints.
+
+        Raises:
+            PreconditionFailed: this is not the current one any more.
+        """
+        with _alone(self.directory):
+            return self._retire()
+
+    def _retire(self) -> list[str]:
+        self._check_current()
         old = [one.fingerprint for one in self.trusted() if not one.is_current]
         if old:
             own = self._certificate.public_bytes(_PEM)
@@ -209,7 +231,25 @@ class Authority:
     def _drop_old(self) -> None:
         since = self._certificate.not_valid_before_utc + SKEW
         if self._crossed and datetime.now(UTC) > since + OVERLAP:
-            self.retire()
+            self._retire()
+
+    def _check_current(self) -> None:
+        if Authority(self.directory).fingerprint != self.fingerprint:
+            raise PreconditionFailed(
+                f"The authority in {self.directory} was rotated meanwhile; try again."
+            )
+
+
+@contextlib.contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Changes a folder while nobody else does: the supervisor, provisioning and the command may."""
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _make(directory: Path) -> None:
@@ -217,7 +257,6 @@ def _make(directory: Path) -> None:
     stack = uuid.uuid4().hex
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = _self_signed(key, stack).public_bytes(_PEM)
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     directory.chmod(0o700)
     material.write_private(directory / "stack", f"{stack}\n".encode())
     material.write_private(directory / "trusted.pem", certificate)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import structlog
 
-from longshore.domain.errors import LongshoreError
+from longshore.domain.errors import LongshoreError, Unavailable
 from longshore.identity.authority import Authority
 
 log = structlog.get_logger()
@@ -33,9 +33,15 @@ class Certificates:
 
         Raises:
             PreconditionFailed: the authority cannot be read.
-            OSError: the folder cannot be written.
+            Unavailable: the folder cannot be written.
         """
-        renewed = Authority.opened(self._directory).renew(self._names)
+        try:
+            renewed = Authority.opened(self._directory).renew(self._names)
+        except OSError as error:
+            raise Unavailable(
+                f"{self._directory}, where certificates are kept, cannot be written: "
+                f"{error.strerror}."
+            ) from None
         if renewed:
             log.info("certificates.renewed", services=renewed)
 
@@ -45,6 +51,6 @@ class Certificates:
             await asyncio.sleep(LOOK_SECONDS)
             try:
                 await asyncio.to_thread(self.renew)
-            except (LongshoreError, OSError, ValueError) as error:
+            except (LongshoreError, ValueError) as error:
                 # The disk is full, or a file is damaged: half their life is left to them.
                 log.error("certificates.not_renewed", error=str(error))  # noqa: TRY400 - foreseen

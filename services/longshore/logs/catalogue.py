@@ -194,12 +194,16 @@ class LogCatalogue:
         size: int,
         *,
         complete: bool = False,
+        stored_at: int | None = None,
     ) -> None:
-        """Notes what is stored of a stream: times of its first and last event, if any; bytes."""
+        """Notes what is stored of a stream: times of its first and last event, if any; bytes.
+
+        It was stored now, if nothing else is said.
+        """
         noted = self._noted.setdefault((group.id, stream), _Noted())
         if events is not None:
             noted.first_event, noted.last_event = events
-        noted.stored_at = _now()
+        noted.stored_at = _now() if stored_at is None else stored_at
         noted.bytes = size
         noted.complete |= complete
 
@@ -214,6 +218,10 @@ class LogCatalogue:
             for at, missed in noted.items():
                 self._noted.setdefault(at, missed)
             raise
+
+    async def incomplete(self) -> list[tuple[str, str]]:
+        """Group and name of all streams that may go on."""
+        return await self._look(self._read_incomplete)
 
     async def stream(self, group: Group, name: str) -> Stream | None:
         """A stream; None if there is none."""
@@ -355,6 +363,13 @@ class LogCatalogue:
         )
         rows = self._reader.execute(query, (*values, limit))
         return [Stream._make((*row[:2], bool(row[2]), *row[3:8], bool(row[8]))) for row in rows]
+
+    def _read_incomplete(self) -> list[tuple[str, str]]:
+        query = (
+            "SELECT log_group.name, log_stream.name FROM log_stream "
+            "JOIN log_group ON log_group.id = group_id WHERE NOT complete ORDER BY log_stream.id"
+        )
+        return [(group, name) for group, name in self._reader.execute(query)]
 
     def _read_group(self, name: str) -> Group | None:
         return next((group for group in self._read_groups() if group.name == name), None)

@@ -17,7 +17,7 @@ from pathlib import Path
 import structlog
 
 from longshore.logs.archive import MARK
-from longshore.logs.store import LogStore, group_of
+from longshore.logs.store import DELETED, LogStore, group_of
 
 log = structlog.get_logger()
 
@@ -62,13 +62,13 @@ def _old(folder: Path, before: Mapping[str, float], others: float) -> list[Path]
     last: dict[str, float] = {}
     for name, at in times.items():
         stem, _, suffix = name.rpartition(".")
-        if suffix in ("log", "complete", "archived"):
+        if suffix in ("log", "complete", "archived", "deleted"):
             last[stem] = max(at, last.get(stem, at))
     soonest = max([others, *before.values()])
     return [
         folder / f"{stem}.log"
         for stem, at in last.items()
         if at < soonest
-        and (f"{stem}.log" in times or f"{stem}{MARK}" in times)
+        and any(f"{stem}{suffix}" in times for suffix in (".log", MARK, DELETED))
         and at < before.get(group_of(folder / f"{stem}.log"), others)
     ]

@@ -116,7 +116,9 @@ class Marks:
         if latest < 0:
             return None
         if self._began is None:
-            start = Scan(read, 0, State(), size, complete=complete)
+            # A log may begin with gigabytes of empty lines.
+            mark = self.at(max(0, self._first(lambda mark: mark.state.latest >= 0) - 1))
+            start = Scan(read, mark.position, mark.state, size, complete=complete)
             while (events := start.block(EVERY_BYTES)) == []:
                 pass
             self._began = events[0].timestamp if events else latest
@@ -126,6 +128,11 @@ class Marks:
     def seen(self) -> int:
         """How far the log was looked at: where the first line begins that is not whole."""
         return self._seen
+
+    @property
+    def stored_at(self) -> int | None:
+        """About when something was stored last, in epoch milliseconds; None while nothing is."""
+        return None if self._last is None else self._last.stored_at
 
     @property
     def count(self) -> int:

@@ -50,6 +50,10 @@ class View:
         """A position behind all events."""
         return self.end + 2
 
+    def latest_before(self, position: int) -> int:
+        """No event before a position is later; -1 if there is none. `position` has a mark."""
+        return self.marks.at(self.marks.before(position)).state.latest
+
     def forward(self, position: int, since: int | None = None) -> "Forward":
         """Blocks of events from a position on, and not before a time."""
         index = self.marks.before(min(position, self.end))
@@ -102,6 +106,11 @@ class Forward:
     def position(self) -> int:
         """Where the first line that was not looked at begins."""
         return self._scan.position
+
+    @property
+    def latest(self) -> int:
+        """No event from `position` on is earlier; -1 before the first one."""
+        return self._scan.state.latest
 
     def block(self) -> list[StoredEvent] | None:
         """The next events, maybe none; None at the end."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from datetime import datetime
 
+from longshore.logs.scan import BROKEN, plain
 from longshore.v1 import log_service_pb2 as pb
 
 #: Entries in one answer.
@@ -58,7 +59,8 @@ def _entry(line: bytes) -> pb.LogEntry:
     parts = line.split(b" ", 3)
     try:
         time, source, tag, text = parts
-        entry = pb.LogEntry(source=_SOURCES[source], text=text, partial=tag == b"P")
+        is_partial = tag == b"P" or tag == b"P" + BROKEN
+        entry = pb.LogEntry(source=_SOURCES[source], text=plain(tag, text), partial=is_partial)
         seconds, _, fraction = time.decode().rstrip("Z").partition(".")
         entry.time.seconds = int(datetime.fromisoformat(seconds + "+00:00").timestamp())
         entry.time.nanos = int(fraction.ljust(9, "0")[:9])

@@ -2,8 +2,9 @@
 
 A stored log is lines in CRI form: `time stream tag text`. An event is what was printed as one line:
 lines whose tag begins with `P` go on in the next line of the same stream (`P:n` with a line break
-between), up to `EVENT_BYTES` of the log. An empty line makes none. An event stands where its last
-line does, and has the time of its first one, but never less than the event before.
+between), up to `EVENT_BYTES` of the log. In the text of tags that end in `:b` a byte that is in no
+UTF-8 stands for a line break. An empty line makes none. An event stands where its last line does,
+and has the time of its first one, but never less than the event before.
 
 What an event is thus depends on what was stored before it: on the time of the event before, and on
 where lines that go on have begun. A `State` holds both, so that reading can begin wherever one was
@@ -22,9 +23,16 @@ EVENT_BYTES = 1024 * 1024
 NONE = -1
 _STDOUT, _STDERR = b"stdout", b"stderr"
 _BREAK = b"P:n"
+#: How tags end of texts with line breaks, and what stands for one there.
+BROKEN, LINE_BREAK = b":b", b"\xff"
 
 #: Gives bytes of a log from a position to another.
 Read = Callable[[int, int], bytes]
+
+
+def plain(tag: bytes, text: bytes) -> bytes:
+    """The text of a line, with the line breaks that it has."""
+    return text.replace(LINE_BREAK, b"\n") if tag.endswith(BROKEN) else text
 
 
 class State(NamedTuple):
@@ -143,6 +151,8 @@ class Scan:
         if opened != NONE:
             self._open[source] = NONE
             time, text = self._joined(opened, end, source)
+        else:
+            text = plain(tag, text)
         return self._event(begin, end, time, text)
 
     def _event(self, begin: int, end: int, time: int, text: bytes) -> Event | None:
@@ -159,7 +169,7 @@ class Scan:
             if len(parts) == 4 and parts[1] == source:
                 if time is None:
                     time = self._time(parts[0])
-                joined += parts[3]
+                joined += plain(parts[2], parts[3])
                 if parts[2] == _BREAK:
                     joined += b"\n"
         return time or 0, bytes(joined)

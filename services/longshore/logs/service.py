@@ -45,11 +45,15 @@ class LogsService:
         if instance_id is not None:
             await self._store.claim(log, instance_id)
         await self._store.append(log, request.offset, request.data, complete=request.complete)
+        stored, complete = log.stored, log.complete
+        if log.gone:
+            # Its agent gets on, and has nothing to send again.
+            stored, complete = request.offset + len(request.data), request.complete
         return pb.AppendLogsResponse(
             log_stream_name=request.log_stream_name,
             log_group_name=request.log_group_name,
-            stored_bytes=log.stored,
-            complete=log.complete,
+            stored_bytes=stored,
+            complete=complete,
         )
 
     async def tail(self, request: pb.TailLogsRequest) -> AsyncIterator[pb.TailLogsResponse]:
@@ -83,7 +87,7 @@ class LogsService:
         while True:
             # The order matters: complete is looked at before the size, so that nothing which came
             # before completeness is passed over.
-            complete, end = log.complete, log.stored
+            complete, end = log.complete or log.gone, log.stored
             entries: list[pb.LogEntry] = []
             if offset < end:
                 entries, offset = await asyncio.to_thread(read_entries, log.read, offset, end)

@@ -1,22 +1,24 @@
 """Logs as files: `<directory>/<2 digits>/<quoted name>.log`, with others of its name beside it.
 
 `.complete` is there once the end is stored, `.marks` says where reading can begin (`marks`), and
-`.name` has what a file name had no room for. The digits are of the name's SHA-256, so that no
-directory grows too large. Quoting leaves letters, digits and `_.-~`; the rest becomes `%XX`, so a
-name can neither leave the directory nor be mistaken for another. Logs of another group than that of
-jobs have it in front of their name, with a colon between, which no quoted name has. Names too long
-for a file are cut and end in their hash.
+`.name` has what a file name had no room for. `.deleted` stands for a log that was deleted before
+its attempt had ended: what its agent still sends of it is not kept. The digits are of the name's
+SHA-256, so that no directory grows too large. Quoting leaves letters, digits and `_.-~`; the rest
+becomes `%XX`, so a name can neither leave the directory nor be mistaken for another. Logs of
+another group than that of jobs have it in front of their name, with a colon between, which no
+quoted name has. Names too long for a file are cut and end in their hash.
 
 Which logs there are is on record in `catalogue.db`.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import sqlite3
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
@@ -54,6 +56,10 @@ READERS = 4
 #: Logs whose length is remembered; of others it is looked up again.
 REMEMBERED = 4096
 _LOG, _COMPLETE, _NAME, _MARKS = ".log", ".complete", ".name", ".marks"
+DELETED = ".deleted"
+
+#: For how long a listing waits until it is known which logs there are.
+STOCK_SECONDS = 5.0
 
 #: Told of a log where the first line begins that was not whole before something was stored.
 Watcher = Callable[["Log", int], None]
@@ -92,6 +98,12 @@ class Log:
         self.times: tuple[int, int] | None = None
         self._changing = asyncio.Lock()
         self._changed = asyncio.Event()
+        self._deleted_path = path.with_suffix(DELETED)
+        #: Whether it was deleted for good.
+        self.gone = self._deleted_path.exists()
+        if self.gone:
+            self.size, self.complete = -1, False
+            return
         try:
             stat = path.stat()
         except FileNotFoundError:
@@ -162,7 +174,7 @@ class Log:
 
     async def changed_from(self, size: int) -> None:
         """Waits until there is more than so much, or nothing more will come."""
-        while self.stored <= size and not self.complete:
+        while self.stored <= size and not self.complete and not self.gone:
             await self._changed.wait()
 
     async def append(
@@ -174,6 +186,8 @@ class Log:
         complete: bool = False,
     ) -> int:
         """Stores what is new of a chunk; if it is the last one, durably, and marks that.
+
+        Of a log that is gone nothing is stored.
 
         Args:
             offset: where it begins; None: at the end, and durably.
@@ -188,6 +202,10 @@ class Log:
             OutOfRange: the chunk begins after the end.
         """
         async with self._changing:
+            if self.gone:
+                # It is kept in mind for as long as something comes.
+                await asyncio.to_thread(self._deleted_path.touch)
+                return 0
             if not self.known:
                 await enter()
             begin = self.marks.seen
@@ -234,8 +252,13 @@ class Log:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def delete(self, archiver: Archiver | None) -> None:
-        """Deletes what is stored. Whoever follows it waits on for what is stored anew.
+    async def delete(self, archiver: Archiver | None, *, for_good: bool) -> None:
+        """Deletes what is stored.
+
+        Args:
+            archiver: has it, maybe.
+            for_good: whether its attempt goes on and nothing more is to be kept of it; else whoever
+                follows it waits on for what is stored anew.
 
         Raises:
             Unavailable: the archive, which has it, does not let it go.
@@ -243,9 +266,13 @@ class Log:
         async with self._changing:
             if archiver is not None and not await archiver.delete([self.path]):
                 raise Unavailable("The store of complete logs does not let go of it; try again.")
+            if for_good and self.known and not self.complete:
+                await asyncio.to_thread(self._deleted_path.touch)
+                self.gone = True
             await asyncio.to_thread(delete_files, [self.path])
             self.size, self.complete, self.writer = -1, False, None
             self.marks, self.times = Marks(self.path), None
+            self._wake()
 
 
 class LogStore:
@@ -265,6 +292,9 @@ class LogStore:
         self._logs: OrderedDict[tuple[str, str], Log] = OrderedDict()
         self._looking: dict[tuple[str, str], asyncio.Future[Log]] = {}
         self._watchers: set[Watcher] = set()
+        self._stocked = asyncio.Event()
+        if self.catalogue.is_whole or not self.folders:
+            self._stocked.set()
         #: Of their own, so that nobody who reads holds up those who write.
         self._reading = ThreadPoolExecutor(READERS if archiver is None else THREADS, "read")
 
@@ -324,7 +354,7 @@ class LogStore:
 
         before = log.stored, log.complete
         begin = await log.append(offset, data, enter, complete=complete)
-        if (log.stored, log.complete) != before:
+        if not log.gone and (log.stored, log.complete) != before:
             # Anew: it may have been deleted meanwhile.
             group = await self._group(log.group)
             self.catalogue.note(group, log.name, log.times, log.stored, complete=log.complete)
@@ -363,7 +393,8 @@ class LogStore:
     async def delete(self, group: Group, names: Collection[str]) -> None:
         """Deletes logs of a group."""
         for name in names:
-            await (await self.log(name, group.name)).delete(self._archiver)
+            log = await self.log(name, group.name)
+            await log.delete(self._archiver, for_good=is_attempts(name))
         await self.catalogue.remove(group, names)
 
     async def _group(self, name: str) -> Group:
@@ -380,24 +411,46 @@ class LogStore:
         """Tells somebody no more."""
         self._watchers.discard(watcher)
 
+    async def stocked(self) -> None:
+        """Waits until it is known which logs there are, but not for long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOCK_SECONDS):
+                await self._stocked.wait()
+
     async def take_stock(self) -> None:
         """Puts on record what is not, after an end that was not in order."""
+        try:
+            await self._take_all_stock()
+        finally:
+            self._stocked.set()
+
+    async def _take_all_stock(self) -> None:
         count = missed = 0
+        # What was written last is on record, but maybe not with its last events.
+        for group, name in await self.catalogue.incomplete():
+            missed += await self._try_stock(group, name) < 0
         for folder in await asyncio.to_thread(lambda: self.folders):
             for group, name in await asyncio.to_thread(_names, folder):
-                try:
-                    count += await self._take_stock(group, name)
-                except Unavailable as error:
-                    log.warning("catalogue.not_read", stream=name, error=str(error))
-                    missed += 1
-                except (LongshoreError, OSError, sqlite3.Error) as error:
-                    # It is none of ours, or cannot be read: all others are put on record.
-                    log.warning("catalogue.not_found", stream=name, error=str(error))
+                found = await self._try_stock(group, name)
+                count += found > 0
+                missed += found < 0
         # What an archive that is away did not let be read is looked at after the next start.
         is_known = self._archiver is None or self._archiver.is_stocked
         self.catalogue.is_whole = is_known and not missed
         if count:
             log.info("catalogue.found", count=count)
+
+    async def _try_stock(self, group: str, name: str) -> int:
+        """1 if a log is put on record that was not, -1 if it is to be looked at again."""
+        try:
+            return int(await self._take_stock(group, name))
+        except Unavailable as error:
+            log.warning("catalogue.not_read", stream=name, error=str(error))
+            return -1
+        except (LongshoreError, OSError, sqlite3.Error) as error:
+            # It is none of ours, or cannot be read: all others are put on record.
+            log.warning("catalogue.not_found", stream=name, error=str(error))
+            return 0
 
     async def archive_stocked(self, found: int) -> None:
         """Puts on record what the archive has, if there is any that was not known."""
@@ -417,7 +470,14 @@ class LogStore:
         await asyncio.to_thread(found.find_times)
         is_put = group_name != AGENTS and not is_attempts(name)
         await self.catalogue.add(group, name, is_put=is_put)
-        self.catalogue.note(group, name, found.times, found.stored, complete=found.complete)
+        self.catalogue.note(
+            group,
+            name,
+            found.times,
+            found.stored,
+            complete=found.complete,
+            stored_at=found.marks.stored_at,
+        )
         return known is None
 
     @property
@@ -434,7 +494,7 @@ class LogStore:
         if self._archiver is not None:
             free = await self._archiver.delete(free)
         gone = await self.forget(free)
-        await asyncio.to_thread(delete_files, gone)
+        await asyncio.to_thread(delete_files, gone, (*_ALL, DELETED))
         return len(gone)
 
     async def forget(self, paths: Collection[Path]) -> set[Path]:
@@ -512,11 +572,15 @@ def name_of(path: Path) -> tuple[str, str] | None:
     return (unquote(group) if colon else JOBS), unquote(name)
 
 
-def delete_files(paths: Collection[Path]) -> None:
+#: What a log has. The mark of its end comes last: without it half a log would look like all of it
+#: that there is so far.
+_ALL = (_LOG, _MARKS, _NAME, MARK, _COMPLETE)
+
+
+def delete_files(paths: Collection[Path], suffixes: Sequence[str] = _ALL) -> None:
     """Deletes logs; to be called on a thread."""
     for path in paths:
-        # The mark last: without it half a log would look like all of it that there is so far.
-        for suffix in (_LOG, _MARKS, _NAME, MARK, _COMPLETE):
+        for suffix in suffixes:
             path.with_suffix(suffix).unlink(missing_ok=True)
 
 

@@ -6,6 +6,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from longshore.domain.errors import InvalidRequest
+from longshore.v1 import options_pb2
 
 #: More characters than any text of a request may have; what takes fewer says so itself.
 TEXT_MAX = 128 * 1024
@@ -20,7 +21,8 @@ def check_texts(message: Message, data: bytes) -> None:
 
     Raises:
         InvalidRequest: a text has a NUL character, which no database, file name or program's
-            argument can hold, or very many characters; it names the member by its JSON path.
+            argument can hold, or very many characters; it names the member by its JSON path. Texts
+            that are `content` may have both.
     """
     # Most requests have neither; a NUL byte is mostly part of a number.
     if len(data) > TEXT_MAX or b"\0" in data:
@@ -45,10 +47,12 @@ def _check(message: Message, path: str) -> None:
 def _check_value(field: FieldDescriptor, value: Any, name: str) -> None:
     if field.message_type:
         _check(value, f"{name}.")
-    elif isinstance(value, str):
+    elif isinstance(value, str) and ("\0" in value or len(value) > TEXT_MAX):
+        if field.GetOptions().Extensions[options_pb2.content]:
+            return
         if "\0" in value:
             raise InvalidRequest(f"{name} has a NUL character.", member=name)
-        if len(value) > TEXT_MAX:
-            raise InvalidRequest(
-                f"{name} has {len(value)} characters, more than any text may have.", member=name
-            )
+        raise InvalidRequest(
+            f"{name} has {len(value)} characters; no text may have more than {TEXT_MAX}.",
+            member=name,
+        )

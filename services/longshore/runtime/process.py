@@ -41,6 +41,8 @@ def run_until_stopped(name: str, main: Callable[[asyncio.Event], Awaitable[int |
         The process's exit code: 0 after a clean stop, 2 for wrong settings, 1 for a failure.
     """
     configure_logging(name)
+    # What was loaded stays: the collector need not look through it each time.
+    gc.freeze()
     # What is left goes with the process: nobody need look through it for what could go before.
     atexit.register(gc.freeze)
     try:

@@ -17,12 +17,17 @@ _SILENCE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCE
 async def is_serving(service: str, address: str, identity: Identity | None = None) -> bool:
     """Asks one service: the gateway over HTTP, all others over gRPC.
 
+    Whoever waits for a start asks ten times a second, most of the time before there is anybody to
+    ask. That a connection shows; a channel each time would take as long as a service's own start.
+
     Args:
         service: which.
         address: where it is, for users, or for services if there is an identity.
         identity: the supervisor's, where users come by TLS; what they see there may be of an
             authority that nobody here knows.
     """
+    if not await _is_connectable(address):
+        return False
     if service == "gateway":
         return await _http_status(address, "/healthz", identity) == HTTPStatus.OK
     status = await _grpc_status(service, address, identity)
@@ -35,6 +40,17 @@ async def answers(service: str, address: str, identity: Identity | None = None) 
         # Of its health the gateway has to ask another service.
         return await _http_status(address, "/metrics", identity) is not None
     return await _grpc_status(service, address, identity) is not None
+
+
+async def _is_connectable(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
 
 
 async def _grpc_status(service: str, address: str, identity: Identity | None) -> int | None:

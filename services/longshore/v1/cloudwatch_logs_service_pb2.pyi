@@ -1277,7 +1277,9 @@ class InputLogEvent(_message.Message):
     timestamp: _builtins.int
     """Required. When it happened, in epoch milliseconds."""
     message: _builtins.str
-    """Required. What to keep: 1 to 131,072 characters."""
+    """Required. What to keep: a character at least; all messages of a call have at most 1,048,576 bytes
+    in UTF-8, and 26 for each.
+    """
     def __init__(
         self,
         *,

@@ -228,6 +228,7 @@ PARTIAL_FIELD_NUMBER: _builtins.int
 EXTENSION_FIELD_NUMBER: _builtins.int
 CLEARED_BY_FIELD_NUMBER: _builtins.int
 SENSITIVE_FIELD_NUMBER: _builtins.int
+CONTENT_FIELD_NUMBER: _builtins.int
 EVENT_SOURCE_FIELD_NUMBER: _builtins.int
 ABSENT_FIELD_NUMBER: _builtins.int
 JSON_SERVICE_FIELD_NUMBER: _builtins.int
@@ -269,6 +270,10 @@ that is there sets it. Not set: an empty one means as much as none.
 sensitive: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
 """The value may be a secret, or grants something: audit records have it hidden. In a message with a
 `name` those that begin with `AWS_BATCH_` are the service's own, and stay. Default false.
+"""
+content: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
+"""The value is kept as it is and names nothing: it may be longer than other texts, and may have NUL
+characters. Who takes it says how much of it there may be. Default false.
 """
 event_source: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.ServiceOptions, _builtins.str]
 """Whom calls of this service are recorded under in the audit log, as in `batch.amazonaws.com`. Not

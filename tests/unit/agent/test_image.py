@@ -102,19 +102,22 @@ class _Pulling(Engine):
 async def test_a_pull_that_waits_for_its_turn_is_not_given_up_while_another_moves(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "PROGRESS_SECONDS", 0.5)
     engine = _Pulling()
     images = Images(engine, "always", 1, _no_logins())
     waits = asyncio.create_task(images.make_present("waits"))
     moves = asyncio.create_task(images.make_present("moves"))
-    engine.said["waits"].put_nowait(b"{}")
-    clock = asyncio.get_running_loop().time
-    end = clock() + 1.5
-    while clock() < end:
+    for said in (engine.said["waits"], engine.said["moves"]):
+        said.put_nowait(b"{}")
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while len(images._patience) < 2:
+            await asyncio.sleep(0)
+        before = {patience: patience.when() for patience in images._patience}
         engine.said["moves"].put_nowait(b"{}")
-        await asyncio.sleep(0.05)
-        assert not waits.done()
-    engine.said["moves"].put_nowait(None)
+        while not all((when := one.when()) and when > (before[one] or 0) for one in before):
+            await asyncio.sleep(0)
+    monkeypatch.setattr(module, "PROGRESS_SECONDS", 0.01)
+    for last in (b"{}", None):
+        engine.said["moves"].put_nowait(last)
     await moves
     with pytest.raises(StepFailed, match="inactivity time exceeded"):
         await waits

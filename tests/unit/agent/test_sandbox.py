@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support.patience import PATIENCE_SECONDS
 
 from longshore.agent.docker.bridge import oldest_first
 from longshore.agent.docker.sandbox import SandboxError, image_archive, program
@@ -20,7 +21,7 @@ def test_program_runs_and_sleeps(tmp_path: Path) -> None:
     path.chmod(0o755)
     process = subprocess.Popen([path])
     try:
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while _state(process.pid) != "S":
             assert process.poll() is None
             assert time.monotonic() < deadline

@@ -1,15 +1,17 @@
 """Registries that ask for tokens, lead elsewhere, and lie."""
 
+import contextlib
 import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
 from longshore.docker_login import NO_LOGIN, Login
+from longshore_cli.images import registry
 from longshore_cli.images.registry import Reference, Registry
 from longshore_client import InvalidRequest, LongshoreError, Unavailable
 
@@ -22,6 +24,21 @@ MANIFEST: dict[str, Any] = {
 }
 LOGIN = Login("the test", "me", "hush")
 TOKEN = Login("a helper", identity_token="hush")  # noqa: S106 - a password for tests
+
+
+class _Trickle(Exception):
+    """Answers byte by byte until it is over or nobody listens."""
+
+    def __init__(self, head: bytes, over: threading.Event) -> None:
+        self._head = head
+        self._over = over
+
+    def to(self, file: BinaryIO) -> None:
+        file.write(self._head)
+        with contextlib.suppress(OSError):
+            while not self._over.wait(0.05):
+                file.write(b" ")
+                file.flush()
 
 
 class _Server:
@@ -38,7 +55,11 @@ class _Server:
                 length = int(self.headers.get("Content-Length") or 0)
                 outer.bodies.append(self.rfile.read(length))
                 outer.asked.append((self.path, self.headers.get("Authorization") or ""))
-                status, headers, body = outer.answer(self.path, self.headers)
+                try:
+                    status, headers, body = outer.answer(self.path, self.headers)
+                except _Trickle as trickle:
+                    trickle.to(self.wfile)
+                    return
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name, value)
@@ -105,6 +126,26 @@ def test_a_registry_that_sends_for_a_token(server: _Server, login: Login) -> Non
         login.identity_token == ""
     )
     assert not [said for path, said in server.asked if "/v2/" in path and "Basic" in said]
+
+
+@pytest.mark.parametrize("part", ["headers", "body"])
+def test_a_registry_that_never_ends_its_answer_is_left(
+    server: _Server, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    """However steadily it goes on: each byte begins the time of one read anew."""
+    monkeypatch.setattr(registry, "ALL_SECONDS", 0.5)
+    over = threading.Event()
+    head = b"HTTP/1.1 200 OK\r\n" if part == "headers" else b"HTTP/1.1 200 OK\r\n\r\n"
+
+    def trickle(_path: str, _headers: Any) -> Answer:
+        raise _Trickle(head, over)
+
+    server.answer = trickle
+    try:
+        with pytest.raises(Unavailable, match="has not answered to the end"):
+            server.read()
+    finally:
+        over.set()
 
 
 def test_no_login_goes_where_a_registry_leads(server: _Server, other: _Server) -> None:

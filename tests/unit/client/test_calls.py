@@ -119,16 +119,17 @@ async def test_deadline_holds_over_retries(script: Script, client: Client) -> No
     await client.describe_jobs(["a"])  # now it is known that a service is there
     script.on("SubmitJob", domain.Unavailable("away"))
     began = asyncio.get_running_loop().time()
-    with pytest.raises(Unavailable):
+    # Whether the last try began in time or not.
+    with pytest.raises((Unavailable, Timeout)):
         await client.submit(job_pb2.SubmitJobRequest(job_name="a"), timeout=0.5)
-    assert asyncio.get_running_loop().time() - began < 1.5
+    assert asyncio.get_running_loop().time() - began < PATIENCE_SECONDS / 2
 
 
 async def test_service_that_never_answered_is_given_up_soon() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         target = f"127.0.0.1:{probe.getsockname()[1]}"
-        async with Client(target, timeout=PATIENCE_SECONDS, patience=0.3) as client:
+        async with Client(target, timeout=3600, patience=0.3) as client:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 with pytest.raises(Unavailable):
                     await client.describe_jobs(["a"])

@@ -11,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from unit.client.service import Script
 
 from longshore.v1 import job_pb2, log_service_pb2
-from longshore_cli import array_logs
+from longshore_cli import array_logs, streams
 from longshore_client import Client, InvalidRequest, NotFound, Timeout, logs
 
 
@@ -113,7 +113,7 @@ async def test_log_without_an_end_is_left_after_its_attempt(
     client: Client, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An instance that is lost never sends the rest of its logs, and that is said."""
-    monkeypatch.setattr(logs, "REST_SECONDS", 0.1)
+    monkeypatch.setattr(logs, "REST_SECONDS", 1.0)
     script.on("DescribeJobs", _job("RUNNING", current="one"), _job("FAILED", "one"))
     script.tails = [[_part("a", end=1)], *([] for _ in range(100))]
     read = [line.text async for line in client.job_logs("j", follow=True)]
@@ -125,14 +125,14 @@ async def test_an_ended_log_is_read_to_its_end_however_long_that_takes(
     client: Client, script: Script, monkeypatch: pytest.MonkeyPatch, follow: bool
 ) -> None:
     """Only silence ends it early."""
-    monkeypatch.setattr(logs, "REST_SECONDS", 0.1)
+    monkeypatch.setattr(logs, "REST_SECONDS", 1.0)
     script.on("DescribeJobs", _job("SUCCEEDED", "one"))
     parts = [_part(str(number), end=number + 1, complete=number == 39) for number in range(40)]
     script.tails = [parts]
     read = []
     async for line in client.job_logs("j", follow=follow):
         read.append(line.text)
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.03)
     assert read == [str(number) for number in range(40)]
 
 
@@ -275,6 +275,21 @@ async def test_only_failed_children(client: Client, script: Script, tmp_path: Pa
     told = await array_logs.save(client, "j", tmp_path, ["FAILED"])
     assert (told.children, told.saved) == (1, 1)
     assert _files(tmp_path) == {"j-1.log": "why\n"}
+
+
+@pytest.mark.parametrize("lines", [1, 100_000], ids=["as it is closed", "as it is written"])
+async def test_a_folder_that_is_full_is_told_by_its_file(
+    client: Client, script: Script, tmp_path: Path, lines: int
+) -> None:
+    """Not by standard output, of which alone errors have no name."""
+    _Array(script, ["FAILED"])
+    script.tails = [[_part(*["why"] * lines, end=9, complete=True)]]
+    part = tmp_path / "j-0.log.part"
+    part.symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as caught:
+        await array_logs.save(client, "j", tmp_path, [])
+    assert caught.value.filename == str(part)
+    assert not streams.is_output(caught.value)
 
 
 async def test_a_log_that_is_gone_is_not_complete(

@@ -166,7 +166,7 @@ def test_mount_points_need_their_volumes() -> None:
     refused({"volumes": [{"name": "a b"}]}, "volumes[0].name")
     refused({"volumes": [volume | {"host": {"sourcePath": "x"}}]}, "must be an absolute path")
     both = {"volumes": [volume], "mountPoints": [mount, mount]}
-    refused(both, "has '/y' twice")
+    refused(both, "where something is mounted")
     relative = {"volumes": [volume], "mountPoints": [mount | {"containerPath": "y"}]}
     refused(relative, "containerPath must be an absolute path")
 
@@ -181,8 +181,9 @@ def test_limits_of_linux_members() -> None:
         ({"maxSwap": -1}, "maxSwap"),
         ({"swappiness": 101}, "swappiness"),
         ({"sharedMemorySize": 0}, "sharedMemorySize"),
-        ({"devices": [{"hostPath": "x"}]}, "hostPath must be absolute"),
-        ({"tmpfs": [{"containerPath": "t", "size": 1}]}, "must be absolute"),
+        ({"devices": [{"hostPath": "x"}]}, "hostPath must be an absolute path without a colon"),
+        ({"tmpfs": [{"containerPath": "t", "size": 1}]}, "must be an absolute path"),
+        ({"tmpfs": [{"containerPath": "/t:x", "size": 1}]}, "path without a colon"),
         ({"tmpfs": [{"containerPath": "/t", "size": 0}]}, "at least 1 MiB"),
         (
             {"tmpfs": [{"containerPath": "/t", "size": 1, "mountOptions": ["odd"]}]},
@@ -192,6 +193,31 @@ def test_limits_of_linux_members() -> None:
         refused({"linuxParameters": linux}, text)
     fine = {"tmpfs": [{"containerPath": "/t", "size": 1, "mountOptions": ["ro", "mode=700"]}]}
     check_container(CONTAINER | {"linuxParameters": fine})
+
+
+@pytest.mark.parametrize("option", ["mode=700,size=9g", "ro,exec", "ro=1", "size=9g"])
+def test_a_mount_option_brings_no_other_one_with_it(option: str) -> None:
+    tmpfs = {"containerPath": "/t", "size": 5, "mountOptions": [option]}
+    refused({"linuxParameters": {"tmpfs": [tmpfs]}}, "mountOptions has")
+
+
+@pytest.mark.parametrize("place", ["/a", "/a/", "//a", "/b/../a"])
+def test_each_place_has_one_thing_mounted(place: str) -> None:
+    """The engine refuses some of these when the job starts, and lets the last one win in others."""
+    volumes = {"volumes": [{"name": "v"}, {"name": "w"}]}
+    first = {"sourceVolume": "v", "containerPath": "/a"}
+    tmpfs = {"containerPath": place, "size": 1}
+    second = {"sourceVolume": "w", "containerPath": place}
+    refused(volumes | {"mountPoints": [first, second]}, "where something is mounted")
+    mounted = volumes | {"mountPoints": [first]}
+    refused(mounted | {"linuxParameters": {"tmpfs": [tmpfs]}}, "where something is mounted")
+    refused({"linuxParameters": {"tmpfs": [tmpfs, tmpfs]}}, "where something is mounted")
+
+
+def test_nothing_is_mounted_on_the_root() -> None:
+    volumes = {"volumes": [{"name": "v"}]}
+    mount = {"sourceVolume": "v", "containerPath": "/a/.."}
+    refused(volumes | {"mountPoints": [mount]}, "must not be the container's root")
 
 
 def test_what_is_for_fargate_or_nodes_is_refused() -> None:

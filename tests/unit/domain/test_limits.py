@@ -23,6 +23,9 @@ def _rows(limits: Limits) -> dict[str, str]:
         ),
         "`action` of `jobStateTimeLimitActions`": "`CANCEL`, `TERMINATE`" if both else "`CANCEL`",
         "vCPUs on EC2": "whole ones" if step == 1000 else f"multiples of {step / 1000:g}",
+        "bytes of commands and variables in a submission's overrides": (
+            f"up to {limits.overrides_bytes_max:,}"
+        ),
         "bytes of SubmitJob": f"{limits.submission_bytes_max:,}",
         "bytes of RegisterJobDefinition": f"{limits.definition_bytes_max:,}",
     }

@@ -105,7 +105,7 @@ class Stack:
             region_name=region,
             aws_access_key_id="anyone",
             aws_secret_access_key="anything",  # noqa: S106 - any credentials will do
-            config=Config(retries={"total_max_attempts": 1}, read_timeout=10),
+            config=Config(retries={"total_max_attempts": 1}, read_timeout=PATIENCE_SECONDS),
         )
         try:
             return getattr(client, operation)(**parameters)

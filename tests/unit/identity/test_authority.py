@@ -1,5 +1,7 @@
 """A stack's authority: what it makes, what it trusts, and how it hands over."""
 
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -76,6 +78,28 @@ def test_it_is_made_once_for_its_owner_alone(made: Authority) -> None:
     assert {path.stat().st_mode & 0o777 for path in paths if path.is_dir()} == {0o700}
     assert {path.stat().st_mode & 0o777 for path in paths if path.is_file()} == {0o600}
     assert [fingerprint(one) for one in certificates(made.trusted_pem())] == [made.fingerprint]
+
+
+def test_of_many_first_starts_at_once_one_makes_it(tmp_path: Path) -> None:
+    program = (
+        "import sys, pathlib; from longshore.identity.authority import Authority; "
+        "a = Authority.opened(pathlib.Path(sys.argv[1])); a.renew(); print(a.fingerprint)"
+    )
+    starts = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(tmp_path / "tls")], stdout=subprocess.PIPE
+        )
+        for _ in range(4)
+    ]
+    said = {start.communicate(timeout=PATIENCE_SECONDS)[0] for start in starts}
+    assert said == {f"{Authority(tmp_path / 'tls').fingerprint}\n".encode()}
+
+
+def test_an_authority_that_was_rotated_meanwhile_changes_nothing(made: Authority) -> None:
+    new = made.rotate()
+    with pytest.raises(PreconditionFailed, match="rotated meanwhile"):
+        made.retire()
+    assert Authority(made.directory).fingerprint == new.fingerprint
 
 
 def test_a_start_that_was_cut_off_is_made_good(made: Authority) -> None:

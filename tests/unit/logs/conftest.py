@@ -9,6 +9,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
+from support.patience import PATIENCE_SECONDS
 
 from longshore.domain.arn import Arns
 from longshore.domain.log_group import JOBS
@@ -90,7 +91,7 @@ async def logs(tmp_path: Path) -> AsyncIterator[Logs]:
             aws_secret_access_key="anything",  # noqa: S106 - any credentials will do
             config=Config(
                 retries={"total_max_attempts": 1},
-                read_timeout=15,
+                read_timeout=PATIENCE_SECONDS,
                 inject_host_prefix=False,
                 parameter_validation=False,
             ),

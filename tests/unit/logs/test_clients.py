@@ -1,7 +1,7 @@
 """The calls that known clients make of CloudWatch Logs, one after the other as they make them.
 
-Where a client is too large to install for tests, its sequence of calls stands here; luigi itself
-runs in the acceptance tests.
+Where a client is too large to install whenever tests run, its sequence of calls stands here;
+`make clients` runs the clients themselves.
 """
 
 import asyncio

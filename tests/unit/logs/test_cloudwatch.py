@@ -8,6 +8,8 @@ import pytest
 from botocore.exceptions import ClientError
 from unit.logs.conftest import BEGIN, REGION, Logs
 
+from longshore.logs.reader import read_entries
+
 STREAM = "train/default/0123456789abcdef0123456789abcdef"
 JOBS = "/aws/batch/job"
 
@@ -158,8 +160,12 @@ async def test_a_group_that_a_job_names_is_created(logs: Logs) -> None:
     await logs.call("delete_log_group", logGroupName=JOBS)
     assert (await logs.call("describe_log_streams", logGroupName=JOBS))["logStreams"] == []
     await logs.prints(STREAM, "again")
+    await logs.prints(f"next/default/{2:032x}", "more")
     (stream,) = (await logs.call("describe_log_streams", logGroupName=JOBS))["logStreams"]
-    assert stream["logStreamName"] == STREAM
+    assert stream["logStreamName"] == f"next/default/{2:032x}"
+    await logs.call("delete_log_group", logGroupName="/team/jobs")
+    await logs.prints(STREAM, "again", group="/team/jobs")
+    assert not (await logs.call("describe_log_groups", logGroupNamePrefix="/team"))["logGroups"]
 
 
 async def test_streams(logs: Logs) -> None:
@@ -224,13 +230,30 @@ async def test_events_that_callers_put(logs: Logs) -> None:
 
 
 @pytest.mark.parametrize(
+    "message",
+    ["x" * 1_048_550, "\n" * 500_000, "a\0b", "line\n" * 60_000, "größe 🙂\n" * 40_000],
+    ids=["long", "breaks", "NUL", "lines", "smiles"],
+)
+async def test_one_event_stays_one_whatever_it_is(logs: Logs, message: str) -> None:
+    names = {"logGroupName": JOBS, "logStreamName": "mine"}
+    await logs.call("create_log_stream", **names)
+    now = int(time.time() * 1000)
+    event = {"timestamp": now, "message": message}
+    await logs.call("put_log_events", **names, logEvents=[event])
+    found = (await logs.call("get_log_events", **names))["events"]
+    assert [(each["timestamp"], each["message"] == message) for each in found] == [(now, True)]
+    log = await logs.store.log("mine")
+    entries, _ = read_entries(log.read, 0, log.stored)
+    assert b"".join(each.text for each in entries)[:100] == message.encode()[:100]
+
+
+@pytest.mark.parametrize(
     ("events", "says"),
     [
         ([(5, "b"), (4, "a")], "chronological"),
         ([(0, "a"), (90_000_000, "b")], "24 hours"),
         ([(0, "x" * 130_000)] * 9, "Upload too large"),
-        ([(0, "x" * 131_073)], "more than any text"),
-        ([(0, "a\0b")], "NUL"),
+        ([(0, "x" * 1_048_551)], "Upload too large"),
     ],
 )
 async def test_what_is_refused_of_events(

@@ -5,6 +5,7 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
+from longshore.domain.log_group import JOBS
 from longshore.logs.history import LogHistory
 from longshore.logs.service import LogsService
 from longshore.logs.store import LogStore
@@ -55,3 +56,36 @@ async def test_what_is_still_written_stays(tmp_path: Path) -> None:
     os.utime((await store.log("a")).path, (time.time() - 98 * DAY,) * 2)
     await LogHistory(store, timedelta(days=90)).tick()
     assert (await store.log("a")).known
+
+
+async def test_a_running_attempts_log_is_deleted_for_good(tmp_path: Path) -> None:
+    """Its agent sends all of it again, now and after a new start; none of it comes back."""
+    name = f"a/default/{7:032x}"
+    first = b"2026-11-22T11:47:16.000Z stdout F secret\n"
+    store = LogStore(tmp_path)
+    service = LogsService(store)
+    await service.append(pb.AppendLogsRequest(log_stream_name=name, data=first))
+    follower = service.tail(pb.TailLogsRequest(log_stream_name=name, follow=True))
+    assert not (await anext(follower)).complete
+    await store.delete(store.catalogue.groups[JOBS], [name])
+    assert (await anext(follower)).complete
+    await store.close()
+    again = LogStore(tmp_path)
+    for sent_to in (service, LogsService(again)):
+        asked = await sent_to.append(pb.AppendLogsRequest(log_stream_name=name))
+        assert (asked.stored_bytes, asked.complete) == (0, False)
+        answer = await sent_to.append(
+            pb.AppendLogsRequest(log_stream_name=name, offset=40, data=b"x" * 7)
+        )
+        assert (answer.stored_bytes, answer.complete) == (47, False)
+        end = pb.AppendLogsRequest(log_stream_name=name, offset=0, data=first, complete=True)
+        assert (await sent_to.append(end)).complete
+    assert files(tmp_path) == [".deleted"]
+    await again.take_stock()
+    assert await again.catalogue.stream(again.catalogue.groups[JOBS], name) is None
+    await LogHistory(again, timedelta(days=90)).tick()
+    assert files(tmp_path) == [".deleted"]
+    os.utime((await again.log(name)).path.with_suffix(".deleted"), (time.time() - 98 * DAY,) * 2)
+    await LogHistory(again, timedelta(days=90)).tick()
+    assert files(tmp_path) == []
+    await again.close()

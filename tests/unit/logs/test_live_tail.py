@@ -1,16 +1,23 @@
 """StartLiveTail through boto3's own event stream: what is stored from now on, each second."""
 
 import asyncio
+import gc
+import json
+import socket
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from aiohttp.base_protocol import BaseProtocol
 from botocore.exceptions import ClientError, EventStreamError
 from support.patience import PATIENCE_SECONDS
 from unit.logs.conftest import BEGIN, REGION, Logs
 
 from longshore.logs.cloudwatch import live_tail
+from longshore.logs.store import LogStore, Watcher
 
+#: For what comes by a signal.
+LONG_SECONDS = 40
 JOBS = "/aws/batch/job"
 GROUP = f"arn:aws:logs:{REGION}:123456789012:log-group:{JOBS}"
 
@@ -138,6 +145,66 @@ async def test_sessions_are_bounded_and_those_that_are_left_end(
             except ClientError:
                 continue
             break
+
+
+async def test_a_caller_that_took_nothing_leaves_nothing_when_it_goes(
+    logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its session ends with its connection, whatever of its answer is still on the way."""
+    begun, moved, paused, ended = (asyncio.Event() for _ in range(4))
+    loop = asyncio.get_running_loop()
+    fill, watch, unwatch = live_tail._fill, LogStore.watch, LogStore.unwatch
+
+    def filling(*args: Any) -> bool:
+        try:
+            return fill(*args)
+        finally:
+            loop.call_soon_threadsafe(moved.set)
+
+    def watching(store: LogStore, watcher: Watcher) -> None:
+        watch(store, watcher)
+        begun.set()
+
+    def unwatching(store: LogStore, watcher: Watcher) -> None:
+        unwatch(store, watcher)
+        ended.set()
+
+    monkeypatch.setattr(live_tail, "_fill", filling)
+    monkeypatch.setattr(LogStore, "watch", watching)
+    monkeypatch.setattr(LogStore, "unwatch", unwatching)
+    pause = BaseProtocol.pause_writing
+
+    def pausing(protocol: BaseProtocol) -> None:
+        pause(protocol)
+        paused.set()
+        moved.set()
+
+    monkeypatch.setattr(BaseProtocol, "pause_writing", pausing)
+    body = json.dumps({"logGroupIdentifiers": [GROUP]}).encode()
+    host, port = logs.url.removeprefix("http://").split(":")
+    with socket.socket() as caller:
+        caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        caller.connect((host, int(port)))
+        caller.sendall(
+            b"POST / HTTP/1.1\r\nHost: localhost\r\nX-Amz-Target: Logs_20140328.StartLiveTail\r\n"
+            b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+        )
+        async with asyncio.timeout(LONG_SECONDS):
+            await begun.wait()
+        # Until what is on the way is more than buffers hold, and the gateway waits for the caller.
+        at = 0
+        while not paused.is_set():
+            moved.clear()
+            await logs.prints(stream(0), *["x" * 2000] * 500, at=at)
+            at += 500
+            async with asyncio.timeout(LONG_SECONDS):
+                await moved.wait()
+        gc.disable()
+    try:
+        async with asyncio.timeout(LONG_SECONDS):
+            await ended.wait()
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(

@@ -225,3 +225,20 @@ def test_without_marks_a_log_is_read_all_the_same(tmp_path: Path) -> None:
     log.line(1, b"stdout", b"F", b"x")
     view = View(log.read, Marks(log.path), len(log.data), True)
     assert walk_forward(view, 1) == walk_backward(view, 1) == [(1, b"x")]
+
+
+def test_the_first_event_is_found_behind_any_number_of_empty_lines(tmp_path: Path) -> None:
+    """By the marks: a log may begin with gigabytes of them."""
+    log = b"2026-11-22T11:47:16.001000000Z stdout F \n" * 20_000
+    log += b"2026-11-22T11:47:16.002000000Z stdout F x\n"
+    looked = Marks(tmp_path / "x.log")
+    looked.take(lambda begin, end: log[begin:end], len(log), 0)
+    read = 0
+
+    def counted(begin: int, end: int) -> bytes:
+        nonlocal read
+        read += end - begin
+        return log[begin:end]
+
+    assert looked.times(counted, len(log), complete=False) == (1_795_348_036_002,) * 2
+    assert read <= 4 * marks.EVERY_BYTES

@@ -66,6 +66,29 @@ async def test_every_event_once_however_small_the_pages(
         assert len({event["eventId"] for event in events}) == len(expected)
 
 
+@pytest.mark.parametrize("newest_first", [False, True])
+async def test_a_call_ends_also_where_nothing_was_said_for_long(
+    logs: Logs, monkeypatch: pytest.MonkeyPatch, newest_first: bool
+) -> None:
+    """Empty lines are no events, however many there are; each call gets on by so many bytes."""
+    monkeypatch.setattr(searching, "SEARCH_SECONDS", 0.0)
+    monkeypatch.setattr(searching, "SILENT_BYTES", 64 * 1024)
+    blank = b"2026-11-22T11:47:16.001000000Z stdout F \n" * 10_000
+    for index in range(2):
+        log = await logs.store.log(stream(index))
+        for at in range(2):
+            await logs.store.append(log, log.stored, blank)
+            await logs.prints(stream(index), f"{index} {at}", at=2 + at * 2 + index)
+            await logs.store.append(log, log.stored, blank)
+    pages = await logs.pages("filter_log_events", logGroupName=JOBS, startFromHead=not newest_first)
+    expected = ["0 0", "1 0", "0 1", "1 1"]
+    texts = messages([event for page in pages for event in page["events"]])
+    assert texts == (expected[::-1] if newest_first else expected)
+    assert len(pages) > 2 * len(expected)
+    window = {"startTime": BEGIN + 4, "endTime": BEGIN + 4}
+    assert messages(await found(logs, **window)) == ["0 1"]
+
+
 async def test_a_follower_sees_what_comes_in_between(logs: Logs) -> None:
     """As `aws logs tail --follow` asks: from the newest time on, told apart by eventId."""
     seen: dict[str, str] = {}

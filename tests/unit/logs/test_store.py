@@ -12,9 +12,12 @@ from support.disk import a_full_disk
 
 from longshore.domain.errors import Unavailable
 from longshore.domain.log_group import AGENTS, JOBS
+from longshore.logs import store as log_store
 from longshore.logs.catalogue import Stream
+from longshore.logs.cloudwatch.searching import Searching
 from longshore.logs.history import LogHistory
 from longshore.logs.store import Log, LogStore
+from longshore.v1 import cloudwatch_logs_service_pb2 as pb
 
 LINE = b"2026-11-22T11:47:16.%03d000000Z stdout F %s\n"
 FIRST = 1_795_348_036_000
@@ -76,6 +79,39 @@ async def test_what_is_stored_is_found_after_a_kill(tmp_path: Path, lost: bool) 
             assert (stream.first_event, stream.last_event) == (FIRST, FIRST + 1)
             assert stream.bytes == 2 * len(LINE % (0, b"x"))
     assert {s.name: s.is_put for s in await streams(again, "/team")}["mine"]
+
+
+async def test_after_a_kill_a_search_waits_for_what_is_being_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was written last comes first; nothing says that it was stored since."""
+    monkeypatch.setattr(log_store, "STOCK_SECONDS", 40.0)
+    store = LogStore(tmp_path)
+    await store.catalogue.begin()
+    await append(store, "a", b"x")
+    stored_by = time.time_ns() // 1_000_000
+    again = LogStore(tmp_path)
+    assert await again.catalogue.incomplete() == [(JOBS, "a")]
+    request = pb.FilterLogEventsRequest(log_group_name=JOBS)
+    searching = asyncio.create_task(Searching(again).filter(request))
+    while not again._stocked._waiters:
+        await asyncio.sleep(0)
+    while time.time_ns() // 1_000_000 == stored_by:
+        await asyncio.sleep(0)
+    await again.take_stock()
+    assert [event.message for event in (await searching).events] == ["x"]
+    (stream,) = await streams(again)
+    assert 0 < stream.stored_at <= stored_by
+
+
+async def test_no_listing_waits_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_store, "STOCK_SECONDS", 0.0)
+    store = LogStore(tmp_path)
+    await store.catalogue.begin()
+    await append(store, "a", b"x")
+    again = LogStore(tmp_path)
+    request = pb.FilterLogEventsRequest(log_group_name=JOBS)
+    assert not (await Searching(again).filter(request)).events
 
 
 async def test_after_a_kill_a_stream_has_the_times_of_all_its_events(tmp_path: Path) -> None:

@@ -44,12 +44,14 @@ def test_what_targets_and_connections_are_called_with_is_hidden() -> None:
     lists = ("HeaderParameters", "QueryStringParameters", "BodyParameters")
     http = {name: [{**shown, "Value": "hush"}] for name in lists}
     client = {"ClientID": "id", "ClientSecret": "hush"}
+    oauth = {"ClientParameters": client, "OAuthHttpParameters": http}
     connection = {
         "Name": "AWS_BATCH_X",
         "AuthParameters": {
             "BasicAuthParameters": {"Username": "me", "Password": "hush"},
             "ApiKeyAuthParameters": {"ApiKeyName": "X-Key", "ApiKeyValue": "hush"},
-            "OAuthParameters": {"ClientParameters": client, "OAuthHttpParameters": http},
+            # Who may call, some say in the address itself.
+            "OAuthParameters": {**oauth, "AuthorizationEndpoint": "https://a:hush@b/?t=hush"},
             "InvocationHttpParameters": http,
         },
     }
@@ -63,6 +65,13 @@ def test_what_targets_and_connections_are_called_with_is_hidden() -> None:
             "QueryStringParameters": {"a": "hush"},
         },
     }
+    called = {"Name": "d", "InvocationEndpoint": "https://hooks.example.com/hush"}
+    for message in (
+        ParseDict(called, event_bridge_service_pb2.CreateApiDestinationRequest()),
+        ParseDict(called, event_bridge_service_pb2.UpdateApiDestinationRequest()),
+    ):
+        written = Parameters.of(message.DESCRIPTOR).write(message)
+        assert written == {"Name": "d", "InvocationEndpoint": HIDDEN}
     for message in (
         ParseDict(connection, event_bridge_service_pb2.CreateConnectionRequest()),
         ParseDict(connection, event_bridge_service_pb2.UpdateConnectionRequest()),
@@ -70,7 +79,7 @@ def test_what_targets_and_connections_are_called_with_is_hidden() -> None:
     ):
         written = Parameters.of(message.DESCRIPTOR).write(message)
         assert "hush" not in repr(written)
-        assert repr(written).count(HIDDEN) == (9 if "AuthParameters" in written else 4)
+        assert repr(written).count(HIDDEN) == (10 if "AuthParameters" in written else 4)
 
 
 def test_other_forms() -> None:

@@ -10,6 +10,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from support.patience import PATIENCE_SECONDS
 
 from longshore.domain.errors import Unavailable
+from longshore.rpc import server as server_module
 from longshore.rpc.channel import open_channel
 from longshore.rpc.server import GrpcServer
 
@@ -77,7 +78,11 @@ async def test_reflection_lists_the_services() -> None:
         assert {SERVICE, "grpc.health.v1.Health"} <= names
 
 
-async def test_a_call_under_way_ends_before_the_server_does() -> None:
+async def test_a_call_under_way_ends_before_the_server_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And the server as soon as it has."""
+    monkeypatch.setattr(server_module, "DRAIN_SECONDS", 3600.0)
     servicer = Slow()
     server = a_server(servicer)
     await server.__aenter__()
@@ -89,9 +94,9 @@ async def test_a_call_under_way_ends_before_the_server_does() -> None:
         await asyncio.sleep(0)
         servicer.may_end.set()
         assert (await call).value == "x"
-        await asyncio.wait_for(stopping, 4)
+        await asyncio.wait_for(stopping, PATIENCE_SECONDS)
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await method(StringValue(), timeout=2)
+            await method(StringValue(), timeout=PATIENCE_SECONDS)
         assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
 
 

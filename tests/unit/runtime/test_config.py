@@ -65,7 +65,10 @@ def test_an_empty_variable_is_one_that_is_not_set() -> None:
 def test_ports_move_together() -> None:
     settings = Settings({"LONGSHORE_PORT_BASE": "8000", "LONGSHORE_HOST": "0.0.0.0"})
     assert settings.address("scheduler") == "0.0.0.0:8001"
-    assert settings.metrics_address("scheduler") == "0.0.0.0:8021"
+    assert settings.peer_address("scheduler") == "0.0.0.0:8041"
+    assert settings.join_address() == "0.0.0.0:8006"
+    # They ask nobody who he is.
+    assert settings.metrics_address("scheduler") == "127.0.0.1:8021"
 
 
 def test_any_free_port_for_the_service_means_any_for_its_metrics() -> None:

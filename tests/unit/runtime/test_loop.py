@@ -138,7 +138,9 @@ async def test_a_stop_lets_the_pass_under_way_end() -> None:
         assert passes.count == 1
 
 
-async def test_a_stop_does_not_wait_for_a_backoff() -> None:
+async def test_a_stop_does_not_wait_for_a_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop_module, "BACKOFF_FIRST_SECONDS", HOUR)
+    monkeypatch.setattr(loop_module, "BACKOFF_LAST_SECONDS", HOUR)
     passes = Passes()
     passes.fail = lambda _: ValueError("broken")
     loop = Loop("test", passes, HOUR)
@@ -147,7 +149,7 @@ async def test_a_stop_does_not_wait_for_a_backoff() -> None:
             await passes.until(1)
             await idle()
             loop.stop()
-            await asyncio.wait_for(task, 0.09)
+            await asyncio.wait_for(task, PATIENCE_SECONDS)
 
 
 async def test_a_long_pass_is_followed_by_a_longer_gathering() -> None:

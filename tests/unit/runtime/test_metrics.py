@@ -33,9 +33,6 @@ UNITS = {"seconds", "bytes", "usd", "ratio"}
 SUFFIXES = {"histogram": ("_bucket", "_sum", "_count")}
 
 
-#: Whichever comes first has every module of every service loaded.
-
-
 @pytest.fixture(scope="module")
 def told() -> dict[str, Any]:
     """What the code has, and the page of it."""

@@ -10,6 +10,7 @@ import urllib.request
 import pytest
 from prometheus_client import Counter
 from support.patience import PATIENCE_SECONDS
+from support.ports import free_port
 
 from longshore.domain.errors import Unavailable
 from longshore.runtime.metrics import serve_metrics
@@ -80,16 +81,10 @@ def test_the_services_own_exit_code_is_the_processs() -> None:
     assert process.returncode == 7
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def test_metrics_are_served_while_the_context_is_open() -> None:
     counter = Counter("longshore_test_things_total", "Things.")
     counter.inc(3)
-    port = _free_port()
+    port = free_port()
     url = f"http://127.0.0.1:{port}/metrics"
     with serve_metrics(f"127.0.0.1:{port}"):
         text = urllib.request.urlopen(url, timeout=PATIENCE_SECONDS).read().decode()

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -11,7 +12,6 @@ from unit.simulation.building import a_queue, a_workload, an_environment, jobs, 
 
 from longshore.domain.errors import InvalidRequest
 from longshore.simulation.__main__ import main
-from longshore.simulation.picture import draw
 from longshore.simulation.report import span, to_json, to_text
 from longshore.simulation.summary import Summary, summarise
 from longshore.simulation.timeline import POINTS_MAX
@@ -33,6 +33,14 @@ def workload(tmp_path: Path) -> Path:
     path = tmp_path / "workload.yaml"
     path.write_text(WORKLOAD)
     return path
+
+
+@pytest.fixture(scope="module")
+def draw() -> Callable[..., None]:
+    """What draws the picture; it loads matplotlib, which workers without these tests do without."""
+    from longshore.simulation import picture  # noqa: PLC0415 - slow to load
+
+    return picture.draw
 
 
 def longshore(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
@@ -115,7 +123,9 @@ def test_options_that_are_wrong_are_told(
     assert capsys.readouterr().err == f"longshore: {message}\n"
 
 
-def test_an_svg_shows_names_and_is_the_same_for_the_same_run(tmp_path: Path) -> None:
+def test_an_svg_shows_names_and_is_the_same_for_the_same_run(
+    tmp_path: Path, draw: Callable[..., None]
+) -> None:
     simulation = simulate(
         a_workload(
             jobs(count=6),
@@ -137,13 +147,17 @@ def test_an_svg_shows_names_and_is_the_same_for_the_same_run(tmp_path: Path) -> 
     assert ET.parse(first).getroot().tag.endswith("svg")  # noqa: S314 - our own file
 
 
-def test_a_picture_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_picture_that_cannot_be_written_is_told(
+    tmp_path: Path, draw: Callable[..., None]
+) -> None:
     simulation = simulate(a_workload(jobs()))
     with pytest.raises(InvalidRequest, match="cannot be written: No such file"):
         draw(simulation.timeline, summarise(simulation), tmp_path / "missing" / "a.png")
 
 
-def test_more_environments_than_colours_are_drawn(tmp_path: Path) -> None:
+def test_more_environments_than_colours_are_drawn(
+    tmp_path: Path, draw: Callable[..., None]
+) -> None:
     names = [f"env{number}" for number in range(12)]
     simulation = simulate(
         a_workload(

@@ -43,7 +43,7 @@ async def test_a_failed_restart_is_tried_again(
             await started.wait()
         supervising.cancel()
         await asyncio.gather(supervising, return_exceptions=True)
-        await process.stop(5)
+        await process.stop(PATIENCE_SECONDS)
 
 
 async def test_down_needs_no_room_for_the_record(tmp_path: Path) -> None:
@@ -109,13 +109,13 @@ async def supervised(process: ServiceProcess, address: str) -> AsyncIterator[Non
     await process.start()
     supervising = asyncio.create_task(process.supervise(address))
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await process.until_serving(address)
             yield
     finally:
         supervising.cancel()
         await asyncio.gather(supervising, return_exceptions=True)
-        await process.stop(5)
+        await process.stop(PATIENCE_SECONDS)
 
 
 async def test_a_process_that_answers_no_more_is_started_again(

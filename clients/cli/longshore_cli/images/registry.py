@@ -10,10 +10,13 @@ import hashlib
 import http.client
 import json
 import re
+import threading
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +25,8 @@ from longshore_cli.images.advice import Image, Layer, is_moving
 from longshore_client import InvalidRequest, NotFound, PreconditionFailed, Unavailable
 
 SECONDS = 30.0
+#: Seconds for all that is read of one image, however many answers that takes.
+ALL_SECONDS = 120.0
 #: Largest description that is read.
 TEXT_BYTES = 8 * 1024 * 1024
 #: More than any layer has.
@@ -108,6 +113,22 @@ class Registry:
         Raises:
             LongshoreError: it cannot be had, in words that say what to do.
         """
+        # What trickles keeps every limit of one read, so that only a clock beside it ends it;
+        # nothing waits for the thread that is left behind.
+        read: Future[Read] = Future()
+        threading.Thread(
+            target=_fulfil, args=(read, self._read, reference, platform), daemon=True
+        ).start()
+        try:
+            return read.result(ALL_SECONDS)
+        except FutureTimeout:
+            raise Unavailable(
+                f"{self._host} has not answered to the end within {ALL_SECONDS:.0f} seconds; try "
+                "again, or ask a mirror that is nearer.",
+                registry=self._host,
+            ) from None
+
+    def _read(self, reference: Reference, platform: str) -> Read:
         name = reference.digest or reference.tag
         manifest, digest = self._manifest(reference.repository, name)
         if manifest.get("mediaType") in _INDEXES or "manifests" in manifest:
@@ -169,6 +190,7 @@ class Registry:
         except urllib.error.HTTPError as error:
             if error.code != 401 or self._authorization:
                 raise self._refused(error, path) from error
+            error.close()
             self._authorization = self._answer_to(error.headers.get("WWW-Authenticate") or "")
         try:
             return self._ask(url, accept)
@@ -236,7 +258,8 @@ class Registry:
 
     def _refused(self, error: urllib.error.HTTPError, path: str) -> Exception:
         """Why a registry did not answer with what was asked for."""
-        said = _said(error)
+        with error:
+            said = _said(error)
         if error.code == 429:
             return Unavailable(
                 f"{self._host} lets no more be pulled for now{said}; log in there with "
@@ -251,6 +274,13 @@ class Registry:
         if error.code == 404:
             return NotFound(f"{self._host} has no {path}{said}.")
         return Unavailable(f"{self._host} answers {error.code}{said}.", registry=self._host)
+
+
+def _fulfil(read: Future[Read], call: Callable[..., Read], *args: Any) -> None:
+    try:
+        read.set_result(call(*args))
+    except BaseException as error:  # noqa: BLE001 - whatever it is, it belongs to who waits
+        read.set_exception(error)
 
 
 def _size(told: Any) -> int:

@@ -32,6 +32,8 @@ def environment(
         named = ",".join(f"longshore.job.{name}={value}" for name, value in what.items())
         variables.setdefault("OTEL_EXPORTER_OTLP_ENDPOINT", otlp_endpoint)
         variables.setdefault("OTEL_RESOURCE_ATTRIBUTES", named)
+    # Metaflow's step fails without it; the launch type is that of the metadata's document.
+    variables.setdefault("AWS_EXECUTION_ENV", "AWS_ECS_EC2")
     variables |= {
         "AWS_BATCH_JOB_ID": assignment.key.job_id,
         "AWS_BATCH_JOB_ATTEMPT": str(assignment.key.attempt),

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from longshore.domain.checks import Json
 from longshore.domain.events import members
 from longshore.domain.events.members import constraint, invalid
+from longshore.domain.events.webhook import check_header
 
 BASIC = "BASIC"
 OAUTH = "OAUTH_CLIENT_CREDENTIALS"
@@ -134,6 +135,7 @@ def _check_basic(given: Json, path: str) -> None:
 
 def _check_api_key(given: Json, path: str) -> None:
     _needed(given, path, "ApiKeyName", _HEADER)
+    check_header(given["ApiKeyName"], f"{path}.ApiKeyName")
     _needed(given, path, "ApiKeyValue", _HEADER_VALUE)
 
 
@@ -165,6 +167,8 @@ def _check_http(given: Json | None, path: str) -> None:
         for index, entry in enumerate(entries):
             where = f"{path}.{kind}[{index}]"
             _needed(entry, where, "Key", _HEADER if is_header else _CREDENTIAL)
+            if is_header:
+                check_header(entry["Key"], f"{where}.Key")
             _needed(entry, where, "Value", _HEADER_VALUE if is_header else _CREDENTIAL)
 
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from longshore.domain.arn import Arns
 from longshore.domain.checks import Json
-from longshore.domain.events.hops import HOPS_MEMBER, HOPS_TAG
+from longshore.domain.events.hops import BUSES_MEMBER, HOPS_MEMBER, HOPS_TAG
 from longshore.domain.events.occurrence import Happened, JobMoved, Kind, Told
 from longshore.domain.events.rule import DEFAULT_BUS
 from longshore.domain.job.job import JobStatus
@@ -172,7 +172,8 @@ class Writer:
     def _put(self, told: Told) -> Json:
         body = told.body
         # What came from another bus is the same event there.
-        more = {name: body[name] for name in ("id", "account", HOPS_MEMBER) if name in body}
+        kept = ("id", "account", HOPS_MEMBER, BUSES_MEMBER)
+        more = {name: body[name] for name in kept if name in body}
         return {
             "version": "0",
             "id": str(self.event_id(str(told.number))),

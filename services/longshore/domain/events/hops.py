@@ -7,6 +7,8 @@ HOPS_TAG = "longshore:event-hops"
 HOPS_MAXIMUM = 8
 #: A member beside `detail` of events of such jobs, and of those that were sent on to another bus.
 HOPS_MEMBER = "longshore-hops"
+#: And of the latter, the buses where they were before.
+BUSES_MEMBER = "longshore-buses"
 
 
 def hops_of(event: Json) -> int:

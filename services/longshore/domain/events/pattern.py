@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, Final
 
+from longshore.domain import strict_json
 from longshore.domain.checks import Json
 from longshore.domain.errors import InvalidRequest
 
@@ -252,7 +253,7 @@ def compile_pattern(text: str) -> Pattern:
         InvalidRequest: it is none; in AWS's words, with AWS's code.
     """
     try:
-        decoded = json.loads(text, parse_constant=_no_constant)
+        decoded = strict_json.decode(text)
     except (ValueError, RecursionError) as error:
         raise refusal(f"it is not valid JSON ({error})") from None
     if type(decoded) is not dict:
@@ -263,10 +264,6 @@ def compile_pattern(text: str) -> Pattern:
     except RecursionError:
         raise refusal(f"it nests deeper than {_DEPTH_MAX}") from None
     return Pattern(root)
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON number")
 
 
 def _object(value: Json, depth: int) -> _Object:

@@ -1,11 +1,11 @@
 """Events that are put in from outside: each is taken or refused by itself."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from longshore.domain import strict_json
 from longshore.domain.checks import Json
 from longshore.domain.events import members
 from longshore.domain.events.members import invalid
@@ -98,14 +98,10 @@ def _entry(given: Json, path: str, now: datetime) -> Entry | Refused:
 def _detail(text: str) -> Json | None:
     """A detail; None for what is no JSON object, or nests too deep."""
     try:
-        found: Any = json.loads(text, parse_constant=_no_constant)
+        found: Any = strict_json.decode(text)
     except (ValueError, RecursionError):
         return None
     return found if type(found) is dict and _is_shallow(found) else None
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON number")
 
 
 def _is_shallow(value: Json) -> bool:

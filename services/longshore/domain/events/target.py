@@ -11,6 +11,7 @@ from longshore.domain.events import members
 from longshore.domain.events.members import NAME, constraint, invalid
 from longshore.domain.events.reference import parse_arn
 from longshore.domain.events.transform import transform_of
+from longshore.domain.events.webhook import check_header
 
 JOB_QUEUE_KIND = "job-queue"
 SQS = "sqs"
@@ -236,6 +237,8 @@ def _check_http(given: Json, path: str) -> None:
         for key, value in entries.items():
             members.text(key, f"{where}.{name}", _VALUE_MAX, key_form)
             members.text(value, f"{where}.{name}.{key}", _VALUE_MAX, value_form)
+            if name == "HeaderParameters":
+                check_header(key, f"{where}.{name}")
 
 
 _CHECKS: dict[str, Callable[[Json, str], None]] = {

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from longshore.domain import strict_json
 from longshore.domain.checks import Json
 from longshore.domain.errors import LimitExceeded
 from longshore.domain.events.members import invalid
@@ -205,7 +206,7 @@ def transform_of(target: Json, member: str) -> Transform:
 
 def _constant(target: Json, member: str) -> Transform:
     try:
-        json.loads(target["Input"])
+        strict_json.decode(target["Input"])
     except (ValueError, RecursionError) as error:
         raise invalid(
             f"JSON syntax error in input for target {target.get('Id')}: {error}.", member

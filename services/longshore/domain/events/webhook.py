@@ -8,10 +8,40 @@ from collections.abc import Iterable
 from urllib.parse import quote
 
 from longshore.domain.checks import Json
+from longshore.domain.events.members import invalid
 
 #: What a secret that signs begins with; several are parted by a space while they change.
 SECRET_PREFIX = "whsec_"  # noqa: S105 - no secret
 _SECRET_BYTES = range(24, 65)
+#: Headers by which a connection is led, and where a body ends: whose value is somebody's text, the
+#: rest of the body would be another request.
+_RESERVED = frozenset(
+    {
+        "connection",
+        "content-encoding",
+        "content-length",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+
+
+def check_header(name: str, member: str) -> None:
+    """Refuses a header that is not the caller's to set.
+
+    Raises:
+        InvalidRequest: it is one.
+    """
+    if name.lower() in _RESERVED:
+        raise invalid(f"{member} has the header {name}, which follows from the call.", member)
 
 
 def cloud_event(event: Json) -> dict[str, str]:
@@ -22,7 +52,6 @@ def cloud_event(event: Json) -> dict[str, str]:
         "ce-source": "/" + _header(event["source"]),
         "ce-type": _header(event["detail-type"]),
         "ce-time": event["time"],
-        "content-type": "application/json",
     }
     if event["resources"]:
         headers["ce-subject"] = _header(event["resources"][0])

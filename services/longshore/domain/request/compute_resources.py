@@ -38,14 +38,22 @@ _EC2_ONLY = (
 _PROFILE = re.compile(
     r"arn:aws[a-z-]*:iam::[0-9]{12}:instance-profile/\S{1,512}|[\w+=,.@/-]{1,128}"
 )
+_NAME = re.compile(r"[\x20-\x7e]{1,255}"), "1 to 255 printable ASCII characters"
+#: Forms of members, and the words for them.
 _FORMS = {
-    "subnets": re.compile(r"subnet-[0-9a-zA-Z]{1,32}"),
-    "securityGroupIds": re.compile(r"sg-[0-9a-zA-Z]{1,32}"),
-    "imageId": re.compile(r"ami-[0-9a-zA-Z]{1,32}"),
-    "ec2KeyPair": re.compile(r"[\x20-\x7e]{1,255}"),
-    "placementGroup": re.compile(r"[\x20-\x7e]{1,255}"),
-    "instanceRole": _PROFILE,
-    "spotIamFleetRole": ROLE,
+    "subnets": (
+        re.compile(r"subnet-[0-9a-zA-Z]{1,32}"),
+        "subnet- and 1 to 32 letters and digits",
+    ),
+    "securityGroupIds": (
+        re.compile(r"sg-[0-9a-zA-Z]{1,32}"),
+        "sg- and 1 to 32 letters and digits",
+    ),
+    "imageId": (re.compile(r"ami-[0-9a-zA-Z]{1,32}"), "ami- and 1 to 32 letters and digits"),
+    "ec2KeyPair": _NAME,
+    "placementGroup": _NAME,
+    "instanceRole": (_PROFILE, "the name or ARN of an instance profile"),
+    "spotIamFleetRole": (ROLE, "the name or ARN of a role"),
 }
 _SPOT_STRATEGIES = frozenset(
     {
@@ -138,12 +146,12 @@ def check_instance_types(names: list[str], catalogue: Catalogue) -> None:
 
 def check_forms(resources: Json) -> None:
     """Names that mean something inside AWS alone: their form."""
-    for name, form in _FORMS.items():
+    for name, (form, words) in _FORMS.items():
         value = resources.get(name, [])
         for text in [value] if isinstance(value, str) else value:
             require(
                 form.fullmatch(text),
-                f"computeResources.{name} has a wrong form.",
+                f"computeResources.{name} has {text[:64]!r}; it must be {words}.",
                 f"computeResources.{name}",
             )
     check_tags(resources.get("tags", {}), "computeResources.tags")

@@ -1,5 +1,6 @@
 """Checks of a job definition's container, and of the parts that overrides share with it."""
 
+import posixpath
 import re
 from collections.abc import Collection, Mapping, Sequence
 
@@ -91,6 +92,8 @@ _MOUNT_OPTIONS = frozenset(
         "mpol",
     ]
 )
+#: Those of them that have a value.
+_VALUED_MOUNT_OPTIONS = frozenset(["mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol"])
 #: What stands first in the name of an attempt's log, in place of the definition's name.
 LOG_PREFIX_OPTION = "awslogs-stream-prefix"
 #: CloudWatch's names have at most 512 characters; `/default/` and an attempt's id are part of them.
@@ -169,9 +172,9 @@ def check_settings(container: Json, path: str, volumes: Collection[str]) -> None
     require(
         not user or _USER.fullmatch(user), f"User '{user}' does not match regex", f"{path}.user"
     )
-    _check_mounts(container, path, volumes)
+    taken = _check_mounts(container, path, volumes)
     _check_ulimits(container.get("ulimits", []), f"{path}.ulimits")
-    _check_linux(container.get("linuxParameters", {}), f"{path}.linuxParameters")
+    _check_linux(container.get("linuxParameters", {}), f"{path}.linuxParameters", taken)
     _check_log(container.get("logConfiguration", {}), f"{path}.logConfiguration")
 
 
@@ -229,7 +232,9 @@ def check_resources(
         value = parse_integer(text)
         smallest = MEMORY_MIN_MIB if kind == "MEMORY" else 1
         what = f"a whole number from {smallest} to {INT32_MAX}"
-        if kind == "VCPU" and step_milli < 1000:
+        if kind == "VCPU" and with_fractions:
+            what += ", or such a part of one as its platform has"
+        elif kind == "VCPU" and step_milli < 1000:
             what += f", or below 10000 a multiple of {step_milli / 1000:g}"
         require(
             value is not None and value >= smallest,
@@ -335,12 +340,8 @@ def check_volumes(properties: Json, path: str) -> set[str]:
         )
         require(name not in names, f"{path}.volumes names {name!r} twice.", f"{member}.name")
         names.add(name)
-        source = volume.get("host", {}).get("sourcePath", "")
-        require(
-            not source or _is_path(source),
-            f"{member}.host.sourcePath must be an absolute path without a colon.",
-            f"{member}.host.sourcePath",
-        )
+        if source := volume.get("host", {}).get("sourcePath", ""):
+            _check_path(source, f"{member}.host.sourcePath")
         if "efsVolumeConfiguration" in volume:
             require(
                 "host" not in volume,
@@ -351,8 +352,9 @@ def check_volumes(properties: Json, path: str) -> set[str]:
     return names
 
 
-def _check_mounts(container: Json, path: str, names: Collection[str]) -> None:
-    targets = set()
+def _check_mounts(container: Json, path: str, names: Collection[str]) -> set[str]:
+    """Checks what is mounted; returns where."""
+    taken: set[str] = set()
     for index, mount in enumerate(container.get("mountPoints", [])):
         member = f"{path}.mountPoints[{index}]"
         source = mount.get("sourceVolume", "")
@@ -361,14 +363,17 @@ def _check_mounts(container: Json, path: str, names: Collection[str]) -> None:
             f"{member}.sourceVolume is {source[:255]!r}, which is not the name of a volume.",
             f"{member}.sourceVolume",
         )
-        target = mount.get("containerPath", "")
-        require(
-            _is_path(target),
-            f"{member}.containerPath must be an absolute path without a colon.",
-            f"{member}.containerPath",
-        )
-        require(target not in targets, f"{path}.mountPoints has {target!r} twice.", member)
-        targets.add(target)
+        _take(mount.get("containerPath", ""), f"{member}.containerPath", taken)
+    return taken
+
+
+def _take(target: str, member: str, taken: set[str]) -> None:
+    """Checks where something is mounted: each place has one thing, however its path is written."""
+    _check_path(target, member)
+    place = "/" + posixpath.normpath(target).strip("/")
+    require(place != "/", f"{member} must not be the container's root.", member)
+    require(place not in taken, f"{member} is {target[:64]!r}, where something is mounted.", member)
+    taken.add(place)
 
 
 def _check_efs(volume: Json, member: str) -> None:
@@ -388,8 +393,27 @@ def _check_efs(volume: Json, member: str) -> None:
     )
 
 
-def _is_path(path: str) -> bool:
-    return path.startswith("/") and ":" not in path and "\0" not in path
+def _check_path(path: str, member: str) -> None:
+    require(
+        path.startswith("/") and ":" not in path and "\0" not in path,
+        f"{member} must be an absolute path without a colon.",
+        member,
+    )
+
+
+def _check_mount_option(option: str, member: str) -> None:
+    """Checks one option: they are put together with commas, so one may not hold several."""
+    name, equals, _ = option.partition("=")
+    require(
+        name in _MOUNT_OPTIONS and "," not in option and "\0" not in option,
+        f"{member} has an unknown option: {option[:64]!r}.",
+        member,
+    )
+    require(
+        not equals or name in _VALUED_MOUNT_OPTIONS,
+        f"{member} has {option[:64]!r}, but {name} takes no value.",
+        member,
+    )
 
 
 def _check_ulimits(ulimits: Sequence[Json], path: str) -> None:
@@ -408,24 +432,17 @@ def _check_ulimits(ulimits: Sequence[Json], path: str) -> None:
         )
 
 
-def _check_linux(linux: Json, path: str) -> None:
+def _check_linux(linux: Json, path: str, taken: set[str]) -> None:
     for index, device in enumerate(linux.get("devices", [])):
         member = f"{path}.devices[{index}]"
-        require(_is_path(device["hostPath"]), f"{member}.hostPath must be absolute.", member)
-        inside = device.get("containerPath", device["hostPath"])
-        require(_is_path(inside), f"{member}.containerPath must be absolute.", member)
+        _check_path(device["hostPath"], f"{member}.hostPath")
+        _check_path(device.get("containerPath", device["hostPath"]), f"{member}.containerPath")
     for index, tmpfs in enumerate(linux.get("tmpfs", [])):
         member = f"{path}.tmpfs[{index}]"
-        require(
-            _is_path(tmpfs["containerPath"]), f"{member}.containerPath must be absolute.", member
-        )
+        _take(tmpfs["containerPath"], f"{member}.containerPath", taken)
         require(tmpfs["size"] >= 1, f"{member}.size must be at least 1 MiB.", f"{member}.size")
         for option in tmpfs.get("mountOptions", []):
-            require(
-                option.partition("=")[0] in _MOUNT_OPTIONS,
-                f"{member}.mountOptions has an unknown option: {option[:64]!r}.",
-                f"{member}.mountOptions",
-            )
+            _check_mount_option(option, f"{member}.mountOptions")
     shared = linux.get("sharedMemorySize")
     require(
         shared is None or shared >= 1,

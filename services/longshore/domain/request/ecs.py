@@ -37,7 +37,7 @@ from longshore.domain.request.fargate import (
     check_fargate_size,
     check_platform_version,
 )
-from longshore.domain.request.merge import Overrides, merge_container
+from longshore.domain.request.merge import Overrides, check_length, merge_container
 from longshore.domain.request.reference import command_bytes
 from longshore.domain.resources import Resources
 
@@ -262,7 +262,9 @@ def kept_ecs(properties: Json, platform: str) -> Json:
     return {"taskProperties": [task]}
 
 
-def check_ecs_overrides(overrides: EcsOverrides, path: str = OVERRIDE_PATH) -> None:
+def check_ecs_overrides(
+    overrides: EcsOverrides, path: str = OVERRIDE_PATH, *, limits: Limits = LONGSHORE
+) -> None:
     """Checks what can be checked without the definition.
 
     Raises:
@@ -284,6 +286,7 @@ def check_ecs_overrides(overrides: EcsOverrides, path: str = OVERRIDE_PATH) -> N
             with_fractions=True,
         )
         check_environment(given.changes.environment, f"{member}.environment")
+    check_length((given.changes for given in overrides.containers), path, limits)
 
 
 def resolve_ecs(

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from longshore.domain.checks import Json
+from longshore.domain.checks import Json, require
 from longshore.domain.errors import InvalidRequest
-from longshore.domain.request.reference import substitute
+from longshore.domain.limits import Limits
+from longshore.domain.request.reference import command_bytes, substitute
 
 #: Variables that AWS Batch sets itself; those of a user's are dropped without an error, as AWS
 #: does.
@@ -23,6 +24,21 @@ class Overrides:
     memory: int | None = None
     #: For nodes of multi-node jobs.
     instance_type: str | None = None
+
+
+def check_length(overrides: Iterable[Overrides], path: str, limits: Limits) -> None:
+    """Checks how much a submission changes of the containers of one task, in AWS's words.
+
+    Raises:
+        InvalidRequest: it is too much.
+    """
+    size = 0
+    for given in overrides:
+        size += command_bytes(given.command)
+        for variable in given.environment:
+            size += command_bytes([variable.get("name", ""), variable.get("value", "")])
+    most = limits.overrides_bytes_max
+    require(size <= most, f"Container Overrides length must be at most {most}", path)
 
 
 def merge_container(

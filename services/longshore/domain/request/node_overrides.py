@@ -19,7 +19,7 @@ from longshore.domain.request.ecs import (
     resolve_ecs,
     task_of,
 )
-from longshore.domain.request.merge import Overrides, merge_container
+from longshore.domain.request.merge import Overrides, check_length, merge_container
 from longshore.domain.request.node_properties import (
     RANGES_MAX,
     check_changed_count,
@@ -85,8 +85,9 @@ def check_node_overrides(overrides: NodeOverrides, limits: Limits = LONGSHORE) -
             container.resource_requirements, f"{path}.resourceRequirements", limits=limits
         )
         check_environment(container.environment, f"{path}.environment")
+        check_length([container], path, limits)
         if given.ecs:
-            check_ecs_overrides(given.ecs, f"{member}.{OVERRIDE_PATH}")
+            check_ecs_overrides(given.ecs, f"{member}.{OVERRIDE_PATH}", limits=limits)
         check_types(_entry(given), f"{member}.instanceTypes")
         _units(given, member)
 

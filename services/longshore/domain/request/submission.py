@@ -30,7 +30,7 @@ from longshore.domain.request.ecs import (
     task_of,
 )
 from longshore.domain.request.fargate import check_fargate_size, check_not_deprecated
-from longshore.domain.request.merge import Overrides, merge_container
+from longshore.domain.request.merge import Overrides, check_length, merge_container
 from longshore.domain.request.node_overrides import (
     NodeOverrides,
     ResolvedNodes,
@@ -224,8 +224,9 @@ def check_submission(submission: Submission, limits: Limits = LONGSHORE) -> None
             submission.overrides.resource_requirements, _OVERRIDDEN, with_fractions=True
         )
         check_environment(submission.overrides.environment, "containerOverrides.environment")
+        check_length([submission.overrides], "containerOverrides", limits)
     if submission.ecs_overrides:
-        check_ecs_overrides(submission.ecs_overrides)
+        check_ecs_overrides(submission.ecs_overrides, limits=limits)
     if submission.node_overrides:
         check_node_overrides(submission.node_overrides, limits)
     if submission.consumables:

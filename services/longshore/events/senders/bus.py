@@ -1,8 +1,10 @@
 """Other event buses: an event is put in there, once, however often it is delivered."""
 
 import json
+from collections.abc import Sequence
 
-from longshore.domain.events.hops import HOPS_MAXIMUM, HOPS_MEMBER, hops_of
+from longshore.domain.checks import Json
+from longshore.domain.events.hops import BUSES_MEMBER, HOPS_MAXIMUM, HOPS_MEMBER, hops_of
 from longshore.domain.events.reference import bus_name
 from longshore.domain.events.retrying import DeliveryFailed
 from longshore.state.events import outbox
@@ -16,13 +18,32 @@ class Buses:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def send(self, lane: Lane, target: TargetRecord, one: Delivery) -> None:  # noqa: ARG002 - see `Sender`
-        """Puts an event in; see `Sender`."""
-        event = json.loads(one.event)
-        hops = hops_of(event) + 1
-        if hops > HOPS_MAXIMUM:
-            message = "Buses send the event round in a ring; narrow a rule's pattern."
-            raise DeliveryFailed("LOOP", message, again=False)
-        body = {**event, "bus": bus_name(target.arn, "Arn"), HOPS_MEMBER: hops}
+    async def send_all(
+        self, lane: Lane, target: TargetRecord, taken: Sequence[Delivery]
+    ) -> Sequence[DeliveryFailed | None]:
+        """Puts events in, all in one transaction; see `JointSender`."""
+        outcomes: list[DeliveryFailed | None] = []
+        bus = bus_name(target.arn, "Arn")
         async with transaction(self._pool) as conn:
-            await outbox.forward(conn, one.delivery_id, body)
+            for one in taken:
+                body = _sent_on(json.loads(one.event), lane.bus, bus)
+                if body is None:
+                    message = "Buses send the event round in a ring; narrow a rule's pattern."
+                    outcomes.append(DeliveryFailed("LOOP", message, again=False))
+                else:
+                    await outbox.forward(conn, one.delivery_id, body)
+                    outcomes.append(None)
+        return outcomes
+
+
+def _sent_on(event: Json, source: str, bus: str) -> Json | None:
+    """An event as it is put into another bus; None if it has been there, or come too far.
+
+    That it has been there ends a ring at once: each further turn would be as many events as the
+    buses have rules that lead round, times as many.
+    """
+    been = [*event.get(BUSES_MEMBER, ()), source]
+    hops = hops_of(event) + 1
+    if hops > HOPS_MAXIMUM or bus in been:
+        return None
+    return {**event, "bus": bus, HOPS_MEMBER: hops, BUSES_MEMBER: been}

@@ -13,11 +13,10 @@ from google.protobuf.json_format import ParseDict, ParseError
 
 from longshore.domain.arn import Arns
 from longshore.domain.checks import Json
-from longshore.domain.errors import LongshoreError, Unavailable
 from longshore.domain.events.hops import HOPS_MAXIMUM, HOPS_TAG, hops_of
 from longshore.domain.events.retrying import DeliveryFailed
+from longshore.events.senders.failure import failure_of
 from longshore.events.senders.text import sent_text
-from longshore.rpc.errors import from_rpc_error
 from longshore.state.events.delivery import Delivery, Lane, TargetRecord
 from longshore.v1 import job_pb2, submission_service_pb2_grpc
 
@@ -55,7 +54,7 @@ class JobQueues:
                 request, metadata=((REQUEST_ID_KEY, str(job_id)),), timeout=CALL_SECONDS
             )
         except grpc.aio.AioRpcError as error:
-            raise _failure(from_rpc_error(error)) from None
+            raise failure_of(error) from None
 
     def _request(self, target: TargetRecord, text: str) -> job_pb2.SubmitJobRequest:
         given = target.target["BatchParameters"]
@@ -95,8 +94,3 @@ def _lowered(value: object) -> object:
     if isinstance(value, dict):
         return {name[:1].lower() + name[1:]: _lowered(inner) for name, inner in value.items()}
     return value
-
-
-def _failure(error: LongshoreError) -> DeliveryFailed:
-    """What a refused call means: only what may pass is tried again."""
-    return DeliveryFailed(error.reason, error.message, again=isinstance(error, Unavailable))

@@ -21,6 +21,7 @@ from weakref import WeakValueDictionary
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
+from multidict import CIMultiDict
 from yarl import URL
 
 from longshore.domain.arn import Arns
@@ -34,11 +35,10 @@ from longshore.state.pool import Pool
 from longshore.state.pool import connection as pool_connection
 
 CALL_SECONDS = 5.0
-CONNECTIONS = 256
-CONNECTIONS_OF_HOST = 128
 #: Longest that a receiver may ask to be left alone.
 RETRY_AFTER_SECONDS = 3_600.0
-UNAUTHORIZED, GONE = 401, 410
+UNAUTHORIZED = 401
+GONE = 410
 #: Of an authorization server: longest answer, for how long a token holds of which that is not said,
 #: the longest that one is kept, and how many are.
 TOKEN_BYTES = 65_536
@@ -110,8 +110,9 @@ class Webhooks:
                 resolver=_Resolver(allows_private=self._allows_private),
                 # Each call judges anew: what is remembered would not be.
                 use_dns_cache=False,
-                limit=CONNECTIONS,
-                limit_per_host=CONNECTIONS_OF_HOST,
+                # How many calls go on at one time is said by who delivers: one that waited for a
+                # connection here would have failed by others' slowness.
+                limit=0,
             ),
             timeout=aiohttp.ClientTimeout(total=CALL_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -138,17 +139,16 @@ class Webhooks:
         more = known.get("InvocationHttpParameters", {})
         body = _with_members(body, _pairs(more, "BodyParameters"))
         url = _url(endpoint, asked).update_query(_pairs(more, "QueryStringParameters"))
-        headers = {
-            **asked.get("HeaderParameters", {}),
-            **_pairs(more, "HeaderParameters"),
-            **webhook.cloud_event(event),
-            "webhook-id": event["id"],
-        }
-        headers |= await self._authorization(endpoint, known, event["id"], body)
+        # Whatever the case of letters: what says which event it is, and from whom, stands alone.
+        headers = CIMultiDict({"content-type": "application/json"})
+        headers.update(asked.get("HeaderParameters", {}))
+        headers.update(_pairs(more, "HeaderParameters"))
+        headers.update({**webhook.cloud_event(event), "webhook-id": event["id"]})
+        headers.update(await self._authorization(endpoint, known, event["id"], body))
         await self._call(endpoint, url, headers, body)
 
     async def _call(
-        self, endpoint: Endpoint, url: URL, headers: dict[str, str], body: bytes
+        self, endpoint: Endpoint, url: URL, headers: CIMultiDict[str], body: bytes
     ) -> None:
         try:
             self._check_literal(url)
@@ -164,14 +164,15 @@ class Webhooks:
         if status < 300:
             return
         message = f"{url.host} answered {status}."
+        if status == UNAUTHORIZED and endpoint.authorization_type == connection.OAUTH:
+            # The token was taken back, or held for less than was said: the next try has another.
+            self._tokens.pop(endpoint.secret, None)
+            raise DeliveryFailed(f"HTTP_{status}", message)
         if status == GONE:
             async with pool_connection(self._pool) as conn:
                 await delivery.deactivate(conn, endpoint.name)
             raise DeliveryFailed(f"HTTP_{status}", message, again=False)
         again = status >= 500 or status == THROTTLED
-        if status == UNAUTHORIZED and self._tokens.pop(endpoint.secret, None) is not None:
-            # It was revoked before its time: the next try brings another one.
-            again = True
         raise DeliveryFailed(
             f"HTTP_{status}", message, again=again, retry_after=_retry_after(after) if again else 0
         )
@@ -226,8 +227,7 @@ class Webhooks:
                 headers=_pairs(more, "HeaderParameters"),
                 allow_redirects=False,
             ) as response:
-                said = await response.content.read(TOKEN_BYTES)
-                answer = json.loads(said) if response.status < 300 else {}
+                answer = json.loads(await _read(response)) if response.status < 300 else {}
                 token = str(answer.get("access_token", ""))
                 seconds = min(float(answer.get("expires_in", TOKEN_SECONDS)), TOKEN_SECONDS_MOST)
         except _RefusedAddressError as error:
@@ -243,6 +243,14 @@ class Webhooks:
         # A little less than it holds: it is on its way for a while.
         self._tokens[secret] = token, time.monotonic() + seconds * 0.9
         return token
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    """A body, in however many parts it comes, as far as it is read at all."""
+    said = b""
+    while len(said) < TOKEN_BYTES and (part := await response.content.read(TOKEN_BYTES)):
+        said += part
+    return said
 
 
 def _pairs(given: Json, kind: str) -> dict[str, str]:

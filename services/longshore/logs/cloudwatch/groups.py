@@ -42,6 +42,7 @@ class Groups:
         self, request: pb.DescribeLogGroupsRequest, arns: Arns
     ) -> pb.DescribeLogGroupsResponse:
         """A page of the groups that are asked for, in order of their names."""
+        await self._store.stocked()
         limit = limit_of(request.limit if request.HasField("limit") else None, PAGE)
         names = sorted(self._wanted(request))
         if request.HasField("next_token"):
@@ -82,6 +83,7 @@ class Groups:
         self, request: pb.DescribeLogStreamsRequest, arns: Arns
     ) -> pb.DescribeLogStreamsResponse:
         """A page of the streams of a group."""
+        await self._store.stocked()
         group = find_group(self._store, request.log_group_name, request.log_group_identifier)
         limit = limit_of(request.limit if request.HasField("limit") else None, PAGE)
         by_event = request.order_by == "LastEventTime"

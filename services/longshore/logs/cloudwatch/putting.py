@@ -7,6 +7,7 @@ from itertools import pairwise
 from longshore.domain.errors import InvalidRequest
 from longshore.logs.catalogue import Group
 from longshore.logs.cloudwatch.naming import check_range, find_group, find_log, no_stream
+from longshore.logs.scan import BROKEN, LINE_BREAK
 from longshore.logs.store import LogStore
 from longshore.v1 import cloudwatch_logs_service_pb2 as pb
 
@@ -113,7 +114,7 @@ def _rejected(
 
 
 def _lines(event: pb.InputLogEvent) -> bytes:
-    """An event as lines that are read as one: parts up to a line break or as long as lines get."""
+    """An event as lines that are read as one: parts as long as lines get."""
     seconds, milliseconds = divmod(event.timestamp, 1000)
     stamp = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     head = b"%s.%03d000000Z stdout " % (stamp.encode(), milliseconds)
@@ -121,10 +122,10 @@ def _lines(event: pb.InputLogEvent) -> bytes:
 
 
 def _parts(message: str) -> Iterator[tuple[bytes, bytes]]:
-    *begun, last = message.encode().split(b"\n")
-    for text, tag in (*((text, b"P:n") for text in begun), (last, b"F")):
-        rest = text
-        while len(rest) > TEXT_BYTES:
-            yield b"P", rest[:TEXT_BYTES]
-            rest = rest[TEXT_BYTES:]
-        yield tag, rest
+    text, ending = message.encode(), b""
+    if b"\n" in text:
+        text, ending = text.replace(b"\n", LINE_BREAK), BROKEN
+    while len(text) > TEXT_BYTES:
+        yield b"P" + ending, text[:TEXT_BYTES]
+        text = text[TEXT_BYTES:]
+    yield b"F" + ending, text

@@ -34,6 +34,8 @@ STREAMS = 100
 #: Seconds that one call looks for events, and bytes that it reads meanwhile.
 SEARCH_SECONDS = 0.5
 SEARCH_BYTES = 64 * 1024 * 1024
+#: Bytes of a stream without an event after which a call may end there.
+SILENT_BYTES = 256 * 1024
 #: Calls that search at one time; others wait for their turn.
 SEARCHES = 2
 TIME_MOST = 2**63 - 2
@@ -98,6 +100,8 @@ class Searching:
         begin = _begin(search.newest_first)
         progress = _decoded(request.next_token) if request.HasField("next_token") else begin
         named = await self._named(group, request)
+        if named is None:
+            await self._store.stocked()
         async with self._turns:
             if named is None:
                 streams = await self._next(group, request.log_stream_name_prefix, search, progress)
@@ -207,6 +211,7 @@ class _Cursor:
                     position = place.position
             self._backward = view.backward(position, until + 1)
             self._forward = None
+            self._reached = position
         else:
             position = 0
             if place is not None:
@@ -214,15 +219,26 @@ class _Cursor:
                 if source.stream.id == place.stream:
                     position = place.position + 1
             self._forward = view.forward(position, since)
+            # Reading begins at a mark, which may be before what was looked at already.
+            self._reached = max(position, self._forward.position)
+        self._view = view
         self._since, self._until = since, until
         self._over = False
         #: Bytes that were read.
         self.read = 0
 
-    def next(self) -> tuple[_Place, StoredEvent] | None:
-        """The next one; None if there is none."""
+    def next(self) -> tuple[_Place, StoredEvent | None] | None:
+        """The next one; a place alone where there is none for long; None if there is none."""
+        silent = 0
         while not self._ahead and not self._over:
+            before = self._reached
             self._fill()
+            silent += abs(self._reached - before)
+            if not self._ahead and silent >= SILENT_BYTES:
+                self.read += silent
+                place = self._place()
+                self._over |= place is None
+                return None if place is None else (place, None)
         if not self._ahead:
             return None
         stored = self._ahead.pop()
@@ -232,13 +248,27 @@ class _Cursor:
             return None
         return _Place(event.timestamp, self._stream.id, event.begin), stored
 
+    def _place(self) -> _Place | None:
+        """Where everything before was looked at; None if nothing of these times is behind it."""
+        if self._forward is not None:
+            time, position = max(self._forward.latest, self._since), self._reached - 1
+        else:
+            time = min(self._view.latest_before(self._reached), self._until)
+            position = self._reached
+        if not self._since <= time <= self._until:
+            return None
+        return _Place(time, self._stream.id, position)
+
     def _fill(self) -> None:
         if self._forward is not None:
             block = self._forward.block()
             self._ahead = [] if block is None else block[::-1]
+            self._reached = max(self._reached, self._forward.position)
         else:
             found = next(self._backward, None)
-            block = None if found is None else found[1]
+            block = None
+            if found is not None:
+                self._reached, block = found
             self._ahead = block or []
         self._over = block is None
         self.read += sum(len(stored.event.text) + EVENT_HEAD for stored in self._ahead)
@@ -272,6 +302,12 @@ def _page(
                 answer.next_token = _encoded(_Progress(progress.last, far, None))
             return answer
         place, stored, name = found
+        if stored is None:
+            progress = progress._replace(place=place)
+            merge.take()
+            if merge.read > SEARCH_BYTES or time.monotonic() > until:
+                break
+            continue
         message = stored.event.message
         if search.matches(message):
             size = len(stored.event.text) + EVENT_HEAD
@@ -303,7 +339,7 @@ class _Merge:
         self._sources = {source.stream.id: source for source in sources}
         self._cursors: dict[int, _Cursor] = {}
         self._sign = -1 if search.newest_first else 1
-        self._events: dict[int, tuple[_Place, StoredEvent]] = {}
+        self._events: dict[int, tuple[_Place, StoredEvent | None]] = {}
         self._heap = [self._key(_Place(self._first(s.stream), s.stream.id, 0)) for s in sources]
         heapq.heapify(self._heap)
 
@@ -323,8 +359,8 @@ class _Merge:
         sign = self._sign
         return sign * place.time, sign * place.stream, sign * place.position, place.stream
 
-    def peek(self) -> tuple[_Place, StoredEvent, str] | None:
-        """The next one; None when all are through."""
+    def peek(self) -> tuple[_Place, StoredEvent | None, str] | None:
+        """The next one, as a cursor has it; None when all are through."""
         while self._heap:
             stream = self._heap[0][3]
             source = self._sources[stream]

@@ -85,6 +85,11 @@ async def end(conn: Connection) -> Position:
     return Position.before(int(await conn.fetchval(_SQL["end"])))
 
 
+async def latest(conn: Connection) -> Position:
+    """The position behind all that was committed, also if it may not be read yet."""
+    return Position.before(int(await conn.fetchval(_SQL["latest"])))
+
+
 async def lag(conn: Connection, at: Position) -> tuple[float, bool]:
     """For how many seconds the first row behind a position has waited; whether there is one."""
     [row] = await conn.fetch(_SQL["lag"], at.xid, at.number)

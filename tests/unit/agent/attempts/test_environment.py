@@ -1,4 +1,4 @@
-"""What a job finds in its environment of its place in a trace."""
+"""What a job finds in its environment of where it runs, and of its place in a trace."""
 
 from longshore.agent.attempts.environment import environment
 from longshore.v1 import agent_service_pb2 as pb
@@ -36,3 +36,11 @@ def test_a_job_learns_of_a_collector_where_the_agent_is_told_of_one() -> None:
     assert of("http://collector:4317")["OTEL_RESOURCE_ATTRIBUTES"] == (
         "longshore.job.id=j,longshore.job.attempt=2,longshore.job.queue=q"
     )
+
+
+def test_a_job_learns_that_it_runs_as_on_ecs() -> None:
+    """As Metaflow asks."""
+    assert environment(pb.Assignment(), "ce", {})["AWS_EXECUTION_ENV"] == "AWS_ECS_EC2"
+    own = pb.Assignment()
+    own.container.environment.add(name="AWS_EXECUTION_ENV", value="mine")
+    assert environment(own, "ce", {})["AWS_EXECUTION_ENV"] == "mine"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import structlog
 from support.patience import PATIENCE_SECONDS
+from support.ports import free_port
 
 from longshore.agent.docker import engine_log
 from longshore.agent.logs import diary as module
@@ -33,15 +34,14 @@ class _Stand:
         self.directory = directory
         self.day = FIRST
         self.service = LogsService(LogStore(directory))
-        self.port = 0
+        self.port = free_port()
 
     @contextlib.asynccontextmanager
-    async def serving(self, address: str = "127.0.0.1:0") -> AsyncIterator[None]:
-        server = GrpcServer(address)
+    async def serving(self) -> AsyncIterator[None]:
+        server = GrpcServer(f"127.0.0.1:{self.port}")
         add = pb_grpc.add_LogServiceServicer_to_server
         server.add(add, LogServicer(self.service), "longshore.v1.LogService")
         async with server:
-            self.port = server.port
             yield
 
     def diary(self) -> Diary:
@@ -101,7 +101,7 @@ async def test_the_next_life_of_an_agent_goes_on_in_the_day_s_log(stand: _Stand)
         for text in ("one", "two"):
             async with _running(stand.diary()) as diary:
                 diary.take(text)
-                await diary.drained(15)
+                await diary.drained(PATIENCE_SECONDS)
         await stand.until(FIRST, ["one", "two"])
 
 
@@ -110,14 +110,11 @@ async def test_what_has_no_room_is_left_out_with_a_line_that_says_so(
 ) -> None:
     """The service is away meanwhile; whoever logs never waits."""
     monkeypatch.setattr(module, "WAITING_BYTES", 200)
-    async with stand.serving():
-        pass
-    address = f"127.0.0.1:{stand.port}"
     async with _running(stand.diary()) as diary:
         for number in range(9):
             diary.take(f"line {number} " + "x" * 30)
-        async with stand.serving(address):
-            await diary.drained(15)
+        async with stand.serving():
+            await diary.drained(PATIENCE_SECONDS)
             first, _ = await stand.texts(FIRST)
             assert [text[:6] for text in first] == ["line 0", "line 1"]
             diary.take("later")
@@ -134,7 +131,7 @@ async def test_a_day_has_a_bound(stand: _Stand, monkeypatch: pytest.MonkeyPatch)
         full = "longshore: more than 200 bytes on one day; the rest of the day is left out"
         await stand.until(FIRST, ["a" * 20, full], complete=True)
         diary.take("c")
-        await diary.drained(15)
+        await diary.drained(PATIENCE_SECONDS)
         stand.day = SECOND
         diary.take("d")
         await stand.until(SECOND, ["longshore: 2 lines are left out here", "d"])

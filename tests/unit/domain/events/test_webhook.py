@@ -77,3 +77,10 @@ def test_what_is_no_position_is_refused(text: str) -> None:
 def test_a_position_is_read_as_it_is_written() -> None:
     position = Position(2**62, 7, 999_999)
     assert Position.parse(str(position), "after") == position
+
+
+@pytest.mark.parametrize("name", ["Host", "content-length", "Transfer-Encoding", "CONNECTION"])
+def test_a_header_that_follows_from_the_call_is_nobodys_to_set(name: str) -> None:
+    with pytest.raises(InvalidRequest, match=name):
+        webhook.check_header(name, "Targets[0].HttpParameters.HeaderParameters")
+    webhook.check_header("x-" + name, "m")

@@ -1,4 +1,14 @@
+from typing import Any
+
+import pytest
+
+from longshore.domain.arn import DefinitionName
+from longshore.domain.errors import InvalidRequest
+from longshore.domain.limits import AWS
+from longshore.domain.request.ecs import ContainerOverrides, EcsOverrides
 from longshore.domain.request.merge import Overrides, merge_container
+from longshore.domain.request.node_overrides import NodeOverrides, RangeOverrides
+from longshore.domain.request.submission import Submission, check_submission
 
 BASE = {
     "image": "busybox",
@@ -48,3 +58,30 @@ def test_deprecated_members_override_only_their_like() -> None:
     assert merge_container(BASE, overrides, {}) == BASE
     old = {"image": "i", "vcpus": 1, "memory": 64}
     assert merge_container(old, overrides, {}) == {"image": "i", "vcpus": 8, "memory": 512}
+
+
+def _submission(text: str, kind: str) -> Submission:
+    """One whose overrides have a variable with such a value, in each of two containers."""
+    changes = Overrides(environment=({"name": "V", "value": text},))
+    several = EcsOverrides((ContainerOverrides("a", changes), ContainerOverrides("b", changes)))
+    given: dict[str, Any] = {
+        "single": {"overrides": changes},
+        "several": {"ecs_overrides": several},
+        "nodes": {"node_overrides": NodeOverrides(ranges=(RangeOverrides("0:1", changes),))},
+        "nodes of several": {
+            "node_overrides": NodeOverrides(ranges=(RangeOverrides(":", ecs=several),))
+        },
+    }
+    return Submission("a", "q", DefinitionName("d", None, "d"), **given[kind])
+
+
+@pytest.mark.parametrize(
+    ("kind", "most"),
+    [("single", 8191), ("several", 4095), ("nodes", 8191), ("nodes of several", 4095)],
+)
+def test_aws_runs_no_task_whose_overrides_are_long(kind: str, most: int) -> None:
+    check_submission(_submission("x" * most, kind), AWS)
+    longer = _submission("x" * (most + 1), kind)
+    check_submission(longer)
+    with pytest.raises(InvalidRequest, match=r"^Container Overrides length must be at most 8192$"):
+        check_submission(longer, AWS)

@@ -67,6 +67,10 @@ ORDER BY xid, event_id LIMIT $3;
 -- The position behind all that may be read now.
 SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
 
+-- name: latest
+-- The position behind all that was committed, also if it may not be read yet.
+SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
+
 -- name: lag
 -- For how many seconds the oldest row that was not matched has waited, 0 without one; and whether one waits for an older
 -- transaction.
