@@ -7,7 +7,7 @@ PYTEST_ARGS ?=
 CLIENTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock docker busybox registry client-languages clients protos protos-check settings metrics compatibility fmt lint types imports test test-unit \
+.PHONY: help setup lock docker busybox registry client-languages clients protos protos-check settings metrics compatibility security fmt lint types imports test test-unit \
 	test-pg test-ec2 test-docker sim acceptance demo bench check up status down dist clean
 
 help: ## list the targets
@@ -52,6 +52,10 @@ metrics: .venv/.ready ## write docs/metrics.md anew, from the code that has them
 compatibility: .venv/.ready ## write docs/compatibility.md anew, from the protos and AWS's service model
 	@$(BIN)/python scripts/compatibility > docs/compatibility.md.new
 	@mv docs/compatibility.md.new docs/compatibility.md
+
+security: .venv/.ready ## write the table of docs/security.md anew, from the protos
+	@$(BIN)/python scripts/security > docs/security.md.new
+	@mv docs/security.md.new docs/security.md
 
 fmt: .venv/.ready ## format, and mend what ruff can mend
 	@$(BIN)/ruff format -q .

@@ -11,6 +11,7 @@ BENCHES = (
     "scaling.py",
     "capacity.py",
     "records.py",
+    "signatures.py",
     "endpoint.py",
     "events.py",
     "event_pattern.py",

@@ -144,7 +144,7 @@ async def main() -> None:
     options = parser.parse_args()
     os.environ["LONGSHORE_EVENTS_PRIVATE_TARGETS"] = "allow"
     came: dict[tuple[str, str], float] = {}
-    with running_stack("process") as (base, directory):
+    with running_stack("process", is_open=True) as (base, directory):
         database = EmbeddedPostgres(directory / "postgres").url("longshore")
         async with (
             running_agents(base, directory, runtime="simulated", count=2, vcpus=1_000),

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import secrets
 import shutil
 import signal
 import socket
@@ -13,8 +12,10 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
+from longshore.contract import JOIN_OFFSET
 from longshore.v1 import compute_environment_pb2, job_pb2
 from longshore_client import Client, build
+from longshore_client.credentials import KEY_ID, SECRET, of_stack
 
 STOP_SECONDS = 30
 READY_SECONDS = 60
@@ -34,19 +35,38 @@ def free_port_base() -> int:
 
 
 @contextlib.contextmanager
-def running_stack(runtime: str) -> Iterator[tuple[int, Path]]:
-    """A whole stack in a directory of its own; stopped and deleted afterwards."""
+def running_stack(runtime: str, *, is_open: bool = False) -> Iterator[tuple[int, Path]]:
+    """A whole stack in a directory of its own; stopped and deleted afterwards.
+
+    Args:
+        runtime: how its jobs run.
+        is_open: whether it takes calls without a key.
+    """
     directory = Path(tempfile.mkdtemp(prefix="longshore-bench-"))
     base = free_port_base()
     longshore = Path(sys.executable).with_name("longshore")
     common = ["--data-dir", str(directory)]
     try:
         subprocess.run(
-            [longshore, "up", *common, "--runtime", runtime, "--port-base", str(base), "--detach"],
+            [
+                longshore,
+                "up",
+                *common,
+                "--runtime",
+                runtime,
+                "--port-base",
+                str(base),
+                "--detach",
+                *(["--open"] if is_open else []),
+            ],
             check=True,
             timeout=READY_SECONDS * 2,
             stdout=sys.stderr,
         )
+        key = of_stack(f"127.0.0.1:{base}", directory)
+        if key is not None:
+            # Every client here is the owner's.
+            os.environ |= {KEY_ID: key.access_key_id, SECRET: key.secret_access_key}
         yield base, directory
     finally:
         subprocess.run([longshore, "down", *common], check=False, timeout=120, stdout=sys.stderr)
@@ -67,6 +87,7 @@ async def running_agents(
         await client.wait_for_environment("machines")
         await client.create_queue("machines", ["machines"])
         await client.wait_for_queue("machines")
+        token = (await client.create_join_token("machines", uses=count)).token
     processes = []
     for number in range(count):
         data_dir = directory / f"agent-{number}"
@@ -79,8 +100,8 @@ async def running_agents(
                         **os.environ,
                         "LONGSHORE_PORT_BASE": str(base),
                         "LONGSHORE_DATA_DIR": str(data_dir),
-                        "LONGSHORE_INSTANCE_ID": f"i-{secrets.token_hex(9)[:17]}",
-                        "LONGSHORE_COMPUTE_ENVIRONMENT": "machines",
+                        "LONGSHORE_JOIN": f"127.0.0.1:{base + JOIN_OFFSET}",
+                        "LONGSHORE_JOIN_TOKEN": token,
                         "LONGSHORE_UNMANAGED": "true",
                         "LONGSHORE_RUNTIME": runtime,
                         "LONGSHORE_VCPU_MILLI": str(vcpus * 1000),

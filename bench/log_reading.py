@@ -56,7 +56,11 @@ async def write_log(directory: Path, name: str, size: int) -> None:
 async def serving(directory: Path) -> AsyncIterator[int]:
     """The log service and the gateway as processes; their port base."""
     base = free_port_base()
-    environ = os.environ | {"LONGSHORE_PORT_BASE": str(base), "LONGSHORE_LOGS_DIR": str(directory)}
+    environ = os.environ | {
+        "LONGSHORE_PORT_BASE": str(base),
+        "LONGSHORE_LOGS_DIR": str(directory),
+        "LONGSHORE_OPEN": "true",
+    }
     processes = [
         subprocess.Popen(
             [sys.executable, "-m", f"longshore.{name}"], env=environ, stdout=subprocess.DEVNULL
@@ -145,7 +149,7 @@ async def measure_agent(seconds: int) -> None:
         "  sys.stdout.flush()\n"
         f"  time.sleep(max(0,began+n/{LINES_PER_SECOND}-time.monotonic()))\n"
     )
-    with running_stack("process") as (base, _):
+    with running_stack("process", is_open=True) as (base, _):
         addresses = Addresses.from_submission(f"127.0.0.1:{base}")
         async with Client(addresses) as client, aiohttp.ClientSession() as session:
             container = build.container("none", command=[sys.executable, "-c", script])

@@ -6,6 +6,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <iostream>
 #include <stdexcept>
 #include <string>
@@ -39,13 +40,23 @@ void Check(const grpc::Status& status) {
   if (!status.ok()) throw CallError(status);
 }
 
+// Says who calls, and how long a call may take. A longshore that is open takes calls without a key.
+void Prepare(grpc::ClientContext& context) {
+  const char* id = std::getenv("LONGSHORE_ACCESS_KEY_ID");
+  const char* secret = std::getenv("LONGSHORE_SECRET_ACCESS_KEY");
+  if (id && secret) {
+    context.AddMetadata("authorization", std::string("Bearer ") + id + ":" + secret);
+  }
+  context.set_deadline(Clock::now() + kCall);
+}
+
 // Calls an operation and returns its answer.
 template <typename Request, typename Response>
 Response Call(Submission& stub,
               grpc::Status (Submission::*operation)(grpc::ClientContext*, const Request&, Response*),
               const Request& request) {
   grpc::ClientContext context;
-  context.set_deadline(Clock::now() + kCall);
+  Prepare(context);
   Response response;
   Check((stub.*operation)(&context, request, &response));
   return response;
@@ -111,7 +122,7 @@ std::vector<int> Pages(Submission& stub, const std::string& array_id) {
 
 void PrintLog(Logs& stub, const std::string& log_stream_name) {
   grpc::ClientContext context;
-  context.set_deadline(Clock::now() + kCall);
+  Prepare(context);
   batch::TailLogsRequest request;
   request.set_log_stream_name(log_stream_name);
   request.set_follow(true);

@@ -27,11 +27,16 @@ const { SubmissionService, LogService } = grpc.loadPackageDefinition(loaded).lon
 const submission = new SubmissionService(submissionAddress, grpc.credentials.createInsecure());
 const logs = new LogService(logsAddress, grpc.credentials.createInsecure());
 
+// Who calls, in the metadata of every call. A longshore that is open takes calls without.
+const who = new grpc.Metadata();
+const { LONGSHORE_ACCESS_KEY_ID: id, LONGSHORE_SECRET_ACCESS_KEY: secret } = process.env;
+if (id) who.set("authorization", `Bearer ${id}:${secret}`);
+
 const deadline = () => ({ deadline: Date.now() + CALL_SECONDS * 1000 });
 
 // Calls an operation and returns its answer, or throws a grpc.ServiceError.
 function call(operation, request) {
-  return util.promisify(submission[operation]).call(submission, request, deadline());
+  return util.promisify(submission[operation]).call(submission, request, who, deadline());
 }
 
 // Registers a definition and returns `name:revision`.
@@ -115,7 +120,7 @@ async function main() {
 
   const child = await wait(`${arrayId}:2`);
   const request = { logStreamName: child.container.logStreamName, follow: true };
-  for await (const answer of logs.TailLogs(request, deadline())) {
+  for await (const answer of logs.TailLogs(request, who, deadline())) {
     for (const entry of answer.entries) console.log(`log ${entry.text.toString()}`);
   }
 

@@ -5,6 +5,7 @@ protoc's output is on PYTHONPATH, see README.md here:
     python client.py 127.0.0.1:7070 127.0.0.1:7074
 """
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -27,6 +28,12 @@ CHILDREN = 3
 CALL_SECONDS = 30
 WAIT_SECONDS = 90
 
+#: Who calls, in the metadata of every call. A longshore that is open takes calls without.
+KEY = ":".join(
+    os.environ.get(name, "") for name in ("LONGSHORE_ACCESS_KEY_ID", "LONGSHORE_SECRET_ACCESS_KEY")
+)
+WHO = (("authorization", f"Bearer {KEY}"),) if KEY != ":" else ()
+
 
 def register(submission: Any) -> str:
     """Registers a definition and returns `name:revision`."""
@@ -41,7 +48,7 @@ def register(submission: Any) -> str:
     request = job_definition_pb2.RegisterJobDefinitionRequest(
         job_definition_name=NAME, type="container", container_properties=container
     )
-    answer = submission.RegisterJobDefinition(request, timeout=CALL_SECONDS)
+    answer = submission.RegisterJobDefinition(request, timeout=CALL_SECONDS, metadata=WHO)
     return f"{answer.job_definition_name}:{answer.revision}"
 
 
@@ -53,14 +60,14 @@ def submit(submission: Any, definition: str) -> tuple[str, str]:
         job_definition=definition,
         array_properties=job_pb2.ArrayProperties(size=CHILDREN),
     )
-    array_id = submission.SubmitJob(array, timeout=CALL_SECONDS).job_id
+    array_id = submission.SubmitJob(array, timeout=CALL_SECONDS, metadata=WHO).job_id
     after = job_pb2.SubmitJobRequest(
         job_name=f"{NAME}-after",
         job_queue="default",
         job_definition=definition,
         depends_on=[job_pb2.JobDependency(job_id=array_id)],
     )
-    return array_id, submission.SubmitJob(after, timeout=CALL_SECONDS).job_id
+    return array_id, submission.SubmitJob(after, timeout=CALL_SECONDS, metadata=WHO).job_id
 
 
 def wait(submission: Any, job_id: str) -> Any:
@@ -68,7 +75,7 @@ def wait(submission: Any, job_id: str) -> Any:
     deadline = time.monotonic() + WAIT_SECONDS
     request = job_pb2.DescribeJobsRequest(jobs=[job_id])
     while time.monotonic() < deadline:
-        (job,) = submission.DescribeJobs(request, timeout=CALL_SECONDS).jobs
+        (job,) = submission.DescribeJobs(request, timeout=CALL_SECONDS, metadata=WHO).jobs
         if job.status in ("SUCCEEDED", "FAILED"):
             return job
         time.sleep(0.2)
@@ -79,7 +86,7 @@ def pages(submission: Any, array_id: str) -> Iterator[list[str]]:
     """The ids of an array's children that SUCCEEDED, two on a page."""
     request = job_pb2.ListJobsRequest(array_job_id=array_id, job_status="SUCCEEDED", max_results=2)
     while True:
-        answer = submission.ListJobs(request, timeout=CALL_SECONDS)
+        answer = submission.ListJobs(request, timeout=CALL_SECONDS, metadata=WHO)
         yield [job.job_id for job in answer.job_summary_list]
         if not answer.next_token:
             return
@@ -117,7 +124,7 @@ def main(submission_address: str, logs_address: str) -> None:
         request = log_service_pb2.TailLogsRequest(
             log_stream_name=child.container.log_stream_name, follow=True
         )
-        for answer in logs.TailLogs(request, timeout=CALL_SECONDS):
+        for answer in logs.TailLogs(request, timeout=CALL_SECONDS, metadata=WHO):
             for entry in answer.entries:
                 print(f"log {entry.text.decode(errors='replace')}")
 
@@ -125,7 +132,7 @@ def main(submission_address: str, logs_address: str) -> None:
             job_name=NAME, job_queue="nowhere", job_definition=definition
         )
         try:
-            submission.SubmitJob(wrong, timeout=CALL_SECONDS)
+            submission.SubmitJob(wrong, timeout=CALL_SECONDS, metadata=WHO)
         except grpc.RpcError as error:
             reason, member = refusal(error)
             print(f"refused {reason} {member}: {error.details()}")

@@ -22,7 +22,8 @@ from examples.monte_carlo import fleet
 from examples.monte_carlo.workload import Workload
 from longshore.v1 import job_pb2
 from longshore_cli.progress import Progress
-from longshore_client import Addresses, Client, LongshoreError
+from longshore_client import AccessKey, Addresses, Client, LongshoreError
+from longshore_client.credentials import of_stack
 from longshore_client.jobs import FINAL
 
 LONGSHORE = Path(sys.executable).parent / "longshore"
@@ -56,9 +57,9 @@ def _line(text: str) -> None:
     print(text)
 
 
-async def run(workload: Workload, addresses: Addresses) -> bool:
+async def run(workload: Workload, addresses: Addresses, key: AccessKey | None) -> bool:
     """Runs the workload, shows it and its capacity, and judges both."""
-    async with Client(addresses, timeout=60) as client:
+    async with Client(addresses, timeout=60, access_key=key) as client:
         await fleet.make(client)
         began = time.monotonic()
         ids = await workload.submit(client)
@@ -126,7 +127,9 @@ def main() -> int:
         subprocess.run([*command, *settings], check=True, env=os.environ | fleet.SETTINGS)
         print()
         record = json.loads((directory / "longshore.json").read_text())
-        right = asyncio.run(run(workload, Addresses.from_mapping(record["addresses"])))
+        addresses = Addresses.from_mapping(record["addresses"])
+        key = of_stack(addresses.submission, directory)
+        right = asyncio.run(run(workload, addresses, key))
     except subprocess.CalledProcessError:
         print("longshore did not start", file=sys.stderr)
     except LongshoreError as error:

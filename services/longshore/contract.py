@@ -15,3 +15,5 @@ PORT_OFFSETS = {
     "events": 5,
     "gateway": 10,
 }
+#: Where machines join, counted from the port base.
+JOIN_OFFSET = 6

@@ -14,6 +14,9 @@ from typing import Any, Self
 
 import boto3
 from acceptance.stand import Stack, eventually
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from support.patience import PATIENCE_SECONDS
 
 IMAGE = "busybox:latest"
@@ -22,7 +25,6 @@ FINAL = ("SUCCEEDED", "FAILED")
 STATUSES = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", *FINAL)
 REGION = "eu-central-1"
 _AWS = str(Path(sys.executable).parent / "aws")
-_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "anyone", "AWS_SECRET_ACCESS_KEY": "anything"}
 
 #: One AWS-shaped object.
 Json = dict[str, Any]
@@ -40,8 +42,8 @@ class Aws:
             "batch",
             endpoint_url=self.stack.gateway_url,
             region_name=REGION,
-            aws_access_key_id=_CREDENTIALS["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=_CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+            aws_access_key_id=self.stack.access_key.access_key_id,
+            aws_secret_access_key=self.stack.access_key.secret_access_key,
         )
 
     def cli(self, *arguments: str) -> Any:
@@ -51,7 +53,7 @@ class Aws:
             "HOME": str(self.stack.data_dir),
             "AWS_ENDPOINT_URL_BATCH": self.stack.gateway_url,
             "AWS_DEFAULT_REGION": REGION,
-            **_CREDENTIALS,
+            **self.stack.credentials,
         }
         done = subprocess.run(
             [_AWS, "batch", *arguments, "--output", "json"],
@@ -71,8 +73,12 @@ class Aws:
 
     def request(self, method: str, path: str, data: bytes | None = None) -> tuple[int, Json]:
         """Status and JSON of any HTTP request."""
+        key = self.stack.access_key
+        signed = AWSRequest(method, self.stack.gateway_url + path, data=data or b"")
+        credentials = Credentials(key.access_key_id, key.secret_access_key)
+        SigV4Auth(credentials, "batch", REGION).add_auth(signed)
         request = urllib.request.Request(  # noqa: S310 - the address is the stack's
-            self.stack.gateway_url + path, data, method=method
+            self.stack.gateway_url + path, data, dict(signed.headers), method=method
         )
         try:
             with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:  # noqa: S310

@@ -21,7 +21,8 @@ from support.postgres import seed
 
 from longshore_cli import main
 from longshore_cli.settings import settings
-from longshore_client import Addresses, Client
+from longshore_client import AccessKey, Addresses, Client
+from longshore_client.credentials import of_stack
 
 RUNTIME = os.environ.get("LONGSHORE_TEST_RUNTIME", "docker")
 LONGSHORE = str(Path(sys.executable).parent / "longshore")
@@ -150,8 +151,35 @@ class Stack:
     def client(self) -> Client:
         """A client; to be made where an event loop runs."""
         return Client(
-            Addresses.from_submission(f"127.0.0.1:{self.port_base}"), timeout=PATIENCE_SECONDS
+            Addresses.from_submission(f"127.0.0.1:{self.port_base}"),
+            timeout=PATIENCE_SECONDS,
+            access_key=self.access_key,
         )
+
+    @property
+    def access_key(self) -> AccessKey:
+        """Of who owns it."""
+        key = of_stack(f"127.0.0.1:{self.port_base}", self.data_dir)
+        assert key is not None
+        return key
+
+    @property
+    def own_key(self) -> dict[str, str]:
+        """The same, as our own programs take it."""
+        key = self.access_key
+        return {
+            "LONGSHORE_ACCESS_KEY_ID": key.access_key_id,
+            "LONGSHORE_SECRET_ACCESS_KEY": key.secret_access_key,
+        }
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """The same, as AWS's tools take it."""
+        key = self.access_key
+        return {
+            "AWS_ACCESS_KEY_ID": key.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": key.secret_access_key,
+        }
 
     @property
     def record(self) -> dict[str, Any]:

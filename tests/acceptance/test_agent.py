@@ -19,16 +19,22 @@ def remove(stack: Stack, name: str) -> None:
     )
 
 
+def joining(stack: Stack, environment: str, data_dir: Path) -> list[str]:
+    """A command by which this machine joins an environment; also again, as a service does."""
+    token = stack.json("token", "create", "--env", environment)["token"]
+    file = data_dir.with_name(f"{data_dir.name}-token")
+    file.write_text(token)
+    return [
+        *(LONGSHORE, "agent", "--join", f"127.0.0.1:{stack.port_base}", "--token", f"@{file}"),
+        *("--runtime", "process", "--data-dir", str(data_dir)),
+    ]
+
+
 def test_machine_joins_runs_jobs_and_leaves(stack: Stack, tmp_path: Path) -> None:
     stack.call("env", "create", "lan", "--type", "UNMANAGED", check=True)
     stack.call("queue", "create", "lan", "--env", "lan", check=True)
     with subprocess.Popen(
-        [
-            *(LONGSHORE, "agent", "--compute-environment", "lan", "--runtime", "process"),
-            *("--scheduler", f"127.0.0.1:{stack.port_base + 1}", "--data-dir", str(tmp_path)),
-        ],
-        env=stack.environ,
-        stderr=subprocess.DEVNULL,
+        joining(stack, "lan", tmp_path), env=stack.environ, stderr=subprocess.DEVNULL
     ) as agent:
         try:
             done = stack.call("run", "--queue", "lan", "busybox:latest", "--", "echo", "joined")
@@ -36,6 +42,7 @@ def test_machine_joins_runs_jobs_and_leaves(stack: Stack, tmp_path: Path) -> Non
         finally:
             agent.send_signal(signal.SIGTERM)
             assert agent.wait(timeout=PATIENCE_SECONDS) == 0
+    assert not (tmp_path / "join-token").exists(), "nobody reads it after its use"
     remove(stack, "lan")
 
 
@@ -46,15 +53,9 @@ def test_machine_joins_runs_jobs_and_leaves(stack: Stack, tmp_path: Path) -> Non
         ("default", "Compute environment default is MANAGED: its instances are ordered"),
     ],
 )
-def test_a_machine_that_may_not_join_ends_and_says_why(
-    stack: Stack, tmp_path: Path, environment: str, why: str
-) -> None:
-    scheduler = f"127.0.0.1:{stack.port_base + 1}"
-    done = stack.cli(
-        *("agent", "--compute-environment", environment, "--runtime", "process"),
-        *("--scheduler", scheduler, "--data-dir", str(tmp_path)),
-    )
-    assert done.returncode == 1
+def test_nobody_joins_what_machines_do_not_join(stack: Stack, environment: str, why: str) -> None:
+    done = stack.call("token", "create", "--env", environment)
+    assert done.returncode != 0
     assert why in done.stderr
 
 
@@ -69,11 +70,8 @@ def test_what_a_lost_machine_knows_stands_when_it_is_back(
     job = stack.json(
         *("submit", "once", "--definition", "waiting", "--queue", "far", "--attempts", "2")
     )["jobId"]
-    data_dir = str(tmp_path / "agent")
-    agent = (
-        *(LONGSHORE, "agent", "--compute-environment", "far", "--runtime", "process"),
-        *("--scheduler", f"127.0.0.1:{stack.port_base + 1}", "--data-dir", data_dir),
-    )
+    data_dir = tmp_path / "agent"
+    agent = joining(stack, "far", data_dir)
 
     def status() -> str:
         return str(stack.json("jobs", "--queue", "far")[0]["status"])

@@ -13,8 +13,8 @@ def client(aws: Aws, name: str) -> Any:
         name,
         endpoint_url=aws.stack.gateway_url,
         region_name="us-east-1",
-        aws_access_key_id="AKIAALICE",
-        aws_secret_access_key="anything",  # noqa: S106 - any credentials will do
+        aws_access_key_id=aws.stack.access_key.access_key_id,
+        aws_secret_access_key=aws.stack.access_key.secret_access_key,
     )
 
 
@@ -31,7 +31,7 @@ def test_a_job_is_followed_from_its_submission_to_its_machine(stack: Stack, aws:
         "jobId"
     ]
     [submitted] = eventually(
-        lambda: records(stack, "--name", "SubmitJob", "--user", "AKIAALICE", "--resource", job_id),
+        lambda: records(stack, "--name", "SubmitJob", "--user", "admin", "--resource", job_id),
         "record of the call",
     )
     assert submitted["sourceIPAddress"] == "127.0.0.1"
@@ -69,4 +69,4 @@ def test_calls_of_the_log_service_are_recorded_too(stack: Stack, aws: Aws) -> No
         "record of the call",
     )
     assert created["eventSource"] == "logs.amazonaws.com"
-    assert created["userIdentity"]["accessKeyId"] == "AKIAALICE"
+    assert created["userIdentity"]["accessKeyId"] == stack.access_key.access_key_id

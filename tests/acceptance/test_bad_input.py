@@ -86,7 +86,9 @@ def _call(aws: Aws, method: str, request: bytes) -> grpc.RpcError:
     options = [("grpc.max_send_message_length", -1)]
     with grpc.insecure_channel(f"127.0.0.1:{aws.stack.port_base}", options) as channel:
         with pytest.raises(grpc.RpcError) as raised:
-            channel.unary_unary(f"/longshore.v1.{method}")(request, timeout=PATIENCE_SECONDS)
+            channel.unary_unary(f"/longshore.v1.{method}")(
+                request, timeout=PATIENCE_SECONDS, metadata=aws.stack.access_key.metadata
+            )
         return raised.value
 
 
@@ -113,7 +115,9 @@ def test_refusal_on_the_wire_names_the_member(aws: Aws) -> None:
     with grpc.insecure_channel(f"127.0.0.1:{aws.stack.port_base}") as channel:
         stub = submission_service_pb2_grpc.SubmissionServiceStub(channel)
         with pytest.raises(grpc.RpcError) as raised:
-            stub.SubmitJob(request, timeout=PATIENCE_SECONDS)
+            stub.SubmitJob(
+                request, timeout=PATIENCE_SECONDS, metadata=aws.stack.access_key.metadata
+            )
     assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert "arrayProperties.size" in raised.value.details()
 

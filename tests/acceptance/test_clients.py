@@ -37,7 +37,7 @@ def _check(stack: Stack, language: str, command: Sequence[str | Path], place: Pa
     done = subprocess.run(
         [*command, addresses["submission"], addresses["logs"]],
         cwd=place,
-        env={"PATH": os.environ["PATH"], "NODE_PATH": str(NODE_MODULES)},
+        env={"PATH": os.environ["PATH"], "NODE_PATH": str(NODE_MODULES), **stack.own_key},
         capture_output=True,
         text=True,
         timeout=2 * PATIENCE_SECONDS,

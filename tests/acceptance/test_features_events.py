@@ -12,8 +12,8 @@ def test_events_of_a_job_are_printed_and_one_submits_another(aws: Aws, stack: St
         "events",
         region_name="us-east-1",
         endpoint_url=stack.gateway_url,
-        aws_access_key_id="k",
-        aws_secret_access_key="s",  # noqa: S106 - of nobody
+        aws_access_key_id=stack.access_key.access_key_id,
+        aws_secret_access_key=stack.access_key.secret_access_key,
     )
     definition = aws.register("chained", "echo", "done")
     pattern = {

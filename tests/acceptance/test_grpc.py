@@ -17,6 +17,7 @@ def _curl(aws: Aws, path: str, *arguments: str) -> subprocess.CompletedProcess[s
     return subprocess.run(
         [
             *(_BUF, "curl", "--protocol", "grpc", "--http2-prior-knowledge", *arguments),
+            *("-H", ": ".join(aws.stack.access_key.metadata[0])),
             f"http://127.0.0.1:{aws.stack.port_base}/{path}",
         ],
         capture_output=True,

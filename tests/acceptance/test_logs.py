@@ -81,8 +81,8 @@ def test_live_tail_while_a_job_prints(aws: Aws, user: dict[str, str]) -> None:
         "logs",
         endpoint_url=user["AWS_ENDPOINT_URL_CLOUDWATCH_LOGS"],
         region_name=REGION,
-        aws_access_key_id="any",
-        aws_secret_access_key="any",  # noqa: S106 - any credentials will do
+        aws_access_key_id=aws.stack.access_key.access_key_id,
+        aws_secret_access_key=aws.stack.access_key.secret_access_key,
         config=Config(inject_host_prefix=False, read_timeout=60),
     )
     group = f"arn:aws:logs:{REGION}:123456789012:log-group:/aws/batch/job"

@@ -1,5 +1,6 @@
 """The README's tour: the commands of its `console` blocks run, and print what it shows."""
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -42,5 +43,6 @@ def test_the_python_example_runs(stack: Stack, tmp_path: Path) -> None:
         text=True,
         timeout=2 * PATIENCE_SECONDS,
         check=True,
+        env=os.environ | stack.own_key,
     )
     assert done.stdout.strip() == "SUCCEEDED"

@@ -30,8 +30,8 @@ def test_a_schedule_is_made_shown_and_deleted_by_the_command(stack: Stack, aws: 
             "events",
             endpoint_url=stack.gateway_url,
             region_name=REGION,
-            aws_access_key_id="anyone",
-            aws_secret_access_key="anything",  # noqa: S106 - any credentials will do
+            aws_access_key_id=stack.access_key.access_key_id,
+            aws_secret_access_key=stack.access_key.secret_access_key,
         )
         rule = events.describe_rule(Name="clock")
         assert rule["Arn"] == f"arn:aws:events:{REGION}:123456789012:rule/clock"

@@ -185,7 +185,7 @@ def test_taken_port_is_told_in_a_sentence(own_stack: Stack) -> None:
 
 def test_wrong_settings_are_told_in_a_sentence(own_stack: Stack) -> None:
     for name, value, said in (
-        ("GATEWAY_ADDRESS", "0.0.0.0:7080", "Set LONGSHORE_INSECURE=true if only machines"),
+        ("TLS_KEY", "/key.pem", "LONGSHORE_TLS_CERTIFICATE and LONGSHORE_TLS_KEY belong together"),
         (
             "START_SECONDS",
             "soon",

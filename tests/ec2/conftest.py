@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 
 import aiohttp
 import pytest
-from ec2.stand import STACK, Stand
+from ec2.stand import STACK, Stand, a_token
 from support.ec2 import FaultProxy
 from support.patience import PATIENCE_SECONDS
 
@@ -65,6 +65,7 @@ def config(proxy: FaultProxy) -> Ec2Config:
         endpoint_url=proxy.url,
         scheduler_address="10.0.0.1:7071",
         logs_address="10.0.0.1:7074",
+        join_address="10.0.0.1:7076",
         package="longshore[server]==0.1.0",
         call_seconds=PATIENCE_SECONDS,
     )
@@ -82,5 +83,5 @@ async def stand(proxy: FaultProxy, config: Ec2Config, ec2: Api) -> AsyncIterator
     subnets = {item["AvailabilityZone"]: item["SubnetId"] for item in answer["Subnets"]}
     proxy.zones = {subnet: zone for zone, subnet in subnets.items()}
     async with AsyncExitStack() as stack:
-        provider = await stack.enter_async_context(open_ec2_provider(config, STACK))
+        provider = await stack.enter_async_context(open_ec2_provider(config, STACK, a_token))
         yield Stand(provider, proxy, ec2, config, subnets, stack)

@@ -40,6 +40,13 @@ def an_order(*entries: OrderEntry, **more: Any) -> CapacityOrder:
     return CapacityOrder(compute_environment="blue", entries=entries, reason="a test", **fields)
 
 
+async def a_token(order_id: uuid.UUID, compute_environment: str, most: int) -> str:
+    """What instances of an order join with; here that of all."""
+    del order_id, compute_environment
+    assert most > 0
+    return "lsjoin.token"
+
+
 @dataclass
 class Stand:
     """A provider, EC2 behind it, and the subnets by zone."""
@@ -63,7 +70,7 @@ class Stand:
 
     async def another(self, config: Ec2Config | None = None, holder: str = STACK) -> Ec2Provider:
         """A provider that knows nothing of the first, as after a crash."""
-        opened = open_ec2_provider(config or self.config, holder)
+        opened = open_ec2_provider(config or self.config, holder, a_token)
         return await self.stack.enter_async_context(opened)
 
     async def instances(self) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ import asyncpg
 import pytest
 from ec2.stand import Stand, an_order, entry
 from support.cloud import CloudWorld, a_cloud_world
+from support.identity import tls_settings
 from support.patience import PATIENCE_SECONDS
 from support.ports import free_port
 
@@ -265,9 +266,13 @@ async def test_the_service_runs_on_ec2(url: str, stand: Stand) -> None:
         "LONGSHORE_EC2_PACKAGE": "longshore[server]",
         "LONGSHORE_EC2_SCHEDULER_ADDRESS": "10.0.0.1:7071",
         "LONGSHORE_EC2_LOGS_ADDRESS": "10.0.0.1:7074",
+        "LONGSHORE_EC2_JOIN_ADDRESS": "10.0.0.1:7076",
         "LONGSHORE_PROVISIONING_ADDRESS": f"127.0.0.1:{free_port()}",
         "LONGSHORE_PROVISIONING_METRICS_ADDRESS": f"127.0.0.1:{free_port()}",
+        "LONGSHORE_PROVISIONING_PEER_ADDRESS": "127.0.0.1:0",
+        "LONGSHORE_JOIN_ADDRESS": "127.0.0.1:0",
         "LONGSHORE_PROVISION_INTERVAL": "0.2",
+        **tls_settings(),
     }
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "longshore.provisioning", env=environ

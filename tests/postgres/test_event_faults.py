@@ -13,6 +13,7 @@ import asyncpg
 import psutil
 import pytest
 from structlog.testing import capture_logs
+from support.identity import tls_settings
 from support.patience import PATIENCE_SECONDS
 from support.ports import free_port_base
 from support.receiver import Receiver, receiving
@@ -85,6 +86,7 @@ class Service:
             "LONGSHORE_PORT_BASE": str(free_port_base()),
             "LONGSHORE_DATA_DIR": str(place),
             "LONGSHORE_EVENTS_PRIVATE_TARGETS": "allow",
+            **tls_settings(),
         }
         self._log = place / "log"
         self._process: asyncio.subprocess.Process | None = None

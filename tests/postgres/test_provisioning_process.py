@@ -16,6 +16,7 @@ import psutil
 import pytest
 from capacity_world import kill_all
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from support.identity import tls_settings
 from support.patience import PATIENCE_SECONDS
 from support.ports import free_port_base
 
@@ -50,6 +51,7 @@ async def start(database_url: str, directory: Path) -> AsyncIterator[Start]:
                 "LONGSHORE_AGENT_COMMAND": "/bin/sleep 3600",
                 "LONGSHORE_AGENT_CLEANUP_COMMAND": "/bin/true",
                 "LONGSHORE_LOCAL_VCPUS": "8",
+                **tls_settings(),
                 **environment,
             },
             stderr=subprocess.DEVNULL,

@@ -7,6 +7,7 @@ import sys
 
 import asyncpg
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from support.identity import tls_settings
 from support.patience import PATIENCE_SECONDS
 from support.ports import free_port
 
@@ -25,6 +26,8 @@ async def test_it_serves_once_the_schema_is_there_and_stops_when_told(
         "LONGSHORE_DATABASE_URL": postgres.url("process"),
         "LONGSHORE_SUBMISSION_ADDRESS": address,
         "LONGSHORE_SUBMISSION_METRICS_ADDRESS": f"127.0.0.1:{free_port()}",
+        "LONGSHORE_SUBMISSION_PEER_ADDRESS": "127.0.0.1:0",
+        **tls_settings(),
     }
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "longshore.submission", env=environment

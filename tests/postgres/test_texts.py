@@ -6,6 +6,7 @@ by itself.
 
 import contextlib
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -140,6 +141,7 @@ async def services(
     config = SubmissionConfig.from_environment(
         {"LONGSHORE_DATABASE_URL": database_url, "LONGSHORE_SUBMISSION_ADDRESS": "127.0.0.1:0"}
     )
+    config = replace(config, doors=None)
     async with contextlib.AsyncExitStack() as stack:
         world = await stack.enter_async_context(a_world(database_url, directory / "instances"))
         submission = await stack.enter_async_context(serving(config, world.pool))

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import uuid
+from dataclasses import replace
 
 import aiohttp
 import pytest
@@ -119,8 +120,12 @@ async def over_http(submission: str, headers: dict[str, str]) -> str:
     """Submits a job through the gateway, with headers besides."""
     stop, ready = asyncio.Event(), asyncio.get_running_loop().create_future()
     config = GatewayConfig.from_environment(
-        {"LONGSHORE_GATEWAY_ADDRESS": "127.0.0.1:0", "LONGSHORE_SUBMISSION_ADDRESS": submission}
+        {
+            "LONGSHORE_GATEWAY_ADDRESS": "127.0.0.1:0",
+            "LONGSHORE_SUBMISSION_PEER_ADDRESS": submission,
+        }
     )
+    config = replace(config, identity=None)
     async with asyncio.TaskGroup() as group:
         group.create_task(serve(config, stop, ready))
         url = f"http://127.0.0.1:{await ready}/v1/submitjob"

@@ -13,7 +13,7 @@ SUSPICIOUS = re.compile(r"password|secret|token|credential|api_key")
 #: They are none, or no caller sends them.
 HARMLESS = re.compile(
     r"(next|page|chain|decision|update|sequence|forward|backward|lock)_?token"
-    r"|secret_(name|arn|manager_arn)|api_key_name|is_value_secret|credentials_arn"
+    r"|token_id|secret_(name|arn|manager_arn)|api_key_name|is_value_secret|credentials_arn"
 )
 
 

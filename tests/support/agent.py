@@ -16,12 +16,14 @@ from typing import Any
 
 import grpc
 from google.protobuf import duration_pb2
+from support.identity import identity_of, joined, tls_settings
 from support.patience import PATIENCE_SECONDS
 from support.ports import free_port
 
 from longshore.agent.docker.engine import Engine, EngineError
 from longshore.agent.logs.naming import group_of
 from longshore.agent.secret.file import SecretsFile
+from longshore.rpc.credentials import server_credentials
 from longshore.v1 import agent_service_pb2 as pb
 from longshore.v1 import agent_service_pb2_grpc as pb_grpc
 from longshore.v1 import (
@@ -242,9 +244,11 @@ class Stand:
         self.instance_id = f"i-{uuid.uuid4().hex[:17]}"
         self.scheduler = Scheduler()
         self.logs_port, self.scheduler_port = free_port(), free_port()
+        self.logs_peer_port = free_port()
         self.environment = {
-            "LONGSHORE_SCHEDULER_ADDRESS": f"127.0.0.1:{self.scheduler_port}",
             "LONGSHORE_LOGS_ADDRESS": f"127.0.0.1:{self.logs_port}",
+            "LONGSHORE_LOGS_PEER_ADDRESS": f"127.0.0.1:{self.logs_peer_port}",
+            **tls_settings(),
             "LONGSHORE_LOGS_METRICS_ADDRESS": f"127.0.0.1:{free_port()}",
             "LONGSHORE_LOGS_DIR": str(directory / "stored"),
             "LONGSHORE_DATA_DIR": str(directory / "agent"),
@@ -268,15 +272,24 @@ class Stand:
 
     async def open(self) -> None:
         """Starts the scheduler, the log service and the agent."""
+        self.join(self.directory / "agent")
         await self.start_scheduler()
         await self.start_logs()
         await self.start_agent()
+
+    def join(self, data_dir: Path) -> None:
+        """Makes a directory that of an agent which has joined."""
+        scheduler = f"127.0.0.1:{self.scheduler_port}"
+        joined(data_dir, self.instance_id, "ce", scheduler, f"127.0.0.1:{self.logs_peer_port}")
 
     async def start_scheduler(self) -> None:
         """Starts the scheduler at the address that the agent knows."""
         self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
         pb_grpc.add_AgentServiceServicer_to_server(self.scheduler, self._server)
-        self._server.add_insecure_port(f"127.0.0.1:{self.scheduler_port}")
+        self._server.add_secure_port(
+            f"127.0.0.1:{self.scheduler_port}",
+            server_credentials(identity_of("scheduler"), asks_clients=True),
+        )
         await self._server.start()
 
     async def stop_scheduler(self) -> None:

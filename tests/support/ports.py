@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 #: Every port of a stack, counted from its port base.
-STACK_OFFSETS = (0, 1, 2, 3, 4, 5, 10, 20, 21, 22, 23, 24, 25)
+STACK_OFFSETS = (*range(7), 10, *range(20, 26), *range(40, 46))
 #: Below those that the kernel gives out itself.
 _WIDTH = 50
 _BASES = range(10_000, 20_000, _WIDTH)

@@ -1,6 +1,7 @@
 """The submission service over gRPC on a real database, called with AWS-shaped JSON."""
 
 import contextlib
+import dataclasses
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -180,6 +181,7 @@ async def submission_stand(database_url: str, **settings: str) -> AsyncIterator[
             **settings,
         }
     )
+    config = dataclasses.replace(config, doors=None)
     async with contextlib.AsyncExitStack() as stack:
         pool = await open_pool(database_url)
         stack.push_async_callback(pool.close)

@@ -22,14 +22,18 @@ _YEARS = timedelta(days=365 * 50)
 
 
 @app.callback()
-def audit(
+def audit(  # noqa: PLR0913, PLR0917 - an option each
     context: typer.Context,
     name: Annotated[
         str | None, typer.Option(help="Only calls of this name, as SubmitJob.", show_default=False)
     ] = None,
     user: Annotated[
         str | None,
-        typer.Option(help="Only calls that named this access key.", show_default=False),
+        typer.Option(help="Only calls of this user.", show_default=False),
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(help="Only calls with this access key.", show_default=False),
     ] = None,
     resource: Annotated[
         str | None,
@@ -50,7 +54,12 @@ def audit(
     """Who called what, the newest first."""
     if context.invoked_subcommand is not None:
         return
-    wanted = {"EventName": name, "AccessKeyId": user, "ResourceName": resource}
+    wanted = {
+        "EventName": name,
+        "Username": user,
+        "AccessKeyId": key,
+        "ResourceName": resource,
+    }
     attributes = {key: value for key, value in wanted.items() if value}
     # An act is asked for by its name.
     show(attributes, _start(since), calls_only=not (every or name), limit=limit, json=json)
@@ -81,7 +90,7 @@ async def show(
             if count == limit:
                 break
     if not json:
-        headers = ("TIME", "NAME", "ACCESS KEY", "FROM", "ABOUT", "ANSWER", "AGENT")
+        headers = ("TIME", "NAME", "WHO", "FROM", "ABOUT", "ANSWER", "AGENT")
         console.table(headers, rows, spare=("AGENT",))
 
 
@@ -90,7 +99,7 @@ def _row(event: cloud_trail_service_pb2.TrailEvent, record: dict[str, Any]) -> t
     return (
         console.when(round(event.event_time * 1000)),
         event.event_name,
-        event.access_key_id or record["userIdentity"].get("invokedBy", ""),
+        event.username or event.access_key_id or record["userIdentity"].get("invokedBy", ""),
         record["sourceIPAddress"],
         " ".join(resource.resource_name for resource in event.resources) or _acted_on(record),
         f"{code}: {record.get('errorMessage', '')}" if code else "done",

@@ -8,6 +8,7 @@ import typer
 
 from longshore_cli import console
 from longshore_cli.settings import settings
+from longshore_client.credentials import KEY_ID, SECRET
 
 #: Services that the gateway speaks, as their variables name them. Never all of AWS's at once, by
 #: AWS_ENDPOINT_URL: that would send S3 and everything else here as well.
@@ -23,12 +24,24 @@ def credentials() -> None:
     """Print the variables by which AWS's clients find longshore.
 
     For a shell: eval "$(longshore credentials)". Each service that longshore speaks has a variable
-    of its own, so that all others stay with AWS. Longshore takes any credentials, so there are some
-    to use among the variables where none are found; so there is a region.
+    of its own, so that all others stay with AWS. The access key is the one that this command calls
+    with: the environment's, else that of who owns the stack.
     """
     url = f"http://{settings.gateway}"
     found = {f"AWS_ENDPOINT_URL_{service}": url for service in SERVICES}
-    if not _has_credentials():
+    key = settings.access_key
+    if key is not None:
+        found |= {
+            "AWS_ACCESS_KEY_ID": key.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": key.secret_access_key,
+            # One that is left from elsewhere would be sent with this key.
+            "AWS_SESSION_TOKEN": "",
+            # The same, for clients of gRPC.
+            KEY_ID: key.access_key_id,
+            SECRET: key.secret_access_key,
+        }
+    elif not _has_credentials():
+        # A stack that is open takes any.
         found |= {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
     if not _has_region():
         found["AWS_DEFAULT_REGION"] = "us-east-1"

@@ -7,8 +7,11 @@ from longshore_client import (
     LimitExceeded,
     LongshoreError,
     NotFound,
+    PermissionDenied,
     PreconditionFailed,
+    Throttled,
     Timeout,
+    Unauthenticated,
     Unavailable,
     Unimplemented,
 )
@@ -19,6 +22,7 @@ USAGE = 2
 UNREACHABLE = 3
 NOT_FOUND = 4
 TOO_LATE = 5
+DENIED = 6
 INTERRUPTED = 130
 
 _BY_CLASS: dict[type[LongshoreError], int] = {
@@ -26,6 +30,9 @@ _BY_CLASS: dict[type[LongshoreError], int] = {
     LimitExceeded: USAGE,
     PreconditionFailed: USAGE,
     Unimplemented: USAGE,
+    Throttled: USAGE,
+    Unauthenticated: DENIED,
+    PermissionDenied: DENIED,
     Unavailable: UNREACHABLE,
     NotFound: NOT_FOUND,
     Timeout: TOO_LATE,
@@ -44,5 +51,10 @@ def sentence(error: LongshoreError, server: str) -> str:
         return (
             f"No longshore answers at {server}; start one with `longshore up`, "
             "or name another with --server HOST:PORT."
+        )
+    if isinstance(error, Unauthenticated):
+        return (
+            f"{error.message.strip()} Set LONGSHORE_ACCESS_KEY_ID and LONGSHORE_SECRET_ACCESS_KEY; "
+            "who owns the stack needs neither, and makes keys with `longshore key create USER`."
         )
     return error.message.strip() or "The service refused without saying why."

@@ -52,6 +52,7 @@ async def jobs(
     name: Annotated[
         str | None, typer.Option(help="Only this name; a * at the end is any ending.")
     ] = None,
+    mine: Annotated[bool, typer.Option("--mine", help="Only what I have submitted.")] = False,
     array: Annotated[
         str | None, typer.Option(metavar="JOB", help="Children of this array job instead.")
     ] = None,
@@ -71,12 +72,17 @@ async def jobs(
         raise typer.BadParameter("A job has children or nodes: --array and --nodes are apart.")
     if name is not None and (array is not None or nodes is not None):
         raise typer.BadParameter("--name is for the jobs of a queue, not for --array and --nodes.")
+    if mine and (name is not None or array is not None or nodes is not None):
+        raise typer.BadParameter("--mine does not go with --name, --array and --nodes.")
     found: list[job_pb2.JobSummary] = []
     async with settings.connect() as client:
-        whole = array is None and nodes is None
-        async for job in (
-            _select(client, queue, wanted, name) if whole else _parts(client, wanted, array, nodes)
-        ):
+        if mine:
+            listed = _own(client, queue, wanted)
+        elif array is None and nodes is None:
+            listed = _select(client, queue, wanted, name)
+        else:
+            listed = _parts(client, wanted, array, nodes)
+        async for job in listed:
             found.append(job)
             if len(found) == limit:
                 break
@@ -141,6 +147,18 @@ async def _select(
         return
     for status in statuses:
         async for job in client.list_jobs(queue, status=status):
+            yield job
+
+
+async def _own(
+    client: Client, queue: str, statuses: list[str]
+) -> AsyncIterator[job_pb2.JobSummary]:
+    """What the caller has submitted to the queue."""
+    wanted: Sequence[str | None] = statuses or [None]
+    for status in wanted:
+        # As policies name who calls.
+        filters = {"SUBMITTED_BY": "${aws:username}"}
+        async for job in client.list_jobs(queue, status=status, filters=filters):
             yield job
 
 

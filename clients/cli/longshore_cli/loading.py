@@ -67,10 +67,15 @@ ENTRIES = {
     "simulate": LazyCommand(
         "simulate", "Run a workload in virtual time; print makespan, waiting times and cost."
     ),
+    "token": LazyCommand("token", "Tokens by which machines join.", is_group=True),
+    "ca": LazyCommand("ca", "The stack's certificate authority.", is_group=True),
     "agent": LazyCommand("agent", "Run jobs of an unmanaged compute environment on this machine."),
     "credentials": LazyCommand(
         "credentials", "Print the variables by which AWS's clients find longshore."
     ),
+    "user": LazyCommand("user", "People and programs that call.", is_group=True),
+    "key": LazyCommand("key", "Access keys.", is_group=True),
+    "access": LazyCommand("access", "What users may do.", is_group=True),
     "queue": LazyCommand("queue", "Job queues.", is_group=True),
     "policy": LazyCommand("policy", "Scheduling policies.", is_group=True),
     "consumable": LazyCommand("consumable", "Consumable resources.", is_group=True),

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from longshore.contract import PORT_OFFSETS
-from longshore_client import Addresses, InvalidRequest
+from longshore_client import AccessKey, Addresses, InvalidRequest
 from longshore_client.address import split_address
+from longshore_client.credentials import find
 
 if TYPE_CHECKING:
     from longshore_client import Client
@@ -59,6 +60,11 @@ def read_record(data_dir: Path) -> dict[str, Any] | None:
         and isinstance(record.get("addresses"), dict)
     )
     return record if is_ours else None
+
+
+def ca_file_of(record: dict[str, Any]) -> str:
+    """Whom the stack of a record is to be trusted by; empty: it takes plaintext."""
+    return str(record.get("ca_file") or "")
 
 
 def is_watched(data_dir: Path) -> bool:
@@ -123,11 +129,33 @@ class CommandSettings:
                 return Addresses.from_mapping(record["addresses"])
         return Addresses.from_environment()
 
+    @property
+    def access_key(self) -> AccessKey | None:
+        """Of who calls: the environment's, else that of the stack here, if it is the one called.
+
+        Raises:
+            InvalidRequest: a variable is missing.
+        """
+        return find(self.addresses.submission)
+
+    @property
+    def ca_file(self) -> str:
+        """Who is trusted: LONGSHORE_CA_FILE, else the stack that runs here, where it takes TLS."""
+        told = os.environ.get("LONGSHORE_CA_FILE", "")
+        if told or self.server:
+            return told
+        return ca_file_of(read_record(data_directory(None)) or {})
+
     def connect(self) -> "Client":
         """A client for these services."""
         from longshore_client import Client  # noqa: PLC0415 - gRPC is loaded where it is needed
 
-        return Client(self.addresses, patience=self.patience)
+        return Client(
+            self.addresses,
+            patience=self.patience,
+            access_key=self.access_key,
+            ca_file=self.ca_file,
+        )
 
 
 #: Of this process; the command's own options set it.

@@ -5,6 +5,7 @@ import contextlib
 import importlib.util
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -18,9 +19,10 @@ import typer
 from longshore_cli import console, exit_code
 from longshore_cli.command import DataDir, Json, coroutine
 from longshore_cli.progress import summary
-from longshore_cli.settings import data_directory, is_watched, read_record
+from longshore_cli.settings import ca_file_of, data_directory, is_watched, read_record
 from longshore_client import Addresses, Client, LongshoreError
 from longshore_client.call import check_health
+from longshore_client.credentials import from_environment, of_stack
 from longshore_client.jobs import STATUSES
 
 POLL_SECONDS = 0.1
@@ -70,6 +72,13 @@ def up(
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Return when everything is ready.")
     ] = False,
+    open_: Annotated[
+        bool,
+        typer.Option(
+            "--open",
+            help="Let in whoever reaches it, without keys; on loopback alone (LONGSHORE_OPEN).",
+        ),
+    ] = False,
 ) -> None:
     """Start longshore on this machine.
 
@@ -85,6 +94,8 @@ def up(
         environ["LONGSHORE_RUNTIME"] = runtime.value
     if port_base is not None:
         environ["LONGSHORE_PORT_BASE"] = str(port_base)
+    if open_:
+        environ["LONGSHORE_OPEN"] = "true"
     with contextlib.ExitStack() as cleanup:
         output = cleanup.enter_context(_log_file(directory).open("ab"))
         begin = os.fstat(output.fileno()).st_size
@@ -132,15 +143,18 @@ async def status(data_dir: DataDir = None, json: Json = False) -> int:
         return exit_code.NEGATIVE
     if not is_watched(directory):
         record["status"] = UNWATCHED
-    health = await _health(record["addresses"])
+    ca_file = ca_file_of(record)
+    health = await _health(record["addresses"], ca_file)
     serving = all(value == "SERVING" for value in health.values())
-    jobs, environments = await _load(record["addresses"]) if serving else ({}, [])
+    loaded = await _load(record["addresses"], directory, ca_file) if serving else ({}, [])
+    jobs, environments = loaded
     if json:
         console.print_json(
             {
                 "status": record["status"] if serving else "degraded",
                 "version": record["version"],
                 "dataDirectory": str(directory),
+                "open": record.get("is_open", False),
                 "runtime": record["runtime"],
                 "database": record["database"],
                 "logDirectory": record["log_directory"],
@@ -183,6 +197,7 @@ def _show(
             ("database", record["database"]),
             ("data", str(directory)),
             ("logs", record["log_directory"]),
+            ("access", _access(record)),
         ]
     )
     console.line()
@@ -227,19 +242,29 @@ def _show(
             console.line(f"{item['name']}: {remark}")
 
 
-async def _health(addresses: Mapping[str, str]) -> dict[str, str]:
+def _access(record: Mapping[str, Any]) -> str:
+    """Who is let in."""
+    if record.get("is_open"):
+        return "open: whoever reaches these ports may do everything"
+    return "closed: by access key"
+
+
+async def _health(addresses: Mapping[str, str], ca_file: str) -> dict[str, str]:
     checks = (
-        _gateway_health(address) if name == "gateway" else check_health(address, HEALTH_SECONDS)
+        _gateway_health(address, ca_file)
+        if name == "gateway"
+        else check_health(address, HEALTH_SECONDS, ca_file)
         for name, address in addresses.items()
     )
     return dict(zip(addresses, await asyncio.gather(*checks), strict=True))
 
 
-async def _gateway_health(address: str) -> str:
+async def _gateway_health(address: str, ca_file: str) -> str:
     host, _, port = address.rpartition(":")
+    tls = ssl.create_default_context(cafile=ca_file) if ca_file else None
     try:
         async with asyncio.timeout(HEALTH_SECONDS):
-            reader, writer = await asyncio.open_connection(host, int(port))
+            reader, writer = await asyncio.open_connection(host, int(port), ssl=tls)
             try:
                 writer.write(b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n")
                 line = await reader.readline()
@@ -250,11 +275,15 @@ async def _gateway_health(address: str) -> str:
     return "SERVING" if b" 200 " in line else "NOT_SERVING"
 
 
-async def _load(addresses: Mapping[str, str]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+async def _load(
+    addresses: Mapping[str, str], directory: Path, ca_file: str
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Jobs by queue and status, and compute environments."""
     jobs: dict[str, Any] = {}
     try:
-        async with Client(Addresses.from_mapping(addresses), patience=1) as client:
+        key = from_environment() or of_stack(addresses["submission"], directory)
+        found = Addresses.from_mapping(addresses)
+        async with Client(found, patience=1, access_key=key, ca_file=ca_file) as client:
             capacity = await client.describe_capacity()
             remarks = {item.compute_environment: list(item.remarks) for item in capacity}
             async for queue in client.list_queues():
@@ -441,5 +470,6 @@ def _announce(record: Mapping[str, Any], directory: Path) -> None:
             ("database", record["database"]),
             ("data", str(directory)),
             ("logs", record["log_directory"]),
+            ("access", _access(record)),
         ]
     )

@@ -18,14 +18,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from longshore_client.address import Addresses
+from longshore_client.credentials import AccessKey
 from longshore_client.errors import (
     InternalError,
     InvalidRequest,
     LimitExceeded,
     LongshoreError,
     NotFound,
+    PermissionDenied,
     PreconditionFailed,
+    Throttled,
     Timeout,
+    Unauthenticated,
     Unavailable,
     Unimplemented,
 )
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
     from longshore_client.logs import LogLine
 
 __all__ = [
+    "AccessKey",
     "Addresses",
     "Client",
     "InternalError",
@@ -43,8 +48,11 @@ __all__ = [
     "LogLine",
     "LongshoreError",
     "NotFound",
+    "PermissionDenied",
     "PreconditionFailed",
+    "Throttled",
     "Timeout",
+    "Unauthenticated",
     "Unavailable",
     "Unimplemented",
 ]

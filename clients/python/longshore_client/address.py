@@ -1,5 +1,6 @@
 """Where the services are."""
 
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -22,6 +23,21 @@ def split_address(target: str, origin: str) -> tuple[str, int]:
     if not host or not host.isprintable() or " " in host or "/" in host:
         raise InvalidRequest(f"{origin} must be HOST:PORT, not {target!r}.")
     return host, _port(port, origin)
+
+
+def reachable(target: str) -> str:
+    """`host:port` of what listens there: at every address of this machine is on loopback too."""
+    host, _, port = target.rpartition(":")
+    return f"127.0.0.1:{port}" if host in ("0.0.0.0", "[::]") else target  # noqa: S104 - told apart
+
+
+def is_loopback(target: str) -> bool:
+    """Whether `host:port` is on this machine."""
+    host = target.rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _port(text: str, origin: str) -> int:
@@ -79,5 +95,5 @@ class Addresses:
             variable = f"LONGSHORE_{name.upper()}_ADDRESS"
             target = environ.get(variable) or f"{host}:{base + PORT_OFFSETS[name]}"
             split_address(target, variable)
-            found.append(target)
+            found.append(reachable(target))
         return cls(*found)

@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc
@@ -10,9 +11,12 @@ from google.protobuf.message import Message
 
 from longshore.backoff import Backoff
 from longshore.contract import MESSAGE_BYTES
-from longshore_client.errors import Timeout, Unavailable
+from longshore_client.address import is_loopback
+from longshore_client.errors import InvalidRequest, Timeout, Unavailable
 from longshore_client.refusal import error_info, from_rpc_error
 
+#: Variable with a file of the authorities that are trusted.
+CA_FILE = "LONGSHORE_CA_FILE"
 BACKOFF_FIRST_SECONDS = 0.05
 BACKOFF_LAST_SECONDS = 2.0
 
@@ -20,21 +24,43 @@ Response = TypeVar("Response", bound=Message)
 _SERVING = b"\x08\x01"  # grpc.health.v1.HealthCheckResponse{status: SERVING}
 
 
-def open_channel(target: str) -> grpc.aio.Channel:
-    """A channel with keepalive that comes back soon after a service does."""
-    return grpc.aio.insecure_channel(
-        target,
-        options=[
-            ("grpc.max_send_message_length", MESSAGE_BYTES),
-            ("grpc.max_receive_message_length", MESSAGE_BYTES),
-            ("grpc.keepalive_time_ms", 20_000),
-            ("grpc.keepalive_timeout_ms", 10_000),
-            ("grpc.initial_reconnect_backoff_ms", 100),
-            ("grpc.min_reconnect_backoff_ms", 100),
-            ("grpc.max_reconnect_backoff_ms", 1_000),
-            ("grpc.enable_http_proxy", 0),
-        ],
-    )
+_OPTIONS = (
+    ("grpc.max_send_message_length", MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MESSAGE_BYTES),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.enable_http_proxy", 0),
+)
+
+
+def open_channel(target: str, ca_file: str = "") -> grpc.aio.Channel:
+    """A channel with keepalive that comes back soon after a service does.
+
+    By TLS where the service is elsewhere, as services take nothing else there, or if it is said who
+    is trusted; on loopback by plaintext.
+
+    Args:
+        target: `host:port`.
+        ca_file: certificates of the authorities that are trusted; empty: those of this system.
+
+    Raises:
+        InvalidRequest: the file cannot be read.
+    """
+    if not ca_file and is_loopback(target):
+        return grpc.aio.insecure_channel(target, options=_OPTIONS)
+    trusted = None
+    if ca_file:
+        try:
+            trusted = Path(ca_file).expanduser().read_bytes()
+        except (OSError, RuntimeError) as error:
+            raise InvalidRequest(
+                f"{CA_FILE} is {ca_file}, which cannot be read: {error}."
+            ) from None
+    credentials = grpc.ssl_channel_credentials(trusted)
+    return grpc.aio.secure_channel(target, credentials, options=_OPTIONS)
 
 
 class Caller:
@@ -45,8 +71,18 @@ class Caller:
     until their own deadline.
     """
 
-    def __init__(self, timeout: float, patience: float) -> None:
+    def __init__(
+        self, timeout: float, patience: float, metadata: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        """Makes calls.
+
+        Args:
+            timeout: seconds for a call with its retries.
+            patience: seconds to try to reach what has never answered.
+            metadata: of every call, who calls.
+        """
         self.timeout = timeout
+        self._metadata = metadata
         self._patience = patience
         self._answered = False
 
@@ -83,7 +119,9 @@ class Caller:
         while True:
             try:
                 response = await method(
-                    request, timeout=max(0.001, deadline - clock()), metadata=metadata
+                    request,
+                    timeout=max(0.001, deadline - clock()),
+                    metadata=(*self._metadata, *metadata),
                 )
             except grpc.aio.AioRpcError as error:
                 failure = from_rpc_error(error)
@@ -117,7 +155,7 @@ class Caller:
         Raises:
             LongshoreError: the leaf that says why it broke.
         """
-        call = method(request, timeout=timeout)
+        call = method(request, timeout=timeout, metadata=self._metadata)
         try:
             async for response in call:
                 self._answered = True
@@ -128,13 +166,13 @@ class Caller:
             call.cancel()
 
 
-async def check_health(target: str, timeout: float = 1.0) -> str:  # noqa: ASYNC109
-    """Asks a service how it is.
+async def check_health(target: str, timeout: float = 1.0, ca_file: str = "") -> str:  # noqa: ASYNC109
+    """Asks a service how it is; `ca_file` as for `open_channel`.
 
     Returns:
         `SERVING`, `NOT_SERVING`, or `UNREACHABLE` if nothing answers in time.
     """
-    async with open_channel(target) as channel:
+    async with open_channel(target, ca_file) as channel:
         check = channel.unary_unary(
             "/grpc.health.v1.Health/Check",
             request_serializer=None,

@@ -3,7 +3,12 @@
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 
-from longshore.v1 import image_service_pb2, provisioning_service_pb2, scaler_service_pb2
+from longshore.v1 import (
+    image_service_pb2,
+    join_service_pb2,
+    provisioning_service_pb2,
+    scaler_service_pb2,
+)
 from longshore_client import build
 from longshore_client.connection import Connection
 from longshore_client.errors import NotFound
@@ -127,6 +132,46 @@ class CapacityCalls(Connection):
             self._provisioning.InterruptInstance, request, repeatable=False
         )
         return response.end_time.ToDatetime(UTC)
+
+    async def create_join_token(
+        self, environment: str, *, uses: int = 1, ttl_seconds: int = 3600
+    ) -> join_service_pb2.CreateJoinTokenResponse:
+        """Makes a token by which machines join an UNMANAGED compute environment.
+
+        Args:
+            environment: its name.
+            uses: how many machines may join with it, 1 to 1,000.
+            ttl_seconds: for how long, a minute to 30 days.
+
+        Raises:
+            NotFound: no such environment.
+            PreconditionFailed: it is MANAGED.
+        """
+        with build.well_formed():
+            request = join_service_pb2.CreateJoinTokenRequest(
+                compute_environment=environment, uses=uses
+            )
+            request.ttl.FromSeconds(ttl_seconds)
+        return await self._caller.unary(self._tokens.CreateJoinToken, request, repeatable=False)
+
+    async def list_join_tokens(
+        self, environment: str | None = None
+    ) -> list[join_service_pb2.JoinToken]:
+        """Tokens that may be used still, the newest first."""
+        with build.well_formed():
+            request = join_service_pb2.ListJoinTokensRequest(compute_environment=environment or "")
+        response = await self._caller.unary(self._tokens.ListJoinTokens, request)
+        return list(response.tokens)
+
+    async def delete_join_token(self, token_id: str) -> None:
+        """Makes a token good for nothing more.
+
+        Raises:
+            NotFound: no such token.
+        """
+        with build.well_formed():
+            request = join_service_pb2.DeleteJoinTokenRequest(token_id=token_id)
+        await self._caller.unary(self._tokens.DeleteJoinToken, request, repeatable=False)
 
     async def describe_costs(
         self,

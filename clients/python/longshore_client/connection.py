@@ -1,15 +1,18 @@
 """Channels and stubs that the parts of the client share."""
 
+import os
 from types import TracebackType
 from typing import Self
 
 from longshore.v1 import (
+    access_service_pb2_grpc,
     audit_service_pb2_grpc,
     cloud_trail_service_pb2_grpc,
     event_bridge_service_pb2_grpc,
     event_service_pb2_grpc,
     image_service_pb2_grpc,
     job_control_service_pb2_grpc,
+    join_service_pb2_grpc,
     log_service_pb2_grpc,
     provisioning_service_pb2_grpc,
     scaler_service_pb2_grpc,
@@ -17,7 +20,8 @@ from longshore.v1 import (
     submission_service_pb2_grpc,
 )
 from longshore_client.address import Addresses
-from longshore_client.call import Caller, open_channel
+from longshore_client.call import CA_FILE, Caller, open_channel
+from longshore_client.credentials import AccessKey, find
 
 
 class Connection:
@@ -29,6 +33,8 @@ class Connection:
         *,
         timeout: float = 10.0,
         patience: float = 5.0,
+        ca_file: str | None = None,
+        access_key: AccessKey | None = None,
     ) -> None:
         """Makes a connection; nothing is sent before the first call. Needs a running event loop.
 
@@ -36,18 +42,25 @@ class Connection:
             target: submission's `host:port`, or all addresses; None reads the environment.
             timeout: seconds that a call may take with its retries, unless the call says otherwise.
             patience: seconds to try to reach a service as long as none has ever answered.
+            ca_file: certificates of the authorities that services must have theirs from, where
+                they are reached by TLS; None takes LONGSHORE_CA_FILE, else those of this system.
+            access_key: who calls; None: LONGSHORE_ACCESS_KEY_ID and LONGSHORE_SECRET_ACCESS_KEY
+                say, else the data directory of the stack that is called, if it is ours to read.
 
         Raises:
-            InvalidRequest: the target is malformed.
+            InvalidRequest: the target is malformed, or the file cannot be read.
         """
         if target is None:
             target = Addresses.from_environment()
         elif isinstance(target, str):
             target = Addresses.from_submission(target)
         self.addresses = target
-        self._caller = Caller(timeout, patience)
+        self.access_key = access_key or find(target.submission)
+        key = () if self.access_key is None else self.access_key.metadata
+        self._caller = Caller(timeout, patience, key)
+        trusted = os.environ.get(CA_FILE, "") if ca_file is None else ca_file
         self._channels = [
-            open_channel(address)
+            open_channel(address, trusted)
             for address in (
                 target.submission,
                 target.scheduler,
@@ -59,12 +72,14 @@ class Connection:
         ]
         submission, scheduler, scaler, provisioning, logs, events = self._channels
         self._submission = submission_service_pb2_grpc.SubmissionServiceStub(submission)
+        self._access = access_service_pb2_grpc.AccessServiceStub(submission)
         self._audit = audit_service_pb2_grpc.AuditServiceStub(submission)
         self._control = job_control_service_pb2_grpc.JobControlServiceStub(submission)
         self._images = image_service_pb2_grpc.ImageServiceStub(submission)
         self._scheduler = scheduler_service_pb2_grpc.SchedulerServiceStub(scheduler)
         self._scaler = scaler_service_pb2_grpc.ScalerServiceStub(scaler)
         self._provisioning = provisioning_service_pb2_grpc.ProvisioningServiceStub(provisioning)
+        self._tokens = join_service_pb2_grpc.JoinTokenServiceStub(provisioning)
         self._logs = log_service_pb2_grpc.LogServiceStub(logs)
         self._events = event_bridge_service_pb2_grpc.EventBridgeServiceStub(events)
         self._watch = event_service_pb2_grpc.EventServiceStub(events)

@@ -5,6 +5,9 @@
     ├── NotFound                what the request names does not exist
     ├── PreconditionFailed      right in itself, but not in the present state of things
     ├── LimitExceeded           larger or more than is allowed
+    ├── Throttled               more calls than one key may make in this time
+    ├── Unauthenticated         no access key, or a wrong one
+    ├── PermissionDenied        no policy allows it, or one forbids it
     ├── Unimplemented           known to AWS Batch, not supported by this service
     ├── Unavailable             the service is away or stopping, and stayed so until the deadline
     ├── Timeout                 the service did not answer, or the jobs did not end, in time
@@ -52,6 +55,24 @@ class LimitExceeded(LongshoreError):
     """Larger or more than is allowed."""
 
     reason = "LIMIT_EXCEEDED"
+
+
+class Throttled(LongshoreError):
+    """More calls than one key may make in this time; the same call succeeds later."""
+
+    reason = "THROTTLED"
+
+
+class Unauthenticated(LongshoreError):
+    """There is no access key, or one that is unknown, wrong, disabled or over."""
+
+    reason = "UNAUTHENTICATED"
+
+
+class PermissionDenied(LongshoreError):
+    """It is known who calls, and no policy allows this, or one forbids it."""
+
+    reason = "PERMISSION_DENIED"
 
 
 class Unimplemented(LongshoreError):

@@ -19,6 +19,7 @@ from longshore.agent.endpoint.endpoint import Endpoint, open_endpoint
 from longshore.agent.endpoint.role import Issuer
 from longshore.agent.endpoint.sts import open_sts
 from longshore.agent.health import HealthWatch
+from longshore.agent.joining import enrol, renewing
 from longshore.agent.logs.diary import Diary
 from longshore.agent.logs.shipper import Shipper
 from longshore.agent.logs.spool import Spool
@@ -102,11 +103,31 @@ async def main(stop: asyncio.Event) -> int:
             f"{config.data_dir} is in use by another agent; "
             "choose another one with LONGSHORE_DATA_DIR."
         )
+    config = await _joined(config, stop)
     spool = Spool(config.data_dir / "logs")
     async with contextlib.AsyncExitStack() as stack:
         endpoint = open_endpoint(config, await _open_issuer(config, stack))
         stack.push_async_callback(endpoint.close)
         return await _run(config, spool, endpoint, lock, stop)
+
+
+async def _joined(config: AgentConfig, stop: asyncio.Event) -> AgentConfig:
+    """The settings, once the machine has its place in a stack.
+
+    Raises:
+        LongshoreError: it may not join.
+        Unavailable: it was stopped before.
+    """
+    joining = asyncio.ensure_future(enrol(config))
+    stopped = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({joining, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if not joining.done():
+            raise Unavailable("The agent was stopped before the machine had joined.")
+        return joining.result()
+    finally:
+        joining.cancel()
+        stopped.cancel()
 
 
 async def _open_issuer(config: AgentConfig, stack: contextlib.AsyncExitStack) -> Issuer | None:
@@ -122,7 +143,11 @@ async def _run(
     simulated = runtime.kind == resources_pb2.RUNTIME_SIMULATED
     journal = Journal(None if simulated else config.data_dir / "journal")
     last, refusal = False, None
-    diary = None if simulated else Diary(config.instance_id, "agent", config.logs_address)
+    diary = (
+        None
+        if simulated
+        else Diary(config.instance_id, "agent", config.logs_address, config.identity)
+    )
     with contextlib.ExitStack() as stack:
         if diary is not None:
             stack.enter_context(heard_by(diary.take))
@@ -164,7 +189,7 @@ async def _serve(
     """
     terminate = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, terminate.set)
-    shipper = Shipper(config.logs_address, spool)
+    shipper = Shipper(config.logs_address, spool, config.identity)
     async with asyncio.TaskGroup() as group:
         health = HealthWatch(runtime, config.disk_free_mib)
         crew = Crew(runtime, health, journal, config.concurrent_starts, group)
@@ -179,7 +204,12 @@ async def _serve(
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(RECOVER_SECONDS):
                     await crew.recovered.wait()
-        works = [endpoint.run(), crew.outbox.run(), stream.run()]
+        works = [
+            endpoint.run(),
+            crew.outbox.run(),
+            stream.run(),
+            renewing(config, stream.refuse),
+        ]
         if config.metadata == "ec2":
             watch = MetadataWatch(
                 stream.give_notice, config.metadata_endpoint, config.metadata_seconds
@@ -202,7 +232,7 @@ async def _serve(
 
 async def _tell_engine_log(config: AgentConfig) -> None:
     """Sends what the engine says of itself to the log service, until cancelled."""
-    diary = Diary(config.instance_id, "engine", config.logs_address)
+    diary = Diary(config.instance_id, "engine", config.logs_address, config.identity)
     async with asyncio.TaskGroup() as group:
         group.create_task(diary.run())
         group.create_task(follow(config.engine_log, diary.take))

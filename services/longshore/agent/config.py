@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -13,6 +13,7 @@ from longshore.agent.gpu import Gpu, find_gpus, gpu_ids
 from longshore.agent.reporting.notice import EC2_ENDPOINT
 from longshore.agent.secret.file import SecretsFile, secrets_file
 from longshore.domain.instance import is_instance_id
+from longshore.identity.material import Identity
 from longshore.runtime.config import ConfigError, Settings, installation
 
 #: An entry of LONGSHORE_FILE_SYSTEMS: id, host and directory.
@@ -68,12 +69,20 @@ class AgentConfig:
     aws_region: str = "us-east-1"
     file_systems: FileSystems = AMAZON
     engine_log: str = "auto"
+    #: Where to join, and with what.
+    join_address: str = ""
+    join_token: str = field(default="", repr=False)
+    join_token_file: Path | None = None
+    #: Of the instance, once it has joined; None: it speaks plaintext, in tests.
+    identity: Identity | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """Reads the settings.
 
-        - LONGSHORE_SCHEDULER_ADDRESS, LONGSHORE_LOGS_ADDRESS: where the services are;
+        - LONGSHORE_JOIN, LONGSHORE_JOIN_TOKEN, LONGSHORE_JOIN_TOKEN_FILE (none): where a machine
+          joins that has not yet, as `host:port`, and its token, or a file with it, which is removed
+          once it is used up; where the services are is told there;
         - LONGSHORE_DATA_DIR (~/.longshore/agent): journal, spool, directories of processes;
         - LONGSHORE_INSTANCE_ID: given by provisioning, else made once and kept in the data
           directory;
@@ -141,8 +150,8 @@ class AgentConfig:
         for name in ("AWS_DEFAULT_REGION", "AWS_REGION"):
             aws_region = settings.text(name, aws_region)
         return cls(
-            scheduler_address=settings.address("scheduler"),
-            logs_address=settings.address("logs"),
+            scheduler_address=settings.peer_address("scheduler"),
+            logs_address=settings.peer_address("logs"),
             data_dir=data_dir,
             instance_id=instance_id,
             compute_environment=settings.text("LONGSHORE_COMPUTE_ENVIRONMENT", "default"),
@@ -186,6 +195,11 @@ class AgentConfig:
             aws_region=aws_region,
             file_systems=FileSystems(aws_region, _exports(settings)),
             engine_log=_engine_log(settings),
+            join_address=settings.host_port("LONGSHORE_JOIN", ""),
+            join_token=settings.text("LONGSHORE_JOIN_TOKEN", ""),
+            join_token_file=settings.path("LONGSHORE_JOIN_TOKEN_FILE")
+            if settings.text("LONGSHORE_JOIN_TOKEN_FILE", "")
+            else None,
         )
 
 

@@ -5,6 +5,9 @@
     ├── NotFound                what the request names does not exist
     ├── PreconditionFailed      right in itself, but not in the present state of things
     ├── LimitExceeded           larger or more than is allowed
+    ├── Throttled               more calls than one caller may make in this time
+    ├── Unauthenticated         nobody knows who calls: no key, or a wrong one
+    ├── PermissionDenied        it is known who calls, and he may not do this
     ├── OutOfRange              a position lies past the end of what there is
     ├── Unimplemented           known to AWS Batch, not supported here
     ├── Unavailable             try again: a part is away or stopping
@@ -56,6 +59,24 @@ class LimitExceeded(LongshoreError):
     """Larger or more than is allowed."""
 
     reason = "LIMIT_EXCEEDED"
+
+
+class Throttled(LongshoreError):
+    """More calls than one caller may make in this time; the same call succeeds later."""
+
+    reason = "THROTTLED"
+
+
+class Unauthenticated(LongshoreError):
+    """Nobody knows who calls: no key, or one that is wrong, unknown, expired or disabled."""
+
+    reason = "UNAUTHENTICATED"
+
+
+class PermissionDenied(LongshoreError):
+    """It is known who calls, and no policy lets him do this, or one forbids it."""
+
+    reason = "PERMISSION_DENIED"
 
 
 class OutOfRange(LongshoreError):

@@ -8,6 +8,7 @@ from functools import partial
 
 import structlog
 
+from longshore.admission.stored import admitting
 from longshore.events.archives import Archives, Replays
 from longshore.events.buses import Buses, Tags
 from longshore.events.config import EventsConfig
@@ -24,12 +25,14 @@ from longshore.events.trail import Trail
 from longshore.events.trail_servicer import CloudTrailServicer
 from longshore.events.watching import Watching
 from longshore.rpc.audit import CallAudit, Installation
-from longshore.rpc.channel import open_channel
+from longshore.rpc.channel import peer_channel
 from longshore.rpc.server import GrpcServer
+from longshore.rpc.users import Users
 from longshore.runtime.loop import Loop
 from longshore.runtime.metrics import serve_metrics
 from longshore.runtime.process import run_until_stopped
 from longshore.runtime.recorder import Recorder
+from longshore.runtime.stack_key import StackKey
 from longshore.state.audit import audit_record
 from longshore.state.health import is_ready
 from longshore.state.pool import Pool, pool_when_there
@@ -53,11 +56,22 @@ HEALTH_SECONDS = 1.0
 
 
 @contextlib.asynccontextmanager
-async def serving(config: EventsConfig, pool: Pool) -> AsyncIterator[GrpcServer]:
-    """Serves while the context is open; on leaving, calls under way are finished first."""
+async def serving(
+    config: EventsConfig, pool: Pool, key: StackKey | None = None
+) -> AsyncIterator[GrpcServer]:
+    """Serves while the context is open; on leaving, calls under way are finished first.
+
+    Args:
+        config: the settings.
+        pool: the database.
+        key: of the stack; None: anybody may call.
+    """
     async with contextlib.AsyncExitStack() as stack:
-        channel = await stack.enter_async_context(open_channel(config.submission_address))
-        logs = await stack.enter_async_context(open_channel(config.logs_address))
+        identity = config.doors.identity if config.doors else None
+        channel = await stack.enter_async_context(
+            peer_channel(config.submission_address, "submission", identity)
+        )
+        logs = await stack.enter_async_context(peer_channel(config.logs_address, "logs", identity))
         watching = await stack.enter_async_context(
             flowing(
                 pool,
@@ -69,13 +83,16 @@ async def serving(config: EventsConfig, pool: Pool) -> AsyncIterator[GrpcServer]
                 allows_private=config.allows_private,
             )
         )
-        async with _serving(config, pool, watching) as server:
+        users = await stack.enter_async_context(
+            admitting(key, config.access, pool, config.database_url)
+        )
+        async with _serving(config, pool, watching, users) as server:
             yield server
 
 
 @contextlib.asynccontextmanager
 async def _serving(
-    config: EventsConfig, pool: Pool, watching: Watching
+    config: EventsConfig, pool: Pool, watching: Watching, users: Users | None
 ) -> AsyncIterator[GrpcServer]:
     recorder = Recorder(partial(audit_record.write, pool))
     calls = CallAudit(
@@ -83,7 +100,7 @@ async def _serving(
         Installation(config.arns.account, config.arns.region, config.audit.gateways),
         with_reads=config.audit.reads,
     )
-    server = GrpcServer(config.address, calls)
+    server = GrpcServer(config.address, calls, config.doors, users)
     server.add(
         cloud_trail_service_pb2_grpc.add_CloudTrailServiceServicer_to_server,
         CloudTrailServicer(config.arns, Trail(pool)),
@@ -129,12 +146,13 @@ def _use_cases(config: EventsConfig, pool: Pool) -> UseCases:
 async def main(stop: asyncio.Event) -> None:
     """Serves until the event is set."""
     config = EventsConfig.from_environment()
+    key = config.access.key()
     with serve_metrics(config.metrics_address):
         pool = await pool_when_there(config.database_url, stop, maximum=config.database_connections)
         if pool is None:
             return
         try:
-            async with serving(config, pool):
+            async with serving(config, pool, key):
                 log.info("events.serving", address=config.address)
                 await stop.wait()
         finally:

@@ -58,6 +58,7 @@ def _event(event: AuditRecord) -> pb.TrailEvent:
         event_name=event.event_name,
         read_only="true" if event.is_read else "false",
         access_key_id=event.access_key_id,
+        username=event.user_name,
         event_time=int(event.at.timestamp()),
         event_source=event.event_source,
         resources=[

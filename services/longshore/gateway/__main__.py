@@ -10,7 +10,8 @@ from longshore.runtime.process import run_until_stopped
 
 
 async def _main(stop: asyncio.Event) -> None:
-    await serve(GatewayConfig.from_environment(os.environ), stop)
+    config = GatewayConfig.from_environment(os.environ)
+    await serve(config, stop, key=config.access.key())
 
 
 if __name__ == "__main__":

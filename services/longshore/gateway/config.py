@@ -1,11 +1,12 @@
 """Settings of the gateway."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from longshore.gateway.behind import SERVICES
-from longshore.runtime.config import Settings, installation
+from longshore.identity.material import Identity
+from longshore.runtime.config import AccessSettings, Settings, installation
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +15,7 @@ class GatewayConfig:
 
     #: `host:port` to listen on: LONGSHORE_GATEWAY_ADDRESS.
     address: str
-    #: `host:port` of each service behind, by its name: LONGSHORE_<SERVICE>_ADDRESS.
+    #: `host:port` of each service behind, by its name: LONGSHORE_<SERVICE>_PEER_ADDRESS.
     addresses: Mapping[str, str]
     #: Most bytes of a request's body: LONGSHORE_GATEWAY_BODY_BYTES.
     body_bytes: int = 1024 * 1024
@@ -31,12 +32,19 @@ class GatewayConfig:
     #: What stands in records of what it refuses: LONGSHORE_ACCOUNT, LONGSHORE_REGION.
     account: str = "123456789012"
     region: str = "us-east-1"
+    #: Whose calls it makes of services; None: in plaintext, in tests.
+    identity: Identity | None = None
+    #: What users see who come by TLS; None: they come by plaintext, on loopback.
+    users: Identity | None = None
+    #: Who is let in: LONGSHORE_STACK_KEY_FILE, LONGSHORE_OPEN.
+    access: AccessSettings = field(default_factory=AccessSettings)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Self:
         """Reads the settings.
 
-        - LONGSHORE_GATEWAY_ADDRESS, and LONGSHORE_<SERVICE>_ADDRESS of those behind it;
+        - LONGSHORE_GATEWAY_ADDRESS, and LONGSHORE_<SERVICE>_PEER_ADDRESS of those behind it;
+          LONGSHORE_TLS_*;
         - LONGSHORE_GATEWAY_BODY_BYTES (1 MiB): most bytes of a request's body;
         - LONGSHORE_GATEWAY_CONCURRENCY (512): most requests worked on at once; more are told to
           slow down; of as many more that are still being read the oldest give way;
@@ -44,13 +52,16 @@ class GatewayConfig:
         - LONGSHORE_GATEWAY_GRACE (10): time that requests in hand get when the gateway stops;
         - LONGSHORE_GATEWAY_HOSTS (none): names by which it is reached beside loopback's and its own
           address, with commas between;
-        - LONGSHORE_ACCOUNT, LONGSHORE_REGION: what stands in records of what it refuses.
+        - LONGSHORE_ACCOUNT, LONGSHORE_REGION: what stands in records of what it refuses;
+        - LONGSHORE_STACK_KEY_FILE, LONGSHORE_OPEN.
         """
         settings = Settings(environ)
         account, region = installation(settings)
         return cls(
-            address=settings.listen_address("gateway"),
-            addresses={name: settings.address(name) for name in SERVICES},
+            address=settings.address("gateway"),
+            identity=settings.identity("gateway"),
+            users=settings.user_identity("gateway"),
+            addresses={name: settings.peer_address(name) for name in SERVICES},
             body_bytes=settings.integer(
                 "LONGSHORE_GATEWAY_BODY_BYTES", 1024 * 1024, 64 * 1024, 8 * 1024 * 1024
             ),
@@ -60,6 +71,7 @@ class GatewayConfig:
             hosts=settings.hosts("LONGSHORE_GATEWAY_HOSTS"),
             account=account,
             region=region,
+            access=settings.access(),
         )
 
     @property

@@ -7,6 +7,7 @@ from longshore.domain import errors
 
 #: Seconds after which a caller may try again what failed for a while only.
 RETRY_SECONDS = 1
+_RETRY = {"Retry-After": str(RETRY_SECONDS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,13 @@ class Fault:
         What goes wrong behind the gateway is not the caller's to read: for those the message is
         constant and the log has the rest.
         """
+        if isinstance(error, errors.Throttled):
+            return cls(429, "TooManyRequestsException", error.message, _RETRY)
+        if isinstance(error, errors.Unauthenticated | errors.PermissionDenied):
+            is_known = isinstance(error, errors.PermissionDenied)
+            name = "AccessDeniedException" if is_known else "UnrecognizedClientException"
+            status = 403 if names is BATCH else 400
+            return cls(status, error.fields.get("code", name), error.message)
         code = names.of(error)
         if code is not None:
             return cls(400, code, error.message)

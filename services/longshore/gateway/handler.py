@@ -20,6 +20,7 @@ from longshore.domain import strict_json
 from longshore.domain.errors import InvalidRequest, LongshoreError, Unavailable
 from longshore.domain.job.trace import parse_traceparent
 from longshore.gateway import event_stream, fault
+from longshore.gateway.authentication import Authentication
 from longshore.gateway.behind import SERVICES
 from longshore.gateway.config import GatewayConfig
 from longshore.gateway.fault import BATCH, Fault, Names
@@ -75,6 +76,7 @@ class Gateway:
         config: GatewayConfig,
         channels: Mapping[str, grpc.aio.Channel],
         recording: Recording,
+        authentication: Authentication | None = None,
     ) -> None:
         """Makes a gateway.
 
@@ -82,7 +84,9 @@ class Gateway:
             config: the settings.
             channels: to each of `SERVICES`, by its name.
             recording: takes down what is refused here.
+            authentication: checks who calls; None: anybody may.
         """
+        self._authentication = authentication
         self._recording = recording
         self._config = config
         self._operations = Operations(s for services in SERVICES.values() for s in services)
@@ -220,12 +224,19 @@ class Gateway:
     ) -> web.Response:
         if operation.refusal is not None:
             raise operation.refusal.with_traceback(None)
+        claim = None
+        if self._authentication is not None:
+            service = operation.source.partition(".")[0]
+            claim = await self._authentication.begin(request, service)
         body = await self._body(request, operation)
         if self._working >= self._config.concurrency:
             raise _FaultError(fault.too_many_requests())
         self._working += 1
         try:
-            return await self._call(request, operation, segments, query, request_id, body)
+            told = metadata(request, request_id) + _trace(request.headers)
+            if self._authentication is not None and claim is not None:
+                told.append(self._authentication.finish(claim, body, operation.rpc))
+            return await self._call(request, operation, segments, query, told, body)
         finally:
             self._working -= 1
 
@@ -235,11 +246,10 @@ class Gateway:
         operation: Operation,
         segments: list[str],
         query: str,
-        request_id: str,
+        told: list[tuple[str, str]],
         body: bytes,
     ) -> web.Response:
         message = operation.read(segments, query, _decoded(body, operation.names))
-        told = metadata(request, request_id) + _trace(request.headers)
         call = self._calls[operation.rpc]
         try:
             if operation.streams:

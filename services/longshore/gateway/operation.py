@@ -35,6 +35,10 @@ class Operation(ABC):
         #: Of an operation that is not there; nothing of its requests is read.
         self.refusal = refusal_of(method)
         self.service: str = method.containing_service.full_name
+        #: Of the service, as in `batch.amazonaws.com`.
+        self.source: str = method.containing_service.GetOptions().Extensions[
+            options_pb2.event_source
+        ]
         self.rpc = f"/{self.service}/{method.name}"
         #: Whether it answers with a stream of messages.
         self.streams: bool = method.server_streaming

@@ -10,16 +10,20 @@ import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
+from longshore.admission.asked import Asking, keeping
 from longshore.domain.errors import Unavailable
 from longshore.gateway import fault
+from longshore.gateway.authentication import Authentication
 from longshore.gateway.config import GatewayConfig
 from longshore.gateway.fault import Fault
 from longshore.gateway.handler import Gateway, refusal
-from longshore.gateway.origin import is_loopback
 from longshore.gateway.recording import Recording
-from longshore.rpc.channel import open_channel
+from longshore.gateway.tls import UserTls
+from longshore.rpc.assertion import Assertions
+from longshore.rpc.channel import peer_channel
 from longshore.rpc.remote_audit import RemoteAudit
 from longshore.runtime.recorder import Recorder
+from longshore.runtime.stack_key import StackKey
 
 log = structlog.get_logger()
 
@@ -31,7 +35,10 @@ LINE_BYTES = 128 * 1024
 
 
 async def serve(
-    config: GatewayConfig, stop: asyncio.Event, ready: asyncio.Future[int] | None = None
+    config: GatewayConfig,
+    stop: asyncio.Event,
+    ready: asyncio.Future[int] | None = None,
+    key: StackKey | None = None,
 ) -> None:
     """Serves until `stop` is set, then lets requests in hand end within the grace period.
 
@@ -39,6 +46,7 @@ async def serve(
         config: the settings.
         stop: asks to end.
         ready: told the port once connections are taken.
+        key: of the stack; None: anybody may call.
 
     Raises:
         Unavailable: the address cannot be listened on.
@@ -46,14 +54,19 @@ async def serve(
     loop = asyncio.get_running_loop()
     async with AsyncExitStack() as stack:
         channels = {
-            name: await stack.enter_async_context(open_channel(address))
+            name: await stack.enter_async_context(peer_channel(address, name, config.identity))
             for name, address in config.addresses.items()
         }
         recorder = Recorder(RemoteAudit(channels["submission"]).write)
         recording = Recording(recorder, config.account, config.region)
         await stack.enter_async_context(recorder.running())
+        authentication = None
+        if key is not None:
+            asking = Asking(channels["submission"])
+            authentication = Authentication(asking, Assertions(key.assertions))
+            await stack.enter_async_context(keeping(asking, authentication.forget))
         runner = web.AppRunner(
-            Gateway(config, channels, recording).application(),
+            Gateway(config, channels, recording, authentication).application(),
             shutdown_timeout=config.grace_seconds,
         )
         await runner.setup()
@@ -73,12 +86,18 @@ async def serve(
 
         try:
             try:
-                listener = await loop.create_server(protocol, config.host, config.port)
+                tls = None if config.users is None else UserTls(config.users)
+                listener = await loop.create_server(
+                    protocol, config.host, config.port, ssl=tls.context if tls else None
+                )
             except OSError as error:
                 raise Unavailable(f"Cannot listen on {config.address}: {error.strerror}") from None
             port: int = listener.sockets[0].getsockname()[1]
-            if not is_loopback(config.host):
-                log.warning("gateway.unauthenticated", address=config.address)
+            if key is None:
+                log.warning("gateway.open", address=config.address)
+            if tls is not None:
+                renewing = asyncio.ensure_future(tls.run())
+                stack.callback(renewing.cancel)
             log.info("gateway.listening", address=f"{config.host}:{port}")
             if ready is not None:
                 ready.set_result(port)

@@ -55,6 +55,12 @@ CREATE TABLE IF NOT EXISTS log_stream (
     bytes INTEGER NOT NULL DEFAULT 0,
     complete INTEGER NOT NULL DEFAULT 0
 );
+CREATE TABLE IF NOT EXISTS log_writer (
+    group_id INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    instance_id TEXT NOT NULL,
+    PRIMARY KEY (group_id, name)
+) WITHOUT ROWID;
 CREATE UNIQUE INDEX IF NOT EXISTS log_stream_by_name ON log_stream (group_id, name);
 CREATE INDEX IF NOT EXISTS log_stream_by_id ON log_stream (group_id, id);
 CREATE INDEX IF NOT EXISTS log_stream_by_last_event ON log_stream (group_id, last_event, name);
@@ -170,9 +176,15 @@ class LogCatalogue:
 
     # Streams
 
-    async def add(self, group: Group, stream: str, *, is_put: bool) -> bool:
-        """Puts a stream on record; returns whether it was not yet."""
-        return await self._run(self._add, group.id, stream, is_put)
+    async def add(
+        self, group: Group, stream: str, *, is_put: bool, writer: str | None = None
+    ) -> bool:
+        """Puts a stream on record, and the instance that writes it; returns whether it is new."""
+        return await self._run(self._add, group.id, stream, is_put, writer)
+
+    async def writer(self, group: Group, stream: str) -> str | None:
+        """The instance that writes a stream: None if none is on record; empty: callers do."""
+        return await self._look(self._writer, group.id, stream)
 
     def note(
         self,
@@ -391,7 +403,20 @@ class LogCatalogue:
             (group.retention_days, json.dumps(group.tags), group.id),
         )
 
-    def _add(self, group_id: int, stream: str, is_put: bool) -> bool:
+    def _writer(self, group_id: int, stream: str) -> str | None:
+        row = self._reader.execute(
+            "SELECT coalesce(w.instance_id, CASE WHEN s.is_put THEN '' END) FROM log_stream s "
+            "LEFT JOIN log_writer w USING (group_id, name) WHERE s.group_id = ? AND s.name = ?",
+            (group_id, stream),
+        ).fetchone()
+        return None if row is None else row[0]
+
+    def _add(self, group_id: int, stream: str, is_put: bool, writer: str | None) -> bool:
+        if writer is not None:
+            self._database.execute(
+                "INSERT INTO log_writer VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                (group_id, stream, writer),
+            )
         cursor = self._database.execute(
             "INSERT INTO log_stream (group_id, name, is_put, created_at) VALUES (?, ?, ?, ?) "
             "ON CONFLICT DO NOTHING",
@@ -413,6 +438,10 @@ class LogCatalogue:
     def _remove(self, group_id: int, names: Sequence[str]) -> None:
         self._database.executemany(
             "DELETE FROM log_stream WHERE group_id = ? AND name = ?",
+            [(group_id, name) for name in names],
+        )
+        self._database.executemany(
+            "DELETE FROM log_writer WHERE group_id = ? AND name = ?",
             [(group_id, name) for name in names],
         )
 

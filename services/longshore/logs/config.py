@@ -8,9 +8,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Self
 
+from longshore.identity.doors import Doors
 from longshore.logs.archive import ArchiveConfig
 from longshore.runtime.config import (
     HISTORY,
+    AccessSettings,
     AuditSettings,
     ConfigError,
     Settings,
@@ -39,12 +41,17 @@ class LogsConfig:
     archive: ArchiveConfig | None = None
     #: What is recorded of calls.
     audit: AuditSettings = field(default_factory=AuditSettings)
+    #: Who is let in.
+    access: AccessSettings = field(default_factory=AccessSettings)
+    #: How it is reached beside the address for users; None: by anyone, in tests.
+    doors: Doors | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """Reads the settings.
 
-        - LONGSHORE_LOGS_ADDRESS, LONGSHORE_LOGS_METRICS_ADDRESS;
+        - LONGSHORE_LOGS_ADDRESS, LONGSHORE_LOGS_PEER_ADDRESS, LONGSHORE_LOGS_METRICS_ADDRESS;
+          LONGSHORE_TLS_*;
         - LONGSHORE_ACCOUNT (123456789012), LONGSHORE_REGION (us-east-1): what stands in ARNs;
         - LONGSHORE_LOGS_DIR (~/.longshore/logs): where the files are;
         - LONGSHORE_HISTORY_DAYS (90): for how long finished jobs are kept, and their logs a week
@@ -54,21 +61,24 @@ class LogsConfig:
           (AWS_REGION, AWS_DEFAULT_REGION, else us-east-1) and LONGSHORE_LOGS_S3_ENDPOINT_URL
           (AWS's own): where it is;
         - LONGSHORE_LOGS_CACHE_MIB (10240): what is kept here of logs that are in that store;
-        - LONGSHORE_SUBMISSION_ADDRESS: where calls are put on record;
-        - LONGSHORE_AUDIT_READS, LONGSHORE_AUDIT_GATEWAYS: which, and whose word is taken.
+        - LONGSHORE_SUBMISSION_PEER_ADDRESS: where calls are put on record;
+        - LONGSHORE_AUDIT_READS, LONGSHORE_AUDIT_GATEWAYS: which, and whose word is taken;
+        - LONGSHORE_STACK_KEY_FILE, LONGSHORE_OPEN.
         """
         settings = Settings(environ)
         account, region = installation(settings)
         return cls(
-            address=settings.listen_address("logs"),
+            address=settings.address("logs"),
+            doors=settings.doors("logs"),
             metrics_address=settings.metrics_address("logs"),
             directory=settings.directory("LONGSHORE_LOGS_DIR", Path("~/.longshore/logs")),
             account=account,
             region=region,
-            submission_address=settings.address("submission"),
+            submission_address=settings.peer_address("submission"),
             history=settings.history(),
             archive=_archive(settings),
             audit=settings.audit(),
+            access=settings.access(),
         )
 
 

@@ -23,10 +23,17 @@ class LogsService:
         """Ends all tails that follow: their readers connect again elsewhere or later."""
         self._stopping.set()
 
-    async def append(self, request: pb.AppendLogsRequest) -> pb.AppendLogsResponse:
+    async def append(
+        self, request: pb.AppendLogsRequest, instance_id: str | None = None
+    ) -> pb.AppendLogsResponse:
         """Stores a chunk and answers what is stored.
 
+        Args:
+            request: the chunk.
+            instance_id: the instance whose agent sends it; None: nobody asks, in tests.
+
         Raises:
+            PermissionDenied: the log is not the instance's.
             InvalidRequest: the chunk is too large or its log has no proper name.
             OutOfRange: it begins after the end of what is stored.
         """
@@ -35,6 +42,8 @@ class LogsService:
         if request.offset < 0:
             raise InvalidRequest("A position is not negative.", member="offset")
         log = await self._store.log(request.log_stream_name, _group(request.log_group_name))
+        if instance_id is not None:
+            await self._store.claim(log, instance_id)
         await self._store.append(log, request.offset, request.data, complete=request.complete)
         stored, complete = log.stored, log.complete
         if log.gone:

@@ -6,7 +6,9 @@ from typing import Any
 
 import grpc
 
+from longshore.logs.owning import Owners
 from longshore.logs.service import LogsService
+from longshore.rpc.caller import current_caller
 from longshore.v1 import log_service_pb2 as pb
 from longshore.v1 import log_service_pb2_grpc as pb_grpc
 
@@ -19,20 +21,25 @@ CONCURRENT_APPENDS = 32
 class LogServicer(pb_grpc.LogServiceServicer):
     """Converts nothing: the messages are the service's own."""
 
-    def __init__(self, service: LogsService) -> None:
+    def __init__(self, service: LogsService, owners: Owners | None = None) -> None:
+        """Makes one; without `owners` whoever is let in may read everything."""
         self._service = service
+        self._owners = owners
 
     async def AppendLogs(
         self, request_iterator: AsyncIterator[pb.AppendLogsRequest], context: Context
     ) -> AsyncIterator[pb.AppendLogsResponse]:
         """Stores chunks of one agent's logs; answers in the order of asking."""
+        caller = current_caller()
+        instance_id = caller.instance_id if caller is not None else None
         appends: asyncio.Queue[asyncio.Task[pb.AppendLogsResponse] | None] = asyncio.Queue(
             CONCURRENT_APPENDS
         )
 
         async def take() -> None:
             async for request in request_iterator:
-                await appends.put(asyncio.ensure_future(self._service.append(request)))
+                append = self._service.append(request, instance_id)
+                await appends.put(asyncio.ensure_future(append))
             await appends.put(None)
 
         # When the stream breaks, this call is cancelled as a whole.
@@ -47,5 +54,7 @@ class LogServicer(pb_grpc.LogServiceServicer):
         self, request: pb.TailLogsRequest, context: Context
     ) -> AsyncIterator[pb.TailLogsResponse]:
         """Hands out a log."""
+        if self._owners is not None:
+            await self._owners.check(request.log_group_name, request.log_stream_name)
         async for response in self._service.tail(request):
             yield response

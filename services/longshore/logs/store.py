@@ -28,7 +28,13 @@ from urllib.parse import quote, unquote
 
 import structlog
 
-from longshore.domain.errors import InvalidRequest, LongshoreError, OutOfRange, Unavailable
+from longshore.domain.errors import (
+    InvalidRequest,
+    LongshoreError,
+    OutOfRange,
+    PermissionDenied,
+    Unavailable,
+)
 from longshore.domain.log_group import AGENTS, GROUP, JOBS, is_attempts
 from longshore.logs.archive import MARK, THREADS, LogArchive, archived_size
 from longshore.logs.archiving import Archiver
@@ -86,6 +92,8 @@ class Log:
         self.complete = self.complete_path.exists()
         self.marks = Marks(path)
         self.readers = 0
+        #: The instance that writes it; None if that was not asked for yet.
+        self.writer: str | None = None
         #: Of the first and the last event; None while there is none.
         self.times: tuple[int, int] | None = None
         self._changing = asyncio.Lock()
@@ -262,7 +270,7 @@ class Log:
                 await asyncio.to_thread(self._deleted_path.touch)
                 self.gone = True
             await asyncio.to_thread(delete_files, [self.path])
-            self.size, self.complete = -1, False
+            self.size, self.complete, self.writer = -1, False, None
             self.marks, self.times = Marks(self.path), None
             self._wake()
 
@@ -340,7 +348,9 @@ class LogStore:
     async def _append(self, log: Log, offset: int | None, data: bytes, *, complete: bool) -> None:
         async def enter() -> None:
             group = await self._group(log.group)
-            await self.catalogue.add(group, log.name, is_put=offset is None)
+            await self.catalogue.add(
+                group, log.name, is_put=offset is None, writer=log.writer or None
+            )
 
         before = log.stored, log.complete
         begin = await log.append(offset, data, enter, complete=complete)
@@ -352,6 +362,27 @@ class LogStore:
                 watcher(log, begin)
         if log.complete and not before[1] and self._archiver is not None:
             self._archiver.take(log.path)
+
+    async def claim(self, log: Log, instance_id: str) -> None:
+        """Makes sure that a log is that of an instance: one that nobody wrote yet becomes its.
+
+        Names of attempts' logs cannot be guessed, and an attempt is on one instance.
+
+        Raises:
+            PermissionDenied: another instance writes it, or callers do.
+        """
+        if log.group == AGENTS:
+            is_its = log.name.startswith(f"{instance_id}/")
+        else:
+            group = self.catalogue.groups.get(log.group)
+            if log.writer is None and log.known and group is not None:
+                found = await self.catalogue.writer(group, log.name)
+                log.writer = log.writer if found is None else found
+            if log.writer is None:
+                log.writer = instance_id
+            is_its = log.writer == instance_id
+        if not is_its:
+            raise PermissionDenied(f"Log {log.name} is not of instance {instance_id}.")
 
     async def create(self, log: Log) -> bool:
         """Creates a log that callers write; returns whether there was none."""

@@ -4,14 +4,15 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Self
 
 from longshore.domain.catalogue import Catalogue
+from longshore.identity.doors import Doors
 from longshore.provisioning.ec2.config import Ec2Config
-from longshore.runtime.config import HISTORY, ConfigError, Settings
+from longshore.runtime.config import HISTORY, AccessSettings, ConfigError, Settings
 from longshore.runtime.host import open_catalogue
 
 AGENT_COMMAND = (sys.executable, "-m", "longshore.agent")
@@ -36,18 +37,36 @@ class ProvisioningConfig:
     instances_limit: int = 32
     quote_interval: timedelta = timedelta(seconds=300)
     history: timedelta = HISTORY
+    #: Who is let in.
+    access: AccessSettings = field(default_factory=AccessSettings)
     stop_instances: bool = False
     agent_command: tuple[str, ...] = AGENT_COMMAND
     cleanup_command: tuple[str, ...] = CLEANUP_COMMAND
     ec2: Ec2Config | None = None
+    #: How it is reached beside the address for users; None: by anyone, in tests.
+    doors: Doors | None = None
+    #: Where machines join; empty: nowhere, in tests.
+    join_address: str = ""
+    #: Where machines that have joined find the services; a host of this machine alone: where they
+    #: joined.
+    told_scheduler_address: str = ""
+    told_logs_address: str = ""
+    #: The stack's folder of certificates.
+    tls_directory: Path | None = None
+    #: By which users reach services: for the services' certificates.
+    tls_names: tuple[str, ...] = ()
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """Reads the settings.
 
-        - LONGSHORE_PROVISIONING_ADDRESS, LONGSHORE_PROVISIONING_METRICS_ADDRESS;
+        - LONGSHORE_PROVISIONING_ADDRESS, LONGSHORE_PROVISIONING_PEER_ADDRESS,
+          LONGSHORE_PROVISIONING_METRICS_ADDRESS; LONGSHORE_TLS_*;
+        - LONGSHORE_JOIN_ADDRESS: where machines join; LONGSHORE_JOIN_SCHEDULER_ADDRESS,
+          LONGSHORE_JOIN_LOGS_ADDRESS (the services' addresses for agents): where these find the
+          scheduler and the log service; with 0.0.0.0 or loopback for a host, where they joined;
         - LONGSHORE_DATABASE_URL;
-        - LONGSHORE_SCHEDULER_ADDRESS, LONGSHORE_LOGS_ADDRESS: passed on to agents;
+        - LONGSHORE_SCHEDULER_PEER_ADDRESS, LONGSHORE_LOGS_PEER_ADDRESS: passed on to agents;
         - LONGSHORE_PROVIDER (local): `local` for agents as processes on this machine, or `ec2`; its
           settings are those of `longshore.provisioning.ec2.config`;
         - LONGSHORE_INSTANCES_DIR (`instances` in LONGSHORE_DATA_DIR, by default ~/.longshore): a
@@ -64,7 +83,8 @@ class ProvisioningConfig:
         - LONGSHORE_STOP_INSTANCES (false): end all instances when the service stops, as SIGUSR1
           does in any case;
         - LONGSHORE_AGENT_COMMAND, LONGSHORE_AGENT_CLEANUP_COMMAND: what is run, with a shell's
-          quoting, for a local instance and once it is gone.
+          quoting, for a local instance and once it is gone;
+        - LONGSHORE_STACK_KEY_FILE, LONGSHORE_OPEN.
         """
         settings = Settings(environ)
         data_dir = settings.directory("LONGSHORE_DATA_DIR", Path("~/.longshore"))
@@ -72,13 +92,23 @@ class ProvisioningConfig:
         return cls(
             provider=provider,
             ec2=Ec2Config.from_settings(settings) if provider == "ec2" else None,
-            address=settings.listen_address("provisioning"),
+            address=settings.address("provisioning"),
+            doors=settings.doors("provisioning"),
+            join_address=settings.join_address(),
+            told_scheduler_address=settings.host_port(
+                "LONGSHORE_JOIN_SCHEDULER_ADDRESS", settings.peer_address("scheduler")
+            ),
+            told_logs_address=settings.host_port(
+                "LONGSHORE_JOIN_LOGS_ADDRESS", settings.peer_address("logs")
+            ),
+            tls_directory=settings.tls_directory(),
+            tls_names=settings.tls_names(),
             metrics_address=settings.metrics_address("provisioning"),
             database_url=settings.database_url(),
             instances_dir=settings.directory("LONGSHORE_INSTANCES_DIR", data_dir / "instances"),
             catalogue=open_catalogue(settings),
-            scheduler_address=settings.address("scheduler"),
-            logs_address=settings.address("logs"),
+            scheduler_address=settings.peer_address("scheduler"),
+            logs_address=settings.peer_address("logs"),
             runtime=settings.choice(
                 "LONGSHORE_RUNTIME", ("auto", "docker", "process", "simulated"), "auto"
             ),
@@ -92,6 +122,7 @@ class ProvisioningConfig:
             stop_instances=settings.flag("LONGSHORE_STOP_INSTANCES", False),
             agent_command=_command(settings, "LONGSHORE_AGENT_COMMAND", AGENT_COMMAND),
             cleanup_command=_command(settings, "LONGSHORE_AGENT_CLEANUP_COMMAND", CLEANUP_COMMAND),
+            access=settings.access(),
         )
 
 

@@ -4,16 +4,14 @@ What is recorded, and under which name, is said by the descriptors: calls of ser
 option `longshore.v1.event_source`. A place for the record is taken before the call is served, and
 the record is handed over as its answer is given.
 
-The gateway says in metadata for whom it calls: address, program and access key. The access key and
-the program are claims, whoever sends them. The address is believed where the gateway can be: from
-loopback, and from the addresses that the settings name. Any process on this machine can call as the
-gateway does, and call itself whatever it likes; from elsewhere nobody can.
+Who calls is who was found to call. Of a call that is refused because nobody knows, the gateway says
+in metadata what is claimed: address, program and access key. The address is believed where the
+gateway can be: from loopback, and from the addresses that the settings name.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import ipaddress
 import secrets
 import uuid
@@ -43,6 +41,8 @@ from longshore.domain.errors import (
 )
 from longshore.rpc.caller import REGION_KEY
 from longshore.rpc.parameters import Parameters
+from longshore.rpc.peer import peer_address
+from longshore.rpc.permission import current_user
 from longshore.v1 import options_pb2
 
 #: Metadata by which the gateway says for whom it calls.
@@ -227,23 +227,18 @@ def caller_of(
     if forwarded and _is_gateway(address, installation):
         address = forwarded
     region = said.get(REGION_KEY, "")
+    key_id = unquote(said.get(ACCESS_KEY, "")) or None
+    if (user := current_user()) is not None:
+        address, key_id = user.address, user.principal.key.key_id
     return AuditedCaller(
         address=address,
         user_agent=unquote(said.get(AGENT_KEY, "")) or said.get("user-agent", ""),
-        access_key_id=unquote(said.get(ACCESS_KEY, "")) or None,
+        access_key_id=key_id,
+        user=None if user is None else user.principal.user,
         request_id=said.get(REQUEST_KEY) or str(uuid.uuid4()),
         account=installation.account,
         region=region if REGION.fullmatch(region) else installation.region,
     )
-
-
-@functools.lru_cache(maxsize=1024)
-def peer_address(peer: str) -> str:
-    """The address in gRPC's name of a peer, as in `ipv4:10.0.0.7:4711` or `ipv6:[::1]:4711`."""
-    kind, _, rest = peer.partition(":")
-    if kind in ("ipv4", "ipv6"):
-        return unquote(rest).rpartition(":")[0].strip("[]")
-    return "127.0.0.1" if kind == "unix" else peer
 
 
 def _is_gateway(address: str, installation: Installation) -> bool:

@@ -8,7 +8,7 @@ other's inverse.
 from typing import cast
 
 import grpc
-from google.protobuf import any_pb2
+from google.protobuf import any_pb2, duration_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc import StatusCode
 from grpc.aio import AioRpcError
@@ -28,8 +28,11 @@ _CODES: dict[type[errors.LongshoreError], StatusCode] = {
     errors.LimitExceeded: StatusCode.RESOURCE_EXHAUSTED,
     errors.NotFound: StatusCode.NOT_FOUND,
     errors.OutOfRange: StatusCode.OUT_OF_RANGE,
+    errors.PermissionDenied: StatusCode.PERMISSION_DENIED,
     errors.PreconditionFailed: StatusCode.FAILED_PRECONDITION,
     errors.StaleLease: StatusCode.ABORTED,
+    errors.Throttled: StatusCode.RESOURCE_EXHAUSTED,
+    errors.Unauthenticated: StatusCode.UNAUTHENTICATED,
     errors.Unavailable: StatusCode.UNAVAILABLE,
     errors.Unimplemented: StatusCode.UNIMPLEMENTED,
 }
@@ -51,9 +54,16 @@ def to_status(error: errors.LongshoreError) -> status_pb2.Status:
     detail.Pack(
         error_details_pb2.ErrorInfo(reason=error.reason, domain=ERROR_DOMAIN, metadata=fields)
     )
+    details = [detail]
+    if isinstance(error, errors.Throttled):
+        retry = any_pb2.Any()
+        delay = duration_pb2.Duration()
+        delay.FromNanoseconds(int(float(error.fields.get("retry_after", "1")) * 1e9))
+        retry.Pack(error_details_pb2.RetryInfo(retry_delay=delay))
+        details.append(retry)
     code = code_pb2.Code.Value(code_of(error).name)
     return status_pb2.Status(
-        code=code, message=_clip(error.message, MESSAGE_LIMIT), details=[detail]
+        code=code, message=_clip(error.message, MESSAGE_LIMIT), details=details
     )
 
 

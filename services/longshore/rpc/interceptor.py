@@ -18,10 +18,13 @@ from prometheus_client import Counter, Histogram
 from structlog.contextvars import bound_contextvars
 
 from longshore.domain.errors import InvalidRequest, LongshoreError
+from longshore.rpc.access import Access
 from longshore.rpc.audit import CallAudit, Seen
 from longshore.rpc.batch import check_answer
+from longshore.rpc.caller import set_caller
 from longshore.rpc.errors import code_of, to_status
 from longshore.rpc.texts import check_texts
+from longshore.rpc.users import Users
 
 log = structlog.get_logger()
 
@@ -40,9 +43,22 @@ _QUIET = ("/grpc.health.", "/grpc.reflection.")
 class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in stubs only
     """Wraps every handler of a server, each once."""
 
-    def __init__(self, audit: CallAudit | None = None) -> None:
-        """Makes an interceptor; with `audit` calls are recorded, where they are to be."""
+    def __init__(
+        self,
+        audit: CallAudit | None = None,
+        access: Access | None = None,
+        users: Users | None = None,
+    ) -> None:
+        """Makes an interceptor.
+
+        Args:
+            audit: records calls, where they are to be.
+            access: says who may call; None: whoever reaches the port.
+            users: tells users apart, and what each may do; None: whoever comes for users may all.
+        """
+        self._users = users
         self._audit = audit
+        self._access = access
         self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     async def intercept_service(
@@ -60,8 +76,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
         if handler is None or method.startswith(_QUIET):
             return handler
         watch = self._audit.watch(method) if self._audit else None
+        guard = _Guard(self._access, self._users, method) if self._access else None
         return self._wrapped.setdefault(
-            method, _wrap(method.rsplit("/", 1)[-1], handler, watch or _unwatched)
+            method, _wrap(method.rsplit("/", 1)[-1], handler, watch or _unwatched, guard)
         )
 
 
@@ -76,23 +93,47 @@ def _unwatched(
     return contextlib.nullcontext(Seen())
 
 
+class _Guard:
+    """Refuses calls of one rpc by raising."""
+
+    def __init__(self, access: Access, users: Users | None, method: str) -> None:
+        self._access = access
+        self._users = users
+        self._method = method
+        self._rule = access.rule(method)
+
+    async def admit(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        """Checks who calls, and says so to all that serves the call."""
+        caller = self._access.admit(self._method, context)
+        if self._users is not None:
+            caller = await self._users.admit(caller, self._rule, self._method, context)
+        set_caller(caller)
+
+    def check(self, message: Any) -> None:
+        """Checks that the caller may do what he asks for, as far as the request tells."""
+        if self._users is not None:
+            self._users.check(self._rule, message)
+
+
 def _wrap(
-    method: str, handler: grpc.RpcMethodHandler[Any, Any], watch: _Watch
+    method: str, handler: grpc.RpcMethodHandler[Any, Any], watch: _Watch, guard: _Guard | None
 ) -> grpc.RpcMethodHandler[Any, Any]:
     if handler.unary_unary is not None:
         # Requests are read within the behaviour: gRPC itself tells the caller of our insides when
         # it cannot read one.
-        behaviour = _unary(method, handler.unary_unary, handler.request_deserializer, watch)
+        behaviour = _unary(method, handler.unary_unary, handler.request_deserializer, watch, guard)
         return grpc.unary_unary_rpc_method_handler(
             behaviour, response_serializer=handler.response_serializer
         )
     if handler.unary_stream is not None:
-        behaviour = _streaming(method, handler.unary_stream, handler.request_deserializer, watch)
+        behaviour = _streaming(
+            method, handler.unary_stream, handler.request_deserializer, watch, guard
+        )
         return grpc.unary_stream_rpc_method_handler(
             behaviour, response_serializer=handler.response_serializer
         )
     if handler.stream_stream is not None:
-        behaviour = _streaming(method, handler.stream_stream, None, watch)
+        behaviour = _streaming(method, handler.stream_stream, None, watch, guard)
         return grpc.stream_stream_rpc_method_handler(
             behaviour,
             request_deserializer=handler.request_deserializer,
@@ -102,7 +143,11 @@ def _wrap(
 
 
 def _unary(
-    method: str, behaviour: Callable[..., Any], read: Callable[[bytes], Any] | None, watch: _Watch
+    method: str,
+    behaviour: Callable[..., Any],
+    read: Callable[[bytes], Any] | None,
+    watch: _Watch,
+    guard: _Guard | None,
 ) -> Callable[..., Any]:
     seconds = SECONDS.labels(method)
 
@@ -110,7 +155,11 @@ def _unary(
         started = time.perf_counter()
         try:
             async with _watched(method, context), watch(context) as seen:
+                if guard is not None:
+                    await guard.admit(context)
                 seen.request = message = _message(request, read)
+                if guard is not None:
+                    guard.check(message)
                 answer = await behaviour(message, context)
                 check_answer(answer.ByteSize())
                 seen.answer = answer
@@ -135,14 +184,22 @@ def _message(request: bytes, read: Callable[[bytes], Any] | None) -> Any:
 
 
 def _streaming(
-    method: str, behaviour: Callable[..., Any], read: Callable[[bytes], Any] | None, watch: _Watch
+    method: str,
+    behaviour: Callable[..., Any],
+    read: Callable[[bytes], Any] | None,
+    watch: _Watch,
+    guard: _Guard | None,
 ) -> Callable[..., Any]:
     """A stream of answers; requests that come as a stream (`read` is None) are its own to check."""
 
     async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
         async with _watched(method, context), watch(context) as seen:
+            if guard is not None:
+                await guard.admit(context)
             message = _message(request, read)
             seen.request = message if read is not None else None
+            if guard is not None and read is not None:
+                guard.check(message)
             async for response in behaviour(message, context):
                 yield response
 

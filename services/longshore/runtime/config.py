@@ -11,8 +11,24 @@ services; `docs/settings.md` is made of it, of the like in each `config.py`, and
 - LONGSHORE_SUBMISSION_METRICS_ADDRESS, LONGSHORE_SCHEDULER_METRICS_ADDRESS,
   LONGSHORE_SCALER_METRICS_ADDRESS, LONGSHORE_PROVISIONING_METRICS_ADDRESS,
   LONGSHORE_LOGS_METRICS_ADDRESS, LONGSHORE_EVENTS_METRICS_ADDRESS: `host:port` of its Prometheus
-  metrics; 20 ports above its own;
-- LONGSHORE_INSECURE (false): listen elsewhere than on loopback, without any access control;
+  metrics; on loopback, 20 ports above its own;
+- LONGSHORE_STACK_KEY_FILE (`stack.key` in LONGSHORE_TLS_DIR): the key that the services of a stack
+  share, which `longshore up` makes; without it nobody could be known, so services do not start;
+- LONGSHORE_ACCOUNT (123456789012), LONGSHORE_REGION (us-east-1): what stands in ARNs;
+- LONGSHORE_READS_PER_SECOND, LONGSHORE_WRITES_PER_SECOND (20000): how often one access key may
+  call one service, for calls that change nothing and for others; five times as many at once;
+- LONGSHORE_OPEN (false): whoever reaches the services may do everything, on loopback alone;
+- LONGSHORE_SUBMISSION_PEER_ADDRESS, LONGSHORE_SCHEDULER_PEER_ADDRESS,
+  LONGSHORE_SCALER_PEER_ADDRESS, LONGSHORE_PROVISIONING_PEER_ADDRESS, LONGSHORE_LOGS_PEER_ADDRESS,
+  LONGSHORE_EVENTS_PEER_ADDRESS: `host:port` of one of them for services and agents, who need
+  certificates; 40 ports above the one for users;
+- LONGSHORE_JOIN_ADDRESS: `host:port` at which machines join; 6 ports above the port base;
+- LONGSHORE_TLS_DIR (`tls` in LONGSHORE_DATA_DIR, by default ~/.longshore): the stack's authority
+  and the certificates of services, which `longshore up` makes;
+- LONGSHORE_TLS_NAMES (none): names and addresses by which users on other machines reach services,
+  with commas between: they stand in the services' certificates;
+- LONGSHORE_TLS_CERTIFICATE, LONGSHORE_TLS_KEY (none): files with the certificates and the key, as
+  PEM, that users on other machines see in place of those of the stack's own authority;
 - LONGSHORE_DATABASE_URL: the PostgreSQL that holds all truth;
 - LONGSHORE_LOCAL_VCPUS (four for each core), LONGSHORE_LOCAL_MEMORY_MIB (three quarters of what
   there is), LONGSHORE_LOCAL_GPUS (0): what this machine is declared to be, for instances on it;
@@ -33,12 +49,22 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from longshore.contract import DEFAULT_PORT_BASE, PORT_OFFSETS
-from longshore.domain.arn import ACCOUNT, REGION
+from longshore.contract import DEFAULT_PORT_BASE, JOIN_OFFSET, PORT_OFFSETS
+from longshore.domain.access.bucket import FREELY, Pace
+from longshore.domain.arn import ACCOUNT, REGION, Arns
 from longshore.domain.errors import LongshoreError
+from longshore.identity.doors import Doors
+from longshore.identity.material import Identity, service_identity
+from longshore.runtime.stack_key import StackKey
 
 #: Prometheus metrics of a gRPC service are served this far above its own port.
 METRICS_OFFSET = 20
+#: Its port for services and agents is this far above the one for users.
+PEER_OFFSET = 40
+#: The file in the folder of certificates that has the stack's key.
+STACK_KEY = "stack.key"
+#: Calls of so many seconds may come at once.
+BURST_SECONDS = 5
 #: How long what is over is kept.
 HISTORY = timedelta(days=90)
 #: A name or address (an IPv6 address in brackets), and a port.
@@ -72,6 +98,36 @@ class AuditSettings:
     reads: bool = False
     #: Addresses of gateways on other machines.
     gateways: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AccessSettings:
+    """Who is let in."""
+
+    #: Whether anybody is.
+    is_open: bool = False
+    key_path: Path = Path(STACK_KEY)
+    #: Of the installation, for policies and what is said of them.
+    account: str = "123456789012"
+    region: str = "us-east-1"
+    #: How fast one key may call one service.
+    reads: Pace = FREELY
+    writes: Pace = FREELY
+
+    @property
+    def arns(self) -> Arns:
+        """ARNs of the installation."""
+        return Arns(self.account, self.region)
+
+    def key(self) -> StackKey | None:
+        """The stack's key; None where anybody is let in.
+
+        Raises:
+            PreconditionFailed: it cannot be read.
+        """
+        if self.is_open:
+            return None
+        return StackKey.read(self.key_path)
 
 
 _record: ContextVar[dict[str, Setting] | None] = ContextVar("_record", default=None)
@@ -190,6 +246,19 @@ class Settings:
             gateways=self._addresses("LONGSHORE_AUDIT_GATEWAYS"),
         )
 
+    def access(self) -> AccessSettings:
+        """Who is let in: LONGSHORE_STACK_KEY_FILE, LONGSHORE_OPEN."""
+        path = self.path("LONGSHORE_STACK_KEY_FILE", self.tls_directory() / STACK_KEY)
+        reads = self.integer("LONGSHORE_READS_PER_SECOND", 20_000, 1, 1_000_000)
+        writes = self.integer("LONGSHORE_WRITES_PER_SECOND", 20_000, 1, 1_000_000)
+        return AccessSettings(
+            self.flag("LONGSHORE_OPEN", default=False),
+            path,
+            *installation(self),
+            reads=Pace(reads, BURST_SECONDS * reads),
+            writes=Pace(writes, BURST_SECONDS * writes),
+        )
+
     def _addresses(self, name: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
         _note(name, "addresses, with commas between", "")
         texts = [text.strip() for text in self._environ.get(name, "").split(",")]
@@ -211,23 +280,78 @@ class Settings:
         host = self.text("LONGSHORE_HOST", "127.0.0.1")
         return self.host_port(name, f"{host}:{self.port_base() + PORT_OFFSETS[service]}")
 
-    def listen_address(self, service: str) -> str:
-        """`host:port` at which a service itself listens: only loopback, unless told otherwise.
+    def peer_address(self, service: str) -> str:
+        """`host:port` of a service for services and agents: LONGSHORE_<SERVICE>_PEER_ADDRESS.
+
+        Else 40 above its port for users; any free port where it takes any.
+        """
+        host, _, text = self.address(service).rpartition(":")
+        port = int(text)
+        default = f"{host}:{port + PEER_OFFSET if port else 0}"
+        return self.host_port(f"LONGSHORE_{service.upper()}_PEER_ADDRESS", default)
+
+    def join_address(self) -> str:
+        """`host:port` at which machines join: LONGSHORE_JOIN_ADDRESS, 6 above the port base."""
+        host = self.text("LONGSHORE_HOST", "127.0.0.1")
+        default = f"{host}:{self.port_base() + JOIN_OFFSET}"
+        return self.host_port("LONGSHORE_JOIN_ADDRESS", default)
+
+    def tls_directory(self) -> Path:
+        """The folder with the stack's authority and certificates: LONGSHORE_TLS_DIR."""
+        data_dir = self.directory("LONGSHORE_DATA_DIR", Path("~/.longshore"))
+        return self.directory("LONGSHORE_TLS_DIR", data_dir / "tls")
+
+    def identity(self, service: str) -> Identity:
+        """Where the key and certificates of a service are."""
+        return service_identity(self.tls_directory(), service)
+
+    def tls_names(self) -> tuple[str, ...]:
+        """Names and addresses by which users reach services.
+
+        LONGSHORE_TLS_NAMES, and what is known without being told.
+        """
+        host = self.text("LONGSHORE_HOST", "127.0.0.1").strip("[]")
+        found = ["localhost", "127.0.0.1", "::1", *self.hosts("LONGSHORE_TLS_NAMES")]
+        return tuple(found if host in ("0.0.0.0", "::") else [*found, host])  # noqa: S104 - told apart
+
+    def check_open(self, service: str) -> None:
+        """Checks that who is open to everybody is so on this machine alone.
 
         Raises:
-            ConfigError: others reach the address, and LONGSHORE_INSECURE is not true.
+            ConfigError: others would reach it.
         """
-        address = self.address(service)
-        host = address.rpartition(":")[0].strip("[]")
-        is_loopback = host in ("localhost", "::1") or host.startswith("127.")
-        is_insecure = self.flag("LONGSHORE_INSECURE", False)
-        if not is_loopback and not is_insecure:
+        if self.flag("LONGSHORE_OPEN", default=False) and not is_loopback(self.address(service)):
             raise ConfigError(
-                f"{service} would listen on {address}, and there is no access control yet: anyone "
-                "who reaches it could run containers. Set LONGSHORE_INSECURE=true if only machines "
-                "that you trust reach it, or keep to 127.0.0.1."
+                f"{service} would listen on {self.address(service)}, and LONGSHORE_OPEN lets "
+                "anybody in: keep to 127.0.0.1, or leave it out."
             )
-        return address
+
+    def user_identity(self, service: str) -> Identity | None:
+        """What users see of a service who come by TLS; None: they come by plaintext, on loopback.
+
+        Raises:
+            ConfigError: one of LONGSHORE_TLS_CERTIFICATE and LONGSHORE_TLS_KEY is set alone.
+        """
+        self.check_open(service)
+        own = self.identity(service)
+        certificate = self.text("LONGSHORE_TLS_CERTIFICATE", "")
+        key = self.text("LONGSHORE_TLS_KEY", "")
+        if bool(certificate) is not bool(key):
+            raise ConfigError(
+                "LONGSHORE_TLS_CERTIFICATE and LONGSHORE_TLS_KEY belong together; set both."
+            )
+        if is_loopback(self.address(service)):
+            return None
+        if not certificate:
+            return own
+        given = self.path("LONGSHORE_TLS_CERTIFICATE")
+        return Identity(given, own.trusted, self.path("LONGSHORE_TLS_KEY"))
+
+    def doors(self, service: str) -> Doors:
+        """How a service is reached beside its address for users."""
+        return Doors(
+            self.identity(service), self.peer_address(service), self.user_identity(service)
+        )
 
     def metrics_address(self, service: str) -> str:
         """`host:port` of a service's metrics.
@@ -235,8 +359,11 @@ class Settings:
         LONGSHORE_<SERVICE>_METRICS_ADDRESS, else 20 above it; any free port where the service
         takes any.
         """
-        host, _, text = self.address(service).rpartition(":")
+        address = self.address(service)
+        host, _, text = address.rpartition(":")
         port = int(text)
+        # They ask nobody who he is: others reach them only where that is said.
+        host = host if is_loopback(address) else "127.0.0.1"
         default = f"{host}:{port + METRICS_OFFSET if port else 0}"
         return self.host_port(f"LONGSHORE_{service.upper()}_METRICS_ADDRESS", default)
 
@@ -254,6 +381,15 @@ class Settings:
     def database_url(self) -> str:
         """The PostgreSQL that holds all truth."""
         return self.text("LONGSHORE_DATABASE_URL")
+
+
+def is_loopback(address: str) -> bool:
+    """Whether nobody but this machine reaches `host:port`."""
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def installation(settings: Settings) -> tuple[str, str]:

@@ -4,7 +4,8 @@ import asyncio
 import sys
 from contextlib import AsyncExitStack
 
-from longshore.rpc.channel import open_channel
+from longshore.admission.stored import admitting
+from longshore.rpc.channel import peer_channel
 from longshore.rpc.server import GrpcServer
 from longshore.runtime.loop import Loop
 from longshore.runtime.metrics import serve_metrics
@@ -37,7 +38,10 @@ async def serve(stop: asyncio.Event, config: ScalerConfig) -> None:
         stack.enter_context(serve_metrics(config.metrics_address))
         pool = await open_pool(config.database_url, maximum=4)
         stack.push_async_callback(pool.close)
-        channel = await stack.enter_async_context(open_channel(config.provisioning_address))
+        identity = config.doors.identity if config.doors else None
+        channel = await stack.enter_async_context(
+            peer_channel(config.provisioning_address, "provisioning", identity)
+        )
         alarm = Alarm()
         stack.callback(alarm.stop)
         scaler = Scaler(
@@ -65,7 +69,10 @@ async def serve(stop: asyncio.Event, config: ScalerConfig) -> None:
             config.database_url,
             dict.fromkeys((DEMAND, CAPACITY, ENVIRONMENTS, CONSUMABLES), loop.wake),
         )
-        server = GrpcServer(config.address)
+        users = await stack.enter_async_context(
+            admitting(config.access.key(), config.access, pool, config.database_url)
+        )
+        server = GrpcServer(config.address, doors=config.doors, users=users)
         server.add(
             pb_grpc.add_ScalerServiceServicer_to_server,
             ScalerServicer(scaler, CapacityReports(pool)),

@@ -8,7 +8,8 @@ from typing import Self
 
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.scaling.decision import ScalingSettings
-from longshore.runtime.config import HISTORY, Settings
+from longshore.identity.doors import Doors
+from longshore.runtime.config import HISTORY, AccessSettings, Settings
 from longshore.runtime.host import open_catalogue
 
 
@@ -26,13 +27,18 @@ class ScalerConfig:
     cool_down: timedelta = timedelta(seconds=60)
     provider: str = "local"
     history: timedelta = HISTORY
+    #: Who is let in.
+    access: AccessSettings = field(default_factory=AccessSettings)
+    #: How it is reached beside the address for users; None: by anyone, in tests.
+    doors: Doors | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """Reads the settings.
 
-        - LONGSHORE_SCALER_ADDRESS, LONGSHORE_SCALER_METRICS_ADDRESS;
-        - LONGSHORE_DATABASE_URL, LONGSHORE_PROVISIONING_ADDRESS;
+        - LONGSHORE_SCALER_ADDRESS, LONGSHORE_SCALER_PEER_ADDRESS, LONGSHORE_SCALER_METRICS_ADDRESS;
+          LONGSHORE_TLS_*;
+        - LONGSHORE_DATABASE_URL, LONGSHORE_PROVISIONING_PEER_ADDRESS;
         - LONGSHORE_SCALE_INTERVAL (10): seconds between decisions when nothing happens;
         - LONGSHORE_IDLE_SECONDS (60): how long an instance is idle before it is given back, where
           the compute environment has no minScaleDownDelayMinutes;
@@ -44,17 +50,19 @@ class ScalerConfig:
         - LONGSHORE_PROVIDER (local): whose quoted prices hold, as for provisioning;
         - LONGSHORE_HISTORY_DAYS (90): how long activities are kept;
         - LONGSHORE_LOCAL_VCPUS, LONGSHORE_LOCAL_MEMORY_MIB, LONGSHORE_LOCAL_GPUS,
-          LONGSHORE_CATALOGUE: the instance types that there are, as for provisioning.
+          LONGSHORE_CATALOGUE: the instance types that there are, as for provisioning;
+        - LONGSHORE_STACK_KEY_FILE, LONGSHORE_OPEN.
         """
         settings = Settings(environ)
         idle = settings.seconds("LONGSHORE_IDLE_SECONDS", 60, 0, 7 * 86_400)
         boot = settings.seconds("LONGSHORE_BOOT_SECONDS", 300, 1, 86_400)
         cool_down = settings.seconds("LONGSHORE_COOL_DOWN_SECONDS", 60, 0, 86_400)
         return cls(
-            address=settings.listen_address("scaler"),
+            address=settings.address("scaler"),
+            doors=settings.doors("scaler"),
             metrics_address=settings.metrics_address("scaler"),
             database_url=settings.database_url(),
-            provisioning_address=settings.address("provisioning"),
+            provisioning_address=settings.peer_address("provisioning"),
             catalogue=open_catalogue(settings),
             interval_seconds=settings.seconds("LONGSHORE_SCALE_INTERVAL", 10, 0.05, 3600),
             scaling=ScalingSettings(
@@ -65,4 +73,5 @@ class ScalerConfig:
             cool_down=timedelta(seconds=cool_down),
             provider=settings.text("LONGSHORE_PROVIDER", "local"),
             history=settings.history(),
+            access=settings.access(),
         )

@@ -6,6 +6,7 @@ import socket
 import sys
 from contextlib import AsyncExitStack
 
+from longshore.admission.stored import admitting
 from longshore.rpc.server import GrpcServer
 from longshore.runtime.loop import Loop
 from longshore.runtime.machine import boot_identity
@@ -62,7 +63,10 @@ async def serve(stop: asyncio.Event) -> None:
             cool_down=config.cool_down,
             traced=TracesConfig.from_environment().ratio_of_jobs,
         )
-        server = GrpcServer(config.address)
+        users = await stack.enter_async_context(
+            admitting(config.access.key(), config.access, pool, config.database_url)
+        )
+        server = GrpcServer(config.address, doors=config.doors, users=users)
         server.add(
             agent_service_pb2_grpc.add_AgentServiceServicer_to_server,
             AgentServicer(scheduler, config.heartbeat_seconds),

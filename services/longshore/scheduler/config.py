@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Self
 
 from longshore.domain.catalogue import Catalogue
-from longshore.runtime.config import HISTORY, Settings
+from longshore.identity.doors import Doors
+from longshore.runtime.config import HISTORY, AccessSettings, Settings
 from longshore.runtime.host import open_catalogue
 
 
@@ -26,12 +27,17 @@ class SchedulerConfig:
     unmanaged_lost_seconds: float = 600.0
     cool_down: timedelta = timedelta(seconds=60)
     history: timedelta = HISTORY
+    #: Who is let in.
+    access: AccessSettings = field(default_factory=AccessSettings)
+    #: How it is reached beside the address for users; None: by anyone, in tests.
+    doors: Doors | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """Reads the settings.
 
-        - LONGSHORE_SCHEDULER_ADDRESS, LONGSHORE_SCHEDULER_METRICS_ADDRESS;
+        - LONGSHORE_SCHEDULER_ADDRESS, LONGSHORE_SCHEDULER_PEER_ADDRESS,
+          LONGSHORE_SCHEDULER_METRICS_ADDRESS; LONGSHORE_TLS_*;
         - LONGSHORE_DATABASE_URL;
         - LONGSHORE_DOMAIN (default): the scheduling domain to hold;
         - LONGSHORE_LEASE_SECONDS (10): how long a silent holder keeps the domain;
@@ -45,12 +51,14 @@ class SchedulerConfig:
           short of, to say when it asks again;
         - LONGSHORE_HISTORY_DAYS (90): for how long finished jobs are kept, to the end of the week,
           and lost machines that had joined by themselves;
-        - LONGSHORE_LOCAL_*: see `longshore.runtime.host`.
+        - LONGSHORE_LOCAL_*: see `longshore.runtime.host`;
+        - LONGSHORE_STACK_KEY_FILE, LONGSHORE_OPEN.
         """
         settings = Settings(environ)
         heartbeat = settings.seconds("LONGSHORE_HEARTBEAT_SECONDS", 5, 0.1, 300)
         return cls(
-            address=settings.listen_address("scheduler"),
+            address=settings.address("scheduler"),
+            doors=settings.doors("scheduler"),
             metrics_address=settings.metrics_address("scheduler"),
             database_url=settings.database_url(),
             domain=settings.text("LONGSHORE_DOMAIN", "default"),
@@ -65,4 +73,5 @@ class SchedulerConfig:
             ),
             history=settings.history(),
             catalogue=open_catalogue(settings),
+            access=settings.access(),
         )

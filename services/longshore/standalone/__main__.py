@@ -4,7 +4,7 @@
 failure (told in the record), 2 for wrong settings, 4 if the data directory's stack runs already.
 `down` stops the data directory's stack, or what a killed one left behind; 0 also if there was
 nothing. `migrate` brings the database of LONGSHORE_DATABASE_URL to the newest schema, for services
-that run elsewhere.
+that run elsewhere, and makes the stack's key and its first access key beside it.
 """
 
 import asyncio
@@ -17,8 +17,10 @@ from longshore.domain.errors import LongshoreError
 from longshore.runtime.config import Settings
 from longshore.runtime.lock import Lock
 from longshore.runtime.process import run_until_stopped
+from longshore.runtime.stack_key import StackKey, make_key
 from longshore.standalone import leftovers
 from longshore.standalone.config import StandaloneConfig
+from longshore.standalone.first_key import ensure_first_key
 from longshore.standalone.stack import Stack, stop_orphans
 from longshore.state.embedded import EmbeddedPostgres
 from longshore.state.migrate import migrate
@@ -91,8 +93,14 @@ async def _down(_stop: asyncio.Event) -> int:
 
 
 async def _migrate(_stop: asyncio.Event) -> int:
-    applied = await migrate(Settings(os.environ).database_url())
+    settings = Settings(os.environ)
+    applied = await migrate(settings.database_url())
     log.info("database.migrated", migrations=applied)
+    access = settings.access()
+    if not access.is_open:
+        await asyncio.to_thread(make_key, access.key_path)
+        key = await asyncio.to_thread(StackKey.read, access.key_path)
+        await ensure_first_key(access.key_path.parent, settings.database_url(), key)
     return 0
 
 

@@ -12,7 +12,8 @@ import grpc
 
 from longshore.domain.catalogue import InstanceType
 from longshore.domain.errors import Unavailable
-from longshore.rpc.channel import open_channel
+from longshore.identity.material import Identity
+from longshore.rpc.channel import peer_channel
 from longshore.v1 import (
     compute_environment_pb2,
     job_queue_pb2,
@@ -25,17 +26,18 @@ _VALID_SECONDS = 30.0
 _POLL_SECONDS = 0.1
 
 
-async def make_defaults(submission: str, machine: InstanceType) -> None:
+async def make_defaults(submission: str, identity: Identity, machine: InstanceType) -> None:
     """Makes what is missing.
 
     Args:
-        submission: address of the submission service.
+        submission: address of the submission service for services.
+        identity: the supervisor's.
         machine: the local instance type that stands for the whole machine.
 
     Raises:
         Unavailable: it could not be made.
     """
-    channel = open_channel(submission)
+    channel = peer_channel(submission, "submission", identity)
     try:
         stub = submission_service_pb2_grpc.SubmissionServiceStub(channel)
         async with asyncio.timeout(_VALID_SECONDS):

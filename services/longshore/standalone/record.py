@@ -55,11 +55,15 @@ class Record:
     version: str
     port_base: int
     addresses: dict[str, str]
+    #: Certificates of the authorities that these have theirs from; empty: they take plaintext.
+    ca_file: str = ""
     metrics: dict[str, str]
     runtime: str
     runtime_detail: str
     database: str
     log_directory: str
+    #: Whether whoever reaches it may do everything.
+    is_open: bool = False
     services: dict[str, ProcessRecord] = field(default_factory=dict)
 
     def write(self, data_dir: Path) -> None:

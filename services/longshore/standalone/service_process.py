@@ -17,6 +17,7 @@ import structlog
 
 from longshore.backoff import Backoff
 from longshore.domain.errors import Unavailable
+from longshore.identity.material import Identity
 from longshore.runtime import log_file
 from longshore.standalone.health import answers, is_serving
 from longshore.standalone.record import ProcessRecord
@@ -92,8 +93,8 @@ class ServiceProcess:
         assert self._process is not None  # noqa: S101 - started before
         return await self._process.wait()
 
-    async def until_serving(self, address: str) -> None:
-        """Waits until this very process serves at its address.
+    async def until_serving(self, address: str, identity: Identity | None = None) -> None:
+        """Waits until this very process serves at its address; asked as `health.is_serving` does.
 
         Raises:
             Unavailable: it ended before; the message has its last words.
@@ -101,7 +102,7 @@ class ServiceProcess:
         ended = asyncio.create_task(self.ended())
         try:
             while not (
-                await is_serving(self.name, address)
+                await is_serving(self.name, address, identity)
                 # Another stack's service at the same address would answer as well.
                 and await asyncio.to_thread(self._listens, int(address.rpartition(":")[2]))
             ):
@@ -126,13 +127,13 @@ class ServiceProcess:
             return True  # this system does not tell
         return any(s.status == psutil.CONN_LISTEN and s.laddr.port == port for s in sockets)
 
-    async def supervise(self, address: str) -> None:
+    async def supervise(self, address: str, identity: Identity | None = None) -> None:
         """Starts the process again whenever it ends or answers no more, until cancelled."""
         clock = asyncio.get_running_loop().time
         backoff = Backoff(BACKOFF_FIRST_SECONDS, BACKOFF_LAST_SECONDS)
         while True:
             began = clock()
-            code = await self._ended_or_silent(address)
+            code = await self._ended_or_silent(address, identity)
             if clock() - began > SETTLED_SECONDS:
                 backoff.reset()
             pause = backoff.delay()
@@ -146,7 +147,7 @@ class ServiceProcess:
             else:
                 log.info("service.restarted", name=self.name)
 
-    async def _ended_or_silent(self, address: str) -> int:
+    async def _ended_or_silent(self, address: str, identity: Identity | None) -> int:
         """Waits for the end of the process, and ends one that answers no more; its exit code.
 
         How long one may take until it answers at all is not for this to say.
@@ -158,7 +159,7 @@ class ServiceProcess:
             while not ended.done():
                 await asyncio.wait({ended}, timeout=QUESTION_SECONDS)
                 await asyncio.to_thread(self._bound_log)
-                if await answers(self.name, address):
+                if await answers(self.name, address, identity):
                     self._heard, unanswered = True, 0
                 elif self._heard:
                     unanswered += 1

@@ -12,12 +12,16 @@ from pathlib import Path
 import structlog
 
 from longshore.domain.errors import PreconditionFailed, Unavailable
-from longshore.runtime.config import Settings
+from longshore.identity.keeping import Certificates
+from longshore.identity.material import Identity, service_identity
+from longshore.runtime.config import Settings, is_loopback
 from longshore.runtime.host import local_catalogue
+from longshore.runtime.stack_key import StackKey, make_key
 from longshore.standalone import leftovers
 from longshore.standalone.config import SERVICES, StandaloneConfig
 from longshore.standalone.defaults import make_defaults
 from longshore.standalone.engine import engine_version
+from longshore.standalone.first_key import ensure_first_key
 from longshore.standalone.record import ProcessRecord, Record
 from longshore.standalone.service_process import ServiceProcess
 from longshore.state.embedded import EmbeddedPostgres, ensure_database
@@ -53,6 +57,7 @@ class Stack:
         self._environ = dict(environ)
         self._defaults_marker = config.data_dir / "defaults-made"
         self._postgres = EmbeddedPostgres(config.postgres_directory)
+        self._certificates = Certificates(config.tls_directory, config.tls_names)
         self._services: dict[str, ServiceProcess] = {}
         #: Whether a failure leaves instances alone, for the next stack to take over: those that
         #: were there when this one came up, and all once it was ready.
@@ -62,12 +67,14 @@ class Stack:
             supervisor=ProcessRecord.of(os.getpid()),
             version=version("longshore"),
             port_base=config.port_base,
-            addresses=config.addresses,
+            addresses=config.reached_at,
+            ca_file=config.ca_file,
             metrics=config.metrics,
             runtime="",
             runtime_detail="",
             database="",
             log_directory=str(config.log_directory),
+            is_open=config.is_open,
         )
 
     async def up(self) -> None:
@@ -82,8 +89,11 @@ class Stack:
             self._tell("looking for a container runtime")
             await self._choose_runtime()
             self._check_ports()
+            # From then on provisioning keeps them.
+            await asyncio.to_thread(self._certificates.renew)
             self._tell("starting PostgreSQL")
             database_url = await self._open_database()
+            await self._make_keys(database_url)
             self._tell("starting the services")
             await self._start_services(database_url)
             await self._make_defaults()
@@ -94,7 +104,7 @@ class Stack:
         """Restarts services that die, until cancelled."""
         async with asyncio.TaskGroup() as group:
             for name, service in self._services.items():
-                group.create_task(service.supervise(self._config.addresses[name]), name=name)
+                group.create_task(service.supervise(*self._asked_at(name)), name=name)
             if not self._config.database_url:
                 group.create_task(self._supervise_postgres(), name="postgres")
 
@@ -161,7 +171,13 @@ class Stack:
 
     def _check_ports(self) -> None:
         """Finds a port that is taken before a service fails on it with less of an explanation."""
-        for name, address in [*self._config.addresses.items(), *self._config.metrics.items()]:
+        config = self._config
+        for name, address in [
+            *config.addresses.items(),
+            *config.peers.items(),
+            *config.metrics.items(),
+            ("provisioning", config.join_address),
+        ]:
             host, _, port = address.rpartition(":")
             with contextlib.closing(socket.socket()) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -189,6 +205,15 @@ class Stack:
             log.info("database.migrated", migrations=applied)
         return database_url
 
+    async def _make_keys(self, database_url: str) -> None:
+        """The key that services share, and the one of who owns the stack."""
+        if self._config.is_open:
+            return
+        path = self._config.stack_key_path
+        await asyncio.to_thread(make_key, path)
+        key = await asyncio.to_thread(StackKey.read, path)
+        await ensure_first_key(self._config.data_dir, database_url, key)
+
     async def _start_services(self, database_url: str) -> None:
         # numpy has a thread for each core otherwise, which cost at each start and help with nothing
         # as small as what is reckoned here.
@@ -196,8 +221,10 @@ class Stack:
         environ |= {
             "LONGSHORE_DATA_DIR": str(self._config.data_dir),
             "LONGSHORE_DATABASE_URL": database_url,
+            "LONGSHORE_TLS_DIR": str(self._config.tls_directory),
             "LONGSHORE_LOGS_DIR": str(self._config.data_dir / "logs"),
             "LONGSHORE_RUNTIME": self._record.runtime,
+            "LONGSHORE_STACK_KEY_FILE": str(self._config.stack_key_path),
             # Whether instances end with provisioning is said when it is stopped.
             "LONGSHORE_STOP_INSTANCES": "false",
         }
@@ -209,9 +236,17 @@ class Stack:
         try:
             async with asyncio.TaskGroup() as group:
                 for name, service in self._services.items():
-                    group.create_task(service.until_serving(self._config.addresses[name]))
+                    group.create_task(service.until_serving(*self._asked_at(name)))
         except ExceptionGroup as group_error:
             raise group_error.exceptions[0] from group_error
+
+    def _asked_at(self, name: str) -> tuple[str, Identity | None]:
+        """Where a service is asked how it is, and as whom."""
+        address = self._config.addresses[name]
+        if is_loopback(address):
+            return address, None
+        identity = service_identity(self._config.tls_directory, "standalone")
+        return self._config.peers.get(name, address), identity
 
     async def _make_defaults(self) -> None:
         """Once in the life of a data directory: what a user deletes stays deleted."""
@@ -219,7 +254,8 @@ class Stack:
             return
         self._tell("making the defaults")
         machine = local_catalogue(Settings(self._environ))[0]
-        await make_defaults(self._config.addresses["submission"], machine)
+        identity = service_identity(self._config.tls_directory, "standalone")
+        await make_defaults(self._config.peers["submission"], identity, machine)
         self._defaults_marker.touch()
 
     async def _supervise_postgres(self) -> None:

@@ -28,6 +28,8 @@ EVENT_RULES = "longshore_event_rules"
 EVENTS = "longshore_events"
 #: There are more events to deliver.
 DELIVERIES = "longshore_deliveries"
+#: Users, keys or policies changed.
+ACCESS = "longshore_access"
 
 #: Between tries to connect again.
 RECONNECT_FIRST_SECONDS = 0.5

@@ -9,16 +9,20 @@ from functools import partial
 
 import structlog
 
+from longshore.admission.stored import admitting
 from longshore.domain.arn import Arns
 from longshore.rpc.audit import CallAudit, Installation
 from longshore.rpc.server import GrpcServer
+from longshore.rpc.users import Users
 from longshore.runtime.loop import Loop
 from longshore.runtime.metrics import serve_metrics
 from longshore.runtime.process import run_until_stopped
 from longshore.runtime.recorder import Recorder
+from longshore.runtime.stack_key import StackKey
 from longshore.state.audit import audit_record
 from longshore.state.health import is_ready
 from longshore.state.pool import Pool, pool_when_there
+from longshore.submission.access_servicer import AccessServicer
 from longshore.submission.audit_servicer import AuditServicer
 from longshore.submission.clusters import Clusters
 from longshore.submission.config import SubmissionConfig
@@ -30,6 +34,7 @@ from longshore.submission.ecs_servicer import EcsServicer
 from longshore.submission.environments import Environments, Queues
 from longshore.submission.image_servicer import ImageServicer
 from longshore.submission.jobs import Jobs
+from longshore.submission.key_servicer import Changes, KeyServicer
 from longshore.submission.measuring import forget_queues
 from longshore.submission.policies import Policies
 from longshore.submission.rerunning import Rerunning
@@ -39,6 +44,8 @@ from longshore.submission.submit import Encoders, Submitter, forget_tokens
 from longshore.submission.tags import Tags
 from longshore.submission.updating import Updating, forget_outcomes
 from longshore.v1 import (
+    access_service_pb2,
+    access_service_pb2_grpc,
     audit_service_pb2,
     audit_service_pb2_grpc,
     ecs_service_pb2,
@@ -47,6 +54,8 @@ from longshore.v1 import (
     image_service_pb2_grpc,
     job_control_service_pb2,
     job_control_service_pb2_grpc,
+    key_service_pb2,
+    key_service_pb2_grpc,
     submission_service_pb2,
     submission_service_pb2_grpc,
 )
@@ -55,6 +64,8 @@ log = structlog.get_logger()
 
 SERVICE = submission_service_pb2.DESCRIPTOR.services_by_name["SubmissionService"].full_name
 AUDIT = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"].full_name
+ACCESS = access_service_pb2.DESCRIPTOR.services_by_name["AccessService"].full_name
+KEYS = key_service_pb2.DESCRIPTOR.services_by_name["KeyService"].full_name
 ECS = ecs_service_pb2.DESCRIPTOR.services_by_name["EcsService"].full_name
 CONTROL = job_control_service_pb2.DESCRIPTOR.services_by_name["JobControlService"].full_name
 IMAGES = image_service_pb2.DESCRIPTOR.services_by_name["ImageService"].full_name
@@ -65,8 +76,30 @@ FORGET_SECONDS = 600.0
 
 
 @contextlib.asynccontextmanager
-async def serving(config: SubmissionConfig, pool: Pool) -> AsyncIterator[GrpcServer]:
-    """Serves while the context is open; on leaving, calls under way are finished first."""
+async def serving(
+    config: SubmissionConfig, pool: Pool, key: StackKey | None = None
+) -> AsyncIterator[GrpcServer]:
+    """Serves while the context is open; on leaving, calls under way are finished first.
+
+    Args:
+        config: the settings.
+        pool: the database.
+        key: of the stack; None: anybody may call.
+    """
+    async with (
+        admitting(key, config.access, pool, config.database_url) as users,
+        _serving(config, pool, key, users) as server,
+    ):
+        yield server
+
+
+@contextlib.asynccontextmanager
+async def _serving(
+    config: SubmissionConfig, pool: Pool, key: StackKey | None, users: Users | None
+) -> AsyncIterator[GrpcServer]:
+    changes = Changes()
+    if users is not None:
+        users.on_change = changes.tell
     encode = Encoders(encode_container, encode_task, encode_nodes)
     submitter = Submitter(pool, encode, config.limits)
     recorder = Recorder(partial(audit_record.write, pool))
@@ -75,7 +108,7 @@ async def serving(config: SubmissionConfig, pool: Pool) -> AsyncIterator[GrpcSer
         Installation(config.account, config.region, config.audit.gateways),
         with_reads=config.audit.reads,
     )
-    server = GrpcServer(config.address, watching)
+    server = GrpcServer(config.address, watching, config.doors, users)
     server.add(
         submission_service_pb2_grpc.add_SubmissionServiceServicer_to_server,
         SubmissionServicer(  # type: ignore[abstract]  # Those refused are set by `refuse`.
@@ -106,6 +139,16 @@ async def serving(config: SubmissionConfig, pool: Pool) -> AsyncIterator[GrpcSer
     )
     server.add(
         audit_service_pb2_grpc.add_AuditServiceServicer_to_server, AuditServicer(pool), AUDIT
+    )
+    server.add(
+        access_service_pb2_grpc.add_AccessServiceServicer_to_server,
+        AccessServicer(pool, key),
+        ACCESS,
+    )
+    server.add(
+        key_service_pb2_grpc.add_KeyServiceServicer_to_server,
+        KeyServicer(pool, key, changes),
+        KEYS,
     )
     server.add(
         ecs_service_pb2_grpc.add_EcsServiceServicer_to_server,
@@ -143,12 +186,13 @@ async def _forget(pool: Pool, audit_kept: timedelta) -> None:
 async def main(stop: asyncio.Event) -> None:
     """Serves until the event is set."""
     config = SubmissionConfig.from_environment()
+    key = config.access.key()
     with serve_metrics(config.metrics_address):
         pool = await pool_when_there(config.database_url, stop, maximum=config.database_connections)
         if pool is None:
             return
         try:
-            async with serving(config, pool):
+            async with serving(config, pool, key):
                 log.info("submission.serving", address=config.address)
                 await stop.wait()
         finally:

@@ -218,7 +218,9 @@ def definition_to(record: DefinitionRecord, arns: Arns) -> job_definition_pb2.Jo
 
 def job_to(described: DescribedJob, arns: Arns) -> job_pb2.JobDetail:
     """A job as AWS shows it: what it was submitted as, and where it is now."""
-    return ParseDict(job_detail(described, arns), job_pb2.JobDetail())
+    detail = job_detail(described, arns)
+    put(detail, "submittedBy", described.job.submitted_by or None)
+    return ParseDict(detail, job_pb2.JobDetail())
 
 
 def summary_to(job: JobRecord, arns: Arns) -> job_pb2.JobSummary:
@@ -234,6 +236,7 @@ def summary_to(job: JobRecord, arns: Arns) -> job_pb2.JobSummary:
     }
     put(summary, "statusReason", job.status_reason)
     put(summary, "shareIdentifier", job.share)
+    put(summary, "submittedBy", job.submitted_by or None)
     container: Json = {}
     put(container, "exitCode", job.exit_code)
     put(container, "reason", job.reason)

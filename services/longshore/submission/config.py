@@ -8,7 +8,8 @@ from typing import Self
 from longshore.domain import limits
 from longshore.domain.catalogue import Catalogue
 from longshore.domain.limits import Limits
-from longshore.runtime.config import AuditSettings, Settings, installation
+from longshore.identity.doors import Doors
+from longshore.runtime.config import AccessSettings, AuditSettings, Settings, installation
 from longshore.runtime.host import catalogue_types
 
 
@@ -28,23 +29,30 @@ class SubmissionConfig:
     limits: Limits
     #: What is recorded of calls.
     audit: AuditSettings = field(default_factory=AuditSettings)
+    #: Who is let in.
+    access: AccessSettings = field(default_factory=AccessSettings)
+    #: How it is reached beside the address for users; None: by anyone, in tests.
+    doors: Doors | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """Reads the settings.
 
-        - LONGSHORE_SUBMISSION_ADDRESS, LONGSHORE_SUBMISSION_METRICS_ADDRESS;
+        - LONGSHORE_SUBMISSION_ADDRESS, LONGSHORE_SUBMISSION_PEER_ADDRESS,
+          LONGSHORE_SUBMISSION_METRICS_ADDRESS; LONGSHORE_TLS_*;
         - LONGSHORE_DATABASE_URL; LONGSHORE_SUBMISSION_CONNECTIONS (8): most connections to it;
         - LONGSHORE_ACCOUNT (123456789012), LONGSHORE_REGION (us-east-1): what stands in ARNs;
         - LONGSHORE_CATALOGUE: the instance types that there are, as for scaler and provisioning;
         - LONGSHORE_LIMITS (longshore): `aws` refuses what AWS Batch would refuse, where longshore
           takes more by itself;
-        - LONGSHORE_AUDIT_DAYS, LONGSHORE_AUDIT_READS, LONGSHORE_AUDIT_GATEWAYS.
+        - LONGSHORE_AUDIT_DAYS, LONGSHORE_AUDIT_READS, LONGSHORE_AUDIT_GATEWAYS;
+        - LONGSHORE_STACK_KEY_FILE, LONGSHORE_OPEN.
         """
         settings = Settings(environ)
         account, region = installation(settings)
         return cls(
-            address=settings.listen_address("submission"),
+            address=settings.address("submission"),
+            doors=settings.doors("submission"),
             metrics_address=settings.metrics_address("submission"),
             database_url=settings.database_url(),
             database_connections=settings.integer("LONGSHORE_SUBMISSION_CONNECTIONS", 8, 2, 100),
@@ -55,4 +63,5 @@ class SubmissionConfig:
                 settings.choice("LONGSHORE_LIMITS", tuple(limits.BY_NAME), limits.LONGSHORE_NAME)
             ],
             audit=settings.audit(),
+            access=settings.access(),
         )

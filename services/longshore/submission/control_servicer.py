@@ -53,6 +53,7 @@ class JobControlServicer(job_control_service_pb2_grpc.JobControlServiceServicer)
         token = (
             token_of(request, request.client_token) if request.HasField("client_token") else None
         )
+        await self._rerunning.check(request.job_id)
         made = await self._rerunning.rerun(request.job_id, token)
         return pb.RerunJobResponse(job_id=str(made.job_id), size=made.size)
 
@@ -61,6 +62,7 @@ class JobControlServicer(job_control_service_pb2_grpc.JobControlServiceServicer)
     ) -> pb.UpdateJobResponse:
         """Changes a job that waits."""
         check_request(request)
+        await self._updating.check(request.job_id, request.job_queue)
         await self._updating.update(request.job_id, _update(request))
         return pb.UpdateJobResponse()
 

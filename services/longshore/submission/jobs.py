@@ -29,6 +29,7 @@ from longshore.domain.request.reading import DescribedJob, JobRecord, NamePlace
 from longshore.state.pool import Connection, Pool, connection, transaction
 from longshore.state.submission import job_control, job_queue
 from longshore.state.views import job_reading
+from longshore.submission.job_access import check_jobs
 
 DESCRIBE_MAX = 100
 LIST_MAX = 1000
@@ -53,6 +54,14 @@ class Jobs:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+
+    async def check(self, ids: Sequence[str]) -> None:
+        """Checks that the caller may do what he asks for with jobs.
+
+        Raises:
+            PermissionDenied: he may not with one of them.
+        """
+        await check_jobs(self._pool, ids)
 
     async def describe(self, ids: Sequence[str]) -> list[DescribedJob]:
         """Jobs by id; unknown ones, and what cannot be an id, are left out.

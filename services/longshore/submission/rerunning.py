@@ -21,9 +21,11 @@ from longshore.domain.request.submission import (
     needs_of_job,
     repeated_job,
 )
+from longshore.rpc.permission import current_user
 from longshore.state.pool import Connection, Pool, transaction
 from longshore.state.submission import job_rerun, job_submission, share, submission_token
 from longshore.state.submission.job_submission import NewJob, ShapeKey
+from longshore.submission.job_access import check_jobs
 from longshore.submission.measuring import count_submitted
 
 
@@ -47,6 +49,14 @@ class Rerunning:
         """
         self._pool = pool
         self._limits = limits
+
+    async def check(self, text: str) -> None:
+        """Checks that the caller may run an array again.
+
+        Raises:
+            PermissionDenied: he may not.
+        """
+        await check_jobs(self._pool, [text])
 
     async def rerun(self, text: str, token: Token | None) -> Rerun:
         """Stores an array of the failed children of another one.
@@ -125,6 +135,7 @@ class Rerunning:
             depends_on=depends_on,
             share=old.share,
             units=units,
+            submitted_by=user.principal.user if (user := current_user()) else "",
         )
         await job_submission.insert_jobs(conn, [job])
         await job_rerun.mark(conn, job_id, old.job_id, made)

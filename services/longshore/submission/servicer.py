@@ -1,7 +1,8 @@
 """SubmissionService on the wire: check, call, convert."""
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,9 +21,20 @@ from longshore.domain.arn import (
 from longshore.domain.checks import Json, require
 from longshore.domain.errors import InvalidRequest
 from longshore.domain.job.trace import parse_traceparent
+from longshore.domain.request.listing import ListRequest
+from longshore.domain.request.reading import JobRecord
 from longshore.domain.request.submission import check_submission
 from longshore.rpc.batch import all_of, first_of
 from longshore.rpc.caller import arns_for, metadata
+from longshore.rpc.permission import (
+    by,
+    current_user,
+    definition_check,
+    of_definition,
+    of_job,
+    permits,
+    tagged,
+)
 from longshore.rpc.refused import refuse
 from longshore.submission import answer, convert
 from longshore.submission.check import check_request
@@ -47,6 +59,8 @@ Context = grpc.aio.ServicerContext[Any, Any]
 REQUEST_ID_KEY = "x-longshore-request-id"
 #: Metadata of SubmitJob, as W3C Trace Context has them: the span that a job is submitted from.
 TRACEPARENT, TRACESTATE = "traceparent", "tracestate"
+#: The filter of ListJobs that stands for what its caller has submitted.
+OWN_FILTER = (("SUBMITTED_BY", ("${aws:username}",)),)
 #: Metadata of UpdateSchedulingPolicy: a FairsharePolicy, serialized. The policy is changed only
 #: while it is this one, so that a caller who changes a part of it undoes nobody else's change.
 EXPECTED_POLICY_KEY = "x-longshore-expected-policy-bin"
@@ -125,8 +139,11 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
             request.next_token or None,
         )
         arns = self._arns_for(context)
+        found = [answer.environment_to(entry, arns) for entry in page.items]
         return ce.DescribeComputeEnvironmentsResponse(
-            compute_environments=[answer.environment_to(entry, arns) for entry in page.items],
+            compute_environments=[
+                one for one in found if permits((one.compute_environment_arn,), tagged(one.tags))
+            ],
             next_token=page.next_token,
         )
 
@@ -168,8 +185,9 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
             request.next_token or None,
         )
         arns = self._arns_for(context)
+        found = [answer.queue_to(entry, arns) for entry in page.items]
         return jq.DescribeJobQueuesResponse(
-            job_queues=[answer.queue_to(entry, arns) for entry in page.items],
+            job_queues=[one for one in found if permits((one.job_queue_arn,), tagged(one.tags))],
             next_token=page.next_token,
         )
 
@@ -373,7 +391,16 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
         else:
             found = await first_of(made, ANSWER_BYTES)
             page = cut(page, len(found))
-        return jd.DescribeJobDefinitionsResponse(job_definitions=found, next_token=page.next_token)
+        return jd.DescribeJobDefinitionsResponse(
+            job_definitions=[
+                one
+                for one in found
+                if permits(
+                    of_definition(arns, one.job_definition_name, one.revision), tagged(one.tags)
+                )
+            ],
+            next_token=page.next_token,
+        )
 
     async def SubmitJob(
         self, request: jb.SubmitJobRequest, context: Context
@@ -382,7 +409,12 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
         check_request(request, self._submitter.limits)
         arns = self._arns_for(context)
         trace = parse_traceparent(metadata(context, TRACEPARENT), metadata(context, TRACESTATE))
-        submission = convert.submission_from(request, _request_id(context), trace)
+        user = current_user()
+        submission = replace(
+            convert.submission_from(request, _request_id(context), trace),
+            submitted_by=user.principal.user if user else "",
+            refusal=definition_check(),
+        )
         check_submission(submission, self._submitter.limits)
         job_id = str(await self._submitter.submit(submission))
         return jb.SubmitJobResponse(
@@ -397,24 +429,38 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
         arns = self._arns_for(context)
         described = await self._jobs.describe(request.jobs)
         return jb.DescribeJobsResponse(
-            jobs=await all_of(answer.job_to(entry, arns) for entry in described)
+            jobs=await all_of(
+                answer.job_to(entry, arns)
+                for entry in described
+                if self._may_see(entry.job, arns, entry.tags)
+            )
         )
 
     async def ListJobs(self, request: jb.ListJobsRequest, context: Context) -> jb.ListJobsResponse:
         """Lists jobs of a queue, children of an array job or nodes of a multi-node job."""
         check_request(request)
-        page = await self._jobs.list_jobs(convert.list_request_from(request))
+        page = await self._jobs.list_jobs(_own(convert.list_request_from(request)))
         arns = self._arns_for(context)
         return jb.ListJobsResponse(
-            job_summary_list=await all_of(answer.summary_to(entry, arns) for entry in page.items),
+            job_summary_list=await all_of(
+                answer.summary_to(entry, arns)
+                for entry in page.items
+                if self._may_see(entry, arns, {})
+            ),
             next_token=page.next_token,
         )
+
+    def _may_see(self, job: JobRecord, arns: Arns, tags: Mapping[str, str]) -> bool:
+        """Whether the caller may see a job."""
+        names = of_job(arns, str(job.key), job.job_queue)
+        return permits(names, tagged(tags) | by(job.submitted_by))
 
     async def CancelJob(
         self, request: jb.CancelJobRequest, context: Context
     ) -> jb.CancelJobResponse:
         """Asks that a job does not run."""
         check_request(request)
+        await self._jobs.check([request.job_id])
         await self._jobs.cancel(request.job_id, request.reason)
         return jb.CancelJobResponse()
 
@@ -423,6 +469,7 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
     ) -> jb.CancelJobsResponse:
         """Asks that jobs do not run."""
         check_request(request)
+        await self._jobs.check(request.jobs)
         successful, failures = await self._jobs.cancel_many(request.jobs, request.reason)
         return jb.CancelJobsResponse(
             successful=successful,
@@ -437,6 +484,7 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
     ) -> jb.TerminateJobResponse:
         """Asks that a job ends."""
         check_request(request)
+        await self._jobs.check([request.job_id])
         await self._jobs.terminate(request.job_id, request.reason)
         return jb.TerminateJobResponse()
 
@@ -445,6 +493,7 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
     ) -> jb.TerminateJobsResponse:
         """Asks that jobs end."""
         check_request(request)
+        await self._jobs.check(request.jobs)
         successful, failures = await self._jobs.terminate_many(request.jobs, request.reason)
         return jb.TerminateJobsResponse(
             successful=successful,
@@ -479,6 +528,20 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
 
 
 refuse(SubmissionServicer, submission_service_pb2.DESCRIPTOR.services_by_name["SubmissionService"])
+
+
+def _own(request: ListRequest) -> ListRequest:
+    """With the caller's name where a filter stands for it, as in policies.
+
+    Raises:
+        InvalidRequest: nobody was asked who calls.
+    """
+    if request.filters != OWN_FILTER:
+        return request
+    user = current_user()
+    require(user is not None, "This longshore is open: nobody knows who calls.", "filters")
+    assert user is not None  # noqa: S101 - just checked
+    return replace(request, filters=(("SUBMITTED_BY", (user.principal.user,)),))
 
 
 def _expected_policy(context: Context) -> Json | None:

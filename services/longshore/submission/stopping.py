@@ -9,6 +9,7 @@ from longshore.domain.job.job import JobKey
 from longshore.domain.request.selection import Selection, check_selection
 from longshore.state.pool import Pool, connection, transaction
 from longshore.state.submission import job_control, job_queue, job_selection
+from longshore.submission.job_access import allowed_jobs
 
 #: Jobs looked at in one transaction.
 BATCH = 1_000
@@ -50,12 +51,16 @@ class Stopping:
                     part = await job_selection.select(
                         conn, queue, wanted, terminate=terminate, after_seq=after_seq, limit=BATCH
                     )
-                    if part.job_ids and not dry_run:
-                        keys = [JobKey(job_id) for job_id in part.job_ids]
+                    job_ids, of_arrays = part.job_ids, part.children
+                    # Others' jobs, with which the caller may not do this, are not meant.
+                    if job_ids and (allowed := await allowed_jobs(conn, job_ids)) is not None:
+                        job_ids, of_arrays = allowed
+                    if job_ids and not dry_run:
+                        keys = [JobKey(job_id) for job_id in job_ids]
                         await job_control.insert_requests(conn, keys, kind, reason)
                 after_seq = part.after_seq
-                jobs += len(part.job_ids)
-                children += part.children
+                jobs += len(job_ids)
+                children += of_arrays
                 yield Stopped(jobs, children)
         yield Stopped(jobs, children, complete=True)
 

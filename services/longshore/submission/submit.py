@@ -271,6 +271,8 @@ class Submitter:
         reference = lookups.revisions.get(_reference(call))
         if reference is None:
             raise missing_definition(call.definition)
+        if call.refusal is not None and (refused := call.refusal(*reference)) is not None:
+            raise refused
         check_sharing(call, queue)
         check_dependencies(call, lookups.jobs)
         cached = self._definitions[reference]
@@ -481,6 +483,7 @@ def _new_job(draft: _Draft, shapes: Mapping[state.ShapeKey, int]) -> state.NewJo
         share=call.share,
         units=draft.stored.units,
         trace=call.trace,
+        submitted_by=call.submitted_by,
     )
 
 

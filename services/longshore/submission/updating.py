@@ -6,6 +6,7 @@ from collections.abc import Callable
 import structlog
 
 from longshore.backoff import Backoff
+from longshore.domain.arn import JOB_QUEUE, parse_name
 from longshore.domain.checks import Json
 from longshore.domain.errors import LimitExceeded, Unavailable
 from longshore.domain.fair_share import ACTIVE_MAX
@@ -23,9 +24,11 @@ from longshore.domain.request.update import (
     turned_down,
     with_container,
 )
+from longshore.rpc.permission import by, current_user, demand
 from longshore.state.pool import Connection, Pool, connection, transaction
 from longshore.state.submission import job_submission, share
 from longshore.state.submission import job_update_request as state
+from longshore.submission.job_access import check_jobs
 
 log = structlog.get_logger()
 
@@ -54,6 +57,17 @@ class Updating:
         self._pool = pool
         self._limits = limits
         self._encode_container = encode_container
+
+    async def check(self, text: str, job_queue: str) -> None:
+        """Checks that the caller may change a job, and move it to a queue if it is to be moved.
+
+        Raises:
+            PermissionDenied: he may not.
+        """
+        await check_jobs(self._pool, [text])
+        if job_queue and (user := current_user()) is not None:
+            name = parse_name(JOB_QUEUE, job_queue, member="jobQueue")
+            demand((user.arns.job_queue(name),), by(user.principal.user))
 
     async def update(self, text: str, update: JobUpdate) -> None:
         """Changes a job, or its children that wait; returns once that is so.

@@ -26,10 +26,11 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from longshore.v1 import ecs_pb2 as longshore_dot_v1_dot_ecs__pb2
 from longshore.v1 import job_definition_pb2 as longshore_dot_v1_dot_job__definition__pb2
+from longshore.v1 import options_pb2 as longshore_dot_v1_dot_options__pb2
 from longshore.v1 import resources_pb2 as longshore_dot_v1_dot_resources__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n longshore/v1/agent_service.proto\x12\x0clongshore.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16longshore/v1/ecs.proto\x1a!longshore/v1/job_definition.proto\x1a\x1clongshore/v1/resources.proto\"\xd9\x01\n\x0e\x43onnectRequest\x12/\n\x08register\x18\x01 \x01(\x0b\x32\x1b.longshore.v1.AgentRegisterH\x00\x12+\n\x06report\x18\x02 \x01(\x0b\x32\x19.longshore.v1.AgentReportH\x00\x12\x31\n\theartbeat\x18\x03 \x01(\x0b\x32\x1c.longshore.v1.AgentHeartbeatH\x00\x12+\n\x06notice\x18\x04 \x01(\x0b\x32\x19.longshore.v1.AgentNoticeH\x00\x42\t\n\x07message\"\x89\x02\n\x0f\x43onnectResponse\x12\x33\n\nregistered\x18\x01 \x01(\x0b\x32\x1d.longshore.v1.AgentRegisteredH\x00\x12+\n\x06\x61ssign\x18\x02 \x01(\x0b\x32\x19.longshore.v1.AgentAssignH\x00\x12\'\n\x04stop\x18\x03 \x01(\x0b\x32\x17.longshore.v1.AgentStopH\x00\x12\x35\n\x0b\x61\x63knowledge\x18\x04 \x01(\x0b\x32\x1e.longshore.v1.AgentAcknowledgeH\x00\x12)\n\x05\x64rain\x18\x05 \x01(\x0b\x32\x18.longshore.v1.AgentDrainH\x00\x42\t\n\x07message\"\x96\x03\n\rAgentRegister\x12\x13\n\x0binstance_id\x18\x01 \x01(\t\x12\x1b\n\x13\x63ompute_environment\x18\x02 \x01(\t\x12*\n\tresources\x18\x03 \x01(\x0b\x32\x17.longshore.v1.Resources\x12&\n\x07runtime\x18\x04 \x01(\x0e\x32\x15.longshore.v1.Runtime\x12\x15\n\rinstance_type\x18\x05 \x01(\t\x12\x14\n\x0c\x61rchitecture\x18\x06 \x01(\t\x12\x15\n\ragent_version\x18\x07 \x01(\t\x12*\n\x08\x61ttempts\x18\x08 \x03(\x0b\x32\x18.longshore.v1.AttemptKey\x12\x11\n\tunmanaged\x18\t \x01(\x08\x12\x0f\n\x07\x61\x64\x64ress\x18\n \x01(\t\x12)\n\x06health\x18\x0b \x01(\x0b\x32\x19.longshore.v1.AgentHealth\x12\x12\n\nprocess_id\x18\x0c \x01(\t\x12,\n\x0bgpu_devices\x18\r \x03(\x0b\x32\x17.longshore.v1.GpuDevice\";\n\tGpuDevice\x12\x0c\n\x04uuid\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\nmemory_mib\x18\x03 \x01(\x03\"w\n\x0b\x41gentHealth\x12/\n\tcondition\x18\x01 \x01(\x0e\x32\x1c.longshore.v1.AgentCondition\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\x12\x0f\n\x07network\x18\x03 \x01(\t\x12\x16\n\x0enetwork_detail\x18\x04 \x01(\t\"\xd5\x01\n\x0f\x41gentRegistered\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x35\n\x12heartbeat_interval\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\x0b\x61ssignments\x18\x03 \x03(\x0b\x32\x18.longshore.v1.Assignment\x12(\n\x05stops\x18\x04 \x03(\x0b\x32\x19.longshore.v1.AttemptStop\x12\x10\n\x08\x64raining\x18\x05 \x01(\x08\x12\x0c\n\x04more\x18\x06 \x01(\x08\"-\n\nAttemptKey\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\"\xe2\x05\n\nAssignment\x12%\n\x03key\x18\x01 \x01(\x0b\x32\x18.longshore.v1.AttemptKey\x12\x12\n\nattempt_id\x18\x02 \x01(\t\x12\x10\n\x08job_name\x18\x03 \x01(\t\x12\x11\n\tjob_queue\x18\x04 \x01(\t\x12\x16\n\x0ejob_definition\x18\x05 \x01(\t\x12*\n\tresources\x18\x06 \x01(\x0b\x32\x17.longshore.v1.Resources\x12\x34\n\tcontainer\x18\x07 \x01(\x0b\x32!.longshore.v1.ContainerProperties\x12\x18\n\x0b\x61rray_index\x18\x08 \x01(\x05H\x00\x88\x01\x01\x12\x17\n\narray_size\x18\t \x01(\x05H\x01\x88\x01\x01\x12\x17\n\x0flog_stream_name\x18\n \x01(\t\x12/\n\x0cstop_timeout\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12simulated_duration\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x04node\x18\r \x01(\x0b\x32\x1c.longshore.v1.NodeAssignment\x12\x30\n\x04tags\x18\x0e \x03(\x0b\x32\".longshore.v1.Assignment.TagsEntry\x12 \n\x18\x63ompute_environment_uuid\x18\x0f \x01(\t\x12-\n\x04task\x18\x10 \x01(\x0b\x32\x1f.longshore.v1.EcsTaskProperties\x12\"\n\x1a\x63ontainer_log_stream_names\x18\x11 \x03(\t\x12\x13\n\x0btraceparent\x18\x12 \x01(\t\x12\x12\n\ntracestate\x18\x13 \x01(\t\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0e\n\x0c_array_indexB\r\n\x0b_array_size\"\\\n\x0eNodeAssignment\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x11\n\tnum_nodes\x18\x02 \x01(\x05\x12\x12\n\nmain_index\x18\x03 \x01(\x05\x12\x14\n\x0cmain_address\x18\x04 \x01(\t\"<\n\x0b\x41gentAssign\x12-\n\x0b\x61ssignments\x18\x01 \x03(\x0b\x32\x18.longshore.v1.Assignment\"K\n\x0b\x41ttemptStop\x12%\n\x03key\x18\x01 \x01(\x0b\x32\x18.longshore.v1.AttemptKey\x12\x15\n\rstatus_reason\x18\x02 \x01(\t\"5\n\tAgentStop\x12(\n\x05stops\x18\x01 \x03(\x0b\x32\x19.longshore.v1.AttemptStop\"$\n\x10\x41gentAcknowledge\x12\x10\n\x08sequence\x18\x01 \x01(\x03\"\x1c\n\nAgentDrain\x12\x0e\n\x06reason\x18\x01 \x01(\t\"R\n\x0e\x41gentHeartbeat\x12\x15\n\rlive_attempts\x18\x01 \x01(\x05\x12)\n\x06health\x18\x02 \x01(\x0b\x32\x19.longshore.v1.AgentHealth\"K\n\x0b\x41gentNotice\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"M\n\x0b\x41gentReport\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12,\n\x07\x63hanges\x18\x02 \x03(\x0b\x32\x1b.longshore.v1.AttemptChange\"\x8d\x03\n\rAttemptChange\x12%\n\x03key\x18\x01 \x01(\x0b\x32\x18.longshore.v1.AttemptKey\x12+\n\x06status\x18\x02 \x01(\x0e\x32\x1b.longshore.v1.AttemptStatus\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tstop_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\texit_code\x18\x05 \x01(\x05H\x00\x88\x01\x01\x12\x13\n\x06reason\x18\x06 \x01(\tH\x01\x88\x01\x01\x12\x15\n\rstatus_reason\x18\x07 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x08 \x01(\t\x12\x31\n\ncontainers\x18\t \x03(\x0b\x32\x1d.longshore.v1.ContainerChange\x12(\n\x06images\x18\n \x03(\x0b\x32\x18.longshore.v1.ImageStartB\x0c\n\n_exit_codeB\t\n\x07_reason\"c\n\nImageStart\x12\r\n\x05image\x18\x01 \x01(\t\x12\x30\n\rpull_duration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0cpulled_bytes\x18\x03 \x01(\x03\"\xc4\x01\n\x0f\x43ontainerChange\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tstop_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\texit_code\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x13\n\x06reason\x18\x05 \x01(\tH\x01\x88\x01\x01\x42\x0c\n\n_exit_codeB\t\n\x07_reason*\xaf\x01\n\x0e\x41gentCondition\x12\x1f\n\x1b\x41GENT_CONDITION_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x41GENT_CONDITION_HEALTHY\x10\x01\x12\x1f\n\x1b\x41GENT_CONDITION_ENGINE_AWAY\x10\x02\x12\x1d\n\x19\x41GENT_CONDITION_DISK_FULL\x10\x03\x12\x1f\n\x1b\x41GENT_CONDITION_QUARANTINED\x10\x04*\x9f\x01\n\rAttemptStatus\x12\x1e\n\x1a\x41TTEMPT_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x41TTEMPT_STATUS_STARTING\x10\x01\x12\x1a\n\x16\x41TTEMPT_STATUS_RUNNING\x10\x02\x12\x18\n\x14\x41TTEMPT_STATUS_ENDED\x10\x03\x12\x1b\n\x17\x41TTEMPT_STATUS_RETURNED\x10\x04\x32Z\n\x0c\x41gentService\x12J\n\x07\x43onnect\x12\x1c.longshore.v1.ConnectRequest\x1a\x1d.longshore.v1.ConnectResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n longshore/v1/agent_service.proto\x12\x0clongshore.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16longshore/v1/ecs.proto\x1a!longshore/v1/job_definition.proto\x1a\x1alongshore/v1/options.proto\x1a\x1clongshore/v1/resources.proto\"\xd9\x01\n\x0e\x43onnectRequest\x12/\n\x08register\x18\x01 \x01(\x0b\x32\x1b.longshore.v1.AgentRegisterH\x00\x12+\n\x06report\x18\x02 \x01(\x0b\x32\x19.longshore.v1.AgentReportH\x00\x12\x31\n\theartbeat\x18\x03 \x01(\x0b\x32\x1c.longshore.v1.AgentHeartbeatH\x00\x12+\n\x06notice\x18\x04 \x01(\x0b\x32\x19.longshore.v1.AgentNoticeH\x00\x42\t\n\x07message\"\x89\x02\n\x0f\x43onnectResponse\x12\x33\n\nregistered\x18\x01 \x01(\x0b\x32\x1d.longshore.v1.AgentRegisteredH\x00\x12+\n\x06\x61ssign\x18\x02 \x01(\x0b\x32\x19.longshore.v1.AgentAssignH\x00\x12\'\n\x04stop\x18\x03 \x01(\x0b\x32\x17.longshore.v1.AgentStopH\x00\x12\x35\n\x0b\x61\x63knowledge\x18\x04 \x01(\x0b\x32\x1e.longshore.v1.AgentAcknowledgeH\x00\x12)\n\x05\x64rain\x18\x05 \x01(\x0b\x32\x18.longshore.v1.AgentDrainH\x00\x42\t\n\x07message\"\x96\x03\n\rAgentRegister\x12\x13\n\x0binstance_id\x18\x01 \x01(\t\x12\x1b\n\x13\x63ompute_environment\x18\x02 \x01(\t\x12*\n\tresources\x18\x03 \x01(\x0b\x32\x17.longshore.v1.Resources\x12&\n\x07runtime\x18\x04 \x01(\x0e\x32\x15.longshore.v1.Runtime\x12\x15\n\rinstance_type\x18\x05 \x01(\t\x12\x14\n\x0c\x61rchitecture\x18\x06 \x01(\t\x12\x15\n\ragent_version\x18\x07 \x01(\t\x12*\n\x08\x61ttempts\x18\x08 \x03(\x0b\x32\x18.longshore.v1.AttemptKey\x12\x11\n\tunmanaged\x18\t \x01(\x08\x12\x0f\n\x07\x61\x64\x64ress\x18\n \x01(\t\x12)\n\x06health\x18\x0b \x01(\x0b\x32\x19.longshore.v1.AgentHealth\x12\x12\n\nprocess_id\x18\x0c \x01(\t\x12,\n\x0bgpu_devices\x18\r \x03(\x0b\x32\x17.longshore.v1.GpuDevice\";\n\tGpuDevice\x12\x0c\n\x04uuid\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\nmemory_mib\x18\x03 \x01(\x03\"w\n\x0b\x41gentHealth\x12/\n\tcondition\x18\x01 \x01(\x0e\x32\x1c.longshore.v1.AgentCondition\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\x12\x0f\n\x07network\x18\x03 \x01(\t\x12\x16\n\x0enetwork_detail\x18\x04 \x01(\t\"\xd5\x01\n\x0f\x41gentRegistered\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x35\n\x12heartbeat_interval\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\x0b\x61ssignments\x18\x03 \x03(\x0b\x32\x18.longshore.v1.Assignment\x12(\n\x05stops\x18\x04 \x03(\x0b\x32\x19.longshore.v1.AttemptStop\x12\x10\n\x08\x64raining\x18\x05 \x01(\x08\x12\x0c\n\x04more\x18\x06 \x01(\x08\"-\n\nAttemptKey\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\"\xe2\x05\n\nAssignment\x12%\n\x03key\x18\x01 \x01(\x0b\x32\x18.longshore.v1.AttemptKey\x12\x12\n\nattempt_id\x18\x02 \x01(\t\x12\x10\n\x08job_name\x18\x03 \x01(\t\x12\x11\n\tjob_queue\x18\x04 \x01(\t\x12\x16\n\x0ejob_definition\x18\x05 \x01(\t\x12*\n\tresources\x18\x06 \x01(\x0b\x32\x17.longshore.v1.Resources\x12\x34\n\tcontainer\x18\x07 \x01(\x0b\x32!.longshore.v1.ContainerProperties\x12\x18\n\x0b\x61rray_index\x18\x08 \x01(\x05H\x00\x88\x01\x01\x12\x17\n\narray_size\x18\t \x01(\x05H\x01\x88\x01\x01\x12\x17\n\x0flog_stream_name\x18\n \x01(\t\x12/\n\x0cstop_timeout\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12simulated_duration\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x04node\x18\r \x01(\x0b\x32\x1c.longshore.v1.NodeAssignment\x12\x30\n\x04tags\x18\x0e \x03(\x0b\x32\".longshore.v1.Assignment.TagsEntry\x12 \n\x18\x63ompute_environment_uuid\x18\x0f \x01(\t\x12-\n\x04task\x18\x10 \x01(\x0b\x32\x1f.longshore.v1.EcsTaskProperties\x12\"\n\x1a\x63ontainer_log_stream_names\x18\x11 \x03(\t\x12\x13\n\x0btraceparent\x18\x12 \x01(\t\x12\x12\n\ntracestate\x18\x13 \x01(\t\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0e\n\x0c_array_indexB\r\n\x0b_array_size\"\\\n\x0eNodeAssignment\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x11\n\tnum_nodes\x18\x02 \x01(\x05\x12\x12\n\nmain_index\x18\x03 \x01(\x05\x12\x14\n\x0cmain_address\x18\x04 \x01(\t\"<\n\x0b\x41gentAssign\x12-\n\x0b\x61ssignments\x18\x01 \x03(\x0b\x32\x18.longshore.v1.Assignment\"K\n\x0b\x41ttemptStop\x12%\n\x03key\x18\x01 \x01(\x0b\x32\x18.longshore.v1.AttemptKey\x12\x15\n\rstatus_reason\x18\x02 \x01(\t\"5\n\tAgentStop\x12(\n\x05stops\x18\x01 \x03(\x0b\x32\x19.longshore.v1.AttemptStop\"$\n\x10\x41gentAcknowledge\x12\x10\n\x08sequence\x18\x01 \x01(\x03\"\x1c\n\nAgentDrain\x12\x0e\n\x06reason\x18\x01 \x01(\t\"R\n\x0e\x41gentHeartbeat\x12\x15\n\rlive_attempts\x18\x01 \x01(\x05\x12)\n\x06health\x18\x02 \x01(\x0b\x32\x19.longshore.v1.AgentHealth\"K\n\x0b\x41gentNotice\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"M\n\x0b\x41gentReport\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12,\n\x07\x63hanges\x18\x02 \x03(\x0b\x32\x1b.longshore.v1.AttemptChange\"\x8d\x03\n\rAttemptChange\x12%\n\x03key\x18\x01 \x01(\x0b\x32\x18.longshore.v1.AttemptKey\x12+\n\x06status\x18\x02 \x01(\x0e\x32\x1b.longshore.v1.AttemptStatus\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tstop_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\texit_code\x18\x05 \x01(\x05H\x00\x88\x01\x01\x12\x13\n\x06reason\x18\x06 \x01(\tH\x01\x88\x01\x01\x12\x15\n\rstatus_reason\x18\x07 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x08 \x01(\t\x12\x31\n\ncontainers\x18\t \x03(\x0b\x32\x1d.longshore.v1.ContainerChange\x12(\n\x06images\x18\n \x03(\x0b\x32\x18.longshore.v1.ImageStartB\x0c\n\n_exit_codeB\t\n\x07_reason\"c\n\nImageStart\x12\r\n\x05image\x18\x01 \x01(\t\x12\x30\n\rpull_duration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0cpulled_bytes\x18\x03 \x01(\x03\"\xc4\x01\n\x0f\x43ontainerChange\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tstop_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\texit_code\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x13\n\x06reason\x18\x05 \x01(\tH\x01\x88\x01\x01\x42\x0c\n\n_exit_codeB\t\n\x07_reason*\xaf\x01\n\x0e\x41gentCondition\x12\x1f\n\x1b\x41GENT_CONDITION_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x41GENT_CONDITION_HEALTHY\x10\x01\x12\x1f\n\x1b\x41GENT_CONDITION_ENGINE_AWAY\x10\x02\x12\x1d\n\x19\x41GENT_CONDITION_DISK_FULL\x10\x03\x12\x1f\n\x1b\x41GENT_CONDITION_QUARANTINED\x10\x04*\x9f\x01\n\rAttemptStatus\x12\x1e\n\x1a\x41TTEMPT_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x41TTEMPT_STATUS_STARTING\x10\x01\x12\x1a\n\x16\x41TTEMPT_STATUS_RUNNING\x10\x02\x12\x18\n\x14\x41TTEMPT_STATUS_ENDED\x10\x03\x12\x1b\n\x17\x41TTEMPT_STATUS_RETURNED\x10\x04\x32\x63\n\x0c\x41gentService\x12S\n\x07\x43onnect\x12\x1c.longshore.v1.ConnectRequest\x1a\x1d.longshore.v1.ConnectResponse\"\x07\x9a\xb5\x18\x03\n\x01\t(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,52 +39,54 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ASSIGNMENT_TAGSENTRY']._loaded_options = None
   _globals['_ASSIGNMENT_TAGSENTRY']._serialized_options = b'8\001'
-  _globals['_AGENTCONDITION']._serialized_start=3584
-  _globals['_AGENTCONDITION']._serialized_end=3759
-  _globals['_ATTEMPTSTATUS']._serialized_start=3762
-  _globals['_ATTEMPTSTATUS']._serialized_end=3921
-  _globals['_CONNECTREQUEST']._serialized_start=205
-  _globals['_CONNECTREQUEST']._serialized_end=422
-  _globals['_CONNECTRESPONSE']._serialized_start=425
-  _globals['_CONNECTRESPONSE']._serialized_end=690
-  _globals['_AGENTREGISTER']._serialized_start=693
-  _globals['_AGENTREGISTER']._serialized_end=1099
-  _globals['_GPUDEVICE']._serialized_start=1101
-  _globals['_GPUDEVICE']._serialized_end=1160
-  _globals['_AGENTHEALTH']._serialized_start=1162
-  _globals['_AGENTHEALTH']._serialized_end=1281
-  _globals['_AGENTREGISTERED']._serialized_start=1284
-  _globals['_AGENTREGISTERED']._serialized_end=1497
-  _globals['_ATTEMPTKEY']._serialized_start=1499
-  _globals['_ATTEMPTKEY']._serialized_end=1544
-  _globals['_ASSIGNMENT']._serialized_start=1547
-  _globals['_ASSIGNMENT']._serialized_end=2285
-  _globals['_ASSIGNMENT_TAGSENTRY']._serialized_start=2211
-  _globals['_ASSIGNMENT_TAGSENTRY']._serialized_end=2254
-  _globals['_NODEASSIGNMENT']._serialized_start=2287
-  _globals['_NODEASSIGNMENT']._serialized_end=2379
-  _globals['_AGENTASSIGN']._serialized_start=2381
-  _globals['_AGENTASSIGN']._serialized_end=2441
-  _globals['_ATTEMPTSTOP']._serialized_start=2443
-  _globals['_ATTEMPTSTOP']._serialized_end=2518
-  _globals['_AGENTSTOP']._serialized_start=2520
-  _globals['_AGENTSTOP']._serialized_end=2573
-  _globals['_AGENTACKNOWLEDGE']._serialized_start=2575
-  _globals['_AGENTACKNOWLEDGE']._serialized_end=2611
-  _globals['_AGENTDRAIN']._serialized_start=2613
-  _globals['_AGENTDRAIN']._serialized_end=2641
-  _globals['_AGENTHEARTBEAT']._serialized_start=2643
-  _globals['_AGENTHEARTBEAT']._serialized_end=2725
-  _globals['_AGENTNOTICE']._serialized_start=2727
-  _globals['_AGENTNOTICE']._serialized_end=2802
-  _globals['_AGENTREPORT']._serialized_start=2804
-  _globals['_AGENTREPORT']._serialized_end=2881
-  _globals['_ATTEMPTCHANGE']._serialized_start=2884
-  _globals['_ATTEMPTCHANGE']._serialized_end=3281
-  _globals['_IMAGESTART']._serialized_start=3283
-  _globals['_IMAGESTART']._serialized_end=3382
-  _globals['_CONTAINERCHANGE']._serialized_start=3385
-  _globals['_CONTAINERCHANGE']._serialized_end=3581
-  _globals['_AGENTSERVICE']._serialized_start=3923
-  _globals['_AGENTSERVICE']._serialized_end=4013
+  _globals['_AGENTSERVICE'].methods_by_name['Connect']._loaded_options = None
+  _globals['_AGENTSERVICE'].methods_by_name['Connect']._serialized_options = b'\232\265\030\003\n\001\t'
+  _globals['_AGENTCONDITION']._serialized_start=3612
+  _globals['_AGENTCONDITION']._serialized_end=3787
+  _globals['_ATTEMPTSTATUS']._serialized_start=3790
+  _globals['_ATTEMPTSTATUS']._serialized_end=3949
+  _globals['_CONNECTREQUEST']._serialized_start=233
+  _globals['_CONNECTREQUEST']._serialized_end=450
+  _globals['_CONNECTRESPONSE']._serialized_start=453
+  _globals['_CONNECTRESPONSE']._serialized_end=718
+  _globals['_AGENTREGISTER']._serialized_start=721
+  _globals['_AGENTREGISTER']._serialized_end=1127
+  _globals['_GPUDEVICE']._serialized_start=1129
+  _globals['_GPUDEVICE']._serialized_end=1188
+  _globals['_AGENTHEALTH']._serialized_start=1190
+  _globals['_AGENTHEALTH']._serialized_end=1309
+  _globals['_AGENTREGISTERED']._serialized_start=1312
+  _globals['_AGENTREGISTERED']._serialized_end=1525
+  _globals['_ATTEMPTKEY']._serialized_start=1527
+  _globals['_ATTEMPTKEY']._serialized_end=1572
+  _globals['_ASSIGNMENT']._serialized_start=1575
+  _globals['_ASSIGNMENT']._serialized_end=2313
+  _globals['_ASSIGNMENT_TAGSENTRY']._serialized_start=2239
+  _globals['_ASSIGNMENT_TAGSENTRY']._serialized_end=2282
+  _globals['_NODEASSIGNMENT']._serialized_start=2315
+  _globals['_NODEASSIGNMENT']._serialized_end=2407
+  _globals['_AGENTASSIGN']._serialized_start=2409
+  _globals['_AGENTASSIGN']._serialized_end=2469
+  _globals['_ATTEMPTSTOP']._serialized_start=2471
+  _globals['_ATTEMPTSTOP']._serialized_end=2546
+  _globals['_AGENTSTOP']._serialized_start=2548
+  _globals['_AGENTSTOP']._serialized_end=2601
+  _globals['_AGENTACKNOWLEDGE']._serialized_start=2603
+  _globals['_AGENTACKNOWLEDGE']._serialized_end=2639
+  _globals['_AGENTDRAIN']._serialized_start=2641
+  _globals['_AGENTDRAIN']._serialized_end=2669
+  _globals['_AGENTHEARTBEAT']._serialized_start=2671
+  _globals['_AGENTHEARTBEAT']._serialized_end=2753
+  _globals['_AGENTNOTICE']._serialized_start=2755
+  _globals['_AGENTNOTICE']._serialized_end=2830
+  _globals['_AGENTREPORT']._serialized_start=2832
+  _globals['_AGENTREPORT']._serialized_end=2909
+  _globals['_ATTEMPTCHANGE']._serialized_start=2912
+  _globals['_ATTEMPTCHANGE']._serialized_end=3309
+  _globals['_IMAGESTART']._serialized_start=3311
+  _globals['_IMAGESTART']._serialized_end=3410
+  _globals['_CONTAINERCHANGE']._serialized_start=3413
+  _globals['_CONTAINERCHANGE']._serialized_end=3609
+  _globals['_AGENTSERVICE']._serialized_start=3951
+  _globals['_AGENTSERVICE']._serialized_end=4050
 # @@protoc_insertion_point(module_scope)

@@ -23,25 +23,30 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from longshore.v1 import options_pb2 as longshore_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n longshore/v1/audit_service.proto\x12\x0clongshore.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"?\n\x12RecordCallsRequest\x12)\n\x07records\x18\x01 \x03(\x0b\x32\x18.longshore.v1.CallRecord\"F\n\nCallRecord\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06record\x18\x02 \x01(\t\"\x15\n\x13RecordCallsResponse\"\x17\n\x15VerifyAuditLogRequest\"U\n\x16VerifyAuditLogResponse\x12\x0b\n\x03\x64\x61y\x18\x01 \x01(\t\x12\x0f\n\x07records\x18\x02 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\r\n\x05\x66\x61ult\x18\x04 \x01(\t2\xc1\x01\n\x0c\x41uditService\x12R\n\x0bRecordCalls\x12 .longshore.v1.RecordCallsRequest\x1a!.longshore.v1.RecordCallsResponse\x12]\n\x0eVerifyAuditLog\x12#.longshore.v1.VerifyAuditLogRequest\x1a$.longshore.v1.VerifyAuditLogResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n longshore/v1/audit_service.proto\x12\x0clongshore.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1alongshore/v1/options.proto\"?\n\x12RecordCallsRequest\x12)\n\x07records\x18\x01 \x03(\x0b\x32\x18.longshore.v1.CallRecord\"F\n\nCallRecord\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06record\x18\x02 \x01(\t\"\x15\n\x13RecordCallsResponse\"\x17\n\x15VerifyAuditLogRequest\"U\n\x16VerifyAuditLogResponse\x12\x0b\n\x03\x64\x61y\x18\x01 \x01(\t\x12\x0f\n\x07records\x18\x02 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\r\n\x05\x66\x61ult\x18\x04 \x01(\t2\xed\x01\n\x0c\x41uditService\x12\\\n\x0bRecordCalls\x12 .longshore.v1.RecordCallsRequest\x1a!.longshore.v1.RecordCallsResponse\"\x08\x9a\xb5\x18\x04\n\x02\x05\x07\x12\x7f\n\x0eVerifyAuditLog\x12#.longshore.v1.VerifyAuditLogRequest\x1a$.longshore.v1.VerifyAuditLogResponse\" \x9a\xb5\x18\x1c\x10\x01\x1a\x18longshore:VerifyAuditLog0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'longshore.v1.audit_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RECORDCALLSREQUEST']._serialized_start=83
-  _globals['_RECORDCALLSREQUEST']._serialized_end=146
-  _globals['_CALLRECORD']._serialized_start=148
-  _globals['_CALLRECORD']._serialized_end=218
-  _globals['_RECORDCALLSRESPONSE']._serialized_start=220
-  _globals['_RECORDCALLSRESPONSE']._serialized_end=241
-  _globals['_VERIFYAUDITLOGREQUEST']._serialized_start=243
-  _globals['_VERIFYAUDITLOGREQUEST']._serialized_end=266
-  _globals['_VERIFYAUDITLOGRESPONSE']._serialized_start=268
-  _globals['_VERIFYAUDITLOGRESPONSE']._serialized_end=353
-  _globals['_AUDITSERVICE']._serialized_start=356
-  _globals['_AUDITSERVICE']._serialized_end=549
+  _globals['_AUDITSERVICE'].methods_by_name['RecordCalls']._loaded_options = None
+  _globals['_AUDITSERVICE'].methods_by_name['RecordCalls']._serialized_options = b'\232\265\030\004\n\002\005\007'
+  _globals['_AUDITSERVICE'].methods_by_name['VerifyAuditLog']._loaded_options = None
+  _globals['_AUDITSERVICE'].methods_by_name['VerifyAuditLog']._serialized_options = b'\232\265\030\034\020\001\032\030longshore:VerifyAuditLog'
+  _globals['_RECORDCALLSREQUEST']._serialized_start=111
+  _globals['_RECORDCALLSREQUEST']._serialized_end=174
+  _globals['_CALLRECORD']._serialized_start=176
+  _globals['_CALLRECORD']._serialized_end=246
+  _globals['_RECORDCALLSRESPONSE']._serialized_start=248
+  _globals['_RECORDCALLSRESPONSE']._serialized_end=269
+  _globals['_VERIFYAUDITLOGREQUEST']._serialized_start=271
+  _globals['_VERIFYAUDITLOGREQUEST']._serialized_end=294
+  _globals['_VERIFYAUDITLOGRESPONSE']._serialized_start=296
+  _globals['_VERIFYAUDITLOGRESPONSE']._serialized_end=381
+  _globals['_AUDITSERVICE']._serialized_start=384
+  _globals['_AUDITSERVICE']._serialized_end=621
 # @@protoc_insertion_point(module_scope)

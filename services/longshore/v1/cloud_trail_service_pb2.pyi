@@ -176,6 +176,7 @@ class TrailEvent(_message.Message):
     EVENT_SOURCE_FIELD_NUMBER: _builtins.int
     RESOURCES_FIELD_NUMBER: _builtins.int
     CLOUD_TRAIL_EVENT_FIELD_NUMBER: _builtins.int
+    USERNAME_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """Its id."""
     event_name: _builtins.str
@@ -183,13 +184,17 @@ class TrailEvent(_message.Message):
     read_only: _builtins.str
     """`true` if it changes nothing, else `false`."""
     access_key_id: _builtins.str
-    """The access key that the request names, which nobody has checked; absent if it names none."""
+    """The access key of the caller; of a call that was refused because nobody knew who made it, the one that it
+    names. Absent if it names none.
+    """
     event_time: _builtins.float
     """When it was made: seconds since 1970."""
     event_source: _builtins.str
     """The service, as in `batch.amazonaws.com`."""
     cloud_trail_event: _builtins.str
     """The whole record, as JSON."""
+    username: _builtins.str
+    """The user who called; absent if nobody knew."""
     @_builtins.property
     def resources(self) -> _containers.RepeatedCompositeFieldContainer[Global___TrailResource]:
         """What it is about."""
@@ -205,10 +210,11 @@ class TrailEvent(_message.Message):
         event_source: _builtins.str | None = ...,
         resources: _abc.Iterable[Global___TrailResource] | None = ...,
         cloud_trail_event: _builtins.str | None = ...,
+        username: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_access_key_id", b"_access_key_id", "_cloud_trail_event", b"_cloud_trail_event", "_event_id", b"_event_id", "_event_name", b"_event_name", "_event_source", b"_event_source", "_event_time", b"_event_time", "_read_only", b"_read_only", "access_key_id", b"access_key_id", "cloud_trail_event", b"cloud_trail_event", "event_id", b"event_id", "event_name", b"event_name", "event_source", b"event_source", "event_time", b"event_time", "read_only", b"read_only"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_access_key_id", b"_access_key_id", "_cloud_trail_event", b"_cloud_trail_event", "_event_id", b"_event_id", "_event_name", b"_event_name", "_event_source", b"_event_source", "_event_time", b"_event_time", "_read_only", b"_read_only", "_username", b"_username", "access_key_id", b"access_key_id", "cloud_trail_event", b"cloud_trail_event", "event_id", b"event_id", "event_name", b"event_name", "event_source", b"event_source", "event_time", b"event_time", "read_only", b"read_only", "username", b"username"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_access_key_id", b"_access_key_id", "_cloud_trail_event", b"_cloud_trail_event", "_event_id", b"_event_id", "_event_name", b"_event_name", "_event_source", b"_event_source", "_event_time", b"_event_time", "_read_only", b"_read_only", "access_key_id", b"access_key_id", "cloud_trail_event", b"cloud_trail_event", "event_id", b"event_id", "event_name", b"event_name", "event_source", b"event_source", "event_time", b"event_time", "read_only", b"read_only", "resources", b"resources"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_access_key_id", b"_access_key_id", "_cloud_trail_event", b"_cloud_trail_event", "_event_id", b"_event_id", "_event_name", b"_event_name", "_event_source", b"_event_source", "_event_time", b"_event_time", "_read_only", b"_read_only", "_username", b"_username", "access_key_id", b"access_key_id", "cloud_trail_event", b"cloud_trail_event", "event_id", b"event_id", "event_name", b"event_name", "event_source", b"event_source", "event_time", b"event_time", "read_only", b"read_only", "resources", b"resources", "username", b"username"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__access_key_id: _TypeAlias = _typing.Literal["access_key_id"]  # noqa: Y015
     _WhichOneofArgType__access_key_id: _TypeAlias = _typing.Literal["_access_key_id", b"_access_key_id"]  # noqa: Y015
@@ -224,6 +230,8 @@ class TrailEvent(_message.Message):
     _WhichOneofArgType__event_time: _TypeAlias = _typing.Literal["_event_time", b"_event_time"]  # noqa: Y015
     _WhichOneofReturnType__read_only: _TypeAlias = _typing.Literal["read_only"]  # noqa: Y015
     _WhichOneofArgType__read_only: _TypeAlias = _typing.Literal["_read_only", b"_read_only"]  # noqa: Y015
+    _WhichOneofReturnType__username: _TypeAlias = _typing.Literal["username"]  # noqa: Y015
+    _WhichOneofArgType__username: _TypeAlias = _typing.Literal["_username", b"_username"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__access_key_id) -> _WhichOneofReturnType__access_key_id | None: ...
     @_typing.overload
@@ -238,6 +246,8 @@ class TrailEvent(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__event_time) -> _WhichOneofReturnType__event_time | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__read_only) -> _WhichOneofReturnType__read_only | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__username) -> _WhichOneofReturnType__username | None: ...
 
 Global___TrailEvent: _TypeAlias = TrailEvent  # noqa: Y015
 

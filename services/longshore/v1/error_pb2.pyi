@@ -115,7 +115,9 @@ class ErrorInfo(_message.Message):
     """One of: INVALID_REQUEST (a member is wrong), NOT_FOUND (what it names is not there),
     PRECONDITION_FAILED (not in the present state of things), LIMIT_EXCEEDED (larger or more than is
     allowed), OUT_OF_RANGE (a position past the end), UNIMPLEMENTED (known to AWS Batch, not done
-    here), UNAVAILABLE (try again), STALE_LEASE (of services among themselves).
+    here), UNAVAILABLE (try again), UNAUTHENTICATED (nobody knows who calls), PERMISSION_DENIED (it is
+    known who calls, and he may not), THROTTLED (more calls than one key may make; try again after a
+    while), STALE_LEASE (of services among themselves).
     """
     domain: _builtins.str
     """`longshore`."""

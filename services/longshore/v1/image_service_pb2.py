@@ -22,21 +22,24 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from longshore.v1 import options_pb2 as longshore_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n longshore/v1/image_service.proto\x12\x0clongshore.v1\"`\n\x16ListImageStartsRequest\x12\x12\n\x05image\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x18\n\x0bmax_results\x18\x02 \x01(\x05H\x01\x88\x01\x01\x42\x08\n\x06_imageB\x0e\n\x0c_max_results\"D\n\x17ListImageStartsResponse\x12)\n\x06starts\x18\x01 \x03(\x0b\x32\x19.longshore.v1.ImageStarts\"\x97\x01\n\x0bImageStarts\x12\r\n\x05image\x18\x01 \x01(\t\x12\x15\n\rinstance_type\x18\x02 \x01(\t\x12\x0e\n\x06starts\x18\x03 \x01(\x03\x12\r\n\x05pulls\x18\x04 \x01(\x03\x12\x14\n\x0cpull_seconds\x18\x05 \x01(\x01\x12\x17\n\x0fslowest_seconds\x18\x06 \x01(\x01\x12\x14\n\x0cpulled_bytes\x18\x07 \x01(\x03\x32n\n\x0cImageService\x12^\n\x0fListImageStarts\x12$.longshore.v1.ListImageStartsRequest\x1a%.longshore.v1.ListImageStartsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n longshore/v1/image_service.proto\x12\x0clongshore.v1\x1a\x1alongshore/v1/options.proto\"`\n\x16ListImageStartsRequest\x12\x12\n\x05image\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x18\n\x0bmax_results\x18\x02 \x01(\x05H\x01\x88\x01\x01\x42\x08\n\x06_imageB\x0e\n\x0c_max_results\"D\n\x17ListImageStartsResponse\x12)\n\x06starts\x18\x01 \x03(\x0b\x32\x19.longshore.v1.ImageStarts\"\x97\x01\n\x0bImageStarts\x12\r\n\x05image\x18\x01 \x01(\t\x12\x15\n\rinstance_type\x18\x02 \x01(\t\x12\x0e\n\x06starts\x18\x03 \x01(\x03\x12\r\n\x05pulls\x18\x04 \x01(\x03\x12\x14\n\x0cpull_seconds\x18\x05 \x01(\x01\x12\x17\n\x0fslowest_seconds\x18\x06 \x01(\x01\x12\x14\n\x0cpulled_bytes\x18\x07 \x01(\x03\x32\x92\x01\n\x0cImageService\x12\x81\x01\n\x0fListImageStarts\x12$.longshore.v1.ListImageStartsRequest\x1a%.longshore.v1.ListImageStartsResponse\"!\x9a\xb5\x18\x1d\x10\x01\x1a\x19longshore:ListImageStartsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'longshore.v1.image_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LISTIMAGESTARTSREQUEST']._serialized_start=50
-  _globals['_LISTIMAGESTARTSREQUEST']._serialized_end=146
-  _globals['_LISTIMAGESTARTSRESPONSE']._serialized_start=148
-  _globals['_LISTIMAGESTARTSRESPONSE']._serialized_end=216
-  _globals['_IMAGESTARTS']._serialized_start=219
-  _globals['_IMAGESTARTS']._serialized_end=370
-  _globals['_IMAGESERVICE']._serialized_start=372
-  _globals['_IMAGESERVICE']._serialized_end=482
+  _globals['_IMAGESERVICE'].methods_by_name['ListImageStarts']._loaded_options = None
+  _globals['_IMAGESERVICE'].methods_by_name['ListImageStarts']._serialized_options = b'\232\265\030\035\020\001\032\031longshore:ListImageStarts'
+  _globals['_LISTIMAGESTARTSREQUEST']._serialized_start=78
+  _globals['_LISTIMAGESTARTSREQUEST']._serialized_end=174
+  _globals['_LISTIMAGESTARTSRESPONSE']._serialized_start=176
+  _globals['_LISTIMAGESTARTSRESPONSE']._serialized_end=244
+  _globals['_IMAGESTARTS']._serialized_start=247
+  _globals['_IMAGESTARTS']._serialized_end=398
+  _globals['_IMAGESERVICE']._serialized_start=401
+  _globals['_IMAGESERVICE']._serialized_end=547
 # @@protoc_insertion_point(module_scope)

@@ -826,6 +826,7 @@ class JobDetail(_message.Message):
     RERUN_INDEXES_FIELD_NUMBER: _builtins.int
     RERUN_INDEX_FIELD_NUMBER: _builtins.int
     MEMORY_MIB_FIELD_NUMBER: _builtins.int
+    SUBMITTED_BY_FIELD_NUMBER: _builtins.int
     job_arn: _builtins.str
     """ARN of the job, made from the account, the caller's region and the job id."""
     job_name: _builtins.str
@@ -892,6 +893,8 @@ class JobDetail(_message.Message):
     """What the present or next attempt has of memory, in MiB, of single jobs and children whose retry
     strategy has an `oom_memory_factor`.
     """
+    submitted_by: _builtins.str
+    """The user who submitted it. Absent: a service did, as a rule's target, or nobody knows."""
     @_builtins.property
     def attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___AttemptDetail]:
         """Attempts that have ended, in order. Empty before the first has."""
@@ -1002,10 +1005,11 @@ class JobDetail(_message.Message):
         rerun_indexes: _builtins.str | None = ...,
         rerun_index: _builtins.int | None = ...,
         memory_mib: _builtins.int | None = ...,
+        submitted_by: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_created_at", b"_created_at", "_is_cancelled", b"_is_cancelled", "_is_terminated", b"_is_terminated", "_job_arn", b"_job_arn", "_job_definition", b"_job_definition", "_job_id", b"_job_id", "_job_name", b"_job_name", "_job_queue", b"_job_queue", "_memory_mib", b"_memory_mib", "_propagate_tags", b"_propagate_tags", "_rerun_index", b"_rerun_index", "_rerun_indexes", b"_rerun_indexes", "_rerun_of", b"_rerun_of", "_scheduling_priority", b"_scheduling_priority", "_share_identifier", b"_share_identifier", "_started_at", b"_started_at", "_status", b"_status", "_status_reason", b"_status_reason", "_stopped_at", b"_stopped_at", "array_properties", b"array_properties", "consumable_resource_properties", b"consumable_resource_properties", "container", b"container", "created_at", b"created_at", "ecs_properties", b"ecs_properties", "eks_properties", b"eks_properties", "is_cancelled", b"is_cancelled", "is_terminated", b"is_terminated", "job_arn", b"job_arn", "job_definition", b"job_definition", "job_id", b"job_id", "job_name", b"job_name", "job_queue", b"job_queue", "memory_mib", b"memory_mib", "node_details", b"node_details", "node_properties", b"node_properties", "propagate_tags", b"propagate_tags", "rerun_index", b"rerun_index", "rerun_indexes", b"rerun_indexes", "rerun_of", b"rerun_of", "retry_strategy", b"retry_strategy", "scheduling_priority", b"scheduling_priority", "share_identifier", b"share_identifier", "started_at", b"started_at", "status", b"status", "status_reason", b"status_reason", "stopped_at", b"stopped_at", "timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_created_at", b"_created_at", "_is_cancelled", b"_is_cancelled", "_is_terminated", b"_is_terminated", "_job_arn", b"_job_arn", "_job_definition", b"_job_definition", "_job_id", b"_job_id", "_job_name", b"_job_name", "_job_queue", b"_job_queue", "_memory_mib", b"_memory_mib", "_propagate_tags", b"_propagate_tags", "_rerun_index", b"_rerun_index", "_rerun_indexes", b"_rerun_indexes", "_rerun_of", b"_rerun_of", "_scheduling_priority", b"_scheduling_priority", "_share_identifier", b"_share_identifier", "_started_at", b"_started_at", "_status", b"_status", "_status_reason", b"_status_reason", "_stopped_at", b"_stopped_at", "_submitted_by", b"_submitted_by", "array_properties", b"array_properties", "consumable_resource_properties", b"consumable_resource_properties", "container", b"container", "created_at", b"created_at", "ecs_properties", b"ecs_properties", "eks_properties", b"eks_properties", "is_cancelled", b"is_cancelled", "is_terminated", b"is_terminated", "job_arn", b"job_arn", "job_definition", b"job_definition", "job_id", b"job_id", "job_name", b"job_name", "job_queue", b"job_queue", "memory_mib", b"memory_mib", "node_details", b"node_details", "node_properties", b"node_properties", "propagate_tags", b"propagate_tags", "rerun_index", b"rerun_index", "rerun_indexes", b"rerun_indexes", "rerun_of", b"rerun_of", "retry_strategy", b"retry_strategy", "scheduling_priority", b"scheduling_priority", "share_identifier", b"share_identifier", "started_at", b"started_at", "status", b"status", "status_reason", b"status_reason", "stopped_at", b"stopped_at", "submitted_by", b"submitted_by", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_created_at", b"_created_at", "_is_cancelled", b"_is_cancelled", "_is_terminated", b"_is_terminated", "_job_arn", b"_job_arn", "_job_definition", b"_job_definition", "_job_id", b"_job_id", "_job_name", b"_job_name", "_job_queue", b"_job_queue", "_memory_mib", b"_memory_mib", "_propagate_tags", b"_propagate_tags", "_rerun_index", b"_rerun_index", "_rerun_indexes", b"_rerun_indexes", "_rerun_of", b"_rerun_of", "_scheduling_priority", b"_scheduling_priority", "_share_identifier", b"_share_identifier", "_started_at", b"_started_at", "_status", b"_status", "_status_reason", b"_status_reason", "_stopped_at", b"_stopped_at", "array_properties", b"array_properties", "attempts", b"attempts", "consumable_resource_properties", b"consumable_resource_properties", "container", b"container", "created_at", b"created_at", "depends_on", b"depends_on", "ecs_properties", b"ecs_properties", "eks_attempts", b"eks_attempts", "eks_properties", b"eks_properties", "is_cancelled", b"is_cancelled", "is_terminated", b"is_terminated", "job_arn", b"job_arn", "job_definition", b"job_definition", "job_id", b"job_id", "job_name", b"job_name", "job_queue", b"job_queue", "memory_mib", b"memory_mib", "node_details", b"node_details", "node_properties", b"node_properties", "parameters", b"parameters", "platform_capabilities", b"platform_capabilities", "propagate_tags", b"propagate_tags", "rerun_index", b"rerun_index", "rerun_indexes", b"rerun_indexes", "rerun_of", b"rerun_of", "retry_strategy", b"retry_strategy", "scheduling_priority", b"scheduling_priority", "share_identifier", b"share_identifier", "started_at", b"started_at", "status", b"status", "status_reason", b"status_reason", "stopped_at", b"stopped_at", "tags", b"tags", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_created_at", b"_created_at", "_is_cancelled", b"_is_cancelled", "_is_terminated", b"_is_terminated", "_job_arn", b"_job_arn", "_job_definition", b"_job_definition", "_job_id", b"_job_id", "_job_name", b"_job_name", "_job_queue", b"_job_queue", "_memory_mib", b"_memory_mib", "_propagate_tags", b"_propagate_tags", "_rerun_index", b"_rerun_index", "_rerun_indexes", b"_rerun_indexes", "_rerun_of", b"_rerun_of", "_scheduling_priority", b"_scheduling_priority", "_share_identifier", b"_share_identifier", "_started_at", b"_started_at", "_status", b"_status", "_status_reason", b"_status_reason", "_stopped_at", b"_stopped_at", "_submitted_by", b"_submitted_by", "array_properties", b"array_properties", "attempts", b"attempts", "consumable_resource_properties", b"consumable_resource_properties", "container", b"container", "created_at", b"created_at", "depends_on", b"depends_on", "ecs_properties", b"ecs_properties", "eks_attempts", b"eks_attempts", "eks_properties", b"eks_properties", "is_cancelled", b"is_cancelled", "is_terminated", b"is_terminated", "job_arn", b"job_arn", "job_definition", b"job_definition", "job_id", b"job_id", "job_name", b"job_name", "job_queue", b"job_queue", "memory_mib", b"memory_mib", "node_details", b"node_details", "node_properties", b"node_properties", "parameters", b"parameters", "platform_capabilities", b"platform_capabilities", "propagate_tags", b"propagate_tags", "rerun_index", b"rerun_index", "rerun_indexes", b"rerun_indexes", "rerun_of", b"rerun_of", "retry_strategy", b"retry_strategy", "scheduling_priority", b"scheduling_priority", "share_identifier", b"share_identifier", "started_at", b"started_at", "status", b"status", "status_reason", b"status_reason", "stopped_at", b"stopped_at", "submitted_by", b"submitted_by", "tags", b"tags", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__created_at: _TypeAlias = _typing.Literal["created_at"]  # noqa: Y015
     _WhichOneofArgType__created_at: _TypeAlias = _typing.Literal["_created_at", b"_created_at"]  # noqa: Y015
@@ -1045,6 +1049,8 @@ class JobDetail(_message.Message):
     _WhichOneofArgType__status_reason: _TypeAlias = _typing.Literal["_status_reason", b"_status_reason"]  # noqa: Y015
     _WhichOneofReturnType__stopped_at: _TypeAlias = _typing.Literal["stopped_at"]  # noqa: Y015
     _WhichOneofArgType__stopped_at: _TypeAlias = _typing.Literal["_stopped_at", b"_stopped_at"]  # noqa: Y015
+    _WhichOneofReturnType__submitted_by: _TypeAlias = _typing.Literal["submitted_by"]  # noqa: Y015
+    _WhichOneofArgType__submitted_by: _TypeAlias = _typing.Literal["_submitted_by", b"_submitted_by"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__created_at) -> _WhichOneofReturnType__created_at | None: ...
     @_typing.overload
@@ -1083,6 +1089,8 @@ class JobDetail(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__status_reason) -> _WhichOneofReturnType__status_reason | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__stopped_at) -> _WhichOneofReturnType__stopped_at | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__submitted_by) -> _WhichOneofReturnType__submitted_by | None: ...
 
 Global___JobDetail: _TypeAlias = JobDetail  # noqa: Y015
 
@@ -1110,6 +1118,7 @@ class JobSummary(_message.Message):
     IS_CANCELLED_FIELD_NUMBER: _builtins.int
     IS_TERMINATED_FIELD_NUMBER: _builtins.int
     RERUN_OF_FIELD_NUMBER: _builtins.int
+    SUBMITTED_BY_FIELD_NUMBER: _builtins.int
     job_arn: _builtins.str
     """ARN of the job, made from the account, the caller's region and the job id."""
     job_id: _builtins.str
@@ -1151,6 +1160,8 @@ class JobSummary(_message.Message):
     """True: termination was asked for, even if the status has not changed yet."""
     rerun_of: _builtins.str
     """Array jobs that RerunJob made: id of the array job whose failed children these are."""
+    submitted_by: _builtins.str
+    """The user who submitted it. Absent: a service did, as a rule's target, or nobody knows."""
     @_builtins.property
     def capacity_usage(self) -> _containers.RepeatedCompositeFieldContainer[Global___JobCapacityUsageSummary]:
         """What the job holds, one entry for each unit."""
@@ -1188,10 +1199,11 @@ class JobSummary(_message.Message):
         is_cancelled: _builtins.bool | None = ...,
         is_terminated: _builtins.bool | None = ...,
         rerun_of: _builtins.str | None = ...,
+        submitted_by: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_created_at", b"_created_at", "_is_cancelled", b"_is_cancelled", "_is_terminated", b"_is_terminated", "_job_arn", b"_job_arn", "_job_definition", b"_job_definition", "_job_id", b"_job_id", "_job_name", b"_job_name", "_rerun_of", b"_rerun_of", "_scheduled_at", b"_scheduled_at", "_share_identifier", b"_share_identifier", "_started_at", b"_started_at", "_status", b"_status", "_status_reason", b"_status_reason", "_stopped_at", b"_stopped_at", "array_properties", b"array_properties", "container", b"container", "created_at", b"created_at", "is_cancelled", b"is_cancelled", "is_terminated", b"is_terminated", "job_arn", b"job_arn", "job_definition", b"job_definition", "job_id", b"job_id", "job_name", b"job_name", "node_properties", b"node_properties", "rerun_of", b"rerun_of", "scheduled_at", b"scheduled_at", "share_identifier", b"share_identifier", "started_at", b"started_at", "status", b"status", "status_reason", b"status_reason", "stopped_at", b"stopped_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_created_at", b"_created_at", "_is_cancelled", b"_is_cancelled", "_is_terminated", b"_is_terminated", "_job_arn", b"_job_arn", "_job_definition", b"_job_definition", "_job_id", b"_job_id", "_job_name", b"_job_name", "_rerun_of", b"_rerun_of", "_scheduled_at", b"_scheduled_at", "_share_identifier", b"_share_identifier", "_started_at", b"_started_at", "_status", b"_status", "_status_reason", b"_status_reason", "_stopped_at", b"_stopped_at", "_submitted_by", b"_submitted_by", "array_properties", b"array_properties", "container", b"container", "created_at", b"created_at", "is_cancelled", b"is_cancelled", "is_terminated", b"is_terminated", "job_arn", b"job_arn", "job_definition", b"job_definition", "job_id", b"job_id", "job_name", b"job_name", "node_properties", b"node_properties", "rerun_of", b"rerun_of", "scheduled_at", b"scheduled_at", "share_identifier", b"share_identifier", "started_at", b"started_at", "status", b"status", "status_reason", b"status_reason", "stopped_at", b"stopped_at", "submitted_by", b"submitted_by"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_created_at", b"_created_at", "_is_cancelled", b"_is_cancelled", "_is_terminated", b"_is_terminated", "_job_arn", b"_job_arn", "_job_definition", b"_job_definition", "_job_id", b"_job_id", "_job_name", b"_job_name", "_rerun_of", b"_rerun_of", "_scheduled_at", b"_scheduled_at", "_share_identifier", b"_share_identifier", "_started_at", b"_started_at", "_status", b"_status", "_status_reason", b"_status_reason", "_stopped_at", b"_stopped_at", "array_properties", b"array_properties", "capacity_usage", b"capacity_usage", "container", b"container", "created_at", b"created_at", "is_cancelled", b"is_cancelled", "is_terminated", b"is_terminated", "job_arn", b"job_arn", "job_definition", b"job_definition", "job_id", b"job_id", "job_name", b"job_name", "node_properties", b"node_properties", "rerun_of", b"rerun_of", "scheduled_at", b"scheduled_at", "share_identifier", b"share_identifier", "started_at", b"started_at", "status", b"status", "status_reason", b"status_reason", "stopped_at", b"stopped_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_created_at", b"_created_at", "_is_cancelled", b"_is_cancelled", "_is_terminated", b"_is_terminated", "_job_arn", b"_job_arn", "_job_definition", b"_job_definition", "_job_id", b"_job_id", "_job_name", b"_job_name", "_rerun_of", b"_rerun_of", "_scheduled_at", b"_scheduled_at", "_share_identifier", b"_share_identifier", "_started_at", b"_started_at", "_status", b"_status", "_status_reason", b"_status_reason", "_stopped_at", b"_stopped_at", "_submitted_by", b"_submitted_by", "array_properties", b"array_properties", "capacity_usage", b"capacity_usage", "container", b"container", "created_at", b"created_at", "is_cancelled", b"is_cancelled", "is_terminated", b"is_terminated", "job_arn", b"job_arn", "job_definition", b"job_definition", "job_id", b"job_id", "job_name", b"job_name", "node_properties", b"node_properties", "rerun_of", b"rerun_of", "scheduled_at", b"scheduled_at", "share_identifier", b"share_identifier", "started_at", b"started_at", "status", b"status", "status_reason", b"status_reason", "stopped_at", b"stopped_at", "submitted_by", b"submitted_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__created_at: _TypeAlias = _typing.Literal["created_at"]  # noqa: Y015
     _WhichOneofArgType__created_at: _TypeAlias = _typing.Literal["_created_at", b"_created_at"]  # noqa: Y015
@@ -1221,6 +1233,8 @@ class JobSummary(_message.Message):
     _WhichOneofArgType__status_reason: _TypeAlias = _typing.Literal["_status_reason", b"_status_reason"]  # noqa: Y015
     _WhichOneofReturnType__stopped_at: _TypeAlias = _typing.Literal["stopped_at"]  # noqa: Y015
     _WhichOneofArgType__stopped_at: _TypeAlias = _typing.Literal["_stopped_at", b"_stopped_at"]  # noqa: Y015
+    _WhichOneofReturnType__submitted_by: _TypeAlias = _typing.Literal["submitted_by"]  # noqa: Y015
+    _WhichOneofArgType__submitted_by: _TypeAlias = _typing.Literal["_submitted_by", b"_submitted_by"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__created_at) -> _WhichOneofReturnType__created_at | None: ...
     @_typing.overload
@@ -1249,6 +1263,8 @@ class JobSummary(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__status_reason) -> _WhichOneofReturnType__status_reason | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__stopped_at) -> _WhichOneofReturnType__stopped_at | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__submitted_by) -> _WhichOneofReturnType__submitted_by | None: ...
 
 Global___JobSummary: _TypeAlias = JobSummary  # noqa: Y015
 

@@ -23,27 +23,32 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from longshore.v1 import options_pb2 as longshore_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1elongshore/v1/log_service.proto\x12\x0clongshore.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"t\n\x11\x41ppendLogsRequest\x12\x17\n\x0flog_stream_name\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\x10\n\x08\x63omplete\x18\x04 \x01(\x08\x12\x16\n\x0elog_group_name\x18\x05 \x01(\t\"m\n\x12\x41ppendLogsResponse\x12\x17\n\x0flog_stream_name\x18\x01 \x01(\t\x12\x14\n\x0cstored_bytes\x18\x02 \x01(\x03\x12\x10\n\x08\x63omplete\x18\x03 \x01(\x08\x12\x16\n\x0elog_group_name\x18\x04 \x01(\t\"v\n\x0fTailLogsRequest\x12\x17\n\x0flog_stream_name\x18\x01 \x01(\t\x12\x0e\n\x06\x66ollow\x18\x02 \x01(\x08\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x12\x12\n\ntail_lines\x18\x04 \x01(\x05\x12\x16\n\x0elog_group_name\x18\x05 \x01(\t\"b\n\x10TailLogsResponse\x12\'\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x16.longshore.v1.LogEntry\x12\x13\n\x0bnext_offset\x18\x02 \x01(\x03\x12\x10\n\x08\x63omplete\x18\x03 \x01(\x08\"|\n\x08LogEntry\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x06source\x18\x02 \x01(\x0e\x32\x17.longshore.v1.LogSource\x12\x0c\n\x04text\x18\x03 \x01(\x0c\x12\x0f\n\x07partial\x18\x04 \x01(\x08*U\n\tLogSource\x12\x1a\n\x16LOG_SOURCE_UNSPECIFIED\x10\x00\x12\x15\n\x11LOG_SOURCE_STDOUT\x10\x01\x12\x15\n\x11LOG_SOURCE_STDERR\x10\x02\x32\xae\x01\n\nLogService\x12S\n\nAppendLogs\x12\x1f.longshore.v1.AppendLogsRequest\x1a .longshore.v1.AppendLogsResponse(\x01\x30\x01\x12K\n\x08TailLogs\x12\x1d.longshore.v1.TailLogsRequest\x1a\x1e.longshore.v1.TailLogsResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1elongshore/v1/log_service.proto\x12\x0clongshore.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1alongshore/v1/options.proto\"t\n\x11\x41ppendLogsRequest\x12\x17\n\x0flog_stream_name\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\x10\n\x08\x63omplete\x18\x04 \x01(\x08\x12\x16\n\x0elog_group_name\x18\x05 \x01(\t\"m\n\x12\x41ppendLogsResponse\x12\x17\n\x0flog_stream_name\x18\x01 \x01(\t\x12\x14\n\x0cstored_bytes\x18\x02 \x01(\x03\x12\x10\n\x08\x63omplete\x18\x03 \x01(\x08\x12\x16\n\x0elog_group_name\x18\x04 \x01(\t\"v\n\x0fTailLogsRequest\x12\x17\n\x0flog_stream_name\x18\x01 \x01(\t\x12\x0e\n\x06\x66ollow\x18\x02 \x01(\x08\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x12\x12\n\ntail_lines\x18\x04 \x01(\x05\x12\x16\n\x0elog_group_name\x18\x05 \x01(\t\"b\n\x10TailLogsResponse\x12\'\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x16.longshore.v1.LogEntry\x12\x13\n\x0bnext_offset\x18\x02 \x01(\x03\x12\x10\n\x08\x63omplete\x18\x03 \x01(\x08\"|\n\x08LogEntry\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x06source\x18\x02 \x01(\x0e\x32\x17.longshore.v1.LogSource\x12\x0c\n\x04text\x18\x03 \x01(\x0c\x12\x0f\n\x07partial\x18\x04 \x01(\x08*U\n\tLogSource\x12\x1a\n\x16LOG_SOURCE_UNSPECIFIED\x10\x00\x12\x15\n\x11LOG_SOURCE_STDOUT\x10\x01\x12\x15\n\x11LOG_SOURCE_STDERR\x10\x02\x32\xd3\x01\n\nLogService\x12\\\n\nAppendLogs\x12\x1f.longshore.v1.AppendLogsRequest\x1a .longshore.v1.AppendLogsResponse\"\x07\x9a\xb5\x18\x03\n\x01\t(\x01\x30\x01\x12g\n\x08TailLogs\x12\x1d.longshore.v1.TailLogsRequest\x1a\x1e.longshore.v1.TailLogsResponse\"\x1a\x9a\xb5\x18\x16\x10\x01\x1a\x12longshore:TailLogs0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'longshore.v1.log_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LOGSOURCE']._serialized_start=656
-  _globals['_LOGSOURCE']._serialized_end=741
-  _globals['_APPENDLOGSREQUEST']._serialized_start=81
-  _globals['_APPENDLOGSREQUEST']._serialized_end=197
-  _globals['_APPENDLOGSRESPONSE']._serialized_start=199
-  _globals['_APPENDLOGSRESPONSE']._serialized_end=308
-  _globals['_TAILLOGSREQUEST']._serialized_start=310
-  _globals['_TAILLOGSREQUEST']._serialized_end=428
-  _globals['_TAILLOGSRESPONSE']._serialized_start=430
-  _globals['_TAILLOGSRESPONSE']._serialized_end=528
-  _globals['_LOGENTRY']._serialized_start=530
-  _globals['_LOGENTRY']._serialized_end=654
-  _globals['_LOGSERVICE']._serialized_start=744
-  _globals['_LOGSERVICE']._serialized_end=918
+  _globals['_LOGSERVICE'].methods_by_name['AppendLogs']._loaded_options = None
+  _globals['_LOGSERVICE'].methods_by_name['AppendLogs']._serialized_options = b'\232\265\030\003\n\001\t'
+  _globals['_LOGSERVICE'].methods_by_name['TailLogs']._loaded_options = None
+  _globals['_LOGSERVICE'].methods_by_name['TailLogs']._serialized_options = b'\232\265\030\026\020\001\032\022longshore:TailLogs'
+  _globals['_LOGSOURCE']._serialized_start=684
+  _globals['_LOGSOURCE']._serialized_end=769
+  _globals['_APPENDLOGSREQUEST']._serialized_start=109
+  _globals['_APPENDLOGSREQUEST']._serialized_end=225
+  _globals['_APPENDLOGSRESPONSE']._serialized_start=227
+  _globals['_APPENDLOGSRESPONSE']._serialized_end=336
+  _globals['_TAILLOGSREQUEST']._serialized_start=338
+  _globals['_TAILLOGSREQUEST']._serialized_end=456
+  _globals['_TAILLOGSRESPONSE']._serialized_start=458
+  _globals['_TAILLOGSRESPONSE']._serialized_end=556
+  _globals['_LOGENTRY']._serialized_start=558
+  _globals['_LOGENTRY']._serialized_end=682
+  _globals['_LOGSERVICE']._serialized_start=772
+  _globals['_LOGSERVICE']._serialized_end=983
 # @@protoc_insertion_point(module_scope)

@@ -5,10 +5,12 @@ Options that let one descriptor-driven validator and transcoder serve every AWS-
 what of AWS Batch is done (docs/compatibility.md is made of them).
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pb2 as _descriptor_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf.internal import extension_dict as _extension_dict
 import builtins as _builtins
 import sys
@@ -20,6 +22,58 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _Role:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ROLE_UNSPECIFIED: _Role.ValueType  # 0
+    """Not said; no certificate is."""
+    ROLE_SUBMISSION: _Role.ValueType  # 1
+    """Submission."""
+    ROLE_SCHEDULER: _Role.ValueType  # 2
+    """The scheduler."""
+    ROLE_SCALER: _Role.ValueType  # 3
+    """The scaler."""
+    ROLE_PROVISIONING: _Role.ValueType  # 4
+    """Provisioning."""
+    ROLE_LOGS: _Role.ValueType  # 5
+    """The log service."""
+    ROLE_EVENTS: _Role.ValueType  # 6
+    """The event service."""
+    ROLE_GATEWAY: _Role.ValueType  # 7
+    """The gateway. It calls on behalf of users whatever users may call."""
+    ROLE_STANDALONE: _Role.ValueType  # 8
+    """The supervisor of `longshore up`."""
+    ROLE_AGENT: _Role.ValueType  # 9
+    """An agent, of one instance."""
+
+class Role(_Role, metaclass=_RoleEnumTypeWrapper):
+    """What a certificate of the stack's authority makes of its holder."""
+
+ROLE_UNSPECIFIED: Role.ValueType  # 0
+"""Not said; no certificate is."""
+ROLE_SUBMISSION: Role.ValueType  # 1
+"""Submission."""
+ROLE_SCHEDULER: Role.ValueType  # 2
+"""The scheduler."""
+ROLE_SCALER: Role.ValueType  # 3
+"""The scaler."""
+ROLE_PROVISIONING: Role.ValueType  # 4
+"""Provisioning."""
+ROLE_LOGS: Role.ValueType  # 5
+"""The log service."""
+ROLE_EVENTS: Role.ValueType  # 6
+"""The event service."""
+ROLE_GATEWAY: Role.ValueType  # 7
+"""The gateway. It calls on behalf of users whatever users may call."""
+ROLE_STANDALONE: Role.ValueType  # 8
+"""The supervisor of `longshore up`."""
+ROLE_AGENT: Role.ValueType  # 9
+"""An agent, of one instance."""
+Global___Role: _TypeAlias = Role  # noqa: Y015
 
 @_typing.final
 class AbsentMember(_message.Message):
@@ -90,6 +144,44 @@ class JsonService(_message.Message):
 Global___JsonService: _TypeAlias = JsonService  # noqa: Y015
 
 @_typing.final
+class Access(_message.Message):
+    """Who may call an rpc. Whoever is none of these is answered UNAUTHENTICATED, or PERMISSION_DENIED if it is known who
+    calls.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROLES_FIELD_NUMBER: _builtins.int
+    USERS_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    ANYONE_FIELD_NUMBER: _builtins.int
+    users: _builtins.bool
+    """Users, directly or through the gateway."""
+    action: _builtins.str
+    """What a user must be allowed to do, as IAM calls it: `batch:SubmitJob`. Set where `users` is."""
+    anyone: _builtins.bool
+    """Whoever reaches the port: the rpc itself checks what it is given."""
+    @_builtins.property
+    def roles(self) -> _containers.RepeatedScalarFieldContainer[Global___Role.ValueType]:
+        """Services, and agents, that present a certificate of the stack's authority with their role."""
+
+    def __init__(
+        self,
+        *,
+        roles: _abc.Iterable[Global___Role.ValueType] | None = ...,
+        users: _builtins.bool = ...,
+        action: _builtins.str = ...,
+        anyone: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "anyone", b"anyone", "roles", b"roles", "users", b"users"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Access: _TypeAlias = Access  # noqa: Y015
+
+@_typing.final
 class HttpRoute(_message.Message):
     """Where an operation is reached over HTTP."""
 
@@ -142,6 +234,7 @@ ABSENT_FIELD_NUMBER: _builtins.int
 JSON_SERVICE_FIELD_NUMBER: _builtins.int
 HTTP_FIELD_NUMBER: _builtins.int
 REFUSED_FIELD_NUMBER: _builtins.int
+ACCESS_FIELD_NUMBER: _builtins.int
 required: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
 """The caller must send this member, as AWS's model demands; in responses, the service always
 fills it unless the field's comment says otherwise. Default false. A string that is present but
@@ -201,3 +294,5 @@ refused: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions
 answered UNIMPLEMENTED, over HTTP with a ClientException, with this in the message. Not set: the
 operation is there.
 """
+access: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, Global___Access]
+"""Who may call it. Every rpc says so: a server with one that does not refuses to start."""

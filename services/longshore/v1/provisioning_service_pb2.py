@@ -23,9 +23,10 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from longshore.v1 import options_pb2 as longshore_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'longshore/v1/provisioning_service.proto\x12\x0clongshore.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc8\x01\n\rCapacityOrder\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x1b\n\x13\x63ompute_environment\x18\x02 \x01(\t\x12\x14\n\x0ctarget_vcpus\x18\x03 \x01(\x01\x12\x31\n\x07\x65ntries\x18\x04 \x03(\x0b\x32 .longshore.v1.CapacityOrderEntry\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x1b\n\x13\x61llocation_strategy\x18\x06 \x01(\t\x12\x12\n\ngeneration\x18\x07 \x01(\x05\"\xf1\x01\n\x12\x43\x61pacityOrderEntry\x12\x15\n\rinstance_type\x18\x01 \x01(\t\x12\x35\n\x0fpurchase_option\x18\x02 \x01(\x0e\x32\x1c.longshore.v1.PurchaseOption\x12\x0c\n\x04zone\x18\x03 \x01(\t\x12\x0e\n\x06weight\x18\x04 \x01(\x01\x12\x11\n\tmax_count\x18\x05 \x01(\x05\x12\x16\n\x0eprice_per_hour\x18\x06 \x01(\x01\x12\x0c\n\x04rank\x18\x07 \x01(\x05\x12\x1f\n\x12max_price_per_hour\x18\x08 \x01(\x01H\x00\x88\x01\x01\x42\x15\n\x13_max_price_per_hour\"V\n\x10ProvisionRequest\x12*\n\x05order\x18\x01 \x01(\x0b\x32\x1b.longshore.v1.CapacityOrder\x12\x16\n\x0e\x64\x65\x63ision_token\x18\x02 \x01(\x03\"\x88\x01\n\x11ProvisionResponse\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x34\n\tinstances\x18\x02 \x03(\x0b\x32!.longshore.v1.ProvisionedInstance\x12+\n\x06\x65rrors\x18\x03 \x03(\x0b\x32\x1b.longshore.v1.CapacityError\"O\n\x13ProvisionedInstance\x12\x13\n\x0binstance_id\x18\x01 \x01(\t\x12\x15\n\rinstance_type\x18\x02 \x01(\t\x12\x0c\n\x04zone\x18\x03 \x01(\t\"\x8c\x01\n\rCapacityError\x12\x15\n\rinstance_type\x18\x01 \x01(\t\x12\x0c\n\x04zone\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x35\n\x0fpurchase_option\x18\x05 \x01(\x0e\x32\x1c.longshore.v1.PurchaseOption\"r\n\x19TerminateInstancesRequest\x12\x14\n\x0cinstance_ids\x18\x01 \x03(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12/\n\x0b\x64rain_until\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"2\n\x1aTerminateInstancesResponse\x12\x14\n\x0cinstance_ids\x18\x01 \x03(\t\"\x95\x01\n\x14ListInstancesRequest\x12\x1b\n\x13\x63ompute_environment\x18\x01 \x01(\t\x12\r\n\x05\x65nded\x18\x02 \x01(\x08\x12\x18\n\x0bmax_results\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\nnext_token\x18\x04 \x01(\t\x12\x13\n\x0binstance_id\x18\x05 \x01(\tB\x0e\n\x0c_max_results\"\\\n\x15ListInstancesResponse\x12/\n\tinstances\x18\x01 \x03(\x0b\x32\x1c.longshore.v1.InstanceDetail\x12\x12\n\nnext_token\x18\x02 \x01(\t\"\x98\x06\n\x0eInstanceDetail\x12\x13\n\x0binstance_id\x18\x01 \x01(\t\x12\x1b\n\x13\x63ompute_environment\x18\x02 \x01(\t\x12\x0e\n\x06status\x18\x03 \x01(\t\x12\x15\n\rstatus_reason\x18\x04 \x01(\t\x12\x10\n\x08provider\x18\x05 \x01(\t\x12\x13\n\x0bprovider_id\x18\x06 \x01(\t\x12\x15\n\rinstance_type\x18\x07 \x01(\t\x12\x0c\n\x04zone\x18\x08 \x01(\t\x12\x35\n\x0fpurchase_option\x18\t \x01(\x0e\x32\x1c.longshore.v1.PurchaseOption\x12\r\n\x05vcpus\x18\n \x01(\x01\x12\x12\n\nmemory_mib\x18\x0b \x01(\x03\x12\x0c\n\x04gpus\x18\x0c \x01(\x05\x12\x16\n\x0eprice_per_hour\x18\r \x01(\x01\x12\x0c\n\x04\x63ost\x18\x0e \x01(\x01\x12\x15\n\rlive_attempts\x18\x0f \x01(\x05\x12\x12\n\nheld_vcpus\x18\x10 \x01(\x01\x12\x17\n\x0fheld_memory_mib\x18\x11 \x01(\x03\x12.\n\norder_time\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0blaunch_time\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rregister_time\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ndrain_time\x18\x15 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x16 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0corder_reason\x18\x17 \x01(\t\x12\x34\n\x04tags\x18\x18 \x03(\x0b\x32&.longshore.v1.InstanceDetail.TagsEntry\x12\x0f\n\x07network\x18\x19 \x01(\t\x12\x13\n\x0bgpu_devices\x18\x1a \x03(\t\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"_\n\x18InterruptInstanceRequest\x12\x13\n\x0binstance_id\x18\x01 \x01(\t\x12\x1b\n\x0enotice_seconds\x18\x02 \x01(\x05H\x00\x88\x01\x01\x42\x11\n\x0f_notice_seconds\"I\n\x19InterruptInstanceResponse\x12,\n\x08\x65nd_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Y\n\x14\x44\x65scribeCostsRequest\x12\x1c\n\x14\x63ompute_environments\x18\x01 \x03(\t\x12\x12\n\njob_queues\x18\x02 \x03(\t\x12\x0f\n\x07job_ids\x18\x03 \x03(\t\"\x93\x01\n\x15\x44\x65scribeCostsResponse\x12\x30\n\x14\x63ompute_environments\x18\x01 \x03(\x0b\x32\x12.longshore.v1.Cost\x12&\n\njob_queues\x18\x02 \x03(\x0b\x32\x12.longshore.v1.Cost\x12 \n\x04jobs\x18\x03 \x03(\x0b\x32\x12.longshore.v1.Cost\"\"\n\x04\x43ost\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x63ost\x18\x02 \x01(\x01*j\n\x0ePurchaseOption\x12\x1f\n\x1bPURCHASE_OPTION_UNSPECIFIED\x10\x00\x12\x1d\n\x19PURCHASE_OPTION_ON_DEMAND\x10\x01\x12\x18\n\x14PURCHASE_OPTION_SPOT\x10\x02\x32\xe6\x03\n\x13ProvisioningService\x12L\n\tProvision\x12\x1e.longshore.v1.ProvisionRequest\x1a\x1f.longshore.v1.ProvisionResponse\x12g\n\x12TerminateInstances\x12\'.longshore.v1.TerminateInstancesRequest\x1a(.longshore.v1.TerminateInstancesResponse\x12X\n\rListInstances\x12\".longshore.v1.ListInstancesRequest\x1a#.longshore.v1.ListInstancesResponse\x12\x64\n\x11InterruptInstance\x12&.longshore.v1.InterruptInstanceRequest\x1a\'.longshore.v1.InterruptInstanceResponse\x12X\n\rDescribeCosts\x12\".longshore.v1.DescribeCostsRequest\x1a#.longshore.v1.DescribeCostsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'longshore/v1/provisioning_service.proto\x12\x0clongshore.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1alongshore/v1/options.proto\"\xc8\x01\n\rCapacityOrder\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x1b\n\x13\x63ompute_environment\x18\x02 \x01(\t\x12\x14\n\x0ctarget_vcpus\x18\x03 \x01(\x01\x12\x31\n\x07\x65ntries\x18\x04 \x03(\x0b\x32 .longshore.v1.CapacityOrderEntry\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x1b\n\x13\x61llocation_strategy\x18\x06 \x01(\t\x12\x12\n\ngeneration\x18\x07 \x01(\x05\"\xf1\x01\n\x12\x43\x61pacityOrderEntry\x12\x15\n\rinstance_type\x18\x01 \x01(\t\x12\x35\n\x0fpurchase_option\x18\x02 \x01(\x0e\x32\x1c.longshore.v1.PurchaseOption\x12\x0c\n\x04zone\x18\x03 \x01(\t\x12\x0e\n\x06weight\x18\x04 \x01(\x01\x12\x11\n\tmax_count\x18\x05 \x01(\x05\x12\x16\n\x0eprice_per_hour\x18\x06 \x01(\x01\x12\x0c\n\x04rank\x18\x07 \x01(\x05\x12\x1f\n\x12max_price_per_hour\x18\x08 \x01(\x01H\x00\x88\x01\x01\x42\x15\n\x13_max_price_per_hour\"V\n\x10ProvisionRequest\x12*\n\x05order\x18\x01 \x01(\x0b\x32\x1b.longshore.v1.CapacityOrder\x12\x16\n\x0e\x64\x65\x63ision_token\x18\x02 \x01(\x03\"\x88\x01\n\x11ProvisionResponse\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x34\n\tinstances\x18\x02 \x03(\x0b\x32!.longshore.v1.ProvisionedInstance\x12+\n\x06\x65rrors\x18\x03 \x03(\x0b\x32\x1b.longshore.v1.CapacityError\"O\n\x13ProvisionedInstance\x12\x13\n\x0binstance_id\x18\x01 \x01(\t\x12\x15\n\rinstance_type\x18\x02 \x01(\t\x12\x0c\n\x04zone\x18\x03 \x01(\t\"\x8c\x01\n\rCapacityError\x12\x15\n\rinstance_type\x18\x01 \x01(\t\x12\x0c\n\x04zone\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x35\n\x0fpurchase_option\x18\x05 \x01(\x0e\x32\x1c.longshore.v1.PurchaseOption\"r\n\x19TerminateInstancesRequest\x12\x14\n\x0cinstance_ids\x18\x01 \x03(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12/\n\x0b\x64rain_until\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"2\n\x1aTerminateInstancesResponse\x12\x14\n\x0cinstance_ids\x18\x01 \x03(\t\"\x95\x01\n\x14ListInstancesRequest\x12\x1b\n\x13\x63ompute_environment\x18\x01 \x01(\t\x12\r\n\x05\x65nded\x18\x02 \x01(\x08\x12\x18\n\x0bmax_results\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\nnext_token\x18\x04 \x01(\t\x12\x13\n\x0binstance_id\x18\x05 \x01(\tB\x0e\n\x0c_max_results\"\\\n\x15ListInstancesResponse\x12/\n\tinstances\x18\x01 \x03(\x0b\x32\x1c.longshore.v1.InstanceDetail\x12\x12\n\nnext_token\x18\x02 \x01(\t\"\x98\x06\n\x0eInstanceDetail\x12\x13\n\x0binstance_id\x18\x01 \x01(\t\x12\x1b\n\x13\x63ompute_environment\x18\x02 \x01(\t\x12\x0e\n\x06status\x18\x03 \x01(\t\x12\x15\n\rstatus_reason\x18\x04 \x01(\t\x12\x10\n\x08provider\x18\x05 \x01(\t\x12\x13\n\x0bprovider_id\x18\x06 \x01(\t\x12\x15\n\rinstance_type\x18\x07 \x01(\t\x12\x0c\n\x04zone\x18\x08 \x01(\t\x12\x35\n\x0fpurchase_option\x18\t \x01(\x0e\x32\x1c.longshore.v1.PurchaseOption\x12\r\n\x05vcpus\x18\n \x01(\x01\x12\x12\n\nmemory_mib\x18\x0b \x01(\x03\x12\x0c\n\x04gpus\x18\x0c \x01(\x05\x12\x16\n\x0eprice_per_hour\x18\r \x01(\x01\x12\x0c\n\x04\x63ost\x18\x0e \x01(\x01\x12\x15\n\rlive_attempts\x18\x0f \x01(\x05\x12\x12\n\nheld_vcpus\x18\x10 \x01(\x01\x12\x17\n\x0fheld_memory_mib\x18\x11 \x01(\x03\x12.\n\norder_time\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0blaunch_time\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rregister_time\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ndrain_time\x18\x15 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x16 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0corder_reason\x18\x17 \x01(\t\x12\x34\n\x04tags\x18\x18 \x03(\x0b\x32&.longshore.v1.InstanceDetail.TagsEntry\x12\x0f\n\x07network\x18\x19 \x01(\t\x12\x13\n\x0bgpu_devices\x18\x1a \x03(\t\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"_\n\x18InterruptInstanceRequest\x12\x13\n\x0binstance_id\x18\x01 \x01(\t\x12\x1b\n\x0enotice_seconds\x18\x02 \x01(\x05H\x00\x88\x01\x01\x42\x11\n\x0f_notice_seconds\"I\n\x19InterruptInstanceResponse\x12,\n\x08\x65nd_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Y\n\x14\x44\x65scribeCostsRequest\x12\x1c\n\x14\x63ompute_environments\x18\x01 \x03(\t\x12\x12\n\njob_queues\x18\x02 \x03(\t\x12\x0f\n\x07job_ids\x18\x03 \x03(\t\"\x93\x01\n\x15\x44\x65scribeCostsResponse\x12\x30\n\x14\x63ompute_environments\x18\x01 \x03(\x0b\x32\x12.longshore.v1.Cost\x12&\n\njob_queues\x18\x02 \x03(\x0b\x32\x12.longshore.v1.Cost\x12 \n\x04jobs\x18\x03 \x03(\x0b\x32\x12.longshore.v1.Cost\"\"\n\x04\x43ost\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x63ost\x18\x02 \x01(\x01*j\n\x0ePurchaseOption\x12\x1f\n\x1bPURCHASE_OPTION_UNSPECIFIED\x10\x00\x12\x1d\n\x19PURCHASE_OPTION_ON_DEMAND\x10\x01\x12\x18\n\x14PURCHASE_OPTION_SPOT\x10\x02\x32\xe0\x04\n\x13ProvisioningService\x12U\n\tProvision\x12\x1e.longshore.v1.ProvisionRequest\x1a\x1f.longshore.v1.ProvisionResponse\"\x07\x9a\xb5\x18\x03\n\x01\x03\x12p\n\x12TerminateInstances\x12\'.longshore.v1.TerminateInstancesRequest\x1a(.longshore.v1.TerminateInstancesResponse\"\x07\x9a\xb5\x18\x03\n\x01\x03\x12y\n\rListInstances\x12\".longshore.v1.ListInstancesRequest\x1a#.longshore.v1.ListInstancesResponse\"\x1f\x9a\xb5\x18\x1b\x10\x01\x1a\x17longshore:ListInstances\x12\x89\x01\n\x11InterruptInstance\x12&.longshore.v1.InterruptInstanceRequest\x1a\'.longshore.v1.InterruptInstanceResponse\"#\x9a\xb5\x18\x1f\x10\x01\x1a\x1blongshore:InterruptInstance\x12y\n\rDescribeCosts\x12\".longshore.v1.DescribeCostsRequest\x1a#.longshore.v1.DescribeCostsResponse\"\x1f\x9a\xb5\x18\x1b\x10\x01\x1a\x17longshore:DescribeCostsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,42 +35,52 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_INSTANCEDETAIL_TAGSENTRY']._loaded_options = None
   _globals['_INSTANCEDETAIL_TAGSENTRY']._serialized_options = b'8\001'
-  _globals['_PURCHASEOPTION']._serialized_start=2646
-  _globals['_PURCHASEOPTION']._serialized_end=2752
-  _globals['_CAPACITYORDER']._serialized_start=91
-  _globals['_CAPACITYORDER']._serialized_end=291
-  _globals['_CAPACITYORDERENTRY']._serialized_start=294
-  _globals['_CAPACITYORDERENTRY']._serialized_end=535
-  _globals['_PROVISIONREQUEST']._serialized_start=537
-  _globals['_PROVISIONREQUEST']._serialized_end=623
-  _globals['_PROVISIONRESPONSE']._serialized_start=626
-  _globals['_PROVISIONRESPONSE']._serialized_end=762
-  _globals['_PROVISIONEDINSTANCE']._serialized_start=764
-  _globals['_PROVISIONEDINSTANCE']._serialized_end=843
-  _globals['_CAPACITYERROR']._serialized_start=846
-  _globals['_CAPACITYERROR']._serialized_end=986
-  _globals['_TERMINATEINSTANCESREQUEST']._serialized_start=988
-  _globals['_TERMINATEINSTANCESREQUEST']._serialized_end=1102
-  _globals['_TERMINATEINSTANCESRESPONSE']._serialized_start=1104
-  _globals['_TERMINATEINSTANCESRESPONSE']._serialized_end=1154
-  _globals['_LISTINSTANCESREQUEST']._serialized_start=1157
-  _globals['_LISTINSTANCESREQUEST']._serialized_end=1306
-  _globals['_LISTINSTANCESRESPONSE']._serialized_start=1308
-  _globals['_LISTINSTANCESRESPONSE']._serialized_end=1400
-  _globals['_INSTANCEDETAIL']._serialized_start=1403
-  _globals['_INSTANCEDETAIL']._serialized_end=2195
-  _globals['_INSTANCEDETAIL_TAGSENTRY']._serialized_start=2152
-  _globals['_INSTANCEDETAIL_TAGSENTRY']._serialized_end=2195
-  _globals['_INTERRUPTINSTANCEREQUEST']._serialized_start=2197
-  _globals['_INTERRUPTINSTANCEREQUEST']._serialized_end=2292
-  _globals['_INTERRUPTINSTANCERESPONSE']._serialized_start=2294
-  _globals['_INTERRUPTINSTANCERESPONSE']._serialized_end=2367
-  _globals['_DESCRIBECOSTSREQUEST']._serialized_start=2369
-  _globals['_DESCRIBECOSTSREQUEST']._serialized_end=2458
-  _globals['_DESCRIBECOSTSRESPONSE']._serialized_start=2461
-  _globals['_DESCRIBECOSTSRESPONSE']._serialized_end=2608
-  _globals['_COST']._serialized_start=2610
-  _globals['_COST']._serialized_end=2644
-  _globals['_PROVISIONINGSERVICE']._serialized_start=2755
-  _globals['_PROVISIONINGSERVICE']._serialized_end=3241
+  _globals['_PROVISIONINGSERVICE'].methods_by_name['Provision']._loaded_options = None
+  _globals['_PROVISIONINGSERVICE'].methods_by_name['Provision']._serialized_options = b'\232\265\030\003\n\001\003'
+  _globals['_PROVISIONINGSERVICE'].methods_by_name['TerminateInstances']._loaded_options = None
+  _globals['_PROVISIONINGSERVICE'].methods_by_name['TerminateInstances']._serialized_options = b'\232\265\030\003\n\001\003'
+  _globals['_PROVISIONINGSERVICE'].methods_by_name['ListInstances']._loaded_options = None
+  _globals['_PROVISIONINGSERVICE'].methods_by_name['ListInstances']._serialized_options = b'\232\265\030\033\020\001\032\027longshore:ListInstances'
+  _globals['_PROVISIONINGSERVICE'].methods_by_name['InterruptInstance']._loaded_options = None
+  _globals['_PROVISIONINGSERVICE'].methods_by_name['InterruptInstance']._serialized_options = b'\232\265\030\037\020\001\032\033longshore:InterruptInstance'
+  _globals['_PROVISIONINGSERVICE'].methods_by_name['DescribeCosts']._loaded_options = None
+  _globals['_PROVISIONINGSERVICE'].methods_by_name['DescribeCosts']._serialized_options = b'\232\265\030\033\020\001\032\027longshore:DescribeCosts'
+  _globals['_PURCHASEOPTION']._serialized_start=2674
+  _globals['_PURCHASEOPTION']._serialized_end=2780
+  _globals['_CAPACITYORDER']._serialized_start=119
+  _globals['_CAPACITYORDER']._serialized_end=319
+  _globals['_CAPACITYORDERENTRY']._serialized_start=322
+  _globals['_CAPACITYORDERENTRY']._serialized_end=563
+  _globals['_PROVISIONREQUEST']._serialized_start=565
+  _globals['_PROVISIONREQUEST']._serialized_end=651
+  _globals['_PROVISIONRESPONSE']._serialized_start=654
+  _globals['_PROVISIONRESPONSE']._serialized_end=790
+  _globals['_PROVISIONEDINSTANCE']._serialized_start=792
+  _globals['_PROVISIONEDINSTANCE']._serialized_end=871
+  _globals['_CAPACITYERROR']._serialized_start=874
+  _globals['_CAPACITYERROR']._serialized_end=1014
+  _globals['_TERMINATEINSTANCESREQUEST']._serialized_start=1016
+  _globals['_TERMINATEINSTANCESREQUEST']._serialized_end=1130
+  _globals['_TERMINATEINSTANCESRESPONSE']._serialized_start=1132
+  _globals['_TERMINATEINSTANCESRESPONSE']._serialized_end=1182
+  _globals['_LISTINSTANCESREQUEST']._serialized_start=1185
+  _globals['_LISTINSTANCESREQUEST']._serialized_end=1334
+  _globals['_LISTINSTANCESRESPONSE']._serialized_start=1336
+  _globals['_LISTINSTANCESRESPONSE']._serialized_end=1428
+  _globals['_INSTANCEDETAIL']._serialized_start=1431
+  _globals['_INSTANCEDETAIL']._serialized_end=2223
+  _globals['_INSTANCEDETAIL_TAGSENTRY']._serialized_start=2180
+  _globals['_INSTANCEDETAIL_TAGSENTRY']._serialized_end=2223
+  _globals['_INTERRUPTINSTANCEREQUEST']._serialized_start=2225
+  _globals['_INTERRUPTINSTANCEREQUEST']._serialized_end=2320
+  _globals['_INTERRUPTINSTANCERESPONSE']._serialized_start=2322
+  _globals['_INTERRUPTINSTANCERESPONSE']._serialized_end=2395
+  _globals['_DESCRIBECOSTSREQUEST']._serialized_start=2397
+  _globals['_DESCRIBECOSTSREQUEST']._serialized_end=2486
+  _globals['_DESCRIBECOSTSRESPONSE']._serialized_start=2489
+  _globals['_DESCRIBECOSTSRESPONSE']._serialized_end=2636
+  _globals['_COST']._serialized_start=2638
+  _globals['_COST']._serialized_end=2672
+  _globals['_PROVISIONINGSERVICE']._serialized_start=2783
+  _globals['_PROVISIONINGSERVICE']._serialized_end=3391
 # @@protoc_insertion_point(module_scope)

@@ -23,35 +23,42 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from longshore.v1 import options_pb2 as longshore_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!longshore/v1/scaler_service.proto\x12\x0clongshore.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x11\n\x0f\x45valuateRequest\"D\n\x10\x45valuateResponse\x12\x30\n\tdecisions\x18\x01 \x03(\x0b\x32\x1d.longshore.v1.ScalingDecision\"\x8e\x01\n\x0fScalingDecision\x12\x1b\n\x13\x63ompute_environment\x18\x01 \x01(\t\x12\x15\n\rdesired_vcpus\x18\x02 \x01(\x05\x12\x19\n\x11instances_ordered\x18\x03 \x01(\x05\x12\x1c\n\x14instances_terminated\x18\x04 \x03(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\"7\n\x17\x44\x65scribeCapacityRequest\x12\x1c\n\x14\x63ompute_environments\x18\x01 \x03(\t\"[\n\x18\x44\x65scribeCapacityResponse\x12?\n\x14\x63ompute_environments\x18\x01 \x03(\x0b\x32!.longshore.v1.EnvironmentCapacity\"\xa8\x04\n\x13\x45nvironmentCapacity\x12\x1b\n\x13\x63ompute_environment\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x15\n\rresource_type\x18\x03 \x01(\t\x12\r\n\x05state\x18\x04 \x01(\t\x12\x0e\n\x06status\x18\x05 \x01(\t\x12\x15\n\rstatus_reason\x18\x06 \x01(\t\x12\x11\n\tmin_vcpus\x18\x07 \x01(\x05\x12\x15\n\rdesired_vcpus\x18\x08 \x01(\x05\x12\x11\n\tmax_vcpus\x18\t \x01(\x05\x12\'\n\x04\x62usy\x18\n \x01(\x0b\x32\x19.longshore.v1.InstanceSum\x12\'\n\x04idle\x18\x0b \x01(\x0b\x32\x19.longshore.v1.InstanceSum\x12*\n\x07\x62ooting\x18\x0c \x01(\x0b\x32\x19.longshore.v1.InstanceSum\x12+\n\x08\x64raining\x18\r \x01(\x0b\x32\x19.longshore.v1.InstanceSum\x12\x12\n\nheld_vcpus\x18\x0e \x01(\x01\x12\x15\n\rrunnable_jobs\x18\x0f \x01(\x03\x12\x15\n\rcost_per_hour\x18\x10 \x01(\x01\x12\x34\n\rlast_activity\x18\x11 \x01(\x0b\x32\x1d.longshore.v1.ScalingActivity\x12(\n\x05unfit\x18\x12 \x01(\x0b\x32\x19.longshore.v1.InstanceSum\x12\x0f\n\x07remarks\x18\x13 \x03(\t\"/\n\x0bInstanceSum\x12\x11\n\tinstances\x18\x01 \x01(\x05\x12\r\n\x05vcpus\x18\x02 \x01(\x01\"y\n\x1cListScalingActivitiesRequest\x12\x1b\n\x13\x63ompute_environment\x18\x01 \x01(\t\x12\x18\n\x0bmax_results\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\nnext_token\x18\x03 \x01(\tB\x0e\n\x0c_max_results\"f\n\x1dListScalingActivitiesResponse\x12\x31\n\nactivities\x18\x01 \x03(\x0b\x32\x1d.longshore.v1.ScalingActivity\x12\x12\n\nnext_token\x18\x02 \x01(\t\"\xcb\x01\n\x0fScalingActivity\x12\x13\n\x0b\x61\x63tivity_id\x18\x01 \x01(\x03\x12\x1b\n\x13\x63ompute_environment\x18\x02 \x01(\t\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rdesired_vcpus\x18\x04 \x01(\x05\x12\x0f\n\x07ordered\x18\x05 \x01(\x05\x12\x12\n\nterminated\x18\x06 \x01(\x05\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x10\n\x08order_id\x18\x08 \x01(\t2\xaf\x02\n\rScalerService\x12I\n\x08\x45valuate\x12\x1d.longshore.v1.EvaluateRequest\x1a\x1e.longshore.v1.EvaluateResponse\x12\x61\n\x10\x44\x65scribeCapacity\x12%.longshore.v1.DescribeCapacityRequest\x1a&.longshore.v1.DescribeCapacityResponse\x12p\n\x15ListScalingActivities\x12*.longshore.v1.ListScalingActivitiesRequest\x1a+.longshore.v1.ListScalingActivitiesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!longshore/v1/scaler_service.proto\x12\x0clongshore.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1alongshore/v1/options.proto\"\x11\n\x0f\x45valuateRequest\"D\n\x10\x45valuateResponse\x12\x30\n\tdecisions\x18\x01 \x03(\x0b\x32\x1d.longshore.v1.ScalingDecision\"\x8e\x01\n\x0fScalingDecision\x12\x1b\n\x13\x63ompute_environment\x18\x01 \x01(\t\x12\x15\n\rdesired_vcpus\x18\x02 \x01(\x05\x12\x19\n\x11instances_ordered\x18\x03 \x01(\x05\x12\x1c\n\x14instances_terminated\x18\x04 \x03(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\"7\n\x17\x44\x65scribeCapacityRequest\x12\x1c\n\x14\x63ompute_environments\x18\x01 \x03(\t\"[\n\x18\x44\x65scribeCapacityResponse\x12?\n\x14\x63ompute_environments\x18\x01 \x03(\x0b\x32!.longshore.v1.EnvironmentCapacity\"\xa8\x04\n\x13\x45nvironmentCapacity\x12\x1b\n\x13\x63ompute_environment\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x15\n\rresource_type\x18\x03 \x01(\t\x12\r\n\x05state\x18\x04 \x01(\t\x12\x0e\n\x06status\x18\x05 \x01(\t\x12\x15\n\rstatus_reason\x18\x06 \x01(\t\x12\x11\n\tmin_vcpus\x18\x07 \x01(\x05\x12\x15\n\rdesired_vcpus\x18\x08 \x01(\x05\x12\x11\n\tmax_vcpus\x18\t \x01(\x05\x12\'\n\x04\x62usy\x18\n \x01(\x0b\x32\x19.longshore.v1.InstanceSum\x12\'\n\x04idle\x18\x0b \x01(\x0b\x32\x19.longshore.v1.InstanceSum\x12*\n\x07\x62ooting\x18\x0c \x01(\x0b\x32\x19.longshore.v1.InstanceSum\x12+\n\x08\x64raining\x18\r \x01(\x0b\x32\x19.longshore.v1.InstanceSum\x12\x12\n\nheld_vcpus\x18\x0e \x01(\x01\x12\x15\n\rrunnable_jobs\x18\x0f \x01(\x03\x12\x15\n\rcost_per_hour\x18\x10 \x01(\x01\x12\x34\n\rlast_activity\x18\x11 \x01(\x0b\x32\x1d.longshore.v1.ScalingActivity\x12(\n\x05unfit\x18\x12 \x01(\x0b\x32\x19.longshore.v1.InstanceSum\x12\x0f\n\x07remarks\x18\x13 \x03(\t\"/\n\x0bInstanceSum\x12\x11\n\tinstances\x18\x01 \x01(\x05\x12\r\n\x05vcpus\x18\x02 \x01(\x01\"y\n\x1cListScalingActivitiesRequest\x12\x1b\n\x13\x63ompute_environment\x18\x01 \x01(\t\x12\x18\n\x0bmax_results\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\nnext_token\x18\x03 \x01(\tB\x0e\n\x0c_max_results\"f\n\x1dListScalingActivitiesResponse\x12\x31\n\nactivities\x18\x01 \x03(\x0b\x32\x1d.longshore.v1.ScalingActivity\x12\x12\n\nnext_token\x18\x02 \x01(\t\"\xcb\x01\n\x0fScalingActivity\x12\x13\n\x0b\x61\x63tivity_id\x18\x01 \x01(\x03\x12\x1b\n\x13\x63ompute_environment\x18\x02 \x01(\t\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rdesired_vcpus\x18\x04 \x01(\x05\x12\x0f\n\x07ordered\x18\x05 \x01(\x05\x12\x12\n\nterminated\x18\x06 \x01(\x05\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x10\n\x08order_id\x18\x08 \x01(\t2\x9a\x03\n\rScalerService\x12\x65\n\x08\x45valuate\x12\x1d.longshore.v1.EvaluateRequest\x1a\x1e.longshore.v1.EvaluateResponse\"\x1a\x9a\xb5\x18\x16\x10\x01\x1a\x12longshore:Evaluate\x12\x85\x01\n\x10\x44\x65scribeCapacity\x12%.longshore.v1.DescribeCapacityRequest\x1a&.longshore.v1.DescribeCapacityResponse\"\"\x9a\xb5\x18\x1e\x10\x01\x1a\x1alongshore:DescribeCapacity\x12\x99\x01\n\x15ListScalingActivities\x12*.longshore.v1.ListScalingActivitiesRequest\x1a+.longshore.v1.ListScalingActivitiesResponse\"\'\x9a\xb5\x18#\x10\x01\x1a\x1flongshore:ListScalingActivitiesb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'longshore.v1.scaler_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_EVALUATEREQUEST']._serialized_start=84
-  _globals['_EVALUATEREQUEST']._serialized_end=101
-  _globals['_EVALUATERESPONSE']._serialized_start=103
-  _globals['_EVALUATERESPONSE']._serialized_end=171
-  _globals['_SCALINGDECISION']._serialized_start=174
-  _globals['_SCALINGDECISION']._serialized_end=316
-  _globals['_DESCRIBECAPACITYREQUEST']._serialized_start=318
-  _globals['_DESCRIBECAPACITYREQUEST']._serialized_end=373
-  _globals['_DESCRIBECAPACITYRESPONSE']._serialized_start=375
-  _globals['_DESCRIBECAPACITYRESPONSE']._serialized_end=466
-  _globals['_ENVIRONMENTCAPACITY']._serialized_start=469
-  _globals['_ENVIRONMENTCAPACITY']._serialized_end=1021
-  _globals['_INSTANCESUM']._serialized_start=1023
-  _globals['_INSTANCESUM']._serialized_end=1070
-  _globals['_LISTSCALINGACTIVITIESREQUEST']._serialized_start=1072
-  _globals['_LISTSCALINGACTIVITIESREQUEST']._serialized_end=1193
-  _globals['_LISTSCALINGACTIVITIESRESPONSE']._serialized_start=1195
-  _globals['_LISTSCALINGACTIVITIESRESPONSE']._serialized_end=1297
-  _globals['_SCALINGACTIVITY']._serialized_start=1300
-  _globals['_SCALINGACTIVITY']._serialized_end=1503
-  _globals['_SCALERSERVICE']._serialized_start=1506
-  _globals['_SCALERSERVICE']._serialized_end=1809
+  _globals['_SCALERSERVICE'].methods_by_name['Evaluate']._loaded_options = None
+  _globals['_SCALERSERVICE'].methods_by_name['Evaluate']._serialized_options = b'\232\265\030\026\020\001\032\022longshore:Evaluate'
+  _globals['_SCALERSERVICE'].methods_by_name['DescribeCapacity']._loaded_options = None
+  _globals['_SCALERSERVICE'].methods_by_name['DescribeCapacity']._serialized_options = b'\232\265\030\036\020\001\032\032longshore:DescribeCapacity'
+  _globals['_SCALERSERVICE'].methods_by_name['ListScalingActivities']._loaded_options = None
+  _globals['_SCALERSERVICE'].methods_by_name['ListScalingActivities']._serialized_options = b'\232\265\030#\020\001\032\037longshore:ListScalingActivities'
+  _globals['_EVALUATEREQUEST']._serialized_start=112
+  _globals['_EVALUATEREQUEST']._serialized_end=129
+  _globals['_EVALUATERESPONSE']._serialized_start=131
+  _globals['_EVALUATERESPONSE']._serialized_end=199
+  _globals['_SCALINGDECISION']._serialized_start=202
+  _globals['_SCALINGDECISION']._serialized_end=344
+  _globals['_DESCRIBECAPACITYREQUEST']._serialized_start=346
+  _globals['_DESCRIBECAPACITYREQUEST']._serialized_end=401
+  _globals['_DESCRIBECAPACITYRESPONSE']._serialized_start=403
+  _globals['_DESCRIBECAPACITYRESPONSE']._serialized_end=494
+  _globals['_ENVIRONMENTCAPACITY']._serialized_start=497
+  _globals['_ENVIRONMENTCAPACITY']._serialized_end=1049
+  _globals['_INSTANCESUM']._serialized_start=1051
+  _globals['_INSTANCESUM']._serialized_end=1098
+  _globals['_LISTSCALINGACTIVITIESREQUEST']._serialized_start=1100
+  _globals['_LISTSCALINGACTIVITIESREQUEST']._serialized_end=1221
+  _globals['_LISTSCALINGACTIVITIESRESPONSE']._serialized_start=1223
+  _globals['_LISTSCALINGACTIVITIESRESPONSE']._serialized_end=1325
+  _globals['_SCALINGACTIVITY']._serialized_start=1328
+  _globals['_SCALINGACTIVITY']._serialized_end=1531
+  _globals['_SCALERSERVICE']._serialized_start=1534
+  _globals['_SCALERSERVICE']._serialized_end=1944
 # @@protoc_insertion_point(module_scope)

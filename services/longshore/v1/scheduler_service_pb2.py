@@ -22,23 +22,26 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from longshore.v1 import options_pb2 as longshore_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$longshore/v1/scheduler_service.proto\x12\x0clongshore.v1\"#\n\x11\x45xplainJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"\xbf\x01\n\x12\x45xplainJobResponse\x12\x0e\n\x06status\x18\x01 \x01(\t\x12\x0f\n\x07summary\x18\x02 \x01(\t\x12.\n\x07reasons\x18\x03 \x03(\x0b\x32\x1d.longshore.v1.ExplainedReason\x12\x17\n\njobs_ahead\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x30\n\x08\x61ttempts\x18\x05 \x03(\x0b\x32\x1e.longshore.v1.ExplainedAttemptB\r\n\x0b_jobs_ahead\"l\n\x10\x45xplainedAttempt\x12\x0f\n\x07\x61ttempt\x18\x01 \x01(\x05\x12\x13\n\x0binstance_id\x18\x02 \x01(\t\x12\x15\n\rinstance_type\x18\x03 \x01(\t\x12\x1b\n\x13\x63ompute_environment\x18\x04 \x01(\t\"@\n\x0f\x45xplainedReason\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t2c\n\x10SchedulerService\x12O\n\nExplainJob\x12\x1f.longshore.v1.ExplainJobRequest\x1a .longshore.v1.ExplainJobResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$longshore/v1/scheduler_service.proto\x12\x0clongshore.v1\x1a\x1alongshore/v1/options.proto\"#\n\x11\x45xplainJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"\xbf\x01\n\x12\x45xplainJobResponse\x12\x0e\n\x06status\x18\x01 \x01(\t\x12\x0f\n\x07summary\x18\x02 \x01(\t\x12.\n\x07reasons\x18\x03 \x03(\x0b\x32\x1d.longshore.v1.ExplainedReason\x12\x17\n\njobs_ahead\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x30\n\x08\x61ttempts\x18\x05 \x03(\x0b\x32\x1e.longshore.v1.ExplainedAttemptB\r\n\x0b_jobs_ahead\"l\n\x10\x45xplainedAttempt\x12\x0f\n\x07\x61ttempt\x18\x01 \x01(\x05\x12\x13\n\x0binstance_id\x18\x02 \x01(\t\x12\x15\n\rinstance_type\x18\x03 \x01(\t\x12\x1b\n\x13\x63ompute_environment\x18\x04 \x01(\t\"@\n\x0f\x45xplainedReason\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t2\x81\x01\n\x10SchedulerService\x12m\n\nExplainJob\x12\x1f.longshore.v1.ExplainJobRequest\x1a .longshore.v1.ExplainJobResponse\"\x1c\x9a\xb5\x18\x18\x10\x01\x1a\x14longshore:ExplainJobb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'longshore.v1.scheduler_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_EXPLAINJOBREQUEST']._serialized_start=54
-  _globals['_EXPLAINJOBREQUEST']._serialized_end=89
-  _globals['_EXPLAINJOBRESPONSE']._serialized_start=92
-  _globals['_EXPLAINJOBRESPONSE']._serialized_end=283
-  _globals['_EXPLAINEDATTEMPT']._serialized_start=285
-  _globals['_EXPLAINEDATTEMPT']._serialized_end=393
-  _globals['_EXPLAINEDREASON']._serialized_start=395
-  _globals['_EXPLAINEDREASON']._serialized_end=459
-  _globals['_SCHEDULERSERVICE']._serialized_start=461
-  _globals['_SCHEDULERSERVICE']._serialized_end=560
+  _globals['_SCHEDULERSERVICE'].methods_by_name['ExplainJob']._loaded_options = None
+  _globals['_SCHEDULERSERVICE'].methods_by_name['ExplainJob']._serialized_options = b'\232\265\030\030\020\001\032\024longshore:ExplainJob'
+  _globals['_EXPLAINJOBREQUEST']._serialized_start=82
+  _globals['_EXPLAINJOBREQUEST']._serialized_end=117
+  _globals['_EXPLAINJOBRESPONSE']._serialized_start=120
+  _globals['_EXPLAINJOBRESPONSE']._serialized_end=311
+  _globals['_EXPLAINEDATTEMPT']._serialized_start=313
+  _globals['_EXPLAINEDATTEMPT']._serialized_end=421
+  _globals['_EXPLAINEDREASON']._serialized_start=423
+  _globals['_EXPLAINEDREASON']._serialized_end=487
+  _globals['_SCHEDULERSERVICE']._serialized_start=490
+  _globals['_SCHEDULERSERVICE']._serialized_end=619
 # @@protoc_insertion_point(module_scope)

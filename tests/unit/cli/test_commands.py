@@ -134,7 +134,7 @@ def test_a_mistyped_command_is_answered_with_what_is_near(
         ("jobs", "--nodes", "a", "--name", "n"),
         ("jobs", "--nodes", "a", "--array", "a"),
         ("--server", "nonsense", "jobs"),
-        ("agent", "--compute-environment", "e", "--scheduler", "nonsense"),
+        ("agent", "--join", "nonsense"),
     ],
 )
 def test_wrong_usage_is_told(
@@ -193,7 +193,7 @@ def test_paths_that_cannot_be_are_one_sentence(
     nested.write_text("[" * 100_000)
     no_object = tmp_path / "list.json"
     no_object.write_text("[1]")
-    agent = ("agent", "--compute-environment", "e", "--scheduler", "localhost:7071")
+    agent = ("agent", "--join", "localhost:7070")
     register = ("definition", "register", "d", "--file")
     for arguments, code in (
         *[((name, "--data-dir", str(file)), exit_code.USAGE) for name in ("up", "status", "down")],
@@ -226,7 +226,7 @@ def test_addresses_that_cannot_be_are_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], target: str
 ) -> None:
     assert _run(monkeypatch, "--server", target, "jobs") == exit_code.USAGE
-    agent = ("agent", "--compute-environment", "e", "--scheduler", target)
+    agent = ("agent", "--join", target)
     assert _run(monkeypatch, *agent) == exit_code.USAGE
     assert "Traceback" not in capsys.readouterr().err
 

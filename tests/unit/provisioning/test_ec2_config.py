@@ -15,8 +15,9 @@ def _read(**environ: str) -> Ec2Config:
 def test_defaults() -> None:
     config = _read()
     assert config.region == "us-east-1"
-    assert config.scheduler_address == "10.0.0.1:7071"
-    assert config.logs_address == "10.0.0.1:7074"
+    assert config.scheduler_address == "10.0.0.1:7111"
+    assert config.logs_address == "10.0.0.1:7114"
+    assert config.join_address == "10.0.0.1:7076"
     assert config.endpoint_url is None
     assert config.user_data == "install"
     assert config.zones == ()

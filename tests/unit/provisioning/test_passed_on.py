@@ -9,8 +9,8 @@ from longshore.provisioning.local.provider import PASSED_ON
 
 #: What provisioning says of each instance, or of itself.
 _SAID = {
-    "LONGSHORE_SCHEDULER_ADDRESS",
-    "LONGSHORE_LOGS_ADDRESS",
+    "LONGSHORE_JOIN",
+    "LONGSHORE_JOIN_TOKEN_FILE",
     "LONGSHORE_RUNTIME",
     "LONGSHORE_INSTANCE_ID",
     "LONGSHORE_DATA_DIR",
@@ -29,6 +29,7 @@ _ITS_OWN = {
     "LONGSHORE_METADATA_ENDPOINT",
     "LONGSHORE_METADATA_SECONDS",
     "LONGSHORE_UNMANAGED",
+    "LONGSHORE_JOIN_TOKEN",
 }
 
 

@@ -40,11 +40,15 @@ fi
 """
 
 
+TOKEN = f"lsjoin.{0:016x}.secret.fingerprint"
+
+
 def _config(**changes: Any) -> Ec2Config:
     fields: dict[str, Any] = {
         "region": "us-east-1",
         "scheduler_address": "10.0.0.1:7071",
         "logs_address": "10.0.0.1:7074",
+        "join_address": "10.0.0.1:7076",
         "package": "longshore[server] @ https://example.com/a b;c/longshore.whl",
     }
     return Ec2Config(**{**fields, **changes})
@@ -99,11 +103,11 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 
 def test_a_machine_installs_and_joins(machine: Machine) -> None:
     """It knows who it is, installs the package as it was named, and starts the agent."""
-    done = machine.boot(boot_script(_config(), "blue"))
+    done = machine.boot(boot_script(_config(), "blue", TOKEN))
     assert done.returncode == 0, done.stderr
     assert machine.environment == {
-        "LONGSHORE_SCHEDULER_ADDRESS": "10.0.0.1:7071",
-        "LONGSHORE_LOGS_ADDRESS": "10.0.0.1:7074",
+        "LONGSHORE_JOIN": "10.0.0.1:7076",
+        "LONGSHORE_JOIN_TOKEN_FILE": "/etc/longshore/join-token",
         "LONGSHORE_COMPUTE_ENVIRONMENT": "blue",
         "LONGSHORE_RUNTIME": "docker",
         "LONGSHORE_METADATA": "ec2",
@@ -115,6 +119,9 @@ def test_a_machine_installs_and_joins(machine: Machine) -> None:
         "LONGSHORE_INSTANCE_TYPE": "c6i.large",
     }
     assert (machine.root / "etc/longshore/agent.env").stat().st_mode & 0o777 == 0o600
+    token = machine.root / "etc/longshore/join-token"
+    assert token.read_text() == f"{TOKEN}\n"
+    assert token.stat().st_mode & 0o777 == 0o600
     assert "pip install --quiet --disable-pip-version-check -- " + _config().package in (
         machine.calls
     )
@@ -141,7 +148,7 @@ chmod +x "$LONGSHORE_ROOT/bin/python3.12"
 fi
 """
     machine.add("dnf", installer)
-    done = machine.boot(boot_script(_config(), "blue"))
+    done = machine.boot(boot_script(_config(), "blue", TOKEN))
     assert done.returncode == 0, done.stderr
     assert "dnf -y -q install docker" in machine.calls
     assert "dnf -y -q install python3.12" in machine.calls
@@ -149,7 +156,7 @@ fi
 
 def test_a_ready_image_only_starts_the_agent(machine: Machine) -> None:
     """No installer, no unit: those are the image's."""
-    done = machine.boot(boot_script(_config(user_data="ready", package=""), "blue"))
+    done = machine.boot(boot_script(_config(user_data="ready", package=""), "blue", TOKEN))
     assert done.returncode == 0, done.stderr
     assert [call for call in machine.calls if not call.startswith("curl")] == [
         "systemctl restart longshore-agent"
@@ -161,7 +168,7 @@ def test_a_ready_image_only_starts_the_agent(machine: Machine) -> None:
 def test_a_machine_that_cannot_work_ends_itself(machine: Machine, broken: str) -> None:
     """It says which line failed, and shuts down."""
     machine.add(broken, "#!/bin/bash\nexit 1\n")
-    done = machine.boot(boot_script(_config(), "blue"))
+    done = machine.boot(boot_script(_config(), "blue", TOKEN))
     assert done.returncode == 1
     assert machine.calls[-1] == "shutdown -h now"
     assert "this machine shuts down" in done.stderr
@@ -173,9 +180,9 @@ def test_settings_are_quoted(value: str) -> None:
     config = _config(agent_settings=(("LONGSHORE_NETWORK", value),), package=value)
     if not value.isprintable():
         with pytest.raises(InvalidRequest):
-            boot_script(config, "blue")
+            boot_script(config, "blue", TOKEN)
         return
-    script = boot_script(config, "blue")
+    script = boot_script(config, "blue", TOKEN)
     (line,) = [item for item in script.split("\n") if item.startswith("LONGSHORE_NETWORK=")]
     text = line.removeprefix("LONGSHORE_NETWORK=")
     assert text[0] == text[-1] == '"'
@@ -186,7 +193,7 @@ def test_settings_are_quoted(value: str) -> None:
 @pytest.mark.parametrize("package", ["a b", "$(reboot)", "`reboot`", "'; reboot; '", "a\\"])
 def test_bash_reads_it(package: str) -> None:
     """Whatever the package is called."""
-    script = boot_script(_config(package=package), "blue")
+    script = boot_script(_config(package=package), "blue", TOKEN)
     done = subprocess.run(
         ["/usr/bin/bash", "-n"], input=script, capture_output=True, text=True, check=False
     )
@@ -197,7 +204,7 @@ def test_bash_reads_it(package: str) -> None:
 @pytest.mark.parametrize("package", ["$(touch ran)", "`touch ran`", "'; touch ran; '", "a\\"])
 def test_a_package_is_one_word(machine: Machine, package: str) -> None:
     """Nothing of its name is run."""
-    done = machine.boot(boot_script(_config(package=package), "blue"))
+    done = machine.boot(boot_script(_config(package=package), "blue", TOKEN))
     assert done.returncode == 0, done.stderr
     assert machine.calls.count(f"pip install --quiet --disable-pip-version-check -- {package}") == 1
     assert not Path(os.getcwd(), "ran").exists()  # noqa: PTH109 - where bash ran
@@ -206,7 +213,7 @@ def test_a_package_is_one_word(machine: Machine, package: str) -> None:
 @pytest.mark.parametrize("bad", ["two\nlines", "END_OF_LONGSHORE\n", "\x00", "\x1b[31m"])
 def test_what_no_environment_file_can_hold_is_refused(bad: str) -> None:
     with pytest.raises(InvalidRequest, match="cannot be printed"):
-        boot_script(_config(agent_settings=(("LONGSHORE_PULL", bad),)), "blue")
+        boot_script(_config(agent_settings=(("LONGSHORE_PULL", bad),)), "blue", TOKEN)
 
 
 def test_alone_it_stays_a_script() -> None:
@@ -255,4 +262,4 @@ def test_more_than_ec2_takes_is_refused() -> None:
 
 def test_the_script_is_short() -> None:
     """Most of what EC2 takes is left to the launch template."""
-    assert len(boot_script(_config(), "e" * 128).encode()) < BYTES_MAXIMUM / 3
+    assert len(boot_script(_config(), "e" * 128, TOKEN).encode()) < BYTES_MAXIMUM / 3

@@ -65,7 +65,10 @@ def test_an_empty_variable_is_one_that_is_not_set() -> None:
 def test_ports_move_together() -> None:
     settings = Settings({"LONGSHORE_PORT_BASE": "8000", "LONGSHORE_HOST": "0.0.0.0"})
     assert settings.address("scheduler") == "0.0.0.0:8001"
-    assert settings.metrics_address("scheduler") == "0.0.0.0:8021"
+    assert settings.peer_address("scheduler") == "0.0.0.0:8041"
+    assert settings.join_address() == "0.0.0.0:8006"
+    # They ask nobody who he is.
+    assert settings.metrics_address("scheduler") == "127.0.0.1:8021"
 
 
 def test_any_free_port_for_the_service_means_any_for_its_metrics() -> None:
@@ -92,11 +95,12 @@ def test_paths_that_cannot_be_name_their_variable(tmp_path: Path) -> None:
 def test_what_is_read_is_collected_once_with_its_bounds() -> None:
     with recording() as found:
         Settings({NAME: "3"}).integer(NAME, 1, 0, 9999)
-        Settings({}).listen_address("logs")
+        Settings({}).address("logs")
+        Settings({}).flag("LONGSHORE_Z", default=False)
     Settings({}).integer("LONGSHORE_Y", 1, 0, 9)
     assert found[NAME] == Setting("0 to 9,999", "1")
     assert found["LONGSHORE_LOGS_ADDRESS"] == Setting("HOST:PORT", "127.0.0.1:7074")
-    assert found["LONGSHORE_INSECURE"] == Setting("true, false", "false")
+    assert found["LONGSHORE_Z"] == Setting("true, false", "false")
     assert "LONGSHORE_Y" not in found
 
 

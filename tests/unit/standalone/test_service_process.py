@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
+from support.identity import tls_settings
 from support.patience import PATIENCE_SECONDS
 from support.ports import free_port_base
 
@@ -96,6 +97,8 @@ def the_log_service(tmp_path: Path) -> tuple[ServiceProcess, str]:
         "LONGSHORE_LOGS_DIR": str(tmp_path / "logs"),
         "LONGSHORE_LOGS_ADDRESS": address,
         "LONGSHORE_LOGS_METRICS_ADDRESS": metrics,
+        "LONGSHORE_LOGS_PEER_ADDRESS": "127.0.0.1:0",
+        **tls_settings(),
     }
     return ServiceProcess("logs", environ, tmp_path / "logs.log", lambda: None), address
 

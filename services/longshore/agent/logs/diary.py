@@ -19,7 +19,8 @@ import structlog
 from longshore.agent.logs.shipper import CHUNK_BYTES, Call
 from longshore.agent.logs.spool import STDERR, format_lines, format_mark, format_time
 from longshore.domain.log_group import AGENTS
-from longshore.rpc.channel import open_channel, reconnect_backoff
+from longshore.identity.material import Identity
+from longshore.rpc.channel import peer_channel, reconnect_backoff
 from longshore.v1 import log_service_pb2 as pb
 from longshore.v1 import log_service_pb2_grpc as pb_grpc
 
@@ -47,7 +48,12 @@ class Diary:
     """Takes lines from any thread, and sends them until cancelled."""
 
     def __init__(
-        self, instance_id: str, kind: str, address: str, today: Callable[[], date] = _today
+        self,
+        instance_id: str,
+        kind: str,
+        address: str,
+        identity: Identity | None = None,
+        today: Callable[[], date] = _today,
     ) -> None:
         """Makes an empty one; needs a running event loop.
 
@@ -55,10 +61,12 @@ class Diary:
             instance_id: whose it is.
             kind: `agent` or `engine`.
             address: of the log service.
+            identity: whose calls they are; None: speaks plaintext, in tests.
             today: the day it is.
         """
         self._prefix = f"{instance_id}/{kind}"
         self._address = address
+        self._identity = identity
         self._today = today
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
@@ -107,7 +115,7 @@ class Diary:
     async def run(self) -> None:
         """Sends until cancelled; a log service that is away is tried again."""
         backoff = reconnect_backoff()
-        async with open_channel(self._address) as channel:
+        async with peer_channel(self._address, "logs", self._identity) as channel:
             stub = pb_grpc.LogServiceStub(channel)
             while True:
                 await self._said.wait()

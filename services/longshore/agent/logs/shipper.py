@@ -9,7 +9,8 @@ import structlog
 from longshore.agent import metrics
 from longshore.agent.logs.naming import joined, parted
 from longshore.agent.logs.spool import Spool
-from longshore.rpc.channel import open_channel, reconnect_backoff
+from longshore.identity.material import Identity
+from longshore.rpc.channel import peer_channel, reconnect_backoff
 from longshore.v1 import log_service_pb2 as pb
 from longshore.v1 import log_service_pb2_grpc as pb_grpc
 
@@ -30,8 +31,9 @@ class Shipper:
     position 0, so nothing about it need be kept here.
     """
 
-    def __init__(self, address: str, spool: Spool) -> None:
+    def __init__(self, address: str, spool: Spool, identity: Identity | None = None) -> None:
         self._address = address
+        self._identity = identity
         self._spool = spool
         self._stored: dict[str, int] = {}
         self._in_flight: set[str] = set()
@@ -43,7 +45,7 @@ class Shipper:
 
     async def run(self) -> None:
         """Sends until cancelled."""
-        async with open_channel(self._address) as channel:
+        async with peer_channel(self._address, "logs", self._identity) as channel:
             stub = pb_grpc.LogServiceStub(channel)
             while True:
                 self._note_idle()

@@ -15,7 +15,7 @@ from longshore.agent.config import AgentConfig
 from longshore.agent.health import HealthWatch
 from longshore.domain.errors import LongshoreError, NotFound, PreconditionFailed, Unavailable
 from longshore.rpc.batch import fitting
-from longshore.rpc.channel import open_channel, reconnect_backoff
+from longshore.rpc.channel import peer_channel, reconnect_backoff
 from longshore.rpc.errors import from_rpc_error
 from longshore.v1 import agent_service_pb2 as pb
 from longshore.v1 import agent_service_pb2_grpc as pb_grpc
@@ -65,7 +65,8 @@ class SchedulerStream:
 
     async def run(self) -> None:
         """Keeps a stream until cancelled, or until the instance is over on record."""
-        async with open_channel(self._config.scheduler_address) as channel:
+        config = self._config
+        async with peer_channel(config.scheduler_address, "scheduler", config.identity) as channel:
             stub = pb_grpc.AgentServiceStub(channel)
             while not self.over.is_set():
                 try:
@@ -84,6 +85,11 @@ class SchedulerStream:
                     log.info("stream.broken", error=str(error), failures=self._backoff.failures)
                 if not self.over.is_set():
                     await asyncio.sleep(self._backoff.delay())
+
+    def refuse(self, error: LongshoreError) -> None:
+        """Ends the instance: it gets no certificate any more."""
+        self.refusal = error if self._config.unmanaged else None
+        self.over.set()
 
     def give_notice(self, notice: pb.AgentNotice) -> None:
         """Tells the scheduler that the instance will go: now, and after each registration."""

@@ -20,8 +20,9 @@ _MEMBERS = {
     "ResourceName": "resource",
     "EventSource": "source",
     "AccessKeyId": "access_key_id",
+    "Username": "user_name",
 }
-KEYS = (*_MEMBERS, "Username")
+KEYS = tuple(_MEMBERS)
 _VALUE_CHARACTERS = 2000
 _ALSO_MOST = 8
 _ATTRIBUTES = "InvalidLookupAttributesException"
@@ -38,6 +39,7 @@ class Lookup:
     end: datetime = _LAST
     name: str | None = None
     access_key_id: str | None = None
+    user_name: str | None = None
     event_id: uuid.UUID | None = None
     is_read: bool | None = None
     source: str | None = None
@@ -54,6 +56,7 @@ class Lookup:
         is_call = (
             self.calls_only
             or self.access_key_id is not None
+            or self.user_name is not None
             or self.resource_type is not None
             or self.resource is not None
             or self.is_read is True
@@ -108,10 +111,8 @@ def _narrowed(found: Lookup, attributes: Iterable[tuple[str, str]]) -> Lookup:
 
 
 def _with(found: Lookup, key: str, value: str) -> Lookup:
-    member = _MEMBERS.get(key)
-    # Nobody is authenticated, so nobody has a name.
-    read = None if member is None else _read(key, value)
-    return replace(found, is_void=True) if read is None else replace(found, **{str(member): read})
+    read = _read(key, value)
+    return replace(found, is_void=True) if read is None else replace(found, **{_MEMBERS[key]: read})
 
 
 def _read(key: str, value: str) -> Any:

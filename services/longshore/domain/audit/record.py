@@ -1,7 +1,7 @@
 """One record: what is kept of a call, and what it is found by.
 
-Who called is what the request claims: signatures are not checked, so the type of the identity is
-`Unknown`, and the access key is the one that the request names.
+Who called is who was found to call; where a call was refused because nobody knew, the type of the
+identity is `Unknown`, and the access key is the one that the request names.
 """
 
 import json
@@ -90,12 +90,14 @@ class AuditedCaller:
 
     address: str
     user_agent: str
-    #: What the request claims; None where it names none.
+    #: Without a user it is what the request claims; None where it names none.
     access_key_id: str | None
     request_id: str
     #: Of the installation, and the region that the caller wants its ARNs in.
     account: str
     region: str
+    #: The user who was found to call; None where nobody was.
+    user: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,8 @@ class AuditRecord:
     event_name: str
     is_read: bool
     access_key_id: str | None
+    #: Who was found to call.
+    user_name: str | None
     #: (type, name) of what the call is about.
     resources: tuple[tuple[str, str], ...]
     #: The record in CloudTrail's form.
@@ -186,7 +190,7 @@ def record_of(
     reads = is_read(name)
     record: Json = {
         "eventVersion": "1.11",
-        "userIdentity": {"type": "Unknown"},
+        "userIdentity": _identity(caller),
         "eventTime": shown_time(at),
         "eventSource": source,
         "eventName": name,
@@ -218,6 +222,19 @@ def record_of(
     return found_by(record, at)
 
 
+def _identity(caller: AuditedCaller) -> Json:
+    if caller.user is None:
+        return {"type": "Unknown"}
+    name = _plain(caller.user, _TEXT_CHARACTERS)
+    return {
+        "type": "IAMUser",
+        "principalId": name,
+        "arn": f"arn:aws:iam::{caller.account}:user/{name}",
+        "accountId": caller.account,
+        "userName": name,
+    }
+
+
 def found_by(record: Json, at: datetime) -> AuditRecord:
     """A record with what it is looked up by, all of which follows from it.
 
@@ -225,6 +242,7 @@ def found_by(record: Json, at: datetime) -> AuditRecord:
     whatever is wrong with it has it.
     """
     key = record["userIdentity"].get("accessKeyId")
+    user = record["userIdentity"].get("userName")
     return AuditRecord(
         event_id=uuid.UUID(record["eventID"]),
         at=at,
@@ -232,6 +250,7 @@ def found_by(record: Json, at: datetime) -> AuditRecord:
         event_name=_plain(record["eventName"], _TEXT_CHARACTERS),
         is_read=record["readOnly"] is True,
         access_key_id=None if key is None else _plain(key, _TEXT_CHARACTERS),
+        user_name=None if user is None else _plain(user, _TEXT_CHARACTERS),
         resources=tuple(_resources(record)),
         text=json.dumps(record, separators=(",", ":")),
     )

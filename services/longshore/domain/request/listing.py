@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from longshore.domain.access.key import check_name
 from longshore.domain.arn import parse_definition
 from longshore.domain.checks import require
 from longshore.domain.errors import InvalidRequest
@@ -49,13 +50,12 @@ def job_filter(request: ListRequest) -> JobFilter:
         case "AFTER_CREATED_AT":
             # To a caller, all that was created within a millisecond was created at its beginning.
             return JobFilter(_ALL, created_after=_instant(value) + timedelta(microseconds=999))
-        case "SHARE_IDENTIFIER":
-            require(SHARE.fullmatch(value), "filters[0].values[0] is no share.", _VALUE)
-            # The one filter that goes together with a status.
-            return JobFilter((request.status,) if request.status else _ALL, share=value)
+        case "SHARE_IDENTIFIER" | "SUBMITTED_BY":
+            return _owner_filter(request, name, value)
     raise unknown_filter(
         name,
-        "JOB_NAME, JOB_DEFINITION, BEFORE_CREATED_AT, AFTER_CREATED_AT, SHARE_IDENTIFIER",
+        "JOB_NAME, JOB_DEFINITION, BEFORE_CREATED_AT, AFTER_CREATED_AT, SHARE_IDENTIFIER, "
+        "SUBMITTED_BY",
     )
 
 
@@ -80,6 +80,16 @@ def only_filter(filters: Sequence[tuple[str, Sequence[str]]]) -> tuple[str, str]
         len(values) == 1 and values[0], "filters[0].values needs one value.", "filters[0].values"
     )
     return name, values[0]
+
+
+def _owner_filter(request: ListRequest, name: str, value: str) -> JobFilter:
+    """Whose jobs; these filters go together with a status."""
+    statuses = (request.status,) if request.status else _ALL
+    if name == "SUBMITTED_BY":
+        check_name(value, _VALUE)
+        return JobFilter(statuses, submitted_by=value)
+    require(SHARE.fullmatch(value), "filters[0].values[0] is no share.", _VALUE)
+    return JobFilter(statuses, share=value)
 
 
 def _definition_filter(value: str) -> JobFilter:

@@ -81,6 +81,8 @@ class JobRecord:
     share: str | None = None
     #: Of an array parent: the array whose failed children these are.
     rerun_of: uuid.UUID | None = None
+    #: The user who has submitted it; empty for who is none.
+    submitted_by: str = ""
 
     @property
     def is_child(self) -> bool:
@@ -143,3 +145,4 @@ class JobFilter:
     created_before: datetime | None = None
     created_after: datetime | None = None
     share: str | None = None
+    submitted_by: str | None = None

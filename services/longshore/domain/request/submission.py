@@ -2,14 +2,19 @@
 
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from longshore.domain.arn import DefinitionName
 from longshore.domain.checks import Json, check_retry, check_timeout, require
 from longshore.domain.consumable import Units
 from longshore.domain.environment import FARGATE, QueueFacts, platform_of
-from longshore.domain.errors import InvalidRequest, NotFound, PreconditionFailed
+from longshore.domain.errors import (
+    InvalidRequest,
+    LongshoreError,
+    NotFound,
+    PreconditionFailed,
+)
 from longshore.domain.job.dependency import DependencyCondition
 from longshore.domain.job.job import WHOLE, JobKey
 from longshore.domain.job.trace import TraceParent
@@ -108,6 +113,12 @@ class Submission:
     consumables: Json | None = None
     #: The span that it was submitted from. A call that is repeated may come from another one.
     trace: TraceParent | None = field(default=None, compare=False)
+    #: The user who submits it; empty for who is none.
+    submitted_by: str = field(default="", compare=False)
+    #: Why a revision of a definition may not be used by who submits it; None: any may.
+    refusal: Callable[[str, int], LongshoreError | None] | None = field(
+        default=None, compare=False, repr=False
+    )
 
     @property
     def is_plain(self) -> bool:

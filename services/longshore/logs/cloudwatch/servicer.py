@@ -14,6 +14,7 @@ from longshore.logs.cloudwatch.live_tail import LiveTails
 from longshore.logs.cloudwatch.putting import put_log_events
 from longshore.logs.cloudwatch.reading import get_log_events
 from longshore.logs.cloudwatch.searching import Searching
+from longshore.logs.owning import Owners
 from longshore.logs.store import LogStore
 from longshore.rpc.caller import arns_for, metadata
 from longshore.rpc.members import check_members
@@ -28,7 +29,9 @@ SERVICE = pb.DESCRIPTOR.services_by_name["CloudWatchLogsService"]
 class CloudWatchLogsServicer(pb_grpc.CloudWatchLogsServiceServicer):
     """One method per AWS operation."""
 
-    def __init__(self, store: LogStore, arns: Arns) -> None:
+    def __init__(self, store: LogStore, arns: Arns, owners: Owners | None = None) -> None:
+        """Makes one; without `owners` whoever is let in may read everything."""
+        self._owners = owners
         self._store = store
         self._arns = arns
         self._groups = Groups(store)
@@ -44,6 +47,10 @@ class CloudWatchLogsServicer(pb_grpc.CloudWatchLogsServiceServicer):
     ) -> pb.GetLogEventsResponse:
         """A page of one stream."""
         check_members(request)
+        if self._owners is not None:
+            await self._owners.check(
+                request.log_group_name or request.log_group_identifier, request.log_stream_name
+            )
         return await get_log_events(self._store, request)
 
     async def FilterLogEvents(

@@ -165,6 +165,7 @@ async def _refresh(arguments: argparse.Namespace, settings: Settings) -> int:
         endpoint_url=settings.text("LONGSHORE_EC2_ENDPOINT_URL", "") or None,
         scheduler_address="",
         logs_address="",
+        join_address="",
     )
     known = Catalogue(types=catalogue_types(settings))
     async with (

@@ -36,8 +36,10 @@ class Ec2Config:
     """How the provider works. `from_settings` says which variable sets what."""
 
     region: str
+    #: As instances reach them.
     scheduler_address: str
     logs_address: str
+    join_address: str
     endpoint_url: str | None = None
     user_data: str = "install"
     package: str = ""
@@ -58,8 +60,8 @@ class Ec2Config:
         - LONGSHORE_EC2_REGION (AWS_REGION, AWS_DEFAULT_REGION, else LONGSHORE_REGION);
         - LONGSHORE_EC2_ENDPOINT_URL: instead of AWS's own endpoints (AWS_ENDPOINT_URL_EC2 and its
           like are honoured as well);
-        - LONGSHORE_EC2_SCHEDULER_ADDRESS, LONGSHORE_EC2_LOGS_ADDRESS (the services' addresses): as
-          instances reach them;
+        - LONGSHORE_EC2_SCHEDULER_ADDRESS, LONGSHORE_EC2_LOGS_ADDRESS (the services' addresses for
+          agents), LONGSHORE_EC2_JOIN_ADDRESS (LONGSHORE_JOIN_ADDRESS): as instances reach them;
         - LONGSHORE_EC2_USER_DATA (install): install the agent at boot; `ready`: the image has it;
         - LONGSHORE_EC2_PACKAGE: what pip installs as the agent; needed for `install`;
         - LONGSHORE_EC2_IMAGE, LONGSHORE_EC2_IMAGE_ARM64: `ami-...` or `ssm:/parameter`, for
@@ -94,8 +96,9 @@ class Ec2Config:
         return cls(
             region=region,
             endpoint_url=settings.text("LONGSHORE_EC2_ENDPOINT_URL", "") or None,
-            scheduler_address=_reachable(settings, "scheduler"),
-            logs_address=_reachable(settings, "logs"),
+            scheduler_address=_reachable(settings, "SCHEDULER", settings.peer_address("scheduler")),
+            logs_address=_reachable(settings, "LOGS", settings.peer_address("logs")),
+            join_address=_reachable(settings, "JOIN", settings.join_address()),
             user_data=user_data,
             package=package,
             image=_image(settings, "LONGSHORE_EC2_IMAGE"),
@@ -112,10 +115,10 @@ class Ec2Config:
         )
 
 
-def _reachable(settings: Settings, service: str) -> str:
-    """A service's address as instances see it: not one that means the machine itself."""
-    name = f"LONGSHORE_EC2_{service.upper()}_ADDRESS"
-    address = settings.text(name, settings.address(service))
+def _reachable(settings: Settings, what: str, default: str) -> str:
+    """An address as instances see it: not one that means the machine itself."""
+    name = f"LONGSHORE_EC2_{what}_ADDRESS"
+    address = settings.text(name, default)
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
         raise ConfigError(f"{name} is {address!r}; it must be HOST:PORT.")

@@ -1,6 +1,8 @@
 """Launches what one rank of an order asks for."""
 
-from collections.abc import Mapping, Sequence
+import math
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 
@@ -39,10 +41,15 @@ _NO_TEMPLATE = frozenset(
 )
 
 
+#: Makes the token of an order, given its environment and most instances; the same each time.
+NewToken = Callable[[uuid.UUID, str, int], Awaitable[str]]
+
+
 class Launcher:
     """Asks for fleets, on the environment's subnets and from its launch templates."""
 
-    def __init__(self, ec2: Api, templates: Templates, stack: str) -> None:
+    def __init__(self, ec2: Api, templates: Templates, stack: str, new_token: NewToken) -> None:
+        self._new_token = new_token
         self._ec2 = ec2
         self._templates = templates
         self._stack = stack
@@ -76,7 +83,7 @@ class Launcher:
         """
         is_asked = False
         try:
-            targets, errors = await self._targets(order, group, kinds, resources)
+            targets, errors = await self._targets(order, group, kinds, resources, left)
             if not targets:
                 return [], errors
             tags = self._tags(order, rank, resources)
@@ -104,9 +111,12 @@ class Launcher:
         group: Sequence[OrderEntry],
         kinds: Mapping[str, InstanceType],
         resources: Json,
+        left: float,
     ) -> tuple[list[LaunchTarget], list[CapacityError]]:
         """Where each entry may be launched, and why some cannot be."""
         subnets = await self._subnets(resources)
+        most = math.ceil(left / min(entry.weight for entry in group))
+        token = await self._new_token(order.order_id, order.compute_environment, most)
         targets, errors = [], []
         for entry in group:
             kind = kinds[entry.instance_type]
@@ -120,7 +130,11 @@ class Launcher:
                 errors.append(failed(entry, UNSUPPORTED, message))
                 continue
             template = await self._templates.ensure(
-                order.compute_environment, order.generation, resources, InstanceClass.of(kind)
+                order.compute_environment,
+                order.generation,
+                resources,
+                InstanceClass.of(kind),
+                token,
             )
             targets += [LaunchTarget(entry, zone, subnet, template) for zone, subnet in places]
         return targets, errors

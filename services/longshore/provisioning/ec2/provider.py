@@ -25,14 +25,15 @@ from longshore.provisioning.ec2.api import Api, RefusedByAws, chunks, open_api
 from longshore.provisioning.ec2.config import Ec2Config
 from longshore.provisioning.ec2.fleet import FleetInstance, by_rank, entry_for
 from longshore.provisioning.ec2.image import MachineImages
-from longshore.provisioning.ec2.launching import ORDER_TAG, Launcher, failed, is_of_ec2
-from longshore.provisioning.ec2.market import Ec2Prices
-from longshore.provisioning.ec2.template import (
-    ENVIRONMENT_TAG,
-    GENERATION_TAG,
-    STACK_TAG,
-    Templates,
+from longshore.provisioning.ec2.launching import (
+    ORDER_TAG,
+    Launcher,
+    NewToken,
+    failed,
+    is_of_ec2,
 )
+from longshore.provisioning.ec2.market import Ec2Prices
+from longshore.provisioning.ec2.template import STACK_TAG, Templates
 from longshore.provisioning.provider import Fulfilment, LaunchError, ProviderInstance
 
 log = structlog.get_logger()
@@ -68,15 +69,18 @@ def _utc_now() -> datetime:
 
 
 @contextlib.asynccontextmanager
-async def open_ec2_provider(config: Ec2Config, holder: str) -> AsyncIterator["Ec2Provider"]:
+async def open_ec2_provider(
+    config: Ec2Config, holder: str, new_token: NewToken
+) -> AsyncIterator["Ec2Provider"]:
     """The provider, with its connections to AWS.
 
     Args:
         config: how it works.
         holder: name of this stack, by which its instances are told from others in the account.
+        new_token: makes the token of an order, the same each time.
     """
     async with open_api("ec2", config) as ec2, open_api("ssm", config) as ssm:
-        yield Ec2Provider(ec2, ssm, config, holder)
+        yield Ec2Provider(ec2, ssm, config, holder, new_token)
 
 
 class Ec2Provider:
@@ -91,6 +95,7 @@ class Ec2Provider:
         ssm: Api,
         config: Ec2Config,
         holder: str,
+        new_token: NewToken,
         now: Callable[[], datetime] = _utc_now,
     ) -> None:
         self._ec2 = ec2
@@ -98,7 +103,7 @@ class Ec2Provider:
         self._stack = holder
         self._now = now
         self._templates = Templates(ec2, MachineImages(ssm, config), config, holder)
-        self._launcher = Launcher(ec2, self._templates, holder)
+        self._launcher = Launcher(ec2, self._templates, holder, new_token)
         self._market = Ec2Prices(ec2, config, now)
         self._swept_at = now()
 
@@ -191,16 +196,14 @@ class Ec2Provider:
     async def describe(self) -> list[ProviderInstance]:
         """Every instance of this stack that EC2 has now."""
         found: list[ProviderInstance] = []
-        used = set()
         for instance in await self._instances({f"tag:{STACK_TAG}": [self._stack]}):
             tags = _tags(instance)
-            used.add((tags.get(ENVIRONMENT_TAG, ""), tags.get(GENERATION_TAG, "")))
             match = _ORDER.fullmatch(tags.get(ORDER_TAG, ""))
             order_id = uuid.UUID(match.group(1)) if match else None
             found.append(ProviderInstance(instance["InstanceId"], instance["InstanceId"], order_id))
         if self._now() - self._swept_at >= SWEEP_EVERY:
             self._swept_at = self._now()
-            await self._templates.sweep(used, self._now())
+            await self._templates.sweep(self._now())
         return found
 
     async def taken_back(self, instance_ids: Sequence[str]) -> Mapping[str, str]:

@@ -1,12 +1,13 @@
 """Launch templates, made from compute environments.
 
-Each has what instances of one class (architecture, GPUs) of one generation of an environment boot
-with: the data of the environment's own launch template, if it names one, and over it what its
-`computeResources` say, as AWS Batch does it. A template's name ends in a digest of what it holds,
-so one that exists already is the right one, and none is ever changed.
+Each has what an order's instances of one class (architecture, GPUs) boot with: the data of the
+environment's own launch template, if it names one, and over it what its `computeResources` say, as
+AWS Batch does it. A template's name ends in a digest of what it holds, so one that exists already
+is the right one, and none is ever changed.
 
-Instances need no template once they run. Those of environments and generations that have no
-instances any more are deleted after a while, and made again should an order come.
+Each order has templates of its own, as its instances join with a token of theirs; the token of an
+order is always the same, so that an order that is asked for again is the same. Instances need no
+template once they run: templates are deleted after a while.
 """
 
 import asyncio
@@ -37,7 +38,7 @@ GENERATION_TAG = "longshore:generation"
 _EXISTS = "InvalidLaunchTemplateName.AlreadyExistsException"
 #: How old a template is at least before it is deleted, and how many are at one time.
 UNUSED_FOR = timedelta(hours=1)
-DELETIONS_MAXIMUM = 20
+DELETIONS_MAXIMUM = 200
 
 
 class Templates:
@@ -48,7 +49,7 @@ class Templates:
         self._images = images
         self._config = config
         self._stack = stack
-        self._names: dict[tuple[str, int, InstanceClass, str], str] = {}
+        self._names: dict[tuple[str, int, InstanceClass, str, str], str] = {}
 
     async def ensure(
         self,
@@ -56,8 +57,9 @@ class Templates:
         generation: int,
         resources: Json,
         instance_class: InstanceClass,
+        token: str,
     ) -> str:
-        """The name of the template for instances of a class; made if it is not there.
+        """The name of the template for an order's instances of a class; made if it is not there.
 
         Raises:
             InvalidRequest: what the environment says cannot be made a template.
@@ -65,9 +67,11 @@ class Templates:
             Unavailable: AWS does not answer.
         """
         digest = hashlib.sha256(json.dumps(resources, sort_keys=True).encode()).hexdigest()
-        key = (compute_environment, generation, instance_class, digest)
+        key = (compute_environment, generation, instance_class, digest, token)
         if key not in self._names:
-            data = await self._data(compute_environment, generation, resources, instance_class)
+            data = await self._data(
+                compute_environment, generation, resources, instance_class, token
+            )
             name = _name(compute_environment, generation, data)
             await self._create(name, data, compute_environment, generation)
             self._names[key] = name
@@ -104,10 +108,11 @@ class Templates:
         generation: int,
         resources: Json,
         instance_class: InstanceClass,
+        token: str,
     ) -> dict[str, Any]:
         data = await self._given(resources)
         image = await self._images.find(resources, data, instance_class)
-        script = boot_script(self._config, compute_environment)
+        script = boot_script(self._config, compute_environment, token)
         try:
             given = base64.b64decode(data.get("UserData") or "").decode()
         except UnicodeDecodeError:
@@ -193,11 +198,10 @@ class Templates:
             },
         }
 
-    async def sweep(self, used: Collection[tuple[str, str]], now: datetime) -> int:
-        """Deletes templates of this stack that nothing uses; a few at a time.
+    async def sweep(self, now: datetime) -> int:
+        """Deletes templates of this stack whose orders were answered; a few at a time.
 
         Args:
-            used: compute environment and generation of instances that there are.
             now: the time.
 
         Returns:
@@ -211,9 +215,7 @@ class Templates:
                 Filters=[{"Name": f"tag:{STACK_TAG}", "Values": [self._stack]}],
             )
             for template in templates:
-                tags = {tag["Key"]: tag["Value"] for tag in template.get("Tags") or ()}
-                owner = (tags.get(ENVIRONMENT_TAG, ""), tags.get(GENERATION_TAG, ""))
-                if owner in used or now - template["CreateTime"] < UNUSED_FOR:
+                if now - template["CreateTime"] < UNUSED_FOR:
                     continue
                 self._names = {
                     key: name

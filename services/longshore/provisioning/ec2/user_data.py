@@ -18,6 +18,8 @@ from email.mime.text import MIMEText
 from longshore.domain.errors import InvalidRequest
 from longshore.provisioning.ec2.config import Ec2Config
 
+#: The agent removes it once it has joined.
+TOKEN_PATH = "/etc/longshore/join-token"  # noqa: S105 - a path
 #: What EC2 accepts, before it is encoded.
 BYTES_MAXIMUM = 16 * 1024
 
@@ -110,8 +112,8 @@ WantedBy=multi-user.target
 def agent_environment(config: Ec2Config, compute_environment: str) -> dict[str, str]:
     """The settings of an agent, but those that only its machine knows."""
     return {
-        "LONGSHORE_SCHEDULER_ADDRESS": config.scheduler_address,
-        "LONGSHORE_LOGS_ADDRESS": config.logs_address,
+        "LONGSHORE_JOIN": config.join_address,
+        "LONGSHORE_JOIN_TOKEN_FILE": TOKEN_PATH,
         "LONGSHORE_COMPUTE_ENVIRONMENT": compute_environment,
         "LONGSHORE_RUNTIME": "docker",
         "LONGSHORE_METADATA": "ec2",
@@ -124,8 +126,13 @@ def agent_environment(config: Ec2Config, compute_environment: str) -> dict[str, 
     }
 
 
-def boot_script(config: Ec2Config, compute_environment: str) -> str:
+def boot_script(config: Ec2Config, compute_environment: str, token: str) -> str:
     """The script.
+
+    Args:
+        config: how the provider works.
+        compute_environment: the instances'.
+        token: by which they join; used up by as many as were ordered, and over soon.
 
     Raises:
         InvalidRequest: a setting has a character that an environment file cannot have.
@@ -137,6 +144,8 @@ def boot_script(config: Ec2Config, compute_environment: str) -> str:
     parts = [
         _HEAD,
         _written("/etc/longshore/agent.env", lines),
+        f'(umask 077; : > "$root{TOKEN_PATH}")\n',
+        _written(TOKEN_PATH, [f"{token}\n"]),
         _IDENTITY,
     ]
     if config.user_data == "ready":

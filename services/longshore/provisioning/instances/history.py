@@ -7,13 +7,15 @@ import structlog
 
 from longshore.state.leadership import Leadership
 from longshore.state.pool import Connection
-from longshore.state.provisioning import capacity_order, instance
+from longshore.state.provisioning import capacity_order, instance, joining
 
 log = structlog.get_logger()
 
 #: Rows that a transaction forgets, and transactions of a pass for each table.
 BATCH = 1_000
 BATCHES_MOST = 20
+#: How long a token that is over is kept: its use may be asked about.
+TOKENS_KEPT = timedelta(days=1)
 
 
 class InstanceHistory:
@@ -38,6 +40,8 @@ class InstanceHistory:
         await self._forget("instances", instance.prune, before)
         await self._forget("capacity_orders", capacity_order.prune, before)
         await self._forget("environment_costs", instance.prune_costs, before)
+        await self._forget("agent_identities", joining.prune_identities, before)
+        await self._forget("join_tokens", joining.prune_tokens, datetime.now(UTC) - TOKENS_KEPT)
 
     async def _forget(
         self,

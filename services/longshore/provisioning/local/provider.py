@@ -12,7 +12,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -32,6 +32,7 @@ from longshore.domain.order import (
     instance_ids,
 )
 from longshore.domain.scaling.market import Quote
+from longshore.identity.material import write_private
 from longshore.provisioning.local.process import Processes
 from longshore.provisioning.provider import Fulfilment, LaunchError, ProviderInstance
 from longshore.runtime import log_file
@@ -39,6 +40,10 @@ from longshore.runtime import log_file
 log = structlog.get_logger()
 
 CLEANUP_SECONDS = 30.0
+#: Makes a token for an instance, given its environment and id.
+NewToken = Callable[[str, str], Awaitable[str]]
+#: In an instance's directory: its token, until it has joined.
+TOKEN_FILE = "join-token"  # noqa: S105 - a name
 #: Logs of instances that are over.
 LOGS_KEPT = 200
 #: A log that is larger is put aside, in the place of the one before.
@@ -89,7 +94,7 @@ class LocalProvider:
     name = "local"
     revives = True
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - as many settings as it has
         self,
         directory: Path,
         catalogue: Catalogue,
@@ -100,6 +105,7 @@ class LocalProvider:
         on_exit: Callable[[], None],
         agent_command: Sequence[str],
         cleanup_command: Sequence[str],
+        new_token: NewToken | None = None,
     ) -> None:
         """Makes a provider; `describe` must be called before anything is launched.
 
@@ -112,6 +118,8 @@ class LocalProvider:
             on_exit: called in the event loop when a process of ours has ended.
             agent_command: what is run for an instance.
             cleanup_command: what is run once it is gone, with the same environment.
+            new_token: makes a token for the instance of an environment; None: agents need none, in
+                tests.
         """
         self._directory = directory
         self._catalogue = catalogue
@@ -120,6 +128,7 @@ class LocalProvider:
         self._limit = instances_limit
         self._agent_command = tuple(agent_command)
         self._cleanup_command = tuple(cleanup_command)
+        self._new_token = new_token
         self._processes = Processes(directory, on_exit)
         self._remains: list[str] | None = None
 
@@ -173,7 +182,14 @@ class LocalProvider:
         process = self._processes.get(instance.instance_id)
         if process is None or not process.is_running():
             command, environment = self._agent_command, self._agent_environment(instance)
+            token = b""
+            if self._new_token is not None:
+                made = await self._new_token(instance.compute_environment, instance.instance_id)
+                token = made.encode()
             try:
+                if token:
+                    path = self._directory / instance.instance_id / TOKEN_FILE
+                    await asyncio.to_thread(write_private, path, token)
                 process = self._processes.start(instance.instance_id, command, environment)
             except (OSError, psutil.Error) as error:
                 raise LaunchError(f"The agent could not be started: {error}.") from error
@@ -284,6 +300,8 @@ class LocalProvider:
             **self._environment,
             "LONGSHORE_INSTANCE_ID": instance_id,
             "LONGSHORE_DATA_DIR": str(self._directory / instance_id),
+            # The agent removes it once it has joined.
+            "LONGSHORE_JOIN_TOKEN_FILE": str(self._directory / instance_id / TOKEN_FILE),
             # One engine for all instances: its log would be told as often as there are any.
             "LONGSHORE_ENGINE_LOG": "none",
         }

@@ -10,12 +10,15 @@ from prometheus_client import Counter
 from longshore.domain.errors import InvalidRequest
 from longshore.domain.job.job import JobKey
 from longshore.rpc.batch import BATCH_BYTES
+from longshore.rpc.caller import check_instance
+from longshore.rpc.permission import by, current_user, demand, of_job
 from longshore.scheduler.explaining import explain_job
 from longshore.scheduler.inbox import Report
 from longshore.scheduler.service import Scheduler
 from longshore.scheduler.wire import convert
 from longshore.scheduler.wire.session import Session, answers
 from longshore.state.pool import Pool, connection
+from longshore.state.views import job_reading
 from longshore.v1 import agent_service_pb2 as pb
 from longshore.v1 import agent_service_pb2_grpc, scheduler_service_pb2, scheduler_service_pb2_grpc
 
@@ -57,6 +60,7 @@ class AgentServicer(agent_service_pb2_grpc.AgentServiceServicer):
             raise InvalidRequest("The first message of a stream is `register`.", member="register")
         _check_size(first)
         registration = convert.registration(first.register)
+        check_instance(registration.instance_id, registration.compute_environment)
         session = Session(registration.instance_id, registration.process_id)
         assignments, stops, draining = await self._scheduler.register(registration, session)
         reader = asyncio.create_task(self._read(requests, session))
@@ -127,8 +131,13 @@ class SchedulerServicer(scheduler_service_pb2_grpc.SchedulerServiceServicer):
         context: object,
     ) -> scheduler_service_pb2.ExplainJobResponse:
         """Says why a job is where it is."""
+        key = JobKey.named(request.job_id)
         async with connection(self._pool) as conn:
-            explained = await explain_job(conn, JobKey.named(request.job_id))
+            if (user := current_user()) is not None:
+                found = await job_reading.submitters(conn, [key.job_id])
+                if (job := found.get(key.job_id)) is not None:
+                    demand(of_job(user.arns, str(key), job.job_queue), by(job.submitted_by))
+            explained = await explain_job(conn, key)
         return scheduler_service_pb2.ExplainJobResponse(
             status=explained.status.value,
             summary=explained.summary,

@@ -21,6 +21,7 @@ _COLUMNS = (
     "event_name",
     "is_read",
     "access_key_id",
+    "user_name",
     "resource_types",
     "resource_names",
     "record",
@@ -73,6 +74,7 @@ async def append(
                 record.event_name,
                 record.is_read,
                 record.access_key_id,
+                record.user_name,
                 [kind for kind, _ in record.resources],
                 [name for _, name in record.resources],
                 record.text,
@@ -166,6 +168,7 @@ def record(row: asyncpg.Record) -> AuditRecord:
         event_name=row["event_name"],
         is_read=row["is_read"],
         access_key_id=row["access_key_id"],
+        user_name=row["user_name"],
         resources=tuple(zip(row["resource_types"], row["resource_names"], strict=True)),
         text=row["record"],
     )

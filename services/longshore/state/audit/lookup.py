@@ -59,6 +59,7 @@ async def records(
         wanted.source,
         wanted.resource_type,
         wanted.resource,
+        wanted.user_name,
     )
     found = [record(row) for row in rows if row["matches"]]
     if rows and rows[-1]["is_last"] and len(found) < limit:

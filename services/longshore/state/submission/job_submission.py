@@ -106,6 +106,8 @@ class NewJob:
     units: Units = ()
     #: The span that it was submitted from.
     trace: TraceParent | None = None
+    #: The user who submits it; empty for who is none.
+    submitted_by: str = ""
 
 
 async def lock_queues(conn: Connection, names: Sequence[str]) -> dict[str, QueueFacts]:
@@ -224,6 +226,7 @@ async def insert_jobs(conn: Connection, jobs: Sequence[NewJob]) -> set[uuid.UUID
         [job.task for job in jobs],
         [job.trace.text if job.trace else None for job in jobs],
         [job.trace.state or None if job.trace else None for job in jobs],
+        [job.submitted_by or None for job in jobs],
     )
     stored = {row["job_id"] for row in rows}
     edges = [

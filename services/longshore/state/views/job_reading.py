@@ -3,6 +3,7 @@
 import uuid
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import asyncpg
 
@@ -111,6 +112,35 @@ def _key_of_attempts(key: JobKey, row: asyncpg.Record) -> JobKey:
     return JobKey.node(key.job_id, row["main_node"])
 
 
+class Owned(NamedTuple):
+    """What decides who may do something with a job."""
+
+    job_queue: str
+    submitted_by: str
+    #: Of an array job; 0 of others.
+    children: int
+
+
+async def submitters(conn: Connection, job_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Owned]:
+    """Queues of jobs, and who has submitted them; those that are not there are left out."""
+    found: dict[uuid.UUID, Owned] = {}
+    for queries in (_SQL, _ALL):
+        missing = [job_id for job_id in job_ids if job_id not in found]
+        if missing:
+            rows = await conn.fetch(queries["submitters"], missing)
+            found |= {
+                row["job_id"]: Owned(row["job_queue"], row["submitted_by"], row["children"])
+                for row in rows
+            }
+    return found
+
+
+async def submitter_of_attempt(conn: Connection, attempt_id: str) -> Owned | None:
+    """Of an attempt's job; None if there is no such attempt."""
+    row = await conn.fetchrow(_ALL["submitter_of_attempt"], attempt_id)
+    return None if row is None else Owned(row["job_queue"], row["submitted_by"], row["children"])
+
+
 async def list_queue(
     conn: Connection, queue: str, wanted: JobFilter, *, before_seq: int | None, limit: int
 ) -> list[JobRecord]:
@@ -127,6 +157,7 @@ async def list_queue(
         wanted.created_before,
         wanted.created_after,
         wanted.share,
+        wanted.submitted_by,
     )
     return [_job(row) for row in rows]
 
@@ -260,6 +291,7 @@ def _node(row: asyncpg.Record) -> JobRecord:
         started_at=row["tried_started_at"] if is_placed else None,
         stopped_at=row["tried_stopped_at"] if is_placed else row["stopped_at"],
         share=row["share_identifier"],
+        submitted_by=row["submitted_by"] or "",
     )
 
 
@@ -301,6 +333,7 @@ def _job(row: asyncpg.Record) -> JobRecord:
         stopped_at=row["stopped_at"],
         share=row["share_identifier"],
         rerun_of=row["rerun_of"],
+        submitted_by=row.get("submitted_by") or "",
     )
 
 

@@ -45,7 +45,7 @@ class _Stand:
             yield
 
     def diary(self) -> Diary:
-        return Diary(INSTANCE, "agent", f"127.0.0.1:{self.port}", lambda: self.day)
+        return Diary(INSTANCE, "agent", f"127.0.0.1:{self.port}", today=lambda: self.day)
 
     async def texts(self, day: date) -> tuple[list[str], bool]:
         """What is stored of a day, and whether that is all."""

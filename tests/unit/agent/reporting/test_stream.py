@@ -90,7 +90,7 @@ async def test_nothing_is_done_with_a_set_before_it_is_complete(tmp_path: Path) 
                 "LONGSHORE_DATA_DIR": str(tmp_path),
                 "LONGSHORE_INSTANCE_ID": "i-00000000000000001",
                 "LONGSHORE_COMPUTE_ENVIRONMENT": "ce",
-                "LONGSHORE_SCHEDULER_ADDRESS": f"127.0.0.1:{server.port}",
+                "LONGSHORE_SCHEDULER_PEER_ADDRESS": f"127.0.0.1:{server.port}",
             }
         )
         identity = AgentIdentity(resources_pb2.RUNTIME_SIMULATED, "1")

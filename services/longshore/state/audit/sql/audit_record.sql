@@ -46,7 +46,7 @@ ORDER BY day
 -- name: chain
 -- Records of a day in the order of their chain.
 -- $1 day, $2 after this number, $3 how many at most
-SELECT number, day, at, event_id, event_source, event_name, is_read, access_key_id, resource_types, resource_names,
+SELECT number, day, at, event_id, event_source, event_name, is_read, access_key_id, user_name, resource_types, resource_names,
     record, digest
 FROM audit_records WHERE day = $1 AND number > $2 ORDER BY number LIMIT $3
 
@@ -63,7 +63,7 @@ SELECT number, record FROM audit_records WHERE number > $1 AND ($3 OR NOT is_rea
 -- Records before a position, from a time on, the newest first. NULL: any. So many are walked through at most: where
 -- those that match are fewer than are wanted, the last one walked ends the answer, if there may be more behind it.
 -- $1 from, $2 time and $3 id of the position, $4 how many at most, $5 how many to walk through,
--- $6 event name, $7 access key, $8 event id, $9 whether it is a read, $10 source, $11 type and $12 name of a resource
+-- $6 event name, $7 access key, $8 event id, $9 whether it is a read, $10 source, $11 type and $12 name of a resource, $13 user
 WITH walked AS (
     SELECT number, day, at, event_id, row_number() OVER (ORDER BY at DESC, event_id DESC) AS walk,
         ($8::uuid IS NULL OR event_id = $8) AND ($9::boolean IS NULL OR is_read = $9)
@@ -73,9 +73,10 @@ WITH walked AS (
     WHERE day >= ($1::timestamptz AT TIME ZONE 'UTC')::date AND day <= ($2::timestamptz AT TIME ZONE 'UTC')::date
         AND at >= $1 AND at <= $2 AND (at, event_id) < ($2, $3::uuid)
         AND ($6::text IS NULL OR event_name = $6) AND ($7::text IS NULL OR access_key_id = $7)
+        AND ($13::text IS NULL OR user_name = $13)
     ORDER BY at DESC, event_id DESC LIMIT $5
 )
-SELECT w.matches, w.walk = $5 AS is_last, r.number, r.day, r.at, r.event_id, r.event_source, r.event_name, r.is_read, r.access_key_id,
+SELECT w.matches, w.walk = $5 AS is_last, r.number, r.day, r.at, r.event_id, r.event_source, r.event_name, r.is_read, r.access_key_id, r.user_name,
     r.resource_types, r.resource_names, r.record, r.digest
 FROM walked w JOIN audit_records r USING (number, day)
 WHERE w.matches OR w.walk = $5

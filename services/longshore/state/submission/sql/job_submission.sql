@@ -111,15 +111,16 @@ JOIN jobs ON jobs.job_id = given.job_id AND jobs.array_index = -1;
 -- $16 shares, NULL in queues without a policy
 -- $17 containers of multi-container jobs, serialized, NULL for others
 -- $18 the spans that they were submitted from, as traceparent and $19 tracestate, NULL for none
+-- $20 who submits them, NULL for who is no user
 WITH input AS (
     SELECT * FROM unnest(
         $1::uuid[], $2::text[], $3::integer[], $4::text[], $5::text[], $6::integer[], $7::integer[],
         $8::integer[], $9::integer[], $10::integer[], $11::integer[], $12::text[], $13::bytea[],
-        $14::bytea[], $15::text[], $16::text[], $17::bytea[], $18::text[], $19::text[]
+        $14::bytea[], $15::text[], $16::text[], $17::bytea[], $18::text[], $19::text[], $20::text[]
     ) WITH ORDINALITY AS given (
         job_id, job_queue, shape_id, name, definition_name, definition_revision, array_size,
         num_nodes, main_node, attempts_max, timeout_seconds, detail, container, nodes, tags,
-        share_identifier, task, traceparent, tracestate, ordinal
+        share_identifier, task, traceparent, tracestate, submitted_by, ordinal
     )
 ), added AS (
     INSERT INTO jobs (
@@ -133,8 +134,9 @@ WITH input AS (
     ON CONFLICT DO NOTHING
     RETURNING job_id
 ), specs AS (
-    INSERT INTO job_specs (job_id, detail, container, nodes, task, tags, traceparent, tracestate)
-    SELECT job_id, detail::jsonb, container, nodes, task, tags::jsonb, traceparent, tracestate FROM input JOIN added USING (job_id)
+    INSERT INTO job_specs (job_id, detail, container, nodes, task, tags, traceparent, tracestate, submitted_by)
+    SELECT job_id, detail::jsonb, container, nodes, task, tags::jsonb, traceparent, tracestate, submitted_by
+    FROM input JOIN added USING (job_id)
 )
 SELECT job_id FROM added;
 

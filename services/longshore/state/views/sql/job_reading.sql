@@ -15,7 +15,7 @@ SELECT
     own.exit_code, own.reason, coalesce(own.created_at, arrays.spawned_at) AS created_at,
     own.started_at, own.stopped_at,
     arrays.pending, arrays.runnable, arrays.starting, arrays.running, arrays.succeeded, arrays.failed,
-    arrays.changed_at, spec.detail, spec.tags, own.rerun_of,
+    arrays.changed_at, spec.detail, spec.tags, spec.submitted_by, own.rerun_of,
     CASE WHEN wanted.array_index >= 0 THEN rerun_index(spec.rerun_pairs, wanted.array_index) END AS rerun_index,
     CASE WHEN wanted.array_index = -1 THEN spec.rerun_pairs[1:2 * $3 + 2] END AS rerun_pairs,
     shape.memory_mib, request.cancels, request.terminates
@@ -58,7 +58,7 @@ SELECT
     job.definition_revision, job.num_nodes, job.main_node, job.share_identifier, job.status,
     CASE WHEN job.status = 'RUNNABLE' THEN coalesce(demand.blocked_reason, job.status_reason)
         ELSE job.status_reason END AS status_reason,
-    job.is_cancelled, job.is_terminated, job.created_at, job.stopped_at, spec.detail, spec.tags,
+    job.is_cancelled, job.is_terminated, job.created_at, job.stopped_at, spec.detail, spec.tags, spec.submitted_by,
     request.cancels, request.terminates,
     tried.status AS tried_status, tried.status_reason AS tried_status_reason,
     tried.exit_code AS tried_exit_code, tried.reason AS tried_reason,
@@ -112,6 +112,7 @@ ORDER BY attempt.job_id, attempt.array_index, attempt.attempt;
 -- $7 created before, NULL for any
 -- $8 created after, NULL for any
 -- $9 share, NULL for any
+-- $10 who has submitted them, NULL for anybody
 SELECT
     job.job_id, job.array_index, job.seq, job.name, job.job_queue, job.definition_name,
     job.definition_revision, job.array_size, job.num_nodes, job.main_node, job.share_identifier, job.status,
@@ -121,6 +122,7 @@ SELECT
     job.stopped_at, job.rerun_of,
     arrays.pending, arrays.runnable, arrays.starting, arrays.running, arrays.succeeded, arrays.failed,
     arrays.changed_at,
+    (SELECT spec.submitted_by FROM job_specs AS spec WHERE spec.job_id = job.job_id) AS submitted_by,
     EXISTS (
         SELECT FROM job_requests AS request WHERE request.job_id = job.job_id
             AND request.array_index = -1 AND request.kind = 'CANCEL'
@@ -140,6 +142,9 @@ FROM (
             AND ($7::timestamptz IS NULL OR jobs.created_at < $7)
             AND ($8::timestamptz IS NULL OR jobs.created_at > $8)
             AND ($9::text IS NULL OR jobs.share_identifier = $9)
+            AND ($10::text IS NULL OR EXISTS (
+                SELECT FROM job_specs AS own WHERE own.job_id = jobs.job_id AND own.submitted_by = $10
+            ))
         ORDER BY jobs.seq DESC
         LIMIT $4
     ) AS found
@@ -169,6 +174,7 @@ SELECT
     job.stopped_at, job.rerun_of,
     arrays.pending, arrays.runnable, arrays.starting, arrays.running, arrays.succeeded, arrays.failed,
     arrays.changed_at,
+    (SELECT spec.submitted_by FROM job_specs AS spec WHERE spec.job_id = job.job_id) AS submitted_by,
     EXISTS (
         SELECT FROM job_requests AS request WHERE request.job_id = job.job_id
             AND request.array_index = -1 AND request.kind = 'CANCEL'
@@ -276,3 +282,20 @@ SELECT num_nodes IS NOT NULL FROM jobs WHERE job_id = $1 AND array_index = -1;
 -- Whether a job is an array parent; NULL if there is no such job.
 -- $1 job id
 SELECT array_size IS NOT NULL FROM jobs WHERE job_id = $1 AND array_index = -1;
+
+-- name: submitters
+-- Queues of jobs, and who has submitted them.
+-- $1 job ids
+SELECT job.job_id, job.job_queue, coalesce(spec.submitted_by, '') AS submitted_by, coalesce(job.array_size, 0) AS children
+FROM jobs AS job JOIN job_specs AS spec ON spec.job_id = job.job_id
+WHERE job.array_index = -1 AND job.job_id = ANY ($1::uuid[]);
+
+-- name: submitter_of_attempt
+-- The queue of an attempt's job, and who has submitted it.
+-- $1 the attempt's id
+SELECT job.job_id, job.job_queue, coalesce(spec.submitted_by, '') AS submitted_by, 0 AS children
+FROM attempts AS attempt
+JOIN jobs AS job ON job.job_id = attempt.job_id AND job.array_index = -1
+JOIN job_specs AS spec ON spec.job_id = attempt.job_id
+WHERE attempt.attempt_id = $1
+LIMIT 1;
