@@ -24,6 +24,7 @@ from longshore.domain.job.trace import parse_traceparent
 from longshore.domain.request.listing import ListRequest
 from longshore.domain.request.reading import JobRecord
 from longshore.domain.request.submission import check_submission
+from longshore.rpc.batch import all_of, first_of
 from longshore.rpc.caller import arns_for, metadata
 from longshore.rpc.permission import (
     by,
@@ -38,7 +39,7 @@ from longshore.rpc.refused import refuse
 from longshore.submission import answer, convert
 from longshore.submission.check import check_request
 from longshore.submission.consumables import Consumables
-from longshore.submission.definitions import Definitions, cut
+from longshore.submission.definitions import ANSWER_BYTES, Definitions, cut
 from longshore.submission.environments import Environments, Queues
 from longshore.submission.jobs import Jobs
 from longshore.submission.policies import Policies
@@ -233,7 +234,7 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
         arns = self._arns_for(context)
         found = await self._policies.describe(_each(SCHEDULING_POLICY, request.arns, "arns"))
         return sp.DescribeSchedulingPoliciesResponse(
-            scheduling_policies=[answer.policy_to(policy, arns) for policy in found]
+            scheduling_policies=await all_of(answer.policy_to(policy, arns) for policy in found)
         )
 
     async def ListSchedulingPolicies(
@@ -327,7 +328,7 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
             request.next_token or None,
         )
         return cr.ListJobsByConsumableResourceResponse(
-            jobs=[answer.needing_to(one, arns) for one in page.items],
+            jobs=await all_of(answer.needing_to(one, arns) for one in page.items),
             next_token=page.next_token,
         )
 
@@ -384,13 +385,16 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
                 request.max_results if request.HasField("max_results") else None,
                 request.next_token or None,
             )
-        found = [answer.definition_to(entry, arns) for entry in page.items]
-        if not request.job_definitions:
-            page = cut(page, (entry.ByteSize() for entry in found))
+        made = (answer.definition_to(entry, arns) for entry in page.items)
+        if request.job_definitions:
+            found = await all_of(made)
+        else:
+            found = await first_of(made, ANSWER_BYTES)
+            page = cut(page, len(found))
         return jd.DescribeJobDefinitionsResponse(
             job_definitions=[
                 one
-                for one in found[: len(page.items)]
+                for one in found
                 if permits(
                     of_definition(arns, one.job_definition_name, one.revision), tagged(one.tags)
                 )
@@ -425,11 +429,11 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
         arns = self._arns_for(context)
         described = await self._jobs.describe(request.jobs)
         return jb.DescribeJobsResponse(
-            jobs=[
+            jobs=await all_of(
                 answer.job_to(entry, arns)
                 for entry in described
                 if self._may_see(entry.job, arns, entry.tags)
-            ]
+            )
         )
 
     async def ListJobs(self, request: jb.ListJobsRequest, context: Context) -> jb.ListJobsResponse:
@@ -438,11 +442,11 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
         page = await self._jobs.list_jobs(_own(convert.list_request_from(request)))
         arns = self._arns_for(context)
         return jb.ListJobsResponse(
-            job_summary_list=[
+            job_summary_list=await all_of(
                 answer.summary_to(entry, arns)
                 for entry in page.items
                 if self._may_see(entry, arns, {})
-            ],
+            ),
             next_token=page.next_token,
         )
 

@@ -286,7 +286,9 @@ class DescribeJobsRequest(_message.Message):
     JOBS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def jobs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Required. Job ids, 1 to 100, also of children (`id:index`) and nodes (`id#index`)."""
+        """Required. Job ids, 1 to 100, also of children (`id:index`) and nodes (`id#index`). Here and
+        wherever a job's id is asked for, its ARN will do.
+        """
 
     def __init__(
         self,
