@@ -42,7 +42,7 @@ MESSAGES = [
 EXAMPLES = int(os.environ.get("LONGSHORE_TEST_EXAMPLES", "120"))
 MANY = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 #: Most examples take a few milliseconds, and what fails is looked at many times.
-LONG = pytest.mark.timeout(300 + EXAMPLES)
+LONG = pytest.mark.timeout(600 + 4 * EXAMPLES)
 #: What AWS says in words of its own, by the member that it says it of.
 AWS_WORDS = {
     "jobName": "Job name should match valid pattern",

@@ -21,6 +21,7 @@ from longshore.domain.checks import Json
 from longshore.domain.events import webhook
 from longshore.domain.events.retrying import DeliveryFailed
 from longshore.events.delivering import BATCH, PLACES, Delivering
+from longshore.events.matching import prune
 from longshore.events.senders.bus import Buses
 from longshore.events.senders.webhook import Webhooks
 from longshore.state.events import delivery
@@ -488,3 +489,34 @@ async def test_an_event_comes_to_each_bus_once_on_its_way(pool: Pool, been: list
     await add(pool, lane, event(1, **({"longshore-buses": been} if been else {})))
     await once(Delivering(pool, {}, joint={"event-bus": Buses(pool)}))
     assert [letter.error_code for letter in await letters(pool)] == ["LOOP"]
+
+
+async def test_a_letter_whose_target_is_gone_stays(pool: Pool) -> None:
+    class Refuses:
+        async def send(self, *_: object) -> None:
+            raise DeliveryFailed("NO", "It is refused.", again=False)
+
+    kept = await targeted(pool, "sqs", "arn", "kept")
+    gone = await targeted(pool, "sqs", "arn", "gone")
+    for lane in (kept, gone):
+        await add(pool, lane, event(1))
+    await once(Delivering(pool, {"sqs": Refuses()}))
+    both = {letter.rule: letter.letter_id for letter in await letters(pool)}
+    async with transaction(pool) as conn:
+        await conn.execute("DELETE FROM event_targets WHERE rule = 'gone'")
+        assert await delivery.resend(conn, list(both.values())) == [both["kept"]]
+    assert [letter.rule for letter in await letters(pool)] == ["gone"]
+    assert [row["rule"] for row in await rows(pool)] == ["kept"]
+
+
+async def test_replays_that_ended_long_ago_are_forgotten(pool: Pool) -> None:
+    async with transaction(pool) as conn:
+        await conn.executemany(
+            "INSERT INTO event_replays (name, archive, bus, begin_at, end_at, state, ended_at) "
+            "VALUES ($1, 'a', 'default', now(), now(), $2, now() - make_interval(days => $3))",
+            [("old", "COMPLETED", 91), ("new", "COMPLETED", 89), ("running", "RUNNING", None)],
+        )
+    await prune(pool)
+    async with transaction(pool) as conn:
+        found = await conn.fetch("SELECT name FROM event_replays ORDER BY name")
+    assert [row["name"] for row in found] == ["new", "running"]

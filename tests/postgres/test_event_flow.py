@@ -193,6 +193,7 @@ async def test_a_stream_may_begin_earlier_and_end_with_now(stand: EventStand) ->
         ({"after_position": f"{2**62}-0-0"}, grpc.StatusCode.OUT_OF_RANGE),
         ({"event_pattern": "{}"}, grpc.StatusCode.INVALID_ARGUMENT),
         ({"event_bus_name": "%"}, grpc.StatusCode.INVALID_ARGUMENT),
+        ({"event_bus_name": "nope"}, grpc.StatusCode.NOT_FOUND),
     ],
 )
 async def test_what_no_stream_can_be_is_refused(

@@ -222,7 +222,7 @@ async def test_one_environments_trouble_is_not_the_others(world: World, market: 
         await market.until(lambda: reached(world, 2, 0, 2))
         await world.db.execute("UPDATE compute_environments SET minv_cpus = 4")
         await scaler.evaluate()
-        assert await reached(world, 4, 0, 4)
+        await market.until(lambda: reached(world, 4, 0, 4))
         assert (
             await world.db.fetchval(
                 "SELECT count(*) FROM capacity_orders WHERE compute_environment = 'b'"
@@ -371,7 +371,6 @@ async def test_history_does_not_claim_what_was_not_had(
     world: World, market: Market, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An order without an answer so far, and then given up."""
-    monkeypatch.setattr(servicer, "ANSWER_SECONDS", 0.5)
     await world.environment(types=["local.half", "local.quarter"], strategy=PROGRESSIVE)
     await world.queue(on=["default"])
     await world.demand(1)
@@ -381,6 +380,7 @@ async def test_history_does_not_claim_what_was_not_had(
     await world.demand(0)
     await world.demand(1, vcpus=4)
     market.away.add("default")
+    monkeypatch.setattr(servicer, "ANSWER_SECONDS", 0.5)
     scaler = Scaler(world.pool, Ordering(world.provisioning), CATALOGUE, SETTINGS, patience=0.1)
     await scaler.evaluate()
     query = "SELECT ordered, terminated, reason FROM scaling_activities ORDER BY activity_id"

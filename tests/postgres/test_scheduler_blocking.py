@@ -13,7 +13,9 @@ from longshore.domain.job.job import JobKey
 from longshore.domain.placing import words
 from longshore.domain.placing.time_limit import Blockage, TimeLimit
 from longshore.domain.placing.waiting import Block, Why
+from longshore.domain.request.reading import JobFilter
 from longshore.scheduler import blocking
+from longshore.state.views import job_reading
 
 MAX_RESOURCE = "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE"
 TOO_LARGE = "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT"
@@ -79,6 +81,23 @@ async def test_the_first_job_is_ended_when_its_time_is_over_and_the_next_begins_
             while await blocker(stand) != second:
                 await asyncio.sleep(0.01)
         assert (await stand.row(second))["status"] == "RUNNABLE"
+
+
+async def test_a_job_that_is_tried_again_says_why_it_waits_now(database_url: str) -> None:
+    """As after an attempt that ran out of memory, where the next one has more than there is."""
+    async with scheduler_stand(database_url) as stand:
+        await stand.managed()
+        await stand.queue("q", "fleet")
+        job = await stand.submit(vcpus=1000)
+        reason = words.blocked(Block(Why.MAX_RESOURCE))
+        await stand.until_blocked(job, reason)
+        await stand.conn.execute("UPDATE jobs SET status_reason = 'its last attempt''s'")
+        key = JobKey(uuid.UUID(job))
+        [described] = await job_reading.describe_jobs(stand.conn, [key])
+        [listed] = await job_reading.list_queue(
+            stand.conn, "q", JobFilter(("RUNNABLE",)), before_seq=None, limit=10
+        )
+        assert described.job.status_reason == listed.status_reason == reason
 
 
 async def test_a_job_that_is_not_first_or_waits_for_another_reason_stays(

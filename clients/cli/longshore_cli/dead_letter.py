@@ -85,5 +85,10 @@ async def resend(
         ]
         sent = await client.resend_dead_letters(wanted)
     if not sent:
-        raise NotFound("None of these letters is there; list them with: longshore dead-letter list")
-    console.line(f"{len(sent)} sent anew")
+        raise NotFound(
+            "None of these letters is there and has a target; list them with: longshore "
+            "dead-letter list, and a rule's targets with: longshore rule describe"
+        )
+    left = len(set(wanted)) - len(sent)
+    more = f"; of {left} the letter or its target is gone" if left else ""
+    console.line(f"{len(sent)} sent anew{more}")

@@ -13,7 +13,7 @@ from longshore_cli.command import Json, coroutine
 from longshore_cli.images import engine, words
 from longshore_cli.images.advice import Difference, Finding, Image, by_place, compare, findings
 from longshore_cli.images.fleet import Measured, expected_seconds, measured
-from longshore_cli.images.registry import Read, Reference, Registry
+from longshore_cli.images.registry import Read, Reference, Registry, check_platform
 from longshore_cli.settings import settings
 from longshore_client import InvalidRequest, LongshoreError, Unavailable
 
@@ -60,6 +60,8 @@ def advise(
     """
     wanted = platform or f"linux/{_ARCHITECTURES.get(machine.machine(), machine.machine())}"
     read = _read(image, wanted, local=local)
+    if platform is not None:
+        check_platform(platform, read)
     earlier = None if against is None else _read(against, wanted, local=local)
     difference = None if earlier is None else compare(read.image, earlier.image)
     found = findings(read.image, difference)
@@ -155,7 +157,7 @@ def _show_fleet(fleet: FleetFigures) -> None:
 
 
 def _read(name: str, platform: str, *, local: bool) -> Read:
-    """Reads an image. What it waits for is on no thread, so that an interrupt ends it at once."""
+    """Reads an image. An interrupt ends it at once: nobody waits for what is on a thread."""
     if local:
         return engine.read(name)
     reference = Reference.parse(name)

@@ -28,6 +28,8 @@ _BAR_ORDER = ("SUCCEEDED", "FAILED", "RUNNING", "STARTING", "RUNNABLE", "PENDING
 BAR_CELLS = 40
 #: Columns of a terminal that counts and statuses take beside a bar.
 BESIDE_BAR = 56
+#: Jobs that are shown one by one; of more there is no line, and no terminal, that has room.
+NAMED_MAX = 10
 #: Plain lines come no faster, but for the last.
 LINE_SECONDS = 2.0
 
@@ -41,6 +43,15 @@ def counts(job: job_pb2.JobDetail) -> dict[str, int]:
     return {
         status: (job.array_properties.size or 1) * (job.status == status) for status in STATUSES
     }
+
+
+def together(each: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Several jobs by status, as if they were one."""
+    total = dict.fromkeys(STATUSES, 0)
+    for by_status in each:
+        for status, number in by_status.items():
+            total[status] += number
+    return total
 
 
 def bar(by_status: Mapping[str, int], cells: int = BAR_CELLS) -> "Text":
@@ -92,6 +103,8 @@ class Progress:
     def show(self, jobs: Iterable[job_pb2.JobDetail], *, final: bool = False) -> None:
         """Shows the jobs as they are now."""
         rows = list(zip(self._names, map(counts, jobs), strict=True))
+        if len(rows) > NAMED_MAX:
+            rows = [(f"{len(rows)} jobs", together(by_status for _, by_status in rows))]
         if self._live is not None:
             self._live.update(self._render(rows))
             return

@@ -15,7 +15,7 @@ from longshore.domain.errors import InvalidRequest
 from longshore.domain.events.matching import Candidates, MatchedRule, Matcher, steps
 from longshore.domain.events.rule import ENABLED_WITH_READS
 from longshore.events.composing import compose
-from longshore.state.events import delivery, outbox
+from longshore.state.events import delivery, outbox, replaying
 from longshore.state.events.delivery import Lane, NewDelivery
 from longshore.state.pool import Connection, Pool, transaction
 
@@ -134,7 +134,8 @@ async def read_rules(conn: Connection) -> list[MatchedRule]:
     return rules
 
 
-#: For how long what was put in or happened to instances is kept, for archives and for who resumes.
+#: For how long what was put in or happened to instances is kept, for archives and for who resumes;
+#: and replays that have ended.
 KEPT = timedelta(days=90)
 LETTERS_KEPT = timedelta(days=30)
 #: Rows forgotten in one transaction.
@@ -148,6 +149,7 @@ async def prune(pool: Pool) -> None:
         (outbox.prune, KEPT),
         (outbox.prune_marks, KEPT),
         (delivery.prune_letters, LETTERS_KEPT),
+        (replaying.prune, KEPT),
     ):
         count = PRUNED
         while count == PRUNED:

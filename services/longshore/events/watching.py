@@ -10,11 +10,12 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 
 from longshore.domain.arn import Arns
-from longshore.domain.errors import LimitExceeded, OutOfRange
+from longshore.domain.errors import LimitExceeded, NotFound, OutOfRange
 from longshore.domain.events.matching import Candidates, MatchedRule, Matcher, steps
 from longshore.domain.events.occurrence import Position
 from longshore.events.composing import compose
 from longshore.state.events import outbox
+from longshore.state.events import rule as table
 from longshore.state.pool import Pool, connection
 
 #: Rows read at one time for a stream, and of these the events that are made.
@@ -55,6 +56,7 @@ class Watching:
 
         Raises:
             InvalidRequest: the pattern is none.
+            NotFound: there is no such bus.
             OutOfRange: nothing has the position yet.
             LimitExceeded: too many streams are open.
         """
@@ -65,6 +67,8 @@ class Watching:
         self._followers.add(told)
         try:
             async with connection(self._pool) as conn:
+                if not await table.bus_exists(conn, bus):
+                    raise NotFound(f"Event bus {bus} does not exist.")
                 now, latest = await outbox.end(conn), await outbox.latest(conn)
                 if since is not None and after is None:
                     after = await outbox.since(conn, since)

@@ -18,10 +18,10 @@ from grpc_status import rpc_status
 from prometheus_client import Counter, Histogram
 from structlog.contextvars import bound_contextvars
 
-from longshore.contract import MESSAGE_BYTES
-from longshore.domain.errors import InvalidRequest, LimitExceeded, LongshoreError
+from longshore.domain.errors import InvalidRequest, LongshoreError
 from longshore.rpc.access import Access
 from longshore.rpc.audit import CallAudit, Seen
+from longshore.rpc.batch import check_answer
 from longshore.rpc.caller import set_caller
 from longshore.rpc.errors import code_of, to_status
 from longshore.rpc.texts import check_texts
@@ -141,23 +141,13 @@ def _unary(
                 guard(context)
                 seen.request = message = _message(request, read)
                 answer = await behaviour(message, context)
-                _check_size(answer)
+                check_answer(answer.ByteSize())
                 seen.answer = answer
                 return answer
         finally:
             seconds.observe(time.perf_counter() - started)
 
     return call
-
-
-def _check_size(answer: Any) -> None:
-    """Refuses what would not go over the wire, in words that say what to do."""
-    size = answer.ByteSize()
-    if size > MESSAGE_BYTES:
-        raise LimitExceeded(
-            f"The answer has {size} bytes; at most {MESSAGE_BYTES} go into one message. Ask for "
-            "fewer at once."
-        )
 
 
 def _message(request: bytes, read: Callable[[bytes], Any] | None) -> Any:

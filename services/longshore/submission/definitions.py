@@ -1,7 +1,6 @@
 """Job definitions: registered, deregistered, described."""
 
-import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from longshore.contract import MESSAGE_BYTES
 from longshore.domain.arn import NAME, DefinitionName
@@ -80,14 +79,13 @@ class Definitions:
         return _page(found[:size], more=len(found) > size)
 
 
-def cut(page: Page[DefinitionRecord], sizes: Iterable[int]) -> Page[DefinitionRecord]:
-    """As much of a page as goes into one answer, one revision at least.
+def cut(page: Page[DefinitionRecord], fitting: int) -> Page[DefinitionRecord]:
+    """As much of a page as goes into one answer.
 
     Args:
         page: as it was asked for.
-        sizes: of its revisions in an answer, in bytes.
+        fitting: how many of its revisions do.
     """
-    fitting = max(1, sum(total <= ANSWER_BYTES for total in itertools.accumulate(sizes)))
     return page if fitting >= len(page.items) else _page(page.items[:fitting], more=True)
 
 

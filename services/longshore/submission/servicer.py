@@ -21,12 +21,13 @@ from longshore.domain.checks import Json, require
 from longshore.domain.errors import InvalidRequest
 from longshore.domain.job.trace import parse_traceparent
 from longshore.domain.request.submission import check_submission
+from longshore.rpc.batch import all_of, first_of
 from longshore.rpc.caller import arns_for, metadata
 from longshore.rpc.refused import refuse
 from longshore.submission import answer, convert
 from longshore.submission.check import check_request
 from longshore.submission.consumables import Consumables
-from longshore.submission.definitions import Definitions, cut
+from longshore.submission.definitions import ANSWER_BYTES, Definitions, cut
 from longshore.submission.environments import Environments, Queues
 from longshore.submission.jobs import Jobs
 from longshore.submission.policies import Policies
@@ -215,7 +216,7 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
         arns = self._arns_for(context)
         found = await self._policies.describe(_each(SCHEDULING_POLICY, request.arns, "arns"))
         return sp.DescribeSchedulingPoliciesResponse(
-            scheduling_policies=[answer.policy_to(policy, arns) for policy in found]
+            scheduling_policies=await all_of(answer.policy_to(policy, arns) for policy in found)
         )
 
     async def ListSchedulingPolicies(
@@ -309,7 +310,7 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
             request.next_token or None,
         )
         return cr.ListJobsByConsumableResourceResponse(
-            jobs=[answer.needing_to(one, arns) for one in page.items],
+            jobs=await all_of(answer.needing_to(one, arns) for one in page.items),
             next_token=page.next_token,
         )
 
@@ -366,12 +367,13 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
                 request.max_results if request.HasField("max_results") else None,
                 request.next_token or None,
             )
-        found = [answer.definition_to(entry, arns) for entry in page.items]
-        if not request.job_definitions:
-            page = cut(page, (entry.ByteSize() for entry in found))
-        return jd.DescribeJobDefinitionsResponse(
-            job_definitions=found[: len(page.items)], next_token=page.next_token
-        )
+        made = (answer.definition_to(entry, arns) for entry in page.items)
+        if request.job_definitions:
+            found = await all_of(made)
+        else:
+            found = await first_of(made, ANSWER_BYTES)
+            page = cut(page, len(found))
+        return jd.DescribeJobDefinitionsResponse(job_definitions=found, next_token=page.next_token)
 
     async def SubmitJob(
         self, request: jb.SubmitJobRequest, context: Context
@@ -394,7 +396,9 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
         check_request(request)
         arns = self._arns_for(context)
         described = await self._jobs.describe(request.jobs)
-        return jb.DescribeJobsResponse(jobs=[answer.job_to(entry, arns) for entry in described])
+        return jb.DescribeJobsResponse(
+            jobs=await all_of(answer.job_to(entry, arns) for entry in described)
+        )
 
     async def ListJobs(self, request: jb.ListJobsRequest, context: Context) -> jb.ListJobsResponse:
         """Lists jobs of a queue, children of an array job or nodes of a multi-node job."""
@@ -402,7 +406,7 @@ class SubmissionServicer(submission_service_pb2_grpc.SubmissionServiceServicer):
         page = await self._jobs.list_jobs(convert.list_request_from(request))
         arns = self._arns_for(context)
         return jb.ListJobsResponse(
-            job_summary_list=[answer.summary_to(entry, arns) for entry in page.items],
+            job_summary_list=await all_of(answer.summary_to(entry, arns) for entry in page.items),
             next_token=page.next_token,
         )
 

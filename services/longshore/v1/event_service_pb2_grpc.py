@@ -63,7 +63,7 @@ class EventServiceServicer:
     def WatchEvents(self, request, context):
         """Streams events in the order in which they were committed, each at least once and none that did
         not happen, without an end unless one is asked for. The first answer has no event and says where
-        the stream begins. RESOURCE_EXHAUSTED: too many streams are open.
+        the stream begins. NOT_FOUND: there is no such bus. RESOURCE_EXHAUSTED: too many streams are open.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -78,7 +78,8 @@ class EventServiceServicer:
 
     def ResendDeadLetters(self, request, context):
         """Sends dead letters anew, to the targets that they were for: each as if it had never been tried.
-        Those that are not there any more are left out of the answer.
+        Those that are not there any more, or whose target is not, are left out of the answer; the latter
+        stay as they are.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

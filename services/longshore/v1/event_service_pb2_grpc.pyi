@@ -24,13 +24,14 @@ class EventServiceStub:
     WatchEvents: _aio.UnaryStreamMultiCallable[_event_service_pb2.WatchEventsRequest, _event_service_pb2.WatchEventsResponse]
     """Streams events in the order in which they were committed, each at least once and none that did
     not happen, without an end unless one is asked for. The first answer has no event and says where
-    the stream begins. RESOURCE_EXHAUSTED: too many streams are open.
+    the stream begins. NOT_FOUND: there is no such bus. RESOURCE_EXHAUSTED: too many streams are open.
     """
     ListDeadLetters: _aio.UnaryUnaryMultiCallable[_event_service_pb2.ListDeadLettersRequest, _event_service_pb2.ListDeadLettersResponse]
     """Answers a page of what could not be delivered, newest first."""
     ResendDeadLetters: _aio.UnaryUnaryMultiCallable[_event_service_pb2.ResendDeadLettersRequest, _event_service_pb2.ResendDeadLettersResponse]
     """Sends dead letters anew, to the targets that they were for: each as if it had never been tried.
-    Those that are not there any more are left out of the answer.
+    Those that are not there any more, or whose target is not, are left out of the answer; the latter
+    stay as they are.
     """
 
 class EventServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -47,7 +48,7 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.AsyncIterator[_event_service_pb2.WatchEventsResponse]:
         """Streams events in the order in which they were committed, each at least once and none that did
         not happen, without an end unless one is asked for. The first answer has no event and says where
-        the stream begins. RESOURCE_EXHAUSTED: too many streams are open.
+        the stream begins. NOT_FOUND: there is no such bus. RESOURCE_EXHAUSTED: too many streams are open.
         """
 
     @_abc_1.abstractmethod
@@ -65,7 +66,8 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_event_service_pb2.ResendDeadLettersRequest, _abc.Awaitable[_event_service_pb2.ResendDeadLettersResponse]],
     ) -> _abc.Awaitable[_event_service_pb2.ResendDeadLettersResponse]:
         """Sends dead letters anew, to the targets that they were for: each as if it had never been tried.
-        Those that are not there any more are left out of the answer.
+        Those that are not there any more, or whose target is not, are left out of the answer; the latter
+        stay as they are.
         """
 
 def add_EventServiceServicer_to_server(servicer: EventServiceServicer, server: _aio.Server) -> None: ...

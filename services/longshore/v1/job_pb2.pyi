@@ -286,7 +286,9 @@ class DescribeJobsRequest(_message.Message):
     JOBS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def jobs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Required. Job ids, 1 to 100, also of children (`id:index`) and nodes (`id#index`)."""
+        """Required. Job ids, 1 to 100, also of children (`id:index`) and nodes (`id#index`). Here and
+        wherever a job's id is asked for, its ARN will do.
+        """
 
     def __init__(
         self,
@@ -912,7 +914,9 @@ class JobDetail(_message.Message):
 
     @_builtins.property
     def container(self) -> Global___ContainerDetail:
-        """The container as resolved, and what became of it in the latest attempt."""
+        """The container as resolved, and what became of it in the latest attempt; of a multi-container job
+        an empty one.
+        """
 
     @_builtins.property
     def node_details(self) -> Global___NodeDetails:

@@ -13,7 +13,7 @@ import pytest
 from longshore.docker_login import NO_LOGIN, Login
 from longshore_cli.images import registry
 from longshore_cli.images.registry import Reference, Registry
-from longshore_client import InvalidRequest, LongshoreError, Unavailable
+from longshore_client import InvalidRequest, LongshoreError, NotFound, Unavailable
 
 Answer = tuple[int, dict[str, str], bytes]
 CONFIG = json.dumps({"os": "linux", "architecture": "amd64"}).encode()
@@ -226,3 +226,13 @@ def test_a_registry_that_is_away_and_a_name_that_is_none(server: _Server) -> Non
         with pytest.raises(InvalidRequest, match="does not name an image"):
             Reference.parse(name)
     assert Reference.parse("busybox").repository == "library/busybox"
+
+
+@pytest.mark.parametrize("asked", ["linux/arm64", "x", "linux", ""])
+def test_an_image_of_one_platform_is_of_no_other(server: _Server, asked: str) -> None:
+    server.answer = lambda path, _: _image(path)
+    read = server.read()
+    registry.check_platform("linux/amd64", read)
+    registry.check_platform("linux/amd64/v2", read)
+    with pytest.raises(NotFound, match="for linux/amd64 alone"):
+        registry.check_platform(asked, read)

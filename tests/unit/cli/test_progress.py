@@ -55,6 +55,15 @@ def test_elsewhere_progress_is_lines_without_control_characters() -> None:
     assert "\x1b" not in output.getvalue()
 
 
+def test_many_jobs_are_shown_as_one() -> None:
+    """Hundreds of names would be a line of thousands of characters, every other second."""
+    output = io.StringIO()
+    jobs = [job_pb2.JobDetail(status="PENDING") for _ in range(249)]
+    with Progress([f"job-{n}" for n in range(250)], Console(file=output, width=40)) as progress:
+        progress.show([*jobs, _array("PENDING", RUNNING=3)], final=True)
+    assert output.getvalue().partition("s  ")[2] == "250 jobs: 249 PENDING, 3 RUNNING\n"
+
+
 def test_remarks_stand_above_the_display() -> None:
     output = io.StringIO()
     terminal = Console(file=output, force_terminal=True, width=100)

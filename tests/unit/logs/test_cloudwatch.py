@@ -1,5 +1,6 @@
 """CloudWatch Logs through AWS's own client: groups, streams, events."""
 
+import asyncio
 import time
 from itertools import chain
 from typing import Any
@@ -8,7 +9,9 @@ import pytest
 from botocore.exceptions import ClientError
 from unit.logs.conftest import BEGIN, REGION, Logs
 
+from longshore.logs.cloudwatch.groups import Groups
 from longshore.logs.reader import read_entries
+from longshore.v1 import cloudwatch_logs_service_pb2 as pb
 
 STREAM = "train/default/0123456789abcdef0123456789abcdef"
 JOBS = "/aws/batch/job"
@@ -297,3 +300,14 @@ async def test_what_longshore_does_not_do_is_refused_by_name(
 ) -> None:
     code, text = await refused(logs, operation, **parameters)
     assert (code, "is not supported" in text) == ("InvalidParameterException", True)
+
+
+async def test_changes_of_a_group_at_one_time_all_have_effect(logs: Logs) -> None:
+    """None of them writes what another one has changed meanwhile."""
+    groups = Groups(logs.store)
+    await groups.create_group(pb.CreateLogGroupRequest(log_group_name="/team"))
+    arn = f"arn:aws:logs:{REGION}:123456789012:log-group:/team"
+    tagging = [groups.tag(arn, {f"key{index}": "x"}) for index in range(10)]
+    await asyncio.gather(groups.set_retention("/team", 7), *tagging, groups.untag(arn, ["key0"]))
+    assert set(groups.tags(arn)) == {f"key{index}" for index in range(1, 10)}
+    assert logs.store.catalogue.groups["/team"].retention_days == 7

@@ -118,6 +118,16 @@ async def test_more_than_an_update_holds_is_sampled(
     assert update["sessionMetadata"]["sampled"]
 
 
+async def test_an_update_is_bounded_however_long_its_events_are(logs: Logs) -> None:
+    session = await begun(logs)
+    await logs.prints(stream(0), *["x" * 200_000] * 10)
+    update: dict[str, Any] = {"sessionResults": []}
+    while not update["sessionResults"]:
+        update = (await session.next())["sessionUpdate"]
+    assert len(update["sessionResults"]) == live_tail.UPDATE_TEXT_BYTES // 200_000
+    assert update["sessionMetadata"]["sampled"]
+
+
 async def test_a_session_ends_after_its_time(logs: Logs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live_tail, "SESSION_SECONDS", 0.3)
     session = await begun(logs)

@@ -82,6 +82,16 @@ class Read:
     platform: str
 
 
+def check_platform(asked: str, read: Read) -> None:
+    """An image that is for one platform alone is for the one that was asked for.
+
+    Raises:
+        NotFound: it is for another.
+    """
+    if asked.split("/")[:2] != read.platform.split("/")[:2]:
+        raise NotFound(f"The image is for {read.platform} alone, not for {asked}; see --platform.")
+
+
 class Registry:
     """One registry, asked with one login."""
 

@@ -1,5 +1,6 @@
 """Groups and streams: which there are, their making and end, retention and tags."""
 
+import asyncio
 import re
 from collections.abc import Mapping
 
@@ -37,6 +38,8 @@ class Groups:
     def __init__(self, store: LogStore) -> None:
         self._store = store
         self._catalogue = store.catalogue
+        #: Held from a look at a group to its change.
+        self._changing = asyncio.Lock()
 
     async def describe_groups(
         self, request: pb.DescribeLogGroupsRequest, arns: Arns
@@ -168,14 +171,16 @@ class Groups:
 
     async def set_retention(self, name: str, days: int | None) -> None:
         """Sets for how many days the streams of a group are kept."""
-        group = find_group(self._store, name)
+        find_group(self._store, name)
         if days is not None and days not in RETENTION_DAYS:
             raise InvalidRequest(
                 f"retentionInDays is {days}; it must be one of "
                 f"{', '.join(map(str, RETENTION_DAYS))}.",
                 member="retentionInDays",
             )
-        await self._catalogue.change_group(group, retention_days=days, tags=group.tags)
+        async with self._changing:
+            group = find_group(self._store, name)
+            await self._catalogue.change_group(group, retention_days=days, tags=group.tags)
 
     # Tags
 
@@ -185,13 +190,15 @@ class Groups:
 
     async def tag(self, arn: str, tags: Mapping[str, str]) -> None:
         """Sets tags of a group; others stay."""
-        group = self._of_arn(arn)
-        await self._set_tags(group, {**group.tags, **_tags(tags)})
+        async with self._changing:
+            group = self._of_arn(arn)
+            await self._set_tags(group, {**group.tags, **_tags(tags)})
 
     async def untag(self, arn: str, keys: list[str]) -> None:
         """Removes tags of a group."""
-        group = self._of_arn(arn)
-        await self._set_tags(group, {k: v for k, v in group.tags.items() if k not in keys})
+        async with self._changing:
+            group = self._of_arn(arn)
+            await self._set_tags(group, {k: v for k, v in group.tags.items() if k not in keys})
 
     async def _set_tags(self, group: Group, tags: Mapping[str, str]) -> None:
         if len(tags) > TAGS_MAX:

@@ -27,6 +27,9 @@ from longshore.v1 import cloudwatch_logs_service_pb2 as pb
 
 #: Events of one update.
 UPDATE_EVENTS = 500
+#: Bytes of their texts, of which the first event may have more: an update is written anew as JSON,
+#: and waits in memory for a caller that is slow.
+UPDATE_TEXT_BYTES = 1024 * 1024
 UPDATE_SECONDS = 1.0
 #: Bytes looked through for one update.
 UPDATE_BYTES = 16 * 1024 * 1024
@@ -178,7 +181,11 @@ def _fill(
             before = blocks.position
             found += [(log, stored) for stored in block if session.matches(stored.event.message)]
     found.sort(key=lambda each: each[1].event.timestamp)
+    room = UPDATE_TEXT_BYTES
     for log, stored in found[:UPDATE_EVENTS]:
+        room -= len(stored.event.text)
+        if room < 0 and update.session_results:
+            break
         update.session_results.add(
             log_stream_name=log.name,
             log_group_identifier=arns.log_group(log.group),
@@ -186,4 +193,4 @@ def _fill(
             timestamp=stored.event.timestamp,
             ingestion_time=stored.stored_at,
         )
-    return left <= 0 or len(found) > UPDATE_EVENTS
+    return left <= 0 or len(found) > len(update.session_results)

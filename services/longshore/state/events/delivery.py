@@ -179,7 +179,7 @@ async def letters(
 
 
 async def resend(conn: Connection, letter_ids: Sequence[int]) -> list[int]:
-    """Makes deliveries of dead letters again; returns those that there were."""
+    """Makes deliveries of dead letters again, as far as they and their targets are there."""
     return [row["letter_id"] for row in await conn.fetch(_SQL["resend"], list(letter_ids))]
 
 

@@ -54,3 +54,8 @@ async def ended(conn: Connection, name: str, state: str, reason: str | None = No
 async def is_full(conn: Connection, most: int) -> bool:
     """Whether so many deliveries wait."""
     return bool(await conn.fetchval(_SQL["is_full"], most))
+
+
+async def prune(conn: Connection, before: datetime, limit: int) -> int:
+    """Forgets replays that ended before, so many at most; returns how many."""
+    return len(await conn.fetch(_SQL["prune"], before, limit))

@@ -92,10 +92,13 @@ WHERE ($1::text IS NULL OR bus = $1) AND ($2::text IS NULL OR rule = $2) AND let
 ORDER BY letter_id DESC LIMIT $4;
 
 -- name: resend
--- Makes deliveries of dead letters again, with all their tries before them; returns the letters.
+-- Makes deliveries of dead letters again, with all their tries before them; returns the letters. Those whose target is
+-- gone stay: what is for no target is dropped.
 -- $1 numbers of letters
 WITH sent AS (
-    DELETE FROM dead_letters WHERE letter_id = ANY ($1::bigint[]) RETURNING *
+    DELETE FROM dead_letters l WHERE letter_id = ANY ($1::bigint[]) AND EXISTS (
+        SELECT FROM event_targets t WHERE (t.bus, t.rule, t.target_id) = (l.bus, l.rule, l.target))
+    RETURNING *
 ), added AS (
     INSERT INTO event_deliveries (bus, rule, target, event_id, event)
     SELECT bus, rule, target, event_id, event FROM sent ORDER BY letter_id

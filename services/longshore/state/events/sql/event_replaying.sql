@@ -26,3 +26,10 @@ UPDATE event_replays SET state = $2, state_reason = $3, ended_at = now() WHERE n
 -- Whether more deliveries wait than a replay adds to.
 -- $1 so many
 SELECT count(*) >= $1 FROM (SELECT FROM event_deliveries LIMIT $1) AS waiting;
+
+-- name: prune
+-- Forgets replays that ended before a time.
+-- $1 the time, $2 how many at most
+DELETE FROM event_replays WHERE name IN (
+    SELECT name FROM event_replays WHERE ended_at < $1 ORDER BY ended_at, name LIMIT $2)
+RETURNING name;

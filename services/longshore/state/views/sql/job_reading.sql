@@ -8,7 +8,7 @@ SELECT
     wanted.job_id, wanted.array_index, parent.seq, parent.name, parent.job_queue,
     parent.definition_name, parent.definition_revision, parent.array_size, parent.num_nodes,
     parent.main_node, parent.share_identifier, status.status,
-    CASE WHEN status.status = 'RUNNABLE' THEN coalesce(own.status_reason, demand.blocked_reason)
+    CASE WHEN status.status = 'RUNNABLE' THEN coalesce(demand.blocked_reason, own.status_reason)
         ELSE own.status_reason END AS status_reason,
     coalesce(own.is_cancelled, false) AS is_cancelled,
     coalesce(own.is_terminated, false) AS is_terminated,
@@ -56,7 +56,7 @@ ORDER BY wanted.ordinal;
 SELECT
     wanted.job_id, wanted.array_index, job.seq, job.name, job.job_queue, job.definition_name,
     job.definition_revision, job.num_nodes, job.main_node, job.share_identifier, job.status,
-    CASE WHEN job.status = 'RUNNABLE' THEN coalesce(job.status_reason, demand.blocked_reason)
+    CASE WHEN job.status = 'RUNNABLE' THEN coalesce(demand.blocked_reason, job.status_reason)
         ELSE job.status_reason END AS status_reason,
     job.is_cancelled, job.is_terminated, job.created_at, job.stopped_at, spec.detail, spec.tags,
     request.cancels, request.terminates,
@@ -115,7 +115,7 @@ ORDER BY attempt.job_id, attempt.array_index, attempt.attempt;
 SELECT
     job.job_id, job.array_index, job.seq, job.name, job.job_queue, job.definition_name,
     job.definition_revision, job.array_size, job.num_nodes, job.main_node, job.share_identifier, job.status,
-    CASE WHEN job.status = 'RUNNABLE' THEN coalesce(job.status_reason, demand.blocked_reason)
+    CASE WHEN job.status = 'RUNNABLE' THEN coalesce(demand.blocked_reason, job.status_reason)
         ELSE job.status_reason END AS status_reason,
     job.is_cancelled, job.is_terminated, job.exit_code, job.reason, job.created_at, job.started_at,
     job.stopped_at, job.rerun_of,
@@ -163,7 +163,7 @@ ORDER BY job.seq DESC;
 SELECT
     job.job_id, job.array_index, job.seq, job.name, job.job_queue, job.definition_name,
     job.definition_revision, job.array_size, job.num_nodes, job.main_node, job.share_identifier, job.status,
-    CASE WHEN job.status = 'RUNNABLE' THEN coalesce(job.status_reason, demand.blocked_reason)
+    CASE WHEN job.status = 'RUNNABLE' THEN coalesce(demand.blocked_reason, job.status_reason)
         ELSE job.status_reason END AS status_reason,
     job.is_cancelled, job.is_terminated, job.exit_code, job.reason, job.created_at, job.started_at,
     job.stopped_at, job.rerun_of,
@@ -202,7 +202,7 @@ ORDER BY job.name COLLATE "C", job.definition_name COLLATE "C", job.definition_r
 SELECT
     job.job_id, job.array_index, job.seq, job.name, job.job_queue, job.definition_name,
     job.definition_revision, job.array_size, job.num_nodes, job.main_node, job.share_identifier, job.status,
-    CASE WHEN job.status = 'RUNNABLE' THEN coalesce(job.status_reason, demand.blocked_reason)
+    CASE WHEN job.status = 'RUNNABLE' THEN coalesce(demand.blocked_reason, job.status_reason)
         ELSE job.status_reason END AS status_reason,
     job.is_cancelled, job.is_terminated, job.exit_code, job.reason, job.created_at, job.started_at,
     job.stopped_at, job.rerun_of, NULL::integer AS pending, false AS cancels, false AS terminates, need.quantity
