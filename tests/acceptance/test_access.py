@@ -231,6 +231,9 @@ def test_a_submitter_has_its_own_jobs_alone(stack: Stack, aws: Aws, ana: Person)
         with pytest.raises(ClientError) as refused:
             ana.aws().terminate_job(jobId=others, reason="not mine")
         assert _code(refused.value) == ("AccessDeniedException", 403)
+        # Nor does a job get into another queue by a way around.
+        moved = ana.call("update", own, "--queue", "other")
+        assert (moved.returncode, "batch:SubmitJob" in moved.stderr) == (6, True)
         ana.aws().terminate_job(jobId=own, reason="mine")
     finally:
         aws.client.terminate_job(jobId=others, reason="over")

@@ -275,7 +275,7 @@ async def test_subnets_of_one_zone_take_turns(stand: Stand) -> None:
         kinds = {"c6i.large": a_type("c6i.large")}
         launcher = stand.provider._launcher
         targets, _ = await launcher._targets(
-            order, order.entries, kinds, {**stand.resources, "subnets": subnets}
+            order, order.entries, kinds, {**stand.resources, "subnets": subnets}, 2.0
         )
         assert [target.zone for target in targets] == ["us-east-1a", "us-east-1b"]
         asked.append([target.subnet for target in targets])

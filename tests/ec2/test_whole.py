@@ -7,6 +7,7 @@ user data of its launch template, and runs the agent with the settings that thes
 import base64
 import os
 import shlex
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import psutil
 import pytest
 import requests
 from acceptance.stand import Stack, eventually
@@ -32,19 +34,26 @@ esac
 """
 
 
+def _address() -> str:
+    """An address of this machine's besides loopback's."""
+    every = [one for some in psutil.net_if_addrs().values() for one in some]
+    found = [one.address for one in every if one.family is socket.AF_INET]
+    return next(address for address in found if not address.startswith("127."))
+
+
 @pytest.fixture
 def stack(moto_url: str) -> Iterator[Stack]:
     requests.post(f"{moto_url}/moto-api/reset", timeout=PATIENCE_SECONDS).raise_for_status()
-    base = free_port_base()
+    base, here = free_port_base(), _address()
     settings = {
         "LONGSHORE_PROVIDER": "ec2",
         "LONGSHORE_EC2_ENDPOINT_URL": moto_url,
         "LONGSHORE_EC2_REGION": REGION,
         "LONGSHORE_EC2_USER_DATA": "ready",
-        # Loopback by a name that none of the checks for it knows: the instance is on this machine.
-        "LONGSHORE_EC2_SCHEDULER_ADDRESS": f"127.1:{base + 41}",
-        "LONGSHORE_EC2_LOGS_ADDRESS": f"127.1:{base + 44}",
-        "LONGSHORE_EC2_JOIN_ADDRESS": f"127.1:{base + 6}",
+        # Users come on loopback, instances from elsewhere.
+        "LONGSHORE_SCHEDULER_PEER_ADDRESS": f"{here}:{base + 41}",
+        "LONGSHORE_LOGS_PEER_ADDRESS": f"{here}:{base + 44}",
+        "LONGSHORE_JOIN_ADDRESS": f"{here}:{base + 6}",
         "LONGSHORE_IDLE_SECONDS": "1",
         "LONGSHORE_SCALE_INTERVAL": "1",
         "LONGSHORE_PROVISION_INTERVAL": "0.5",
@@ -137,7 +146,7 @@ def test_a_job_gets_an_instance_of_ec2_and_leaves_none(
         assert instance["InstanceType"] == "c6i.large"
         settings = _boot(ec2, instance, tmp_path / "machine")
         assert settings["LONGSHORE_INSTANCE_ID"] == instance["InstanceId"]
-        assert settings["LONGSHORE_JOIN"] == f"127.1:{stack.port_base + 6}"
+        assert settings["LONGSHORE_JOIN"] == f"{_address()}:{stack.port_base + 6}"
         token = tmp_path / "machine" / "etc/longshore/join-token"
         here = {
             "LONGSHORE_JOIN_TOKEN_FILE": str(token),

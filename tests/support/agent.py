@@ -272,7 +272,6 @@ class Stand:
 
     async def open(self) -> None:
         """Starts the scheduler, the log service and the agent."""
-        self.join(self.directory / "agent")
         await self.start_scheduler()
         await self.start_logs()
         await self.start_agent()
@@ -304,6 +303,9 @@ class Stand:
 
     async def start_agent(self) -> None:
         """Starts the agent and, if it can, waits until it has registered."""
+        data_dir = Path(self.environment["LONGSHORE_DATA_DIR"])
+        if not (data_dir / "identity").exists():
+            self.join(data_dir)
         seen = len(self.scheduler.registrations)
         self.agent = Process("longshore.agent", self.environment, self.directory / "agent.log")
         if self._server is not None:

@@ -11,8 +11,10 @@ What is checked where: the shape of the JSON (syntax, types, unknown members, si
 nobody behind the gateway sees it; everything else (required members, enumerations, limits,
 existence) in the service behind, because gRPC callers do not pass through here.
 
-Identity: requests are not authenticated yet. The signature names the region that the caller wants
-its ARNs in, and nothing else is read from it. A page in a browser must not submit jobs behind its
+Identity: each request is signed (`authentication`); what it is checked with submission derives, so
+that no secret gets here. Whose signature it was is told to the service behind by a token for one
+rpc, and that service decides what the caller may do. The region that a caller signed for is the
+one that its answers' ARNs have. A page in a browser must not submit jobs behind its
 reader's back nor read what is there, so requests sent by other sites' pages, or to a name that is
 not the gateway's, are refused (`origin`).
 

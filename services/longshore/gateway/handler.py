@@ -27,6 +27,7 @@ from longshore.gateway.fault import BATCH, Fault, Names
 from longshore.gateway.operation import Operation, Operations
 from longshore.gateway.origin import is_known, is_own
 from longshore.gateway.recording import Recording, metadata
+from longshore.rpc.caller import REGION_KEY
 from longshore.rpc.errors import from_rpc_error
 from longshore.runtime.metrics import exposition
 from longshore.runtime.tracing import continued
@@ -236,6 +237,9 @@ class Gateway:
             told = metadata(request, request_id) + _trace(request.headers)
             if self._authentication is not None and claim is not None:
                 told.append(self._authentication.finish(claim, body, operation.rpc))
+                if claim.signed.life is not None:
+                    # What was signed ahead has no header that says it.
+                    told.append((REGION_KEY, claim.signed.scope.region))
             return await self._call(request, operation, segments, query, told, body)
         finally:
             self._working -= 1

@@ -1,4 +1,4 @@
-"""What is read from a request's signature (AWS Signature Version 4)."""
+"""What a request's signature says, whether it is right or not: for records, and for ARNs."""
 
 import re
 

@@ -8,7 +8,7 @@ Where nobody is asked who calls, everything is allowed.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -38,6 +38,8 @@ LATER = frozenset(
     }
 )
 
+#: What is asked of a queue that a job gets into by another way.
+SUBMIT = "batch:SubmitJob"
 #: By the name of a member that names a thing of AWS Batch: its kind.
 _KINDS = {
     "job_queue": JOB_QUEUE,
@@ -97,17 +99,26 @@ def current_user() -> User | None:
     return _user.get()
 
 
-def demand(resources: Sequence[str], more: Mapping[str, Sequence[str]] | None = None) -> None:
+def demand(
+    resources: Sequence[str],
+    more: Mapping[str, Sequence[str]] | None = None,
+    *,
+    action: str = "",
+) -> None:
     """Checks that the user may do what he asks for with one thing.
 
     Args:
         resources: its ARN; of what has several names, or is in something, those as well.
         more: what the call says besides, by condition keys.
+        action: what he asks for besides; empty: what the rpc is.
 
     Raises:
         PermissionDenied: he may not.
     """
-    if (user := _user.get()) is not None and (refusal := _refusal(user, resources, more or {})):
+    user = _user.get()
+    if user is not None and action:
+        user = replace(user, action=action)
+    if user is not None and (refusal := _refusal(user, resources, more or {})):
         raise refusal
 
 

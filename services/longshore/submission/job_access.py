@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from longshore.domain.errors import InvalidRequest
 from longshore.domain.job.job import JobKey
-from longshore.rpc.permission import by, current_user, demand, of_job, permits
+from longshore.rpc.permission import SUBMIT, by, current_user, demand, of_job, permits
 from longshore.state.pool import Connection, Pool, connection
 from longshore.state.views import job_reading
 
@@ -27,6 +27,22 @@ async def check_jobs(pool: Pool, texts: Iterable[str]) -> None:
         if key.job_id in found:
             job = found[key.job_id]
             demand(of_job(user.arns, str(key), job.job_queue), by(job.submitted_by))
+
+
+async def check_again(pool: Pool, text: str) -> None:
+    """As `check_jobs` of one, for what submits it again to its queue.
+
+    Raises:
+        PermissionDenied: the caller may not, or may not submit to that queue.
+    """
+    await check_jobs(pool, [text])
+    user, key = current_user(), _key(text)
+    if user is None or key is None:
+        return
+    async with connection(pool) as conn:
+        job = (await job_reading.submitters(conn, [key.job_id])).get(key.job_id)
+    if job is not None:
+        demand((user.arns.job_queue(job.job_queue),), action=SUBMIT)
 
 
 async def allowed_jobs(

@@ -25,7 +25,7 @@ from longshore.rpc.permission import current_user
 from longshore.state.pool import Connection, Pool, transaction
 from longshore.state.submission import job_rerun, job_submission, share, submission_token
 from longshore.state.submission.job_submission import NewJob, ShapeKey
-from longshore.submission.job_access import check_jobs
+from longshore.submission.job_access import check_again
 from longshore.submission.measuring import count_submitted
 
 
@@ -56,7 +56,7 @@ class Rerunning:
         Raises:
             PermissionDenied: he may not.
         """
-        await check_jobs(self._pool, [text])
+        await check_again(self._pool, text)
 
     async def rerun(self, text: str, token: Token | None) -> Rerun:
         """Stores an array of the failed children of another one.

@@ -24,7 +24,7 @@ from longshore.domain.request.update import (
     turned_down,
     with_container,
 )
-from longshore.rpc.permission import by, current_user, demand
+from longshore.rpc.permission import SUBMIT, current_user, demand
 from longshore.state.pool import Connection, Pool, connection, transaction
 from longshore.state.submission import job_submission, share
 from longshore.state.submission import job_update_request as state
@@ -67,7 +67,7 @@ class Updating:
         await check_jobs(self._pool, [text])
         if job_queue and (user := current_user()) is not None:
             name = parse_name(JOB_QUEUE, job_queue, member="jobQueue")
-            demand((user.arns.job_queue(name),), by(user.principal.user))
+            demand((user.arns.job_queue(name),), action=SUBMIT)
 
     async def update(self, text: str, update: JobUpdate) -> None:
         """Changes a job, or its children that wait; returns once that is so.

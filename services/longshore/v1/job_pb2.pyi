@@ -917,7 +917,9 @@ class JobDetail(_message.Message):
 
     @_builtins.property
     def container(self) -> Global___ContainerDetail:
-        """The container as resolved, and what became of it in the latest attempt."""
+        """The container as resolved, and what became of it in the latest attempt; of a multi-container job
+        an empty one.
+        """
 
     @_builtins.property
     def node_details(self) -> Global___NodeDetails:

@@ -11,7 +11,7 @@ def test_defaults() -> None:
     config = GatewayConfig.from_environment({})
 
     assert (config.host, config.port) == ("127.0.0.1", 7080)
-    assert config.addresses["submission"] == "127.0.0.1:7070"
+    assert config.addresses["submission"] == "127.0.0.1:7110"
     assert config == GatewayConfig(config.address, config.addresses)
 
 
@@ -29,7 +29,7 @@ def test_everything_can_be_set() -> None:
     )
 
     assert (config.host, config.port) == ("::1", 80)
-    assert config.addresses["submission"] == "127.0.0.1:9000"
+    assert config.addresses["submission"] == "127.0.0.1:9040"
     assert config == GatewayConfig("[::1]:80", config.addresses, 65_536, 7, 1.5, 0.0, config.hosts)
     assert config.hosts == ("Batch.internal", "fe80::1", "10.0.0.1")
     assert config.known_hosts == {"::1", "batch.internal", "fe80::1", "10.0.0.1"}

@@ -72,8 +72,7 @@ async def test_a_call_ends_also_where_nothing_was_said_for_long(
 ) -> None:
     """Empty lines are no events, however many there are; each call gets on by so many bytes."""
     monkeypatch.setattr(searching, "SEARCH_SECONDS", 0.0)
-    monkeypatch.setattr(searching, "SILENT_BYTES", 64 * 1024)
-    blank = b"2026-11-22T11:47:16.001000000Z stdout F \n" * 10_000
+    blank = b"2026-11-22T11:47:16.001000000Z stdout F \n" * 15_000
     for index in range(2):
         log = await logs.store.log(stream(index))
         for at in range(2):
@@ -84,7 +83,7 @@ async def test_a_call_ends_also_where_nothing_was_said_for_long(
     expected = ["0 0", "1 0", "0 1", "1 1"]
     texts = messages([event for page in pages for event in page["events"]])
     assert texts == (expected[::-1] if newest_first else expected)
-    assert len(pages) > 2 * len(expected)
+    assert len(pages) > len(expected)
     window = {"startTime": BEGIN + 4, "endTime": BEGIN + 4}
     assert messages(await found(logs, **window)) == ["0 1"]
 

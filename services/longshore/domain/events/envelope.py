@@ -346,7 +346,7 @@ def _completed(detail: Json) -> Json:
     whole["tags"] = {"resourceArn": detail["jobArn"], **whole["tags"]}
     if "retryStrategy" in whole:
         whole["retryStrategy"] = {"evaluateOnExit": [], **whole["retryStrategy"]}
-    if "container" in whole:
+    if "container" in whole and "ecsProperties" not in whole:
         whole["container"] = {**_EMPTY_CONTAINER, **whole["container"]}
     whole["attempts"] = [
         {**one, "container": {"networkInterfaces": [], **one["container"]}}

@@ -49,6 +49,8 @@ def job_detail(described: DescribedJob, arns: Arns) -> Json:
     if "container" in detail:
         detail["container"] = {**detail["container"], **_container_state(described, arns)}
     elif "ecsProperties" in detail:
+        # There, as AWS has it, for clients that look into it whatever the job is.
+        detail["container"] = {}
         detail["ecsProperties"] = _ecs_detail(detail["ecsProperties"], described, arns)
     lower_actions(detail)
     put(detail, "rerunOf", job.rerun_of and str(job.rerun_of))

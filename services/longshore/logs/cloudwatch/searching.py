@@ -34,7 +34,8 @@ STREAMS = 100
 #: Seconds that one call looks for events, and bytes that it reads meanwhile.
 SEARCH_SECONDS = 0.5
 SEARCH_BYTES = 64 * 1024 * 1024
-#: Bytes of a stream without an event after which a call may end there.
+#: Bytes of a stream without an event after which a call may end there: more than marks are apart,
+#: so that a stream which a token finds again by its time goes on to its next event.
 SILENT_BYTES = 256 * 1024
 #: Calls that search at one time; others wait for their turn.
 SEARCHES = 2
