@@ -12,7 +12,9 @@ def test_defaults() -> None:
 
     assert (config.host, config.port) == ("127.0.0.1", 7080)
     assert config.addresses["submission"] == "127.0.0.1:7110"
-    assert config == GatewayConfig(config.address, config.addresses)
+    own = {"identity": config.identity, "access": config.access}
+    assert config == GatewayConfig(config.address, config.addresses, **own)
+    assert not config.access.is_open
 
 
 def test_everything_can_be_set() -> None:
@@ -30,7 +32,10 @@ def test_everything_can_be_set() -> None:
 
     assert (config.host, config.port) == ("::1", 80)
     assert config.addresses["submission"] == "127.0.0.1:9040"
-    assert config == GatewayConfig("[::1]:80", config.addresses, 65_536, 7, 1.5, 0.0, config.hosts)
+    own = {"identity": config.identity, "access": config.access}
+    assert config == GatewayConfig(
+        "[::1]:80", config.addresses, 65_536, 7, 1.5, 0.0, config.hosts, **own
+    )
     assert config.hosts == ("Batch.internal", "fe80::1", "10.0.0.1")
     assert config.known_hosts == {"::1", "batch.internal", "fe80::1", "10.0.0.1"}
 
