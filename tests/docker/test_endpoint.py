@@ -344,7 +344,7 @@ async def test_a_network_without_a_way_to_the_endpoint_fails_a_job_with_a_role(
         await stand.open()
         end = await stand.run(stand.an_attempt("true", job_role_arn=ROLE))
         assert end.reason.startswith("CannotAssumeRole: containers on this network do not reach")
-        assert "ECS_" not in await stand.printed("env")
+        assert "ECS_CONTAINER_" not in await stand.printed("env")
     finally:
         await stand.close()
 

@@ -109,7 +109,8 @@ async def _longshore(*arguments: str, **environ: str) -> tuple[int, str, str]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, err = await asyncio.wait_for(process.communicate(), PATIENCE_SECONDS)
+    # EC2's stand-in describes all its types again for each page.
+    out, err = await asyncio.wait_for(process.communicate(), 3 * PATIENCE_SECONDS)
     assert process.returncode is not None
     return process.returncode, out.decode(), err.decode()
 

@@ -141,7 +141,8 @@ class Registry:
     def _read(self, reference: Reference, platform: str) -> Read:
         name = reference.digest or reference.tag
         manifest, digest = self._manifest(reference.repository, name)
-        if manifest.get("mediaType") in _INDEXES or "manifests" in manifest:
+        is_index = manifest.get("mediaType") in _INDEXES or "manifests" in manifest
+        if is_index:
             entry = _entry(manifest, platform)
             manifest, digest = self._manifest(reference.repository, entry)
         try:
@@ -159,8 +160,9 @@ class Registry:
             is_moving=is_moving(reference.tag, reference.digest),
             is_anonymous_hub=reference.registry == DOCKER_HUB and not self._login,
         )
-        shown = f"{config.get('os', '')}/{config.get('architecture', '')}"
-        return Read(image, digest, shown)
+        # What an index has for a platform is for it, whatever its configuration says.
+        its_own = f"{config.get('os', '')}/{config.get('architecture', '')}"
+        return Read(image, digest, platform if is_index else its_own)
 
     def _manifest(self, repository: str, name: str) -> tuple[dict[str, Any], str]:
         accept = ", ".join((*_INDEXES, *_MANIFESTS))
