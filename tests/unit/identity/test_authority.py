@@ -204,10 +204,10 @@ async def test_an_agents_certificate_makes_no_service(made: Authority, tmp_path:
         assert await asking(server)(own) is grpc.StatusCode.UNAVAILABLE
 
 
-@pytest.mark.parametrize("request_", [b"", b"x" * 10_000, signing_request(new_key())[:-1]])
-def test_what_is_no_request_is_refused(request_: bytes) -> None:
-    with pytest.raises(InvalidRequest, match="signingRequest"):
-        requested_key(request_)
+def test_what_is_no_request_is_refused() -> None:
+    for request in (b"", b"x" * 10_000, signing_request(new_key())[:-1]):
+        with pytest.raises(InvalidRequest, match="signingRequest"):
+            requested_key(request)
 
 
 def test_a_request_with_somebody_elses_key_is_refused() -> None:
