@@ -4,6 +4,7 @@ import json
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import boto3
@@ -205,6 +206,15 @@ def test_who_may_not_is_told_so_on_each_wire(stack: Stack, ana: Person) -> None:
     assert stack.call("access", "test", "ana", "batch:SubmitJob", "other").returncode == 1
 
 
+def _printed(logs: Any, stream: str) -> bool:
+    """Whether a stream has something; there is none before its first line."""
+    try:
+        answer = logs.get_log_events(logGroupName="/aws/batch/job", logStreamName=stream)
+    except logs.exceptions.ResourceNotFoundException:
+        return False
+    return bool(answer["events"])
+
+
 def test_a_submitter_has_its_own_jobs_alone(stack: Stack, aws: Aws, ana: Person) -> None:
     definition = aws.register("owned", "sh", "-c", "echo printed; sleep 600")
     others = aws.submit("others", definition)
@@ -222,7 +232,7 @@ def test_a_submitter_has_its_own_jobs_alone(stack: Stack, aws: Aws, ana: Person)
             stream = aws.job(job_id)["container"]["logStreamName"]
             logs = ana.aws("logs")
             if may:
-                assert logs.get_log_events(logGroupName="/aws/batch/job", logStreamName=stream)
+                eventually(partial(_printed, logs, stream), "its output is there")
                 assert ana.call("explain", job_id).returncode == 0
             else:
                 with pytest.raises(ClientError, match="logs:GetLogEvents"):
@@ -235,8 +245,10 @@ def test_a_submitter_has_its_own_jobs_alone(stack: Stack, aws: Aws, ana: Person)
         moved = ana.call("update", own, "--queue", "other")
         assert (moved.returncode, "batch:SubmitJob" in moved.stderr) == (6, True)
         ana.aws().terminate_job(jobId=own, reason="mine")
+        assert aws.end(own)["statusReason"] == "mine"
     finally:
-        aws.client.terminate_job(jobId=others, reason="over")
+        for job_id in (own, others):
+            aws.client.terminate_job(jobId=job_id, reason="over")
     record, *_ = eventually(
         lambda: stack.call("audit", "--name", "SubmitJob", "--user", "ana", "--json").stdout,
         "record of the call",

@@ -12,12 +12,16 @@ from pathlib import Path
 from acceptance.stand import Stack
 from support.patience import PATIENCE_SECONDS
 
+from longshore.contract import JOIN_OFFSET
+
 CHILDREN = 10_000
 
 
 @contextlib.contextmanager
 def simulated_agents(stack: Stack, directory: Path, count: int) -> Iterator[None]:
     """Agent processes of an unmanaged environment, with room for 500 children each."""
+    create = ("token", "create", "--env", "simulated", "--uses", str(count))
+    token = stack.call(*create, check=True).stdout.strip()
     with contextlib.ExitStack() as running:
         for number in range(count):
             agent = subprocess.Popen(
@@ -26,7 +30,9 @@ def simulated_agents(stack: Stack, directory: Path, count: int) -> Iterator[None
                 | {
                     "PATH": os.environ["PATH"],
                     "LONGSHORE_DATA_DIR": str(directory / f"agent-{number}"),
-                    "LONGSHORE_COMPUTE_ENVIRONMENT": "simulated",
+                    "LONGSHORE_JOIN": f"127.0.0.1:{stack.port_base + JOIN_OFFSET}",
+                    "LONGSHORE_JOIN_TOKEN": token,
+                    "LONGSHORE_UNMANAGED": "true",
                     "LONGSHORE_RUNTIME": "simulated",
                     "LONGSHORE_VCPU_MILLI": "500000",
                     "LONGSHORE_MEMORY_MIB": "500000",

@@ -82,7 +82,7 @@ def test_the_client_alone_needs_no_services(dist: Path, place: Path, lasting_sta
         port_base=lasting_stack.port_base,
         command=_installed(dist, place / "environment", ""),
     )
-    client.cli("queue", "list", check=True)
+    client.cli("queue", "list", check=True, **lasting_stack.own_key)
     refused = client.cli("up")
     assert refused.returncode == 2
     assert "longshore[server]" in refused.stderr

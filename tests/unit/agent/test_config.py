@@ -25,8 +25,8 @@ def test_declared_instance(tmp_path: Path) -> None:
     )
     assert (config.vcpu_milli, config.memory_mib, config.gpu_ids) == (2000, 7985, ("0",))
     assert not config.unmanaged
-    assert config.scheduler_address == "10.0.0.1:7071"
-    assert config.logs_address == "127.0.0.1:7074"
+    assert config.scheduler_address == "10.0.0.1:7111"
+    assert config.logs_address == "127.0.0.1:7114"
 
 
 def test_machine_that_joins_by_itself_is_detected_and_keeps_its_id(tmp_path: Path) -> None:

@@ -59,6 +59,8 @@ class Ensemble:
                 self._open(name, "")
         self._status_reasons: dict[str, str] = {}
         self._given_back = ""
+        #: The container that failed, so that the others were stopped.
+        self._failed: str | None = None
         self._said: pb.AttemptChange | None = None
         self._changed = asyncio.Event()
 
@@ -164,6 +166,11 @@ class Ensemble:
 
     def _end(self, progress: dict[str, ContainerProgress]) -> None:
         """Ends what has not ended: what never began at once, the others in order."""
+        if self._failed is None:
+            # Whatever the clocks say by which the others end, they end after it.
+            first = containers.decisive(self._members, progress)
+            if first is not None and progress[first].exit_code != 0:
+                self._failed = first
         reason = self._attempt.stop_reason or ESSENTIAL_EXITED
         for name, part in self._parts.items():
             if part.live and not progress[name].is_begun:
@@ -197,7 +204,7 @@ class Ensemble:
     def _ended(self) -> pb.AttemptChange:
         """The change for the end of the whole: that of the container whose end counts."""
         attempt = self._attempt
-        name = containers.decisive(self._members, self._progress())
+        name = self._failed or containers.decisive(self._members, self._progress())
         ends = [part.change.stop_time.ToDatetime(UTC) for part in attempt.parts if part.change]
         stopped_at = max(ends, default=now())
         if name is None:
