@@ -83,8 +83,9 @@ RETRY_SECONDS = 0.5
 LAUNCH_TRIES = 4
 #: Exit code of a process that SIGKILL ended.
 KILLED = 137
-#: Time that word of a lack of memory may come after the end that it caused.
-OOM_SECONDS = 1.0
+#: Time that word of a lack of memory may come after the end that it caused, on a busy machine as
+#: well: without it a job that needs more memory is taken for one that somebody killed.
+OOM_SECONDS = 5.0
 #: How long the end of an attempt is not told for the sake of its log, which may be incomplete.
 LOG_SECONDS = 5.0
 OUT_OF_MEMORY = "OutOfMemoryError: Container killed due to memory usage"
