@@ -32,9 +32,9 @@ from longshore.domain.errors import (
     Unauthenticated,
     Unavailable,
 )
-from longshore.identity import material
 from longshore.identity.material import Identity, certificates, fingerprint
 from longshore.identity.name import host_of
+from longshore.identity.private_file import write_private
 from longshore.identity.token import JoinToken
 from longshore.rpc.channel import open_channel, reconnect_backoff
 from longshore.rpc.errors import from_rpc_error
@@ -104,16 +104,14 @@ class Membership:
 
         if not self._key_path.exists():
             # First on the disk: a machine that asked, and was not answered, asks with it again.
-            material.write_private(self._key_path, new_key())
+            write_private(self._key_path, new_key())
         return signing_request(self._key_path.read_bytes())
 
     def keep(self, place: Place, certificate: bytes, trusted: bytes) -> None:
         """Keeps what was signed."""
-        material.write_private(self.identity.trusted, trusted)
-        material.write_private(self.identity.own, certificate)
-        material.write_private(
-            self._place_path, json.dumps(dataclasses.asdict(place), indent=1).encode()
-        )
+        write_private(self.identity.trusted, trusted)
+        write_private(self.identity.own, certificate)
+        write_private(self._place_path, json.dumps(dataclasses.asdict(place), indent=1).encode())
 
 
 async def enrol(config: AgentConfig) -> AgentConfig:

@@ -5,20 +5,16 @@ or secrets of one cannot be read by the others.
 """
 
 import json
-import os
-import stat
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from longshore.domain.checks import Json
 from longshore.domain.errors import PreconditionFailed
+from longshore.identity.private_file import make_private, read_private
 
 if TYPE_CHECKING:
     from cryptography.fernet import Fernet
-
-_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,31 +61,16 @@ class Sealer:
         try:
             if not self.key_path.exists():
                 self._make()
-            with self.key_path.open("rb") as file:
-                found = os.fstat(file.fileno())
-                key = file.read(1024).strip()
+            return read_private(self.key_path)
         except OSError as error:
             raise PreconditionFailed(
                 f"{self.key_path} cannot be used ({error.strerror}); it has the key of the secrets "
                 "of connections."
             ) from error
-        if found.st_mode & _OTHERS or found.st_uid not in (0, os.geteuid()):
-            raise PreconditionFailed(
-                f"{self.key_path} may be read by others than its owner; see who has read it, then "
-                f"say: chmod 600 {self.key_path}"
-            )
-        return key
 
     def _make(self) -> None:
         """Makes the key, unless another process does so meanwhile."""
         from cryptography.fernet import Fernet  # noqa: PLC0415 - as in `_fernet`
 
         self.key_path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=self.key_path.parent) as file:
-            file.write(Fernet.generate_key() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-            try:
-                os.link(file.name, self.key_path)
-            except FileExistsError:
-                return
+        make_private(self.key_path, Fernet.generate_key() + b"\n")

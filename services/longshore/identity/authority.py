@@ -19,6 +19,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from longshore.domain.errors import PreconditionFailed
 from longshore.identity import material
 from longshore.identity.name import ROLES, AgentName, ServiceName, host_of
+from longshore.identity.private_file import write_private
 from longshore.identity.request import private_pem, read_key
 
 #: How long an authority signs; `rotate` makes the next one long before.
@@ -122,7 +123,7 @@ class Authority:
         usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         chain = self._issue(key.public_key(), alternatives, usages)
         path = material.service_identity(self.directory, role).own
-        material.write_private(path, private_pem(key) + chain)
+        write_private(path, private_pem(key) + chain)
 
     def derived(self, label: str) -> str:
         """A secret that follows from the authority's key and a label, in hexadecimal."""
@@ -201,8 +202,8 @@ class Authority:
         crossed = _signed(key.public_key(), made.subject, self._key, self._certificate.subject)
         old = self._certificate.public_bytes(_PEM)
         # Trust comes first: nobody is to meet what he does not know yet.
-        material.write_private(self.directory / "trusted.pem", made.public_bytes(_PEM) + old)
-        material.write_private(
+        write_private(self.directory / "trusted.pem", made.public_bytes(_PEM) + old)
+        write_private(
             self._path, private_pem(key) + made.public_bytes(_PEM) + crossed.public_bytes(_PEM)
         )
         rotated = Authority(self.directory)
@@ -223,8 +224,8 @@ class Authority:
         old = [one.fingerprint for one in self.trusted() if not one.is_current]
         if old:
             own = self._certificate.public_bytes(_PEM)
-            material.write_private(self._path, private_pem(self._key) + own)
-            material.write_private(self.directory / "trusted.pem", own)
+            write_private(self._path, private_pem(self._key) + own)
+            write_private(self.directory / "trusted.pem", own)
             self._crossed = []
         return old
 
@@ -258,10 +259,10 @@ def _make(directory: Path) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = _self_signed(key, stack).public_bytes(_PEM)
     directory.chmod(0o700)
-    material.write_private(directory / "stack", f"{stack}\n".encode())
-    material.write_private(directory / "trusted.pem", certificate)
+    write_private(directory / "stack", f"{stack}\n".encode())
+    write_private(directory / "trusted.pem", certificate)
     # Last: it is what tells that there is one.
-    material.write_private(directory / "authority" / "current.pem", private_pem(key) + certificate)
+    write_private(directory / "authority" / "current.pem", private_pem(key) + certificate)
 
 
 def _self_signed(key: ec.EllipticCurvePrivateKey, stack: str) -> x509.Certificate:

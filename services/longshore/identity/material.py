@@ -1,9 +1,7 @@
 """Keys and certificates as their holder reads them: from files that are replaced at times."""
 
 import hashlib
-import os
 import ssl
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,22 +83,3 @@ def certificates(pem: bytes) -> list[bytes]:
 def fingerprint(certificate: bytes) -> str:
     """Names a certificate, given as DER: SHA-256 in hexadecimal."""
     return hashlib.sha256(certificate).hexdigest()
-
-
-def write_private(path: Path, data: bytes) -> None:
-    """Puts a file in its place as a whole, for nobody but its owner.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

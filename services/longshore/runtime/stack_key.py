@@ -6,19 +6,16 @@ it, so that nothing that one makes is good for another.
 """
 
 import hmac
-import os
 import secrets
-import stat
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 from longshore.domain.errors import PreconditionFailed
+from longshore.identity.private_file import make_private, read_private
 
 KEY_BYTES = 32
 _NONCE_BYTES = 12
-_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +42,13 @@ class StackKey:
             PreconditionFailed: it is not there, or others may read it, or it holds something else.
         """
         try:
-            with path.open("rb") as file:
-                found = os.fstat(file.fileno())
-                text = file.read(1024).strip()
+            text = read_private(path)
         except OSError as error:
             raise PreconditionFailed(
                 f"{path} cannot be read ({error.strerror}); it has the key of the stack. "
                 "`longshore up` makes it, or `python -m longshore.standalone migrate`; services "
                 "elsewhere need a copy, and LONGSHORE_STACK_KEY_FILE to say where it is."
             ) from None
-        if found.st_mode & _OTHERS or found.st_uid not in (0, os.geteuid()):
-            raise PreconditionFailed(
-                f"{path} may be read by others than its owner; see who has read it, then say: "
-                f"chmod 600 {path}"
-            )
         try:
             master = bytes.fromhex(text.decode())
         except ValueError:
@@ -99,11 +89,4 @@ def make_key(path: Path) -> None:
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with tempfile.NamedTemporaryFile(dir=path.parent) as file:
-        file.write(secrets.token_hex(KEY_BYTES).encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-        try:
-            os.link(file.name, path)
-        except FileExistsError:
-            return
+    make_private(path, secrets.token_hex(KEY_BYTES).encode() + b"\n")

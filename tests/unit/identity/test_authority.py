@@ -21,9 +21,9 @@ from longshore.identity.material import (
     certificates,
     fingerprint,
     service_identity,
-    write_private,
 )
 from longshore.identity.name import ROLES, AgentName, ServiceName, parsed
+from longshore.identity.private_file import write_private
 from longshore.identity.request import new_key, requested_key, signing_request
 from longshore.identity.token import JoinToken
 from longshore.rpc import credentials

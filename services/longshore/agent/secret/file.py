@@ -13,8 +13,6 @@ import contextlib
 import fcntl
 import json
 import os
-import stat
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,13 +23,13 @@ from cryptography.fernet import Fernet, InvalidToken
 
 from longshore.domain.errors import InvalidRequest, LimitExceeded, NotFound, PreconditionFailed
 from longshore.domain.secret import is_secret_name
+from longshore.identity.private_file import read_private, write_private
 from longshore.runtime.config import Settings
 
 #: What AWS Secrets Manager takes, in bytes.
 VALUE_BYTES = 65_536
 #: Of all names and values, before encryption.
 FILE_BYTES = 8 * 1024 * 1024
-_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def secrets_file(settings: Settings) -> "SecretsFile":
@@ -134,16 +132,9 @@ class SecretsFile:
 
     def _key(self) -> bytes:
         try:
-            with self.key_path.open("rb") as file:
-                found = os.fstat(file.fileno())
-                key = file.read(1024).strip()
+            key = read_private(self.key_path)
         except OSError as error:
             raise _unusable(self.key_path, error) from error
-        if found.st_mode & _OTHERS or found.st_uid not in (0, os.geteuid()):
-            raise PreconditionFailed(
-                f"{self.key_path} may be read by others than its owner; see who has read it, then "
-                f"say: chmod 600 {self.key_path}"
-            )
         try:
             Fernet(key)
         except ValueError:
@@ -153,17 +144,7 @@ class SecretsFile:
     def _write(self, path: Path, content: bytes) -> None:
         """Puts a file in place whole, readable by its owner alone."""
         try:
-            # Made with mode 0600.
-            number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-            try:
-                with os.fdopen(number, "wb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-                Path(name).replace(path)
-            except BaseException:
-                Path(name).unlink(missing_ok=True)
-                raise
+            write_private(path, content)
         except OSError as error:
             raise _unusable(path, error) from error
 

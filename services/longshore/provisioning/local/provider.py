@@ -32,7 +32,7 @@ from longshore.domain.order import (
     instance_ids,
 )
 from longshore.domain.scaling.market import Quote
-from longshore.identity.material import write_private
+from longshore.identity.private_file import write_private
 from longshore.provisioning.local.process import Processes
 from longshore.provisioning.provider import Fulfilment, LaunchError, ProviderInstance
 from longshore.runtime import log_file
